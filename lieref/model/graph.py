@@ -1,0 +1,74 @@
+"""A network as data: nodes in topological order, and the named tensors between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from lieref._types import Array, AttrValue
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator of the network.
+
+    Attributes
+    ----------
+    name : str
+        Unique in the graph.
+    op : str
+        ONNX operator name, a key of `lieref.op.OPERATORS`.
+    inputs, outputs : tuple of str
+        Tensor names; an empty string is an optional input left out.
+    attrs : dict
+        ONNX attributes as plain values.
+    """
+
+    name: str
+    op: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attrs: dict[str, AttrValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Name, shape (None where the axis is free) and NumPy dtype name of a graph input."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network: nodes sorted so that each comes after what it reads.
+
+    Attributes
+    ----------
+    nodes : tuple of Node
+    inputs : tuple of TensorInfo
+        What the caller feeds, initializers excluded.
+    outputs : tuple of str
+    initializers : dict of str to array
+        Constant tensors: weights, biases, statistics, shapes.
+    opset : int
+        ONNX operator-set version, 11 to 21.
+    """
+
+    nodes: tuple[Node, ...]
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[str, ...]
+    initializers: dict[str, Array]
+    opset: int
+
+    def producer(self, tensor: str) -> Node | None:
+        """Return the node that writes `tensor`, or None for an input or an initializer."""
+        return next((node for node in self.nodes if tensor in node.outputs), None)
+
+    def consumers(self, tensor: str) -> list[Node]:
+        """Return the nodes that read `tensor`, in graph order."""
+        return [node for node in self.nodes if tensor in node.inputs]
+
+    def with_initializers(self, changed: dict[str, Array]) -> Graph:
+        """Return the same graph with some initializers replaced."""
+        return replace(self, initializers={**self.initializers, **changed})

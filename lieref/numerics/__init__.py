@@ -1,0 +1,1 @@
+"""Array functions and their vector-Jacobian products."""

@@ -1,0 +1,1 @@
+"""Network operators, each forward with its backward below it."""

@@ -1,0 +1,10 @@
+"""Sources cited in docstrings, one key each. A test fails on an unknown key and on a key nobody cites."""
+
+REFERENCES: dict[str, str] = {
+    "Si25": "C. Si et al., Generalized tensor-based parameter-efficient fine-tuning via Lie group transformations, "
+    "ICCV 2025, arXiv:2504.00851.",
+    "Hu21": "E. Hu et al., LoRA: low-rank adaptation of large language models, ICLR 2022, arXiv:2106.09685v2.",
+    "Huang25": "Q. Huang et al., HiRA: parameter-efficient Hadamard high-rank adaptation, ICLR 2025.",
+    "Giles08": "M. Giles, An extended collection of matrix derivative results for forward and reverse mode algorithmic "
+    "differentiation, Oxford University, report NA-08-01, 2008.",
+}

@@ -1,0 +1,1 @@
+"""Training: data, losses, optimisers, schedules, the loop and its checkpoints."""
