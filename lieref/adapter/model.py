@@ -1,0 +1,210 @@
+"""A network with its files: reading ONNX, saving and loading adapters, writing the merged model."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lieref._check import check_choice
+from lieref._types import Array
+from lieref.adapter.folder import check_base, read_adapter, write_adapter
+from lieref.errors import DomainError, FormatError, ShapeError, UnsupportedError
+from lieref.model.graph import Graph
+from lieref.model.network import Attached, Network
+from lieref.model.onnx_reader import read_onnx
+from lieref.model.onnx_writer import replace_tensors, write_onnx
+from lieref.model.site import Site, tensors_in_scope
+from lieref.param.method import Method
+
+FORMAT_VERSION = 1
+
+
+def load(path: str | Path, *, dtype: str = "float32") -> Model:
+    """Read an ONNX model.
+
+    Parameters
+    ----------
+    path : str or Path
+    dtype : {"float32", "float64"}
+        Arithmetic of the network; float64 is for references, float32 for training.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    FormatError
+        If the file is missing, broken or not ONNX.
+    UnsupportedError
+        If the network uses something lieref does not have; the message names the node.
+    """
+    check_choice("load", "dtype", dtype, ("float32", "float64"))
+    graph, proto, digest = read_onnx(path)
+    return Model(_cast(graph, np.dtype(dtype)), proto, str(path), digest)
+
+
+class Model(Network):
+    """A network that can be saved: see `Network` for what it computes."""
+
+    def save_adapter(self, folder: str | Path) -> None:
+        """Write the adapters to a new folder: ``adapter_model.safetensors`` and ``adapter_config.json``.
+
+        Parameters
+        ----------
+        folder : str or Path
+            Must not exist or be empty; it appears whole or not at all.
+
+        Raises
+        ------
+        DomainError
+            If nothing is attached.
+        FormatError
+            If the folder holds something already.
+        """
+        tensors, config = self.adapter_state()
+        write_adapter(folder, tensors, config)
+
+    def adapter_state(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Return the adapters' arrays and their configuration, as `save_adapter` writes them."""
+        if not self.attached:
+            raise DomainError("save_adapter: a method must be attached first; none is")
+        tensors: dict[str, Array] = {f"{name}:statistic": value for name, value in self.statistics.items()}
+        for tensor, site in self.sites.items():
+            tensors.update({f"{tensor}:{factor}": value for factor, value in site.params.items()})
+        last = self.attached[-1]
+        options = last.method.config()
+        config: dict[str, Any] = {
+            "peft_type": self.method_name.upper(),
+            "base_model_name_or_path": Path(self.source).name,
+            "target_modules": None if last.target_modules is None else list(last.target_modules),
+            "r": options.get("r"),
+            "lora_alpha": options.get("lora_alpha"),
+            "lieref": {
+                "format_version": FORMAT_VERSION,
+                "base_sha256": self.base_sha256,
+                "methods": [
+                    {
+                        "config": entry.method.config(),
+                        "target_modules": None if entry.target_modules is None else list(entry.target_modules),
+                        "seed": entry.seed,
+                    }
+                    for entry in self.attached
+                ],
+                "statistics": sorted(self.statistics),
+                "sites": {
+                    tensor: {"method": site.method.config(), "shape": list(self._canonical_shape(site))}
+                    for tensor, site in self.sites.items()
+                },
+            },
+        }
+        return tensors, config
+
+    def load_adapter(self, folder: str | Path) -> Model:
+        """Attach the adapters of a folder; what was attached before is removed.
+
+        Raises
+        ------
+        FormatError
+            If a file is missing, broken, or of an unknown version.
+        VerificationError
+            If the adapter was trained on another base, or its digest differs.
+        """
+        tensors, config = read_adapter(folder)
+        section = config.get("lieref")
+        if not isinstance(section, dict) or section.get("format_version") != FORMAT_VERSION:
+            raise FormatError(f"load_adapter: {folder} must hold a lieref adapter of format {FORMAT_VERSION}")
+        check_base(config, self.base_sha256)
+        statistics, sites, attached = self._read_state(tensors, section, str(folder))
+        self.statistics, self.sites, self.attached, self.wants_statistics = statistics, sites, attached, False
+        return self
+
+    def merge_and_unload(self) -> Model:
+        """Return a plain model whose weights are the adapted ones: same graph, same names."""
+        changed = self.adapted_tensors()
+        graph = self.graph.with_initializers(changed)
+        proto = replace_tensors(self.proto, changed)
+        return Model(graph, proto, self.source, hashlib.sha256(proto.SerializeToString()).hexdigest())
+
+    def save(self, path: str | Path) -> None:
+        """Write the model as ONNX.
+
+        Raises
+        ------
+        DomainError
+            If adapters are attached: merge them first with `merge_and_unload`.
+        FormatError
+            If the checker refuses the model or the folder does not exist.
+        """
+        if self.attached:
+            raise DomainError("save: the model must be merged first; call merge_and_unload()")
+        write_onnx(self.proto, path)
+
+    def _canonical_shape(self, site: Site) -> tuple[int, ...]:
+        return site.layer.shape if site.layer is not None else self.graph.initializers[site.tensor].shape
+
+    def _read_state(
+        self, tensors: dict[str, Array], section: dict[str, Any], source: str
+    ) -> tuple[dict[str, Array], dict[str, Site], list[Attached]]:
+        """Return statistics, sites and methods of an adapter, everything checked against this network."""
+        left = dict(tensors)
+        try:
+            attached = [
+                Attached(
+                    Method.from_config(entry["config"]),
+                    None if entry["target_modules"] is None else tuple(entry["target_modules"]),
+                    int(entry["seed"]),
+                )
+                for entry in section["methods"]
+            ]
+            names = [str(name) for name in section["statistics"]]
+            methods = {str(t): Method.from_config(entry["method"]) for t, entry in section["sites"].items()}
+        except (KeyError, TypeError) as error:
+            raise FormatError(f"load_adapter: {source} must hold a complete configuration; {error!r}") from error
+        known = {tensor: layer for entry in attached for tensor, layer in self._scope(entry)}
+        statistics = {}
+        for name in names:
+            statistics[name] = self._take(left, f"{name}:statistic", source)
+            if name not in self.graph.initializers or statistics[name].shape != self.graph.initializers[name].shape:
+                raise FormatError(f"load_adapter: statistic {name} of {source} must fit the model")
+        sites: dict[str, Site] = {}
+        for tensor, method in methods.items():
+            if tensor not in known:
+                raise FormatError(f"load_adapter: tensor {tensor} of {source} must be a target of the model")
+            layer = known[tensor]
+            prefix = f"{tensor}:"
+            params = {n.removeprefix(prefix): self._take(left, n, source) for n in list(left) if n.startswith(prefix)}
+            site = Site(tensor, method, params, 1 if layer is None else layer.groups, layer)
+            try:
+                adapted = site.adapted(self.graph.initializers[tensor])
+            except (KeyError, ShapeError, ValueError) as error:
+                raise FormatError(f"load_adapter: the factors of {tensor} in {source} must fit it; {error}") from error
+            if adapted.shape != self.graph.initializers[tensor].shape:
+                raise FormatError(f"load_adapter: the factors of {tensor} in {source} must fit it")
+            sites[tensor] = site
+        if left:
+            raise FormatError(f"load_adapter: {source} must hold no other tensors; got {sorted(left)[0]}")
+        return statistics, sites, attached
+
+    def _scope(self, entry: Attached) -> tuple[tuple[str, Any], ...]:
+        if entry.method.scope == "statistics":
+            return ()
+        return tensors_in_scope(self.graph, entry.method.scope, entry.target_modules)
+
+    def _take(self, left: dict[str, Array], name: str, source: str) -> Array:
+        if name not in left:
+            raise FormatError(f"load_adapter: {source} must hold the tensor {name}")
+        return left.pop(name).astype(self.dtype)
+
+
+def _cast(graph: Graph, dtype: np.dtype[Any]) -> Graph:
+    """Return the graph with all float initializers in one dtype."""
+    kinds = {v.dtype.itemsize for v in graph.initializers.values() if v.dtype.kind == "f"}
+    if 2 in kinds:
+        raise UnsupportedError("load: the model's weights must be float32 or float64; got float16")
+    changed = {n: v.astype(dtype) for n, v in graph.initializers.items() if v.dtype.kind == "f"}
+    return graph.with_initializers(changed)
+

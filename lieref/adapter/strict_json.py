@@ -1,0 +1,70 @@
+"""JSON without its loose ends: no duplicate keys, no NaN or infinity, UTF-8 only, one way of writing it."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NoReturn
+
+from lieref.errors import FormatError
+
+
+def parse_json(data: bytes, what: str) -> dict[str, Any]:
+    """Return the JSON object in `data`.
+
+    Parameters
+    ----------
+    data : bytes
+        UTF-8 text of one JSON object.
+    what : str
+        How error messages call it, such as a path.
+
+    Raises
+    ------
+    FormatError
+        If it is not UTF-8, not JSON, not an object, nested too deeply, or holds a key twice, a NaN, an infinity, a
+        number that overflows float64 or an unpaired surrogate.
+    """
+
+    def refuse_constant(name: str) -> NoReturn:
+        raise ValueError(f"{name} is not a number of JSON")
+
+    def finite(text: str) -> float:
+        number = float(text)
+        if not math.isfinite(number):
+            raise ValueError(f"{text} overflows float64")
+        return number
+
+    def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(pairs)
+        if len(result) != len(pairs):
+            keys = [key for key, _ in pairs]
+            raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} appears twice")
+        return result
+
+    try:
+        value = json.loads(
+            data.decode("utf-8"), object_pairs_hook=unique_keys, parse_constant=refuse_constant, parse_float=finite
+        )
+        # An unpaired surrogate has no UTF-8 form: encoding it raises a ValueError.
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise FormatError(f"parse_json: `{what}` must be strict JSON; got {reason}") from None
+    if not isinstance(value, dict):
+        raise FormatError(f"parse_json: `{what}` must hold a JSON object; got {type(value).__name__}")
+    return value
+
+
+def format_json(value: dict[str, Any]) -> bytes:
+    """Return `value` as UTF-8 JSON, indented by two, keys in the order given, with a newline at the end.
+
+    Raises
+    ------
+    FormatError
+        If it holds a NaN, an infinity, or something JSON has no form for.
+    """
+    try:
+        return (json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode("utf-8")
+    except (TypeError, ValueError) as error:
+        raise FormatError(f"format_json: `value` must be plain finite JSON; got {error}") from None
