@@ -1,0 +1,8 @@
+"""Table of the algebras: the contract tests run over it."""
+
+from __future__ import annotations
+
+from lieref.algebra.base import Algebra
+from lieref.algebra.tensor import TensorAlgebra
+
+ALGEBRAS: dict[str, type[Algebra]] = {cls.name: cls for cls in (TensorAlgebra,)}

@@ -1,0 +1,222 @@
+"""Maps from the algebra into the group: the exponential and what methods put in its place.
+
+`order` is the largest k with map(xi) = exp(xi) + O(xi^(k+1)) for every group; a slope test proves it.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import numpy as np
+
+from lieref._check import check_int, check_real
+from lieref._types import FloatArray
+from lieref.group.base import Group
+
+
+class Map(ABC):
+    """Smooth map r from an algebra to arrays of group elements with r(0) = e and derivative 1 at 0."""
+
+    name: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def order(self) -> float:
+        """Agreement with exp, infinity for exp itself."""
+
+    @abstractmethod
+    def retract(self, group: Group, xi: FloatArray) -> FloatArray:
+        """Return the group element of xi.
+
+        Raises
+        ------
+        DomainError
+            If xi is not finite, outside the domain of the map, or the result is too large for its dtype.
+        """
+
+    @abstractmethod
+    def retract_vjp(self, group: Group, xi: FloatArray, g: FloatArray, g_bar: FloatArray) -> FloatArray:
+        """Return the cotangent of xi, projected on the algebra; g is what `retract` returned."""
+
+    @abstractmethod
+    def retract_minus_identity(self, group: Group, xi: FloatArray) -> FloatArray:
+        """Return retract(group, xi) - e without cancellation near zero."""
+
+    @abstractmethod
+    def legal_for(self, group: Group) -> bool:
+        """Return whether a small enough xi always lands in the group."""
+
+    @abstractmethod
+    def stays_in(self, group: Group) -> bool:
+        """Return whether every xi in the domain of the map lands in the group, so that `preserves` claims hold."""
+
+    @property
+    @abstractmethod
+    def spec(self) -> str:
+        """Text from which `make_map` builds this map."""
+
+    @classmethod
+    @abstractmethod
+    def examples(cls) -> tuple[Self, ...]:
+        """Return members that the contract tests run on."""
+
+
+@dataclass(frozen=True)
+class Exp(Map):
+    """The exponential: the definition."""
+
+    name: ClassVar[str] = "exp"
+
+    @property
+    def order(self) -> float:
+        return math.inf
+
+    def retract(self, group: Group, xi: FloatArray) -> FloatArray:
+        return group.exp(xi)
+
+    def retract_vjp(self, group: Group, xi: FloatArray, g: FloatArray, g_bar: FloatArray) -> FloatArray:
+        return group.exp_vjp(xi, g, g_bar)
+
+    def retract_minus_identity(self, group: Group, xi: FloatArray) -> FloatArray:
+        return group.exp_minus_identity(xi)
+
+    def legal_for(self, group: Group) -> bool:
+        return True
+
+    def stays_in(self, group: Group) -> bool:
+        return True
+
+    @property
+    def spec(self) -> str:
+        return self.name
+
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return (cls(),)
+
+
+@dataclass(frozen=True)
+class Taylor(Map):
+    """The Taylor polynomial e + xi + ... + xi^k / k!, with k = `degree` from 1 to 20.
+
+    LieRA as released and HiRA use k = 1 [Si25] [Huang25]. On positive numbers an odd k reaches zero and negative
+    values; an even k stays positive.
+    """
+
+    degree: int = 1
+    name: ClassVar[str] = "taylor"
+
+    def __post_init__(self) -> None:
+        check_int("Taylor", "degree", self.degree, low=1, high=20)
+
+    @property
+    def order(self) -> float:
+        return self.degree
+
+    def retract(self, group: Group, xi: FloatArray) -> FloatArray:
+        return group.calculus.taylor(group.prepare(xi), self.degree)
+
+    def retract_vjp(self, group: Group, xi: FloatArray, g: FloatArray, g_bar: FloatArray) -> FloatArray:
+        return group.algebra.project(group.calculus.taylor_vjp(group.prepare(xi), self.degree, g_bar))
+
+    def retract_minus_identity(self, group: Group, xi: FloatArray) -> FloatArray:
+        return group.calculus.taylor_minus_identity(group.prepare(xi), self.degree)
+
+    def legal_for(self, group: Group) -> bool:
+        return group.is_open
+
+    def stays_in(self, group: Group) -> bool:
+        return group.keeps_taylor(self.degree)
+
+    @property
+    def spec(self) -> str:
+        return f"{self.name}{self.degree}"
+
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return cls(1), cls(2), cls(3)
+
+
+@dataclass(frozen=True)
+class Cayley(Map):
+    """The Cayley map (e - xi/2)^-1 (e + xi/2), the [1/1] Pade approximant of exp.
+
+    Exact on the quadratic groups SO and Sp; it leaves SL(n) for n >= 3 and is refused there. On positive numbers its
+    domain is ]-2, 2[.
+    """
+
+    name: ClassVar[str] = "cayley"
+
+    @property
+    def order(self) -> float:
+        return 2
+
+    def retract(self, group: Group, xi: FloatArray) -> FloatArray:
+        return group.calculus.cayley(group.prepare(xi))
+
+    def retract_vjp(self, group: Group, xi: FloatArray, g: FloatArray, g_bar: FloatArray) -> FloatArray:
+        return group.algebra.project(group.calculus.cayley_vjp(group.prepare(xi), g, g_bar))
+
+    def retract_minus_identity(self, group: Group, xi: FloatArray) -> FloatArray:
+        return group.calculus.cayley_minus_identity(group.prepare(xi))
+
+    def legal_for(self, group: Group) -> bool:
+        return group.is_open or group.keeps_cayley
+
+    def stays_in(self, group: Group) -> bool:
+        return group.keeps_cayley
+
+    @property
+    def spec(self) -> str:
+        return self.name
+
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return (cls(),)
+
+
+@dataclass(frozen=True)
+class Bounded(Map):
+    """exp(c tanh(xi / c)) with c = `bound` > 0: each entry of the exponent stays inside ]-c, c[."""
+
+    bound: float = 1.0
+    name: ClassVar[str] = "bounded"
+
+    def __post_init__(self) -> None:
+        check_real("Bounded", "bound", self.bound, above=0.0)
+
+    @property
+    def order(self) -> float:
+        return 2
+
+    def retract(self, group: Group, xi: FloatArray) -> FloatArray:
+        return group.exp(self._squash(xi))
+
+    # z = c tanh(xi/c), dz = (1 - (z/c)^2) dxi: the cotangent of exp at z times this factor.
+    def retract_vjp(self, group: Group, xi: FloatArray, g: FloatArray, g_bar: FloatArray) -> FloatArray:
+        z = self._squash(xi)
+        slope = 1.0 / np.cosh(np.minimum(np.abs(xi.astype(np.float64)) / self.bound, 300.0)) ** 2
+        return group.algebra.project((group.exp_vjp(z, g, g_bar) * slope).astype(xi.dtype, copy=False))
+
+    def retract_minus_identity(self, group: Group, xi: FloatArray) -> FloatArray:
+        return group.exp_minus_identity(self._squash(xi))
+
+    def legal_for(self, group: Group) -> bool:
+        return group.algebra.is_entrywise
+
+    def stays_in(self, group: Group) -> bool:
+        return group.algebra.is_entrywise
+
+    @property
+    def spec(self) -> str:
+        return f"{self.name}({self.bound:g})"
+
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return cls(1.0), cls(0.5)
+
+    def _squash(self, xi: FloatArray) -> FloatArray:
+        return (self.bound * np.tanh(xi.astype(np.float64) / self.bound)).astype(xi.dtype, copy=False)
