@@ -1,0 +1,222 @@
+"""Optimisers that update parameters in place: SGD with momentum, and Adam with decoupled weight decay.
+
+The formulas and the order of their steps are PyTorch's, so a published learning rate means the same here. An
+optimiser holds its settings and its state; `fresh` gives one with the same settings and no state.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from lieref._check import check_choice, check_finite, check_real, check_same_dtype, check_shape
+from lieref._types import Array, FloatArray, Params
+from lieref.errors import DomainError, FormatError, ShapeError
+
+
+@dataclass
+class Optimizer(ABC):
+    """Base of the optimisers.
+
+    Attributes
+    ----------
+    name : str
+        Key in `OPTIMIZERS`.
+    slots : tuple of str
+        Names of the arrays kept for each parameter.
+    steps : int
+        Updates made so far.
+    """
+
+    name: ClassVar[str]
+    slots: ClassVar[tuple[str, ...]]
+    steps: int = field(default=0, init=False, repr=False, compare=False)
+    _state: Params = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def step(self, params: Params, grads: Params, learning_rate: float) -> None:
+        """Update every parameter in place.
+
+        Parameters
+        ----------
+        params : dict of str to float array
+            Written in place.
+        grads : dict of str to float array
+            Derivative of the loss in each parameter: same names, shapes and dtypes.
+        learning_rate : float
+            At least 0.
+
+        Raises
+        ------
+        ShapeError, DTypeError
+            If the gradients do not match the parameters.
+        DomainError
+            If a gradient is not finite. Nothing has changed then.
+        """
+        check_real("Optimizer.step", "learning_rate", learning_rate, low=0.0)
+        if params.keys() != grads.keys():
+            raise ShapeError(
+                f"Optimizer.step: `grads` must have the names of `params`; got a difference in "
+                f"{sorted(params.keys() ^ grads.keys())}"
+            )
+        for name, parameter in params.items():
+            check_shape("Optimizer.step", name, grads[name], parameter.shape)
+            check_same_dtype("Optimizer.step", parameter=parameter, gradient=grads[name])
+            check_finite("Optimizer.step", f"gradient of {name}", grads[name])
+            for key in self._keys(name).values():
+                check_shape("Optimizer.step", key, self._state.get(key, parameter), parameter.shape)
+        self.steps += 1
+        for name, parameter in params.items():
+            state = {
+                slot: self._state.setdefault(key, np.zeros_like(parameter)) for slot, key in self._keys(name).items()
+            }
+            self._update(parameter, grads[name], learning_rate, state)
+
+    def _keys(self, name: str) -> dict[str, str]:
+        """Return the key in the state of each slot of one parameter."""
+        return {slot: f"{slot}/{name}" for slot in self.slots}
+
+    @abstractmethod
+    def _update(self, parameter: FloatArray, gradient: FloatArray, learning_rate: float, state: Params) -> None:
+        """Update one parameter and its slots in place; `self.steps` counts this update."""
+
+    def state(self) -> dict[str, Array]:
+        """Return a copy of everything a resumed run needs: `steps`, and ``<slot>/<parameter>`` arrays."""
+        return {"steps": np.array(self.steps), **{key: array.copy() for key, array in self._state.items()}}
+
+    def load_state(self, state: dict[str, Array]) -> None:
+        """Continue from what `state` returned.
+
+        Raises
+        ------
+        FormatError
+            If it is not the state of this kind of optimiser. Nothing has changed then.
+        """
+        slots = {key: array.copy() for key, array in state.items() if key != "steps"}
+        foreign = [key for key in slots if key.split("/")[0] not in self.slots]
+        if "steps" not in state or state["steps"].dtype.kind != "i" or state["steps"].shape != () or foreign:
+            raise FormatError(f"{type(self).__name__}.load_state: `state` must be of this optimiser; got {list(state)}")
+        self.steps = int(state["steps"])
+        self._state = slots
+
+    def fresh(self) -> Self:
+        """Return an optimiser with the same settings and no state."""
+        return dataclasses.replace(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the name and the settings, plain JSON values."""
+        settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
+        return {"name": self.name, **settings}
+
+
+@dataclass
+class SGD(Optimizer):
+    """Stochastic gradient descent with momentum.
+
+    g <- g + decay w;  v <- momentum v + g;  w <- w - lr v, or w - lr (g + momentum v) with Nesterov's variant.
+
+    Attributes
+    ----------
+    momentum : float
+        0 up to, but not including, 1; 0 is plain gradient descent.
+    nesterov : bool
+        Needs momentum above 0.
+    weight_decay : float
+        At least 0; added to the gradient (L2 penalty).
+    """
+
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+    name: ClassVar[str] = "sgd"
+    slots: ClassVar[tuple[str, ...]] = ("velocity",)
+
+    def __post_init__(self) -> None:
+        check_fraction("SGD", "momentum", self.momentum)
+        check_real("SGD", "weight_decay", self.weight_decay, low=0.0)
+        if self.nesterov and self.momentum == 0.0:
+            raise DomainError("SGD: `momentum` must be above 0 with nesterov; got 0.0")
+
+    def _update(self, parameter: FloatArray, gradient: FloatArray, learning_rate: float, state: Params) -> None:
+        if self.weight_decay:
+            gradient = gradient + self.weight_decay * parameter
+        velocity = state["velocity"]
+        velocity *= self.momentum
+        velocity += gradient
+        parameter -= learning_rate * (gradient + self.momentum * velocity if self.nesterov else velocity)
+
+
+@dataclass
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay; without decay it is Adam [Kingma15], with it AdamW [Loshchilov19].
+
+    w <- (1 - lr decay) w;  m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2;
+    w <- w - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
+
+    Attributes
+    ----------
+    beta1, beta2 : float
+        0 up to, but not including, 1.
+    epsilon : float
+        Above 0.
+    weight_decay : float
+        At least 0.
+
+    References
+    ----------
+    [Kingma15] algorithm 1; [Loshchilov19] algorithm 2, with the decay scaled by the learning rate as in PyTorch.
+    """
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+    weight_decay: float = 0.0
+
+    name: ClassVar[str] = "adamw"
+    slots: ClassVar[tuple[str, ...]] = ("first_moment", "second_moment")
+
+    def __post_init__(self) -> None:
+        check_fraction("AdamW", "beta1", self.beta1)
+        check_fraction("AdamW", "beta2", self.beta2)
+        check_real("AdamW", "epsilon", self.epsilon, above=0.0)
+        check_real("AdamW", "weight_decay", self.weight_decay, low=0.0)
+
+    def _update(self, parameter: FloatArray, gradient: FloatArray, learning_rate: float, state: Params) -> None:
+        if self.weight_decay:
+            parameter *= 1.0 - learning_rate * self.weight_decay
+        first, second = state["first_moment"], state["second_moment"]
+        first *= self.beta1
+        first += (1.0 - self.beta1) * gradient
+        second *= self.beta2
+        second += (1.0 - self.beta2) * np.square(gradient)
+        # The corrections undo the pull of the zero start; they are Python floats, so no dtype changes.
+        first_correction = 1.0 - self.beta1**self.steps
+        second_correction = 1.0 - self.beta2**self.steps
+        denominator = np.sqrt(second) / second_correction**0.5 + self.epsilon
+        parameter -= (learning_rate / first_correction) * first / denominator
+
+
+def check_fraction(function: str, name: str, value: float) -> None:
+    """Raise `DomainError` unless the value is at least 0 and below 1."""
+    if check_real(function, name, value, low=0.0) >= 1.0:
+        raise DomainError(f"{function}: `{name}` must be below 1; got {value}")
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {optimizer.name: optimizer for optimizer in (SGD, AdamW)}
+
+
+def make_optimizer(optimizer: str | Optimizer) -> Optimizer:
+    """Return an optimiser without state, from its name or from an instance that carries the settings.
+
+    Raises
+    ------
+    DomainError
+        If the name is unknown.
+    """
+    if isinstance(optimizer, Optimizer):
+        return optimizer.fresh()
+    return OPTIMIZERS[check_choice("fit", "optimizer", optimizer, tuple(OPTIMIZERS))]()
