@@ -1,0 +1,116 @@
+"""The group of commands, loaded one by one, and the one place where an error becomes a line and an exit status."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+import click
+
+from lieref import __version__
+from lieref.errors import LierefError, MissingExtraError
+
+DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+
+# Command -> module and attribute; a module is imported when its command, or the list of commands, is asked for.
+COMMANDS = {
+    "demo": "lieref.cli.demo:demo",
+    "finetune": "lieref.cli.finetune:finetune",
+    "eval": "lieref.cli.eval:evaluate",
+    "merge": "lieref.cli.merge:merge",
+    "inspect": "lieref.cli.inspect:inspect",
+    "methods": "lieref.cli.methods:methods",
+    "golden": "lieref.cli.golden:golden",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands live in modules of their own."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands whose modules exist."""
+        return [name for name, place in COMMANDS.items() if importlib.util.find_spec(place.partition(":")[0])]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, importing its module."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="lieref")
+def lieref() -> None:
+    r"""Fine-tune ONNX networks with LieRA and its relatives, on a CPU.
+
+    \b
+    Try it:   lieref demo
+    Use it:   lieref finetune BASE.onnx --train T.npz --test E.npz --out DIR
+    """
+
+
+def run(arguments: Sequence[str] | None) -> int:
+    """Run one command and return its exit status; nothing but the status and text on stderr comes of an error."""
+    with warnings.catch_warnings():
+        warnings.showwarning = _show_warning
+        try:
+            status = lieref.main(arguments, prog_name="lieref", standalone_mode=False)
+            sys.stdout.flush()
+            return status if isinstance(status, int) else DONE
+        except BrokenPipeError:
+            # The reader has gone; Python must not complain about it again when it closes stdout.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return FAILED
+        except SystemExit as stop:
+            return stop.code if isinstance(stop.code, int) else FAILED
+        except BaseException as error:
+            return _report(error)
+
+
+def _report(error: BaseException) -> int:
+    """Print what went wrong as one line and return the exit status."""
+    status, text = FAILED, f"{type(error).__name__}: {error}; this is a defect of lieref, please report it"
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show(sys.stderr)
+        return WRONG_USE
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        status, text = INTERRUPTED, "interrupted"
+    elif isinstance(error, click.UsageError):
+        command = error.ctx.command_path if error.ctx else "lieref"
+        status, text = WRONG_USE, f"{error.format_message()} (see: {command} --help)"
+    elif isinstance(error, click.ClickException):
+        status, text = error.exit_code, error.format_message()
+    elif isinstance(error, MissingExtraError):
+        text = str(error)
+    elif isinstance(error, LierefError):
+        status, text = WRONG_USE, str(error)
+    elif isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)):
+        status, text = WRONG_USE, f"{error.filename}: {error.strerror}; check the path"
+    elif isinstance(error, OSError):
+        text = f"{error.filename or 'input or output'}: {error.strerror or error}"
+    elif isinstance(error, MemoryError):
+        text = "out of memory; a smaller --batch needs less"
+    _print_line("error", text)
+    return status
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    _print_line("warning", str(message))
+
+
+def _print_line(kind: str, text: Any) -> None:
+    print(f"{kind}: {' '.join(str(text).split())}", file=sys.stderr)

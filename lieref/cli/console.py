@@ -1,0 +1,68 @@
+"""What commands print: one JSON object or a table on stdout, progress on stderr."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from lieref.adapter.strict_json import format_json
+
+Progress = Callable[[int, int, str], None]
+"""Called with steps done, steps in all, and a few words."""
+
+
+def print_json(report: dict[str, Any]) -> None:
+    """Print one JSON object on stdout."""
+    sys.stdout.write(format_json(report).decode())
+
+
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table on stdout; columns of numbers are aligned to the right."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    cells = [[str(cell) for cell in row] for row in rows]
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for number, column in enumerate(columns):
+        numeric = all(row[number][:1] in "-+0123456789" for row in cells)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in cells:
+        table.add_row(*(Text(cell) for cell in row))
+    # Without a terminal there is no width to fit: a table in a file or a pipe is not cut.
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def print_facts(title: str, facts: dict[str, object]) -> None:
+    """Print a short list of names and values on stdout."""
+    print_table(title, ("", ""), [(name, str(value)) for name, value in facts.items()])
+
+
+def say(text: str) -> None:
+    """Print a line for people on stderr."""
+    print(text, file=sys.stderr)
+
+
+@contextmanager
+def progress_bar(description: str) -> Iterator[Progress]:
+    """Show progress on stderr while the block runs; nothing moves where stderr is not a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bar(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task(description, total=None)
+
+        def update(done: int, total: int, words: str) -> None:
+            bar.update(task, completed=done, total=total, description=f"{description} {words}".rstrip())
+
+        yield update
+
+
+def percent(fraction: float | None) -> str:
+    """Return a fraction as percent with two digits, or a dash."""
+    return "-" if fraction is None else f"{100 * fraction:.2f} %"
