@@ -1,0 +1,243 @@
+"""What every parameterisation is: trainable factors of one tensor, and the algebra element they make.
+
+A weight of a grouped convolution is `groups` independent kernels stacked on the out axis, so a factor is stored the
+same way: the factors of all conv groups stacked on their first axis. With one group this is the factor itself, for
+instance ``lora_a`` (r, in); with several it is (groups*r, in), the weight of a grouped convolution again. A subclass
+sees every factor with the groups as a leading axis and the shape of one group, and never thinks about groups.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import numpy as np
+
+from lieref._check import check_float, check_int, check_shape
+from lieref._types import FloatArray, Params, Shape
+from lieref.errors import DomainError, ShapeError
+
+
+class LierefWarning(UserWarning):
+    """Base of every warning lieref gives."""
+
+
+class ManyTrainablesWarning(LierefWarning):
+    """An adapter holds more numbers than the tensor it adapts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameterisation(ABC):
+    """Recipe that turns a few trainable numbers into an element of the Lie algebra.
+
+    Subclasses are frozen dataclasses whose fields are the configuration. They implement the five methods at the end of
+    this class for one conv group; `init`, `delta`, `delta_vjp` and `num_params` are the interface.
+
+    Attributes
+    ----------
+    name : str
+        Key in the registry.
+    frozen : frozenset of str
+        Names of the factors that are stored but not trained.
+    needs_base_weight : bool
+        Whether `init` needs `base_weight`.
+    formula : str
+        The trainable count in the letters of `num_params`.
+    """
+
+    name: ClassVar[str]
+    frozen: ClassVar[frozenset[str]] = frozenset()
+    needs_base_weight: ClassVar[bool] = False
+    formula: ClassVar[str]
+
+    def init(
+        self,
+        shape: Shape,
+        groups: int,
+        rng: np.random.Generator,
+        dtype: Any = np.float64,
+        base_weight: FloatArray | None = None,
+    ) -> Params:
+        """Return factors at which `delta` is exactly zero.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Shape of the algebra element: (O, I/groups, *kernel), (O, I), or (n,).
+        groups : int
+            Conv groups; divides O.
+        rng : numpy.random.Generator
+            Source of the random factors. The numbers drawn do not depend on `dtype`.
+        dtype : float32 or float64
+        base_weight : array of `shape`, optional
+            The frozen tensor, where the factors depend on it.
+
+        Returns
+        -------
+        dict of str to array
+            Trainable and frozen factors, the groups stacked on their first axis.
+
+        Raises
+        ------
+        ShapeError
+            If this parameterisation has no meaning for the shape.
+        DomainError
+            If a rank is beyond what the shape allows, or `base_weight` is needed and missing.
+        """
+        groups = self._groups(groups)
+        one = self._checked(shape, groups)
+        base = None
+        if base_weight is not None:
+            base = check_float(self.name, "base_weight", base_weight)
+            check_shape(self.name, "base_weight", base, tuple(shape))
+            base = base.astype(np.float64).reshape(groups, *one)
+        elif self.needs_base_weight:
+            raise DomainError(f"{self.name}: `base_weight` must be given to init; got None")
+        factors = self.initial_factors(one, groups, rng, base)
+        return {name: _stack(factor).astype(dtype) for name, factor in factors.items()}
+
+    def delta(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:
+        """Return the algebra element of the factors, an array of `shape`.
+
+        Raises
+        ------
+        ShapeError
+            If a factor is missing or has another shape than `init` gives.
+        """
+        groups = self._groups(groups)
+        one = self._checked(shape, groups)
+        return self.group_delta(self._split(params, one, groups), one).reshape(shape)
+
+    def delta_vjp(self, params: Params, shape: Shape, groups: int, xi_bar: FloatArray) -> Params:
+        """Return the cotangents of the trainable factors for the cotangent `xi_bar` of `delta`.
+
+        Raises
+        ------
+        ShapeError
+            If a factor or `xi_bar` has another shape.
+        """
+        groups = self._groups(groups)
+        one = self._checked(shape, groups)
+        check_shape(self.name, "xi_bar", xi_bar, tuple(shape))
+        factors = self._split(params, one, groups)
+        bars = self.group_delta_vjp(factors, one, xi_bar.reshape(groups, *one))
+        return {name: _stack(bars[name]) for name in self.trainable(params)}
+
+    def num_params(self, shape: Shape, groups: int = 1) -> int:
+        """Return the number of trainable numbers for an algebra element of `shape`."""
+        groups = self._groups(groups)
+        one = self._checked(shape, groups)
+        return groups * sum(math.prod(factor) for factor in self.factor_shapes(one).values())
+
+    def trainable(self, params: Params) -> tuple[str, ...]:
+        """Return the names of the factors that are trained, in the order of `params`."""
+        return tuple(name for name in params if name not in self.frozen)
+
+    def config(self) -> dict[str, Any]:
+        """Return the fields as plain values; ``PARAMETERISATIONS[name](**config)`` makes an equal object."""
+        return dataclasses.asdict(self)
+
+    def max_rank(self, shape: Shape, groups: int = 1) -> int | None:
+        """Return the largest rank this shape allows, or None where there is no rank."""
+        return None
+
+    @abstractmethod
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
+        """Return the shape of every trainable factor of one conv group, and check the configuration against it.
+
+        Raises
+        ------
+        ShapeError or DomainError
+            As in `init`.
+        """
+
+    @abstractmethod
+    def initial_factors(self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None) -> Params:
+        """Return all factors in float64, each with a leading axis of length `groups`; `base` is (groups, *shape)."""
+
+    @abstractmethod
+    def group_delta(self, params: Params, shape: Shape) -> FloatArray:
+        """Return the algebra elements (groups, *shape) of factors with a leading group axis."""
+
+    @abstractmethod
+    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:
+        """Return cotangents, with a leading group axis, of at least the trainable factors."""
+
+    def frozen_shapes(self, shape: Shape) -> dict[str, Shape]:
+        """Return the shape of every frozen factor of one conv group."""
+        return {}
+
+    def _groups(self, groups: int) -> int:
+        """Return the number of independent kernels the factors see."""
+        return check_int(self.name, "groups", groups, low=1)
+
+    def _checked(self, shape: Shape, groups: int) -> Shape:
+        """Return the shape of one conv group after checking that the configuration fits it."""
+        if not shape or min(shape) < 1 or shape[0] % groups:
+            raise ShapeError(
+                f"{self.name}: `shape` must have positive sizes, the first a multiple of {groups}; got {shape}"
+            )
+        one = (shape[0] // groups, *shape[1:])
+        self.factor_shapes(one)
+        return one
+
+    def _split(self, params: Params, shape: Shape, groups: int) -> Params:
+        """Return the factors with the conv groups as a leading axis."""
+        expected = self.factor_shapes(shape) | self.frozen_shapes(shape)
+        if set(params) != set(expected):
+            raise ShapeError(f"{self.name}: `params` must hold {sorted(expected)}; got {sorted(params)}")
+        split = {}
+        for name, one in expected.items():
+            check_shape(self.name, name, params[name], (groups * one[0], *one[1:]))
+            split[name] = params[name].reshape(groups, *one)
+        return split
+
+
+def _stack(factor: FloatArray) -> FloatArray:
+    """Return (groups, a, ...) as (groups*a, ...)."""
+    return factor.reshape(factor.shape[0] * factor.shape[1], *factor.shape[2:])
+
+
+def transposed(matrices: FloatArray) -> FloatArray:
+    """Return a stack of matrices (..., a, b) as (..., b, a)."""
+    return np.swapaxes(matrices, -1, -2)
+
+
+def kaiming_uniform(rng: np.random.Generator, shape: Shape) -> FloatArray:
+    """Return U(-1/sqrt(f), 1/sqrt(f)), f the last size: PyTorch's ``kaiming_uniform_(a=sqrt(5))``, float64."""
+    bound = 1.0 / math.sqrt(shape[-1])
+    return rng.uniform(-bound, bound, size=shape)
+
+
+def scaling_of(lora_alpha: float | None, r: int, use_rslora: bool = False) -> float:
+    """Return alpha / r, or alpha / sqrt(r) where it is rank-stabilised; alpha is r where it is None."""
+    alpha = float(r) if lora_alpha is None else float(lora_alpha)
+    return alpha / (math.sqrt(r) if use_rslora else r)
+
+
+def check_rank(function: str, name: str, rank: int, bound: int, shape: Shape) -> None:
+    """Raise `DomainError` if a rank is beyond the mode it belongs to."""
+    if rank > bound:
+        raise DomainError(
+            f"{function}: `{name}` must be at most {bound} for one conv group of shape {shape}; got {rank}"
+        )
+
+
+def check_weight_shape(function: str, shape: Shape) -> None:
+    """Raise `ShapeError` unless this is a linear or convolution weight: two to five axes."""
+    if not 2 <= len(shape) <= 5:
+        raise ShapeError(f"{function}: `shape` must be (O, I/groups, *kernel) with 2 to 5 axes; got {shape}")
+
+
+def warn_if_many(function: str, trainables: int, shape: Shape) -> None:
+    """Warn where an adapter is larger than the tensor it adapts."""
+    if trainables > math.prod(shape):
+        warnings.warn(
+            f"{function}: {trainables} trainable numbers for a tensor {shape} of {math.prod(shape)}; "
+            "a smaller rank, or `full`, would need fewer",
+            ManyTrainablesWarning,
+            stacklevel=3,
+        )

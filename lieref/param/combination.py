@@ -1,0 +1,166 @@
+"""A method as a choice of four parts: parameterisation, group, map, action.
+
+theta --parameterisation--> xi in the algebra --map--> g in the group --action--> W' = g . W0
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from lieref._check import check_shape
+from lieref._types import FloatArray, Params, Shape
+from lieref.errors import UnsupportedError
+from lieref.group.action import Action, ElementWise
+from lieref.group.base import Group
+from lieref.group.maps import Map
+from lieref.group.registry import make_group
+from lieref.param._base import Parameterisation
+from lieref.param.method import Method, checked_base, keep_equal
+
+
+@dataclasses.dataclass(frozen=True)
+class Combination(Method):
+    """W' = map(xi(params)) . W0.
+
+    Raises
+    ------
+    UnsupportedError
+        From every method that sees a shape, if the map or the action is not legal for the group.
+    """
+
+    parameterisation: Parameterisation
+    group: str
+    map: Map
+    action: Action
+
+    @property
+    def rank(self) -> int | None:  # noqa: D102
+        return getattr(self.parameterisation, "r", None)
+
+    @property
+    def moves_bias(self) -> bool:  # noqa: D102
+        return self.action.moves_bias
+
+    def num_params(self, shape: Shape, groups: int = 1) -> int:  # noqa: D102
+        self.group_for(shape, groups)
+        return self.parameterisation.num_params(*self._factor_shape(shape, groups))
+
+    def max_rank(self, shape: Shape, groups: int = 1) -> int | None:  # noqa: D102
+        return self.parameterisation.max_rank(*self._factor_shape(shape, groups))
+
+    def trainable(self, params: Params) -> tuple[str, ...]:  # noqa: D102
+        return self.parameterisation.trainable(params)
+
+    def fixed_points(self, base_weight: FloatArray) -> int:  # noqa: D102
+        return self.action.fixed_points(base_weight) if isinstance(self.action, ElementWise) else 0
+
+    def group_for(self, shape: Shape, groups: int = 1) -> Group:
+        """Return the group that acts on a weight of this shape.
+
+        Raises
+        ------
+        ShapeError
+            If the weight has no such mode.
+        UnsupportedError
+            If the map does not stay in the group, even close to the identity.
+        """
+        group = make_group(self.group, self.action, _weight_shape(shape), groups)
+        if not self.map.legal_for(group):
+            raise UnsupportedError(f"{self.name}: `map` must be legal for the group {self.group}; got {self.map.spec}")
+        if self.parameterisation.needs_base_weight and not isinstance(self.action, ElementWise):
+            raise UnsupportedError(
+                f"{self.name}: `action` must be element-wise for factors made from the weight; got {self.action.spec}"
+            )
+        return group
+
+    # Derivation.  theta -> xi -> g -> W' is a chain, and each link has its VJP beside it; W0 is frozen.
+    #   <W'_bar, dW'> = <g_bar, dg> = <xi_bar, dxi> = <theta_bar, dtheta>.
+    # exp and its truncations have different VJPs: for W0 exp(xi) xi_bar = W'_bar W', for W0 (1 + xi) it is W'_bar W0.
+    def delta(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:  # noqa: D102
+        element = self.parameterisation.delta(params, *self._factor_shape(shape, groups))
+        return element.reshape(self._algebra_shape(shape, groups))
+
+    def group_element(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:
+        """Return g = map(xi)."""
+        return self.map.retract(self.group_for(shape, groups), self.delta(params, shape, groups))
+
+    def adapted_weight(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:  # noqa: D102
+        base = checked_base(self, params, base_weight)
+        g = self.group_element(params, base.shape, groups)
+        weight = self.action.act(g, _as_weight(base), groups)
+        return keep_equal(base, weight.reshape(base.shape))
+
+    def adapted_weight_vjp(  # noqa: D102
+        self, params: Params, base_weight: FloatArray, weight_bar: FloatArray, groups: int = 1
+    ) -> Params:
+        base = checked_base(self, params, base_weight)
+        check_shape(self.name, "weight_bar", weight_bar, base.shape)
+        xi = self.delta(params, base.shape, groups)
+        g = self.map.retract(self.group_for(base.shape, groups), xi)
+        g_bar = self.action.act_vjp(g, _as_weight(base), groups, _as_weight(weight_bar))
+        return self._pull_back(params, base.shape, groups, xi, g, g_bar)
+
+    def weight_delta(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:  # noqa: D102
+        base = checked_base(self, params, base_weight)
+        xi = self.delta(params, base.shape, groups)
+        e = self.map.retract_minus_identity(self.group_for(base.shape, groups), xi)
+        change = self.action.act_delta(e, _as_weight(base), groups)
+        return change.reshape(base.shape)
+
+    def adapted_bias(self, params: Params, bias: FloatArray, shape: Shape, groups: int = 1) -> FloatArray:  # noqa: D102
+        if not self.moves_bias:
+            return bias
+        moved = self.action.act_bias(self.group_element(params, shape, groups), bias, groups)
+        return keep_equal(bias, moved)
+
+    def adapted_bias_vjp(  # noqa: D102
+        self, params: Params, bias: FloatArray, bias_bar: FloatArray, shape: Shape, groups: int = 1
+    ) -> Params:
+        if not self.moves_bias:
+            return super().adapted_bias_vjp(params, bias, bias_bar, shape, groups)
+        xi = self.delta(params, shape, groups)
+        g = self.map.retract(self.group_for(shape, groups), xi)
+        return self._pull_back(params, shape, groups, xi, g, self.action.act_bias_vjp(g, bias, groups, bias_bar))
+
+    def _pull_back(
+        self, params: Params, shape: Shape, groups: int, xi: FloatArray, g: FloatArray, g_bar: FloatArray
+    ) -> Params:
+        """Return the cotangents of the factors for the cotangent of g."""
+        group = self.group_for(shape, groups)
+        xi_bar = self.map.retract_vjp(group, xi, g, g_bar)
+        factor_shape, factor_groups = self._factor_shape(shape, groups)
+        return self.parameterisation.delta_vjp(params, factor_shape, factor_groups, xi_bar.reshape(factor_shape))
+
+    def _init(
+        self, shape: Shape, groups: int, rng: np.random.Generator, dtype: Any, base_weight: FloatArray | None
+    ) -> Params:
+        self.group_for(shape, groups)
+        factor_shape, factor_groups = self._factor_shape(shape, groups)
+        base = base_weight if self.parameterisation.needs_base_weight else None
+        return self.parameterisation.init(factor_shape, factor_groups, rng, dtype, base)
+
+    def _algebra_shape(self, shape: Shape, groups: int) -> Shape:
+        return self.action.algebra_shape(_weight_shape(shape), groups)
+
+    def _factor_shape(self, shape: Shape, groups: int) -> tuple[Shape, int]:
+        """Return the shape and groups the parameterisation sees: a stack of matrices is a grouped linear weight."""
+        if isinstance(self.action, ElementWise):
+            return shape, groups
+        algebra = self._algebra_shape(shape, groups)
+        if len(algebra) < 3:
+            return algebra, 1
+        blocks = math.prod(algebra[:-2])
+        return (blocks * algebra[-2], algebra[-1]), blocks
+
+
+def _weight_shape(shape: Shape) -> Shape:
+    """Return the shape in which a weight is adapted: a bias (O,) as (O, 1)."""
+    return (shape[0], 1) if len(shape) == 1 else shape
+
+
+def _as_weight(array: FloatArray) -> FloatArray:
+    return array.reshape(_weight_shape(array.shape))

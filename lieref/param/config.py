@@ -1,0 +1,238 @@
+"""What a user writes to attach a method to a network: which method, where, and with which rank on which layer.
+
+Field names are PEFT's: `r`, `lora_alpha`, `target_modules`, `rank_pattern`. Patterns are shell patterns, matched with
+the name of a layer, of its weight tensor, and with its operator.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, ClassVar, Protocol
+
+from lieref._check import check_int, check_real
+from lieref._types import Shape
+from lieref.errors import DomainError, DTypeError
+from lieref.param._base import LierefWarning
+from lieref.param.method import Method
+from lieref.param.registry import get_method
+
+
+class RankLoweredWarning(LierefWarning):
+    """A layer is too narrow for the rank asked for and gets a smaller one."""
+
+
+class NamedLayer(Protocol):
+    """What a configuration reads of a layer."""
+
+    @property
+    def node(self) -> str:
+        """Name of the layer."""
+
+    @property
+    def weight(self) -> str:
+        """Name of its weight tensor."""
+
+    @property
+    def op(self) -> str:
+        """Its operator."""
+
+    @property
+    def shape(self) -> Shape:
+        """Shape of the weight, out channels first."""
+
+    @property
+    def groups(self) -> int:
+        """Conv groups."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class MethodConfig:
+    """Any method with its options.
+
+    Parameters
+    ----------
+    method : str
+        Name for `get_method`.
+    options : mapping
+        Fields for `get_method`.
+    target_modules : list of str, optional
+        Shell patterns of the layers to adapt; all layers by default.
+    rank_pattern, alpha_pattern : mapping of str to int, to float
+        `r` and `lora_alpha` of the layers a pattern names; the first pattern that matches counts.
+
+    Raises
+    ------
+    DTypeError, DomainError
+        If the method, a field or a pattern is not valid.
+    """
+
+    method: str
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    target_modules: Sequence[str] | str | None = None
+    rank_pattern: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    alpha_pattern: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for pattern, rank in self.rank_pattern.items():
+            check_int("MethodConfig", f"rank_pattern[{pattern!r}]", rank, low=1)
+        for pattern, alpha in self.alpha_pattern.items():
+            check_real("MethodConfig", f"alpha_pattern[{pattern!r}]", alpha, above=0.0)
+        _patterns(self.target_modules)
+        self.build()
+
+    @property
+    def patterns(self) -> list[str] | None:
+        """The targets as a list, None for all layers."""
+        return _patterns(self.target_modules)
+
+    def build(self) -> Method:
+        """Return the method without the exceptions of single layers."""
+        return get_method(self.method, **self._options())
+
+    def method_for(self, layer: NamedLayer) -> Method:
+        """Return the method of one layer: its own rank and alpha, the rank no larger than a narrow layer allows.
+
+        Warns
+        -----
+        RankLoweredWarning
+            If the layer has fewer outputs, or fewer in a conv group, than the rank.
+        """
+        options = self._options()
+        for field, pattern in (("r", self.rank_pattern), ("lora_alpha", self.alpha_pattern)):
+            value = next((pattern[p] for p in pattern if _matches(layer, p)), None)
+            if value is not None:
+                options[field] = value
+        return fitted(get_method(self.method, **options), layer)
+
+    def _options(self) -> dict[str, Any]:
+        return dict(self.options)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _NamedConfig(MethodConfig):
+    """Configuration of one method, whose options are fields of their own."""
+
+    method: str = dataclasses.field(default="", init=False)
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict, init=False)
+    method_name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "method", self.method_name)
+        super().__post_init__()
+
+    def _options(self) -> dict[str, Any]:
+        shared = {field.name for field in dataclasses.fields(MethodConfig)}
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in shared}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoraConfig(_NamedConfig):
+    """LoRA: W + s B A. See `lieref.param.low_rank.LowRank` for the fields. [Hu21]."""
+
+    method_name: ClassVar[str] = "lora"
+    r: int = 4
+    lora_alpha: float | None = None
+    matricisation: str = "unfold"
+    use_rslora: bool = False
+    share_groups: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LieRAConfig(_NamedConfig):
+    """LieRA: W exp(s B A), or another map than exp; `strict` refuses zero weights. [Si25]."""
+
+    method_name: ClassVar[str] = "liera"
+    r: int = 4
+    lora_alpha: float | None = None
+    matricisation: str = "unfold"
+    use_rslora: bool = False
+    share_groups: bool = False
+    map: str = "exp"
+    strict: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HiraConfig(_NamedConfig):
+    """HiRA: W (1 + B A). [Huang25]."""
+
+    method_name: ClassVar[str] = "hira"
+    r: int = 4
+
+
+def fitted(method: Method, layer: NamedLayer) -> Method:
+    """Return the method with its rank lowered, and its scaling kept, where the out mode of a layer is narrower.
+
+    A rank that not even the columns (I/groups k_h k_w) of the layer allow is left as it is, so that `init` refuses it.
+    """
+    rank = method.rank
+    limit = None if rank is None or len(layer.shape) < 2 else method.max_rank(layer.shape, layer.groups)
+    if rank is None or limit is None or not 1 <= limit < rank <= math.prod(layer.shape[1:]):
+        return method
+    warnings.warn(f"layer {layer.node}: rank {rank} is lowered to {limit}", RankLoweredWarning, stacklevel=2)
+    changes: dict[str, Any] = {"r": limit}
+    config = method.config()
+    if config.get("lora_alpha") is not None:
+        ratio = limit / rank
+        changes["lora_alpha"] = config["lora_alpha"] * (math.sqrt(ratio) if config.get("use_rslora") else ratio)
+    return get_method(**{**config, **changes})
+
+
+def resolve(
+    method: MethodConfig | Method | str, target_modules: Sequence[str] | str | None, options: Mapping[str, Any]
+) -> tuple[Method, list[str] | None, Callable[[Method, NamedLayer | None], Method]]:
+    """Return what `attach` needs: the method, the target patterns, and the choice of the method of one layer.
+
+    Parameters
+    ----------
+    method : MethodConfig, Method or str
+    target_modules : list of str, optional
+        Overrides those of the configuration.
+    options : mapping
+        Fields for a method given by name; empty otherwise.
+
+    Raises
+    ------
+    DTypeError
+        If `method` is something else, or options come beside a configuration.
+    DomainError
+        If the name or an option is not valid.
+    """
+    if isinstance(method, str):
+        patterns = {key: options[key] for key in ("rank_pattern", "alpha_pattern") if key in options}
+        rest = {key: value for key, value in options.items() if key not in patterns}
+        config = MethodConfig(method=method, options=rest, target_modules=target_modules, **patterns)
+        return resolve(config, None, {})
+    if options:
+        raise DTypeError(
+            f"attach: options must come with a method's name, not with a configuration; got {list(options)}"
+        )
+    if isinstance(method, Method):
+        return (
+            method,
+            _patterns(target_modules),
+            lambda chosen, layer: chosen if layer is None else fitted(chosen, layer),
+        )
+    if not isinstance(method, MethodConfig):
+        raise DTypeError(f"attach: `method` must be a configuration, a Method or a name; got {type(method).__name__}")
+    chosen = method.build()
+    own = chosen.scope == "weight"
+    targets = method.patterns if target_modules is None else _patterns(target_modules)
+    return chosen, targets, lambda chosen, layer: method.method_for(layer) if own and layer is not None else chosen
+
+
+def _matches(layer: NamedLayer, pattern: str) -> bool:
+    return any(fnmatchcase(name, pattern) for name in (layer.node, layer.weight, layer.op))
+
+
+def _patterns(targets: Sequence[str] | str | None) -> list[str] | None:
+    """Return target patterns as a list; one string is one pattern."""
+    if targets is None:
+        return None
+    listed = [targets] if isinstance(targets, str) else list(targets)
+    if not listed or not all(isinstance(pattern, str) and pattern for pattern in listed):
+        raise DomainError(f"MethodConfig: `target_modules` must be a list of patterns; got {targets!r}")
+    return listed

@@ -1,0 +1,67 @@
+"""One trainable number for each entry of the algebra element, or for each entry of a diagonal."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from lieref._types import FloatArray, Params, Shape
+from lieref.errors import ShapeError
+from lieref.param._base import Parameterisation
+
+
+@dataclasses.dataclass(frozen=True)
+class Dense(Parameterisation):
+    """xi itself, started at zero.
+
+    Factors: ``xi``, of the shape of one group. On a weight this is full fine-tuning in the coordinates of the group;
+    on a vector it is one number a channel.
+    """
+
+    name: ClassVar[str] = "dense"
+    formula: ClassVar[str] = "numbers in xi"
+
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+        return {"xi": shape}
+
+    def initial_factors(  # noqa: D102
+        self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None
+    ) -> Params:
+        return {"xi": np.zeros((groups, *shape))}
+
+    def group_delta(self, params: Params, shape: Shape) -> FloatArray:  # noqa: D102
+        return params["xi"].copy()
+
+    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:  # noqa: D102
+        return {"xi": xi_bar.copy()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagonal(Parameterisation):
+    """xi = diag(d) for a square matrix, started at zero.
+
+    Factors: ``diagonal`` (n,) for xi (n, n).
+    """
+
+    name: ClassVar[str] = "diagonal"
+    formula: ClassVar[str] = "n"
+
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+        if len(shape) != 2 or shape[0] != shape[1]:
+            raise ShapeError(f"diagonal: `shape` must be that of a square matrix; got {shape}")
+        return {"diagonal": shape[:1]}
+
+    def initial_factors(  # noqa: D102
+        self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None
+    ) -> Params:
+        return {"diagonal": np.zeros((groups, shape[0]))}
+
+    # d(xi)_ii = d(d_i) and every other entry is constant, so the cotangent is the diagonal of xi_bar.
+    def group_delta(self, params: Params, shape: Shape) -> FloatArray:  # noqa: D102
+        diagonal = params["diagonal"]
+        return diagonal[:, :, None] * np.eye(shape[0], dtype=diagonal.dtype)
+
+    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:  # noqa: D102
+        return {"diagonal": np.diagonal(xi_bar, axis1=-2, axis2=-1).copy()}

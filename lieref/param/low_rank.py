@@ -1,0 +1,146 @@
+"""Low rank: xi is a product of two thin matrices, laid into the tensor in one of the three published ways."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import numpy as np
+
+from lieref._check import check_choice, check_int, check_real
+from lieref._types import FloatArray, Params, Shape
+from lieref.param._base import (
+    Parameterisation,
+    check_rank,
+    check_weight_shape,
+    kaiming_uniform,
+    scaling_of,
+    transposed,
+)
+
+MATRICISATIONS = ("unfold", "view", "structured")
+
+
+@dataclasses.dataclass(frozen=True)
+class LowRank(Parameterisation):
+    """xi = s B A, with B (rows, R) zero and A (R, columns) random at the start.
+
+    The kernel axes are dealt to rows (product p) and columns (product q); one conv group has O out and I in channels.
+
+    ============== ============ =========== ======= ====================================================
+    matricisation  rows         columns     R       entry of xi[o, i, u, v] for a kernel (k_h, k_w)
+    ============== ============ =========== ======= ====================================================
+    ``unfold``     O            I k_h k_w   r       (B A)[o, (i, u, v)]                    PEFT, LoCon
+    ``view``       O k_h        I k_w       r k_h   the entries of B A in memory order     loralib
+    ``structured`` O k_h        I k_w       r k_h   (B A)[(o, u), (i, v)]                  derived here
+    ============== ============ =========== ======= ====================================================
+
+    ``view`` is a plain reshape, so in channels and kernel rows are mixed; ``structured`` keeps every index apart. For a
+    1-D kernel both equal ``unfold``; for a 3-D kernel the rows take the first kernel axis (derived here: loralib's own
+    1-D and 3-D layers do not run). On a linear weight all three are LoRA.
+
+    Parameters
+    ----------
+    r : int
+        Rank, at least 1.
+    lora_alpha : float, optional
+        s = lora_alpha / r. By default alpha = r, so s = 1.
+    matricisation : {"unfold", "view", "structured"}
+    use_rslora : bool
+        s = lora_alpha / sqrt(r) instead.
+    rank_times_kernel : bool
+        Whether R is r k_h (loralib) or r itself (LoRA-C) in the last two matricisations.
+    share_groups : bool
+        One pair of factors for the whole (O, I/groups k_h k_w) matrix instead of one pair for each conv group: the
+        way to a small adapter of a depthwise kernel, whose groups have one row each.
+
+    References
+    ----------
+    [Hu21] for xi = s B A.
+    """
+
+    name: ClassVar[str] = "low-rank"
+    formula: ClassVar[str] = "groups·R·(O·p + I·q)"
+
+    r: int = 4
+    lora_alpha: float | None = None
+    matricisation: str = "unfold"
+    use_rslora: bool = False
+    rank_times_kernel: bool = True
+    share_groups: bool = False
+
+    def __post_init__(self) -> None:
+        check_int("LowRank", "r", self.r, low=1)
+        if self.lora_alpha is not None:
+            check_real("LowRank", "lora_alpha", self.lora_alpha, above=0.0)
+        check_choice("LowRank", "matricisation", self.matricisation, MATRICISATIONS)
+
+    @property
+    def scaling(self) -> float:
+        """The factor s in front of B A."""
+        return scaling_of(self.lora_alpha, self.r, self.use_rslora)
+
+    def max_rank(self, shape: Shape, groups: int = 1) -> int:  # noqa: D102
+        groups = self._groups(groups)
+        one = (shape[0] // groups, *shape[1:])
+        p, q = self._kernel_split(one)
+        return min(one[0] * p, one[1] * q) // self._rank_factor(p)
+
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+        check_weight_shape("low-rank", shape)
+        p, q = self._kernel_split(shape)
+        rows, columns = shape[0] * p, shape[1] * q
+        check_rank("low-rank", "r", self.r, min(rows, columns) // self._rank_factor(p), shape)
+        rank = self.r * self._rank_factor(p)
+        return {"lora_a": (rank, columns), "lora_b": (rows, rank)}
+
+    def initial_factors(  # noqa: D102
+        self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None
+    ) -> Params:
+        shapes = self.factor_shapes(shape)
+        return {
+            "lora_a": kaiming_uniform(rng, (groups, *shapes["lora_a"])),
+            "lora_b": np.zeros((groups, *shapes["lora_b"])),
+        }
+
+    # Derivation.  xi = s P(B A), where P only moves entries, so its adjoint moves them back: P^T = P^-1.
+    #   <xi_bar, s P(dB A + B dA)> = <s P^-1(xi_bar) A^T, dB> + <s B^T P^-1(xi_bar), dA>.
+    # Hence B_bar = s M A^T and A_bar = s B^T M with M = P^-1(xi_bar).  [Hu21]; [Huang25], section 4.7.
+    def group_delta(self, params: Params, shape: Shape) -> FloatArray:  # noqa: D102
+        return self.to_tensor(self.scaling * (params["lora_b"] @ params["lora_a"]), shape)
+
+    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:  # noqa: D102
+        m = self.scaling * self.to_matrix(xi_bar)
+        return {"lora_a": transposed(params["lora_b"]) @ m, "lora_b": m @ transposed(params["lora_a"])}
+
+    def to_tensor(self, matrix: FloatArray, shape: Shape) -> FloatArray:
+        """Return the matrices (groups, O p, I q) laid out as tensors (groups, *shape)."""
+        groups = matrix.shape[0]
+        if self.matricisation != "structured":
+            return matrix.reshape(groups, *shape)
+        p, q = self._kernel_split(shape)
+        return matrix.reshape(groups, shape[0], p, shape[1], q).transpose(0, 1, 3, 2, 4).reshape(groups, *shape)
+
+    def to_matrix(self, tensor: FloatArray) -> FloatArray:
+        """Return tensors (groups, *shape) as matrices (groups, O p, I q): the inverse of `to_tensor`."""
+        groups, *shape = tensor.shape
+        p, q = self._kernel_split(tuple(shape))
+        rows, columns = shape[0] * p, shape[1] * q
+        if self.matricisation != "structured":
+            return tensor.reshape(groups, rows, columns)
+        apart = tensor.reshape(groups, shape[0], shape[1], p, q)
+        return apart.transpose(0, 1, 3, 2, 4).reshape(groups, rows, columns)
+
+    def _groups(self, groups: int) -> int:
+        groups = super()._groups(groups)
+        return 1 if self.share_groups else groups
+
+    def _kernel_split(self, shape: Shape) -> tuple[int, int]:
+        """Return the kernel sizes (p, q) that go to the rows and to the columns."""
+        kernel = shape[2:]
+        rows = 0 if self.matricisation == "unfold" else len(kernel) // 2
+        return math.prod(kernel[:rows]), math.prod(kernel[rows:])
+
+    def _rank_factor(self, p: int) -> int:
+        return p if self.rank_times_kernel else 1

@@ -1,0 +1,232 @@
+"""What a fine-tuning method offers: from trainable factors and a frozen weight to the adapted weight, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from lieref._check import check_float, check_same_dtype, check_shape
+from lieref._types import FloatArray, Params, Shape
+from lieref.errors import LierefError
+from lieref.param._base import warn_if_many
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """The part of a method that is the same for every method: its name and how it is trained.
+
+    Attributes
+    ----------
+    name : str
+        Row of `METHODS`, or the parts joined by "+".
+    settings : mapping
+        Fields and values from which `get_method` makes the same method again.
+    scope : {"weight", "head", "bias", "all", "statistics"}
+        What the method trains: target weights through their factors, only the last layer, only biases, every tensor,
+        or no tensor at all (statistics are re-estimated).
+    default_learning_rate : float
+        For AdamW; works at a few hundred steps without tuning.
+    """
+
+    name: str
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    scope: str = "weight"
+    default_learning_rate: float = 1e-2
+
+
+@dataclasses.dataclass(frozen=True)
+class Method(ABC):
+    """Fine-tuning method of one weight tensor. Stateless: factors and weights are arguments.
+
+    A weight is (O, I/groups, *kernel) for a convolution and (O, I) for a linear layer, float32 or float64; factors have
+    its dtype. The base weight is never changed.
+    """
+
+    recipe: Recipe
+
+    @property
+    def name(self) -> str:
+        """Name of the method."""
+        return self.recipe.name
+
+    @property
+    def scope(self) -> str:
+        """What is trained; see `Recipe`."""
+        return self.recipe.scope
+
+    @property
+    def default_learning_rate(self) -> float:
+        """Learning rate for AdamW; see `Recipe`."""
+        return self.recipe.default_learning_rate
+
+    @property
+    def rank(self) -> int | None:
+        """Rank of the factors, or None for a method without one."""
+        return None
+
+    @property
+    def moves_bias(self) -> bool:
+        """Whether `adapted_bias` differs from the bias."""
+        return False
+
+    def config(self) -> dict[str, Any]:
+        """Return plain values; ``get_method(**config)`` makes an equal method."""
+        return {"name": self.name, **self.recipe.settings}
+
+    def init(
+        self,
+        shape: Shape,
+        groups: int,
+        rng: np.random.Generator,
+        dtype: Any = None,
+        base_weight: FloatArray | None = None,
+    ) -> Params:
+        """Return factors at which the adapted weight is the base weight, bit for bit.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            Shape of the weight.
+        groups : int
+            Conv groups.
+        rng : numpy.random.Generator
+        dtype : float32 or float64, optional
+            By default that of `base_weight`, or float64 without one.
+        base_weight : array of `shape`, optional
+            Needed by the methods whose factors depend on it.
+
+        Raises
+        ------
+        ShapeError
+            If the method has no meaning for this shape.
+        DomainError
+            If a rank is beyond what the shape allows, or `base_weight` is needed and missing.
+
+        Warns
+        -----
+        ManyTrainablesWarning
+            If the factors hold more numbers than the weight.
+        """
+        shape = tuple(shape)
+        if base_weight is not None:
+            base_weight = check_float(self.name, "base_weight", base_weight)
+            check_shape(self.name, "base_weight", base_weight, shape)
+        if dtype is None:
+            dtype = np.float64 if base_weight is None else base_weight.dtype
+        params = self._init(shape, groups, rng, dtype, base_weight)
+        warn_if_many(self.name, self.num_params(shape, groups), shape)
+        return params
+
+    def supports(self, shape: Shape, groups: int = 1) -> str | None:
+        """Return None where the method can adapt a weight of this shape, else the reason why not."""
+        try:
+            self.num_params(shape, groups)
+        except LierefError as error:
+            return str(error)
+        return None
+
+    def fixed_points(self, base_weight: FloatArray) -> int:
+        """Return how many entries of the weight this method can never change: zeros under the Hadamard group."""
+        return 0
+
+    def adapted_bias(self, params: Params, bias: FloatArray, shape: Shape, groups: int = 1) -> FloatArray:
+        """Return the bias (O,) of the adapted layer; `shape` is that of the weight. Unchanged unless `moves_bias`."""
+        return bias
+
+    def adapted_bias_vjp(
+        self, params: Params, bias: FloatArray, bias_bar: FloatArray, shape: Shape, groups: int = 1
+    ) -> Params:
+        """Return the cotangents of the trainable factors that come through the bias."""
+        return {name: np.zeros_like(params[name]) for name in self.trainable(params)}
+
+    def max_rank(self, shape: Shape, groups: int = 1) -> int | None:
+        """Return the largest rank this weight allows, or None for a method without a rank."""
+        return None
+
+    @abstractmethod
+    def num_params(self, shape: Shape, groups: int = 1) -> int:
+        """Return the number of trainable numbers for a weight of this shape; raises as `init` does."""
+
+    @abstractmethod
+    def trainable(self, params: Params) -> tuple[str, ...]:
+        """Return the names of the factors that are trained."""
+
+    @abstractmethod
+    def delta(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:
+        """Return the algebra element xi of the factors; `shape` is that of the weight."""
+
+    @abstractmethod
+    def adapted_weight(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
+        """Return W', of the shape and dtype of the base weight.
+
+        Raises
+        ------
+        ShapeError, DTypeError
+            If a factor does not fit the weight.
+        DomainError
+            If an input is not finite, or the map leaves its domain.
+        NotInGroupError
+            If a weight is zero in strict mode.
+        """
+
+    @abstractmethod
+    def adapted_weight_vjp(
+        self, params: Params, base_weight: FloatArray, weight_bar: FloatArray, groups: int = 1
+    ) -> Params:
+        """Return the cotangents of the trainable factors for the cotangent of W'. The base weight is frozen."""
+
+    @abstractmethod
+    def weight_delta(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
+        """Return W' - W0, computed without the cancellation of that difference."""
+
+    @abstractmethod
+    def _init(
+        self, shape: Shape, groups: int, rng: np.random.Generator, dtype: Any, base_weight: FloatArray | None
+    ) -> Params:
+        """Return the factors of `init` after its checks."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Untrained(Method):
+    """Method without trainable numbers: the weight stays the base weight."""
+
+    def num_params(self, shape: Shape, groups: int = 1) -> int:  # noqa: D102
+        return 0
+
+    def trainable(self, params: Params) -> tuple[str, ...]:  # noqa: D102
+        return ()
+
+    def delta(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:  # noqa: D102
+        return np.zeros(shape)
+
+    def adapted_weight(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:  # noqa: D102
+        return base_weight.copy()
+
+    def adapted_weight_vjp(  # noqa: D102
+        self, params: Params, base_weight: FloatArray, weight_bar: FloatArray, groups: int = 1
+    ) -> Params:
+        return {}
+
+    def weight_delta(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:  # noqa: D102
+        return np.zeros_like(base_weight)
+
+    def _init(
+        self, shape: Shape, groups: int, rng: np.random.Generator, dtype: Any, base_weight: FloatArray | None
+    ) -> Params:
+        return {}
+
+
+def checked_base(method: Method, params: Params, base_weight: FloatArray) -> FloatArray:
+    """Return the base weight after checking that it is finite and has the dtype of the factors."""
+    base = check_float(method.name, "base_weight", base_weight)
+    check_same_dtype(method.name, base_weight=base, **params)
+    return base
+
+
+def keep_equal(base_weight: FloatArray, weight: FloatArray) -> FloatArray:
+    """Return `weight` with the bits of the base where both are equal: 0 + (-0) is 0, which is not -0 bit for bit."""
+    return np.where(weight == base_weight, base_weight, weight)
