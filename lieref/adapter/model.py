@@ -10,16 +10,15 @@ import numpy as np
 
 from lieref._check import check_choice
 from lieref._types import Array
+from lieref.adapter.atomic import write_file
 from lieref.adapter.folder import check_base, read_adapter, write_adapter
 from lieref.errors import DomainError, FormatError, ShapeError, UnsupportedError
 from lieref.model.graph import Graph
 from lieref.model.network import Attached, Network
 from lieref.model.onnx_reader import read_onnx
-from lieref.model.onnx_writer import replace_tensors, write_onnx
+from lieref.model.onnx_writer import encode_onnx, replace_tensors
 from lieref.model.site import Site, tensors_in_scope
-from lieref.param.method import Method
-
-FORMAT_VERSION = 1
+from lieref.param.registry import get_method
 
 
 def load(path: str | Path, *, dtype: str = "float32") -> Model:
@@ -84,7 +83,6 @@ class Model(Network):
             "r": options.get("r"),
             "lora_alpha": options.get("lora_alpha"),
             "lieref": {
-                "format_version": FORMAT_VERSION,
                 "base_sha256": self.base_sha256,
                 "methods": [
                     {
@@ -114,11 +112,8 @@ class Model(Network):
             If the adapter was trained on another base, or its digest differs.
         """
         tensors, config = read_adapter(folder)
-        section = config.get("lieref")
-        if not isinstance(section, dict) or section.get("format_version") != FORMAT_VERSION:
-            raise FormatError(f"load_adapter: {folder} must hold a lieref adapter of format {FORMAT_VERSION}")
         check_base(config, self.base_sha256)
-        statistics, sites, attached = self._read_state(tensors, section, str(folder))
+        statistics, sites, attached = self._read_state(tensors, config["lieref"], str(folder))
         self.statistics, self.sites, self.attached, self.wants_statistics = statistics, sites, attached, False
         return self
 
@@ -141,7 +136,11 @@ class Model(Network):
         """
         if self.attached:
             raise DomainError("save: the model must be merged first; call merge_and_unload()")
-        write_onnx(self.proto, path)
+        data = encode_onnx(self.proto)
+        path = Path(path)
+        if not path.parent.is_dir():
+            raise FormatError(f"save: {path} must lie in a folder that exists; there is no {path.parent}")
+        write_file(path, data)
 
     def _canonical_shape(self, site: Site) -> tuple[int, ...]:
         return site.layer.shape if site.layer is not None else self.graph.initializers[site.tensor].shape
@@ -154,14 +153,14 @@ class Model(Network):
         try:
             attached = [
                 Attached(
-                    Method.from_config(entry["config"]),
+                    get_method(**entry["config"]),
                     None if entry["target_modules"] is None else tuple(entry["target_modules"]),
                     int(entry["seed"]),
                 )
                 for entry in section["methods"]
             ]
             names = [str(name) for name in section["statistics"]]
-            methods = {str(t): Method.from_config(entry["method"]) for t, entry in section["sites"].items()}
+            methods = {str(t): get_method(**entry["method"]) for t, entry in section["sites"].items()}
         except (KeyError, TypeError) as error:
             raise FormatError(f"load_adapter: {source} must hold a complete configuration; {error!r}") from error
         known = {tensor: layer for entry in attached for tensor, layer in self._scope(entry)}
@@ -179,7 +178,7 @@ class Model(Network):
             params = {n.removeprefix(prefix): self._take(left, n, source) for n in list(left) if n.startswith(prefix)}
             site = Site(tensor, method, params, 1 if layer is None else layer.groups, layer)
             try:
-                adapted = site.adapted(self.graph.initializers[tensor])
+                adapted = site.adapted(self.graph.initializers)[tensor]
             except (KeyError, ShapeError, ValueError) as error:
                 raise FormatError(f"load_adapter: the factors of {tensor} in {source} must fit it; {error}") from error
             if adapted.shape != self.graph.initializers[tensor].shape:
@@ -207,4 +206,3 @@ def _cast(graph: Graph, dtype: np.dtype[Any]) -> Graph:
         raise UnsupportedError("load: the model's weights must be float32 or float64; got float16")
     changed = {n: v.astype(dtype) for n, v in graph.initializers.items() if v.dtype.kind == "f"}
     return graph.with_initializers(changed)
-

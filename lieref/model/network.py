@@ -1,0 +1,391 @@
+"""A network with adapters: the object a user trains, evaluates and merges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from lieref._check import check_finite, check_int
+from lieref._types import Array, FloatArray
+from lieref.errors import DomainError, DTypeError, ShapeError, UnsupportedError
+from lieref.model import executor
+from lieref.model.fold import Fold, fold_batch_norm
+from lieref.model.graph import Graph
+from lieref.model.layer import Layer, find_layers
+from lieref.model.site import Site, make_site, tensors_in_scope
+from lieref.param.method import Method
+
+
+class Loss(Protocol):
+    """What the network needs of a loss: its mean over the batch and the cotangent of the logits."""
+
+    def value_and_grad(self, logits: FloatArray, y: Array) -> tuple[float, FloatArray]:
+        """Return the mean loss and its gradient with respect to the logits (N, ...)."""
+
+
+@dataclass(frozen=True)
+class Attached:
+    """A method attached to a network, as it was asked for."""
+
+    method: Method
+    target_modules: tuple[str, ...] | None
+    seed: int
+
+
+class Network:
+    """A graph, the adapters attached to it, and its gradients.
+
+    The tensors of the file are never changed: an adapted tensor is computed from its base and its factors whenever it
+    is needed, so that removing the adapters restores every bit.
+
+    Parameters
+    ----------
+    graph : Graph
+        As read from the file; float tensors all float32 or all float64.
+    proto : onnx.ModelProto or None
+        The model the graph was read from; needed for saving only.
+    source : str
+        Path or name, for messages and reports.
+    base_sha256 : str
+        Digest of the file the tensors come from.
+    """
+
+    def __init__(self, graph: Graph, proto: Any, source: str, base_sha256: str) -> None:
+        self.graph = graph
+        self.proto = proto
+        self.source = source
+        self.base_sha256 = base_sha256
+        self.attached: list[Attached] = []
+        self.sites: dict[str, Site] = {}
+        self.statistics: dict[str, FloatArray] = {}
+        self.wants_statistics = False
+        self.folded, self.folds = fold_batch_norm(graph)
+        self.logits_name = _logits_name(self.folded)
+
+    # What the network is
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """Shape of the input; None where an axis is free, the batch first."""
+        return self.graph.inputs[0].shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Element type of the network's weights: float32 or float64."""
+        return next((v.dtype for v in self.graph.initializers.values() if v.dtype.kind == "f"), np.dtype(np.float32))
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers whose weights can be adapted, in graph order."""
+        return find_layers(self.graph)
+
+    @property
+    def method_name(self) -> str:
+        """Names of the attached methods joined by a plus sign, ``base`` where there is none."""
+        return "+".join(entry.method.name for entry in self.attached) or "base"
+
+    @property
+    def default_learning_rate(self) -> float:
+        """Learning rate of the attached method that works without tuning."""
+        rates = [e.method.default_learning_rate for e in self.attached if e.method.scope != "statistics"]
+        if not rates:
+            raise DomainError("fit: a method that trains must be attached first; none is")
+        return rates[-1]
+
+    # Adapters
+
+    def attach(self, method: Any, *, target_modules: Any = None, seed: int = 0, **config: Any) -> Network:
+        """Attach a fine-tuning method; the network computes the same numbers as before until it is trained.
+
+        Parameters
+        ----------
+        method : config, Method or str
+            A configuration such as ``LieRAConfig(r=4, target_modules=["conv2d*"])``, or a method's name with its
+            options as keywords.
+        target_modules : list of str, optional
+            Shell patterns matched with node names, weight names and operators; all layers by default.
+        seed : int
+            For the factors' initial values.
+
+        Returns
+        -------
+        Network
+            Itself.
+
+        Raises
+        ------
+        DomainError
+            If a pattern matches nothing, a rank is out of range, or a tensor already carries an adapter.
+        UnsupportedError
+            If the method cannot serve a target's geometry.
+        """
+        from lieref.param.config import resolve
+
+        chosen, patterns, ranks = resolve(method, target_modules, config)
+        check_int("attach", "seed", seed, low=0, high=2**63 - 1)
+        if chosen.scope == "statistics":
+            if not any(node.op == "BatchNormalization" for node in self.graph.nodes):
+                raise DomainError("attach: norm-stats needs a model with BatchNormalization; it has none")
+            self.wants_statistics = True
+            self.attached.append(Attached(chosen, None, seed))
+            return self
+        new: dict[str, Site] = {}
+        for tensor, layer in tensors_in_scope(self.graph, chosen.scope, patterns):
+            if tensor in self.sites:
+                other = self.sites[tensor].method.name
+                raise DomainError(f"attach: tensor {tensor} must carry one adapter; it already carries {other}")
+            new[tensor] = make_site(self.graph, tensor, layer, ranks(chosen, layer), seed)
+        self.sites.update(new)
+        self.attached.append(Attached(chosen, None if patterns is None else tuple(patterns), seed))
+        return self
+
+    def unload(self) -> Network:
+        """Remove every adapter: the network is its base again, bit for bit."""
+        self.attached, self.sites, self.statistics, self.wants_statistics = [], {}, {}, False
+        return self
+
+    def parameters(self) -> dict[str, FloatArray]:
+        """Return the live trainable arrays by name, ``<tensor>:<factor>``; optimisers update them in place."""
+        return {
+            f"{tensor}:{factor}": site.params[factor]
+            for tensor, site in self.sites.items()
+            for factor in site.method.trainable(site.params)
+        }
+
+    def num_trainable(self) -> int:
+        """Return how many numbers are trained."""
+        return sum(array.size for array in self.parameters().values())
+
+    def print_trainable_parameters(self) -> None:
+        """Print how many numbers are trained, of how many the network has."""
+        everything = sum(v.size for v in self.graph.initializers.values() if v.dtype.kind == "f")
+        trained = self.num_trainable()
+        print(f"trainable: {trained:,} | all: {everything:,} | {100 * trained / max(everything, 1):.2f} %")
+
+    def adapted_tensors(self) -> dict[str, FloatArray]:
+        """Return the tensors that differ from the file, in its layout: adapted ones and re-estimated statistics."""
+        tensors: dict[str, FloatArray] = dict(self.statistics)
+        for site in self.sites.values():
+            tensors.update(site.adapted(self.graph.initializers))
+        return tensors
+
+    # Numbers
+
+    def as_input(self, x: Array) -> FloatArray:
+        """Return a batch in the network's dtype and layout.
+
+        Parameters
+        ----------
+        x : (N, ...) array
+            Integers or floats; images may come as NCHW or, where only that fits the model, as NHWC.
+
+        Raises
+        ------
+        ShapeError
+            If the shape does not fit the model or the batch is empty.
+        DTypeError
+            If it is not numeric.
+        DomainError
+            If it holds a NaN or an infinity.
+        """
+        x = np.asarray(x)
+        if x.dtype.kind not in "fiub":
+            raise DTypeError(f"predict: `x` must be numeric; got {x.dtype}")
+        shape = self.input_shape
+        if x.ndim == len(shape) and x.shape[0] == 0:
+            raise ShapeError("predict: `x` must hold at least one sample; got none")
+        if not _fits(x.shape, shape):
+            moved = np.moveaxis(x, -1, 1) if x.ndim > 2 else x
+            if not _fits(moved.shape, shape):
+                raise ShapeError(f"predict: `x` must have shape {_readable(shape)}; got {x.shape}")
+            x = moved
+        wanted = np.dtype(self.graph.inputs[0].dtype)
+        result = np.ascontiguousarray(x, dtype=self.dtype if wanted.kind == "f" else wanted)
+        if x.dtype.kind == "f":
+            check_finite("predict", "x", result)
+        return result
+
+    def logits(self, x: Array, *, batch_size: int = 256) -> FloatArray:
+        """Return the network's scores before a final Softmax, (N, ...)."""
+        check_int("predict", "batch_size", batch_size, low=1)
+        graph = self.current_graph()
+        parts = [
+            executor.run(graph, self.as_input(x[i : i + batch_size]), until=self.logits_name)[self.logits_name]
+            for i in _starts(x, batch_size)
+        ]
+        return np.concatenate(parts)
+
+    def predict(self, x: Array, *, batch_size: int = 256) -> FloatArray:
+        """Return the network's output as ONNX Runtime would: probabilities where the graph ends in Softmax."""
+        check_int("predict", "batch_size", batch_size, low=1)
+        graph = self.current_graph()
+        name = graph.outputs[0]
+        parts = [
+            executor.run(graph, self.as_input(x[i : i + batch_size]), until=name)[name] for i in _starts(x, batch_size)
+        ]
+        return np.concatenate(parts)
+
+    # Derivation.  l(theta) = loss(N(F(A(theta)))): factors -> adapted tensors -> folded tensors -> logits -> loss.
+    # The chain rule from the right: logits_bar from the loss, folded_bar by the graph in reverse, tensor_bar by each
+    # fold, and theta_bar by each method.  A tensor outside every fold is read by the graph itself.
+    def loss_and_grad(self, x: Array, y: Array, loss: Loss) -> tuple[float, FloatArray, dict[str, FloatArray]]:
+        """Return the mean loss of a batch, its logits, and the gradient of every trainable array.
+
+        Parameters
+        ----------
+        x : (N, ...) array
+            See `as_input`.
+        y : (N, ...) array
+            Targets, as the loss wants them.
+        loss : Loss
+
+        Returns
+        -------
+        value : float
+        logits : (N, ...) array
+        grads : dict of str to array
+            The keys of `parameters`.
+        """
+        tensors = self._current_tensors()
+        graph = self._refold(tensors)
+        values = executor.run(graph, self.as_input(x), until=self.logits_name)
+        logits = values[self.logits_name]
+        value, logits_bar = loss.value_and_grad(logits, y)
+        bars = executor.pull_back(graph, values, {self.logits_name: logits_bar}, self._trained_tensors())
+        return value, logits, self._factor_gradients(tensors, bars)
+
+    def estimate_statistics(self, x: Array, *, batch_size: int = 256, max_samples: int = 2000) -> None:
+        """Re-estimate the mean and variance of every BatchNormalization on `x`, layer by layer, without labels.
+
+        Each layer sees the data through the layers before it with their new statistics. The variance is the biased one,
+        as in training.
+
+        Parameters
+        ----------
+        x : (N, ...) array
+        batch_size : int
+            At least 1.
+        max_samples : int
+            Only the first so many samples are read. More bring nothing: on ResNet-8 under a JPEG shift the accuracy is
+            the same from 500 to 10,000 images within 0.1 points.
+
+        Raises
+        ------
+        DomainError
+            If a variance comes out as zero: one sample, or a dead channel in a model whose epsilon is zero.
+        """
+        check_int("estimate_statistics", "max_samples", max_samples, low=1)
+        x = x[:max_samples]
+        before = dict(self.statistics)
+        try:
+            for node in self.graph.nodes:
+                if node.op == "BatchNormalization" and all(n in self.graph.initializers for n in node.inputs[3:5]):
+                    mean, var = self._channel_statistics(node.inputs[0], x, batch_size)
+                    self.statistics[node.inputs[3]] = mean.astype(self.dtype)
+                    self.statistics[node.inputs[4]] = var.astype(self.dtype)
+        except BaseException:
+            self.statistics = before
+            raise
+        self.wants_statistics = False
+
+    def _channel_statistics(self, tensor: str, x: Array, batch_size: int) -> tuple[FloatArray, FloatArray]:
+        """Return mean and biased variance (C,) of a tensor (N, C, ...), in float64."""
+        graph = self.graph.with_initializers(self._current_tensors())
+        count, mean, square = 0, np.zeros(0), np.zeros(0)
+        for i in _starts(x, batch_size):
+            value = executor.run(graph, self.as_input(x[i : i + batch_size]), until=tensor)[tensor].astype(np.float64)
+            flat = np.moveaxis(value, 1, -1).reshape(-1, value.shape[1])
+            if count == 0:
+                mean, square = np.zeros(flat.shape[1]), np.zeros(flat.shape[1])
+            # Chan's update joins the moments of two sets without the cancellation of E[x^2] - E[x]^2.
+            n, m = flat.shape[0], flat.mean(axis=0)
+            step = m - mean
+            square += ((flat - m) ** 2).sum(axis=0) + step**2 * count * n / (count + n)
+            mean += step * n / (count + n)
+            count += n
+        return mean, square / count
+
+    # The graphs it stands for
+
+    def current_graph(self) -> Graph:
+        """Return the folded graph with the adapted tensors: what the network computes with."""
+        return self._refold(self._current_tensors())
+
+    def bias_spread(self) -> dict[str, FloatArray]:
+        """Return, for each folded bias, |a b0| + |a mean| + |shift|: what an evaluation that does not fold sums."""
+        tensors = self._current_tensors()
+        return {fold_.folded_bias: fold_.bias_spread(tensors) for fold_ in self.folds}
+
+    def merged_graph(self) -> Graph:
+        """Return the graph with the adapted tensors in place of their bases."""
+        return self.graph.with_initializers(self.adapted_tensors())
+
+    # Inside
+
+    def _current_tensors(self) -> dict[str, Array]:
+        return {**self.graph.initializers, **self.adapted_tensors()}
+
+    def _refold(self, tensors: dict[str, Array]) -> Graph:
+        changed = {name: tensors[name] for name in self._changed_names()}
+        for fold_ in self.folds:
+            if any(name in changed for name in fold_.sources()):
+                changed.update(fold_.apply(tensors))
+        return self.folded.with_initializers(changed)
+
+    def _fold_of(self, tensor: str) -> Fold | None:
+        return next((fold_ for fold_ in self.folds if tensor in fold_.sources()), None)
+
+    def _trained_tensors(self) -> frozenset[str]:
+        """Return the tensors of the folded graph whose cotangents the adapters need."""
+        wanted: set[str] = set()
+        for site in self.sites.values():
+            for tensor in site.tensors:
+                fold_ = self._fold_of(tensor)
+                wanted |= {tensor} if fold_ is None else {fold_.folded_weight, fold_.folded_bias}
+        return frozenset(wanted)
+
+    def _changed_names(self) -> set[str]:
+        return set(self.statistics).union(*(site.tensors for site in self.sites.values()))
+
+    def _factor_gradients(self, tensors: dict[str, Array], bars: dict[str, FloatArray]) -> dict[str, FloatArray]:
+        tensor_bars = dict(bars)
+        for fold_ in self.folds:
+            if fold_.folded_weight in bars:
+                tensor_bars.update(fold_.pull_back(tensors, bars))
+        grads: dict[str, FloatArray] = {}
+        for tensor, site in self.sites.items():
+            for factor, bar in site.pull_back(self.graph.initializers, tensor_bars).items():
+                grads[f"{tensor}:{factor}"] = bar
+        return grads
+
+
+def _logits_name(graph: Graph) -> str:
+    """Return the tensor the losses read: the input of a final Softmax, else the first output."""
+    name = graph.outputs[0]
+    node = graph.producer(name)
+    while node is not None and node.op in ("Identity", "Dropout"):
+        node = graph.producer(node.inputs[0])
+    if node is not None and node.op == "Softmax":
+        return node.inputs[0]
+    if graph.producer(name) is None:
+        raise UnsupportedError("load: the model's first output must be computed by a node")
+    return name
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    if len(shape) != len(wanted):
+        return False
+    return all(w is None or axis == 0 or s == w for axis, (s, w) in enumerate(zip(shape, wanted, strict=True)))
+
+
+def _readable(shape: tuple[int | None, ...]) -> str:
+    return "(" + ", ".join("N" if i == 0 else "any" if d is None else str(d) for i, d in enumerate(shape)) + ")"
+
+
+def _starts(x: Array, batch_size: int) -> Iterator[int]:
+    if len(x) == 0:
+        raise ShapeError("predict: `x` must hold at least one sample; got none")
+    return iter(range(0, len(x), batch_size))

@@ -1,0 +1,241 @@
+"""Reading ONNX files into a `Graph`; every refusal happens here, before anything runs."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lieref._check import need
+from lieref._types import Array, AttrValue
+from lieref.errors import FormatError, UnsupportedError
+from lieref.model.graph import Graph, Node, TensorInfo
+
+OPSETS = range(11, 22)
+MAX_FILE_BYTES = 2**31  # protobuf cannot hold more; also stops a mistaken path to a huge file from filling memory
+
+
+def read_onnx(path: str | Path) -> tuple[Graph, Any, str]:
+    """Read an ONNX file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A ``.onnx`` file, opsets 11 to 21. Tensors stored outside the file must lie in the file's own folder.
+
+    Returns
+    -------
+    graph : Graph
+        Constants are initializers, Identity and Dropout remain nodes.
+    proto : onnx.ModelProto
+        The model as read, external tensors included; the writer starts from it.
+    digest : str
+        SHA-256 of the file, in hexadecimal; of the file followed by its external tensors where it has any.
+
+    Raises
+    ------
+    FormatError
+        If the file is missing, truncated, not ONNX or not valid, or names data outside its folder.
+    UnsupportedError
+        If it uses an operator, an attribute, an opset or a data type lieref does not have; the message names the node.
+    MissingExtraError
+        If onnx is not installed.
+    """
+    path = Path(path)
+    proto, digest = _load_proto(path)
+    return graph_from_proto(proto, str(path)), proto, digest
+
+
+def graph_from_proto(proto: Any, source: str) -> Graph:
+    """Return the graph of a ModelProto whose tensors are all inside it; `source` is named in errors."""
+    onnx = need("onnx", "app", "reading ONNX models")
+    opset = _opset(proto, source)
+    if proto.functions:
+        raise UnsupportedError(f"load: {source} must hold no local functions; got {proto.functions[0].name}")
+    initializers: dict[str, Array] = {}
+    for tensor in proto.graph.initializer:
+        initializers[tensor.name] = _to_array(onnx, tensor, source)
+    if proto.graph.sparse_initializer:
+        raise UnsupportedError(f"load: {source} must hold no sparse initializers")
+    nodes: list[Node] = []
+    taken: set[str] = set()
+    for index, item in enumerate(proto.graph.node):
+        name = item.name or f"{item.op_type}_{index}"
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        if item.domain not in ("", "ai.onnx"):
+            raise UnsupportedError(
+                f"load: node {name} of {source} must be a standard ONNX operator; got {item.domain}.{item.op_type}"
+            )
+        attrs = {a.name: _attribute(onnx, a, name, source) for a in item.attribute}
+        if item.op_type == "Constant":
+            initializers[item.output[0]] = _constant(attrs, name, source)
+            continue
+        nodes.append(Node(name, item.op_type, tuple(item.input), tuple(item.output), attrs))
+    _check_operators(nodes, source)
+    inputs = tuple(_tensor_info(onnx, value) for value in proto.graph.input if value.name not in initializers)
+    if len(inputs) != 1:
+        raise UnsupportedError(f"load: {source} must have one input; got {len(inputs)}: {[i.name for i in inputs]}")
+    graph = Graph(
+        nodes=tuple(_sorted(nodes, {i.name for i in inputs} | set(initializers), source)),
+        inputs=inputs,
+        outputs=tuple(value.name for value in proto.graph.output),
+        initializers=initializers,
+        opset=opset,
+    )
+    for name, value in initializers.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all() and _is_parameter(graph, name):
+            raise FormatError(f"load: tensor {name} of {source} must be finite; it holds a NaN or an infinity")
+    return graph
+
+
+def _load_proto(path: Path) -> tuple[Any, str]:
+    onnx = need("onnx", "app", "reading ONNX models")
+    if not path.is_file():
+        raise FormatError(f"load: {path} must be an ONNX file; there is no such file")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise FormatError(f"load: {path} must be under 2 GiB; got {path.stat().st_size} bytes")
+    data = path.read_bytes()
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(data)
+    except Exception as error:  # protobuf raises classes of its own that differ between its implementations
+        raise FormatError(
+            f"load: {path} must be an ONNX file; it cannot be parsed (truncated or of another kind)"
+        ) from error
+    if not proto.graph.node or not proto.graph.input:
+        raise FormatError(f"load: {path} must be an ONNX file; it holds no graph")
+    digest = hashlib.sha256(data)
+    for raw in _load_external(onnx, proto, path):
+        digest.update(raw)
+    try:
+        onnx.checker.check_model(proto)
+    except onnx.checker.ValidationError as error:
+        first = str(error).strip().splitlines()[0]
+        raise FormatError(f"load: {path} must be a valid ONNX model; the checker says: {first}") from error
+    return proto, digest.hexdigest()
+
+
+def _load_external(onnx: Any, proto: Any, path: Path) -> list[bytes]:
+    """Bring tensors stored beside the file into the proto and return their bytes; refuse any other folder."""
+    loaded = []
+    folder = path.parent.resolve()
+    tensors = list(proto.graph.initializer) + [a.t for n in proto.graph.node for a in n.attribute if a.HasField("t")]
+    for tensor in tensors:
+        if tensor.data_location != onnx.TensorProto.EXTERNAL:
+            continue
+        fields = {entry.key: entry.value for entry in tensor.external_data}
+        location = fields.get("location", "")
+        target = (folder / location).resolve()
+        if not location or not target.is_relative_to(folder):
+            raise FormatError(
+                f"load: tensor {tensor.name} of {path} must be stored in the model's own folder; got {location!r}"
+            )
+        if not target.is_file():
+            raise FormatError(f"load: tensor {tensor.name} of {path} must be in {location}; there is no such file")
+        try:
+            offset = int(fields.get("offset", "0"))
+            length = int(fields.get("length", str(max(target.stat().st_size - offset, 0))))
+        except ValueError as error:
+            raise FormatError(f"load: tensor {tensor.name} of {path} must have an integer offset and length") from error
+        if offset < 0 or length < 0 or offset + length > target.stat().st_size:
+            raise FormatError(f"load: tensor {tensor.name} of {path} must lie inside {location}; the file is too short")
+        with target.open("rb") as file:
+            file.seek(offset)
+            tensor.raw_data = file.read(length)
+        loaded.append(tensor.raw_data)
+        del tensor.external_data[:]
+        tensor.data_location = onnx.TensorProto.DEFAULT
+    return loaded
+
+
+def _opset(proto: Any, source: str) -> int:
+    versions = [int(o.version) for o in proto.opset_import if o.domain in ("", "ai.onnx")]
+    if not versions or versions[0] not in OPSETS:
+        got = versions[0] if versions else "none"
+        raise UnsupportedError(f"load: {source} must use opset {OPSETS[0]} to {OPSETS[-1]}; got {got}")
+    return versions[0]
+
+
+def _to_array(onnx: Any, tensor: Any, source: str) -> Array:
+    try:
+        array = np.asarray(onnx.numpy_helper.to_array(tensor))
+    except Exception as error:  # a wrong byte count, an unknown type: onnx raises several classes
+        raise FormatError(f"load: tensor {tensor.name} of {source} must be readable; {error}") from error
+    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+        raise UnsupportedError(f"load: tensor {tensor.name} of {source} must be numeric; got {array.dtype}")
+    return array.astype(array.dtype.newbyteorder("="))
+
+
+def _attribute(onnx: Any, attribute: Any, node: str, source: str) -> AttrValue:
+    kind = onnx.AttributeProto
+    if attribute.type in (kind.GRAPH, kind.GRAPHS):
+        raise UnsupportedError(f"load: node {node} of {source} must hold no sub-graph; got attribute {attribute.name}")
+    value = onnx.helper.get_attribute_value(attribute)
+    if attribute.type == kind.TENSOR:
+        return _to_array(onnx, value, source)
+    if attribute.type == kind.STRING:
+        return str(value.decode())
+    if attribute.type in (kind.INTS, kind.FLOATS):
+        return tuple(value)
+    if attribute.type in (kind.INT, kind.FLOAT):
+        result: int | float = value
+        return result
+    raise UnsupportedError(
+        f"load: attribute {attribute.name} of node {node} of {source} must be a number, text or tensor"
+    )
+
+
+def _constant(attrs: dict[str, AttrValue], node: str, source: str) -> Array:
+    if "value" in attrs:
+        return np.asarray(attrs["value"])
+    for key, dtype in (
+        ("value_float", np.float32),
+        ("value_floats", np.float32),
+        ("value_int", np.int64),
+        ("value_ints", np.int64),
+    ):
+        if key in attrs:
+            return np.asarray(attrs[key], dtype)
+    raise UnsupportedError(f"load: node {node} of {source} must hold a numeric constant; got {sorted(attrs)}")
+
+
+def _check_operators(nodes: list[Node], source: str) -> None:
+    from lieref.op.registry import check_attributes, supported
+
+    for node in nodes:
+        if not supported(node.op):
+            raise UnsupportedError(f"load: operator {node.op} (node {node.name} of {source}) is not one lieref has")
+        check_attributes(node.op, node.attrs, node.name)
+
+
+def _tensor_info(onnx: Any, value: Any) -> TensorInfo:
+    kind = value.type.tensor_type
+    shape = tuple(d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim)
+    return TensorInfo(value.name, shape, np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)).name)
+
+
+def _is_parameter(graph: Graph, name: str) -> bool:
+    """Tell whether a tensor is a weight (Clip bounds and padding values may be infinite by intent)."""
+    return all(node.op not in ("Clip", "Pad", "Where") for node in graph.consumers(name))
+
+
+def _sorted(nodes: list[Node], known: set[str], source: str) -> list[Node]:
+    """Return the nodes in an order in which each comes after what it reads, as near to the file's order as can be."""
+    waiting, ordered, ready = list(nodes), [], set(known) | {""}
+    while waiting:
+        rest = []
+        for node in waiting:
+            if ready.issuperset(node.inputs):
+                ordered.append(node)
+                ready.update(node.outputs)
+            else:
+                rest.append(node)
+        if len(rest) == len(waiting):
+            missing = sorted(set(rest[0].inputs) - ready)
+            raise FormatError(f"load: node {rest[0].name} of {source} must read tensors that exist; got {missing}")
+        waiting = rest
+    return ordered

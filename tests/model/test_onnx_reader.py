@@ -1,0 +1,155 @@
+"""Reading ONNX: what is accepted, and the one clear error for each thing that is not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from lieref.errors import FormatError, UnsupportedError
+from lieref.model.onnx_reader import read_onnx
+from tests.model.nets import make_onnx, residual_net, saved
+
+
+def test_reads_nodes_tensors_and_input(tmp_path: Path) -> None:
+    graph, proto, digest = read_onnx(saved(residual_net(), tmp_path))
+    assert graph.inputs[0].name == "x"
+    assert graph.inputs[0].shape == (None, 3, 9, 8)
+    assert graph.outputs == ("probabilities",)
+    assert [node.op for node in graph.nodes].count("Conv") == 4
+    assert graph.initializers["down.weight"].shape == (8, 3, 3, 3)
+    assert next(n for n in graph.nodes if n.name == "down").attrs["pads"] == (0, 0, 1, 1)
+    assert len(digest) == 64
+    assert proto.graph.node[0].op_type == "Conv"
+
+
+def test_constant_nodes_become_initializers_and_order_is_repaired(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Add", ["x", "c"], ["y"], name="late"),
+        helper.make_node("Constant", [], ["c"], name="k", value_floats=[1.0, 2.0, 3.0]),
+    ]
+    model = make_onnx(nodes, {}, ["N", 3], "y", ["N", 3])
+    path = tmp_path / "m.onnx"
+    # The checker wants topological order, so put the constant first in the file and the reversal in a graph of our own.
+    del model.graph.node[:]
+    model.graph.node.extend(reversed(nodes))
+    path.write_bytes(model.SerializeToString())
+    graph, _, _ = read_onnx(path)
+    np.testing.assert_array_equal(graph.initializers["c"], np.float32([1, 2, 3]))
+    assert [node.name for node in graph.nodes] == ["late"]
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="no such file"):
+        read_onnx(tmp_path / "absent.onnx")
+
+
+@pytest.mark.parametrize("keep", [0, 1, 10, 200, -50, -1])
+def test_truncated_file(tmp_path: Path, keep: int) -> None:
+    data = residual_net().SerializeToString()
+    path = tmp_path / "cut.onnx"
+    path.write_bytes(data[:keep])
+    with pytest.raises(FormatError, match=r"cut\.onnx"):
+        read_onnx(path)
+
+
+def test_file_of_another_kind(tmp_path: Path) -> None:
+    path = tmp_path / "photo.onnx"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4)
+    with pytest.raises(FormatError, match="ONNX"):
+        read_onnx(path)
+
+
+def test_unsupported_operator_is_named_with_its_node(tmp_path: Path) -> None:
+    node = helper.make_node("NonMaxSuppression", ["x", "x"], ["y"], name="nms_7")
+    proto = make_onnx([node], {}, [1, 3, 4], "y", ["M", 3])
+    with pytest.raises(UnsupportedError, match=r"NonMaxSuppression.*nms_7"):
+        read_onnx(saved(proto, tmp_path))
+
+
+def test_foreign_domain_is_refused(tmp_path: Path) -> None:
+    proto = make_onnx(
+        [helper.make_node("Relu", ["x"], ["y"], name="odd", domain="com.example")], {}, ["N", 3], "y", ["N", 3]
+    )
+    proto.opset_import.append(helper.make_opsetid("com.example", 1))
+    with pytest.raises(UnsupportedError, match=r"odd.*com\.example"):
+        read_onnx(saved(proto, tmp_path))
+
+
+@pytest.mark.parametrize("opset", [10, 22])
+def test_opset_outside_the_range(tmp_path: Path, opset: int) -> None:
+    proto = make_onnx([helper.make_node("Relu", ["x"], ["y"])], {}, ["N", 3], "y", ["N", 3], opset=opset)
+    with pytest.raises(UnsupportedError, match=f"opset 11 to 21; got {opset}"):
+        read_onnx(saved(proto, tmp_path))
+
+
+def test_nan_weight_is_refused(tmp_path: Path) -> None:
+    proto = residual_net()
+    weight = onnx.numpy_helper.to_array(proto.graph.initializer[0]).copy()
+    weight[1, 2, 0, 0] = np.nan
+    proto.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(weight, "stem.weight"))
+    with pytest.raises(FormatError, match=r"stem\.weight.*finite"):
+        read_onnx(saved(proto, tmp_path))
+
+
+def test_two_inputs_are_refused(tmp_path: Path) -> None:
+    proto = make_onnx([helper.make_node("Add", ["x", "z"], ["y"])], {}, ["N", 3], "y", ["N", 3])
+    proto.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N", 3]))
+    with pytest.raises(UnsupportedError, match="one input"):
+        read_onnx(saved(proto, tmp_path))
+
+
+def external(folder: Path, location: str) -> Path:
+    """Write the residual net with its first weight stored outside the file, at `location`."""
+    proto = residual_net()
+    tensor = proto.graph.initializer[0]
+    data = tensor.raw_data
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", "0"), ("length", str(len(data)))):
+        entry = tensor.external_data.add()
+        entry.key, entry.value = key, value
+    (folder / "weights.bin").write_bytes(data)
+    (folder.parent / "weights.bin").write_bytes(data)
+    return saved(proto, folder)
+
+
+def test_external_data_beside_the_file_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    graph, proto, digest = read_onnx(external(folder, "weights.bin"))
+    inside, _, plain = read_onnx(saved(residual_net(), tmp_path))
+    np.testing.assert_array_equal(graph.initializers["stem.weight"], inside.initializers["stem.weight"])
+    assert proto.graph.initializer[0].data_location == TensorProto.DEFAULT
+    assert digest != plain
+    (folder / "weights.bin").write_bytes(bytes(len(inside.initializers["stem.weight"].tobytes())))
+    assert read_onnx(folder / "net.onnx")[2] != digest, "the digest must cover the external tensors"
+
+
+@pytest.mark.parametrize("location", ["../weights.bin", "/etc/hostname", "", "sub/../../weights.bin"])
+def test_external_data_outside_the_folder_is_refused(tmp_path: Path, location: str) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    with pytest.raises(FormatError, match="own folder"):
+        read_onnx(external(folder, location))
+
+
+def test_external_data_through_a_link_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    path = external(folder, "link.bin")
+    (folder / "link.bin").symlink_to(tmp_path / "weights.bin")
+    with pytest.raises(FormatError, match="own folder"):
+        read_onnx(path)
+
+
+def test_external_data_too_short(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    path = external(folder, "weights.bin")
+    (folder / "weights.bin").write_bytes(b"1234")
+    with pytest.raises(FormatError, match="too short"):
+        read_onnx(path)
