@@ -11,7 +11,7 @@ from lieref._check import check_int
 from lieref._types import FloatArray
 from lieref.kernel.conv_arguments import check_conv, check_conv_cotangent
 from lieref.kernel.parallel import chunk_bounds, for_each_chunk, tree_sum
-from lieref.kernel.window import Window
+from lieref.kernel.window import kernel_array, kernel_tables
 
 
 def conv(
@@ -72,8 +72,8 @@ def conv(
     y = np.empty((len(x), len(weight), *window.output), x.dtype)
     images, outputs = _rows(x, window.image), _rows(y, window.output)
     matrices = _matrices(weight, groups)
-    offsets = np.zeros(len(weight), x.dtype) if bias is None else _kernel_array(bias)
-    tables = _tables(window)
+    offsets = np.zeros(len(weight), x.dtype) if bias is None else kernel_array(bias)
+    tables = kernel_tables(window)
 
     def work(_chunk: int, first: int, last: int) -> None:
         convolve(outputs, images, matrices, offsets, first, last, *tables)
@@ -134,12 +134,12 @@ def conv_vjp(
     from lieref.kernel.conv_numba import convolve_weight_bar, convolve_x_bar
 
     outputs_bar = _rows(y_bar, window.output)
-    tables = _tables(window)
+    tables = kernel_tables(window)
     x_bar = weight_bar = bias_bar = None
     if needs[0]:
         x_bar = np.empty(x.shape, x.dtype)
         images_bar = _rows(x_bar, window.image)
-        transposed = _kernel_array(_matrices(weight, groups).transpose(0, 2, 1))
+        transposed = kernel_array(_matrices(weight, groups).transpose(0, 2, 1))
 
         def work_x(_chunk: int, first: int, last: int) -> None:
             convolve_x_bar(images_bar, transposed, outputs_bar, first, last, *tables)
@@ -162,22 +162,11 @@ def conv_vjp(
     return x_bar, weight_bar, bias_bar
 
 
-def _kernel_array(array: FloatArray) -> FloatArray:
-    """Return the array contiguous and writeable: Numba compiles a kernel again for any other kind."""
-    return np.require(array, requirements=["C", "W"])
-
-
 def _rows(array: FloatArray, spatial: tuple[int, ...]) -> FloatArray:
     """Return (N, C, *spatial) as (N, C, rows, width)."""
-    return _kernel_array(array).reshape(*array.shape[:2], math.prod(spatial[:-1]), spatial[-1])
+    return kernel_array(array).reshape(*array.shape[:2], math.prod(spatial[:-1]), spatial[-1])
 
 
 def _matrices(weight: FloatArray, groups: int) -> FloatArray:
     """Return (O, C / groups, *kernel) as (groups, O / groups, products)."""
-    return _kernel_array(weight).reshape(groups, len(weight) // groups, -1)
-
-
-def _tables(window: Window) -> tuple[Any, ...]:
-    """Return what the kernels need to know about the window."""
-    plane, step = np.uintp(math.prod(window.padded)), np.uintp(window.strides[-1])
-    return window.taps(), window.rows(), window.image_rows(), plane, step
+    return kernel_array(weight).reshape(groups, len(weight) // groups, -1)

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from lieref._types import FloatArray, Shape
+from lieref._types import FloatArray
 from lieref.kernel.conv_arguments import check_conv, check_conv_cotangent
-from lieref.kernel.window import Window
 
 # With input position q(p, t) = p * stride + t * dilation - pad and channel c of the group of output channel o,
 #
@@ -41,7 +40,7 @@ def conv_naive(
         total = x.dtype.type(0) if bias is None else bias[o]
         for c in range(channels):
             for t in np.ndindex(window.kernel):
-                q = _position(window, p, t)
+                q = window.position(p, t)
                 if q is not None:
                     total += weight[o, c, *t] * x[n, first_channel + c, *q]
         y[n, o, *p] = total
@@ -71,19 +70,10 @@ def conv_naive_vjp(
         first_channel = o // (filters // groups) * channels
         for c in range(channels):
             for t in np.ndindex(window.kernel):
-                q = _position(window, p, t)
+                q = window.position(p, t)
                 if q is not None:
                     x_bar[n, first_channel + c, *q] += weight[o, c, *t] * y_bar[n, o, *p]
                     weight_bar[o, c, *t] += x[n, first_channel + c, *q] * y_bar[n, o, *p]
         if bias_bar is not None:
             bias_bar[o] += y_bar[n, o, *p]
     return x_bar, weight_bar, bias_bar
-
-
-def _position(window: Window, p: list[int], t: Shape) -> Shape | None:
-    """Return the image position that output p reads under window element t, or None in the padding."""
-    q = tuple(
-        pi * stride + ti * dilation - pad
-        for pi, ti, stride, dilation, pad in zip(p, t, window.strides, window.dilations, window.pads_begin, strict=True)
-    )
-    return q if all(0 <= qi < extent for qi, extent in zip(q, window.image, strict=True)) else None

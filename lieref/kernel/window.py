@@ -11,13 +11,14 @@ so that a compiled kernel needs neither the rank nor the strides, only these two
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lieref._check import check_choice, check_int
-from lieref._types import Shape
+from lieref._types import FloatArray, Shape
 from lieref.errors import ShapeError
 
 AUTO_PADS = ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")
@@ -55,6 +56,16 @@ class Window:
     def is_whole_image(self) -> bool:
         """Whether the window is one element that visits each element of the image once, in order."""
         return math.prod(self.kernel) == 1 and self.output == self.image and self.padded == self.image
+
+    def position(self, output: Sequence[int], element: Sequence[int]) -> Shape | None:
+        """Return the image position that an output reads under a window element, or None if it is in the padding."""
+        place = tuple(
+            p * stride + t * dilation - pad
+            for p, t, stride, dilation, pad in zip(
+                output, element, self.strides, self.dilations, self.pads_begin, strict=True
+            )
+        )
+        return place if all(0 <= q < extent for q, extent in zip(place, self.image, strict=True)) else None
 
     def taps(self) -> np.ndarray[Any, np.dtype[np.uintp]]:
         """Return the offset of each window element in the flat padded image, shape (elements,)."""
@@ -115,9 +126,9 @@ def make_window(
         If a value is out of range or not an integer.
     """
     rank = len(image)
-    strides = _per_axis(function, "strides", strides, rank, low=1)
-    dilations = _per_axis(function, "dilations", dilations, rank, low=1)
-    pads = _per_axis(function, "pads", pads, 2 * rank, low=0)
+    strides = per_axis(function, "strides", strides, rank, low=1)
+    dilations = per_axis(function, "dilations", dilations, rank, low=1)
+    pads = per_axis(function, "pads", pads, 2 * rank, low=0)
     check_choice(function, "auto_pad", auto_pad, AUTO_PADS)
     if auto_pad == "NOTSET":
         begin, end = pads[:rank], pads[rank:]
@@ -144,8 +155,8 @@ def make_window(
     return Window(image, kernel, strides, dilations, begin, end, tuple(output))
 
 
-def _per_axis(function: str, name: str, value: Any, length: int, *, low: int) -> Shape:
-    """Return `value` as a tuple of `length` integers, an integer standing for all of them."""
+def per_axis(function: str, name: str, value: Any, length: int, *, low: int) -> Shape:
+    """Return `value` as a tuple of `length` integers of at least `low`, an integer standing for all of them."""
     items = value if isinstance(value, (tuple, list)) else (value,) * length
     values = tuple(check_int(function, name, item, low=low) for item in items)
     if len(values) != length:
@@ -165,3 +176,14 @@ def _auto_pads(auto_pad: str, image: Shape, kernel: Shape, strides: Shape, dilat
         large.append(total - total // 2)
     begin, end = (small, large) if auto_pad == "SAME_UPPER" else (large, small)
     return tuple(begin), tuple(end)
+
+
+def kernel_array(array: FloatArray) -> FloatArray:
+    """Return the array contiguous and writeable: Numba compiles a kernel again for any other kind."""
+    return np.require(array, requirements=["C", "W"])
+
+
+def kernel_tables(window: Window) -> tuple[Any, ...]:
+    """Return what a compiled kernel needs to know: (taps, rows, image_rows, plane, step), all unsigned."""
+    plane, step = np.uintp(math.prod(window.padded)), np.uintp(window.strides[-1])
+    return window.taps(), window.rows(), window.image_rows(), plane, step
