@@ -1,13 +1,14 @@
 """Arrays that know two error bounds: how far they are themselves from the truth, and how far an honest port may be.
 
 A `Certified` array holds hi + lo, about 106 bits of the value, and `radius`, a proven bound on what is still missing.
-It also holds the result of the same computation on absolute values, `majorant`, with the number of roundings and of
-input conversions that a straightforward implementation performs. For an implementation that computes each step in an
-arithmetic with unit u, and converts the inputs of its products to one with unit v, to first order
+Beside it runs the first-order error analysis of a straightforward implementation [Higham02, chapters 2 and 3]: one that
+computes each step in an arithmetic with unit u, in any order, and converts the operands of its sums of products to an
+arithmetic with unit v, satisfies
 
-    abs(computed - true) <= (roundings u + conversions v) majorant                 [Higham02, chapters 2 and 3]
+    abs(computed - true) <= u rounding + v conversion.
 
-A product multiplies majorants and adds counts; a sum adds majorants and takes the larger count.
+Each step passes on the errors of its operands through its derivative, on absolute values, and adds its own: the result
+once for an element-wise operation, n times the sum of the absolute products for a sum of n products.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _ABSOLUTE: Final = 2.0**-1070
 
 @dataclass(frozen=True, eq=False)
 class Certified:
-    """Value hi + lo with a certified radius, and the magnitude that bounds the error of a port (see the module).
+    """Value hi + lo with a certified radius, and the first-order error bound of a port (see the module).
 
     Parameters
     ----------
@@ -43,18 +44,19 @@ class Certified:
         The value is the unevaluated sum; hi is the float64 nearest to it.
     radius : ndarray, float64
         Bound on abs(true - (hi + lo)), at least 0.
-    majorant : ndarray, float64
-        The computation on absolute values, at least abs(true).
-    roundings, conversions : int
-        First-order counts of a straightforward implementation.
+    rounding, conversion : ndarray, float64
+        Error bounds of a port, in units of its unit roundoffs u and v; zero for an input.
+    count : int
+        Number of products if each entry is one sum of products of exact operands, else 1: rounding errors then are
+        close to independent, and of the order of rounding / sqrt(count).
     """
 
     hi: FloatArray
     lo: FloatArray
     radius: FloatArray
-    majorant: FloatArray
-    roundings: int = 0
-    conversions: int = 0
+    rounding: FloatArray
+    conversion: FloatArray
+    count: int = 1
 
     @property
     def shape(self) -> Shape:
@@ -67,9 +69,14 @@ class Certified:
         return self.hi, self.lo
 
     @property
-    def parts(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """(hi, lo, radius, majorant)."""
-        return self.hi, self.lo, self.radius, self.majorant
+    def parts(self) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
+        """(hi, lo, radius, rounding, conversion)."""
+        return self.hi, self.lo, self.radius, self.rounding, self.conversion
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether the array is an input, or computed without any error from inputs."""
+        return not (self.rounding.any() or self.conversion.any())
 
     def __neg__(self) -> Certified:
         return replace(self, hi=-self.hi, lo=-self.lo)
@@ -81,9 +88,8 @@ class Certified:
             hi,
             lo,
             enlarge(self.radius + other.radius + _RELATIVE * np.abs(hi)),
-            enlarge(self.majorant + other.majorant),
-            max(self.roundings, other.roundings) + 1,
-            max(self.conversions, other.conversions),
+            enlarge(self.rounding + other.rounding + np.abs(hi)),
+            enlarge(self.conversion + other.conversion),
         )
 
     def __sub__(self, other: Certified | float) -> Certified:
@@ -92,53 +98,47 @@ class Certified:
     def __mul__(self, other: Certified | float) -> Certified:
         other = certify(other)
         hi, lo = dd.multiply(self.pair, other.pair)
-        spread = np.abs(self.hi) * other.radius + self.radius * (np.abs(other.hi) + other.radius)
+        a, b = np.abs(self.hi), np.abs(other.hi)
         return Certified(
             hi,
             lo,
-            enlarge(spread + _RELATIVE * np.abs(hi)) + _ABSOLUTE * (hi != 0),
-            enlarge(self.majorant * other.majorant),
-            self.roundings + other.roundings + 1,
-            self.conversions + other.conversions,
+            enlarge(a * other.radius + self.radius * (b + other.radius) + _RELATIVE * np.abs(hi))
+            + _ABSOLUTE * (hi != 0),
+            enlarge(a * other.rounding + self.rounding * b + np.abs(hi)),
+            enlarge(a * other.conversion + self.conversion * b),
         )
 
+    # q = a / b, dq = (da - q db) / b
     def __truediv__(self, other: Certified | float) -> Certified:
         other = certify(other)
-        least = np.abs(other.hi) * (1 - 2.0**-50) - other.radius
-        if not (least > 0).all():
-            raise DomainError("Certified: the divisor must be bounded away from zero")
+        least = _away_from_zero("divisor", np.abs(other.hi), other.radius)
         hi, lo = dd.divide(self.pair, other.pair)
+        q = np.abs(hi)
         return Certified(
             hi,
             lo,
-            enlarge((self.radius + np.abs(hi) * other.radius) / least + _RELATIVE * np.abs(hi)) + _ABSOLUTE * (hi != 0),
-            # d(a / b) = da / b - (a / b) db / b: the divisor's relative error passes to the quotient.
-            enlarge(self.majorant * other.majorant / least**2),
-            self.roundings + other.roundings + 1,
-            self.conversions + other.conversions,
+            enlarge((self.radius + q * other.radius) / least + _RELATIVE * q) + _ABSOLUTE * (hi != 0),
+            enlarge((self.rounding + q * other.rounding) / least + q),
+            enlarge((self.conversion + q * other.conversion) / least),
         )
 
+    # d sqrt(a) = da / (2 sqrt(a))
     def sqrt(self) -> Certified:
         """Return the square root of positive numbers."""
-        least = self.hi * (1 - 2.0**-50) - self.radius
-        if not (least > 0).all():
-            raise DomainError("Certified.sqrt: the value must be bounded away from zero")
+        least = np.sqrt(_away_from_zero("value of sqrt", self.hi, self.radius))
         hi, lo = dd.sqrt(self.pair)
-        root = np.sqrt(least)
         return Certified(
             hi,
             lo,
-            enlarge(self.radius / root + _RELATIVE * hi),
-            # d sqrt(a) = da / (2 sqrt(a)); the majorant also covers the root itself.
-            enlarge(np.maximum(hi, self.majorant / root)),
-            self.roundings + 1,
-            self.conversions,
+            enlarge(self.radius / least + _RELATIVE * hi),
+            enlarge(self.rounding / (2.0 * least) + hi),
+            enlarge(self.conversion / (2.0 * least)),
         )
 
     def on_values(self, function: Callable[[FloatArray], FloatArray]) -> Certified:
         """Return the array after a rearrangement (reshape, transpose, indexing), applied to every part alike."""
-        hi, lo, rad, majorant = (np.ascontiguousarray(function(part)) for part in self.parts)
-        return Certified(hi, lo, rad, majorant, self.roundings, self.conversions)
+        hi, lo, rad, rounding, conversion = (np.ascontiguousarray(function(part)) for part in self.parts)
+        return Certified(hi, lo, rad, rounding, conversion, self.count)
 
     def reshape(self, shape: Shape) -> Certified:
         """Return the array in another shape, row-major."""
@@ -164,50 +164,74 @@ def certify(value: Any) -> Certified:
     if isinstance(value, Certified):
         return value
     hi = check_float("certify", "value", np.asarray(value)).astype(np.float64)
-    return Certified(hi, np.zeros_like(hi), np.zeros_like(hi), np.abs(hi))
+    return Certified(hi, *(np.zeros_like(hi) for _ in range(4)))
+
+
+def _away_from_zero(name: str, size: FloatArray, spread: FloatArray) -> FloatArray:
+    """Return the least magnitude a certified value can have, or raise `DomainError` if that is zero."""
+    least = np.asarray(size * (1.0 - 2.0**-50) - spread)
+    if not (least > 0).all():
+        raise DomainError(f"Certified: the {name} must be bounded away from zero; got {size.min()}")
+    return least
 
 
 def pack(value: Certified) -> FloatArray:
-    """Return the four parts stacked on a first axis, as the compiled kernels take them."""
+    """Return the five parts stacked on a first axis, as the compiled kernels take them."""
     return np.stack(value.parts)
 
 
-def from_sums(sums: FloatArray, counts: FloatArray, roundings: int, conversions: int) -> Certified:
+def from_sums(sums: FloatArray, counts: FloatArray, exact: bool) -> Certified:
     """Return the certified array of sums of products that a compiled kernel accumulated.
 
     Parameters
     ----------
-    sums : ndarray (5, ...), float64
-        hi, lo, the propagated radius, the sum of absolute products, the sum of products of majorants.
+    sums : ndarray (6, ...), float64
+        hi, lo, then what the operands pass on to the radius, rounding and conversion, then the sum of the absolute
+        products.
     counts : ndarray (...), float64
         Number of products in each sum.
-    roundings, conversions : int
-        Counts the operands bring; the products and sums are added here.
+    exact : bool
+        Whether the operands were exact.
     """
-    hi, lo, spread, absolute, majorant = sums
+    hi, lo, spread, rounding, conversion, absolute = sums
     return Certified(
         hi,
         lo,
         enlarge(spread) + radius(counts, absolute) * (absolute + spread > 0),
-        enlarge(majorant),
-        roundings + int(counts.max(initial=1.0)),
-        conversions,
+        enlarge(rounding + counts * absolute),
+        enlarge(conversion + 2.0 * absolute),
+        int(counts.max(initial=1.0)) if exact else 1,
     )
 
 
 @numba.njit(cache=True, nogil=True)
-def _matmul(a: FloatArray, b: FloatArray, out: FloatArray) -> None:  # pragma: no cover
-    for i in range(a.shape[1]):
-        for j in range(b.shape[2]):
-            s = c = spread = absolute = majorant = 0.0
-            for k in range(a.shape[2]):
-                x, y = a[0, i, k], b[0, k, j]
-                s, c = accumulate(s, c, x, a[1, i, k], y, b[1, k, j])
-                spread += abs(x) * b[2, k, j] + a[2, i, k] * (abs(y) + b[2, k, j])
-                absolute += abs(x * y)
-                majorant += a[3, i, k] * b[3, k, j]
-            out[0, i, j], out[1, i, j] = two_sum(s, c)
-            out[2, i, j], out[3, i, j], out[4, i, j] = spread, absolute, majorant
+def add_product(sums: FloatArray, i: int, a: FloatArray, j: int, b: FloatArray, k: int) -> None:  # pragma: no cover
+    """Add entry j of `a` times entry k of `b` to sum i; operands (5, n) as packed, sums (6, m) as in `from_sums`."""
+    x, y = a[0, j], b[0, k]
+    sums[0, i], sums[1, i] = accumulate(sums[0, i], sums[1, i], x, a[1, j], y, b[1, k])
+    x, y = abs(x), abs(y)
+    sums[2, i] += x * b[2, k] + a[2, j] * (y + b[2, k])
+    sums[3, i] += x * b[3, k] + a[3, j] * y
+    sums[4, i] += x * b[4, k] + a[4, j] * y
+    sums[5, i] += x * y
+
+
+@numba.njit(cache=True, nogil=True)
+def finish(sums: FloatArray) -> None:  # pragma: no cover
+    """Turn each running sum and its correction into hi + lo."""
+    for i in range(sums.shape[1]):
+        sums[0, i], sums[1, i] = two_sum(sums[0, i], sums[1, i])
+
+
+@numba.njit(cache=True, nogil=True)
+def _matmul(
+    a: FloatArray, b: FloatArray, rows: int, inner: int, columns: int, sums: FloatArray
+) -> None:  # pragma: no cover
+    for i in range(rows):
+        for j in range(columns):
+            for k in range(inner):
+                add_product(sums, i * columns + j, a, i * inner + k, b, k * columns + j)
+    finish(sums)
 
 
 def matmul(a: Certified | FloatArray, b: Certified | FloatArray) -> Certified:
@@ -230,20 +254,21 @@ def matmul(a: Certified | FloatArray, b: Certified | FloatArray) -> Certified:
     a, b = certify(a), certify(b)
     if len(a.shape) != 2 or len(b.shape) != 2 or a.shape[1] != b.shape[0]:
         raise ShapeError(f"matmul: `a` and `b` must have shapes (m, k) and (k, n); got {a.shape} and {b.shape}")
-    sums = np.zeros((5, a.shape[0], b.shape[1]))
-    _matmul(pack(a), pack(b), sums)
-    counts = np.full(sums.shape[1:], float(a.shape[1]))
-    return from_sums(sums, counts, a.roundings + b.roundings, a.conversions + b.conversions + 2)
+    rows, inner, columns = *a.shape, b.shape[1]
+    sums = np.zeros((6, rows * columns))
+    _matmul(pack(a).reshape(5, -1), pack(b).reshape(5, -1), rows, inner, columns, sums)
+    counts = np.full((rows, columns), float(inner))
+    return from_sums(sums.reshape(6, rows, columns), counts, a.is_exact and b.is_exact)
 
 
 def sum_rows(rows: Certified) -> Certified:
-    """Return the sum of each row of a matrix (m, k), shape (m,); no operand of it is converted."""
+    """Return the sum of each row of a matrix (m, k), shape (m,); a sum converts no operand."""
     summed = matmul(rows, np.ones((rows.shape[1], 1))).reshape((rows.shape[0],))
-    return replace(summed, conversions=rows.conversions)
+    return replace(summed, conversion=enlarge(rows.conversion.sum(axis=1)))
 
 
 def scale_by_power(x: Certified, power: FloatArray | int) -> Certified:
     """Return x 2**power for integer powers; exact but for underflow, which the radius carries."""
     exponent = np.asarray(power, dtype=np.int64)
-    hi, lo, rad, majorant = (np.ldexp(part, exponent) for part in x.parts)
-    return replace(x, hi=hi, lo=lo, radius=rad + _ABSOLUTE * (x.hi != 0), majorant=majorant)
+    hi, lo, rad, rounding, conversion = (np.ldexp(part, exponent) for part in x.parts)
+    return Certified(hi, lo, rad + _ABSOLUTE * (x.hi != 0), rounding, conversion, x.count)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numba
@@ -11,8 +11,7 @@ import numpy as np
 from lieref._check import check_int
 from lieref._types import FloatArray, Shape
 from lieref.errors import ShapeError
-from lieref.numerics.certified_array import Certified, certify, from_sums, pack, sum_rows
-from lieref.numerics.dot2 import accumulate, two_sum
+from lieref.numerics.certified_array import Certified, add_product, certify, finish, from_sums, pack, sum_rows
 
 Operand: TypeAlias = Certified | FloatArray
 Sizes: TypeAlias = tuple[int, ...]
@@ -76,19 +75,7 @@ class ConvGeometry:
 # y[n, o, p] = sum over c, k of x[n, c, q] w[o, c, k] with q = p stride + k dilation - pad, so a triple (q, k, p) of
 # positions serves the output and both gradients: the sum runs over two of the three operands into the third.
 # Out-of-range q is padding: an exact zero, neither added nor counted.
-_OUTPUT, _INPUT_GRADIENT, _WEIGHT_GRADIENT = 0, 1, 2
-
-
-@numba.njit(cache=True, nogil=True)
-def _add_product(
-    out: FloatArray, counts: FloatArray, i: int, a: FloatArray, j: int, b: FloatArray, k: int
-) -> None:  # pragma: no cover
-    x, y = a[0, j], b[0, k]
-    out[0, i], out[1, i] = accumulate(out[0, i], out[1, i], x, a[1, j], y, b[1, k])
-    out[2, i] += abs(x) * b[2, k] + a[2, j] * (abs(y) + b[2, k])
-    out[3, i] += abs(x * y)
-    out[4, i] += a[3, j] * b[3, k]
-    counts[i] += 1
+_INPUT_GRADIENT, _WEIGHT_GRADIENT, _OUTPUT = 0, 1, 2
 
 
 @numba.njit(cache=True, nogil=True)
@@ -101,7 +88,7 @@ def _contract(
     w_shape: Sizes,
     y_shape: Sizes,
     layout: FloatArray,
-    out: FloatArray,
+    sums: FloatArray,
     counts: FloatArray,
 ) -> None:  # pragma: no cover
     strides, pads, dilations = layout
@@ -131,18 +118,16 @@ def _contract(
                                             continue
                                         ix = ((x_plane * depth + qd) * height + qh) * width + qw
                                         iy = (((n * outs + o) * y_depth + pd) * y_height + ph) * y_width + pw
-                                        if target == 0:
-                                            _add_product(out, counts, iy, x, ix, w, iw)
-                                        elif target == 1:
-                                            _add_product(out, counts, ix, y, iy, w, iw)
+                                        if target == 2:
+                                            add_product(sums, iy, x, ix, w, iw)
+                                            counts[iy] += 1
+                                        elif target == 0:
+                                            add_product(sums, ix, y, iy, w, iw)
+                                            counts[ix] += 1
                                         else:
-                                            _add_product(out, counts, iw, y, iy, x, ix)
-
-
-@numba.njit(cache=True, nogil=True)
-def _finish(out: FloatArray) -> None:  # pragma: no cover
-    for i in range(out.shape[1]):
-        out[0, i], out[1, i] = two_sum(out[0, i], out[1, i])
+                                            add_product(sums, iw, y, iy, x, ix)
+                                            counts[iw] += 1
+    finish(sums)
 
 
 def _volume(shape: Shape) -> Sizes:
@@ -151,24 +136,27 @@ def _volume(shape: Shape) -> Sizes:
 
 
 def _apply(
-    target: int, shapes: tuple[Shape, Shape, Shape], parts: tuple[Operand | None, ...], geometry: ConvGeometry
+    target: int,
+    shapes: tuple[Shape, Shape, Shape],
+    operands: tuple[Certified | None, Certified | None, Certified | None],
+    geometry: ConvGeometry,
+    start: Certified | None = None,
 ) -> Certified:
-    """Contract two of the operands (x, weight, y) into the third, the one that is None."""
-    given = [None if part is None else certify(part) for part in parts]
-    known = [part for part in given if part is not None]
-    flat = [np.zeros((4, 0)) if part is None else pack(part).reshape(4, -1) for part in given]
-    shape = shapes[given.index(None)]
-    sums, counts = np.zeros((5, int(np.prod(shape)))), np.zeros(int(np.prod(shape)))
-    x, w, y = flat
-    volumes = [_volume(s) for s in shapes]
-    _contract(target, x, w, y, volumes[0], volumes[1], volumes[2], geometry.as_volume(), sums, counts)
-    _finish(sums)
-    return from_sums(
-        sums.reshape(5, *shape),
-        counts.reshape(shape),
-        sum(part.roundings for part in known),
-        sum(part.conversions for part in known) + 2,
-    )
+    """Contract two of the operands (x, weight, y) into the third, the one that is None, on top of `start`."""
+    x, w, y = (np.zeros((5, 0)) if part is None else pack(part).reshape(5, -1) for part in operands)
+    x_shape, w_shape, y_shape = map(_volume, shapes)
+    shape = shapes[target]
+    sums, counts = np.zeros((6, *shape)), np.zeros(shape)
+    exact = all(part is None or part.is_exact for part in (*operands, start))
+    if start is not None:
+        sums[:5], sums[5] = pack(start), np.abs(start.hi)
+        counts += 1
+    _contract(target, x, w, y, x_shape, w_shape, y_shape, geometry.as_volume(), sums.reshape(6, -1), counts.reshape(-1))
+    result = from_sums(sums, counts, exact)
+    if start is None:
+        return result
+    # The start is added, not multiplied: nothing of it is converted.
+    return replace(result, conversion=np.maximum(result.conversion - 2.0 * np.abs(start.hi), 0.0))
 
 
 def conv(x: Operand, weight: Operand, bias: Operand | None, geometry: ConvGeometry) -> Certified:
@@ -184,7 +172,7 @@ def conv(x: Operand, weight: Operand, bias: Operand | None, geometry: ConvGeomet
     Returns
     -------
     Certified (N, O, *output)
-        Majorant: the convolution of the absolute values; roundings: the largest number of products in one sum.
+        The bias counts as one more product of its sum.
 
     Raises
     ------
@@ -193,13 +181,14 @@ def conv(x: Operand, weight: Operand, bias: Operand | None, geometry: ConvGeomet
     """
     x, weight = certify(x), certify(weight)
     y_shape = geometry.output_shape(x.shape, weight.shape)
-    y = _apply(_OUTPUT, (x.shape, weight.shape, y_shape), (x, weight, None), geometry)
+    shapes = (x.shape, weight.shape, y_shape)
     if bias is None:
-        return y
+        return _apply(_OUTPUT, shapes, (x, weight, None), geometry)
     bias = certify(bias)
     if bias.shape != (y_shape[1],):
         raise ShapeError(f"conv: `bias` must have shape {(y_shape[1],)}; got {bias.shape}")
-    return y + bias.reshape((-1,) + (1,) * (len(y_shape) - 2))
+    start = bias.on_values(lambda part: np.broadcast_to(part.reshape((-1,) + (1,) * (len(y_shape) - 2)), y_shape))
+    return _apply(_OUTPUT, shapes, (x, weight, None), geometry, start)
 
 
 # y is bilinear in (x, w) and linear in b, so each cotangent is the same sum with the roles exchanged:

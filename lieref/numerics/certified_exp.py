@@ -13,8 +13,8 @@ from lieref.errors import DomainError, ShapeError
 from lieref.numerics.bound import enlarge
 from lieref.numerics.certified_array import Certified, certify, matmul, scale_by_power
 
-_LOG2: Final = Certified(
-    np.array(0.6931471805599453), np.array(2.3190468138462996e-17), np.array(2.0**-107), np.array(0.6931471805599454)
+_LOG2: Final = replace(
+    certify(np.array(0.6931471805599453)), lo=np.array(2.3190468138462996e-17), radius=np.array(2.0**-107)
 )
 _EXP_ROUNDINGS: Final = 6
 """An exponential good to 3 ulp, in units of the unit roundoff; libraries reach 0.5 to 2.3 ulp in float32."""
@@ -27,7 +27,7 @@ _LARGEST_NORM: Final = 2.0**12
 # x = k log 2 + 2**m r, exp(x) = 2**k exp(r)**(2**m). The series gives e = exp(r) - 1, and doubling r maps e to
 # e (2 + e): nothing cancels when x is small.
 def _expm1_reduced(x: Certified) -> Certified:
-    """Return exp(x) - 1 for abs(x) below 0.36, and its radius; the majorant is the caller's business."""
+    """Return exp(x) - 1 for abs(x) below 0.36, and its radius; the error of a port is the caller's business."""
     r = scale_by_power(x, -_HALVINGS)
     e = r * 0.0
     for k in range(_SCALAR_TERMS, 0, -1):
@@ -49,19 +49,17 @@ def _reduced(function: str, x: Certified) -> tuple[FloatArray, Certified]:
     return k, _expm1_reduced(x - _LOG2 * k)
 
 
-def _inherited(x: Certified) -> FloatArray | float:
-    """Return the factor by which the exponential passes on the error of x: none where x is exact."""
-    return x.majorant if x.roundings or x.conversions else 0.0
-
-
+# d exp(x) = exp(x) dx, on top of the 3 ulp of the function itself.
 def exp(x: Certified | FloatArray) -> Certified:
     """Return the exponential of each entry, for entries within [-700, 700]."""
     x = certify(x)
     k, e = _reduced("exp", x)
     value = scale_by_power(e + 1.0, k)
-    # d exp(x) = exp(x) dx, on top of the 3 ulp of the function itself.
-    majorant = enlarge(np.abs(value.hi) * (1.0 + _inherited(x)))
-    return replace(value, majorant=majorant, roundings=x.roundings + _EXP_ROUNDINGS, conversions=x.conversions)
+    return replace(
+        value,
+        rounding=enlarge(value.hi * (_EXP_ROUNDINGS + x.rounding)),
+        conversion=enlarge(value.hi * x.conversion),
+    )
 
 
 def expm1(x: Certified | FloatArray) -> Certified:
@@ -69,9 +67,10 @@ def expm1(x: Certified | FloatArray) -> Certified:
     x = certify(x)
     k, e = _reduced("expm1", x)
     scaled = scale_by_power(e + 1.0, k) - 1.0
-    hi, lo, radius, _ = (np.where(k == 0, near, far) for near, far in zip(e.parts, scaled.parts, strict=True))
-    majorant = enlarge(np.abs(hi) + np.exp(x.hi) * _inherited(x))
-    return Certified(hi, lo, radius, majorant, x.roundings + _EXP_ROUNDINGS, x.conversions)
+    hi, lo, radius = (np.where(k == 0, near, far) for near, far in zip(e.parts[:3], scaled.parts[:3], strict=True))
+    slope = np.abs(1.0 + hi)
+    rounding = enlarge(_EXP_ROUNDINGS * np.abs(hi) + slope * x.rounding)
+    return Certified(hi, lo, radius, rounding, enlarge(slope * x.conversion))
 
 
 def norm1(a: FloatArray) -> float:
@@ -125,7 +124,7 @@ def expm_minus_identity(a: Certified | FloatArray) -> Certified:
     Returns
     -------
     Certified (n, n)
-        Majorant exp(abs(A)) - I, plus the effect of errors in A; roundings as in `expm_roundings`.
+        The rounding bound is c (exp(abs(A)) - I) with c from `expm_roundings`, plus the effect of errors in A.
 
     Raises
     ------
@@ -144,12 +143,20 @@ def expm_minus_identity(a: Certified | FloatArray) -> Certified:
     for _ in range(squarings):
         e = e * 2.0 + matmul(e, e)
 
+    return _with_port_bound(e, a, _expm1_bound(np.abs(a.hi)))
+
+
+def _with_port_bound(value: Certified, a: Certified, majorant: FloatArray) -> Certified:
+    """Return exp(A) or exp(A) - I with the error of a port: its own c majorant, and L(abs(A), error of A)."""
+    n, count = len(a.hi), expm_roundings(a.hi)
     size = np.abs(a.hi)
-    majorant = _expm1_bound(size)
-    if a.roundings or a.conversions:
-        majorant = enlarge(majorant + _expm1_bound(_block(size, a.majorant))[:n, n:])
-    count = expm_roundings(a.hi)
-    return replace(e, majorant=majorant, roundings=a.roundings + count, conversions=a.conversions + count)
+    passed = [_expm1_bound(_block(size, error))[:n, n:] if error.any() else 0.0 for error in (a.rounding, a.conversion)]
+    return replace(
+        value,
+        rounding=enlarge(count * majorant + passed[0]),
+        conversion=enlarge(count * majorant + passed[1]),
+        count=count if a.is_exact else 1,
+    )
 
 
 def _taylor_tail(size: FloatArray) -> FloatArray:
@@ -162,10 +169,14 @@ def _taylor_tail(size: FloatArray) -> FloatArray:
 
 
 def expm(a: Certified | FloatArray) -> Certified:
-    """Return the exponential of one square matrix; see `expm_minus_identity` for range, radius and counts."""
-    e = expm_minus_identity(a)
-    value = e + certify(np.eye(e.shape[0]))
-    return replace(value, roundings=e.roundings, conversions=e.conversions)
+    """Return the exponential of one square matrix; see `expm_minus_identity` for its range and radius.
+
+    The rounding bound is c exp(abs(A)) with c from `expm_roundings`, plus the effect of errors in A.
+    """
+    a = _square("expm", a)
+    identity = np.eye(len(a.hi))
+    value = expm_minus_identity(a) + certify(identity)
+    return _with_port_bound(value, a, identity + _expm1_bound(np.abs(a.hi)))
 
 
 def _block(a: FloatArray, e: FloatArray) -> FloatArray:
@@ -185,7 +196,7 @@ def expm_frechet(a: Certified | FloatArray, e: Certified | FloatArray) -> Certif
     Returns
     -------
     Certified (n, n)
-        Majorant L(abs(A), abs(E)); roundings twice those of the exponential.
+        The rounding bound is 2 c L(abs(A), abs(E)), plus the effect of errors in A and E.
 
     Raises
     ------
@@ -198,12 +209,28 @@ def expm_frechet(a: Certified | FloatArray, e: Certified | FloatArray) -> Certif
     n = a.shape[0]
     shift = _exponent(norm1(a.hi)) - _exponent(norm1(e.hi))
     scaled = scale_by_power(e, shift)
-    hi, lo, radius, majorant = (_block(x, y) for x, y in zip(a.parts, scaled.parts, strict=True))
-    roundings, conversions = max(a.roundings, e.roundings), max(a.conversions, e.conversions)
-    whole = Certified(hi, lo, radius, majorant, roundings, conversions)
+    zero = np.zeros_like(a.hi)
+    hi, lo, radius = (_block(x, y) for x, y in zip(a.parts[:3], scaled.parts[:3], strict=True))
+    whole = replace(certify(hi), lo=lo, radius=radius)
     value = scale_by_power(expm_minus_identity(whole).on_values(lambda part: part[:n, n:]), -shift)
+
+    # Error of a port: 2 c L(abs(A), abs(E)), and what the errors of A and E pass on: L(abs(A), error of E) and the
+    # second derivative at abs(A) in the directions abs(E) and error of A, from one more level of blocks.
     count = 2 * expm_roundings(a.hi)
-    return replace(value, roundings=roundings + count, conversions=conversions + count)
+    size, direction = np.abs(a.hi), np.abs(e.hi)
+    own = _expm1_bound(_block(size, direction))[:n, n:]
+
+    def passed_on(a_error: FloatArray, e_error: FloatArray) -> FloatArray:
+        if not (a_error.any() or e_error.any()):
+            return zero
+        return _expm1_bound(_block(_block(size, direction), _block(a_error, e_error)))[:n, 3 * n :]
+
+    return replace(
+        value,
+        rounding=enlarge(count * own + passed_on(a.rounding, e.rounding)),
+        conversion=enlarge(count * own + passed_on(a.conversion, e.conversion)),
+        count=count if a.is_exact and e.is_exact else 1,
+    )
 
 
 def _exponent(norm: float) -> int:
