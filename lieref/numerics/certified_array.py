@@ -99,11 +99,11 @@ class Certified:
         other = certify(other)
         hi, lo = dd.multiply(self.pair, other.pair)
         a, b = np.abs(self.hi), np.abs(other.hi)
+        spread = a * other.radius + self.radius * (b + other.radius)
         return Certified(
             hi,
             lo,
-            enlarge(a * other.radius + self.radius * (b + other.radius) + _RELATIVE * np.abs(hi))
-            + _ABSOLUTE * (hi != 0),
+            enlarge(spread + _RELATIVE * np.abs(hi)) + _ABSOLUTE * (hi != 0),
             enlarge(a * other.rounding + self.rounding * b + np.abs(hi)),
             enlarge(a * other.conversion + self.conversion * b),
         )
@@ -164,7 +164,8 @@ def certify(value: Any) -> Certified:
     if isinstance(value, Certified):
         return value
     hi = check_float("certify", "value", np.asarray(value)).astype(np.float64)
-    return Certified(hi, *(np.zeros_like(hi) for _ in range(4)))
+    zero = np.zeros_like(hi)
+    return Certified(hi, zero, zero, zero, zero)
 
 
 def _away_from_zero(name: str, size: FloatArray, spread: FloatArray) -> FloatArray:

@@ -37,7 +37,8 @@ def test_bias_and_its_gradient(rng: np.random.Generator) -> None:
     bias_bar = conv_vjp(x, w, with_bias.hi, SAME)[2]
     assert exact.misses(bias_bar, exact.rational(with_bias.hi).sum(axis=(0, 2, 3))) == 0
     assert (bias_bar.conversion == 0).all()
-    assert (with_bias.conversion == pytest.approx(without.conversion)) and (with_bias.count == without.count + 1)
+    assert with_bias.conversion == pytest.approx(without.conversion)
+    assert with_bias.count == without.count + 1
 
 
 def test_untouched_input_has_an_exact_zero_gradient(rng: np.random.Generator) -> None:
