@@ -5,6 +5,33 @@ REFERENCES: dict[str, str] = {
     "ICCV 2025, arXiv:2504.00851.",
     "Hu21": "E. Hu et al., LoRA: low-rank adaptation of large language models, ICLR 2022, arXiv:2106.09685v2.",
     "Huang25": "Q. Huang et al., HiRA: parameter-efficient Hadamard high-rank adaptation, ICLR 2025.",
+    "Si25F": "C. Si et al., Maintaining structural integrity in parameter spaces for parameter-efficient fine-tuning, "
+    "ICLR 2025, arXiv:2405.14739.",
+    "Yeh24": "S.-Y. Yeh et al., Navigating text-to-image customization: from LyCORIS fine-tuning to model evaluation, "
+    "ICLR 2024, arXiv:2309.14859.",
+    "Hyeon22": "N. Hyeon-Woo et al., FedPara: low-rank Hadamard product for communication-efficient federated learning, "
+    "ICLR 2022, arXiv:2108.06098.",
+    "CoLoRA25": "CoLoRA: convolutional low-rank adaptation, 2025, arXiv:2505.18315.",
+    "LoRAEdge25": "LoRA-Edge: tensor-train-assisted LoRA for fine-tuning on edge devices, DATE 2026, arXiv:2511.03765.",
+    "LoRAC24": "LoRA-C: low-rank adaptation of robust CNNs for IoT devices, 2024, arXiv:2410.16954.",
+    "Chen25": "W. Chen et al., Large convolutional model tuning via filter subspace, ICLR 2025, arXiv:2403.00269.",
+    "Meng24": "F. Meng et al., PiSSA: principal singular values and singular vectors adaptation of large language "
+    "models, NeurIPS 2024, arXiv:2404.02948.",
+    "Qiu23": "Z. Qiu et al., Controlling text-to-image diffusion by orthogonal finetuning, NeurIPS 2023, "
+    "arXiv:2306.07280.",
+    "Liu24B": "W. Liu et al., Parameter-efficient orthogonal finetuning via butterfly factorization, ICLR 2024, "
+    "arXiv:2311.06243.",
+    "Yuan24": "S. Yuan et al., Bridging the gap between low-rank and orthogonal adaptation via Householder reflection "
+    "adaptation, NeurIPS 2024, arXiv:2405.17484.",
+    "Liu24": "S.-Y. Liu et al., DoRA: weight-decomposed low-rank adaptation, ICML 2024, arXiv:2402.09353.",
+    "Liu22": "H. Liu et al., Few-shot parameter-efficient fine-tuning is better and cheaper than in-context learning, "
+    "NeurIPS 2022, arXiv:2205.05638.",
+    "Kalajdzievski23": "D. Kalajdzievski, A rank stabilization scaling factor for fine-tuning with LoRA, 2023, "
+    "arXiv:2312.03732.",
+    "Hamidi25": "M. Hamidi and M. Pilanci, ELRA: exponential low-rank adaptation, OpenReview JVyPNQCT8E, 2025.",
+    "BenZaken22": "E. Ben Zaken et al., BitFit: simple parameter-efficient fine-tuning for transformer-based masked "
+    "language-models, ACL 2022, arXiv:2106.10199.",
+    "Li16": "Y. Li et al., Revisiting batch normalization for practical domain adaptation, 2016, arXiv:1603.04779.",
     "Giles08": "M. Giles, An extended collection of matrix derivative results for forward and reverse mode algorithmic "
     "differentiation, Oxford University, report NA-08-01, 2008.",
     "Kingma15": "D. Kingma and J. Ba, Adam: a method for stochastic optimization, ICLR 2015, arXiv:1412.6980v9.",

@@ -14,12 +14,27 @@ from lieref._check import check_choice
 from lieref.errors import DomainError
 from lieref.group.registry import GROUPS, make_action, make_map
 from lieref.param._base import Parameterisation
+from lieref.param.atoms import FilterAtoms
+from lieref.param.blocks import BlockDiagonal, Butterfly
 from lieref.param.combination import Combination
 from lieref.param.dense import Dense, Diagonal
+from lieref.param.hadamard_low_rank import HadamardLowRank
+from lieref.param.householder import Householder
+from lieref.param.kronecker import Kronecker
 from lieref.param.low_rank import LowRank
 from lieref.param.method import Method, Recipe, Untrained
+from lieref.param.principal import Principal
+from lieref.param.separable import Separable
+from lieref.param.tensor_train import TensorTrain
+from lieref.param.tucker import Tucker
 
-PARAMETERISATIONS: dict[str, type[Parameterisation]] = {cls.name: cls for cls in (Dense, Diagonal, LowRank)}
+PARAMETERISATIONS: dict[str, type[Parameterisation]] = {
+    cls.name: cls
+    for cls in (
+        Dense, Diagonal, LowRank, Principal, Tucker, Kronecker, HadamardLowRank, FilterAtoms, Separable, TensorTrain,
+        BlockDiagonal, Butterfly, Householder,
+    )
+}  # fmt: skip
 
 SETTINGS = ("map", "action", "strict")
 """Parts of a method that `get_method` lets the caller choose beside the fields of the parameterisation."""

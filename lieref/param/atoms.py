@@ -1,0 +1,139 @@
+"""Filter atoms: every filter of a kernel is a fixed mixture of a few spatial atoms, and the atoms are trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import warnings
+from typing import ClassVar
+
+import numpy as np
+
+from lieref._check import check_int, check_real, need
+from lieref._types import FloatArray, Params, Shape
+from lieref.errors import ShapeError
+from lieref.param._base import Parameterisation
+
+# A dictionary of a few dozen numbers settles long before; coding this many filters ten times takes about a second.
+_MOST_SAMPLES = 2000
+
+
+@dataclasses.dataclass(frozen=True)
+class FilterAtoms(Parameterisation):
+    """xi[o, i, :] = sum_a c[o, i, a] D[a, :], with frozen coefficients c and atoms D zero at the start.
+
+    The coefficients come from a sparse dictionary of the filters W0[o, i, :] with m unit atoms, the filters scaled to
+    unit RMS before. The dictionary itself is thrown away, so that its error does not matter.
+
+    With `recursive` the atoms of input channel i are D[a, :] = sum_b beta[i, a, b] E[a, b, :], with E zero at the
+    start.
+
+    All conv groups share their atoms, which serves depthwise kernels too (derived here: the published code takes no
+    grouped kernel; its recursive atoms use beta per input channel, of one group here).
+
+    Factors: ``atoms`` (m, k_h k_w), or ``mixture`` (I, m, m1) and ``atoms`` (m, m1, k_h k_w), trained;
+    ``coefficients`` (O, I, m), frozen.
+
+    Parameters
+    ----------
+    m : int
+        Number of atoms.
+    recursive : int, optional
+        m1.
+    sparsity : float
+        Weight of the 1-norm in the dictionary, for filters of unit RMS.
+    unit_scale : bool
+        Leave the coefficients at the scale of filters of unit RMS. Right where xi is a relative change, as in the
+        Hadamard group; where xi is added, the coefficients have the scale of the weight.
+
+    References
+    ----------
+    [Chen25].
+    """
+
+    name: ClassVar[str] = "filter-atoms"
+    frozen: ClassVar[frozenset[str]] = frozenset({"coefficients"})
+    needs_base_weight: ClassVar[bool] = True
+    formula: ClassVar[str] = "m·k, or m·m1·(I/groups + k) when recursive"
+
+    m: int = 9
+    recursive: int | None = None
+    sparsity: float = 1e-3
+    unit_scale: bool = False
+
+    def __post_init__(self) -> None:
+        check_int("FilterAtoms", "m", self.m, low=1)
+        check_real("FilterAtoms", "sparsity", self.sparsity, above=0.0)
+        if self.recursive is not None:
+            check_int("FilterAtoms", "recursive", self.recursive, low=1)
+
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+        if not 3 <= len(shape) <= 5:
+            raise ShapeError(f"filter-atoms: `shape` must be that of a convolution kernel; got {shape}")
+        k = math.prod(shape[2:])
+        if self.recursive is None:
+            return {"atoms": (self.m, k)}
+        return {"mixture": (shape[1], self.m, self.recursive), "atoms": (self.m, self.recursive, k)}
+
+    def frozen_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+        return {"coefficients": (*shape[:2], self.m)}
+
+    def initial_factors(  # noqa: D102
+        self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None
+    ) -> Params:
+        assert base is not None  # `init` refuses a missing base weight
+        codes = sparse_codes(base.reshape(shape[0] * shape[1], -1), self.m, self.sparsity, rng, self.unit_scale)
+        params = {name: np.zeros((1, *one)) for name, one in self.factor_shapes(shape).items()}
+        if self.recursive is not None:
+            # kaiming_normal_ on (m, m1): variance 2 / m1.
+            spread = math.sqrt(2.0 / self.recursive)
+            params["mixture"] = spread * rng.standard_normal(params["mixture"].shape)
+        return {**params, "coefficients": codes.reshape(1, *shape[:2], self.m)}
+
+    # Derivation.  Plain: xi_oik = c_oia D_ak gives D_bar_ak = sum_oi c_oia xi_bar_oik.
+    # Recursive: let Y_iak = sum_o c_oia xi_bar_oik. With D_iak = beta_iab E_abk,
+    #   beta_bar_iab = sum_k Y_iak E_abk,   E_bar_abk = sum_i beta_iab Y_iak.
+    def group_delta(self, params: Params, shape: Shape) -> FloatArray:  # noqa: D102
+        codes, atoms = params["coefficients"], params["atoms"]
+        if self.recursive is None:
+            xi = codes @ atoms[:, None]
+        else:
+            xi = np.einsum("goia,giak->goik", codes, np.einsum("giab,gabk->giak", params["mixture"], atoms))
+        return xi.reshape(-1, *shape)
+
+    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:  # noqa: D102
+        codes = params["coefficients"]
+        m = xi_bar.reshape(*codes.shape[:3], -1)
+        if self.recursive is None:
+            return {"atoms": np.einsum("goia,goik->gak", codes, m)}
+        y = np.einsum("goia,goik->giak", codes, m)
+        return {
+            "mixture": np.einsum("giak,gabk->giab", y, params["atoms"]),
+            "atoms": np.einsum("giab,giak->gabk", params["mixture"], y),
+        }
+
+    def _groups(self, groups: int) -> int:
+        super()._groups(groups)
+        return 1
+
+
+def sparse_codes(
+    filters: FloatArray, m: int, sparsity: float, rng: np.random.Generator, unit_scale: bool
+) -> FloatArray:
+    """Return sparse coefficients (n, m) of filters (n, k) over m unit atoms learned from them.
+
+    Zero for a zero kernel. Raises `MissingExtraError` without scikit-learn.
+    """
+    decomposition = need("sklearn.decomposition", "app", "filter-atoms")
+    rms = float(np.sqrt(np.mean(filters**2)))
+    if rms == 0.0:
+        return np.zeros((len(filters), m))
+    sample = filters if len(filters) <= _MOST_SAMPLES else rng.permutation(filters)[:_MOST_SAMPLES]
+    learner = decomposition.DictionaryLearning(
+        n_components=m, alpha=sparsity, max_iter=10, fit_algorithm="cd", transform_algorithm="lasso_cd",
+        transform_alpha=sparsity, random_state=int(rng.integers(2**31)),
+    )  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # ten steps, as published, do not converge
+        codes = np.asarray(learner.fit(sample / rms).transform(filters / rms), dtype=np.float64)
+    return codes if unit_scale else rms * codes

@@ -1,0 +1,141 @@
+"""Square matrices made of small blocks: block-diagonal, and a butterfly of block-diagonal stages."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from lieref._check import check_int
+from lieref._types import Array, FloatArray, Params, Shape
+from lieref.errors import ShapeError
+from lieref.param._base import Parameterisation
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockDiagonal(Parameterisation):
+    """xi = blockdiag(X_1, X_2, ...), an (n, n) matrix, started at zero.
+
+    Factors: ``blocks`` (n/b, b, b), or with `skew` the (n/b, b(b-1)/2) entries above the diagonals of skew blocks,
+    row by row.
+
+    Parameters
+    ----------
+    block_size : int
+        b, at least 2. Where it does not divide n, the divisor of n (at least 2) nearest to it is taken, the smaller of
+        two as near.
+    skew : bool
+        Whether X_ji = -X_ij, the algebra of SO(b): half the numbers.
+
+    References
+    ----------
+    [Qiu23] for skew blocks under the Cayley map.
+    """
+
+    name: ClassVar[str] = "block-diagonal"
+    formula: ClassVar[str] = "groups·n·b, or groups·n·(b-1)/2 for skew blocks"
+
+    block_size: int = 4
+    skew: bool = False
+
+    def __post_init__(self) -> None:
+        check_int(type(self).__name__, "block_size", self.block_size, low=2)
+
+    def size_for(self, n: int) -> int:
+        """Return the block size used for an (n, n) matrix.
+
+        Raises
+        ------
+        ShapeError
+            If n is 1.
+        """
+        if n < 2:
+            raise ShapeError(f"{self.name}: `shape` must be that of a square matrix of size 2 or more; got {n}")
+        divisors = [b for b in range(2, n + 1) if n % b == 0]
+        return min(divisors, key=lambda b: abs(b - self.block_size))
+
+    def positions(self, n: int) -> Array:
+        """Return (blocks, b): the rows and columns of the (n, n) matrix where each block sits."""
+        b = self.size_for(n)
+        return np.arange(n).reshape(n // b, b)
+
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+        if len(shape) != 2 or shape[0] != shape[1]:
+            raise ShapeError(f"{self.name}: `shape` must be that of a square matrix; got {shape}")
+        count, b = self.positions(shape[0]).shape
+        return {"blocks": (count, b * (b - 1) // 2) if self.skew else (count, b, b)}
+
+    def initial_factors(  # noqa: D102
+        self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None
+    ) -> Params:
+        return {"blocks": np.zeros((groups, *self.factor_shapes(shape)["blocks"]))}
+
+    # Derivation.  Every number of a block is added to one entry of xi (and, when skew, subtracted from the mirrored
+    # one), so its cotangent is read from there: X_bar = xi_bar at the block, s_bar_ij = X_bar_ij - X_bar_ji.
+    def group_delta(self, params: Params, shape: Shape) -> FloatArray:  # noqa: D102
+        blocks = self.full_blocks(params["blocks"], shape[0])
+        at = self.positions(shape[0])
+        xi = np.zeros((len(blocks), *shape), blocks.dtype)
+        for j in range(at.shape[0]):
+            xi[:, at[j][:, None], at[j]] += blocks[:, j]
+        return xi
+
+    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:  # noqa: D102
+        at = self.positions(shape[0])
+        return {"blocks": self.full_blocks_vjp(xi_bar[:, at[:, :, None], at[:, None, :]])}
+
+    def full_blocks(self, factor: FloatArray, n: int) -> FloatArray:
+        """Return the blocks (..., blocks, b, b) of the trained factor (..., blocks, numbers of a block)."""
+        if not self.skew:
+            return factor
+        b = self.size_for(n)
+        rows, columns = np.triu_indices(b, 1)
+        blocks = np.zeros((*factor.shape[:-1], b, b), factor.dtype)
+        blocks[..., rows, columns] = factor
+        blocks[..., columns, rows] = -factor
+        return blocks
+
+    def full_blocks_vjp(self, blocks_bar: FloatArray) -> FloatArray:
+        """Return the cotangent of the trained factor."""
+        if not self.skew:
+            return blocks_bar
+        rows, columns = np.triu_indices(blocks_bar.shape[-1], 1)
+        return blocks_bar[..., rows, columns] - blocks_bar[..., columns, rows]
+
+
+@dataclasses.dataclass(frozen=True)
+class Butterfly(BlockDiagonal):
+    """xi = the sum of several block-diagonal matrices whose blocks sit at growing strides, started at zero.
+
+    The blocks of stage j hold the b indices that differ by multiples of b^j, so that m stages mix b^m indices with
+    m n b numbers. Stages stop where b^(j+1) no longer divides n. This is the butterfly of BOFT in the algebra; BOFT
+    itself multiplies the exponentials of the stages instead of adding their exponents.
+
+    Factors: ``blocks``, as in `BlockDiagonal`, stage after stage.
+
+    Parameters
+    ----------
+    stages : int
+        m, at most.
+
+    References
+    ----------
+    [Liu24B] for the butterfly; the sum in the algebra and sizes that are no power of two are derived here.
+    """
+
+    name: ClassVar[str] = "butterfly"
+    formula: ClassVar[str] = "groups·m·n·b, or groups·m·n·(b-1)/2 for skew blocks"
+
+    stages: int = 2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_int("Butterfly", "stages", self.stages, low=1)
+
+    def positions(self, n: int) -> Array:
+        """Return (stages * n/b, b): where each block of each stage sits, the stages one after the other."""
+        b = self.size_for(n)
+        used = [j for j in range(self.stages) if n % b ** (j + 1) == 0]
+        grids = [np.arange(n).reshape(-1, b, b**j).swapaxes(1, 2).reshape(-1, b) for j in used]
+        return np.concatenate(grids)

@@ -1,0 +1,86 @@
+"""Entry-wise product of two low-rank matrices."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import numpy as np
+
+from lieref._check import check_int, check_real
+from lieref._types import FloatArray, Params, Shape
+from lieref.param._base import (
+    Parameterisation,
+    check_rank,
+    check_weight_shape,
+    kaiming_uniform,
+    scaling_of,
+    transposed,
+)
+
+_NAMES = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
+
+
+@dataclasses.dataclass(frozen=True)
+class HadamardLowRank(Parameterisation):
+    """xi = s (A1 B1) * (A2 B2), of rank up to r^2, with B2 zero at the start: LoHa.
+
+    Factors of one conv group: ``hada_w1_a`` and ``hada_w2_a`` (O, r), ``hada_w1_b`` and ``hada_w2_b`` (r, I k_h k_w).
+
+    Parameters
+    ----------
+    r : int
+        Rank of each of the two products.
+    lora_alpha : float, optional
+        s = lora_alpha / r; alpha = r by default.
+
+    References
+    ----------
+    [Hyeon22], [Yeh24].
+    """
+
+    name: ClassVar[str] = "hadamard-low-rank"
+    formula: ClassVar[str] = "groups·2·r·(O + I·k)"
+
+    r: int = 4
+    lora_alpha: float | None = None
+
+    def __post_init__(self) -> None:
+        check_int("HadamardLowRank", "r", self.r, low=1)
+        if self.lora_alpha is not None:
+            check_real("HadamardLowRank", "lora_alpha", self.lora_alpha, above=0.0)
+
+    @property
+    def scaling(self) -> float:
+        """The factor s."""
+        return scaling_of(self.lora_alpha, self.r)
+
+    def max_rank(self, shape: Shape, groups: int = 1) -> int:  # noqa: D102
+        return min(shape[0] // groups, math.prod(shape[1:]))
+
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+        check_weight_shape("hadamard-low-rank", shape)
+        rows, columns = shape[0], math.prod(shape[1:])
+        check_rank("hadamard-low-rank", "r", self.r, min(rows, columns), shape)
+        return dict(zip(_NAMES, [(rows, self.r), (self.r, columns)] * 2, strict=True))
+
+    def initial_factors(  # noqa: D102
+        self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None
+    ) -> Params:
+        shapes = self.factor_shapes(shape)
+        params = {name: kaiming_uniform(rng, (groups, *shapes[name])) for name in _NAMES[:3]}
+        return {**params, _NAMES[3]: np.zeros((groups, *shapes[_NAMES[3]]))}
+
+    # Derivation.  With P = A1 B1 and Q = A2 B2:  xi = s P * Q,  P_bar = s xi_bar * Q,  Q_bar = s xi_bar * P,
+    # and each product as in LoRA:  A_bar = P_bar B^T,  B_bar = A^T P_bar.
+    def group_delta(self, params: Params, shape: Shape) -> FloatArray:  # noqa: D102
+        a1, b1, a2, b2 = (params[name] for name in _NAMES)
+        return (self.scaling * (a1 @ b1) * (a2 @ b2)).reshape(-1, *shape)
+
+    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:  # noqa: D102
+        a1, b1, a2, b2 = (params[name] for name in _NAMES)
+        m = self.scaling * xi_bar.reshape(xi_bar.shape[0], shape[0], -1)
+        p_bar, q_bar = m * (a2 @ b2), m * (a1 @ b1)
+        bars = (p_bar @ transposed(b1), transposed(a1) @ p_bar, q_bar @ transposed(b2), transposed(a2) @ q_bar)
+        return dict(zip(_NAMES, bars, strict=True))

@@ -1,0 +1,84 @@
+"""Skew matrices from pairs of Householder reflections."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import numpy as np
+
+from lieref._check import check_int
+from lieref._types import FloatArray, Params, Shape
+from lieref.errors import DomainError, ShapeError
+from lieref.param._base import Parameterisation, transposed
+
+
+@dataclasses.dataclass(frozen=True)
+class Householder(Parameterisation):
+    """xi = sum over pairs of 2 (u w^T - w u^T) / (u . u), an (n, n) skew matrix, with every w zero at the start.
+
+    Two reflections H(u) H(u + w), with H(v) = I - 2 v v^T / (v . v), are a rotation in the plane of u and w; to first
+    order in w it is I + xi. HRA multiplies the reflections themselves and starts at u = v; in the coordinates (u, w)
+    that start is exactly the identity, and the gradient does not come in two equal halves (derived here).
+
+    Factors: ``u`` and ``w``, both (r/2, n).
+
+    Parameters
+    ----------
+    r : int
+        Number of reflections, even.
+
+    References
+    ----------
+    [Yuan24].
+    """
+
+    name: ClassVar[str] = "householder"
+    formula: ClassVar[str] = "groups·r·n"
+
+    r: int = 4
+
+    def __post_init__(self) -> None:
+        if check_int("Householder", "r", self.r, low=2) % 2:
+            raise DomainError(f"Householder: `r` must be even, or the product is no rotation; got {self.r}")
+
+    def max_rank(self, shape: Shape, groups: int = 1) -> int:  # noqa: D102
+        return shape[1] // 2 * 2
+
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+        if len(shape) != 2 or shape[0] != shape[1]:
+            raise ShapeError(f"householder: `shape` must be that of a square matrix; got {shape}")
+        if self.r > shape[0]:
+            raise DomainError(f"householder: `r` must be at most {shape[0]} for matrices {shape}; got {self.r}")
+        return {"u": (self.r // 2, shape[0]), "w": (self.r // 2, shape[0])}
+
+    def initial_factors(  # noqa: D102
+        self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None
+    ) -> Params:
+        one = (groups, self.r // 2, shape[0])
+        return {"u": rng.standard_normal(one) / np.sqrt(shape[0]), "w": np.zeros(one)}
+
+    # Derivation.  For one pair let c = 2 / (u . u), K = xi_bar - xi_bar^T, and <X, Y> = sum(X * Y).
+    #   <xi_bar, c (u dw^T - dw u^T)> = -c <K u, dw>,   <xi_bar, c (du w^T - w du^T)> = c <K w, du>,
+    #   dc = -c^2 (u . du), and <xi_bar, u w^T - w u^T> = u^T K w.
+    # Hence  w_bar = -c K u  and  u_bar = c K w - c^2 (u^T K w) u.
+    def group_delta(self, params: Params, shape: Shape) -> FloatArray:  # noqa: D102
+        u, w = params["u"], params["w"]
+        half = transposed(_coefficient(u) * u) @ w
+        return half - transposed(half)
+
+    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:  # noqa: D102
+        u, w = params["u"], params["w"]
+        c = _coefficient(u)
+        k = xi_bar - transposed(xi_bar)
+        kw, ku = w @ transposed(k), u @ transposed(k)
+        uk_w = np.sum(u * kw, axis=-1, keepdims=True)
+        return {"u": c * kw - c**2 * uk_w * u, "w": -c * ku}
+
+
+def _coefficient(u: FloatArray) -> FloatArray:
+    """Return 2 / (u . u) for rows u, as a column."""
+    square = np.sum(u * u, axis=-1, keepdims=True)
+    if not (square > 0).all():
+        raise DomainError("householder: `u` must have no zero row; got one")
+    return np.asarray(2.0 / square, dtype=u.dtype)

@@ -1,0 +1,105 @@
+"""Kronecker product of a small and a large factor."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import numpy as np
+
+from lieref._check import check_int, check_real
+from lieref._types import FloatArray, Params, Shape
+from lieref.param._base import Parameterisation, check_weight_shape, kaiming_uniform, scaling_of, transposed
+
+
+@dataclasses.dataclass(frozen=True)
+class Kronecker(Parameterisation):
+    """xi[(a, c), (b, d), ...] = s w1[a, b] w2[c, d, ...], with w1 zero at the start: LoKr.
+
+    O = a c and I = b d, each split near its square root. Factors: ``w1`` (a, b), and ``w2`` (c, d, *kernel) or, where
+    the rank is below half of max(c, d), its low-rank form ``w2_a`` (c, r) and ``w2_b`` (r, d k_h k_w).
+
+    Parameters
+    ----------
+    r : int
+        Rank of w2.
+    lora_alpha : float, optional
+        s = lora_alpha / r; alpha = r by default.
+    factor : int, optional
+        Size of a and of b where it divides O, respectively I.
+
+    References
+    ----------
+    [Yeh24].
+    """
+
+    name: ClassVar[str] = "kronecker"
+    formula: ClassVar[str] = "groups·(a·b + c·d·k), or groups·(a·b + r·(c + d·k))"
+
+    r: int = 4
+    lora_alpha: float | None = None
+    factor: int | None = None
+
+    def __post_init__(self) -> None:
+        check_int("Kronecker", "r", self.r, low=1)
+        if self.lora_alpha is not None:
+            check_real("Kronecker", "lora_alpha", self.lora_alpha, above=0.0)
+        if self.factor is not None:
+            check_int("Kronecker", "factor", self.factor, low=1)
+
+    @property
+    def scaling(self) -> float:
+        """The factor s."""
+        return scaling_of(self.lora_alpha, self.r)
+
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+        check_weight_shape("kronecker", shape)
+        (a, c), (b, d) = _split(shape[0], self.factor), _split(shape[1], self.factor)
+        if 2 * self.r < max(c, d):
+            return {"w1": (a, b), "w2_a": (c, self.r), "w2_b": (self.r, d * math.prod(shape[2:]))}
+        return {"w1": (a, b), "w2": (c, d, *shape[2:])}
+
+    def initial_factors(  # noqa: D102
+        self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None
+    ) -> Params:
+        params: Params = {}
+        for name, one in self.factor_shapes(shape).items():
+            flat = (groups, one[0], math.prod(one[1:]))
+            drawn = np.zeros(flat) if name == "w1" else kaiming_uniform(rng, flat)
+            params[name] = drawn.reshape(groups, *one)
+        return params
+
+    # Derivation.  xi_acbdk = s w1_ab w2_cdk is bilinear:
+    #   w1_bar_ab = s sum_cdk xi_bar_acbdk w2_cdk,   w2_bar_cdk = s sum_ab xi_bar_acbdk w1_ab,
+    # and where w2 = A B:  A_bar = w2_bar B^T,  B_bar = A^T w2_bar.
+    def group_delta(self, params: Params, shape: Shape) -> FloatArray:  # noqa: D102
+        w1, w2 = params["w1"], self._w2(params, shape)
+        groups = w1.shape[0]
+        xi: FloatArray = self.scaling * np.einsum("gab,gcdk->gacbdk", w1, w2)
+        return xi.reshape(groups, *shape)
+
+    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:  # noqa: D102
+        w1, w2 = params["w1"], self._w2(params, shape)
+        (groups, a, b), (_, c, d, k) = w1.shape, w2.shape
+        apart = self.scaling * xi_bar.reshape(groups, a, c, b, d, k)
+        bars = {"w1": np.einsum("gacbdk,gcdk->gab", apart, w2)}
+        w2_bar = np.einsum("gacbdk,gab->gcdk", apart, w1)
+        if "w2" in params:
+            return {**bars, "w2": w2_bar.reshape(params["w2"].shape)}
+        m = w2_bar.reshape(groups, c, d * k)
+        return {**bars, "w2_a": m @ transposed(params["w2_b"]), "w2_b": transposed(params["w2_a"]) @ m}
+
+    def _w2(self, params: Params, shape: Shape) -> FloatArray:
+        """Return w2 as (groups, c, d, kernel positions)."""
+        w2 = params["w2"] if "w2" in params else params["w2_a"] @ params["w2_b"]
+        d = _split(shape[1], self.factor)[1]
+        return w2.reshape(*w2.shape[:2], d, math.prod(shape[2:]))
+
+
+def _split(size: int, factor: int | None) -> tuple[int, int]:
+    """Return two factors of a size: (factor, rest) where it divides, else the pair nearest to the square root."""
+    if factor is not None and size % factor == 0:
+        return factor, size // factor
+    small = next(n for n in range(math.isqrt(size), 0, -1) if size % n == 0)
+    return small, size // small

@@ -1,0 +1,56 @@
+"""A pointwise matrix times a depthwise kernel."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import numpy as np
+
+from lieref._types import FloatArray, Params, Shape
+from lieref.param._base import Parameterisation, check_weight_shape
+
+
+@dataclasses.dataclass(frozen=True)
+class Separable(Parameterisation):
+    """xi[o, i, u, v] = P[o, i] D[o, u, v], with D zero at the start: CoLoRA, a depthwise-separable convolution.
+
+    Factors: ``pointwise`` (O, I), Glorot-uniform, and ``depthwise`` (O, *kernel). About one k_h k_w-th of the kernel:
+    not low rank. On a linear weight D is one number for each row.
+
+    References
+    ----------
+    [CoLoRA25].
+    """
+
+    name: ClassVar[str] = "separable"
+    formula: ClassVar[str] = "O·I/groups + O·k"
+
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+        check_weight_shape("separable", shape)
+        return {"pointwise": shape[:2], "depthwise": (shape[0], *shape[2:])}
+
+    def initial_factors(  # noqa: D102
+        self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None
+    ) -> Params:
+        bound = math.sqrt(6.0 / (shape[0] + shape[1]))
+        return {
+            "pointwise": rng.uniform(-bound, bound, (groups, *shape[:2])),
+            "depthwise": np.zeros((groups, shape[0], *shape[2:])),
+        }
+
+    # Derivation.  xi_oik = P_oi D_ok:  P_bar_oi = sum_k xi_bar_oik D_ok,  D_bar_ok = sum_i xi_bar_oik P_oi.
+    def group_delta(self, params: Params, shape: Shape) -> FloatArray:  # noqa: D102
+        p, d = params["pointwise"], self._flat(params["depthwise"])
+        return (p[..., None] * d[:, :, None, :]).reshape(-1, *shape)
+
+    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:  # noqa: D102
+        p, d = params["pointwise"], self._flat(params["depthwise"])
+        m = xi_bar.reshape(*p.shape, -1)
+        d_bar = np.einsum("goik,goi->gok", m, p)
+        return {"pointwise": np.einsum("goik,gok->goi", m, d), "depthwise": d_bar.reshape(params["depthwise"].shape)}
+
+    def _flat(self, depthwise: FloatArray) -> FloatArray:
+        """Return D as (groups, O, kernel positions)."""
+        return depthwise.reshape(*depthwise.shape[:2], -1)

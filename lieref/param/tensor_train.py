@@ -1,0 +1,96 @@
+"""Tensor train of the pretrained kernel, of which only the output-side core is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import numpy as np
+
+from lieref._check import check_int
+from lieref._types import FloatArray, Params, Shape
+from lieref.param._base import Parameterisation, check_rank, check_weight_shape, transposed
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorTrain(Parameterisation):
+    """xi = C S: a trained core C (O, r), zero at the start, times the frozen tail S of a tensor train of W0.
+
+    The tensor-train decomposition of W0 over the axes (O, I, *kernel) with every rank at most r gives cores
+    G_1 ... G_n; S = G_2 ... G_n is stored as one (r, I k_h k_w) matrix. xi never leaves the row space of S: directions
+    of the input that W0 does not use stay unused.
+
+    Factors: ``core`` (O, r), trained; ``suffix`` (r, I k_h k_w), frozen.
+
+    Parameters
+    ----------
+    r : int
+        Bound on the tensor-train ranks.
+
+    References
+    ----------
+    [LoRAEdge25]; per conv group derived here.
+    """
+
+    name: ClassVar[str] = "tensor-train"
+    frozen: ClassVar[frozenset[str]] = frozenset({"suffix"})
+    needs_base_weight: ClassVar[bool] = True
+    formula: ClassVar[str] = "O·r"
+
+    r: int = 4
+
+    def __post_init__(self) -> None:
+        check_int("TensorTrain", "r", self.r, low=1)
+
+    def max_rank(self, shape: Shape, groups: int = 1) -> int:  # noqa: D102
+        return min(shape[0] // groups, math.prod(shape[1:]))
+
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+        check_weight_shape("tensor-train", shape)
+        check_rank("tensor-train", "r", self.r, min(shape[0], math.prod(shape[1:])), shape)
+        return {"core": (shape[0], self.r)}
+
+    def frozen_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+        return {"suffix": (self.r, math.prod(shape[1:]))}
+
+    def initial_factors(  # noqa: D102
+        self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None
+    ) -> Params:
+        assert base is not None  # `init` refuses a missing base weight
+        _, suffix = split_train(base.reshape(groups, shape[0], -1), shape[1:], self.r)
+        return {"core": np.zeros((groups, shape[0], self.r)), "suffix": suffix}
+
+    # Derivation.  xi = C S with S frozen:  C_bar = xi_bar S^T.
+    def group_delta(self, params: Params, shape: Shape) -> FloatArray:  # noqa: D102
+        return (params["core"] @ params["suffix"]).reshape(-1, *shape)
+
+    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:  # noqa: D102
+        m = xi_bar.reshape(xi_bar.shape[0], shape[0], -1)
+        return {"core": m @ transposed(params["suffix"])}
+
+
+def split_train(matrices: FloatArray, sizes: Shape, r: int) -> tuple[FloatArray, FloatArray]:
+    """Return the first core and the contracted other cores of the tensor trains of a stack of tensors.
+
+    Parameters
+    ----------
+    matrices : (groups, rows, product of sizes)
+        The tensors, all axes but the first flattened.
+    sizes : tuple of int
+        Sizes of the axes after the first.
+    r : int
+        Every singular value decomposition is cut at this rank.
+
+    Returns
+    -------
+    first : (groups, rows, q)
+    rest : (groups, q, product of sizes), with q at most r
+    """
+    u, s, vt = np.linalg.svd(matrices, full_matrices=False)
+    q = min(r, s.shape[-1])
+    rest = s[:, :q, None] * vt[:, :q]
+    if len(sizes) > 1:
+        first, others = split_train(rest.reshape(len(rest), q * sizes[0], -1), sizes[1:], r)
+        rest = (first @ others).reshape(rest.shape)
+    return u[:, :, :q], rest

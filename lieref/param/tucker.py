@@ -1,0 +1,144 @@
+"""Tucker form: a small core, and one factor for each mode of the kernel."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import ClassVar
+
+import numpy as np
+
+from lieref._check import check_choice, check_int, check_real
+from lieref._types import FloatArray, Params, Shape
+from lieref.errors import DomainError
+from lieref.param._base import Parameterisation, check_rank, check_weight_shape, kaiming_uniform, transposed
+
+
+@dataclasses.dataclass(frozen=True)
+class Tucker(Parameterisation):
+    """xi = s G ×_1 U_1 ×_2 U_2 ..., with the core G (r_1, r_2, ...) and factors U_n (size of mode n, r_n).
+
+    Factors: ``core`` and ``factor_0`` (O, r_1), ``factor_1`` (I, r_2), and one more for each kernel axis.
+
+    Parameters
+    ----------
+    r : int
+        Rank of the out mode, and of the in mode as far as the in mode allows.
+    kernel_rank : int
+        Rank of each kernel mode, as far as it allows.
+    ranks : tuple of int, optional
+        All ranks, one a mode; `r` and `kernel_rank` are then ignored.
+    kernel_factors : bool
+        Without them the core spans the whole kernel: LoCon's Tucker form.
+    zero : {"core", "out"}
+        Which factor starts at zero: the core (FLoRA) or the out factor (LoCon).
+    scale : float
+        s.
+
+    References
+    ----------
+    [Si25F], whose code does not run on grouped kernels; per conv group here (derived here). [Kolda09] for the form.
+    """
+
+    name: ClassVar[str] = "tucker"
+    formula: ClassVar[str] = "groups·(r_1·r_2·…·r_n + O·r_1 + I·r_2 + k_1·r_3 + …)"
+
+    r: int = 4
+    kernel_rank: int = 2
+    ranks: tuple[int, ...] | None = None
+    kernel_factors: bool = True
+    zero: str = "core"
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        check_int("Tucker", "r", self.r, low=1)
+        check_int("Tucker", "kernel_rank", self.kernel_rank, low=1)
+        check_real("Tucker", "scale", self.scale, above=0.0)
+        check_choice("Tucker", "zero", self.zero, ("core", "out"))
+        if self.ranks is not None:
+            object.__setattr__(self, "ranks", tuple(check_int("Tucker", "ranks", n, low=1) for n in self.ranks))
+
+    def max_rank(self, shape: Shape, groups: int = 1) -> int | None:  # noqa: D102
+        return shape[0] // groups if self.ranks is None else None
+
+    def mode_ranks(self, shape: Shape) -> tuple[int, ...]:
+        """Return the rank of every mode of one conv group.
+
+        Raises
+        ------
+        DomainError
+            If a rank is beyond its mode, or `ranks` has another length than the shape.
+        """
+        if self.ranks is None:
+            check_rank("tucker", "r", self.r, shape[0], shape)
+            kernel = [min(self.kernel_rank, size) if self.kernel_factors else size for size in shape[2:]]
+            return (self.r, min(self.r, shape[1]), *kernel)
+        if len(self.ranks) != len(shape):
+            raise DomainError(f"tucker: `ranks` must have one rank for each axis of {shape}; got {self.ranks}")
+        for rank, size in zip(self.ranks, shape, strict=True):
+            check_rank("tucker", "ranks", rank, size, shape)
+        return self.ranks if self.kernel_factors else (*self.ranks[:2], *shape[2:])
+
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+        check_weight_shape("tucker", shape)
+        ranks = self.mode_ranks(shape)
+        shapes: dict[str, Shape] = {"core": ranks}
+        for mode in range(len(shape) if self.kernel_factors else 2):
+            shapes[f"factor_{mode}"] = (shape[mode], ranks[mode])
+        return shapes
+
+    def initial_factors(  # noqa: D102
+        self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None
+    ) -> Params:
+        shapes = {name: (groups, *one) for name, one in self.factor_shapes(shape).items()}
+        if self.zero == "out":
+            # LoCon's middle and down convolutions: fan in r_2 k_h k_w and I.
+            bound = 1.0 / math.sqrt(math.prod(shapes["core"][2:]))
+            params: Params = {
+                "core": rng.uniform(-bound, bound, shapes["core"]),
+                "factor_0": np.zeros(shapes["factor_0"]),
+            }
+            down = (groups, shapes["factor_1"][2], shapes["factor_1"][1])
+            params["factor_1"] = transposed(kaiming_uniform(rng, down))
+        else:
+            params = {"core": np.zeros(shapes["core"])}
+        for name, one in shapes.items():
+            if name not in params:
+                # kaiming_normal_(a=sqrt(3)) on (size, rank): variance 2 / (1 + 3) / rank.
+                params[name] = rng.standard_normal(one) * math.sqrt(0.5 / one[-1])
+        return params
+
+    # Derivation.  xi = s G ×_1 U_1 ... ×_n U_n. Products on distinct modes commute, so with P_n the core after all
+    # products but the n-th:  xi_(n) = s U_n P_n(n), hence  U_n_bar = s xi_bar_(n) P_n(n)^T, and the cotangent of P_n
+    # is s xi_bar ×_n U_n^T. Going through the modes backwards gives every factor and, at the end, the core.
+    def group_delta(self, params: Params, shape: Shape) -> FloatArray:  # noqa: D102
+        return self.scale * self._partial_products(params)[-1]
+
+    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:  # noqa: D102
+        partial = self._partial_products(params)
+        bars: Params = {}
+        y_bar = self.scale * xi_bar
+        for mode in reversed(range(len(partial) - 1)):
+            factor = params[f"factor_{mode}"]
+            bars[f"factor_{mode}"] = _rows(y_bar, mode) @ transposed(_rows(partial[mode], mode))
+            y_bar = _mode_dot(y_bar, transposed(factor), mode)
+        return {"core": y_bar, **bars}
+
+    def _partial_products(self, params: Params) -> list[FloatArray]:
+        """Return the core, the core after the first product, and so on."""
+        products = [params["core"]]
+        for mode in range(len(params) - 1):
+            products.append(_mode_dot(products[-1], params[f"factor_{mode}"], mode))
+        return products
+
+
+def _rows(x: FloatArray, mode: int) -> FloatArray:
+    """Return the unfoldings (groups, n, rest) of a stack of tensors along one mode."""
+    return np.moveaxis(x, mode + 1, 1).reshape(x.shape[0], x.shape[mode + 1], -1)
+
+
+def _mode_dot(x: FloatArray, matrices: FloatArray, mode: int) -> FloatArray:
+    """Return the product of each tensor of a stack with its own matrix (groups, m, n) on one mode of size n."""
+    moved = np.moveaxis(x, mode + 1, 1)
+    product = matrices @ moved.reshape(*moved.shape[:2], -1)
+    return np.moveaxis(product.reshape(x.shape[0], matrices.shape[1], *moved.shape[2:]), 1, mode + 1)

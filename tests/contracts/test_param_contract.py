@@ -1,0 +1,198 @@
+"""Laws of every parameterisation, run over the registry: a new entry is tested without a line here."""
+
+from __future__ import annotations
+
+import json
+import warnings
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lieref.errors import DomainError, LierefError, ShapeError
+from lieref.numerics.gradcheck import inner, random_like
+from lieref.param._base import Parameterisation
+from lieref.param.registry import PARAMETERISATIONS
+
+# Every size of a shape differs, so that no pair of axes can be confused; the last three are matrices and a vector.
+GEOMETRIES: dict[str, tuple[tuple[int, ...], int]] = {
+    "linear": ((6, 5), 1),
+    "1-D": ((8, 6, 5), 1),
+    "2-D": ((6, 5, 4, 3), 1),
+    "3-D": ((7, 6, 4, 3, 2), 1),
+    "grouped": ((8, 3, 5, 2), 2),
+    "depthwise": ((5, 1, 4, 3), 5),
+    "matrix": ((6, 6), 1),
+    "matrices": ((12, 4), 3),
+    "vector": ((7,), 1),
+}
+REGIMES = {"zero": 0.0, "tiny": 1e-8, "generic": 0.3, "large": 30.0}
+
+
+def small(cls: type[Parameterisation]) -> Parameterisation:
+    """A member with the smallest rank, so that it fits every geometry it can."""
+    return cls(**({"r": 2 if cls.name == "householder" else 1} if hasattr(cls, "r") else {}))
+
+
+def variants(cls: type[Parameterisation]) -> list[Parameterisation]:
+    """The small member, the default one, and one more for each field that is a flag or a choice."""
+    found = [small(cls)]
+    extra: list[dict[str, Any]] = [
+        {"matricisation": "view"}, {"matricisation": "structured"}, {"share_groups": True}, {"use_rslora": True},
+        {"matricisation": "view", "rank_times_kernel": False}, {"lora_alpha": 2.5}, {"zero": "out"},
+        {"kernel_factors": False}, {"scale": 4.0}, {"of_logarithm": True}, {"skew": True}, {"recursive": 2},
+        {"unit_scale": True}, {"factor": 2}, {"m": 3}, {"stages": 3, "block_size": 2}, {"r": 2},
+    ]  # fmt: skip
+    for fields in extra:
+        if all(hasattr(cls, name) for name in fields):
+            found.append(cls(**{**found[0].config(), **fields}))
+    return found
+
+
+def cases() -> list[Any]:
+    """Every variant of every parameterisation on every geometry it has a meaning for."""
+    found = []
+    for name, cls in PARAMETERISATIONS.items():
+        for index, member in enumerate(variants(cls)):
+            for geometry, (shape, groups) in GEOMETRIES.items():
+                try:
+                    member.num_params(shape, groups)
+                except (ShapeError, DomainError):
+                    continue
+                found.append(pytest.param(member, shape, groups, id=f"{name}-{index}-{geometry}"))
+    return found
+
+
+CASES = cases()
+_CACHE: dict[str, dict[str, np.ndarray]] = {}
+
+
+def at_start(
+    member: Parameterisation, shape: tuple[int, ...], groups: int, dtype: Any = np.float64
+) -> dict[str, np.ndarray]:
+    """Factors of `init` on a random base, the same on every call."""
+    key = f"{member}{shape}{groups}{np.dtype(dtype)}"
+    if key not in _CACHE:
+        rng = np.random.default_rng(zlib.crc32(key.encode()))
+        _CACHE[key] = member.init(shape, groups, rng, dtype=dtype, base_weight=rng.standard_normal(shape).astype(dtype))
+    return {name: factor.copy() for name, factor in _CACHE[key].items()}
+
+
+def moved(
+    member: Parameterisation, params: dict[str, np.ndarray], rng: np.random.Generator, size: float
+) -> dict[str, np.ndarray]:
+    """Factors with the trainable ones moved away from the start."""
+    trained = member.trainable(params)
+    return {
+        n: p + size * rng.standard_normal(p.shape).astype(p.dtype) if n in trained else p for n, p in params.items()
+    }
+
+
+def test_every_parameterisation_has_a_geometry() -> None:
+    assert {case.values[0].name for case in CASES} == set(PARAMETERISATIONS)
+
+
+@pytest.mark.parametrize(("member", "shape", "groups"), CASES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_start_is_exactly_zero(member: Parameterisation, shape: tuple[int, ...], groups: int, dtype: Any) -> None:
+    params = at_start(member, shape, groups, dtype)
+    xi = member.delta(params, shape, groups)
+    assert xi.shape == shape
+    assert xi.dtype == dtype
+    assert not xi.any()
+    assert all(factor.dtype == dtype for factor in params.values())
+
+
+@pytest.mark.parametrize(("member", "shape", "groups"), CASES)
+def test_num_params_is_the_real_count(member: Parameterisation, shape: tuple[int, ...], groups: int) -> None:
+    params = at_start(member, shape, groups)
+    assert member.num_params(shape, groups) == sum(params[name].size for name in member.trainable(params)) > 0
+
+
+@pytest.mark.parametrize(("member", "shape", "groups"), CASES)
+@pytest.mark.parametrize("regime", REGIMES)
+def test_vjp_is_the_adjoint_of_the_derivative(
+    member: Parameterisation, shape: tuple[int, ...], groups: int, regime: str, rng: np.random.Generator
+) -> None:
+    """By complex step: every delta is a rational function of its factors, so the derivative is exact to rounding."""
+    params = moved(member, at_start(member, shape, groups), rng, REGIMES[regime])
+    params_dot = random_like(rng, {name: params[name] for name in member.trainable(params)})
+    xi_bar = rng.standard_normal(shape)
+    step = 1e-100
+    along = {n: p + 1j * step * params_dot[n] if n in params_dot else p.astype(complex) for n, p in params.items()}
+    xi_dot = member.delta(along, shape, groups).imag / step
+    params_bar = member.delta_vjp(params, shape, groups, xi_bar)
+    assert set(params_bar) == set(member.trainable(params))
+    scale = np.linalg.norm(xi_dot) * np.linalg.norm(xi_bar)
+    assert abs(inner(xi_dot, xi_bar) - inner(params_dot, params_bar)) <= 1e-12 * scale
+
+
+@pytest.mark.parametrize(("member", "shape", "groups"), CASES)
+def test_config_makes_an_equal_member(member: Parameterisation, shape: tuple[int, ...], groups: int) -> None:
+    again = PARAMETERISATIONS[member.name](**json.loads(json.dumps(member.config())))
+    assert again == member
+
+
+@pytest.mark.parametrize(("member", "shape", "groups"), CASES)
+def test_arguments_are_not_changed(
+    member: Parameterisation, shape: tuple[int, ...], groups: int, rng: np.random.Generator
+) -> None:
+    params = moved(member, at_start(member, shape, groups), rng, 0.3)
+    before = {name: factor.copy() for name, factor in params.items()}
+    xi = member.delta(params, shape, groups)
+    xi_bar = rng.standard_normal(shape)
+    bars = member.delta_vjp(params, shape, groups, xi_bar)
+    xi += 1.0
+    for bar in bars.values():
+        bar += 1.0
+    assert all(np.array_equal(params[name], before[name]) for name in params)
+
+
+@pytest.mark.parametrize("name", PARAMETERISATIONS)
+def test_rank_beyond_the_mode_is_refused(name: str, rng: np.random.Generator) -> None:
+    cls = PARAMETERISATIONS[name]
+    if not hasattr(cls, "r") or name == "kronecker":
+        pytest.skip("no rank, or one that only chooses between two forms")
+    for shape in ((6, 5, 4, 3), (6, 6)):
+        limit = small(cls).max_rank(shape) if small(cls).max_rank(shape) is not None else 0
+        try:
+            cls(r=limit).num_params(shape)
+        except ShapeError:
+            continue
+        with pytest.raises(DomainError, match="must be at most"):
+            cls(r=limit + 2).init(shape, 1, rng, base_weight=np.ones(shape))
+
+
+@pytest.mark.parametrize("name", PARAMETERISATIONS)
+def test_rank_below_one_is_refused(name: str) -> None:
+    cls = PARAMETERISATIONS[name]
+    fields = [f for f in ("r", "m", "block_size", "stages", "kernel_rank", "factor", "recursive") if hasattr(cls, f)]
+    for field in fields:
+        for bad in (0, -1, 2.5, True):
+            with pytest.raises(LierefError, match=f"`{field}`"):
+                cls(**{field: bad})
+
+
+@pytest.mark.parametrize("name", [n for n, cls in PARAMETERISATIONS.items() if cls.needs_base_weight])
+def test_missing_base_weight_is_refused(name: str, rng: np.random.Generator) -> None:
+    with pytest.raises(DomainError, match="`base_weight` must be given"):
+        small(PARAMETERISATIONS[name]).init((6, 5, 4, 3), 1, rng)
+
+
+def test_a_new_entry_is_tested_without_a_line_of_test_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong VJP put in the registry is found by the laws above."""
+    from lieref.param.low_rank import LowRank
+
+    class Wrong(LowRank):
+        name = "wrong"
+
+        def group_delta_vjp(self, params: Any, shape: Any, xi_bar: Any) -> Any:
+            return {name: 2.0 * bar for name, bar in super().group_delta_vjp(params, shape, xi_bar).items()}
+
+    monkeypatch.setitem(PARAMETERISATIONS, "wrong", Wrong)
+    new = [case for case in cases() if case.id.startswith("wrong-0-")]
+    assert len(new) >= 5
+    for case in new:
+        with pytest.raises(AssertionError), warnings.catch_warnings():
+            test_vjp_is_the_adjoint_of_the_derivative(*case.values, "generic", np.random.default_rng(0))
