@@ -66,3 +66,8 @@ def progress_bar(description: str) -> Iterator[Progress]:
 def percent(fraction: float | None) -> str:
     """Return a fraction as percent with two digits, or a dash."""
     return "-" if fraction is None else f"{100 * fraction:.2f} %"
+
+
+def number(value: float | None) -> str:
+    """Return a number with four digits, or a dash."""
+    return "-" if value is None else f"{value:.4g}"

@@ -32,14 +32,15 @@ def merge(base: Path, adapter: Path, output: Path, force: bool, as_json: bool) -
     model = load(base).load_adapter(adapter)
     merged = model.merge_and_unload()
     merged.save(output)
+    changed = sorted(model.adapted_tensors())
     report = {
         "output": str(output),
         "method": model.method_name,
-        "changed_tensors": sorted(model.adapted_tensors()),
+        "changed_tensors": changed,
         "bytes": output.stat().st_size,
         "sha256": hashlib.sha256(output.read_bytes()).hexdigest(),
     }
     if as_json:
         print_json(report)
     else:
-        print_facts("Merged", {**report, "changed_tensors": len(report["changed_tensors"])})
+        print_facts("Merged", {**report, "changed_tensors": len(changed)})

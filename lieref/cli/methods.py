@@ -13,8 +13,12 @@ COLUMNS = ("method", "what it does", "parameterisation, group, map, action", "lr
 
 @click.command(short_help="List the fine-tuning methods.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def methods(as_json: bool) -> None:
+@click.option("--markdown", is_flag=True, help="Print the table as README.md holds it.")
+def methods(as_json: bool, markdown: bool) -> None:
     """List the fine-tuning methods and the parts each is made of."""
+    if markdown:
+        click.echo(markdown_table(), nl=False)
+        return
     if as_json:
         print_json({"methods": describe_methods()})
         return
@@ -44,7 +48,7 @@ def describe_methods() -> list[dict[str, Any]]:
 
 def table_rows() -> list[tuple[str, ...]]:
     """Return the method table as text, a dash where a part has no meaning."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for row in describe_methods():
         trained = row["parameterisation"] is not None
         parts = ", ".join(row[part] for part in ("parameterisation", "group", "map", "action")) if trained else "-"

@@ -1,0 +1,197 @@
+"""``lieref finetune``: train an adapter for a model, measure it, and write both together."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lieref.adapter.atomic import check_new_folder, write_folder
+from lieref.adapter.strict_json import format_json
+from lieref.cli.console import number, percent, print_facts, print_json, progress_bar, say
+from lieref.errors import LierefError
+
+REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
+
+
+def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) -> float | str | None:
+    """Return ``auto``, a positive number, or None where nothing was given."""
+    if value in (None, "auto"):
+        return value
+    try:
+        rate = float(value or "")
+    except ValueError:
+        rate = math.nan
+    if not (math.isfinite(rate) and rate > 0):
+        raise click.BadParameter(f"{value!r} is neither auto nor a positive number", ctx, param)
+    return rate
+
+
+@click.command(short_help="Train an adapter for an ONNX model and report on it.")
+@click.argument("base", type=click.Path(path_type=Path))
+@click.option("--train", required=True, type=click.Path(path_type=Path), help="Labelled data: .npz, .csv or folder.")
+@click.option("--test", type=click.Path(path_type=Path), help="Labelled data for the report only.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="New or empty folder for the adapter.")
+@click.option("--method", default="liera", show_default=True, help="See: lieref methods.")
+@click.option("--rank", "--r", type=click.IntRange(min=1), help="Rank of the factors.  [default: the method's]")
+@click.option("--alpha", type=click.FloatRange(min=0, min_open=True), help="Scaling alpha / rank.  [default: rank]")
+@click.option("--target", "targets", multiple=True, help="Layers to adapt: pattern, repeatable.  [default: all]")
+@click.option("--epochs", default=10, show_default=True, type=click.IntRange(min=1))
+@click.option("--batch", default=128, show_default=True, type=click.IntRange(min=1))
+@click.option("--lr", callback=parse_rate, metavar="auto|X", help="auto searches a ladder.  [default: the method's]")
+@click.option("--optimizer", default="adamw", show_default=True, type=click.Choice(["adamw", "sgd"]))
+@click.option(
+    "--loss",
+    default="cross_entropy",
+    show_default=True,
+    type=click.Choice(["cross_entropy", "mean_squared_error"]),
+    help="For classes, or for numbers.",
+)
+@click.option(
+    "--validation",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    help="Fraction of the training data held out to choose the best epoch.  [default: none]",
+)
+@click.option(
+    "--augment",
+    default="auto",
+    show_default=True,
+    help="auto (flip photographs), none, or of flip and shift(2), separated by commas.",
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1))
+@click.option("--threads", type=click.IntRange(min=1), help="Changes the speed, never the result.  [default: all]")
+@click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of the data, where both would fit.")
+@click.option("--resume", is_flag=True, help="Continue an interrupted run with the same options.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def finetune(base: Path, out: Path, as_json: bool, **options: Any) -> None:
+    """Train an adapter for the model BASE.
+
+    OUT holds adapter_model.safetensors, adapter_config.json, report.json and history.json, and appears when everything
+    is done. While it runs, the state is kept in a hidden folder beside OUT; --resume continues from there.
+    """
+    report = run_finetune(base, Path(os.path.abspath(out)), **options)
+    if as_json:
+        print_json(report)
+        return
+    print_facts(
+        f"Adapter in {out}",
+        {
+            "method": report["method"],
+            "test accuracy": f"{percent(report['base_accuracy'])} before, {percent(report['accuracy'])} after",
+            "test loss": f"{number(report['base_loss'])} before, {number(report['loss'])} after",
+            "trained numbers": f"{report['trainable']:,}",
+            "learning rate": number(report["lr"]),
+            "training": f"{report['train_seconds']:.1f} s",
+            "update": f"{report['update_bytes']:,} bytes",
+            "latency": f"{report['latency_us_base']:.0f} us base, {report['latency_us_merged']:.0f} us merged",
+        },
+    )
+    click.echo(f"Next: lieref merge {base} {out} -o merged.onnx")
+
+
+def run_finetune(
+    base: Path,
+    out: Path,
+    *,
+    train: Path,
+    test: Path | None,
+    method: str,
+    rank: int | None,
+    alpha: float | None,
+    targets: tuple[str, ...],
+    epochs: int,
+    batch: int,
+    lr: float | str | None,
+    optimizer: str,
+    loss: str,
+    validation: float | None,
+    augment: str,
+    seed: int,
+    threads: int | None,
+    layout: str | None,
+    resume: bool,
+) -> dict[str, Any]:
+    """Train, measure, write the folder `out`, and return the report; see `finetune` for the arguments."""
+    from lieref.adapter.model import load
+    from lieref.cli import job
+
+    check_new_folder(out)
+    unfinished = out.with_name(f".{out.name}.unfinished")
+    model = load(base)
+    model.threads = threads or job.available_threads()
+    training = job.load_samples(train, model, layout)
+    testing = None if test is None else job.load_samples(test, model, layout)
+    before = job.score(model, testing, loss)
+    latency_base = job.latency_us(model, training.x)
+    job.attach_method(model, method, rank=rank, alpha=alpha, targets=targets, seed=seed)
+    with _kept_for_resume(unfinished, resume), progress_bar(method) as progress:
+        history = job.train(
+            model,
+            training,
+            progress,
+            epochs=epochs,
+            batch_size=batch,
+            learning_rate=lr,
+            optimizer=optimizer,
+            loss=loss,
+            validation=validation,
+            augment=job.parse_augment(augment),
+            seed=seed,
+            checkpoint=unfinished,
+            resume=resume,
+        )
+    after = job.score(model, testing, loss)
+    merged = model.merge_and_unload()
+    merged.threads = model.threads
+    files = job.adapter_files(model)
+    report = {
+        **job.describe_training(model, history),
+        "base_accuracy": before.accuracy,
+        "accuracy": after.accuracy,
+        "base_loss": before.loss,
+        "loss": after.loss,
+        "update_bytes": sum(len(data) for data in files.values()),
+        "latency_us_base": latency_base,
+        "latency_us_merged": job.latency_us(merged, training.x),
+        "peak_rss_mb": job.peak_rss_mb(),
+        "seed": seed,
+        "epochs": epochs,
+        "batch": batch,
+        "optimizer": optimizer,
+        "threads": model.threads,
+        "train_samples": len(training.x),
+        "test_samples": None if testing is None else len(testing.x),
+        "base": str(base),
+        "base_sha256": model.base_sha256,
+        "out": str(out),
+        **job.versions(),
+    }
+    write_folder(out, {**files, REPORT_NAME: format_json(report), HISTORY_NAME: format_json(history.to_dict())})
+    shutil.rmtree(unfinished, ignore_errors=True)
+    return report
+
+
+@contextmanager
+def _kept_for_resume(unfinished: Path, resume: bool) -> Iterator[None]:
+    """Keep the checkpoints of an interrupted run, and nothing of one that cannot succeed."""
+    if unfinished.exists() and not resume:
+        raise click.UsageError(f"{unfinished} holds an unfinished run; add --resume to continue it, or remove it")
+    if not unfinished.exists() and resume:
+        raise click.UsageError(f"there is no unfinished run in {unfinished}; leave out --resume")
+    try:
+        yield
+    except LierefError:
+        # The same options would fail in the same way: there is nothing to continue. Another run's checkpoint stays.
+        if not resume:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    except BaseException:
+        if unfinished.exists():
+            say(f"the finished epochs are kept in {unfinished}: the same command with --resume continues")
+        raise
