@@ -9,6 +9,7 @@ import numpy as np
 from lieref._check import check_float, check_int, check_same_dtype, check_shape
 from lieref._types import FloatArray
 from lieref.errors import ShapeError
+from lieref.kernel.broadcast import sum_to_shape
 from lieref.kernel.parallel import for_each_chunk
 from lieref.kernel.window import kernel_array
 
@@ -62,8 +63,8 @@ def matmul_vjp(a: FloatArray, b: FloatArray, y_bar: FloatArray, *, threads: int 
         count = math.prod(a.shape[:-1])
         b_bar = _matmul(a.reshape(count, b.shape[0]).T, y_bar.reshape(count, b.shape[1]), threads)
     else:
-        b_bar = _sum_repeats(_matmul(np.swapaxes(a, -1, -2), y_bar, threads), b.shape)
-    return _sum_repeats(_matmul(y_bar, np.swapaxes(b, -1, -2), threads), a.shape), b_bar
+        b_bar = sum_to_shape(_matmul(np.swapaxes(a, -1, -2), y_bar, threads), b.shape)
+    return sum_to_shape(_matmul(y_bar, np.swapaxes(b, -1, -2), threads), a.shape), b_bar
 
 
 def _matmul(a: FloatArray, b: FloatArray, threads: int) -> FloatArray:
@@ -101,10 +102,3 @@ def _check(function: str, a: FloatArray, b: FloatArray) -> tuple[FloatArray, Flo
             f"{function}: leading axes of `a` and `b` must broadcast; got {a.shape} and {b.shape}"
         ) from None
     return a, b
-
-
-def _sum_repeats(bar: FloatArray, shape: tuple[int, ...]) -> FloatArray:
-    """Return `bar` summed over the axes along which an array of `shape` was repeated to get bar's shape."""
-    extra = bar.ndim - len(shape)
-    repeated = [extra + i for i, n in enumerate(shape) if n == 1 and bar.shape[extra + i] != 1]
-    return bar.sum(axis=(*range(extra), *repeated)).reshape(shape) if extra or repeated else bar

@@ -1,0 +1,183 @@
+"""The table of operators: what lieref can run, what each node may say, and how it is differentiated."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from lieref._types import Array, AttrValue
+from lieref.errors import UnsupportedError
+from lieref.op import (
+    activation,
+    arithmetic,
+    batch_normalization,
+    concat,
+    constant,
+    convolution,
+    gemm,
+    matmul,
+    pad,
+    pool,
+    reduction,
+    shape,
+    softmax,
+)
+
+REQUIRED = inspect.Parameter.empty
+"""Default of an attribute that a node must give."""
+
+_RUN_OPTIONS = frozenset({"threads", "needs", "y", "y_bar"})
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An ONNX operator.
+
+    Attributes
+    ----------
+    name
+        ONNX's name.
+    function, function_vjp
+        ``f(*inputs, **attributes) -> y`` and ``f_vjp(*inputs, y, y_bar, **attributes) -> cotangents``; an absent
+        optional input is None. Attributes have ONNX's names.
+    differentiable
+        Positions of the inputs that get a cotangent; None for all.
+    allowed
+        For an attribute that takes only some values here, those values.
+    outputs
+        How many of the node's outputs are computed; a node that names more cannot be run.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    function_vjp: Callable[..., tuple[Any, ...]]
+    differentiable: tuple[int, ...] | None = (0,)
+    allowed: Mapping[str, tuple[AttrValue, ...]] = field(default_factory=dict)
+    outputs: int = 1
+
+    @cached_property
+    def attributes(self) -> dict[str, Any]:
+        """Attribute names and their defaults, `REQUIRED` where there is none."""
+        parameters = inspect.signature(self.function).parameters.values()
+        return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in _RUN_OPTIONS}
+
+    @cached_property
+    def threaded(self) -> bool:
+        """Whether `forward` and `vjp` take a keyword `threads`."""
+        return "threads" in inspect.signature(self.function).parameters
+
+    @cached_property
+    def selective(self) -> bool:
+        """Whether `vjp` takes a keyword `needs`: which inputs' cotangents to compute."""
+        return "needs" in inspect.signature(self.function_vjp).parameters
+
+    def forward(self, *inputs: Array | None, **attrs: Any) -> Any:
+        """Return the output."""
+        return self.function(*inputs, **attrs)
+
+    def vjp(self, *inputs: Array | None, y: Any, y_bar: Any, **attrs: Any) -> tuple[Array | None, ...]:
+        """Return one cotangent for each input passed, None for one that has none."""
+        return self.function_vjp(*inputs, y=y, y_bar=y_bar, **attrs)[: len(inputs)]
+
+
+_AUTO_PAD: dict[str, tuple[AttrValue, ...]] = {"auto_pad": ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")}
+
+_TABLE = (
+    Operator("Add", arithmetic.add, arithmetic.add_vjp, (0, 1)),
+    Operator("AveragePool", pool.average_pool, pool.average_pool_vjp, allowed=_AUTO_PAD),
+    Operator(
+        "BatchNormalization",
+        batch_normalization.batch_normalization,
+        batch_normalization.batch_normalization_vjp,
+        (0, 1, 2),
+        {"training_mode": (0,)},
+    ),
+    Operator("Clip", activation.clip, activation.clip_vjp),
+    Operator("Concat", concat.concat, concat.concat_vjp, None),
+    Operator("Constant", constant.constant, constant.constant_vjp, ()),
+    Operator("Conv", convolution.conv, convolution.conv_vjp, (0, 1, 2), _AUTO_PAD),
+    Operator("Div", arithmetic.div, arithmetic.div_vjp, (0, 1)),
+    Operator("Dropout", shape.dropout, shape.dropout_vjp),
+    Operator("Erf", activation.erf, activation.erf_vjp),
+    Operator("Exp", arithmetic.exp, arithmetic.exp_vjp),
+    Operator("Expand", shape.expand, shape.expand_vjp),
+    Operator("Flatten", shape.flatten, shape.flatten_vjp),
+    Operator("Gelu", activation.gelu, activation.gelu_vjp, allowed={"approximate": ("none", "tanh")}),
+    Operator("Gemm", gemm.gemm, gemm.gemm_vjp, (0, 1, 2), {"transA": (0, 1), "transB": (0, 1)}),
+    Operator("GlobalAveragePool", pool.global_average_pool, pool.global_average_pool_vjp),
+    Operator("GlobalMaxPool", pool.global_max_pool, pool.global_max_pool_vjp),
+    Operator("HardSigmoid", activation.hard_sigmoid, activation.hard_sigmoid_vjp),
+    Operator("HardSwish", activation.hard_swish, activation.hard_swish_vjp),
+    Operator("Identity", shape.identity, shape.identity_vjp),
+    Operator("LeakyRelu", activation.leaky_relu, activation.leaky_relu_vjp),
+    Operator("MatMul", matmul.matmul, matmul.matmul_vjp, (0, 1)),
+    Operator("MaxPool", pool.max_pool, pool.max_pool_vjp, allowed={**_AUTO_PAD, "storage_order": (0,)}),
+    Operator("Mul", arithmetic.mul, arithmetic.mul_vjp, (0, 1)),
+    Operator("Neg", arithmetic.neg, arithmetic.neg_vjp),
+    Operator("Pad", pad.pad, pad.pad_vjp, allowed={"mode": ("constant", "reflect", "edge")}),
+    Operator("Pow", arithmetic.power, arithmetic.power_vjp, (0, 1)),
+    Operator("ReduceMean", reduction.reduce_mean, reduction.reduce_mean_vjp),
+    Operator("ReduceSum", reduction.reduce_sum, reduction.reduce_sum_vjp),
+    Operator("Relu", activation.relu, activation.relu_vjp),
+    Operator("Reshape", shape.reshape, shape.reshape_vjp, allowed={"allowzero": (0, 1)}),
+    Operator("Sigmoid", activation.sigmoid, activation.sigmoid_vjp),
+    Operator("Softmax", softmax.softmax, softmax.softmax_vjp),
+    Operator("Sqrt", arithmetic.sqrt, arithmetic.sqrt_vjp),
+    Operator("Squeeze", shape.squeeze, shape.squeeze_vjp),
+    Operator("Sub", arithmetic.sub, arithmetic.sub_vjp, (0, 1)),
+    Operator("Tanh", activation.tanh, activation.tanh_vjp),
+    Operator("Transpose", shape.transpose, shape.transpose_vjp),
+    Operator("Unsqueeze", shape.unsqueeze, shape.unsqueeze_vjp),
+)
+
+OPERATORS: dict[str, Operator] = {operator.name: operator for operator in _TABLE}
+"""Every operator lieref runs, by ONNX name."""
+
+
+def supported(op_type: str) -> bool:
+    """Tell whether lieref has the operator."""
+    return op_type in OPERATORS
+
+
+def check_attributes(op_type: str, attrs: Mapping[str, AttrValue], node_name: str) -> None:
+    """Raise unless a node of a supported operator says only what lieref can do.
+
+    Raises
+    ------
+    UnsupportedError
+        If the operator is unknown, an attribute is unknown or missing, or has a value that is not supported.
+    """
+    if op_type not in OPERATORS:
+        raise UnsupportedError(f"check_attributes: operator {op_type} (node {node_name}) must be one lieref has")
+    operator = OPERATORS[op_type]
+    where = f"of operator {op_type} (node {node_name})"
+    for name, value in attrs.items():
+        if name not in operator.attributes:
+            known = ", ".join(sorted(operator.attributes)) or "none"
+            raise UnsupportedError(
+                f"check_attributes: attribute `{name}` {where} must be one lieref knows; knows {known}"
+            )
+        choices = operator.allowed.get(name)
+        if choices is not None and value not in choices:
+            listed = ", ".join(map(str, choices))
+            raise UnsupportedError(
+                f"check_attributes: attribute `{name}` {where} must be one of {listed}; got {value!r}"
+            )
+    for name, default in operator.attributes.items():
+        if default is REQUIRED and name not in attrs:
+            raise UnsupportedError(f"check_attributes: attribute `{name}` {where} must be given")
+
+
+def resolve_attributes(op_type: str, attrs: Mapping[str, AttrValue], opset: int) -> dict[str, AttrValue]:
+    """Return the attributes with the meaning they have in the file's opset written out.
+
+    Only Softmax needs it: below opset 13 all axes from `axis` (1 by default) on sum to one together.
+    """
+    resolved = dict(attrs)
+    if op_type == "Softmax" and opset < 13:
+        resolved.setdefault("axis", 1)
+        resolved["coerce_2d"] = 1
+    return resolved
