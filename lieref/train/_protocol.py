@@ -1,0 +1,73 @@
+"""What training needs of a model; `lieref.model.network.Network` has it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from lieref._types import Array, FloatArray, Params
+from lieref.train.loss import Loss
+
+
+class Method(Protocol):
+    """A fine-tuning method."""
+
+    def config(self) -> dict[str, Any]:
+        """Return its settings, plain JSON values."""
+
+
+class Attached(Protocol):
+    """A method attached to a model, as it was asked for."""
+
+    @property
+    def method(self) -> Method:
+        """The method."""
+
+    @property
+    def target_modules(self) -> tuple[str, ...] | None:
+        """Patterns of the layers it adapts, None for all."""
+
+
+class Trainable(Protocol):
+    """A network with adapters.
+
+    Attributes
+    ----------
+    base_sha256 : str
+        Digest of the file the frozen tensors come from.
+    statistics : dict of str to array
+        BatchNormalization statistics re-estimated so far; replaced, never written in place.
+    wants_statistics : bool
+        Whether `estimate_statistics` is to run before training.
+    threads : int
+        Threads of the kernels; the numbers do not depend on it.
+    """
+
+    base_sha256: str
+    statistics: dict[str, FloatArray]
+    wants_statistics: bool
+    threads: int
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """Shape of the input, the batch first; None where an axis is free."""
+
+    @property
+    def attached(self) -> Sequence[Attached]:
+        """The methods attached, in order."""
+
+    @property
+    def default_learning_rate(self) -> float:
+        """Learning rate of the attached method that works without tuning."""
+
+    def parameters(self) -> Params:
+        """Return the live trainable arrays by name: what is written into them changes the model."""
+
+    def logits(self, x: Array) -> FloatArray:
+        """Return the (N, C) outputs before a final Softmax for a batch of any numeric dtype."""
+
+    def loss_and_grad(self, x: Array, y: Array, loss: Loss) -> tuple[float, FloatArray, Params]:
+        """Return the mean loss of a batch, its logits, and the gradient of every array of `parameters`."""
+
+    def estimate_statistics(self, x: Array) -> None:
+        """Re-estimate the statistics of every BatchNormalization on `x`, without labels."""

@@ -1,0 +1,175 @@
+"""One pass over the data: training, and evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lieref import rng
+from lieref._types import Array
+from lieref.errors import DomainError
+from lieref.train._protocol import Trainable
+from lieref.train.augment import apply, draw, image_axes
+from lieref.train.clip import clip_by_global_norm
+from lieref.train.loss import Loss
+from lieref.train.optimizer import Optimizer
+from lieref.train.recipe import Recipe, steps_per_epoch
+from lieref.train.schedule import learning_rate_factor
+
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some samples of a set, without a copy of it.
+
+    Attributes
+    ----------
+    x : (M, ...) array
+        In the model's layout.
+    y : (M, ...) array
+    indices : (N,) int64
+        The samples of this part.
+    """
+
+    x: Array
+    y: Array
+    indices: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def take(self, positions: NDArray[np.int64] | slice) -> tuple[Array, Array]:
+        """Return x and y of some positions in this part."""
+        chosen = self.indices[positions]
+        return self.x[chosen], self.y[chosen]
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean loss over a part, and the share of right answers (None for a regression)."""
+
+    loss: float
+    accuracy: float | None
+
+    def is_better_than(self, other: Score) -> bool:
+        """Return whether the accuracy is higher or, where it is equal, the loss lower; a tie is not better."""
+        return (self.accuracy or 0.0, -self.loss) > (other.accuracy or 0.0, -other.loss)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """State after one update, for a progress bar: epoch and step count from 1, the learning rate is this step's."""
+
+    epoch: int
+    epochs: int
+    step: int
+    total_steps: int
+    loss: float
+    learning_rate: float
+
+
+def train_epoch(
+    model: Trainable,
+    part: Part,
+    recipe: Recipe,
+    peak: float,
+    optimizer: Optimizer,
+    epoch: int,
+    progress: Callable[[Progress], None] | None = None,
+) -> tuple[Score, float]:
+    """Train on every sample once, in the order of the stream (seed, "order", epoch).
+
+    Parameters
+    ----------
+    model : Trainable
+        Its parameters are updated in place.
+    part : Part
+    recipe : Recipe
+    peak : float
+        Learning rate that the schedule's factor multiplies.
+    optimizer : Optimizer
+        Its state is updated.
+    epoch : int
+        From 0.
+    progress : callable, optional
+        Called after each update.
+
+    Returns
+    -------
+    score : Score
+        Mean over the samples as they were trained on.
+    learning_rate : float
+        Of the first step.
+
+    Raises
+    ------
+    DomainError
+        If the loss, a gradient or a parameter is no longer finite. The parameters are left as they were then.
+    """
+    steps, total = steps_per_epoch(len(part), recipe.batch_size), recipe.total_steps(len(part))
+    order = rng.stream(recipe.seed, "order", epoch).permutation(len(part))
+    draws = draw(recipe.augmentation, len(part), recipe.seed, epoch)
+    axes = image_axes(model.input_shape)
+    params = model.parameters()
+    loss_sum, right, rate = 0.0, 0, 0.0
+    for batch in range(steps):
+        step = epoch * steps + batch
+        rate = peak * learning_rate_factor(recipe.schedule, step, total, recipe.warmup_steps)
+        positions = order[batch * recipe.batch_size : (batch + 1) * recipe.batch_size]
+        x, y = part.take(positions)
+        if recipe.augmentation and axes is not None:
+            x = apply(x, positions, draws, axes)
+        with reporting_divergence(f"in epoch {epoch + 1}, step {step + 1}, at a learning rate of {rate:.3g}"):
+            loss, logits, grads = model.loss_and_grad(x, y, recipe.loss)
+            if recipe.clip_norm is not None:
+                grads = clip_by_global_norm(grads, recipe.clip_norm)
+            optimizer.step(params, grads, rate)
+            _check_finite_run(loss, params)
+        loss_sum += loss * len(positions)
+        if recipe.loss.classifies:
+            right += int(np.count_nonzero(np.argmax(logits, axis=1) == y))
+        if progress is not None:
+            progress(Progress(epoch + 1, recipe.epochs, step + 1, total, loss, rate))
+    first = peak * learning_rate_factor(recipe.schedule, epoch * steps, total, recipe.warmup_steps)
+    return Score(loss_sum / len(part), right / len(part) if recipe.loss.classifies else None), first
+
+
+def evaluate(model: Trainable, part: Part, loss: Loss) -> Score:
+    """Return the loss and the accuracy over a part.
+
+    Raises
+    ------
+    DomainError
+        If a logit is not finite.
+    """
+    starts = range(0, len(part), EVALUATION_BATCH)
+    logits = np.concatenate([model.logits(part.take(slice(i, i + EVALUATION_BATCH))[0]) for i in starts])
+    y = part.y[part.indices]
+    value, _ = loss.value_and_grad(logits, y)
+    return Score(value, float(np.mean(np.argmax(logits, axis=1) == y)) if loss.classifies else None)
+
+
+@contextmanager
+def reporting_divergence(place: str) -> Iterator[None]:
+    """Turn a number that is not finite into one error that says where, without warnings on the way there."""
+    try:
+        with np.errstate(over="ignore", invalid="ignore"):
+            yield
+    except DomainError as error:
+        raise DomainError(
+            f"fit: training must stay finite; it diverged {place} (try a smaller one): {error}"
+        ) from error
+
+
+def _check_finite_run(loss: float, params: dict[str, Array]) -> None:
+    """Raise `DomainError` if the loss or a parameter is not finite."""
+    if not np.isfinite(loss):
+        raise DomainError(f"the loss is {loss}")
+    for name, parameter in params.items():
+        if not np.isfinite(parameter).all():
+            raise DomainError(f"parameter {name} is not finite")

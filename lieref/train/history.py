@@ -1,0 +1,104 @@
+"""The record of a training run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One epoch.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    loss : float
+        Mean over the epoch's samples, each taken when its batch was trained on.
+    accuracy : float or None
+        Share of those samples the model got right, 0 to 1; None for a regression.
+    validation_loss, validation_accuracy : float or None
+        After the epoch; None without a validation set.
+    learning_rate : float
+        At the first step.
+    seconds : float
+        Wall time, validation included.
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float | None
+    validation_loss: float | None
+    validation_accuracy: float | None
+    learning_rate: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One learning rate tried on the held-out slice; accuracy and loss are None where training diverged."""
+
+    learning_rate: float
+    accuracy: float | None
+    loss: float | None
+
+
+@dataclass(frozen=True)
+class History:
+    """A training run.
+
+    Attributes
+    ----------
+    epochs : tuple of EpochRecord
+        Empty where a method has no gradient, such as `norm-stats`.
+    learning_rate : float or None
+        The largest of the schedule; None where there was no gradient.
+    recipe : dict
+        Every setting of the run, plain JSON values.
+    best_epoch : int or None
+        Epoch whose parameters the model has now; None without a validation set, where it is the last.
+    trials : tuple of Trial
+        Learning rates tried, with ``learning_rate="auto"``.
+    preparation_seconds : float
+        Wall time of the statistics and of the learning-rate search.
+    """
+
+    epochs: tuple[EpochRecord, ...]
+    learning_rate: float | None
+    recipe: dict[str, Any] = field(default_factory=dict)
+    best_epoch: int | None = None
+    trials: tuple[Trial, ...] = ()
+    preparation_seconds: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the whole run."""
+        return self.preparation_seconds + sum(record.seconds for record in self.epochs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values; `from_dict` reads them back."""
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        """Return the record as JSON text."""
+        return json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> History:
+        """Return the record that `to_dict` gave.
+
+        Raises
+        ------
+        KeyError, TypeError
+            If a field is missing or unknown.
+        """
+        return cls(
+            **{
+                **values,
+                "epochs": tuple(EpochRecord(**record) for record in values["epochs"]),
+                "trials": tuple(Trial(**trial) for trial in values["trials"]),
+            }
+        )

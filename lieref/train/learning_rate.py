@@ -1,0 +1,92 @@
+"""Search of the learning rate: a short ladder around the method's default, on a held-out slice of the training set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from lieref.errors import DomainError
+from lieref.train._protocol import Trainable
+from lieref.train.data import split
+from lieref.train.epoch import Part, Score, evaluate, reporting_divergence, train_epoch
+from lieref.train.history import Trial
+from lieref.train.recipe import Recipe, steps_per_epoch
+
+LADDER = (1 / 10, 1 / 3, 1.0, 3.0, 10.0)
+"""Factors on the default. The three in the middle are tried always, an end only if its neighbour won, and the lower end
+also if all three diverged."""
+
+HELD_OUT = 0.2
+"""Share of the training set, the 2,000 of 10,000 images that found the defaults."""
+
+TRIAL_STEPS = 60
+"""A trial is one epoch, or as many as make this many steps: the shortest schedule that found the defaults."""
+
+
+def search_learning_rate(model: Trainable, part: Part, recipe: Recipe) -> tuple[float, tuple[Trial, ...]]:
+    """Return the learning rate that does best on a held-out slice of `part`, by accuracy and then by loss.
+
+    Parameters
+    ----------
+    model : Trainable
+        Has its parameters back afterwards, whatever happens.
+    part : Part
+        Training samples; a fifth of them, the same share of every class, is held out.
+    recipe : Recipe
+        Its learning rate is not read.
+
+    Returns
+    -------
+    learning_rate : float
+    trials : tuple of Trial
+        In the order they were made.
+
+    Raises
+    ------
+    DomainError
+        If the set is too small to hold out a slice, or training diverges at every learning rate.
+    """
+    kept, held = split(part.y[part.indices], HELD_OUT, recipe.seed, "learning-rate", stratified=recipe.loss.classifies)
+    training = Part(part.x, part.y, part.indices[kept])
+    held_out = Part(part.x, part.y, part.indices[held])
+    steps = steps_per_epoch(len(training), recipe.batch_size)
+    epochs = min(recipe.epochs, -(-TRIAL_STEPS // steps))
+    trial_recipe = replace(recipe, epochs=epochs, warmup_steps=min(recipe.warmup_steps, epochs * steps // 2))
+
+    scores: dict[int, Score | None] = {}
+    best: tuple[int, Score] | None = None
+    rungs = [1, 2, 3]
+    while rungs:
+        for rung in rungs:
+            score = _score(model, training, held_out, trial_recipe, LADDER[rung] * model.default_learning_rate)
+            scores[rung] = score
+            if score is not None and (best is None or score.is_better_than(best[1])):
+                best = rung, score
+        # A winner at the end of what was tried has a neighbour to compare with; where all diverged, less may not.
+        neighbours = (0,) if best is None else (best[0] - 1, best[0] + 1)
+        rungs = [rung for rung in neighbours if rung not in scores and 0 <= rung < len(LADDER)]
+    rates = {rung: LADDER[rung] * model.default_learning_rate for rung in scores}
+    if best is None:
+        tried = ", ".join(f"{rate:.3g}" for rate in rates.values())
+        raise DomainError(f"fit: `learning_rate` must be given; training diverged at all of {tried}")
+    trials = (
+        Trial(rates[rung], None, None) if score is None else Trial(rates[rung], score.accuracy, score.loss)
+        for rung, score in scores.items()
+    )
+    return rates[best[0]], tuple(trials)
+
+
+def _score(model: Trainable, training: Part, held_out: Part, recipe: Recipe, rate: float) -> Score | None:
+    """Return the score of one learning rate, None if training diverges; the parameters are put back."""
+    params = model.parameters()
+    before = {name: parameter.copy() for name, parameter in params.items()}
+    optimizer = recipe.optimizer.fresh()
+    try:
+        for epoch in range(recipe.epochs):
+            train_epoch(model, training, recipe, rate, optimizer, epoch)
+        with reporting_divergence(f"at a learning rate of {rate:.3g}"):
+            return evaluate(model, held_out, recipe.loss)
+    except DomainError:
+        return None
+    finally:
+        for name, parameter in params.items():
+            parameter[...] = before[name]

@@ -1,0 +1,286 @@
+"""Fine-tuning: from a model, samples and targets to trained parameters and a record of the run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lieref import rng
+from lieref._check import check_int, check_real
+from lieref._types import Array, Params
+from lieref.errors import DomainError, ShapeError
+from lieref.train._protocol import Trainable
+from lieref.train.augment import make_augmentation
+from lieref.train.checkpoint import FILE_NAME, Checkpoint, read_checkpoint, run_identity, write_checkpoint
+from lieref.train.data import arrange, check_samples, split
+from lieref.train.epoch import Part, Progress, Score, evaluate, reporting_divergence, train_epoch
+from lieref.train.history import EpochRecord, History
+from lieref.train.learning_rate import search_learning_rate
+from lieref.train.loss import Loss, make_loss
+from lieref.train.optimizer import Optimizer, make_optimizer
+from lieref.train.recipe import AUTO, Recipe
+
+STATISTICS_SAMPLES = 2000
+"""Random training samples that re-estimate BatchNormalization; more of them change nothing measurable."""
+
+
+def fit(
+    model: Trainable,
+    x: Array,
+    y: Array,
+    *,
+    epochs: int = 10,
+    batch_size: int = 128,
+    learning_rate: float | str | None = None,
+    optimizer: str | Optimizer = "adamw",
+    schedule: str = "cosine",
+    warmup_steps: int = 0,
+    clip_norm: float | None = None,
+    loss: str | Loss = "cross_entropy",
+    label_smoothing: float = 0.0,
+    augment: str | Sequence[str] = AUTO,
+    validation: float | tuple[Array, Array] | None = None,
+    layout: str | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+) -> History:
+    """Train the adapters of a model on labelled samples.
+
+    The same arguments give the same bits, on any number of threads. A failed run changes nothing in the model.
+
+    Parameters
+    ----------
+    model : Model
+        With a method attached; its adapters are trained, its base is not.
+    x : (N, ...) array of integers or floats
+        In the model's layout, or with the channels at the other end. Values go to the model as they are.
+    y : (N,) integer labels, or (N, C) targets for the mean squared error
+    epochs, batch_size : int
+        At least 1.
+    learning_rate : float, "auto" or None
+        None takes the default of the method; ``"auto"`` searches a short ladder around it on a held-out fifth of the
+        training set.
+    optimizer : {"adamw", "sgd"} or Optimizer
+    schedule : {"cosine", "constant"}
+        Cosine falls to 0 over the run, step by step.
+    warmup_steps : int
+        Steps of linear warm-up.
+    clip_norm : float, optional
+        Largest global norm of the gradient.
+    loss : {"cross_entropy", "mean_squared_error"} or Loss
+    label_smoothing : float
+        0 to 1, for cross-entropy given by name.
+    augment : "auto" or sequence of str
+        ``"flip"``, ``"shift(2)"``; ``"auto"`` flips colour images and leaves everything else alone.
+    validation : float or (x, y), optional
+        Share of the training set to hold out (the same of every class), or a set of its own. The model ends with the
+        parameters of the epoch that did best on it: by accuracy, then by loss.
+    layout : {"NCHW", "NHWC"}, optional
+        Of `x`; needed only where both fit the model.
+    seed : int
+        0 to 2**63 - 1: order of the samples, augmentation, held-out slices.
+    threads : int, optional
+        At least 1; None leaves the model's.
+    checkpoint : str or Path, optional
+        Folder for a checkpoint after every epoch.
+    resume : bool
+        Go on from the checkpoint, if there is one; without it an existing one is an error.
+    progress : callable, optional
+        Called with a `Progress` after every update.
+
+    Returns
+    -------
+    History
+
+    Raises
+    ------
+    DomainError
+        If an argument is out of range, the data are empty or not finite, a label is outside the classes, nothing is
+        attached, or training diverges.
+    DTypeError, ShapeError
+        If the data are of the wrong kind, or do not fit the model.
+    FormatError, VerificationError
+        If the checkpoint is damaged, or belongs to another run.
+    """
+    chosen_loss = make_loss(loss, label_smoothing)
+    params = model.parameters()
+    if not params and not model.wants_statistics:
+        raise DomainError("fit: `model` must have a method attached; call model.attach(...) first")
+    if learning_rate is None:
+        # Statistics alone have no gradient, hence no learning rate of their own.
+        learning_rate = model.default_learning_rate if params else 1.0
+    recipe = Recipe(
+        epochs=epochs,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        optimizer=make_optimizer(optimizer),
+        schedule=schedule,
+        warmup_steps=warmup_steps,
+        clip_norm=clip_norm,
+        loss=chosen_loss,
+        augmentation=make_augmentation(augment, model.input_shape),
+        seed=seed,
+    )
+    training, held_out = _parts(model, x, y, chosen_loss, validation, layout, seed)
+    recipe.total_steps(len(training))
+    _check_checkpoint(checkpoint, resume)
+    if threads is not None:
+        check_int("fit", "threads", threads, low=1)
+    run = _Run(model, recipe, training, held_out, checkpoint, resume, progress)
+    with _all_or_nothing(model, threads):
+        return _train(run)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run whose every argument has been checked."""
+
+    model: Trainable
+    recipe: Recipe
+    training: Part
+    held_out: Part | None
+    folder: str | Path | None
+    resume: bool
+    progress: Callable[[Progress], None] | None
+
+
+def _train(run: _Run) -> History:
+    """Prepare or resume, train the epochs that are left, and leave the best parameters in the model."""
+    model, recipe, training = run.model, run.recipe, run.training
+    started = time.perf_counter()
+    identity = {} if run.folder is None else run_identity(model, recipe, training, run.held_out)
+    params = model.parameters()
+    saved = read_checkpoint(run.folder, identity, params) if run.folder is not None and run.resume else None
+    if model.wants_statistics:
+        chosen = rng.stream(recipe.seed, "statistics").permutation(len(training))[:STATISTICS_SAMPLES]
+        model.estimate_statistics(training.take(chosen)[0])
+    if not params:
+        return History((), None, recipe.to_dict(), preparation_seconds=time.perf_counter() - started)
+
+    optimizer = recipe.optimizer.fresh()
+    history = History((), None, recipe.to_dict())
+    best_params: Params = {}
+    if saved is not None:
+        history, best_params, peak = saved.history, saved.best_params, saved.learning_rate
+        _assign(params, saved.params)
+        optimizer.load_state(saved.optimizer)
+    elif recipe.learning_rate == AUTO:
+        peak, trials = search_learning_rate(model, training, recipe)
+        history = replace(history, trials=trials)
+    else:
+        peak = float(recipe.learning_rate)
+    preparation = history.preparation_seconds + time.perf_counter() - started
+    history = replace(history, learning_rate=peak, preparation_seconds=preparation)
+
+    for epoch in range(len(history.epochs), recipe.epochs):
+        history = _add_epoch(run, history, peak, optimizer, epoch)
+        if history.best_epoch == epoch + 1:
+            best_params = {name: parameter.copy() for name, parameter in params.items()}
+        if run.folder is not None:
+            state = Checkpoint(identity, history, peak, params, best_params, optimizer.state())
+            write_checkpoint(run.folder, state)
+    _assign(params, best_params)
+    return history
+
+
+def _add_epoch(run: _Run, history: History, peak: float, optimizer: Optimizer, epoch: int) -> History:
+    """Train one epoch, score it on the validation set if there is one, and return the longer history."""
+    started = time.perf_counter()
+    score, rate = train_epoch(run.model, run.training, run.recipe, peak, optimizer, epoch, run.progress)
+    record = EpochRecord(epoch + 1, score.loss, score.accuracy, None, None, rate, 0.0)
+    best_epoch = None
+    if run.held_out is not None:
+        with reporting_divergence(f"on the validation set after epoch {epoch + 1}, at a learning rate of {peak:.3g}"):
+            after = evaluate(run.model, run.held_out, run.recipe.loss)
+        record = replace(record, validation_loss=after.loss, validation_accuracy=after.accuracy)
+        best = _best_score(history)
+        best_epoch = record.epoch if best is None or after.is_better_than(best) else history.best_epoch
+    record = replace(record, seconds=time.perf_counter() - started)
+    return replace(history, epochs=(*history.epochs, record), best_epoch=best_epoch)
+
+
+def _best_score(history: History) -> Score | None:
+    """Return the score of the best epoch so far, None before the first."""
+    if history.best_epoch is None:
+        return None
+    record = history.epochs[history.best_epoch - 1]
+    return None if record.validation_loss is None else Score(record.validation_loss, record.validation_accuracy)
+
+
+def _parts(
+    model: Trainable,
+    x: Array,
+    y: Array,
+    loss: Loss,
+    validation: float | tuple[Array, Array] | None,
+    layout: str | None,
+    seed: int,
+) -> tuple[Part, Part | None]:
+    """Return the training and the validation samples, checked and in the model's layout."""
+    training = _part(model, x, y, loss, layout)
+    if validation is None:
+        return training, None
+    if isinstance(validation, tuple):
+        return training, _part(model, *validation, loss, layout)
+    check_real("fit", "validation", validation, above=0.0, high=1.0)
+    kept, held = split(training.y, validation, seed, "validation", stratified=loss.classifies)
+    return replace(training, indices=kept), replace(training, indices=held)
+
+
+def _part(model: Trainable, x: Any, y: Any, loss: Loss, layout: str | None) -> Part:
+    """Return all samples of a set."""
+    samples = arrange(check_samples("fit", x), model.input_shape, layout)
+    outputs = model.logits(samples[:1]).shape[-1]
+    targets = loss.check_targets("fit", np.asarray(y), outputs)
+    if len(targets) != len(samples):
+        raise ShapeError(f"fit: `y` must have one entry for each of {len(samples)} samples; got {len(targets)}")
+    return Part(samples, targets, np.arange(len(samples)))
+
+
+def _check_checkpoint(folder: str | Path | None, resume: bool) -> None:
+    """Raise `DomainError` if there is nothing to resume from, or something that would be overwritten."""
+    if folder is None:
+        if resume:
+            raise DomainError("fit: `checkpoint` must name a folder to resume from; got None")
+        return
+    path = Path(folder)
+    if path.exists() and not path.is_dir():
+        raise DomainError(f"fit: `checkpoint` must be a folder; got the file {folder}")
+    if (path / FILE_NAME).exists() and not resume:
+        raise DomainError(
+            f"fit: `checkpoint` must be a folder without one, or resume=True; {folder} holds a checkpoint"
+        )
+
+
+def _assign(params: Params, values: Params) -> None:
+    """Write values into the live parameters; names that are missing keep theirs."""
+    for name, value in values.items():
+        params[name][...] = value
+
+
+@contextmanager
+def _all_or_nothing(model: Trainable, threads: int | None) -> Iterator[None]:
+    """Run with so many threads, and put the model back as it was if anything fails, an interruption included."""
+    params = model.parameters()
+    before = {name: parameter.copy() for name, parameter in params.items()}
+    statistics, wants_statistics = dict(model.statistics), model.wants_statistics
+    threads_before = model.threads
+    if threads is not None:
+        model.threads = threads
+    try:
+        yield
+    except BaseException:
+        _assign(params, before)
+        model.statistics, model.wants_statistics = statistics, wants_statistics
+        raise
+    finally:
+        model.threads = threads_before

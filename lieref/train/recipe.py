@@ -1,0 +1,99 @@
+"""Every setting of a training run, checked before anything is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lieref._check import check_choice, check_int, check_real
+from lieref.errors import DomainError
+from lieref.train.augment import Augmentation
+from lieref.train.loss import Loss
+from lieref.train.optimizer import Optimizer
+from lieref.train.schedule import SCHEDULES
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings of a training run; two runs with equal recipes, models and data give equal bits.
+
+    Attributes
+    ----------
+    epochs : int
+        At least 1.
+    batch_size : int
+        At least 1; the last batch of an epoch may be smaller.
+    learning_rate : float or "auto"
+        Above 0.
+    optimizer : Optimizer
+        Its settings; every run begins with a fresh state.
+    schedule : str
+        One of `SCHEDULES`.
+    warmup_steps : int
+        At least 0.
+    clip_norm : float or None
+        Above 0; largest global norm of the gradient.
+    loss : Loss
+    augmentation : Augmentation
+    seed : int
+        0 to 2**63 - 1.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float | str
+    optimizer: Optimizer
+    schedule: str
+    warmup_steps: int
+    clip_norm: float | None
+    loss: Loss
+    augmentation: Augmentation
+    seed: int
+
+    def __post_init__(self) -> None:
+        check_int("fit", "epochs", self.epochs, low=1)
+        check_int("fit", "batch_size", self.batch_size, low=1)
+        check_int("fit", "seed", self.seed, low=0, high=2**63 - 1)
+        check_int("fit", "warmup_steps", self.warmup_steps, low=0)
+        check_choice("fit", "schedule", self.schedule, SCHEDULES)
+        if self.learning_rate != AUTO:
+            check_real("fit", "learning_rate", self.learning_rate, above=0.0)
+        if self.clip_norm is not None:
+            check_real("fit", "clip_norm", self.clip_norm, above=0.0)
+
+    def total_steps(self, samples: int) -> int:
+        """Return the number of updates a run makes on so many samples.
+
+        Raises
+        ------
+        DomainError
+            If the warm-up would not end before the run does.
+        """
+        total = self.epochs * steps_per_epoch(samples, self.batch_size)
+        if self.warmup_steps > total:
+            raise DomainError(
+                f"fit: `warmup_steps` must be at most the {total} steps of the run; got {self.warmup_steps}"
+            )
+        return total
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "learning_rate": self.learning_rate,
+            "optimizer": self.optimizer.to_dict(),
+            "schedule": self.schedule,
+            "warmup_steps": self.warmup_steps,
+            "clip_norm": self.clip_norm,
+            "loss": self.loss.to_dict(),
+            "augmentation": self.augmentation.to_dict(),
+            "seed": self.seed,
+        }
+
+
+def steps_per_epoch(samples: int, batch_size: int) -> int:
+    """Return the number of batches, the last one possibly smaller."""
+    return -(-samples // batch_size)
