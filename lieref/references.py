@@ -9,8 +9,8 @@ REFERENCES: dict[str, str] = {
     "ICLR 2025, arXiv:2405.14739.",
     "Yeh24": "S.-Y. Yeh et al., Navigating text-to-image customization: from LyCORIS fine-tuning to model evaluation, "
     "ICLR 2024, arXiv:2309.14859.",
-    "Hyeon22": "N. Hyeon-Woo et al., FedPara: low-rank Hadamard product for communication-efficient federated learning, "
-    "ICLR 2022, arXiv:2108.06098.",
+    "Hyeon22": "N. Hyeon-Woo et al., FedPara: low-rank Hadamard product for communication-efficient federated "
+    "learning, ICLR 2022, arXiv:2108.06098.",
     "CoLoRA25": "CoLoRA: convolutional low-rank adaptation, 2025, arXiv:2505.18315.",
     "LoRAEdge25": "LoRA-Edge: tensor-train-assisted LoRA for fine-tuning on edge devices, DATE 2026, arXiv:2511.03765.",
     "LoRAC24": "LoRA-C: low-rank adaptation of robust CNNs for IoT devices, 2024, arXiv:2410.16954.",
@@ -28,7 +28,7 @@ REFERENCES: dict[str, str] = {
     "NeurIPS 2022, arXiv:2205.05638.",
     "Kalajdzievski23": "D. Kalajdzievski, A rank stabilization scaling factor for fine-tuning with LoRA, 2023, "
     "arXiv:2312.03732.",
-    "Hamidi25": "M. Hamidi and M. Pilanci, ELRA: exponential low-rank adaptation, OpenReview JVyPNQCT8E, 2025.",
+    "Hamidi25": "M. Hamidi and M. Pilanci, ELRA, OpenReview JVyPNQCT8E, 2025.",
     "BenZaken22": "E. Ben Zaken et al., BitFit: simple parameter-efficient fine-tuning for transformer-based masked "
     "language-models, ACL 2022, arXiv:2106.10199.",
     "Li16": "Y. Li et al., Revisiting batch normalization for practical domain adaptation, 2016, arXiv:1603.04779.",
@@ -44,4 +44,5 @@ REFERENCES: dict[str, str] = {
     "double-word arithmetic, ACM Transactions on Mathematical Software 44(2), 2017.",
     "AlMohy09": "A. H. Al-Mohy and N. J. Higham, Computing the Frechet derivative of the matrix exponential, SIAM Journal "
     "on Matrix Analysis and Applications 30(4), 2009, 1639-1657.",
+    "Higham08": "N. J. Higham, Functions of matrices: theory and computation, SIAM, 2008.",
 }
