@@ -45,4 +45,5 @@ REFERENCES: dict[str, str] = {
     "AlMohy09": "A. H. Al-Mohy and N. J. Higham, Computing the Frechet derivative of the matrix exponential, SIAM Journal "
     "on Matrix Analysis and Applications 30(4), 2009, 1639-1657.",
     "Higham08": "N. J. Higham, Functions of matrices: theory and computation, SIAM, 2008.",
+    "Guo17": "C. Guo et al., On calibration of modern neural networks, ICML 2017, arXiv:1706.04599v2.",
 }

@@ -1,0 +1,181 @@
+"""How good a classifier is: accuracy, confusion matrix, negative log-likelihood, calibration, and each class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lieref._check import check_int
+from lieref._types import Array, FloatArray
+from lieref.train.data import arrange, check_samples
+from lieref.train.loss import check_labels, check_logits, check_same_length, log_softmax
+
+CALIBRATION_BINS = 15
+"""The number of bins the literature on calibration reports [Guo17]."""
+
+
+class Classifier(Protocol):
+    """A model with logits."""
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """Shape of the input, the batch first; None where an axis is free."""
+
+    def logits(self, x: Array) -> FloatArray:
+        """Return the (N, C) outputs before a final Softmax."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a classifier does on a set.
+
+    Attributes
+    ----------
+    samples : int
+    accuracy : float
+        Share of right answers, 0 to 1.
+    standard_error : float
+        Of the accuracy, from the binomial distribution.
+    nll : float
+        Mean negative log-likelihood in nats.
+    calibration_error : float
+        Expected calibration error, 0 to 1.
+    class_accuracy : tuple of float or None
+        Share of right answers in each class; None for a class without samples.
+    confusion : tuple of tuples of int
+        Row: true class; column: predicted class.
+    """
+
+    samples: int
+    accuracy: float
+    standard_error: float
+    nll: float
+    calibration_error: float
+    class_accuracy: tuple[float | None, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+def evaluate_model(
+    model: Classifier, x: Array, y: Array, *, layout: str | None = None, batch_size: int = 256
+) -> Evaluation:
+    """Return what a model does on labelled samples.
+
+    Parameters
+    ----------
+    model : Model
+    x : (N, ...) array
+        In the model's layout, or with the channels at the other end.
+    y : (N,) integer labels
+    layout : {"NCHW", "NHWC"}, optional
+        Of `x`; needed only where both fit the model.
+    batch_size : int
+        At least 1.
+
+    Raises
+    ------
+    DTypeError, ShapeError, DomainError
+        If the data are of the wrong kind, do not fit the model, are empty or not finite, or a label is outside the
+        classes.
+    """
+    check_int("evaluate_model", "batch_size", batch_size, low=1)
+    samples = arrange(check_samples("evaluate_model", x), model.input_shape, layout)
+    labels = check_labels("evaluate_model", y, model.logits(samples[:1]).shape[-1])
+    check_same_length("evaluate_model", samples, labels)
+    parts = [model.logits(samples[start : start + batch_size]) for start in range(0, len(samples), batch_size)]
+    return evaluate_logits(np.concatenate(parts), labels)
+
+
+def evaluate_logits(logits: FloatArray, y: Array) -> Evaluation:
+    """Return all metrics of (N, C) logits and (N,) labels."""
+    logits, labels = _checked("evaluate_logits", logits, y)
+    matrix = confusion_matrix(logits, labels)
+    totals = matrix.sum(axis=1)
+    right = accuracy(logits, labels)
+    return Evaluation(
+        samples=len(labels),
+        accuracy=right,
+        standard_error=float(np.sqrt(right * (1.0 - right) / len(labels))),
+        nll=negative_log_likelihood(logits, labels),
+        calibration_error=expected_calibration_error(logits, labels),
+        class_accuracy=tuple(float(matrix[c, c] / total) if total else None for c, total in enumerate(totals.tolist())),
+        confusion=tuple(tuple(row) for row in matrix.tolist()),
+    )
+
+
+def accuracy(logits: FloatArray, y: Array) -> float:
+    """Return the share of samples whose largest logit is at the label; of equal logits the first counts.
+
+    Parameters
+    ----------
+    logits : (N, C) float32 or float64
+    y : (N,) integer labels
+
+    Raises
+    ------
+    DTypeError, ShapeError, DomainError
+        As in `evaluate_model`.
+    """
+    logits, labels = _checked("accuracy", logits, y)
+    return float(np.mean(np.argmax(logits, axis=1) == labels))
+
+
+def confusion_matrix(logits: FloatArray, y: Array) -> NDArray[np.int64]:
+    """Return how often each class (row) was taken for each class (column).
+
+    Returns
+    -------
+    (C, C) int64
+    """
+    logits, labels = _checked("confusion_matrix", logits, y)
+    classes = logits.shape[1]
+    pairs = labels * classes + np.argmax(logits, axis=1)
+    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+
+
+def negative_log_likelihood(logits: FloatArray, y: Array) -> float:
+    """Return the mean of -log p(label), in nats."""
+    logits, labels = _checked("negative_log_likelihood", logits, y)
+    return float(-np.mean(log_softmax(logits)[np.arange(len(labels)), labels]))
+
+
+def expected_calibration_error(logits: FloatArray, y: Array, *, bins: int = CALIBRATION_BINS) -> float:
+    """Return the mean gap between confidence and accuracy over bins of equal width.
+
+    ECE = sum_b (n_b / N) |accuracy_b - confidence_b|, where bin b holds the samples whose largest probability lies in
+    ((b - 1) / B, b / B].
+
+    Parameters
+    ----------
+    logits : (N, C) float32 or float64
+    y : (N,) integer labels
+    bins : int
+        B, at least 1.
+
+    Returns
+    -------
+    float
+        0 to 1.
+
+    References
+    ----------
+    [Guo17] eq. 3.
+    """
+    check_int("expected_calibration_error", "bins", bins, low=1)
+    logits, labels = _checked("expected_calibration_error", logits, y)
+    confidence = np.exp(np.max(log_softmax(logits), axis=1))
+    right = np.argmax(logits, axis=1) == labels
+    bin_of = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    # The counts cancel: (n_b / N) |sum_right / n_b - sum_confidence / n_b|.
+    gaps = np.bincount(bin_of, weights=right - confidence, minlength=bins)
+    return float(np.sum(np.abs(gaps)) / len(labels))
+
+
+def _checked(function: str, logits: Any, y: Any) -> tuple[FloatArray, NDArray[np.int64]]:
+    """Return logits and labels, checked."""
+    array = check_logits(function, logits)
+    labels = check_labels(function, y, array.shape[1])
+    check_same_length(function, array, labels)
+    return array, labels
