@@ -31,12 +31,17 @@ _LAZY = {
     "conv_vjp": "lieref.kernel.conv",
     "fit": "lieref.train.loop",
     "History": "lieref.train.history",
+    "HiraConfig": "lieref.param.config",
+    "LieRAConfig": "lieref.param.config",
+    "LoraConfig": "lieref.param.config",
+    "MethodConfig": "lieref.param.config",
     "get_method": "lieref.param.registry",
 }
 
 if TYPE_CHECKING:
     from lieref.adapter.model import Model, load
     from lieref.kernel.conv import conv, conv_vjp
+    from lieref.param.config import HiraConfig, LieRAConfig, LoraConfig, MethodConfig
     from lieref.param.registry import get_method
     from lieref.train.history import History
     from lieref.train.loop import fit
@@ -45,8 +50,12 @@ __all__ = [
     "DTypeError",
     "DomainError",
     "FormatError",
+    "HiraConfig",
     "History",
+    "LieRAConfig",
     "LierefError",
+    "LoraConfig",
+    "MethodConfig",
     "MissingExtraError",
     "Model",
     "NotInGroupError",

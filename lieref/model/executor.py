@@ -7,6 +7,7 @@ float32 and float64.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from lieref.model.graph import Graph, Node
 from lieref.op.registry import OPERATORS
 
 
-def run(graph: Graph, x: Array, *, until: str | None = None) -> dict[str, Array]:
+def run(graph: Graph, x: Array, *, until: str | None = None, threads: int = 1) -> dict[str, Array]:
     """Return every tensor of the graph for one input batch.
 
     Parameters
@@ -25,6 +26,8 @@ def run(graph: Graph, x: Array, *, until: str | None = None) -> dict[str, Array]
         The graph's one input.
     until : str, optional
         Stop as soon as this tensor is known.
+    threads : int
+        The numbers do not depend on it.
 
     Returns
     -------
@@ -35,7 +38,9 @@ def run(graph: Graph, x: Array, *, until: str | None = None) -> dict[str, Array]
     if until in values:
         return values
     for node in graph.nodes:
-        outputs = OPERATORS[node.op].forward(*_inputs(node, values), **node.attrs)
+        operator = OPERATORS[node.op]
+        options = {"threads": threads} if operator.threaded else {}
+        outputs = operator.forward(*_inputs(node, values), **node.attrs, **options)
         outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         values.update(zip(node.outputs, outputs, strict=False))
         if until in node.outputs:
@@ -47,7 +52,7 @@ def run(graph: Graph, x: Array, *, until: str | None = None) -> dict[str, Array]
 # order is   input_bar += (D f_k)^T v_k_bar ,   one addition for each reader of a tensor.  A node is skipped where no
 # wanted tensor lies above it, so the part of the network below the lowest adapted layer costs nothing.
 def pull_back(
-    graph: Graph, values: dict[str, Array], seeds: dict[str, FloatArray], wanted: Iterable[str]
+    graph: Graph, values: dict[str, Array], seeds: dict[str, FloatArray], wanted: Iterable[str], *, threads: int = 1
 ) -> dict[str, FloatArray]:
     """Return the cotangents of the wanted tensors.
 
@@ -60,6 +65,8 @@ def pull_back(
         Cotangents of the tensors the loss reads.
     wanted : iterable of str
         Initializers, the input, or any other tensor.
+    threads : int
+        The numbers do not depend on it.
 
     Returns
     -------
@@ -75,12 +82,16 @@ def pull_back(
         operator = OPERATORS[node.op]
         outputs = tuple(values[name] for name in node.outputs if name in values)
         output_bars = tuple(bars.get(name, np.zeros_like(values[name])) for name in node.outputs if name in values)
+        options: dict[str, Any] = {"threads": threads} if operator.threaded else {}
+        if operator.selective:
+            options["needs"] = tuple(name in active for name in node.inputs)
         single = len(outputs) == 1
         input_bars = operator.vjp(
             *_inputs(node, values),
             y=outputs[0] if single else outputs,
             y_bar=output_bars[0] if single else output_bars,
             **node.attrs,
+            **options,
         )
         for name, bar in zip(node.inputs, input_bars, strict=True):
             if name in active and bar is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -51,6 +52,11 @@ class Network:
         Path or name, for messages and reports.
     base_sha256 : str
         Digest of the file the tensors come from.
+
+    Attributes
+    ----------
+    threads : int
+        Threads of the kernels, all cores by default; the numbers do not depend on it.
     """
 
     def __init__(self, graph: Graph, proto: Any, source: str, base_sha256: str) -> None:
@@ -62,6 +68,7 @@ class Network:
         self.sites: dict[str, Site] = {}
         self.statistics: dict[str, FloatArray] = {}
         self.wants_statistics = False
+        self.threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.folded, self.folds = fold_batch_norm(graph)
         self.logits_name = _logits_name(self.folded)
 
@@ -159,6 +166,15 @@ class Network:
         """Return how many numbers are trained."""
         return sum(array.size for array in self.parameters().values())
 
+    def fixed_points(self) -> dict[str, int]:
+        """Return, by tensor, how many weights the attached method can never move: zeros under the Hadamard group."""
+        counts = {}
+        for tensor, site in self.sites.items():
+            count = site.method.fixed_points(self.graph.initializers[tensor])
+            if count:
+                counts[tensor] = count
+        return counts
+
     def print_trainable_parameters(self) -> None:
         """Print how many numbers are trained, of how many the network has."""
         everything = sum(v.size for v in self.graph.initializers.values() if v.dtype.kind == "f")
@@ -213,7 +229,9 @@ class Network:
         check_int("predict", "batch_size", batch_size, low=1)
         graph = self.current_graph()
         parts = [
-            executor.run(graph, self.as_input(x[i : i + batch_size]), until=self.logits_name)[self.logits_name]
+            executor.run(graph, self.as_input(x[i : i + batch_size]), until=self.logits_name, threads=self.threads)[
+                self.logits_name
+            ]
             for i in _starts(x, batch_size)
         ]
         return np.concatenate(parts)
@@ -224,7 +242,8 @@ class Network:
         graph = self.current_graph()
         name = graph.outputs[0]
         parts = [
-            executor.run(graph, self.as_input(x[i : i + batch_size]), until=name)[name] for i in _starts(x, batch_size)
+            executor.run(graph, self.as_input(x[i : i + batch_size]), until=name, threads=self.threads)[name]
+            for i in _starts(x, batch_size)
         ]
         return np.concatenate(parts)
 
@@ -251,10 +270,12 @@ class Network:
         """
         tensors = self._current_tensors()
         graph = self._refold(tensors)
-        values = executor.run(graph, self.as_input(x), until=self.logits_name)
+        values = executor.run(graph, self.as_input(x), until=self.logits_name, threads=self.threads)
         logits = values[self.logits_name]
         value, logits_bar = loss.value_and_grad(logits, y)
-        bars = executor.pull_back(graph, values, {self.logits_name: logits_bar}, self._trained_tensors())
+        bars = executor.pull_back(
+            graph, values, {self.logits_name: logits_bar}, self._trained_tensors(), threads=self.threads
+        )
         return value, logits, self._factor_gradients(tensors, bars)
 
     def estimate_statistics(self, x: Array, *, batch_size: int = 256, max_samples: int = 2000) -> None:
