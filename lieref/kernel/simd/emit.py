@@ -1,0 +1,289 @@
+"""A small language over LLVM's instruction builder, so that a kernel reads as the loops it is.
+
+A kernel is a Python function that is run once with symbolic values: `Int`, `Real`, `Vector` and `Pointer` overload
+the operators and append instructions to the function being built. Python loops unroll, `with f.loop(n) as i` emits a
+loop. Variables live on the stack and are promoted to registers by LLVM (`mem2reg`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from llvmlite import ir
+
+I1, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
+F32, F64 = ir.FloatType(), ir.DoubleType()
+POINTER = ir.PointerType()
+REALS = {"float32": F32, "float64": F64}
+ITEM_BYTES = {F32: 4, F64: 8, I64: 8, I8: 1, I32: 4}
+
+
+class Value:
+    """A typed value inside the function `f`."""
+
+    __slots__ = ("f", "ir")
+
+    def __init__(self, f: Function, value: Any) -> None:
+        self.f = f
+        self.ir = value
+
+
+class Bool(Value):
+    """A truth value."""
+
+    __slots__ = ()
+
+    def __and__(self, other: Bool) -> Bool:
+        return Bool(self.f, self.f.b.and_(self.ir, other.ir))
+
+
+class Int(Value):
+    """A 64-bit signed integer."""
+
+    __slots__ = ()
+
+    def __add__(self, other: Int | int) -> Int:
+        return Int(self.f, self.f.b.add(self.ir, self.f.integer(other).ir))
+
+    def __sub__(self, other: Int | int) -> Int:
+        return Int(self.f, self.f.b.sub(self.ir, self.f.integer(other).ir))
+
+    def __mul__(self, other: Int | int) -> Int:
+        return Int(self.f, self.f.b.mul(self.ir, self.f.integer(other).ir))
+
+    def __floordiv__(self, other: Int | int) -> Int:
+        """Quotient of non-negative numbers, as 32-bit integers: the fast division."""
+        divisor = self.f.b.trunc(self.f.integer(other).ir, I32)
+        return Int(self.f, self.f.b.zext(self.f.b.udiv(self.f.b.trunc(self.ir, I32), divisor), I64))
+
+    def has(self, flag: int) -> Bool:
+        """Return whether the bit `flag` is set."""
+        masked = self.f.b.and_(self.ir, self.f.integer(flag).ir)
+        return Bool(self.f, self.f.b.icmp_signed("!=", masked, self.f.integer(0).ir))
+
+    def _compare(self, relation: str, other: Int | int) -> Bool:
+        return Bool(self.f, self.f.b.icmp_signed(relation, self.ir, self.f.integer(other).ir))
+
+    def __lt__(self, other: Int | int) -> Bool:
+        return self._compare("<", other)
+
+    def equals(self, other: Int | int) -> Bool:
+        """Return whether both are the same number."""
+        return self._compare("==", other)
+
+    def real(self) -> Real:
+        """Convert to the floating-point type of the function."""
+        return Real(self.f, self.f.b.sitofp(self.ir, self.f.real))
+
+
+class Real(Value):
+    """A floating-point number or a vector of them."""
+
+    __slots__ = ()
+
+    def __add__(self, other: Real | float) -> Real:
+        return Real(self.f, self.f.b.fadd(self.ir, self.f.like(self, other)))
+
+    def __sub__(self, other: Real | float) -> Real:
+        return Real(self.f, self.f.b.fsub(self.ir, self.f.like(self, other)))
+
+    def __mul__(self, other: Real | float) -> Real:
+        return Real(self.f, self.f.b.fmul(self.ir, self.f.like(self, other)))
+
+    def __truediv__(self, other: Real | float) -> Real:
+        return Real(self.f, self.f.b.fdiv(self.ir, self.f.like(self, other)))
+
+    def __neg__(self) -> Real:
+        return Real(self.f, self.f.b.fneg(self.ir))
+
+    def above(self, other: Real | float) -> Bool:
+        """Return where self > other (false for NaN)."""
+        return Bool(self.f, self.f.b.fcmp_ordered(">", self.ir, self.f.like(self, other)))
+
+    def below(self, other: Real | float) -> Bool:
+        """Return where self < other (false for NaN)."""
+        return Bool(self.f, self.f.b.fcmp_ordered("<", self.ir, self.f.like(self, other)))
+
+    def muladd(self, factor: Real | float, addend: Real | float) -> Real:
+        """Return self * factor + addend, fused where the CPU can (`llvm.fmuladd`; `llvm.fma` would call libm else)."""
+        arguments = [self.ir, self.f.like(self, factor), self.f.like(self, addend)]
+        return Real(self.f, self.f.call_intrinsic("llvm.fmuladd", arguments))
+
+    def max(self, other: Real | float) -> Real:
+        """Return the larger of both, entry by entry."""
+        return Real(self.f, self.f.b.select(self.above(other).ir, self.ir, self.f.like(self, other)))
+
+    def min(self, other: Real | float) -> Real:
+        """Return the smaller of both, entry by entry."""
+        return Real(self.f, self.f.b.select(self.below(other).ir, self.ir, self.f.like(self, other)))
+
+
+class Pointer(Value):
+    """An address of elements of one type."""
+
+    __slots__ = ("element",)
+
+    def __init__(self, f: Function, value: Any, element: Any) -> None:
+        super().__init__(f, value)
+        self.element = element
+
+    def __add__(self, offset: Int | int) -> Pointer:
+        moved = self.f.b.gep(self.ir, [self.f.integer(offset).ir], source_etype=self.element)
+        return Pointer(self.f, moved, self.element)
+
+    def int_at(self, index: Int | int) -> Int:
+        """Load one 64-bit integer."""
+        return Int(self.f, self.f.b.load((self + index).ir, typ=I64))
+
+    def real_at(self, index: Int | int) -> Real:
+        """Load one floating-point number."""
+        return Real(self.f, self.f.b.load((self + index).ir, typ=self.element))
+
+    def vector_at(self, index: Int | int, lanes: int) -> Real:
+        """Load `lanes` neighbours as a vector; the address need only be aligned for one element."""
+        vector = ir.VectorType(self.element, lanes)
+        return Real(self.f, self.f.b.load((self + index).ir, align=ITEM_BYTES[self.element], typ=vector))
+
+    def store(self, index: Int | int, value: Value) -> None:
+        """Store a number or a vector from `index` on."""
+        self.f.b.store(value.ir, (self + index).ir, align=ITEM_BYTES[self.element])
+
+
+class Variable:
+    """A mutable value of the function."""
+
+    __slots__ = ("kind", "slot", "type")
+
+    def __init__(self, initial: Value) -> None:
+        self.kind = initial
+        self.type = initial.ir.type
+        self.slot = initial.f.alloca(self.type)
+        self.set(initial)
+
+    def get(self) -> Any:
+        """Return the present value."""
+        f = self.kind.f
+        loaded = f.b.load(self.slot, typ=self.type)
+        return Pointer(f, loaded, self.kind.element) if isinstance(self.kind, Pointer) else type(self.kind)(f, loaded)
+
+    def set(self, value: Value) -> None:
+        """Replace the value."""
+        self.kind.f.b.store(value.ir, self.slot)
+
+
+class Function:
+    """One kernel under construction: ``void name(int64 *row, int64 *context)``.
+
+    Parameters
+    ----------
+    module : llvmlite.ir.Module
+    name : str
+        Exported symbol.
+    dtype : str
+        "float32" or "float64": the type of `Real` and of array elements.
+    parameters : int
+        Number of pointer parameters.
+    """
+
+    def __init__(self, module: ir.Module, name: str, dtype: str, parameters: int = 2) -> None:
+        self.module = module
+        self.real = REALS[dtype]
+        self.function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER] * parameters), name)
+        self.entry = self.function.append_basic_block("entry")
+        body = self.function.append_basic_block("body")
+        self.b = ir.IRBuilder(body)
+        self.body = body
+
+    def finish(self) -> None:
+        """Close the function."""
+        self.b.ret_void()
+        ir.IRBuilder(self.entry).branch(self.body)
+
+    def parameter(self, index: int, element: Any = I64) -> Pointer:
+        """Return a parameter as a pointer."""
+        return Pointer(self, self.function.args[index], element)
+
+    def alloca(self, kind: Any) -> Any:
+        """Reserve a stack slot in the entry block, where it can be promoted to a register."""
+        return ir.IRBuilder(self.entry).alloca(kind)
+
+    def array(self, count: int, element: Any) -> Pointer:
+        """Reserve an array on the stack."""
+        return Pointer(self, ir.IRBuilder(self.entry).alloca(element, ir.Constant(I32, count)), element)
+
+    def integer(self, value: Int | int) -> Int:
+        """Return `value` as an `Int`."""
+        return value if isinstance(value, Int) else Int(self, ir.Constant(I64, value))
+
+    def like(self, pattern: Real, value: Real | float) -> Any:
+        """Return `value` as an instruction operand of the type of `pattern`."""
+        if isinstance(value, Real):
+            return value.ir
+        kind = pattern.ir.type
+        return ir.Constant(kind, [float(value)] * kind.count if isinstance(kind, ir.VectorType) else float(value))
+
+    def vector(self, value: float, lanes: int) -> Real:
+        """Return a constant vector."""
+        return Real(self, ir.Constant(ir.VectorType(self.real, lanes), [float(value)] * lanes))
+
+    def splat(self, value: Real, lanes: int) -> Real:
+        """Return a vector with the same number in every lane."""
+        kind = ir.VectorType(value.ir.type, lanes)
+        first = self.b.insert_element(ir.Constant(kind, ir.Undefined), value.ir, ir.Constant(I32, 0))
+        return Real(self, self.b.shuffle_vector(first, ir.Constant(kind, ir.Undefined), self.lanes([0] * lanes)))
+
+    def lanes(self, indices: Sequence[int]) -> Any:
+        """Return the constant mask of a shuffle."""
+        return ir.Constant(ir.VectorType(I32, len(indices)), list(indices))
+
+    def shuffle(self, a: Real, b: Real, indices: Sequence[int]) -> Real:
+        """Return the entries `indices` of a followed by b."""
+        return Real(self, self.b.shuffle_vector(a.ir, b.ir, self.lanes(indices)))
+
+    def sum(self, a: Real) -> Real:
+        """Return the sum of the lanes, in a fixed tree: halves added until one is left."""
+        count = a.ir.type.count
+        while count > 1:
+            half = count // 2
+            a = self.shuffle(a, a, range(half)) + self.shuffle(a, a, range(half, count))
+            count = half
+        return Real(self, self.b.extract_element(a.ir, ir.Constant(I32, 0)))
+
+    def where(self, condition: Bool, a: Any, b: Any) -> Any:
+        """Return a where the condition holds, else b."""
+        return type(a)(self, self.b.select(condition.ir, a.ir, b.ir))
+
+    def call_intrinsic(self, name: str, arguments: list[Any]) -> Any:
+        """Call an overloaded LLVM intrinsic whose operands and result share one type."""
+        kind = arguments[0].type
+        scalar = kind.element if isinstance(kind, ir.VectorType) else kind
+        suffix = f"v{kind.count}" if isinstance(kind, ir.VectorType) else ""
+        full = f"{name}.{suffix}{'f32' if scalar == F32 else 'f64'}"
+        function = self.module.globals.get(full)
+        if function is None:
+            function = ir.Function(self.module, ir.FunctionType(kind, [kind] * len(arguments)), full)
+        return self.b.call(function, arguments)
+
+    @contextmanager
+    def loop(self, count: Int | int) -> Iterator[Int]:
+        """Emit ``for i in range(count)``."""
+        counter = Variable(self.integer(0))
+        stop = self.integer(count)
+        head, body, done = (self.function.append_basic_block(name) for name in ("head", "loop", "done"))
+        self.b.branch(head)
+        self.b.position_at_end(head)
+        index = counter.get()
+        self.b.cbranch((index < stop).ir, body, done)
+        self.b.position_at_end(body)
+        yield index
+        counter.set(index + 1)
+        self.b.branch(head)
+        self.b.position_at_end(done)
+
+    @contextmanager
+    def when(self, condition: Bool) -> Iterator[None]:
+        """Emit ``if condition:``."""
+        with self.b.if_then(condition.ir):
+            yield

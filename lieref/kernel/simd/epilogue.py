@@ -1,0 +1,87 @@
+"""What follows the sum of products while the tile is still in registers: bias, residual, activation, mask.
+
+t = sum + bias                      BIAS
+t = t + aux                         ADD    residual forward, other gradients backward
+t = min(max(t, low), high)          CLAMP  ReLU is (0, inf), Clip is (min, max)
+t = t if low < mask < high else 0   MASK   the clamp's derivative, from the saved output `mask`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lieref.kernel.simd.emit import Int, Variable
+from lieref.kernel.simd.row import Kernel
+
+BIAS, ADD, CLAMP, MASK = 1, 2, 4, 8
+
+EPILOGUE_FIELDS = (
+    "flags", "bias", "low", "high",
+    "out", "out_row", "out_pixel",
+    "aux", "aux_row", "aux_pixel",
+    "mask", "mask_row", "mask_pixel",
+)  # fmt: skip
+
+PixelOffsets = Callable[[str], list[Int]]
+"""Maps a tensor ("out", "aux", "mask") to the offsets of the tile's pixels in it."""
+
+
+def emit_epilogue(k: Kernel, tile: list[list[Variable]], channel: Int, bias_channel: Int, pixels: PixelOffsets) -> None:
+    """Finish a tile of pixels x vectors and store it.
+
+    Parameters
+    ----------
+    tile : pixels x vectors of accumulators
+    channel : Int
+        First channel of the tile in out, aux and mask.
+    bias_channel : Int
+        The same in the bias.
+    pixels : callable
+        Offsets of the tile's pixels in a tensor, its base offset included.
+    """
+    flags = k.field("flags")
+    arena, width = k.base("arena"), k.width
+    low, high = k.splat(k.real_field("low"), width), k.splat(k.real_field("high"), width)
+    with k.when(flags.has(BIAS)):
+        bias = k.base("weights", "bias") + bias_channel
+        for v in range(len(tile[0])):
+            vector = bias.vector_at(v * width, width)
+            for row in tile:
+                row[v].set(row[v].get() + vector)
+    with k.when(flags.has(ADD)):
+        for offset, row in zip(pixels("aux"), tile, strict=True):
+            for v, cell in enumerate(row):
+                cell.set(cell.get() + arena.vector_at(offset + channel + v * width, width))
+    with k.when(flags.has(CLAMP)):
+        for row in tile:
+            for cell in row:
+                cell.set(cell.get().max(low).min(high))
+    with k.when(flags.has(MASK)):
+        zero = k.vector(0.0, width)
+        for offset, row in zip(pixels("mask"), tile, strict=True):
+            for v, cell in enumerate(row):
+                saved = arena.vector_at(offset + channel + v * width, width)
+                cell.set(k.where(saved.above(low) & saved.below(high), cell.get(), zero))
+    for offset, row in zip(pixels("out"), tile, strict=True):
+        for v, cell in enumerate(row):
+            arena.store(offset + channel + v * width, cell.get())
+
+
+def walk_pixels(k: Kernel, first: Int, count: int, cols: Int, tensor: str) -> list[Int]:
+    """Return the offsets of `count` successive pixels in a tensor, from pixel number `first` of rows of `cols`.
+
+    The pixel after the last of a row is the first of the next row, whatever the halo between them.
+    """
+    row_step, pixel_step = k.field(f"{tensor}_row"), k.field(f"{tensor}_pixel")
+    y = first // cols
+    x = first - y * cols
+    offset = k.field(tensor) + y * row_step + x * pixel_step
+    turn = row_step - (cols - 1) * pixel_step
+    offsets = [offset]
+    for _ in range(count - 1):
+        x = x + 1
+        wraps = x.equals(cols)
+        offset = offset + k.where(wraps, turn, pixel_step)
+        x = k.where(wraps, k.integer(0), x)
+        offsets.append(offset)
+    return offsets

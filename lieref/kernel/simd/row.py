@@ -1,0 +1,94 @@
+"""Rows and contexts: how the plan hands a kernel its sizes and the run its addresses.
+
+A kernel takes two pointers: its row of the plan (64-bit integers with names, fixed when the plan is made) and the
+context of the run (base addresses and the sample at work). Offsets in a row count elements from a base address.
+"""
+
+from __future__ import annotations
+
+import struct
+
+from lieref.kernel.simd.emit import F64, I8, I64, Function, Int, Pointer, Real
+
+ROW_LENGTH = 48
+"""Integers in one row of a plan."""
+
+CONTEXT = (
+    "arena",  # activations and their gradients
+    "weights",  # packed weights and biases
+    "gradients",  # accumulators of the weight gradients
+    "table",  # int64 offsets of kernel runs and taps
+    "images",  # samples as given, (N, C, H, W)
+    "targets",  # one row of targets per sample
+    "logits",  # one row of outputs per sample
+    "image",  # index of the sample at work
+    "first",  # 1 on the first sample of a chunk: gradients are set, not added to
+    "losses",  # float64, one per sample
+    "scale",  # bits of a float64: factor of the loss, 1 / batch
+)
+"""Names of the context's integers, in order."""
+
+
+class Fields:
+    """Names of the integers of one kernel family's row; the first is always the kernel's address."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = ("address", *names)
+        if len(self.names) > ROW_LENGTH:
+            raise ValueError(f"Fields: {len(self.names)} names do not fit in a row of {ROW_LENGTH}")
+
+    def pack(self, **values: int) -> list[int]:
+        """Return the row; a name left out is 0, an unknown name raises KeyError."""
+        unknown = set(values) - set(self.names)
+        if unknown:
+            raise KeyError(f"Fields.pack: unknown {sorted(unknown)}")
+        row = [int(values.get(name, 0)) for name in self.names]
+        return row + [0] * (ROW_LENGTH - len(row))
+
+
+def float_bits(value: float) -> int:
+    """Return a float64 as the integer of the same bits."""
+    return int(struct.unpack("<q", struct.pack("<d", value))[0])
+
+
+class Kernel(Function):
+    """A kernel under construction: a `Function` whose parameters are a row with names and a context.
+
+    Attributes
+    ----------
+    fields : Fields
+    lanes : int
+        Elements of one vector.
+    """
+
+    def __init__(self, module: object, name: str, dtype: str, fields: Fields, width: int) -> None:
+        super().__init__(module, name, dtype)
+        self.fields = fields
+        self.width = width
+        self.row = self.parameter(0)
+        self.context = self.parameter(1)
+
+    def field(self, name: str) -> Int:
+        """Return an integer of the row."""
+        return self.row.int_at(self.fields.names.index(name))
+
+    def real_field(self, name: str) -> Real:
+        """Return a float64 of the row, rounded to the function's type."""
+        return self._narrow(Pointer(self, self.row.ir, F64).real_at(self.fields.names.index(name)))
+
+    def context_real(self, name: str) -> Real:
+        """Return a float64 of the context, rounded to the function's type."""
+        return self._narrow(Pointer(self, self.context.ir, F64).real_at(CONTEXT.index(name)))
+
+    def _narrow(self, value: Real) -> Real:
+        return value if self.real == F64 else Real(self, self.b.fptrunc(value.ir, self.real))
+
+    def context_int(self, name: str) -> Int:
+        """Return an integer of the context."""
+        return self.context.int_at(CONTEXT.index(name))
+
+    def base(self, name: str, offset: str = "") -> Pointer:
+        """Return a base address of the context, moved by the row's field `offset`."""
+        element = {"table": I64, "losses": F64, "bytes": I8}.get(name, self.real)
+        pointer = Pointer(self, self.b.inttoptr(self.context_int(name).ir, self.row.ir.type), element)
+        return pointer + self.field(offset) if offset else pointer

@@ -1,0 +1,144 @@
+"""Where samples enter and leave: loading an image, the loss and its gradient, and the loop over samples.
+
+Losses, with z the outputs of a sample, t its row of targets and s the context's scale:
+
+    cross entropy   loss = sum_j t_j (log sum_i exp z_i - z_j)    g_j = (sum_i t_i) softmax(z)_j - t_j
+    squared error   loss = s sum_j (z_j - t_j)^2                  g_j = 2 s (z_j - t_j)
+    given           loss = 0                                      g_j = t_j
+
+Class weights, label smoothing and the mean over the batch are in the targets of the first.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from lieref.kernel.simd.elementary import exp
+from lieref.kernel.simd.emit import F64, I8, I64, POINTER, Function, Int, Pointer, Real, Variable
+from lieref.kernel.simd.row import CONTEXT, ROW_LENGTH, Fields, Kernel
+
+LOAD_FIELDS = Fields("samples", "sample", "channels", "rows", "cols", "out", "out_row", "out_pixel", "out_sample")
+OUTPUT_FIELDS = Fields("samples", "classes", "in", "in_sample", "g", "g_sample")
+RUN_FIELDS = ("plan", "row_count", "begin", "end", "step", "fresh")
+
+
+def emit_load(module: ir.Module, name: str, dtype: str, source: str) -> None:
+    """Emit the copy of samples (C, H, W) of dtype `source` ("uint8" or `dtype`) into the arena's NHWC."""
+    k = Kernel(module, name, dtype, LOAD_FIELDS, 1)
+    images = k.base("images").ir
+    element = I8 if source == "uint8" else k.real
+    x = Pointer(k, images, element) + k.context_int("image") * k.field("sample")
+    rows, cols, pixel = k.field("rows"), k.field("cols"), k.field("out_pixel")
+    out = k.base("arena", "out")
+    with k.loop(k.field("samples")) as sample, k.loop(k.field("channels")) as c, k.loop(rows) as y:
+        line = x + (sample * k.field("sample") + (c * rows + y) * cols)
+        target = out + (sample * k.field("out_sample") + y * k.field("out_row") + c)
+        with k.loop(cols) as column:
+            value = k.b.load((line + column).ir, typ=element)
+            if source == "uint8":
+                value = k.b.uitofp(value, k.real)
+            target.store(column * pixel, Real(k, value))
+    k.finish()
+
+
+def emit_logits(module: ir.Module, name: str, dtype: str) -> None:
+    """Emit the copy of a sample's outputs to the caller's array."""
+    k = Kernel(module, name, dtype, OUTPUT_FIELDS, 1)
+    with k.loop(k.field("samples")) as sample:
+        z, _, _, out = _sample_pointers(k, sample)
+        with k.loop(k.field("classes")) as j:
+            out.store(j, z.real_at(j))
+    k.finish()
+
+
+def emit_given(module: ir.Module, name: str, dtype: str) -> None:
+    """Emit the loss whose gradient the caller has already computed."""
+    k = Kernel(module, name, dtype, OUTPUT_FIELDS, 1)
+    with k.loop(k.field("samples")) as sample:
+        _, t, g, _ = _sample_pointers(k, sample)
+        with k.loop(k.field("classes")) as j:
+            g.store(j, t.real_at(j))
+    k.finish()
+
+
+def emit_squared_error(module: ir.Module, name: str, dtype: str, width: int) -> None:
+    """Emit the squared error; vectors of `width`, then the rest one by one."""
+    k = Kernel(module, name, dtype, OUTPUT_FIELDS, width)
+    scale, classes = k.context_real("scale"), k.field("classes")
+    whole = classes // width
+    with k.loop(k.field("samples")) as sample:
+        z, t, g, _ = _sample_pointers(k, sample)
+        squares = Variable(k.vector(0.0, width))
+        with k.loop(whole) as part:
+            at = part * width
+            difference = z.vector_at(at, width) - t.vector_at(at, width)
+            squares.set(difference.muladd(difference, squares.get()))
+            g.store(at, difference * k.splat(scale + scale, width))
+        total = Variable(k.sum(squares.get()))
+        with k.loop(classes - whole * width) as rest:
+            at = whole * width + rest
+            one = z.real_at(at) - t.real_at(at)
+            total.set(one.muladd(one, total.get()))
+            g.store(at, one * (scale + scale))
+        _store_loss(k, sample, _wide(k, total.get() * scale))
+    k.finish()
+
+
+def emit_cross_entropy(module: ir.Module, name: str, dtype: str) -> None:
+    """Emit the cross entropy against a row of targets, shifted by the largest output."""
+    k = Kernel(module, name, dtype, OUTPUT_FIELDS, 1)
+    classes = k.field("classes")
+    with k.loop(k.field("samples")) as sample:
+        z, t, g, _ = _sample_pointers(k, sample)
+        largest = Variable(z.real_at(0))
+        with k.loop(classes) as j:
+            largest.set(largest.get().max(z.real_at(j)))
+        zero = Real(k, ir.Constant(k.real, 0.0))
+        total, mass, product = Variable(zero), Variable(zero), Variable(zero)
+        with k.loop(classes) as j:
+            shifted = z.real_at(j) - largest.get()
+            e = exp(k, shifted)
+            g.store(j, e)
+            total.set(total.get() + e)
+            mass.set(mass.get() + t.real_at(j))
+            product.set(t.real_at(j).muladd(shifted, product.get()))
+        factor = mass.get() / total.get()
+        with k.loop(classes) as j:
+            g.store(j, g.real_at(j) * factor - t.real_at(j))
+        log_sum = Real(k, k.call_intrinsic("llvm.log", [_wide(k, total.get()).ir]))
+        _store_loss(k, sample, _wide(k, mass.get()) * log_sum - _wide(k, product.get()))
+    k.finish()
+
+
+def emit_run(module: ir.Module, name: str) -> None:
+    """Emit the loop ``for image in range(begin, end, step): for row in plan: row.kernel(row, context)``."""
+    f = Function(module, name, "float64")
+    arguments, context = f.parameter(0), f.parameter(1)
+    plan, row_count, begin, end, step, fresh = (arguments.int_at(i) for i in range(len(RUN_FIELDS)))
+    rows = Pointer(f, f.b.inttoptr(plan.ir, POINTER), I64)
+    signature = ir.FunctionType(ir.VoidType(), [POINTER, POINTER])
+    with f.loop((end - begin + (step - 1)) // step) as turn:
+        context.store(CONTEXT.index("image"), begin + turn * step)
+        context.store(CONTEXT.index("first"), f.where(turn.equals(0), fresh, f.integer(0)))
+        with f.loop(row_count) as i:
+            row = rows + i * ROW_LENGTH
+            kernel = f.b.inttoptr(row.int_at(0).ir, signature.as_pointer())
+            f.b.call(kernel, [row.ir, context.ir])
+    f.finish()
+
+
+def _sample_pointers(k: Kernel, sample: Int) -> tuple[Pointer, Pointer, Pointer, Pointer]:
+    """Return where this sample's outputs, targets, gradient and result row are."""
+    line = (k.context_int("image") + sample) * k.field("classes")
+    z = k.base("arena", "in") + sample * k.field("in_sample")
+    g = k.base("arena", "g") + sample * k.field("g_sample")
+    return z, k.base("targets") + line, g, k.base("logits") + line
+
+
+def _store_loss(k: Kernel, sample: Int, loss: Real) -> None:
+    k.base("losses").store(k.context_int("image") + sample, loss)
+
+
+def _wide(k: Kernel, value: Real) -> Real:
+    """Return the number as float64."""
+    return value if value.ir.type == F64 else Real(k, k.b.fpext(value.ir, F64))

@@ -1,0 +1,101 @@
+"""Gradient of a convolution with respect to its weight, register-blocked over k and output channels.
+
+    dw[o // W][run, k][o % W] += sum_p x[offset[run] + pixel[p] + k] g[p, o]
+
+The accumulators stay in registers over all pixels of the sample. A run is padded to whole blocks of k: the rows
+beyond its end collect sums over neighbouring elements that nobody reads.
+"""
+
+from __future__ import annotations
+
+from llvmlite import ir
+
+from lieref.kernel.simd.emit import Pointer, Real, Variable
+from lieref.kernel.simd.row import Fields, Kernel
+
+WEIGHT_GRADIENT_FIELDS = Fields(
+    "repeats", "repeat_in", "repeat_g", "repeat_out",
+    "blocks", "channel", "column",  # channel blocks; first channel of g; elements between vector columns of dw
+    "rows", "cols",  # output pixels
+    "in", "in_row", "in_pixel",
+    "runs", "run_count", "run_blocks",  # blocks of k in one padded run
+    "g", "g_row", "g_pixel",
+    "out",
+    "begin",  # 1 where this row is the first of the sample to reach its dw
+)  # fmt: skip
+
+UNROLL = 2
+
+
+def emit_weight_gradient(module: ir.Module, name: str, dtype: str, depth: int, vectors: int, width: int) -> None:
+    """Emit the kernel for blocks of `depth` successive k and `vectors` vectors of output channels."""
+    k = Kernel(module, name, dtype, WEIGHT_GRADIENT_FIELDS, width)
+    table = k.base("table", "runs")
+    column, run_blocks = k.field("column"), k.field("run_blocks")
+    with k.loop(k.field("repeats")) as repeat:
+        x_base = k.base("arena", "in") + repeat * k.field("repeat_in")
+        g_base = k.base("arena", "g") + (repeat * k.field("repeat_g") + k.field("channel"))
+        out_base = k.base("gradients", "out") + repeat * k.field("repeat_out")
+        with k.loop(k.field("run_count")) as run, k.loop(run_blocks) as part, k.loop(k.field("blocks")) as block:
+            x = x_base + (table.int_at(run) + part * depth)
+            g = g_base + block * (vectors * width)
+            zero = k.vector(0.0, width)
+            sums = [[Variable(zero) for _ in range(vectors)] for _ in range(depth)]
+            sum_over_pixels(k, sums, x, g)
+            out = out_base + ((run * run_blocks + part) * (depth * width) + block * vectors * column)
+            targets = [[out + (column * v + d * width) for v in range(vectors)] for d in range(depth)]
+            accumulate(k, sums, targets)
+    k.finish()
+
+
+def sum_over_pixels(k: Kernel, sums: list[list[Variable]], x: Pointer, g: Pointer) -> None:
+    """Add x[p + d] g[p] to sums[d] over the rows and columns of output pixels, in order."""
+    cols, x_pixel, g_pixel = k.field("cols"), k.field("in_pixel"), k.field("g_pixel")
+
+    def step(x_at: Pointer, g_at: Pointer) -> None:
+        vectors: list[Real] = [g_at.vector_at(v * k.width, k.width) for v in range(len(sums[0]))]
+        for d, cells in enumerate(sums):
+            value = k.splat(x_at.real_at(d), k.width)
+            for vector, cell in zip(vectors, cells, strict=True):
+                cell.set(value.muladd(vector, cell.get()))
+
+    with k.loop(k.field("rows")) as y:
+        x_row, g_row = x + y * k.field("in_row"), g + y * k.field("g_row")
+        whole = cols // UNROLL
+        with k.loop(whole) as part:
+            for u in range(UNROLL):
+                column = part * UNROLL + u
+                step(x_row + column * x_pixel, g_row + column * g_pixel)
+        with k.loop(cols - whole * UNROLL) as extra:
+            column = whole * UNROLL + extra
+            step(x_row + column * x_pixel, g_row + column * g_pixel)
+
+
+def accumulate(k: Kernel, sums: list[list[Variable]], targets: list[list[Pointer]]) -> None:
+    """Add the sums to the accumulators, or set them where the context says this sample is the chunk's first."""
+    fresh = k.context_int("first").equals(1) & k.field("begin").equals(1)
+    with k.b.if_else(fresh.ir) as (then, otherwise):
+        with then:
+            for cells, places in zip(sums, targets, strict=True):
+                for cell, place in zip(cells, places, strict=True):
+                    place.store(0, cell.get())
+        with otherwise:
+            for cells, places in zip(sums, targets, strict=True):
+                for cell, place in zip(cells, places, strict=True):
+                    place.store(0, cell.get() + place.vector_at(0, k.width))
+
+
+BIAS_GRADIENT_FIELDS = Fields("blocks", "channel", "rows", "cols", "g", "g_row", "g_pixel", "out", "begin")
+
+
+def emit_bias_gradient(module: ir.Module, name: str, dtype: str, width: int) -> None:
+    """Emit the gradient with respect to the bias: db[o] += sum_p g[p, o]."""
+    k = Kernel(module, name, dtype, BIAS_GRADIENT_FIELDS, width)
+    with k.loop(k.field("blocks")) as block:
+        channel = k.field("channel") + block * width
+        total = Variable(k.vector(0.0, width))
+        with k.loop(k.field("rows")) as y, k.loop(k.field("cols")) as x:
+            g = k.base("arena", "g") + (channel + y * k.field("g_row") + x * k.field("g_pixel"))
+            total.set(total.get() + g.vector_at(0, width))
+        accumulate(k, [[total]], [[k.base("gradients", "out") + channel]])
+    k.finish()

@@ -1,0 +1,7 @@
+"""The compiled training engine: a network's forward and backward pass as one table of kernel calls."""
+
+from __future__ import annotations
+
+from lieref.model.engine.engine import Engine, compile_graph
+
+__all__ = ["Engine", "compile_graph"]

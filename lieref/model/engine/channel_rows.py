@@ -1,0 +1,154 @@
+"""Rows of what works channel by channel: depthwise convolution, pooling, and the identity with its epilogue."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lieref._types import Array
+from lieref.kernel.simd.depthwise import DEPTHWISE_FIELDS, DEPTHWISE_GRADIENT_FIELDS
+from lieref.kernel.simd.maximum import MAXIMUM_FIELDS
+from lieref.kernel.simd.tiles import DEPTHWISE_GRADIENT_TAPS
+from lieref.model.engine.conv_rows import need_gradient_halo, parities
+from lieref.model.engine.layer import Epilogue, Layer
+from lieref.model.engine.program import Place, Row, Taps, Tensor
+from lieref.model.engine.tiling import depthwise_pixels
+from lieref.model.engine.weights import Storage, column_position, pad_axis
+
+
+def _window_taps(layer: Layer) -> list[tuple[int, int]]:
+    """Return the window's taps, row-major."""
+    (kh, kw), (dy, dx) = layer.window.kernel, layer.window.dilations
+    return [(a * dy, b * dx) for a in range(kh) for b in range(kw)]
+
+
+def tap_rows(
+    storage: Storage, weight: tuple[int, int], source: Place, taps: Taps, target: Place, size: tuple[int, int],
+    epilogue: Epilogue,
+) -> list[Row]:  # fmt: skip
+    """Return rows of sums over taps; `weight` is its offset and the elements a channel advances in it."""
+    offset, advance = weight
+    rows, cols = size
+    found = []
+    for first, count, width in storage.columns(target.tensor.pixel):
+        ints = {
+            "blocks": count, "channel": first, "count": rows * cols, "cols": cols, "tap_count": len(taps.pixels),
+            "weight": offset + first * advance, "column": width * advance, **epilogue.fields(),
+        }  # fmt: skip
+        name = f"depthwise_p{depthwise_pixels(storage.isa, rows * cols)}w{width}"
+        places = {"in": source, **epilogue.places(target)}
+        found.append(Row(name, DEPTHWISE_FIELDS, ints, places, {"taps": taps}))
+    return found
+
+
+def _tap_weight(layer: Layer, storage: Storage, taps: list[tuple[int, int]], channels: int) -> tuple[int, int]:
+    """Pack the weight of the taps (ky, kx); pooling shares one constant among all channels."""
+    if not taps:
+        return 0, 0
+    if layer.kind == "conv":
+        index: Array = layer.index  # type: ignore[assignment]
+        matrix = np.stack([index[:, 0, ky, kx] for ky, kx in taps])
+        return storage.pack_matrix(layer.weight, pad_axis(matrix, 1, channels)), len(taps)
+    share = 1.0 / (layer.window.kernel[0] * layer.window.kernel[1])
+    lanes = storage.columns(1 << 20)[0][2]
+    return storage.add_constant(np.full(len(taps) * lanes, share)), 0
+
+
+def forward(layer: Layer, storage: Storage, x: Tensor, out: Tensor, epilogue: Epilogue) -> list[Row]:
+    """Return the rows of a depthwise convolution, an average pool or the identity."""
+    window = layer.window
+    x.need_halo(*window.input_halo(x.height, x.width))
+    kh, kw = window.kernel
+    weight = _tap_weight(layer, storage, [(a, b) for a in range(kh) for b in range(kw)], out.pixel)
+    source = Place(x, -window.pads[0], -window.pads[1], *window.strides)
+    taps = Taps(x, tuple(_window_taps(layer)))
+    return tap_rows(storage, weight, source, taps, Place(out), (out.height, out.width), epilogue)
+
+
+def input_gradient(layer: Layer, storage: Storage, g: Tensor, x_bar: Tensor, epilogue: Epilogue) -> list[Row]:
+    """Return the rows of the gradient with respect to the input."""
+    window = layer.window
+    if layer.kind == "average" and window.covers(x_bar.height, x_bar.width):
+        weight = _tap_weight(layer, storage, [(0, 0)], x_bar.pixel)
+        source = Place(g, step_y=0, step_x=0)
+        size = (x_bar.height, x_bar.width)
+        return tap_rows(storage, weight, source, Taps(g, ((0, 0),)), Place(x_bar), size, epilogue)
+    rows = []
+    for parity in parities(window, x_bar.height, x_bar.width):
+        need_gradient_halo(g, parity)
+        weight = _tap_weight(layer, storage, list(parity.taps), x_bar.pixel)
+        target = Place(x_bar, parity.y, parity.x, *window.strides)
+        rows += tap_rows(
+            storage, weight, Place(g), Taps(g, parity.shifts), target, (parity.rows, parity.cols), epilogue
+        )
+    return rows
+
+
+def weight_gradient(layer: Layer, storage: Storage, x: Tensor, g: Tensor) -> list[Row]:
+    """Return the rows of the gradient of a depthwise convolution with respect to its weight."""
+    window = layer.window
+    taps = _window_taps(layer)
+    spans = storage.columns(g.pixel)
+    start, stride = column_position(g.channels, len(taps), spans)
+    position = start[:, None] + np.arange(len(taps)) * stride[:, None]
+    offset = storage.add_accumulator(layer.weight, g.pixel * len(taps), position)
+    places = {"in": Place(x, -window.pads[0], -window.pads[1], *window.strides), "g": Place(g)}
+    rows = []
+    done = 0
+    for block in DEPTHWISE_GRADIENT_TAPS:
+        blocks = (len(taps) - done) // block
+        if not blocks:
+            continue
+        part = Taps(x, tuple(taps[done : done + blocks * block]))
+        for first, count, width in spans:
+            ints = {
+                "blocks": count, "channel": first, "rows": g.height, "cols": g.width, "tap_blocks": blocks,
+                "out": offset + first * len(taps) + done * width, "column": len(taps) * width, "begin": 1,
+            }  # fmt: skip
+            name = f"depthwise_gradient_t{block}w{width}"
+            rows.append(Row(name, DEPTHWISE_GRADIENT_FIELDS, ints, places, {"taps": part}))
+        done += blocks * block
+    return rows
+
+
+def identity_rows(storage: Storage, source: Tensor, out: Tensor, epilogue: Epilogue) -> list[Row]:
+    """Return the rows of out = epilogue(source), pixel by pixel."""
+    weight = storage.add_constant(np.ones(storage.columns(1 << 20)[0][2])), 0
+    size = (out.height, out.width)
+    return tap_rows(storage, weight, Place(source), Taps(source, ((0, 0),)), Place(out), size, epilogue)
+
+
+def maximum_forward(layer: Layer, storage: Storage, x: Tensor, out: Tensor) -> list[Row]:
+    """Return the rows of a max pool without padding."""
+    x.need_halo(*layer.window.input_halo(x.height, x.width))
+    return _maximum_rows("maximum", layer, storage, x, {"out": Place(out)}, {})
+
+
+def maximum_gradient(layer: Layer, storage: Storage, x: Tensor, out: Tensor, g: Tensor, x_bar: Tensor) -> list[Row]:
+    """Return the rows that set `x_bar` to the gradient of a max pool."""
+    x_bar.need_halo(*layer.window.input_halo(x.height, x.width))
+    nothing = Taps(x_bar, ())  # a sum over no taps: zero
+    size = (x_bar.height, x_bar.width)
+    clear = tap_rows(storage, (0, 0), Place(x_bar), nothing, Place(x_bar), size, Epilogue())
+    places = {
+        "out": Place(out), "g": Place(g),
+        "g_in": Place(x_bar, 0, 0, *layer.window.strides),
+    }  # fmt: skip
+    taps = {"g_taps": Taps(x_bar, tuple(_window_taps(layer)))}
+    return [*clear, *_maximum_rows("maximum_gradient", layer, storage, x, places, taps)]
+
+
+def _maximum_rows(
+    kernel: str, layer: Layer, storage: Storage, x: Tensor, places: dict[str, Place], taps: dict[str, Taps]
+) -> list[Row]:
+    out = places["out"].tensor
+    rows = []
+    for first, count, width in storage.columns(out.pixel):
+        moved = {name: Place(p.tensor, p.y, p.x, p.step_y, p.step_x, first) for name, p in places.items()}
+        source = Place(x, 0, 0, *layer.window.strides, channel=first)
+        ints = {
+            "blocks": count, "rows": out.height, "cols": out.width, "tap_count": layer.window.kernel[0]
+            * layer.window.kernel[1],
+        }  # fmt: skip
+        all_taps = {"taps": Taps(x, tuple(_window_taps(layer))), **taps}
+        rows.append(Row(f"{kernel}_w{width}", MAXIMUM_FIELDS, ints, {"in": source, **moved}, all_taps))
+    return rows

@@ -1,0 +1,280 @@
+"""Run a plan: weights in, outputs, losses and gradients out, over threads that share nothing."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+
+import numpy as np
+
+from lieref._check import check_choice, check_int
+from lieref._types import Array, FloatArray
+from lieref.errors import DTypeError, ShapeError, UnsupportedError
+from lieref.kernel.simd import isa as isa_module
+from lieref.kernel.simd.library import library
+from lieref.kernel.simd.row import float_bits
+from lieref.model.engine.lower import Network, lower
+from lieref.model.engine.plan import make_plan
+from lieref.model.engine.workspace import Workspace, aligned
+from lieref.model.graph import Graph
+
+CHUNKS = 8
+"""Most parts a batch is cut into; each has its own gradient accumulators."""
+
+CHUNK_SAMPLES = 4
+"""Fewest samples of a part, so that clearing and adding its accumulators stays cheap."""
+
+FLAT_SAMPLES = 32
+"""Where a sample is a vector: the fewest samples of a part, and how many a pass takes at once."""
+
+
+def compile_graph(
+    graph: Graph,
+    *,
+    trainable: frozenset[str],
+    logits: str,
+    threads: int = 1,
+    winograd: str = "f2",
+    dtype: str = "float32",
+    isa: str | None = None,
+) -> Engine:
+    """Return the engine of a network whose BatchNormalization is folded.
+
+    Parameters
+    ----------
+    graph : Graph
+    trainable : frozenset of str
+        Initializers whose gradient is wanted: weights and biases of Conv, Gemm and MatMul.
+    logits : str
+        Tensor that is the result, (N, classes).
+    threads : int
+        At most this many threads; the result has the same bits for any number.
+    winograd : "f2", "f4" or "off"
+        Transform for 3x3 convolutions of stride 1: "f2" is as accurate as the direct sum.
+    dtype : "float32" or "float64"
+    isa : str, optional
+        Instruction set, the CPU's widest by default.
+
+    Raises
+    ------
+    UnsupportedError
+        If an operator has no compiled form, or compiled code is switched off (NUMBA_DISABLE_JIT=1).
+    DomainError
+        If `winograd` or `dtype` is unknown.
+    """
+    check_choice("compile_graph", "winograd", winograd, ("f2", "f4", "off"))
+    check_choice("compile_graph", "dtype", dtype, ("float32", "float64"))
+    check_int("compile_graph", "threads", threads, low=1)
+    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        raise UnsupportedError("compile_graph: compiled code must be allowed; got NUMBA_DISABLE_JIT=1")
+    net = lower(graph, logits)
+    unknown = trainable - {name for layer in net.layers for name in (layer.weight, layer.bias)}
+    if unknown:
+        raise UnsupportedError(f"compile_graph: `trainable` must be weights or biases of layers; got {sorted(unknown)}")
+    return Engine(net, trainable, threads, dtype, isa or isa_module.best().name)
+
+
+class Engine:
+    """Computes outputs, losses and gradients of one network.
+
+    One engine is used by one caller at a time; its own threads are its business.
+
+    Attributes
+    ----------
+    weights : dict of str to array
+        The initializers in use, as `set_weights` left them.
+    """
+
+    def __init__(self, net: Network, trainable: frozenset[str], threads: int, dtype: str, isa: str) -> None:
+        self._net = net
+        self._trainable = trainable
+        self._library = library(isa, dtype)
+        self._dtype = np.dtype(dtype)
+        self.threads = threads
+        self._pool: ThreadPoolExecutor | None = None
+        self._plans: dict[int, Workspace] = {}
+        self._accumulators: list[Array] = []
+        self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(self._library.address("run"))
+        initializers = net.graph.initializers
+        names = {name for layer in net.layers for name in (layer.weight, layer.bias) if name}
+        self.weights = {name: np.array(initializers[name], self._dtype) for name in names}
+        self.classes = net.sizes[net.logits][0]
+        self._shape = net.graph.inputs[0].shape[1:]
+
+    def set_weights(self, weights: dict[str, FloatArray]) -> None:
+        """Replace initializers (ONNX layout); the others keep their values.
+
+        Raises
+        ------
+        ShapeError
+            If a name is unknown or a shape differs.
+        """
+        for name, value in weights.items():
+            known = self.weights.get(name)
+            if known is None or known.shape != np.shape(value):
+                want = "a weight or bias of a layer" if known is None else f"of shape {known.shape}"
+                raise ShapeError(f"set_weights: `{name}` must be {want}; got shape {np.shape(value)}")
+        for name, value in weights.items():
+            self.weights[name][...] = value
+        for workspace in self._plans.values():
+            workspace.pack(self.weights, weights)
+
+    def logits(self, x: Array) -> FloatArray:
+        """Return the outputs (N, classes) for samples (N, ...), float or uint8.
+
+        Raises
+        ------
+        ShapeError, DTypeError
+            If the samples do not fit the network.
+        """
+        x = self._samples("logits", x)
+        out = np.empty((len(x), self.classes), self._dtype)
+        self._pass(x, out, out, None, "logits", 1.0, False)
+        return out
+
+    def loss_and_grad(
+        self, x: Array, y: Array, loss: str | Callable[[FloatArray, Array], tuple[float, FloatArray]] = "cross_entropy"
+    ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
+        """Return the mean loss of a batch, its outputs, and the gradient of each trainable initializer.
+
+        Parameters
+        ----------
+        x : array (N, ...)
+        y : int array (N,) or float array (N, classes)
+            Labels or rows of targets. Rows of targets are weights of -log softmax, already divided by N for the mean:
+            they carry label smoothing and class weights.
+        loss : "cross_entropy", "mse", or callable
+            "mse" is the mean over all entries of (output - y)^2. A callable takes (outputs, y) and returns the loss
+            and its gradient with respect to the outputs; it costs a second forward pass.
+
+        Raises
+        ------
+        ShapeError, DTypeError, DomainError
+            If samples, targets or loss do not fit.
+        """
+        x = self._samples("loss_and_grad", x)
+        out = np.empty((len(x), self.classes), self._dtype)
+        value: float | None = None
+        scale = 1.0
+        if callable(loss):
+            self._pass(x, out, out, None, "logits", 1.0, False)
+            value, bar = loss(out, y)
+            targets, kernel = np.ascontiguousarray(bar, self._dtype), "given"
+        elif check_choice("loss_and_grad", "loss", loss, ("cross_entropy", "mse")) == "mse":
+            targets, kernel, scale = np.ascontiguousarray(y, self._dtype), "squared_error", 1.0 / max(out.size, 1)
+        else:
+            targets, kernel = self._targets(y, len(x)), "cross_entropy"
+        if targets.shape != out.shape:
+            raise ShapeError(f"loss_and_grad: `y` must have shape {out.shape}; got {targets.shape}")
+        losses = np.zeros(len(x))
+        gradients = self._pass(x, out, targets, losses, kernel, scale, True)
+        return float(losses.sum()) if value is None else value, out, gradients
+
+    def _targets(self, y: Array, samples: int) -> FloatArray:
+        """Return rows of targets: those given, or 1 / N at each label."""
+        y = np.asarray(y)
+        if y.dtype.kind == "f":
+            return np.ascontiguousarray(y, self._dtype)
+        if y.shape != (samples,) or y.dtype.kind not in "iu":
+            raise ShapeError(f"loss_and_grad: `y` must be {samples} labels; got {y.dtype} of shape {y.shape}")
+        if y.size and (y.min() < 0 or y.max() >= self.classes):
+            raise ShapeError(f"loss_and_grad: `y` must lie in 0..{self.classes - 1}; got {y.min()}..{y.max()}")
+        targets = np.zeros((samples, self.classes), self._dtype)
+        targets[np.arange(samples), y] = 1.0 / max(samples, 1)
+        return targets
+
+    def _samples(self, function: str, x: Array) -> Array:
+        """Return the samples contiguous, native, and float or uint8."""
+        x = np.asarray(x)
+        if x.dtype.kind not in "fiu":
+            raise DTypeError(f"{function}: `x` must be numbers; got {x.dtype}")
+        if x.shape[1:] != self._shape:
+            raise ShapeError(f"{function}: `x` must have shape (N, {', '.join(map(str, self._shape))}); got {x.shape}")
+        return np.ascontiguousarray(x, None if x.dtype == np.uint8 else self._dtype)
+
+    def _pass(
+        self, x: Array, out: Array, targets: Array, losses: Array | None, kernel: str, scale: float, training: bool
+    ) -> dict[str, FloatArray]:
+        """Run all samples through a program, in fixed parts, and return the gradients."""
+        samples = len(x)
+        if training and not self._trainable:
+            raise UnsupportedError("loss_and_grad: the engine must have trainable weights; got none")
+        parts = list(enumerate(self._parts(samples)))
+        base = {
+            "images": x.ctypes.data, "targets": targets.ctypes.data, "logits": out.ctypes.data,
+            "losses": losses.ctypes.data if losses is not None else 0, "scale": float_bits(scale),
+        }  # fmt: skip
+        load = "load_uint8" if x.dtype == np.uint8 else f"load_{self._dtype}"
+        kernels = {"load": self._library.address(load), "loss": self._library.address(kernel)}
+        jobs = [(self._spans(a, b), self._accumulator(number) if training else None) for number, (a, b) in parts]
+
+        def work(worker: int, count: int) -> None:
+            for spans, accumulator in jobs[worker::count]:
+                for number, span in enumerate(spans):
+                    workspace = self._workspace(span[2])
+                    workspace.run(self._run, worker, kernels, base, accumulator, (*span, int(number == 0)))
+
+        count = min(self.threads, len(jobs))
+        if count > 1:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self.threads)
+            futures = [self._pool.submit(work, w, count) for w in range(1, count)]
+            work(0, count)
+            for future in futures:
+                future.result()
+        elif jobs:
+            work(0, 1)
+        return self._gradients(tree_sum([a for _, a in jobs if a is not None])) if training else {}
+
+    def _parts(self, samples: int) -> list[tuple[int, int]]:
+        """Return the fixed parts (begin, end) of a batch: they depend on its size alone."""
+        smallest = FLAT_SAMPLES if self._net.flat else CHUNK_SAMPLES
+        count = min(CHUNKS, max(1, samples // smallest))
+        edges = [i * samples // count for i in range(count + 1)]
+        return [(a, b) for a, b in pairwise(edges) if b > a]
+
+    def _spans(self, begin: int, end: int) -> list[tuple[int, int, int]]:
+        """Return the passes (begin, end, samples at once) of a part; its plans exist afterwards."""
+        step = FLAT_SAMPLES if self._net.flat else 1
+        whole = begin + (end - begin) // step * step
+        spans = [(begin, whole, step), (whole, end, end - whole)]
+        spans = [span for span in spans if span[1] > span[0]]
+        for span in spans:
+            self._workspace(span[2])
+        return spans
+
+    def _accumulator(self, part: int) -> Array:
+        """Return the gradient accumulators of a part."""
+        while part >= len(self._accumulators):
+            self._accumulators.append(aligned(self._workspace(1).plan.storage.gradient_size + 64, self._dtype.name))
+        return self._accumulators[part]
+
+    def _workspace(self, samples: int) -> Workspace:
+        """Return the plan for this many samples at once, made on first use."""
+        found = self._plans.get(samples)
+        if found is None:
+            plan = make_plan(self._net, self._library, self._trainable, samples)
+            found = self._plans[samples] = Workspace(plan, self._dtype.name)
+            found.pack(self.weights, self.weights)
+        return found
+
+    def _gradients(self, total: Array | None) -> dict[str, FloatArray]:
+        """Return each gradient in ONNX layout, zero for an empty batch."""
+        found: dict[str, FloatArray] = {}
+        for accumulator in self._workspace(1).plan.storage.accumulators:
+            shape = self.weights[accumulator.name].shape
+            part = np.zeros(shape, self._dtype) if total is None else total[accumulator.index].reshape(shape)
+            found[accumulator.name] = found[accumulator.name] + part if accumulator.name in found else part
+        return found
+
+
+def tree_sum(parts: list[Array]) -> Array | None:
+    """Return the sum in a fixed tree of neighbours, in place of the first; None for no parts."""
+    while len(parts) > 1:
+        for a, b in zip(parts[::2], parts[1::2], strict=False):
+            np.add(a, b, out=a)
+        parts = parts[::2]
+    return parts[0] if parts else None

@@ -1,0 +1,118 @@
+"""A fused layer: what the plan makes rows of."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from lieref._types import Array
+from lieref.kernel.simd.epilogue import ADD, BIAS, CLAMP, MASK
+from lieref.kernel.simd.row import float_bits
+from lieref.model.engine.program import Place, Tensor
+
+
+@dataclass(frozen=True)
+class Window:
+    """Geometry of a sliding window: kernel, strides, pads (top, left, bottom, right) and dilations."""
+
+    kernel: tuple[int, int] = (1, 1)
+    strides: tuple[int, int] = (1, 1)
+    pads: tuple[int, int, int, int] = (0, 0, 0, 0)
+    dilations: tuple[int, int] = (1, 1)
+
+    def output(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size of the output; below 1 where the image is smaller than the kernel."""
+        return tuple(
+            (size + self.pads[i] + self.pads[i + 2] - self.dilations[i] * (self.kernel[i] - 1) - 1) // self.strides[i]
+            + 1
+            for i, size in enumerate((height, width))
+        )  # type: ignore[return-value]
+
+    def input_halo(self, height: int, width: int) -> tuple[int, int, int, int]:
+        """Return the zero pixels the window reads above, left, below and right of an input of this size."""
+        out = self.output(height, width)
+        beyond = [
+            (out[i] - 1) * self.strides[i] - self.pads[i] + (self.kernel[i] - 1) * self.dilations[i] - (size - 1)
+            for i, size in enumerate((height, width))
+        ]
+        return self.pads[0], self.pads[1], max(beyond[0], 0), max(beyond[1], 0)
+
+    def covers(self, height: int, width: int) -> bool:
+        """Return whether there is one window and it is the whole image."""
+        return self.kernel == (height, width) and not any(self.pads) and self.dilations == (1, 1)
+
+
+@dataclass
+class Layer:
+    """One step of the network with what is fused to it: out = clamp(kind(x) + bias + add).
+
+    Attributes
+    ----------
+    kind : "conv", "average", "maximum" or "identity"
+    x, out : str
+        Tensor names.
+    weight, bias : str
+        Initializers, "" where there is none.
+    index : array or None
+        Element of the flattened weight at each (O, I / groups, kh, kw).
+    window : Window
+    groups, channels : int
+        Convolution groups; output channels.
+    add : str
+        Residual tensor, or "".
+    clamp : (low, high) or None
+        ReLU is (0, inf).
+    """
+
+    kind: str
+    x: str
+    out: str
+    window: Window
+    channels: int
+    weight: str = ""
+    bias: str = ""
+    index: Array | None = None
+    groups: int = 1
+    add: str = ""
+    clamp: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Epilogue:
+    """What a row does with its sums before it stores them.
+
+    Attributes
+    ----------
+    bias : int
+        Offset among the packed weights, -1 for none.
+    aux : Tensor or None
+        Added.
+    clamp : (low, high) or None
+    mask : (Tensor, low, high) or None
+        The result is zeroed where the saved output is not strictly between.
+    """
+
+    bias: int = -1
+    aux: Tensor | None = None
+    clamp: tuple[float, float] | None = None
+    mask: tuple[Tensor, float, float] | None = None
+
+    def fields(self) -> dict[str, int]:
+        """Return the integers of the row."""
+        low, high = self.clamp or (self.mask[1:] if self.mask else (-math.inf, math.inf))
+        flags = (
+            (BIAS if self.bias >= 0 else 0)
+            | (ADD if self.aux else 0)
+            | (CLAMP if self.clamp else 0)
+            | (MASK if self.mask else 0)
+        )
+        return {"flags": flags, "bias": max(self.bias, 0), "low": float_bits(low), "high": float_bits(high)}
+
+    def places(self, out: Place) -> dict[str, Place]:
+        """Return the places of the output and, at the same pixels, of what is read beside it."""
+        found = {"out": out}
+        if self.aux:
+            found["aux"] = replace(out, tensor=self.aux)
+        if self.mask:
+            found["mask"] = replace(out, tensor=self.mask[0])
+        return found

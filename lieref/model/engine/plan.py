@@ -1,0 +1,182 @@
+"""The plan of a network: its forward rows, the row of the loss, its backward rows.
+
+Backward, every tensor collects contributions from the layers that read it: a gradient computed by rows, or, through a
+residual sum, another tensor's gradient as it is. The last contribution also applies the derivative of the tensor's
+own clamp, so what is stored is the gradient before the activation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lieref.kernel.simd.library import Library
+from lieref.kernel.simd.sample import LOAD_FIELDS, OUTPUT_FIELDS
+from lieref.model.engine import channel_rows, conv_rows
+from lieref.model.engine.layer import Epilogue, Layer
+from lieref.model.engine.lower import Network
+from lieref.model.engine.program import Place, Program, Row, Tensor, assemble
+from lieref.model.engine.tiling import pad_channels
+from lieref.model.engine.weights import Storage
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Programs of one network for one number of samples at once.
+
+    Attributes
+    ----------
+    forward : Program
+    training : Program or None
+        None where nothing is trainable.
+    storage : Storage
+        What the packed weights and the gradient accumulators hold.
+    """
+
+    forward: Program
+    training: Program | None
+    storage: Storage
+
+
+def make_plan(net: Network, library: Library, trainable: frozenset[str], samples: int) -> Plan:
+    """Return the plan; `samples` at once where a sample is a vector, else 1."""
+    storage = Storage(library.isa.name, library.dtype, trainable)
+    builder = _Builder(net, storage, samples)
+    forward = assemble([*builder.forward(), builder.output("logits")], library)
+    if not trainable:
+        return Plan(forward, None, storage)
+    # The same packed forward weights come first in both, so one copy of the weights serves both programs.
+    storage = Storage(library.isa.name, library.dtype, trainable)
+    builder = _Builder(net, storage, samples)
+    training = assemble([*builder.forward(), *builder.backward()], library)
+    return Plan(forward, training, storage)
+
+
+class _Builder:
+    """Makes the rows of one program."""
+
+    def __init__(self, net: Network, storage: Storage, samples: int) -> None:
+        self.net = net
+        self.storage = storage
+        self.samples = samples
+        self.tensors: dict[str, Tensor] = {}
+        self.bars: dict[str, Tensor] = {}  # sum of the contributions so far; at the end, before the activation
+        self.clamps = {layer.out: layer.clamp for layer in net.layers}
+        self.needed = self._tensors_with_trainable_weights()
+        readers = [name for layer in net.layers if layer.out in self.needed for name in (layer.x, layer.add)]
+        self.unread = {name: readers.count(name) for name in self.needed}
+
+    def _tensors_with_trainable_weights(self) -> set[str]:
+        """Return the tensors that depend on a trainable weight."""
+        needed: set[str] = set()
+        for layer in self.net.layers:
+            if {layer.x, layer.add} & needed or {layer.weight, layer.bias} & self.storage.trainable:
+                needed.add(layer.out)
+        return needed
+
+    def _tensor(self, name: str, bare: bool = False) -> Tensor:
+        """Return a new tensor of the size of `name`; a bare one has no padded channels."""
+        channels, height, width = self.net.sizes[name]
+        pixel = channels if bare else pad_channels(channels, self.storage.isa, self.storage.dtype)
+        return Tensor(channels, height, self.samples if self.net.flat else width, pixel)
+
+    def output(self, kernel: str) -> Row:
+        """Return the row that reads the outputs: their copy to the caller or the loss."""
+        z, g = self.tensors[self.net.logits], self.bars.get(self.net.logits)
+        ints = {"samples": self.samples, "classes": z.channels, "in_sample": z.pixel, "g_sample": z.pixel}
+        return Row(kernel, OUTPUT_FIELDS, ints, {"in": Place(z), **({"g": Place(g)} if g else {})})
+
+    def forward(self) -> list[Row]:
+        """Return the rows from the sample to the outputs."""
+        net = self.net
+        readers = [layer for layer in net.layers if net.input in (layer.x, layer.add)]
+        bare = all(r.kind == "conv" and r.groups == 1 and r.add != net.input for r in readers)
+        self.tensors[net.input] = self._tensor(net.input, bare)
+        found = [self._load()]
+        for layer in net.layers:
+            x = self.tensors[layer.x]
+            out = self.tensors[layer.out] = self._tensor(layer.out)
+            bias = self.storage.add_bias(layer.bias, layer.channels, out.pixel) if layer.bias else -1
+            epilogue = Epilogue(bias, self.tensors[layer.add] if layer.add else None, layer.clamp)
+            if layer.kind == "maximum":
+                found += channel_rows.maximum_forward(layer, self.storage, x, out)
+            elif layer.kind == "identity":
+                found += channel_rows.identity_rows(self.storage, x, out, epilogue)
+            elif self._by_channel(layer):
+                found += channel_rows.forward(layer, self.storage, x, out, epilogue)
+            else:
+                found += conv_rows.forward(layer, self.storage, x, out, epilogue)
+        return found
+
+    def _load(self) -> Row:
+        image = self.tensors[self.net.input]
+        channels, height, width = self.net.sizes[self.net.input]
+        ints = {"samples": 1, "sample": channels * height * width, "channels": channels, "rows": height, "cols": width}
+        if self.net.flat:  # a sample is contiguous on both sides
+            ints |= {"samples": self.samples, "channels": 1, "cols": channels, "out_pixel": 1}
+            ints["out_sample"] = image.pixel
+        return Row("load", LOAD_FIELDS, ints, {"out": Place(image)})
+
+    def _by_channel(self, layer: Layer) -> bool:
+        """Return whether every output channel reads one input channel, its own."""
+        return layer.kind != "conv" or layer.groups == layer.channels == self.net.sizes[layer.x][0] > 1
+
+    def backward(self) -> list[Row]:
+        """Return the rows from the outputs to the gradients."""
+        name = self.net.logits
+        self.bars[name] = self._tensor(name)
+        found = [self.output("logits"), self.output("loss")]
+        clamp = self.clamps[name]
+        if clamp:
+            before = self._tensor(name)
+            mask = (self.tensors[name], *clamp)
+            found += channel_rows.identity_rows(self.storage, self.bars[name], before, Epilogue(mask=mask))
+            self.bars[name] = before
+        for layer in reversed(self.net.layers):
+            if layer.out in self.needed:
+                found += self._layer_backward(layer)
+        return found
+
+    def _layer_backward(self, layer: Layer) -> list[Row]:
+        """Return the rows of one layer: gradients of its weight and bias, contributions to what it reads."""
+        found: list[Row] = []
+        x, g = self.tensors[layer.x], self.bars[layer.out]
+        if layer.weight in self.storage.trainable:
+            rows = channel_rows if self._by_channel(layer) else conv_rows
+            found += rows.weight_gradient(layer, self.storage, x, g)
+        if layer.bias in self.storage.trainable:
+            found += conv_rows.bias_gradient(layer, self.storage, g)
+        if layer.add in self.needed:
+            found += self._add_gradient(layer.add, g)
+        if layer.x in self.needed:
+            found += self._add_layer_gradient(layer, g)
+        return found
+
+    def _add_layer_gradient(self, layer: Layer, g: Tensor) -> list[Row]:
+        """Return the rows that carry g through a layer to the tensor it reads."""
+        name, out = layer.x, self.tensors[layer.out]
+        if layer.kind == "identity":
+            return self._add_gradient(name, g)
+        target = self._tensor(name)
+        if layer.kind == "maximum":
+            rows = channel_rows.maximum_gradient(layer, self.storage, self.tensors[name], out, g, target)
+            return [*rows, *self._add_gradient(name, target)]
+        epilogue = Epilogue(aux=self.bars.get(name), mask=self._mask(name))
+        self.bars[name] = target
+        if self._by_channel(layer):
+            return channel_rows.input_gradient(layer, self.storage, g, target, epilogue)
+        return conv_rows.input_gradient(layer, self.storage, g, target, epilogue)
+
+    def _add_gradient(self, name: str, g: Tensor) -> list[Row]:
+        """Return the rows that add g itself to the gradient of a tensor; none where it is the only summand."""
+        mask, aux = self._mask(name), self.bars.get(name)
+        if mask is None and aux is None:
+            self.bars[name] = g
+            return []
+        target = self.bars[name] = self._tensor(name)
+        return channel_rows.identity_rows(self.storage, g, target, Epilogue(aux=aux, mask=mask))
+
+    def _mask(self, name: str) -> tuple[Tensor, float, float] | None:
+        """Return what applies the clamp's derivative, on the last contribution to a tensor."""
+        self.unread[name] -= 1
+        clamp = self.clamps[name]
+        return (self.tensors[name], *clamp) if clamp and self.unread[name] == 0 else None

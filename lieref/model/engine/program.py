@@ -1,0 +1,191 @@
+"""Tensors in the arena and the rows that call kernels on them.
+
+A plan is first made of symbols: a `Tensor` knows its sizes and the halo its readers need, a `Row` names a kernel and
+where in which tensors it works. Once all rows exist, the tensors get their places in the arena and the rows become
+integers. A tensor is NHWC with a permanent halo of zeros, so that a padded convolution needs no boundary case.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lieref._types import Array
+from lieref.kernel.simd.library import Library
+from lieref.kernel.simd.row import ROW_LENGTH, Fields
+
+ALIGN_BYTES = 64
+
+OPEN = ("load", "loss")
+"""Kernels chosen at each run: by the samples' element type and by the loss."""
+
+
+@dataclass(eq=False)
+class Tensor:
+    """One sample's activation, or the gradient of one.
+
+    Attributes
+    ----------
+    channels, height, width : int
+    pixel : int
+        Elements from one pixel to the next: the channels, padded to whole vectors.
+    halo : list of int
+        Zero pixels above, left, below and right.
+    offset : int
+        Element of the arena where pixel (0, 0) starts; -1 until it is placed.
+    """
+
+    channels: int
+    height: int
+    width: int
+    pixel: int
+    halo: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
+    offset: int = -1
+
+    def need_halo(self, top: int, left: int, bottom: int, right: int) -> None:
+        """Widen the halo to hold this many zero pixels on each side."""
+        self.halo = [max(have, need) for have, need in zip(self.halo, (top, left, bottom, right), strict=True)]
+
+    @property
+    def row(self) -> int:
+        """Elements from one row to the next."""
+        return (self.width + self.halo[1] + self.halo[3]) * self.pixel
+
+    @property
+    def size(self) -> int:
+        """Elements of the tensor and its halo."""
+        return (self.height + self.halo[0] + self.halo[2]) * self.row
+
+    @property
+    def shift(self) -> int:
+        """Elements before pixel (0, 0)."""
+        return self.halo[0] * self.row + self.halo[1] * self.pixel
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a kernel meets a tensor: a first pixel, a channel, and steps between rows and pixels."""
+
+    tensor: Tensor
+    y: int = 0
+    x: int = 0
+    step_y: int = 1
+    step_x: int = 1
+    channel: int = 0
+
+    def fields(self, name: str) -> dict[str, int]:
+        """Return the fields `name`, `name`_row and `name`_pixel."""
+        t = self.tensor
+        start = t.offset + self.y * t.row + self.x * t.pixel + self.channel
+        return {name: start, f"{name}_row": self.step_y * t.row, f"{name}_pixel": self.step_x * t.pixel}
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Offsets of pixels relative to the first, as a table the kernel reads."""
+
+    tensor: Tensor
+    pixels: tuple[tuple[int, int], ...]
+
+    def offsets(self) -> list[int]:
+        """Return the offsets in elements."""
+        return [dy * self.tensor.row + dx * self.tensor.pixel for dy, dx in self.pixels]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kernel call: the kernel's name, its integers, and the tensors it works on."""
+
+    kernel: str
+    fields: Fields
+    ints: dict[str, int]
+    places: dict[str, Place]
+    taps: dict[str, Taps] = field(default_factory=dict)
+
+    def tensors(self) -> list[Tensor]:
+        """Return the tensors this row reads or writes."""
+        return [place.tensor for place in self.places.values()]
+
+
+@dataclass(frozen=True)
+class Program:
+    """Rows as integers, ready to run.
+
+    Attributes
+    ----------
+    rows : int64 array (calls, ROW_LENGTH)
+    table : int64 array
+        Offsets of runs and taps.
+    arena : int
+        Elements of working memory.
+    open : dict of str to int
+        Rows whose kernel is chosen at each run: "load" and "loss".
+    """
+
+    rows: Array
+    table: Array
+    arena: int
+    open: dict[str, int]
+
+    def with_kernels(self, addresses: dict[str, int]) -> Array:
+        """Return the rows with the open ones filled."""
+        rows = self.rows.copy()
+        for name, number in self.open.items():
+            rows[number, 0] = addresses[name]
+        return rows
+
+
+def assemble(rows: Sequence[Row], library: Library) -> Program:
+    """Place all tensors and turn the rows into integers."""
+    arena = _place_tensors(rows, ALIGN_BYTES // np.dtype(library.dtype).itemsize)
+    table: list[int] = []
+    starts: dict[tuple[int, ...], int] = {}
+    choices: dict[str, int] = {}
+    packed = np.zeros((len(rows), ROW_LENGTH), np.int64)
+    for number, row in enumerate(rows):
+        values: dict[str, int] = {}
+        for name, place in row.places.items():
+            values.update({key: value for key, value in place.fields(name).items() if key in row.fields.names})
+        values.update(row.ints)
+        for name, taps in row.taps.items():
+            offsets = tuple(taps.offsets())
+            if offsets not in starts:
+                starts[offsets] = len(table)
+                table.extend(offsets)
+            values[name] = starts[offsets]
+        if row.kernel in OPEN:
+            choices[row.kernel] = number
+        else:
+            values["address"] = library.address(row.kernel)
+        packed[number] = row.fields.pack(**values)
+    return Program(packed, np.array(table or [0], np.int64), arena, choices)
+
+
+def _place_tensors(rows: Sequence[Row], align: int) -> int:
+    """Give every tensor its place; tensors of one geometry whose lives do not meet share one.
+
+    Only equal geometries may share: then the halo of one is the halo of the other and stays zero.
+    """
+    first: dict[Tensor, int] = {}
+    last: dict[Tensor, int] = {}
+    for number, row in enumerate(rows):
+        for tensor in row.tensors():
+            first.setdefault(tensor, number)
+            last[tensor] = number
+    end = align
+    homes: dict[tuple[int, ...], list[tuple[int, int]]] = {}  # geometry -> (busy until, offset)
+    for tensor in first:
+        geometry = (tensor.channels, tensor.height, tensor.width, tensor.pixel, *tensor.halo)
+        shared = homes.setdefault(geometry, [])
+        for i, (busy, offset) in enumerate(shared):
+            if busy < first[tensor]:
+                shared[i] = (last[tensor], offset)
+                tensor.offset = offset
+                break
+        else:
+            tensor.offset = end + tensor.shift
+            shared.append((last[tensor], tensor.offset))
+            end += -(-tensor.size // align) * align
+    return end + 4 * align  # a padded run of the weight gradient reads beyond the last element

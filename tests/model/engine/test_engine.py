@@ -1,0 +1,285 @@
+"""The compiled engine against the reference path in float64: outputs, losses, gradients, threads, bad input."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lieref.errors import DomainError, DTypeError, ShapeError, UnsupportedError
+from lieref.kernel.simd import isa as isa_module
+from lieref.model import executor
+from lieref.model.engine import compile_graph
+from lieref.model.fold import fold_batch_norm
+from lieref.model.graph import Graph, Node, TensorInfo
+from lieref.model.onnx_reader import read_onnx
+
+
+class Net:
+    """Builds a graph node by node."""
+
+    def __init__(self, shape, seed=0):
+        self.rng = np.random.default_rng(seed)
+        self.shape, self.nodes, self.init, self.last = shape, [], {}, "x"
+
+    def add(self, op, *inputs, **attrs):
+        name = f"t{len(self.nodes)}"
+        self.nodes.append(Node(name, op, inputs or (self.last,), (name,), attrs))
+        self.last = name
+        return name
+
+    def weight(self, *shape, scale=0.5):
+        name = f"w{len(self.init)}"
+        self.init[name] = (scale * self.rng.standard_normal(shape)).astype(np.float32)
+        return name
+
+    def conv(self, out, inner, kernel, x=None, bias=True, **attrs):
+        names = [x or self.last, self.weight(out, inner, *kernel)] + ([self.weight(out)] if bias else [])
+        return self.add("Conv", *names, **attrs)
+
+    def gemm(self, out, inner):
+        return self.add("Gemm", self.last, self.weight(out, inner), self.weight(out), transB=1)
+
+    def graph(self):
+        info = TensorInfo("x", (None, *self.shape), "float32")
+        return Graph(tuple(self.nodes), (info,), (self.last,), self.init, 17)
+
+
+def residual_net():
+    net = Net((3, 11, 13))
+    a = net.conv(5, 3, (3, 3), pads=(1, 0, 1, 2), strides=(1, 2))
+    a = net.add("Relu", a)
+    b = net.conv(9, 5, (3, 2), x=a, pads=(1, 1, 1, 0), strides=(2, 2))
+    c = net.conv(9, 5, (1, 1), x=a, strides=(2, 2), bias=False)
+    s = net.add("Relu", net.add("Add", b, c))
+    d = net.add(
+        "Clip", net.conv(9, 1, (3, 3), x=s, group=9, pads=(1, 1, 1, 1)), net_const(net, -0.5), net_const(net, 1.5)
+    )
+    e = net.add("Add", d, s)
+    net.add("MaxPool", e, kernel_shape=(2, 2), strides=(1, 1))
+    net.conv(12, 3, (1, 1), group=3)
+    net.add("AveragePool", kernel_shape=(2, 2), strides=(2, 1))
+    net.add("Flatten")
+    net.gemm(7, 12 * 2 * 2)
+    return net.graph()
+
+
+def net_const(net, value):
+    name = f"w{len(net.init)}"
+    net.init[name] = np.array(value, np.float32)
+    return name
+
+
+def plain_net():
+    net = Net((2, 9, 10))
+    net.conv(24, 2, (5, 4), pads=(2, 1, 2, 2), dilations=(1, 2))
+    net.add("Relu")
+    net.conv(24, 1, (3, 3), group=24, strides=(2, 2), pads=(0, 0, 1, 1))
+    net.conv(16, 12, (1, 1), group=2)
+    net.add("Relu")
+    net.add("GlobalAveragePool")
+    net.add("Flatten")
+    net.add("Add", net.add("MatMul", net.last, net.weight(16, 4)), net.weight(4))
+    return net.graph()
+
+
+def vector_net():
+    net = Net((21,))
+    net.gemm(19, 21)
+    net.add("Relu")
+    net.gemm(8, 19)
+    net.add("Relu")
+    net.gemm(21, 8)
+    return net.graph()
+
+
+def line_net():
+    net = Net((3, 40))
+    net.conv(8, 3, (5,), pads=(2, 1), strides=(2,))
+    net.add("Relu")
+    net.add("Flatten")
+    net.gemm(4, 8 * 20)
+    return net.graph()
+
+
+NETS = {"residual": residual_net, "plain": plain_net, "vector": vector_net, "line": line_net}
+
+
+def trainable(graph):
+    return frozenset(n for node in graph.nodes for n in node.inputs[1:] if graph.initializers.get(n, np.zeros(())).ndim)
+
+
+def as_float64(graph):
+    changed = {k: v.astype("f8") if v.dtype.kind == "f" else v for k, v in graph.initializers.items()}
+    return replace(graph, initializers=changed)
+
+
+def reference(graph, x, y, wanted, kind):
+    graph = as_float64(graph)
+    values = executor.run(graph, x.astype("f8"))
+    z = values[graph.outputs[0]]
+    if kind == "mse":
+        loss, bar = np.mean((z - y) ** 2), 2 * (z - y) / z.size
+    else:
+        p = np.exp(z - z.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        rows = np.arange(len(y))
+        loss, bar = -np.log(p[rows, y]).mean(), p.copy()
+        bar[rows, y] -= 1
+        bar /= len(y)
+    return loss, z, executor.pull_back(graph, values, {graph.outputs[0]: bar}, wanted)
+
+
+def close(a, b, tolerance):
+    return np.linalg.norm(a - b) <= tolerance * max(np.linalg.norm(b), 1e-30)
+
+
+@pytest.mark.parametrize("isa", isa_module.available())
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 5e-6), ("float64", 1e-13)])
+@pytest.mark.parametrize("name", NETS)
+def test_agrees_with_the_reference_path(name, dtype, tolerance, isa, rng):
+    graph = NETS[name]()
+    wanted = trainable(graph)
+    engine = compile_graph(graph, trainable=wanted, logits=graph.outputs[0], dtype=dtype, isa=isa)
+    x = rng.standard_normal((6, *graph.inputs[0].shape[1:])).astype(dtype)
+    kind = "mse" if name == "vector" else "cross_entropy"
+    y = x if kind == "mse" else rng.integers(0, 4, 6)
+    loss, z, grads = engine.loss_and_grad(x, y, kind)
+    want_loss, want_z, want_grads = reference(graph, x, y, wanted, kind)
+    assert abs(loss - want_loss) <= tolerance * abs(want_loss)
+    assert close(z, want_z, tolerance)
+    assert np.array_equal(engine.logits(x), z)
+    assert set(grads) == set(wanted)
+    for key in wanted:
+        assert grads[key].dtype == dtype
+        assert close(grads[key], want_grads[key], tolerance), key
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_same_bits_on_any_number_of_threads(name, rng):
+    graph = NETS[name]()
+    x = rng.standard_normal((75, *graph.inputs[0].shape[1:])).astype(np.float32)
+    y = rng.integers(0, 4, 75)
+    results = []
+    for threads in (1, 2, 4):
+        engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0], threads=threads)
+        results.append(engine.loss_and_grad(x, y))
+    for loss, z, grads in results[1:]:
+        assert loss == results[0][0]
+        assert np.array_equal(z, results[0][1])
+        assert all(np.array_equal(grads[k], results[0][2][k]) for k in grads)
+
+
+def test_gradients_stop_below_the_lowest_trainable_layer(rng):
+    graph = residual_net()
+    head = frozenset(graph.nodes[-1].inputs[1:])
+    engine = compile_graph(graph, trainable=head, logits=graph.outputs[0])
+    whole = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0])
+    x, y = rng.standard_normal((3, 3, 11, 13)).astype(np.float32), rng.integers(0, 4, 3)
+    grads = engine.loss_and_grad(x, y)[2]
+    assert set(grads) == head
+    assert all(np.array_equal(grads[k], v) for k, v in whole.loss_and_grad(x, y)[2].items() if k in head)
+    rows = [len(e._workspace(1).plan.training.rows) for e in (engine, whole)]
+    assert rows[0] < rows[1] / 2
+
+
+def test_new_weights_are_used(rng):
+    graph = plain_net()
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0])
+    x = rng.standard_normal((2, 2, 9, 10)).astype(np.float32)
+    engine.logits(x)
+    name = graph.nodes[0].inputs[1]
+    changed = {name: graph.initializers[name] * 2}
+    engine.set_weights(changed)
+    fresh = compile_graph(graph.with_initializers(changed), trainable=frozenset(), logits=graph.outputs[0])
+    assert np.array_equal(engine.logits(x), fresh.logits(x))
+
+
+def test_callable_loss_and_given_targets_agree_with_the_built_in_loss(rng):
+    graph = plain_net()
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0])
+    x, y = rng.standard_normal((5, 2, 9, 10)).astype(np.float32), rng.integers(0, 4, 5)
+
+    def cross_entropy(z, y):
+        p = np.exp(z - z.max(1, keepdims=True)).astype("f8")
+        p /= p.sum(1, keepdims=True)
+        bar = p.copy()
+        bar[np.arange(5), y] -= 1
+        return -np.log(p[np.arange(5), y]).mean(), bar / 5
+
+    one_hot = np.eye(4, dtype=np.float32)[y] / 5
+    want = engine.loss_and_grad(x, y)
+    for got in (engine.loss_and_grad(x, y, cross_entropy), engine.loss_and_grad(x, one_hot)):
+        assert abs(got[0] - want[0]) <= 1e-6
+        assert all(close(got[2][k], want[2][k], 1e-6) for k in want[2])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8, np.float64, ">f4", np.int16])
+def test_samples_of_any_layout_and_type(dtype, rng):
+    graph = plain_net()
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0])
+    x = rng.integers(0, 9, (4, 2, 9, 10)).astype(dtype)
+    strided = np.repeat(x, 2, axis=3)[..., ::2]
+    assert not strided.flags.c_contiguous
+    want = engine.logits(x.astype(np.float32))
+    assert np.array_equal(engine.logits(x), want)
+    assert np.array_equal(engine.logits(strided), want)
+
+
+def test_empty_batch_and_bad_input(rng):
+    graph = plain_net()
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0], threads=64)
+    none = np.zeros((0, 2, 9, 10), np.float32)
+    assert engine.logits(none).shape == (0, 4)
+    loss, _, grads = engine.loss_and_grad(none, np.zeros(0, int))
+    assert loss == 0
+    assert all(not g.any() for g in grads.values())
+    x = rng.standard_normal((3, 2, 9, 10)).astype(np.float32)
+    with pytest.raises(ShapeError, match="must have shape"):
+        engine.logits(x[:, :, :8])
+    with pytest.raises(DTypeError, match="must be numbers"):
+        engine.logits(x.astype(str))
+    with pytest.raises(ShapeError, match=r"must lie in 0\.\.3"):
+        engine.loss_and_grad(x, np.array([0, 1, 4]))
+    with pytest.raises(ShapeError, match="labels"):
+        engine.loss_and_grad(x, np.array([0, 1]))
+    with pytest.raises(DomainError, match="loss"):
+        engine.loss_and_grad(x, np.array([0, 1, 2]), "hinge")
+    with pytest.raises(ShapeError, match="set_weights"):
+        engine.set_weights({"nothing": x})
+
+
+def test_what_has_no_compiled_form_is_refused(monkeypatch):
+    net = Net((2, 5, 5))
+    net.conv(3, 2, (3, 3))
+    net.add("Sigmoid")
+    net.add("GlobalAveragePool")
+    net.add("Flatten")
+    with pytest.raises(UnsupportedError, match="Sigmoid"):
+        compile_graph(net.graph(), trainable=frozenset(), logits=net.last)
+    small = Net((2, 2, 2))
+    small.conv(3, 2, (3, 3))
+    with pytest.raises(UnsupportedError, match="must hold one window"):
+        compile_graph(small.graph(), trainable=frozenset(), logits=small.last)
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    with pytest.raises(UnsupportedError, match="NUMBA_DISABLE_JIT"):
+        compile_graph(plain_net(), trainable=frozenset(), logits="t9")
+
+
+@pytest.mark.parametrize("name", ["resnet8", "mobilenet_v1_025_vww", "autoencoder_ad"])
+def test_real_networks(name, data_dir, rng):
+    graph, _, _ = read_onnx(data_dir / "mlperf_tiny" / f"{name}.onnx")
+    graph, _ = fold_batch_norm(graph)
+    nodes = graph.nodes[:-1] if graph.nodes[-1].op == "Softmax" else graph.nodes
+    graph = replace(graph, nodes=nodes, outputs=nodes[-1].outputs)
+    wanted = trainable(graph)
+    engine = compile_graph(graph, trainable=wanted, logits=graph.outputs[0])
+    x = rng.standard_normal((2, *graph.inputs[0].shape[1:])).astype(np.float32)
+    kind = "mse" if x.ndim == 2 else "cross_entropy"
+    y = x if kind == "mse" else np.array([0, 1])
+    loss, z, grads = engine.loss_and_grad(x, y, kind)
+    want_loss, want_z, want_grads = reference(graph, x, y, wanted, kind)
+    assert abs(loss - want_loss) <= 5e-6 * want_loss
+    assert close(z, want_z, 5e-6)
+    assert all(close(grads[k], want_grads[k], 5e-6) for k in wanted)
