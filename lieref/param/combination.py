@@ -13,7 +13,7 @@ import numpy as np
 
 from lieref._check import check_shape
 from lieref._types import FloatArray, Params, Shape
-from lieref.errors import UnsupportedError
+from lieref.errors import NotInGroupError, UnsupportedError
 from lieref.group.action import Action, ElementWise
 from lieref.group.base import Group
 from lieref.group.maps import Map
@@ -140,6 +140,10 @@ class Combination(Method):
     ) -> Params:
         self.group_for(shape, groups)
         factor_shape, factor_groups = self._factor_shape(shape, groups)
+        strict = isinstance(self.action, ElementWise) and self.action.strict
+        if strict and base_weight is not None and self.fixed_points(base_weight):
+            zeros = self.fixed_points(base_weight)
+            raise NotInGroupError(f"{self.name}: `base_weight` must have no zero in strict mode; got {zeros} zeros")
         base = base_weight if self.parameterisation.needs_base_weight else None
         return self.parameterisation.init(factor_shape, factor_groups, rng, dtype, base)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lieref._check import check_float, check_same_dtype, check_shape
+from lieref._check import check_finite, check_float, check_same_dtype, check_shape
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import LierefError
 from lieref.param._base import warn_if_many
@@ -221,8 +221,10 @@ class Untrained(Method):
 
 
 def checked_base(method: Method, params: Params, base_weight: FloatArray) -> FloatArray:
-    """Return the base weight after checking that it is finite and has the dtype of the factors."""
+    """Return the base weight after checking that it and the factors are finite and share their dtype."""
     base = check_float(method.name, "base_weight", base_weight)
+    for name, factor in params.items():
+        check_finite(method.name, name, factor)
     check_same_dtype(method.name, base_weight=base, **params)
     return base
 

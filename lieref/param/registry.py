@@ -18,6 +18,7 @@ from lieref.param.atoms import FilterAtoms
 from lieref.param.blocks import BlockDiagonal, Butterfly
 from lieref.param.combination import Combination
 from lieref.param.dense import Dense, Diagonal
+from lieref.param.dora import Dora
 from lieref.param.hadamard_low_rank import HadamardLowRank
 from lieref.param.householder import Householder
 from lieref.param.kronecker import Kronecker
@@ -53,11 +54,14 @@ class MethodRow:
     group, map, action : str
         Key of `GROUPS`; texts for `make_map` and `make_action`.
     reference : str
-        Keys of `references.py` joined by a space; empty where there is no one source.
+        Keys of `references.py` in brackets; empty where there is no one source.
     learning_rate : float
         Default for AdamW.
     scope : str
         See `Recipe`.
+    wrapper : str
+        What is put around the combination: "dora" (`Dora`), "rotation" (`BlockRotation`), "reflections"
+        (`Reflections`), or nothing.
     defaults : mapping
         Values of parameterisation fields that differ from the field's own default.
     fixed : set of str
@@ -73,6 +77,7 @@ class MethodRow:
     reference: str
     learning_rate: float
     scope: str = "weight"
+    wrapper: str = ""
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     fixed: Set[str] = frozenset()
 
@@ -89,22 +94,66 @@ def _hadamard(
     return MethodRow(name, summary, parameterisation, "hadamard", map_spec, "element-wise", reference, lr, **rest)
 
 
-# Learning rates: the best of a grid with a factor of three on ResNet-8, between what 500 and what 10,000 images prefer.
+# Learning rates: those with a PyTorch figure on ResNet-8 lie between what 500 and what 10,000 images prefer on a grid
+# with a factor of three; the others are those of the method they are nearest to.
 _ROWS = (
     _additive("full", "Every weight, bias and normalisation parameter", "dense", "", 3e-4, scope="all"),
     _additive("head", "The last layer only", "dense", "", 1e-3, scope="head"),
-    _additive("bias", "Biases only", "dense", "", 1e-2, scope="bias"),
+    _additive("bias", "Biases only", "dense", "[BenZaken22]", 1e-2, scope="bias"),
     MethodRow("norm-stats", "BatchNorm statistics re-estimated without labels; nothing is trained", None, "additive",
-              "exp", "element-wise", "", 0.0, scope="statistics"),
+              "exp", "element-wise", "[Li16]", 0.0, scope="statistics"),
     MethodRow("scale", "One positive factor for each output channel", "dense", "scaling", "exp", "scaling", "", 1e-2),
-    _additive("lora", "Low-rank addition, rows out and columns in k_h k_w as in PEFT", "low-rank", "Hu21", 5e-3,
+    MethodRow("ia3", "One factor for each output channel, to first order: (IA)^3", "dense", "scaling", "taylor1",
+              "scaling", "[Liu22]", 1e-2, fixed={"map"}),
+    _additive("lora", "Low-rank addition, rows out and columns in k_h k_w as in PEFT", "low-rank", "[Hu21]", 5e-3,
               fixed={"rank_times_kernel"}),
-    _hadamard("liera", "Low rank in the algebra of the Hadamard group, exact exponential", "low-rank", "exp", "Si25",
-              2e-2, fixed={"rank_times_kernel"}),
+    _additive("lora-view", "Low-rank addition in loralib's shape (out k, r k) (r k, in k)", "low-rank", "[Hu21]", 3e-3,
+              defaults={"matricisation": "view"}, fixed={"matricisation", "rank_times_kernel"}),
+    _additive("lora-structured", "Low-rank addition, rows (out, k_h) and columns (in, k_w) unmixed; derived here",
+              "low-rank", "[Hu21]", 3e-3,
+              defaults={"matricisation": "structured"}, fixed={"matricisation", "rank_times_kernel"}),
+    _additive("rslora", "LoRA scaled by alpha / sqrt(r)", "low-rank", "[Kalajdzievski23]", 5e-3,
+              defaults={"use_rslora": True}, fixed={"use_rslora", "rank_times_kernel"}),
+    _additive("lora-c", "loralib's layout at rank r instead of r k, alpha 8", "low-rank", "[LoRAC24]", 3e-3,
+              defaults={"matricisation": "view", "rank_times_kernel": False, "lora_alpha": 8.0},
+              fixed={"matricisation", "rank_times_kernel"}),
+    _additive("locon-tucker", "A core over the whole kernel between two pointwise factors", "tucker", "[Yeh24]", 3e-3,
+              defaults={"kernel_factors": False, "zero": "out"}, fixed={"kernel_factors", "zero", "kernel_rank"}),
+    _additive("loha", "Product of two low-rank matrices, entry by entry", "hadamard-low-rank", "[Hyeon22] [Yeh24]",
+              1e-2),
+    _additive("lokr", "Kronecker product", "kronecker", "[Yeh24]", 1e-2),
+    _additive("colora", "Pointwise matrix times depthwise kernel", "separable", "[CoLoRA25]", 3e-3),
+    _additive("lora-edge", "Output-side core of a tensor train of the kernel", "tensor-train", "[LoRAEdge25]", 3e-3),
+    _additive("flora", "Tucker form, core zero", "tucker", "[Si25F]", 1e-3, defaults={"scale": 4.0},
+              fixed={"kernel_factors", "zero"}),
+    _additive("atoms", "Spatial atoms shared by all filters", "filter-atoms", "[Chen25]", 1e-2,
+              fixed={"recursive", "unit_scale"}),
+    _additive("atoms-recursive", "Spatial atoms, each made of smaller ones for each input channel", "filter-atoms",
+              "[Chen25]", 1e-2, defaults={"recursive": 3}, fixed={"unit_scale"}),
+    _additive("dora", "Length of each filter, and LoRA for its direction", "low-rank", "[Liu24]", 5e-3,
+              fixed={"rank_times_kernel"}, wrapper="dora"),
+    _additive("pissa", "Low rank from the principal singular directions of the weight", "principal", "[Meng24]", 1e-3,
+              fixed={"of_logarithm"}),
+    _hadamard("liera", "Low rank in the algebra of the Hadamard group, exact exponential", "low-rank", "exp",
+              "[Si25]", 2e-2, fixed={"rank_times_kernel"}),
     _hadamard("liera-taylor1", "LieRA to first order, W (1 + xi), as its authors released it", "low-rank", "taylor1",
-              "Si25", 2e-2, fixed={"rank_times_kernel", "map"}),
-    _hadamard("hira", "W (1 + B A), without alpha", "low-rank", "taylor1", "Huang25", 2e-2,
+              "[Si25]", 2e-2, fixed={"rank_times_kernel", "map"}),
+    _hadamard("liera-taylor2", "LieRA to second order, W (1 + xi + xi^2 / 2)", "low-rank", "taylor2", "[Si25]", 2e-2,
+              fixed={"rank_times_kernel", "map"}),
+    _hadamard("liera-bounded", "LieRA with exp(c tanh(xi / c)): no weight changes by more than e^c", "low-rank",
+              "bounded", "[Si25]", 2e-2, fixed={"rank_times_kernel"}),
+    _hadamard("liera-tucker", "LieRA with a Tucker form in the algebra; derived here", "tucker", "exp", "[Si25]", 1e-2,
+              defaults={"scale": 4.0}),
+    _hadamard("liera-kronecker", "LieRA with a Kronecker product in the algebra; derived here", "kronecker", "exp",
+              "[Si25]", 2e-2),
+    _hadamard("liera-atoms", "LieRA with filter atoms in the algebra; derived here", "filter-atoms", "exp", "[Si25]",
+              1e-2, defaults={"unit_scale": True}),
+    _hadamard("hira", "W (1 + B A), without alpha", "low-rank", "taylor1", "[Huang25]", 2e-2,
               fixed={"rank_times_kernel", "map", "lora_alpha", "use_rslora"}),
+    _hadamard("dora-liera", "Length of each filter, and LieRA for its direction; derived here", "low-rank", "exp",
+              "[Si25] [Liu24]", 1e-2, fixed={"rank_times_kernel"}, wrapper="dora"),
+    _hadamard("pissa-liera", "PiSSA of log|W| in the algebra of the Hadamard group; derived here", "principal", "exp",
+              "[Si25] [Meng24]", 3e-3, defaults={"of_logarithm": True}, fixed={"of_logarithm"}),
 )  # fmt: skip
 
 METHODS: dict[str, MethodRow] = {row.name: row for row in _ROWS}
@@ -131,20 +180,20 @@ def get_method(name: str, **config: Any) -> Method:
         If the name or a field is unknown, fixed by the method, or out of range.
     """
     row = METHODS.get(name) or _row_of_parts(name)
-    recipe = Recipe(name, dict(config), row.scope, row.learning_rate)
+    plain = {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
+    recipe = Recipe(name, plain, row.scope, row.learning_rate)
     allowed = _fields(row)
-    for field in config:
-        check_choice(name, "config", field, allowed)
+    for option in config:
+        if option not in allowed:
+            known = ", ".join(allowed) or "nothing"
+            raise DomainError(f"get_method: options of {name} must be among {known}; got {option!r}")
     if row.parameterisation is None:
         return Untrained(recipe)
     fields = {**row.defaults, **{key: value for key, value in config.items() if key not in SETTINGS}}
-    return Combination(
-        recipe,
-        PARAMETERISATIONS[row.parameterisation](**fields),
-        row.group,
-        make_map(config.get("map", row.map)),
-        make_action(config.get("action", row.action), row.group, strict=config.get("strict", False)),
-    )
+    parameterisation = PARAMETERISATIONS[row.parameterisation](**fields)
+    action = make_action(config.get("action", row.action), row.group, strict=config.get("strict", False))
+    combination = Combination(recipe, parameterisation, row.group, make_map(config.get("map", row.map)), action)
+    return Dora(recipe, combination) if row.wrapper == "dora" else combination
 
 
 def _fields(row: MethodRow) -> tuple[str, ...]:

@@ -1,0 +1,122 @@
+"""Magnitude and direction: every output filter is a trained length times the direction another method adapts."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from lieref._check import check_shape
+from lieref._types import FloatArray, Params, Shape
+from lieref.errors import DomainError
+from lieref.param.combination import Combination
+from lieref.param.method import Method, checked_base, keep_equal
+
+_MAGNITUDE = "magnitude"
+
+
+@dataclasses.dataclass(frozen=True)
+class Dora(Method):
+    """W'_o = m_o V_o / ||V_o||, with V the weight of `direction` and ||V_o|| over the in and kernel axes of filter o.
+
+    m starts at ||W0_o||, so that the length starts unchanged. The gradient is exact: it goes through the norm, which
+    [Liu24] holds constant to save memory. DoRA has low-rank addition for its direction; DoRA+LieRA has LieRA, V = W0
+    exp(xi), as [Si25] names but does not write down (derived here).
+
+    Factors: those of `direction`, and ``magnitude`` (O,).
+
+    Raises
+    ------
+    DomainError
+        From every method that sees a weight, if a filter is zero: it has no direction.
+    """
+
+    direction: Combination
+
+    @property
+    def rank(self) -> int | None:  # noqa: D102
+        return self.direction.rank
+
+    def num_params(self, shape: Shape, groups: int = 1) -> int:  # noqa: D102
+        return self.direction.num_params(shape, groups) + shape[0]
+
+    def max_rank(self, shape: Shape, groups: int = 1) -> int | None:  # noqa: D102
+        return self.direction.max_rank(shape, groups)
+
+    def trainable(self, params: Params) -> tuple[str, ...]:  # noqa: D102
+        inner = self.direction.trainable({name: p for name, p in params.items() if name != _MAGNITUDE})
+        return (*inner, _MAGNITUDE)
+
+    def fixed_points(self, base_weight: FloatArray) -> int:  # noqa: D102
+        return self.direction.fixed_points(base_weight)
+
+    def delta(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:
+        """Return the algebra element of the direction."""
+        return self.direction.delta(self._split(params, shape)[0], shape, groups)
+
+    # Derivation.  W' = m V / n with n = ||V||, filter by filter, and G = W'_bar:
+    #   dW' = V/n dm + m/n dV - m/n^2 V dn,   dn = <V, dV>/n.
+    # Hence  m_bar = <G, V>/n  and  V_bar = (m/n) (G - V <G, V>/n^2).
+    def adapted_weight(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:  # noqa: D102
+        base = checked_base(self, params, base_weight)
+        inner, m = self._split(params, base.shape)
+        v = self.direction.adapted_weight(inner, base, groups)
+        return keep_equal(base, v * _column(m / self._norms(v), v))
+
+    def adapted_weight_vjp(  # noqa: D102
+        self, params: Params, base_weight: FloatArray, weight_bar: FloatArray, groups: int = 1
+    ) -> Params:
+        base = checked_base(self, params, base_weight)
+        check_shape(self.name, "weight_bar", weight_bar, base.shape)
+        inner, m = self._split(params, base.shape)
+        v = self.direction.adapted_weight(inner, base, groups)
+        n = self._norms(v)
+        along = _filter_dot(weight_bar, v) / n
+        v_bar = _column(m / n, v) * (weight_bar - v * _column(along / n, v))
+        bars = self.direction.adapted_weight_vjp(inner, base, v_bar, groups)
+        return {**bars, _MAGNITUDE: along}
+
+    # W' - W0 = D + (m/n - 1) V with D = V - W0, and n - n0 = <2 W0 + D, D> / (n + n0) where n0 = ||W0||.
+    def weight_delta(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:  # noqa: D102
+        base = checked_base(self, params, base_weight)
+        inner, m = self._split(params, base.shape)
+        d = self.direction.weight_delta(inner, base, groups)
+        v = base + d
+        n, n0 = self._norms(v), self._norms(base)
+        growth = _filter_dot(2.0 * base + d, d) / (n + n0)
+        return d + v * _column(((m - n0) - growth) / n, v)
+
+    def _init(
+        self, shape: Shape, groups: int, rng: np.random.Generator, dtype: Any, base_weight: FloatArray | None
+    ) -> Params:
+        if base_weight is None:
+            raise DomainError(f"{self.name}: `base_weight` must be given to init; got None")
+        magnitude = self._norms(base_weight.astype(dtype))
+        return {**self.direction._init(shape, groups, rng, dtype, base_weight), _MAGNITUDE: magnitude}
+
+    def _split(self, params: Params, shape: Shape) -> tuple[Params, FloatArray]:
+        """Return the factors of the direction, and the magnitude."""
+        if _MAGNITUDE not in params:
+            raise DomainError(f"{self.name}: `params` must hold {_MAGNITUDE!r}; got {sorted(params)}")
+        check_shape(self.name, _MAGNITUDE, params[_MAGNITUDE], shape[:1])
+        return {name: p for name, p in params.items() if name != _MAGNITUDE}, params[_MAGNITUDE]
+
+    def _norms(self, weight: FloatArray) -> FloatArray:
+        """Return the norm of every filter, summed in float64 and rounded to the dtype of the weight."""
+        wide = weight.astype(np.float64).reshape(weight.shape[0], -1)
+        norms: FloatArray = np.sqrt(np.sum(wide * wide, axis=1)).astype(weight.dtype)
+        if not norms.all():
+            raise DomainError(f"{self.name}: `base_weight` must have no zero filter; filter {norms.argmin()} is zero")
+        return norms
+
+
+def _filter_dot(a: FloatArray, b: FloatArray) -> FloatArray:
+    """Return the inner product of matching filters, (O,)."""
+    dots: FloatArray = (a * b).reshape(a.shape[0], -1).sum(axis=1)
+    return dots
+
+
+def _column(factors: FloatArray, weight: FloatArray) -> FloatArray:
+    """Return one factor a filter, shaped to multiply the weight."""
+    return factors.reshape(-1, *(1,) * (weight.ndim - 1))

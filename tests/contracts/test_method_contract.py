@@ -1,0 +1,261 @@
+"""Laws of every named method, run over the table: a new row is tested without a line here."""
+
+from __future__ import annotations
+
+import json
+import warnings
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lieref.errors import DomainError, LierefError
+from lieref.numerics.gradcheck import adjoint_gap, inner, random_like, taylor_slope
+from lieref.param import registry
+from lieref.param._base import ManyTrainablesWarning
+from lieref.param.method import Method
+from lieref.param.registry import METHODS, MethodRow, get_method
+
+# Every size of a shape differs, and no size is 1 except where the geometry is depthwise.
+GEOMETRIES: dict[str, tuple[tuple[int, ...], int]] = {
+    "linear": ((6, 4), 1),
+    "1-D": ((8, 6, 5), 1),
+    "2-D": ((6, 4, 2, 3), 1),
+    "3-D": ((8, 6, 4, 3, 2), 1),
+    "grouped": ((8, 6, 5, 2), 2),
+    "depthwise": ((6, 1, 4, 3), 6),
+}
+# How far the trainable factors are from the start; the last is where exp is no longer close to its truncations.
+REGIMES = {"zero": 0.0, "tiny": 1e-8, "generic": 0.1, "far": 0.5}
+U = {np.dtype(np.float32): 2.0**-24, np.dtype(np.float64): 2.0**-53}
+
+
+def smallest(row: MethodRow) -> dict[str, Any]:
+    """Options with the smallest rank, so that the method fits every geometry it can."""
+    fields = registry._fields(row)
+    least = 2 if row.parameterisation == "householder" else 1
+    return {"r": least} if "r" in fields else {}
+
+
+def cases() -> list[Any]:
+    """Every named method on every geometry it has a meaning for."""
+    found = []
+    for name, row in METHODS.items():
+        if row.parameterisation is None:
+            continue
+        method = get_method(name, **smallest(row))
+        for geometry, (shape, groups) in GEOMETRIES.items():
+            if method.supports(shape, groups) is None:
+                found.append(pytest.param(method, shape, groups, id=f"{name}-{geometry}"))
+    return found
+
+
+CASES = cases()
+_CACHE: dict[str, tuple[dict[str, np.ndarray], np.ndarray]] = {}
+
+
+def start(method: Method, shape: tuple[int, ...], groups: int, dtype: Any = np.float64) -> tuple[Any, np.ndarray]:
+    """Factors of `init` and the base weight, the same on every call."""
+    key = f"{method.config()}{shape}{groups}{np.dtype(dtype)}"
+    if key not in _CACHE:
+        rng = np.random.default_rng(zlib.crc32(key.encode()))
+        base = rng.standard_normal(shape).astype(dtype)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ManyTrainablesWarning)
+            _CACHE[key] = method.init(shape, groups, rng, base_weight=base), base
+    params, base = _CACHE[key]
+    return {name: factor.copy() for name, factor in params.items()}, base.copy()
+
+
+def moved(method: Method, params: Any, rng: np.random.Generator, size: float) -> Any:
+    """Factors with the trainable ones moved away from the start."""
+    trained = method.trainable(params)
+    return {
+        n: p + size * rng.standard_normal(p.shape).astype(p.dtype) if n in trained else p for n, p in params.items()
+    }
+
+
+def test_every_trained_method_has_a_geometry() -> None:
+    trained = {name for name, row in METHODS.items() if row.parameterisation is not None}
+    assert {case.values[0].name for case in CASES} == trained
+
+
+@pytest.mark.parametrize(("method", "shape", "groups"), CASES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_adapted_weight_starts_at_the_base_bit_for_bit(
+    method: Method, shape: tuple[int, ...], groups: int, dtype: Any
+) -> None:
+    params, base = start(method, shape, groups, dtype)
+    base[-1].flat[0] = -0.0
+    weight = method.adapted_weight(params, base, groups)
+    assert weight.dtype == dtype
+    assert weight.shape == shape
+    if not (method.name.startswith("dora")):  # its length of that filter is the one before the zero was written
+        assert weight.tobytes() == base.tobytes()
+    assert np.array_equal(weight[:-1], base[:-1])
+    assert not method.weight_delta(params, base, groups)[:-1].any()
+    bias = np.arange(1.0, shape[0] + 1).astype(dtype)
+    assert method.adapted_bias(params, bias, shape, groups).tobytes() == bias.tobytes()
+
+
+@pytest.mark.parametrize(("method", "shape", "groups"), CASES)
+def test_num_params_is_the_real_count(method: Method, shape: tuple[int, ...], groups: int) -> None:
+    params, _ = start(method, shape, groups)
+    assert method.num_params(shape, groups) == sum(params[name].size for name in method.trainable(params)) > 0
+
+
+@pytest.mark.parametrize(("method", "shape", "groups"), CASES)
+def test_config_survives_json(method: Method, shape: tuple[int, ...], groups: int) -> None:
+    again = get_method(**json.loads(json.dumps(method.config())))
+    assert again == method
+
+
+@pytest.mark.parametrize(("method", "shape", "groups"), CASES)
+@pytest.mark.parametrize("regime", REGIMES)
+def test_vjp_is_the_adjoint_of_the_derivative(
+    method: Method, shape: tuple[int, ...], groups: int, regime: str, rng: np.random.Generator
+) -> None:
+    params, base = start(method, shape, groups)
+    params = moved(method, params, rng, REGIMES[regime])
+    assert adjoint_gap(
+        lambda p: method.adapted_weight(p, base, groups),
+        lambda p, weight_bar: method.adapted_weight_vjp(p, base, weight_bar, groups),
+        params,
+        rng,
+    ) <= 1e-9  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "shape", "groups"), CASES)
+def test_loss_along_a_line_has_a_remainder_of_second_order(
+    method: Method, shape: tuple[int, ...], groups: int, rng: np.random.Generator
+) -> None:
+    params, base = start(method, shape, groups)
+    params = moved(method, params, rng, 0.1)
+    target = base + rng.standard_normal(shape)
+
+    def loss(p: Any) -> float:
+        return 0.5 * float(np.sum((method.adapted_weight(p, base, groups) - target) ** 2))
+
+    weight_bar = method.adapted_weight(params, base, groups) - target
+    params_bar = method.adapted_weight_vjp(params, base, weight_bar, groups)
+    params_dot = random_like(rng, params_bar)
+    assert taylor_slope(loss, params, params_bar, params_dot, (1e-3, 1e-4)) > 1.9
+
+
+@pytest.mark.parametrize(("method", "shape", "groups"), CASES)
+@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_merged_weight_is_base_plus_delta(
+    method: Method, shape: tuple[int, ...], groups: int, regime: str, dtype: Any, rng: np.random.Generator
+) -> None:
+    params, base = start(method, shape, groups, dtype)
+    params = moved(method, params, rng, REGIMES[regime])
+    weight = method.adapted_weight(params, base, groups)
+    delta = method.weight_delta(params, base, groups)
+    assert delta.dtype == weight.dtype == dtype
+    # Both forms are sums of at most n products of numbers no larger than `size`.
+    n = max(shape[0], base[0].size) + 20
+    size = np.abs(weight).max() + np.abs(base).max() + np.abs(delta).max()
+    assert np.abs(base + delta - weight).max() <= n * U[np.dtype(dtype)] * size
+
+
+@pytest.mark.parametrize(("method", "shape", "groups"), CASES)
+def test_delta_keeps_its_digits_when_it_is_tiny(
+    method: Method, shape: tuple[int, ...], groups: int, rng: np.random.Generator
+) -> None:
+    """At 1e-12 from the start W' - W0 has four digits left in the plain difference; `weight_delta` keeps most of 16.
+
+    To first order weight_delta is linear, so twice the step gives twice the change up to a relative error of 1e-11.
+    """
+    params, base = start(method, shape, groups)
+    params_dot = random_like(rng, {name: params[name] for name in method.trainable(params)})
+    if "start_a" in params or "magnitude" in params:
+        # The start is not zero there: steps that are exact in float64 beside it.
+        params_dot = {n: np.ldexp(np.round(np.ldexp(d, 3)), -3) for n, d in params_dot.items()}
+    step = 2.0**-40
+
+    def change(t: float) -> np.ndarray:
+        return method.weight_delta({n: p + t * params_dot.get(n, 0.0) for n, p in params.items()}, base, groups)
+
+    one, two = change(step), change(2 * step)
+    assert np.linalg.norm(two - 2 * one) <= 1e-9 * np.linalg.norm(two)
+
+
+@pytest.mark.parametrize(("method", "shape", "groups"), CASES)
+def test_nothing_given_is_changed(
+    method: Method, shape: tuple[int, ...], groups: int, rng: np.random.Generator
+) -> None:
+    params, base = start(method, shape, groups)
+    params = moved(method, params, rng, 0.1)
+    before = {name: factor.copy() for name, factor in params.items()}, base.copy()
+    weight = method.adapted_weight(params, base, groups)
+    bars = method.adapted_weight_vjp(params, base, weight, groups)
+    weight += 1.0
+    for bar in bars.values():
+        bar += 1.0
+    method.weight_delta(params, base, groups)[...] = 7.0
+    assert base.tobytes() == before[1].tobytes()
+    assert all(params[name].tobytes() == before[0][name].tobytes() for name in params)
+
+
+@pytest.mark.parametrize(("method", "shape", "groups"), CASES)
+def test_bias_cotangent_is_the_adjoint_of_the_bias_map(
+    method: Method, shape: tuple[int, ...], groups: int, rng: np.random.Generator
+) -> None:
+    params, _ = start(method, shape, groups)
+    params = moved(method, params, rng, 0.1)
+    bias = rng.standard_normal(shape[0])
+    bias_bar = rng.standard_normal(shape[0])
+    bars = method.adapted_bias_vjp(params, bias, bias_bar, shape, groups)
+    assert set(bars) == set(method.trainable(params))
+    if not method.moves_bias:
+        assert method.adapted_bias(params, bias, shape, groups) is bias
+        assert not any(bar.any() for bar in bars.values())
+        return
+    params_dot = random_like(rng, {name: params[name] for name in bars})
+    step = 1e-6
+
+    def at(t: float) -> np.ndarray:
+        return method.adapted_bias({n: p + t * params_dot.get(n, 0.0) for n, p in params.items()}, bias, shape, groups)
+
+    bias_dot = (at(step) - at(-step)) / (2 * step)
+    assert abs(inner(bias_dot, bias_bar) - inner(params_dot, bars)) <= 1e-8 * np.linalg.norm(bias_dot)
+
+
+@pytest.mark.parametrize(("method", "shape", "groups"), CASES)
+def test_bad_arguments_are_refused(
+    method: Method, shape: tuple[int, ...], groups: int, rng: np.random.Generator
+) -> None:
+    params, base = start(method, shape, groups)
+    bad = base.copy()
+    bad.flat[0] = np.nan
+    with pytest.raises(DomainError, match="must be finite"):
+        method.adapted_weight(params, bad, groups)
+    with pytest.raises(LierefError, match="must share one dtype"):
+        method.adapted_weight(params, base.astype(np.float32), groups)
+    with pytest.raises(LierefError):
+        method.adapted_weight({}, base, groups)
+    with pytest.raises(LierefError, match="`weight_bar` must have shape"):
+        method.adapted_weight_vjp(params, base, np.zeros((3, 3, 3)), groups)
+    with pytest.raises(LierefError, match="`base_weight` must have shape"):
+        method.init(shape, groups, rng, base_weight=np.zeros((3, 3, 3)))
+    broken = {name: np.full_like(factor, np.inf) for name, factor in params.items()}
+    with pytest.raises(DomainError, match="must be finite"):
+        method.adapted_weight(broken, base, groups)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_unknown_and_fixed_options_are_refused(name: str) -> None:
+    with pytest.raises(DomainError, match="must be among"):
+        get_method(name, no_such_option=1)
+    for field in METHODS[name].fixed:
+        with pytest.raises(DomainError, match="must be among"):
+            get_method(name, **{field: 1})
+
+
+def test_a_new_row_is_tested_without_a_line_of_test_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        METHODS, "new", MethodRow("new", "", "kronecker", "hadamard", "taylor3", "element-wise", "", 1e-2)
+    )
+    assert {case.id for case in cases()} - {case.id for case in CASES} == {f"new-{geometry}" for geometry in GEOMETRIES}

@@ -1,0 +1,280 @@
+"""Single methods against their published formulas, written out here with plain NumPy."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lieref.errors import DomainError, NotInGroupError, ShapeError, UnsupportedError
+from lieref.param._base import ManyTrainablesWarning
+from lieref.param.registry import METHODS, get_method
+
+SHAPE = (6, 4, 2, 3)
+
+# ResNet-8 of MLPerf Tiny: nine convolutions and the head.
+RESNET8 = [
+    (16, 3, 3, 3), (16, 16, 3, 3), (16, 16, 3, 3), (32, 16, 3, 3), (32, 32, 3, 3), (32, 16, 1, 1), (64, 32, 3, 3),
+    (64, 64, 3, 3), (64, 32, 1, 1), (10, 64),
+]  # fmt: skip
+
+
+def trained(name: str, rng: np.random.Generator, shape: tuple[int, ...] = SHAPE, **config: Any) -> Any:
+    """A method, its factors away from the start, and a base weight."""
+    method = get_method(name, **config)
+    base = rng.standard_normal(shape)
+    params = method.init(shape, 1, rng, base_weight=base)
+    moving = method.trainable(params)
+    return method, {n: p + 0.2 * rng.standard_normal(p.shape) * (n in moving) for n, p in params.items()}, base
+
+
+@pytest.mark.parametrize(("name", "config", "count"), [
+    ("lora", {"r": 1}, 2069), ("lora", {"r": 2}, 4138), ("lora", {"r": 4}, 8276), ("liera", {"r": 4}, 8276),
+    ("scale", {}, 346), ("full", {}, 77360),
+])  # fmt: skip
+def test_trainables_on_resnet8_are_those_of_pytorch(name: str, config: dict[str, Any], count: int) -> None:
+    assert sum(get_method(name, **config).num_params(shape) for shape in RESNET8) == count
+
+
+@pytest.mark.parametrize(("r", "count"), [(2, 1486), (5, 4002), (8, 6993)])
+def test_flora_trainables_on_resnet8_are_those_of_pytorch(r: int, count: int) -> None:
+    assert sum(get_method("flora", r=r).num_params(shape) for shape in RESNET8) == count
+
+
+def test_liera_multiplies_by_the_exponential_of_a_low_rank_matrix(rng: np.random.Generator) -> None:
+    method, params, base = trained("liera", rng, r=2, lora_alpha=3.0)
+    xi = 1.5 * (params["lora_b"] @ params["lora_a"]).reshape(SHAPE)
+    np.testing.assert_allclose(method.adapted_weight(params, base), base * np.exp(xi), rtol=1e-15)
+    np.testing.assert_allclose(method.weight_delta(params, base), base * np.expm1(xi), rtol=1e-14)
+
+
+def test_exact_and_first_order_gradients_are_different_functions(rng: np.random.Generator) -> None:
+    """Exact: A_bar = s B^T (G W'), first order: A_bar = s B^T (G W0), with entry-wise products in brackets."""
+    exact, params, base = trained("liera", rng, r=2)
+    first = get_method("liera-taylor1", r=2)
+    g = rng.standard_normal(SHAPE)
+    weight = exact.adapted_weight(params, base)
+    by_exact = exact.adapted_weight_vjp(params, base, g)["lora_a"]
+    by_first = first.adapted_weight_vjp(params, base, g)["lora_a"]
+    np.testing.assert_allclose(by_exact, params["lora_b"].T @ (g * weight).reshape(6, -1), rtol=1e-13)
+    np.testing.assert_allclose(by_first, params["lora_b"].T @ (g * base).reshape(6, -1), rtol=1e-13)
+    assert np.abs(by_exact - by_first).max() > 0.01 * np.abs(by_exact).max()
+
+
+def test_hira_is_liera_to_first_order(rng: np.random.Generator) -> None:
+    hira, params, base = trained("hira", rng, r=2)
+    first = get_method("liera-taylor1", r=2)
+    assert np.array_equal(hira.adapted_weight(params, base), first.adapted_weight(params, base))
+
+
+@pytest.mark.parametrize("name", ["liera", "liera-taylor1", "liera-taylor2", "liera-bounded", "hira", "liera-tucker"])
+def test_zero_weights_stay_zero_and_get_no_gradient(name: str, rng: np.random.Generator) -> None:
+    method, params, base = trained(name, rng, r=2)
+    base[0] = 0.0
+    weight = method.adapted_weight(params, base)
+    assert not weight[0].any()
+    assert method.fixed_points(base) == base[0].size
+    only_zeros = np.zeros(SHAPE)
+    only_zeros[0] = rng.standard_normal(SHAPE[1:])
+    bars = method.adapted_weight_vjp(params, base, only_zeros)
+    assert not any(bar.any() for bar in bars.values())
+
+
+@pytest.mark.parametrize("name", [name for name, row in METHODS.items() if row.group == "hadamard"])
+def test_strict_refuses_a_zero_weight(name: str, rng: np.random.Generator) -> None:
+    config = {"r": 2} if hasattr(get_method(name), "rank") and get_method(name).rank else {}
+    method, params, base = trained(name, rng, strict=True, **config)
+    method.adapted_weight(params, base)
+    base[0, 0, 0, 0] = 0.0
+    with pytest.raises(NotInGroupError, match="must have no zero"):
+        method.adapted_weight(params, base)
+    with pytest.raises(NotInGroupError, match="must have no zero"):
+        method.init(SHAPE, 1, rng, base_weight=base)
+
+
+def test_overflow_of_the_exponential_is_an_error(rng: np.random.Generator) -> None:
+    method = get_method("liera", r=1)
+    base = rng.standard_normal(SHAPE).astype(np.float32)
+    params = method.init(SHAPE, 1, rng, base_weight=base)
+    params = {name: np.full_like(factor, 10.0) for name, factor in params.items()}
+    with pytest.raises(DomainError, match="overflow threshold"):
+        method.adapted_weight(params, base)
+
+
+def test_bounded_liera_stays_within_a_factor_of_e(rng: np.random.Generator) -> None:
+    method, params, base = trained("liera-bounded", rng, r=2)
+    ratio = method.adapted_weight({n: 100 * p for n, p in params.items()}, base) / base
+    assert math.exp(-1) * (1 - 1e-15) <= ratio.min()
+    assert ratio.max() <= math.e * (1 + 1e-15)
+    assert get_method("liera-bounded", map="bounded(0.5)").config()["map"] == "bounded(0.5)"
+
+
+def test_tucker_is_the_sum_over_the_core(rng: np.random.Generator) -> None:
+    method, params, _ = trained("flora", rng, r=3)
+    core, *factors = (params[name] for name in ("core", "factor_0", "factor_1", "factor_2", "factor_3"))
+    by_sum = 4.0 * np.einsum("abcd,oa,ib,uc,vd->oiuv", core, *factors)
+    np.testing.assert_allclose(method.delta(params, SHAPE), by_sum, rtol=1e-12)
+
+
+def test_locon_tucker_keeps_the_kernel_whole(rng: np.random.Generator) -> None:
+    method, params, _ = trained("locon-tucker", rng, r=3)
+    assert params["core"].shape == (3, 3, 2, 3)
+    by_sum = np.einsum("abuv,oa,ib->oiuv", params["core"], params["factor_0"], params["factor_1"])
+    np.testing.assert_allclose(method.delta(params, SHAPE), by_sum, rtol=1e-12)
+
+
+def test_explicit_tucker_ranks_are_checked() -> None:
+    assert get_method("flora", ranks=[2, 3, 1, 2]).num_params(SHAPE) == 2 * 3 * 2 + 6 * 2 + 4 * 3 + 2 + 3 * 2
+    with pytest.raises(DomainError, match="`ranks` must be at most 4"):
+        get_method("flora", ranks=(2, 5, 1, 1)).num_params(SHAPE)
+    with pytest.raises(DomainError, match="one rank for each axis"):
+        get_method("flora", ranks=(2, 2)).num_params(SHAPE)
+
+
+def test_lokr_is_a_kronecker_product(rng: np.random.Generator) -> None:
+    method, params, _ = trained("lokr", rng, (6, 8), r=4)
+    np.testing.assert_allclose(method.delta(params, (6, 8)), np.kron(params["w1"], params["w2"]), rtol=1e-15)
+    method, params, _ = trained("lokr", rng, (35, 8), r=1, factor=7)
+    product = np.kron(params["w1"], params["w2_a"] @ params["w2_b"])
+    np.testing.assert_allclose(method.delta(params, (35, 8)), product, rtol=1e-14)
+
+
+def test_loha_is_a_product_of_two_low_rank_matrices(rng: np.random.Generator) -> None:
+    method, params, _ = trained("loha", rng, r=2, lora_alpha=6.0)
+    p = params["hada_w1_a"] @ params["hada_w1_b"]
+    q = params["hada_w2_a"] @ params["hada_w2_b"]
+    np.testing.assert_allclose(method.delta(params, SHAPE).reshape(6, -1), 3.0 * p * q, rtol=1e-14)
+    assert np.linalg.matrix_rank(p * q) == 4
+
+
+def test_colora_is_a_pointwise_after_a_depthwise_kernel(rng: np.random.Generator) -> None:
+    method, params, _ = trained("colora", rng)
+    by_sum = np.einsum("oi,ouv->oiuv", params["pointwise"], params["depthwise"])
+    np.testing.assert_allclose(method.delta(params, SHAPE), by_sum, rtol=1e-15)
+
+
+def test_lora_edge_spans_the_leading_input_directions_of_the_kernel(rng: np.random.Generator) -> None:
+    method = get_method("lora-edge", r=2)
+    base = rng.standard_normal((6, 5))
+    params = method.init((6, 5), 1, rng, base_weight=base)
+    _, s, vt = np.linalg.svd(base)
+    np.testing.assert_allclose(np.abs(params["suffix"]), np.abs(s[:2, None] * vt[:2]), rtol=1e-12)
+    assert method.num_params((6, 5)) == 6 * 2
+
+
+def test_lora_edge_with_full_ranks_reproduces_the_kernel(rng: np.random.Generator) -> None:
+    """With no rank cut the train is exact: the left singular vectors times the suffix give W0 back."""
+    base = rng.standard_normal((6, 4, 2, 3))
+    params = get_method("lora-edge", r=6).init(base.shape, 1, rng, base_weight=base)
+    u = np.linalg.svd(base.reshape(6, -1))[0]
+    np.testing.assert_allclose(u @ params["suffix"], base.reshape(6, -1), atol=1e-13)
+
+
+def test_pissa_trains_the_leading_part_of_the_weight(rng: np.random.Generator) -> None:
+    method, params, base = trained("pissa", rng, r=2)
+    u, s, vt = np.linalg.svd(base.reshape(6, -1), full_matrices=False)
+    leading = (u[:, :2] * s[:2]) @ vt[:2]
+    np.testing.assert_allclose(params["start_b"] @ params["start_a"], leading, atol=1e-13)
+    published = base.reshape(6, -1) - leading + params["lora_b"] @ params["lora_a"]
+    np.testing.assert_allclose(method.adapted_weight(params, base).reshape(6, -1), published, atol=1e-13)
+
+
+def test_pissa_liera_is_pissa_of_the_logarithm(rng: np.random.Generator) -> None:
+    method, params, base = trained("pissa-liera", rng, r=2)
+    u, s, vt = np.linalg.svd(np.log(np.abs(base)).reshape(6, -1), full_matrices=False)
+    rest = np.log(np.abs(base)).reshape(6, -1) - (u[:, :2] * s[:2]) @ vt[:2]
+    moved = np.sign(base) * np.exp(rest + params["lora_b"] @ params["lora_a"]).reshape(SHAPE)
+    np.testing.assert_allclose(method.adapted_weight(params, base), moved, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["dora", "dora-liera"])
+def test_dora_sets_the_length_of_every_filter(name: str, rng: np.random.Generator) -> None:
+    method, params, base = trained(name, rng, r=2)
+    weight = method.adapted_weight(params, base)
+    np.testing.assert_allclose(np.linalg.norm(weight.reshape(6, -1), axis=1), params["magnitude"], rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["dora", "dora-liera"])
+def test_dora_refuses_a_zero_filter_and_a_missing_weight(name: str, rng: np.random.Generator) -> None:
+    method, _, base = trained(name, rng, r=1)
+    base[2] = 0.0
+    with pytest.raises(DomainError, match="filter 2 is zero"):
+        method.init(SHAPE, 1, rng, base_weight=base)
+    with pytest.raises(DomainError, match="`base_weight` must be given"):
+        method.init(SHAPE, 1, rng)
+
+
+def test_filter_atoms_move_every_filter_inside_the_span_of_the_atoms(rng: np.random.Generator) -> None:
+    method, params, base = trained("atoms", rng, m=2)
+    change = method.weight_delta(params, base).reshape(24, 6)
+    assert np.linalg.matrix_rank(change) == 2
+    by_sum = np.einsum("oia,ak->oik", params["coefficients"], params["atoms"])
+    np.testing.assert_allclose(change, by_sum.reshape(24, 6), atol=1e-15)
+
+
+def test_filter_atoms_code_the_kernel_over_their_dictionary(rng: np.random.Generator) -> None:
+    """A kernel made of two patterns is coded so that some two atoms give it back almost."""
+    patterns = rng.standard_normal((2, 6))
+    mixture = rng.standard_normal((24, 2))
+    base = (mixture @ patterns).reshape(SHAPE)
+    codes = get_method("atoms", m=2).init(SHAPE, 1, rng, base_weight=base)["coefficients"].reshape(24, 2)
+    atoms = np.linalg.lstsq(codes, base.reshape(24, 6), rcond=None)[0]
+    assert np.linalg.norm(codes @ atoms - base.reshape(24, 6)) < 0.05 * np.linalg.norm(base)
+
+
+def test_filter_atoms_refuse_a_linear_layer() -> None:
+    with pytest.raises(ShapeError, match="convolution kernel"):
+        get_method("atoms").num_params((6, 5))
+
+
+def test_scale_multiplies_output_channels(rng: np.random.Generator) -> None:
+    method, params, base = trained("scale", rng)
+    np.testing.assert_allclose(
+        method.adapted_weight(params, base), base * np.exp(params["xi"])[:, None, None, None], rtol=1e-15
+    )
+    inward = get_method("scale", action="scaling(in)")
+    assert inward.num_params(SHAPE) == 4
+
+
+def test_bias_method_serves_vectors(rng: np.random.Generator) -> None:
+    method = get_method("bias")
+    bias = rng.standard_normal(5).astype(np.float32)
+    params = method.init(bias.shape, 1, rng, base_weight=bias)
+    params["xi"] += np.float32(0.5)
+    assert np.array_equal(method.adapted_weight(params, bias), bias + np.float32(0.5))
+    assert np.array_equal(method.adapted_weight_vjp(params, bias, bias)["xi"].reshape(-1), bias)
+
+
+def test_statistics_train_nothing(rng: np.random.Generator) -> None:
+    method = get_method("norm-stats")
+    base = rng.standard_normal(SHAPE)
+    assert method.scope == "statistics"
+    assert method.init(SHAPE, 1, rng) == {}
+    assert method.num_params(SHAPE) == 0
+    assert np.array_equal(method.adapted_weight({}, base), base)
+    assert method.adapted_weight_vjp({}, base, base) == {}
+
+
+def test_more_trainables_than_weights_give_a_warning(rng: np.random.Generator) -> None:
+    with pytest.warns(ManyTrainablesWarning, match="60 trainable numbers for a tensor"):
+        get_method("lora", r=1).init((6, 1, 3, 3), 6, rng)
+
+
+def test_any_legal_combination_needs_no_row(rng: np.random.Generator) -> None:
+    method, params, base = trained("tucker+hadamard+taylor2", rng, r=2)
+    xi = method.delta(params, SHAPE)
+    np.testing.assert_allclose(method.adapted_weight(params, base), base * (1 + xi + xi**2 / 2), rtol=1e-14)
+    assert get_method("dense+scaling+exp+scaling(in)").num_params(SHAPE) == 4
+    for bad in ("tucker+hadamard", "nothing+hadamard+exp", "tucker+nothing+exp", "tucker+hadamard+nothing", "lorra"):
+        with pytest.raises(DomainError):
+            get_method(bad)
+    with pytest.raises(UnsupportedError, match="must be one of the group"):
+        get_method("dense+additive+exp+scaling").num_params(SHAPE)
+
+
+def test_supports_says_why_not() -> None:
+    assert get_method("lora", r=4).supports((10, 64)) is None
+    assert "at most 1" in str(get_method("lora", r=4).supports((32, 1, 3, 3), 32))
+    assert "convolution kernel" in str(get_method("atoms").supports((10, 64)))
