@@ -49,16 +49,20 @@ class Augmentation:
         return {"flip": self.flip, "shift": self.shift}
 
 
-def make_augmentation(names: str | Sequence[str], input_shape: tuple[int | None, ...]) -> Augmentation:
+def make_augmentation(
+    names: str | Sequence[str], input_shape: tuple[int | None, ...], *, classifies: bool
+) -> Augmentation:
     """Return the augmentation asked for.
 
     Parameters
     ----------
     names : "auto" or sequence of str
-        ``"flip"``, ``"shift(2)"``. ``"auto"`` flips colour photographs and leaves everything else alone: a digit, a
-        letter, a signal or a vector does not survive a mirror.
+        ``"flip"``, ``"shift(2)"``. ``"auto"`` flips colour photographs that are classified and leaves everything else
+        alone: a digit, a signal, a vector, or the target of a regression does not survive a mirror.
     input_shape : tuple of int or None
         Of the model.
+    classifies : bool
+        Whether the targets are class labels.
 
     Raises
     ------
@@ -72,7 +76,7 @@ def make_augmentation(names: str | Sequence[str], input_shape: tuple[int | None,
         if names != "auto":
             raise DomainError(f"fit: `augment` must be 'auto' or a sequence of names; got {names!r}")
         channels = input_shape[-1] if axes == (1, 2) else input_shape[1]
-        return Augmentation(flip=axes is not None and channels == COLOUR_CHANNELS)
+        return Augmentation(flip=classifies and axes is not None and channels == COLOUR_CHANNELS)
     flip, shift = False, 0
     for name in names:
         match = re.fullmatch(r"flip|shift\(([1-9][0-9]{0,3})\)", name)

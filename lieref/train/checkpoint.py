@@ -72,6 +72,7 @@ def run_identity(model: Trainable, recipe: Recipe, training: Part, validation: P
             for entry in model.attached
         ],
         "initial parameters": _digest(model.parameters()),
+        "statistics": _digest(model.statistics),
         "training data": _digest_part(training),
         "validation data": None if validation is None else _digest_part(validation),
     }

@@ -109,6 +109,8 @@ def load_data(path: str | Path, *, channels: int = 3, max_bytes: int = MAX_BYTES
     source = Path(path)
     if source.is_dir():
         return read_image_folder(source, channels=channels, max_bytes=max_bytes)
+    if not source.exists():
+        raise FormatError(f"load_data: `path` must exist; there is no {path}")
     match source.suffix.lower():
         case ".npz":
             arrays = read_npz(source, ("x", "y"), max_bytes=max_bytes)
@@ -327,5 +329,8 @@ def split(y: Array, fraction: float, seed: int, *purpose: str, stratified: bool)
     held = np.sort(np.concatenate([stream.permutation(group)[: round(fraction * len(group))] for group in groups]))
     kept = np.setdiff1d(np.arange(len(y)), held)
     if len(held) == 0 or len(kept) == 0:
-        raise DomainError(f"split: `fraction` must leave samples on both sides; got {fraction} of {len(y)} samples")
+        part = " ".join(purpose) or "held-out"
+        raise DomainError(
+            f"split: the {part} part must leave samples on both sides; got {fraction} of {len(y)} samples"
+        )
     return kept, held

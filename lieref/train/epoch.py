@@ -63,7 +63,20 @@ class Score:
 
 @dataclass(frozen=True)
 class Progress:
-    """State after one update, for a progress bar: epoch and step count from 1, the learning rate is this step's."""
+    """State after one update, for a progress bar.
+
+    Attributes
+    ----------
+    epoch, step : int
+        From 1.
+    epochs, total_steps : int
+    loss : float
+        Of the batch.
+    learning_rate : float
+        Of the step.
+    phase : str
+        ``"training"``, or which trial of the learning-rate search this is; each has steps of its own.
+    """
 
     epoch: int
     epochs: int
@@ -71,6 +84,7 @@ class Progress:
     total_steps: int
     loss: float
     learning_rate: float
+    phase: str = "training"
 
 
 def train_epoch(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from lieref.errors import DomainError
 from lieref.train._protocol import Trainable
 from lieref.train.data import split
-from lieref.train.epoch import Part, Score, evaluate, reporting_divergence, train_epoch
+from lieref.train.epoch import Part, Progress, Score, evaluate, reporting_divergence, train_epoch
 from lieref.train.history import Trial
 from lieref.train.recipe import Recipe, steps_per_epoch
 
@@ -22,7 +23,9 @@ TRIAL_STEPS = 60
 """A trial is one epoch, or as many as make this many steps: the shortest schedule that found the defaults."""
 
 
-def search_learning_rate(model: Trainable, part: Part, recipe: Recipe) -> tuple[float, tuple[Trial, ...]]:
+def search_learning_rate(
+    model: Trainable, part: Part, recipe: Recipe, progress: Callable[[Progress], None] | None = None
+) -> tuple[float, tuple[Trial, ...]]:
     """Return the learning rate that does best on a held-out slice of `part`, by accuracy and then by loss.
 
     Parameters
@@ -33,6 +36,8 @@ def search_learning_rate(model: Trainable, part: Part, recipe: Recipe) -> tuple[
         Training samples; a fifth of them, the same share of every class, is held out.
     recipe : Recipe
         Its learning rate is not read.
+    progress : callable, optional
+        Called after each update; the phase names the learning rate.
 
     Returns
     -------
@@ -57,7 +62,8 @@ def search_learning_rate(model: Trainable, part: Part, recipe: Recipe) -> tuple[
     rungs = [1, 2, 3]
     while rungs:
         for rung in rungs:
-            score = _score(model, training, held_out, trial_recipe, LADDER[rung] * model.default_learning_rate)
+            rate = LADDER[rung] * model.default_learning_rate
+            score = _score(model, training, held_out, trial_recipe, rate, progress)
             scores[rung] = score
             if score is not None and (best is None or score.is_better_than(best[1])):
                 best = rung, score
@@ -75,14 +81,26 @@ def search_learning_rate(model: Trainable, part: Part, recipe: Recipe) -> tuple[
     return rates[best[0]], tuple(trials)
 
 
-def _score(model: Trainable, training: Part, held_out: Part, recipe: Recipe, rate: float) -> Score | None:
+def _score(
+    model: Trainable,
+    training: Part,
+    held_out: Part,
+    recipe: Recipe,
+    rate: float,
+    progress: Callable[[Progress], None] | None,
+) -> Score | None:
     """Return the score of one learning rate, None if training diverges; the parameters are put back."""
     params = model.parameters()
     before = {name: parameter.copy() for name, parameter in params.items()}
     optimizer = recipe.optimizer.fresh()
+
+    def report(event: Progress) -> None:
+        if progress is not None:
+            progress(replace(event, phase=f"trying learning rate {rate:.3g}"))
+
     try:
         for epoch in range(recipe.epochs):
-            train_epoch(model, training, recipe, rate, optimizer, epoch)
+            train_epoch(model, training, recipe, rate, optimizer, epoch, report)
         with reporting_divergence(f"at a learning rate of {rate:.3g}"):
             return evaluate(model, held_out, recipe.loss)
     except DomainError:

@@ -80,7 +80,7 @@ def fit(
     label_smoothing : float
         0 to 1, for cross-entropy given by name.
     augment : "auto" or sequence of str
-        ``"flip"``, ``"shift(2)"``; ``"auto"`` flips colour images and leaves everything else alone.
+        ``"flip"``, ``"shift(2)"``; ``"auto"`` flips colour images that are classified, nothing else.
     validation : float or (x, y), optional
         Share of the training set to hold out (the same of every class), or a set of its own. The model ends with the
         parameters of the epoch that did best on it: by accuracy, then by loss.
@@ -127,7 +127,7 @@ def fit(
         warmup_steps=warmup_steps,
         clip_norm=clip_norm,
         loss=chosen_loss,
-        augmentation=make_augmentation(augment, model.input_shape),
+        augmentation=make_augmentation(augment, model.input_shape, classifies=chosen_loss.classifies),
         seed=seed,
     )
     training, held_out = _parts(model, x, y, chosen_loss, validation, layout, seed)
@@ -174,7 +174,7 @@ def _train(run: _Run) -> History:
         _assign(params, saved.params)
         optimizer.load_state(saved.optimizer)
     elif recipe.learning_rate == AUTO:
-        peak, trials = search_learning_rate(model, training, recipe)
+        peak, trials = search_learning_rate(model, training, recipe, run.progress)
         history = replace(history, trials=trials)
     else:
         peak = float(recipe.learning_rate)

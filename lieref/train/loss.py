@@ -73,6 +73,24 @@ class Loss(ABC):
             If an argument is of the wrong kind, shape or range, or the loss is not finite.
         """
 
+    def compiled_form(self, y: Array, outputs: int) -> tuple[str, Array] | None:
+        """Return the loss as the training engine evaluates it inside its compiled step, or None if it cannot.
+
+        Parameters
+        ----------
+        y : (N, ...) array
+            Targets, as in `value_and_grad`.
+        outputs : int
+            Number of values the network gives for one sample.
+
+        Returns
+        -------
+        kind : "cross_entropy" or "mse"
+            - sum_nc r_nc log softmax(z)_nc with the rows r that follow, or the mean of (z - r)^2 over all entries.
+        rows : (N, C) array
+        """
+        return None
+
     @abstractmethod
     def to_dict(self) -> dict[str, Any]:
         """Return the name and the settings, plain JSON values."""
@@ -179,23 +197,29 @@ class CrossEntropy(Loss):
     # Derivation.  Let T_n = sum_c t_nc and S = sum_n w(y_n), both free of z, and log p_nc = z_nc - log sum_k exp(z_nk).
     #   L  = - (1/S) sum_nc t_nc log p_nc
     #   dL = - (1/S) sum_nc t_nc (dz_nc - sum_k p_nk dz_nk) = (1/S) sum_nc (T_n p_nc - t_nc) dz_nc
-    # Hence z_bar = (T_n p - t) / S.  Without smoothing and weights this is (p - onehot(y)) / N.  Derived here.
+    # Hence z_bar = (T_n p - t) / S, and the code works with the rows t / S.  Without smoothing and weights this is (p - onehot(y)) / N.  Derived here.
     def value_and_grad(self, logits: FloatArray, y: Array) -> tuple[float, FloatArray]:
         """Return the mean loss and its cotangent; see `Loss.value_and_grad`."""
         logits = check_logits("CrossEntropy", logits)
         classes = logits.shape[1]
         labels = check_labels("CrossEntropy", y, classes)
         check_same_length("CrossEntropy", logits, labels)
-        weights = self._weights("CrossEntropy", classes)
-
-        target = np.full(logits.shape, self.label_smoothing / classes)
-        target[np.arange(len(labels)), labels] += 1.0 - self.label_smoothing
-        target *= weights
-        total = np.sum(weights[labels])
+        rows = self._rows(labels, classes)
         log_p = log_softmax(logits)
-        value = -np.sum(target * log_p) / total
-        logits_bar = (np.sum(target, axis=1, keepdims=True) * np.exp(log_p) - target) / total
+        value = -np.sum(rows * log_p)
+        logits_bar = np.sum(rows, axis=1, keepdims=True) * np.exp(log_p) - rows
         return float(value), logits_bar.astype(logits.dtype)
+
+    def compiled_form(self, y: Array, outputs: int) -> tuple[str, Array]:
+        """Return the rows t_nc / S, the weights of -log p_nc; see `Loss.compiled_form`."""
+        return "cross_entropy", self._rows(check_labels("CrossEntropy", y, outputs), outputs)
+
+    def _rows(self, labels: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
+        """Return t_nc / S, (N, C)."""
+        weights = self._weights("CrossEntropy", classes)
+        rows = np.full((len(labels), classes), self.label_smoothing / classes)
+        rows[np.arange(len(labels)), labels] += 1.0 - self.label_smoothing
+        return rows * weights / np.sum(weights[labels])
 
     def to_dict(self) -> dict[str, Any]:
         """Return the name and the settings."""
@@ -245,6 +269,10 @@ class MeanSquaredError(Loss):
         if not np.isfinite(value):
             raise DomainError(f"MeanSquaredError: `logits` must give a finite loss; got {value}")
         return value, (2.0 / difference.size * difference).astype(logits.dtype)
+
+    def compiled_form(self, y: Array, outputs: int) -> tuple[str, Array]:
+        """Return the targets; see `Loss.compiled_form`."""
+        return "mse", self.check_targets("MeanSquaredError", y, outputs)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the name."""

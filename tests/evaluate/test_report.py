@@ -105,7 +105,8 @@ def test_peak_memory_grows_by_what_is_written() -> None:
     grown = peak_rss_mb()
     assert grown - before > 40.0
     del block
-    assert peak_rss_mb() >= grown
+    # The kernel counts pages for each core apart and joins the counts now and then.
+    assert peak_rss_mb() >= grown - 1.0
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hand the peak on")

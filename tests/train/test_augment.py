@@ -89,18 +89,23 @@ def test_draws_are_fair() -> None:
     ],
 )
 def test_make_augmentation(names: tuple[str, ...], input_shape: tuple[int | None, ...], expected: Augmentation) -> None:
-    assert make_augmentation(names, input_shape) == expected
+    assert make_augmentation(names, input_shape, classifies=True) == expected
+
+
+def test_regression_targets_are_not_mirrored_unless_asked() -> None:
+    assert not make_augmentation("auto", (None, 3, 32, 32), classifies=False)
+    assert make_augmentation(("flip",), (None, 3, 32, 32), classifies=False).flip
 
 
 @pytest.mark.parametrize("names", ["flip", ("rotate",), ("shift",), ("shift(0)",), ("shift(-1)",), ("shift(2) ",)])
 def test_unknown_augmentation_is_refused(names: str | tuple[str, ...]) -> None:
     with pytest.raises(DomainError, match="`augment` must"):
-        make_augmentation(names, (None, 3, 8, 8))
+        make_augmentation(names, (None, 3, 8, 8), classifies=True)
 
 
 def test_images_only() -> None:
     with pytest.raises(UnsupportedError, match="not an image"):
-        make_augmentation(("flip",), (None, 12))
+        make_augmentation(("flip",), (None, 12), classifies=True)
     assert image_axes((None, 12)) is None
     assert image_axes((None, 3, None, None)) == (2, 3)
     assert image_axes((None, 8, 9, 1)) == (1, 2)

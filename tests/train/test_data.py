@@ -131,9 +131,17 @@ def test_missing_array_names_what_is_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["no.npz", "no.csv", "no.txt", "no"])
-def test_missing_or_unknown_source_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(FormatError):
+def test_missing_source_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="`path` must exist; there is no"):
         load_data(tmp_path / name)
+
+
+def test_unknown_kind_of_source_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data.txt").write_text("1,2")
+    with pytest.raises(FormatError, match=r"must be an .npz, a .csv or a folder of images; got .*data.txt"):
+        load_data(tmp_path / "data.txt")
+    with pytest.raises(FormatError, match="must exist; there is no such file"):
+        read_npz(tmp_path / "data.npz")
 
 
 @pytest.mark.parametrize(

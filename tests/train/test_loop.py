@@ -400,6 +400,20 @@ def test_search_never_sees_the_validation_set() -> None:
     assert sum(value >= 1000 for value in seen) == 1 + 60
 
 
+def test_search_tells_its_progress() -> None:
+    events: list[Progress] = []
+    fit(SoftmaxRegression(), *blobs(60), epochs=1, batch_size=24, learning_rate="auto", progress=events.append)
+    phases = list(dict.fromkeys(event.phase for event in events))
+    assert phases[:3] == [f"trying learning rate {rate}" for rate in ("0.0167", "0.05", "0.15")]
+    assert phases[-1] == "training"
+    assert [event.step for event in events][-3:] == [1, 2, 3]
+
+
+def test_search_needs_samples_to_hold_out() -> None:
+    with pytest.raises(DomainError, match="the learning-rate part must leave samples on both sides"):
+        fit(SoftmaxRegression(), *blobs(6), learning_rate="auto")
+
+
 def test_search_fits_the_warm_up_into_its_short_runs() -> None:
     history = fit(SoftmaxRegression(), *blobs(), epochs=200, batch_size=48, warmup_steps=150, learning_rate="auto")
     assert len(history.trials) >= 3
