@@ -1,0 +1,121 @@
+"""Operators refuse what they cannot do, in both the attribute and the input form of an argument."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lieref.errors import DomainError, DTypeError, LierefError, ShapeError, UnsupportedError
+from lieref.op.registry import OPERATORS, resolve_attributes
+from tests.op.examples import ints
+
+X = np.arange(24.0).reshape(2, 3, 4)
+ONES = np.ones(3)
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "attrs", "error", "message"),
+    [
+        ("Add", (X, np.ones((2, 3))), {}, ShapeError, r"Add: inputs must broadcast; got shapes \(2, 3, 4\), \(2, 3\)"),
+        ("Mul", (X, X.astype(np.float32)), {}, DTypeError, "Mul: all arrays must share one dtype"),
+        ("Div", (X, X), {}, DomainError, "Div: `b` must be nonzero"),
+        ("Sqrt", (-X,), {}, DomainError, "Sqrt: `x` must be at least 0; got -23"),
+        ("Pow", (-X, np.array(0.5)), {}, DomainError, "Pow: the power must exist"),
+        ("Pow", (X, np.array(-1.0)), {}, DomainError, "Pow: the power must exist"),
+        ("Clip", (X, np.array(0.0)), {"min": 1.0}, DomainError, "Clip: `min` must be an input or an attribute"),
+        ("Concat", (X, X[:, :2]), {"axis": 0}, ShapeError, "Concat: inputs must agree on every axis but 0"),
+        ("Concat", (X, X), {"axis": 3}, DomainError, "Concat: `axis` must be -3 to 2; got 3"),
+        ("Concat", (X, X.astype(int)), {"axis": 0}, DTypeError, "Concat: all arrays must share one dtype"),
+        ("Conv", (X, np.ones((2, 3, 2))), {"kernel_shape": (3,)}, ShapeError, r"`kernel_shape` must be \(2,\)"),
+        ("Conv", (X, np.ones((2, 2, 2))), {}, ShapeError, "conv: `x` must have 2 channels"),
+        ("Dropout", (X, None, np.array(True)), {}, UnsupportedError, "Dropout: `training_mode` must be false"),
+        ("Flatten", (X,), {"axis": 4}, DomainError, "Flatten: `axis` must be -3 to 3; got 4"),
+        ("Gelu", (X,), {"approximate": "erf"}, UnsupportedError, "Gelu: `approximate` must be none or tanh"),
+        ("Gemm", (X[0], X[0]), {}, ShapeError, "matmul: `a` and `b`"),
+        ("Gemm", (X[0], X[0].T, np.ones((2, 3, 3))), {}, ShapeError, r"Gemm: `C` must broadcast to \(3, 3\)"),
+        ("GlobalAveragePool", (X[0],), {}, ShapeError, "GlobalAveragePool: `X` must have shape"),
+        ("GlobalMaxPool", (X[..., :0],), {}, ShapeError, "GlobalMaxPool: `X` must have shape"),
+        ("MatMul", (X, np.array(2.0)), {}, ShapeError, "MatMul: inputs must have at least one axis"),
+        ("MatMul", (X, X), {}, ShapeError, "matmul: `a` and `b` must have shapes"),
+        ("MaxPool", (X,), {"kernel_shape": (5,)}, ShapeError, "max_pool: the padded image must be at least as large"),
+        ("Pad", (X,), {}, ShapeError, "Pad: `pads` must be given"),
+        ("Pad", (X, ints(1, 2)), {}, ShapeError, r"Pad: `pads` must have 6 integers; got \(1, 2\)"),
+        ("Pad", (X,), {"pads": (2, 0, 0, 0, 0, 0), "mode": "reflect"}, ShapeError, "must fit mode reflect"),
+        ("Pad", (X,), {"pads": (-2, 0, 0, -1, 0, 0)}, ShapeError, "Pad: `pads` of axis 0 must fit"),
+        ("ReduceMean", (X, ints(1)), {"axes": (1,)}, DomainError, "`axes` must be an input or an attribute"),
+        ("ReduceMean", (X,), {"axes": (1, -2)}, DomainError, r"ReduceMean: `axes` must be all different; got \(1, 1\)"),
+        ("ReduceMean", (X[:0],), {}, ShapeError, "ReduceMean: reduced axes must not be empty"),
+        ("ReduceSum", (X,), {"axes": (3,)}, DomainError, "ReduceSum: `axis` must be -3 to 2; got 3"),
+        ("Reshape", (X, ints(5, -1)), {}, ShapeError, "Reshape: `shape` must keep the 24 elements"),
+        ("Reshape", (X, ints(-1, -1)), {}, ShapeError, "Reshape: `shape` must have at most one -1"),
+        ("Reshape", (X, ints(2, 3, 4, 0)), {}, ShapeError, "Reshape: a 0 in `shape` must have an axis of x to copy"),
+        ("Reshape", (X, ints(0, -1)), {"allowzero": 1}, ShapeError, "Reshape: `shape` must not mix -1"),
+        ("Reshape", (X, np.array([2.0, 12.0])), {}, DTypeError, "Reshape: `shape` must be integers"),
+        ("Reshape", (X, np.array([[2, 12]])), {}, ShapeError, "Reshape: `shape` must be a list"),
+        ("Expand", (X, ints(5, 1)), {}, ShapeError, "Expand: inputs must broadcast"),
+        ("Softmax", (X,), {"axis": -4}, DomainError, "Softmax: `axis` must be -3 to 2; got -4"),
+        ("Squeeze", (X,), {"axes": (0,)}, ShapeError, "Squeeze: `axes` must have extent one"),
+        ("Transpose", (X,), {"perm": (0, 1)}, ShapeError, "Transpose: `perm` must be a permutation of 3 axes"),
+        ("Unsqueeze", (X,), {}, DomainError, "Unsqueeze: `axes` must be given"),
+        ("Unsqueeze", (X, ints(0, 0)), {}, DomainError, "Unsqueeze: `axes` must be all different"),
+        ("BatchNormalization", (X, ONES, ONES, ONES, ONES[:2]), {}, ShapeError, r"`input_var` must have shape \(3,\)"),
+        ("BatchNormalization", (X, ONES, ONES, ONES, -ONES), {}, DomainError, "plus epsilon must be positive"),
+        ("BatchNormalization", (ONES, ONES, ONES, ONES, ONES), {}, ShapeError, r"`X` must have shape \(N, C, ...\)"),
+        ("Constant", (), {}, DomainError, "Constant: exactly one value must be given; got 0"),
+        ("Constant", (), {"value_int": 1, "value_float": 1.0}, DomainError, "exactly one value must be given; got 2"),
+    ],
+)  # fmt: skip
+def test_bad_input(op: str, inputs: Any, attrs: dict[str, Any], error: type[LierefError], message: str) -> None:
+    with pytest.raises(error, match=message):
+        OPERATORS[op].forward(*inputs, **attrs)
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "attrs"),
+    [
+        ("Clip", (X, np.array(3.0), np.array(9.0)), {"min": 3.0, "max": 9.0}),
+        ("Pad", (X, ints(0, 1, 0, 2, 0, 1), np.array(1.5)), {"pads": (0, 1, 0, 2, 0, 1), "value": 1.5}),
+        ("Squeeze", (X[:1], ints(0)), {"axes": (0,)}),
+        ("Unsqueeze", (X, ints(1)), {"axes": (1,)}),
+        ("ReduceSum", (X, ints(1)), {"axes": (1,)}),
+        ("Dropout", (X, np.array(0.3)), {"ratio": 0.3}),
+    ],
+)
+def test_attribute_and_input_form_agree(op: str, inputs: Any, attrs: dict[str, Any]) -> None:
+    operator = OPERATORS[op]
+    y = operator.forward(*inputs)
+    np.testing.assert_array_equal(operator.forward(inputs[0], **attrs), y)
+    by_input, by_attribute = (
+        operator.vjp(*inputs, y=y, y_bar=y),
+        operator.vjp(inputs[0], y=y, y_bar=y, **attrs),
+    )
+    assert len(by_input) == len(inputs)
+    assert len(by_attribute) == 1
+    np.testing.assert_array_equal(by_input[0], by_attribute[0])
+
+
+def test_shape_arithmetic_stays_integer() -> None:
+    a, b = ints(7, -7, 7, -7), ints(2, 2, -2, -2)
+    np.testing.assert_array_equal(OPERATORS["Div"].forward(a, b), [3, -3, -3, 3])
+    for op in ("Add", "Sub", "Mul", "Div"):
+        assert OPERATORS[op].forward(a, b).dtype == np.int64
+    np.testing.assert_array_equal(OPERATORS["Concat"].forward(a, b, axis=0), [*a, *b])
+    np.testing.assert_array_equal(OPERATORS["Clip"].forward(a, ints(-1)[0], None), [7, -1, 7, -1])
+
+
+def test_softmax_before_opset_13_sums_over_all_later_axes() -> None:
+    y = OPERATORS["Softmax"].forward(X, **resolve_attributes("Softmax", {}, 12))
+    np.testing.assert_allclose(y.sum(axis=(1, 2)), 1, rtol=1e-15)
+    y = OPERATORS["Softmax"].forward(X, **resolve_attributes("Softmax", {}, 13))
+    np.testing.assert_allclose(y.sum(axis=2), 1, rtol=1e-15)
+
+
+@pytest.mark.parametrize("op", ["Relu", "Sigmoid", "Softmax", "Flatten", "GlobalAveragePool"])
+def test_empty_batch(op: str) -> None:
+    x = np.zeros((0, 3, 4), np.float32)
+    y = OPERATORS[op].forward(x)
+    assert y.shape[0] == 0
+    (x_bar,) = OPERATORS[op].vjp(x, y=y, y_bar=y)
+    assert x_bar.shape == x.shape

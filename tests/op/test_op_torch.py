@@ -1,0 +1,80 @@
+"""Operators and their VJPs against PyTorch's autograd in float64, kinks and extreme values included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lieref._types import Array
+from lieref.op.registry import OPERATORS
+from tests.op.examples import spread
+
+torch: Any = pytest.importorskip("torch")
+F = torch.nn.functional
+
+# every kink of a piecewise function, both zeros, and where exp and tanh saturate
+POINTS = np.array([-800.0, -40.0, -3.0, -2.5, -1.0, -1e-9, -0.0, 0.0, 1e-9, 0.5, 1.0, 2.5, 3.0, 40.0, 800.0])
+VECTOR = [spread(3, seed=i) for i in range(3)]
+MATRIX = spread(2, 4)
+VARIANCE = spread(3, low=0.3)
+
+CASES: dict[str, tuple[str, dict[str, Any], Callable[..., Any], tuple[Array, ...]]] = {
+    "relu": ("Relu", {}, F.relu, (POINTS,)),
+    "leaky": ("LeakyRelu", {"alpha": 0.3}, lambda x: F.leaky_relu(x, 0.3), (POINTS,)),
+    "clip": ("Clip", {"min": -1.0, "max": 2.5}, lambda x: torch.clamp(x, -1.0, 2.5), (POINTS,)),
+    "sigmoid": ("Sigmoid", {}, torch.sigmoid, (POINTS,)),
+    "tanh": ("Tanh", {}, torch.tanh, (POINTS,)),
+    # not F.hardsigmoid, whose float64 gradient is 1 / 6 rounded to float32
+    "hardsigmoid": ("HardSigmoid", {"alpha": 1 / 6}, lambda x: F.hardtanh(x / 6 + 0.5, 0, 1), (POINTS,)),
+    "hardswish": ("HardSwish", {}, F.hardswish, (POINTS,)),
+    "erf": ("Erf", {}, torch.erf, (POINTS,)),
+    "gelu": ("Gelu", {}, F.gelu, (POINTS[1:-1],)),
+    "gelu-tanh": ("Gelu", {"approximate": "tanh"}, lambda x: F.gelu(x, approximate="tanh"), (POINTS[1:-1],)),
+    "softmax": ("Softmax", {"axis": 0}, lambda x: F.softmax(x, 0), (POINTS,)),
+    "mul": ("Mul", {}, torch.mul, (spread(2, 3, 4), spread(3, 1, seed=1))),
+    "div": ("Div", {}, torch.div, (spread(3, 1), spread(2, 1, 4, seed=1))),
+    "pow": ("Pow", {}, torch.pow, (spread(2, 3, low=0.2), spread(3, seed=1))),
+    "batch-norm": (
+        "BatchNormalization",
+        {},
+        lambda x, scale, bias: F.batch_norm(x, torch.tensor(VECTOR[2]), torch.tensor(VARIANCE), scale, bias),
+        (spread(2, 3, 4, 5), VECTOR[0], VECTOR[1], VECTOR[2], VARIANCE),
+    ),
+    "gemm": (
+        "Gemm",
+        {"alpha": 0.3, "beta": 1.7, "transB": 1},
+        lambda a, b, c: 0.3 * a @ b.T + 1.7 * c,
+        (spread(2, 3), spread(4, 3, seed=1), spread(4, seed=2)),
+    ),
+    "matmul": ("MatMul", {}, torch.matmul, (spread(5, 1, 2, 3), spread(6, 3, 4, seed=1))),
+    "reflect": ("Pad", {"mode": "reflect", "pads": (0, 2, 0, 1)}, lambda x: F.pad(x, (2, 1), "reflect"), (MATRIX,)),
+    "edge": ("Pad", {"mode": "edge", "pads": (0, 2, 0, 5)}, lambda x: F.pad(x, (2, 5), "replicate"), (MATRIX,)),
+    "constant": ("Pad", {"pads": (1, 2, 0, 3), "value": 1.5}, lambda x: F.pad(x, (2, 3, 1, 0), value=1.5), (MATRIX,)),
+    "mean": ("ReduceMean", {"axes": (0, -1), "keepdims": 0}, lambda x: x.mean((0, -1)), (spread(2, 3, 4),)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_value_and_gradient(name: str) -> None:
+    op, attrs, function, inputs = CASES[name]
+    y = OPERATORS[op].forward(*inputs, **attrs)
+    y_bar = np.cos(np.arange(y.size)).reshape(y.shape)
+    bars = OPERATORS[op].vjp(*inputs, y=y, y_bar=y_bar, **attrs)
+    count = sum(bar is not None for bar in bars)
+    leaves = [torch.tensor(a, requires_grad=True) for a in inputs[:count]]
+    expected = function(*leaves)
+    expected.backward(torch.tensor(y_bar))
+    # both are sums of at most n products of order one; each product has at most eight roundings before it
+    n = 8 + max(a.size for a in inputs)
+    close(y, expected.detach().numpy(), n)
+    for bar, leaf in zip(bars, leaves, strict=False):
+        close(bar, leaf.grad.numpy(), n)
+
+
+def close(mine: Array, theirs: Array, n: int) -> None:
+    assert mine.shape == theirs.shape
+    assert np.isfinite(mine).all()
+    np.testing.assert_allclose(mine, theirs, rtol=n * np.finfo(float).eps, atol=n * np.finfo(float).eps)
