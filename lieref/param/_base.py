@@ -45,7 +45,7 @@ class Parameterisation(ABC):
     needs_base_weight : bool
         Whether `init` needs `base_weight`.
     formula : str
-        The trainable count in the letters of `num_params`.
+        The trainable count in the letters of `lieref.param.describe.LETTERS`, alternatives joined by "or".
     """
 
     name: ClassVar[str]

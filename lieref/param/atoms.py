@@ -54,7 +54,7 @@ class FilterAtoms(Parameterisation):
     name: ClassVar[str] = "filter-atoms"
     frozen: ClassVar[frozenset[str]] = frozenset({"coefficients"})
     needs_base_weight: ClassVar[bool] = True
-    formula: ClassVar[str] = "m·k, or m·m1·(I/groups + k) when recursive"
+    formula: ClassVar[str] = "m·k or m·m1·(I + k)"
 
     m: int = 9
     recursive: int | None = None

@@ -34,7 +34,7 @@ class BlockDiagonal(Parameterisation):
     """
 
     name: ClassVar[str] = "block-diagonal"
-    formula: ClassVar[str] = "groups·n·b, or groups·n·(b-1)/2 for skew blocks"
+    formula: ClassVar[str] = "G·n·b or G·n·(b - 1)/2"
 
     block_size: int = 4
     skew: bool = False
@@ -125,7 +125,7 @@ class Butterfly(BlockDiagonal):
     """
 
     name: ClassVar[str] = "butterfly"
-    formula: ClassVar[str] = "groups·m·n·b, or groups·m·n·(b-1)/2 for skew blocks"
+    formula: ClassVar[str] = "G·m·n·b or G·m·n·(b - 1)/2"
 
     stages: int = 2
 

@@ -58,6 +58,10 @@ class Combination(Method):
     def fixed_points(self, base_weight: FloatArray) -> int:  # noqa: D102
         return self.action.fixed_points(base_weight) if isinstance(self.action, ElementWise) else 0
 
+    def preserves(self, shape: Shape, groups: int = 1) -> frozenset[str]:  # noqa: D102
+        group = self.group_for(shape, groups)
+        return self.action.preserves(group) if self.map.stays_in(group) else frozenset()
+
     def group_for(self, shape: Shape, groups: int = 1) -> Group:
         """Return the group that acts on a weight of this shape.
 

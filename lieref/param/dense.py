@@ -21,7 +21,7 @@ class Dense(Parameterisation):
     """
 
     name: ClassVar[str] = "dense"
-    formula: ClassVar[str] = "numbers in xi"
+    formula: ClassVar[str] = "G·O·I·k"
 
     def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
         return {"xi": shape}
@@ -46,7 +46,7 @@ class Diagonal(Parameterisation):
     """
 
     name: ClassVar[str] = "diagonal"
-    formula: ClassVar[str] = "n"
+    formula: ClassVar[str] = "G·n"
 
     def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
         if len(shape) != 2 or shape[0] != shape[1]:

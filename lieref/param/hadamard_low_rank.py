@@ -41,7 +41,7 @@ class HadamardLowRank(Parameterisation):
     """
 
     name: ClassVar[str] = "hadamard-low-rank"
-    formula: ClassVar[str] = "groups·2·r·(O + I·k)"
+    formula: ClassVar[str] = "2·G·r·(O + I·k)"
 
     r: int = 4
     lora_alpha: float | None = None

@@ -34,7 +34,7 @@ class Householder(Parameterisation):
     """
 
     name: ClassVar[str] = "householder"
-    formula: ClassVar[str] = "groups·r·n"
+    formula: ClassVar[str] = "G·n·r"
 
     r: int = 4
 

@@ -35,7 +35,7 @@ class Kronecker(Parameterisation):
     """
 
     name: ClassVar[str] = "kronecker"
-    formula: ClassVar[str] = "groups·(a·b + c·d·k), or groups·(a·b + r·(c + d·k))"
+    formula: ClassVar[str] = "G·(a·b + c·d·k) or G·(a·b + r·(c + d·k))"
 
     r: int = 4
     lora_alpha: float | None = None

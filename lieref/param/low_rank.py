@@ -61,7 +61,7 @@ class LowRank(Parameterisation):
     """
 
     name: ClassVar[str] = "low-rank"
-    formula: ClassVar[str] = "groups·R·(O·p + I·q)"
+    formula: ClassVar[str] = "G·r·(O + I·k)"
 
     r: int = 4
     lora_alpha: float | None = None

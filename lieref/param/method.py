@@ -133,6 +133,10 @@ class Method(ABC):
         """Return how many entries of the weight this method can never change: zeros under the Hadamard group."""
         return 0
 
+    def preserves(self, shape: Shape, groups: int = 1) -> frozenset[str]:
+        """Return what the method keeps of every weight of this shape; names as in `lieref.group.action.PRESERVED`."""
+        return frozenset()
+
     def adapted_bias(self, params: Params, bias: FloatArray, shape: Shape, groups: int = 1) -> FloatArray:
         """Return the bias (O,) of the adapted layer; `shape` is that of the weight. Unchanged unless `moves_bias`."""
         return bias

@@ -35,7 +35,7 @@ class Principal(Parameterisation):
     name: ClassVar[str] = "principal"
     frozen: ClassVar[frozenset[str]] = frozenset({"start_a", "start_b"})
     needs_base_weight: ClassVar[bool] = True
-    formula: ClassVar[str] = "groups·r·(O + I·k)"
+    formula: ClassVar[str] = "G·r·(O + I·k)"
 
     r: int = 4
     of_logarithm: bool = False

@@ -62,6 +62,8 @@ class MethodRow:
     wrapper : str
         What is put around the combination: "dora" (`Dora`), "rotation" (`BlockRotation`), "reflections"
         (`Reflections`), or nothing.
+    formula : str
+        Trainable count where it is not the parameterisation's own.
     defaults : mapping
         Values of parameterisation fields that differ from the field's own default.
     fixed : set of str
@@ -78,6 +80,7 @@ class MethodRow:
     learning_rate: float
     scope: str = "weight"
     wrapper: str = ""
+    formula: str = ""
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     fixed: Set[str] = frozenset()
 
@@ -102,23 +105,27 @@ _ROWS = (
     _additive("bias", "Biases only", "dense", "[BenZaken22]", 1e-2, scope="bias"),
     MethodRow("norm-stats", "BatchNorm statistics re-estimated without labels; nothing is trained", None, "additive",
               "exp", "element-wise", "[Li16]", 0.0, scope="statistics"),
-    MethodRow("scale", "One positive factor for each output channel", "dense", "scaling", "exp", "scaling", "", 1e-2),
+    MethodRow("scale", "One positive factor for each output channel", "dense", "scaling", "exp", "scaling", "", 1e-2,
+              formula="G·O"),
     MethodRow("ia3", "One factor for each output channel, to first order: (IA)^3", "dense", "scaling", "taylor1",
-              "scaling", "[Liu22]", 1e-2, fixed={"map"}),
+              "scaling", "[Liu22]", 1e-2, fixed={"map"}, formula="G·O"),
     _additive("lora", "Low-rank addition, rows out and columns in k_h k_w as in PEFT", "low-rank", "[Hu21]", 5e-3,
               fixed={"rank_times_kernel"}),
     _additive("lora-view", "Low-rank addition in loralib's shape (out k, r k) (r k, in k)", "low-rank", "[Hu21]", 3e-3,
-              defaults={"matricisation": "view"}, fixed={"matricisation", "rank_times_kernel"}),
+              defaults={"matricisation": "view"}, fixed={"matricisation", "rank_times_kernel"},
+              formula="G·r·p·(O·p + I·q)"),
     _additive("lora-structured", "Low-rank addition, rows (out, k_h) and columns (in, k_w) unmixed; derived here",
               "low-rank", "[Hu21]", 3e-3,
-              defaults={"matricisation": "structured"}, fixed={"matricisation", "rank_times_kernel"}),
+              defaults={"matricisation": "structured"}, fixed={"matricisation", "rank_times_kernel"},
+              formula="G·r·p·(O·p + I·q)"),
     _additive("rslora", "LoRA scaled by alpha / sqrt(r)", "low-rank", "[Kalajdzievski23]", 5e-3,
               defaults={"use_rslora": True}, fixed={"use_rslora", "rank_times_kernel"}),
     _additive("lora-c", "loralib's layout at rank r instead of r k, alpha 8", "low-rank", "[LoRAC24]", 3e-3,
               defaults={"matricisation": "view", "rank_times_kernel": False, "lora_alpha": 8.0},
-              fixed={"matricisation", "rank_times_kernel"}),
+              fixed={"matricisation", "rank_times_kernel"}, formula="G·r·(O·p + I·q)"),
     _additive("locon-tucker", "A core over the whole kernel between two pointwise factors", "tucker", "[Yeh24]", 3e-3,
-              defaults={"kernel_factors": False, "zero": "out"}, fixed={"kernel_factors", "zero", "kernel_rank"}),
+              defaults={"kernel_factors": False, "zero": "out"}, fixed={"kernel_factors", "zero", "kernel_rank"},
+              formula="G·(r·s·k + O·r + I·s)"),
     _additive("loha", "Product of two low-rank matrices, entry by entry", "hadamard-low-rank", "[Hyeon22] [Yeh24]",
               1e-2),
     _additive("lokr", "Kronecker product", "kronecker", "[Yeh24]", 1e-2),
@@ -127,11 +134,11 @@ _ROWS = (
     _additive("flora", "Tucker form, core zero", "tucker", "[Si25F]", 1e-3, defaults={"scale": 4.0},
               fixed={"kernel_factors", "zero"}),
     _additive("atoms", "Spatial atoms shared by all filters", "filter-atoms", "[Chen25]", 1e-2,
-              fixed={"recursive", "unit_scale"}),
+              fixed={"recursive", "unit_scale"}, formula="m·k"),
     _additive("atoms-recursive", "Spatial atoms, each made of smaller ones for each input channel", "filter-atoms",
-              "[Chen25]", 1e-2, defaults={"recursive": 3}, fixed={"unit_scale"}),
+              "[Chen25]", 1e-2, defaults={"recursive": 3}, fixed={"unit_scale"}, formula="m·m1·(I + k)"),
     _additive("dora", "Length of each filter, and LoRA for its direction", "low-rank", "[Liu24]", 5e-3,
-              fixed={"rank_times_kernel"}, wrapper="dora"),
+              fixed={"rank_times_kernel"}, wrapper="dora", formula="G·r·(O + I·k) + G·O"),
     _additive("pissa", "Low rank from the principal singular directions of the weight", "principal", "[Meng24]", 1e-3,
               fixed={"of_logarithm"}),
     _hadamard("liera", "Low rank in the algebra of the Hadamard group, exact exponential", "low-rank", "exp",
@@ -151,7 +158,7 @@ _ROWS = (
     _hadamard("hira", "W (1 + B A), without alpha", "low-rank", "taylor1", "[Huang25]", 2e-2,
               fixed={"rank_times_kernel", "map", "lora_alpha", "use_rslora"}),
     _hadamard("dora-liera", "Length of each filter, and LieRA for its direction; derived here", "low-rank", "exp",
-              "[Si25] [Liu24]", 1e-2, fixed={"rank_times_kernel"}, wrapper="dora"),
+              "[Si25] [Liu24]", 1e-2, fixed={"rank_times_kernel"}, wrapper="dora", formula="G·r·(O + I·k) + G·O"),
     _hadamard("pissa-liera", "PiSSA of log|W| in the algebra of the Hadamard group; derived here", "principal", "exp",
               "[Si25] [Meng24]", 3e-3, defaults={"of_logarithm": True}, fixed={"of_logarithm"}),
 )  # fmt: skip

@@ -25,7 +25,7 @@ class Separable(Parameterisation):
     """
 
     name: ClassVar[str] = "separable"
-    formula: ClassVar[str] = "O·I/groups + O·k"
+    formula: ClassVar[str] = "G·O·(I + k)"
 
     def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
         check_weight_shape("separable", shape)

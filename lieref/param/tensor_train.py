@@ -36,7 +36,7 @@ class TensorTrain(Parameterisation):
     name: ClassVar[str] = "tensor-train"
     frozen: ClassVar[frozenset[str]] = frozenset({"suffix"})
     needs_base_weight: ClassVar[bool] = True
-    formula: ClassVar[str] = "O·r"
+    formula: ClassVar[str] = "G·O·r"
 
     r: int = 4
 

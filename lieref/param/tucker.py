@@ -41,7 +41,7 @@ class Tucker(Parameterisation):
     """
 
     name: ClassVar[str] = "tucker"
-    formula: ClassVar[str] = "groups·(r_1·r_2·…·r_n + O·r_1 + I·r_2 + k_1·r_3 + …)"
+    formula: ClassVar[str] = "G·(r·s·t + O·r + I·s + u)"
 
     r: int = 4
     kernel_rank: int = 2

@@ -1,0 +1,110 @@
+"""Several adapters of one weight: added in the algebra where the group is Abelian, applied in order in any group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lieref._check import check_real
+from lieref._types import FloatArray, Params, Shape
+from lieref.errors import DomainError, UnsupportedError
+from lieref.param.combination import Combination
+from lieref.param.low_rank import LowRank
+from lieref.param.method import Method
+from lieref.param.registry import get_method
+
+Adapter = tuple[Method, Params]
+"""A method and its factors for one weight."""
+
+
+def add_weighted_adapter(
+    adapters: Sequence[Adapter], weights: Sequence[float], shape: Shape, groups: int = 1
+) -> Adapter:
+    """Return the one adapter whose algebra element is the weighted sum of theirs.
+
+    With the exact exponential of an Abelian group this is exact composition: exp(sum w_i xi_i) is the product of the
+    g_i to the powers w_i, so weight -1 takes an adapter out again. With a truncated map it is the sum in the algebra
+    and no more.
+
+    Low-rank adapters of one layout stay low rank, and their ranks add. Everything else, and a rank the weight does
+    not allow, becomes a dense adapter.
+
+    Parameters
+    ----------
+    adapters : list of (method, factors)
+        Combinations with one group, map and action.
+    weights : list of float
+        One for each adapter.
+    shape, groups
+        Shape and conv groups of the weight.
+
+    Raises
+    ------
+    DomainError
+        If there is no adapter, or another number of weights, or a weight is not finite.
+    UnsupportedError
+        If the group is not Abelian or the adapters do not share their group, map and action.
+    """
+    function = "add_weighted_adapter"
+    if not adapters or len(adapters) != len(weights):
+        raise DomainError(f"{function}: `weights` must match the adapters; got {len(weights)} for {len(adapters)}")
+    for weight in weights:
+        check_real(function, "weights", weight)
+    methods = [_combination(function, method) for method, _ in adapters]
+    first = methods[0]
+    if any((m.group, m.map, m.action) != (first.group, first.map, first.action) for m in methods):
+        raise UnsupportedError(f"{function}: `adapters` must share group, map and action; got different ones")
+    if not first.group_for(shape, groups).is_abelian:
+        raise UnsupportedError(f"{function}: `adapters` must be of an Abelian group; compose those of {first.group}")
+    parts = f"{first.group}+{first.map.spec}+{first.action.spec}"
+    joined = _joined_low_rank(adapters, weights, parts, shape, groups)
+    if joined is not None:
+        return joined
+    xi = sum(
+        float(w) * method.delta(params, shape, groups) for w, (method, params) in zip(weights, adapters, strict=True)
+    )
+    return get_method(f"dense+{parts}"), {"xi": np.asarray(xi)}
+
+
+def compose_adapters(adapters: Sequence[Adapter], base_weight: FloatArray, groups: int = 1) -> FloatArray:
+    """Return the weight after the adapters act one after the other: ... g_2 . (g_1 . W0).
+
+    In a group that is not Abelian the order matters. An adapter whose factors were made from a weight (DoRA's lengths)
+    sees the weight the ones before it leave.
+    """
+    weight = base_weight
+    for method, params in adapters:
+        weight = method.adapted_weight(params, weight, groups)
+    return weight
+
+
+def _combination(function: str, method: Method) -> Combination:
+    if not isinstance(method, Combination):
+        raise UnsupportedError(f"{function}: `adapters` must each be one group element; got {method.name}")
+    return method
+
+
+def _joined_low_rank(
+    adapters: Sequence[Adapter], weights: Sequence[float], parts: str, shape: Shape, groups: int
+) -> Adapter | None:
+    """Return the adapter with the factors side by side, or None where there is no such low-rank adapter."""
+    recipes = [method.parameterisation for method, _ in adapters if isinstance(method, Combination)]
+    low_rank = [recipe for recipe in recipes if isinstance(recipe, LowRank)]
+    if len(low_rank) < len(adapters):
+        return None
+    layout = {"matricisation": low_rank[0].matricisation, "share_groups": low_rank[0].share_groups,
+              "rank_times_kernel": low_rank[0].rank_times_kernel}  # fmt: skip
+    if any(getattr(recipe, field) != value for recipe in low_rank for field, value in layout.items()):
+        return None
+    method = get_method(f"low-rank+{parts}", r=sum(recipe.r for recipe in low_rank), **layout)
+    if method.supports(shape, groups) is not None:
+        return None
+    blocks = 1 if low_rank[0].share_groups else groups
+    a = [params["lora_a"].reshape(blocks, -1, params["lora_a"].shape[1]) for _, params in adapters]
+    b = [
+        float(weight) * recipe.scaling * params["lora_b"]
+        for weight, recipe, (_, params) in zip(weights, low_rank, adapters, strict=True)
+    ]
+    stacked = np.concatenate(a, axis=1)
+    return method, {"lora_a": stacked.reshape(-1, stacked.shape[2]), "lora_b": np.concatenate(b, axis=1)}

@@ -1,0 +1,84 @@
+"""What each named method is, as data for tables: its parts, what it keeps, where it works and what it costs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lieref._types import Shape
+from lieref.param.method import Method
+from lieref.param.registry import METHODS, PARAMETERISATIONS, get_method
+
+# One weight of each kind; a method serves a kind if it serves this one at its smallest rank.
+GEOMETRIES: dict[str, tuple[Shape, int]] = {
+    "linear": ((8, 6), 1),
+    "conv 1-D": ((8, 6, 3), 1),
+    "conv 2-D": ((8, 6, 3, 5), 1),
+    "conv 3-D": ((8, 6, 3, 5, 2), 1),
+    "grouped": ((8, 6, 3, 5), 2),
+    "depthwise": ((6, 1, 3, 5), 6),
+}
+
+LETTERS = {
+    "G": "conv groups",
+    "O, I": "out and in channels of one conv group",
+    "k": "kernel positions, p of them in rows and q in columns",
+    "n": "size of the mode a matrix acts on",
+    "r": "rank of the out mode; s of the in mode, t the product of those of the kernel modes",
+    "u": "sum over the kernel modes of size times rank",
+    "a, b, c, d": "O = a c and I = b d",
+    "b": "block size",
+    "m": "atoms, or stages of a butterfly; m1 atoms inside an atom",
+}
+"""Letters of the trainable counts."""
+
+
+def describe(name: str) -> dict[str, Any]:
+    """Return one row of the method table as plain values.
+
+    Returns
+    -------
+    dict
+        ``name``, ``summary``, ``group``, ``map``, ``parameterisation``, ``action``, ``preserves`` (list),
+        ``geometry`` (list of kinds of weights it serves), ``formula`` (trainables), ``scope``, ``learning_rate``,
+        ``reference``.
+    """
+    row = METHODS[name]
+    served = {
+        kind: at for kind, at in GEOMETRIES.items() if row.parameterisation and _smallest(name).supports(*at) is None
+    }
+    kept: list[str] = []
+    if served:
+        kept = sorted(_smallest(name).preserves(*next(iter(served.values()))))
+    return {
+        "name": name,
+        "summary": row.summary,
+        "group": row.group,
+        "map": row.map,
+        "parameterisation": row.parameterisation,
+        "action": row.action,
+        "preserves": kept,
+        "geometry": list(served),
+        "formula": _formula(name),
+        "scope": row.scope,
+        "learning_rate": row.learning_rate,
+        "reference": row.reference,
+    }
+
+
+def describe_methods() -> list[dict[str, Any]]:
+    """Return every row of the method table; see `describe`."""
+    return [describe(name) for name in METHODS]
+
+
+def _smallest(name: str) -> Method:
+    """Return the method with the smallest rank it takes."""
+    if get_method(name).rank is None:
+        return get_method(name)
+    return get_method(name, r=2 if METHODS[name].parameterisation == "householder" else 1)
+
+
+def _formula(name: str) -> str:
+    row = METHODS[name]
+    if row.parameterisation is None:
+        return "0"
+    return row.formula or PARAMETERISATIONS[row.parameterisation].formula
