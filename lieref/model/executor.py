@@ -48,6 +48,17 @@ def run(graph: Graph, x: Array, *, until: str | None = None, threads: int = 1) -
     return values
 
 
+def finish(graph: Graph, tensor: str, value: Array) -> Array:
+    """Return the graph's first output from a tensor that it alone depends on, such as the logits before a Softmax."""
+    values: dict[str, Array] = {**graph.initializers, tensor: value}
+    for node in graph.nodes:
+        if graph.outputs[0] in values:
+            break
+        if node.inputs and node.inputs[0] in values and node.inputs[0] not in graph.initializers:
+            values[node.outputs[0]] = OPERATORS[node.op].forward(*_inputs(node, values), **node.attrs)
+    return values[graph.outputs[0]]
+
+
 # Derivation.  With v_k = f_k(inputs) in graph order and a scalar l that reads some tensors, the chain rule in reverse
 # order is   input_bar += (D f_k)^T v_k_bar ,   one addition for each reader of a tensor.  A node is skipped where no
 # wanted tensor lies above it, so the part of the network below the lowest adapted layer costs nothing.

@@ -1,0 +1,124 @@
+"""Two ways to run a folded graph: the reference path, operator by operator, and the compiled engine.
+
+Both take the same arguments and return the same things, so the network picks one and thinks no more about it. The
+engine runs float32 networks whose operators it has; everything else takes the reference path.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from lieref._types import Array, FloatArray
+from lieref.errors import DomainError, UnsupportedError
+from lieref.model import executor
+from lieref.model.engine import Engine, compile_graph
+from lieref.model.graph import Graph
+
+
+class Loss(Protocol):
+    """What a network needs of a loss."""
+
+    def value_and_grad(self, logits: FloatArray, y: Array) -> tuple[float, FloatArray]:
+        """Return the mean loss and its gradient with respect to the logits (N, ...)."""
+
+    def compiled_form(self, y: Array, outputs: int) -> tuple[str, Array] | None:
+        """Return the loss as the engine evaluates it, ("cross_entropy" or "mse", rows), or None if it cannot."""
+
+
+class Backend(Protocol):
+    """Runs the folded graph of one network; `graph` may hold other values of the same tensors at each call."""
+
+    def logits(self, graph: Graph, x: Array, threads: int) -> FloatArray:
+        """Return the logits of samples (N, ...), float or uint8."""
+
+    def loss_and_grad(
+        self, graph: Graph, x: Array, y: Array, loss: Loss, wanted: frozenset[str], threads: int
+    ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
+        """Return the mean loss, the logits, and the cotangents of the wanted initializers."""
+
+
+class Reference:
+    """The reference path; every operator, float32 and float64."""
+
+    def __init__(self, logits_name: str) -> None:
+        self._logits = logits_name
+
+    def logits(self, graph: Graph, x: Array, threads: int) -> FloatArray:  # noqa: D102
+        x = _as_float(graph, x)
+        result: FloatArray = executor.run(graph, x, until=self._logits, threads=threads)[self._logits]
+        return result
+
+    def loss_and_grad(  # noqa: D102
+        self, graph: Graph, x: Array, y: Array, loss: Loss, wanted: frozenset[str], threads: int
+    ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
+        values = executor.run(graph, _as_float(graph, x), until=self._logits, threads=threads)
+        logits = values[self._logits]
+        value, logits_bar = loss.value_and_grad(logits, y)
+        bars = executor.pull_back(graph, values, {self._logits: logits_bar}, wanted, threads=threads)
+        return value, logits, bars
+
+
+class Compiled:
+    """The engine. Packed weights are kept, so that only tensors that changed since the last call are packed again."""
+
+    def __init__(self, logits_name: str, winograd: str) -> None:
+        self._logits = logits_name
+        self._winograd = "off" if winograd == "direct" else winograd
+        self._engines: dict[tuple[frozenset[str], int], tuple[Engine, dict[str, Array]]] = {}
+
+    def supports(self, graph: Graph, wanted: frozenset[str], threads: int) -> bool:
+        """Tell whether the engine can run this graph and give these gradients."""
+        try:
+            self._ready(graph, wanted, threads)
+        except UnsupportedError:
+            return False
+        return True
+
+    def logits(self, graph: Graph, x: Array, threads: int) -> FloatArray:  # noqa: D102
+        result = self._ready(graph, frozenset(), threads).logits(x)
+        _check_outputs(result)
+        return result
+
+    def loss_and_grad(  # noqa: D102
+        self, graph: Graph, x: Array, y: Array, loss: Loss, wanted: frozenset[str], threads: int
+    ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
+        engine = self._ready(graph, wanted, threads)
+        form = loss.compiled_form(y, engine.classes)
+        if form is None:
+            value, logits, bars = engine.loss_and_grad(x, y, loss.value_and_grad)
+        else:
+            kind, rows = form
+            value, logits, bars = engine.loss_and_grad(x, np.asarray(rows, np.float32), kind)
+        _check_outputs(logits)
+        return value, logits, bars
+
+    def _ready(self, graph: Graph, wanted: frozenset[str], threads: int) -> Engine:
+        """Return the engine for these gradients, holding the graph's current tensors."""
+        key = (wanted, threads)
+        if key not in self._engines:
+            engine = compile_graph(
+                graph, trainable=wanted, logits=self._logits, threads=threads, winograd=self._winograd
+            )
+            self._engines[key] = engine, {name: graph.initializers[name] for name in engine.weights}
+        engine, packed = self._engines[key]
+        # A tensor that is the same object as at the last call has not been computed anew.
+        changed = {name: graph.initializers[name] for name in packed if graph.initializers[name] is not packed[name]}
+        if changed:
+            engine.set_weights(changed)
+            packed.update(changed)
+        return engine
+
+
+def _as_float(graph: Graph, x: Array) -> Array:
+    """Return uint8 samples in the dtype of the graph's weights."""
+    if x.dtype != np.uint8 or np.dtype(graph.inputs[0].dtype).kind != "f":
+        return x
+    weights = (value.dtype for value in graph.initializers.values() if value.dtype.kind == "f")
+    return x.astype(next(weights, np.dtype(np.float32)))
+
+
+def _check_outputs(logits: FloatArray) -> None:
+    if not np.isfinite(logits).all():
+        raise DomainError("predict: the network's outputs must be finite; its weights or inputs are too large")

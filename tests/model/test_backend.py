@@ -1,0 +1,141 @@
+"""The engine and the reference path compute one network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import helper
+
+import lieref
+from lieref.errors import DomainError
+from lieref.model.error_bound import logit_error_bound
+from lieref.train.loss import CrossEntropy, MeanSquaredError
+from tests.model.nets import make_onnx, residual_net, saved
+
+pytestmark = pytest.mark.filterwarnings("ignore::lieref.param._base.LierefWarning")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return saved(residual_net(), tmp_path)
+
+
+@pytest.mark.parametrize("engine", ["f2", "f4", "direct", "reference"])
+@pytest.mark.parametrize("loss", [CrossEntropy(), CrossEntropy(0.1, (1.0, 2.0, 0.5, 1.0, 3.0))])
+def test_gradients_agree_with_float64(path: Path, rng: np.random.Generator, engine: str, loss: CrossEntropy) -> None:
+    x, y = rng.standard_normal((7, 3, 9, 8)).astype(np.float32), np.array([0, 4, 2, 2, 1, 3, 3])
+    exact = lieref.load(path, dtype="float64").attach("full")
+    value, logits, expected = exact.loss_and_grad(x, y, loss)
+    model = lieref.load(path).attach("full")
+    model.engine = engine
+    got_value, got_logits, got = model.loss_and_grad(x, y, loss)
+    assert abs(got_value - value) <= 1e-5 * value
+    # 5e-6 is what the engine promises of every gradient tensor, F(4x4, 3x3) included.
+    assert np.linalg.norm(got_logits - logits) <= 5e-6 * np.linalg.norm(logits)
+    assert set(got) == set(expected)
+    for name, gradient in expected.items():
+        assert got[name].dtype == np.float32
+        assert np.linalg.norm(got[name] - gradient) <= 5e-6 * np.linalg.norm(gradient), name
+
+
+def test_the_engine_is_used_where_it_can_be(path: Path) -> None:
+    model = lieref.load(path)
+    assert type(model._backend(frozenset())).__name__ == "Compiled"
+    model.engine = "reference"
+    assert type(model._backend(frozenset())).__name__ == "Reference"
+    assert type(lieref.load(path, dtype="float64")._backend(frozenset())).__name__ == "Reference"
+
+
+def test_an_unknown_engine_is_refused(path: Path, rng: np.random.Generator) -> None:
+    model = lieref.load(path)
+    model.engine = "gpu"
+    with pytest.raises(DomainError, match=r"engine.*f2, f4, direct, reference; got 'gpu'"):
+        model.logits(rng.standard_normal((1, 3, 9, 8)).astype(np.float32))
+
+
+def test_weights_changed_in_place_are_seen(path: Path, rng: np.random.Generator) -> None:
+    x = rng.standard_normal((3, 3, 9, 8)).astype(np.float32)
+    model = lieref.load(path).attach("scale")
+    before = model.logits(x)
+    for array in model.parameters().values():
+        array += 0.5
+    changed = model.logits(x)
+    assert not np.allclose(before, changed)
+    model.engine = "reference"
+    np.testing.assert_allclose(model.logits(x), changed, rtol=1e-4, atol=1e-5)
+    model.engine = "f2"
+    model.unload()
+    np.testing.assert_array_equal(model.logits(x), before)
+
+
+@pytest.mark.parametrize("engine", ["f2", "reference"])
+def test_threads_change_no_bit(path: Path, rng: np.random.Generator, engine: str) -> None:
+    x, y = rng.standard_normal((37, 3, 9, 8)).astype(np.float32), rng.integers(0, 5, 37)
+    results = []
+    for threads in (1, 2, 4):
+        model = lieref.load(path).attach("liera", r=1)
+        model.engine, model.threads = engine, threads
+        _, logits, grads = model.loss_and_grad(x, y, CrossEntropy())
+        results.append((logits, grads))
+    for logits, grads in results[1:]:
+        np.testing.assert_array_equal(logits, results[0][0])
+        for name, gradient in grads.items():
+            np.testing.assert_array_equal(gradient, results[0][1][name])
+
+
+def test_a_loss_the_engine_does_not_have(path: Path, rng: np.random.Generator) -> None:
+    class Cubic:
+        def value_and_grad(self, logits: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray]:
+            difference = logits - y
+            return float(np.sum(np.abs(difference) ** 3)), 3 * difference * np.abs(difference)
+
+        def compiled_form(self, y: np.ndarray, outputs: int) -> None:
+            return None
+
+    x, y = rng.standard_normal((4, 3, 9, 8)).astype(np.float32), rng.standard_normal((4, 5)).astype(np.float32)
+    values = []
+    for dtype in ("float32", "float64"):
+        model = lieref.load(path, dtype=dtype).attach("head")
+        values.append(model.loss_and_grad(x, y.astype(dtype), Cubic()))
+    assert abs(values[0][0] - values[1][0]) <= 1e-5 * values[1][0]
+    for name, gradient in values[1][2].items():
+        assert np.linalg.norm(values[0][2][name] - gradient) <= 1e-5 * np.linalg.norm(gradient)
+
+
+def test_regression_without_softmax(tmp_path: Path, rng: np.random.Generator) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["h"], name="first"),
+        helper.make_node("Tanh", ["h"], ["t"], name="tanh"),
+        helper.make_node("MatMul", ["t", "w2"], ["y"], name="second"),
+    ]
+    tensors = {
+        "w1": rng.standard_normal((6, 5)).astype(np.float32),
+        "w2": rng.standard_normal((5, 3)).astype(np.float32),
+    }
+    path = saved(make_onnx(nodes, tensors, ["N", 6], "y", ["N", 3]), tmp_path)
+    x, y = rng.standard_normal((8, 6)).astype(np.float32), rng.standard_normal((8, 3)).astype(np.float32)
+    results = [
+        lieref.load(path, dtype=dtype).attach("lora", r=2).loss_and_grad(x, y, MeanSquaredError())
+        for dtype in ("float32", "float64")
+    ]
+    assert abs(results[0][0] - results[1][0]) <= 1e-5 * results[1][0]
+    for name, gradient in results[1][2].items():
+        assert np.linalg.norm(results[0][2][name] - gradient) <= 1e-5 * np.linalg.norm(gradient) + 1e-12
+
+
+def test_float32_results_lie_within_the_certified_bound(path: Path, rng: np.random.Generator) -> None:
+    x = (50 * rng.standard_normal((5, 3, 9, 8))).astype(np.float32)
+    model = lieref.load(path).attach("liera", r=1)
+    for array in model.parameters().values():
+        array += (0.3 * rng.standard_normal(array.shape)).astype(np.float32)
+    exact, bound = logit_error_bound(model, x)
+    assert (bound > 0).all()
+    assert (bound < 0.01 * np.abs(exact).max()).all(), "a bound this loose would see nothing"
+    for engine in ("direct", "reference"):
+        model.engine = engine
+        assert (np.abs(model.logits(x) - exact) <= bound).all(), engine
+    # A weight wrong by one part in a thousand is far outside.
+    model.graph.initializers["head.weight"][...] *= np.float32(1.001)
+    assert (np.abs(lieref.Model(model.graph, model.proto, "", model.base_sha256).logits(x) - exact) > bound).any()
