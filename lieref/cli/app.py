@@ -60,6 +60,9 @@ def run(arguments: Sequence[str] | None) -> int:
     """Run one command and return its exit status; nothing but the status and text on stderr comes of an error."""
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
+        # What lieref tells its user; what libraries tell their developers stays out.
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("default", UserWarning)
         try:
             status = lieref.main(arguments, prog_name="lieref", standalone_mode=False)
             sys.stdout.flush()

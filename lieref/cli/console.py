@@ -18,14 +18,14 @@ def print_json(report: dict[str, Any]) -> None:
     sys.stdout.write(format_json(report).decode())
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, header: bool = True) -> None:
     """Print a table on stdout; columns of numbers are aligned to the right."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     cells = [[str(cell) for cell in row] for row in rows]
-    table = Table(title=title, title_justify="left", title_style="bold")
+    table = Table(title=title, title_justify="left", title_style="bold", show_header=header)
     for number, column in enumerate(columns):
         numeric = all(row[number][:1] in "-+0123456789" for row in cells)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
@@ -37,7 +37,7 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
 
 def print_facts(title: str, facts: dict[str, object]) -> None:
     """Print a short list of names and values on stdout."""
-    print_table(title, ("", ""), [(name, str(value)) for name, value in facts.items()])
+    print_table(title, ("name", "value"), [(name, str(value)) for name, value in facts.items()], header=False)
 
 
 def say(text: str) -> None:

@@ -123,8 +123,12 @@ def run_finetune(
 
     check_new_folder(out)
     unfinished = out.with_name(f".{out.name}.unfinished")
+    if unfinished.exists() and not resume:
+        raise click.UsageError(f"{unfinished} holds an unfinished run; add --resume to continue it, or remove it")
+    if not unfinished.exists() and resume:
+        raise click.UsageError(f"there is no unfinished run in {unfinished}; leave out --resume")
     model = load(base)
-    model.threads = threads or job.available_threads()
+    model.threads = threads or model.threads
     training = job.load_samples(train, model, layout)
     testing = None if test is None else job.load_samples(test, model, layout)
     before = job.score(model, testing, loss)
@@ -146,9 +150,9 @@ def run_finetune(
             checkpoint=unfinished,
             resume=resume,
         )
-    after = job.score(model, testing, loss)
-    merged = model.merge_and_unload()
-    merged.threads = model.threads
+        after = job.score(model, testing, loss)
+        merged = model.merge_and_unload()
+        merged.threads = model.threads
     files = job.adapter_files(model)
     report = {
         **job.describe_training(model, history),
@@ -180,10 +184,6 @@ def run_finetune(
 @contextmanager
 def _kept_for_resume(unfinished: Path, resume: bool) -> Iterator[None]:
     """Keep the checkpoints of an interrupted run, and nothing of one that cannot succeed."""
-    if unfinished.exists() and not resume:
-        raise click.UsageError(f"{unfinished} holds an unfinished run; add --resume to continue it, or remove it")
-    if not unfinished.exists() and resume:
-        raise click.UsageError(f"there is no unfinished run in {unfinished}; leave out --resume")
     try:
         yield
     except LierefError:

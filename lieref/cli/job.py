@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 import time
@@ -13,6 +12,7 @@ import numpy as np
 
 from lieref import __version__
 from lieref._types import Array
+from lieref.errors import DomainError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +79,14 @@ def train(model: Model, samples: Samples, progress: Progress | None = None, **op
         options["progress"] = lambda state: progress(
             state.step, state.total_steps, f"epoch {state.epoch} of {state.epochs}, loss {state.loss:.3f}"
         )
-    return fit(model, samples.x, samples.y, **options)
+    history = fit(model, samples.x, samples.y, **options)
+    try:
+        model.adapted_tensors()
+    except DomainError as error:
+        raise DomainError(
+            f"fit: training must stay finite; it diverged (try a smaller learning rate): {error}"
+        ) from error
+    return history
 
 
 def score(model: Model, samples: Samples | None, loss: str = "cross_entropy") -> Score:
@@ -134,14 +141,6 @@ def peak_rss_mb() -> float | None:
         return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
-
-
-def available_threads() -> int:
-    """Return how many processors this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:
-        return os.cpu_count() or 1
 
 
 def versions() -> dict[str, str]:

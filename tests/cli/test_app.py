@@ -1,0 +1,124 @@
+"""The command line's frame: exit status, one line an error, what is imported when."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+
+import click
+import pytest
+
+from lieref.cli import app, main
+from lieref.errors import DomainError, MissingExtraError, VerificationError
+
+
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("module", ["lieref.cli", "lieref.cli.app", "lieref.__main__"])
+def test_import_is_light(module: str) -> None:
+    done = run_python(
+        f"import sys, {module}; print([m for m in ('numba', 'onnx', 'scipy', 'rich') if m in sys.modules])"
+    )
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_help_lists_every_command_and_stays_light(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    listed = capsys.readouterr().out
+    for name in app.lieref.list_commands(click.Context(app.lieref)):
+        assert f"\n  {name} " in listed
+    code = "import sys; from lieref.cli import main; main(['--help']); print('numba' in sys.modules, file=sys.stderr)"
+    assert run_python(code).stderr.strip() == "False"
+
+
+def test_missing_click_gives_the_install_command() -> None:
+    done = run_python("import sys; sys.modules['click'] = None; from lieref.cli import main; sys.exit(main([]))")
+    assert done.returncode == 1
+    assert done.stderr == (
+        "error: the lieref command needs click, which is not installed; install it with: pip install 'lieref[app]'\n"
+    )
+
+
+def test_python_dash_m() -> None:
+    done = subprocess.run([sys.executable, "-m", "lieref", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("lieref, version ")
+
+
+def test_no_command_shows_the_help_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("Usage: lieref")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nonsense"], "No such command 'nonsense'. (see: lieref --help)"),
+        (["merge"], "Missing argument 'BASE'. (see: lieref merge --help)"),
+        (["merge", "a", "b", "--outptu", "c"], "--outptu"),
+        (["finetune", "a", "--seed", "-1"], "-1 is not in the range"),
+        (["finetune", "a", "--batch", "0"], "0 is not in the range"),
+        (["finetune", "a", "--lr", "fast"], "'fast' is neither auto nor a positive number"),
+    ],
+)
+def test_wrong_use_is_one_line_and_status_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], words: str
+) -> None:
+    assert main(arguments) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("error: ")
+    assert words in printed.err
+    assert printed.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (DomainError("f: `x` must be\n finite; got nan"), 2, "error: f: `x` must be finite; got nan"),
+        (VerificationError("check_base: no"), 2, "error: check_base: no"),
+        (MissingExtraError("the demo needs sklearn"), 1, "error: the demo needs sklearn"),
+        (FileNotFoundError(2, "No such file or directory", "a.npz"), 2, "error: a.npz: No such file or directory"),
+        (OSError(28, "No space left on device", "out"), 1, "error: out: No space left on device"),
+        (MemoryError(), 1, "error: out of memory"),
+        (KeyboardInterrupt(), 130, "error: interrupted"),
+        (ZeroDivisionError("division by zero"), 1, "error: ZeroDivisionError: division by zero; this is a defect"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else "",
+)
+def test_every_error_is_one_line_and_a_status(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException, status: int, line: str
+) -> None:
+    @click.command()
+    def failing() -> None:
+        raise error
+
+    monkeypatch.setattr(app.LazyGroup, "get_command", lambda *_: failing)
+    assert main(["failing"]) == status
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.strip().startswith(line)
+    assert printed.err.strip().count("\n") == 0
+    assert "Traceback" not in printed.err
+
+
+def test_warning_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command()
+    def warning() -> None:
+        warnings.simplefilter("always")
+        warnings.warn("more numbers than\n the kernel has", stacklevel=2)
+
+    monkeypatch.setattr(app.LazyGroup, "get_command", lambda *_: warning)
+    assert main(["warning"]) == 0
+    assert capsys.readouterr().err == "warning: more numbers than the kernel has\n"
+
+
+def test_closed_pipe_is_no_error() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m lieref --help | true", shell=True, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""

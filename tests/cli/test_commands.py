@@ -1,0 +1,236 @@
+"""The commands on good input: what they print and write, and that an interrupted run continues to the same bits."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from lieref.cli import main
+from tests.cli.helpers import CLASSES, snapshot, write_data
+
+RunJson = Callable[..., dict[str, Any]]
+ADAPTER = {"adapter_model.safetensors", "adapter_config.json", "report.json", "history.json"}
+TRAIN = ("finetune", "base.onnx", "--train", "train.npz", "--test", "test.npz", "--epochs", "3", "--batch", "8")
+
+
+def test_finetune_reports_and_writes(workplace: Path, run_json: RunJson) -> None:
+    base = (workplace / "base.onnx").read_bytes()
+    report = run_json(*TRAIN, "--out", "out", "--rank", "2", "--seed", "5")
+    assert {p.name for p in (workplace / "out").iterdir()} == ADAPTER
+    assert json.loads((workplace / "out" / "report.json").read_text()) == report
+    assert (report["method"], report["rank"], report["seed"], report["epochs"]) == ("liera", 2, 5, 3)
+    # conv: rank 2 on 4 x 18, linear layer: rank 2 on 3 x 4
+    assert report["trainable"] == 2 * (4 + 18) + 2 * (3 + 4)
+    assert 0 <= report["base_accuracy"] <= 1
+    assert 0 <= report["accuracy"] <= 1
+    for name in ("train_seconds", "latency_us_base", "latency_us_merged", "peak_rss_mb", "lr"):
+        assert report[name] > 0
+    sizes = [(workplace / "out" / n).stat().st_size for n in ("adapter_model.safetensors", "adapter_config.json")]
+    assert report["update_bytes"] == sum(sizes)
+    history = json.loads((workplace / "out" / "history.json").read_text())
+    assert len(history["epochs"]) == 3
+    config = json.loads((workplace / "out" / "adapter_config.json").read_text())
+    assert (config["peft_type"], config["r"], config["base_model_name_or_path"]) == ("LIERA", 2, "base.onnx")
+    assert (workplace / "base.onnx").read_bytes() == base
+    assert {p.name for p in workplace.iterdir()} == {"base.onnx", "train.npz", "test.npz", "out"}
+
+
+@pytest.mark.parametrize(
+    "method",
+    ["full", "head", "bias", "scale", "lora", "liera-taylor1", "hira", "norm-stats", "norm-stats+liera",
+     "low-rank+hadamard+taylor2"],
+)  # fmt: skip
+def test_every_method_runs_and_merges(workplace: Path, run_json: RunJson, method: str) -> None:
+    trained = run_json(*TRAIN, "--out", "out", "--method", method)
+    adapted = run_json("eval", "base.onnx", "--adapter", "out", "--data", "test.npz")
+    assert adapted["accuracy"] == trained["accuracy"]
+    assert adapted["method"] == trained["method"] == method
+    run_json("merge", "base.onnx", "out", "-o", "merged.onnx")
+    merged = run_json("eval", "merged.onnx", "--data", "test.npz")
+    assert merged["loss"] == pytest.approx(adapted["loss"], rel=1e-5)
+    x = np.load("test.npz")["x"]
+    scores = onnxruntime.InferenceSession("merged.onnx").run(None, {"image": x})[0]
+    assert scores.shape == (len(x), CLASSES)
+    assert np.mean(scores.argmax(axis=1) == np.load("test.npz")["y"]) == merged["accuracy"]
+
+
+def test_training_helps(workplace: Path, run_json: RunJson) -> None:
+    """The classes of the data differ by their mean, which the network can tell apart once it is trained."""
+    report = run_json(*TRAIN[:6], "--epochs", "40", "--batch", "8", "--lr", "0.05", "--method", "full", "--out", "out")
+    assert report["accuracy"] > report["base_accuracy"]
+    assert report["accuracy"] > 0.8
+
+
+def test_same_seed_same_bits_on_any_number_of_threads(workplace: Path, run_json: RunJson) -> None:
+    for out, threads in (("a", 1), ("b", 2)):
+        run_json(*TRAIN, "--out", out, "--threads", threads)
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        assert (workplace / "a" / name).read_bytes() == (workplace / "b" / name).read_bytes()
+    run_json(*TRAIN, "--out", "c", "--seed", "1")
+    tensors = [(workplace / out / "adapter_model.safetensors").read_bytes() for out in ("a", "c")]
+    assert tensors[0] != tensors[1]
+
+
+def test_target_limits_what_is_adapted(workplace: Path, run_json: RunJson) -> None:
+    report = run_json(*TRAIN, "--out", "out", "--rank", "2", "--target", "head")
+    assert report["trainable"] == 2 * (3 + 4)
+    names = {tensor["name"] for tensor in run_json("inspect", "out")["tensors"]}
+    assert {name.partition(":")[0] for name in names} == {"head.weight"}
+
+
+def test_channels_last_data_train_to_the_same_bits(workplace: Path, run_json: RunJson) -> None:
+    data = np.load("train.npz")
+    np.savez("last.npz", x=np.moveaxis(data["x"], 1, -1), y=data["y"])
+    for out, train in (("a", "train.npz"), ("b", "last.npz")):
+        run_json("finetune", "base.onnx", "--train", train, "--epochs", "1", "--out", out)
+    tensors = [(workplace / out / "adapter_model.safetensors").read_bytes() for out in ("a", "b")]
+    assert tensors[0] == tensors[1]
+
+
+def test_auto_searches_a_learning_rate(workplace: Path, run_json: RunJson) -> None:
+    run_json(*TRAIN, "--out", "out", "--lr", "auto")
+    trials = json.loads((workplace / "out" / "history.json").read_text())["trials"]
+    assert len(trials) >= 3
+
+
+def test_regression(workplace: Path, run_json: RunJson) -> None:
+    rng = np.random.default_rng(0)
+    write_data(workplace / "train.npz", y=rng.normal(size=(24, CLASSES)))
+    report = run_json(
+        "finetune", "base.onnx", "--train", "train.npz", "--test", "train.npz", "--loss", "mean_squared_error",
+        "--epochs", "5", "--out", "out",
+    )  # fmt: skip
+    assert report["accuracy"] is None
+    assert report["loss"] < report["base_loss"]
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_killed_run_resumes_to_the_same_bits(workplace: Path, run_json: RunJson, epoch: int) -> None:
+    """SIGKILL once so many epochs are on disk; the run that continues writes the files an undisturbed one writes."""
+    options = ("--validation", "0.25", "--optimizer", "adamw", "--threads", "1")
+    run_json(*TRAIN, *options, "--out", "whole")
+    code = (
+        "import os, signal, sys\n"
+        "from lieref.train import loop\n"
+        "write = loop.write_checkpoint\n"
+        "def killed(folder, checkpoint):\n"
+        "    write(folder, checkpoint)\n"
+        f"    if len(checkpoint.history.epochs) == {epoch}: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "loop.write_checkpoint = killed\n"
+        "from lieref.cli import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *TRAIN, *options, "--out", "out"], capture_output=True, check=False
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert not (workplace / "out").exists()
+    assert (workplace / ".out.unfinished").is_dir()
+    run_json(*TRAIN, *options, "--out", "out", "--resume")
+    assert not (workplace / ".out.unfinished").exists()
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        assert (workplace / "out" / name).read_bytes() == (workplace / "whole" / name).read_bytes()
+    histories = [json.loads((workplace / out / "history.json").read_text()) for out in ("whole", "out")]
+    for history in histories:
+        history.pop("preparation_seconds")
+        for record in history["epochs"]:
+            record.pop("seconds")
+    assert histories[0] == histories[1]
+
+
+def test_unfinished_run_is_neither_lost_nor_mixed_up(workplace: Path, fails: Callable[..., str]) -> None:
+    code = (
+        "import os, sys\n"
+        "from lieref.train import loop\n"
+        "write = loop.write_checkpoint\n"
+        "def stopped(folder, checkpoint):\n"
+        "    write(folder, checkpoint)\n"
+        "    os._exit(9)\n"
+        "loop.write_checkpoint = stopped\n"
+        "from lieref.cli import main\n"
+        "main(sys.argv[1:])\n"
+    )
+    subprocess.run([sys.executable, "-c", code, *TRAIN, "--out", "out"], check=False)
+    assert "add --resume" in fails(*TRAIN, "--out", "out")
+    assert "seed" in fails(*TRAIN, "--out", "out", "--resume", "--seed", "1")
+    write_data(workplace / "train.npz", seed=9)
+    assert "data" in fails(*TRAIN, "--out", "out", "--resume")
+
+
+def test_interrupt_is_clean(workplace: Path) -> None:
+    """Ctrl-C in the middle of training: status 130, one line, no output folder."""
+    command = [sys.executable, "-m", "lieref", *TRAIN[:6], "--epochs", "100000", "--batch", "1", "--out", "out"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (workplace / ".out.unfinished" / "checkpoint.npz").exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert out == ""
+    assert err.strip().splitlines()[-1] == "error: interrupted"
+    assert "--resume continues" in err
+    assert "Traceback" not in err
+    assert not (workplace / "out").exists()
+
+
+def test_tables_without_json(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, words in (
+        ((*TRAIN, "--out", "out"), "trained numbers"),
+        (("eval", "base.onnx", "--data", "test.npz"), "accuracy"),
+        (("inspect", "base.onnx"), "conv.weight"),
+        (("inspect", "out"), "conv.weight:lora_a"),
+        (("merge", "base.onnx", "out", "-o", "merged.onnx"), "merged.onnx"),
+        (("methods",), "liera-taylor1"),
+    ):
+        assert main(list(arguments)) == 0
+        assert words in capsys.readouterr().out
+
+
+def test_inspect_of_a_model(workplace: Path, run_json: RunJson) -> None:
+    report = run_json("inspect", "base.onnx")
+    assert report["kind"] == "model"
+    assert report["inputs"] == [{"name": "image", "shape": [None, 2, 6, 5], "dtype": "float32"}]
+    assert [(layer["node"], layer["shape"], layer["groups"]) for layer in report["layers"]] == [
+        ("conv", [4, 2, 3, 3], 1),
+        ("head", [3, 4], 1),
+    ]
+    assert report["numbers"] == 4 * 18 + 4 + 4 * 4 + 12 + 3
+
+
+def test_merged_model_keeps_graph_and_names(workplace: Path, run_json: RunJson) -> None:
+    run_json(*TRAIN, "--out", "out")
+    changed = run_json("merge", "base.onnx", "out", "-o", "merged.onnx")["changed_tensors"]
+    assert changed == ["conv.weight", "head.weight"]
+    base, merged = onnx.load("base.onnx"), onnx.load("merged.onnx")
+    for tensor in merged.graph.initializer:
+        if tensor.name in changed:
+            tensor.raw_data = next(t.raw_data for t in base.graph.initializer if t.name == tensor.name)
+    assert merged == base
+
+
+def test_methods_lists_the_registry(run_json: RunJson) -> None:
+    listed = {row["name"]: row for row in run_json("methods")["methods"]}
+    assert {"full", "head", "bias", "scale", "norm-stats", "lora", "liera", "liera-taylor1", "hira"} <= set(listed)
+    assert listed["liera"]["map"] == "exp"
+
+
+def test_commands_leave_the_folder_alone(workplace: Path, run_json: RunJson) -> None:
+    before = snapshot(workplace)
+    run_json("eval", "base.onnx", "--data", "test.npz")
+    run_json("inspect", "base.onnx")
+    assert snapshot(workplace) == before
