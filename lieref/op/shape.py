@@ -1,6 +1,6 @@
-"""Operators that only rename positions: Identity, Dropout, Flatten, Reshape, Transpose, Squeeze, Unsqueeze, Expand.
+"""Operators that rename positions: Identity, Dropout, Flatten, Reshape, Transpose, Squeeze, Unsqueeze, Expand, Tile.
 
-Each is linear and moves every element to one place, so the VJP moves the cotangent back.
+Each is linear and copies elements, so the VJP moves the cotangent back and adds up where there were several copies.
 """
 
 from __future__ import annotations
@@ -152,3 +152,22 @@ def expand(x: Array, shape: Array) -> Array:
 def expand_vjp(x: Array, shape: Array, *, y: Array, y_bar: Array) -> tuple[Array, None]:
     """Return (y_bar summed over repeats, None)."""
     return sum_to_shape(y_bar, x.shape), None
+
+
+def tile(x: Array, repeats: Array) -> Array:
+    """Return x repeated so many times along each axis."""
+    return np.tile(x, _repeats(x, repeats))
+
+
+def tile_vjp(x: Array, repeats: Array, *, y: Array, y_bar: Array) -> tuple[Array, None]:
+    """Return (y_bar summed over repeats, None)."""
+    # axis by axis (repeat, extent): the sum over every first axis of a pair is left with the shape of x
+    pairs = [n for pair in zip(_repeats(x, repeats), x.shape, strict=True) for n in pair]
+    return y_bar.reshape(pairs).sum(axis=tuple(range(0, len(pairs), 2))), None
+
+
+def _repeats(x: Array, repeats: Array) -> Shape:
+    counts = integers("Tile", "repeats", repeats)
+    if len(counts) != x.ndim or min(counts, default=0) < 0:
+        raise ShapeError(f"Tile: `repeats` must be {x.ndim} integers of at least 0; got {counts}")
+    return counts

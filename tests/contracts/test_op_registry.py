@@ -115,7 +115,8 @@ def test_forward_is_what_onnx_says(example: Example, dtype: Any) -> None:
 @every_example
 def test_vjp_is_the_adjoint_of_the_derivative(example: Example, rng: np.random.Generator) -> None:
     point = differentiable(example)
-    if not point or not forward(example, example.inputs).size:
+    y = forward(example, example.inputs)
+    if not point or not y.size or y.dtype.kind != "f":
         pytest.skip("nothing to differentiate")
 
     def at(x: Any) -> list[Array | None]:
@@ -177,7 +178,7 @@ def test_any_memory_layout_gives_the_same_numbers(example: Example) -> None:
         return copy
 
     # the order in which NumPy sums may follow the strides: a few roundings of the largest partial sum
-    for change in (np.asfortranarray, strided, lambda a: a.astype(a.dtype.newbyteorder(">")), read_only):
+    for change in (lambda a: np.array(a, order="F"), strided, lambda a: a.astype(a.dtype.newbyteorder(">")), read_only):
         inputs = [None if a is None else change(a) for a in example.inputs]
         for a, b in zip(
             (forward(example, inputs), *OPERATORS[example.op].vjp(*inputs, y=y, y_bar=y_bar, **attributes(example))),

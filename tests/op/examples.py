@@ -184,6 +184,20 @@ _LIST = (
     ),
     Example("Conv", (spread(2, 3, 9), spread(4, 3, 4, seed=1)), {"auto_pad": "VALID"}, multilinear=True),
     Example("Conv", (spread(1, 2, 4, 5, 3), spread(3, 2, 2, 3, 1, seed=1)), multilinear=True),
+    Example("Gather", (spread(5, 3), np.array([[4, 0, -1], [4, 4, 2]]))),
+    Example("Gather", (spread(2, 5, 3), np.array([1, -5])), {"axis": 1}),
+    Example("Gather", (spread(2, 3), np.array(1)), {"axis": -1}),
+    Example("Slice", (spread(5, 7), ints(1, 0), ints(4, 99))),
+    Example("Slice", (spread(2, 5, 7), ints(-1, 6), ints(-99, 1), ints(1, -1), ints(-2, -3))),
+    Example("Shape", (spread(2, 3, 4),)),
+    Example("Shape", (spread(2, 3, 4),), {"start": -2, "end": 2}),
+    Example("Cast", (spread(2, 3),), {"to": 11, "saturate": 1}),
+    Example("Cast", (spread(2, 3),), {"to": 7}, opset=11),
+    Example("Equal", (ints(1, 2, 3), ints(2))),
+    Example("Not", (np.array([True, False]),)),
+    Example("Where", (np.array([[True], [False]]), spread(3), spread(2, 3, seed=1))),
+    Example("Where", (np.array([True, False, True]), spread(2, 1), spread(seed=1))),
+    Example("Tile", (spread(2, 3), ints(3, 2))),
 )  # fmt: skip
 
 EXAMPLES: dict[str, Example] = {f"{i:03}-{example}": example for i, example in enumerate(_LIST)}

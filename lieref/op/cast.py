@@ -1,0 +1,47 @@
+"""Cast and Shape: facts about an array, and another dtype for it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lieref._types import Array
+from lieref.errors import UnsupportedError
+
+DTYPES = {
+    1: np.float32,
+    2: np.uint8,
+    3: np.int8,
+    5: np.int16,
+    6: np.int32,
+    7: np.int64,
+    9: np.bool_,
+    11: np.float64,
+    12: np.uint32,
+    13: np.uint64,
+}
+"""NumPy's type for ONNX's TensorProto.DataType."""
+
+
+def cast(x: Array, *, to: int, saturate: int = 1) -> Array:
+    """Return x converted to the type with ONNX's number `to`; `saturate` concerns 8-bit floats only."""
+    if to not in DTYPES:
+        raise UnsupportedError(f"Cast: `to` must be one of {', '.join(map(str, DTYPES))}; got {to}")
+    result: Array = x.astype(DTYPES[to])
+    return result
+
+
+def cast_vjp(x: Array, *, y: Array, y_bar: Array, to: int, saturate: int = 1) -> tuple[Array | None]:
+    """Return (y_bar in the dtype of x,), None where either side is not a float."""
+    if x.dtype.kind != "f" or y.dtype.kind != "f":
+        return (None,)
+    return (y_bar.astype(x.dtype),)
+
+
+def shape_of(x: Array, *, start: int = 0, end: int | None = None) -> Array:
+    """Return the extents of axes `start` to `end` as int64; limits count from the end where negative."""
+    return np.array(x.shape[start:end], np.int64)
+
+
+def shape_of_vjp(x: Array, *, y: Array, y_bar: Array, start: int = 0, end: int | None = None) -> tuple[None]:
+    """Return (None,): a shape has no derivative."""
+    return (None,)
