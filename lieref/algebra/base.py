@@ -26,12 +26,14 @@ class Algebra(ABC):
     ----------
     name : str
         Key in `ALGEBRAS`.
-    is_entrywise : bool
-        Whether an odd function applied to each entry stays in the algebra.
     """
 
     name: ClassVar[str]
-    is_entrywise: ClassVar[bool] = True
+
+    @property
+    def is_entrywise(self) -> bool:
+        """Whether an odd function applied to each entry stays in the algebra."""
+        return True
 
     @property
     @abstractmethod

@@ -23,16 +23,19 @@ class Group(ABC):
     ----------
     name : str
         Key in `GROUPS`.
-    is_abelian : bool
-        Whether compose(g, h) = compose(h, g); then adapters add in the algebra.
-    is_open : bool
-        Whether the group is open in the arrays of its calculus, so that a truncated exponential of a small algebra
-        element is still in it.
     """
 
     name: ClassVar[str]
-    is_abelian: ClassVar[bool]
-    is_open: ClassVar[bool]
+
+    @property
+    @abstractmethod
+    def is_abelian(self) -> bool:
+        """Whether compose(g, h) = compose(h, g); then adapters add in the algebra."""
+
+    @property
+    @abstractmethod
+    def is_open(self) -> bool:
+        """Whether a truncated exponential of every small enough algebra element is in the group."""
 
     @property
     @abstractmethod

@@ -10,7 +10,8 @@ from typing import Protocol
 
 from lieref._check import check_float
 from lieref._types import FloatArray
-from lieref.numerics import entrywise
+from lieref.numerics import entrywise, matrix_maps
+from lieref.numerics.expm import expm, expm_minus_identity, expm_vjp
 
 
 class Calculus(Protocol):
@@ -104,3 +105,34 @@ class TranslationCalculus:
 
     def cayley_minus_identity(self, xi: FloatArray) -> FloatArray:
         return self.exp(xi)
+
+
+class MatrixCalculus:
+    """Square matrices under multiplication."""
+
+    def exp(self, xi: FloatArray) -> FloatArray:
+        return expm(xi)
+
+    def exp_vjp(self, xi: FloatArray, g: FloatArray, g_bar: FloatArray) -> FloatArray:
+        return expm_vjp(xi, g, g_bar)
+
+    def exp_minus_identity(self, xi: FloatArray) -> FloatArray:
+        return expm_minus_identity(xi)
+
+    def taylor(self, xi: FloatArray, order: int) -> FloatArray:
+        return matrix_maps.matrix_taylor(xi, order)
+
+    def taylor_vjp(self, xi: FloatArray, order: int, g_bar: FloatArray) -> FloatArray:
+        return matrix_maps.matrix_taylor_vjp(xi, order, g_bar)
+
+    def taylor_minus_identity(self, xi: FloatArray, order: int) -> FloatArray:
+        return matrix_maps.matrix_taylor_minus_identity(xi, order)
+
+    def cayley(self, xi: FloatArray) -> FloatArray:
+        return matrix_maps.cayley(xi)
+
+    def cayley_vjp(self, xi: FloatArray, g: FloatArray, g_bar: FloatArray) -> FloatArray:
+        return matrix_maps.cayley_vjp(xi, g, g_bar)
+
+    def cayley_minus_identity(self, xi: FloatArray) -> FloatArray:
+        return matrix_maps.cayley_minus_identity(xi)

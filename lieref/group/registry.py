@@ -10,15 +10,25 @@ from lieref.errors import DomainError, UnsupportedError
 from lieref.group.action import Action, ElementWise, ScaleMode
 from lieref.group.base import Group
 from lieref.group.maps import Bounded, Cayley, Exp, Map, Taylor
+from lieref.group.matrix import SE, SL, SO, AffineGroup, GLPlus, Sp, Unipotent
+from lieref.group.mode import MODES
+from lieref.group.mode_action import AffineOnOut, Conjugation, MatrixOnMode, OnModes
+from lieref.group.product import Product
 from lieref.group.tensor import Additive, Hadamard, Scaling
 
-GROUPS: dict[str, type[Group]] = {cls.name: cls for cls in (Additive, Hadamard, Scaling)}
+GROUPS: dict[str, type[Group]] = {
+    cls.name: cls for cls in (Additive, Hadamard, Scaling, GLPlus, SL, SO, Sp, AffineGroup, SE, Unipotent, Product)
+}
 MAPS: dict[str, type[Map]] = {cls.name: cls for cls in (Exp, Taylor, Cayley, Bounded)}
-ACTIONS: dict[str, type[Action]] = {cls.name: cls for cls in (ElementWise, ScaleMode)}
+ACTIONS: dict[str, type[Action]] = {
+    cls.name: cls for cls in (ElementWise, ScaleMode, MatrixOnMode, Conjugation, AffineOnOut, OnModes)
+}
 
 
 def make_group(name: str, action: Action, weight_shape: Shape, groups: int = 1) -> Group:
     """Return the group of this name in the size that `action` needs on this weight.
+
+    On several modes the name is one for all ("so") or one for each ("so*gl").
 
     Raises
     ------
@@ -29,9 +39,18 @@ def make_group(name: str, action: Action, weight_shape: Shape, groups: int = 1) 
     UnsupportedError
         If the action is not one of this group.
     """
-    check_choice("make_group", "name", name, tuple(GROUPS))
-    group = GROUPS[name].for_shape(action.algebra_shape(weight_shape, groups))
-    if not action.legal_for(group):
+    names = name.split("*")
+    for one in names:
+        check_choice("make_group", "name", one, tuple(GROUPS))
+    group: Group
+    if isinstance(action, OnModes):
+        names = names * len(action.parts) if len(names) == 1 else names
+        if len(names) != len(action.parts):
+            raise DomainError(f"make_group: `name` must name one group for each mode of {action.spec!r}; got {name!r}")
+        group = action.group_of([GROUPS[one] for one in names], weight_shape, groups)
+    else:
+        group = GROUPS[names[0]].for_shape(action.algebra_shape(weight_shape, groups))
+    if (len(names) > 1 and not isinstance(action, OnModes)) or not action.legal_for(group):
         raise UnsupportedError(f"make_group: `action` must be one of the group {name!r}; got {action.spec!r}")
     return group
 
@@ -65,8 +84,9 @@ def make_action(spec: str, group: str = "hadamard", *, strict: bool = False) -> 
     Parameters
     ----------
     spec : str
-        "element-wise", or "scaling" or "scaling(in)" with any mode of `lieref.group.mode.MODES`; "+bias" at the end
-        lets an action on the out mode move the bias too.
+        "element-wise"; "scaling" or "scaling(in)" with any mode; a mode ("out", "in", "rows", "columns", "kernel",
+        "fan-in") for a matrix on it, with "/4" for four diagonal blocks; several modes joined by "*"; "conjugation";
+        "affine". "+bias" after the out mode moves the bias too.
     group : str
         Name of the group that acts: the additive one adds where the Hadamard one multiplies.
     strict : bool
@@ -77,13 +97,27 @@ def make_action(spec: str, group: str = "hadamard", *, strict: bool = False) -> 
     DomainError
         If the text names no action.
     """
-    name, _, suffix = spec.partition("+")
-    with_bias = suffix == "bias"
-    if suffix and not with_bias:
-        raise DomainError(f"make_action: `spec` must end in +bias or nothing; got {spec!r}")
-    if name == ElementWise.name and not with_bias:
+    if spec == ElementWise.name:
         return ElementWise("add" if group == Additive.name else "multiply", strict=strict)
-    match = re.fullmatch(r"scaling(?:\(([a-z-]+)\))?", name)
-    if match:
-        return ScaleMode(match[1] or "out", with_bias)
-    raise DomainError(f"make_action: `spec` must name an action; got {spec!r}")
+    if spec == Conjugation.name:
+        return Conjugation()
+    if spec == AffineOnOut.name:
+        return AffineOnOut()
+    parts = tuple(_on_mode(part, spec) for part in spec.split("*"))
+    if len(parts) == 1:
+        return parts[0]
+    matrices = tuple(part for part in parts if isinstance(part, MatrixOnMode))
+    if len(matrices) < len(parts):
+        raise DomainError(f"make_action: `spec` must join matrices on modes only; got {spec!r}")
+    return OnModes(matrices)
+
+
+def _on_mode(part: str, spec: str) -> MatrixOnMode | ScaleMode:
+    """Return the action of a text such as "out+bias", "fan-in/4" or "scaling(in)"."""
+    match = re.fullmatch(r"(?:(?P<scaling>scaling)(?:\((?P<scaled>[a-z-]+)\))?|(?P<mode>[a-z-]+)(?:/(?P<blocks>\d+))?)"
+                         r"(?P<bias>\+bias)?", part)  # fmt: skip
+    if match is None or (match["scaled"] or match["mode"] or "out") not in MODES:
+        raise DomainError(f"make_action: `spec` must name an action; got {spec!r}")
+    if match["scaling"]:
+        return ScaleMode(match["scaled"] or "out", bool(match["bias"]))
+    return MatrixOnMode(match["mode"], bool(match["bias"]), int(match["blocks"] or 1))

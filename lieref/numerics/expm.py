@@ -12,6 +12,9 @@ Accuracy, in u of the dtype times max(1, condition number of exp at A), Frobeniu
 from __future__ import annotations
 
 import math
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -19,8 +22,6 @@ import numpy as np
 from lieref._check import check_float, check_same_dtype, check_shape
 from lieref._types import FloatArray
 from lieref.errors import DomainError, ShapeError
-from lieref.numerics.expm_lanes import exp_stack_lanes, one_norms, powers_of_two_near, squarings_for
-from lieref.numerics.expm_numpy import exp_stack_numpy
 
 THETA = 1.125
 """Largest 1-norm at which the polynomial is evaluated: the remainder is below 2^-60 there (float32: 2^-30)."""
@@ -165,15 +166,22 @@ def _exp_any(
     a: FloatArray, e: FloatArray | None, minus_identity: bool, transpose: bool
 ) -> tuple[FloatArray, FloatArray]:
     n = a.shape[-1]
+    backend = _backend(n)
     stack = np.ascontiguousarray(a).reshape(-1, n, n)
-    s = squarings_for(one_norms(stack), THETA)
+    s = backend.squarings(stack, THETA)
     if transpose:
         stack = np.ascontiguousarray(stack.swapaxes(1, 2))
     direction = stack if e is None else np.ascontiguousarray(e).reshape(-1, n, n)
-    scale = powers_of_two_near(one_norms(direction), np.finfo(a.dtype).maxexp - 2)
-    exp_stack = exp_stack_numpy if n > LANES_UP_TO else exp_stack_lanes
+    scale = backend.scales(direction, np.finfo(a.dtype).maxexp - 2)
     with np.errstate(over="ignore", invalid="ignore"):
-        exp_a, frechet = exp_stack(
+        exp_a, frechet = backend.exp_stack(
             stack, direction, s, scale, COEFFICIENTS[a.dtype], derivative=e is not None, minus_identity=minus_identity
         )
     return exp_a.reshape(a.shape), frechet.reshape(a.shape)
+
+
+@cache
+def _backend(n: int) -> Any:
+    """Return the module that computes for size n: the kernels where they help, NumPy alone without numba."""
+    name = "lanes" if n <= LANES_UP_TO and find_spec("numba") else "numpy"
+    return import_module(f"lieref.numerics.expm_{name}")

@@ -1,4 +1,4 @@
-"""Compiled kernel of the matrix exponential and its Frechet derivative: small matrices side by side in SIMD lanes."""
+"""Compiled twin of `expm_numpy` for small matrices, which lie side by side in SIMD lanes."""
 
 from __future__ import annotations
 
@@ -33,8 +33,9 @@ def one_norms(a: Any) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def squarings_for(norms: Any, theta: float) -> Any:
-    """Return the smallest s >= 0 with norm / 2^s <= theta for each norm."""
+def squarings(a: Any, theta: float) -> Any:
+    """Return, for each matrix, the smallest s >= 0 with 1-norm / 2^s <= theta."""
+    norms = one_norms(a)
     s = np.zeros(norms.size, np.int64)
     for b in range(norms.size):
         mantissa, exponent = math.frexp(norms[b] / theta)
@@ -43,12 +44,12 @@ def squarings_for(norms: Any, theta: float) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def powers_of_two_near(norms: Any, limit: int) -> Any:
-    """Return the power of two above each norm, between 2^-limit and 2^limit, in float64."""
-    powers = np.empty(norms.size)
+def scales(e: Any, limit: int) -> Any:
+    """Return, for each matrix, the power of two above its 1-norm, between 2^-limit and 2^limit, in float64."""
+    norms = one_norms(e)
     for b in range(norms.size):
-        powers[b] = math.ldexp(1.0, max(-limit, min(limit, math.frexp(norms[b])[1])))
-    return powers
+        norms[b] = math.ldexp(1.0, max(-limit, min(limit, math.frexp(norms[b])[1])))
+    return norms
 
 
 @njit(cache=True, nogil=True)
@@ -120,7 +121,7 @@ def exp_kernel(
     derivative: bool,
     minus_identity: bool,
     order: Any,
-    squarings: Any,
+    squarings_of: Any,
     scale: Any,
     coefficients: Any,
     work: Any,
@@ -129,7 +130,7 @@ def exp_kernel(
 ) -> None:
     """Write exp(a), or exp(a) - I, and with `derivative` L(a, e), for a stack of (n, n) matrices.
 
-    `order` lists the matrices with equal `squarings` together: these share lanes. The derivative is computed along
+    `order` lists the matrices with equal `squarings_of` together: these share lanes. The derivative is computed along
     e / scale and multiplied by scale.
     """
     n, lanes = a.shape[1], work.shape[3]
@@ -138,13 +139,13 @@ def exp_kernel(
     c = coefficients
     degree = c.size - 1
     ones = np.ones(scale.size)
-    down = 2.0 ** (-squarings.astype(np.float64))
+    down = 2.0 ** (-squarings_of.astype(np.float64))
     down_e = down / scale
     start = 0
     while start < order.size:
-        s = squarings[order[start]]
+        s = squarings_of[order[start]]
         stop = start + 1
-        while stop < order.size and stop - start < lanes and squarings[order[stop]] == s:
+        while stop < order.size and stop - start < lanes and squarings_of[order[stop]] == s:
             stop += 1
         members = order[start:stop]
         start = stop
@@ -185,21 +186,21 @@ def exp_kernel(
             _unpack(work, SLOTS + x, l_out, members, scale)
 
 
-def exp_stack_lanes(
+def exp_stack(
     a: FloatArray,
     e: FloatArray,
-    squarings: Array,
+    s: Array,
     scale: Array,
     coefficients: FloatArray,
     *,
     derivative: bool,
     minus_identity: bool,
 ) -> tuple[FloatArray, FloatArray]:
-    """Return what `exp_stack_numpy` does, to rounding."""
+    """Return what `expm_numpy.exp_stack` does, to rounding."""
     slots = 2 * SLOTS if derivative else SLOTS
     work = np.empty((slots, a.shape[1], a.shape[1], LANES[a.dtype]), a.dtype)
     exp_out = np.empty_like(a)
     l_out = np.empty_like(a) if derivative else exp_out
-    order = np.argsort(squarings, kind="stable")
-    exp_kernel(a, e, derivative, minus_identity, order, squarings, scale, coefficients, work, exp_out, l_out)
+    order = np.argsort(s, kind="stable")
+    exp_kernel(a, e, derivative, minus_identity, order, s, scale, coefficients, work, exp_out, l_out)
     return exp_out, l_out

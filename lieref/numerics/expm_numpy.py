@@ -15,10 +15,29 @@ STEP = 4
 """Powers of A that the polynomial is evaluated with: degree m takes 2 + m / 4 products."""
 
 
-def exp_stack_numpy(
+def squarings(a: FloatArray, theta: float) -> Array:
+    """Return, for each matrix of a (batch, n, n) stack, the smallest s >= 0 with 1-norm / 2^s <= theta."""
+    mantissa, exponent = np.frexp(_one_norms(a) / theta)
+    s: Array = np.maximum(exponent - (mantissa == 0.5), 0).astype(np.int64)
+    return s
+
+
+def scales(e: FloatArray, limit: int) -> Array:
+    """Return, for each matrix, the power of two above its 1-norm, between 2^-limit and 2^limit, in float64."""
+    powers: Array = np.ldexp(1.0, np.clip(np.frexp(_one_norms(e))[1], -limit, limit))
+    return powers
+
+
+def _one_norms(a: FloatArray) -> Array:
+    with np.errstate(over="ignore"):
+        norms: Array = np.abs(a.astype(np.float64)).sum(axis=1).max(axis=1, initial=0.0)
+    return np.minimum(norms, float(np.finfo(np.float64).max))
+
+
+def exp_stack(
     a: FloatArray,
     e: FloatArray,
-    squarings: Array,
+    s: Array,
     scale: Array,
     coefficients: FloatArray,
     *,
@@ -32,8 +51,8 @@ def exp_stack_numpy(
     a : (batch, n, n) array
     e : (batch, n, n) array
         Directions; not used without `derivative`.
-    squarings : (batch,) array of int
-        s of each matrix: the polynomial is evaluated at a / 2^s and squared s times.
+    s : (batch,) array of int
+        Squarings of each matrix: the polynomial is evaluated at a / 2^s.
     scale : (batch,) array
         Powers of two near the norms of the directions: the derivative is computed along e / scale and multiplied by
         it, so that its size never reaches the limits of the dtype on the way.
@@ -49,11 +68,11 @@ def exp_stack_numpy(
     exp_a, l : (batch, n, n) arrays
     """
     exp_out, l_out = np.empty_like(a), np.empty_like(a)
-    for s in np.unique(squarings):
-        members = squarings == s
+    for squarings_of in np.unique(s):
+        members = s == squarings_of
         factor = scale[members, None, None].astype(a.dtype)
         exp_out[members], frechet = _exp_equal(
-            a[members], e[members] / factor, int(s), coefficients, derivative, minus_identity
+            a[members], e[members] / factor, int(squarings_of), coefficients, derivative, minus_identity
         )
         l_out[members] = frechet * factor
     return exp_out, l_out

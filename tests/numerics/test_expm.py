@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lieref.errors import DomainError, DTypeError, ShapeError
+from lieref.numerics import expm_lanes, expm_numpy
 from lieref.numerics.expm import (
     COEFFICIENTS,
     LANES_UP_TO,
@@ -16,8 +17,6 @@ from lieref.numerics.expm import (
     expm_minus_identity,
     expm_vjp,
 )
-from lieref.numerics.expm_lanes import exp_stack_lanes, one_norms, powers_of_two_near, squarings_for
-from lieref.numerics.expm_numpy import exp_stack_numpy
 from validation.against_mpmath.exact import exact_exp, exact_frechet, matrix_classes, relative_error, unit_roundoff
 
 DTYPES = [np.float64, np.float32]
@@ -108,12 +107,14 @@ def test_derivative_and_vjp_are_adjoint(n: int, rng: np.random.Generator) -> Non
 def test_kernel_matches_its_definition(n: int, dtype: type, rng: np.random.Generator) -> None:
     a = rng.standard_normal((19, n, n)) * np.array([0.0, 1e-3, 0.5, 4.0])[rng.integers(0, 4, 19)][:, None, None] / n
     a, e = a.astype(dtype), rng.standard_normal((19, n, n)).astype(dtype)
-    s, scale = squarings_for(one_norms(a), THETA), powers_of_two_near(one_norms(e), 100)
+    s, scale = expm_numpy.squarings(a, THETA), expm_numpy.scales(e, 100)
+    np.testing.assert_array_equal(expm_lanes.squarings(a, THETA), s)
+    np.testing.assert_array_equal(expm_lanes.scales(e, 100), scale)
     for minus_identity in (False, True):
         arguments = (a, e, s, scale, COEFFICIENTS[np.dtype(dtype)])
-        plain = exp_stack_numpy(*arguments, derivative=True, minus_identity=minus_identity)
-        lanes = exp_stack_lanes(*arguments, derivative=True, minus_identity=minus_identity)
-        alone, _ = exp_stack_lanes(*arguments, derivative=False, minus_identity=minus_identity)
+        plain = expm_numpy.exp_stack(*arguments, derivative=True, minus_identity=minus_identity)
+        lanes = expm_lanes.exp_stack(*arguments, derivative=True, minus_identity=minus_identity)
+        alone, _ = expm_lanes.exp_stack(*arguments, derivative=False, minus_identity=minus_identity)
         np.testing.assert_array_equal(alone, lanes[0])
         for got, wanted in zip(lanes, plain, strict=True):
             np.testing.assert_allclose(got, wanted, rtol=0, atol=60 * unit_roundoff(dtype) * np.abs(wanted).max())
@@ -133,7 +134,8 @@ def test_a_result_does_not_depend_on_its_batch(n: int, rng: np.random.Generator)
 
 def test_squarings_are_taken_by_ceil() -> None:
     norms = np.array([0.0, 1e-300, THETA, np.nextafter(THETA, 2), 2 * THETA, np.nextafter(2 * THETA, 9), 1e308])
-    s = squarings_for(norms, THETA)
+    s = expm_numpy.squarings(norms[:, None, None], THETA)
+    np.testing.assert_array_equal(expm_lanes.squarings(norms[:, None, None], THETA), s)
     np.testing.assert_array_equal(s[:-1], [0, 0, 0, 1, 1, 2])
     assert Fraction(1e308) / 2 ** int(s[-1]) <= Fraction(THETA) < Fraction(1e308) / 2 ** int(s[-1] - 1)
 
