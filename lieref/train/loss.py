@@ -197,7 +197,8 @@ class CrossEntropy(Loss):
     # Derivation.  Let T_n = sum_c t_nc and S = sum_n w(y_n), both free of z, and log p_nc = z_nc - log sum_k exp(z_nk).
     #   L  = - (1/S) sum_nc t_nc log p_nc
     #   dL = - (1/S) sum_nc t_nc (dz_nc - sum_k p_nk dz_nk) = (1/S) sum_nc (T_n p_nc - t_nc) dz_nc
-    # Hence z_bar = (T_n p - t) / S, and the code works with the rows t / S.  Without smoothing and weights this is (p - onehot(y)) / N.  Derived here.
+    # Hence z_bar = (T_n p - t) / S, and the code works with the rows t / S.  Without smoothing and weights this is
+    # (p - onehot(y)) / N.  Derived here.
     def value_and_grad(self, logits: FloatArray, y: Array) -> tuple[float, FloatArray]:
         """Return the mean loss and its cotangent; see `Loss.value_and_grad`."""
         logits = check_logits("CrossEntropy", logits)

@@ -48,6 +48,13 @@ def test_calibration_error_by_hand() -> None:
     assert expected_calibration_error(sharper, LABELS, bins=10) == pytest.approx(gaps / 5, abs=1e-3)
 
 
+def test_a_confidence_on_an_edge_belongs_to_the_bin_below() -> None:
+    # One half is right with confidence 1/2, the other wrong with 0.9: apart the gaps are 1/2 and 0.9, together 0.4.
+    logits = np.log(np.array([[0.5, 0.5], [0.1, 0.9]]))
+    assert expected_calibration_error(logits, np.array([0, 0]), bins=2) == pytest.approx((0.5 + 0.9) / 2, abs=1e-15)
+    assert expected_calibration_error(logits, np.array([0, 0]), bins=1) == pytest.approx((0.9 - 0.5) / 2, abs=1e-15)
+
+
 def test_certain_and_right_is_calibrated() -> None:
     logits = 800.0 * np.eye(3)
     assert expected_calibration_error(logits, np.arange(3)) == 0.0

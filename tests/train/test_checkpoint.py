@@ -81,6 +81,18 @@ def test_run_interrupted_twice_and_resumed_in_the_same_model(tmp_path: Path) -> 
     assert outcome(model, history) == uninterrupted()
 
 
+def test_best_epoch_before_the_interruption_is_kept(tmp_path: Path) -> None:
+    x, y = blobs()
+    wrong: dict[str, Any] = {**SETTINGS, "validation": (x, (y + 1) % 3)}
+    whole, resumed = SoftmaxRegression(), SoftmaxRegression()
+    expected = outcome(whole, fit(whole, x, y, **wrong))
+    with pytest.raises(StopError):
+        fit(SoftmaxRegression(), x, y, **wrong, checkpoint=tmp_path, progress=stopping_at(11))
+    history = fit(resumed, x, y, **wrong, checkpoint=tmp_path, resume=True)
+    assert history.best_epoch == 1
+    assert outcome(resumed, history) == expected
+
+
 def test_resuming_a_finished_run_gives_its_result_without_training(tmp_path: Path) -> None:
     first = SoftmaxRegression()
     fit(first, *blobs(), **SETTINGS, validation=0.25, checkpoint=tmp_path)
@@ -169,6 +181,10 @@ def test_other_adapters_or_initial_parameters_are_refused(tmp_path: Path) -> Non
     model.attached[0].target_modules = None
     with pytest.raises(VerificationError, match="another methods"):
         fit(model, X, Y, **SETTINGS, checkpoint=tmp_path, resume=True)
+    estimated = SoftmaxRegression()
+    estimated.estimate_statistics(X)
+    with pytest.raises(VerificationError, match="another statistics"):
+        fit(estimated, X, Y, **SETTINGS, checkpoint=tmp_path, resume=True)
     moved = SoftmaxRegression()
     moved.weights += 1
     with pytest.raises(VerificationError, match="another initial parameters"):
@@ -232,6 +248,16 @@ def test_damaged_checkpoint_is_refused_and_nothing_changes(tamper: Any, message:
     with pytest.raises(FormatError, match=message):
         fit(model, X, Y, **SETTINGS, checkpoint=tmp_path, resume=True)
     assert not model.weights.any()
+
+
+def test_a_reader_keeps_the_old_file_while_it_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "state"
+    write_whole(path, b"old")
+    with path.open("rb") as reader:
+        write_whole(path, b"new and longer")
+        assert reader.read() == b"old"
+    assert path.read_bytes() == b"new and longer"
+    assert list(path.parent.iterdir()) == [path]
 
 
 def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from toy_model import SoftmaxRegression, blobs
 
 from lieref import rng as streams
 from lieref.errors import DomainError, DTypeError, LierefError, ShapeError, UnsupportedError
-from lieref.train.augment import Augmentation
+from lieref.train.augment import Augmentation, draw
 from lieref.train.epoch import Part, Progress
 from lieref.train.history import History
 from lieref.train.learning_rate import search_learning_rate
@@ -116,6 +116,16 @@ def test_history_names_the_rate_of_each_epochs_first_step() -> None:
     np.testing.assert_allclose(rates, [0.4, 0.8, 0.6, 0.2], rtol=1e-14)
 
 
+def test_loss_of_an_epoch_is_the_mean_over_samples_whatever_the_batches() -> None:
+    x, y = blobs(50)
+    model = SoftmaxRegression(dtype=np.float64)
+    model.weights += np.arange(18).reshape(6, 3) / 10
+    expected, _ = CrossEntropy().value_and_grad(model.logits(x), y)
+    history = fit(model, x, y, epochs=1, batch_size=16, learning_rate=1e-14)
+    assert history.epochs[0].loss == pytest.approx(expected, rel=1e-12)
+    assert history.epochs[0].accuracy == np.mean(model.logits(x).argmax(axis=1) == y)
+
+
 def test_progress_is_told_of_every_step() -> None:
     events: list[Progress] = []
     fit(SoftmaxRegression(), *blobs(20), epochs=2, batch_size=8, progress=events.append)
@@ -194,13 +204,13 @@ def test_training_images_are_flipped_and_validation_images_are_not() -> None:
     seen: list[np.ndarray] = []
     plain_logits = model.logits
     model.logits = lambda images: (seen.append(np.array(images)), plain_logits(images))[1]  # type: ignore[method-assign]
-    fit(model, x, y, epochs=1, batch_size=40, learning_rate=1e-6, validation=(x, y))
+    fit(model, x, y, epochs=1, batch_size=15, learning_rate=1e-6, validation=(x, y))
     order = streams.stream(0, "order", 0).permutation(40)
-    trained = model.batches[0]
+    trained = np.concatenate(model.batches)
     flipped = np.array([np.array_equal(image, x[i][..., ::-1]) for image, i in zip(trained, order, strict=True)])
     same = np.array([np.array_equal(image, x[i]) for image, i in zip(trained, order, strict=True)])
     assert np.all(flipped ^ same)
-    assert 5 < flipped.sum() < 35
+    np.testing.assert_array_equal(flipped, draw(Augmentation(flip=True), 40, seed=0, epoch=0).flips[order])
     np.testing.assert_array_equal(seen[-1], x)
 
 
@@ -314,6 +324,14 @@ def test_divergence_is_one_error_and_restores_the_model(optimizer: Any, validati
         fit(model, *blobs(), optimizer=optimizer, learning_rate=1e38, threads=2, validation=validation, epochs=2)
     assert bits(model) == before
     assert (model.statistics, model.wants_statistics, model.threads) == ({}, True, 1)
+
+
+def test_parameters_that_overflow_in_the_last_step_are_noticed() -> None:
+    x, y = blobs(12)
+    model = SoftmaxRegression()
+    with pytest.raises(DomainError, match="parameter dense/w:full is not finite"):
+        fit(model, 100 * x, y, epochs=1, optimizer=SGD(), learning_rate=1e38)
+    assert not model.weights.any()
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])

@@ -103,6 +103,28 @@ def test_gradient_keeps_the_dtype(loss: Loss, dtype: type, rng: np.random.Genera
     assert bar.dtype == dtype
 
 
+@pytest.mark.parametrize("loss", ENTROPIES, ids=repr)
+def test_compiled_form_of_cross_entropy_is_the_same_loss(loss: CrossEntropy, rng: np.random.Generator) -> None:
+    logits = rng.standard_normal((3, 4))
+    y = np.array([3, 0, 3])
+    kind, rows = loss.compiled_form(y, 4)
+    assert kind == "cross_entropy"
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    assert loss.value_and_grad(logits, y)[0] == pytest.approx(-np.sum(rows * log_p), rel=1e-13)
+
+
+def test_compiled_form_of_mean_squared_error_is_its_targets() -> None:
+    kind, rows = MeanSquaredError().compiled_form(np.array([1.0, 2.0]), 1)
+    assert kind == "mse"
+    np.testing.assert_array_equal(rows, [[1.0], [2.0]])
+
+
+@pytest.mark.parametrize("loss", [CrossEntropy(), MeanSquaredError()], ids=repr)
+def test_compiled_form_refuses_what_the_loss_refuses(loss: Loss) -> None:
+    with pytest.raises((DTypeError, ShapeError)):
+        loss.compiled_form(np.array([[0.5, 1.0]]), 3)
+
+
 GOOD = np.zeros((2, 3))
 
 
