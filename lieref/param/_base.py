@@ -109,7 +109,7 @@ class Parameterisation(ABC):
         """
         groups = self._groups(groups)
         one = self._checked(shape, groups)
-        return self.group_delta(self._split(params, one, groups), one).reshape(shape)
+        return self.group_delta(self._by_group(params, one, groups), one).reshape(shape)
 
     def delta_vjp(self, params: Params, shape: Shape, groups: int, xi_bar: FloatArray) -> Params:
         """Return the cotangents of the trainable factors for the cotangent `xi_bar` of `delta`.
@@ -122,7 +122,7 @@ class Parameterisation(ABC):
         groups = self._groups(groups)
         one = self._checked(shape, groups)
         check_shape(self.name, "xi_bar", xi_bar, tuple(shape))
-        factors = self._split(params, one, groups)
+        factors = self._by_group(params, one, groups)
         bars = self.group_delta_vjp(factors, one, xi_bar.reshape(groups, *one))
         return {name: _stack(bars[name]) for name in self.trainable(params)}
 
@@ -184,7 +184,12 @@ class Parameterisation(ABC):
         self.factor_shapes(one)
         return one
 
-    def _split(self, params: Params, shape: Shape, groups: int) -> Params:
+    def split(self, params: Params, shape: Shape, groups: int = 1) -> Params:
+        """Return the factors with the conv groups as a leading axis; raises as `delta`."""
+        groups = self._groups(groups)
+        return self._by_group(params, self._checked(shape, groups), groups)
+
+    def _by_group(self, params: Params, shape: Shape, groups: int) -> Params:
         """Return the factors with the conv groups as a leading axis."""
         expected = self.factor_shapes(shape) | self.frozen_shapes(shape)
         if set(params) != set(expected):

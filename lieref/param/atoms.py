@@ -67,7 +67,7 @@ class FilterAtoms(Parameterisation):
         if self.recursive is not None:
             check_int("FilterAtoms", "recursive", self.recursive, low=1)
 
-    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         if not 3 <= len(shape) <= 5:
             raise ShapeError(f"filter-atoms: `shape` must be that of a convolution kernel; got {shape}")
         k = math.prod(shape[2:])
@@ -75,12 +75,10 @@ class FilterAtoms(Parameterisation):
             return {"atoms": (self.m, k)}
         return {"mixture": (shape[1], self.m, self.recursive), "atoms": (self.m, self.recursive, k)}
 
-    def frozen_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+    def frozen_shapes(self, shape: Shape) -> dict[str, Shape]:
         return {"coefficients": (*shape[:2], self.m)}
 
-    def initial_factors(  # noqa: D102
-        self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None
-    ) -> Params:
+    def initial_factors(self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None) -> Params:
         assert base is not None  # `init` refuses a missing base weight
         codes = sparse_codes(base.reshape(shape[0] * shape[1], -1), self.m, self.sparsity, rng, self.unit_scale)
         params = {name: np.zeros((1, *one)) for name, one in self.factor_shapes(shape).items()}
@@ -93,7 +91,7 @@ class FilterAtoms(Parameterisation):
     # Derivation.  Plain: xi_oik = c_oia D_ak gives D_bar_ak = sum_oi c_oia xi_bar_oik.
     # Recursive: let Y_iak = sum_o c_oia xi_bar_oik. With D_iak = beta_iab E_abk,
     #   beta_bar_iab = sum_k Y_iak E_abk,   E_bar_abk = sum_i beta_iab Y_iak.
-    def group_delta(self, params: Params, shape: Shape) -> FloatArray:  # noqa: D102
+    def group_delta(self, params: Params, shape: Shape) -> FloatArray:
         codes, atoms = params["coefficients"], params["atoms"]
         if self.recursive is None:
             xi = codes @ atoms[:, None]
@@ -101,7 +99,7 @@ class FilterAtoms(Parameterisation):
             xi = np.einsum("goia,giak->goik", codes, np.einsum("giab,gabk->giak", params["mixture"], atoms))
         return xi.reshape(-1, *shape)
 
-    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:  # noqa: D102
+    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:
         codes = params["coefficients"]
         m = xi_bar.reshape(*codes.shape[:3], -1)
         if self.recursive is None:

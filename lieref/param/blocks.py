@@ -60,20 +60,18 @@ class BlockDiagonal(Parameterisation):
         b = self.size_for(n)
         return np.arange(n).reshape(n // b, b)
 
-    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         if len(shape) != 2 or shape[0] != shape[1]:
             raise ShapeError(f"{self.name}: `shape` must be that of a square matrix; got {shape}")
         count, b = self.positions(shape[0]).shape
         return {"blocks": (count, b * (b - 1) // 2) if self.skew else (count, b, b)}
 
-    def initial_factors(  # noqa: D102
-        self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None
-    ) -> Params:
+    def initial_factors(self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None) -> Params:
         return {"blocks": np.zeros((groups, *self.factor_shapes(shape)["blocks"]))}
 
     # Derivation.  Every number of a block is added to one entry of xi (and, when skew, subtracted from the mirrored
     # one), so its cotangent is read from there: X_bar = xi_bar at the block, s_bar_ij = X_bar_ij - X_bar_ji.
-    def group_delta(self, params: Params, shape: Shape) -> FloatArray:  # noqa: D102
+    def group_delta(self, params: Params, shape: Shape) -> FloatArray:
         blocks = self.full_blocks(params["blocks"], shape[0])
         at = self.positions(shape[0])
         xi = np.zeros((len(blocks), *shape), blocks.dtype)
@@ -81,7 +79,7 @@ class BlockDiagonal(Parameterisation):
             xi[:, at[j][:, None], at[j]] += blocks[:, j]
         return xi
 
-    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:  # noqa: D102
+    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:
         at = self.positions(shape[0])
         return {"blocks": self.full_blocks_vjp(xi_bar[:, at[:, :, None], at[:, None, :]])}
 

@@ -19,6 +19,8 @@ from lieref.group.base import Group
 from lieref.group.maps import Map
 from lieref.group.registry import make_group
 from lieref.param._base import Parameterisation
+from lieref.param.low_rank import LowRank
+from lieref.param.low_rank_group import LowRankForm, low_rank_form
 from lieref.param.method import Method, checked_base, keep_equal
 
 
@@ -38,27 +40,27 @@ class Combination(Method):
     action: Action
 
     @property
-    def rank(self) -> int | None:  # noqa: D102
+    def rank(self) -> int | None:
         return getattr(self.parameterisation, "r", None)
 
     @property
-    def moves_bias(self) -> bool:  # noqa: D102
+    def moves_bias(self) -> bool:
         return self.action.moves_bias
 
-    def num_params(self, shape: Shape, groups: int = 1) -> int:  # noqa: D102
+    def num_params(self, shape: Shape, groups: int = 1) -> int:
         self.group_for(shape, groups)
         return self.parameterisation.num_params(*self._factor_shape(shape, groups))
 
-    def max_rank(self, shape: Shape, groups: int = 1) -> int | None:  # noqa: D102
+    def max_rank(self, shape: Shape, groups: int = 1) -> int | None:
         return self.parameterisation.max_rank(*self._factor_shape(shape, groups))
 
-    def trainable(self, params: Params) -> tuple[str, ...]:  # noqa: D102
+    def trainable(self, params: Params) -> tuple[str, ...]:
         return self.parameterisation.trainable(params)
 
-    def fixed_points(self, base_weight: FloatArray) -> int:  # noqa: D102
+    def fixed_points(self, base_weight: FloatArray) -> int:
         return self.action.fixed_points(base_weight) if isinstance(self.action, ElementWise) else 0
 
-    def preserves(self, shape: Shape, groups: int = 1) -> frozenset[str]:  # noqa: D102
+    def preserves(self, shape: Shape, groups: int = 1) -> frozenset[str]:
         group = self.group_for(shape, groups)
         return self.action.preserves(group) if self.map.stays_in(group) else frozenset()
 
@@ -84,60 +86,83 @@ class Combination(Method):
     # Derivation.  theta -> xi -> g -> W' is a chain, and each link has its VJP beside it; W0 is frozen.
     #   <W'_bar, dW'> = <g_bar, dg> = <xi_bar, dxi> = <theta_bar, dtheta>.
     # exp and its truncations have different VJPs: for W0 exp(xi) xi_bar = W'_bar W', for W0 (1 + xi) it is W'_bar W0.
-    def delta(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:  # noqa: D102
+    def delta(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:
         element = self.parameterisation.delta(params, *self._factor_shape(shape, groups))
         return element.reshape(self._algebra_shape(shape, groups))
 
     def group_element(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:
         """Return g = map(xi)."""
-        return self.map.retract(self.group_for(shape, groups), self.delta(params, shape, groups))
+        group = self.group_for(shape, groups)
+        form = self._low_rank_form()
+        if form is not None:
+            g = form.element(*self._stacked_factors(params, shape, groups))
+            return g.reshape(self._algebra_shape(shape, groups))
+        return self.map.retract(group, self.delta(params, shape, groups))
 
-    def adapted_weight(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:  # noqa: D102
+    def group_element_vjp(self, params: Params, shape: Shape, groups: int, g: FloatArray, g_bar: FloatArray) -> Params:
+        """Return the cotangents of the trainable factors for the cotangent of g."""
+        group = self.group_for(shape, groups)
+        form = self._low_rank_form()
+        if form is not None:
+            b, a = self._stacked_factors(params, shape, groups)
+            b_bar, a_bar = form.element_vjp(b, a, g_bar.reshape(*b.shape[:2], b.shape[1]))
+            scaling = self.parameterisation.scaling  # type: ignore[attr-defined]
+            return {
+                "lora_a": a_bar.reshape(params["lora_a"].shape),
+                "lora_b": scaling * b_bar.reshape(params["lora_b"].shape),
+            }
+        xi_bar = self.map.retract_vjp(group, self.delta(params, shape, groups), g, g_bar)
+        factor_shape, factor_groups = self._factor_shape(shape, groups)
+        return self.parameterisation.delta_vjp(params, factor_shape, factor_groups, xi_bar.reshape(factor_shape))
+
+    def adapted_weight(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
         base = checked_base(self, params, base_weight)
         g = self.group_element(params, base.shape, groups)
-        weight = self.action.act(g, _as_weight(base), groups)
-        return keep_equal(base, weight.reshape(base.shape))
+        return keep_equal(base, self.action.act(g, _as_weight(base), groups).reshape(base.shape))
 
-    def adapted_weight_vjp(  # noqa: D102
+    def adapted_weight_vjp(
         self, params: Params, base_weight: FloatArray, weight_bar: FloatArray, groups: int = 1
     ) -> Params:
         base = checked_base(self, params, base_weight)
         check_shape(self.name, "weight_bar", weight_bar, base.shape)
-        xi = self.delta(params, base.shape, groups)
-        g = self.map.retract(self.group_for(base.shape, groups), xi)
+        g = self.group_element(params, base.shape, groups)
         g_bar = self.action.act_vjp(g, _as_weight(base), groups, _as_weight(weight_bar))
-        return self._pull_back(params, base.shape, groups, xi, g, g_bar)
+        return self.group_element_vjp(params, base.shape, groups, g, g_bar)
 
-    def weight_delta(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:  # noqa: D102
+    def weight_delta(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
         base = checked_base(self, params, base_weight)
-        xi = self.delta(params, base.shape, groups)
-        e = self.map.retract_minus_identity(self.group_for(base.shape, groups), xi)
-        change = self.action.act_delta(e, _as_weight(base), groups)
-        return change.reshape(base.shape)
+        group = self.group_for(base.shape, groups)
+        form = self._low_rank_form()
+        if form is not None:
+            factors = self._stacked_factors(params, base.shape, groups)
+            e = form.element_minus_identity(*factors).reshape(self._algebra_shape(base.shape, groups))
+        else:
+            e = self.map.retract_minus_identity(group, self.delta(params, base.shape, groups))
+        return self.action.act_delta(e, _as_weight(base), groups).reshape(base.shape)
 
-    def adapted_bias(self, params: Params, bias: FloatArray, shape: Shape, groups: int = 1) -> FloatArray:  # noqa: D102
+    def adapted_bias(self, params: Params, bias: FloatArray, shape: Shape, groups: int = 1) -> FloatArray:
         if not self.moves_bias:
             return bias
-        moved = self.action.act_bias(self.group_element(params, shape, groups), bias, groups)
-        return keep_equal(bias, moved)
+        return keep_equal(bias, self.action.act_bias(self.group_element(params, shape, groups), bias, groups))
 
-    def adapted_bias_vjp(  # noqa: D102
+    def adapted_bias_vjp(
         self, params: Params, bias: FloatArray, bias_bar: FloatArray, shape: Shape, groups: int = 1
     ) -> Params:
         if not self.moves_bias:
             return super().adapted_bias_vjp(params, bias, bias_bar, shape, groups)
-        xi = self.delta(params, shape, groups)
-        g = self.map.retract(self.group_for(shape, groups), xi)
-        return self._pull_back(params, shape, groups, xi, g, self.action.act_bias_vjp(g, bias, groups, bias_bar))
+        g = self.group_element(params, shape, groups)
+        return self.group_element_vjp(params, shape, groups, g, self.action.act_bias_vjp(g, bias, groups, bias_bar))
 
-    def _pull_back(
-        self, params: Params, shape: Shape, groups: int, xi: FloatArray, g: FloatArray, g_bar: FloatArray
-    ) -> Params:
-        """Return the cotangents of the factors for the cotangent of g."""
-        group = self.group_for(shape, groups)
-        xi_bar = self.map.retract_vjp(group, xi, g, g_bar)
-        factor_shape, factor_groups = self._factor_shape(shape, groups)
-        return self.parameterisation.delta_vjp(params, factor_shape, factor_groups, xi_bar.reshape(factor_shape))
+    def _low_rank_form(self) -> LowRankForm | None:
+        """Return how to make g from low-rank factors, or None where g comes from xi."""
+        plain = isinstance(self.parameterisation, LowRank) and not self.parameterisation.share_groups
+        return low_rank_form(self.group, self.map) if plain else None
+
+    def _stacked_factors(self, params: Params, shape: Shape, groups: int) -> tuple[FloatArray, FloatArray]:
+        """Return s B (blocks, n, r) and A (blocks, r, n)."""
+        factor_shape, blocks = self._factor_shape(shape, groups)
+        split = self.parameterisation.split(params, factor_shape, blocks)
+        return self.parameterisation.scaling * split["lora_b"], split["lora_a"]  # type: ignore[attr-defined]
 
     def _init(
         self, shape: Shape, groups: int, rng: np.random.Generator, dtype: Any, base_weight: FloatArray | None

@@ -23,18 +23,16 @@ class Dense(Parameterisation):
     name: ClassVar[str] = "dense"
     formula: ClassVar[str] = "G·O·I·k"
 
-    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         return {"xi": shape}
 
-    def initial_factors(  # noqa: D102
-        self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None
-    ) -> Params:
+    def initial_factors(self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None) -> Params:
         return {"xi": np.zeros((groups, *shape))}
 
-    def group_delta(self, params: Params, shape: Shape) -> FloatArray:  # noqa: D102
+    def group_delta(self, params: Params, shape: Shape) -> FloatArray:
         return params["xi"].copy()
 
-    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:  # noqa: D102
+    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:
         return {"xi": xi_bar.copy()}
 
 
@@ -48,20 +46,18 @@ class Diagonal(Parameterisation):
     name: ClassVar[str] = "diagonal"
     formula: ClassVar[str] = "G·n"
 
-    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         if len(shape) != 2 or shape[0] != shape[1]:
             raise ShapeError(f"diagonal: `shape` must be that of a square matrix; got {shape}")
         return {"diagonal": shape[:1]}
 
-    def initial_factors(  # noqa: D102
-        self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None
-    ) -> Params:
+    def initial_factors(self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None) -> Params:
         return {"diagonal": np.zeros((groups, shape[0]))}
 
     # d(xi)_ii = d(d_i) and every other entry is constant, so the cotangent is the diagonal of xi_bar.
-    def group_delta(self, params: Params, shape: Shape) -> FloatArray:  # noqa: D102
+    def group_delta(self, params: Params, shape: Shape) -> FloatArray:
         diagonal = params["diagonal"]
         return diagonal[:, :, None] * np.eye(shape[0], dtype=diagonal.dtype)
 
-    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:  # noqa: D102
+    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:
         return {"diagonal": np.diagonal(xi_bar, axis1=-2, axis2=-1).copy()}

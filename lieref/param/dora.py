@@ -35,20 +35,20 @@ class Dora(Method):
     direction: Combination
 
     @property
-    def rank(self) -> int | None:  # noqa: D102
+    def rank(self) -> int | None:
         return self.direction.rank
 
-    def num_params(self, shape: Shape, groups: int = 1) -> int:  # noqa: D102
+    def num_params(self, shape: Shape, groups: int = 1) -> int:
         return self.direction.num_params(shape, groups) + shape[0]
 
-    def max_rank(self, shape: Shape, groups: int = 1) -> int | None:  # noqa: D102
+    def max_rank(self, shape: Shape, groups: int = 1) -> int | None:
         return self.direction.max_rank(shape, groups)
 
-    def trainable(self, params: Params) -> tuple[str, ...]:  # noqa: D102
+    def trainable(self, params: Params) -> tuple[str, ...]:
         inner = self.direction.trainable({name: p for name, p in params.items() if name != _MAGNITUDE})
         return (*inner, _MAGNITUDE)
 
-    def fixed_points(self, base_weight: FloatArray) -> int:  # noqa: D102
+    def fixed_points(self, base_weight: FloatArray) -> int:
         return self.direction.fixed_points(base_weight)
 
     def delta(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:
@@ -58,13 +58,13 @@ class Dora(Method):
     # Derivation.  W' = m V / n with n = ||V||, filter by filter, and G = W'_bar:
     #   dW' = V/n dm + m/n dV - m/n^2 V dn,   dn = <V, dV>/n.
     # Hence  m_bar = <G, V>/n  and  V_bar = (m/n) (G - V <G, V>/n^2).
-    def adapted_weight(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:  # noqa: D102
+    def adapted_weight(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
         base = checked_base(self, params, base_weight)
         inner, m = self._split(params, base.shape)
         v = self.direction.adapted_weight(inner, base, groups)
         return keep_equal(base, v * _column(m / self._norms(v), v))
 
-    def adapted_weight_vjp(  # noqa: D102
+    def adapted_weight_vjp(
         self, params: Params, base_weight: FloatArray, weight_bar: FloatArray, groups: int = 1
     ) -> Params:
         base = checked_base(self, params, base_weight)
@@ -78,7 +78,7 @@ class Dora(Method):
         return {**bars, _MAGNITUDE: along}
 
     # W' - W0 = D + (m/n - 1) V with D = V - W0, and n - n0 = <2 W0 + D, D> / (n + n0) where n0 = ||W0||.
-    def weight_delta(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:  # noqa: D102
+    def weight_delta(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
         base = checked_base(self, params, base_weight)
         inner, m = self._split(params, base.shape)
         d = self.direction.weight_delta(inner, base, groups)

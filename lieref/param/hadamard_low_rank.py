@@ -56,29 +56,27 @@ class HadamardLowRank(Parameterisation):
         """The factor s."""
         return scaling_of(self.lora_alpha, self.r)
 
-    def max_rank(self, shape: Shape, groups: int = 1) -> int:  # noqa: D102
+    def max_rank(self, shape: Shape, groups: int = 1) -> int:
         return min(shape[0] // groups, math.prod(shape[1:]))
 
-    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         check_weight_shape("hadamard-low-rank", shape)
         rows, columns = shape[0], math.prod(shape[1:])
         check_rank("hadamard-low-rank", "r", self.r, min(rows, columns), shape)
         return dict(zip(_NAMES, [(rows, self.r), (self.r, columns)] * 2, strict=True))
 
-    def initial_factors(  # noqa: D102
-        self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None
-    ) -> Params:
+    def initial_factors(self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None) -> Params:
         shapes = self.factor_shapes(shape)
         params = {name: kaiming_uniform(rng, (groups, *shapes[name])) for name in _NAMES[:3]}
         return {**params, _NAMES[3]: np.zeros((groups, *shapes[_NAMES[3]]))}
 
     # Derivation.  With P = A1 B1 and Q = A2 B2:  xi = s P * Q,  P_bar = s xi_bar * Q,  Q_bar = s xi_bar * P,
     # and each product as in LoRA:  A_bar = P_bar B^T,  B_bar = A^T P_bar.
-    def group_delta(self, params: Params, shape: Shape) -> FloatArray:  # noqa: D102
+    def group_delta(self, params: Params, shape: Shape) -> FloatArray:
         a1, b1, a2, b2 = (params[name] for name in _NAMES)
         return (self.scaling * (a1 @ b1) * (a2 @ b2)).reshape(-1, *shape)
 
-    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:  # noqa: D102
+    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:
         a1, b1, a2, b2 = (params[name] for name in _NAMES)
         m = self.scaling * xi_bar.reshape(xi_bar.shape[0], shape[0], -1)
         p_bar, q_bar = m * (a2 @ b2), m * (a1 @ b1)

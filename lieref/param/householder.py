@@ -42,19 +42,17 @@ class Householder(Parameterisation):
         if check_int("Householder", "r", self.r, low=2) % 2:
             raise DomainError(f"Householder: `r` must be even, or the product is no rotation; got {self.r}")
 
-    def max_rank(self, shape: Shape, groups: int = 1) -> int:  # noqa: D102
+    def max_rank(self, shape: Shape, groups: int = 1) -> int:
         return shape[1] // 2 * 2
 
-    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         if len(shape) != 2 or shape[0] != shape[1]:
             raise ShapeError(f"householder: `shape` must be that of a square matrix; got {shape}")
         if self.r > shape[0]:
             raise DomainError(f"householder: `r` must be at most {shape[0]} for matrices {shape}; got {self.r}")
         return {"u": (self.r // 2, shape[0]), "w": (self.r // 2, shape[0])}
 
-    def initial_factors(  # noqa: D102
-        self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None
-    ) -> Params:
+    def initial_factors(self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None) -> Params:
         one = (groups, self.r // 2, shape[0])
         return {"u": rng.standard_normal(one) / np.sqrt(shape[0]), "w": np.zeros(one)}
 
@@ -62,12 +60,12 @@ class Householder(Parameterisation):
     #   <xi_bar, c (u dw^T - dw u^T)> = -c <K u, dw>,   <xi_bar, c (du w^T - w du^T)> = c <K w, du>,
     #   dc = -c^2 (u . du), and <xi_bar, u w^T - w u^T> = u^T K w.
     # Hence  w_bar = -c K u  and  u_bar = c K w - c^2 (u^T K w) u.
-    def group_delta(self, params: Params, shape: Shape) -> FloatArray:  # noqa: D102
+    def group_delta(self, params: Params, shape: Shape) -> FloatArray:
         u, w = params["u"], params["w"]
         half = transposed(_coefficient(u) * u) @ w
         return half - transposed(half)
 
-    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:  # noqa: D102
+    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:
         u, w = params["u"], params["w"]
         c = _coefficient(u)
         k = xi_bar - transposed(xi_bar)

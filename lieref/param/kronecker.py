@@ -53,16 +53,14 @@ class Kronecker(Parameterisation):
         """The factor s."""
         return scaling_of(self.lora_alpha, self.r)
 
-    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         check_weight_shape("kronecker", shape)
         (a, c), (b, d) = _split(shape[0], self.factor), _split(shape[1], self.factor)
         if 2 * self.r < max(c, d):
             return {"w1": (a, b), "w2_a": (c, self.r), "w2_b": (self.r, d * math.prod(shape[2:]))}
         return {"w1": (a, b), "w2": (c, d, *shape[2:])}
 
-    def initial_factors(  # noqa: D102
-        self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None
-    ) -> Params:
+    def initial_factors(self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None) -> Params:
         params: Params = {}
         for name, one in self.factor_shapes(shape).items():
             flat = (groups, one[0], math.prod(one[1:]))
@@ -73,13 +71,13 @@ class Kronecker(Parameterisation):
     # Derivation.  xi_acbdk = s w1_ab w2_cdk is bilinear:
     #   w1_bar_ab = s sum_cdk xi_bar_acbdk w2_cdk,   w2_bar_cdk = s sum_ab xi_bar_acbdk w1_ab,
     # and where w2 = A B:  A_bar = w2_bar B^T,  B_bar = A^T w2_bar.
-    def group_delta(self, params: Params, shape: Shape) -> FloatArray:  # noqa: D102
+    def group_delta(self, params: Params, shape: Shape) -> FloatArray:
         w1, w2 = params["w1"], self._w2(params, shape)
         groups = w1.shape[0]
         xi: FloatArray = self.scaling * np.einsum("gab,gcdk->gacbdk", w1, w2)
         return xi.reshape(groups, *shape)
 
-    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:  # noqa: D102
+    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:
         w1, w2 = params["w1"], self._w2(params, shape)
         (groups, a, b), (_, c, d, k) = w1.shape, w2.shape
         apart = self.scaling * xi_bar.reshape(groups, a, c, b, d, k)

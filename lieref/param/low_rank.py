@@ -81,13 +81,13 @@ class LowRank(Parameterisation):
         """The factor s in front of B A."""
         return scaling_of(self.lora_alpha, self.r, self.use_rslora)
 
-    def max_rank(self, shape: Shape, groups: int = 1) -> int:  # noqa: D102
+    def max_rank(self, shape: Shape, groups: int = 1) -> int:
         groups = self._groups(groups)
         one = (shape[0] // groups, *shape[1:])
         p, q = self._kernel_split(one)
         return min(one[0] * p, one[1] * q) // self._rank_factor(p)
 
-    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         check_weight_shape("low-rank", shape)
         p, q = self._kernel_split(shape)
         rows, columns = shape[0] * p, shape[1] * q
@@ -95,9 +95,7 @@ class LowRank(Parameterisation):
         rank = self.r * self._rank_factor(p)
         return {"lora_a": (rank, columns), "lora_b": (rows, rank)}
 
-    def initial_factors(  # noqa: D102
-        self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None
-    ) -> Params:
+    def initial_factors(self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None) -> Params:
         shapes = self.factor_shapes(shape)
         return {
             "lora_a": kaiming_uniform(rng, (groups, *shapes["lora_a"])),
@@ -107,10 +105,10 @@ class LowRank(Parameterisation):
     # Derivation.  xi = s P(B A), where P only moves entries, so its adjoint moves them back: P^T = P^-1.
     #   <xi_bar, s P(dB A + B dA)> = <s P^-1(xi_bar) A^T, dB> + <s B^T P^-1(xi_bar), dA>.
     # Hence B_bar = s M A^T and A_bar = s B^T M with M = P^-1(xi_bar).  [Hu21]; [Huang25], section 4.7.
-    def group_delta(self, params: Params, shape: Shape) -> FloatArray:  # noqa: D102
+    def group_delta(self, params: Params, shape: Shape) -> FloatArray:
         return self.to_tensor(self.scaling * (params["lora_b"] @ params["lora_a"]), shape)
 
-    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:  # noqa: D102
+    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:
         m = self.scaling * self.to_matrix(xi_bar)
         return {"lora_a": transposed(params["lora_b"]) @ m, "lora_b": m @ transposed(params["lora_a"])}
 

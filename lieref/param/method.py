@@ -198,24 +198,24 @@ class Method(ABC):
 class Untrained(Method):
     """Method without trainable numbers: the weight stays the base weight."""
 
-    def num_params(self, shape: Shape, groups: int = 1) -> int:  # noqa: D102
+    def num_params(self, shape: Shape, groups: int = 1) -> int:
         return 0
 
-    def trainable(self, params: Params) -> tuple[str, ...]:  # noqa: D102
+    def trainable(self, params: Params) -> tuple[str, ...]:
         return ()
 
-    def delta(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:  # noqa: D102
+    def delta(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:
         return np.zeros(shape)
 
-    def adapted_weight(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:  # noqa: D102
+    def adapted_weight(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
         return base_weight.copy()
 
-    def adapted_weight_vjp(  # noqa: D102
+    def adapted_weight_vjp(
         self, params: Params, base_weight: FloatArray, weight_bar: FloatArray, groups: int = 1
     ) -> Params:
         return {}
 
-    def weight_delta(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:  # noqa: D102
+    def weight_delta(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
         return np.zeros_like(base_weight)
 
     def _init(

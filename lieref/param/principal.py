@@ -43,22 +43,20 @@ class Principal(Parameterisation):
     def __post_init__(self) -> None:
         check_int("Principal", "r", self.r, low=1)
 
-    def max_rank(self, shape: Shape, groups: int = 1) -> int:  # noqa: D102
+    def max_rank(self, shape: Shape, groups: int = 1) -> int:
         return min(shape[0] // groups, math.prod(shape[1:]))
 
-    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         check_weight_shape("principal", shape)
         rows, columns = shape[0], math.prod(shape[1:])
         check_rank("principal", "r", self.r, min(rows, columns), shape)
         return {"lora_a": (self.r, columns), "lora_b": (rows, self.r)}
 
-    def frozen_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+    def frozen_shapes(self, shape: Shape) -> dict[str, Shape]:
         shapes = self.factor_shapes(shape)
         return {"start_a": shapes["lora_a"], "start_b": shapes["lora_b"]}
 
-    def initial_factors(  # noqa: D102
-        self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None
-    ) -> Params:
+    def initial_factors(self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None) -> Params:
         assert base is not None  # `init` refuses a missing base weight
         matrices = base.reshape(groups, shape[0], -1)
         if self.of_logarithm:
@@ -69,11 +67,11 @@ class Principal(Parameterisation):
         return {"lora_a": a, "lora_b": b, "start_a": a.copy(), "start_b": b.copy()}
 
     # Derivation.  (B - B0) A + B0 (A - A0) = B A - B0 A0, so the VJP is LoRA's: A_bar = B^T M, B_bar = M A^T.
-    def group_delta(self, params: Params, shape: Shape) -> FloatArray:  # noqa: D102
+    def group_delta(self, params: Params, shape: Shape) -> FloatArray:
         a, b, a0, b0 = (params[name] for name in ("lora_a", "lora_b", "start_a", "start_b"))
         return ((b - b0) @ a + b0 @ (a - a0)).reshape(-1, *shape)
 
-    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:  # noqa: D102
+    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:
         m = xi_bar.reshape(xi_bar.shape[0], shape[0], -1)
         return {"lora_a": transposed(params["lora_b"]) @ m, "lora_b": m @ transposed(params["lora_a"])}
 

@@ -25,6 +25,7 @@ from lieref.param.kronecker import Kronecker
 from lieref.param.low_rank import LowRank
 from lieref.param.method import Method, Recipe, Untrained
 from lieref.param.principal import Principal
+from lieref.param.rotation import BlockRotation, Reflections
 from lieref.param.separable import Separable
 from lieref.param.tensor_train import TensorTrain
 from lieref.param.tucker import Tucker
@@ -90,6 +91,12 @@ def _additive(name: str, summary: str, parameterisation: str, reference: str, lr
     return MethodRow(name, summary, parameterisation, "additive", "exp", "element-wise", reference, lr, **rest)
 
 
+def _rotation(name: str, summary: str, parameterisation: str, map_spec: str, reference: str, **rest: Any) -> MethodRow:
+    """Return the row of a method that rotates the flattened filters."""
+    return MethodRow(name, summary, parameterisation, "so", map_spec, "fan-in", reference, 3e-3,
+                     fixed={"skew", "map", "action", "strict"}, **rest)  # fmt: skip
+
+
 def _hadamard(
     name: str, summary: str, parameterisation: str, map_spec: str, reference: str, lr: float, **rest: Any
 ) -> MethodRow:
@@ -141,6 +148,14 @@ _ROWS = (
               fixed={"rank_times_kernel"}, wrapper="dora", formula="G·r·(O + I·k) + G·O"),
     _additive("pissa", "Low rank from the principal singular directions of the weight", "principal", "[Meng24]", 1e-3,
               fixed={"of_logarithm"}),
+    _rotation("oft", "Filters rotated in small blocks, exact exponential", "block-diagonal", "exp", "[Qiu23]",
+              wrapper="rotation", defaults={"skew": True}, formula="G·n·(b - 1)/2"),
+    _rotation("oft-cayley", "Filters rotated in small blocks by the Cayley map", "block-diagonal", "cayley", "[Qiu23]",
+              wrapper="rotation", defaults={"skew": True}, formula="G·n·(b - 1)/2"),
+    _rotation("boft", "Filters rotated by a butterfly of small blocks, Cayley map", "butterfly", "cayley", "[Liu24B]",
+              wrapper="rotation", defaults={"skew": True}, formula="G·m·n·(b - 1)/2"),
+    _rotation("hra", "Filters reflected an even number of times", "householder", "exp", "[Yuan24]",
+              wrapper="reflections"),
     _hadamard("liera", "Low rank in the algebra of the Hadamard group, exact exponential", "low-rank", "exp",
               "[Si25]", 2e-2, fixed={"rank_times_kernel"}),
     _hadamard("liera-taylor1", "LieRA to first order, W (1 + xi), as its authors released it", "low-rank", "taylor1",
@@ -198,6 +213,10 @@ def get_method(name: str, **config: Any) -> Method:
         return Untrained(recipe)
     fields = {**row.defaults, **{key: value for key, value in config.items() if key not in SETTINGS}}
     parameterisation = PARAMETERISATIONS[row.parameterisation](**fields)
+    if isinstance(parameterisation, Householder) and row.wrapper == "reflections":
+        return Reflections(recipe, parameterisation)
+    if isinstance(parameterisation, BlockDiagonal) and row.wrapper == "rotation":
+        return BlockRotation(recipe, parameterisation, make_map(row.map))
     action = make_action(config.get("action", row.action), row.group, strict=config.get("strict", False))
     combination = Combination(recipe, parameterisation, row.group, make_map(config.get("map", row.map)), action)
     return Dora(recipe, combination) if row.wrapper == "dora" else combination

@@ -27,13 +27,11 @@ class Separable(Parameterisation):
     name: ClassVar[str] = "separable"
     formula: ClassVar[str] = "G·O·(I + k)"
 
-    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         check_weight_shape("separable", shape)
         return {"pointwise": shape[:2], "depthwise": (shape[0], *shape[2:])}
 
-    def initial_factors(  # noqa: D102
-        self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None
-    ) -> Params:
+    def initial_factors(self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None) -> Params:
         bound = math.sqrt(6.0 / (shape[0] + shape[1]))
         return {
             "pointwise": rng.uniform(-bound, bound, (groups, *shape[:2])),
@@ -41,11 +39,11 @@ class Separable(Parameterisation):
         }
 
     # Derivation.  xi_oik = P_oi D_ok:  P_bar_oi = sum_k xi_bar_oik D_ok,  D_bar_ok = sum_i xi_bar_oik P_oi.
-    def group_delta(self, params: Params, shape: Shape) -> FloatArray:  # noqa: D102
+    def group_delta(self, params: Params, shape: Shape) -> FloatArray:
         p, d = params["pointwise"], self._flat(params["depthwise"])
         return (p[..., None] * d[:, :, None, :]).reshape(-1, *shape)
 
-    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:  # noqa: D102
+    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:
         p, d = params["pointwise"], self._flat(params["depthwise"])
         m = xi_bar.reshape(*p.shape, -1)
         d_bar = np.einsum("goik,goi->gok", m, p)

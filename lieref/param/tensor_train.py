@@ -43,29 +43,27 @@ class TensorTrain(Parameterisation):
     def __post_init__(self) -> None:
         check_int("TensorTrain", "r", self.r, low=1)
 
-    def max_rank(self, shape: Shape, groups: int = 1) -> int:  # noqa: D102
+    def max_rank(self, shape: Shape, groups: int = 1) -> int:
         return min(shape[0] // groups, math.prod(shape[1:]))
 
-    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         check_weight_shape("tensor-train", shape)
         check_rank("tensor-train", "r", self.r, min(shape[0], math.prod(shape[1:])), shape)
         return {"core": (shape[0], self.r)}
 
-    def frozen_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+    def frozen_shapes(self, shape: Shape) -> dict[str, Shape]:
         return {"suffix": (self.r, math.prod(shape[1:]))}
 
-    def initial_factors(  # noqa: D102
-        self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None
-    ) -> Params:
+    def initial_factors(self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None) -> Params:
         assert base is not None  # `init` refuses a missing base weight
         _, suffix = split_train(base.reshape(groups, shape[0], -1), shape[1:], self.r)
         return {"core": np.zeros((groups, shape[0], self.r)), "suffix": suffix}
 
     # Derivation.  xi = C S with S frozen:  C_bar = xi_bar S^T.
-    def group_delta(self, params: Params, shape: Shape) -> FloatArray:  # noqa: D102
+    def group_delta(self, params: Params, shape: Shape) -> FloatArray:
         return (params["core"] @ params["suffix"]).reshape(-1, *shape)
 
-    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:  # noqa: D102
+    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:
         m = xi_bar.reshape(xi_bar.shape[0], shape[0], -1)
         return {"core": m @ transposed(params["suffix"])}
 

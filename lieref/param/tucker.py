@@ -58,7 +58,7 @@ class Tucker(Parameterisation):
         if self.ranks is not None:
             object.__setattr__(self, "ranks", tuple(check_int("Tucker", "ranks", n, low=1) for n in self.ranks))
 
-    def max_rank(self, shape: Shape, groups: int = 1) -> int | None:  # noqa: D102
+    def max_rank(self, shape: Shape, groups: int = 1) -> int | None:
         return shape[0] // groups if self.ranks is None else None
 
     def mode_ranks(self, shape: Shape) -> tuple[int, ...]:
@@ -79,7 +79,7 @@ class Tucker(Parameterisation):
             check_rank("tucker", "ranks", rank, size, shape)
         return self.ranks if self.kernel_factors else (*self.ranks[:2], *shape[2:])
 
-    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:  # noqa: D102
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         check_weight_shape("tucker", shape)
         ranks = self.mode_ranks(shape)
         shapes: dict[str, Shape] = {"core": ranks}
@@ -87,9 +87,7 @@ class Tucker(Parameterisation):
             shapes[f"factor_{mode}"] = (shape[mode], ranks[mode])
         return shapes
 
-    def initial_factors(  # noqa: D102
-        self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None
-    ) -> Params:
+    def initial_factors(self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None) -> Params:
         shapes = {name: (groups, *one) for name, one in self.factor_shapes(shape).items()}
         if self.zero == "out":
             # LoCon's middle and down convolutions: fan in r_2 k_h k_w and I.
@@ -111,10 +109,10 @@ class Tucker(Parameterisation):
     # Derivation.  xi = s G ×_1 U_1 ... ×_n U_n. Products on distinct modes commute, so with P_n the core after all
     # products but the n-th:  xi_(n) = s U_n P_n(n), hence  U_n_bar = s xi_bar_(n) P_n(n)^T, and the cotangent of P_n
     # is s xi_bar ×_n U_n^T. Going through the modes backwards gives every factor and, at the end, the core.
-    def group_delta(self, params: Params, shape: Shape) -> FloatArray:  # noqa: D102
+    def group_delta(self, params: Params, shape: Shape) -> FloatArray:
         return self.scale * self._partial_products(params)[-1]
 
-    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:  # noqa: D102
+    def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:
         partial = self._partial_products(params)
         bars: Params = {}
         y_bar = self.scale * xi_bar

@@ -1,0 +1,239 @@
+"""Rotations of the flattened filters: OFT and BOFT by small blocks, HRA by reflections.
+
+The filters of one conv group are the rows of V (O/groups, n) with n = I k_h k_w, and every one is multiplied by the
+same orthogonal R: V' = V R^T. Norms of filters and angles between them stay. R is never formed; the methods keep
+V' - V, which is exactly zero at the start.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from abc import abstractmethod
+from typing import Any
+
+import numpy as np
+
+from lieref._check import check_shape
+from lieref._types import Array, FloatArray, Params, Shape
+from lieref.errors import DomainError, UnsupportedError
+from lieref.group.base import Group
+from lieref.group.maps import Map
+from lieref.group.matrix import SO
+from lieref.param._base import Parameterisation, check_weight_shape, transposed
+from lieref.param.blocks import BlockDiagonal
+from lieref.param.householder import Householder
+from lieref.param.method import Method, checked_base, keep_equal
+
+
+@dataclasses.dataclass(frozen=True)
+class _Rotation(Method):
+    """What the rotations share: the weight seen as rows, one stack for each conv group."""
+
+    parameterisation: Parameterisation
+
+    def preserves(self, shape: Shape, groups: int = 1) -> frozenset[str]:
+        return frozenset({"filter norms", "filter angles"})
+
+    @property
+    def rank(self) -> int | None:
+        return getattr(self.parameterisation, "r", None)
+
+    def num_params(self, shape: Shape, groups: int = 1) -> int:
+        return self.parameterisation.num_params(*self._factor_shape(shape, groups))
+
+    def max_rank(self, shape: Shape, groups: int = 1) -> int | None:
+        return self.parameterisation.max_rank(*self._factor_shape(shape, groups))
+
+    def trainable(self, params: Params) -> tuple[str, ...]:
+        return self.parameterisation.trainable(params)
+
+    def delta(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:
+        """Return the element of so(n) of the factors, (groups, n, n): the rotation to first order."""
+        factor_shape, factor_groups = self._factor_shape(shape, groups)
+        xi = self.parameterisation.delta(params, factor_shape, factor_groups)
+        return xi.reshape(groups, factor_shape[1], factor_shape[1])
+
+    def adapted_weight(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
+        base = checked_base(self, params, base_weight)
+        return keep_equal(base, base + self.weight_delta(params, base, groups))
+
+    def weight_delta(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
+        base = checked_base(self, params, base_weight)
+        rows = base.reshape(groups, base.shape[0] // groups, -1)
+        return self.change(self.parameterisation.split(params, *self._factor_shape(base.shape, groups)), rows).reshape(
+            base.shape
+        )
+
+    def adapted_weight_vjp(
+        self, params: Params, base_weight: FloatArray, weight_bar: FloatArray, groups: int = 1
+    ) -> Params:
+        base = checked_base(self, params, base_weight)
+        check_shape(self.name, "weight_bar", weight_bar, base.shape)
+        rows = base.reshape(groups, base.shape[0] // groups, -1)
+        bars = self.change_vjp(
+            self.parameterisation.split(params, *self._factor_shape(base.shape, groups)),
+            rows,
+            weight_bar.reshape(rows.shape),
+        )
+        return {name: bar.reshape(params[name].shape) for name, bar in bars.items()}
+
+    @abstractmethod
+    def change(self, params: Params, rows: FloatArray) -> FloatArray:
+        """Return V' - V for rows V (groups, O/groups, n) and factors with a leading group axis."""
+
+    @abstractmethod
+    def change_vjp(self, params: Params, rows: FloatArray, rows_bar: FloatArray) -> Params:
+        """Return the cotangents of the factors for the cotangent of V'."""
+
+    def _init(
+        self, shape: Shape, groups: int, rng: np.random.Generator, dtype: Any, base_weight: FloatArray | None
+    ) -> Params:
+        self.num_params(shape, groups)
+        return self.parameterisation.init(*self._factor_shape(shape, groups), rng, dtype)
+
+    def _factor_shape(self, shape: Shape, groups: int) -> tuple[Shape, int]:
+        check_weight_shape(self.name, shape)
+        n = math.prod(shape[1:])
+        return (groups * n, n), groups
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockRotation(_Rotation):
+    """R = R_m ... R_1, each R_j block-diagonal at its own stride with blocks map(X) in SO(b).
+
+    One stage is OFT, several are BOFT. The map is `exp` or `cayley`; OFT's own Cayley transform (I - S)(I + S)^-1 is
+    this one with X = -2 S.
+
+    References
+    ----------
+    [Qiu23], [Liu24B], without BOFT's extra scale for each filter.
+    """
+
+    parameterisation: BlockDiagonal
+    map: Map
+
+    def __post_init__(self) -> None:
+        if not self.map.legal_for(self._group(2)):
+            raise UnsupportedError(f"{self.name}: `map` must stay in SO(n), exp or cayley; got {self.map.spec}")
+
+    # Derivation.  One stage: the rows at the positions of a block, V (rows, b), become V + V E^T with E = R - I.
+    #   V_bar = V'_bar + V'_bar E,   E_bar = V'_bar^T V,   and E_bar is the cotangent of R.
+    # Stages go forwards in `change` and backwards in its VJP; the map and the skew blocks have their own VJPs.
+    def change(self, params: Params, rows: FloatArray) -> FloatArray:
+        blocks = self._blocks(params, rows)
+        total = np.zeros_like(rows)
+        for at, e in self._stages(self._minus_identity(blocks), rows.shape[-1]):
+            total[..., at] += _swapped(_swapped((rows + total)[..., at]) @ transposed(e))
+        return total
+
+    def change_vjp(self, params: Params, rows: FloatArray, rows_bar: FloatArray) -> Params:
+        blocks = self._blocks(params, rows)
+        minus_identity = self._minus_identity(blocks)
+        stages = self._stages(minus_identity, rows.shape[-1])
+        before = [rows]
+        for at, e in stages[:-1]:
+            after = before[-1].copy()
+            after[..., at] += _swapped(_swapped(before[-1][..., at]) @ transposed(e))
+            before.append(after)
+        v_bar = rows_bar.copy()
+        e_bars = []
+        for (at, e), v in zip(reversed(stages), reversed(before), strict=True):
+            out_bar = _swapped(v_bar[..., at])
+            e_bars.append(transposed(out_bar) @ _swapped(v[..., at]))
+            v_bar[..., at] += _swapped(out_bar @ e)
+        g_bar = np.concatenate(e_bars[::-1], axis=1)
+        b = blocks.shape[-1]
+        g = minus_identity + np.eye(b, dtype=blocks.dtype)
+        return {"blocks": self.parameterisation.full_blocks_vjp(self.map.retract_vjp(self._group(b), blocks, g, g_bar))}
+
+    def _blocks(self, params: Params, rows: FloatArray) -> FloatArray:
+        return self.parameterisation.full_blocks(params["blocks"], rows.shape[-1])
+
+    def _minus_identity(self, blocks: FloatArray) -> FloatArray:
+        return self.map.retract_minus_identity(self._group(blocks.shape[-1]), blocks)
+
+    def _stages(self, blocks: FloatArray, n: int) -> list[tuple[Array, FloatArray]]:
+        """Return, for each stage, the positions (n/b, b) of its blocks and the blocks (groups, n/b, b, b)."""
+        count = n // blocks.shape[-1]
+        at = self.parameterisation.positions(n)
+        return [(at[j : j + count], blocks[:, j : j + count]) for j in range(0, len(at), count)]
+
+    @staticmethod
+    def _group(b: int) -> Group:
+        return SO(b)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reflections(_Rotation):
+    """R^T = H(u_1) H(u_1 + w_1) H(u_2) H(u_2 + w_2) ..., with reflections H(v) = I - 2 v v^T / (v . v).
+
+    References
+    ----------
+    [Yuan24], in the coordinates of `Householder`.
+    """
+
+    parameterisation: Householder
+
+    # One pair on rows V, with a = u . u, s = u . w, q = w . w and v = u + w, so v . v = a + 2 s + q:
+    #   V H(u) H(v) - V = X (H(v) - H(u)),  X = V H(u),  because H(u)^2 = I, and
+    #   H(v) - H(u) = 2/(a (v . v)) [(2 s + q) u u^T - a (u w^T + w u^T + w w^T)],
+    # which is exactly zero for w = 0. With X u = -V u and X w = V w - 2 (s/a) V u no reflection is formed.
+    def change(self, params: Params, rows: FloatArray) -> FloatArray:
+        total = np.zeros_like(rows)
+        for u, w in self._pairs(params):
+            a, s, q = (np.sum(x * y, axis=-1, keepdims=True) for x, y in ((u, u), (u, w), (w, w)))
+            v_square = _positive(self.name, a + 2 * s + q)
+            vu, vw = (rows + total) @ transposed(u), (rows + total) @ transposed(w)
+            xu, xw = -vu, vw - 2 * (s / _positive(self.name, a)) * vu
+            along = (2 * s + q) * (xu @ u) - a * (xu @ w + xw @ u + xw @ w)
+            total += 2 / (a * v_square) * along
+        return total
+
+    # Derivation.  One reflection: Y = X H(v) = X - (2/c) y v^T with y = X v and c = v . v. Let z = Y_bar v.
+    #   X_bar = Y_bar H(v),   v_bar = -(2/c) (X^T z + Y_bar^T y) + (4/c^2) (y . z) v.
+    # A pair has v = u + w after u: u gets both cotangents, w the second.
+    def change_vjp(self, params: Params, rows: FloatArray, rows_bar: FloatArray) -> Params:
+        inputs, x = [], rows
+        for u, w in self._pairs(params):
+            inputs.append((u, w, x, _reflect(x, u)))
+            x = _reflect(inputs[-1][3], u + w)
+        bars: list[tuple[FloatArray, FloatArray]] = []
+        for u, w, x, between in reversed(inputs):
+            w_bar = _reflect_vjp(between, u + w, rows_bar)
+            rows_bar = _reflect(rows_bar, u + w)
+            bars.append((_reflect_vjp(x, u, rows_bar) + w_bar, w_bar))
+            rows_bar = _reflect(rows_bar, u)
+        u_bars, w_bars = zip(*reversed(bars), strict=True)
+        return {"u": np.concatenate(u_bars, axis=1), "w": np.concatenate(w_bars, axis=1)}
+
+    def _pairs(self, params: Params) -> list[tuple[FloatArray, FloatArray]]:
+        """Return the pairs (u, w), each (groups, 1, n)."""
+        return [(params["u"][:, j : j + 1], params["w"][:, j : j + 1]) for j in range(params["u"].shape[1])]
+
+
+def _swapped(rows: FloatArray) -> FloatArray:
+    """Return (groups, rows, blocks, b) as stacks of matrices (groups, blocks, rows, b), and back."""
+    return np.swapaxes(rows, 1, 2)
+
+
+def _reflect(x: FloatArray, v: FloatArray) -> FloatArray:
+    """Return X H(v) for stacks X (groups, rows, n) and v (groups, 1, n)."""
+    square = _positive("reflection", np.sum(v * v, axis=-1, keepdims=True))
+    return x - (2 / square) * (x @ transposed(v)) @ v
+
+
+def _reflect_vjp(x: FloatArray, v: FloatArray, y_bar: FloatArray) -> FloatArray:
+    """Return the cotangent of v in `_reflect`."""
+    square = _positive("reflection", np.sum(v * v, axis=-1, keepdims=True))
+    y, z = x @ transposed(v), y_bar @ transposed(v)
+    across = transposed(z) @ x + transposed(y) @ y_bar
+    along: FloatArray = np.sum(y * z, axis=(1, 2), keepdims=True) * v
+    return (4 / square**2) * along - (2 / square) * across
+
+
+def _positive(function: str, square: FloatArray) -> FloatArray:
+    """Return squared lengths after checking that none is zero."""
+    if not (square > 0).all():
+        raise DomainError(f"{function}: the vector of a reflection must not be zero; got one")
+    return square

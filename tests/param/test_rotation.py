@@ -1,0 +1,110 @@
+"""OFT, BOFT and HRA against the rotation matrix they never form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+from lieref.errors import DomainError, LierefError, ShapeError, UnsupportedError
+from lieref.group.maps import Taylor
+from lieref.param.blocks import BlockDiagonal, Butterfly
+from lieref.param.method import Recipe
+from lieref.param.registry import get_method
+from lieref.param.rotation import BlockRotation
+
+SHAPE = (5, 4, 3, 2)
+N = 24
+
+
+def trained(name: str, rng: np.random.Generator, **config: Any) -> Any:
+    method = get_method(name, **config)
+    base = rng.standard_normal(SHAPE)
+    params = method.init(SHAPE, 1, rng, base_weight=base)
+    return method, {n: p + 0.3 * rng.standard_normal(p.shape) for n, p in params.items()}, base
+
+
+def skew(numbers: np.ndarray, b: int) -> np.ndarray:
+    x = np.zeros((b, b))
+    x[np.triu_indices(b, 1)] = numbers
+    return x - x.T
+
+
+def test_oft_is_a_block_diagonal_rotation(rng: np.random.Generator) -> None:
+    method, params, base = trained("oft", rng, block_size=4)
+    r = scipy.linalg.block_diag(*[scipy.linalg.expm(skew(x, 4)) for x in params["blocks"]])
+    np.testing.assert_allclose(method.adapted_weight(params, base).reshape(5, N), base.reshape(5, N) @ r.T, atol=1e-13)
+
+
+def test_oft_cayley_is_the_cayley_map_of_the_blocks(rng: np.random.Generator) -> None:
+    method, params, base = trained("oft-cayley", rng, block_size=3)
+    blocks = [np.linalg.solve(np.eye(3) - skew(x, 3) / 2, np.eye(3) + skew(x, 3) / 2) for x in params["blocks"]]
+    r = scipy.linalg.block_diag(*blocks)
+    np.testing.assert_allclose(method.adapted_weight(params, base).reshape(5, N), base.reshape(5, N) @ r.T, atol=1e-13)
+
+
+def test_boft_multiplies_stages_at_growing_strides(rng: np.random.Generator) -> None:
+    method, params, base = trained("boft", rng, block_size=2, stages=3)
+    rows = base.reshape(5, N)
+    for stage in range(3):
+        angles = params["blocks"].reshape(3, N // 2)[stage]
+        r = np.zeros((N, N))
+        stride, block = 2**stage, 0
+        for start in range(0, N, 2 * stride):
+            for offset in range(stride):
+                i, j = start + offset, start + offset + stride
+                x = skew(angles[block : block + 1], 2)
+                r[np.ix_([i, j], [i, j])] = np.linalg.solve(np.eye(2) - x / 2, np.eye(2) + x / 2)
+                block += 1
+        rows = rows @ r.T
+    np.testing.assert_allclose(method.adapted_weight(params, base).reshape(5, N), rows, atol=1e-13)
+
+
+def test_butterfly_stops_where_the_stride_no_longer_divides() -> None:
+    assert get_method("boft", block_size=2, stages=9).num_params(SHAPE) == 3 * N // 2
+    assert get_method("boft", block_size=5, stages=1).num_params((3, 25)) == 5 * 10
+
+
+def test_hra_is_a_product_of_reflections(rng: np.random.Generator) -> None:
+    method, params, base = trained("hra", rng, r=4)
+    r = np.eye(N)
+    for u, w in zip(params["u"], params["w"], strict=True):
+        for v in (u, u + w):
+            r = r @ (np.eye(N) - 2 * np.outer(v, v) / (v @ v))
+    np.testing.assert_allclose(r @ r.T, np.eye(N), atol=1e-13)
+    np.testing.assert_allclose(method.adapted_weight(params, base).reshape(5, N), base.reshape(5, N) @ r, atol=1e-13)
+
+
+@pytest.mark.parametrize(("name", "config"), [("oft", {}), ("boft", {"block_size": 2}), ("hra", {"r": 4})])
+def test_algebra_element_is_the_rotation_to_first_order(
+    name: str, config: dict[str, Any], rng: np.random.Generator
+) -> None:
+    """V R^T - V = -V xi + O(xi^2) with xi skew, and hra's R^T = I + xi + O(xi^2)."""
+    method, params, base = trained(name, rng, **config)
+    size = 1e-6
+    small = {n: (p if n == "u" else size * p) for n, p in params.items()}
+    xi = method.delta(small, SHAPE)[0]
+    np.testing.assert_allclose(xi, -xi.T, atol=1e-20)
+    change = method.weight_delta(small, base).reshape(5, N)
+    expected = base.reshape(5, N) @ (xi if name == "hra" else xi.T)
+    assert np.linalg.norm(change - expected) < 20 * size * np.linalg.norm(change)
+
+
+@pytest.mark.parametrize(("n", "asked", "used"), [(24, 4, 4), (27, 4, 3), (7, 4, 7), (10, 4, 5), (10, 3, 2), (2, 9, 2)])
+def test_block_size_is_the_nearest_divisor(n: int, asked: int, used: int) -> None:
+    assert BlockDiagonal(block_size=asked).size_for(n) == used
+
+
+def test_what_is_no_rotation_is_refused(rng: np.random.Generator) -> None:
+    with pytest.raises(DomainError, match="must be even"):
+        get_method("hra", r=3)
+    with pytest.raises(ShapeError, match="size 2 or more"):
+        get_method("oft").num_params((5, 1))
+    with pytest.raises(UnsupportedError, match="`map` must stay in SO"):
+        BlockRotation(Recipe("x"), Butterfly(2, True, 1), Taylor(1))
+    method, params, base = trained("hra", rng, r=2)
+    params["u"][...] = 0.0
+    with pytest.raises(LierefError, match="must not be zero"):
+        method.adapted_weight(params, base)
