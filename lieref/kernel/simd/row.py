@@ -24,6 +24,9 @@ CONTEXT = (
     "image",  # index of the sample at work
     "first",  # 1 on the first sample of a chunk: gradients are set, not added to
     "losses",  # float64, one per sample
+    "bases",  # packed weights before adaptation, laid out as the weights
+    "factors",  # adapter factors in the order of the packed layouts
+    "factor_gradients",  # laid out as the factors
     "scale",  # bits of a float64: factor of the loss, 1 / batch
 )
 """Names of the context's integers, in order."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from llvmlite import ir
 
+from lieref.kernel.simd.adamw import emit_adamw
 from lieref.kernel.simd.conv import emit_conv
 from lieref.kernel.simd.depthwise import emit_depthwise, emit_depthwise_gradient
 from lieref.kernel.simd.isa import Isa
+from lieref.kernel.simd.low_rank import MAPS, emit_adapt, emit_collect
 from lieref.kernel.simd.maximum import emit_maximum, emit_maximum_gradient
 from lieref.kernel.simd.sample import (
     emit_cross_entropy,
@@ -49,6 +51,9 @@ def emit_all(module: ir.Module, isa: Isa, dtype: str) -> None:
         for taps in DEPTHWISE_GRADIENT_TAPS:
             emit_depthwise_gradient(module, f"depthwise_gradient_t{taps}w{width}", dtype, taps, width)
         emit_bias_gradient(module, f"bias_gradient_w{width}", dtype, width)
+        for map_name in MAPS:
+            emit_adapt(module, f"adapt_{map_name}_w{width}", dtype, map_name, width)
+            emit_collect(module, f"collect_{map_name}_w{width}", dtype, map_name, width)
         emit_maximum(module, f"maximum_w{width}", dtype, width)
         emit_maximum_gradient(module, f"maximum_gradient_w{width}", dtype, width)
     lanes = isa.lanes(dtype)
@@ -58,4 +63,5 @@ def emit_all(module: ir.Module, isa: Isa, dtype: str) -> None:
     emit_given(module, "given", dtype)
     emit_squared_error(module, "squared_error", dtype, lanes)
     emit_cross_entropy(module, "cross_entropy", dtype)
+    emit_adamw(module, "adamw", dtype, lanes)
     emit_run(module, "run")

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from lieref.model.engine.engine import Engine, compile_graph
+from lieref.model.engine.fusion import LowRank
 
-__all__ = ["Engine", "compile_graph"]
+__all__ = ["Engine", "LowRank", "compile_graph"]

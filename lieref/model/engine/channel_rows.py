@@ -9,6 +9,7 @@ from lieref.kernel.simd.depthwise import DEPTHWISE_FIELDS, DEPTHWISE_GRADIENT_FI
 from lieref.kernel.simd.maximum import MAXIMUM_FIELDS
 from lieref.kernel.simd.tiles import DEPTHWISE_GRADIENT_TAPS
 from lieref.model.engine.conv_rows import need_gradient_halo, parities
+from lieref.model.engine.fusion import Columns
 from lieref.model.engine.layer import Epilogue, Layer
 from lieref.model.engine.program import Place, Row, Taps, Tensor
 from lieref.model.engine.tiling import depthwise_pixels
@@ -90,7 +91,8 @@ def weight_gradient(layer: Layer, storage: Storage, x: Tensor, g: Tensor) -> lis
     spans = storage.columns(g.pixel)
     start, stride = column_position(g.channels, len(taps), spans)
     position = start[:, None] + np.arange(len(taps)) * stride[:, None]
-    offset = storage.add_accumulator(layer.weight, g.pixel * len(taps), position)
+    columns = Columns(0, len(taps), tuple(spans))
+    offset = storage.add_accumulator(layer.weight, g.pixel * len(taps), position, columns, [(0, 0, len(taps))])
     places = {"in": Place(x, -window.pads[0], -window.pads[1], *window.strides), "g": Place(g)}
     rows = []
     done = 0

@@ -17,6 +17,7 @@ import numpy as np
 from lieref._types import Array
 from lieref.kernel.simd.conv import CONV_FIELDS
 from lieref.kernel.simd.weight_gradient import BIAS_GRADIENT_FIELDS, WEIGHT_GRADIENT_FIELDS
+from lieref.model.engine.fusion import Columns
 from lieref.model.engine.layer import Epilogue, Layer, Window
 from lieref.model.engine.program import Place, Row, Taps, Tensor
 from lieref.model.engine.tiling import conv_tiles, gradient_depth, gradient_tiles
@@ -197,7 +198,11 @@ def weight_gradient(layer: Layer, storage: Storage, x: Tensor, g: Tensor) -> lis
     for group in range(groups):
         elements = index[group * per_group : (group + 1) * per_group]
         real_index[elements[elements >= 0]] = position[elements >= 0] + group * size
-    offset = storage.add_accumulator(layer.weight, size * groups, real_index)
+    block = run_blocks * depth
+    offset = storage.add_accumulator(
+        layer.weight, size * groups, real_index, Columns(0, total, tuple(spans)),
+        [(i * block, i * run, run) for i in range(len(taps.pixels))],
+    )  # fmt: skip
     rows = []
     for group in range(groups):
         source = Place(x, -window.pads[0], -window.pads[1], *window.strides, channel=group * inner)

@@ -14,9 +14,12 @@ from lieref._check import check_choice, check_int
 from lieref._types import Array, FloatArray
 from lieref.errors import DTypeError, ShapeError, UnsupportedError
 from lieref.kernel.simd import isa as isa_module
-from lieref.kernel.simd.library import library
+from lieref.kernel.simd.library import Library
+from lieref.kernel.simd.library import library as load_library
 from lieref.kernel.simd.row import float_bits
-from lieref.model.engine.lower import Network, lower
+from lieref.model.engine.factors import Factors
+from lieref.model.engine.fusion import LowRank
+from lieref.model.engine.lower import Network, by_channel, lower
 from lieref.model.engine.plan import make_plan
 from lieref.model.engine.workspace import Workspace, aligned
 from lieref.model.graph import Graph
@@ -36,6 +39,7 @@ def compile_graph(
     *,
     trainable: frozenset[str],
     logits: str,
+    adapters: dict[str, LowRank] | None = None,
     threads: int = 1,
     winograd: str = "f2",
     dtype: str = "float32",
@@ -50,6 +54,9 @@ def compile_graph(
         Initializers whose gradient is wanted: weights and biases of Conv, Gemm and MatMul.
     logits : str
         Tensor that is the result, (N, classes).
+    adapters : dict of str to LowRank, optional
+        Weights adapted inside the engine: their factors are `Engine.parameters`, their gradients come back in the place
+        of the weight's.
     threads : int
         At most this many threads; the result has the same bits for any number.
     winograd : "f2", "f4" or "off"
@@ -74,7 +81,14 @@ def compile_graph(
     unknown = trainable - {name for layer in net.layers for name in (layer.weight, layer.bias)}
     if unknown:
         raise UnsupportedError(f"compile_graph: `trainable` must be weights or biases of layers; got {sorted(unknown)}")
-    return Engine(net, trainable, threads, dtype, isa or isa_module.best().name)
+    adapters = adapters or {}
+    for name in adapters:
+        layers = [layer for layer in net.layers if layer.weight == name]
+        if len(layers) != 1 or not (layers[0].groups == 1 or by_channel(layers[0], net)):
+            rule = "adapt the weight of one layer that is dense or depthwise"
+            raise UnsupportedError(f"compile_graph: `adapters` must {rule}; got {name!r}")
+    library = load_library(isa or isa_module.best().name, dtype)
+    return Engine(net, library, trainable - set(adapters), adapters, threads)
 
 
 class Engine:
@@ -85,24 +99,33 @@ class Engine:
     Attributes
     ----------
     weights : dict of str to array
-        The initializers in use, as `set_weights` left them.
+        The initializers in use, as `set_weights` left them: of an adapted weight, its base.
+    parameters : dict of str to array
+        Live factors of the fused adapters, ``<weight>:lora_a`` (rank, I k_h k_w) and ``<weight>:lora_b`` (O, rank):
+        views of one flat array, zero until they are written. Gradients under these names are views that the next call
+        overwrites.
     """
 
-    def __init__(self, net: Network, trainable: frozenset[str], threads: int, dtype: str, isa: str) -> None:
+    def __init__(
+        self, net: Network, library: Library, trainable: frozenset[str], adapters: dict[str, LowRank], threads: int
+    ) -> None:
         self._net = net
         self._trainable = trainable
-        self._library = library(isa, dtype)
-        self._dtype = np.dtype(dtype)
+        self._adapters = adapters
+        self._library = library
+        self._dtype = np.dtype(library.dtype)
         self.threads = threads
         self._pool: ThreadPoolExecutor | None = None
         self._plans: dict[int, Workspace] = {}
         self._accumulators: list[Array] = []
-        self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(self._library.address("run"))
+        self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(library.address("run"))
         initializers = net.graph.initializers
         names = {name for layer in net.layers for name in (layer.weight, layer.bias) if name}
         self.weights = {name: np.array(initializers[name], self._dtype) for name in names}
         self.classes = net.sizes[net.logits][0]
         self._shape = net.graph.inputs[0].shape[1:]
+        self._factors = Factors(self._workspace(1).plan.storage.fused, library.dtype)
+        self.parameters = self._factors.parameters
 
     def set_weights(self, weights: dict[str, FloatArray]) -> None:
         """Replace initializers (ONNX layout); the others keep their values.
@@ -200,7 +223,7 @@ class Engine:
     ) -> dict[str, FloatArray]:
         """Run all samples through a program, in fixed parts, and return the gradients."""
         samples = len(x)
-        if training and not self._trainable:
+        if training and not (self._trainable or self._adapters):
             raise UnsupportedError("loss_and_grad: the engine must have trainable weights; got none")
         parts = list(enumerate(self._parts(samples)))
         base = {
@@ -211,11 +234,15 @@ class Engine:
         kernels = {"load": self._library.address(load), "loss": self._library.address(kernel)}
         jobs = [(self._spans(a, b), self._accumulator(number) if training else None) for number, (a, b) in parts]
 
+        if self._adapters:
+            self._factors.gather()
+            for size in {span[2] for spans, _ in jobs for span in spans}:
+                self._workspace(size).prepare(self._factors.values, training)
+
         def work(worker: int, count: int) -> None:
-            for spans, accumulator in jobs[worker::count]:
+            for spans, sums in jobs[worker::count]:
                 for number, span in enumerate(spans):
-                    workspace = self._workspace(span[2])
-                    workspace.run(self._run, worker, kernels, base, accumulator, (*span, int(number == 0)))
+                    self._workspace(span[2]).run(worker, kernels, base, sums, (*span, int(number == 0)))
 
         count = min(self.threads, len(jobs))
         if count > 1:
@@ -227,7 +254,10 @@ class Engine:
                 future.result()
         elif jobs:
             work(0, 1)
-        return self._gradients(tree_sum([a for _, a in jobs if a is not None])) if training else {}
+        if not training:
+            return {}
+        workspace = self._workspace(jobs[0][0][0][2] if jobs else 1)
+        return self._gradients(workspace, tree_sum([sums for _, sums in jobs if sums is not None]))
 
     def _parts(self, samples: int) -> list[tuple[int, int]]:
         """Return the fixed parts (begin, end) of a batch: they depend on its size alone."""
@@ -256,18 +286,26 @@ class Engine:
         """Return the plan for this many samples at once, made on first use."""
         found = self._plans.get(samples)
         if found is None:
-            plan = make_plan(self._net, self._library, self._trainable, samples)
-            found = self._plans[samples] = Workspace(plan, self._dtype.name)
+            plan = make_plan(self._net, self._library, self._trainable, self._adapters, samples)
+            found = self._plans[samples] = Workspace(plan, self._dtype.name, self._run)
             found.pack(self.weights, self.weights)
         return found
 
-    def _gradients(self, total: Array | None) -> dict[str, FloatArray]:
+    def _gradients(self, workspace: Workspace, total: Array | None) -> dict[str, FloatArray]:
         """Return each gradient in ONNX layout, zero for an empty batch."""
         found: dict[str, FloatArray] = {}
-        for accumulator in self._workspace(1).plan.storage.accumulators:
+        for accumulator in workspace.plan.storage.accumulators:
             shape = self.weights[accumulator.name].shape
             part = np.zeros(shape, self._dtype) if total is None else total[accumulator.index].reshape(shape)
             found[accumulator.name] = found[accumulator.name] + part if accumulator.name in found else part
+        if self._adapters:
+            factors = self._factors
+            if total is None:
+                factors.gradient_values[...] = 0
+            else:
+                workspace.collect(factors.values, total, factors.gradient_values)
+            factors.scatter()
+            found |= factors.gradients
         return found
 
 

@@ -74,6 +74,11 @@ class Network:
         return name, self.sizes[name]
 
 
+def by_channel(layer: Layer, net: Network) -> bool:
+    """Return whether every output channel of a layer reads one input channel, its own."""
+    return layer.kind != "conv" or layer.groups == layer.channels == net.sizes[layer.x][0] > 1
+
+
 def unsupported(node: Node, rule: str) -> UnsupportedError:
     """Return the error for a node the engine has no compiled form of."""
     return UnsupportedError(f"compile_graph: node {node.name!r} ({node.op}): {rule}")

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from lieref.kernel.simd.library import Library
 from lieref.kernel.simd.sample import LOAD_FIELDS, OUTPUT_FIELDS
 from lieref.model.engine import channel_rows, conv_rows
+from lieref.model.engine.fusion import LowRank
 from lieref.model.engine.layer import Epilogue, Layer
-from lieref.model.engine.lower import Network
+from lieref.model.engine.lower import Network, by_channel
 from lieref.model.engine.program import Place, Program, Row, Tensor, assemble
 from lieref.model.engine.tiling import pad_channels
 from lieref.model.engine.weights import Storage
@@ -28,27 +29,43 @@ class Plan:
     forward : Program
     training : Program or None
         None where nothing is trainable.
+    prepare, prepare_training, collect : Program
+        Packed weights of fused adapters for each of the two, and their factor gradients.
     storage : Storage
         What the packed weights and the gradient accumulators hold.
     """
 
     forward: Program
     training: Program | None
+    prepare: Program
+    prepare_training: Program
+    collect: Program
     storage: Storage
 
 
-def make_plan(net: Network, library: Library, trainable: frozenset[str], samples: int) -> Plan:
+def make_plan(
+    net: Network, library: Library, trainable: frozenset[str], adapters: dict[str, LowRank], samples: int
+) -> Plan:
     """Return the plan; `samples` at once where a sample is a vector, else 1."""
-    storage = Storage(library.isa.name, library.dtype, trainable)
-    builder = _Builder(net, storage, samples)
-    forward = assemble([*builder.forward(), builder.output("logits")], library)
-    if not trainable:
-        return Plan(forward, None, storage)
-    # The same packed forward weights come first in both, so one copy of the weights serves both programs.
-    storage = Storage(library.isa.name, library.dtype, trainable)
-    builder = _Builder(net, storage, samples)
-    training = assemble([*builder.forward(), *builder.backward()], library)
-    return Plan(forward, training, storage)
+
+    def builder() -> _Builder:
+        names = trainable | set(adapters)
+        indices = {layer.weight: layer.index for layer in net.layers if layer.index is not None}
+        storage = Storage(library.isa.name, library.dtype, names, adapters, indices=indices)
+        return _Builder(net, storage, samples)
+
+    inference = builder()
+    forward = assemble([*inference.forward(), inference.output("logits")], library)
+    storage, training = inference.storage, None
+    if storage.trainable:
+        # The same packed forward weights come first in both, so one copy of the weights serves both programs.
+        learner = builder()
+        training = assemble([*learner.forward(), *learner.backward()], library)
+        storage = learner.storage
+    return Plan(
+        forward, training, assemble(inference.storage.prepare, library), assemble(storage.prepare, library),
+        assemble(storage.collect, library), storage,
+    )  # fmt: skip
 
 
 class _Builder:
@@ -101,7 +118,7 @@ class _Builder:
                 found += channel_rows.maximum_forward(layer, self.storage, x, out)
             elif layer.kind == "identity":
                 found += channel_rows.identity_rows(self.storage, x, out, epilogue)
-            elif self._by_channel(layer):
+            elif by_channel(layer, self.net):
                 found += channel_rows.forward(layer, self.storage, x, out, epilogue)
             else:
                 found += conv_rows.forward(layer, self.storage, x, out, epilogue)
@@ -115,10 +132,6 @@ class _Builder:
             ints |= {"samples": self.samples, "channels": 1, "cols": channels, "out_pixel": 1}
             ints["out_sample"] = image.pixel
         return Row("load", LOAD_FIELDS, ints, {"out": Place(image)})
-
-    def _by_channel(self, layer: Layer) -> bool:
-        """Return whether every output channel reads one input channel, its own."""
-        return layer.kind != "conv" or layer.groups == layer.channels == self.net.sizes[layer.x][0] > 1
 
     def backward(self) -> list[Row]:
         """Return the rows from the outputs to the gradients."""
@@ -141,7 +154,7 @@ class _Builder:
         found: list[Row] = []
         x, g = self.tensors[layer.x], self.bars[layer.out]
         if layer.weight in self.storage.trainable:
-            rows = channel_rows if self._by_channel(layer) else conv_rows
+            rows = channel_rows if by_channel(layer, self.net) else conv_rows
             found += rows.weight_gradient(layer, self.storage, x, g)
         if layer.bias in self.storage.trainable:
             found += conv_rows.bias_gradient(layer, self.storage, g)
@@ -162,7 +175,7 @@ class _Builder:
             return [*rows, *self._add_gradient(name, target)]
         epilogue = Epilogue(aux=self.bars.get(name), mask=self._mask(name))
         self.bars[name] = target
-        if self._by_channel(layer):
+        if by_channel(layer, self.net):
             return channel_rows.input_gradient(layer, self.storage, g, target, epilogue)
         return conv_rows.input_gradient(layer, self.storage, g, target, epilogue)
 

@@ -6,11 +6,13 @@ gather, and reading a gradient out of its accumulator is another; the layout cod
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from lieref._types import Array, FloatArray
+from lieref.model.engine.fusion import Columns, Fused, LowRank, Piece, pieces_of
+from lieref.model.engine.program import Row
 from lieref.model.engine.tiling import columns
 
 
@@ -41,15 +43,27 @@ class Storage:
         They set the vector width.
     trainable : frozenset of str
         Initializers whose gradient is wanted.
+    adapters : dict of str to LowRank
+        Weights adapted inside the engine; `indices` holds their index arrays (O, I / groups, ...).
+    fused : dict of str to Fused
+        Where their factors are.
+    prepare, collect : list of Row
+        What fills their packs, and what makes factor gradients of their accumulators.
     """
 
     isa: str
     dtype: str
     trainable: frozenset[str]
+    adapters: dict[str, LowRank] = field(default_factory=dict)
+    fused: dict[str, Fused] = field(default_factory=dict)
+    prepare: list[Row] = field(default_factory=list)
+    collect: list[Row] = field(default_factory=list)
     packs: list[Pack] = field(default_factory=list)
     constants: list[tuple[int, FloatArray]] = field(default_factory=list)
     accumulators: list[Accumulator] = field(default_factory=list)
+    indices: dict[str, Array] = field(default_factory=dict)
     weight_size: int = 0
+    factor_size: int = 0
     gradient_size: int = 0
 
     def add_pack(self, name: str, index: Array) -> int:
@@ -73,11 +87,20 @@ class Storage:
         self.weight_size += -(-size // 16) * 16
         return offset
 
-    def add_accumulator(self, name: str, size: int, index: Array) -> int:
-        """Reserve `size` accumulators; `index` holds for each element of the weight its place among them."""
+    def add_accumulator(
+        self, name: str, size: int, index: Array, columns: Columns | None = None,
+        runs: list[tuple[int, int, int]] | None = None,
+    ) -> int:  # fmt: skip
+        """Reserve `size` accumulators; `index` holds for each element of the weight its place among them.
+
+        `columns` and `runs` (row there, column of A, length) say how a fused adapter finds its rows.
+        """
         offset = self.gradient_size
         self.gradient_size += -(-size // 16) * 16
-        self.accumulators.append(Accumulator(name, (index + offset).ravel()))
+        if name not in self.adapters:
+            self.accumulators.append(Accumulator(name, (index + offset).ravel()))
+        elif columns is not None and runs is not None:
+            self.collect += self.fused[name].collect_rows(replace(columns, offset=offset), runs)
         return offset
 
     def columns(self, channels: int) -> list[tuple[int, int, int]]:
@@ -91,7 +114,28 @@ class Storage:
             for first, count, width in self.columns(matrix.shape[1])
             for i in range(count)
         ]
-        return self.add_pack(name, np.concatenate(parts))
+        offset = self.add_pack(name, np.concatenate(parts))
+        if name in self.adapters:
+            self._fuse(name, matrix, Columns(offset, matrix.shape[0], tuple(self.columns(matrix.shape[1]))))
+        return offset
+
+    def _fuse(self, name: str, matrix: Array, columns: Columns) -> None:
+        """Add the rows that fill a packed matrix of an adapted weight; its first one is the forward layout."""
+        adapter, index = self.adapters[name], self.indices[name]
+        width = index[0].size
+        canonical = np.empty(index.size, np.int64)  # element of the weight -> o J + j
+        canonical[index.ravel()] = np.arange(index.size)
+        matrix = np.where(matrix < 0, -1, canonical[matrix])
+        if name not in self.fused:
+            channels = int(matrix.max()) // width + 1
+            of_a = np.array([row[row >= 0][0] % width if (row >= 0).any() else -1 for row in matrix])
+            self.fused[name] = fused = Fused(adapter, of_a, channels, matrix.shape[1], forward=columns)
+            fused.place(self.factor_size)
+            self.factor_size += fused.size
+            pieces = [Piece(0, len(matrix), False, 0)]
+        else:
+            pieces = pieces_of(matrix, self.fused[name].columns_of_a, width)
+        self.prepare += self.fused[name].adapt_rows(columns, pieces)
 
 
 def column_position(channels: int, depth: int, spans: list[tuple[int, int, int]]) -> tuple[Array, Array]:

@@ -10,7 +10,7 @@ import pytest
 from lieref.errors import DomainError, DTypeError, ShapeError, UnsupportedError
 from lieref.kernel.simd import isa as isa_module
 from lieref.model import executor
-from lieref.model.engine import compile_graph
+from lieref.model.engine import LowRank, compile_graph
 from lieref.model.fold import fold_batch_norm
 from lieref.model.graph import Graph, Node, TensorInfo
 from lieref.model.onnx_reader import read_onnx
@@ -283,3 +283,60 @@ def test_real_networks(name, data_dir, rng):
     assert abs(loss - want_loss) <= 5e-6 * want_loss
     assert close(z, want_z, 5e-6)
     assert all(close(grads[k], want_grads[k], 5e-6) for k in wanted)
+
+
+def matmul(graph, weight):
+    """Whether a weight is (in, out), as MatMul has it."""
+    return any(n.op == "MatMul" and weight in n.inputs for n in graph.nodes)
+
+
+def adapted(w, base, map_name, scaling, row_scale):
+    """The adapted weight and the function from its cotangent to the factors' cotangents."""
+    o = base.shape[0]
+    rows = scaling * (np.ones(o) if row_scale is None else row_scale)
+    b = rows[:, None] * w["b"]
+    xi = (b @ w["a"]).reshape(base.shape)
+    weight = {"exp": base * np.exp(xi), "taylor1": base * (1 + xi), "add": base + xi}[map_name]
+
+    def pull_back(bar):
+        xi_bar = (bar * {"exp": weight, "taylor1": base, "add": 1.0}[map_name]).reshape(o, -1)
+        return {"a": b.T @ xi_bar, "b": rows[:, None] * (xi_bar @ w["a"].T)}
+
+    return weight, pull_back
+
+
+@pytest.mark.parametrize("isa", isa_module.available())
+@pytest.mark.parametrize("map_name", ["exp", "taylor1", "add"])
+@pytest.mark.parametrize("name", NETS)
+def test_fused_adapters_agree_with_factors_applied_outside(name, map_name, isa, rng):
+    graph = NETS[name]()
+    weights = [n for n in trainable(graph) if graph.initializers[n].ndim > 1]
+    groups = {node.inputs[1]: node.attrs.get("group", 1) for node in graph.nodes if len(node.inputs) > 1}
+    fusable = sorted(w for w in weights if groups[w] == 1 or graph.initializers[w].shape[1] == 1)
+    outputs = {w: graph.initializers[w].shape[1 if matmul(graph, w) else 0] for w in fusable}
+    scales = {w: rng.uniform(0.5, 2, outputs[w]) for w in fusable[::2]}
+    double = as_float64(graph).initializers
+    specs = {w: LowRank(map_name, 3, 0.7, scales.get(w)) for w in fusable}
+    canonical = {w: double[w].T if matmul(graph, w) else double[w] for w in specs}  # (out, in)
+    engine = compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0], adapters=specs, isa=isa)
+    changed, pulls = {}, {}
+    for w in specs:
+        factors = {}
+        for f, array in (("a", engine.parameters[f"{w}:lora_a"]), ("b", engine.parameters[f"{w}:lora_b"])):
+            array[...] = 0.3 * rng.standard_normal(array.shape)
+            factors[f] = array.astype("f8")
+        weight, pulls[w] = adapted(factors, canonical[w], map_name, 0.7, scales.get(w))
+        changed[w] = weight.T if matmul(graph, w) else weight
+    x = rng.standard_normal((5, *graph.inputs[0].shape[1:])).astype(np.float32)
+    y = rng.integers(0, 4, 5)
+    for _ in range(2):  # a second call must not see what the first has left
+        loss, z, grads = engine.loss_and_grad(x, y)
+    want_loss, want_z, bars = reference(graph.with_initializers(changed), x, y, frozenset(specs), "cross_entropy")
+    assert abs(loss - want_loss) <= 5e-6 * abs(want_loss)
+    assert close(z, want_z, 5e-6)
+    assert np.array_equal(engine.logits(x), z)
+    assert set(grads) == set(engine.parameters)
+    for w in specs:
+        want = pulls[w](bars[w].T if matmul(graph, w) else bars[w])
+        assert close(grads[f"{w}:lora_a"], want["a"], 5e-6), w
+        assert close(grads[f"{w}:lora_b"], want["b"], 5e-6), w
