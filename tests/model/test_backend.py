@@ -10,7 +10,8 @@ from onnx import helper
 
 import lieref
 from lieref.errors import DomainError
-from lieref.model.error_bound import logit_error_bound
+from lieref.model.error_bound import branch_residual, logit_error_bound
+from lieref.model.graph import Node
 from lieref.train.loss import CrossEntropy, MeanSquaredError
 from tests.model.nets import make_onnx, residual_net, saved
 
@@ -125,17 +126,38 @@ def test_regression_without_softmax(tmp_path: Path, rng: np.random.Generator) ->
         assert np.linalg.norm(results[0][2][name] - gradient) <= 1e-5 * np.linalg.norm(gradient) + 1e-12
 
 
-def test_float32_results_lie_within_the_certified_bound(path: Path, rng: np.random.Generator) -> None:
+def test_float32_logits_lie_within_the_certified_bound(path: Path, rng: np.random.Generator) -> None:
     x = (50 * rng.standard_normal((5, 3, 9, 8))).astype(np.float32)
     model = lieref.load(path).attach("liera", r=1)
     for array in model.parameters().values():
         array += (0.3 * rng.standard_normal(array.shape)).astype(np.float32)
     exact, bound = logit_error_bound(model, x)
+    assert exact.shape == bound.shape == (5, 5)
     assert (bound > 0).all()
-    assert (bound < 0.01 * np.abs(exact).max()).all(), "a bound this loose would see nothing"
+    assert (bound < 1e-3 * np.abs(exact).max()).all(), "a bound this loose would see nothing"
     for engine in ("direct", "reference"):
         model.engine = engine
-        assert (np.abs(model.logits(x) - exact) <= bound).all(), engine
-    # A weight wrong by one part in a thousand is far outside.
+        assert (np.abs(model.logits(x).T - exact) <= bound).all(), engine
     model.graph.initializers["head.weight"][...] *= np.float32(1.001)
-    assert (np.abs(lieref.Model(model.graph, model.proto, "", model.base_sha256).logits(x) - exact) > bound).any()
+    wrong = lieref.Model(model.graph, model.proto, "", model.base_sha256)
+    assert (np.abs(wrong.logits(x).T - exact) > bound).any(), "a weight wrong by a thousandth must be seen"
+
+
+def test_the_bound_of_one_linear_layer_is_n_u_s(tmp_path: Path, rng: np.random.Generator) -> None:
+    weight = rng.standard_normal((4, 7)).astype(np.float32)
+    bias = rng.standard_normal(4).astype(np.float32)
+    node = helper.make_node("Gemm", ["x", "w", "b"], ["y"], name="only", transB=1)
+    path = saved(make_onnx([node], {"w": weight, "b": bias}, ["N", 7], "y", ["N", 4]), tmp_path)
+    x = rng.standard_normal((3, 7)).astype(np.float32)
+    exact, bound = logit_error_bound(lieref.load(path), x)
+    wide = [v.astype(np.float64) for v in (x, weight, bias)]
+    np.testing.assert_allclose(exact.T, wide[0] @ wide[1].T + wide[2], rtol=1e-14)
+    n, u = 7 + 9, 2.0**-24
+    expected = n * u / (1 - n * u) * (np.abs(wide[0]) @ np.abs(wide[1]).T + np.abs(wide[2]))
+    np.testing.assert_allclose(bound.T, expected * (1 + 2**-10), rtol=1e-12)
+
+
+def test_a_flipped_relu_is_counted() -> None:
+    node = Node("relu", "Relu", ("a",), ("b",))
+    exact, rounded = np.array([1.0, -1e-7, 1e-7, -2.0]), np.array([1.1, 2e-7, -2e-7, -2.1])
+    np.testing.assert_allclose(branch_residual(node, exact, rounded), [0, 2e-7, 2e-7, 0], atol=1e-20)
