@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import io
 import os
 import sys
 import warnings
@@ -58,6 +59,9 @@ def lieref() -> None:
 
 def run(arguments: Sequence[str] | None) -> int:
     """Run one command and return its exit status; nothing but the status and text on stderr comes of an error."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that the terminal has no letters for is shown with escapes instead of failing.
+        sys.stdout.reconfigure(errors="backslashreplace")
     with warnings.catch_warnings():
         warnings.showwarning = _show_warning
         # What lieref tells its user; what libraries tell their developers stays out.

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
-
-from lieref.adapter.strict_json import format_json
 
 Progress = Callable[[int, int, str], None]
 """Called with steps done, steps in all, and a few words."""
 
 
 def print_json(report: dict[str, Any]) -> None:
-    """Print one JSON object on stdout."""
-    sys.stdout.write(format_json(report).decode())
+    """Print one JSON object on stdout, in ASCII, which any terminal and any pipe can carry."""
+    print(json.dumps(report, indent=2, allow_nan=False))
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, header: bool = True) -> None:

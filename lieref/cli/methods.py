@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from lieref.cli.console import print_json, print_table
 
-COLUMNS = ("method", "what it does", "parameterisation, group, map, action", "lr", "source")
+COLUMNS = ("method", "what it does", "parameterisation, group, map, action", "numbers", "preserves", "lr", "source")
 
 
 @click.command(short_help="List the fine-tuning methods.")
@@ -20,40 +18,28 @@ def methods(as_json: bool, markdown: bool) -> None:
         click.echo(markdown_table(), nl=False)
         return
     if as_json:
+        from lieref.param.describe import describe_methods
+
         print_json({"methods": describe_methods()})
         return
-    print_table("Methods", COLUMNS, table_rows())
+    # The rest of the table does not fit a terminal.
+    shown = [COLUMNS.index(name) for name in ("method", "what it does", "parameterisation, group, map, action", "lr")]
+    rows = [[row[column] for column in shown] for row in table_rows()]
+    print_table("Methods", [COLUMNS[column] for column in shown], rows)
     click.echo("Any other legal combination: --method PARAMETERISATION+GROUP+MAP. First norm-stats: norm-stats+METHOD.")
-
-
-def describe_methods() -> list[dict[str, Any]]:
-    """Return every row of the method table as plain values."""
-    from lieref.param.registry import METHODS
-
-    return [
-        {
-            "name": row.name,
-            "summary": row.summary,
-            "parameterisation": row.parameterisation,
-            "group": row.group,
-            "map": row.map,
-            "action": row.action,
-            "scope": row.scope,
-            "learning_rate": row.learning_rate,
-            "reference": row.reference,
-        }
-        for row in METHODS.values()
-    ]
 
 
 def table_rows() -> list[tuple[str, ...]]:
     """Return the method table as text, a dash where a part has no meaning."""
+    from lieref.param.describe import describe_methods
+
     rows: list[tuple[str, ...]] = []
     for row in describe_methods():
         trained = row["parameterisation"] is not None
         parts = ", ".join(row[part] for part in ("parameterisation", "group", "map", "action")) if trained else "-"
         rate = f"{row['learning_rate']:g}" if trained else "-"
-        rows.append((row["name"], row["summary"], parts, rate, row["reference"] or "-"))
+        kept = ", ".join(row["preserves"]) or "-"
+        rows.append((row["name"], row["summary"], parts, row["formula"], kept, rate, row["reference"] or "-"))
     return rows
 
 

@@ -14,11 +14,11 @@ CLASSES = 3
 Snapshot = dict[str, str]
 
 
-def small_network(seed: int = 0, *, op: str = "Relu") -> onnx.ModelProto:
-    """Convolution, BatchNormalization, an activation, mean over the image, linear layer; input (N, 2, 6, 5)."""
+def small_network(seed: int = 0, *, op: str = "Relu", channels: int = 2) -> onnx.ModelProto:
+    """Convolution, BatchNormalization, an activation, mean over the image, linear layer; input (N, channels, 6, 5)."""
     rng = np.random.default_rng(seed)
     tensors = {
-        "conv.weight": rng.normal(size=(4, 2, 3, 3)),
+        "conv.weight": rng.normal(size=(4, channels, 3, 3)),
         "conv.bias": rng.normal(size=4),
         "norm.scale": np.ones(4),
         "norm.shift": np.zeros(4),
@@ -39,7 +39,7 @@ def small_network(seed: int = 0, *, op: str = "Relu") -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "small",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 2, 6, 5])],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", channels, 6, 5])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", CLASSES])],
         [numpy_helper.from_array(value.astype(np.float32), name) for name, value in tensors.items()],
     )

@@ -16,9 +16,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from lieref.cli import main
-from tests.cli.helpers import CLASSES, snapshot, write_data
+from tests.cli.helpers import CLASSES, small_network, snapshot, write_data
 
 RunJson = Callable[..., dict[str, Any]]
 ADAPTER = {"adapter_model.safetensors", "adapter_config.json", "report.json", "history.json"}
@@ -97,6 +99,49 @@ def test_channels_last_data_train_to_the_same_bits(workplace: Path, run_json: Ru
         run_json("finetune", "base.onnx", "--train", train, "--epochs", "1", "--out", out)
     tensors = [(workplace / out / "adapter_model.safetensors").read_bytes() for out in ("a", "b")]
     assert tensors[0] == tensors[1]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_folder_of_images(workplace: Path, run_json: RunJson, channels: int) -> None:
+    onnx.save(small_network(channels=channels), workplace / "base.onnx")
+    for label in range(CLASSES):
+        (workplace / "images" / f"class{label}").mkdir(parents=True)
+        for number in range(3):
+            pixels = np.full((6, 5, 3), 80 * label + number, np.uint8)
+            Image.fromarray(pixels).save(workplace / "images" / f"class{label}" / f"{number}.png")
+    report = run_json("finetune", "base.onnx", "--train", "images", "--test", "images", "--epochs", "1", "--out", "out")
+    assert report["train_samples"] == 9
+
+
+def test_table_of_vectors(workplace: Path, run_json: RunJson) -> None:
+    rng = np.random.default_rng(0)
+    weight = numpy_helper.from_array(rng.normal(size=(CLASSES, 4)).astype(np.float32), "w")
+    graph = helper.make_graph(
+        [helper.make_node("Gemm", ["x", "w"], ["logits"], name="linear", transB=1)],
+        "linear",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 4])],
+        [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", CLASSES])],
+        [weight],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), "linear.onnx")
+    rows = [",".join(f"{value:.3f}" for value in rng.normal(size=4)) + f",{i % CLASSES}" for i in range(12)]
+    Path("vectors.csv").write_text("a,b,c,d,label\n" + "\n".join(rows))
+    options = ("--train", "vectors.csv", "--test", "vectors.csv", "--method", "full", "--epochs", "20", "--lr", "0.1")
+    report = run_json("finetune", "linear.onnx", *options, "--out", "out")
+    assert report["loss"] < report["base_loss"]
+
+
+def test_output_survives_an_ascii_terminal(workplace: Path) -> None:
+    (workplace / "base.onnx").rename(workplace / "réseau.onnx")
+    for options in ((), ("--json",)):
+        done = subprocess.run(
+            [sys.executable, "-m", "lieref", "inspect", "réseau.onnx", *options],
+            env={**os.environ, "PYTHONIOENCODING": "ascii"},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["path"] == "réseau.onnx"
 
 
 def test_auto_searches_a_learning_rate(workplace: Path, run_json: RunJson) -> None:
