@@ -3,9 +3,9 @@
 One image is padded into a flat scratch array; the patches under a tile of at most `TILE` outputs become the columns of
 a matrix with one row for each (channel, window element); everything else is a matrix product:
 
-    y          = weight  @ columns          (filters, outputs)
-    columns_bar = weight^T @ y_bar          (products, outputs), scattered back to where they were gathered
-    weight_bar^T = columns @ y_bar^T        (products, filters)
+    y            = weight   @ columns     (filters, outputs)
+    columns_bar  = weight^T @ y_bar       (products, outputs), added back to where the columns were gathered
+    weight_bar^T = columns  @ y_bar^T     (products, filters)
 
 Rows of a tile are stored the constant `PITCH` apart: with distances known at compile time, LLVM proves that rows do not
 overlap and keeps sixteen products in registers. Offsets are unsigned, which spares Numba's test for negative indices.
@@ -15,8 +15,12 @@ channels, then window elements, as in `conv_naive`.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
+
+from lieref._types import Array
 
 TILE = np.uintp(256)
 """Outputs in one tile at most."""
@@ -29,7 +33,7 @@ TILE_BYTES = 384 * 1024
 
 
 @njit(cache=True, nogil=True)
-def multiply_add(a, b, c, rows, depth, width):  # type: ignore[no-untyped-def]
+def multiply_add(a: Array, b: Array, c: Array, rows: Any, depth: Any, width: Any) -> None:
     """Add a[:rows, :depth] @ b to c; b and c are flat tiles, `width` columns of them in use."""
     m = 0
     while m + 4 <= rows:
@@ -78,7 +82,7 @@ def multiply_add(a, b, c, rows, depth, width):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def pad_image(padded, image, image_rows, plane):  # type: ignore[no-untyped-def]
+def pad_image(padded: Array, image: Array, image_rows: Array, plane: Any) -> None:
     """Copy `image` (channels, rows, width) into the flat padded image; what surrounds it is left alone."""
     channels, rows, width = image.shape
     for c in range(channels):
@@ -89,7 +93,7 @@ def pad_image(padded, image, image_rows, plane):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def crop_image(image, padded, image_rows, plane):  # type: ignore[no-untyped-def]
+def crop_image(image: Array, padded: Array, image_rows: Array, plane: Any) -> None:
     """Copy the inside of the flat padded image to `image` (channels, rows, width)."""
     channels, rows, width = image.shape
     for c in range(channels):
@@ -100,7 +104,18 @@ def crop_image(image, padded, image_rows, plane):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def gather(columns, padded, first_channel, channels, plane, taps, rows, start, count, step):  # type: ignore[no-untyped-def]
+def gather(
+    columns: Array,
+    padded: Array,
+    first_channel: Any,
+    channels: Any,
+    plane: Any,
+    taps: Array,
+    rows: Any,
+    start: Any,
+    count: Any,
+    step: Any,
+) -> None:
     """Fill the tile `columns` with the patches under `count` columns from `start` on, for each of `rows`."""
     target = np.uintp(0)
     for c in range(channels):
@@ -120,7 +135,18 @@ def gather(columns, padded, first_channel, channels, plane, taps, rows, start, c
 
 
 @njit(cache=True, nogil=True)
-def scatter_add(padded, columns, first_channel, channels, plane, taps, rows, start, count, step):  # type: ignore[no-untyped-def]
+def scatter_add(
+    padded: Array,
+    columns: Array,
+    first_channel: Any,
+    channels: Any,
+    plane: Any,
+    taps: Array,
+    rows: Any,
+    start: Any,
+    count: Any,
+    step: Any,
+) -> None:
     """Add each entry of the tile `columns` to the place that `gather` took it from."""
     source = np.uintp(0)
     for c in range(channels):
@@ -140,7 +166,7 @@ def scatter_add(padded, columns, first_channel, channels, plane, taps, rows, sta
 
 
 @njit(cache=True, nogil=True)
-def tile_shape(rows, width, products, itemsize):  # type: ignore[no-untyped-def]
+def tile_shape(rows: Any, width: Any, products: Any, itemsize: Any) -> tuple[int, int]:
     """Return (rows, columns) of a tile: whole rows, as many as fit, or a part of one row."""
     fitting = min(np.int64(TILE), max(32, TILE_BYTES // (products * itemsize)))
     if width <= fitting:
@@ -149,7 +175,19 @@ def tile_shape(rows, width, products, itemsize):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def convolve(y, x, weight, bias, first, last, taps, rows, image_rows, plane, step):  # type: ignore[no-untyped-def]
+def convolve(
+    y: Array,
+    x: Array,
+    weight: Array,
+    bias: Array,
+    first: Any,
+    last: Any,
+    taps: Array,
+    rows: Any,
+    image_rows: Array,
+    plane: Any,
+    step: Any,
+) -> None:
     """Write the convolution of images `first` to `last` to y.
 
     x is (N, channels, image rows, image width), weight (groups, filters, products), bias (groups * filters,) and y
@@ -185,7 +223,9 @@ def convolve(y, x, weight, bias, first, last, taps, rows, image_rows, plane, ste
 
 
 @njit(cache=True, nogil=True)
-def load_cotangent(tile, y_bar, first_row, last_row, first_column, last_column):  # type: ignore[no-untyped-def]
+def load_cotangent(
+    tile: Array, y_bar: Array, first_row: Any, last_row: Any, first_column: Any, last_column: Any
+) -> None:
     """Fill `tile` with one row for each filter of y_bar (filters, rows, width)."""
     for o in range(y_bar.shape[0]):
         place = np.uintp(o) * PITCH
@@ -196,7 +236,18 @@ def load_cotangent(tile, y_bar, first_row, last_row, first_column, last_column):
 
 
 @njit(cache=True, nogil=True)
-def convolve_x_bar(x_bar, weight, y_bar, first, last, taps, rows, image_rows, plane, step):  # type: ignore[no-untyped-def]
+def convolve_x_bar(
+    x_bar: Array,
+    weight: Array,
+    y_bar: Array,
+    first: Any,
+    last: Any,
+    taps: Array,
+    rows: Any,
+    image_rows: Array,
+    plane: Any,
+    step: Any,
+) -> None:
     """Write the cotangent of images `first` to `last` to x_bar; weight is transposed, (groups, products, filters)."""
     groups, products, filters = weight.shape
     channels, height, width = x_bar.shape[1] // groups, y_bar.shape[2], y_bar.shape[3]
@@ -224,7 +275,18 @@ def convolve_x_bar(x_bar, weight, y_bar, first, last, taps, rows, image_rows, pl
 
 
 @njit(cache=True, nogil=True)
-def convolve_weight_bar(weight_bar, x, y_bar, first, last, taps, rows, image_rows, plane, step):  # type: ignore[no-untyped-def]
+def convolve_weight_bar(
+    weight_bar: Array,
+    x: Array,
+    y_bar: Array,
+    first: Any,
+    last: Any,
+    taps: Array,
+    rows: Any,
+    image_rows: Array,
+    plane: Any,
+    step: Any,
+) -> None:
     """Write the weight cotangent of images `first` to `last` to weight_bar (groups, products + 1, filters).
 
     The bias is the weight of an input that is one everywhere: its cotangent is the last of the products.
@@ -261,7 +323,9 @@ def convolve_weight_bar(weight_bar, x, y_bar, first, last, taps, rows, image_row
 
 
 @njit(cache=True, nogil=True)
-def load_transposed(tile, y_bar, first_row, last_row, first_column, last_column):  # type: ignore[no-untyped-def]
+def load_transposed(
+    tile: Array, y_bar: Array, first_row: Any, last_row: Any, first_column: Any, last_column: Any
+) -> None:
     """Fill `tile` with one row for each output of y_bar (filters, rows, width)."""
     for o in range(y_bar.shape[0]):
         place = np.uintp(o)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
+from lieref._types import Array
 from lieref.kernel.conv_numba import PITCH, TILE, multiply_add
 
 ROWS, DEPTH = 128, 256
@@ -12,7 +15,7 @@ ROWS, DEPTH = 128, 256
 
 
 @njit(cache=True, nogil=True)
-def multiply(y, a, b, first, last):  # type: ignore[no-untyped-def]
+def multiply(y: Array, a: Array, b: Array, first: Any, last: Any) -> None:
     """Add a @ b to rows `first` to `last` of y (batch, m, n), rows counted through the whole batch."""
     inner, height, width = b.shape[1], a.shape[1], b.shape[2]
     tile = np.empty(np.uintp(DEPTH) * PITCH, a.dtype)

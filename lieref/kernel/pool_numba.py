@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
 
+from lieref._types import Array
 from lieref.kernel.conv_numba import crop_image, pad_image
 
 
 @njit(cache=True, nogil=True)
-def max_pool(y, x, first, last, taps, rows, image_rows, plane, step):  # type: ignore[no-untyped-def]
+def max_pool(
+    y: Array, x: Array, first: Any, last: Any, taps: Array, rows: Any, image_rows: Array, plane: Any, step: Any
+) -> None:
     """Write the maxima of planes `first` to `last` to y (planes, rows, width); x is (planes, image rows, width)."""
     padded = np.full(plane, -np.inf, x.dtype)
     height, width = y.shape[1], np.uintp(y.shape[2])
@@ -25,7 +30,19 @@ def max_pool(y, x, first, last, taps, rows, image_rows, plane, step):  # type: i
 
 
 @njit(cache=True, nogil=True)
-def max_pool_vjp(x_bar, x, y, y_bar, first, last, taps, rows, image_rows, plane, step):  # type: ignore[no-untyped-def]
+def max_pool_vjp(
+    x_bar: Array,
+    x: Array,
+    y: Array,
+    y_bar: Array,
+    first: Any,
+    last: Any,
+    taps: Array,
+    rows: Any,
+    image_rows: Array,
+    plane: Any,
+    step: Any,
+) -> None:
     """Write the cotangent of planes `first` to `last` to x_bar: to the first element equal to the maximum."""
     padded = np.full(plane, -np.inf, x.dtype)
     padded_bar = np.empty(plane, x.dtype)
@@ -44,7 +61,18 @@ def max_pool_vjp(x_bar, x, y, y_bar, first, last, taps, rows, image_rows, plane,
 
 
 @njit(cache=True, nogil=True)
-def average_pool(y, x, counts, first, last, taps, rows, image_rows, plane, step):  # type: ignore[no-untyped-def]
+def average_pool(
+    y: Array,
+    x: Array,
+    counts: Array,
+    first: Any,
+    last: Any,
+    taps: Array,
+    rows: Any,
+    image_rows: Array,
+    plane: Any,
+    step: Any,
+) -> None:
     """Write the averages of planes `first` to `last` to y; counts is (rows, width) in the dtype of x."""
     padded = np.zeros(plane, x.dtype)
     height, width = y.shape[1], np.uintp(y.shape[2])
@@ -62,7 +90,18 @@ def average_pool(y, x, counts, first, last, taps, rows, image_rows, plane, step)
 
 
 @njit(cache=True, nogil=True)
-def average_pool_vjp(x_bar, y_bar, counts, first, last, taps, rows, image_rows, plane, step):  # type: ignore[no-untyped-def]
+def average_pool_vjp(
+    x_bar: Array,
+    y_bar: Array,
+    counts: Array,
+    first: Any,
+    last: Any,
+    taps: Array,
+    rows: Any,
+    image_rows: Array,
+    plane: Any,
+    step: Any,
+) -> None:
     """Write the cotangent of planes `first` to `last` to x_bar."""
     padded_bar = np.empty(plane, x_bar.dtype)
     height, width = y_bar.shape[1], np.uintp(y_bar.shape[2])

@@ -52,11 +52,6 @@ class Window:
         asked = [b + i + e for b, i, e in zip(self.pads_begin, self.image, self.pads_end, strict=True)]
         return tuple(map(max, reach, asked))
 
-    @property
-    def is_whole_image(self) -> bool:
-        """Whether the window is one element that visits each element of the image once, in order."""
-        return math.prod(self.kernel) == 1 and self.output == self.image and self.padded == self.image
-
     def position(self, output: Sequence[int], element: Sequence[int]) -> Shape | None:
         """Return the image position that an output reads under a window element, or None if it is in the padding."""
         place = tuple(
