@@ -91,6 +91,12 @@ def _additive(name: str, summary: str, parameterisation: str, reference: str, lr
     return MethodRow(name, summary, parameterisation, "additive", "exp", "element-wise", reference, lr, **rest)
 
 
+def _on_out(name: str, summary: str, group: str, reference: str) -> MethodRow:
+    """Return the row of a method that mixes the outputs by low-rank elements of a matrix algebra."""
+    return MethodRow(name, summary, "low-rank", group, "exp", "out", reference, 5e-3,
+                     fixed={"matricisation", "rank_times_kernel", "strict"}, formula="2·G·r·n")  # fmt: skip
+
+
 def _rotation(name: str, summary: str, parameterisation: str, map_spec: str, reference: str, **rest: Any) -> MethodRow:
     """Return the row of a method that rotates the flattened filters."""
     return MethodRow(name, summary, parameterisation, "so", map_spec, "fan-in", reference, 3e-3,
@@ -156,6 +162,13 @@ _ROWS = (
               wrapper="rotation", defaults={"skew": True}, formula="G·m·n·(b - 1)/2"),
     _rotation("hra", "Filters reflected an even number of times", "householder", "exp", "[Yuan24]",
               wrapper="reflections"),
+    _on_out("elra", "Outputs mixed by exp(B A), any invertible mixing near one", "gl", "[Hamidi25]"),
+    _on_out("so", "Outputs rotated: exp of a low-rank matrix made skew", "so", ""),
+    _on_out("sl", "Outputs mixed without changing volume: exp of a low-rank matrix made traceless", "sl", ""),
+    _on_out("sp", "Outputs mixed by a symplectic matrix; the number of outputs is even", "sp", ""),
+    MethodRow("affine", "Outputs mixed and shifted, y to A y + t, the bias too", "low-rank", "affine", "exp",
+              "affine", "", 5e-3, fixed={"matricisation", "rank_times_kernel", "action", "strict"},
+              formula="2·G·r·(n + 1)"),
     _hadamard("liera", "Low rank in the algebra of the Hadamard group, exact exponential", "low-rank", "exp",
               "[Si25]", 2e-2, fixed={"rank_times_kernel"}),
     _hadamard("liera-taylor1", "LieRA to first order, W (1 + xi), as its authors released it", "low-rank", "taylor1",
@@ -238,6 +251,12 @@ def _row_of_parts(name: str) -> MethodRow:
             f"get_method: `name` must be parameterisation+group+map or one of {', '.join(METHODS)}; got {name!r}"
         )
     parameterisation = check_choice("get_method", "parameterisation", parts[0], tuple(PARAMETERISATIONS))
-    group = check_choice("get_method", "group", parts[1], tuple(GROUPS))
-    action = parts[3] if len(parts) == 4 else "scaling" if group == "scaling" else "element-wise"
-    return MethodRow(name, "Combination", parameterisation, group, parts[2], action, "", 1e-2)
+    for group in parts[1].split("*"):
+        check_choice("get_method", "group", group, tuple(GROUPS))
+    action = parts[3] if len(parts) == 4 else _USUAL_ACTION.get(parts[1], "out")
+    return MethodRow(name, "Combination", parameterisation, parts[1], parts[2], action, "", 1e-2)
+
+
+_USUAL_ACTION = {
+    "additive": "element-wise", "hadamard": "element-wise", "scaling": "scaling", "affine": "affine", "se": "affine",
+}  # fmt: skip

@@ -25,7 +25,7 @@ def letters(name: str, method: Any, shape: tuple[int, ...], groups: int) -> dict
     kernel_ranks = [min(2, size) for size in kernel]
     a = next(n for n in range(math.isqrt(out), 0, -1) if out % n == 0)
     b = next(n for n in range(math.isqrt(inner), 0, -1) if inner % n == 0)
-    mode = {"out": out, "in": inner, "fan-in": inner * k}.get(METHODS[name].action.split("+")[0], 0)
+    mode = {"out": out, "affine": out, "in": inner, "fan-in": inner * k}.get(METHODS[name].action.split("+")[0], 0)
     values = {
         "G": groups, "O": out, "I": inner, "k": k, "p": math.prod(rows), "q": k // math.prod(rows), "r": r,
         "s": min(r, inner), "t": math.prod(kernel_ranks), "m": getattr(recipe, "m", 0), "n": mode,

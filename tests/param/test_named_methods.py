@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.linalg
 
 from lieref.errors import DomainError, NotInGroupError, ShapeError, UnsupportedError
 from lieref.param._base import ManyTrainablesWarning
@@ -278,3 +279,73 @@ def test_supports_says_why_not() -> None:
     assert get_method("lora", r=4).supports((10, 64)) is None
     assert "at most 1" in str(get_method("lora", r=4).supports((32, 1, 3, 3), 32))
     assert "convolution kernel" in str(get_method("atoms").supports((10, 64)))
+
+
+@pytest.mark.parametrize("group", ["gl", "so", "sl"])
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("action", ["out", "in", "kernel"])
+def test_low_rank_form_is_the_dense_exponential(group: str, groups: int, action: str, rng: np.random.Generator) -> None:
+    """The r x r form and the n x n exponential of the same algebra element: two ways to one adapted weight."""
+    shape = (8, 4, 3, 2)
+    low = get_method(f"low-rank+{group}+exp+{action}", r=2, lora_alpha=3.0)
+    dense = get_method(f"dense+{group}+exp+{action}")
+    params = {n: 0.3 * rng.standard_normal(p.shape) for n, p in low.init(shape, groups, rng).items()}
+    xi = low.delta(params, shape, groups)
+    base, g = rng.standard_normal(shape), rng.standard_normal(shape)
+    full = {"xi": xi.reshape(-1, xi.shape[-1])}
+    for ours, theirs in (
+        (low.adapted_weight(params, base, groups), dense.adapted_weight(full, base, groups)),
+        (low.weight_delta(params, base, groups), dense.weight_delta(full, base, groups)),
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=1e-13)
+    xi_bar = dense.adapted_weight_vjp(full, base, g, groups)["xi"]
+    by_chain = low.parameterisation.delta_vjp(params, xi_bar.shape, len(xi_bar) // xi_bar.shape[1], xi_bar)
+    for name, bar in low.adapted_weight_vjp(params, base, g, groups).items():
+        np.testing.assert_allclose(bar, by_chain[name], atol=1e-12)
+
+
+def test_elra_mixes_outputs_by_the_exponential(rng: np.random.Generator) -> None:
+    method, params, base = trained("elra", rng, r=2)
+    g = scipy.linalg.expm(params["lora_b"] @ params["lora_a"])
+    np.testing.assert_allclose(method.adapted_weight(params, base), np.einsum("po,oiuv->piuv", g, base), atol=1e-13)
+    assert not method.moves_bias
+    assert get_method("elra", action="out+bias").moves_bias
+
+
+def test_affine_maps_the_outputs_of_the_layer(rng: np.random.Generator) -> None:
+    """W' x + b' = A (W x + b) + t for any input x."""
+    method, params, base = trained("affine", rng, r=2)
+    xi = params["lora_b"] @ params["lora_a"]
+    xi[-1] = 0.0
+    g = scipy.linalg.expm(xi)
+    x, bias = rng.standard_normal((4, 2, 3)), rng.standard_normal(6)
+    y = np.tensordot(base, x, 3) + bias
+    adapted = np.tensordot(method.adapted_weight(params, base), x, 3) + method.adapted_bias(params, bias, SHAPE)
+    np.testing.assert_allclose(adapted, g[:6, :6] @ y + g[:6, 6], atol=1e-12)
+
+
+def test_symplectic_needs_an_even_number_of_outputs() -> None:
+    assert get_method("sp", r=2).supports((6, 4)) is None
+    assert "even" in str(get_method("sp", r=2).supports((5, 4)))
+
+
+def test_matrices_need_two_indices() -> None:
+    for name in ("elra", "so", "sl", "sp", "affine"):
+        assert get_method(name, r=1).supports((6, 1, 3, 3), 6) is not None
+
+
+def test_map_that_leaves_the_group_is_refused() -> None:
+    with pytest.raises(UnsupportedError, match="`map` must be legal for the group sl"):
+        get_method("sl", r=1, map="cayley").num_params((5, 4))
+    with pytest.raises(UnsupportedError, match="`map` must be legal for the group so"):
+        get_method("so", r=1, map="taylor1").num_params((5, 4))
+    with pytest.raises(UnsupportedError, match="`action` must be element-wise"):
+        get_method("principal+gl+exp").num_params((5, 4))
+
+
+def test_matrices_on_several_modes_need_no_row(rng: np.random.Generator) -> None:
+    method, params, base = trained("dense+so*gl+exp+out*in", rng)
+    assert method.num_params(SHAPE) == 6 * 6 + 4 * 4
+    by_parts = get_method("dense+so+exp+out").adapted_weight({"xi": params["xi"][:36].reshape(6, 6)}, base)
+    by_parts = get_method("dense+gl+exp+in").adapted_weight({"xi": params["xi"][36:].reshape(4, 4)}, by_parts)
+    np.testing.assert_allclose(method.adapted_weight(params, base), by_parts, atol=1e-13)
