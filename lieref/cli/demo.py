@@ -40,8 +40,8 @@ def demo(out: Path, seed: int, threads: int | None, as_json: bool) -> None:
     if as_json:
         print_json(report)
         return
+    click.echo(f"Handwritten digits from another camera: {report['shift']}.")
     print_table(
-        f"Handwritten digits from another camera ({report['shift']}); "
         f"{report['train_samples']} images to train, {report['test_samples']} to test",
         ("method", "accuracy", "trained numbers", "update bytes", "seconds", "latency us"),
         [
