@@ -11,7 +11,7 @@ is already rounded to float32) and four those of the bias where BatchNormalizati
 stands for |a b0| + |a mean| + |shift|, because those are summed apart. Underflow is left out: at most n 2^-150 of the
 operands.
 
-The networks here are piecewise linear, so with J_l the derivative of a logit with respect to node l at the exact values,
+The networks here are piecewise linear, so with J_l the derivative of a logit by node l at the exact values,
 
     logit_hat - logit = sum over l of J_l . (e_l + r_l)
 
