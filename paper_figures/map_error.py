@@ -28,7 +28,7 @@ def draw(path: Path) -> None:
     for colour, (spec, label) in zip(COLOURS, MAPS.items(), strict=False):
         axes.loglog(x, errors(spec, -x), color=colour, label=label)
     axes.axhline(2.0**-24, color="grey", linestyle=":", linewidth=1)
-    axes.text(1.2e-4, 2.0**-24 * 1.4, "unit roundoff of float32", fontsize=8, color="grey")
+    axes.text(0.15, 2.0**-24 * 1.4, "unit roundoff of float32", fontsize=8, color="grey")
     axes.set_ylim(1e-14, 3)
     axes.legend(frameon=False)
     save(figure, path)
