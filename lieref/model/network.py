@@ -280,8 +280,8 @@ class Network:
         batch_size : int
             At least 1.
         max_samples : int
-            Only the first so many samples are read. More bring nothing: on ResNet-8 under a JPEG shift the accuracy is
-            the same from 500 to 10,000 images within 0.1 points.
+            At most so many samples are read, evenly spread. More bring nothing: on ResNet-8 under a JPEG shift the
+            accuracy is the same from 500 to 10,000 images within 0.1 points.
 
         Raises
         ------
@@ -289,7 +289,8 @@ class Network:
             If a variance comes out as zero: one sample, or a dead channel in a model whose epsilon is zero.
         """
         check_int("estimate_statistics", "max_samples", max_samples, low=1)
-        x = x[:max_samples]
+        x = np.asarray(x)
+        x = x[:: -(-len(x) // max_samples)] if len(x) > max_samples else x
         before = dict(self.statistics)
         try:
             for node in self.graph.nodes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def graph_from_proto(proto: Any, source: str) -> Graph:
             initializers[item.output[0]] = _constant(attrs, name, source)
             continue
         nodes.append(Node(name, item.op_type, tuple(item.input), tuple(item.output), attrs))
-    _check_operators(nodes, source)
+    nodes = _checked(nodes, opset, {value.name for value in proto.graph.output}, source)
     inputs = tuple(_tensor_info(onnx, value) for value in proto.graph.input if value.name not in initializers)
     if len(inputs) != 1:
         raise UnsupportedError(f"load: {source} must have one input; got {len(inputs)}: {[i.name for i in inputs]}")
@@ -203,13 +204,24 @@ def _constant(attrs: dict[str, AttrValue], node: str, source: str) -> Array:
     raise UnsupportedError(f"load: node {node} of {source} must hold a numeric constant; got {sorted(attrs)}")
 
 
-def _check_operators(nodes: list[Node], source: str) -> None:
-    from lieref.op.registry import check_attributes, supported
+def _checked(nodes: list[Node], opset: int, outputs: set[str], source: str) -> list[Node]:
+    """Return the nodes with attributes in their meaning at this opset; refuse what lieref cannot run."""
+    from lieref.op.registry import OPERATORS, check_attributes, resolve_attributes, supported
 
+    read = outputs.union(*(node.inputs for node in nodes))
+    checked = []
     for node in nodes:
         if not supported(node.op):
             raise UnsupportedError(f"load: operator {node.op} (node {node.name} of {source}) is not one lieref has")
         check_attributes(node.op, node.attrs, node.name)
+        extra = [name for name in node.outputs[OPERATORS[node.op].outputs :] if name in read and name]
+        if extra:
+            raise UnsupportedError(
+                f"load: output {extra[0]} of {node.op} (node {node.name} of {source}) is not computed"
+            )
+        kept = node.outputs[: OPERATORS[node.op].outputs]
+        checked.append(replace(node, outputs=kept, attrs=resolve_attributes(node.op, node.attrs, opset)))
+    return checked
 
 
 def _tensor_info(onnx: Any, value: Any) -> TensorInfo:

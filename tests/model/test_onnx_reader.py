@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from lieref.errors import FormatError, UnsupportedError
+from lieref.model import executor
 from lieref.model.onnx_reader import read_onnx
 from tests.model.nets import make_onnx, residual_net, saved
 
@@ -153,3 +154,30 @@ def test_external_data_too_short(tmp_path: Path) -> None:
     (folder / "weights.bin").write_bytes(b"1234")
     with pytest.raises(FormatError, match="too short"):
         read_onnx(path)
+
+
+def test_a_second_output_that_is_read_is_refused(tmp_path: Path) -> None:
+    for read in (False, True):
+        nodes = [helper.make_node("MaxPool", ["x"], ["p", "indices"], name="pool", kernel_shape=[2, 2])]
+        nodes.append(
+            helper.make_node("Cast", ["indices"], ["y"], name="use", to=1)
+            if read
+            else helper.make_node("Relu", ["p"], ["y"], name="use")
+        )
+        path = saved(make_onnx(nodes, {}, ["N", 2, 5, 4], "y", ["N", 2, 4, 3]), tmp_path)
+        if read:
+            with pytest.raises(UnsupportedError, match=r"indices of MaxPool \(node pool"):
+                read_onnx(path)
+        else:
+            assert read_onnx(path)[0].nodes[0].outputs == ("p",)
+
+
+def test_softmax_below_opset_13_sums_over_all_later_axes(tmp_path: Path, rng: np.random.Generator) -> None:
+    ort = pytest.importorskip("onnxruntime")
+    x = rng.standard_normal((2, 3, 4)).astype(np.float32)
+    for opset in (11, 13):
+        node = helper.make_node("Softmax", ["x"], ["y"], name="softmax")
+        path = saved(make_onnx([node], {}, [2, 3, 4], "y", [2, 3, 4], opset=opset), tmp_path)
+        expected = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
+        graph = read_onnx(path)[0]
+        np.testing.assert_allclose(executor.run(graph, x)["y"], expected, rtol=1e-5)
