@@ -1,0 +1,79 @@
+"""Run single rows of a plan on given tensors, and what they should compute."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+
+import numpy as np
+
+from lieref.kernel.simd.library import library
+from lieref.kernel.simd.row import CONTEXT
+from lieref.model.engine.program import Tensor, assemble
+from lieref.model.engine.tiling import pad_channels
+from lieref.model.engine.workspace import aligned
+
+
+def make_tensor(channels, height, width, isa, dtype):
+    return Tensor(channels, height, width, pad_channels(channels, isa, dtype))
+
+
+def view(arena, t):
+    """The tensor's real channels as (C, H, W)."""
+    strides = (arena.itemsize, t.row * arena.itemsize, t.pixel * arena.itemsize)
+    return np.lib.stride_tricks.as_strided(arena[t.offset :], (t.channels, t.height, t.width), strides)
+
+
+def taps(window):
+    return itertools.product(range(window.kernel[0]), range(window.kernel[1]))
+
+
+def define(x, w, g, window, groups):
+    """Forward, input gradient and weight gradient from their definition, in float64."""
+    pt, pl, pb, pr = window.pads
+    (sy, sx), (dy, dx) = window.strides, window.dilations
+    padded = np.pad(x, ((0, 0), (pt, pb), (pl, pr)))
+    ho, wo = window.output(*x.shape[1:])
+    o, i = w.shape[:2]
+    y = np.zeros((o, ho, wo))
+    x_bar, w_bar = np.zeros_like(padded), np.zeros_like(w)
+    for ky, kx in taps(window):
+        place = (slice(ky * dy, ky * dy + sy * (ho - 1) + 1, sy), slice(kx * dx, kx * dx + sx * (wo - 1) + 1, sx))
+        for group in range(groups):
+            c = slice(group * i, (group + 1) * i)
+            out = slice(group * (o // groups), (group + 1) * (o // groups))
+            part = padded[(c, *place)]
+            y[out] += np.einsum("oi,ihw->ohw", w[out, :, ky, kx], part)
+            x_bar[(c, *place)] += np.einsum("oi,ohw->ihw", w[out, :, ky, kx], g[out])
+            w_bar[out, :, ky, kx] += np.einsum("ohw,ihw->oi", g[out], part)
+    return y, x_bar[:, pt : pt + x.shape[1], pl : pl + x.shape[2]], w_bar
+
+
+def run_rows(rows, storage, values, weights, isa, dtype):
+    """Run rows on tensors filled with `values` {tensor: (C, H, W)}; return the arena and the accumulators."""
+    program = assemble([*rows, *rows[::-1]], library(isa, dtype))  # read twice: no two tensors share a place
+    arena, packed = aligned(program.arena, dtype), aligned(storage.weight_size + 64, dtype)
+    sums = aligned(storage.gradient_size + 64, dtype)
+    for tensor, value in values.items():
+        view(arena, tensor)[...] = value
+    flat = {name: np.append(w.ravel(), 0) for name, w in weights.items()}
+    for pack in storage.packs:
+        packed[pack.offset : pack.offset + pack.index.size] = flat[pack.name][pack.index]
+    for offset, constant in storage.constants:
+        packed[offset : offset + constant.size] = constant
+    known = {
+        "arena": arena.ctypes.data, "weights": packed.ctypes.data, "gradients": sums.ctypes.data,
+        "table": program.table.ctypes.data, "first": 1,
+    }  # fmt: skip
+    context = np.array([known.get(name, 0) for name in CONTEXT], np.int64)
+    for row in program.rows[: len(rows)]:
+        call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(int(row[0]))
+        call(row.ctypes.data, context.ctypes.data)
+    return arena, sums
+
+
+def within(got, want, size, n, dtype):
+    u = np.finfo(dtype).eps / 2
+    u += np.finfo("f8").eps / 2  # the definition itself is summed in float64
+    bound = n * u * size * (1 + n * u) + 1e-300
+    assert np.all(np.abs(got.astype("f8") - want) <= bound), np.max(np.abs(got - want) / bound)

@@ -1,0 +1,87 @@
+"""Winograd's rows against the definition, within n u S of the arithmetic they do.
+
+S follows the transforms with absolute values: |A|^T [ sum (|G| |w| |G|^T) * (|B|^T |x| |B|) ] |A|, and n is the number of
+channels or tiles summed plus the length of the six transforms.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lieref.kernel.simd import isa as isa_module
+from lieref.kernel.simd.winograd import INPUT, OUTPUT, WEIGHT
+from lieref.model.engine import conv_rows
+from lieref.model.engine.layer import Epilogue, Layer, Window
+from lieref.model.engine.weights import Storage
+from tests.model.engine.rows import define, make_tensor, run_rows, view, within
+
+
+def tiles(x, m, size, step):
+    """(C, tiles down, tiles across, size, size) squares of x, `step` apart."""
+    windows = np.lib.stride_tricks.sliding_window_view(x, (size, size), axis=(1, 2))
+    return windows[:, ::step, ::step]
+
+
+def forward_size(x, w, m):
+    """S of every output; x is padded."""
+    b, g, a = np.abs(INPUT[m]), np.abs(WEIGHT[m]), np.abs(OUTPUT[m])
+    v = np.einsum("pi,cyxij,qj->cyxpq", b, tiles(x, m, m + 2, m), b)
+    u = np.einsum("pi,ocij,qj->ocpq", g, w, g)
+    y = np.einsum("ip,oyxpq,jq->oyixj", a, np.einsum("ocpq,cyxpq->oyxpq", u, v), a)
+    return y.reshape(len(w), y.shape[1] * m, y.shape[3] * m)
+
+
+def gradient_size(x, g_value, m):
+    b, g, a = np.abs(INPUT[m]), np.abs(WEIGHT[m]), np.abs(OUTPUT[m])
+    v = np.einsum("pi,cyxij,qj->cyxpq", b, tiles(x, m, m + 2, m), b)
+    bars = np.einsum("ip,oyxij,jq->oyxpq", a, tiles(g_value, m, m, m), a)
+    return np.einsum("pi,ocpq,qj->ocij", g, np.einsum("cyxpq,oyxpq->ocpq", v, bars), g)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("isa", isa_module.available())
+@pytest.mark.parametrize("m", [2, 4])
+@settings(max_examples=25)
+@given(
+    size=st.tuples(st.integers(1, 5), st.integers(1, 9)), pads=st.sampled_from([(1, 1, 1, 1), (0, 1, 2, 1), (2, 0, 0, 2)]),
+    channels=st.tuples(st.sampled_from([16, 17, 24, 40]), st.sampled_from([16, 31, 48])), seed=st.integers(0, 2**16),
+)  # fmt: skip
+def test_winograd_is_within_n_u_s(m, isa, dtype, size, pads, channels, seed):
+    rng = np.random.default_rng(seed)
+    height, width = m * size[0], m * size[1]  # pads add up to 2, so outputs have the size of inputs
+    inner, outer = channels
+    window = Window((3, 3), (1, 1), pads)
+    w, x, g_value = (
+        rng.standard_normal(s).astype(dtype)
+        for s in ((outer, inner, 3, 3), (inner, height, width), (outer, height, width))
+    )
+    layer = Layer("conv", "x", "y", window, outer, "w", "", np.arange(w.size).reshape(w.shape))
+    storage = Storage(isa, dtype, frozenset({"w"}), winograd=f"f{m}")
+    a, x_bar = (make_tensor(inner, height, width, isa, dtype) for _ in range(2))
+    out, g = (make_tensor(outer, height, width, isa, dtype) for _ in range(2))
+    rows = [
+        *conv_rows.forward(layer, storage, a, out, Epilogue()),
+        *conv_rows.input_gradient(layer, storage, g, x_bar, Epilogue()),
+        *conv_rows.weight_gradient(layer, storage, a, g),
+    ]
+    rows = [*storage.prepare, *rows, *storage.finish]
+    assert any(row.kernel.startswith(f"winograd{m}_output") for row in rows)
+    arena, sums = run_rows(rows, storage, {a: x, g: g_value}, {"w": w}, isa, dtype)
+    x8, w8, g8 = (v.astype("f8") for v in (x, w, g_value))
+    exact = define(x8, w8, g8, window, 1)
+    t, left, b, r = pads
+    padded = np.pad(np.abs(x8), ((0, 0), (t, b), (left, r)))
+    g_padded = np.pad(np.abs(g8), ((0, 0), (2 - t, 2 - b), (2 - left, 2 - r)))
+    flipped = np.abs(w8)[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
+    sizes = (
+        forward_size(padded, np.abs(w8), m),
+        forward_size(g_padded, flipped, m),
+        gradient_size(padded, np.abs(g8), m),
+    )
+    terms = np.array([inner, outer, size[0] * size[1]]) + 6 * (m + 2)
+    found = (view(arena, out), view(arena, x_bar), sums[storage.accumulators[0].index].reshape(w.shape))
+    for got, want, bound, n in zip(found, exact, sizes, terms, strict=True):
+        within(got, want, bound, n, dtype)
