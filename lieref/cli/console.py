@@ -6,7 +6,12 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from lieref.evaluate.report import Report
 
 Progress = Callable[[int, int, str], None]
 """Called with steps done, steps in all, and a few words."""
@@ -19,7 +24,6 @@ def print_json(report: dict[str, Any]) -> None:
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, header: bool = True) -> None:
     """Print a table on stdout; columns of numbers are aligned to the right."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -30,13 +34,26 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in cells:
         table.add_row(*(Text(cell) for cell in row))
-    # Without a terminal there is no width to fit: a table in a file or a pipe is not cut.
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    _print(table)
+
+
+def print_reports(reports: Sequence[Report]) -> None:
+    """Print the table of fine-tuning reports, the base first, on stdout."""
+    from lieref.evaluate.report import rich_table
+
+    _print(rich_table(reports))
 
 
 def print_facts(title: str, facts: dict[str, object]) -> None:
     """Print a short list of names and values on stdout."""
     print_table(title, ("name", "value"), [(name, str(value)) for name, value in facts.items()], header=False)
+
+
+def _print(table: Table) -> None:
+    from rich.console import Console
+
+    # Without a terminal there is no width to fit: a table in a file or a pipe is not cut.
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
 def say(text: str) -> None:

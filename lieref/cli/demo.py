@@ -11,10 +11,11 @@ import click
 
 from lieref.adapter.atomic import check_new_folder, write_folder
 from lieref.adapter.strict_json import format_json
-from lieref.cli.console import percent, print_json, print_table, progress_bar
+from lieref.cli.console import percent, print_json, print_reports, progress_bar
 
 if TYPE_CHECKING:
     from lieref.cli.job import Samples
+    from lieref.evaluate.report import Report
 
 METHODS = ("head", "lora", "liera", "full")
 WRITTEN = "liera"
@@ -36,32 +37,19 @@ def demo(out: Path, seed: int, threads: int | None, as_json: bool) -> None:
     and tested on images that neither training has seen. OUT receives the LieRA adapter, base and merged model as ONNX,
     the data, and report.json.
     """
-    report = run_demo(Path(os.path.abspath(out)), seed, threads)
+    reports, facts = run_demo(Path(os.path.abspath(out)), seed, threads)
     if as_json:
-        print_json(report)
+        print_json({**facts, "methods": [report.to_dict() for report in reports]})
         return
-    click.echo(f"Handwritten digits from another camera: {report['shift']}.")
-    print_table(
-        f"{report['train_samples']} images to train, {report['test_samples']} to test",
-        ("method", "accuracy", "trained numbers", "update bytes", "seconds", "latency us"),
-        [
-            (
-                row["method"],
-                percent(row["accuracy"]),
-                f"{row['trainable']:,}",
-                f"{row['update_bytes']:,}",
-                f"{row['train_seconds']:.1f}",
-                f"{row['latency_us']:.0f}",
-            )
-            for row in report["rows"]
-        ],
-    )
-    click.echo(f"The same network reaches {percent(report['accuracy_before_shift'])} on the camera it was trained for.")
-    click.echo(f"Adapter, merged.onnx and report.json are in {out}. Try: lieref inspect {out}")
+    click.echo(f"Handwritten digits from another camera: {facts['shift']}.")
+    click.echo(f"{facts['train_samples']} labelled images to train, {facts['test_samples']} to test.")
+    print_reports(reports)
+    click.echo(f"On the camera it was trained for, the base reaches {percent(facts['accuracy_before_shift'])}.")
+    click.echo(f"Adapter, merged.onnx and report.json are in {out}. Next: lieref inspect {out}")
 
 
-def run_demo(out: Path, seed: int, threads: int | None) -> dict[str, Any]:
-    """Run the demo, write its folder, and return the report."""
+def run_demo(out: Path, seed: int, threads: int | None) -> tuple[list[Report], dict[str, Any]]:
+    """Run the demo, write its folder, and return a report for each method and the facts they share."""
     from lieref.adapter.model import load
     from lieref.cli import job
     from lieref.cli.demo_data import BASE_MODEL, SHIFT, camera_shift, load_digits
@@ -73,71 +61,52 @@ def run_demo(out: Path, seed: int, threads: int | None) -> dict[str, Any]:
     training = job.Samples(camera_shift(tune.x), tune.y)
     testing = job.Samples(camera_shift(test.x), test.y)
     base = load(BASE_MODEL)
-    threads = base.threads = threads or base.threads
+    threads = threads or base.threads
     before = job.score(base, job.Samples(test.x, test.y)).accuracy
-    rows = [
-        {
-            "method": "base",
-            "accuracy": job.score(base, testing).accuracy,
-            "trainable": 0,
-            "update_bytes": 0,
-            "train_seconds": 0.0,
-            "latency_us": job.latency_us(base, testing.x),
-            "lr": None,
-        }
-    ]
     files = {
         "base.onnx": BASE_MODEL.read_bytes(),
         "train.npz": write_npz({"x": training.x, "y": training.y}),
         "test.npz": write_npz({"x": testing.x, "y": testing.y}),
     }
+    reports = []
     with progress_bar("demo") as progress:
         progress(0, len(METHODS), "compiling (once after installation)")
         _fine_tune("full", job.Samples(training.x[:BATCH], training.y[:BATCH]), testing, seed, threads, epochs=1)
         for number, method in enumerate(METHODS):
             progress(number, len(METHODS), method)
-            row, made = _fine_tune(method, training, testing, seed, threads, epochs=EPOCHS)
-            rows.append(row)
+            report, made = _fine_tune(method, training, testing, seed, threads, epochs=EPOCHS)
+            reports.append(report)
             if method == WRITTEN:
                 files.update(made)
-    report = {
+    facts = {
         "shift": SHIFT,
         "train_samples": len(training.x),
         "test_samples": len(testing.x),
         "accuracy_before_shift": before,
-        "rows": rows,
-        "epochs": EPOCHS,
         "batch": BATCH,
-        "seed": seed,
         "threads": threads,
-        "peak_rss_mb": job.peak_rss_mb(),
         "seconds": time.perf_counter() - begin,
         "out": str(out),
         **job.versions(),
     }
-    write_folder(out, {**files, "report.json": format_json(report)})
-    return report
+    rows = [report.to_dict() for report in reports]
+    write_folder(out, {**files, "report.json": format_json({**facts, "methods": rows})})
+    return reports, facts
 
 
 def _fine_tune(
     method: str, training: Samples, testing: Samples, seed: int, threads: int, *, epochs: int
-) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Return the table's row of one method, and the files of its adapter with the merged model."""
+) -> tuple[Report, dict[str, bytes]]:
+    """Return the report of one method, and the files of its adapter with the merged model."""
     from lieref.adapter.model import load
     from lieref.cli import job
     from lieref.cli.demo_data import BASE_MODEL
 
     model = load(BASE_MODEL)
     model.threads = threads
+    before = job.score(model, testing)
     job.attach_method(model, method, rank=None, alpha=None, targets=(), seed=seed)
     history = job.train(model, training, epochs=epochs, batch_size=BATCH, seed=seed)
-    merged = model.merge_and_unload()
-    merged.threads = threads
-    made = job.adapter_files(model)
-    row = {
-        **job.describe_training(model, history),
-        "accuracy": job.score(merged, testing).accuracy,
-        "update_bytes": sum(len(data) for data in made.values()),
-        "latency_us": job.latency_us(merged, testing.x),
-    }
-    return row, {**made, "merged.onnx": merged.proto.SerializeToString()}
+    after = job.score(model, testing)
+    report, merged, files = job.finish(model, history, training, before=before, after=after, seed=seed, epochs=epochs)
+    return report, {**files, "merged.onnx": merged.proto.SerializeToString()}

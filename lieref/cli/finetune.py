@@ -8,14 +8,17 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lieref.adapter.atomic import check_new_folder, write_folder
 from lieref.adapter.strict_json import format_json
-from lieref.cli.console import number, percent, print_facts, print_json, progress_bar, say
+from lieref.cli.console import print_json, print_reports, progress_bar, say
 from lieref.errors import LierefError
+
+if TYPE_CHECKING:
+    from lieref.evaluate.report import Report
 
 REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 
@@ -77,22 +80,10 @@ def finetune(base: Path, out: Path, as_json: bool, **options: Any) -> None:
     """
     report = run_finetune(base, Path(os.path.abspath(out)), **options)
     if as_json:
-        print_json(report)
+        print_json(report.to_dict())
         return
-    print_facts(
-        f"Adapter in {out}",
-        {
-            "method": report["method"],
-            "test accuracy": f"{percent(report['base_accuracy'])} before, {percent(report['accuracy'])} after",
-            "test loss": f"{number(report['base_loss'])} before, {number(report['loss'])} after",
-            "trained numbers": f"{report['trainable']:,}",
-            "learning rate": number(report["lr"]),
-            "training": f"{report['train_seconds']:.1f} s",
-            "update": f"{report['update_bytes']:,} bytes",
-            "latency": f"{report['latency_us_base']:.0f} us base, {report['latency_us_merged']:.0f} us merged",
-        },
-    )
-    click.echo(f"Next: lieref merge {base} {out} -o merged.onnx")
+    print_reports([report])
+    click.echo(f"Adapter and report are in {out}. Next: lieref merge {base} {out} -o merged.onnx")
 
 
 def run_finetune(
@@ -116,7 +107,7 @@ def run_finetune(
     threads: int | None,
     layout: str | None,
     resume: bool,
-) -> dict[str, Any]:
+) -> Report:
     """Train, measure, write the folder `out`, and return the report; see `finetune` for the arguments."""
     from lieref.adapter.model import load
     from lieref.cli import job
@@ -131,8 +122,7 @@ def run_finetune(
     model.threads = threads or model.threads
     training = job.load_samples(train, model, layout)
     testing = None if test is None else job.load_samples(test, model, layout)
-    before = job.score(model, testing, loss)
-    latency_base = job.latency_us(model, training.x)
+    before = None if testing is None else job.score(model, testing, loss)
     job.attach_method(model, method, rank=rank, alpha=alpha, targets=targets, seed=seed)
     with _kept_for_resume(unfinished, resume), progress_bar(method) as progress:
         history = job.train(
@@ -150,33 +140,28 @@ def run_finetune(
             checkpoint=unfinished,
             resume=resume,
         )
-        after = job.score(model, testing, loss)
-        merged = model.merge_and_unload()
-        merged.threads = model.threads
-    files = job.adapter_files(model)
-    report = {
-        **job.describe_training(model, history),
-        "base_accuracy": before.accuracy,
-        "accuracy": after.accuracy,
-        "base_loss": before.loss,
-        "loss": after.loss,
-        "update_bytes": sum(len(data) for data in files.values()),
-        "latency_us_base": latency_base,
-        "latency_us_merged": job.latency_us(merged, training.x),
-        "peak_rss_mb": job.peak_rss_mb(),
-        "seed": seed,
-        "epochs": epochs,
-        "batch": batch,
-        "optimizer": optimizer,
-        "threads": model.threads,
-        "train_samples": len(training.x),
-        "test_samples": None if testing is None else len(testing.x),
-        "base": str(base),
-        "base_sha256": model.base_sha256,
-        "out": str(out),
+        after = None if testing is None else job.score(model, testing, loss)
+    report, _, files = job.finish(
+        model,
+        history,
+        training,
+        before=before,
+        after=after,
+        seed=seed,
+        epochs=epochs,
+        batch=batch,
+        optimizer=optimizer,
+        threads=model.threads,
+        train_samples=len(training.x),
+        test_samples=None if testing is None else len(testing.x),
+        base=str(base),
+        base_sha256=model.base_sha256,
+        out=str(out),
         **job.versions(),
-    }
-    write_folder(out, {**files, REPORT_NAME: format_json(report), HISTORY_NAME: format_json(history.to_dict())})
+    )
+    write_folder(
+        out, {**files, REPORT_NAME: format_json(report.to_dict()), HISTORY_NAME: format_json(history.to_dict())}
+    )
     shutil.rmtree(unfinished, ignore_errors=True)
     return report
 

@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import platform
-import sys
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lieref import __version__
 from lieref._types import Array
-from lieref.errors import DomainError
+from lieref.errors import DomainError, UnsupportedError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from lieref.adapter.model import Model
     from lieref.cli.console import Progress
+    from lieref.evaluate.report import Report
+    from lieref.train.epoch import Score
     from lieref.train.history import History
 
 STATISTICS_FIRST = "norm-stats+"
 
-# Single-sample predictions timed for a latency: enough for a steady median, or what fits into a second.
-LATENCY_RUNS, LATENCY_SECONDS = 50, 1.0
+# Predictions timed for a latency: enough for a steady median, or what fits into a second.
+LATENCY_REPEATS, LATENCY_SECONDS = 200, 1.0
 
 
 @dataclass(frozen=True)
@@ -33,14 +35,6 @@ class Samples:
 
     x: Array
     y: Array
-
-
-@dataclass(frozen=True)
-class Score:
-    """Accuracy from 0 to 1 and mean loss."""
-
-    accuracy: float | None
-    loss: float | None
 
 
 def load_samples(path: Path, model: Model, layout: str | None) -> Samples:
@@ -89,17 +83,15 @@ def train(model: Model, samples: Samples, progress: Progress | None = None, **op
     return history
 
 
-def score(model: Model, samples: Samples | None, loss: str = "cross_entropy") -> Score:
-    """Return accuracy and mean loss; None where there are no samples, or no classes to be right about."""
+def score(model: Model, samples: Samples, loss: str = "cross_entropy") -> Score:
+    """Return mean loss and accuracy; no accuracy where there are no classes to be right about."""
+    from lieref.train.epoch import Part, evaluate
     from lieref.train.loss import make_loss
 
-    if samples is None:
-        return Score(None, None)
     function = make_loss(loss)
-    logits = model.logits(samples.x)
-    targets = function.check_targets("score", samples.y, logits.shape[-1])
-    value, _ = function.value_and_grad(logits, targets)
-    return Score(float(np.mean(logits.argmax(axis=1) == targets)) if function.classifies else None, value)
+    outputs = model.logits(samples.x[:1]).shape[-1]
+    targets = function.check_targets("score", samples.y, outputs)
+    return evaluate(model, Part(samples.x, targets, np.arange(len(samples.x))), function)
 
 
 def adapter_files(model: Model) -> dict[str, bytes]:
@@ -109,38 +101,47 @@ def adapter_files(model: Model) -> dict[str, bytes]:
     return encode_adapter(*model.adapter_state())
 
 
-def describe_training(model: Model, history: History) -> dict[str, Any]:
-    """Return what a report says about method and training."""
-    return {
-        "method": model.method_name,
-        "rank": model.attached[-1].method.rank,
-        "trainable": model.num_trainable(),
-        "lr": history.learning_rate,
-        "train_seconds": history.seconds,
-        "best_epoch": history.best_epoch,
-    }
+def finish(
+    model: Model,
+    history: History,
+    training: Samples,
+    *,
+    before: Score | None,
+    after: Score | None,
+    seed: int,
+    epochs: int,
+    **details: Any,
+) -> tuple[Report, Model, dict[str, bytes]]:
+    """Return report, merged model and adapter files of a trained model, which is its base again afterwards."""
+    from lieref.evaluate.report import Report
 
-
-def latency_us(model: Model, x: Array) -> float:
-    """Return the median time in microseconds of a prediction for one sample."""
-    one = x[:1]
-    model.predict(one)
-    times: list[float] = []
-    while len(times) < LATENCY_RUNS and sum(times) < LATENCY_SECONDS:
-        begin = time.perf_counter()
-        model.predict(one)
-        times.append(time.perf_counter() - begin)
-    return float(np.median(times)) * 1e6
-
-
-def peak_rss_mb() -> float | None:
-    """Return the largest memory this process has held, in 10**6 bytes; None where the system does not tell."""
-    try:
-        import resource
-    except ImportError:
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak * (1 if sys.platform == "darwin" else 1024) / 1e6
+    files = adapter_files(model)
+    method, rank, trainable = model.method_name, model.attached[-1].method.rank, model.num_trainable()
+    merged = model.merge_and_unload()
+    model.unload()
+    merged.threads = model.threads
+    latency_base, latency_merged = _latencies_us(model, merged, training.x[:1])
+    report = Report(
+        method=method,
+        rank=rank,
+        trainable=trainable,
+        base_accuracy=None if before is None else before.accuracy,
+        accuracy=None if after is None else after.accuracy,
+        train_seconds=history.seconds,
+        update_bytes=sum(len(data) for data in files.values()),
+        latency_us_base=latency_base,
+        latency_us_merged=latency_merged,
+        peak_rss_mb=_peak_rss_mb(),
+        lr=history.learning_rate,
+        seed=seed,
+        epochs=epochs,
+        details={
+            "base_loss": None if before is None else before.loss,
+            "loss": None if after is None else after.loss,
+            **details,
+        },
+    )
+    return report, merged, files
 
 
 def versions() -> dict[str, str]:
@@ -155,3 +156,27 @@ def versions() -> dict[str, str]:
         "numba": numba.__version__,
         "python": platform.python_version(),
     }
+
+
+def _latencies_us(base: Model, merged: Model, one: Array) -> tuple[float, float]:
+    """Return the median time in microseconds that base and merged model take for one sample."""
+    from lieref.evaluate.latency import measure_latencies
+
+    calls = (partial(base.predict, one), partial(merged.predict, one))
+    for call in calls:
+        call()
+    begin = time.perf_counter()
+    calls[0]()
+    repeats = int(LATENCY_SECONDS / (time.perf_counter() - begin)) // len(calls)
+    measured = measure_latencies(calls, repeats=min(max(repeats, 3), LATENCY_REPEATS), warm_up=1)
+    return measured[0].median_us, measured[1].median_us
+
+
+def _peak_rss_mb() -> float | None:
+    """Return the largest memory this process has held, in 10**6 bytes; None where the system does not tell."""
+    from lieref.evaluate.memory import peak_rss_mb
+
+    try:
+        return peak_rss_mb()
+    except UnsupportedError:
+        return None

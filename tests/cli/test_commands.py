@@ -235,7 +235,7 @@ def test_interrupt_is_clean(workplace: Path) -> None:
 
 def test_tables_without_json(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, words in (
-        ((*TRAIN, "--out", "out"), "trained numbers"),
+        ((*TRAIN, "--out", "out"), "trainable"),
         (("eval", "base.onnx", "--data", "test.npz"), "accuracy"),
         (("inspect", "base.onnx"), "conv.weight"),
         (("inspect", "out"), "conv.weight:lora_a"),
