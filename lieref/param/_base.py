@@ -217,6 +217,11 @@ def kaiming_uniform(rng: np.random.Generator, shape: Shape) -> FloatArray:
     return rng.uniform(-bound, bound, size=shape)
 
 
+def nearest_divisor(n: int, wanted: int, low: int = 1) -> int:
+    """Return the divisor of n, at least `low`, that is nearest to `wanted`, the smaller of two as near."""
+    return min((d for d in range(low, n + 1) if n % d == 0), key=lambda d: abs(d - wanted))
+
+
 def scaling_of(lora_alpha: float | None, r: int, use_rslora: bool = False) -> float:
     """Return alpha / r, or alpha / sqrt(r) where it is rank-stabilised; alpha is r where it is None."""
     alpha = float(r) if lora_alpha is None else float(lora_alpha)

@@ -10,7 +10,7 @@ import numpy as np
 from lieref._check import check_int
 from lieref._types import Array, FloatArray, Params, Shape
 from lieref.errors import ShapeError
-from lieref.param._base import Parameterisation
+from lieref.param._base import Parameterisation, nearest_divisor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,8 +52,7 @@ class BlockDiagonal(Parameterisation):
         """
         if n < 2:
             raise ShapeError(f"{self.name}: `shape` must be that of a square matrix of size 2 or more; got {n}")
-        divisors = [b for b in range(2, n + 1) if n % b == 0]
-        return min(divisors, key=lambda b: abs(b - self.block_size))
+        return nearest_divisor(n, self.block_size, low=2)
 
     def positions(self, n: int) -> Array:
         """Return (blocks, b): the rows and columns of the (n, n) matrix where each block sits."""

@@ -27,6 +27,7 @@ LETTERS = {
     "u": "sum over the kernel modes of size times rank",
     "a, b, c, d": "O = a c and I = b d",
     "b": "block size",
+    "f, v": "numbers in a filter of filter atoms, and filters in a row: k and I where there is a kernel",
     "m": "atoms, or stages of a butterfly; m1 atoms inside an atom",
 }
 """Letters of the trainable counts."""

@@ -42,7 +42,7 @@ def variants(cls: type[Parameterisation]) -> list[Parameterisation]:
         {"matricisation": "view"}, {"matricisation": "structured"}, {"share_groups": True}, {"use_rslora": True},
         {"matricisation": "view", "rank_times_kernel": False}, {"lora_alpha": 2.5}, {"zero": "out"},
         {"kernel_factors": False}, {"scale": 4.0}, {"of_logarithm": True}, {"skew": True}, {"recursive": 2},
-        {"unit_scale": True}, {"factor": 2}, {"m": 3}, {"stages": 3, "block_size": 2}, {"r": 2},
+        {"unit_scale": True}, {"factor": 2}, {"m": 3}, {"block": 3}, {"stages": 3, "block_size": 2}, {"r": 2},
     ]  # fmt: skip
     for fields in extra:
         if all(hasattr(cls, name) for name in fields):

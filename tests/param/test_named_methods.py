@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from lieref.errors import DomainError, NotInGroupError, ShapeError, UnsupportedError
+from lieref.errors import DomainError, NotInGroupError, UnsupportedError
 from lieref.param._base import ManyTrainablesWarning
 from lieref.param.registry import METHODS, get_method
 
@@ -225,9 +225,16 @@ def test_filter_atoms_code_the_kernel_over_their_dictionary(rng: np.random.Gener
     assert np.linalg.norm(codes @ atoms - base.reshape(24, 6)) < 0.05 * np.linalg.norm(base)
 
 
-def test_filter_atoms_refuse_a_linear_layer() -> None:
-    with pytest.raises(ShapeError, match="convolution kernel"):
-        get_method("atoms").num_params((6, 5))
+@pytest.mark.parametrize("shape", [(8, 6), (8, 6, 1, 1)])
+def test_filter_atoms_of_a_weight_without_a_kernel_are_its_blocks(
+    shape: tuple[int, ...], rng: np.random.Generator
+) -> None:
+    method, params, base = trained("atoms", rng, shape, m=2, block=3)
+    assert params["atoms"].shape == (2, 2 * 3)
+    change = method.weight_delta(params, base).reshape(8, 6)
+    for i, j in np.ndindex(4, 2):
+        block = (params["coefficients"][i, j] @ params["atoms"]).reshape(2, 3)
+        np.testing.assert_allclose(change[2 * i : 2 * i + 2, 3 * j : 3 * j + 3], block, atol=1e-15)
 
 
 def test_scale_multiplies_output_channels(rng: np.random.Generator) -> None:
@@ -278,7 +285,7 @@ def test_any_legal_combination_needs_no_row(rng: np.random.Generator) -> None:
 def test_supports_says_why_not() -> None:
     assert get_method("lora", r=4).supports((10, 64)) is None
     assert "at most 1" in str(get_method("lora", r=4).supports((32, 1, 3, 3), 32))
-    assert "convolution kernel" in str(get_method("atoms").supports((10, 64)))
+    assert "square matrix" in str(get_method("diagonal+additive+exp").supports((10, 64)))
 
 
 @pytest.mark.parametrize("group", ["gl", "so", "sl"])
