@@ -38,8 +38,9 @@ PARAMETERISATIONS: dict[str, type[Parameterisation]] = {
     )
 }  # fmt: skip
 
-SETTINGS = ("map", "action", "strict")
-"""Parts of a method that `get_method` lets the caller choose beside the fields of the parameterisation."""
+SETTINGS = {"additive": (), "hadamard": ("map", "strict")}
+"""Parts the caller of `get_method` may choose beside the fields of the parameterisation, by group: where xi is added
+every map is the identity, and both tensor groups act element-wise. Map and action for every other group."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,13 +95,13 @@ def _additive(name: str, summary: str, parameterisation: str, reference: str, lr
 def _on_out(name: str, summary: str, group: str, reference: str) -> MethodRow:
     """Return the row of a method that mixes the outputs by low-rank elements of a matrix algebra."""
     return MethodRow(name, summary, "low-rank", group, "exp", "out", reference, 5e-3,
-                     fixed={"matricisation", "rank_times_kernel", "strict"}, formula="2·G·r·n")  # fmt: skip
+                     fixed={"matricisation", "rank_times_kernel"}, formula="2·G·r·n")  # fmt: skip
 
 
 def _rotation(name: str, summary: str, parameterisation: str, map_spec: str, reference: str, **rest: Any) -> MethodRow:
     """Return the row of a method that rotates the flattened filters."""
     return MethodRow(name, summary, parameterisation, "so", map_spec, "fan-in", reference, 3e-3,
-                     fixed={"skew", "map", "action", "strict"}, **rest)  # fmt: skip
+                     fixed={"skew"}, **rest)  # fmt: skip
 
 
 def _hadamard(
@@ -167,7 +168,7 @@ _ROWS = (
     _on_out("sl", "Outputs mixed without changing volume: exp of a low-rank matrix made traceless", "sl", ""),
     _on_out("sp", "Outputs mixed by a symplectic matrix; the number of outputs is even", "sp", ""),
     MethodRow("affine", "Outputs mixed and shifted, y to A y + t, the bias too", "low-rank", "affine", "exp",
-              "affine", "", 5e-3, fixed={"matricisation", "rank_times_kernel", "action", "strict"},
+              "affine", "", 5e-3, fixed={"matricisation", "rank_times_kernel", "action"},
               formula="2·G·r·(n + 1)"),
     _hadamard("liera", "Low rank in the algebra of the Hadamard group, exact exponential", "low-rank", "exp",
               "[Si25]", 2e-2, fixed={"rank_times_kernel"}),
@@ -224,7 +225,7 @@ def get_method(name: str, **config: Any) -> Method:
             raise DomainError(f"get_method: options of {name} must be among {known}; got {option!r}")
     if row.parameterisation is None:
         return Untrained(recipe)
-    fields = {**row.defaults, **{key: value for key, value in config.items() if key not in SETTINGS}}
+    fields = {**row.defaults, **{key: value for key, value in config.items() if key not in ("map", "action", "strict")}}
     parameterisation = PARAMETERISATIONS[row.parameterisation](**fields)
     if isinstance(parameterisation, Householder) and row.wrapper == "reflections":
         return Reflections(recipe, parameterisation)
@@ -240,7 +241,8 @@ def _fields(row: MethodRow) -> tuple[str, ...]:
     if row.parameterisation is None:
         return ()
     fields = [field.name for field in dataclasses.fields(PARAMETERISATIONS[row.parameterisation])]
-    return tuple(field for field in (*fields, *SETTINGS) if field not in row.fixed)
+    settings = () if row.wrapper in ("rotation", "reflections") else SETTINGS.get(row.group, ("map", "action"))
+    return tuple(field for field in (*fields, *settings) if field not in row.fixed)
 
 
 def _row_of_parts(name: str) -> MethodRow:

@@ -128,6 +128,23 @@ def test_vjp_is_the_adjoint_of_the_derivative(
 
 
 @pytest.mark.parametrize(("method", "shape", "groups"), CASES)
+def test_float32_gives_the_float64_numbers_rounded(
+    method: Method, shape: tuple[int, ...], groups: int, rng: np.random.Generator
+) -> None:
+    narrow, base = start(method, shape, groups, np.float32)
+    narrow = moved(method, narrow, rng, 0.1)
+    wide = {name: factor.astype(np.float64) for name, factor in narrow.items()}
+    g = rng.standard_normal(shape).astype(np.float32)
+    bars = method.adapted_weight_vjp(narrow, base, g, groups)
+    exact = method.adapted_weight_vjp(wide, base.astype(np.float64), g.astype(np.float64), groups)
+    # Chains of a few products of at most a thousand terms: sqrt(1000) roundings each, and a margin of ten.
+    tolerance = 10 * 3 * 32 * U[np.dtype(np.float32)]
+    for name, bar in bars.items():
+        assert bar.dtype == np.float32
+        assert np.linalg.norm(bar - exact[name]) <= tolerance * (np.linalg.norm(exact[name]) + 1.0)
+
+
+@pytest.mark.parametrize(("method", "shape", "groups"), CASES)
 def test_loss_along_a_line_has_a_remainder_of_second_order(
     method: Method, shape: tuple[int, ...], groups: int, rng: np.random.Generator
 ) -> None:
