@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol
 
 from lieref._check import check_int, check_real
 from lieref._types import Shape
-from lieref.errors import DomainError, DTypeError
+from lieref.errors import DomainError, DTypeError, LierefError
 from lieref.param._base import LierefWarning
 from lieref.param.method import Method
 from lieref.param.registry import get_method
@@ -166,11 +166,17 @@ class HiraConfig(_NamedConfig):
 def fitted(method: Method, layer: NamedLayer) -> Method:
     """Return the method with its rank lowered, and its scaling kept, where the out mode of a layer is narrower.
 
-    A rank that not even the columns (I/groups k_h k_w) of the layer allow is left as it is, so that `init` refuses it.
+    A rank that not even the columns (I/groups k_h k_w) of the layer allow, and a layer the method cannot serve at any
+    rank, are left as they are, so that `init` refuses them.
     """
     rank = method.rank
-    limit = None if rank is None or len(layer.shape) < 2 else method.max_rank(layer.shape, layer.groups)
-    if rank is None or limit is None or not 1 <= limit < rank <= math.prod(layer.shape[1:]):
+    if rank is None or method.supports(layer.shape, layer.groups) is None:
+        return method
+    try:
+        limit = method.max_rank(layer.shape, layer.groups)
+    except LierefError:
+        return method
+    if limit is None or not 1 <= limit < rank <= math.prod(layer.shape[1:]):
         return method
     warnings.warn(f"layer {layer.node}: rank {rank} is lowered to {limit}", RankLoweredWarning, stacklevel=2)
     changes: dict[str, Any] = {"r": limit}

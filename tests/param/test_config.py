@@ -64,6 +64,12 @@ def test_rank_beyond_the_columns_is_left_to_be_refused() -> None:
     assert "at most 16" in str(method.supports(Layer().shape))
 
 
+def test_layer_the_method_cannot_serve_is_left_to_be_refused() -> None:
+    config = MethodConfig(method="elra", options={"r": 4})
+    method = config.method_for(Layer(shape=(8, 1, 3, 3), groups=8))
+    assert "at least 2 indices" in str(method.supports((8, 1, 3, 3), 8))
+
+
 @pytest.mark.parametrize("bad", [
     {"r": 0}, {"r": 2.5}, {"lora_alpha": -1.0}, {"rank_pattern": {"a": 0}}, {"alpha_pattern": {"a": 0.0}},
     {"target_modules": []}, {"target_modules": [""]}, {"target_modules": [3]}, {"matricisation": "flat"},
