@@ -137,7 +137,7 @@ class Certified:
 
     def on_values(self, function: Callable[[FloatArray], FloatArray]) -> Certified:
         """Return the array after a rearrangement (reshape, transpose, indexing), applied to every part alike."""
-        hi, lo, rad, rounding, conversion = (np.ascontiguousarray(function(part)) for part in self.parts)
+        hi, lo, rad, rounding, conversion = (np.asarray(function(part), order="C") for part in self.parts)
         return Certified(hi, lo, rad, rounding, conversion, self.count)
 
     def reshape(self, shape: Shape) -> Certified:

@@ -1,0 +1,95 @@
+"""``lieref golden``: export golden vectors, and check a port against them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+_PROFILES = "fp64, fp32, tensor-core, winograd, fft, tf32, fp16, bf16; with :strict, :mixed or :normwise behind it"
+
+
+@click.group()
+def golden() -> None:
+    """Golden vectors: expected values with certified errors, and verdicts on ports."""
+
+
+@golden.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--full", is_flag=True, help="Also the cases that do not come with the package (needs python-flint).")
+@click.option("--regenerate", is_flag=True, help="Compute the core set anew instead of copying it.")
+@click.option(
+    "--format", "form", type=click.Choice(["vectors", "safetensors", "onnx", "c"]), default="vectors", show_default=True
+)
+def export(folder: Path, full: bool, regenerate: bool, form: str) -> None:
+    r"""Write the golden cases to FOLDER, which must be empty or new; the same bytes every time.
+
+    \b
+    lieref golden export vectors                  the core set
+    lieref golden export vectors --full           everything
+    lieref golden export headers --format c       for microcontrollers
+    """
+    from lieref.conformance import export as exporter
+    from lieref.conformance.generate import generate
+    from lieref.conformance.vectors import read_vectors
+
+    cases = generate(full) if full or regenerate else read_vectors()[0]
+    count = exporter.export(folder, cases, form)
+    click.echo(f"{count} cases written to {folder}", err=True)
+
+
+@golden.command()
+@click.option("--backend", help="module:callable or file.py:callable, called as f(op, inputs, attrs) -> outputs.")
+@click.option("--exe", help="Program started as DRIVER INPUT OUTPUT for each case, both safetensors files.")
+@click.option("--outputs", type=click.Path(path_type=Path), help="Folder with <case id>.safetensors files.")
+@click.option("--vectors", type=click.Path(path_type=Path), help="Folder of vectors; the core set by default.")
+@click.option("--family", "families", multiple=True, help="Family to check; may be given several times.")
+@click.option("--profile", help=f"Arithmetic the port declares: {_PROFILES}. Default: that of each case's dtype.")
+@click.option("--bitwise", is_flag=True, help="Run every case twice and demand the same bits.")
+@click.option("--timeout", default=60.0, show_default=True, help="Seconds for each run of --exe.")
+@click.option("--xfails", type=click.Path(path_type=Path), help="File of case ids expected to fail: `id  # reason`.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Also write a JUnit file.")
+@click.pass_context
+def check(ctx: click.Context, /, as_json: bool, junit: Path | None, **options: Any) -> None:
+    r"""Check a port and print a verdict with reasons; exit status 0 only if every covered case passes.
+
+    \b
+    lieref golden check --backend my_port:run
+    lieref golden check --exe ./driver --profile tf32
+    lieref golden check --outputs results/ --junit report.xml
+    """
+    from lieref.cli.console import print_json
+    from lieref.conformance.runner import check as run_check
+    from lieref.conformance.runner import read_xfails
+
+    xfails = read_xfails(options["xfails"]) if options["xfails"] else []
+    report = run_check(
+        _backend(options),
+        vectors=options["vectors"],
+        families=options["families"] or None,
+        profile=options["profile"],
+        bitwise=options["bitwise"],
+        xfails=xfails,
+    )
+    if junit:
+        junit.write_text(report.to_junit())
+    if as_json:
+        print_json(report.to_json())
+    else:
+        click.echo(report.to_text())
+    ctx.exit(report.exit_code)
+
+
+def _backend(options: dict[str, Any]) -> Any:
+    """Return the one backend that was asked for."""
+    from lieref.conformance.backend import ExecutableBackend, OutputsBackend, load_callable
+
+    if sum(options[name] is not None for name in ("backend", "exe", "outputs")) != 1:
+        raise click.UsageError("give one of --backend, --exe and --outputs")
+    if options["backend"] is not None:
+        return load_callable(options["backend"])
+    if options["exe"] is not None:
+        return ExecutableBackend(options["exe"], options["timeout"])
+    return OutputsBackend(options["outputs"])

@@ -1,0 +1,101 @@
+"""Arrays on disk: C99 hexadecimal floats for the small ones, stored .npy members of an .npz for the others."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from lieref._types import Array, FloatArray
+from lieref.errors import FormatError
+
+INLINE_LIMIT: Final = 64
+_DATE: Final = (1980, 1, 1, 0, 0, 0)
+_ALIGNMENT: Final = 8
+_PADDING_FIELD: Final = 0xD935
+
+
+def write_npz(path: Path, arrays: Mapping[str, Array]) -> None:
+    """Write arrays as an uncompressed .npz: little-endian, row-major, the same bytes every time.
+
+    Members start at multiples of 8 bytes, so that a C program can map the file and use the data in place.
+    """
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in arrays.items():
+            info = zipfile.ZipInfo(f"{name}.npy", _DATE)
+            info.create_system = 3
+            info.external_attr = 0o644 << 16
+            start = archive.fp.tell() + 30 + len(info.filename) + 4  # type: ignore[union-attr]
+            padding = -start % _ALIGNMENT
+            info.extra = struct.pack("<HH", _PADDING_FIELD, padding) + bytes(padding)
+            archive.writestr(info, _npy(array))
+
+
+def _npy(array: Array) -> bytes:
+    buffer = io.BytesIO()
+    little = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
+    np.lib.format.write_array(buffer, little, version=(1, 0), allow_pickle=False)
+    return buffer.getvalue()
+
+
+def read_npz(path: Path) -> dict[str, Array]:
+    """Read the arrays of an .npz.
+
+    Raises
+    ------
+    FormatError
+        If it is not one, or holds Python objects.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, zipfile.BadZipFile, KeyError) as error:
+        raise FormatError(f"read_npz: {path.name} must be an uncompressed .npz without objects; got {error}") from error
+
+
+def compact(bound: FloatArray) -> FloatArray:
+    """Return an error bound as float32, rounded up; unchanged where float32 cannot hold its entries."""
+    with np.errstate(over="ignore", under="ignore"):
+        single = bound.astype(np.float32)
+        up = np.where(single < bound, np.nextafter(single, np.float32(np.inf)), single)
+    small = (bound > 0) & (bound < 2.0**-126)
+    return bound if small.any() or not np.isfinite(up).all() else up
+
+
+def hexadecimal(value: float) -> str:
+    """Return a float as a C99 hexadecimal literal without trailing zeros."""
+    head, _, exponent = float(value).hex().partition("p")
+    return f"{head.rstrip('0').rstrip('.') if '.' in head else head}p{exponent}"
+
+
+def encode(array: Array, reference: str, members: dict[str, Array], archive: str) -> Any:
+    """Return an array as JSON: inline if it is small, else a reference to a member it is added to."""
+    repeated = array.size > 1 and bool((array == array.flat[0]).all()) and not np.signbit(array).any()
+    if repeated or array.size <= INLINE_LIMIT:
+        numbers = array.flat[:1] if repeated else array.flat
+        return {"shape": list(array.shape), "dtype": array.dtype.name, "hex": [hexadecimal(v) for v in numbers]}
+    members[reference] = array
+    return f"{archive}#{reference}"
+
+
+def decode(value: Any, members: Mapping[str, Array]) -> Array:
+    """Return the array that `encode` wrote.
+
+    Raises
+    ------
+    FormatError
+        If the reference or the inline form is not valid.
+    """
+    try:
+        if isinstance(value, str):
+            return members[value.partition("#")[2]]
+        numbers = [float.fromhex(text) for text in value["hex"]]
+        array, shape = np.array(numbers, dtype=np.dtype(value["dtype"])), tuple(value["shape"])
+        return np.full(shape, array[0]) if array.size == 1 else array.reshape(shape)
+    except (KeyError, TypeError, ValueError) as error:
+        raise FormatError(f"decode: an array must be inline or in the archive; got {str(value)[:60]!r}") from error

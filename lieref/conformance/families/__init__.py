@@ -1,0 +1,1 @@
+"""The golden cases: which inputs, and why."""

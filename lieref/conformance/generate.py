@@ -1,0 +1,34 @@
+"""All golden cases, computed from nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from lieref.conformance.case import Case
+from lieref.conformance.families import adapter, conv, expm, hadamard, training
+
+_FAMILIES = (conv, hadamard, expm, adapter, training)
+_FULL_START = 1000
+
+
+def generate(full: bool = False) -> Iterator[Case]:
+    """Return the core cases, then with `full` all others; ids do not depend on `full`.
+
+    Parameters
+    ----------
+    full : bool
+        Also the cases that are too many or too large to be stored with the package; their numbers start at 1001.
+
+    Raises
+    ------
+    MissingExtraError
+        If python-flint is not installed.
+    """
+    for start, kind in ((0, "core"), (_FULL_START, "full"))[: 2 if full else 1]:
+        numbers: Counter[str] = Counter()
+        for family in _FAMILIES:
+            for spec in getattr(family, kind)():
+                name = f"{spec.family}_{spec.dtype}"
+                numbers[name] += 1
+                yield spec.complete(start + numbers[name])

@@ -1,0 +1,144 @@
+"""The runner: every case through a backend, a verdict for each, and never an exception out of a bad backend."""
+
+from __future__ import annotations
+
+import contextlib
+import fnmatch
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lieref.conformance.backend import Backend, BackendError, CallableBackend
+from lieref.conformance.case import Case
+from lieref.conformance.profile import Profile, get_profile
+from lieref.conformance.report import Report, Result
+from lieref.conformance.suspects import suspect
+from lieref.conformance.vectors import read_vectors
+from lieref.conformance.verdict import FAIL, PASS, UNCOVERED, CaseVerdict, judge
+from lieref.errors import DomainError, FormatError
+
+
+def check(
+    backend: Backend | Callable[[str, dict[str, Any], dict[str, Any]], Any],
+    *,
+    vectors: Path | str | None = None,
+    families: Iterable[str] | None = None,
+    profile: str | None = None,
+    bitwise: bool = False,
+    xfails: Iterable[str] = (),
+) -> Report:
+    """Check a backend against golden vectors.
+
+    Parameters
+    ----------
+    backend : callable
+        ``(op, inputs, attrs) -> outputs`` with dicts of NumPy arrays in the dtype under test, or one of the classes of
+        `lieref.conformance.backend`. `NotImplementedError` means that an operation is not covered.
+    vectors : path, optional
+        Folder of vectors; the core set of the package by default.
+    families : iterable of str, optional
+        Families to check; all by default.
+    profile : str, optional
+        Declared arithmetic, a key of `lieref.conformance.profile.PROFILES`; by default that of each case's dtype.
+    bitwise : bool
+        Run every case twice and demand the same bits.
+    xfails : iterable of str
+        Patterns of case ids that are expected to fail; one that passes fails the check.
+
+    Returns
+    -------
+    Report
+
+    Raises
+    ------
+    FormatError
+        If there are no readable vectors.
+    DomainError
+        If the profile or a family is unknown.
+    """
+    declared = get_profile(profile) if profile else None
+    cases, problems = read_vectors(Path(vectors) if vectors else None)
+    chosen = select(cases, families)
+    run: Any = backend if getattr(backend, "takes_cases", False) else CallableBackend(backend)
+    patterns = list(xfails)
+    results = [check_case(run, case, declared, bitwise, patterns) for case in chosen]
+    return Report(results, problems, declared.name if declared else "as the dtype")
+
+
+def select(cases: list[Case], families: Iterable[str] | None) -> list[Case]:
+    """Return the cases of some families, or raise `DomainError` for an unknown one."""
+    if families is None:
+        return cases
+    names, known = list(families), sorted({case.family for case in cases})
+    for name in names:
+        if name not in known:
+            raise DomainError(f"check: `families` must be among {', '.join(known)}; got {name!r}")
+    return [case for case in cases if case.family in names]
+
+
+def check_case(
+    run: Backend, case: Case, profile: Profile | None = None, bitwise: bool = False, xfails: Iterable[str] = ()
+) -> Result:
+    """Return the result of one case; whatever the backend does ends in a verdict."""
+    verdict, outputs = _verdict(run, case, profile)
+    if verdict.status == PASS and bitwise and case.result != "invalid":
+        verdict = _same_bits(run, case, verdict, outputs)
+    mistake = suspect(case, outputs) if verdict.status == FAIL and isinstance(outputs, dict) else None
+    expected_to_fail = any(fnmatch.fnmatch(case.id, pattern) for pattern in xfails)
+    return Result(verdict, mistake, expected_to_fail)
+
+
+def _verdict(run: Backend, case: Case, profile: Profile | None) -> tuple[CaseVerdict, Any]:
+    try:
+        # What a backend divides by zero or prints is its own business; only its outputs count here.
+        with np.errstate(all="ignore"), contextlib.suppress(RuntimeWarning):
+            outputs = run(case)
+    except NotImplementedError:
+        return CaseVerdict(case, UNCOVERED, "not implemented"), None
+    except BackendError as error:
+        return CaseVerdict(case, PASS if case.result == "invalid" else FAIL, str(error)), None
+    except Exception as error:
+        if case.result == "invalid":
+            return CaseVerdict(case, PASS), None
+        text = str(error).splitlines()[0] if str(error) else "no message"
+        return CaseVerdict(
+            case, FAIL, f"the backend must return outputs; it raised {type(error).__name__}: {text}"
+        ), None
+    if case.result == "invalid":
+        return CaseVerdict(case, FAIL, "the backend must refuse these inputs; it returned outputs"), None
+    return judge(case, outputs, profile), outputs
+
+
+def _same_bits(run: Backend, case: Case, verdict: CaseVerdict, first: dict[str, Any]) -> CaseVerdict:
+    second_verdict, second = _verdict(run, case, None)
+    if not isinstance(second, dict):
+        return second_verdict
+    for name in case.expected:
+        a, b = first[name], second.get(name)
+        if not isinstance(b, np.ndarray) or a.tobytes() != b.tobytes():
+            return CaseVerdict(case, FAIL, f"{name}: must have the same bits in a second run", verdict.outputs)
+    return verdict
+
+
+def read_xfails(path: Path) -> list[str]:
+    """Return the patterns of an xfails file: one case id or shell pattern a line, the rest after ``#`` a reason.
+
+    Raises
+    ------
+    FormatError
+        If it cannot be read, or a line has no reason.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FormatError(f"read_xfails: {path} must be a text file; got {error}") from error
+    patterns = []
+    for number, line in enumerate(lines, 1):
+        pattern, _, reason = (part.strip() for part in line.partition("#"))
+        if pattern and not reason:
+            raise FormatError(f"read_xfails: line {number} of {path} must give a reason after `#`; got {line!r}")
+        if pattern:
+            patterns.append(pattern)
+    return patterns

@@ -1,0 +1,165 @@
+"""Usual suspects: named mistakes whose result can be computed, to be compared with an output that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from lieref._types import Array
+from lieref.conformance.case import Case, Expected
+from lieref.conformance.profile import default_profile
+from lieref.conformance.truth import truth
+from lieref.conformance.verdict import PASS, judge_output
+from lieref.errors import LierefError
+
+Question: TypeAlias = tuple[str, dict[str, Array], dict[str, Any]]
+"""(op, inputs, attrs) whose right answer is the mistake's result."""
+
+Mistake: TypeAlias = Callable[[Case], Question | None]
+
+
+def _attr(name: str, change: Callable[[Any], Any]) -> Mistake:
+    """Return the mistake of reading one attribute wrongly."""
+
+    def ask(case: Case) -> Question | None:
+        if name not in case.attrs or (changed := change(case.attrs[name])) == case.attrs[name]:
+            return None
+        return case.op, case.inputs, {**case.attrs, name: changed}
+
+    return ask
+
+
+def _input(name: str, change: Callable[[Array], Array]) -> Mistake:
+    """Return the mistake of reading one input wrongly."""
+
+    def ask(case: Case) -> Question | None:
+        if name not in case.inputs:
+            return None
+        changed = np.asarray(change(case.inputs[name]), order="C")
+        if changed.shape != case.inputs[name].shape or (changed == case.inputs[name]).all():
+            return None
+        return case.op, {**case.inputs, name: changed}, case.attrs
+
+    return ask
+
+
+def _op(op: str, **renamed: str) -> Mistake:
+    """Return the mistake of computing another operation; keywords rename inputs (new name = old name)."""
+
+    def ask(case: Case) -> Question | None:
+        inputs = dict(case.inputs)
+        for new, old in renamed.items():
+            inputs[new] = inputs.pop(old)
+        return op, inputs, case.attrs
+
+    return ask
+
+
+def _always(value: str, _: Any) -> str:
+    return value
+
+
+def _swap_halves(pads: list[int]) -> list[int]:
+    half = len(pads) // 2
+    return pads[half:] + pads[:half]
+
+
+def _flip(kernel: Array) -> Array:
+    return np.flip(kernel, tuple(range(2, kernel.ndim)))
+
+
+def _transpose(a: Array) -> Array:
+    return np.swapaxes(a, -1, -2)
+
+
+_LAYOUTS: Final = {
+    f"the {name} layout of low-rank factors": _attr("matricisation", partial(_always, name))
+    for name in ("unfold", "view", "structured")
+}
+_MAPS: Final = {
+    "the first-order map or its gradient (1 + delta) instead of exp": _attr("map", lambda _: "taylor1"),
+    "exp or its gradient instead of the first-order map": _attr("map", lambda _: "exp"),
+    "an additive update": _attr("group", lambda _: "additive"),
+    "a missing scaling": _attr("scaling", lambda _: 1.0),
+}
+_CONV: Final = {
+    "a flipped kernel (a true convolution, not a correlation)": _input("weight", _flip),
+    "begin and end pads swapped": _attr("pads", _swap_halves),
+    "dilations ignored": _attr("dilations", lambda values: [1] * len(values)),
+    "a missing bias": _input("bias", np.zeros_like),
+    "spatial axes swapped": _input("weight", _transpose),
+}
+_ADAPTED: Final = {
+    **_LAYOUTS,
+    **_MAPS,
+    "a flipped kernel (a true convolution, not a correlation)": _input("base_weight", _flip),
+    "begin and end pads swapped": _attr("pads", _swap_halves),
+    "a missing bias": _input("bias", np.zeros_like),
+}
+
+SUSPECTS: Final[dict[str, Mapping[str, Mistake]]] = {
+    "conv": _CONV,
+    "conv_vjp": _CONV,
+    "hadamard": {"the first-order map 1 + delta instead of exp": _op("taylor1")},
+    "hadamard_vjp": {"the first-order gradient, without the factor exp(delta)": _op("taylor1_vjp")},
+    "hadamard_delta": {"the first-order change base_weight delta": _op("taylor1_vjp", weight_bar="delta")},
+    "taylor1": {"exp instead of the first-order map": _op("hadamard")},
+    "taylor1_vjp": {"the gradient of exp instead of the first-order one": _op("hadamard_vjp")},
+    "expm": {"a transposed matrix": _input("a", _transpose), "exp(a) - I": _op("expm_delta")},
+    "expm_delta": {"a transposed matrix": _input("a", _transpose), "exp(a), the identity not taken off": _op("expm")},
+    "expm_frechet": {"a transposed matrix": _input("a", _transpose)},
+    "expm_vjp": {
+        "a missing transpose: the derivative in the direction of the cotangent": _op("expm_frechet", a_dot="g_bar"),
+        "a transposed cotangent": _input("g_bar", _transpose),
+        "the first-order gradient: the cotangent itself": _input("a", np.zeros_like),
+    },
+    "low_rank": _LAYOUTS | {"a missing scaling": _MAPS["a missing scaling"]},
+    "low_rank_vjp": _LAYOUTS | {"a missing scaling": _MAPS["a missing scaling"]},
+    "tucker": {"a missing scaling": _MAPS["a missing scaling"]},
+    "tucker_vjp": {"a missing scaling": _MAPS["a missing scaling"]},
+    "low_rank_expm_vjp": {"the first-order gradient": _input("lora_a", np.zeros_like)},
+    "adapted_weight": _LAYOUTS | _MAPS,
+    "adapted_weight_vjp": _LAYOUTS | _MAPS,
+    "adapted_conv": _ADAPTED,
+    "adapted_conv_vjp": _ADAPTED,
+    "optimizer_step": {
+        "no weight decay": _attr("weight_decay", lambda _: 0.0),
+        "no bias correction, or that of another step": _attr("step", lambda step: step + 1),
+    },
+    "training": _LAYOUTS | _MAPS | {"no momentum": _attr("momentum", lambda _: 0.0)},
+}
+"""Operation -> description -> what the mistake amounts to."""
+
+
+def suspect(case: Case, outputs: Mapping[str, Any]) -> str | None:
+    """Return the mistake whose result the outputs are, or None.
+
+    An output that is right by itself proves nothing; the others must be what the mistake gives.
+    """
+    profile = default_profile(case.dtype)
+    for description, mistake in SUSPECTS.get(case.op, {}).items():
+        question = mistake(case)
+        if question is None:
+            continue
+        try:
+            answers = _renamed(truth(*question), case.expected)
+        except LierefError:
+            continue
+        verdicts = [
+            any(judge_output(name, outputs.get(name), e, case, profile).status == PASS for e in (answers[name], right))
+            for name, right in case.expected.items()
+            if name in answers
+        ]
+        if verdicts and all(verdicts):
+            return description
+    return None
+
+
+def _renamed(answers: dict[str, Expected], wanted: Mapping[str, Expected]) -> dict[str, Expected]:
+    """Return the answers under the names of the case; a single output may be called something else there."""
+    if len(answers) == len(wanted) == 1:
+        return dict(zip(wanted, answers.values(), strict=True))
+    return answers

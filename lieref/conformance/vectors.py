@@ -1,0 +1,243 @@
+"""Golden vectors on disk: the format lieref-vectors/1.
+
+A folder with ``MANIFEST.json`` (the SHA-256 of every file), ``schema/<op>.schema.json``, and for each family and dtype
+a ``<family>_<dtype>.json`` in the manner of Wycheproof beside a ``<family>_<dtype>.npz`` of its larger arrays. The same
+cases give the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from importlib import resources
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from lieref import __version__
+from lieref._types import Array
+from lieref.conformance.arrays import compact, decode, encode, read_npz, write_npz
+from lieref.conformance.case import Case, Expected
+from lieref.conformance.flags import FLAGS
+from lieref.conformance.operations import OPERATIONS
+from lieref.conformance.schema import FORMAT, schema_of, violations
+from lieref.errors import FormatError, VerificationError
+
+MANIFEST: Final = "MANIFEST.json"
+_HEADER: Final = [
+    "Inputs are exact. An expected value is hi + lo, certified to within rad.",
+    "A port in an arithmetic with unit roundoff u is within n u / (1 - n u) S of it, to first order; one that converts",
+    "the operands of its products to unit v, by up to v C more. floor (in units of u) is for degrees chosen by a norm.",
+    "Arrays of up to 64 numbers are C99 hexadecimal floats in row-major order, others members of the .npz file; an",
+    "array of one repeated number has that number alone in `hex`.",
+    "Tolerances are not stored: they follow from S, n and the arithmetic that a port declares.",
+]
+
+
+def core_path() -> Path:
+    """Return the folder of the core set that comes with the package."""
+    return Path(str(resources.files("lieref.conformance"))) / "vectors"
+
+
+def write_vectors(folder: Path, cases: Iterable[Case]) -> None:
+    """Write cases as a set of vectors.
+
+    Parameters
+    ----------
+    folder : Path
+        Created; must be empty or missing.
+
+    Raises
+    ------
+    FormatError
+        If the folder is not empty.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise FormatError(f"write_vectors: `folder` must be empty; got {folder}")
+    (folder / "schema").mkdir()
+    for op in OPERATIONS:
+        _write_text(folder / "schema" / f"{op}.schema.json", json.dumps(schema_of(op), indent=1))
+    by_file: dict[str, list[Case]] = {}
+    for case in cases:
+        by_file.setdefault(case.id.partition("/")[0], []).append(case)
+    for stem, members in by_file.items():
+        _write_file(folder, stem, members)
+    files = {
+        path.relative_to(folder).as_posix(): {"sha256": _digest(path), "bytes": path.stat().st_size}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    manifest = {
+        "schema": FORMAT,
+        "generator": {"name": "lieref", "version": __version__},
+        "licence": "Apache-2.0",
+        "files": files,
+    }
+    _write_text(folder / MANIFEST, json.dumps(manifest, indent=1))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_bytes(text.encode() + b"\n")
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _write_file(folder: Path, stem: str, cases: list[Case]) -> None:
+    archive, arrays = f"{stem}.npz", dict[str, Array]()
+    groups = []
+    for (op, attrs), members in groupby(cases, key=lambda c: (c.op, json.dumps(c.attrs, sort_keys=True))):
+        tests = [_encode_case(case, archive, arrays) for case in members]
+        lines = ",\n   ".join(json.dumps(test, separators=(",", ":")) for test in tests)
+        shared = json.dumps({"type": op, "dtype": cases[0].dtype, "attrs": json.loads(attrs)})
+        groups.append(f'{shared[:-1]}, "tests": [\n   {lines}]}}')
+    used = sorted({flag for case in cases for flag in case.flags})
+    notes = {
+        name: {"bugType": flag.bug_type, "description": flag.description, "effect": flag.effect, "links": flag.links}
+        for name, flag in FLAGS.items()
+        if name in used
+    }
+    head = {
+        "algorithm": cases[0].family,
+        "schema": FORMAT,
+        "numberOfTests": len(cases),
+        "header": _HEADER,
+        "notes": notes,
+    }
+    body = ",\n  ".join(groups)
+    _write_text(folder / f"{stem}.json", f'{json.dumps(head, indent=1)[:-2]},\n "testGroups": [\n  {body}]\n}}')
+    write_npz(folder / archive, arrays)
+
+
+def _encode_case(case: Case, archive: str, arrays: dict[str, Array]) -> dict[str, Any]:
+    number = case.id.rpartition("/")[2]
+
+    def put(name: str, array: Array) -> Any:
+        return encode(array, f"{number}/{name}", arrays, archive)
+
+    outputs = {}
+    for name, e in case.expected.items():
+        parts = {"hi": e.hi, "lo": e.lo, "rad": compact(e.radius), "S": compact(e.bound), "C": compact(e.conversion)}
+        if e.floor is not None:
+            parts["floor"] = compact(e.floor)
+        outputs[name] = {**{part: put(f"{name}.{part}", array) for part, array in parts.items()}, "n": e.count}
+    return {
+        "tcId": int(number),
+        "comment": case.comment,
+        "flags": list(case.flags),
+        "result": case.result,
+        "zeroMean": case.zero_mean,
+        "in": {name: put(name, array) for name, array in case.inputs.items()},
+        "out": outputs,
+    }
+
+
+def read_vectors(folder: Path | None = None) -> tuple[list[Case], list[str]]:
+    """Read a set of vectors, verified against its manifest.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        By default the core set that comes with the package.
+
+    Returns
+    -------
+    cases : list of Case
+        Those of the files that are whole.
+    problems : list of str
+        One line for each file that is not: missing, with another digest, or of another form.
+
+    Raises
+    ------
+    FormatError
+        If there is no manifest, or it is not of this format and version.
+    """
+    folder = folder or core_path()
+    files = _read_manifest(folder)
+    cases, problems = list[Case](), list[str]()
+    for name in files:
+        if name.endswith(".json") and "/" not in name:
+            try:
+                archive = name.removesuffix(".json") + ".npz"
+                for part in (name, archive):
+                    _verify(folder, part, files)
+                cases += _read_file(folder / name, folder / archive)
+            except (FormatError, VerificationError) as error:
+                problems.append(str(error))
+    return cases, problems
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_bytes())
+        version, files = manifest["schema"], manifest["files"]
+        known = isinstance(files, dict) and all({"sha256", "bytes"} <= set(entry) for entry in files.values())
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"read_vectors: {path} must be a manifest of golden vectors; got {error!r}") from error
+    if version != FORMAT:
+        raise FormatError(f"read_vectors: the format must be {FORMAT}; got {version!r} in {path}")
+    if not known:
+        raise FormatError(f"read_vectors: `files` in {path} must give the digest and size of every file")
+    return dict(files)
+
+
+def _verify(folder: Path, name: str, files: dict[str, Any]) -> None:
+    if name not in files:
+        raise FormatError(f"read_vectors: {name} must be in the manifest")
+    path = folder / name
+    if not path.is_file():
+        raise VerificationError(f"read_vectors: {name} must exist; the manifest lists it")
+    digest = _digest(path)
+    if digest != files[name]["sha256"]:
+        raise VerificationError(
+            f"read_vectors: {name} must have the SHA-256 {files[name]['sha256'][:12]}... of the manifest; "
+            f"got {digest[:12]}..."
+        )
+
+
+def _read_file(path: Path, archive: Path) -> list[Case]:
+    try:
+        document = json.loads(path.read_bytes())
+        version, groups = document["schema"], document["testGroups"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"read_vectors: {path.name} must be a file of test groups; got {error!r}") from error
+    if version != FORMAT:
+        raise FormatError(f"read_vectors: the format of {path.name} must be {FORMAT}; got {version!r}")
+    arrays = read_npz(archive)
+    return [case for group in groups for case in _read_group(path.name, group, arrays)]
+
+
+def _read_group(name: str, group: Any, arrays: dict[str, Array]) -> Iterator[Case]:
+    op = group.get("type") if isinstance(group, dict) else None
+    if op not in OPERATIONS:
+        raise FormatError(f"read_vectors: the type of a test group in {name} must be a known operation; got {op!r}")
+    for flaw in violations(group, schema_of(op)):
+        raise FormatError(f"read_vectors: in {name}, {flaw}")
+    for test in group["tests"]:
+        expected = {key: _decode_expected(out, arrays) for key, out in test["out"].items()}
+        yield Case(
+            f"{name.removesuffix('.json')}/{test['tcId']}",
+            op,
+            group["dtype"],
+            {key: decode(value, arrays) for key, value in test["in"].items()},
+            group["attrs"],
+            expected,
+            test["comment"],
+            tuple(test["flags"]),
+            test["result"],
+            test["zeroMean"],
+        )
+
+
+def _decode_expected(out: dict[str, Any], arrays: dict[str, Array]) -> Expected:
+    def get(part: str) -> Array:
+        return decode(out[part], arrays).astype(np.float64)
+
+    floor = get("floor") if "floor" in out else None
+    return Expected(get("hi"), get("lo"), get("rad"), get("S"), get("C"), out["n"], floor)

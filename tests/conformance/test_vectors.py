@@ -1,0 +1,210 @@
+"""Vectors on disk: the same bytes every time, and every flaw of a set is one clear line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lieref.conformance.arrays import compact, decode, encode, hexadecimal, read_npz, write_npz
+from lieref.conformance.generate import generate
+from lieref.conformance.operations import OPERATIONS
+from lieref.conformance.schema import SIGNATURES, schema_of, violations
+from lieref.conformance.vectors import MANIFEST, core_path, read_vectors, write_vectors
+from lieref.errors import FormatError
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def test_core_set_is_reproduced_byte_for_byte(tmp_path: Path) -> None:
+    pytest.importorskip("flint")
+    write_vectors(tmp_path / "new", generate())
+    ours, stored = contents(tmp_path / "new"), contents(core_path())
+    assert list(ours) == list(stored)
+    different = [name for name in ours if ours[name] != stored[name]]
+    assert not different
+
+
+def test_core_set_is_small_and_whole() -> None:
+    assert sum(map(len, contents(core_path()).values())) < 3_000_000
+    cases, problems = read_vectors()
+    assert problems == []
+    assert len({c.id for c in cases}) == len(cases) > 400
+
+
+def test_cases_survive_the_disk(tmp_path: Path) -> None:
+    cases = [c for c in read_vectors()[0] if c.family in ("tucker", "conv")]
+    write_vectors(tmp_path / "copy", cases)
+    again = read_vectors(tmp_path / "copy")[0]
+    for a, b in zip(cases, again, strict=True):
+        assert (a.id, a.op, a.attrs, a.flags, a.comment, a.result) == (
+            b.id,
+            b.op,
+            b.attrs,
+            b.flags,
+            b.comment,
+            b.result,
+        )
+        for name, value in a.inputs.items():
+            assert value.dtype == b.inputs[name].dtype
+            np.testing.assert_array_equal(value, b.inputs[name])
+        for name, e in a.expected.items():
+            for part in ("hi", "lo", "radius", "bound", "conversion"):
+                np.testing.assert_array_equal(getattr(e, part), getattr(b.expected[name], part))
+            assert e.count == b.expected[name].count
+
+
+def test_npz_members_are_aligned_and_readable_by_numpy(tmp_path: Path) -> None:
+    import zipfile
+
+    arrays = {"1/x": np.arange(70.0), "2/a.hi": np.float32([[1, 2], [3, 4]])}
+    path = tmp_path / "a.npz"
+    write_npz(path, arrays)
+    data = path.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            assert info.compress_type == zipfile.ZIP_STORED
+            assert data.index(b"\x93NUMPY", info.header_offset) % 8 == 0
+    for name, value in read_npz(path).items():
+        np.testing.assert_array_equal(value, arrays[name])
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, 1.0, -1.5, 0.1, 2.0**-1074, 1.7976931348623157e308])
+def test_hexadecimal_round_trip(value: float) -> None:
+    assert np.float64(float.fromhex(hexadecimal(value))).tobytes() == np.float64(value).tobytes()
+
+
+def test_small_and_constant_arrays_are_inline() -> None:
+    members: dict[str, Any] = {}
+    for array in (np.arange(6.0).reshape(2, 3), np.zeros((40, 50)), np.float32(3.5).reshape(()), np.zeros((0, 3))):
+        again = decode(encode(array, "1/x", members, "a.npz"), {})
+        assert (again.dtype, again.shape) == (array.dtype, array.shape)
+        np.testing.assert_array_equal(again, array)
+    assert encode(np.arange(65.0), "1/x", members, "a.npz") == "a.npz#1/x"
+    np.testing.assert_array_equal(members["1/x"], np.arange(65.0))
+
+
+def test_compact_bounds_never_shrink(rng: np.random.Generator) -> None:
+    bound = np.abs(rng.standard_normal(1000)) * 10.0 ** rng.integers(-30, 30, 1000)
+    assert compact(bound).dtype == np.float32
+    assert (compact(bound).astype(np.float64) >= bound).all()
+    for held in (np.array([1e-60, 1.0]), np.array([1e60])):
+        np.testing.assert_array_equal(compact(held), held)
+
+
+def test_every_operation_has_a_schema() -> None:
+    assert list(SIGNATURES) == list(OPERATIONS)
+    for op in OPERATIONS:
+        stored = json.loads((core_path() / "schema" / f"{op}.schema.json").read_text())
+        assert stored == schema_of(op)
+
+
+def group() -> dict[str, Any]:
+    return json.loads((core_path() / "conv_f32.json").read_text())["testGroups"][0]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "line"),
+    [
+        (lambda g: g.update(extra=1), "$ must not have `extra`"),
+        (lambda g: g.pop("attrs"), "$ must have `attrs`"),
+        (lambda g: g["attrs"].pop("pads"), "$.attrs must have `pads`"),
+        (lambda g: g.update(dtype="f16"), "$.dtype must be one of ['f32', 'f64']; got 'f16'"),
+        (lambda g: g["tests"][0].update(tcId="1"), "$.tests[0].tcId must be of type integer; got str"),
+        (lambda g: g["tests"][0].update(tcId=0), "$.tests[0].tcId must be at least 1; got 0"),
+        (lambda g: g["tests"][0]["in"].pop("x"), "$.tests[0].in must have `x`"),
+        (lambda g: g["tests"][0]["out"]["y"].update(n=True), "$.tests[0].out.y.n must be of type integer; got bool"),
+    ],
+)
+def test_schema_violations_are_named(spoil: Callable[[dict[str, Any]], Any], line: str) -> None:
+    value = group()
+    assert not list(violations(value, schema_of("conv")))
+    spoil(value)
+    assert line in list(violations(value, schema_of("conv")))
+
+
+def test_schemas_agree_with_another_validator() -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    jsonschema.validate(group(), schema_of("conv"))
+
+
+@pytest.fixture
+def vectors(tmp_path: Path) -> Path:
+    folder = tmp_path / "vectors"
+    write_vectors(folder, [c for c in read_vectors()[0] if c.family in ("tucker", "atoms")])
+    return folder
+
+
+def test_a_wrong_digest_spoils_one_file_only(vectors: Path) -> None:
+    with (vectors / "atoms_f32.npz").open("ab") as file:
+        file.write(b"x")
+    cases, problems = read_vectors(vectors)
+    assert {c.family for c in cases} == {"tucker"}
+    assert len(problems) == 1
+    assert "atoms_f32.npz must have the SHA-256" in problems[0]
+
+
+def test_a_missing_file_spoils_one_file_only(vectors: Path) -> None:
+    (vectors / "tucker_f32.npz").unlink()
+    cases, problems = read_vectors(vectors)
+    assert {c.family for c in cases} == {"atoms"}
+    assert "tucker_f32.npz must exist" in problems[0]
+
+
+def rewrite(vectors: Path, name: str, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Change a file and its digest in the manifest."""
+    import hashlib
+
+    document = json.loads((vectors / name).read_text())
+    change(document)
+    (vectors / name).write_text(json.dumps(document))
+    manifest = json.loads((vectors / MANIFEST).read_text())
+    manifest["files"][name]["sha256"] = hashlib.sha256((vectors / name).read_bytes()).hexdigest()
+    (vectors / MANIFEST).write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        (lambda d: d.update(schema="lieref-vectors/2"), "the format of atoms_f32.json must be lieref-vectors/1"),
+        (lambda d: d.pop("testGroups"), "atoms_f32.json must be a file of test groups"),
+        (lambda d: d["testGroups"][0].update(type="softmax"), "must be a known operation; got 'softmax'"),
+        (lambda d: d["testGroups"][0].pop("dtype"), "in atoms_f32.json, $ must have `dtype`"),
+        (
+            lambda d: d["testGroups"][0]["tests"][0]["in"].update(atoms="atoms_f32.npz#9/no"),
+            "an array must be inline or",
+        ),
+    ],
+)
+def test_other_forms_are_refused(vectors: Path, change: Callable[[dict[str, Any]], Any], line: str) -> None:
+    rewrite(vectors, "atoms_f32.json", change)
+    cases, problems = read_vectors(vectors)
+    assert {c.family for c in cases} == {"tucker"}
+    assert line in problems[0]
+
+
+def test_unknown_version_and_missing_manifest(vectors: Path) -> None:
+    manifest = json.loads((vectors / MANIFEST).read_text())
+    (vectors / MANIFEST).write_text(json.dumps({**manifest, "schema": "lieref-vectors/9"}))
+    with pytest.raises(FormatError, match=r"the format must be lieref-vectors/1; got 'lieref-vectors/9'"):
+        read_vectors(vectors)
+    (vectors / MANIFEST).write_text("{")
+    with pytest.raises(FormatError, match="must be a manifest of golden vectors"):
+        read_vectors(vectors)
+    shutil.rmtree(vectors)
+    with pytest.raises(FormatError, match="must be a manifest of golden vectors"):
+        read_vectors(vectors)
+
+
+def test_a_folder_in_use_is_not_overwritten(vectors: Path) -> None:
+    before = contents(vectors)
+    with pytest.raises(FormatError, match="`folder` must be empty"):
+        write_vectors(vectors, [])
+    assert contents(vectors) == before
