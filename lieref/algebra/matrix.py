@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from lieref._check import check_int
 from lieref._types import Array, FloatArray, Shape
 from lieref.algebra.base import Algebra
 from lieref.errors import ShapeError
+
+Entries: TypeAlias = list[tuple[int, int, float]]
+"""(row, column, value) of the nonzero entries of a matrix."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +36,20 @@ class MatrixAlgebra(Algebra):
 
     @property
     def dimension(self) -> int:
-        return len(self._basis())
+        return len(_tables(self).norms)
 
     def hat(self, coordinates: FloatArray) -> FloatArray:
-        xi: FloatArray = np.tensordot(coordinates, self._basis().astype(coordinates.dtype), axes=1)
-        return xi
+        tables = _tables(self)
+        flat = np.zeros((*coordinates.shape[:-1], self.size * self.size), coordinates.dtype)
+        np.add.at(flat, (..., tables.places), coordinates[..., tables.members] * tables.values.astype(flat.dtype))
+        return flat.reshape(*coordinates.shape[:-1], *self.shape)
 
     def vee(self, xi: FloatArray) -> FloatArray:
-        basis = self._basis()
-        dual = basis / np.sum(basis**2, axis=(1, 2), keepdims=True)
-        coordinates: FloatArray = np.einsum("...ij,kij->...k", xi, dual.astype(xi.dtype))
-        return coordinates
+        tables = _tables(self)
+        flat = xi.reshape(*xi.shape[:-2], self.size * self.size)
+        coordinates = np.zeros((*xi.shape[:-2], len(tables.norms)), xi.dtype)
+        np.add.at(coordinates, (..., tables.members), flat[..., tables.places] * tables.values.astype(xi.dtype))
+        return coordinates / tables.norms.astype(xi.dtype)
 
     def bracket(self, xi: FloatArray, eta: FloatArray) -> FloatArray:
         return xi @ eta - eta @ xi
@@ -53,31 +59,35 @@ class MatrixAlgebra(Algebra):
         return cls(2), cls(4)
 
     @abstractmethod
-    def basis(self) -> Array:
-        """Return the basis, (dimension, size, size) float64, orthogonal in the Frobenius product."""
+    def basis(self) -> list[Entries]:
+        """Return the entries of each basis matrix; the matrices are orthogonal in the Frobenius product."""
 
-    def _basis(self) -> Array:
-        return _cached_basis(self)
+
+class _Tables(NamedTuple):
+    """The entries of all basis matrices: member k has values at flat places; norms are squared Frobenius norms."""
+
+    members: Array
+    places: Array
+    values: Array
+    norms: Array
 
 
 @lru_cache(maxsize=64)
-def _cached_basis(algebra: MatrixAlgebra) -> Array:
-    basis = algebra.basis()
-    basis.setflags(write=False)
-    return basis
-
-
-def unit(n: int, i: int, j: int) -> Array:
-    """Return the (n, n) matrix whose only entry is a 1 at (i, j)."""
-    e = np.zeros((n, n))
-    e[i, j] = 1.0
-    return e
+def _tables(algebra: MatrixAlgebra) -> _Tables:
+    rows = [(k, i * algebra.size + j, v) for k, entries in enumerate(algebra.basis()) for i, j, v in entries]
+    members, places, values = (np.array(column) for column in zip(*rows, strict=True))
+    return _Tables(members, places, values.astype(np.float64), np.bincount(members, values**2))
 
 
 def symplectic_form(n: int, dtype: type | np.dtype[np.floating] = np.float64) -> FloatArray:
     """Return J = [[0, I], [-I, 0]] of even size n."""
     half = n // 2
     return np.block([[np.zeros((half, half)), np.eye(half)], [-np.eye(half), np.zeros((half, half))]]).astype(dtype)
+
+
+def _turns(n: int) -> list[Entries]:
+    """Return the basis E_ij - E_ji, i < j, of the skew matrices."""
+    return [[(i, j, 1.0), (j, i, -1.0)] for i in range(n) for j in range(i + 1, n)]
 
 
 def transpose(a: FloatArray) -> FloatArray:
@@ -91,9 +101,8 @@ class GeneralLinear(MatrixAlgebra):
 
     name: ClassVar[str] = "gl"
 
-    def basis(self) -> Array:
-        n = self.size
-        return np.eye(n * n).reshape(n * n, n, n)
+    def basis(self) -> list[Entries]:
+        return [[(i, j, 1.0)] for i in range(self.size) for j in range(self.size)]
 
     def project(self, a: FloatArray) -> FloatArray:
         return a
@@ -106,11 +115,11 @@ class SpecialLinear(MatrixAlgebra):
     name: ClassVar[str] = "sl"
     is_entrywise: ClassVar[bool] = False
 
-    def basis(self) -> Array:
+    def basis(self) -> list[Entries]:
         n = self.size
-        off = [unit(n, i, j) for i in range(n) for j in range(n) if i != j]
-        diagonal = [np.diag([1.0] * k + [-float(k)] + [0.0] * (n - 1 - k)) for k in range(1, n)]
-        return np.stack(off + diagonal)
+        off: list[Entries] = [[(i, j, 1.0)] for i in range(n) for j in range(n) if i != j]
+        diagonal: list[Entries] = [[*((i, i, 1.0) for i in range(k)), (k, k, -float(k))] for k in range(1, n)]
+        return off + diagonal
 
     def project(self, a: FloatArray) -> FloatArray:
         mean = np.trace(a, axis1=-2, axis2=-1)[..., None, None] / a.dtype.type(self.size)
@@ -124,9 +133,8 @@ class SpecialOrthogonal(MatrixAlgebra):
 
     name: ClassVar[str] = "so"
 
-    def basis(self) -> Array:
-        n = self.size
-        return np.stack([unit(n, i, j) - unit(n, j, i) for i in range(n) for j in range(i + 1, n)])
+    def basis(self) -> list[Entries]:
+        return _turns(self.size)
 
     def project(self, a: FloatArray) -> FloatArray:
         return (a - transpose(a)) / 2
@@ -143,12 +151,14 @@ class Symplectic(MatrixAlgebra):
         if self.size % 2:
             raise ShapeError(f"Symplectic: `size` must be even; got {self.size}")
 
-    def basis(self) -> Array:
-        n, form = self.size, symplectic_form(self.size)
-        pairs = [(i, j) for i in range(n) for j in range(i, n)]
-        return np.stack([-form @ (unit(n, i, j) + (unit(n, j, i) if i != j else 0)) for i, j in pairs])
+    def basis(self) -> list[Entries]:
+        n, half = self.size, self.size // 2
 
-    # J xi symmetric: the nearest is -J times the symmetric part of J a, that is (a + J a^T J) / 2.
+        def place(i: int, j: int) -> tuple[int, int, float]:  # -J moves row i of S to row i + n/2, or back with a sign
+            return (i + half, j, 1.0) if i < half else (i - half, j, -1.0)
+
+        return [[place(i, j), place(j, i)] if i < j else [place(i, i)] for i in range(n) for j in range(i, n)]
+
     def project(self, a: FloatArray) -> FloatArray:
         form = symplectic_form(self.size, a.dtype)
         return (a + form @ transpose(a) @ form) / 2
@@ -160,9 +170,8 @@ class Affine(MatrixAlgebra):
 
     name: ClassVar[str] = "affine"
 
-    def basis(self) -> Array:
-        n = self.size
-        return np.stack([unit(n, i, j) for i in range(n - 1) for j in range(n)])
+    def basis(self) -> list[Entries]:
+        return [[(i, j, 1.0)] for i in range(self.size - 1) for j in range(self.size)]
 
     def project(self, a: FloatArray) -> FloatArray:
         xi = a.copy()
@@ -177,10 +186,8 @@ class SpecialEuclidean(MatrixAlgebra):
     name: ClassVar[str] = "se"
     smallest: ClassVar[int] = 3
 
-    def basis(self) -> Array:
-        n = self.size
-        turns = [unit(n, i, j) - unit(n, j, i) for i in range(n - 1) for j in range(i + 1, n - 1)]
-        return np.stack(turns + [unit(n, i, n - 1) for i in range(n - 1)])
+    def basis(self) -> list[Entries]:
+        return _turns(self.size - 1) + [[(i, self.size - 1, 1.0)] for i in range(self.size - 1)]
 
     def project(self, a: FloatArray) -> FloatArray:
         xi = a.copy()
@@ -200,9 +207,8 @@ class StrictlyUpper(MatrixAlgebra):
 
     name: ClassVar[str] = "strictly-upper"
 
-    def basis(self) -> Array:
-        n = self.size
-        return np.stack([unit(n, i, j) for i in range(n) for j in range(i + 1, n)])
+    def basis(self) -> list[Entries]:
+        return [[(i, j, 1.0)] for i in range(self.size) for j in range(i + 1, self.size)]
 
     def project(self, a: FloatArray) -> FloatArray:
         return np.triu(a, 1)

@@ -14,6 +14,7 @@ import numpy as np
 
 from lieref._check import check_int, check_real
 from lieref._types import FloatArray
+from lieref.errors import UnsupportedError
 from lieref.group.base import Group
 
 
@@ -35,6 +36,8 @@ class Map(ABC):
         ------
         DomainError
             If xi is not finite, outside the domain of the map, or the result is too large for its dtype.
+        UnsupportedError
+            If the map is not legal for the group.
         """
 
     @abstractmethod
@@ -52,6 +55,11 @@ class Map(ABC):
     @abstractmethod
     def stays_in(self, group: Group) -> bool:
         """Return whether every xi in the domain of the map lands in the group, so that `preserves` claims hold."""
+
+    def _prepare(self, group: Group, xi: FloatArray) -> FloatArray:
+        if not self.legal_for(group):
+            raise UnsupportedError(f"{type(self).__name__}: `group` must contain the map near e; got {group}")
+        return group.prepare(xi)
 
     @property
     @abstractmethod
@@ -117,13 +125,13 @@ class Taylor(Map):
         return self.degree
 
     def retract(self, group: Group, xi: FloatArray) -> FloatArray:
-        return group.calculus.taylor(group.prepare(xi), self.degree)
+        return group.calculus.taylor(self._prepare(group, xi), self.degree)
 
     def retract_vjp(self, group: Group, xi: FloatArray, g: FloatArray, g_bar: FloatArray) -> FloatArray:
-        return group.algebra.project(group.calculus.taylor_vjp(group.prepare(xi), self.degree, g_bar))
+        return group.algebra.project(group.calculus.taylor_vjp(self._prepare(group, xi), self.degree, g_bar))
 
     def retract_minus_identity(self, group: Group, xi: FloatArray) -> FloatArray:
-        return group.calculus.taylor_minus_identity(group.prepare(xi), self.degree)
+        return group.calculus.taylor_minus_identity(self._prepare(group, xi), self.degree)
 
     def legal_for(self, group: Group) -> bool:
         return group.is_open
@@ -155,13 +163,13 @@ class Cayley(Map):
         return 2
 
     def retract(self, group: Group, xi: FloatArray) -> FloatArray:
-        return group.calculus.cayley(group.prepare(xi))
+        return group.calculus.cayley(self._prepare(group, xi))
 
     def retract_vjp(self, group: Group, xi: FloatArray, g: FloatArray, g_bar: FloatArray) -> FloatArray:
-        return group.algebra.project(group.calculus.cayley_vjp(group.prepare(xi), g, g_bar))
+        return group.algebra.project(group.calculus.cayley_vjp(self._prepare(group, xi), g, g_bar))
 
     def retract_minus_identity(self, group: Group, xi: FloatArray) -> FloatArray:
-        return group.calculus.cayley_minus_identity(group.prepare(xi))
+        return group.calculus.cayley_minus_identity(self._prepare(group, xi))
 
     def legal_for(self, group: Group) -> bool:
         return group.is_open or group.keeps_cayley
@@ -193,16 +201,17 @@ class Bounded(Map):
         return 2
 
     def retract(self, group: Group, xi: FloatArray) -> FloatArray:
-        return group.exp(self._squash(xi))
+        return group.exp(self._squash(group, xi))
 
-    # z = c tanh(xi/c), dz = (1 - (z/c)^2) dxi: the cotangent of exp at z times this factor.
+    # z = c tanh(xi/c), dz = dxi / cosh(xi/c)^2: the cotangent of exp at z times this factor.
     def retract_vjp(self, group: Group, xi: FloatArray, g: FloatArray, g_bar: FloatArray) -> FloatArray:
-        z = self._squash(xi)
-        slope = 1.0 / np.cosh(np.minimum(np.abs(xi.astype(np.float64)) / self.bound, 300.0)) ** 2
-        return group.algebra.project((group.exp_vjp(z, g, g_bar) * slope).astype(xi.dtype, copy=False))
+        z = self._squash(group, xi)
+        argument = np.minimum(np.abs(group.prepare(xi).astype(np.float64)) / self.bound, 300.0)
+        z_bar = group.exp_vjp(z, g, g_bar) / np.cosh(argument) ** 2
+        return group.algebra.project(z_bar.astype(xi.dtype, copy=False))
 
     def retract_minus_identity(self, group: Group, xi: FloatArray) -> FloatArray:
-        return group.exp_minus_identity(self._squash(xi))
+        return group.exp_minus_identity(self._squash(group, xi))
 
     def legal_for(self, group: Group) -> bool:
         return group.algebra.is_entrywise
@@ -218,5 +227,6 @@ class Bounded(Map):
     def examples(cls) -> tuple[Self, ...]:
         return cls(1.0), cls(0.5)
 
-    def _squash(self, xi: FloatArray) -> FloatArray:
+    def _squash(self, group: Group, xi: FloatArray) -> FloatArray:
+        xi = self._prepare(group, xi)
         return (self.bound * np.tanh(xi.astype(np.float64) / self.bound)).astype(xi.dtype, copy=False)

@@ -80,15 +80,21 @@ class MatrixOnMode(Action):
             return np.zeros_like(g)
         return self.act_vjp(g, bias[:, None], groups, bias_bar[:, None])
 
+    def unfoldings(self, weight: FloatArray, groups: int = 1) -> FloatArray:
+        """Return what each matrix multiplies from the left, (matrices, n, rest)."""
+        return _unfold(weight, self._view(weight.shape, groups))
+
     def legal_for(self, group: Group) -> bool:
         return isinstance(group, MatrixGroup) and not isinstance(group, (AffineGroup, SE))
 
     def preserves(self, group: Group) -> frozenset[str]:
-        kept = {"multilinear rank"} if self.blocks == 1 else set()
+        # One matrix on one axis multiplies every unfolding by an invertible matrix; one on several axes mixes them.
+        one_axis = self.blocks == 1 and self.mode not in ("kernel", "fan-in")
+        kept = {"multilinear rank"} if one_axis else set()
         if isinstance(group, (SO, SL, Sp, Unipotent)):
             kept |= {"determinant"}
         if isinstance(group, SO):
-            kept |= {"gram matrix"} | ({"singular values"} if self.blocks == 1 else set())
+            kept |= {"gram matrix"} | ({"singular values"} if one_axis else set())
             kept |= {"filter norms", "filter angles"} if self.mode != "out" else set()
         if isinstance(group, Sp):
             kept |= {"symplectic form"}
@@ -141,8 +147,9 @@ class Conjugation(Action):
         inverse = np.linalg.inv(matrices)
         m_bar, _ = self._operands(g, weight_bar, groups)
         h = m_bar @ transpose(inverse)
-        g_bar: FloatArray = h @ transpose(m) - transpose(matrices @ m @ inverse) @ h
-        return np.sum(g_bar, axis=1).reshape(g.shape)
+        g_bar = h @ transpose(m) - transpose(matrices @ m @ inverse) @ h
+        total: FloatArray = g_bar.sum(axis=1).reshape(g.shape)
+        return total
 
     # g M g^-1 - M = (D M - M D) g^-1 with D = g - e.
     def act_delta(self, g_minus_e: FloatArray, weight: FloatArray, groups: int = 1) -> FloatArray:

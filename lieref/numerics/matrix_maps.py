@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 
@@ -114,9 +115,15 @@ def _log_one(a: FloatArray) -> FloatArray:
     on_cut = (eigenvalues.real < 0) & (np.abs(eigenvalues.imag) <= math.sqrt(np.finfo(np.float64).eps) * size)
     if on_cut.any():
         raise DomainError(f"logm: `a` must have no negative eigenvalue; got {eigenvalues[on_cut][0]:.6g}")
-    x: FloatArray = np.real(scipy_logm(a))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of an inaccurate result: corrected and checked here
+        x: FloatArray = np.real(scipy_logm(a))
     # exp(-x) a = exp(log a - x) up to the square of the error, as x commutes with a: one step doubles the digits.
-    return x + (expm(-x) @ a - np.eye(len(a)))
+    x = x + (expm(-x) @ a - np.eye(len(a)))
+    miss = float(np.abs(expm(x) - a).max() / np.abs(a).max())
+    if not miss <= math.sqrt(np.finfo(np.float64).eps):
+        raise DomainError(f"logm: `a` must have an accurate logarithm; got one whose exponential is off by {miss:.2g}")
+    return x
 
 
 def _horner(a: FloatArray, order: int) -> dict[int, FloatArray]:
