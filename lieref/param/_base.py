@@ -97,7 +97,7 @@ class Parameterisation(ABC):
         elif self.needs_base_weight:
             raise DomainError(f"{self.name}: `base_weight` must be given to init; got None")
         factors = self.initial_factors(one, groups, rng, base)
-        return {name: _stack(factor).astype(dtype) for name, factor in factors.items()}
+        return {name: stack(factor).astype(dtype) for name, factor in factors.items()}
 
     def delta(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:
         """Return the algebra element of the factors, an array of `shape`.
@@ -124,7 +124,7 @@ class Parameterisation(ABC):
         check_shape(self.name, "xi_bar", xi_bar, tuple(shape))
         factors = self._by_group(params, one, groups)
         bars = self.group_delta_vjp(factors, one, xi_bar.reshape(groups, *one))
-        return {name: _stack(bars[name]) for name in self.trainable(params)}
+        return {name: stack(bars[name]) for name in self.trainable(params)}
 
     def num_params(self, shape: Shape, groups: int = 1) -> int:
         """Return the number of trainable numbers for an algebra element of `shape`."""
@@ -201,7 +201,7 @@ class Parameterisation(ABC):
         return split
 
 
-def _stack(factor: FloatArray) -> FloatArray:
+def stack(factor: FloatArray) -> FloatArray:
     """Return (groups, a, ...) as (groups*a, ...)."""
     return factor.reshape(factor.shape[0] * factor.shape[1], *factor.shape[2:])
 

@@ -93,26 +93,21 @@ class Combination(Method):
     def group_element(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:
         """Return g = map(xi)."""
         group = self.group_for(shape, groups)
-        form = self._low_rank_form()
-        if form is not None:
-            g = form.element(*self._stacked_factors(params, shape, groups))
+        if (low_rank := self._low_rank()) is not None:
+            form, recipe = low_rank
+            g = form.element(*recipe.scaled_factors(params, *self._factor_shape(shape, groups)))
             return g.reshape(self._algebra_shape(shape, groups))
         return self.map.retract(group, self.delta(params, shape, groups))
 
     def group_element_vjp(self, params: Params, shape: Shape, groups: int, g: FloatArray, g_bar: FloatArray) -> Params:
         """Return the cotangents of the trainable factors for the cotangent of g."""
         group = self.group_for(shape, groups)
-        form = self._low_rank_form()
-        if form is not None:
-            b, a = self._stacked_factors(params, shape, groups)
-            b_bar, a_bar = form.element_vjp(b, a, g_bar.reshape(*b.shape[:2], b.shape[1]))
-            scaling = self.parameterisation.scaling  # type: ignore[attr-defined]
-            return {
-                "lora_a": a_bar.reshape(params["lora_a"].shape),
-                "lora_b": scaling * b_bar.reshape(params["lora_b"].shape),
-            }
-        xi_bar = self.map.retract_vjp(group, self.delta(params, shape, groups), g, g_bar)
         factor_shape, factor_groups = self._factor_shape(shape, groups)
+        if (low_rank := self._low_rank()) is not None:
+            form, recipe = low_rank
+            b, a = recipe.scaled_factors(params, factor_shape, factor_groups)
+            return recipe.scaled_factors_vjp(*form.element_vjp(b, a, g_bar.reshape(*b.shape[:2], b.shape[1])))
+        xi_bar = self.map.retract_vjp(group, self.delta(params, shape, groups), g, g_bar)
         return self.parameterisation.delta_vjp(params, factor_shape, factor_groups, xi_bar.reshape(factor_shape))
 
     def adapted_weight(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
@@ -132,9 +127,9 @@ class Combination(Method):
     def weight_delta(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
         base = checked_base(self, params, base_weight)
         group = self.group_for(base.shape, groups)
-        form = self._low_rank_form()
-        if form is not None:
-            factors = self._stacked_factors(params, base.shape, groups)
+        if (low_rank := self._low_rank()) is not None:
+            form, recipe = low_rank
+            factors = recipe.scaled_factors(params, *self._factor_shape(base.shape, groups))
             e = form.element_minus_identity(*factors).reshape(self._algebra_shape(base.shape, groups))
         else:
             e = self.map.retract_minus_identity(group, self.delta(params, base.shape, groups))
@@ -153,16 +148,10 @@ class Combination(Method):
         g = self.group_element(params, shape, groups)
         return self.group_element_vjp(params, shape, groups, g, self.action.act_bias_vjp(g, bias, groups, bias_bar))
 
-    def _low_rank_form(self) -> LowRankForm | None:
+    def _low_rank(self) -> tuple[LowRankForm, LowRank] | None:
         """Return how to make g from low-rank factors, or None where g comes from xi."""
-        plain = isinstance(self.parameterisation, LowRank) and not self.parameterisation.share_groups
-        return low_rank_form(self.group, self.map) if plain else None
-
-    def _stacked_factors(self, params: Params, shape: Shape, groups: int) -> tuple[FloatArray, FloatArray]:
-        """Return s B (blocks, n, r) and A (blocks, r, n)."""
-        factor_shape, blocks = self._factor_shape(shape, groups)
-        split = self.parameterisation.split(params, factor_shape, blocks)
-        return self.parameterisation.scaling * split["lora_b"], split["lora_a"]  # type: ignore[attr-defined]
+        recipe, form = self.parameterisation, low_rank_form(self.group, self.map)
+        return (form, recipe) if form and isinstance(recipe, LowRank) and not recipe.share_groups else None
 
     def _init(
         self, shape: Shape, groups: int, rng: np.random.Generator, dtype: Any, base_weight: FloatArray | None

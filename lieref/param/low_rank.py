@@ -16,6 +16,7 @@ from lieref.param._base import (
     check_weight_shape,
     kaiming_uniform,
     scaling_of,
+    stack,
     transposed,
 )
 
@@ -111,6 +112,15 @@ class LowRank(Parameterisation):
     def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:
         m = self.scaling * self.to_matrix(xi_bar)
         return {"lora_a": transposed(params["lora_b"]) @ m, "lora_b": m @ transposed(params["lora_a"])}
+
+    def scaled_factors(self, params: Params, shape: Shape, groups: int) -> tuple[FloatArray, FloatArray]:
+        """Return s B (groups, rows, R) and A (groups, R, columns), whose products are the matrices of xi."""
+        split = self.split(params, shape, groups)
+        return self.scaling * split["lora_b"], split["lora_a"]
+
+    def scaled_factors_vjp(self, b_bar: FloatArray, a_bar: FloatArray) -> Params:
+        """Return the cotangents of the factors."""
+        return {"lora_a": stack(a_bar), "lora_b": stack(self.scaling * b_bar)}
 
     def to_tensor(self, matrix: FloatArray, shape: Shape) -> FloatArray:
         """Return the matrices (groups, O p, I q) laid out as tensors (groups, *shape)."""
