@@ -40,13 +40,19 @@ def subset(train: Path, samples: int, seed: int, folder: Path) -> Path:
         x, y = file["x"], file["y"]
     if samples >= len(y):
         return train
+    x, y = balanced(x, y, samples, seed)
+    path = folder / f"train-{samples}-{seed}.npz"
+    np.savez(path, x=x, y=y)
+    return path
+
+
+def balanced(x: np.ndarray, y: np.ndarray, samples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return so many samples, as many of each class, drawn by the seed."""
     rng = np.random.default_rng(seed)
     labels = np.unique(y)
     chosen = [rng.choice(np.flatnonzero(y == k), samples // len(labels), replace=False) for k in labels]
     index = np.sort(np.concatenate(chosen))
-    path = folder / f"train-{samples}-{seed}.npz"
-    np.savez(path, x=x[index], y=y[index])
-    return path
+    return x[index], y[index]
 
 
 def run(

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from lieref._atomic import write_folder
 from lieref._check import check_finite
 from lieref._types import Array
-from lieref.adapter.atomic import write_folder
 from lieref.adapter.strict_json import format_json, parse_json
 from lieref.adapter.tensor_file import decode_tensors, encode_tensors
 from lieref.errors import DomainError, FormatError, VerificationError

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from lieref._atomic import write_file
 from lieref._check import check_choice
 from lieref._types import Array
-from lieref.adapter.atomic import write_file
 from lieref.adapter.folder import check_base, read_adapter, write_adapter
 from lieref.errors import DomainError, FormatError, ShapeError, UnsupportedError
 from lieref.model.graph import Graph

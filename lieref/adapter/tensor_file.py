@@ -131,7 +131,7 @@ def decode_tensors(data: bytes, *, finite: bool = False, what: str = "data") -> 
 def write_tensor_file(
     path: str | Path, tensors: Mapping[str, Array], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write a tensor file; not atomic: see `lieref.adapter.atomic` for that. Raises as `encode_tensors` does."""
+    """Write a tensor file; not atomic: see `lieref._atomic` for that. Raises as `encode_tensors` does."""
     Path(path).write_bytes(encode_tensors(tensors, metadata))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lieref.adapter.atomic import check_new_folder, write_folder
+from lieref._atomic import check_new_folder, write_folder
 from lieref.adapter.strict_json import format_json
 from lieref.cli.console import print_json, print_reports, progress_bar, say
 from lieref.errors import LierefError

@@ -67,11 +67,16 @@ def parse_augment(text: str) -> str | tuple[str, ...]:
 
 def train(model: Model, samples: Samples, progress: Progress | None = None, **options: Any) -> History:
     """Train the attached method; `options` and what is raised are those of `fit`."""
+    from lieref.train.data import has_channels_last
     from lieref.train.loop import fit
 
+    # `load_samples` has arranged them; where both layouts fit, this says which one the model's is.
+    options.setdefault("layout", "NHWC" if has_channels_last(model.input_shape) else "NCHW")
     if progress is not None:
         options["progress"] = lambda state: progress(
-            state.step, state.total_steps, f"epoch {state.epoch} of {state.epochs}, loss {state.loss:.3f}"
+            state.step,
+            state.total_steps,
+            f"{state.phase}, epoch {state.epoch} of {state.epochs}, loss {state.loss:.3f}",
         )
     history = fit(model, samples.x, samples.y, **options)
     try:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from lieref._atomic import write_file
 from lieref._types import Array, Params
 from lieref.errors import FormatError, VerificationError
 from lieref.train._protocol import Trainable
@@ -90,7 +90,7 @@ def write_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> None:
     arrays: dict[str, Array] = {"meta": np.frombuffer(text, dtype=np.uint8)}
     for group in ("params", "best_params", "optimizer"):
         arrays.update({f"{group}/{name}": array for name, array in getattr(checkpoint, group).items()})
-    write_whole(Path(folder) / FILE_NAME, write_npz(arrays))
+    write_file(Path(folder) / FILE_NAME, write_npz(arrays))
 
 
 def read_checkpoint(folder: str | Path, run: Mapping[str, Any], params: Params) -> Checkpoint | None:
@@ -158,27 +158,6 @@ def _check_params(path: Path, saved: Params, params: Params) -> None:
     kinds = [{name: (array.shape, array.dtype) for name, array in arrays.items()} for arrays in (saved, params)]
     if kinds[0] != kinds[1]:
         raise FormatError(f"fit: {path} must hold the parameters of the model; got {sorted(saved)}")
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Create or replace a file in one step: written beside it, flushed, renamed, and the folder flushed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-    if os.name != "nt":
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _digest(arrays: Mapping[str, Array]) -> str:

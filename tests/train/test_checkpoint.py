@@ -15,7 +15,7 @@ import pytest
 from toy_model import SoftmaxRegression, blobs
 
 from lieref.errors import DomainError, FormatError, VerificationError
-from lieref.train.checkpoint import FILE_NAME, write_whole
+from lieref.train.checkpoint import FILE_NAME
 from lieref.train.epoch import Progress
 from lieref.train.history import History
 from lieref.train.loop import fit
@@ -248,27 +248,3 @@ def test_damaged_checkpoint_is_refused_and_nothing_changes(tamper: Any, message:
     with pytest.raises(FormatError, match=message):
         fit(model, X, Y, **SETTINGS, checkpoint=tmp_path, resume=True)
     assert not model.weights.any()
-
-
-def test_a_reader_keeps_the_old_file_while_it_is_replaced(tmp_path: Path) -> None:
-    path = tmp_path / "new folder" / "state"
-    write_whole(path, b"old")
-    with path.open("rb") as reader:
-        write_whole(path, b"new and longer")
-        assert reader.read() == b"old"
-    assert path.read_bytes() == b"new and longer"
-    assert list(path.parent.iterdir()) == [path]
-
-
-def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "state"
-    write_whole(path, b"old")
-
-    def full(_: int) -> None:
-        raise OSError("no space left")
-
-    monkeypatch.setattr("lieref.train.checkpoint.os.fsync", full)
-    with pytest.raises(OSError, match="no space left"):
-        write_whole(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from lieref.adapter import atomic
-from lieref.adapter.atomic import check_new_folder, write_file, write_folder
+from lieref import _atomic as atomic
+from lieref._atomic import check_new_folder, write_file, write_folder
 from lieref.errors import DomainError
 
 
@@ -71,7 +71,7 @@ def test_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 KILLED = """
 import os, signal, sys
-from lieref.adapter import atomic
+from lieref import _atomic as atomic
 count = 0
 for name in ("fsync", "mkdir", "open"):
     def counted(*args, original=getattr(os, name), **keywords):
@@ -127,3 +127,27 @@ def test_file_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         write_file(target, b"newer")
     assert [p.name for p in tmp_path.iterdir()] == ["f"]
     assert target.read_bytes() == b"new"
+
+
+def test_a_reader_keeps_the_old_file_while_it_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "state"
+    write_file(path, b"old")
+    with path.open("rb") as reader:
+        write_file(path, b"new and longer")
+        assert reader.read() == b"old"
+    assert path.read_bytes() == b"new and longer"
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "state"
+    write_file(path, b"old")
+
+    def full(_: int) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("lieref._atomic.os.fsync", full)
+    with pytest.raises(OSError, match="no space left"):
+        write_file(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
