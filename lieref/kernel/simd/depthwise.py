@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from llvmlite import ir
 
-from lieref.kernel.simd.emit import Int, Variable
+from lieref.kernel.simd.emit import Int, Real, Variable
 from lieref.kernel.simd.epilogue import EPILOGUE_FIELDS, emit_epilogue, walk_pixels
 from lieref.kernel.simd.row import Fields, Kernel
 from lieref.kernel.simd.weight_gradient import accumulate
@@ -60,6 +60,47 @@ def emit_depthwise(module: ir.Module, name: str, dtype: str, pixels: int, width:
 
             def offsets(tensor: str, start: Int = start) -> list[Int]:
                 return walk_pixels(k, start, pixels, cols, tensor)
+
+            emit_epilogue(k, tile, channel, channel, offsets)
+    k.finish()
+
+
+def emit_depthwise3(module: ir.Module, name: str, dtype: str, pixels: int, stride: int, width: int) -> None:
+    """Emit the kernel for 3x3 taps of neighbouring pixels: tiles of `pixels` along a row, each input loaded once a row.
+
+    The general kernel loads an input for every product; here a row of the tile loads `stride` (pixels - 1) + 3 inputs
+    for 3 `pixels` products. `cols` must be at least `pixels`; `count` is a multiple of `cols`.
+    """
+    k = Kernel(module, name, dtype, DEPTHWISE_FIELDS, width)
+    arena, table = k.base("arena"), k.base("table", "taps")
+    cols = k.field("cols")
+    beside = table.int_at(1) - table.int_at(0)  # from one pixel to the next
+    with k.loop(k.field("blocks")) as block:
+        channel = k.field("channel") + block * width
+        weight = k.base("weights", "weight") + block * k.field("column")
+        w = [weight.vector_at(t * width, width) for t in range(9)]
+        with k.loop(k.field("count") // cols) as y, k.loop((cols + (pixels - 1)) // pixels) as tile_index:
+            start = tile_index * pixels
+            start = k.where(start < cols - pixels, start, cols - pixels)
+            source = arena + (k.field("in") + channel + y * k.field("in_row") + start * k.field("in_pixel"))
+            sums: list[Real | None] = [None] * pixels
+            for ky in range(3):
+                line = source + table.int_at(3 * ky)
+                for j in range(stride * (pixels - 1) + 3):
+                    readers = [(p, j - p * stride) for p in range(pixels) if 0 <= j - p * stride < 3]
+                    x = line.vector_at(beside * j, width)
+                    for p, kx in readers:
+                        total = sums[p]
+                        product = w[3 * ky + kx]
+                        sums[p] = x * product if total is None else x.muladd(product, total)
+            tile = [[Variable(total)] for total in sums if total is not None]
+
+            def offsets(tensor: str, y: Int = y, start: Int = start) -> list[Int]:
+                step = k.field(f"{tensor}_pixel")
+                found = [k.field(tensor) + y * k.field(f"{tensor}_row") + start * step]
+                for _ in range(pixels - 1):
+                    found.append(found[-1] + step)
+                return found
 
             emit_epilogue(k, tile, channel, channel, offsets)
     k.finish()

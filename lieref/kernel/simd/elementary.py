@@ -2,7 +2,7 @@
 
     exp(x) = 2^k exp(r),   k = round(x / ln 2),   r = x - k ln 2 in [-ln 2 / 2, ln 2 / 2]
 
-ln 2 is split in two parts, so that k ln 2 is subtracted exactly enough [Cody-Waite]; exp(r) is its Taylor sum,
+ln 2 is split in two parts, so that k ln 2 is subtracted exactly enough [Cody80]; exp(r) is its Taylor sum,
 cut where the next term is below half an ulp; 2^k enters by adding k to the exponent bits. Relative error below 2 ulp.
 """
 

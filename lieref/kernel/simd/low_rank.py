@@ -35,6 +35,12 @@ COLLECT_FIELDS = Fields(
     "right", "right_rank",
 )  # fmt: skip
 
+TRANSPOSE_FIELDS = Fields(
+    "blocks", "block_in", "block_out",  # squares one way, elements between them in both layouts
+    "rows", "row_in", "row_out",  # the same the other way
+    "in", "out",
+)  # fmt: skip
+
 TILE = 4
 """Rows worked at once: their exponentials overlap, and their lane sums share the shuffles."""
 
@@ -111,4 +117,27 @@ def emit_collect(module: ir.Module, name: str, dtype: str, map_name: str, width:
         done = rows // TILE * TILE
         with k.loop(rows - done) as rest:
             some(done + rest, 1)
+    k.finish()
+
+
+def emit_transpose(module: ir.Module, name: str, dtype: str, width: int) -> None:
+    """Emit the transposition of squares of packed weights: a backward layout from the forward one, without an exp."""
+    k = Kernel(module, name, dtype, TRANSPOSE_FIELDS, width)
+    weights = k.base("weights")
+    with k.loop(k.field("blocks")) as block, k.loop(k.field("rows")) as row:
+        source = weights + (k.field("in") + block * k.field("block_in") + row * k.field("row_in"))
+        target = weights + (k.field("out") + block * k.field("block_out") + row * k.field("row_out"))
+        lines = [source.vector_at(i * width, width) for i in range(width)]
+        # Lines a and b of a pair exchange the odd and even blocks of `half` lanes; after all halves rows are columns.
+        half = 1
+        while half < width:
+            low = [i for block_start in range(0, width, 2 * half) for i in range(block_start, block_start + half)]
+            left = [lane if lane % (2 * half) < half else width + lane - half for lane in range(width)]
+            right = [lane + half if lane % (2 * half) < half else width + lane for lane in range(width)]
+            for i in low:
+                a, b = lines[i], lines[i + half]
+                lines[i], lines[i + half] = k.shuffle(a, b, left), k.shuffle(a, b, right)
+            half *= 2
+        for i, line in enumerate(lines):
+            target.store(i * width, line)
     k.finish()

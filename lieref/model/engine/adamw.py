@@ -29,14 +29,17 @@ class AdamW:
         self.m, self.v = np.zeros(size, library.dtype), np.zeros(size, library.dtype)
         self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
         self.steps = 0
+        self._settings = np.zeros(8)
+        self._arguments = np.array([0, 0, self.m.ctypes.data, self.v.ctypes.data, size], np.int64)
+        self._pointers = self._arguments.ctypes.data, self._settings.ctypes.data
 
     def step(self, theta: FloatArray, theta_bar: FloatArray, learning_rate: float) -> None:
         """Update `theta` in place."""
         self.steps += 1
         b1, b2 = self.betas
-        settings = np.array([
+        self._settings[:] = (
             b1, 1 - b1, b2, 1 - b2, 1 - learning_rate * self.weight_decay, learning_rate / (1 - b1**self.steps),
             (1 - b2**self.steps) ** -0.5, self.eps,
-        ])  # fmt: skip
-        arguments = np.array([a.ctypes.data for a in (theta, theta_bar, self.m, self.v)] + [theta.size], np.int64)
-        self._call(arguments.ctypes.data, settings.ctypes.data)
+        )  # fmt: skip
+        self._arguments[:2] = theta.ctypes.data, theta_bar.ctypes.data
+        self._call(*self._pointers)

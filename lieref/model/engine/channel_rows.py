@@ -7,12 +7,12 @@ import numpy as np
 from lieref._types import Array
 from lieref.kernel.simd.depthwise import DEPTHWISE_FIELDS, DEPTHWISE_GRADIENT_FIELDS
 from lieref.kernel.simd.maximum import MAXIMUM_FIELDS
-from lieref.kernel.simd.tiles import DEPTHWISE_GRADIENT_TAPS
+from lieref.kernel.simd.tiles import DEPTHWISE3_STRIDES, DEPTHWISE_GRADIENT_TAPS
 from lieref.model.engine.conv_rows import need_gradient_halo, parities
 from lieref.model.engine.fusion import Columns
 from lieref.model.engine.layer import Epilogue, Layer
 from lieref.model.engine.program import Place, Row, Taps, Tensor
-from lieref.model.engine.tiling import depthwise_pixels
+from lieref.model.engine.tiling import depthwise3_pixels, depthwise_pixels
 from lieref.model.engine.weights import Storage, column_position, pad_axis
 
 
@@ -35,10 +35,20 @@ def tap_rows(
             "blocks": count, "channel": first, "count": rows * cols, "cols": cols, "tap_count": len(taps.pixels),
             "weight": offset + first * advance, "column": width * advance, **epilogue.fields(),
         }  # fmt: skip
-        name = f"depthwise_p{depthwise_pixels(storage.isa, rows * cols)}w{width}"
+        name = f"{_tap_kernel(storage, source, taps, size)}w{width}"
         places = {"in": source, **epilogue.places(target)}
         found.append(Row(name, DEPTHWISE_FIELDS, ints, places, {"taps": taps}))
     return found
+
+
+def _tap_kernel(storage: Storage, source: Place, taps: Taps, size: tuple[int, int]) -> str:
+    """Return the kernel: the one for 3x3 neighbouring taps where they are that, else the general one."""
+    y, x = taps.pixels[0] if taps.pixels else (0, 0)
+    square = tuple((y + a, x + b) for a in range(3) for b in range(3))
+    pixels = depthwise3_pixels(storage.isa, size[1])
+    if taps.pixels == square and pixels and source.step_x in DEPTHWISE3_STRIDES:
+        return f"depthwise3_p{pixels}s{source.step_x}"
+    return f"depthwise_p{depthwise_pixels(storage.isa, size[0] * size[1])}"
 
 
 def _tap_weight(layer: Layer, storage: Storage, taps: list[tuple[int, int]], channels: int) -> tuple[int, int]:
@@ -48,7 +58,7 @@ def _tap_weight(layer: Layer, storage: Storage, taps: list[tuple[int, int]], cha
     if layer.kind == "conv":
         index: Array = layer.index  # type: ignore[assignment]
         matrix = np.stack([index[:, 0, ky, kx] for ky, kx in taps])
-        return storage.pack_matrix(layer.weight, pad_axis(matrix, 1, channels)), len(taps)
+        return storage.pack_columns(layer.weight, pad_axis(matrix, 1, channels)).offset, len(taps)
     share = 1.0 / (layer.window.kernel[0] * layer.window.kernel[1])
     lanes = storage.columns(1 << 20)[0][2]
     return storage.add_constant(np.full(len(taps) * lanes, share)), 0

@@ -17,6 +17,7 @@ import numpy as np
 from lieref._types import Array
 from lieref.kernel.simd.conv import CONV_FIELDS
 from lieref.kernel.simd.weight_gradient import BIAS_GRADIENT_FIELDS, WEIGHT_GRADIENT_FIELDS
+from lieref.model.engine import winograd_rows
 from lieref.model.engine.fusion import Columns
 from lieref.model.engine.layer import Epilogue, Layer, Window
 from lieref.model.engine.program import Place, Row, Taps, Tensor
@@ -100,6 +101,10 @@ def forward(layer: Layer, storage: Storage, x: Tensor, out: Tensor, epilogue: Ep
         target = Place(out, channel=group * per_group)
         bias = epilogue.bias + group * per_group if epilogue.bias >= 0 else -1
         finish = Epilogue(bias, epilogue.aux, epilogue.clamp, epilogue.mask)
+        m = winograd_rows.tile_size(layer, storage, x, out)
+        if m:
+            direct = storage.pack_columns(layer.weight, matrix)
+            return winograd_rows.product(storage, m, direct, source, target, (out.height, out.width), finish)
         rows += product_rows(
             storage, layer.weight, matrix, source, Taps(x, tuple(taps)), matrix.shape[0] // len(taps),
             target, out.height * out.width, out.width, finish,
@@ -125,6 +130,11 @@ def input_gradient(layer: Layer, storage: Storage, g: Tensor, x_bar: Tensor, epi
             part = index[group * per_group : (group + 1) * per_group]
             chosen = [pad_axis(pad_axis(part[:, :, ky, kx], 0, outer), 1, inner) for ky, kx in parity.taps]
             matrix = np.concatenate(chosen) if chosen else np.zeros((0, inner), np.int64)
+            m = winograd_rows.tile_size(layer, storage, g, x_bar)
+            if m:
+                direct = storage.pack_columns(layer.weight, matrix)
+                source, size = Place(g, *parity.shifts[0]), (x_bar.height, x_bar.width)
+                return winograd_rows.product(storage, m, direct, source, Place(x_bar), size, epilogue)
             rows += product_rows(
                 storage, layer.weight, matrix, Place(g, channel=group * per_group), Taps(g, starts),
                 matrix.shape[0] // max(len(starts), 1),
@@ -154,7 +164,7 @@ def product_rows(
 ) -> list[Row]:  # fmt: skip
     """Return rows of sums of products with the index matrix (k, channels), one a tile shape."""
     depth = matrix.shape[0]
-    offset = storage.pack_matrix(name, matrix) if depth else 0
+    offset = storage.pack_columns(name, matrix).offset if depth else 0
     rows = []
     for first, vectors, width in storage.columns(matrix.shape[1]):
         done = 0
@@ -173,6 +183,9 @@ def product_rows(
 
 def weight_gradient(layer: Layer, storage: Storage, x: Tensor, g: Tensor) -> list[Row]:
     """Return the rows of the gradient with respect to the weight."""
+    m = winograd_rows.tile_size(layer, storage, x, g)
+    if m:
+        return winograd_rows.weight_gradient(layer, storage, m, x, g)
     window = layer.window
     groups, index = _split(layer, storage)
     per_group = index.shape[0] // groups

@@ -21,7 +21,7 @@ from lieref.model.engine.factors import Factors
 from lieref.model.engine.fusion import LowRank
 from lieref.model.engine.lower import Network, by_channel, lower
 from lieref.model.engine.plan import make_plan
-from lieref.model.engine.workspace import Workspace, aligned
+from lieref.model.engine.workspace import Span, Workspace, aligned
 from lieref.model.graph import Graph
 
 CHUNKS = 8
@@ -88,7 +88,7 @@ def compile_graph(
             rule = "adapt the weight of one layer that is dense or depthwise"
             raise UnsupportedError(f"compile_graph: `adapters` must {rule}; got {name!r}")
     library = load_library(isa or isa_module.best().name, dtype)
-    return Engine(net, library, trainable - set(adapters), adapters, threads)
+    return Engine(net, library, trainable - set(adapters), adapters, threads, winograd)
 
 
 class Engine:
@@ -104,20 +104,27 @@ class Engine:
         Live factors of the fused adapters, ``<weight>:lora_a`` (rank, I k_h k_w) and ``<weight>:lora_b`` (O, rank):
         views of one flat array, zero until they are written. Gradients under these names are views that the next call
         overwrites.
+    theta, theta_bar : flat arrays
+        All factors and all their gradients.
     """
 
     def __init__(
-        self, net: Network, library: Library, trainable: frozenset[str], adapters: dict[str, LowRank], threads: int
-    ) -> None:
+        self, net: Network, library: Library, trainable: frozenset[str], adapters: dict[str, LowRank], threads: int,
+        winograd: str,
+    ) -> None:  # fmt: skip
         self._net = net
         self._trainable = trainable
         self._adapters = adapters
         self._library = library
         self._dtype = np.dtype(library.dtype)
+        self._winograd = winograd
         self.threads = threads
         self._pool: ThreadPoolExecutor | None = None
         self._plans: dict[int, Workspace] = {}
         self._accumulators: list[Array] = []
+        self._addresses: list[int] = []
+        self._loads = [library.address(f"load_{name}") for name in (library.dtype, "uint8")]
+        self._losses = {name: library.address(name) for name in ("logits", "cross_entropy", "squared_error", "given")}
         self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(library.address("run"))
         initializers = net.graph.initializers
         names = {name for layer in net.layers for name in (layer.weight, layer.bias) if name}
@@ -126,6 +133,7 @@ class Engine:
         self._shape = net.graph.inputs[0].shape[1:]
         self._factors = Factors(self._workspace(1).plan.storage.fused, library.dtype)
         self.parameters = self._factors.parameters
+        self.theta, self.theta_bar = self._factors.theta, self._factors.theta_bar
 
     def set_weights(self, weights: dict[str, FloatArray]) -> None:
         """Replace initializers (ONNX layout); the others keep their values.
@@ -225,24 +233,25 @@ class Engine:
         samples = len(x)
         if training and not (self._trainable or self._adapters):
             raise UnsupportedError("loss_and_grad: the engine must have trainable weights; got none")
-        parts = list(enumerate(self._parts(samples)))
+        parts = self._parts(samples)
         base = {
             "images": x.ctypes.data, "targets": targets.ctypes.data, "logits": out.ctypes.data,
             "losses": losses.ctypes.data if losses is not None else 0, "scale": float_bits(scale),
         }  # fmt: skip
-        load = "load_uint8" if x.dtype == np.uint8 else f"load_{self._dtype}"
-        kernels = {"load": self._library.address(load), "loss": self._library.address(kernel)}
-        jobs = [(self._spans(a, b), self._accumulator(number) if training else None) for number, (a, b) in parts]
-
+        kernels = {"load": self._loads[x.dtype == np.uint8], "loss": self._losses[kernel]}
+        jobs = [(self._spans(a, b), self._sums(number) if training else 0) for number, (a, b) in enumerate(parts)]
         if self._adapters:
             self._factors.gather()
-            for size in {span[2] for spans, _ in jobs for span in spans}:
-                self._workspace(size).prepare(self._factors.values, training)
+        for size in {span[2] for spans, _ in jobs for span in spans}:
+            self._workspace(size).prepare(self._factors.address, training)
 
         def work(worker: int, count: int) -> None:
             for spans, sums in jobs[worker::count]:
-                for number, span in enumerate(spans):
-                    self._workspace(span[2]).run(worker, kernels, base, sums, (*span, int(number == 0)))
+                for span in spans:
+                    call = self._workspace(span[2]).call(worker, training)
+                    call.set(base)
+                    call.set({"gradients": sums})
+                    call(span, kernels)
 
         count = min(self.threads, len(jobs))
         if count > 1:
@@ -257,7 +266,7 @@ class Engine:
         if not training:
             return {}
         workspace = self._workspace(jobs[0][0][0][2] if jobs else 1)
-        return self._gradients(workspace, tree_sum([sums for _, sums in jobs if sums is not None]))
+        return self._gradients(workspace, tree_sum(self._accumulators[: len(jobs)]))
 
     def _parts(self, samples: int) -> list[tuple[int, int]]:
         """Return the fixed parts (begin, end) of a batch: they depend on its size alone."""
@@ -266,47 +275,46 @@ class Engine:
         edges = [i * samples // count for i in range(count + 1)]
         return [(a, b) for a, b in pairwise(edges) if b > a]
 
-    def _spans(self, begin: int, end: int) -> list[tuple[int, int, int]]:
-        """Return the passes (begin, end, samples at once) of a part; its plans exist afterwards."""
+    def _spans(self, begin: int, end: int) -> list[Span]:
+        """Return the passes of a part; their plans exist afterwards."""
         step = FLAT_SAMPLES if self._net.flat else 1
         whole = begin + (end - begin) // step * step
-        spans = [(begin, whole, step), (whole, end, end - whole)]
+        spans = [(begin, whole, step, 1), (whole, end, end - whole, int(whole == begin))]
         spans = [span for span in spans if span[1] > span[0]]
         for span in spans:
             self._workspace(span[2])
         return spans
 
-    def _accumulator(self, part: int) -> Array:
-        """Return the gradient accumulators of a part."""
+    def _sums(self, part: int) -> int:
+        """Return the address of the gradient accumulators of a part."""
         while part >= len(self._accumulators):
             self._accumulators.append(aligned(self._workspace(1).plan.storage.gradient_size + 64, self._dtype.name))
-        return self._accumulators[part]
+            self._addresses.append(self._accumulators[-1].ctypes.data)
+        return self._addresses[part]
 
     def _workspace(self, samples: int) -> Workspace:
         """Return the plan for this many samples at once, made on first use."""
         found = self._plans.get(samples)
         if found is None:
-            plan = make_plan(self._net, self._library, self._trainable, self._adapters, samples)
+            plan = make_plan(self._net, self._library, self._trainable, self._adapters, self._winograd, samples)
             found = self._plans[samples] = Workspace(plan, self._dtype.name, self._run)
             found.pack(self.weights, self.weights)
         return found
 
     def _gradients(self, workspace: Workspace, total: Array | None) -> dict[str, FloatArray]:
         """Return each gradient in ONNX layout, zero for an empty batch."""
+        factors = self._factors
+        factors.gradient_values.fill(0)
+        if total is not None:
+            workspace.collect({"gradients": self._addresses[0], **factors.addresses})
         found: dict[str, FloatArray] = {}
         for accumulator in workspace.plan.storage.accumulators:
             shape = self.weights[accumulator.name].shape
             part = np.zeros(shape, self._dtype) if total is None else total[accumulator.index].reshape(shape)
             found[accumulator.name] = found[accumulator.name] + part if accumulator.name in found else part
         if self._adapters:
-            factors = self._factors
-            if total is None:
-                factors.gradient_values[...] = 0
-            else:
-                workspace.collect(factors.values, total, factors.gradient_values)
             factors.scatter()
-            found |= factors.gradients
-        return found
+        return found | factors.gradients
 
 
 def tree_sum(parts: list[Array]) -> Array | None:

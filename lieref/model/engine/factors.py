@@ -19,6 +19,8 @@ class Factors:
     theta, theta_bar : flat arrays
     values, gradient_values : flat arrays
         The same numbers where the kernels read and write them, padding included; scalings are in `values`.
+    address, addresses : int, dict of str to int
+        Where `values` is, and the context's entries for both.
     """
 
     def __init__(self, fused: dict[str, Fused], dtype: str) -> None:
@@ -43,6 +45,8 @@ class Factors:
         self._scale = None if (scale == 1).all() else scale.astype(dtype)
         self._places = np.zeros(count, np.int64)
         self._places[index[index >= 0]] = np.flatnonzero(index >= 0)
+        self.address = self.values.ctypes.data
+        self.addresses = {"factors": self.address, "factor_gradients": self.gradient_values.ctypes.data}
         self.parameters = _views(self.theta, shapes)
         self.gradients = _views(self.theta_bar, shapes)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from lieref._check import check_choice
 from lieref._types import Array, FloatArray
-from lieref.kernel.simd.low_rank import ADAPT_FIELDS, COLLECT_FIELDS, MAPS
+from lieref.kernel.simd.low_rank import ADAPT_FIELDS, COLLECT_FIELDS, MAPS, TRANSPOSE_FIELDS
 from lieref.model.engine.program import Row
 
 
@@ -143,6 +143,10 @@ class Fused:
         a_rank, b_rank = _whole(len(self.columns_of_a)), _whole(self.padded)
         found = []
         for piece in pieces:
+            square = self._transpose_row(matrix, piece)
+            if square is not None:
+                found.append(square)
+                continue
             for first, count, width in matrix.spans:
                 ints = {
                     "blocks": count, "column": matrix.depth * width, "rows": piece.rows, "rank": self.adapter.rank,
@@ -156,6 +160,21 @@ class Fused:
                     ints["right"] = self.b + first
                 found.append(Row(f"adapt_{self.adapter.map}_w{width}", ADAPT_FIELDS, ints, {}))
         return found
+
+    def _transpose_row(self, matrix: Columns, piece: Piece) -> Row | None:
+        """Return the row that fills a piece from the forward layout, if both are made of whole squares."""
+        forward = self.forward
+        if not piece.transposed or forward is None or len(matrix.spans) != 1 or len(forward.spans) != 1:
+            return None
+        (_, count, width), (_, columns, other) = matrix.spans[0], forward.spans[0]
+        if width != other or piece.rows != columns * width or piece.start + count * width > forward.depth:
+            return None
+        ints = {
+            "blocks": columns, "block_in": forward.depth * width, "block_out": width * width,
+            "rows": count, "row_in": width * width, "row_out": matrix.depth * width,
+            "in": forward.offset + piece.start * width, "out": matrix.offset + piece.row * width,
+        }  # fmt: skip
+        return Row(f"transpose_w{width}", TRANSPOSE_FIELDS, ints, {})
 
     def collect_rows(self, gradient: Columns, runs: list[tuple[int, int, int]]) -> list[Row]:
         """Return the rows that turn accumulators into factor gradients; runs are (row there, column of A, length)."""

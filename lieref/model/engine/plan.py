@@ -30,7 +30,7 @@ class Plan:
     training : Program or None
         None where nothing is trainable.
     prepare, prepare_training, collect : Program
-        Packed weights of fused adapters for each of the two, and their factor gradients.
+        What fills packed weights from other ones for each of the two, and what follows the sums over samples.
     storage : Storage
         What the packed weights and the gradient accumulators hold.
     """
@@ -44,14 +44,14 @@ class Plan:
 
 
 def make_plan(
-    net: Network, library: Library, trainable: frozenset[str], adapters: dict[str, LowRank], samples: int
+    net: Network, library: Library, trainable: frozenset[str], adapters: dict[str, LowRank], winograd: str, samples: int
 ) -> Plan:
     """Return the plan; `samples` at once where a sample is a vector, else 1."""
 
     def builder() -> _Builder:
         names = trainable | set(adapters)
         indices = {layer.weight: layer.index for layer in net.layers if layer.index is not None}
-        storage = Storage(library.isa.name, library.dtype, names, adapters, indices=indices)
+        storage = Storage(library.isa.name, library.dtype, names, adapters, indices, winograd=winograd)
         return _Builder(net, storage, samples)
 
     inference = builder()
@@ -64,7 +64,7 @@ def make_plan(
         storage = learner.storage
     return Plan(
         forward, training, assemble(inference.storage.prepare, library), assemble(storage.prepare, library),
-        assemble(storage.collect, library), storage,
+        assemble([*storage.finish, *storage.collect], library), storage,
     )  # fmt: skip
 
 

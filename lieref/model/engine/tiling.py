@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from lieref.kernel.simd.isa import ISAS
-from lieref.kernel.simd.tiles import CONV_TILES, DEPTHWISE_TILES, GRADIENT_TILES, widths
+from lieref.kernel.simd.tiles import CONV_TILES, DEPTHWISE3_TILES, DEPTHWISE_TILES, GRADIENT_TILES, widths
 
 FMA_LATENCY = 4
 """Cycles before a sum can be added to again."""
@@ -46,7 +46,7 @@ def conv_tiles(isa: str, count: int, vectors: int, depth: int) -> tuple[tuple[in
         if p > count or v > vectors:
             continue
         blocks = vectors // v
-        cost = blocks * -(-count // p) * (depth * _cycles(isa, p, v) + TILE_OVERHEAD + 2.0 * p * v)
+        cost = blocks * -(-count // p) * (depth * _cycles(isa, p, v) + TILE_OVERHEAD + p * v)
         rest: tuple[tuple[int, int, int], ...] = ()
         if vectors % v:
             rest = conv_tiles(isa, count, vectors % v, depth)
@@ -58,7 +58,7 @@ def conv_tiles(isa: str, count: int, vectors: int, depth: int) -> tuple[tuple[in
 
 def conv_cost(isa: str, count: int, tiles: tuple[tuple[int, int, int], ...], depth: int) -> float:
     """Return the modelled cycles of tiles."""
-    return sum(b * -(-count // p) * (depth * _cycles(isa, p, v) + TILE_OVERHEAD + 2.0 * p * v) for p, v, b in tiles)
+    return sum(b * -(-count // p) * (depth * _cycles(isa, p, v) + TILE_OVERHEAD + p * v) for p, v, b in tiles)
 
 
 GRADIENT_PIXELS = 64
@@ -90,3 +90,9 @@ def depthwise_pixels(isa: str, count: int) -> int:
     """Return the pixels of a depthwise tile: fewest computed in all, then the longest."""
     fitting = [p for p in DEPTHWISE_TILES[ISAS[isa].registers] if p <= count]
     return min(fitting, key=lambda p: (-(-count // p) * (p + 3), -p))
+
+
+def depthwise3_pixels(isa: str, cols: int) -> int:
+    """Return the pixels of a tile along a row of a 3x3 depthwise kernel, 0 where no tile fits the row."""
+    fitting = [p for p in DEPTHWISE3_TILES[ISAS[isa].registers] if p <= cols]
+    return min(fitting, key=lambda p: (-(-cols // p) * (p + 3), -p), default=0)

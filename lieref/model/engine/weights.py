@@ -47,28 +47,33 @@ class Storage:
         Weights adapted inside the engine; `indices` holds their index arrays (O, I / groups, ...).
     fused : dict of str to Fused
         Where their factors are.
-    prepare, collect : list of Row
-        What fills their packs, and what makes factor gradients of their accumulators.
+    winograd : "off", "f2" or "f4"
+    prepare : list of Row
+        What fills packs from other packs: adapted weights, Winograd's frequencies.
+    finish, collect : list of Row
+        What makes weight gradients of frequencies, and factor gradients of weight gradients.
     """
 
     isa: str
     dtype: str
     trainable: frozenset[str]
     adapters: dict[str, LowRank] = field(default_factory=dict)
+    indices: dict[str, Array] = field(default_factory=dict)
     fused: dict[str, Fused] = field(default_factory=dict)
+    winograd: str = "off"
     prepare: list[Row] = field(default_factory=list)
+    finish: list[Row] = field(default_factory=list)
     collect: list[Row] = field(default_factory=list)
     packs: list[Pack] = field(default_factory=list)
     constants: list[tuple[int, FloatArray]] = field(default_factory=list)
     accumulators: list[Accumulator] = field(default_factory=list)
-    indices: dict[str, Array] = field(default_factory=dict)
     weight_size: int = 0
     factor_size: int = 0
     gradient_size: int = 0
 
     def add_pack(self, name: str, index: Array) -> int:
         """Reserve room for a packed copy and return its offset."""
-        offset = self._reserve(index.size)
+        offset = self.reserve(index.size)
         self.packs.append(Pack(name, offset, index.ravel()))
         return offset
 
@@ -78,11 +83,12 @@ class Storage:
 
     def add_constant(self, values: FloatArray) -> int:
         """Reserve room for fixed numbers and return their offset."""
-        offset = self._reserve(values.size)
+        offset = self.reserve(values.size)
         self.constants.append((offset, values.ravel()))
         return offset
 
-    def _reserve(self, size: int) -> int:
+    def reserve(self, size: int) -> int:
+        """Reserve room among the packed weights and return its offset."""
         offset = self.weight_size
         self.weight_size += -(-size // 16) * 16
         return offset
@@ -95,19 +101,24 @@ class Storage:
 
         `columns` and `runs` (row there, column of A, length) say how a fused adapter finds its rows.
         """
-        offset = self.gradient_size
-        self.gradient_size += -(-size // 16) * 16
+        offset = self.reserve_gradient(size)
         if name not in self.adapters:
             self.accumulators.append(Accumulator(name, (index + offset).ravel()))
         elif columns is not None and runs is not None:
             self.collect += self.fused[name].collect_rows(replace(columns, offset=offset), runs)
         return offset
 
+    def reserve_gradient(self, size: int) -> int:
+        """Reserve accumulators and return their offset."""
+        offset = self.gradient_size
+        self.gradient_size += -(-size // 16) * 16
+        return offset
+
     def columns(self, channels: int) -> list[tuple[int, int, int]]:
         """Return the vector columns that cover `channels`: (first channel, how many, width)."""
         return columns(channels, self.isa, self.dtype)
 
-    def pack_matrix(self, name: str, matrix: Array) -> int:
+    def pack_columns(self, name: str, matrix: Array) -> Columns:
         """Pack an index matrix (k, channels): vector columns one after the other, each k x width."""
         parts = [
             matrix[:, first + i * width : first + (i + 1) * width].ravel()
@@ -115,9 +126,10 @@ class Storage:
             for i in range(count)
         ]
         offset = self.add_pack(name, np.concatenate(parts))
+        packed = Columns(offset, matrix.shape[0], tuple(self.columns(matrix.shape[1])))
         if name in self.adapters:
-            self._fuse(name, matrix, Columns(offset, matrix.shape[0], tuple(self.columns(matrix.shape[1]))))
-        return offset
+            self._fuse(name, matrix, packed)
+        return packed
 
     def _fuse(self, name: str, matrix: Array, columns: Columns) -> None:
         """Add the rows that fill a packed matrix of an adapted weight; its first one is the forward layout."""

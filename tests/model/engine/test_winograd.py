@@ -1,7 +1,7 @@
 """Winograd's rows against the definition, within n u S of the arithmetic they do.
 
-S follows the transforms with absolute values: |A|^T [ sum (|G| |w| |G|^T) * (|B|^T |x| |B|) ] |A|, and n is the number of
-channels or tiles summed plus the length of the six transforms.
+S follows the transforms with absolute values: |A|^T [ sum (|G| |w| |G|^T) * (|B|^T |x| |B|) ] |A|, and n is the number
+of channels or tiles summed plus the length of the six transforms.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ def gradient_size(x, g_value, m):
 @pytest.mark.parametrize("m", [2, 4])
 @settings(max_examples=25)
 @given(
-    size=st.tuples(st.integers(1, 5), st.integers(1, 9)), pads=st.sampled_from([(1, 1, 1, 1), (0, 1, 2, 1), (2, 0, 0, 2)]),
+    size=st.tuples(st.integers(1, 5), st.integers(1, 9)),
+    pads=st.sampled_from([(1, 1, 1, 1), (0, 1, 2, 1), (2, 0, 0, 2)]),
     channels=st.tuples(st.sampled_from([16, 17, 24, 40]), st.sampled_from([16, 31, 48])), seed=st.integers(0, 2**16),
 )  # fmt: skip
 def test_winograd_is_within_n_u_s(m, isa, dtype, size, pads, channels, seed):

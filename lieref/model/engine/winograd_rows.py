@@ -1,0 +1,150 @@
+"""Rows of a 3x3 convolution of stride 1 through Winograd's transforms.
+
+The image is cut into tiles of m x m outputs, and a few rows of tiles at a time go through input transform, one matrix
+product a frequency, and output transform with the epilogue, so that the frequencies stay in the cache.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lieref.kernel.simd.conv import CONV_FIELDS
+from lieref.kernel.simd.weight_gradient import WEIGHT_GRADIENT_FIELDS
+from lieref.kernel.simd.winograd import OUTPUT_TILE_FIELDS, TILE_FIELDS, WEIGHT_FIELDS
+from lieref.model.engine.fusion import Columns
+from lieref.model.engine.layer import Epilogue, Layer
+from lieref.model.engine.program import Place, Row, Taps, Tensor
+from lieref.model.engine.tiling import conv_tiles, gradient_depth, gradient_tiles
+from lieref.model.engine.weights import Storage, column_position
+
+TILES = 64
+"""Most tiles transformed before their products: 16 to 64 frequencies x tiles x 16 channels fill part of the L2."""
+
+LEAST_CHANNELS = 16
+"""Fewest channels in and out: below, the transforms cost more than the products they save."""
+
+
+def tile_size(layer: Layer, storage: Storage, x: Tensor, out: Tensor) -> int:
+    """Return m of F(m x m, 3 x 3), or 0 where the convolution is better done directly."""
+    window = layer.window
+    fits = (
+        window.kernel == (3, 3) and window.strides == window.dilations == (1, 1) and layer.groups == 1
+        and max(window.pads) <= 2 and min(x.pixel, out.pixel) >= LEAST_CHANNELS
+    )  # fmt: skip
+    choices = {"off": (), "f2": (2,), "f4": (4, 2)}[storage.winograd]
+    sizes = (x.height, x.width, out.height, out.width)
+    return next((m for m in choices if fits and all(n % m == 0 for n in sizes)), 0)
+
+
+def product(
+    storage: Storage, m: int, direct: Columns, source: Place, target: Place, size: tuple[int, int], epilogue: Epilogue
+) -> list[Row]:
+    """Return the rows of target = epilogue(source * w), w packed directly at `direct` as (ky, kx, in) x out."""
+    frequencies = (m + 2) ** 2
+    inner, outer = direct.depth // 9, target.tensor.pixel
+    weight = storage.reserve(frequencies * inner * outer)
+    for first, count, width in direct.spans:
+        ints = {
+            "blocks": count, "rows": inner, "in": direct.offset + first * direct.depth,
+            "in_column": direct.depth * width, "in_step": inner * width, "out": weight + first * inner,
+            "out_column": inner * width, "out_step": inner * outer,
+        }  # fmt: skip
+        storage.prepare.append(Row(f"winograd{m}_weight_w{width}", WEIGHT_FIELDS, ints, {}))
+    rows = []
+    for start, tile_rows, tile_cols in _strips(m, size):
+        tiles = tile_rows * tile_cols
+        v, products = _scratch(m, inner, tiles), _scratch(m, outer, tiles)
+        rows += _transform(storage, f"winograd{m}_input", m, source, start, (tile_rows, tile_cols), v)
+        for first, vectors, width in storage.columns(outer):
+            done = 0
+            for p, n, blocks in conv_tiles(storage.isa, tiles, vectors, inner):
+                channel = first + done * width
+                ints = {
+                    "repeats": frequencies, "repeat_in": v.row, "repeat_out": products.row,
+                    "repeat_weight": inner * outer, "blocks": blocks, "channel": channel, "column": inner * width,
+                    "count": tiles, "cols": tiles, "run_count": 1, "run_length": inner,
+                    "weight": weight + channel * inner, **Epilogue().fields(),
+                }  # fmt: skip
+                places = {"in": Place(v), "out": Place(products)}
+                runs = {"runs": Taps(v, ((0, 0),))}
+                rows.append(Row(f"conv_p{p}v{n}w{width}", CONV_FIELDS, ints, places, runs))
+                done += n * blocks
+        for first, count, width in storage.columns(outer):
+            corner = Place(target.tensor, target.y + start * m, target.x, channel=first)
+            ints = {"tile_rows": tile_rows, "tile_cols": tile_cols, "blocks": count, **epilogue.fields()}
+            ints["bias"] += first
+            places = {"in": Place(products, channel=first), **epilogue.places(corner)}
+            rows.append(Row(f"winograd{m}_output_w{width}", OUTPUT_TILE_FIELDS, ints, places))
+    return rows
+
+
+def weight_gradient(layer: Layer, storage: Storage, m: int, x: Tensor, g: Tensor) -> list[Row]:
+    """Return the rows of the weight gradient; its frequencies are summed over samples and transformed once."""
+    frequencies = (m + 2) ** 2
+    inner, outer = x.pixel, g.pixel
+    spans = storage.columns(outer)
+    depth = gradient_depth(storage.isa, inner, spans[0][1])
+    padded = -(-inner // depth) * depth
+    sums = storage.reserve_gradient(frequencies * padded * outer)
+    source = Place(x, -layer.window.pads[0], -layer.window.pads[1])
+    rows = []
+    for number, (first_row, tile_rows, tile_cols) in enumerate(_strips(m, (g.height, g.width))):
+        tiles = tile_rows * tile_cols
+        v, bars = _scratch(m, inner, tiles), _scratch(m, outer, tiles)
+        rows += _transform(storage, f"winograd{m}_input", m, source, first_row, (tile_rows, tile_cols), v)
+        rows += _transform(storage, f"winograd{m}_gradient", m, Place(g), first_row, (tile_rows, tile_cols), bars)
+        for first, vectors, width in spans:
+            done = 0
+            for n, blocks in gradient_tiles(storage.isa, depth, vectors):
+                channel = first + done * width
+                ints = {
+                    "repeats": frequencies, "repeat_in": v.row, "repeat_g": bars.row, "repeat_out": padded * outer,
+                    "blocks": blocks, "channel": channel, "column": padded * width, "rows": 1, "cols": tiles,
+                    "run_count": 1, "run_blocks": padded // depth, "out": sums + channel * padded,
+                    "begin": int(number == 0),
+                }  # fmt: skip
+                places = {"in": Place(v), "g": Place(bars)}
+                runs = {"runs": Taps(v, ((0, 0),))}
+                rows.append(Row(f"gradient_d{depth}v{n}w{width}", WEIGHT_GRADIENT_FIELDS, ints, places, runs))
+                done += n * blocks
+    index = layer.index
+    assert index is not None  # a convolution has a weight
+    start, stride = column_position(len(index), 9 * inner, spans)
+    place = (np.arange(9).reshape(3, 3) * inner) + np.arange(index.shape[1])[:, None, None]  # (I, 3, 3)
+    position = np.empty(index.size, np.int64)
+    position[index] = start[:, None, None, None] + place * stride[:, None, None, None]
+    columns = Columns(0, 9 * inner, tuple(spans))
+    direct = storage.add_accumulator(layer.weight, 9 * inner * outer, position, columns, [(0, 0, 9 * inner)])
+    for first, count, width in spans:
+        ints = {
+            "blocks": count, "rows": inner, "in": sums + first * padded, "in_column": padded * width,
+            "in_step": padded * outer, "out": direct + first * 9 * inner, "out_column": 9 * inner * width,
+            "out_step": inner * width,
+        }  # fmt: skip
+        storage.finish.append(Row(f"winograd{m}_weight_back_w{width}", WEIGHT_FIELDS, ints, {}))
+    return rows
+
+
+def _strips(m: int, size: tuple[int, int]) -> list[tuple[int, int, int]]:
+    """Return (first tile row, tile rows, tiles in a row) of each strip."""
+    height, cols = size[0] // m, size[1] // m
+    step = max(1, TILES // cols)
+    return [(start, min(step, height - start), cols) for start in range(0, height, step)]
+
+
+def _scratch(m: int, channels: int, tiles: int) -> Tensor:
+    """Return a tensor with a row a frequency and a pixel a tile; a spare pixel keeps rows off powers of two."""
+    return Tensor(channels, (m + 2) ** 2, tiles, channels, [0, 0, 0, 1])
+
+
+def _transform(
+    storage: Storage, kernel: str, m: int, source: Place, start: int, tiles: tuple[int, int], out: Tensor
+) -> list[Row]:
+    """Return the rows that transform a strip of tiles into frequencies."""
+    rows = []
+    for first, count, width in storage.columns(out.pixel):
+        corner = Place(source.tensor, source.y + start * m, source.x, channel=first)
+        ints = {"tile_rows": tiles[0], "tile_cols": tiles[1], "blocks": count}
+        places = {"in": corner, "in_tile": Place(source.tensor, step_y=m, step_x=m), "out": Place(out, channel=first)}
+        rows.append(Row(f"{kernel}_w{width}", TILE_FIELDS, ints, places))
+    return rows

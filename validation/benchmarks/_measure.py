@@ -1,0 +1,96 @@
+"""Timing by turns in one process, and results as JSON with the machine they were measured on."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+RESULTS = Path(__file__).resolve().parents[1] / "results"
+
+
+def alternate(work: dict[str, Callable[[], Any]], seconds: float, least: int = 7) -> dict[str, list[float]]:
+    """Run each function in turn, in bursts of about the same time, and return its times in seconds."""
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for function in work.values():
+        for _ in range(2):
+            function()
+    once = {}
+    for name, function in work.items():
+        start = time.perf_counter()
+        function()
+        once[name] = max(time.perf_counter() - start, 1e-6)
+    longest = max(once.values())
+    burst = {name: max(1, min(20, round(longest / t))) for name, t in once.items()}
+    start = time.perf_counter()
+    rounds = 0
+    while rounds < least or time.perf_counter() - start < seconds:
+        for name, function in work.items():
+            for _ in range(burst[name]):
+                begin = time.perf_counter()
+                function()
+                times[name].append(time.perf_counter() - begin)
+        rounds += 1
+    return times
+
+
+def summary(times: list[float]) -> dict[str, float]:
+    """Best and median in milliseconds."""
+    return {"min_ms": min(times) * 1e3, "median_ms": statistics.median(times) * 1e3, "runs": len(times)}
+
+
+def sgemm_rate(seconds: float = 0.3, n: int = 512) -> float:
+    """Best rate of NumPy's float32 matrix product now, in GF/s."""
+    a = np.random.default_rng(0).standard_normal((n, n)).astype(np.float32)
+    best = float("inf")
+    start = time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        begin = time.perf_counter()
+        a @ a
+        best = min(best, time.perf_counter() - begin)
+    return 2 * n**3 / best / 1e9
+
+
+def machine() -> dict[str, Any]:
+    """What a number depends on: processor, cores, versions, commit, load."""
+    names = ("numpy", "numba", "llvmlite", "scipy", "torch", "onnxruntime")
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    head = Path(__file__).resolve().parents[2] / ".git" / "HEAD"
+    commit = ""
+    if head.exists():
+        text = head.read_text().strip()
+        commit = text
+        if text.startswith("ref: "):
+            ref = head.parent / text[5:]
+            commit = ref.read_text().strip() if ref.exists() else text
+    model = platform.processor()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
+        model = lines[0].split(":", 1)[1].strip() if lines else model
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {
+        "processor": model, "cores": os.cpu_count(), "python": platform.python_version(), "versions": versions,
+        "commit": commit, "load": load,
+    }  # fmt: skip
+
+
+def write(name: str, rows: list[dict[str, Any]], **extra: Any) -> Path:
+    """Write rows to validation/results/<name>.json and return its path."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    path = RESULTS / f"{name}.json"
+    path.write_text(json.dumps({"machine": machine(), **extra, "rows": rows}, indent=1) + "\n")
+    return path

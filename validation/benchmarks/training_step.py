@@ -1,0 +1,90 @@
+"""One LieRA training step (r = 4 on all conv or linear layers, AdamW) against PyTorch's best layout.
+
+python -m validation.benchmarks.training_step --threads 1 2
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import argparse
+
+import torch
+
+from lieref.kernel.simd.isa import best
+from lieref.kernel.simd.library import library
+from lieref.model.engine import LowRank, compile_graph
+from lieref.model.engine.adamw import AdamW
+from validation.benchmarks._measure import alternate, sgemm_rate, summary, write
+from validation.benchmarks._models import MODELS, RANK, adapted_weights, batch, work
+from validation.benchmarks._torch import training_steps
+
+GOALS = {
+    "ResNet-8": {1: 4.5, 8: 2.5, 32: 2.4, 128: 2.3}, "DS-CNN": {1: 11, 8: 3.8, 32: 2.2, 128: 2.2},
+    "MobileNet": {1: 8.5, 8: 3.2, 32: 2.2, 128: 2.3}, "FC-AE": {1: 5, 8: 4, 32: 3, 128: 2},
+}  # fmt: skip
+"""Ratio of best times, PyTorch / lieref."""
+
+
+def engine_step(graph, x, y, loss, threads, winograd):
+    """A whole step of the engine: adapted weights, forward, backward, factor gradients, AdamW."""
+    specs = {name: LowRank("exp", RANK) for name in adapted_weights(graph)}
+    engine = compile_graph(
+        graph, trainable=frozenset(), logits=graph.outputs[0], adapters=specs, threads=threads, winograd=winograd
+    )
+    for array in engine.parameters.values():
+        array[...] = 0.1
+    optimizer = AdamW(library(best().name, "float32"), engine.theta.size, weight_decay=0.01)
+
+    def step():
+        engine.loss_and_grad(x, y, loss)
+        optimizer.step(engine.theta, engine.theta_bar, 1e-3)
+
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1])
+    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32, 128])
+    parser.add_argument("--winograd", nargs="+", default=["f2"])
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--out", default="training_step")
+    options = parser.parse_args()
+    rows = []
+    for threads in options.threads:
+        torch.set_num_threads(threads)
+        for name in options.models:
+            graph = MODELS[name]()
+            for size in options.batches:
+                x, y, loss = batch(graph, size)
+                steps = {f"torch {k}": f for k, f in training_steps(graph, x, y, loss).items()}
+                for w in options.winograd:
+                    steps[f"lieref {w}"] = engine_step(graph, x, y, loss, threads, w)
+                times = {k: summary(v) for k, v in alternate(steps, options.seconds).items()}
+                peer = min(v["min_ms"] for k, v in times.items() if k.startswith("torch"))
+                peer_median = min(v["median_ms"] for k, v in times.items() if k.startswith("torch"))
+                rate = sgemm_rate()
+                for w in options.winograd:
+                    ours = times[f"lieref {w}"]
+                    row = {
+                        "model": name, "batch": size, "threads": threads, "winograd": w, "goal": GOALS[name].get(size),
+                        "ratio": peer / ours["min_ms"], "ratio_median": peer_median / ours["median_ms"],
+                        "sgemm_gflops": rate, "times": times,
+                        "roofline": work(graph) * size / (ours["min_ms"] * 1e6) / rate / threads,
+                    }  # fmt: skip
+                    rows.append(row)
+                    print(
+                        f"{name:10s} batch {size:3d} threads {threads} {w:3s} torch {peer:8.3f} ms lieref "
+                        f"{ours['min_ms']:8.3f} ms (median {ours['median_ms']:8.3f}) ratio {row['ratio']:5.2f} "
+                        f"[{row['ratio_median']:5.2f}] goal {row['goal']} roofline {100 * row['roofline']:.0f} %",
+                        flush=True,
+                    )
+    print(write(options.out, rows))
+
+
+if __name__ == "__main__":
+    main()
