@@ -171,8 +171,11 @@ def _exp_any(
     s = backend.squarings(stack, THETA)
     if transpose:
         stack = np.ascontiguousarray(stack.swapaxes(1, 2))
-    direction = stack if e is None else np.ascontiguousarray(e).reshape(-1, n, n)
-    scale = backend.scales(direction, np.finfo(a.dtype).maxexp - 2)
+    if e is None:
+        direction, scale = stack, np.ones(len(stack))
+    else:
+        direction = np.ascontiguousarray(e).reshape(-1, n, n)
+        scale = backend.scales(direction, np.finfo(a.dtype).maxexp - 2)
     with np.errstate(over="ignore", invalid="ignore"):
         exp_a, frechet = backend.exp_stack(
             stack, direction, s, scale, COEFFICIENTS[a.dtype], derivative=e is not None, minus_identity=minus_identity

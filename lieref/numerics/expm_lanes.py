@@ -19,23 +19,23 @@ SLOTS = 6
 
 
 @njit(cache=True, nogil=True)
-def one_norms(a: Any) -> Any:
+def _one_norms(a: Any) -> Any:
     """Return the 1-norm of each matrix of a (batch, n, n) stack, in float64; the largest float64 where it overflows."""
     norms = np.zeros(a.shape[0])
-    columns = np.zeros(a.shape[2])
     for b in range(a.shape[0]):
-        columns[:] = 0
-        for i in range(a.shape[1]):
-            for j in range(a.shape[2]):
-                columns[j] += abs(a[b, i, j])
-        norms[b] = min(columns.max(), np.finfo(np.float64).max)
+        for j in range(a.shape[2]):
+            column = 0.0
+            for i in range(a.shape[1]):
+                column += abs(a[b, i, j])
+            norms[b] = max(norms[b], column)
+        norms[b] = min(norms[b], np.finfo(np.float64).max)
     return norms
 
 
 @njit(cache=True, nogil=True)
 def squarings(a: Any, theta: float) -> Any:
     """Return, for each matrix, the smallest s >= 0 with 1-norm / 2^s <= theta."""
-    norms = one_norms(a)
+    norms = _one_norms(a)
     s = np.zeros(norms.size, np.int64)
     for b in range(norms.size):
         mantissa, exponent = math.frexp(norms[b] / theta)
@@ -46,7 +46,7 @@ def squarings(a: Any, theta: float) -> Any:
 @njit(cache=True, nogil=True)
 def scales(e: Any, limit: int) -> Any:
     """Return, for each matrix, the power of two above its 1-norm, between 2^-limit and 2^limit, in float64."""
-    norms = one_norms(e)
+    norms = _one_norms(e)
     for b in range(norms.size):
         norms[b] = math.ldexp(1.0, max(-limit, min(limit, math.frexp(norms[b])[1])))
     return norms

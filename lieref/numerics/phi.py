@@ -16,7 +16,7 @@ from lieref.errors import DomainError
 from lieref.numerics import entrywise
 from lieref.numerics.expm import check_square, expm, expm_vjp
 
-SWITCH = {2: 1.0, 3: 1.7}
+SWITCH = {2: 2.0, 3: 2.5}
 """|x| up to which the series of phi_k is used: from the table of `validation/against_mpmath/switch_points.py`."""
 
 TERMS = 26
