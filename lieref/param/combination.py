@@ -88,7 +88,8 @@ class Combination(Method):
     # exp and its truncations have different VJPs: for W0 exp(xi) xi_bar = W'_bar W', for W0 (1 + xi) it is W'_bar W0.
     def delta(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:
         element = self.parameterisation.delta(params, *self._factor_shape(shape, groups))
-        return element.reshape(self._algebra_shape(shape, groups))
+        algebra = self.group_for(shape, groups).algebra
+        return algebra.project(element.reshape(self._algebra_shape(shape, groups)))
 
     def group_element(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:
         """Return g = map(xi)."""

@@ -14,8 +14,10 @@ from lieref.errors import DomainError, LierefError
 from lieref.numerics.gradcheck import adjoint_gap, inner, random_like, taylor_slope
 from lieref.param import registry
 from lieref.param._base import ManyTrainablesWarning
+from lieref.param.combination import Combination
 from lieref.param.method import Method
 from lieref.param.registry import METHODS, MethodRow, get_method
+from lieref.param.rotation import _Rotation
 
 # Every size of a shape differs, and no size is 1 except where the geometry is depthwise.
 GEOMETRIES: dict[str, tuple[tuple[int, ...], int]] = {
@@ -103,6 +105,17 @@ def test_adapted_weight_starts_at_the_base_bit_for_bit(
 def test_num_params_is_the_real_count(method: Method, shape: tuple[int, ...], groups: int) -> None:
     params, _ = start(method, shape, groups)
     assert method.num_params(shape, groups) == sum(params[name].size for name in method.trainable(params)) > 0
+
+
+@pytest.mark.parametrize(("method", "shape", "groups"), CASES)
+def test_delta_is_in_the_algebra(method: Method, shape: tuple[int, ...], groups: int, rng: np.random.Generator) -> None:
+    params, _ = start(method, shape, groups)
+    xi = method.delta(moved(method, params, rng, 0.1), shape, groups)
+    assert np.isfinite(xi).all()
+    if isinstance(method, Combination):
+        assert method.group_for(shape, groups).algebra.contains(xi, 1e-14)
+    elif isinstance(method, _Rotation):
+        assert np.array_equal(xi, -np.swapaxes(xi, 1, 2))
 
 
 @pytest.mark.parametrize(("method", "shape", "groups"), CASES)
