@@ -190,3 +190,11 @@ def test_bad_directions() -> None:
         expm_frechet(a, np.zeros((3, 3), np.float32))
     with pytest.raises(DomainError, match="`y_bar`"):
         expm_vjp(a, a, np.full((3, 3), np.nan))
+
+
+def test_works_without_the_compiler(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    a, e = rng.standard_normal((2, 5, 4, 4))
+    compiled = expm_frechet(a, e)
+    monkeypatch.setattr("lieref.numerics.expm._backend", lambda n: expm_numpy)
+    for got, wanted in zip(expm_frechet(a, e), compiled, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-13 * np.abs(wanted).max())
