@@ -84,7 +84,9 @@ def _write_onnx(folder: Path, case: Case) -> None:
         return [helper.make_tensor_value_info(name, kinds[name], array.shape) for name, array in arrays.items()]
 
     kernel_shape = list(case.inputs["weight"].shape[2:])
-    node = helper.make_node("Conv", list(case.inputs), list(outputs), kernel_shape=kernel_shape, **case.attrs)
+    # ONNX calls this one attribute `group`.
+    attrs = {("group" if name == "groups" else name): value for name, value in case.attrs.items()}
+    node = helper.make_node("Conv", list(case.inputs), list(outputs), kernel_shape=kernel_shape, **attrs)
     graph = helper.make_graph([node], case.id, described(case.inputs), described(outputs))
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 11)], ir_version=7, producer_name="lieref")
     onnx.save(model, root / "model.onnx")

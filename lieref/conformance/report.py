@@ -99,6 +99,12 @@ class Report:
         """Return what the failing cases look like, the most frequent first."""
         return Counter(r.diagnosis or "nothing known" for r in self.failures()).most_common()
 
+    def common_profile(self) -> str | None:
+        """Return the tightest profile under which no case would have failed, if there is one."""
+        failed = [set(result.verdict.possible) for result in self.failures()]
+        common = set.intersection(*failed) if failed else set[str]()
+        return next((name for name in DIAGNOSES if name in common), None)
+
     def to_text(self) -> str:
         """Return the report for people: one line a family, the failures, and what they look like."""
         lines = [f"{'family':<20}{'pass':>6}{'fail':>6}{'other':>7}  worst margin"]
@@ -129,6 +135,8 @@ class Report:
         if failures:
             lines.append("What the failing cases look like:")
             lines += [f"  {count:>4}  {what}" for what, count in self.diagnoses()]
+            if common := self.common_profile():
+                lines.append(f"No case fails under the profile {common}: {DIAGNOSES[common]}.")
         found = ", ".join(f"{count} {status}" for status, count in sorted(self.counts.items()))
         lines.append(f"{'OK' if self.ok else 'NOT OK'}: {found or 'no case was checked'} (profile {self.profile})")
         return "\n".join(lines)
@@ -145,6 +153,7 @@ class Report:
             "diagnoses": [{"what": what, "cases": count} for what, count in self.diagnoses()]
             if self.failures()
             else [],
+            "common_profile": self.common_profile(),
             "cases": [_json_result(result) for result in self.results],
         }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -15,8 +16,26 @@ from lieref.conformance.truth import truth
 from lieref.conformance.verdict import PASS, judge_output
 from lieref.errors import LierefError
 
-Question: TypeAlias = tuple[str, dict[str, Array], dict[str, Any]]
-"""(op, inputs, attrs) whose right answer is the mistake's result."""
+
+@dataclass(frozen=True)
+class Question:
+    """What a mistake amounts to: the right answer to another question, with some outputs rearranged."""
+
+    op: str
+    inputs: dict[str, Array]
+    attrs: dict[str, Any]
+    rearranged: str | None = None
+    arrange: Callable[[Array], Array] | None = None
+
+    def answer(self) -> dict[str, Expected]:
+        """Return the outputs the mistake gives."""
+        answers = truth(self.op, self.inputs, self.attrs)
+        if self.rearranged in answers and self.arrange is not None:
+            e, move = answers[self.rearranged], self.arrange
+            hi, lo, radius, bound, conversion = map(move, (e.hi, e.lo, e.radius, e.bound, e.conversion))
+            answers[self.rearranged] = Expected(hi, lo, radius, bound, conversion, e.count)
+        return answers
+
 
 Mistake: TypeAlias = Callable[[Case], Question | None]
 
@@ -27,13 +46,13 @@ def _attr(name: str, change: Callable[[Any], Any]) -> Mistake:
     def ask(case: Case) -> Question | None:
         if name not in case.attrs or (changed := change(case.attrs[name])) == case.attrs[name]:
             return None
-        return case.op, case.inputs, {**case.attrs, name: changed}
+        return Question(case.op, case.inputs, {**case.attrs, name: changed})
 
     return ask
 
 
-def _input(name: str, change: Callable[[Array], Array]) -> Mistake:
-    """Return the mistake of reading one input wrongly."""
+def _input(name: str, change: Callable[[Array], Array], also: str | None = None) -> Mistake:
+    """Return the mistake of reading one input wrongly, and of writing the output `also` in the same way."""
 
     def ask(case: Case) -> Question | None:
         if name not in case.inputs:
@@ -41,7 +60,7 @@ def _input(name: str, change: Callable[[Array], Array]) -> Mistake:
         changed = np.asarray(change(case.inputs[name]), order="C")
         if changed.shape != case.inputs[name].shape or (changed == case.inputs[name]).all():
             return None
-        return case.op, {**case.inputs, name: changed}, case.attrs
+        return Question(case.op, {**case.inputs, name: changed}, case.attrs, also, change)
 
     return ask
 
@@ -53,7 +72,7 @@ def _op(op: str, **renamed: str) -> Mistake:
         inputs = dict(case.inputs)
         for new, old in renamed.items():
             inputs[new] = inputs.pop(old)
-        return op, inputs, case.attrs
+        return Question(op, inputs, case.attrs)
 
     return ask
 
@@ -85,8 +104,9 @@ _MAPS: Final = {
     "an additive update": _attr("group", lambda _: "additive"),
     "a missing scaling": _attr("scaling", lambda _: 1.0),
 }
+_FLIPPED: Final = "a flipped kernel (a true convolution, not a correlation)"
 _CONV: Final = {
-    "a flipped kernel (a true convolution, not a correlation)": _input("weight", _flip),
+    _FLIPPED: _input("weight", _flip),
     "begin and end pads swapped": _attr("pads", _swap_halves),
     "dilations ignored": _attr("dilations", lambda values: [1] * len(values)),
     "a missing bias": _input("bias", np.zeros_like),
@@ -95,14 +115,14 @@ _CONV: Final = {
 _ADAPTED: Final = {
     **_LAYOUTS,
     **_MAPS,
-    "a flipped kernel (a true convolution, not a correlation)": _input("base_weight", _flip),
+    _FLIPPED: _input("base_weight", _flip),
     "begin and end pads swapped": _attr("pads", _swap_halves),
     "a missing bias": _input("bias", np.zeros_like),
 }
 
 SUSPECTS: Final[dict[str, Mapping[str, Mistake]]] = {
     "conv": _CONV,
-    "conv_vjp": _CONV,
+    "conv_vjp": {**_CONV, _FLIPPED: _input("weight", _flip, also="weight_bar")},
     "hadamard": {"the first-order map 1 + delta instead of exp": _op("taylor1")},
     "hadamard_vjp": {"the first-order gradient, without the factor exp(delta)": _op("taylor1_vjp")},
     "hadamard_delta": {"the first-order change base_weight delta": _op("taylor1_vjp", weight_bar="delta")},
@@ -145,7 +165,7 @@ def suspect(case: Case, outputs: Mapping[str, Any]) -> str | None:
         if question is None:
             continue
         try:
-            answers = _renamed(truth(*question), case.expected)
+            answers = _renamed(question.answer(), case.expected)
         except LierefError:
             continue
         verdicts = [

@@ -53,13 +53,18 @@ class OutputVerdict:
 
 @dataclass(frozen=True)
 class CaseVerdict:
-    """Verdict on one case: the worst of its outputs, and the tightest profile that would have passed."""
+    """Verdict on one case: the worst of its outputs.
+
+    A case that failed also names the tightest profile under which it would have passed, and all profiles under which it
+    would not have failed.
+    """
 
     case: Case
     status: str
     reason: str = ""
     outputs: tuple[OutputVerdict, ...] = ()
     looks_like: str | None = None
+    possible: tuple[str, ...] = ()
 
     @property
     def margin(self) -> float:
@@ -95,8 +100,8 @@ def judge(case: Case, outputs: Any, profile: Profile | None = None) -> CaseVerdi
     for status in (FAIL, MISTRUSTED):
         worst = [v for v in verdicts if v.status == status]
         if worst:
-            looks_like = _tightest(case, outputs) if status == FAIL else None
-            return CaseVerdict(case, status, f"{worst[0].name}: {worst[0].reason}", verdicts, looks_like)
+            looks_like, possible = _profiles(case, outputs) if status == FAIL else (None, ())
+            return CaseVerdict(case, status, f"{worst[0].name}: {worst[0].reason}", verdicts, looks_like, possible)
     return CaseVerdict(case, PASS, "", verdicts)
 
 
@@ -153,7 +158,7 @@ def _margin(error: FloatArray, tolerance: FloatArray) -> tuple[float, tuple[int,
     if error.size == 0:
         return 0.0, ()
     size = np.abs(error)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         margins = np.where(size == 0, 0.0, size / tolerance)
     index = np.unravel_index(int(np.argmax(margins)), margins.shape)
     return float(margins[index]), tuple(int(i) for i in index)
@@ -169,8 +174,9 @@ def _statistics(error: FloatArray, expected: Expected, profile: Profile, zero_me
     scale = profile.unit * _independent(expected) + profile.conversion_unit * expected.conversion
     if profile.store:
         scale = scale + 2.0 * profile.storage_unit * np.abs(expected.hi)
-    scaled = error[used] / (scale[used] + expected.radius[used] + _subnormal_error(profile, n))
-    rms = float(np.sqrt(np.mean(scaled * scaled)))
+    with np.errstate(over="ignore"):
+        scaled = error[used] / (scale[used] + expected.radius[used] + _subnormal_error(profile, n))
+        rms = float(np.sqrt(np.mean(scaled * scaled)))
     centred = zero_mean and not profile.convert
     return rms, float(scaled.sum() / (_RMS_LIMIT * np.sqrt(total))) if centred else float("nan")
 
@@ -203,14 +209,17 @@ def _doubt(expected: Expected, tolerance: FloatArray, fault: float) -> str:
     return ""
 
 
-def _tightest(case: Case, outputs: dict[str, Any]) -> str | None:
-    """Return the name of the tightest profile under which a case passes, or None."""
+def _profiles(case: Case, outputs: dict[str, Any]) -> tuple[str | None, tuple[str, ...]]:
+    """Return the tightest profile under which a case passes, and all under which it does not fail."""
     names = list(PROFILES)
+    looks_like, possible = None, []
     for name in names[names.index(default_profile(case.dtype).name) :]:
         verdicts = [judge_output(key, outputs.get(key), e, case, PROFILES[name]) for key, e in case.expected.items()]
-        if all(v.status == PASS for v in verdicts):
-            return name
-    return None
+        if all(v.status != FAIL for v in verdicts):
+            possible.append(name)
+        if looks_like is None and all(v.status == PASS for v in verdicts):
+            looks_like = name
+    return looks_like, tuple(possible)
 
 
 def torch_atol(case: Case, output: str | None = None, profile: Profile | None = None) -> FloatArray:

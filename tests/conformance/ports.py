@@ -52,7 +52,11 @@ def tf32_inputs(op: str, inputs: Arrays, attrs: dict[str, Any]) -> Arrays:
     """Convolve with operands rounded to TF32; biases and everything else in float32."""
     if op not in ("conv", "conv_vjp"):
         raise NotImplementedError
-    return right(op, {name: value if name == "bias" else tf32(value) for name, value in inputs.items()}, attrs)
+    outputs = right(op, {name: value if name == "bias" else tf32(value) for name, value in inputs.items()}, attrs)
+    if op == "conv_vjp":
+        # A sum has no operands to convert.
+        outputs["bias_bar"] = right(op, inputs, attrs)["bias_bar"]
+    return outputs
 
 
 def flipped_kernel(op: str, inputs: Arrays, attrs: dict[str, Any]) -> Arrays:
