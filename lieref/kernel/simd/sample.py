@@ -25,20 +25,53 @@ RUN_FIELDS = ("plan", "row_count", "begin", "end", "step", "fresh")
 def emit_load(module: ir.Module, name: str, dtype: str, source: str) -> None:
     """Emit the copy of samples (C, H, W) of dtype `source` ("uint8" or `dtype`) into the arena's NHWC."""
     k = Kernel(module, name, dtype, LOAD_FIELDS, 1)
-    images = k.base("images").ir
-    element = I8 if source == "uint8" else k.real
-    x = Pointer(k, images, element) + k.context_int("image") * k.field("sample")
+    x, out = _images(k, source), k.base("arena", "out")
     rows, cols, pixel = k.field("rows"), k.field("cols"), k.field("out_pixel")
-    out = k.base("arena", "out")
     with k.loop(k.field("samples")) as sample, k.loop(k.field("channels")) as c, k.loop(rows) as y:
         line = x + (sample * k.field("sample") + (c * rows + y) * cols)
         target = out + (sample * k.field("out_sample") + y * k.field("out_row") + c)
         with k.loop(cols) as column:
-            value = k.b.load((line + column).ir, typ=element)
-            if source == "uint8":
-                value = k.b.uitofp(value, k.real)
-            target.store(column * pixel, Real(k, value))
+            target.store(column * pixel, _load(k, line + column, source, 0))
     k.finish()
+
+
+def emit_load3(module: ir.Module, name: str, dtype: str, source: str, width: int) -> None:
+    """Emit the same for one image of three channels without padding: whole vectors of pixels, shuffled together."""
+    k = Kernel(module, name, dtype, LOAD_FIELDS, width)
+    x, out = _images(k, source), k.base("arena", "out")
+    rows, cols = k.field("rows"), k.field("cols")
+    whole = cols // width
+    with k.loop(rows) as y:
+        lines = [x + (cols * rows * c + y * cols) for c in range(3)]
+        target = out + y * k.field("out_row")
+        with k.loop(whole) as part:
+            red, green, blue = (_load(k, line + part * width, source, width) for line in lines)
+            for v in range(3):
+                entries = range(v * width, (v + 1) * width)
+                # Entry e of the result is channel e % 3 of pixel e // 3: two of them first, then the third between.
+                two = k.shuffle(red, green, [e // 3 + (e % 3 == 1) * width for e in entries])
+                merged = [width + e // 3 if e % 3 == 2 else i for i, e in enumerate(entries)]
+                target.store((part * 3 + v) * width, k.shuffle(two, blue, merged))
+        with k.loop(cols - whole * width) as rest:
+            column = whole * width + rest
+            for c, line in enumerate(lines):
+                target.store(column * 3 + c, _load(k, line + column, source, 0))
+    k.finish()
+
+
+def _images(k: Kernel, source: str) -> Pointer:
+    """Return where the sample at work is in the caller's array."""
+    element = I8 if source == "uint8" else k.real
+    return Pointer(k, k.base("images").ir, element) + k.context_int("image") * k.field("sample")
+
+
+def _load(k: Kernel, at: Pointer, source: str, lanes: int) -> Real:
+    """Load a number (0 lanes) or a vector, converted to the function's type."""
+    if source != "uint8":
+        return at.vector_at(0, lanes) if lanes else at.real_at(0)
+    kind = ir.VectorType(I8, lanes) if lanes else I8
+    real = ir.VectorType(k.real, lanes) if lanes else k.real
+    return Real(k, k.b.uitofp(k.b.load(at.ir, align=1, typ=kind), real))
 
 
 def emit_logits(module: ir.Module, name: str, dtype: str) -> None:

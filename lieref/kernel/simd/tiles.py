@@ -14,6 +14,7 @@ from lieref.kernel.simd.sample import (
     emit_cross_entropy,
     emit_given,
     emit_load,
+    emit_load3,
     emit_logits,
     emit_run,
     emit_squared_error,
@@ -67,6 +68,7 @@ def emit_all(module: ir.Module, isa: Isa, dtype: str) -> None:
     lanes = isa.lanes(dtype)
     for source in (dtype, "uint8"):
         emit_load(module, f"load_{source}", dtype, source)
+        emit_load3(module, f"load3_{source}", dtype, source, lanes)
     emit_logits(module, "logits", dtype)
     emit_given(module, "given", dtype)
     emit_squared_error(module, "squared_error", dtype, lanes)

@@ -123,7 +123,10 @@ class Engine:
         self._plans: dict[int, Workspace] = {}
         self._accumulators: list[Array] = []
         self._addresses: list[int] = []
-        self._loads = [library.address(f"load_{name}") for name in (library.dtype, "uint8")]
+        self._loads = [
+            {name: library.address(f"{name}_{source}") for name in ("load", "load3")}
+            for source in (library.dtype, "uint8")
+        ]
         self._losses = {name: library.address(name) for name in ("logits", "cross_entropy", "squared_error", "given")}
         self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(library.address("run"))
         initializers = net.graph.initializers
@@ -238,7 +241,7 @@ class Engine:
             "images": x.ctypes.data, "targets": targets.ctypes.data, "logits": out.ctypes.data,
             "losses": losses.ctypes.data if losses is not None else 0, "scale": float_bits(scale),
         }  # fmt: skip
-        kernels = {"load": self._loads[x.dtype == np.uint8], "loss": self._losses[kernel]}
+        kernels = {**self._loads[x.dtype == np.uint8], "loss": self._losses[kernel]}
         jobs = [(self._spans(a, b), self._sums(number) if training else 0) for number, (a, b) in enumerate(parts)]
         if self._adapters:
             self._factors.gather()

@@ -131,7 +131,8 @@ class _Builder:
         if self.net.flat:  # a sample is contiguous on both sides
             ints |= {"samples": self.samples, "channels": 1, "cols": channels, "out_pixel": 1}
             ints["out_sample"] = image.pixel
-        return Row("load", LOAD_FIELDS, ints, {"out": Place(image)})
+        name = "load3" if channels == image.pixel == 3 and not self.net.flat else "load"
+        return Row(name, LOAD_FIELDS, ints, {"out": Place(image)})
 
     def backward(self) -> list[Row]:
         """Return the rows from the outputs to the gradients."""

@@ -18,7 +18,7 @@ from lieref.kernel.simd.row import ROW_LENGTH, Fields
 
 ALIGN_BYTES = 64
 
-OPEN = ("load", "loss")
+OPEN = ("load", "load3", "loss")
 """Kernels chosen at each run: by the samples' element type and by the loss."""
 
 
@@ -121,7 +121,7 @@ class Program:
     arena : int
         Elements of working memory.
     open : dict of str to int
-        Rows whose kernel is chosen at each run: "load" and "loss".
+        Rows whose kernel is chosen at each run, by the names in `OPEN`.
     """
 
     rows: Array
