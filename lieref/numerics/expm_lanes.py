@@ -108,10 +108,10 @@ def _add_identity(work: Any, slot: int, c: Any) -> None:
 @njit(cache=True, nogil=True)
 def _product(vectors: Any, c: int, a: int, b: int, n: int, derivative: bool) -> None:
     """Set slot c to the product of slots a and b, and with `derivative` its derivative: C = A B, dC = dA B + A dB."""
-    lane_matmul(vectors, c, a, b, n, False)
-    if derivative:
-        lane_matmul(vectors, SLOTS + c, SLOTS + a, b, n, False)
-        lane_matmul(vectors, SLOTS + c, a, SLOTS + b, n, True)
+    # One call in a loop, not three: each call is inlined with all its tiles and costs seconds of compilation.
+    for k in range(3 if derivative else 1):
+        to, left, right = (c if k == 0 else SLOTS + c), (SLOTS + a if k == 1 else a), (SLOTS + b if k == 2 else b)
+        lane_matmul(vectors, to, left, right, n, k == 2)
 
 
 @njit(cache=True, nogil=True)
@@ -152,9 +152,8 @@ def exp_kernel(
         _pack(work, P1, a, members, down)
         if derivative:
             _pack(work, SLOTS + P1, e, members, down_e)
-        _product(vectors, P2, P1, P1, n, derivative)
-        _product(vectors, P3, P1, P2, n, derivative)
-        _product(vectors, P4, P2, P2, n, derivative)
+        for j in range(P2, P4 + 1):
+            _product(vectors, j, j // 2, (j - 1) // 2, n, derivative)
         # Paterson and Stockmeyer: X <- X P4 + c_p I + c_(p+1) P1 + c_(p+2) P2 + c_(p+3) P3 for p = m-4, m-8 .. 0, from
         # X = c_m I; the last step leaves out c_0 I.
         x, y, p = X, Y, degree - 4
