@@ -14,7 +14,10 @@ from lieref._types import Array, FloatArray
 from lieref.errors import DomainError, UnsupportedError
 from lieref.model import executor
 from lieref.model.engine import Engine, compile_graph
+from lieref.model.fusion import FusedSite
 from lieref.model.graph import Graph
+
+FACTORS = ("lora_a", "lora_b")
 
 
 class Loss(Protocol):
@@ -33,10 +36,24 @@ class Backend(Protocol):
     def logits(self, graph: Graph, x: Array, threads: int) -> FloatArray:
         """Return the logits of samples (N, ...), float or uint8."""
 
+    def supports(self, graph: Graph, wanted: frozenset[str], threads: int, fused: tuple[FusedSite, ...] = ()) -> bool:
+        """Tell whether this backend can run the graph, give these gradients and compute these adapters."""
+
     def loss_and_grad(
-        self, graph: Graph, x: Array, y: Array, loss: Loss, wanted: frozenset[str], threads: int
+        self,
+        graph: Graph,
+        x: Array,
+        y: Array,
+        loss: Loss,
+        wanted: frozenset[str],
+        threads: int,
+        fused: tuple[FusedSite, ...] = (),
     ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
-        """Return the mean loss, the logits, and the cotangents of the wanted initializers."""
+        """Return the mean loss, the logits, and cotangents.
+
+        They are those of the wanted initializers, and those of the factors of the fused sites, named
+        ``<tensor>:<factor>``. The graph holds the base of a fused weight.
+        """
 
 
 class Reference:
@@ -50,8 +67,20 @@ class Reference:
         result: FloatArray = executor.run(graph, x, until=self._logits, threads=threads)[self._logits]
         return result
 
+    def supports(  # noqa: D102
+        self, graph: Graph, wanted: frozenset[str], threads: int, fused: tuple[FusedSite, ...] = ()
+    ) -> bool:
+        return not fused
+
     def loss_and_grad(  # noqa: D102
-        self, graph: Graph, x: Array, y: Array, loss: Loss, wanted: frozenset[str], threads: int
+        self,
+        graph: Graph,
+        x: Array,
+        y: Array,
+        loss: Loss,
+        wanted: frozenset[str],
+        threads: int,
+        fused: tuple[FusedSite, ...] = (),
     ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
         values = executor.run(graph, _as_float(graph, x), until=self._logits, threads=threads)
         logits = values[self._logits]
@@ -66,25 +95,39 @@ class Compiled:
     def __init__(self, logits_name: str, winograd: str) -> None:
         self._logits = logits_name
         self._winograd = "off" if winograd == "direct" else winograd
-        self._engines: dict[tuple[frozenset[str], int], tuple[Engine, dict[str, Array]]] = {}
+        self._engines: dict[object, tuple[Engine, dict[str, Array]]] = {}
 
-    def supports(self, graph: Graph, wanted: frozenset[str], threads: int) -> bool:
-        """Tell whether the engine can run this graph and give these gradients."""
+    def supports(  # noqa: D102
+        self, graph: Graph, wanted: frozenset[str], threads: int, fused: tuple[FusedSite, ...] = ()
+    ) -> bool:
         try:
-            self._ready(graph, wanted, threads)
+            self._engine(graph, wanted, threads, fused)
         except UnsupportedError:
             return False
         return True
 
     def logits(self, graph: Graph, x: Array, threads: int) -> FloatArray:  # noqa: D102
-        result = self._ready(graph, frozenset(), threads).logits(x)
+        engine, packed = self._engine(graph, frozenset(), threads, ())
+        _pack(engine, packed, graph)
+        result = engine.logits(x)
         _check_outputs(result)
         return result
 
     def loss_and_grad(  # noqa: D102
-        self, graph: Graph, x: Array, y: Array, loss: Loss, wanted: frozenset[str], threads: int
+        self,
+        graph: Graph,
+        x: Array,
+        y: Array,
+        loss: Loss,
+        wanted: frozenset[str],
+        threads: int,
+        fused: tuple[FusedSite, ...] = (),
     ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
-        engine = self._ready(graph, wanted, threads)
+        engine, packed = self._engine(graph, wanted, threads, fused)
+        _pack(engine, packed, graph)
+        for site in fused:
+            for factor in FACTORS:
+                engine.parameters[f"{site.weight}:{factor}"][...] = site.params[factor]
         form = loss.compiled_form(y, engine.classes)
         if form is None:
             value, logits, bars = engine.loss_and_grad(x, y, loss.value_and_grad)
@@ -92,23 +135,37 @@ class Compiled:
             kind, rows = form
             value, logits, bars = engine.loss_and_grad(x, np.asarray(rows, np.float32), kind)
         _check_outputs(logits)
-        return value, logits, bars
+        found = {name: bars[name] for name in wanted}
+        for site in fused:
+            for factor in FACTORS:
+                # The engine overwrites its factor gradients at the next call.
+                found[f"{site.tensor}:{factor}"] = bars[f"{site.weight}:{factor}"].copy()
+        return value, logits, found
 
-    def _ready(self, graph: Graph, wanted: frozenset[str], threads: int) -> Engine:
-        """Return the engine for these gradients, holding the graph's current tensors."""
-        key = (wanted, threads)
+    def _engine(
+        self, graph: Graph, wanted: frozenset[str], threads: int, fused: tuple[FusedSite, ...]
+    ) -> tuple[Engine, dict[str, Array]]:
+        """Return the engine for these gradients and adapters, and the tensors it holds, made on first use."""
+        key = (wanted, threads, tuple(site.key for site in fused))
         if key not in self._engines:
             engine = compile_graph(
-                graph, trainable=wanted, logits=self._logits, threads=threads, winograd=self._winograd
+                graph,
+                trainable=wanted,
+                logits=self._logits,
+                adapters={site.weight: site.adapter for site in fused},
+                threads=threads,
+                winograd=self._winograd,
             )
             self._engines[key] = engine, {name: graph.initializers[name] for name in engine.weights}
-        engine, packed = self._engines[key]
-        # A tensor that is the same object as at the last call has not been computed anew.
-        changed = {name: graph.initializers[name] for name in packed if graph.initializers[name] is not packed[name]}
-        if changed:
-            engine.set_weights(changed)
-            packed.update(changed)
-        return engine
+        return self._engines[key]
+
+
+def _pack(engine: Engine, packed: dict[str, Array], graph: Graph) -> None:
+    """Give the engine the tensors that changed: an array that is the same object has not been computed anew."""
+    changed = {name: graph.initializers[name] for name in packed if graph.initializers[name] is not packed[name]}
+    if changed:
+        engine.set_weights(changed)
+        packed.update(changed)
 
 
 def _as_float(graph: Graph, x: Array) -> Array:

@@ -90,7 +90,9 @@ def logit_error_bound(
     """
     graph, values = exact_values(network, x)
     spread = network.bias_spread()
-    errors = {node.outputs[0]: error for node in graph.nodes for error in _local_error(node, values, spread)}
+    errors: dict[str, FloatArray] = {
+        node.outputs[0]: error for node in graph.nodes for error in _local_error(node, values, spread)
+    }
     for name, residual in (residuals or {}).items():
         errors[name] = errors.get(name, 0.0) + np.abs(residual)
     logits = values[network.logits_name]
@@ -99,7 +101,7 @@ def logit_error_bound(
         directions = np.broadcast_to(np.eye(classes)[:, None, :], (classes, *logits.shape))
     bounds = []
     for direction in directions:
-        seeds = {network.logits_name: np.ascontiguousarray(direction, np.float64)}
+        seeds: dict[str, FloatArray] = {network.logits_name: np.ascontiguousarray(direction, np.float64)}
         bars = executor.pull_back(graph, values, seeds, errors, threads=network.threads)
         terms = [(np.abs(bars[name]) * error).reshape(len(logits), -1).sum(axis=1) for name, error in errors.items()]
         bounds.append(INFLATION * np.sum(terms, axis=0))

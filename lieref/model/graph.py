@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from lieref._types import Array, AttrValue
+from lieref.errors import UnsupportedError
 
 
 @dataclass(frozen=True)
@@ -72,3 +73,22 @@ class Graph:
     def with_initializers(self, changed: dict[str, Array]) -> Graph:
         """Return the same graph with some initializers replaced."""
         return replace(self, initializers={**self.initializers, **changed})
+
+
+def logits_name(graph: Graph) -> str:
+    """Return the tensor the losses read: the input of a final Softmax, else the first output.
+
+    Raises
+    ------
+    UnsupportedError
+        If no node computes the first output.
+    """
+    name = graph.outputs[0]
+    node = graph.producer(name)
+    while node is not None and node.op in ("Identity", "Dropout"):
+        node = graph.producer(node.inputs[0])
+    if node is not None and node.op == "Softmax":
+        return node.inputs[0]
+    if graph.producer(name) is None:
+        raise UnsupportedError("load: the model's first output must be computed by a node")
+    return name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -10,11 +11,12 @@ import numpy as np
 
 from lieref._check import check_choice, check_int
 from lieref._types import Array, FloatArray
-from lieref.errors import DomainError, UnsupportedError
+from lieref.errors import DomainError
 from lieref.model import executor
 from lieref.model.backend import Backend, Compiled, Loss, Reference
 from lieref.model.fold import Fold, fold_batch_norm
-from lieref.model.graph import Graph
+from lieref.model.fusion import FusedSite, fused_site
+from lieref.model.graph import Graph, logits_name
 from lieref.model.layer import Layer, find_layers
 from lieref.model.samples import arrange, batches
 from lieref.model.site import Site, make_site, tensors_in_scope
@@ -73,7 +75,7 @@ class Network:
         self.wants_statistics = False
         self.threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.folded, self.folds = fold_batch_norm(graph)
-        self.logits_name = _logits_name(self.folded)
+        self.logits_name = logits_name(self.folded)
         self._reference = Reference(self.logits_name)
         self._compiled = {name: Compiled(self.logits_name, name) for name in WINOGRAD}
 
@@ -188,10 +190,9 @@ class Network:
 
     def adapted_tensors(self) -> dict[str, FloatArray]:
         """Return the tensors that differ from the file, in its layout: adapted ones and re-estimated statistics."""
-        tensors: dict[str, FloatArray] = dict(self.statistics)
-        for site in self.sites.values():
-            tensors.update(site.adapted(self.graph.initializers))
-        return tensors
+        tensors = self._current_tensors()
+        names = set(self.statistics).union(*(site.tensors for site in self.sites.values()))
+        return {name: tensors[name] for name in tensors if name in names}
 
     # Numbers
 
@@ -232,13 +233,25 @@ class Network:
         """Return the network's output as ONNX Runtime would: probabilities where the graph ends in Softmax."""
         return executor.finish(self.folded, self.logits_name, self.logits(x, batch_size=batch_size))
 
-    def _backend(self, wanted: frozenset[str]) -> Backend:
-        """Return what runs the network for these gradients."""
+    def _backend(self, wanted: frozenset[str], fused: tuple[FusedSite, ...] = ()) -> Backend:
+        """Return what runs the network for these gradients and adapters."""
         check_choice("predict", "engine", self.engine, (*WINOGRAD, "reference"))
         if self.engine == "reference" or self.dtype != np.float32:
             return self._reference
         compiled = self._compiled[self.engine]
-        return compiled if compiled.supports(self.folded, wanted, self.threads) else self._reference
+        return compiled if compiled.supports(self.folded, wanted, self.threads, fused) else self._reference
+
+    def _fused_sites(self) -> tuple[FusedSite, ...]:
+        """Return the adapters that the backend computes itself: those the engine can, or none."""
+        if self.engine == "reference" or self.dtype != np.float32:
+            return ()
+        tensors = self.graph.initializers | self.statistics
+        adapted = frozenset(tensor for site in self.sites.values() for tensor in site.tensors)
+        found = (fused_site(site, self._fold_of(site.tensor), tensors, adapted) for site in self.sites.values())
+        fused = tuple(site for site in found if site is not None)
+        inside = {site.tensor for site in fused}
+        wanted = self._trained_tensors([site for site in self.sites.values() if site.tensor not in inside])
+        return fused if self._compiled[self.engine].supports(self.folded, wanted, self.threads, fused) else ()
 
     # Derivation.  l(theta) = loss(N(F(A(theta)))): factors -> adapted tensors -> folded tensors -> logits -> loss.
     # The chain rule from the right: logits_bar from the loss, folded_bar by the graph in reverse, tensor_bar by each
@@ -261,12 +274,18 @@ class Network:
         grads : dict of str to array
             The keys of `parameters`.
         """
-        tensors = self._current_tensors()
-        wanted = self._trained_tensors()
-        value, logits, bars = self._backend(wanted).loss_and_grad(
-            self._refold(tensors), self._samples(np.asarray(x)), y, loss, wanted, self.threads
+        samples = self._samples(np.asarray(x))
+        fused = self._fused_sites()
+        inside = {site.tensor for site in fused}
+        outside = [site for site in self.sites.values() if site.tensor not in inside]
+        wanted = self._trained_tensors(outside)
+        backend = self._backend(wanted, fused)
+        tensors = self._current_tensors(outside)
+        value, logits, bars = backend.loss_and_grad(
+            self._refold(tensors, outside), samples, y, loss, wanted, self.threads, fused
         )
-        return value, logits, self._factor_gradients(tensors, bars)
+        factors = {name: bar for name, bar in bars.items() if name not in wanted}
+        return value, logits, {**factors, **self._factor_gradients(tensors, bars, outside)}
 
     def estimate_statistics(self, x: Array, *, batch_size: int = 256, max_samples: int = 2000) -> None:
         """Re-estimate the mean and variance of every BatchNormalization on `x`, layer by layer, without labels.
@@ -327,51 +346,45 @@ class Network:
 
     # Inside
 
-    def _current_tensors(self) -> dict[str, Array]:
-        return {**self.graph.initializers, **self.adapted_tensors()}
+    def _current_tensors(self, sites: Iterable[Site] | None = None) -> dict[str, Array]:
+        """Return the tensors of the file with these sites adapted, all by default."""
+        tensors: dict[str, Array] = {**self.graph.initializers, **self.statistics}
+        for site in self.sites.values() if sites is None else sites:
+            tensors.update(site.adapted(self.graph.initializers))
+        return tensors
 
-    def _refold(self, tensors: dict[str, Array]) -> Graph:
-        changed = {name: tensors[name] for name in self._changed_names()}
+    def _refold(self, tensors: dict[str, Array], sites: Iterable[Site] | None = None) -> Graph:
+        """Return the folded graph with these tensors, which differ from the file's at the sites and in statistics."""
+        adapted = (site.tensors for site in (self.sites.values() if sites is None else sites))
+        names = set(self.statistics).union(*adapted)
+        changed = {name: tensors[name] for name in names}
         for fold_ in self.folds:
-            if any(name in changed for name in fold_.sources()):
+            if not names.isdisjoint(fold_.sources()):
                 changed.update(fold_.apply(tensors))
         return self.folded.with_initializers(changed)
 
     def _fold_of(self, tensor: str) -> Fold | None:
         return next((fold_ for fold_ in self.folds if tensor in fold_.sources()), None)
 
-    def _trained_tensors(self) -> frozenset[str]:
-        """Return the tensors of the folded graph whose cotangents the adapters need."""
+    def _trained_tensors(self, sites: Iterable[Site]) -> frozenset[str]:
+        """Return the tensors of the folded graph whose cotangents the sites need."""
         wanted: set[str] = set()
-        for site in self.sites.values():
+        for site in sites:
             for tensor in site.tensors:
                 fold_ = self._fold_of(tensor)
                 wanted |= {tensor} if fold_ is None else {fold_.folded_weight, fold_.folded_bias}
         return frozenset(wanted)
 
-    def _changed_names(self) -> set[str]:
-        return set(self.statistics).union(*(site.tensors for site in self.sites.values()))
-
-    def _factor_gradients(self, tensors: dict[str, Array], bars: dict[str, FloatArray]) -> dict[str, FloatArray]:
+    def _factor_gradients(
+        self, tensors: dict[str, Array], bars: dict[str, FloatArray], sites: Iterable[Site]
+    ) -> dict[str, FloatArray]:
+        """Return the gradients of the sites' factors from the cotangents of the folded tensors."""
         tensor_bars = dict(bars)
         for fold_ in self.folds:
             if fold_.folded_weight in bars:
                 tensor_bars.update(fold_.pull_back(tensors, bars))
         grads: dict[str, FloatArray] = {}
-        for tensor, site in self.sites.items():
+        for site in sites:
             for factor, bar in site.pull_back(self.graph.initializers, tensor_bars).items():
-                grads[f"{tensor}:{factor}"] = bar
+                grads[f"{site.tensor}:{factor}"] = bar
         return grads
-
-
-def _logits_name(graph: Graph) -> str:
-    """Return the tensor the losses read: the input of a final Softmax, else the first output."""
-    name = graph.outputs[0]
-    node = graph.producer(name)
-    while node is not None and node.op in ("Identity", "Dropout"):
-        node = graph.producer(node.inputs[0])
-    if node is not None and node.op == "Softmax":
-        return node.inputs[0]
-    if graph.producer(name) is None:
-        raise UnsupportedError("load: the model's first output must be computed by a node")
-    return name

@@ -117,7 +117,7 @@ def _hadamard(
 # scale, lora, lora-view, liera), near the best of three on 500 images elsewhere: validation/learning_rates.py.
 _ROWS = (
     _additive("full", "Every weight, bias and normalisation parameter", "dense", "", 3e-4, scope="all"),
-    _additive("head", "The last layer only", "dense", "", 1e-3, scope="head"),
+    _additive("head", "The last layer only", "dense", "", 3e-3, scope="head"),
     _additive("bias", "Biases only", "dense", "[BenZaken22]", 1e-2, scope="bias"),
     MethodRow("norm-stats", "BatchNorm statistics re-estimated without labels; nothing is trained", None, "additive",
               "exp", "element-wise", "[Li16]", 0.0, scope="statistics"),

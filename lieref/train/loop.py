@@ -21,7 +21,7 @@ from lieref.train.checkpoint import FILE_NAME, Checkpoint, read_checkpoint, run_
 from lieref.train.data import arrange, check_samples, split
 from lieref.train.epoch import Part, Progress, Score, evaluate, reporting_divergence, train_epoch
 from lieref.train.history import EpochRecord, History
-from lieref.train.learning_rate import search_learning_rate
+from lieref.train.learning_rate import default_learning_rate, search_learning_rate
 from lieref.train.loss import Loss, make_loss
 from lieref.train.optimizer import Optimizer, make_optimizer
 from lieref.train.recipe import AUTO, Recipe
@@ -67,8 +67,8 @@ def fit(
     epochs, batch_size : int
         At least 1.
     learning_rate : float, "auto" or None
-        None takes the default of the method; ``"auto"`` searches a short ladder around it on a held-out fifth of the
-        training set.
+        None takes the default of the method, less for runs of few steps (`default_learning_rate`); ``"auto"``
+        searches a short ladder around that on a held-out fifth of the training set.
     optimizer : {"adamw", "sgd"} or Optimizer
     schedule : {"cosine", "constant"}
         Cosine falls to 0 over the run, step by step.
@@ -115,13 +115,11 @@ def fit(
     params = model.parameters()
     if not params and not model.wants_statistics:
         raise DomainError("fit: `model` must have a method attached; call model.attach(...) first")
-    if learning_rate is None:
-        # Statistics alone have no gradient, hence no learning rate of their own.
-        learning_rate = model.default_learning_rate if params else 1.0
     recipe = Recipe(
         epochs=epochs,
         batch_size=batch_size,
-        learning_rate=learning_rate,
+        # None is replaced below, once the number of steps is known.
+        learning_rate=1.0 if learning_rate is None else learning_rate,
         optimizer=make_optimizer(optimizer),
         schedule=schedule,
         warmup_steps=warmup_steps,
@@ -131,7 +129,9 @@ def fit(
         seed=seed,
     )
     training, held_out = _parts(model, x, y, chosen_loss, validation, layout, seed)
-    recipe.total_steps(len(training))
+    steps = recipe.total_steps(len(training))
+    if learning_rate is None and params:  # statistics alone have no gradient, hence no rate of their own
+        recipe = replace(recipe, learning_rate=default_learning_rate(model.default_learning_rate, steps))
     _check_checkpoint(checkpoint, resume)
     if threads is not None:
         check_int("fit", "threads", threads, low=1)

@@ -41,6 +41,55 @@ def test_gradients_agree_with_float64(path: Path, rng: np.random.Generator, engi
         assert np.linalg.norm(got[name] - gradient) <= 5e-6 * np.linalg.norm(gradient), name
 
 
+@pytest.mark.parametrize("targets", [None, ["stem", "point", "head"]])
+@pytest.mark.parametrize("statistics", [False, True])
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("liera", {"r": 2}), ("liera", {"r": 3, "lora_alpha": 1.5}), ("lora", {"r": 2}), ("liera-taylor1", {"r": 2}),
+        ("hira", {"r": 1}), ("lora", {"r": 2, "matricisation": "view"}), ("liera-bounded", {"r": 2}),
+    ],
+)  # fmt: skip
+def test_factor_gradients_agree_with_float64(
+    path: Path, rng: np.random.Generator, method: str, options: dict[str, float], statistics: bool, targets: list[str]
+) -> None:
+    x, y = rng.standard_normal((7, 3, 9, 8)).astype(np.float32), np.array([0, 4, 2, 2, 1, 3, 3])
+    if "matricisation" in options and targets is None:
+        targets = ["stem", "down", "point"]  # a 3 x 2 depthwise kernel has no room for a rank times the kernel height
+    results = []
+    for dtype in ("float64", "float32"):
+        model = lieref.load(path, dtype=dtype)
+        if statistics:
+            model.attach("norm-stats").estimate_statistics(x)
+        model.attach(method, target_modules=targets, **options)
+        draws = np.random.default_rng(5)
+        for array in model.parameters().values():
+            array += 0.2 * draws.standard_normal(array.shape)
+        results.append(model.loss_and_grad(x, y, CrossEntropy()))
+        if dtype == "float32" and targets:
+            expected = method not in ("liera-bounded",) and options.get("matricisation") != "view"
+            assert bool(model._fused_sites()) == expected, "low-rank adapters belong inside the engine"
+    (value, logits, exact), (got_value, got_logits, got) = results
+    assert abs(got_value - value) <= 1e-5 * value
+    assert np.linalg.norm(got_logits - logits) <= 5e-6 * np.linalg.norm(logits)
+    for name, gradient in exact.items():
+        # An adapter's gradient is a sum of a weight's gradient that may cancel, so the size of the factor counts too.
+        assert np.linalg.norm(got[name] - gradient) <= 5e-6 * np.linalg.norm(gradient) + 1e-7, name
+
+
+def test_an_adapter_on_the_bias_too_is_computed_outside(path: Path, rng: np.random.Generator) -> None:
+    x, y = rng.standard_normal((7, 3, 9, 8)).astype(np.float32), np.array([0, 4, 2, 2, 1, 3, 3])
+    results = []
+    for dtype in ("float64", "float32"):
+        model = lieref.load(path, dtype=dtype).attach("bias").attach("lora", r=2, target_modules=["stem", "head"])
+        for array in model.parameters().values():
+            array += 0.1
+        assert [site.tensor for site in model._fused_sites()] == ([] if dtype == "float64" else ["head.weight"])
+        results.append(model.loss_and_grad(x, y, CrossEntropy())[2])
+    for name, gradient in results[0].items():
+        assert np.linalg.norm(results[1][name] - gradient) <= 1e-5 * np.linalg.norm(gradient) + 1e-7, name
+
+
 def test_the_engine_is_used_where_it_can_be(path: Path) -> None:
     model = lieref.load(path)
     assert type(model._backend(frozenset())).__name__ == "Compiled"

@@ -152,7 +152,7 @@ X, Y = blobs()
     [
         ({"epochs": 6}, r"recipe epochs: the checkpoint has 5, this run 6"),
         ({"seed": 4}, r"recipe seed: the checkpoint has 3, this run 4"),
-        ({"learning_rate": 0.1}, r"recipe learning_rate: the checkpoint has 0.05, this run 0.1"),
+        ({"learning_rate": 0.1}, r"recipe learning_rate: the checkpoint has 0.04, this run 0.1"),
         ({"optimizer": SGD()}, r"recipe optimizer"),
         ({"loss": CrossEntropy(0.5)}, r"recipe loss label_smoothing: the checkpoint has 0.0, this run 0.5"),
         ({"x": X + 1}, "training data"),
@@ -164,9 +164,10 @@ X, Y = blobs()
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_another_runs_checkpoint_is_refused(change: dict[str, Any], difference: str, tmp_path: Path) -> None:
-    interrupted_run(tmp_path)
+    interrupted_run(tmp_path, learning_rate=0.04)
     saved = (tmp_path / FILE_NAME).read_bytes()
-    arguments: dict[str, Any] = {"model": SoftmaxRegression(), "x": X, "y": Y, **SETTINGS, **change}
+    arguments: dict[str, Any] = {"model": SoftmaxRegression(), "x": X, "y": Y, "learning_rate": 0.04}
+    arguments |= SETTINGS | change
     model, x, y = (arguments.pop(name) for name in ("model", "x", "y"))
     with pytest.raises(VerificationError, match=rf"must belong to this run; another {difference}"):
         fit(model, x, y, **arguments, checkpoint=tmp_path, resume=True)

@@ -16,11 +16,17 @@ from lieref.errors import DomainError, DTypeError, LierefError, ShapeError, Unsu
 from lieref.train.augment import Augmentation, draw
 from lieref.train.epoch import Part, Progress
 from lieref.train.history import History
-from lieref.train.learning_rate import search_learning_rate
+from lieref.train.learning_rate import default_learning_rate, search_learning_rate
 from lieref.train.loop import fit
 from lieref.train.loss import CrossEntropy
 from lieref.train.optimizer import SGD
 from lieref.train.recipe import Recipe
+
+
+@pytest.fixture
+def rates_as_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take a method's rate as it is, however short the run."""
+    monkeypatch.setattr("lieref.train.learning_rate.RATED_STEPS", 1)
 
 
 def bits(model: SoftmaxRegression) -> tuple[bytes, ...]:
@@ -92,6 +98,14 @@ def test_equal_seeds_give_equal_bits_and_others_do_not(optimizer: str) -> None:
     assert runs[0][0] != runs[2][0]
 
 
+def test_default_rate_falls_with_the_root_of_few_steps() -> None:
+    assert default_learning_rate(0.02, 395) == default_learning_rate(0.02, 10_000) == 0.02
+    assert default_learning_rate(0.02, 80) == pytest.approx(0.02 * (80 / 395) ** 0.5, rel=1e-15)
+    history = fit(SoftmaxRegression(learning_rate=0.03), *blobs(60), epochs=4, batch_size=30)
+    assert history.learning_rate == pytest.approx(0.03 * (8 / 395) ** 0.5, rel=1e-15)
+
+
+@pytest.mark.usefixtures("rates_as_given")
 def test_defaults_are_the_measured_recipe() -> None:
     history = fit(SoftmaxRegression(learning_rate=0.03), *blobs())
     assert history.learning_rate == 0.03
@@ -360,6 +374,7 @@ def test_fit_does_not_use_the_state_of_the_optimiser_it_is_given() -> None:
 # Learning-rate search
 
 
+@pytest.mark.usefixtures("rates_as_given")
 def test_auto_trains_like_the_rate_it_found() -> None:
     auto, given = SoftmaxRegression(learning_rate=0.05), SoftmaxRegression()
     history = fit(auto, *blobs(), epochs=3, batch_size=16, learning_rate="auto")
@@ -371,6 +386,7 @@ def test_auto_trains_like_the_rate_it_found() -> None:
     assert best.learning_rate == history.learning_rate
 
 
+@pytest.mark.usefixtures("rates_as_given")
 @pytest.mark.parametrize(
     ("default", "tried"), [(1e-4, [1 / 3, 1, 3, 10]), (1e30, [1 / 3, 1, 3, 1 / 10])], ids=["too small", "too large"]
 )
@@ -383,6 +399,7 @@ def test_the_ladder_goes_one_rung_further_on_the_side_that_wins(default: float, 
     np.testing.assert_allclose([trial.learning_rate / default for trial in history.trials], tried, rtol=1e-14)
 
 
+@pytest.mark.usefixtures("rates_as_given")
 @pytest.mark.parametrize(
     ("default", "diverged"), [(1e37, [False, False, True, False]), (1e38, [True, True, True, False])]
 )
@@ -418,6 +435,7 @@ def test_search_never_sees_the_validation_set() -> None:
     assert sum(value >= 1000 for value in seen) == 1 + 60
 
 
+@pytest.mark.usefixtures("rates_as_given")
 def test_search_tells_its_progress() -> None:
     events: list[Progress] = []
     fit(SoftmaxRegression(), *blobs(60), epochs=1, batch_size=24, learning_rate="auto", progress=events.append)
