@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import ClassVar, NamedTuple, Self, TypeAlias
+from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 
 import numpy as np
 
@@ -41,14 +41,14 @@ class MatrixAlgebra(Algebra):
     def hat(self, coordinates: FloatArray) -> FloatArray:
         tables = _tables(self)
         flat = np.zeros((*coordinates.shape[:-1], self.size * self.size), coordinates.dtype)
-        np.add.at(flat, (..., tables.places), coordinates[..., tables.members] * tables.values.astype(flat.dtype))
+        np.add.at(flat, _last(tables.places), coordinates[..., tables.members] * tables.values.astype(flat.dtype))
         return flat.reshape(*coordinates.shape[:-1], *self.shape)
 
     def vee(self, xi: FloatArray) -> FloatArray:
         tables = _tables(self)
         flat = xi.reshape(*xi.shape[:-2], self.size * self.size)
         coordinates = np.zeros((*xi.shape[:-2], len(tables.norms)), xi.dtype)
-        np.add.at(coordinates, (..., tables.members), flat[..., tables.places] * tables.values.astype(xi.dtype))
+        np.add.at(coordinates, _last(tables.members), flat[..., tables.places] * tables.values.astype(xi.dtype))
         return coordinates / tables.norms.astype(xi.dtype)
 
     def bracket(self, xi: FloatArray, eta: FloatArray) -> FloatArray:
@@ -77,6 +77,11 @@ def _tables(algebra: MatrixAlgebra) -> _Tables:
     rows = [(k, i * algebra.size + j, v) for k, entries in enumerate(algebra.basis()) for i, j, v in entries]
     members, places, values = (np.array(column) for column in zip(*rows, strict=True))
     return _Tables(members, places, values.astype(np.float64), np.bincount(members, values**2))
+
+
+def _last(index: Array) -> Any:
+    """Return an index of the last axis, for any leading axes."""
+    return ..., index
 
 
 def symplectic_form(n: int, dtype: type | np.dtype[np.floating] = np.float64) -> FloatArray:
