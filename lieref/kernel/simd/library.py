@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 import tempfile
 from functools import lru_cache
 from pathlib import Path
@@ -38,6 +39,8 @@ class Library:
         code = _read(path)
         self.from_cache = code is not None
         if code is None:
+            if sys.stderr.isatty():
+                print(f"lieref: compiling {dtype} kernels for {isa.name}, once, about 5 s ...", file=sys.stderr)
             code = _compile(isa, dtype, machine)
             _write(path, code)
         empty = llvm.parse_assembly("")

@@ -31,6 +31,7 @@ class AdamW:
         self.steps = 0
         self._settings = np.zeros(8)
         self._arguments = np.array([0, 0, self.m.ctypes.data, self.v.ctypes.data, size], np.int64)
+        self._arrays: tuple[object, object] = (None, None)  # those whose addresses are in the arguments
         self._pointers = self._arguments.ctypes.data, self._settings.ctypes.data
 
     def step(self, theta: FloatArray, theta_bar: FloatArray, learning_rate: float) -> None:
@@ -41,5 +42,7 @@ class AdamW:
             b1, 1 - b1, b2, 1 - b2, 1 - learning_rate * self.weight_decay, learning_rate / (1 - b1**self.steps),
             (1 - b2**self.steps) ** -0.5, self.eps,
         )  # fmt: skip
-        self._arguments[:2] = theta.ctypes.data, theta_bar.ctypes.data
+        if self._arrays[0] is not theta or self._arrays[1] is not theta_bar:
+            self._arrays = theta, theta_bar
+            self._arguments[:2] = theta.ctypes.data, theta_bar.ctypes.data
         self._call(*self._pointers)

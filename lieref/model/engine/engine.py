@@ -233,43 +233,44 @@ class Engine:
         self, x: Array, out: Array, targets: Array, losses: Array | None, kernel: str, scale: float, training: bool
     ) -> dict[str, FloatArray]:
         """Run all samples through a program, in fixed parts, and return the gradients."""
-        samples = len(x)
         if training and not (self._trainable or self._adapters):
             raise UnsupportedError("loss_and_grad: the engine must have trainable weights; got none")
-        parts = self._parts(samples)
-        base = {
+        memory = {
             "images": x.ctypes.data, "targets": targets.ctypes.data, "logits": out.ctypes.data,
             "losses": losses.ctypes.data if losses is not None else 0, "scale": float_bits(scale),
         }  # fmt: skip
         kernels = {**self._loads[x.dtype == np.uint8], "loss": self._losses[kernel]}
-        jobs = [(self._spans(a, b), self._sums(number) if training else 0) for number, (a, b) in enumerate(parts)]
+        jobs = [
+            (self._spans(begin, end), self._sums(number) if training else 0)
+            for number, (begin, end) in enumerate(self._parts(len(x)))
+        ]
         if self._adapters:
             self._factors.gather()
         for size in {span[2] for spans, _ in jobs for span in spans}:
             self._workspace(size).prepare(self._factors.address, training)
 
-        def work(worker: int, count: int) -> None:
-            for spans, sums in jobs[worker::count]:
+        def work(worker: int, workers: int) -> None:
+            for spans, sums in jobs[worker::workers]:
                 for span in spans:
                     call = self._workspace(span[2]).call(worker, training)
-                    call.set(base)
-                    call.set({"gradients": sums})
+                    call.set({**memory, "gradients": sums})
                     call(span, kernels)
 
-        count = min(self.threads, len(jobs))
-        if count > 1:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self.threads)
-            futures = [self._pool.submit(work, w, count) for w in range(1, count)]
-            work(0, count)
-            for future in futures:
-                future.result()
-        elif jobs:
-            work(0, 1)
+        self._share(work, min(self.threads, len(jobs)))
         if not training:
             return {}
         workspace = self._workspace(jobs[0][0][0][2] if jobs else 1)
         return self._gradients(workspace, tree_sum(self._accumulators[: len(jobs)]))
+
+    def _share(self, work: Callable[[int, int], None], workers: int) -> None:
+        """Call work(number, workers) for each worker, the first on this thread."""
+        if workers > 1 and self._pool is None:
+            self._pool = ThreadPoolExecutor(self.threads - 1)
+        others = [self._pool.submit(work, number, workers) for number in range(1, workers)] if self._pool else []
+        if workers:
+            work(0, workers)
+        for other in others:
+            other.result()
 
     def _parts(self, samples: int) -> list[tuple[int, int]]:
         """Return the fixed parts (begin, end) of a batch: they depend on its size alone."""

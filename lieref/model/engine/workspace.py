@@ -39,7 +39,7 @@ class Call:
         self._arena = aligned(program.arena, dtype)
         self._context = np.zeros(len(CONTEXT), np.int64)
         self.set({**addresses, "arena": self._arena.ctypes.data, "table": program.table.ctypes.data})
-        self._rows: dict[tuple[int, ...], Array] = {}
+        self._rows: dict[tuple[int, ...], tuple[int, Array]] = {}
         self._arguments = np.zeros(6, np.int64)
         self._pointers = self._arguments.ctypes.data, self._context.ctypes.data
 
@@ -51,10 +51,11 @@ class Call:
     def __call__(self, span: Span, kernels: dict[str, int] | None = None) -> None:
         """Run the samples of a span; `kernels` are the addresses of the program's open rows."""
         key = tuple(kernels.values()) if kernels else ()
-        rows = self._rows.get(key)
-        if rows is None:
-            rows = self._rows[key] = self._program.with_kernels(kernels or {})
-        self._arguments[:] = rows.ctypes.data, len(rows), *span
+        if key not in self._rows:
+            rows = self._program.with_kernels(kernels or {})
+            self._rows[key] = rows.ctypes.data, rows
+        address, rows = self._rows[key]
+        self._arguments[:] = address, len(rows), *span
         self._run(*self._pointers)
 
 
