@@ -23,31 +23,108 @@ from lieref.errors import (
 
 __version__ = "0.1.0"
 
-# Public name -> module that defines it.
-_LAZY = {
-    "Model": "lieref.adapter.model",
-    "load": "lieref.adapter.model",
-    "conv": "lieref.kernel.conv",
-    "conv_vjp": "lieref.kernel.conv",
-    "fit": "lieref.train.loop",
-    "History": "lieref.train.history",
-    "HiraConfig": "lieref.param.config",
-    "LieRAConfig": "lieref.param.config",
-    "LoraConfig": "lieref.param.config",
-    "MethodConfig": "lieref.param.config",
-    "get_method": "lieref.param.registry",
+# Module -> the public names it defines.
+_MODULES = {
+    "lieref.adapter.model": (
+        "Model",
+        "load",
+    ),
+    "lieref.evaluate.metric": ("evaluate_model",),
+    "lieref.group.registry": (
+        "make_action",
+        "make_group",
+        "make_map",
+    ),
+    "lieref.kernel.conv": (
+        "conv",
+        "conv_vjp",
+    ),
+    "lieref.numerics.expm": (
+        "expm",
+        "expm_frechet",
+        "expm_minus_identity",
+        "expm_vjp",
+    ),
+    "lieref.numerics.low_rank": (
+        "exp_low_rank",
+        "exp_low_rank_minus_identity",
+        "exp_low_rank_vjp",
+        "exp_skew_low_rank",
+        "exp_skew_low_rank_vjp",
+        "exp_traceless_low_rank",
+        "exp_traceless_low_rank_vjp",
+    ),
+    "lieref.numerics.matrix_maps": ("logm",),
+    "lieref.numerics.phi": (
+        "matrix_phi",
+        "matrix_phi_vjp",
+    ),
+    "lieref.param.compose": (
+        "add_weighted_adapter",
+        "compose_adapters",
+    ),
+    "lieref.param.config": (
+        "HiraConfig",
+        "LieRAConfig",
+        "LoraConfig",
+        "MethodConfig",
+    ),
+    "lieref.param.describe": ("describe_methods",),
+    "lieref.param.registry": (
+        "METHODS",
+        "get_method",
+    ),
+    "lieref.train.data": (
+        "Dataset",
+        "load_data",
+    ),
+    "lieref.train.history": ("History",),
+    "lieref.train.loop": ("fit",),
+    "lieref.train.loss": (
+        "CrossEntropy",
+        "MeanSquaredError",
+    ),
+    "lieref.train.optimizer": (
+        "AdamW",
+        "SGD",
+    ),
 }
+_LAZY = {name: module for module, names in _MODULES.items() for name in names}
 
 if TYPE_CHECKING:
     from lieref.adapter.model import Model, load
+    from lieref.evaluate.metric import evaluate_model
+    from lieref.group.registry import make_action, make_group, make_map
     from lieref.kernel.conv import conv, conv_vjp
+    from lieref.numerics.expm import expm, expm_frechet, expm_minus_identity, expm_vjp
+    from lieref.numerics.low_rank import (
+        exp_low_rank,
+        exp_low_rank_minus_identity,
+        exp_low_rank_vjp,
+        exp_skew_low_rank,
+        exp_skew_low_rank_vjp,
+        exp_traceless_low_rank,
+        exp_traceless_low_rank_vjp,
+    )
+    from lieref.numerics.matrix_maps import logm
+    from lieref.numerics.phi import matrix_phi, matrix_phi_vjp
+    from lieref.param.compose import add_weighted_adapter, compose_adapters
     from lieref.param.config import HiraConfig, LieRAConfig, LoraConfig, MethodConfig
-    from lieref.param.registry import get_method
+    from lieref.param.describe import describe_methods
+    from lieref.param.registry import METHODS, get_method
+    from lieref.train.data import Dataset, load_data
     from lieref.train.history import History
     from lieref.train.loop import fit
+    from lieref.train.loss import CrossEntropy, MeanSquaredError
+    from lieref.train.optimizer import SGD, AdamW
 
 __all__ = [
+    "METHODS",
+    "SGD",
+    "AdamW",
+    "CrossEntropy",
     "DTypeError",
+    "Dataset",
     "DomainError",
     "FormatError",
     "HiraConfig",
@@ -55,6 +132,7 @@ __all__ = [
     "LieRAConfig",
     "LierefError",
     "LoraConfig",
+    "MeanSquaredError",
     "MethodConfig",
     "MissingExtraError",
     "Model",
@@ -63,12 +141,34 @@ __all__ = [
     "UnsupportedError",
     "VerificationError",
     "__version__",
+    "add_weighted_adapter",
+    "compose_adapters",
     "conv",
     "conv_vjp",
+    "describe_methods",
     "errors",
+    "evaluate_model",
+    "exp_low_rank",
+    "exp_low_rank_minus_identity",
+    "exp_low_rank_vjp",
+    "exp_skew_low_rank",
+    "exp_skew_low_rank_vjp",
+    "exp_traceless_low_rank",
+    "exp_traceless_low_rank_vjp",
+    "expm",
+    "expm_frechet",
+    "expm_minus_identity",
+    "expm_vjp",
     "fit",
     "get_method",
     "load",
+    "load_data",
+    "logm",
+    "make_action",
+    "make_group",
+    "make_map",
+    "matrix_phi",
+    "matrix_phi_vjp",
 ]
 
 

@@ -3,7 +3,8 @@
     python -m validation.resnet8_family --data DIR [--seeds 0 1 2] [--methods ...] [--processes 2]
 
 ResNet-8 pretrained on lossless CIFAR-10, 50 images a class redrawn for each seed, 20 epochs of batch 128, AdamW with
-cosine, horizontal flip, every method with its own defaults and learning rate; nothing is chosen on the test set. Prints a table beside PyTorch's figures and writes it to ``validation/results/resnet8_family.json``. Seconds are one
+cosine, horizontal flip, every method with its own defaults and learning rate; nothing is chosen on the test set.
+Prints a table beside PyTorch's figures and writes it to ``validation/results/resnet8_family.json``. Seconds are one
 thread's, with the other processes running beside it.
 """
 
@@ -93,9 +94,16 @@ def main() -> None:
         for row in pool.imap(run, jobs):
             rows.append(row)
             print(json.dumps(row), flush=True)
-    print(
-        f"\n{'method':18} {'numbers':>8} {'bytes':>8} {'alone':>14} {'PyTorch':>8} {'after statistics':>17} {'PyTorch':>8} {'s':>6}"
+    head = (
+        ("numbers", 8),
+        ("bytes", 8),
+        ("alone", 14),
+        ("PyTorch", 8),
+        ("after statistics", 17),
+        ("PyTorch", 8),
+        ("s", 6),
     )
+    print(f"\n{'method':18} " + " ".join(f"{title:>{width}}" for title, width in head))
     table = {}
     for method in options.methods:
         entry: dict[str, Any] = {}

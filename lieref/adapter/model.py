@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from lieref.model.network import Attached, Network
 from lieref.model.onnx_reader import read_onnx
 from lieref.model.onnx_writer import encode_onnx, replace_tensors
 from lieref.model.site import Site, tensors_in_scope
+from lieref.param.compose import add_weighted_adapter
 from lieref.param.registry import get_method
 
 
@@ -115,6 +117,51 @@ class Model(Network):
         check_base(config, self.base_sha256)
         statistics, sites, attached = self._read_state(tensors, config["lieref"], str(folder))
         self.statistics, self.sites, self.attached, self.wants_statistics = statistics, sites, attached, False
+        return self
+
+    def add_weighted_adapter(self, folders: Sequence[str | Path], weights: Sequence[float]) -> Model:
+        """Attach the weighted sum, in the Lie algebra, of several adapters of this base.
+
+        For the exponential of an Abelian group this is exact: all of them applied, each to the power of its weight.
+        What was attached before is removed.
+
+        Parameters
+        ----------
+        folders : list of str or Path
+            Adapter folders; each tensor's adapters must share their group, map and action.
+        weights : list of float
+            One for each folder.
+
+        Raises
+        ------
+        DomainError
+            If the numbers of folders and weights differ, or there is no folder.
+        UnsupportedError
+            If a group is not Abelian, adapters differ in kind, or one holds statistics.
+        FormatError, VerificationError
+            As `load_adapter` does.
+        """
+        if len(folders) != len(weights) or not folders:
+            raise DomainError(
+                f"add_weighted_adapter: `weights` must match the folders; got {len(weights)} and {len(folders)}"
+            )
+        parts = [Model(self.graph, self.proto, self.source, self.base_sha256).load_adapter(f) for f in folders]
+        if any(part.statistics for part in parts):
+            raise UnsupportedError("add_weighted_adapter: adapters must hold no statistics; those do not add")
+        sites: dict[str, Site] = {}
+        for tensor in dict.fromkeys(tensor for part in parts for tensor in part.sites):
+            here = [(part.sites[tensor], w) for part, w in zip(parts, weights, strict=True) if tensor in part.sites]
+            first = here[0][0]
+            method, params = add_weighted_adapter(
+                [(site.method, site.params) for site, _ in here],
+                [w for _, w in here],
+                self._canonical_shape(first),
+                first.groups,
+            )
+            params = {name: value.astype(self.dtype) for name, value in params.items()}
+            sites[tensor] = Site(tensor, method, params, first.groups, first.layer)
+        self.statistics, self.sites, self.wants_statistics = {}, sites, False
+        self.attached = [entry for part in parts for entry in part.attached]
         return self
 
     def merge_and_unload(self) -> Model:

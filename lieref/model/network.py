@@ -19,7 +19,7 @@ from lieref.model.fusion import FusedSite, fused_site
 from lieref.model.graph import Graph, logits_name
 from lieref.model.layer import Layer, find_layers
 from lieref.model.samples import arrange, batches
-from lieref.model.site import Site, make_site, tensors_in_scope
+from lieref.model.site import Site, make_sites
 from lieref.model.statistics import channel_moments
 from lieref.param.method import Method
 
@@ -120,7 +120,8 @@ class Network:
             A configuration such as ``LieRAConfig(r=4, target_modules=["conv2d*"])``, or a method's name with its
             options as keywords.
         target_modules : list of str, optional
-            Shell patterns matched with node names, weight names and operators; all layers by default.
+            Shell patterns matched with node names, weight names and operators. By default all layers the method has a
+            meaning for; a warning names those it has not.
         seed : int
             For the factors' initial values.
 
@@ -133,8 +134,8 @@ class Network:
         ------
         DomainError
             If a pattern matches nothing, a rank is out of range, or a tensor already carries an adapter.
-        UnsupportedError
-            If the method cannot serve a target's geometry.
+        UnsupportedError, ShapeError
+            If the method has no meaning for a target, or for any layer.
         """
         from lieref.param.config import resolve
 
@@ -146,12 +147,7 @@ class Network:
             self.wants_statistics = True
             self.attached.append(Attached(chosen, None, seed))
             return self
-        new: dict[str, Site] = {}
-        for tensor, layer in tensors_in_scope(self.graph, chosen.scope, patterns):
-            if tensor in self.sites:
-                other = self.sites[tensor].method.name
-                raise DomainError(f"attach: tensor {tensor} must carry one adapter; it already carries {other}")
-            new[tensor] = make_site(self.graph, tensor, layer, ranks(chosen, layer), seed)
+        new = make_sites(self.graph, chosen, ranks, patterns, self.sites, seed)
         self.sites.update(new)
         self.attached.append(Attached(chosen, None if patterns is None else tuple(patterns), seed))
         return self

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from lieref._types import Array, FloatArray, Params
-from lieref.errors import DomainError, LierefError
+from lieref.errors import DomainError, LierefError, ShapeError, UnsupportedError
 from lieref.model.graph import Graph
 from lieref.model.layer import Layer, find_layers, select_layers
+from lieref.param._base import LierefWarning
 from lieref.param.method import Method
 from lieref.rng import stream
+
+
+class SkippedLayersWarning(LierefWarning):
+    """A method has no meaning for some layers of a network, which stay as they are."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +120,56 @@ def tensors_in_scope(
         raise DomainError(f"attach: the model must have a tensor in the scope {scope!r}; it has none")
     unique = dict(chosen)  # a weight shared by two layers is adapted once
     return tuple(unique.items())
+
+
+def make_sites(
+    graph: Graph,
+    method: Method,
+    method_of: Callable[[Method, Layer | None], Method],
+    patterns: list[str] | None,
+    taken: Mapping[str, Site],
+    seed: int,
+) -> dict[str, Site]:
+    """Return the sites of a method on a network, by tensor.
+
+    Parameters
+    ----------
+    graph : Graph
+    method : Method
+    method_of : callable
+        Gives the method of one layer: its own rank and alpha.
+    patterns : list of str or None
+        Target layers. Without patterns the layers that the method has no meaning for are left out, with a warning.
+    taken : mapping of str to Site
+        Tensors that carry an adapter already.
+    seed : int
+
+    Raises
+    ------
+    DomainError
+        If a tensor is taken, or a pattern matches nothing.
+    LierefError
+        Of the method's own class if it cannot serve a target, or any layer.
+    """
+    sites: dict[str, Site] = {}
+    refused: dict[str, LierefError] = {}
+    for tensor, layer in tensors_in_scope(graph, method.scope, patterns):
+        if tensor in taken:
+            other = taken[tensor].method.name
+            raise DomainError(f"attach: tensor {tensor} must carry one adapter; it already carries {other}")
+        try:
+            sites[tensor] = make_site(graph, tensor, layer, method_of(method, layer), seed)
+        except (ShapeError, UnsupportedError) as error:
+            if patterns is not None or layer is None:
+                raise
+            refused[layer.node] = error
+    reason = next(iter(refused.values()), None)
+    if reason is not None:
+        if not sites:
+            raise reason
+        text = f"{method.name} leaves {len(refused)} layers as they are, {', '.join(refused)}: {reason}"
+        warnings.warn(text, SkippedLayersWarning, stacklevel=3)
+    return sites
 
 
 def make_site(graph: Graph, tensor: str, layer: Layer | None, method: Method, seed: int) -> Site:

@@ -10,7 +10,8 @@ import onnx
 import pytest
 
 import lieref
-from lieref.errors import DomainError, FormatError, ShapeError, VerificationError
+from lieref.errors import DomainError, FormatError, ShapeError, UnsupportedError, VerificationError
+from lieref.model.site import SkippedLayersWarning
 from lieref.train.loss import CrossEntropy
 from tests.model.nets import residual_net, saved
 from tests.model.torch_twin import torch_logits, torch_tensors
@@ -162,6 +163,44 @@ def test_a_rank_out_of_range_is_refused(path: Path, rank: int) -> None:
     with pytest.raises(DomainError, match=str(rank)):
         model.attach("lora", r=rank, target_modules=["head"])
     assert not model.attached
+
+
+def test_layers_a_method_has_no_meaning_for_are_left_out(path: Path) -> None:
+    with pytest.warns(SkippedLayersWarning, match=r"so leaves 1 layers as they are, depth: .*depth"):
+        model = lieref.load(path).attach("so", r=1)
+    assert set(model.sites) == {"stem.weight", "point.weight", "down.weight", "head.weight"}
+    with pytest.raises(ShapeError, match="depth"):
+        lieref.load(path).attach("so", r=1, target_modules=["depth"])
+
+
+@pytest.mark.parametrize("method", ["liera", "lora", "scale"])
+def test_adapters_add_in_the_algebra(path: Path, tmp_path: Path, rng: np.random.Generator, method: str) -> None:
+    deltas = []
+    for name in ("first", "second"):
+        model = shaken(lieref.load(path, dtype="float64").attach(method, target_modules=["stem", "head"]), rng)
+        model.save_adapter(tmp_path / name)
+        deltas.append({t: s.method.delta(s.params, s.layer.shape, s.groups) for t, s in model.sites.items()})
+    joined = lieref.load(path, dtype="float64").add_weighted_adapter(
+        [tmp_path / "first", tmp_path / "second"], [2.0, -0.5]
+    )
+    base, adapted = joined.graph.initializers, joined.adapted_tensors()
+    for tensor in deltas[0]:
+        xi = 2.0 * deltas[0][tensor] - 0.5 * deltas[1][tensor]
+        if method == "lora":
+            expected = base[tensor] + xi
+        else:
+            expected = base[tensor] * np.exp(
+                xi if method == "liera" else xi.reshape(-1, *[1] * (base[tensor].ndim - 1))
+            )
+        np.testing.assert_allclose(adapted[tensor], expected, rtol=1e-13, atol=1e-13)
+    with pytest.raises(DomainError, match="weights"):
+        joined.add_weighted_adapter([tmp_path / "first"], [1.0, 2.0])
+
+
+def test_rotations_do_not_add(path: Path, tmp_path: Path) -> None:
+    lieref.load(path).attach("so", r=1, target_modules=["stem"]).save_adapter(tmp_path / "a")
+    with pytest.raises(UnsupportedError, match="Abelian"):
+        lieref.load(path).add_weighted_adapter([tmp_path / "a"], [1.0])
 
 
 def test_one_adapter_a_tensor(path: Path) -> None:
