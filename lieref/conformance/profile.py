@@ -70,7 +70,7 @@ class Profile:
         """Return the largest error this arithmetic can make, entry by entry; the certificate's radius is not included.
 
         gamma_n(u) S for the sums, v times the conversion bound (with the second-order term of two factors), the
-        rounding of the result, and half the smallest subnormal number for each operation that may underflow.
+        rounding of the result, and the smallest subnormal number for each operation that may underflow.
 
         Raises
         ------
@@ -93,7 +93,7 @@ class Profile:
             sums = np.broadcast_to(sums.max(axis=(-2, -1), keepdims=True), sums.shape)
         if self.spread:
             sums = np.full(sums.shape, self.spread * sums.max(initial=0.0))
-        underflow = 0.5 * n * SMALLEST_SUBNORMAL[self.store or self.accumulate]
+        underflow = n * SMALLEST_SUBNORMAL[self.store or self.accumulate]
         return np.asarray(sums + underflow * (expected.bound > 0))
 
 

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from lieref._types import Array
-from lieref.conformance.case import Case, Expected
+from lieref.conformance.case import DTYPES, Case, Expected
 from lieref.conformance.profile import default_profile
 from lieref.conformance.truth import truth
 from lieref.conformance.verdict import PASS, judge_output
@@ -160,6 +160,8 @@ def suspect(case: Case, outputs: Mapping[str, Any]) -> str | None:
     An output that is right by itself proves nothing; the others must be what the mistake gives.
     """
     profile = default_profile(case.dtype)
+    if _is_flushed(case, outputs):
+        return "results below the smallest normal number flushed to zero"
     for description, mistake in SUSPECTS.get(case.op, {}).items():
         question = mistake(case)
         if question is None:
@@ -176,6 +178,22 @@ def suspect(case: Case, outputs: Mapping[str, Any]) -> str | None:
         if verdicts and all(verdicts):
             return description
     return None
+
+
+def _is_flushed(case: Case, outputs: Mapping[str, Any]) -> bool:
+    """Return whether all that is wrong are zeros where the expected value is a subnormal number."""
+    smallest = np.finfo(DTYPES[case.dtype]).smallest_normal
+    changed = False
+    for name, e in case.expected.items():
+        actual = outputs.get(name)
+        if not isinstance(actual, np.ndarray) or actual.shape != e.hi.shape:
+            return False
+        flushed = (actual == 0) & (np.abs(e.hi) < smallest) & (e.hi != 0)
+        changed |= bool(flushed.any())
+        restored = np.where(flushed, e.hi, actual).astype(actual.dtype)
+        if judge_output(name, restored, e, case, default_profile(case.dtype)).status != PASS:
+            return False
+    return changed
 
 
 def _renamed(answers: dict[str, Expected], wanted: Mapping[str, Expected]) -> dict[str, Expected]:

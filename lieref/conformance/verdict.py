@@ -125,7 +125,11 @@ def judge_output(name: str, actual: Any, expected: Expected, case: Case, profile
         return OutputVerdict(name, status, reason, margin, index, rms, bias)
 
     if margin > 1.0:
-        rule = "must be exactly zero" if tolerance[index] == 0 else f"is off by {margin:.3g} times its tolerance"
+        rule = (
+            "must be exactly zero"
+            if tolerance[index] == expected.hi[index] == 0
+            else f"is off by {margin:.3g} times its tolerance"
+        )
         where = f"at index {index}: expected {expected.hi[index]:.9g}, got {values[index]:.9g}"
         return verdict(FAIL, f"{rule} {where}")
     if rms > _RMS_LIMIT:
