@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from lieref._types import Array
 from lieref.kernel.simd.epilogue import ADD, BIAS, CLAMP, MASK
 from lieref.kernel.simd.row import float_bits
 from lieref.model.engine.program import Place, Tensor
+from lieref.model.graph import Node
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Layer:
 
     Attributes
     ----------
-    kind : "conv", "average", "maximum" or "identity"
+    kind : "conv", "average", "maximum", "identity" or "reference"
     x, out : str
         Tensor names.
     weight, bias : str
@@ -62,6 +63,12 @@ class Layer:
         Residual tensor, or "".
     clamp : (low, high) or None
         ReLU is (0, inf).
+    node : Node or None
+        The operator of a reference layer.
+    reads : dict of int to (tensor, shape)
+        Its inputs that are tensors, by position, and the shape of one sample of each.
+    shape : tuple of int
+        Shape of one sample of its output.
     """
 
     kind: str
@@ -75,6 +82,14 @@ class Layer:
     groups: int = 1
     add: str = ""
     clamp: tuple[float, float] | None = None
+    node: Node | None = None
+    reads: dict[int, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
+    shape: tuple[int, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The tensors it reads, once for each time they are read."""
+        return tuple(name for name, _ in self.reads.values()) or tuple(name for name in (self.x, self.add) if name)
 
 
 @dataclass(frozen=True)

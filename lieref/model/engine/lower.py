@@ -11,6 +11,7 @@ import numpy as np
 from lieref._types import Array
 from lieref.errors import UnsupportedError
 from lieref.model.engine.layer import Layer, Window
+from lieref.model.engine.reference_rows import output_shape
 from lieref.model.graph import Graph, Node
 
 Size = tuple[int, int, int]
@@ -29,6 +30,8 @@ class Network:
         Name of the tensor that is the result, after renaming by fusion.
     layers : list of Layer
     sizes : dict of str to (channels, height, width)
+    shapes : dict of str to tuple of int
+        Shape of one sample of every tensor of the graph, as ONNX sees it.
     flat : bool
         Whether a sample is a vector: the samples of a batch are then the pixels of one image.
     """
@@ -38,6 +41,7 @@ class Network:
     logits: str = ""
     layers: list[Layer] = field(default_factory=list)
     sizes: dict[str, Size] = field(default_factory=dict)
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     alias: dict[str, str] = field(default_factory=dict)
     flat: bool = False
 
@@ -90,36 +94,55 @@ def lower(graph: Graph, logits: str) -> Network:
     Raises
     ------
     UnsupportedError
-        If a node on the way has no compiled form, or the input has a free axis besides the batch.
+        If a node on the way works on several samples at once, or the input has a free axis besides the batch.
     """
     net = Network(graph)
     info = graph.inputs[0]
-    shape = info.shape[1:]
-    if len(graph.inputs) != 1 or len(shape) not in (1, 2, 3) or any(n is None for n in shape):
+    shape = tuple(n for n in info.shape[1:] if n is not None)
+    if len(graph.inputs) != 1 or len(shape) not in (1, 2, 3) or None in info.shape[1:]:
         raise UnsupportedError(f"compile_graph: `graph` must have one input (N, C, H, W) of fixed size; got {info}")
     net.input = info.name
     net.flat = len(shape) == 1
-    whole = [int(n) for n in shape if n is not None]
-    channels, *spatial = whole
-    net.sizes[info.name] = (
-        (channels, 1, 1)
-        if net.flat
-        else (channels, 1, *spatial)[:3]
-        if len(spatial) == 1
-        else (  # type: ignore[assignment]
-            channels,
-            spatial[0],
-            spatial[1],
-        )
-    )
+    net.sizes[info.name] = as_size(shape)
+    net.shapes[info.name] = shape
     for node in _needed(graph, logits):
-        if node.op not in LOWER:
-            raise unsupported(node, "the operator has no compiled form")
-        LOWER[node.op](net, node)
+        try:
+            if node.op not in LOWER:
+                raise unsupported(node, "the operator has no compiled form")
+            LOWER[node.op](net, node)
+        except UnsupportedError as error:
+            _reference(net, node, error)
     net.logits = net.resolve(logits)
     if net.producer(net.logits) is None or net.sizes[net.logits][1:] != (1, 1):
         raise UnsupportedError(f"compile_graph: `logits` must be one row a sample; got {net.sizes.get(net.logits)}")
     return net
+
+
+def as_size(shape: tuple[int, ...]) -> Size:
+    """Return (channels, height, width) of one sample (F,), (C, L) or (C, H, W)."""
+    channels, height, width = {1: (*shape, 1, 1), 2: (shape[0], 1, shape[-1])}.get(len(shape), shape)
+    return channels, height, width
+
+
+def _reference(net: Network, node: Node, error: UnsupportedError) -> None:
+    """Append a layer that calls the node's reference function.
+
+    Raises
+    ------
+    UnsupportedError
+        The given error, if the node is not a function of single samples with one output of at most three axes.
+    """
+    shapes = {name: net.shapes[name] for name in node.inputs if name in net.shapes}
+    shape = output_shape(net.graph, node, shapes) if shapes else None
+    if shape is None or not 1 <= len(shape) <= 3 or (net.flat and len(shape) != 1):
+        raise error
+    reads = {i: (net.resolve(name), shapes[name]) for i, name in enumerate(node.inputs) if name in shapes}
+    first = next(iter(reads.values()))[0]
+    channels, height, width = as_size(shape)
+    out = node.outputs[0]
+    net.layers.append(Layer("reference", first, out, Window(), channels, node=node, reads=reads, shape=shape))
+    net.sizes[out] = (channels, height, width)
+    net.shapes[out] = shape
 
 
 def _needed(graph: Graph, logits: str) -> list[Node]:
@@ -168,6 +191,8 @@ def _append(net: Network, node: Node, layer: Layer) -> None:
     height, width = layer.window.output(*net.sizes[layer.x][1:])
     net.layers.append(layer)
     net.sizes[layer.out] = (layer.channels, height, width)
+    rank = 1 if node.op in ("Gemm", "MatMul") else len(net.shapes[node.inputs[0]])
+    net.shapes[layer.out] = {1: (layer.channels,), 2: (layer.channels, width)}.get(rank, net.sizes[layer.out])
 
 
 def _weight_index(net: Network, node: Node) -> Array:
@@ -248,7 +273,7 @@ def _add_bias(net: Network, node: Node, bias: str, x: str) -> None:
 def _activation(net: Network, node: Node, low: float, high: float) -> None:
     x, size = net.size(node)
     layer = net.producer(x)
-    if layer and layer.kind != "maximum" and layer.clamp is None and _sole(net, x, node):
+    if layer and layer.kind not in ("maximum", "reference") and layer.clamp is None and _sole(net, x, node):
         layer.clamp = (low, high)
         _rename(net, layer, node.outputs[0])
     else:
@@ -277,6 +302,7 @@ def _rename(net: Network, layer: Layer, out: str) -> None:
     """Let a layer write `out` instead of the tensor it wrote before."""
     net.alias[layer.out] = out
     net.sizes[out] = net.sizes.pop(layer.out)
+    net.shapes[out] = net.shapes[layer.out]
     layer.out = out
 
 
@@ -312,6 +338,7 @@ def _same(net: Network, node: Node) -> None:
     """Pass a tensor on under another name."""
     name, _ = net.size(node)
     net.alias[node.outputs[0]] = name
+    net.shapes[node.outputs[0]] = net.shapes[node.inputs[0]]
 
 
 def _flatten(net: Network, node: Node) -> None:
@@ -323,6 +350,14 @@ def _flatten(net: Network, node: Node) -> None:
         if shape is None or len(shape) != 2 or int(shape[1]) not in (-1, math.prod(size)):
             raise unsupported(node, "the new shape must be (N, features)")
     _same(net, node)
+    net.shapes[node.outputs[0]] = (math.prod(net.shapes[node.inputs[0]]),)
+
+
+def _squeeze(net: Network, node: Node) -> None:
+    _, size = net.size(node)
+    if size[1:] != (1, 1) or len(net.shapes[node.inputs[0]]) == 1:
+        raise unsupported(node, "height and width must be 1")
+    _flatten(net, node)
 
 
 LOWER: dict[str, Callable[[Network, Node], None]] = {
@@ -338,7 +373,7 @@ LOWER: dict[str, Callable[[Network, Node], None]] = {
     "MaxPool": _max_pool,
     "Flatten": _flatten,
     "Reshape": _flatten,
-    "Squeeze": _same,
+    "Squeeze": _squeeze,
     "Identity": _same,
     "Dropout": _same,
 }

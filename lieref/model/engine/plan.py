@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lieref.kernel.simd.library import Library
 from lieref.kernel.simd.sample import LOAD_FIELDS, OUTPUT_FIELDS
-from lieref.model.engine import channel_rows, conv_rows
+from lieref.model.engine import channel_rows, conv_rows, reference_rows
 from lieref.model.engine.fusion import LowRank
 from lieref.model.engine.layer import Epilogue, Layer
 from lieref.model.engine.lower import Network, by_channel
@@ -79,14 +79,14 @@ class _Builder:
         self.bars: dict[str, Tensor] = {}  # sum of the contributions so far; at the end, before the activation
         self.clamps = {layer.out: layer.clamp for layer in net.layers}
         self.needed = self._tensors_with_trainable_weights()
-        readers = [name for layer in net.layers if layer.out in self.needed for name in (layer.x, layer.add)]
+        readers = [name for layer in net.layers if layer.out in self.needed for name in layer.inputs]
         self.unread = {name: readers.count(name) for name in self.needed}
 
     def _tensors_with_trainable_weights(self) -> set[str]:
         """Return the tensors that depend on a trainable weight."""
         needed: set[str] = set()
         for layer in self.net.layers:
-            if {layer.x, layer.add} & needed or {layer.weight, layer.bias} & self.storage.trainable:
+            if set(layer.inputs) & needed or {layer.weight, layer.bias} & self.storage.trainable:
                 needed.add(layer.out)
         return needed
 
@@ -105,7 +105,7 @@ class _Builder:
     def forward(self) -> list[Row]:
         """Return the rows from the sample to the outputs."""
         net = self.net
-        readers = [layer for layer in net.layers if net.input in (layer.x, layer.add)]
+        readers = [layer for layer in net.layers if net.input in layer.inputs]
         bare = all(r.kind == "conv" and r.groups == 1 and r.add != net.input for r in readers)
         self.tensors[net.input] = self._tensor(net.input, bare)
         found = [self._load()]
@@ -114,7 +114,9 @@ class _Builder:
             out = self.tensors[layer.out] = self._tensor(layer.out)
             bias = self.storage.add_bias(layer.bias, layer.channels, out.pixel) if layer.bias else -1
             epilogue = Epilogue(bias, self.tensors[layer.add] if layer.add else None, layer.clamp)
-            if layer.kind == "maximum":
+            if layer.kind == "reference":
+                found.append(reference_rows.forward(layer, net.graph, self.tensors, out, net.flat))
+            elif layer.kind == "maximum":
                 found += channel_rows.maximum_forward(layer, self.storage, x, out)
             elif layer.kind == "identity":
                 found += channel_rows.identity_rows(self.storage, x, out, epilogue)
@@ -154,6 +156,8 @@ class _Builder:
         """Return the rows of one layer: gradients of its weight and bias, contributions to what it reads."""
         found: list[Row] = []
         x, g = self.tensors[layer.x], self.bars[layer.out]
+        if layer.kind == "reference":
+            return self._add_reference_gradient(layer, g)
         if layer.weight in self.storage.trainable:
             rows = channel_rows if by_channel(layer, self.net) else conv_rows
             found += rows.weight_gradient(layer, self.storage, x, g)
@@ -179,6 +183,15 @@ class _Builder:
         if by_channel(layer, self.net):
             return channel_rows.input_gradient(layer, self.storage, g, target, epilogue)
         return conv_rows.input_gradient(layer, self.storage, g, target, epilogue)
+
+    def _add_reference_gradient(self, layer: Layer, g: Tensor) -> list[Row]:
+        """Return the row that calls the operator's VJP, and those that add its results to the gradients."""
+        targets = {i: self._tensor(name) for i, (name, _) in layer.reads.items() if name in self.needed}
+        out = self.tensors[layer.out]
+        found = [reference_rows.gradient(layer, self.net.graph, self.tensors, out, g, targets, self.net.flat)]
+        for position, target in targets.items():
+            found += self._add_gradient(layer.reads[position][0], target)
+        return found
 
     def _add_gradient(self, name: str, g: Tensor) -> list[Row]:
         """Return the rows that add g itself to the gradient of a tensor; none where it is the only summand."""

@@ -7,14 +7,16 @@ integers. A tensor is NHWC with a permanent halo of zeros, so that a padded conv
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ctypes
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from lieref._types import Array
 from lieref.kernel.simd.library import Library
-from lieref.kernel.simd.row import ROW_LENGTH, Fields
+from lieref.kernel.simd.row import CONTEXT, ROW_LENGTH, Fields
 
 ALIGN_BYTES = 64
 
@@ -96,13 +98,17 @@ class Taps:
 
 @dataclass(frozen=True)
 class Row:
-    """One kernel call: the kernel's name, its integers, and the tensors it works on."""
+    """One kernel call: the kernel's name, its integers, and the tensors it works on.
+
+    With a `function` it is a call back to Python instead, given the arena.
+    """
 
     kernel: str
     fields: Fields
     ints: dict[str, int]
     places: dict[str, Place]
     taps: dict[str, Taps] = field(default_factory=dict)
+    function: Callable[[Array], None] | None = None
 
     def tensors(self) -> list[Tensor]:
         """Return the tensors this row reads or writes."""
@@ -122,12 +128,18 @@ class Program:
         Elements of working memory.
     open : dict of str to int
         Rows whose kernel is chosen at each run, by the names in `OPEN`.
+    callbacks : list
+        Entry points of rows that are Python functions: they must live as long as the rows.
+    failures : list of Exception
+        What those functions raised since the list was last cleared.
     """
 
     rows: Array
     table: Array
     arena: int
     open: dict[str, int]
+    callbacks: list[Any] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
 
     def with_kernels(self, addresses: dict[str, int]) -> Array:
         """Return the rows with the open ones filled."""
@@ -144,6 +156,8 @@ def assemble(rows: Sequence[Row], library: Library) -> Program:
     starts: dict[tuple[int, ...], int] = {}
     choices: dict[str, int] = {}
     packed = np.zeros((len(rows), ROW_LENGTH), np.int64)
+    callbacks: list[Any] = []
+    failures: list[Exception] = []
     for number, row in enumerate(rows):
         values: dict[str, int] = {}
         for name, place in row.places.items():
@@ -155,12 +169,29 @@ def assemble(rows: Sequence[Row], library: Library) -> Program:
                 starts[offsets] = len(table)
                 table.extend(offsets)
             values[name] = starts[offsets]
-        if row.kernel in OPEN:
+        if row.function:
+            callbacks.append(_callback(row.function, arena, library.dtype, failures))
+            values["address"] = ctypes.cast(callbacks[-1], ctypes.c_void_p).value or 0
+        elif row.kernel in OPEN:
             choices[row.kernel] = number
         else:
             values["address"] = library.address(row.kernel)
         packed[number] = row.fields.pack(**values)
-    return Program(packed, np.array(table or [0], np.int64), arena, choices)
+    return Program(packed, np.array(table or [0], np.int64), arena, choices, callbacks, failures)
+
+
+def _callback(function: Callable[[Array], None], size: int, dtype: str, failures: list[Exception]) -> Any:
+    """Return a kernel that hands the arena to a Python function; an error is kept, as nothing can be raised through."""
+
+    def call(row: int, context: int) -> None:
+        address = ctypes.c_int64.from_address(context + 8 * CONTEXT.index("arena")).value
+        memory = (ctypes.c_char * (size * np.dtype(dtype).itemsize)).from_address(address)
+        try:
+            function(np.frombuffer(memoryview(memory), np.dtype(dtype)))
+        except Exception as error:
+            failures.append(error)
+
+    return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(call)
 
 
 def _place_tensors(rows: Sequence[Row], align: int) -> int:

@@ -57,6 +57,10 @@ class Call:
         address, rows = self._rows[key]
         self._arguments[:] = address, len(rows), *span
         self._run(*self._pointers)
+        if self._program.failures:
+            error = self._program.failures[0]
+            self._program.failures.clear()
+            raise error
 
 
 class Workspace:

@@ -14,6 +14,7 @@ from lieref.model.engine import LowRank, compile_graph
 from lieref.model.fold import fold_batch_norm
 from lieref.model.graph import Graph, Node, TensorInfo
 from lieref.model.onnx_reader import read_onnx
+from lieref.op.registry import OPERATORS
 
 
 class Net:
@@ -103,7 +104,40 @@ def line_net():
     return net.graph()
 
 
-NETS = {"residual": residual_net, "plain": plain_net, "vector": vector_net, "line": line_net}
+def odd_net():
+    """Operators without a compiled form between compiled ones: gates, a broadcast product, padded pools, Concat."""
+    net = Net((3, 8, 7))
+    a = net.conv(6, 3, (3, 3), pads=(1, 1, 1, 1))
+    gate = net.add("Sigmoid", a)
+    b = net.add("Mul", a, gate)
+    mean = net.add("GlobalAveragePool", b)
+    c = net.add("Mul", b, net.add("Sigmoid", net.conv(6, 6, (1, 1), x=mean)))
+    d = net.add("MaxPool", c, kernel_shape=(3, 3), strides=(2, 2), pads=(1, 1, 1, 1))
+    e = net.add("Relu", net.add("Tanh", net.conv(5, 6, (3, 3), x=d, pads=(1, 1, 1, 1))))
+    net.add("Concat", d, e, axis=1)
+    net.conv(4, 11, (2, 2))
+    net.add("Flatten")
+    net.gemm(4, 4 * 3 * 3)
+    return net.graph()
+
+
+def odd_vector_net():
+    net = Net((9,))
+    a = net.gemm(7, 9)
+    net.add("Tanh")
+    net.add("Add", net.last, a)
+    net.gemm(4, 7)
+    return net.graph()
+
+
+NETS = {
+    "odd": odd_net,
+    "odd vector": odd_vector_net,
+    "residual": residual_net,
+    "plain": plain_net,
+    "vector": vector_net,
+    "line": line_net,
+}
 
 
 def trainable(graph):
@@ -253,11 +287,14 @@ def test_empty_batch_and_bad_input(rng):
 def test_what_has_no_compiled_form_is_refused(monkeypatch):
     net = Net((2, 5, 5))
     net.conv(3, 2, (3, 3))
-    net.add("Sigmoid")
+    net.add("Softmax", axis=0)  # over the samples of a batch: not a function of one
     net.add("GlobalAveragePool")
     net.add("Flatten")
-    with pytest.raises(UnsupportedError, match="Sigmoid"):
+    with pytest.raises(UnsupportedError, match="Softmax"):
         compile_graph(net.graph(), trainable=frozenset(), logits=net.last)
+    net = odd_vector_net()
+    with pytest.raises(UnsupportedError, match="trainable"):
+        compile_graph(net, trainable=frozenset({"x"}), logits=net.outputs[0])
     small = Net((2, 2, 2))
     small.conv(3, 2, (3, 3))
     with pytest.raises(UnsupportedError, match="must hold one window"):
@@ -265,6 +302,21 @@ def test_what_has_no_compiled_form_is_refused(monkeypatch):
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
     with pytest.raises(UnsupportedError, match="NUMBA_DISABLE_JIT"):
         compile_graph(plain_net(), trainable=frozenset(), logits="t9")
+
+
+def test_an_error_of_a_reference_operator_is_raised(rng, monkeypatch):
+    graph = odd_net()
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0], threads=2)
+
+    def fails(*inputs, **attrs):
+        raise ShapeError("Tanh: broken")
+
+    monkeypatch.setitem(OPERATORS, "Tanh", replace(OPERATORS["Tanh"], function=fails))
+    x = rng.standard_normal((9, 3, 8, 7)).astype(np.float32)
+    with pytest.raises(ShapeError, match="broken"):
+        engine.logits(x)
+    monkeypatch.undo()
+    assert np.isfinite(engine.logits(x)).all()
 
 
 @pytest.mark.parametrize("name", ["resnet8", "mobilenet_v1_025_vww", "autoencoder_ad"])
@@ -336,7 +388,8 @@ def test_fused_adapters_agree_with_factors_applied_outside(name, map_name, isa, 
     assert close(z, want_z, 5e-6)
     assert np.array_equal(engine.logits(x), z)
     assert set(grads) == set(engine.parameters)
+    tolerance = 2e-5 if name == "odd" else 5e-6  # gates and adapters of random size amplify the rounding of float32
     for w in specs:
         want = pulls[w](bars[w].T if matmul(graph, w) else bars[w])
-        assert close(grads[f"{w}:lora_a"], want["a"], 5e-6), w
-        assert close(grads[f"{w}:lora_b"], want["b"], 5e-6), w
+        assert close(grads[f"{w}:lora_a"], want["a"], tolerance), w
+        assert close(grads[f"{w}:lora_b"], want["b"], tolerance), w

@@ -1,0 +1,119 @@
+"""Rows of an operator without a compiled form: a call back to its reference function, on the sample at work.
+
+The rest of the network stays compiled. Such a row costs tens of microseconds a sample for the way to Python and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from lieref._types import Array
+from lieref.kernel.simd.row import Fields
+from lieref.model.engine.layer import Layer
+from lieref.model.engine.program import Place, Row, Tensor
+from lieref.model.graph import Graph, Node
+from lieref.op.registry import OPERATORS
+
+NO_FIELDS = Fields()
+
+
+def output_shape(graph: Graph, node: Node, shapes: dict[str, tuple[int, ...]]) -> tuple[int, ...] | None:
+    """Return the shape of one sample of the node's output, or None where samples do not go through it one by one.
+
+    Two samples are sent through together and apart: they must come out the same.
+    """
+    if node.op not in OPERATORS or len([name for name in node.outputs if name]) != 1:
+        return None
+    rng = np.random.default_rng(0)
+    dtype = next((w.dtype for w in graph.initializers.values() if w.dtype.kind == "f"), np.dtype(np.float32))
+    data = {name: rng.standard_normal((2, *shapes[name])).astype(dtype) for name in node.inputs if name in shapes}
+    known = {**graph.initializers, **data}
+    try:
+        both = _forward(node, [known.get(name) for name in node.inputs])
+        parts = [
+            _forward(node, [data[n][i : i + 1] if n in data else known.get(n) for n in node.inputs]) for i in range(2)
+        ]
+    except Exception:  # the operator refuses these shapes: so does the engine
+        return None
+    apart = np.concatenate(parts)
+    same = both.shape == apart.shape and len(both) == 2 and both.dtype == dtype
+    return tuple(both.shape[1:]) if same and np.allclose(both, apart, rtol=1e-4, atol=1e-5) else None
+
+
+def _forward(node: Node, inputs: list[Array | None]) -> Array:
+    result = OPERATORS[node.op].forward(*inputs, **node.attrs)
+    return np.asarray(result[0] if isinstance(result, tuple) else result)
+
+
+def _read(arena: Array, t: Tensor, shape: tuple[int, ...], flat: bool) -> Array:
+    """Return a tensor as ONNX has it: (1, *shape), or (samples, features) where a sample is a vector."""
+    moved = view(arena, t)
+    return np.ascontiguousarray(moved[:, 0].T) if flat else np.ascontiguousarray(moved).reshape(1, *shape)
+
+
+def _write(arena: Array, t: Tensor, value: Array, flat: bool) -> None:
+    target = view(arena, t)
+    if flat:
+        target[:, 0] = value.T
+    else:
+        target[...] = value.reshape(target.shape)
+
+
+def view(arena: Array, t: Tensor) -> Array:
+    """Return the arena's tensor as an array (channels, height, width)."""
+    strides = (arena.itemsize, t.row * arena.itemsize, t.pixel * arena.itemsize)
+    return np.lib.stride_tricks.as_strided(arena[t.offset :], (t.channels, t.height, t.width), strides)
+
+
+def _inputs(layer: Layer, graph: Graph, arena: Array, tensors: dict[str, Tensor], flat: bool) -> list[Array | None]:
+    node = layer.node
+    assert node is not None  # a reference layer has its node
+    found: list[Array | None] = []
+    for position, name in enumerate(node.inputs):
+        if position in layer.reads:
+            tensor, shape = layer.reads[position]
+            found.append(_read(arena, tensors[tensor], shape, flat))
+        else:
+            constant = graph.initializers.get(name)
+            is_float = constant is not None and constant.dtype.kind == "f"
+            found.append(constant.astype(arena.dtype) if constant is not None and is_float else constant)
+    return found
+
+
+def forward(layer: Layer, graph: Graph, tensors: dict[str, Tensor], out: Tensor, flat: bool) -> Row:
+    """Return the row of the forward pass."""
+
+    def call(arena: Array) -> None:
+        assert layer.node is not None  # a reference layer has its node
+        _write(arena, out, _forward(layer.node, _inputs(layer, graph, arena, tensors, flat)), flat)
+
+    return _row(layer, tensors, {"out": Place(out)}, call)
+
+
+def gradient(
+    layer: Layer, graph: Graph, tensors: dict[str, Tensor], out: Tensor, g: Tensor, targets: dict[int, Tensor],
+    flat: bool,
+) -> Row:  # fmt: skip
+    """Return the row that sets, for each input position in `targets`, the gradient with respect to that input."""
+    node = layer.node
+    assert node is not None  # a reference layer has its node
+
+    def call(arena: Array) -> None:
+        inputs = _inputs(layer, graph, arena, tensors, flat)
+        y = _read(arena, out, layer.shape, flat)
+        y_bar = _read(arena, g, layer.shape, flat)
+        bars = OPERATORS[node.op].vjp(*inputs, y=y, y_bar=y_bar, **node.attrs)
+        for position, target in targets.items():
+            bar = bars[position]
+            _write(arena, target, np.zeros_like(inputs[position]) if bar is None else bar, flat)
+
+    places = {f"target{i}": Place(t) for i, t in targets.items()}
+    return _row(layer, tensors, {"out": Place(out), "g": Place(g), **places}, call)
+
+
+def _row(layer: Layer, tensors: dict[str, Tensor], places: dict[str, Place], call: Callable[[Array], None]) -> Row:
+    """Return a row that keeps its inputs alive."""
+    inputs = {f"input{i}": Place(tensors[name]) for i, (name, _) in layer.reads.items()}
+    return Row("", NO_FIELDS, {}, {**inputs, **places}, function=call)
