@@ -78,6 +78,8 @@ class Network:
         self.logits_name = logits_name(self.folded)
         self._reference = Reference(self.logits_name)
         self._compiled = {name: Compiled(self.logits_name, name) for name in WINOGRAD}
+        self._fused: tuple[FusedSite, ...] = ()
+        self._fused_for: list[object] = []
 
     # What the network is
 
@@ -241,13 +243,24 @@ class Network:
         """Return the adapters that the backend computes itself: those the engine can, or none."""
         if self.engine == "reference" or self.dtype != np.float32:
             return ()
-        tensors = self.graph.initializers | self.statistics
-        adapted = frozenset(tensor for site in self.sites.values() for tensor in site.tensors)
-        found = (fused_site(site, self._fold_of(site.tensor), tensors, adapted) for site in self.sites.values())
-        fused = tuple(site for site in found if site is not None)
+        # Sites and statistics are replaced, never changed, so the same objects have the same answer.
+        made_for = [self.engine, self.threads, *self.sites.values(), *self.statistics.values()]
+        if len(made_for) != len(self._fused_for) or any(
+            a is not b for a, b in zip(made_for, self._fused_for, strict=True)
+        ):
+            tensors = self.graph.initializers | self.statistics
+            adapted = frozenset(tensor for site in self.sites.values() for tensor in site.tensors)
+            found = (fused_site(site, self._fold_of(site.tensor), tensors, adapted) for site in self.sites.values())
+            fused = tuple(site for site in found if site is not None)
+            wanted = self._trained_tensors(self._outside(fused))
+            supported = self._compiled[self.engine].supports(self.folded, wanted, self.threads, fused)
+            self._fused, self._fused_for = fused if supported else (), made_for
+        return self._fused
+
+    def _outside(self, fused: tuple[FusedSite, ...]) -> list[Site]:
+        """Return the sites whose adapters the backend does not compute."""
         inside = {site.tensor for site in fused}
-        wanted = self._trained_tensors([site for site in self.sites.values() if site.tensor not in inside])
-        return fused if self._compiled[self.engine].supports(self.folded, wanted, self.threads, fused) else ()
+        return [site for site in self.sites.values() if site.tensor not in inside]
 
     # Derivation.  l(theta) = loss(N(F(A(theta)))): factors -> adapted tensors -> folded tensors -> logits -> loss.
     # The chain rule from the right: logits_bar from the loss, folded_bar by the graph in reverse, tensor_bar by each
@@ -272,8 +285,7 @@ class Network:
         """
         samples = self._samples(np.asarray(x))
         fused = self._fused_sites()
-        inside = {site.tensor for site in fused}
-        outside = [site for site in self.sites.values() if site.tensor not in inside]
+        outside = self._outside(fused)
         wanted = self._trained_tensors(outside)
         backend = self._backend(wanted, fused)
         tensors = self._current_tensors(outside)
