@@ -124,3 +124,22 @@ def test_groups_are_closed_and_keep_their_structure_to_the_certified_digits(seed
         distance = computed - true
         assert (np.abs(distance.hi) <= distance.radius + 1e-32).all()
         assert (distance.radius < 1e-26).all()
+
+
+def test_gpu_run_says_when_there_is_no_device(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    from validation.gpu import run
+
+    monkeypatch.setattr(run, "device", lambda: None)
+    monkeypatch.setattr(run, "RESULTS", tmp_path / "gpu.json")
+    assert run.main() == run.NO_DEVICE
+    assert "no GPU found" in capsys.readouterr().err
+    assert not (tmp_path / "gpu.json").exists()
+
+
+def test_gpu_settings_work_on_a_processor_too() -> None:
+    pytest.importorskip("torch")
+    from validation.gpu import run
+
+    for setting in run.torch_settings("cpu"):
+        report = check(setting.backend, profile=setting.profile, families=["depthwise"], bitwise=setting.bitwise)
+        assert report.ok, (setting.name, report.to_text())
