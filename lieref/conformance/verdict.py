@@ -14,7 +14,8 @@ from lieref.numerics.bound import SMALLEST_SUBNORMAL
 
 PASS, FAIL, MISTRUSTED, UNCOVERED = "PASS", "FAIL", "MISTRUSTED", "UNCOVERED"
 
-_RMS_LIMIT: Final = 0.5
+# A rounding error is spread evenly over at most u times the number to either side: root mean square u / sqrt(3).
+_RMS_LIMIT: Final = 3.0**-0.5
 _BIAS_LIMIT: Final = 4.0
 _LEAST_SAMPLE: Final = 64
 _ZERO_SHARE: Final = 0.7
