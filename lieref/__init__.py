@@ -25,6 +25,7 @@ __version__ = "0.1.0"
 
 # Module -> the public names it defines.
 _MODULES = {
+    "lieref.conformance.verdict": ("torch_atol",),
     "lieref.adapter.model": (
         "Model",
         "load",
@@ -93,6 +94,7 @@ _LAZY = {name: module for module, names in _MODULES.items() for name in names}
 
 if TYPE_CHECKING:
     from lieref.adapter.model import Model, load
+    from lieref.conformance.verdict import torch_atol
     from lieref.evaluate.metric import evaluate_model
     from lieref.group.registry import make_action, make_group, make_map
     from lieref.kernel.conv import conv, conv_vjp
@@ -169,6 +171,7 @@ __all__ = [
     "make_map",
     "matrix_phi",
     "matrix_phi_vjp",
+    "torch_atol",
 ]
 
 
