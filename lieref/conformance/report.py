@@ -15,7 +15,7 @@ from lieref.conformance.verdict import FAIL, MISTRUSTED, PASS, UNCOVERED, CaseVe
 
 XFAIL, XPASS, TOLERATED = "XFAIL", "XPASS", "TOLERATED"
 _BAD: Final = (FAIL, XPASS)
-_SHOWN: Final = 12
+_EXAMPLES: Final = 3
 
 
 @dataclass(frozen=True)
@@ -121,16 +121,17 @@ class Report:
                 worst = f"{max(margins):.3g}" if margins else "-"
                 lines.append(f"{name:<20}{statuses[PASS]:>6}{statuses[FAIL]:>6}{others:>7}  {worst}")
         failures = self.failures()
-        shown = failures + self.mistrusted()
-        for result in shown[:_SHOWN]:
+        notable = failures + self.mistrusted()
+        shown = _examples(notable)
+        for result in shown:
             case = result.verdict.case
             flags = f" [{', '.join(case.flags)}]" if case.flags else ""
             reason = result.verdict.reason or "passes, but a failure was expected"
             lines.append(f"{result.status} {case.id} ({case.comment}){flags}: {reason}")
             if result.diagnosis:
                 lines.append(f"     looks like {result.diagnosis}")
-        if len(shown) > _SHOWN:
-            lines.append(f"... and {len(shown) - _SHOWN} more")
+        if len(notable) > len(shown):
+            lines.append(f"... and {len(notable) - len(shown)} more of the same kinds (all with --json)")
         lines += [f"PROBLEM {problem}" for problem in self.problems]
         if failures:
             lines.append("What the failing cases look like:")
@@ -178,6 +179,17 @@ class Report:
             node = ET.SubElement(suite, "testcase", classname="vectors", name=problem)
             ET.SubElement(node, "failure", message=problem)
         return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _examples(results: list[Result]) -> list[Result]:
+    """Return the first few results of each status, operation and diagnosis."""
+    seen, chosen = Counter[tuple[str, str, str | None]](), []
+    for result in results:
+        kind = (result.status, result.verdict.case.op, result.diagnosis)
+        seen[kind] += 1
+        if seen[kind] <= _EXAMPLES:
+            chosen.append(result)
+    return chosen
 
 
 def _json_result(result: Result) -> dict[str, Any]:
