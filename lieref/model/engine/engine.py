@@ -27,6 +27,9 @@ from lieref.model.graph import Graph
 CHUNKS = 8
 """Most parts a batch is cut into; each has its own gradient accumulators."""
 
+CHUNK_BYTES = 1 << 25
+"""Most memory of all parts' accumulators, unless two parts need more."""
+
 CHUNK_SAMPLES = 4
 """Fewest samples of a part, so that clearing and adding its accumulators stays cheap."""
 
@@ -273,9 +276,11 @@ class Engine:
             other.result()
 
     def _parts(self, samples: int) -> list[tuple[int, int]]:
-        """Return the fixed parts (begin, end) of a batch: they depend on its size alone."""
+        """Return the fixed parts (begin, end) of a batch: they depend on its size and the network alone."""
         smallest = FLAT_SAMPLES if self._net.flat else CHUNK_SAMPLES
-        count = min(CHUNKS, max(1, samples // smallest))
+        size = self._workspace(1).plan.storage.gradient_size * self._dtype.itemsize
+        most = min(CHUNKS, max(2, CHUNK_BYTES // max(size, 1)))
+        count = min(most, max(1, samples // smallest))
         edges = [i * samples // count for i in range(count + 1)]
         return [(a, b) for a, b in pairwise(edges) if b > a]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lieref.kernel.simd.library import Library
 from lieref.kernel.simd.sample import LOAD_FIELDS, OUTPUT_FIELDS
-from lieref.model.engine import channel_rows, conv_rows, reference_rows
+from lieref.model.engine import channel_rows, conv_rows, reference_rows, winograd_rows
 from lieref.model.engine.fusion import LowRank
 from lieref.model.engine.layer import Epilogue, Layer
 from lieref.model.engine.lower import Network, by_channel
@@ -106,7 +106,9 @@ class _Builder:
         """Return the rows from the sample to the outputs."""
         net = self.net
         readers = [layer for layer in net.layers if net.input in layer.inputs]
-        bare = all(r.kind == "conv" and r.groups == 1 and r.add != net.input for r in readers)
+        bare = net.sizes[net.input][0] < winograd_rows.LEAST_CHANNELS and all(
+            r.kind == "conv" and r.groups == 1 and r.add != net.input for r in readers
+        )
         self.tensors[net.input] = self._tensor(net.input, bare)
         found = [self._load()]
         for layer in net.layers:
