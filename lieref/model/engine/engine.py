@@ -30,8 +30,8 @@ CHUNKS = 8
 CHUNK_BYTES = 1 << 25
 """Most memory of all parts' accumulators, unless two parts need more."""
 
-CHUNK_SAMPLES = 4
-"""Fewest samples of a part, so that clearing and adding its accumulators stays cheap."""
+CHUNK_SAMPLES = 8
+"""Fewest samples of a part, so that adding its accumulators stays cheap; two parts may have half as many."""
 
 FLAT_SAMPLES = 32
 """Where a sample is a vector: the fewest samples of a part, and how many a pass takes at once."""
@@ -280,7 +280,8 @@ class Engine:
         smallest = FLAT_SAMPLES if self._net.flat else CHUNK_SAMPLES
         size = self._workspace(1).plan.storage.gradient_size * self._dtype.itemsize
         most = min(CHUNKS, max(2, CHUNK_BYTES // max(size, 1)))
-        count = min(most, max(1, samples // smallest))
+        halves = 0 if self._net.flat else min(2, 2 * samples // smallest)
+        count = max(1, min(most, max(samples // smallest, halves)))
         edges = [i * samples // count for i in range(count + 1)]
         return [(a, b) for a, b in pairwise(edges) if b > a]
 
