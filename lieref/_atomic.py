@@ -78,8 +78,16 @@ def write_folder(folder: str | Path, files: Mapping[str, bytes]) -> None:
 
 
 def write_file(path: str | Path, data: bytes) -> None:
-    """Create or replace one file: a reader sees the old bytes or the new ones, never a mixture."""
+    """Create or replace one file: a reader sees the old bytes or the new ones, never a mixture.
+
+    Raises
+    ------
+    DomainError
+        If the path is a folder.
+    """
     target = Path(path)
+    if target.is_dir():
+        raise DomainError(f"write_file: `path` must be a file; got the folder {target}")
     target.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(target)
     partial = _partial_name(target)

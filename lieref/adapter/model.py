@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lieref._atomic import write_file
-from lieref._check import check_choice
+from lieref._check import check_choice, check_int
 from lieref._types import Array
 from lieref.adapter.folder import check_base, read_adapter, write_adapter
 from lieref.errors import DomainError, FormatError, ShapeError, UnsupportedError
@@ -202,13 +202,14 @@ class Model(Network):
                 Attached(
                     get_method(**entry["config"]),
                     None if entry["target_modules"] is None else tuple(entry["target_modules"]),
-                    int(entry["seed"]),
+                    check_int("load_adapter", "seed", entry["seed"], low=0),
                 )
                 for entry in section["methods"]
             ]
             names = [str(name) for name in section["statistics"]]
-            methods = {str(t): get_method(**entry["method"]) for t, entry in section["sites"].items()}
-        except (KeyError, TypeError) as error:
+            methods = {t: get_method(**entry["method"]) for t, entry in section["sites"].items()}
+            shapes = {t: tuple(entry["shape"]) for t, entry in section["sites"].items()}
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise FormatError(f"load_adapter: {source} must hold a complete configuration; {error!r}") from error
         known = {tensor: layer for entry in attached for tensor, layer in self._scope(entry)}
         statistics = {}
@@ -228,7 +229,7 @@ class Model(Network):
                 adapted = site.adapted(self.graph.initializers)[tensor]
             except (KeyError, ShapeError, ValueError) as error:
                 raise FormatError(f"load_adapter: the factors of {tensor} in {source} must fit it; {error}") from error
-            if adapted.shape != self.graph.initializers[tensor].shape:
+            if adapted.shape != self.graph.initializers[tensor].shape or shapes[tensor] != self._canonical_shape(site):
                 raise FormatError(f"load_adapter: the factors of {tensor} in {source} must fit it")
             sites[tensor] = site
         if left:
@@ -243,6 +244,8 @@ class Model(Network):
     def _take(self, left: dict[str, Array], name: str, source: str) -> Array:
         if name not in left:
             raise FormatError(f"load_adapter: {source} must hold the tensor {name}")
+        if left[name].dtype.kind != "f":
+            raise FormatError(f"load_adapter: tensor {name} of {source} must hold floats; got {left[name].dtype}")
         return left.pop(name).astype(self.dtype)
 
 
