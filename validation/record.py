@@ -11,13 +11,25 @@ from pathlib import Path
 from typing import Any
 
 RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("lieref", "numpy", "scipy", "numba", "torch", "jax", "onnxruntime", "onnx", "mpmath", "python-flint")
+PACKAGES = (
+    "lieref",
+    "numpy",
+    "scipy",
+    "numba",
+    "llvmlite",
+    "torch",
+    "jax",
+    "onnxruntime",
+    "onnx",
+    "mpmath",
+    "python-flint",
+)
 
 
 def environment() -> dict[str, Any]:
     """Return machine, versions and commit."""
     return {
-        "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system()},
+        "machine": {"processor": _processor(), "cores": os.cpu_count(), "system": platform.system(), "load": _load()},
         "versions": {"python": platform.python_version(), **_versions()},
         "commit": _commit(),
     }
@@ -48,6 +60,11 @@ def _processor() -> str:
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def _load() -> float | None:
+    """Return how many processes wanted a core in the last minute: what a speed must be read with."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
 def _commit() -> str:

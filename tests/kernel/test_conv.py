@@ -256,6 +256,7 @@ NAN = np.full((2, 4, 5, 6), np.nan)
         (X, W, {"groups": 2, "auto_pad": "SAME"}, DomainError, "`auto_pad` must be one of"),
         (X, W, {"groups": 2, "auto_pad": "VALID", "pads": 1}, ShapeError, "`pads` must be zero"),
         (X, W, {"groups": 2, "bias": np.ones(5)}, ShapeError, r"`bias` must have shape \(6,\)"),
+        (X, W, {"groups": 2, "pads": 10**9}, ShapeError, "`pads` must leave an output that a memory can hold"),
         (X, W, {"groups": 2, "threads": 0}, DomainError, "`threads` must be at least 1"),
     ],
 )
@@ -269,3 +270,14 @@ def test_bad_arguments(
 def test_bad_cotangent() -> None:
     with pytest.raises(ShapeError, match=r"conv_vjp: `y_bar` must have shape \(2, 6, 3, 5\); got \(2, 6, 3, 4\)"):
         conv_vjp(X, W, None, np.ones((2, 6, 3, 4)), groups=2)
+
+
+def test_overflow_is_an_error_and_no_nan() -> None:
+    """inf - inf is a NaN: the sum overflows although every argument is finite."""
+    large, mixed = np.full((1, 2, 3, 3), 1e200), np.full((1, 2, 1, 1), 1e200)
+    mixed[0, 1] = -1e200
+    with pytest.raises(DomainError, match="conv: `result` must be finite"):
+        conv(large, mixed)
+    for needs, name in (((True, False, False), "x_bar"), ((False, True, False), "weight_bar")):
+        with pytest.raises(DomainError, match=f"conv_vjp: `{name}` must be finite"):
+            conv_vjp(large, mixed, None, np.full((1, 1, 3, 3), 1e200), needs=needs)  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from lieref._types import Array
 from lieref.kernel.simd.isa import best
-from lieref.kernel.simd.library import library
+from lieref.kernel.simd.machine_code import library
 from lieref.model.engine import LowRank, compile_graph
 from lieref.model.engine.adamw import AdamW
 from lieref.model.graph import Graph

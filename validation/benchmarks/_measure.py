@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
-
+from validation.record import environment, write_result
 
 Times = list[tuple[float, float]]
 """Wall time and processor time of each run, in seconds."""
@@ -70,38 +65,6 @@ def sgemm_rate(seconds: float = 0.3, n: int = 512) -> float:
     return 2 * n**3 / best / 1e9
 
 
-def machine() -> dict[str, Any]:
-    """What a number depends on: processor, cores, versions, commit, load."""
-    names = ("numpy", "numba", "llvmlite", "scipy", "torch", "onnxruntime")
-    versions = {}
-    for name in names:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    head = Path(__file__).resolve().parents[2] / ".git" / "HEAD"
-    commit = ""
-    if head.exists():
-        text = head.read_text().strip()
-        commit = text
-        if text.startswith("ref: "):
-            ref = head.parent / text[5:]
-            commit = ref.read_text().strip() if ref.exists() else text
-    model = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = [line for line in info.read_text().splitlines() if line.startswith("model name")]
-        model = lines[0].split(":", 1)[1].strip() if lines else model
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return {
-        "processor": model, "cores": os.cpu_count(), "python": platform.python_version(), "versions": versions,
-        "commit": commit, "load": load,
-    }  # fmt: skip
-
-
 def write(name: str, rows: list[dict[str, Any]], **extra: Any) -> Path:
-    """Write rows to validation/results/<name>.json and return its path."""
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({"machine": machine(), **extra, "rows": rows}, indent=1) + "\n")
-    return path
+    """Write rows to validation/results/<name>.json, with machine, versions and commit, and return its path."""
+    return write_result(name, {**environment(), **extra, "rows": rows})

@@ -13,7 +13,7 @@ import numpy as np
 
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.conv import CONV_FIELDS
-from lieref.kernel.simd.library import library
+from lieref.kernel.simd.machine_code import library
 from lieref.kernel.simd.row import CONTEXT
 from lieref.kernel.simd.tiles import CONV_TILES
 from lieref.model.engine.workspace import aligned

@@ -7,7 +7,7 @@ import ctypes
 import numpy as np
 
 from lieref._types import FloatArray
-from lieref.kernel.simd.library import Library
+from lieref.kernel.simd.machine_code import Library
 
 
 class AdamW:

@@ -14,8 +14,8 @@ from lieref._check import check_choice, check_int
 from lieref._types import Array, FloatArray
 from lieref.errors import DTypeError, ShapeError, UnsupportedError
 from lieref.kernel.simd import isa as isa_module
-from lieref.kernel.simd.library import Library
-from lieref.kernel.simd.library import library as load_library
+from lieref.kernel.simd.machine_code import Library
+from lieref.kernel.simd.machine_code import library as load_library
 from lieref.kernel.simd.row import float_bits
 from lieref.model.engine.factors import Factors
 from lieref.model.engine.fusion import LowRank

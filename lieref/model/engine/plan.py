@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from lieref.kernel.simd.library import Library
+from lieref.kernel.simd.machine_code import Library
 from lieref.kernel.simd.sample import LOAD_FIELDS, OUTPUT_FIELDS
 from lieref.model.engine import channel_rows, conv_rows, reference_rows, winograd_rows
 from lieref.model.engine.fusion import LowRank

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from lieref._types import Array
-from lieref.kernel.simd.library import Library
+from lieref.kernel.simd.machine_code import Library
 from lieref.kernel.simd.row import CONTEXT, ROW_LENGTH, Fields
 
 ALIGN_BYTES = 64

@@ -7,7 +7,7 @@ import itertools
 
 import numpy as np
 
-from lieref.kernel.simd.library import library
+from lieref.kernel.simd.machine_code import library
 from lieref.kernel.simd.row import CONTEXT
 from lieref.model.engine.program import Tensor, assemble
 from lieref.model.engine.tiling import pad_channels

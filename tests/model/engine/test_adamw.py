@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lieref.kernel.simd import isa as isa_module
-from lieref.kernel.simd.library import library
+from lieref.kernel.simd.machine_code import library
 from lieref.model.engine.adamw import AdamW
 
 

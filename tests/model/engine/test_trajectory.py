@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lieref.kernel.simd.isa import best
-from lieref.kernel.simd.library import library
+from lieref.kernel.simd.machine_code import library
 from lieref.model.engine import LowRank, compile_graph
 from lieref.model.engine.adamw import AdamW
 from lieref.model.graph import Graph, Node, TensorInfo

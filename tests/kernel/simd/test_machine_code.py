@@ -12,10 +12,10 @@ from llvmlite import ir
 
 from lieref.errors import DomainError
 from lieref.kernel.simd import isa as isa_module
-from lieref.kernel.simd import library as library_module
+from lieref.kernel.simd import machine_code
 from lieref.kernel.simd.elementary import exp
 from lieref.kernel.simd.emit import F32, F64, Function, Pointer
-from lieref.kernel.simd.library import Library
+from lieref.kernel.simd.machine_code import Library
 from lieref.kernel.simd.tiles import CONV_TILES, GRADIENT_TILES, widths
 
 ISAS = [isa_module.ISAS[name] for name in isa_module.available()]
@@ -67,16 +67,16 @@ def test_a_folder_that_cannot_be_written_only_costs_time(tmp_path, monkeypatch):
     blocker = tmp_path / "file"
     blocker.write_text("")
     monkeypatch.setenv("LIEREF_CACHE_DIR", str(blocker / "below"))
-    assert library_module._read(library_module._cache_path(ISAS[-1], "float32")) is None
-    library_module._write(blocker / "below" / "x", b"code")
+    assert machine_code._read(machine_code._cache_path(ISAS[-1], "float32")) is None
+    machine_code._write(blocker / "below" / "x", b"code")
     monkeypatch.setenv("LIEREF_CACHE_DIR", "")
-    assert library_module.cache_folder() is None
+    assert machine_code.cache_folder() is None
 
 
 def test_no_kernel_calls_the_math_library_for_fma():
     """`llvm.fma` without hardware becomes a call a lane; `llvm.fmuladd` must be all there is."""
     module = ir.Module()
-    library_module.emit_all(module, isa_module.ISAS["sse2"], "float32")
+    machine_code.emit_all(module, isa_module.ISAS["sse2"], "float32")
     names = {name for name in module.globals if name.startswith("llvm.")}
     assert "llvm.fmuladd.v4f32" in names
     assert not any(name.startswith("llvm.fma.") for name in names)
