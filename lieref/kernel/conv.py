@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
 
-from lieref._check import check_int
+from lieref._check import check_finite, check_int
 from lieref._types import FloatArray
+from lieref.errors import ShapeError
 from lieref.kernel.conv_arguments import check_conv, check_conv_cotangent
 from lieref.kernel.parallel import chunk_bounds, for_each_chunk, tree_sum
 from lieref.kernel.window import kernel_array, kernel_tables
@@ -58,7 +60,7 @@ def conv(
     Raises
     ------
     ShapeError, DTypeError, DomainError
-        If an argument is not as described, or the padded image is smaller than the dilated kernel.
+        If an argument is not as described, the padded image is smaller than the dilated kernel, or a sum overflows.
 
     Notes
     -----
@@ -69,7 +71,10 @@ def conv(
     check_int("conv", "threads", threads, low=1)
     from lieref.kernel.conv_numba import convolve
 
-    y = np.empty((len(x), len(weight), *window.output), x.dtype)
+    shape = (len(x), len(weight), *window.output)
+    if math.prod(shape) * x.itemsize > sys.maxsize:
+        raise ShapeError(f"conv: `pads` must leave an output that a memory can hold; got shape {shape}")
+    y = np.empty(shape, x.dtype)
     images, outputs = _rows(x, window.image), _rows(y, window.output)
     matrices = _matrices(weight, groups)
     offsets = np.zeros(len(weight), x.dtype) if bias is None else kernel_array(bias)
@@ -79,6 +84,7 @@ def conv(
         convolve(outputs, images, matrices, offsets, first, last, *tables)
 
     for_each_chunk(work, len(x), threads)
+    check_finite("conv", "result", y)
     return y
 
 
@@ -120,7 +126,7 @@ def conv_vjp(
     Raises
     ------
     ShapeError, DTypeError, DomainError
-        If an argument is not as described.
+        If an argument is not as described, or a cotangent overflows.
 
     Notes
     -----
@@ -159,6 +165,9 @@ def conv_vjp(
             weight_bar = np.ascontiguousarray(total[:, :-1].transpose(0, 2, 1)).reshape(weight.shape)
         if needs[2] and bias is not None:
             bias_bar = total[:, -1].reshape(bias.shape)
+    for name, bar in (("x_bar", x_bar), ("weight_bar", weight_bar), ("bias_bar", bias_bar)):
+        if bar is not None:
+            check_finite("conv_vjp", name, bar)
     return x_bar, weight_bar, bias_bar
 
 

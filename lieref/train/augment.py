@@ -7,7 +7,7 @@ order of the samples changes it, and a resumed run sees what the interrupted one
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,9 +77,11 @@ def make_augmentation(
             raise DomainError(f"fit: `augment` must be 'auto' or a sequence of names; got {names!r}")
         channels = input_shape[-1] if axes == (1, 2) else input_shape[1]
         return Augmentation(flip=classifies and axes is not None and channels == COLOUR_CHANNELS)
+    if not isinstance(names, Iterable):
+        raise DomainError(f"fit: `augment` must be 'auto' or a sequence of names; got {names!r}")
     flip, shift = False, 0
     for name in names:
-        match = re.fullmatch(r"flip|shift\(([1-9][0-9]{0,3})\)", name)
+        match = re.fullmatch(r"flip|shift\(([1-9][0-9]{0,3})\)", str(name))
         if match is None:
             raise DomainError(f"fit: `augment` must hold 'flip' or 'shift(pixels)' such as 'shift(2)'; got {name!r}")
         flip = flip or name == "flip"

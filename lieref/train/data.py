@@ -68,7 +68,10 @@ def check_samples(function: str, x: Any) -> Array:
     DomainError
         If the set is empty, or a value is NaN or infinite.
     """
-    samples = np.asarray(x)
+    try:
+        samples = np.asarray(x)
+    except ValueError as error:
+        raise ShapeError(f"{function}: `x` must hold samples of one shape; got lists of several lengths") from error
     if samples.dtype.kind not in "iuf":
         raise DTypeError(f"{function}: `x` must be integers or floats; got {samples.dtype}")
     if samples.ndim < 2:

@@ -230,6 +230,8 @@ def _parts(
     if validation is None:
         return training, None
     if isinstance(validation, tuple):
+        if len(validation) != 2:
+            raise DomainError(f"fit: `validation` must be a fraction or (x, y); got {len(validation)} entries")
         return training, _part(model, *validation, loss, layout)
     check_real("fit", "validation", validation, above=0.0, high=1.0)
     kept, held = split(training.y, validation, seed, "validation", stratified=loss.classifies)
