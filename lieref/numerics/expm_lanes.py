@@ -53,16 +53,20 @@ def scales(e: Any, limit: int) -> Any:
 
 
 @njit(cache=True, nogil=True)
-def _pack(work: Any, slot: int, a: Any, members: Any, factors: Any) -> None:
-    """Copy each matrix a[m] times factors[m] into its lane of a slot; lanes without a member become zero."""
+def _pack(work: Any, slot: int, a: Any, members: Any, first: Any, second: Any) -> None:
+    """Copy each matrix a[m] times first[m] times second[m] into its lane of a slot; other lanes become zero.
+
+    Two powers of two one after the other: their product may be too small for the dtype.
+    """
     n = a.shape[1]
     if members.size < work.shape[3]:
         work[slot] = 0
     for lane in range(members.size):
-        source, factor = a[members[lane]], work.dtype.type(factors[members[lane]])
+        source = a[members[lane]]
+        one, two = work.dtype.type(first[members[lane]]), work.dtype.type(second[members[lane]])
         for i in range(n):
             for j in range(n):
-                work[slot, i, j, lane] = source[i, j] * factor
+                work[slot, i, j, lane] = source[i, j] * one * two
 
 
 @njit(cache=True, nogil=True)
@@ -140,7 +144,7 @@ def exp_kernel(
     degree = c.size - 1
     ones = np.ones(scale.size)
     down = 2.0 ** (-squarings_of.astype(np.float64))
-    down_e = down / scale
+    to_unit = 1.0 / scale
     start = 0
     while start < order.size:
         s = squarings_of[order[start]]
@@ -149,9 +153,9 @@ def exp_kernel(
             stop += 1
         members = order[start:stop]
         start = stop
-        _pack(work, P1, a, members, down)
+        _pack(work, P1, a, members, ones, down)
         if derivative:
-            _pack(work, SLOTS + P1, e, members, down_e)
+            _pack(work, SLOTS + P1, e, members, to_unit, down)
         for j in range(P2, P4 + 1):
             _product(vectors, j, j // 2, (j - 1) // 2, n, derivative)
         # Paterson and Stockmeyer: X <- X P4 + c_p I + c_(p+1) P1 + c_(p+2) P2 + c_(p+3) P3 for p = m-4, m-8 .. 0, from

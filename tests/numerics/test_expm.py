@@ -132,6 +132,21 @@ def test_a_result_does_not_depend_on_its_batch(n: int, rng: np.random.Generator)
         np.testing.assert_array_equal(expm(np.asfortranarray(a[i, j])), one)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "low", "scale"), [(np.float64, 600, 600), (np.float32, 100, 60), (np.float32, 40, 125)]
+)
+@pytest.mark.parametrize("backend", [expm_numpy, expm_lanes])
+def test_derivative_where_argument_and_direction_are_both_huge(
+    backend: object, dtype: type, low: int, scale: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """exp of diag(0, -t) has the divided differences 1, (1 - e^-t) / t and e^-t."""
+    monkeypatch.setattr("lieref.numerics.expm._backend", lambda n: backend)
+    a, e = np.diag([0.0, -(2.0**low)]).astype(dtype), np.full((2, 2), 2.0**scale, dtype)
+    frechet = expm_frechet(a, e)[1]
+    np.testing.assert_allclose(frechet[0, 0], 2.0**scale, rtol=8 * unit_roundoff(dtype))
+    np.testing.assert_allclose(frechet[0, 1], 2.0 ** (scale - low), rtol=1e-3)
+
+
 def test_squarings_are_taken_by_ceil() -> None:
     norms = np.array([0.0, 1e-300, THETA, np.nextafter(THETA, 2), 2 * THETA, np.nextafter(2 * THETA, 9), 1e308])
     s = expm_numpy.squarings(norms[:, None, None], THETA)
