@@ -33,7 +33,8 @@ def exp_low_rank(b: FloatArray, a: FloatArray) -> FloatArray:
 def exp_low_rank_minus_identity(b: FloatArray, a: FloatArray) -> FloatArray:
     """Return exp(b a) - I without cancellation."""
     b, a = _check_factors("exp_low_rank", b, a)
-    return b @ (matrix_phi(a @ b) @ a)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _check_fits("exp_low_rank", b @ (matrix_phi(a @ b) @ a))
 
 
 # Y = I + B P A, P = phi1(M), M = A B. With P_bar = B^T Y_bar A^T and M_bar = L_phi1(M^T, P_bar):
@@ -41,11 +42,12 @@ def exp_low_rank_minus_identity(b: FloatArray, a: FloatArray) -> FloatArray:
 def exp_low_rank_vjp(b: FloatArray, a: FloatArray, y_bar: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the cotangents of `b` and `a`."""
     b, a = _check_factors("exp_low_rank_vjp", b, a)
-    m = a @ b
     left, right, p_bar = _outer_bars("exp_low_rank_vjp", b, a, y_bar)
-    m_bar = matrix_phi_vjp(m, 1, p_bar)
-    p_t = _t(matrix_phi(m))
-    return left @ p_t + _t(a) @ m_bar, p_t @ right + m_bar @ _t(b)
+    with np.errstate(over="ignore", invalid="ignore"):
+        m = a @ b
+        m_bar = matrix_phi_vjp(m, 1, p_bar)
+        p_t = _t(matrix_phi(m))
+        return _check_bars("exp_low_rank_vjp", left @ p_t + _t(a) @ m_bar, p_t @ right + m_bar @ _t(b))
 
 
 def exp_skew_low_rank(b: FloatArray, a: FloatArray) -> FloatArray:
@@ -107,7 +109,8 @@ def cayley_low_rank(b: FloatArray, a: FloatArray) -> FloatArray:
 def cayley_low_rank_minus_identity(b: FloatArray, a: FloatArray) -> FloatArray:
     """Return cayley(b a) - I without cancellation."""
     b, a = _check_factors("cayley_low_rank", b, a)
-    return b @ (_resolvent(b, a) @ a)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _check_fits("cayley_low_rank", b @ (_resolvent(b, a) @ a))
 
 
 # Y = I + B S A, S = (I - M/2)^-1, M = A B: dS = S dM S / 2, so M_bar = S^T S_bar S^T / 2 with S_bar = B^T Y_bar A^T.
@@ -115,9 +118,10 @@ def cayley_low_rank_vjp(b: FloatArray, a: FloatArray, y_bar: FloatArray) -> tupl
     """Return the cotangents of `b` and `a`."""
     b, a = _check_factors("cayley_low_rank_vjp", b, a)
     left, right, s_bar = _outer_bars("cayley_low_rank_vjp", b, a, y_bar)
-    s_t = _t(_resolvent(b, a))
-    m_bar = s_t @ s_bar @ s_t / 2
-    return left @ s_t + _t(a) @ m_bar, s_t @ right + m_bar @ _t(b)
+    with np.errstate(over="ignore", invalid="ignore"):
+        s_t = _t(_resolvent(b, a))
+        m_bar = s_t @ s_bar @ s_t / 2
+        return _check_bars("cayley_low_rank_vjp", left @ s_t + _t(a) @ m_bar, s_t @ right + m_bar @ _t(b))
 
 
 def _outer_bars(
@@ -127,8 +131,9 @@ def _outer_bars(
     y_bar = check_float(function, "y_bar", y_bar)
     check_shape(function, "y_bar", y_bar, (*b.shape[:-1], b.shape[-2]))
     check_same_dtype(function, b=b, y_bar=y_bar)
-    left = y_bar @ _t(a)
-    return left, _t(b) @ y_bar, _t(b) @ left
+    with np.errstate(over="ignore", invalid="ignore"):
+        left, right = _check_bars(function, y_bar @ _t(a), _t(b) @ y_bar)
+        return left, right, _check_fits(function, _t(b) @ left)
 
 
 def _resolvent(b: FloatArray, a: FloatArray) -> FloatArray:
@@ -161,6 +166,10 @@ def _check_fits(function: str, y: FloatArray) -> FloatArray:
     if not np.isfinite(y).all():
         raise DomainError(f"{function}: `b a` must have a result that fits {y.dtype}; got an overflow")
     return y
+
+
+def _check_bars(function: str, b_bar: FloatArray, a_bar: FloatArray) -> tuple[FloatArray, FloatArray]:
+    return _check_fits(function, b_bar), _check_fits(function, a_bar)
 
 
 def _plus_identity(delta: FloatArray) -> FloatArray:

@@ -113,3 +113,17 @@ def test_cayley_pole() -> None:
     b[0] = 2.0
     with pytest.raises(DomainError, match="eigenvalue 2"):
         low_rank.cayley_low_rank(b, np.eye(3)[:1])
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_result_that_does_not_fit_is_an_error(name: str, dtype: type) -> None:
+    form, delta, vjp = (getattr(low_rank, name + suffix) for suffix in ("", "_minus_identity", "_vjp"))
+    largest = float(np.finfo(dtype).max)
+    b, a = np.zeros((3, 1), dtype), np.zeros((1, 3), dtype)
+    b[0], a[0, 1] = 2 * largest**0.5, 2 * largest**0.5  # a b = 0, b a overflows
+    for call in (form, delta):
+        with pytest.raises(DomainError, match=r"fits|finite"):
+            call(b, a)
+    with pytest.raises(DomainError, match=r"fits|finite"):
+        vjp(b / b[0], np.ones((1, 3), dtype), np.full((3, 3), largest, dtype))
