@@ -210,12 +210,13 @@ class ScaleMode(Action):
         return isinstance(group, Scaling)
 
     def preserves(self, group: Group) -> frozenset[str]:
-        kept = {"signs", "support", "multilinear rank"}
+        # A diagonal matrix on one axis multiplies every unfolding; factors on several axes are no such product.
+        kept = {"signs", "support"} | ({"multilinear rank"} if self.mode not in ("kernel", "fan-in") else set())
         return frozenset(kept | {"filter angles"} if self.mode == "out" else kept)
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
-        return cls(), cls(with_bias=True), cls("in"), cls("columns")
+        return cls(), cls(with_bias=True), cls("in"), cls("columns"), cls("kernel"), cls("fan-in")
 
     def _views(self, g: FloatArray, weight: FloatArray, groups: int) -> tuple[FloatArray, FloatArray]:
         check_float("ScaleMode", "weight", weight)

@@ -6,7 +6,10 @@ product is the sum and where every map is the identity (a translation by t is th
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
+
+import numpy as np
 
 from lieref._check import check_float
 from lieref._types import FloatArray
@@ -136,3 +139,28 @@ class MatrixCalculus:
 
     def cayley_minus_identity(self, xi: FloatArray) -> FloatArray:
         return matrix_maps.cayley_minus_identity(xi)
+
+
+@dataclass(frozen=True)
+class RotationCalculus(MatrixCalculus):
+    """Square matrices of which the first `size` rows and columns are a rotation.
+
+    exp(xi) misses orthogonality by about ||xi|| u; one Newton step of the polar factor, g (3 I - g^T g) / 2, squares
+    the miss. On the group the step and its derivative along the group are the identity, so the VJP of exp stands.
+    """
+
+    size: int
+
+    def exp(self, xi: FloatArray) -> FloatArray:
+        g = expm(xi)
+        r = g[..., : self.size, : self.size]
+        r -= r @ (r.swapaxes(-1, -2) @ r - np.eye(self.size, dtype=g.dtype)) / 2
+        return g
+
+    # With D = g - I: g^T g - I = D + D^T + D^T D, and the step takes (D + I) (g^T g - I) / 2 from D.
+    def exp_minus_identity(self, xi: FloatArray) -> FloatArray:
+        delta = expm_minus_identity(xi)
+        d = delta[..., : self.size, : self.size]
+        miss = d + d.swapaxes(-1, -2) + d.swapaxes(-1, -2) @ d
+        d -= (d @ miss + miss) / 2
+        return delta

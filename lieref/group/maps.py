@@ -221,11 +221,12 @@ class Bounded(Map):
 
     @property
     def spec(self) -> str:
-        return f"{self.name}({self.bound:g})"
+        # Every digit, and no "+": it separates the parts of a method's name.
+        return f"{self.name}({np.format_float_positional(self.bound, trim='-')})"
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
-        return cls(1.0), cls(0.5)
+        return cls(1.0), cls(0.987654321), cls(1e7)
 
     def _squash(self, group: Group, xi: FloatArray) -> FloatArray:
         xi = self._prepare(group, xi)

@@ -14,7 +14,7 @@ from lieref.algebra.base import check_tail
 from lieref.algebra.matrix import MatrixAlgebra, symplectic_form, transpose
 from lieref.errors import NotInGroupError, ShapeError
 from lieref.group.base import Group
-from lieref.group.calculus import Calculus, MatrixCalculus
+from lieref.group.calculus import Calculus, MatrixCalculus, RotationCalculus
 from lieref.numerics.expm import check_square
 from lieref.numerics.matrix_maps import logm
 from lieref.numerics.phi import matrix_phi
@@ -131,11 +131,9 @@ class SO(MatrixGroup):
     name: ClassVar[str] = "so"
     algebra_class: ClassVar[type[MatrixAlgebra]] = algebras.SpecialOrthogonal
 
-    # exp(xi) misses orthogonality by about ||xi|| u; one Newton step of the polar factor, g (3 I - g^T g) / 2, squares
-    # the miss. On the group the step and its derivative along the group are the identity, so the VJP of exp stands.
-    def exp(self, xi: FloatArray) -> FloatArray:
-        g = super().exp(xi)
-        return g - g @ self.defect(g) / 2
+    @property
+    def calculus(self) -> Calculus:
+        return RotationCalculus(self.size)
 
     def inverse(self, g: FloatArray) -> FloatArray:
         return transpose(g)
@@ -187,6 +185,10 @@ class SE(MatrixGroup):
 
     name: ClassVar[str] = "se"
     algebra_class: ClassVar[type[MatrixAlgebra]] = algebras.SpecialEuclidean
+
+    @property
+    def calculus(self) -> Calculus:
+        return RotationCalculus(self.size - 1)
 
     def inverse(self, g: FloatArray) -> FloatArray:
         turn = transpose(g[..., :-1, :-1])

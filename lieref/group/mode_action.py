@@ -11,7 +11,7 @@ import numpy as np
 from lieref._check import check_float, check_int, check_shape
 from lieref._types import FloatArray, Shape
 from lieref.algebra.matrix import transpose
-from lieref.errors import DomainError, ShapeError
+from lieref.errors import DomainError, NotInGroupError, ShapeError
 from lieref.group.action import Action
 from lieref.group.base import Group
 from lieref.group.matrix import SE, SL, SO, AffineGroup, MatrixGroup, Sp, Unipotent
@@ -139,12 +139,12 @@ class Conjugation(Action):
 
     def act(self, g: FloatArray, weight: FloatArray, groups: int = 1) -> FloatArray:
         m, g = self._operands(g, weight, groups)
-        return self._weight(g @ m @ np.linalg.inv(g), weight.shape)
+        return self._weight(g @ m @ _inverse(g), weight.shape)
 
     # M' = g M g^-1: dM' = dg M g^-1 - M' dg g^-1, so with H = M'_bar g^-T: g_bar = H M^T - M'^T H, over all positions.
     def act_vjp(self, g: FloatArray, weight: FloatArray, groups: int, weight_bar: FloatArray) -> FloatArray:
         m, matrices = self._operands(g, weight, groups)
-        inverse = np.linalg.inv(matrices)
+        inverse = _inverse(matrices)
         m_bar, _ = self._operands(g, weight_bar, groups)
         h = m_bar @ transpose(inverse)
         g_bar = h @ transpose(m) - transpose(matrices @ m @ inverse) @ h
@@ -154,7 +154,7 @@ class Conjugation(Action):
     # g M g^-1 - M = (D M - M D) g^-1 with D = g - e.
     def act_delta(self, g_minus_e: FloatArray, weight: FloatArray, groups: int = 1) -> FloatArray:
         m, d = self._operands(g_minus_e, weight, groups)
-        inverse = np.linalg.inv(d + np.eye(d.shape[-1], dtype=d.dtype))
+        inverse = _inverse(d + np.eye(d.shape[-1], dtype=d.dtype))
         return self._weight((d @ m - m @ d) @ inverse, weight.shape)
 
     def legal_for(self, group: Group) -> bool:
@@ -310,6 +310,13 @@ class OnModes(Action):
         check_shape("OnModes", "g", g, (sum(math.prod(shape) for shape in shapes),))
         pieces = np.split(g, np.cumsum([math.prod(shape) for shape in shapes])[:-1])
         return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+
+
+def _inverse(g: FloatArray) -> FloatArray:
+    try:
+        return np.linalg.inv(g)
+    except np.linalg.LinAlgError as error:
+        raise NotInGroupError("Conjugation: `g` must be invertible; got a singular matrix") from error
 
 
 def _unfold(weight: FloatArray, view: View) -> FloatArray:

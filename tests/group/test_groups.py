@@ -8,6 +8,7 @@ import pytest
 from lieref.errors import DomainError, NotInGroupError
 from lieref.group.base import Group
 from lieref.group.matrix import SE, SL, SO, AffineGroup, GLPlus, Sp, Unipotent
+from lieref.group.product import Product
 from lieref.group.tensor import Additive, Hadamard
 from validation.against_mpmath.exact import unit_roundoff
 
@@ -29,6 +30,23 @@ def test_large_rotations_stay_orthogonal(norm: float, rng: np.random.Generator) 
     xi = SO(6).algebra.random(rng)
     g = SO(6).exp(xi * norm / np.abs(xi).sum(axis=0).max())
     assert np.linalg.norm(SO(6).defect(g), 2) <= 20 * unit_roundoff(np.float64) * math.sqrt(6)
+
+
+@pytest.mark.parametrize("norm", [10.0, 100.0, 1000.0])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rotations_inside_other_groups_stay_orthogonal(norm: float, dtype: type, rng: np.random.Generator) -> None:
+    xi = SO(6).algebra.random(rng)
+    xi = (xi * norm / np.abs(xi).sum(axis=0).max()).astype(dtype)
+    rigid = np.zeros((7, 7), dtype)
+    rigid[:6, :6], rigid[:6, 6] = xi, 1.0
+    rotations = {
+        "delta": SO(6).exp_minus_identity(xi).astype(np.float64) + np.eye(6),
+        "product": Product((SO(6),), (1,)).exp(xi.reshape(-1)).reshape(6, 6).astype(np.float64),
+        "rigid": SE(7).exp(rigid)[:6, :6].astype(np.float64),
+        "rigid delta": SE(7).exp_minus_identity(rigid)[:6, :6].astype(np.float64) + np.eye(6),
+    }
+    for name, g in rotations.items():
+        assert np.linalg.norm(SO(6).defect(g), 2) <= 20 * unit_roundoff(dtype) * math.sqrt(6), name
 
 
 def test_plane_rotation() -> None:

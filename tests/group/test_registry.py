@@ -159,3 +159,14 @@ def test_bad_operands_of_actions() -> None:
         make_action("out").act(np.eye(4), weight * np.nan)
     with pytest.raises(ShapeError, match="weight_bar"):
         make_action("out").act_vjp(np.eye(4), weight, 1, np.ones((3, 4)))
+
+
+def test_conjugation_by_a_singular_matrix_is_refused(rng: np.random.Generator) -> None:
+    """A truncated exponential can be singular; -e is what it leaves of the identity."""
+    action, weight = Conjugation(), rng.standard_normal((3, 3))
+    with pytest.raises(NotInGroupError, match="invertible"):
+        action.act(np.zeros((3, 3)), weight)
+    with pytest.raises(NotInGroupError, match="invertible"):
+        action.act_vjp(np.zeros((3, 3)), weight, 1, weight)
+    with pytest.raises(NotInGroupError, match="invertible"):
+        action.act_delta(-np.eye(3), weight)

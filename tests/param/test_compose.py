@@ -83,3 +83,11 @@ def test_what_cannot_be_added_is_refused(rng: np.random.Generator) -> None:
         add_weighted_adapter([lora], [1.0, 2.0], SHAPE)
     with pytest.raises(DomainError, match="must be finite"):
         add_weighted_adapter([lora], [float("nan")], SHAPE)
+
+
+@pytest.mark.parametrize("bound", ["0.123456789", "1e7"])
+def test_sum_keeps_the_bound_of_the_map(bound: str, rng: np.random.Generator) -> None:
+    one, base = adapter("liera-bounded", rng, r=1, map=f"bounded({bound})"), rng.standard_normal(SHAPE)
+    method, params = add_weighted_adapter([one], [1.0], SHAPE)
+    assert method.map == one[0].map
+    np.testing.assert_allclose(method.adapted_weight(params, base), one[0].adapted_weight(one[1], base), rtol=1e-14)
