@@ -75,6 +75,13 @@ def check_int(function: str, name: str, value: Any, *, low: int | None = None, h
     return int(value)
 
 
+def check_bool(function: str, name: str, value: Any) -> bool:
+    """Return `value` if it is True or False, else raise `DTypeError`."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise DTypeError(f"{function}: `{name}` must be True or False; got {value!r}")
+    return bool(value)
+
+
 def check_real(
     function: str,
     name: str,

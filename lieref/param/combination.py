@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from lieref._check import check_shape
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import NotInGroupError, UnsupportedError
 from lieref.group.action import Action, ElementWise
@@ -21,7 +20,7 @@ from lieref.group.registry import make_group
 from lieref.param._base import Parameterisation
 from lieref.param.low_rank import LowRank
 from lieref.param.low_rank_group import LowRankForm, low_rank_form
-from lieref.param.method import Method, checked_base, keep_equal
+from lieref.param.method import Method, checked_bar, checked_base, keep_equal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +119,7 @@ class Combination(Method):
         self, params: Params, base_weight: FloatArray, weight_bar: FloatArray, groups: int = 1
     ) -> Params:
         base = checked_base(self, params, base_weight)
-        check_shape(self.name, "weight_bar", weight_bar, base.shape)
+        weight_bar = checked_bar(self, base, weight_bar)
         g = self.group_element(params, base.shape, groups)
         g_bar = self.action.act_vjp(g, _as_weight(base), groups, _as_weight(weight_bar))
         return self.group_element_vjp(params, base.shape, groups, g, g_bar)

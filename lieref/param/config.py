@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Protocol
 
@@ -77,6 +77,9 @@ class MethodConfig:
     alpha_pattern: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for field in ("options", "rank_pattern", "alpha_pattern"):
+            if not isinstance(getattr(self, field), Mapping):
+                raise DTypeError(f"MethodConfig: `{field}` must be a mapping; got {getattr(self, field)!r}")
         for pattern, rank in self.rank_pattern.items():
             check_int("MethodConfig", f"rank_pattern[{pattern!r}]", rank, low=1)
         for pattern, alpha in self.alpha_pattern.items():
@@ -238,7 +241,7 @@ def _patterns(targets: Sequence[str] | str | None) -> list[str] | None:
     """Return target patterns as a list; one string is one pattern."""
     if targets is None:
         return None
-    listed = [targets] if isinstance(targets, str) else list(targets)
+    listed = [targets] if isinstance(targets, str) or not isinstance(targets, Iterable) else list(targets)
     if not listed or not all(isinstance(pattern, str) and pattern for pattern in listed):
         raise DomainError(f"MethodConfig: `target_modules` must be a list of patterns; got {targets!r}")
     return listed

@@ -11,7 +11,7 @@ from lieref._check import check_shape
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import DomainError
 from lieref.param.combination import Combination
-from lieref.param.method import Method, checked_base, keep_equal
+from lieref.param.method import Method, checked_bar, checked_base, keep_equal
 
 _MAGNITUDE = "magnitude"
 
@@ -68,7 +68,7 @@ class Dora(Method):
         self, params: Params, base_weight: FloatArray, weight_bar: FloatArray, groups: int = 1
     ) -> Params:
         base = checked_base(self, params, base_weight)
-        check_shape(self.name, "weight_bar", weight_bar, base.shape)
+        weight_bar = checked_bar(self, base, weight_bar)
         inner, m = self._split(params, base.shape)
         v = self.direction.adapted_weight(inner, base, groups)
         n = self._norms(v)

@@ -233,6 +233,14 @@ def checked_base(method: Method, params: Params, base_weight: FloatArray) -> Flo
     return base
 
 
+def checked_bar(method: Method, base: FloatArray, weight_bar: FloatArray) -> FloatArray:
+    """Return the cotangent of W' after checking that it is finite and has the shape and dtype of the base weight."""
+    bar = check_float(method.name, "weight_bar", weight_bar)
+    check_shape(method.name, "weight_bar", bar, base.shape)
+    check_same_dtype(method.name, base_weight=base, weight_bar=bar)
+    return bar
+
+
 def keep_equal(base_weight: FloatArray, weight: FloatArray) -> FloatArray:
     """Return `weight` with the bits of the base where both are equal: 0 + (-0) is 0, which is not -0 bit for bit."""
     return np.where(weight == base_weight, base_weight, weight)

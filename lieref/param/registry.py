@@ -10,8 +10,8 @@ import dataclasses
 from collections.abc import Mapping, Set
 from typing import Any
 
-from lieref._check import check_choice
-from lieref.errors import DomainError
+from lieref._check import check_bool, check_choice
+from lieref.errors import DomainError, DTypeError
 from lieref.group.registry import GROUPS, make_action, make_map
 from lieref.param._base import Parameterisation
 from lieref.param.atoms import FilterAtoms
@@ -214,9 +214,13 @@ def get_method(name: str, **config: Any) -> Method:
 
     Raises
     ------
+    DTypeError
+        If the name is no text, or a field is of the wrong type.
     DomainError
         If the name or a field is unknown, fixed by the method, or out of range.
     """
+    if not isinstance(name, str):
+        raise DTypeError(f"get_method: `name` must be text; got {name!r}")
     row = METHODS.get(name) or _row_of_parts(name)
     plain = {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
     recipe = Recipe(name, plain, row.scope, row.learning_rate)
@@ -227,6 +231,9 @@ def get_method(name: str, **config: Any) -> Method:
             raise DomainError(f"get_method: options of {name} must be among {known}; got {option!r}")
     if row.parameterisation is None:
         return Untrained(recipe)
+    switches = {f.name for f in dataclasses.fields(PARAMETERISATIONS[row.parameterisation]) if f.type == "bool"}
+    for option in config.keys() & {"strict", *switches}:
+        check_bool("get_method", option, config[option])
     fields = {**row.defaults, **{key: value for key, value in config.items() if key not in ("map", "action", "strict")}}
     parameterisation = PARAMETERISATIONS[row.parameterisation](**fields)
     if isinstance(parameterisation, Householder) and row.wrapper == "reflections":

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from lieref._check import check_shape
 from lieref._types import Array, FloatArray, Params, Shape
 from lieref.errors import DomainError, UnsupportedError
 from lieref.group.base import Group
@@ -23,7 +22,7 @@ from lieref.group.matrix import SO
 from lieref.param._base import Parameterisation, check_weight_shape, transposed
 from lieref.param.blocks import BlockDiagonal
 from lieref.param.householder import Householder
-from lieref.param.method import Method, checked_base, keep_equal
+from lieref.param.method import Method, checked_bar, checked_base, keep_equal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +68,7 @@ class _Rotation(Method):
         self, params: Params, base_weight: FloatArray, weight_bar: FloatArray, groups: int = 1
     ) -> Params:
         base = checked_base(self, params, base_weight)
-        check_shape(self.name, "weight_bar", weight_bar, base.shape)
+        weight_bar = checked_bar(self, base, weight_bar)
         rows = base.reshape(groups, base.shape[0] // groups, -1)
         bars = self.change_vjp(
             self.parameterisation.split(params, *self._factor_shape(base.shape, groups)),

@@ -115,3 +115,14 @@ def test_resolve_refuses_what_it_does_not_know() -> None:
 def test_generic_configuration_serves_any_method() -> None:
     config = MethodConfig(method="flora", options={"r": 2, "kernel_rank": 1}, target_modules=["conv*"])
     assert config.method_for(Layer()).config() == {"name": "flora", "r": 2, "kernel_rank": 1}
+
+
+@pytest.mark.parametrize("field", ["options", "rank_pattern", "alpha_pattern"])
+def test_pattern_that_is_no_mapping(field: str) -> None:
+    with pytest.raises(DTypeError, match=f"MethodConfig: `{field}` must be a mapping; got 'x'"):
+        MethodConfig(method="lora", **{field: "x"})
+
+
+def test_targets_that_are_no_list() -> None:
+    with pytest.raises(DomainError, match="`target_modules` must be a list of patterns; got 3"):
+        MethodConfig(method="lora", target_modules=3)  # type: ignore[arg-type]

@@ -1,0 +1,49 @@
+"""What every method refuses: names and switches of the wrong type, cotangents that are not those of the weight."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lieref.errors import DomainError, DTypeError, LierefError, ShapeError
+from lieref.param.registry import get_method
+
+pytestmark = pytest.mark.filterwarnings("ignore::lieref.param._base.LierefWarning")
+
+SHAPE = (4, 6, 3, 2)
+
+
+@pytest.mark.parametrize("name", [None, 3, b"liera", ["liera"]])
+def test_name_that_is_no_text(name: Any) -> None:
+    with pytest.raises(DTypeError, match="get_method: `name` must be text"):
+        get_method(name)
+
+
+@pytest.mark.parametrize("option", ["strict", "use_rslora", "share_groups"])
+@pytest.mark.parametrize("value", ["no", 1, None])
+def test_switch_that_is_neither_true_nor_false(option: str, value: Any) -> None:
+    with pytest.raises(DTypeError, match=f"get_method: `{option}` must be True or False"):
+        get_method("liera", **{option: value})
+
+
+@pytest.mark.parametrize("name", ["full", "liera", "dora", "oft", "boft", "hra", "elra"])
+@pytest.mark.parametrize(
+    ("bar", "error"),
+    [
+        (np.full(SHAPE, np.nan), DomainError),
+        (np.full(SHAPE, -np.inf), DomainError),
+        (np.ones(SHAPE, np.float32), DTypeError),
+        (np.ones(SHAPE, np.int64), DTypeError),
+        (np.ones(SHAPE[:-1]), ShapeError),
+    ],
+    ids=["nan", "infinite", "float32", "integers", "shape"],
+)
+def test_cotangent_that_is_not_the_weights(
+    name: str, bar: np.ndarray, error: type[LierefError], rng: np.random.Generator
+) -> None:
+    method, base = get_method(name), rng.standard_normal(SHAPE)
+    params = method.init(SHAPE, 1, rng, base_weight=base)
+    with pytest.raises(error, match=r"`?weight_bar"):
+        method.adapted_weight_vjp(params, base, bar)
