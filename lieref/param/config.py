@@ -169,8 +169,8 @@ class HiraConfig(_NamedConfig):
 def fitted(method: Method, layer: NamedLayer) -> Method:
     """Return the method with its rank lowered, and its scaling kept, where the out mode of a layer is narrower.
 
-    A rank that not even the columns (I/groups k_h k_w) of the layer allow, and a layer the method cannot serve at any
-    rank, are left as they are, so that `init` refuses them.
+    A rank asked for that not even the columns (I/groups k_h k_w) of the layer allow, and a layer the method cannot
+    serve at any rank, are left as they are, so that `init` refuses them.
     """
     rank = method.rank
     if rank is None or method.supports(layer.shape, layer.groups) is None:
@@ -179,11 +179,11 @@ def fitted(method: Method, layer: NamedLayer) -> Method:
         limit = method.max_rank(layer.shape, layer.groups)
     except LierefError:
         return method
-    if limit is None or not 1 <= limit < rank <= math.prod(layer.shape[1:]):
+    config = method.config()
+    if limit is None or not 1 <= limit < rank or ("r" in config and rank > math.prod(layer.shape[1:])):
         return method
     warnings.warn(f"layer {layer.node}: rank {rank} is lowered to {limit}", RankLoweredWarning, stacklevel=2)
     changes: dict[str, Any] = {"r": limit}
-    config = method.config()
     if config.get("lora_alpha") is not None:
         ratio = limit / rank
         changes["lora_alpha"] = config["lora_alpha"] * (math.sqrt(ratio) if config.get("use_rslora") else ratio)

@@ -117,6 +117,16 @@ def test_generic_configuration_serves_any_method() -> None:
     assert config.method_for(Layer()).config() == {"name": "flora", "r": 2, "kernel_rank": 1}
 
 
+def test_default_rank_fits_every_layer_and_a_rank_asked_for_is_refused() -> None:
+    """A depthwise kernel of three taps has room for rank 1, and nobody asked for the default of 4."""
+    layer = Layer(shape=(8, 1, 3), groups=8)
+    with pytest.warns(RankLoweredWarning, match="rank 4 is lowered to 1"):
+        assert MethodConfig(method="lora").method_for(layer).rank == 1
+    asked = MethodConfig(method="lora", options={"r": 4}).method_for(layer)
+    assert asked.rank == 4
+    assert "must be at most 1" in str(asked.supports(layer.shape, layer.groups))
+
+
 @pytest.mark.parametrize("field", ["options", "rank_pattern", "alpha_pattern"])
 def test_pattern_that_is_no_mapping(field: str) -> None:
     with pytest.raises(DTypeError, match=f"MethodConfig: `{field}` must be a mapping; got 'x'"):
