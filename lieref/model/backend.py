@@ -6,12 +6,13 @@ engine runs float32 networks whose operators it has; everything else takes the r
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import numpy as np
 
 from lieref._types import Array, FloatArray
-from lieref.errors import DomainError, UnsupportedError
+from lieref.errors import DomainError, ShapeError, UnsupportedError
 from lieref.model import executor
 from lieref.model.engine import Engine, compile_graph
 from lieref.model.fusion import FusedSite
@@ -64,8 +65,7 @@ class Reference:
 
     def logits(self, graph: Graph, x: Array, threads: int) -> FloatArray:  # noqa: D102
         x = _as_float(graph, x)
-        result: FloatArray = executor.run(graph, x, until=self._logits, threads=threads)[self._logits]
-        return result
+        return _rows(graph, x, executor.run(graph, x, until=self._logits, threads=threads)[self._logits])
 
     def supports(  # noqa: D102
         self, graph: Graph, wanted: frozenset[str], threads: int, fused: tuple[FusedSite, ...] = ()
@@ -83,9 +83,10 @@ class Reference:
         fused: tuple[FusedSite, ...] = (),
     ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
         values = executor.run(graph, _as_float(graph, x), until=self._logits, threads=threads)
-        logits = values[self._logits]
+        logits = _rows(graph, x, values[self._logits])
         value, logits_bar = loss.value_and_grad(logits, y)
-        bars = executor.pull_back(graph, values, {self._logits: logits_bar}, wanted, threads=threads)
+        seeds = {self._logits: logits_bar.reshape(values[self._logits].shape)}
+        bars = executor.pull_back(graph, values, seeds, wanted, threads=threads)
         return value, logits, bars
 
 
@@ -174,6 +175,23 @@ def _as_float(graph: Graph, x: Array) -> Array:
         return x
     weights = (value.dtype for value in graph.initializers.values() if value.dtype.kind == "f")
     return x.astype(next(weights, np.dtype(np.float32)))
+
+
+def _rows(graph: Graph, x: Array, logits: FloatArray) -> FloatArray:
+    """Return the logits of samples `x` as the engine gives them: an image of one pixel (N, C, 1, 1) is a row (N, C).
+
+    Raises
+    ------
+    ShapeError
+        If a graph made for a fixed number of samples mixes those of another number.
+    """
+    fixed = graph.inputs[0].shape[0]
+    if fixed not in (None, len(x)) and len(logits) != len(x):
+        raise ShapeError(
+            f"predict: the model must take batches of any size; got {logits.shape} for {len(x)} samples from a graph "
+            f"made for {fixed} (export it with a free batch axis)"
+        )
+    return logits.reshape(logits.shape[:2]) if logits.ndim > 2 and math.prod(logits.shape[2:]) == 1 else logits
 
 
 def _check_outputs(logits: FloatArray) -> None:

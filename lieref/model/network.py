@@ -220,7 +220,7 @@ class Network:
         return arrange(x, self.input_shape) if x.dtype == np.uint8 else self.as_input(x)
 
     def logits(self, x: Array, *, batch_size: int = 256) -> FloatArray:
-        """Return the network's scores before a final Softmax, (N, ...)."""
+        """Return the network's scores before a final Softmax, (N, ...); (N, C, 1, 1) comes as (N, C)."""
         check_int("predict", "batch_size", batch_size, low=1)
         graph = self.current_graph()
         backend = self._backend(frozenset())

@@ -9,7 +9,7 @@ import pytest
 from onnx import helper
 
 import lieref
-from lieref.errors import DomainError
+from lieref.errors import DomainError, ShapeError
 from lieref.model.error_bound import branch_residual, logit_error_bound
 from lieref.model.graph import Node
 from lieref.train.loss import CrossEntropy, MeanSquaredError
@@ -210,3 +210,28 @@ def test_a_flipped_relu_is_counted() -> None:
     node = Node("relu", "Relu", ("a",), ("b",))
     exact, rounded = np.array([1.0, -1e-7, 1e-7, -2.0]), np.array([1.1, 2e-7, -2e-7, -2.1])
     np.testing.assert_allclose(branch_residual(node, exact, rounded), [0, 2e-7, 2e-7, 0], atol=1e-20)
+
+
+@pytest.mark.parametrize("engine", ["f2", "reference"])
+def test_image_of_one_pixel_is_a_row_of_logits(tmp_path: Path, rng: np.random.Generator, engine: str) -> None:
+    """A network of convolutions alone ends in (N, C, 1, 1)."""
+    nodes = [helper.make_node("Conv", ["x", "w"], ["y"], name="conv")]
+    tensors = {"w": rng.standard_normal((5, 3, 4, 6)).astype(np.float32)}
+    model = lieref.load(saved(make_onnx(nodes, tensors, ["N", 3, 4, 6], "y", ["N", 5, 1, 1]), tmp_path))
+    model.engine = engine
+    x, y = rng.standard_normal((7, 3, 4, 6)).astype(np.float32), np.array([0, 4, 2, 2, 1, 3, 3])
+    np.testing.assert_allclose(model.logits(x), np.einsum("nchw,ochw->no", x, tensors["w"]), rtol=1e-4, atol=1e-5)
+    _, logits, grads = model.attach("full").loss_and_grad(x, y, CrossEntropy())
+    assert logits.shape == (7, 5)
+    _, logits_bar = CrossEntropy().value_and_grad(logits, y)
+    np.testing.assert_allclose(grads["w:xi"], np.einsum("nchw,no->ochw", x, logits_bar), rtol=1e-4, atol=1e-5)
+
+
+def test_graph_made_for_one_sample_never_mixes_several(tmp_path: Path, rng: np.random.Generator) -> None:
+    nodes = [helper.make_node("Reshape", ["x", "shape"], ["y"], name="flatten")]
+    net = make_onnx(nodes, {"shape": np.array([1, -1])}, [1, 3, 2], "y", [1, 6])
+    model = lieref.load(saved(net, tmp_path))
+    model.engine = "reference"
+    assert model.predict(rng.standard_normal((1, 3, 2))).shape == (1, 6)
+    with pytest.raises(ShapeError, match=r"predict: .* batches of any size; got \(1, 24\) for 4 samples"):
+        model.predict(rng.standard_normal((4, 3, 2)))
