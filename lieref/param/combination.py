@@ -20,7 +20,15 @@ from lieref.group.registry import make_group
 from lieref.param._base import Parameterisation
 from lieref.param.low_rank import LowRank
 from lieref.param.low_rank_group import LowRankForm, low_rank_form
-from lieref.param.method import Method, checked_bar, checked_base, keep_equal
+from lieref.param.method import (
+    OVERFLOW_IS_CHECKED,
+    Method,
+    check_bars,
+    check_fits,
+    checked_bar,
+    checked_base,
+    keep_equal,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,11 +118,13 @@ class Combination(Method):
         xi_bar = self.map.retract_vjp(group, self.delta(params, shape, groups), g, g_bar)
         return self.parameterisation.delta_vjp(params, factor_shape, factor_groups, xi_bar.reshape(factor_shape))
 
+    @OVERFLOW_IS_CHECKED
     def adapted_weight(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
         base = checked_base(self, params, base_weight)
         g = self.group_element(params, base.shape, groups)
-        return keep_equal(base, self.action.act(g, _as_weight(base), groups).reshape(base.shape))
+        return keep_equal(self, base, self.action.act(g, _as_weight(base), groups).reshape(base.shape))
 
+    @OVERFLOW_IS_CHECKED
     def adapted_weight_vjp(
         self, params: Params, base_weight: FloatArray, weight_bar: FloatArray, groups: int = 1
     ) -> Params:
@@ -122,8 +132,9 @@ class Combination(Method):
         weight_bar = checked_bar(self, base, weight_bar)
         g = self.group_element(params, base.shape, groups)
         g_bar = self.action.act_vjp(g, _as_weight(base), groups, _as_weight(weight_bar))
-        return self.group_element_vjp(params, base.shape, groups, g, g_bar)
+        return check_bars(self, self.group_element_vjp(params, base.shape, groups, g, g_bar))
 
+    @OVERFLOW_IS_CHECKED
     def weight_delta(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
         base = checked_base(self, params, base_weight)
         group = self.group_for(base.shape, groups)
@@ -133,12 +144,13 @@ class Combination(Method):
             e = form.element_minus_identity(*factors).reshape(self._algebra_shape(base.shape, groups))
         else:
             e = self.map.retract_minus_identity(group, self.delta(params, base.shape, groups))
-        return self.action.act_delta(e, _as_weight(base), groups).reshape(base.shape)
+        return check_fits(self, self.action.act_delta(e, _as_weight(base), groups).reshape(base.shape))
 
+    @OVERFLOW_IS_CHECKED
     def adapted_bias(self, params: Params, bias: FloatArray, shape: Shape, groups: int = 1) -> FloatArray:
         if not self.moves_bias:
             return bias
-        return keep_equal(bias, self.action.act_bias(self.group_element(params, shape, groups), bias, groups))
+        return keep_equal(self, bias, self.action.act_bias(self.group_element(params, shape, groups), bias, groups))
 
     def adapted_bias_vjp(
         self, params: Params, bias: FloatArray, bias_bar: FloatArray, shape: Shape, groups: int = 1

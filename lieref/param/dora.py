@@ -11,7 +11,15 @@ from lieref._check import check_shape
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import DomainError
 from lieref.param.combination import Combination
-from lieref.param.method import Method, checked_bar, checked_base, keep_equal
+from lieref.param.method import (
+    OVERFLOW_IS_CHECKED,
+    Method,
+    check_bars,
+    check_fits,
+    checked_bar,
+    checked_base,
+    keep_equal,
+)
 
 _MAGNITUDE = "magnitude"
 
@@ -58,12 +66,14 @@ class Dora(Method):
     # Derivation.  W' = m V / n with n = ||V||, filter by filter, and G = W'_bar:
     #   dW' = V/n dm + m/n dV - m/n^2 V dn,   dn = <V, dV>/n.
     # Hence  m_bar = <G, V>/n  and  V_bar = (m/n) (G - V <G, V>/n^2).
+    @OVERFLOW_IS_CHECKED
     def adapted_weight(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
         base = checked_base(self, params, base_weight)
         inner, m = self._split(params, base.shape)
         v = self.direction.adapted_weight(inner, base, groups)
-        return keep_equal(base, v * _column(m / self._norms(v), v))
+        return keep_equal(self, base, v * _column(m / self._norms(v), v))
 
+    @OVERFLOW_IS_CHECKED
     def adapted_weight_vjp(
         self, params: Params, base_weight: FloatArray, weight_bar: FloatArray, groups: int = 1
     ) -> Params:
@@ -75,9 +85,10 @@ class Dora(Method):
         along = _filter_dot(weight_bar, v) / n
         v_bar = _column(m / n, v) * (weight_bar - v * _column(along / n, v))
         bars = self.direction.adapted_weight_vjp(inner, base, v_bar, groups)
-        return {**bars, _MAGNITUDE: along}
+        return check_bars(self, {**bars, _MAGNITUDE: along})
 
     # W' - W0 = D + (m/n - 1) V with D = V - W0, and n - n0 = <2 W0 + D, D> / (n + n0) where n0 = ||W0||.
+    @OVERFLOW_IS_CHECKED
     def weight_delta(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
         base = checked_base(self, params, base_weight)
         inner, m = self._split(params, base.shape)
@@ -85,7 +96,7 @@ class Dora(Method):
         v = base + d
         n, n0 = self._norms(v), self._norms(base)
         growth = _filter_dot(2.0 * base + d, d) / (n + n0)
-        return d + v * _column(((m - n0) - growth) / n, v)
+        return check_fits(self, d + v * _column(((m - n0) - growth) / n, v))
 
     def _init(
         self, shape: Shape, groups: int, rng: np.random.Generator, dtype: Any, base_weight: FloatArray | None
@@ -105,7 +116,8 @@ class Dora(Method):
     def _norms(self, weight: FloatArray) -> FloatArray:
         """Return the norm of every filter, summed in float64 and rounded to the dtype of the weight."""
         wide = weight.astype(np.float64).reshape(weight.shape[0], -1)
-        norms: FloatArray = np.sqrt(np.sum(wide * wide, axis=1)).astype(weight.dtype)
+        with np.errstate(over="ignore"):
+            norms: FloatArray = check_fits(self, np.sqrt(np.sum(wide * wide, axis=1)).astype(weight.dtype))
         if not norms.all():
             raise DomainError(f"{self.name}: `base_weight` must have no zero filter; filter {norms.argmin()} is zero")
         return norms

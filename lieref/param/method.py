@@ -11,7 +11,7 @@ import numpy as np
 
 from lieref._check import check_finite, check_float, check_same_dtype, check_shape
 from lieref._types import FloatArray, Params, Shape
-from lieref.errors import LierefError
+from lieref.errors import DomainError, LierefError
 from lieref.param._base import warn_if_many
 
 
@@ -172,7 +172,7 @@ class Method(ABC):
         ShapeError, DTypeError
             If a factor does not fit the weight.
         DomainError
-            If an input is not finite, or the map leaves its domain.
+            If an input is not finite, the map leaves its domain, or the result is too large for its dtype.
         NotInGroupError
             If a weight is zero in strict mode.
         """
@@ -233,6 +233,17 @@ def checked_base(method: Method, params: Params, base_weight: FloatArray) -> Flo
     return base
 
 
+OVERFLOW_IS_CHECKED = np.errstate(over="ignore", invalid="ignore")
+"""Decorator of what ends in `check_fits`: the error takes the place of NumPy's warning."""
+
+
+def check_fits(method: Method, array: FloatArray) -> FloatArray:
+    """Return the result of a method; raise `DomainError` if it overflowed."""
+    if not np.isfinite(array).all():
+        raise DomainError(f"{method.name}: `params` must keep every result finite in {array.dtype}; got an overflow")
+    return array
+
+
 def checked_bar(method: Method, base: FloatArray, weight_bar: FloatArray) -> FloatArray:
     """Return the cotangent of W' after checking that it is finite and has the shape and dtype of the base weight."""
     bar = check_float(method.name, "weight_bar", weight_bar)
@@ -241,6 +252,11 @@ def checked_bar(method: Method, base: FloatArray, weight_bar: FloatArray) -> Flo
     return bar
 
 
-def keep_equal(base_weight: FloatArray, weight: FloatArray) -> FloatArray:
-    """Return `weight` with the bits of the base where both are equal: 0 + (-0) is 0, which is not -0 bit for bit."""
-    return np.where(weight == base_weight, base_weight, weight)
+def check_bars(method: Method, bars: Params) -> Params:
+    """Return the cotangents of the factors; raise `DomainError` if one overflowed."""
+    return {name: check_fits(method, bar) for name, bar in bars.items()}
+
+
+def keep_equal(method: Method, base_weight: FloatArray, weight: FloatArray) -> FloatArray:
+    """Return `weight`, checked by `check_fits`, with the bits of the base where both are equal: -0 + 0 is not -0."""
+    return np.where(weight == base_weight, base_weight, check_fits(method, weight))

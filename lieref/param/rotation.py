@@ -22,7 +22,15 @@ from lieref.group.matrix import SO
 from lieref.param._base import Parameterisation, check_weight_shape, transposed
 from lieref.param.blocks import BlockDiagonal
 from lieref.param.householder import Householder
-from lieref.param.method import Method, checked_bar, checked_base, keep_equal
+from lieref.param.method import (
+    OVERFLOW_IS_CHECKED,
+    Method,
+    check_bars,
+    check_fits,
+    checked_bar,
+    checked_base,
+    keep_equal,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,17 +61,19 @@ class _Rotation(Method):
         xi = self.parameterisation.delta(params, factor_shape, factor_groups)
         return xi.reshape(groups, factor_shape[1], factor_shape[1])
 
+    @OVERFLOW_IS_CHECKED
     def adapted_weight(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
         base = checked_base(self, params, base_weight)
-        return keep_equal(base, base + self.weight_delta(params, base, groups))
+        return keep_equal(self, base, base + self.weight_delta(params, base, groups))
 
+    @OVERFLOW_IS_CHECKED
     def weight_delta(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
         base = checked_base(self, params, base_weight)
         rows = base.reshape(groups, base.shape[0] // groups, -1)
-        return self.change(self.parameterisation.split(params, *self._factor_shape(base.shape, groups)), rows).reshape(
-            base.shape
-        )
+        factors = self.parameterisation.split(params, *self._factor_shape(base.shape, groups))
+        return check_fits(self, self.change(factors, rows).reshape(base.shape))
 
+    @OVERFLOW_IS_CHECKED
     def adapted_weight_vjp(
         self, params: Params, base_weight: FloatArray, weight_bar: FloatArray, groups: int = 1
     ) -> Params:
@@ -75,7 +85,7 @@ class _Rotation(Method):
             rows,
             weight_bar.reshape(rows.shape),
         )
-        return {name: bar.reshape(params[name].shape) for name, bar in bars.items()}
+        return check_bars(self, {name: bar.reshape(params[name].shape) for name, bar in bars.items()})
 
     @abstractmethod
     def change(self, params: Params, rows: FloatArray) -> FloatArray:

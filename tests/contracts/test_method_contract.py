@@ -276,6 +276,26 @@ def test_bad_arguments_are_refused(
         method.adapted_weight(broken, base, groups)
 
 
+@pytest.mark.parametrize(("method", "shape", "groups"), CASES)
+def test_weight_that_does_not_fit_its_dtype_is_an_error(
+    method: Method, shape: tuple[int, ...], groups: int, rng: np.random.Generator
+) -> None:
+    """Never a silent infinity: the base is as large as float32 allows, and the factors move every weight."""
+    params, base = start(method, shape, groups, np.float32)
+    base = (np.sign(base) * 3.4e38).astype(np.float32)
+    params = moved(method, params, rng, 1.5)
+    if isinstance(method, Combination) and method.group == "additive":
+        params = {
+            n: np.clip(1e30 * p.astype(np.float64), -3.4e38, 3.4e38).astype(np.float32) for n, p in params.items()
+        }
+    for call in (method.adapted_weight, method.weight_delta, method.adapted_weight_vjp):
+        try:
+            result = call(params, base, *((base, groups) if call == method.adapted_weight_vjp else (groups,)))
+        except DomainError:
+            continue
+        assert all(np.isfinite(part).all() for part in (result.values() if isinstance(result, dict) else (result,)))
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_unknown_and_fixed_options_are_refused(name: str) -> None:
     with pytest.raises(DomainError, match="must be among"):

@@ -104,6 +104,27 @@ def test_overflow_of_the_exponential_is_an_error(rng: np.random.Generator) -> No
         method.adapted_weight(params, base)
 
 
+@pytest.mark.parametrize("name", ["lora", "liera", "liera-taylor2", "scale", "elra", "affine", "dora", "dora-liera"])
+def test_adapted_weight_that_overflows_is_an_error(name: str, rng: np.random.Generator) -> None:
+    method = get_method(name, **({} if name == "scale" else {"r": 1}))
+    base = (1.7e38 * (1 + rng.uniform(size=(6, 4)))).astype(np.float32)
+    if name.startswith("dora"):
+        base /= np.float32(8)  # the lengths of the filters fit
+    params = method.init(base.shape, 1, rng, base_weight=base)
+    step = {"lora": 3e19, "dora": 3e19}.get(name, 1.5)
+    params = {n: np.abs(p) + np.float32(2e38 if n == "magnitude" else step) for n, p in params.items()}
+    for call in (method.adapted_weight, method.weight_delta):
+        with pytest.raises(DomainError, match=r"finite|fits"):
+            call(params, base)
+
+
+def test_adapted_bias_that_overflows_is_an_error(rng: np.random.Generator) -> None:
+    method = get_method("elra", r=1, action="out+bias")
+    params = {n: p + np.float32(1.0) for n, p in method.init((6, 4), 1, rng, dtype=np.float32).items()}
+    with pytest.raises(DomainError, match="finite"):
+        method.adapted_bias(params, np.full(6, 3e38, np.float32), (6, 4))
+
+
 def test_bounded_liera_stays_within_a_factor_of_e(rng: np.random.Generator) -> None:
     method, params, base = trained("liera-bounded", rng, r=2)
     ratio = method.adapted_weight({n: 100 * p for n, p in params.items()}, base) / base
