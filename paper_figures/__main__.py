@@ -9,7 +9,8 @@ from pathlib import Path
 FIGURES = {
     "map_error": "how far each map is from the exponential",
     "rank_capacity": "rank of the weight change of LoRA, first-order LieRA and LieRA",
-    "accuracy_and_size": "accuracy against trained numbers on the real job, from validation/results/",
+    "cost_growth": "time of a training step against its work, from validation/results/",
+    "accuracy_and_size": "accuracy against the size of the update on the real job, from validation/results/",
 }
 
 

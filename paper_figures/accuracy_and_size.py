@@ -1,4 +1,4 @@
-"""Accuracy on the JPEG test images against how many numbers are trained, from the committed measurement."""
+"""Accuracy on the JPEG test images against the size of the update, from the committed measurement."""
 
 from __future__ import annotations
 
@@ -15,17 +15,15 @@ def draw(path: Path) -> None:
         raise SystemExit(f"accuracy_and_size: {RESULT.name} must be measured first: python -m validation.resnet8_jpeg")
     result = json.loads(RESULT.read_text())
     title = f"ResNet-8 on JPEG images, {result['samples']:,} images, {result['epochs']} epochs"
-    figure, axes = new_figure(title, "trained numbers", "test accuracy, %")
-    for colour, method in zip(COLOURS, dict.fromkeys(run["method"] for run in result["runs"]), strict=False):
+    figure, axes = new_figure(title, "size of the update, bytes", "test accuracy, %")
+    markers = "osD^vP"
+    methods = dict.fromkeys(run["method"] for run in result["runs"])
+    for colour, marker, method in zip(COLOURS, markers, methods, strict=False):
         runs = [run for run in result["runs"] if run["method"] == method]
-        trained = max(runs[0]["trainable"], 1)
-        for run in runs:
-            axes.semilogx(trained, 100 * run["accuracy"], "o", color=colour, markersize=7)
-        axes.annotate(
-            method, (trained, 100 * runs[0]["accuracy"]), xytext=(6, 5), textcoords="offset points", fontsize=9
-        )
+        size, accuracy = [run["update_bytes"] for run in runs], [100 * run["accuracy"] for run in runs]
+        axes.semilogx(size, accuracy, marker, color=colour, markersize=7, label=method, linestyle="none")
     base = 100 * result["runs"][0]["base_accuracy"]
     axes.axhline(base, color="grey", linestyle=":", linewidth=1)
-    axes.text(1, base + 0.1, "without adaptation", fontsize=8, color="grey")
-    axes.set_xlim(0.7, 4e5)
+    axes.text(3e3, base + 0.1, "without adaptation", fontsize=8, color="grey")
+    axes.legend(frameon=False, loc="center right")
     save(figure, path)

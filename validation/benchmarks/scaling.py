@@ -1,10 +1,11 @@
 """How the time of a training step grows with width, depth, image size, rank, batch and threads.
 
-    python -m validation.benchmarks.scaling --plot scaling.svg
+    python -m validation.benchmarks.scaling
 
 Each series changes one size of a plain network of 3x3 convolutions. `excess` is the time per unit of work relative to
 the series' cheapest point above it in size: 1 is linear, and a larger network must never cost more than 1.3 times its
-share. Work counts the products of the network (2 each, three passes) and of the adapters.
+share. Work counts the products of the network (2 each, three passes) and of the adapters. `python -m paper_figures
+cost_growth` draws the result.
 """
 
 from __future__ import annotations
@@ -63,7 +64,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--series", nargs="+", default=list(SERIES))
     parser.add_argument("--seconds", type=float, default=0.5)
-    parser.add_argument("--plot")
     options = parser.parse_args()
     rows = []
     for series in options.series:
@@ -78,22 +78,6 @@ def main() -> None:
                 flush=True,
             )
     print(write("scaling", rows))
-    if options.plot:
-        plot(rows, options.plot)
-
-
-def plot(rows: list[dict[str, Any]], path: str) -> None:
-    """Draw time against work, one line a series."""
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(5, 4))
-    for series in dict.fromkeys(row["series"] for row in rows):
-        points = [row for row in rows if row["series"] == series]
-        axes.loglog([p["work"] / 1e6 for p in points], [p["used_ms"] for p in points], marker="o", label=series)
-    axes.set_xlabel("work / MFLOP")
-    axes.set_ylabel("step / ms")
-    axes.legend()
-    figure.savefig(path, bbox_inches="tight")
 
 
 if __name__ == "__main__":
