@@ -114,7 +114,7 @@ def _load_proto(path: Path) -> tuple[Any, str]:
         digest.update(raw)
     try:
         onnx.checker.check_model(proto)
-    except onnx.checker.ValidationError as error:
+    except (onnx.checker.ValidationError, UnicodeDecodeError) as error:
         first = str(error).strip().splitlines()[0]
         raise FormatError(f"load: {path} must be a valid ONNX model; the checker says: {first}") from error
     return proto, digest.hexdigest()
@@ -227,7 +227,11 @@ def _checked(nodes: list[Node], opset: int, outputs: set[str], source: str) -> l
 def _tensor_info(onnx: Any, value: Any) -> TensorInfo:
     kind = value.type.tensor_type
     shape = tuple(d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim)
-    return TensorInfo(value.name, shape, np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)).name)
+    try:
+        dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+    except KeyError as error:
+        raise FormatError(f"load: input {value.name} must be of an ONNX data type; got number {error}") from error
+    return TensorInfo(value.name, shape, dtype.name)
 
 
 def _is_parameter(graph: Graph, name: str) -> bool:

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from lieref._types import Array, AttrValue
-from lieref.errors import UnsupportedError
+from lieref.errors import DomainError, UnsupportedError
 from lieref.op import (
     activation,
     arithmetic,
@@ -86,6 +86,8 @@ class Operator:
         return self.function_vjp(*inputs, y=y, y_bar=y_bar, **attrs)[: len(inputs)]
 
 
+_POSITIVE = frozenset({"group", "strides", "dilations", "kernel_shape"})
+
 _AUTO_PAD: dict[str, tuple[AttrValue, ...]] = {"auto_pad": ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")}
 
 _TABLE = (
@@ -160,6 +162,8 @@ def check_attributes(op_type: str, attrs: Mapping[str, AttrValue], node_name: st
     ------
     UnsupportedError
         If the operator is unknown, an attribute is unknown or missing, or has a value that is not supported.
+    DomainError
+        If a number of groups, a stride, a dilation or a kernel size is below one.
     """
     if op_type not in OPERATORS:
         raise UnsupportedError(f"check_attributes: operator {op_type} (node {node_name}) must be one lieref has")
@@ -177,6 +181,9 @@ def check_attributes(op_type: str, attrs: Mapping[str, AttrValue], node_name: st
             raise UnsupportedError(
                 f"check_attributes: attribute `{name}` {where} must be one of {listed}; got {value!r}"
             )
+        numbers = value if isinstance(value, tuple) else (value,)
+        if name in _POSITIVE and any(isinstance(number, (int, float)) and number < 1 for number in numbers):
+            raise DomainError(f"check_attributes: attribute `{name}` {where} must be at least 1; got {value!r}")
     for name, default in operator.attributes.items():
         if default is REQUIRED and name not in attrs:
             raise UnsupportedError(f"check_attributes: attribute `{name}` {where} must be given")

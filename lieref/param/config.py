@@ -208,7 +208,7 @@ def resolve(
     DTypeError
         If `method` is something else, or options come beside a configuration.
     DomainError
-        If the name or an option is not valid.
+        If the name or an option is not valid, or targets are given for a method that has its own.
     """
     if isinstance(method, str):
         patterns = {key: options[key] for key in ("rank_pattern", "alpha_pattern") if key in options}
@@ -222,7 +222,7 @@ def resolve(
     if isinstance(method, Method):
         return (
             method,
-            _patterns(target_modules),
+            _own_targets(method, _patterns(target_modules)),
             lambda chosen, layer: chosen if layer is None else fitted(chosen, layer),
         )
     if not isinstance(method, MethodConfig):
@@ -230,11 +230,22 @@ def resolve(
     chosen = method.build()
     own = chosen.scope == "weight"
     targets = method.patterns if target_modules is None else _patterns(target_modules)
-    return chosen, targets, lambda chosen, layer: method.method_for(layer) if own and layer is not None else chosen
+    return (
+        chosen,
+        _own_targets(chosen, targets),
+        lambda chosen, layer: method.method_for(layer) if own and layer is not None else chosen,
+    )
 
 
 def _matches(layer: NamedLayer, pattern: str) -> bool:
     return any(fnmatchcase(name, pattern) for name in (layer.node, layer.weight, layer.op))
+
+
+def _own_targets(method: Method, patterns: list[str] | None) -> list[str] | None:
+    """Return the patterns if the method adapts the layers it is told to."""
+    if patterns is not None and method.scope != "weight":
+        raise DomainError(f"attach: `target_modules` must be left out for {method.name}; got {patterns}")
+    return patterns
 
 
 def _patterns(targets: Sequence[str] | str | None) -> list[str] | None:

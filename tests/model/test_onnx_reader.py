@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from lieref.errors import FormatError, UnsupportedError
+from lieref.errors import DomainError, FormatError, UnsupportedError
 from lieref.model import executor
 from lieref.model.onnx_reader import read_onnx
 from tests.model.nets import make_onnx, residual_net, saved
@@ -62,6 +62,29 @@ def test_file_of_another_kind(tmp_path: Path) -> None:
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 4)
     with pytest.raises(FormatError, match="ONNX"):
         read_onnx(path)
+
+
+def test_name_that_is_no_text_and_does_not_exist(tmp_path: Path) -> None:
+    data = residual_net().SerializeToString()
+    path = tmp_path / "net.onnx"
+    path.write_bytes(data.replace(b"stem.weight", b"stem.w\xffight", 1))
+    with pytest.raises(FormatError, match=r"net\.onnx must be a valid ONNX model"):
+        read_onnx(path)
+
+
+def test_input_of_an_unknown_data_type(tmp_path: Path) -> None:
+    model = make_onnx([helper.make_node("Relu", ["x"], ["y"])], {}, ["N", 3], "y", ["N", 3])
+    model.graph.input[0].type.tensor_type.elem_type = 99
+    with pytest.raises(FormatError, match="input x must be of an ONNX data type; got number 99"):
+        read_onnx(saved(model, tmp_path))
+
+
+@pytest.mark.parametrize(("attribute", "value"), [("group", 0), ("strides", [1, 0]), ("dilations", [-1, 1])])
+def test_geometry_below_one_is_refused(tmp_path: Path, attribute: str, value: object) -> None:
+    node = helper.make_node("Conv", ["x", "w"], ["y"], name="conv", **{attribute: value})
+    model = make_onnx([node], {"w": np.ones((5, 3, 2, 2), np.float32)}, ["N", 3, 4, 6], "y", ["N", 5, 3, 5])
+    with pytest.raises(DomainError, match=f"attribute `{attribute}` of operator Conv .node conv. must be at least 1"):
+        read_onnx(saved(model, tmp_path))
 
 
 def test_unsupported_operator_is_named_with_its_node(tmp_path: Path) -> None:

@@ -136,3 +136,10 @@ def test_pattern_that_is_no_mapping(field: str) -> None:
 def test_targets_that_are_no_list() -> None:
     with pytest.raises(DomainError, match="`target_modules` must be a list of patterns; got 3"):
         MethodConfig(method="lora", target_modules=3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["head", "bias", "norm-stats"])
+def test_targets_of_a_method_that_has_its_own_are_refused(name: str) -> None:
+    for method in (name, get_method(name)):
+        with pytest.raises(DomainError, match=f"`target_modules` must be left out for {name}; got "):
+            resolve(method, ["conv*"], {})
