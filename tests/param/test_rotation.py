@@ -62,6 +62,19 @@ def test_boft_multiplies_stages_at_growing_strides(rng: np.random.Generator) -> 
     np.testing.assert_allclose(method.adapted_weight(params, base).reshape(5, N), rows, atol=1e-13)
 
 
+@pytest.mark.parametrize("name", ["oft", "oft-cayley", "boft", "hra"])
+def test_large_rotations_keep_norms_and_angles_of_filters(name: str, rng: np.random.Generator) -> None:
+    """However far the blocks turn, V' V'^T = V V^T to the roundings of two products of n terms."""
+    method, params, base = trained(name, rng)
+    rows = base.reshape(5, N)
+    for turn in (1.0, 30.0, 1000.0):
+        turned = {n: p if n == "u" else turn * p for n, p in params.items()}
+        moved = method.adapted_weight(turned, base).reshape(5, N)
+        assert (
+            np.abs(moved @ moved.T - rows @ rows.T).max() <= 4 * N * 2.0**-53 * np.linalg.norm(rows, axis=1).max() ** 2
+        )
+
+
 def test_butterfly_stops_where_the_stride_no_longer_divides() -> None:
     assert get_method("boft", block_size=2, stages=9).num_params(SHAPE) == 3 * N // 2
     assert get_method("boft", block_size=5, stages=1).num_params((3, 25)) == 5 * 10
