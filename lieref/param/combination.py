@@ -51,6 +51,10 @@ class Combination(Method):
         return getattr(self.parameterisation, "r", None)
 
     @property
+    def scaling(self) -> float | None:
+        return getattr(self.parameterisation, "scaling", None)
+
+    @property
     def moves_bias(self) -> bool:
         return self.action.moves_bias
 

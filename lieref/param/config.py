@@ -183,11 +183,15 @@ def fitted(method: Method, layer: NamedLayer) -> Method:
     if limit is None or not 1 <= limit < rank or ("r" in config and rank > math.prod(layer.shape[1:])):
         return method
     warnings.warn(f"layer {layer.node}: rank {rank} is lowered to {limit}", RankLoweredWarning, stacklevel=2)
-    changes: dict[str, Any] = {"r": limit}
-    if config.get("lora_alpha") is not None:
-        ratio = limit / rank
-        changes["lora_alpha"] = config["lora_alpha"] * (math.sqrt(ratio) if config.get("use_rslora") else ratio)
-    return get_method(**{**config, **changes})
+    config["r"] = limit
+    lowered = get_method(**config)
+    if method.scaling is None or lowered.scaling == method.scaling:
+        return lowered
+    # The scaling is proportional to alpha.
+    config["lora_alpha"] = 1.0
+    unit = get_method(**config).scaling
+    config["lora_alpha"] = method.scaling / (unit or 1.0)
+    return get_method(**config)
 
 
 def resolve(

@@ -46,6 +46,10 @@ class Dora(Method):
     def rank(self) -> int | None:
         return self.direction.rank
 
+    @property
+    def scaling(self) -> float | None:
+        return self.direction.scaling
+
     def num_params(self, shape: Shape, groups: int = 1) -> int:
         return self.direction.num_params(shape, groups) + shape[0]
 

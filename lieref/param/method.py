@@ -69,6 +69,11 @@ class Method(ABC):
         return None
 
     @property
+    def scaling(self) -> float | None:
+        """The factor alpha / r, or alpha / sqrt(r), in xi; None for a method without one."""
+        return None
+
+    @property
     def moves_bias(self) -> bool:
         """Whether `adapted_bias` differs from the bias."""
         return False

@@ -59,6 +59,18 @@ def test_narrow_layer_gets_a_smaller_rank_and_the_same_scaling(layer: Layer) -> 
     assert method.supports(layer.shape, layer.groups) is None
 
 
+@pytest.mark.parametrize(("name", "options"), [
+    ("rslora", {}), ("rslora", {"lora_alpha": 8.0}), ("lora", {"lora_alpha": 8.0, "use_rslora": True}), ("lora-c", {}),
+    ("lora-c", {"lora_alpha": 16.0}), ("loha", {"lora_alpha": 3.0}), ("dora", {"lora_alpha": 3.0}), ("hira", {}),
+])  # fmt: skip
+def test_every_scaling_survives_a_smaller_rank(name: str, options: dict[str, Any]) -> None:
+    config = MethodConfig(method=name, options={"r": 4, **options})
+    with pytest.warns(RankLoweredWarning, match="rank 4 is lowered to 2"):
+        method = config.method_for(Layer(shape=(2, 8)))
+    assert method.scaling == pytest.approx(config.build().scaling, rel=1e-15)
+    assert get_method(**method.config()) == method
+
+
 def test_rank_beyond_the_columns_is_left_to_be_refused() -> None:
     method = LoraConfig(r=1000).method_for(Layer())
     assert "at most 16" in str(method.supports(Layer().shape))
