@@ -64,3 +64,7 @@ def blobs(n: int = 60, *, seed: int = 0, features: int = 6, classes: int = 3) ->
     y = np.arange(n) % classes
     centres = 2.0 * np.random.default_rng(99).standard_normal((classes, features))
     return (centres[y] + rng.standard_normal((n, features))).astype(np.float32), y
+
+
+def bits(model: SoftmaxRegression) -> tuple[bytes, ...]:
+    return tuple(array.tobytes() for array in model.parameters().values())
