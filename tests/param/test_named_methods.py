@@ -133,6 +133,13 @@ def test_bounded_liera_stays_within_a_factor_of_e(rng: np.random.Generator) -> N
     assert get_method("liera-bounded", map="bounded(0.5)").config()["map"] == "bounded(0.5)"
 
 
+def test_lora_c_adds_twice_the_product_in_memory_order(rng: np.random.Generator) -> None:
+    method, params, base = trained("lora-c", rng, r=4)
+    assert params["lora_a"].shape == (4, 4 * 3)
+    xi = 2.0 * (params["lora_b"] @ params["lora_a"]).reshape(SHAPE)
+    np.testing.assert_allclose(method.adapted_weight(params, base), base + xi, rtol=1e-13)
+
+
 def test_tucker_is_the_sum_over_the_core(rng: np.random.Generator) -> None:
     method, params, _ = trained("flora", rng, r=3)
     core, *factors = (params[name] for name in ("core", "factor_0", "factor_1", "factor_2", "factor_3"))
