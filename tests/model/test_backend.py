@@ -235,3 +235,43 @@ def test_graph_made_for_one_sample_never_mixes_several(tmp_path: Path, rng: np.r
     assert model.predict(rng.standard_normal((1, 3, 2))).shape == (1, 6)
     with pytest.raises(ShapeError, match=r"predict: .* batches of any size; got \(1, 24\) for 4 samples"):
         model.predict(rng.standard_normal((4, 3, 2)))
+
+
+@pytest.mark.parametrize("case", ["auto-pad", "unfolded-norm"])
+def test_tensors_of_reference_rows_are_seen_when_they_change(
+    tmp_path: Path, rng: np.random.Generator, case: str
+) -> None:
+    """The engine calls the reference function of an operator it lacks, with the tensors as they are now."""
+
+    def f32(*shape: int) -> np.ndarray:
+        return rng.standard_normal(shape).astype(np.float32)
+
+    tensors = {"w": f32(8, 3, 3, 3), "v": f32(5, 8), "s": f32(3), "b": f32(3), "m": f32(3), "u": np.abs(f32(3)) + 1}
+    first = [helper.make_node("Conv", ["x", "w"], ["a"], name="conv", auto_pad="SAME_UPPER")]
+    if case == "unfolded-norm":
+        first = [
+            helper.make_node("BatchNormalization", ["x", "s", "b", "m", "u"], ["n"], name="norm"),
+            helper.make_node("Conv", ["n", "w"], ["a"], name="conv", pads=[1, 1, 1, 1]),
+        ]
+    nodes = [
+        *first,
+        helper.make_node("Relu", ["a"], ["r"], name="relu"),
+        helper.make_node("GlobalAveragePool", ["r"], ["p"], name="pool"),
+        helper.make_node("Flatten", ["p"], ["f"], name="flatten"),
+        helper.make_node("Gemm", ["f", "v"], ["y"], name="head", transB=1),
+    ]
+    path = saved(make_onnx(nodes, tensors, ["N", 3, 8, 9], "y", ["N", 5]), tmp_path)
+    x = f32(4, 3, 8, 9)
+    model = lieref.load(path)
+    before = model.logits(x)
+    if case == "unfolded-norm":
+        model.attach("norm-stats").estimate_statistics(2 * x + 1)
+        assert not np.allclose(model.logits(x), before)
+    model.attach("full")
+    for array in model.parameters().values():
+        array += 0.2 * rng.standard_normal(array.shape).astype(np.float32)
+    changed = model.logits(x)
+    assert not np.allclose(changed, before)
+    np.testing.assert_allclose(changed, model.merge_and_unload().logits(x), rtol=1e-5, atol=1e-5)
+    model.engine = "reference"
+    np.testing.assert_allclose(changed, model.logits(x), rtol=1e-5, atol=1e-5)

@@ -17,6 +17,7 @@ from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.machine_code import Library
 from lieref.kernel.simd.machine_code import library as load_library
 from lieref.kernel.simd.row import float_bits
+from lieref.model.engine import reference_rows
 from lieref.model.engine.factors import Factors
 from lieref.model.engine.fusion import LowRank
 from lieref.model.engine.lower import Network, by_channel, lower
@@ -80,7 +81,7 @@ def compile_graph(
     check_int("compile_graph", "threads", threads, low=1)
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         raise UnsupportedError("compile_graph: compiled code must be allowed; got NUMBA_DISABLE_JIT=1")
-    net = lower(graph, logits)
+    net = lower(graph.with_initializers({}), logits)  # its tensors are the engine's own: `set_weights` changes them
     unknown = trainable - {name for layer in net.layers for name in (layer.weight, layer.bias)}
     if unknown:
         raise UnsupportedError(f"compile_graph: `trainable` must be weights or biases of layers; got {sorted(unknown)}")
@@ -102,7 +103,8 @@ class Engine:
     Attributes
     ----------
     weights : dict of str to array
-        The initializers in use, as `set_weights` left them: of an adapted weight, its base.
+        The initializers in use, as `set_weights` left them, those that reference rows read included: of an adapted
+        weight, its base.
     parameters : dict of str to array
         Live factors of the fused adapters, ``<weight>:lora_a`` (rank, I k_h k_w) and ``<weight>:lora_b`` (O, rank):
         views of one flat array, zero until they are written. Gradients under these names are views that the next call
@@ -133,8 +135,10 @@ class Engine:
         self._losses = {name: library.address(name) for name in ("logits", "cross_entropy", "squared_error", "given")}
         self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(library.address("run"))
         initializers = net.graph.initializers
-        names = {name for layer in net.layers for name in (layer.weight, layer.bias) if name}
+        constants = {name for layer in net.layers for name in reference_rows.constants(layer, net.graph)}
+        names = {name for layer in net.layers for name in (layer.weight, layer.bias) if name} | constants
         self.weights = {name: np.array(initializers[name], self._dtype) for name in names}
+        initializers.update({name: self.weights[name] for name in constants})
         self.classes = net.sizes[net.logits][0]
         self._shape = net.graph.inputs[0].shape[1:]
         self._factors = Factors(self._workspace(1).plan.storage.fused, library.dtype)

@@ -42,6 +42,14 @@ def output_shape(graph: Graph, node: Node, shapes: dict[str, tuple[int, ...]]) -
     return tuple(both.shape[1:]) if same and np.allclose(both, apart, rtol=1e-4, atol=1e-5) else None
 
 
+def constants(layer: Layer, graph: Graph) -> list[str]:
+    """Return the float initializers that a reference layer reads: the engine keeps them as it keeps weights."""
+    if layer.node is None or layer.kind != "reference":
+        return []
+    names = [name for position, name in enumerate(layer.node.inputs) if position not in layer.reads]
+    return [name for name in names if name in graph.initializers and graph.initializers[name].dtype.kind == "f"]
+
+
 def _forward(node: Node, inputs: list[Array | None]) -> Array:
     result = OPERATORS[node.op].forward(*inputs, **node.attrs)
     return np.asarray(result[0] if isinstance(result, tuple) else result)
