@@ -33,6 +33,8 @@ _RELATIVE: Final = 2.0**-102
 _ABSOLUTE: Final = 2.0**-1070
 """Above the absolute error of a product that underflows."""
 
+_SMALLEST: Final = 2.0**-1074
+
 
 @dataclass(frozen=True, eq=False)
 class Certified:
@@ -78,6 +80,11 @@ class Certified:
         """Whether the array is an input, or computed without any error from inputs."""
         return not (self.rounding.any() or self.conversion.any())
 
+    @property
+    def is_nonzero(self) -> FloatArray:
+        """Whether the true value of each entry may differ from zero."""
+        return np.asarray((self.hi != 0) | (self.radius > 0))
+
     def __neg__(self) -> Certified:
         return replace(self, hi=-self.hi, lo=-self.lo)
 
@@ -103,7 +110,8 @@ class Certified:
         return Certified(
             hi,
             lo,
-            enlarge(spread + _RELATIVE * np.abs(hi)) + _ABSOLUTE * (hi != 0),
+            # The computed product says nothing here: it may have underflowed to zero.
+            enlarge(spread + _RELATIVE * np.abs(hi)) + _ABSOLUTE * np.logical_and(self.is_nonzero, other.is_nonzero),
             enlarge(a * other.rounding + self.rounding * b + np.abs(hi)),
             enlarge(a * other.conversion + self.conversion * b),
         )
@@ -117,7 +125,7 @@ class Certified:
         return Certified(
             hi,
             lo,
-            enlarge((self.radius + q * other.radius) / least + _RELATIVE * q) + _ABSOLUTE * (hi != 0),
+            enlarge((self.radius + q * other.radius) / least + _RELATIVE * q) + _ABSOLUTE * self.is_nonzero,
             enlarge((self.rounding + q * other.rounding) / least + q),
             enlarge((self.conversion + q * other.conversion) / least),
         )
@@ -211,7 +219,10 @@ def add_product(sums: FloatArray, i: int, a: FloatArray, j: int, b: FloatArray, 
     x, y = a[0, j], b[0, k]
     sums[0, i], sums[1, i] = accumulate(sums[0, i], sums[1, i], x, a[1, j], y, b[1, k])
     x, y = abs(x), abs(y)
-    sums[2, i] += x * b[2, k] + a[2, j] * (y + b[2, k])
+    nonzero = x + a[2, j] > 0.0 and y + b[2, k] > 0.0
+    # A product that underflows still marks its sum as one that has an error.
+    spread = x * b[2, k] + a[2, j] * (y + b[2, k])
+    sums[2, i] += max(spread, _SMALLEST) if nonzero and x * y == 0.0 else spread
     sums[3, i] += x * b[3, k] + a[3, j] * y
     sums[4, i] += x * b[4, k] + a[4, j] * y
     sums[5, i] += x * y
@@ -272,4 +283,4 @@ def scale_by_power(x: Certified, power: FloatArray | int) -> Certified:
     """Return x 2**power for integer powers; exact but for underflow, which the radius carries."""
     exponent = np.asarray(power, dtype=np.int64)
     hi, lo, rad, rounding, conversion = (np.ldexp(part, exponent) for part in x.parts)
-    return Certified(hi, lo, rad + _ABSOLUTE * (x.hi != 0), rounding, conversion, x.count)
+    return Certified(hi, lo, rad + _ABSOLUTE * x.is_nonzero, rounding, conversion, x.count)

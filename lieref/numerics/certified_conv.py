@@ -78,6 +78,7 @@ class ConvGeometry:
 _INPUT_GRADIENT, _WEIGHT_GRADIENT, _OUTPUT = 0, 1, 2
 
 
+# Numba caches this with `add_product` compiled into it: a change there shows once this file changes too.
 @numba.njit(cache=True, nogil=True)
 def _contract(
     target: int,

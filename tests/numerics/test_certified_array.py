@@ -82,3 +82,15 @@ def test_bad_operands() -> None:
         matmul(np.ones((2, 3)), np.ones((2, 3)))
     with pytest.raises(DomainError, match="must be finite"):
         certify(np.array([np.inf]))
+
+
+def test_a_product_that_underflows_stays_inside_its_radius() -> None:
+    a, b = certify(np.array([3e-200, 5e-324, 0.0, 1e-310])), certify(np.array([-2e-200, 0.25, 1e-300, 1e10]))
+    results = {"product": a * b, "quotient": a / 1e300, "sums": matmul(a.reshape((4, 1)), b.reshape((1, 4)))}
+    for name, value in results.items():
+        for index in np.ndindex(value.shape):
+            i, j = (index[0], index[0]) if name != "sums" else index
+            x, y = Fraction(a.hi[i]), Fraction(b.hi[j]) if name != "quotient" else 1 / Fraction(1e300)
+            distance = abs(x * y - Fraction(value.hi[index]) - Fraction(value.lo[index]))
+            assert distance <= Fraction(value.radius[index]), (name, index)
+    assert results["product"].radius[2] == 0, "a product with zero is exact"
