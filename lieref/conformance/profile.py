@@ -12,6 +12,7 @@ from lieref.conformance.case import Expected
 from lieref.errors import DomainError
 from lieref.numerics.bound import SMALLEST_SUBNORMAL, UNIT_ROUNDOFF
 
+LARGEST: Final = {"float16": 65504.0, "bfloat16": (2.0 - 2.0**-7) * 2.0**127}
 EXP_CLASSES: Final = ("strict", "mixed", "normwise")
 
 
@@ -66,6 +67,11 @@ class Profile:
         """Unit roundoff of results."""
         return UNIT_ROUNDOFF[self.store or self.accumulate]
 
+    @property
+    def largest(self) -> float:
+        """Largest number it can store; the range of float32 and float64 is that of the outputs' dtype."""
+        return LARGEST[self.store] if self.store else float("inf")
+
     def tolerance(self, expected: Expected) -> FloatArray:
         """Return the largest error this arithmetic can make, entry by entry; the certificate's radius is not included.
 
@@ -86,7 +92,9 @@ class Profile:
         sums = gamma * expected.bound * (1.0 + v) ** 2 + (v + v * v / 2.0) * expected.conversion
         if self.store:
             # Results, and the arrays between operations, are kept in the storage format: three of them in a row here.
-            sums = sums + 3.0 * self.storage_unit * (np.abs(expected.hi) + sums)
+            # Terms of a sum that are operands by themselves, as a bias, arrive in that format too.
+            alone = np.maximum(expected.bound - expected.conversion / 2.0, 0.0) if expected.count > 1 else 0.0
+            sums = sums + 3.0 * self.storage_unit * (np.abs(expected.hi) + sums) + self.storage_unit * alone
         if expected.floor is not None and self.exp_class != "strict":
             sums = sums + u * expected.floor
         if self.exp_class == "normwise" and expected.floor is not None:

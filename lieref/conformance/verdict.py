@@ -108,12 +108,13 @@ def judge(case: Case, outputs: Any, profile: Profile | None = None) -> CaseVerdi
 
 def judge_output(name: str, actual: Any, expected: Expected, case: Case, profile: Profile) -> OutputVerdict:
     """Judge one output; see `judge`."""
+    actual = np.asarray(actual) if isinstance(actual, np.generic) else actual
     flaw = form_flaw(actual, expected, DTYPES[case.dtype])
     if flaw:
         return OutputVerdict(name, FAIL, flaw)
     tolerance = profile.tolerance(expected)
-    largest = np.finfo(actual.dtype).max
-    required = np.abs(expected.hi) + tolerance <= largest
+    largest = min(float(np.finfo(actual.dtype).max), profile.largest)
+    required = (np.abs(expected.hi) + tolerance <= largest) & _in_range(case, profile)
     values = actual.astype(np.float64)
     if not np.isfinite(values[required]).all():
         index = _first(required & ~np.isfinite(values))
@@ -138,7 +139,14 @@ def judge_output(name: str, actual: Any, expected: Expected, case: Case, profile
     if abs(bias) > _BIAS_LIMIT:
         return verdict(FAIL, f"errors do not average to zero: {bias:.1f} standard deviations")
     doubt = _doubt(expected, tolerance, max(_FAULT, 16.0 * profile.storage_unit))
+    if not required.any() and required.size:
+        doubt = f"the inputs or the result lie outside the range of the profile {profile.name}"
     return verdict(MISTRUSTED if doubt else PASS, doubt)
+
+
+def _in_range(case: Case, profile: Profile) -> bool:
+    """Return whether the arithmetic can hold the inputs at all."""
+    return all(np.abs(value).max(initial=0.0) <= profile.largest for value in case.inputs.values())
 
 
 def form_flaw(actual: Any, expected: Expected, dtype: Any) -> str:
@@ -147,6 +155,8 @@ def form_flaw(actual: Any, expected: Expected, dtype: Any) -> str:
         return "is missing"
     if not isinstance(actual, np.ndarray):
         return f"must be a NumPy array; got {type(actual).__name__}"
+    if isinstance(actual, np.ma.MaskedArray):
+        return f"must be a plain NumPy array; got {type(actual).__name__}"
     if actual.dtype != dtype:
         return f"must have dtype {dtype}; got {actual.dtype}"
     if actual.shape != expected.hi.shape:

@@ -11,6 +11,7 @@ import pytest
 from lieref.conformance.case import Case
 from lieref.conformance.profile import PROFILES, default_profile, get_profile
 from lieref.conformance.truth import truth
+from lieref.conformance.vectors import read_vectors
 from lieref.conformance.verdict import FAIL, MISTRUSTED, PASS, judge, torch_atol
 from lieref.errors import DomainError, UnsupportedError
 from tests.conformance import ports
@@ -169,3 +170,27 @@ def test_unknown_names() -> None:
         get_profile("fp32:loose")
     with pytest.raises(UnsupportedError, match="truth: `op` must be one of conv"):
         truth("softmax", {}, {})
+
+
+@pytest.mark.parametrize(("profile", "dtype"), [("bf16", None), ("fp16", np.float16)])
+def test_narrow_storage_of_every_operand_passes_its_profile(profile: str, dtype: Any) -> None:
+    def narrow(value: Any) -> Any:
+        return ports.bfloat16(value) if dtype is None else value.astype(dtype).astype(np.float32)
+
+    for case in read_vectors()[0]:
+        if case.op in ("conv", "conv_vjp") and case.dtype == "f32" and case.result == "valid":
+            with np.errstate(all="ignore"):
+                inputs = {name: narrow(value) for name, value in case.inputs.items()}
+                if all(np.isfinite(value).all() for value in inputs.values()):
+                    outputs = {n: narrow(v) for n, v in ports.right(case.op, inputs, case.attrs).items()}
+                else:
+                    outputs = {n: np.full(e.hi.shape, np.nan, np.float32) for n, e in case.expected.items()}
+            verdict = judge(case, outputs, PROFILES[profile])
+            assert verdict.status in (PASS, MISTRUSTED), (case.id, case.comment, verdict.reason)
+            beyond = dtype is not None and any((np.abs(v) > 65504).any() for v in case.inputs.values())
+            assert not beyond or verdict.status == MISTRUSTED
+
+
+def test_infinities_are_not_excused_inside_the_range(case: Case) -> None:
+    outputs = {"y": np.full(case.expected["y"].hi.shape, np.inf, np.float32)}
+    assert judge(case, outputs, PROFILES["fp16"]).status == FAIL
