@@ -21,7 +21,18 @@ NOT_COVERED: Final = 3
 
 
 class BackendError(LierefError):
-    """A backend gave no outputs; the message says what happened instead."""
+    """A backend gave no outputs; the message says what happened instead.
+
+    Parameters
+    ----------
+    message : str
+    refused : bool
+        Whether the backend said in good order that it does not accept the inputs; breaking down is not refusing.
+    """
+
+    def __init__(self, message: str, refused: bool = False) -> None:
+        super().__init__(message)
+        self.refused = refused
 
 
 class Backend(Protocol):
@@ -54,7 +65,8 @@ class ExecutableBackend:
     """A program started as ``driver INPUT OUTPUT`` for each case; both files are in the safetensors format.
 
     The metadata of INPUT hold ``op``, ``id``, and ``attrs`` as JSON. The program writes its outputs by name and exits
-    with status 0, or with status 3 if it does not know the operation; any other status is a failure.
+    with status 0, or with status 3 if it does not know the operation; any other status is a failure, or a refusal
+    where the inputs are invalid. A signal is never a refusal.
 
     Parameters
     ----------
@@ -99,7 +111,8 @@ class ExecutableBackend:
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             how = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
-            raise BackendError(f"the driver must exit with status 0; got {how}" + (f": {said[-1]}" if said else ""))
+            line = f"the driver must exit with status 0; got {how}" + (f": {said[-1]}" if said else "")
+            raise BackendError(line, refused=done.returncode > 0)
 
 
 class OutputsBackend:

@@ -24,6 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--lieref-family", action="append", metavar="NAME", help="family to check; may be repeated")
     group.addoption("--lieref-profile", metavar="P", help="arithmetic the port declares")
     group.addoption("--lieref-bitwise", action="store_true", help="demand the same bits in a second run")
+    group.addoption("--lieref-timeout", type=float, default=60.0, metavar="S", help="seconds for each run of a driver")
     group.addoption("--lieref-xfails", metavar="FILE", help="cases expected to fail")
 
 
@@ -44,7 +45,7 @@ class GoldenCases(pytest.Collector):
         """Yield an item for each case, and one for each file of vectors that cannot be used."""
         from lieref.conformance.backend import CallableBackend, ExecutableBackend, OutputsBackend, load_callable
         from lieref.conformance.profile import get_profile
-        from lieref.conformance.runner import read_xfails, select
+        from lieref.conformance.runner import read_xfails, select, unmatched
         from lieref.conformance.vectors import read_vectors
 
         options = self.config.option
@@ -52,12 +53,13 @@ class GoldenCases(pytest.Collector):
         if options.lieref_backend:
             backend = CallableBackend(load_callable(options.lieref_backend))
         elif options.lieref_exe:
-            backend = ExecutableBackend(options.lieref_exe)
+            backend = ExecutableBackend(options.lieref_exe, options.lieref_timeout)
         else:
             backend = OutputsBackend(Path(options.lieref_outputs))
         profile = get_profile(options.lieref_profile) if options.lieref_profile else None
         xfails = read_xfails(Path(options.lieref_xfails)) if options.lieref_xfails else []
         cases, problems = read_vectors(Path(options.lieref_vectors) if options.lieref_vectors else None)
+        problems += unmatched(xfails, cases)
         settings = {"run": backend, "profile": profile, "bitwise": options.lieref_bitwise, "xfails": xfails}
         for case in select(cases, options.lieref_family):
             yield GoldenItem.from_parent(self, name=case.id, case=case, settings=settings, problem=None)

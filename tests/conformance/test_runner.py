@@ -18,7 +18,7 @@ from lieref.adapter.tensor_file import write_tensor_file
 from lieref.conformance import check
 from lieref.conformance.backend import ExecutableBackend, OutputsBackend, load_callable
 from lieref.conformance.report import Report
-from lieref.conformance.runner import read_xfails
+from lieref.conformance.runner import check_case, read_xfails
 from lieref.conformance.vectors import read_vectors
 from lieref.errors import DomainError, FormatError
 from tests.conformance import ports
@@ -282,3 +282,95 @@ def test_a_folder_of_outputs(tmp_path: Path) -> None:
     assert "must be a whole safetensors file" in next(iter(reasons(report)))
     with pytest.raises(DomainError, match="`folder` must exist"):
         OutputsBackend(tmp_path / "absent")
+
+
+def leaving(op: str, inputs: Any, attrs: Any) -> Any:
+    raise SystemExit(0)
+
+
+def masked(op: str, inputs: Any, attrs: Any) -> Any:
+    return {name: np.ma.masked_all_like(value) for name, value in ports.right(op, inputs, attrs).items()}
+
+
+@pytest.mark.parametrize(
+    ("backend", "reason"),
+    [
+        (leaving, "the backend must return outputs; it raised SystemExit: 0"),
+        (masked, "delta: must be a plain NumPy array; got MaskedArray"),
+    ],
+)
+def test_no_backend_ends_the_run(backend: Any, reason: str) -> None:
+    report = check(backend, families=["tucker"])
+    assert report.exit_code == 1
+    assert reason in reasons(report)
+    assert report.counts == {"FAIL": 6}
+
+
+def test_bits_are_compared_where_a_backend_reuses_its_output_buffers() -> None:
+    buffers: dict[Any, Any] = {}
+    calls = iter(range(10**6))
+
+    def reusing(op: str, inputs: Any, attrs: Any) -> Any:
+        step = next(calls) % 2
+        outputs = ports.right(op, inputs, attrs)
+        for name, value in outputs.items():
+            buffer = buffers.setdefault((op, name, value.shape, value.dtype), np.empty_like(value))
+            buffer[...] = np.nextafter(value, value * (1 + step))
+            outputs[name] = buffer
+        return outputs
+
+    report = check(reusing, families=["tucker"], bitwise=True)
+    assert reasons(report) == {f"{name}: must have the same bits in a second run" for name in ("delta", "core_bar")}
+
+
+def test_coverage_that_changes_in_a_second_run_fails() -> None:
+    calls = iter(range(10**6))
+
+    def fickle(op: str, inputs: Any, attrs: Any) -> Any:
+        if next(calls) % 2:
+            raise NotImplementedError
+        return ports.right(op, inputs, attrs)
+
+    report = check(fickle, families=["tucker"], bitwise=True)
+    assert reasons(report) == {"the backend must answer a second run as the first; it gave no outputs"}
+
+
+def test_expected_failures_that_are_no_cases_are_reported() -> None:
+    report = check(ports.right, families=["tucker"], xfails=["tucker_f32/99", "conv_f32/1", "pooling_*"])
+    assert report.exit_code == 1
+    assert report.problems == [
+        "xfails: the pattern must match the id of a case; got 'tucker_f32/99'",
+        "xfails: the pattern must match the id of a case; got 'pooling_*'",
+    ]
+    assert report.counts == {"PASS": 6}
+
+
+def test_a_scalar_of_the_right_type_is_a_result() -> None:
+    def scalars(op: str, inputs: Any, attrs: Any) -> Any:
+        return {n: v[()] if v.ndim == 0 else v for n, v in ports.right(op, inputs, attrs).items()}
+
+    assert check(scalars, families=["adapted_conv"]).ok
+
+
+@pytest.mark.parametrize(
+    ("does", "status"),
+    [
+        ("kill -SEGV $$", "FAIL"),
+        ('printf half > "$2"', "FAIL"),
+        ("exit 0", "FAIL"),
+        ("exec sleep 9", "FAIL"),
+        ("echo unfit >&2; exit 1", "PASS"),
+        ("exit 3", "UNCOVERED"),
+    ],
+)
+def test_breaking_down_is_not_refusing(tmp_path: Path, does: str, status: str) -> None:
+    (tmp_path / "driver.sh").write_text(f"{does}\n")
+    backend = ExecutableBackend(f"sh {tmp_path / 'driver.sh'}", timeout=0.3)
+    invalid = [case for case in read_vectors()[0] if case.result == "invalid"]
+    assert invalid
+    assert {check_case(backend, case).status for case in invalid} == {status}
+
+
+def test_a_driver_that_cannot_start_refuses_nothing() -> None:
+    invalid = next(case for case in read_vectors()[0] if case.result == "invalid")
+    assert check_case(ExecutableBackend("/no/such/driver"), invalid).status == "FAIL"
