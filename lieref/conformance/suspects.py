@@ -13,7 +13,7 @@ from lieref._types import Array
 from lieref.conformance.case import DTYPES, Case, Expected
 from lieref.conformance.profile import default_profile
 from lieref.conformance.truth import truth
-from lieref.conformance.verdict import PASS, judge_output
+from lieref.conformance.verdict import PASS, form_flaw, judge_output
 from lieref.errors import LierefError
 
 
@@ -109,6 +109,9 @@ _CONV: Final = {
     _FLIPPED: _input("weight", _flip),
     "begin and end pads swapped": _attr("pads", _swap_halves),
     "dilations ignored": _attr("dilations", lambda values: [1] * len(values)),
+    "dilations one too small": _attr("dilations", lambda values: [max(v - 1, 1) for v in values]),
+    "dilations one too large": _attr("dilations", lambda values: [v + 1 if v > 1 else v for v in values]),
+    "strides ignored": _attr("strides", lambda values: [1] * len(values)),
     "a missing bias": _input("bias", np.zeros_like),
     "spatial axes swapped": _input("weight", _transpose),
 }
@@ -153,6 +156,12 @@ SUSPECTS: Final[dict[str, Mapping[str, Mistake]]] = {
 }
 """Operation -> description -> what the mistake amounts to."""
 
+_FACTORS: Final = {
+    -1.0: "the right result with the wrong sign",
+    2.0: "the right result times 2",
+    0.5: "the right result times 1/2",
+}
+
 
 def suspect(case: Case, outputs: Mapping[str, Any]) -> str | None:
     """Return the mistake whose result the outputs are, or None.
@@ -160,6 +169,8 @@ def suspect(case: Case, outputs: Mapping[str, Any]) -> str | None:
     An output that is right by itself proves nothing; the others must be what the mistake gives.
     """
     profile = default_profile(case.dtype)
+    if plain := _plain(case, outputs):
+        return plain
     if _is_flushed(case, outputs):
         return "results below the smallest normal number flushed to zero"
     for description, mistake in SUSPECTS.get(case.op, {}).items():
@@ -178,6 +189,32 @@ def suspect(case: Case, outputs: Mapping[str, Any]) -> str | None:
         if verdicts and all(verdicts):
             return description
     return None
+
+
+def _plain(case: Case, outputs: Mapping[str, Any]) -> str | None:
+    """Return the mistake that the outputs show by themselves: nothing computed, or the right result times a number."""
+    if any(form_flaw(outputs.get(name), e, DTYPES[case.dtype]) for name, e in case.expected.items()):
+        return None
+    wrong = [name for name in case.expected if not _passes(case, name, outputs[name])]
+    smallest = np.finfo(DTYPES[case.dtype]).smallest_normal
+    loud = any((np.abs(case.expected[name].hi) >= smallest).any() for name in wrong)
+    if not wrong:
+        return None
+    if loud and all((outputs[name] == 0).all() for name in wrong):
+        return "nothing written: all zeros"
+    if all(outputs[n].size > 1 and (outputs[n] == outputs[n].flat[0]).all() and outputs[n].any() for n in wrong):
+        return "a constant"
+    for name, value in case.inputs.items():
+        if all(np.array_equal(outputs[n], value) for n in wrong):
+            return f"the input {name}, unchanged"
+    for factor, description in _FACTORS.items():
+        if all(_passes(case, n, outputs[n] * outputs[n].dtype.type(1.0 / factor)) for n in wrong):
+            return description
+    return None
+
+
+def _passes(case: Case, name: str, actual: Array) -> bool:
+    return judge_output(name, actual, case.expected[name], case, default_profile(case.dtype)).status == PASS
 
 
 def _is_flushed(case: Case, outputs: Mapping[str, Any]) -> bool:
