@@ -15,7 +15,7 @@ import numpy as np
 from lieref.conformance.case import Case
 from lieref.conformance.truth import truth
 from lieref.conformance.verdict import FAIL, judge
-from tests.conformance.ports import bfloat16, tf32
+from tests.conformance.ports import bfloat16, rounded, tf32
 
 Arrays = dict[str, np.ndarray]
 F32 = np.float32
@@ -234,6 +234,22 @@ def conv_score(scale: float) -> tuple[dict[str, int], list[str]]:
                 if policy == "lieref" and not hit:
                     missed.append(f"{name}, {kind}")
     return found, missed
+
+
+SUBTLE: dict[str, Callable[[Arrays], np.ndarray]] = {
+    "operands of 18 bits": lambda d: forward(rounded(d["x"], 6), rounded(d["weight"], 6), d["bias"]),
+    "truncated sums": lambda d: _with_bias(truncated_sum(products(d)), d),
+}
+"""Faults whose every error lies inside the bound: only the mean square and the mean show them."""
+
+
+def subtle_score(scale: float) -> dict[str, int]:
+    """Return, for each subtle fault, on how many kinds of data of 10 the verdict finds it."""
+    found = dict.fromkeys(SUBTLE, 0)
+    for _, d, cases in conv_cases(scale):
+        for name, run in SUBTLE.items():
+            found[name] += POLICIES["lieref"](cases["conv"], {"y": run(d).astype(F32)})
+    return found
 
 
 def correct_variants(d: Arrays) -> Iterator[tuple[str, Arrays]]:

@@ -32,15 +32,16 @@ def on_inputs(change: Callable[[str, np.ndarray], np.ndarray]) -> Callable[..., 
 
 def tf32(x: np.ndarray) -> np.ndarray:
     """Return float32 numbers rounded to 11 significant bits, to nearest even."""
-    return _rounded(x, 13)
+    return rounded(x, 13)
 
 
 def bfloat16(x: np.ndarray) -> np.ndarray:
     """Return float32 numbers rounded to 8 significant bits, to nearest even."""
-    return _rounded(x, 16)
+    return rounded(x, 16)
 
 
-def _rounded(x: np.ndarray, dropped: int) -> np.ndarray:
+def rounded(x: np.ndarray, dropped: int) -> np.ndarray:
+    """Return float32 numbers without their last `dropped` bits, rounded to nearest even."""
     bits = x.astype(np.float32).view(np.uint32)
     half = np.uint32((1 << (dropped - 1)) - 1)
     even = (bits >> np.uint32(dropped)) & np.uint32(1)

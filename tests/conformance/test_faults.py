@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from lieref.conformance import verdict
 from tests.conformance import faults
 
 NEEDED = {1.0: 126, 1e-3: 129, 1e-6: 130}
@@ -16,6 +17,17 @@ def test_convolution_faults_are_found(scale: float) -> None:
     assert found["lieref"] > found["onnx"]
     # At scale 1 a tight fixed tolerance finds as much, at the price of the false alarms below.
     assert scale == 1.0 or found["lieref"] > found["assert_close"]
+
+
+@pytest.mark.parametrize("scale", faults.SCALES)
+def test_faults_inside_the_bound_are_found_by_the_means(scale: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = faults.subtle_score(scale)
+    assert found["operands of 18 bits"] >= 8
+    assert found["truncated sums"] >= 4
+    monkeypatch.setattr(verdict, "_LEAST_SAMPLE", 10**9)
+    without = faults.subtle_score(scale)
+    assert without["operands of 18 bits"] <= 4, "the rules for the mean must be what finds these"
+    assert without["truncated sums"] == 0
 
 
 def test_fixed_tolerances_miss_what_is_small() -> None:
