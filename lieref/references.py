@@ -35,15 +35,16 @@ REFERENCES: dict[str, str] = {
     "Giles08": "M. Giles, An extended collection of matrix derivative results for forward and reverse mode algorithmic "
     "differentiation, Oxford University, report NA-08-01, 2008.",
     "Kingma15": "D. Kingma and J. Ba, Adam: a method for stochastic optimization, ICLR 2015, arXiv:1412.6980v9.",
-    "Loshchilov19": "I. Loshchilov and F. Hutter, Decoupled weight decay regularization, ICLR 2019, arXiv:1711.05101v3.",
+    "Loshchilov19": "I. Loshchilov and F. Hutter, Decoupled weight decay regularization, ICLR 2019, "
+    "arXiv:1711.05101v3.",
     "Kolda09": "T. Kolda and B. Bader, Tensor decompositions and applications, SIAM Review 51(3), 2009.",
     "Higham02": "N. J. Higham, Accuracy and stability of numerical algorithms, second edition, SIAM, 2002.",
     "Ogita05": "T. Ogita, S. M. Rump and S. Oishi, Accurate sum and dot product, SIAM Journal on Scientific "
     "Computing 26(6), 2005, 1955-1988.",
     "Joldes17": "M. Joldes, J.-M. Muller and V. Popescu, Tight and rigorous error bounds for basic building blocks of "
     "double-word arithmetic, ACM Transactions on Mathematical Software 44(2), 2017.",
-    "AlMohy09": "A. H. Al-Mohy and N. J. Higham, Computing the Frechet derivative of the matrix exponential, SIAM Journal "
-    "on Matrix Analysis and Applications 30(4), 2009, 1639-1657.",
+    "AlMohy09": "A. H. Al-Mohy and N. J. Higham, Computing the Frechet derivative of the matrix exponential, SIAM "
+    "Journal on Matrix Analysis and Applications 30(4), 2009, 1639-1657.",
     "Higham08": "N. J. Higham, Functions of matrices: theory and computation, SIAM, 2008.",
     "Guo17": "C. Guo et al., On calibration of modern neural networks, ICML 2017, arXiv:1706.04599v2.",
     "Lavin16": "A. Lavin and S. Gray, Fast algorithms for convolutional neural networks, CVPR 2016, arXiv:1509.09308.",
