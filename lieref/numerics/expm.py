@@ -152,12 +152,14 @@ def _exp(
 ) -> tuple[FloatArray, FloatArray]:
     """Return exp(a) and L(a, e) of checked operands, exp(a) twice without `e`; `transpose` means a^T."""
     exp_a, frechet = _exp_any(a, e, minus_identity, transpose)
-    if a.dtype == np.float32 and not (np.isfinite(exp_a).all() and np.isfinite(frechet).all()):
+    if _are_finite(exp_a, frechet):
+        return exp_a, frechet
+    if a.dtype == np.float32:
         # A power or a square overflowed; the result itself may not.
         wide = _exp_any(a.astype(np.float64), None if e is None else e.astype(np.float64), minus_identity, transpose)
         with np.errstate(over="ignore"):
             exp_a, frechet = (part.astype(np.float32) for part in wide)
-    if not (np.isfinite(exp_a).all() and np.isfinite(frechet).all()):
+    if not _are_finite(exp_a, frechet):
         raise DomainError(f"{function}: `a` must have a result that fits {a.dtype}; got max |a| {np.abs(a).max():.4g}")
     return exp_a, frechet
 
@@ -180,7 +182,13 @@ def _exp_any(
         exp_a, frechet = backend.exp_stack(
             stack, direction, s, scale, COEFFICIENTS[a.dtype], derivative=e is not None, minus_identity=minus_identity
         )
-    return exp_a.reshape(a.shape), frechet.reshape(a.shape)
+    exp_a = exp_a.reshape(a.shape)
+    return exp_a, exp_a if e is None else frechet.reshape(a.shape)
+
+
+def _are_finite(exp_a: FloatArray, frechet: FloatArray) -> bool:
+    """Return whether both results are finite; they are one array where no derivative was asked for."""
+    return bool(np.isfinite(exp_a).all()) and (frechet is exp_a or bool(np.isfinite(frechet).all()))
 
 
 @cache
