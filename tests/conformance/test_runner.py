@@ -156,7 +156,7 @@ def test_expected_failures(tmp_path: Path) -> None:
     assert report.counts["XPASS"] == 1
     assert not report.ok
     path = tmp_path / "xfails"
-    path.write_text("# a comment\n\ntucker_f32/*  # known: issue 3\n")
+    path.write_text("# a comment\n\ntucker_f32/*  # rounds its inputs\n")
     assert read_xfails(path) == ["tucker_f32/*"]
     path.write_text("tucker_f32/1\n")
     with pytest.raises(FormatError, match=r"line 1 of .* must give a reason after `#`"):
