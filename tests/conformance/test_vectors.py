@@ -133,6 +133,10 @@ def test_schema_violations_are_named(spoil: Callable[[dict[str, Any]], Any], lin
 def test_schemas_agree_with_another_validator() -> None:
     jsonschema = pytest.importorskip("jsonschema")
     jsonschema.validate(group(), schema_of("conv"))
+    for missing in ("tests", "type"):
+        damaged = {key: value for key, value in group().items() if key != missing}
+        with pytest.raises(jsonschema.ValidationError, match=missing):
+            jsonschema.validate(damaged, schema_of("conv"))
 
 
 @pytest.fixture
