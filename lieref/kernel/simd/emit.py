@@ -133,9 +133,12 @@ class Pointer(Value):
         moved = self.f.b.gep(self.ir, [self.f.integer(offset).ir], source_etype=self.element)
         return Pointer(self.f, moved, self.element)
 
-    def int_at(self, index: Int | int) -> Int:
-        """Load one 64-bit integer."""
-        return Int(self.f, self.f.b.load((self + index).ir, typ=I64))
+    def int_at(self, index: Int | int, fixed: bool = False) -> Int:
+        """Load one 64-bit integer; a fixed one changes at no time that the kernel runs, so no store makes it reload."""
+        loaded = self.f.b.load((self + index).ir, typ=I64)
+        if fixed:
+            loaded.set_metadata("invariant.load", self.f.module.add_metadata([]))
+        return Int(self.f, loaded)
 
     def real_at(self, index: Int | int) -> Real:
         """Load one floating-point number."""

@@ -41,7 +41,6 @@ def emit_epilogue(k: Kernel, tile: list[list[Variable]], channel: Int, bias_chan
     """
     flags = k.field("flags")
     arena, width = k.base("arena"), k.width
-    low, high = k.splat(k.real_field("low"), width), k.splat(k.real_field("high"), width)
     with k.when(flags.has(BIAS)):
         bias = k.base("weights", "bias") + bias_channel
         for v in range(len(tile[0])):
@@ -53,10 +52,12 @@ def emit_epilogue(k: Kernel, tile: list[list[Variable]], channel: Int, bias_chan
             for v, cell in enumerate(row):
                 cell.set(cell.get() + arena.vector_at(offset + channel + v * width, width))
     with k.when(flags.has(CLAMP)):
+        low, high = k.splat(k.real_field("low"), width), k.splat(k.real_field("high"), width)
         for row in tile:
             for cell in row:
                 cell.set(cell.get().max(low).min(high))
     with k.when(flags.has(MASK)):
+        low, high = k.splat(k.real_field("low"), width), k.splat(k.real_field("high"), width)
         zero = k.vector(0.0, width)
         for offset, row in zip(pixels("mask"), tile, strict=True):
             for v, cell in enumerate(row):
@@ -74,25 +75,31 @@ def walk_pixels(k: Kernel, first: Int, count: int, cols: Int, tensor: str) -> li
     turn: for them an offset is one addition instead of five instructions.
     """
     row_step, pixel_step = k.field(f"{tensor}_row"), k.field(f"{tensor}_pixel")
-    y = first // cols
-    x = first - y * cols
-    start = k.field(tensor) + y * row_step + x * pixel_step
-    if count == 1:
-        return [start]
-    offsets = [Variable(start) for _ in range(count)]
-    with k.b.if_else((x + (count - 1) < cols).ir) as (straight, turning):
-        with straight:
-            offset = start
-            for cell in offsets[1:]:
-                offset = offset + pixel_step
-                cell.set(offset)
-        with turning:
-            turn = row_step - (cols - 1) * pixel_step
-            offset = start
-            for cell in offsets[1:]:
-                x = x + 1
-                wraps = x.equals(cols)
-                offset = offset + k.where(wraps, turn, pixel_step)
-                x = k.where(wraps, k.integer(0), x)
-                cell.set(offset)
+    offsets = [Variable(k.field(tensor) + first * pixel_step) for _ in range(count)]
+
+    def advance(step: Int) -> None:
+        offset = offsets[0].get()
+        for cell in offsets[1:]:
+            offset = offset + step
+            cell.set(offset)
+
+    with k.b.if_else(row_step.equals(cols * pixel_step).ir) as (flat, rows):
+        with flat:
+            advance(pixel_step)
+        with rows:
+            y = first // cols
+            x = first - y * cols
+            offsets[0].set(k.field(tensor) + y * row_step + x * pixel_step)
+            with k.b.if_else((x + (count - 1) < cols).ir) as (straight, turning):
+                with straight:
+                    advance(pixel_step)
+                with turning:
+                    turn = row_step - (cols - 1) * pixel_step
+                    offset = offsets[0].get()
+                    for cell in offsets[1:]:
+                        x = x + 1
+                        wraps = x.equals(cols)
+                        offset = offset + k.where(wraps, turn, pixel_step)
+                        x = k.where(wraps, k.integer(0), x)
+                        cell.set(offset)
     return [cell.get() for cell in offsets]

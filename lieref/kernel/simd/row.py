@@ -73,7 +73,7 @@ class Kernel(Function):
 
     def field(self, name: str) -> Int:
         """Return an integer of the row."""
-        return self.row.int_at(self.fields.names.index(name))
+        return self.row.int_at(self.fields.names.index(name), fixed=True)
 
     def real_field(self, name: str) -> Real:
         """Return a float64 of the row, rounded to the function's type."""
