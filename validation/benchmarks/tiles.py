@@ -1,6 +1,8 @@
-"""Rate of every convolution tile over the depth of its sums: the measurement behind the tile tables.
+"""Rate of every register tile: the measurement behind the tile tables of `lieref/kernel/simd/tiles.py`.
 
 python -m validation.benchmarks.tiles --isa avx512
+
+All data stay in the first-level cache, so what limits a tile here is the tile: its latency, its loads, its ends.
 """
 
 from __future__ import annotations
@@ -8,57 +10,133 @@ from __future__ import annotations
 import argparse
 import ctypes
 import time
+from typing import Any
 
 import numpy as np
 
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.conv import CONV_FIELDS
+from lieref.kernel.simd.depthwise import DEPTHWISE_FIELDS, DEPTHWISE_GRADIENT_FIELDS
+from lieref.kernel.simd.isa import Isa
 from lieref.kernel.simd.machine_code import library
-from lieref.kernel.simd.row import CONTEXT
-from lieref.kernel.simd.tiles import CONV_TILES
+from lieref.kernel.simd.row import CONTEXT, Fields
+from lieref.kernel.simd.tiles import (
+    CONV_STEPS,
+    CONV_TILES,
+    DEPTHWISE3_STRIDES,
+    DEPTHWISE3_TILES,
+    DEPTHWISE_GRADIENT_TAPS,
+    DEPTHWISE_TILES,
+    GRADIENT_TILES,
+)
+from lieref.kernel.simd.weight_gradient import WEIGHT_GRADIENT_FIELDS
 from lieref.model.engine.workspace import aligned
 from validation.benchmarks._measure import write
 
+DEPTHS = (8, 16, 32, 64, 144, 576)
+PIXELS = (4, 9, 16, 36, 64, 256)
+CALLS = 100
+"""Calls of a kernel timed together, so that the way from Python to it does not count."""
 
-def rate(isa: str, pixels: int, vectors: int, depth: int, channels: int, seconds: float) -> float:
-    """GF/s of a product of about 240 pixels x channels over `depth`."""
-    lib = library(isa, "float32")
-    width = lib.isa.lanes("float32")
-    count = 240 // pixels * pixels
-    arena, weights = aligned(240 * (depth + channels) + 64, "float32"), aligned(depth * channels + 64, "float32")
-    table = np.zeros(1, np.int64)
-    row = CONV_FIELDS.pack(
-        address=lib.address(f"conv_p{pixels}v{vectors}w{width}"), repeats=1, blocks=channels // (vectors * width),
-        column=depth * width, count=count, cols=count, in_pixel=depth, run_count=1, run_length=depth,
-        out=240 * depth, out_pixel=channels,
-    )  # fmt: skip
-    rows = np.array(row, np.int64)
-    known = {"arena": arena.ctypes.data, "weights": weights.ctypes.data, "table": table.ctypes.data}
+
+def rate(
+    isa: Isa, kernel: str, fields: Fields, products: int, offsets: list[int], seconds: float, **ints: int
+) -> float:
+    """Best GF/s of a kernel that makes so many products."""
+    lib = library(isa.name, "float32")
+    memory = {name: aligned(1 << 20, "float32") for name in ("arena", "weights", "gradients")}
+    table = np.array(offsets, np.int64)
+    row = np.array(fields.pack(address=lib.address(kernel), **ints), np.int64)
+    known = {**{name: array.ctypes.data for name, array in memory.items()}, "table": table.ctypes.data}
     context = np.array([known.get(name, 0) for name in CONTEXT], np.int64)
-    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(row[0])
-    a, b = rows.ctypes.data, context.ctypes.data
+    arguments = np.array([row.ctypes.data, 1, 0, CALLS, 1, 1], np.int64)
+    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(lib.address("run"))
     best, start = float("inf"), time.perf_counter()
     while time.perf_counter() - start < seconds:
         begin = time.perf_counter()
-        for _ in range(10):
-            call(a, b)
-        best = min(best, (time.perf_counter() - begin) / 10)
-    return 2 * count * depth * channels / best / 1e9
+        call(arguments.ctypes.data, context.ctypes.data)
+        best = min(best, time.perf_counter() - begin)
+    return 2 * products * CALLS / best / 1e9
+
+
+def conv(isa: Isa, pixels: int, vectors: int, steps: int, depth: int, seconds: float) -> float:
+    """A product of `depth` over about 48 pixels and 2 blocks of channels."""
+    width = isa.lanes("float32")
+    count, channels, parts = 48 // pixels * pixels, 2 * vectors * width, depth // steps
+    return rate(
+        isa, f"conv_p{pixels}v{vectors}k{steps}w{width}", CONV_FIELDS,
+        count * channels * parts * steps, [i * steps for i in range(parts)], seconds, repeats=1,
+        blocks=2, together=2, column=parts * steps * width, count=count, cols=count, in_pixel=depth,
+        in_row=count * depth, run_count=parts, out=48 * depth, out_pixel=channels, out_row=count * channels,
+    )  # fmt: skip
+
+
+def gradient(isa: Isa, depth: int, vectors: int, pixels: int, seconds: float) -> float:
+    """Eight blocks of k over `pixels`."""
+    width = isa.lanes("float32")
+    inner, outer = 8 * depth, vectors * width
+    return rate(
+        isa, f"gradient_d{depth}v{vectors}w{width}", WEIGHT_GRADIENT_FIELDS, pixels * inner * outer, [0],
+        seconds, repeats=1, blocks=1, column=inner * width, rows=1, cols=pixels, in_pixel=inner,
+        in_row=pixels * inner, run_count=1, run_rows=inner, run_blocks=8, g=pixels * inner, g_pixel=outer,
+        g_row=pixels * outer,
+    )  # fmt: skip
+
+
+def depthwise(isa: Isa, kernel: str, fields: Fields, products: int, stride: int, seconds: float, **ints: int) -> float:
+    """3x3 taps over 12 x 12 outputs of 4 vectors of channels."""
+    channels = 4 * isa.lanes("float32")
+    row, image = (12 * stride + 2) * channels, 40 * 40 * channels
+    offsets = [y * row + x * channels for y in range(3) for x in range(3)]
+    geometry = {"in_row": stride * row, "in_pixel": stride * channels, "cols": 12}
+    other = "out" if fields is DEPTHWISE_FIELDS else "g"
+    geometry |= {other: image, f"{other}_row": 12 * channels, f"{other}_pixel": channels}
+    column = 9 * isa.lanes("float32")
+    return rate(isa, kernel, fields, products, offsets, seconds, blocks=4, column=column, **geometry, **ints)
+
+
+def measure(isa: Isa, seconds: float) -> list[dict[str, Any]]:
+    """Rates of all tiles of an instruction set."""
+    width = isa.lanes("float32")
+    rows: list[dict[str, Any]] = []
+
+    def add(tile: str, rates: dict[Any, float]) -> None:
+        rows.append({"tile": tile, "gflops": rates})
+        print(f"{tile:28s} " + "  ".join(f"{key} {r:4.0f}" for key, r in rates.items()), flush=True)
+
+    for steps in CONV_STEPS:
+        for p, v in CONV_TILES[isa.registers]:
+            add(f"conv {p} x {v}, {steps} steps", {f"k={k}": conv(isa, p, v, steps, k, seconds) for k in DEPTHS})
+    for d, v in GRADIENT_TILES[isa.registers]:
+        add(f"weight gradient {d} x {v}", {f"px={n}": gradient(isa, d, v, n, seconds) for n in PIXELS})
+    products = 9 * 144 * 4 * width
+    for p in DEPTHWISE_TILES[isa.registers]:
+        kernel = f"depthwise_p{p}w{width}"
+        ints = {"count": 144, "tap_count": 9}
+        add(f"depthwise {p}", {"": depthwise(isa, kernel, DEPTHWISE_FIELDS, products, 1, seconds, **ints)})
+    for p in DEPTHWISE3_TILES[isa.registers]:
+        rates = {
+            f"stride={s}": depthwise(
+                isa, f"depthwise3_p{p}s{s}w{width}", DEPTHWISE_FIELDS, products, s, seconds, count=144
+            )
+            for s in DEPTHWISE3_STRIDES
+        }
+        add(f"depthwise 3x3 {p}", rates)
+    for t in DEPTHWISE_GRADIENT_TAPS:
+        kernel = f"depthwise_gradient_t{t}w{width}"
+        ints = {"rows": 12, "together": 2, "tap_blocks": 9 // t}
+        rates = {"": depthwise(isa, kernel, DEPTHWISE_GRADIENT_FIELDS, products, 1, seconds, **ints)}
+        add(f"depthwise gradient {t} taps", rates)
+    return rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--isa", default=isa_module.best().name)
-    parser.add_argument("--seconds", type=float, default=0.02)
+    parser.add_argument("--seconds", type=float, default=0.2)
     options = parser.parse_args()
-    isa = isa_module.ISAS[options.isa]
-    channels = 4 * isa.lanes("float32")
-    rows = []
-    for pixels, vectors in CONV_TILES[isa.registers]:
-        rates = {k: rate(isa.name, pixels, vectors, k, channels, options.seconds) for k in (8, 16, 32, 64, 144, 576)}
-        rows.append({"pixels": pixels, "vectors": vectors, "gflops": rates})
-        print(f"{pixels:3d} x {vectors}  " + "  ".join(f"k={k} {r:4.0f}" for k, r in rates.items()), flush=True)
-    print(write(f"tiles_{isa.name}", rows))
+    rows = measure(isa_module.ISAS[options.isa], options.seconds)
+    print(write(f"tiles_{options.isa}", rows))
 
 
 if __name__ == "__main__":

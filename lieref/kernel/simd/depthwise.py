@@ -3,7 +3,8 @@
     out[p, c] = epilogue( sum_t x[offset[t] + pixel[p], c] w[c // W][t][c % W] )
     dw[c // W][t][c % W] += sum_p x[offset[t] + pixel[p], c] g[p, c]
 
-Average pooling is the case of constant weights; a channel-wise bias gradient is the second with one tap over ones.
+The blocks of channels are the inner loop, so that every tensor streams through the cache once, line by line. Average
+pooling is the case of constant weights.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from llvmlite import ir
 from lieref.kernel.simd.emit import Int, Real, Variable
 from lieref.kernel.simd.epilogue import EPILOGUE_FIELDS, emit_epilogue, walk_pixels
 from lieref.kernel.simd.row import Fields, Kernel
-from lieref.kernel.simd.weight_gradient import accumulate
 
 DEPTHWISE_FIELDS = Fields(
     "blocks", "channel",  # vectors of channels; first channel
@@ -26,7 +26,7 @@ DEPTHWISE_FIELDS = Fields(
 
 DEPTHWISE_GRADIENT_FIELDS = Fields(
     "blocks", "channel",
-    "rows", "cols",
+    "rows", "cols", "together",  # rows whose sums stay in registers
     "in", "in_row", "in_pixel",
     "taps", "tap_blocks",
     "g", "g_row", "g_pixel",
@@ -43,23 +43,24 @@ def emit_depthwise(module: ir.Module, name: str, dtype: str, pixels: int, width:
     k = Kernel(module, name, dtype, DEPTHWISE_FIELDS, width)
     arena, table = k.base("arena"), k.base("table", "taps")
     count, cols, taps = k.field("count"), k.field("cols"), k.field("tap_count")
-    with k.loop(k.field("blocks")) as block:
-        channel = k.field("channel") + block * width
-        weight = k.base("weights", "weight") + block * k.field("column")
-        with k.loop((count + (pixels - 1)) // pixels) as tile_index:
-            start = tile_index * pixels
-            start = k.where(start < count - pixels, start, count - pixels)
+    with k.loop((count + (pixels - 1)) // pixels) as tile_index:
+        start = tile_index * pixels
+        start = k.where(start < count - pixels, start, count - pixels)
+        sources = [arena + p for p in walk_pixels(k, start, pixels, cols, "in")]
+        out = walk_pixels(k, start, pixels, cols, "out")
+        with k.loop(k.field("blocks")) as block:
+            channel = k.field("channel") + block * width
+            weight = k.base("weights", "weight") + block * k.field("column")
             zero = k.vector(0.0, width)
             tile = [[Variable(zero)] for _ in range(pixels)]
-            sources = [arena + (p + channel) for p in walk_pixels(k, start, pixels, cols, "in")]
             with k.loop(taps) as tap:
-                offset = table.int_at(tap)
+                offset = table.int_at(tap) + channel
                 w = weight.vector_at(tap * width, width)
                 for source, (cell,) in zip(sources, tile, strict=True):
                     cell.set(source.vector_at(offset, width).muladd(w, cell.get()))
 
             def offsets(tensor: str, start: Int = start) -> list[Int]:
-                return walk_pixels(k, start, pixels, cols, tensor)
+                return out if tensor == "out" else walk_pixels(k, start, pixels, cols, tensor)
 
             emit_epilogue(k, tile, channel, channel, offsets)
     k.finish()
@@ -74,18 +75,20 @@ def emit_depthwise3(module: ir.Module, name: str, dtype: str, pixels: int, strid
     k = Kernel(module, name, dtype, DEPTHWISE_FIELDS, width)
     arena, table = k.base("arena"), k.base("table", "taps")
     cols = k.field("cols")
+    lines = [table.int_at(3 * ky) for ky in range(3)]
     beside = table.int_at(1) - table.int_at(0)  # from one pixel to the next
-    with k.loop(k.field("blocks")) as block:
-        channel = k.field("channel") + block * width
-        weight = k.base("weights", "weight") + block * k.field("column")
-        w = [weight.vector_at(t * width, width) for t in range(9)]
-        with k.loop(k.field("count") // cols) as y, k.loop((cols + (pixels - 1)) // pixels) as tile_index:
-            start = tile_index * pixels
-            start = k.where(start < cols - pixels, start, cols - pixels)
-            source = arena + (k.field("in") + channel + y * k.field("in_row") + start * k.field("in_pixel"))
+    with k.loop(k.field("count") // cols) as y, k.loop((cols + (pixels - 1)) // pixels) as tile_index:
+        start = tile_index * pixels
+        start = k.where(start < cols - pixels, start, cols - pixels)
+        corner = arena + (k.field("in") + k.field("channel") + y * k.field("in_row") + start * k.field("in_pixel"))
+        with k.loop(k.field("blocks")) as block:
+            channel = k.field("channel") + block * width
+            weight = k.base("weights", "weight") + block * k.field("column")
+            w = [weight.vector_at(t * width, width) for t in range(9)]
+            source = corner + block * width
             sums: list[Real | None] = [None] * pixels
             for ky in range(3):
-                line = source + table.int_at(3 * ky)
+                line = source + lines[ky]
                 for j in range(stride * (pixels - 1) + 3):
                     readers = [(p, j - p * stride) for p in range(pixels) if 0 <= j - p * stride < 3]
                     x = line.vector_at(beside * j, width)
@@ -111,19 +114,27 @@ def emit_depthwise_gradient(module: ir.Module, name: str, dtype: str, taps: int,
     k = Kernel(module, name, dtype, DEPTHWISE_GRADIENT_FIELDS, width)
     table = k.base("table", "taps")
     x_pixel, g_pixel = k.field("in_pixel"), k.field("g_pixel")
-    with k.loop(k.field("blocks")) as block, k.loop(k.field("tap_blocks")) as part:
-        channel = k.field("channel") + block * width
-        x, g = k.base("arena", "in") + channel, k.base("arena", "g") + channel
+    first = k.context_int("first").equals(1) & k.field("begin").equals(1)
+    rows, cols, together = k.field("rows"), k.field("cols"), k.field("together")
+    with k.loop((rows + (together - 1)) // together) as strip, k.loop(k.field("tap_blocks")) as part:
         offsets = [table.int_at(part * taps + t) for t in range(taps)]
-        zero = k.vector(0.0, width)
-        sums = [[Variable(zero)] for _ in range(taps)]
-        with k.loop(k.field("rows")) as y:
-            x_row, g_row = x + y * k.field("in_row"), g + y * k.field("g_row")
-            with k.loop(k.field("cols")) as column:
-                x_at, g_at = x_row + column * x_pixel, g_row + column * g_pixel
-                vector = g_at.vector_at(0, width)
-                for offset, (cell,) in zip(offsets, sums, strict=True):
-                    cell.set(x_at.vector_at(offset, width).muladd(vector, cell.get()))
-        out = k.base("gradients", "out") + (part * (taps * width) + block * k.field("column"))
-        accumulate(k, sums, [[out + t * width] for t in range(taps)])
+        fresh = first & strip.equals(0)
+        top = strip * together
+        height = k.where(rows - top < together, rows - top, together)
+        x_strip = k.base("arena", "in") + (k.field("channel") + top * k.field("in_row"))
+        g_strip = k.base("arena", "g") + (k.field("channel") + top * k.field("g_row"))
+        with k.loop(k.field("blocks")) as block:
+            out = k.base("gradients", "out") + (part * (taps * width) + block * k.field("column"))
+            zero = k.vector(0.0, width)
+            sums = [Variable(k.where(fresh, zero, out.vector_at(t * width, width))) for t in range(taps)]
+            with k.loop(height) as y:
+                x_row = x_strip + (block * width + y * k.field("in_row"))
+                g_row = g_strip + (block * width + y * k.field("g_row"))
+                with k.loop(cols) as column:
+                    x_at, g_at = x_row + column * x_pixel, g_row + column * g_pixel
+                    vector = g_at.vector_at(0, width)
+                    for offset, cell in zip(offsets, sums, strict=True):
+                        cell.set(x_at.vector_at(offset, width).muladd(vector, cell.get()))
+            for t, cell in enumerate(sums):
+                out.store(t * width, cell.get())
     k.finish()

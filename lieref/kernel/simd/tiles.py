@@ -36,9 +36,12 @@ from lieref.kernel.simd.winograd import emit_winograd
 # serve narrow layers, fewer pixels small images; (1, v) serves a single sample of a linear layer.
 CONV_TILES: dict[int, tuple[tuple[int, int], ...]] = {
     32: ((8, 1), (8, 2), (5, 4), (4, 4), (3, 4), (4, 1), (1, 4), (1, 2), (1, 1)),
-    16: ((8, 1), (6, 2), (4, 2), (4, 1), (1, 4), (1, 2), (1, 1)),
+    16: ((8, 1), (6, 2), (4, 2), (3, 3), (4, 1), (1, 4), (1, 2), (1, 1)),
 }
 """(pixels, vectors) of forward and input-gradient tiles, by vector registers."""
+
+CONV_STEPS = (4, 3)
+"""k of one run: 4 where channels are padded to vectors, 3 for an image of 3 channels."""
 
 GRADIENT_TILES: dict[int, tuple[tuple[int, int], ...]] = {
     32: ((12, 2), (8, 2), (12, 1), (8, 1), (4, 4), (4, 1)),
@@ -49,7 +52,7 @@ GRADIENT_TILES: dict[int, tuple[tuple[int, int], ...]] = {
 DEPTHWISE_TILES: dict[int, tuple[int, ...]] = {32: (12, 8, 4, 1), 16: (8, 4, 1)}
 """Pixels of general depthwise tiles: 40 to 46 GF/s, as every product loads its input."""
 
-DEPTHWISE3_TILES: dict[int, tuple[int, ...]] = {32: (8, 6, 5, 4, 3), 16: (4, 3)}
+DEPTHWISE3_TILES: dict[int, tuple[int, ...]] = {32: (8, 6, 5, 4, 3), 16: (6, 5, 4, 3)}
 """Pixels of 3x3 depthwise tiles along a row: 80 to 105 GF/s."""
 
 DEPTHWISE3_STRIDES = (1, 2)
@@ -66,7 +69,9 @@ def emit_all(module: ir.Module, isa: Isa, dtype: str) -> None:
     """Emit every kernel of an instruction set."""
     for width in widths(isa, dtype):
         for pixels, vectors in CONV_TILES[isa.registers]:
-            emit_conv(module, f"conv_p{pixels}v{vectors}w{width}", dtype, pixels, vectors, width)
+            for steps in CONV_STEPS:
+                name = f"conv_p{pixels}v{vectors}k{steps}w{width}"
+                emit_conv(module, name, dtype, pixels, vectors, width, steps)
         for depth, vectors in GRADIENT_TILES[isa.registers]:
             emit_weight_gradient(module, f"gradient_d{depth}v{vectors}w{width}", dtype, depth, vectors, width)
         for pixels in DEPTHWISE_TILES[isa.registers]:

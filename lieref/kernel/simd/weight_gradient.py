@@ -2,8 +2,8 @@
 
     dw[o // W][run, k][o % W] += sum_p x[offset[run] + pixel[p] + k] g[p, o]
 
-The accumulators stay in registers over all pixels of the sample. A run is padded to whole blocks of k: the rows
-beyond its end collect sums over neighbouring elements that nobody reads.
+The accumulators stay in registers over all pixels of the sample, and a block of g in the cache over all k. A run is
+padded to whole blocks of k: the rows beyond its end collect sums over neighbouring elements that nobody reads.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ WEIGHT_GRADIENT_FIELDS = Fields(
     "blocks", "channel", "column",  # channel blocks; first channel of g; elements between vector columns of dw
     "rows", "cols",  # output pixels
     "in", "in_row", "in_pixel",
-    "runs", "run_count", "run_blocks",  # blocks of k in one padded run
+    "runs", "run_count", "run_rows",  # rows of dw from one run to the next
+    "start", "run_blocks",  # first k of this row's blocks in a run, and how many of them
     "g", "g_row", "g_pixel",
     "out",
     "begin",  # 1 where this row is the first of the sample to reach its dw
@@ -31,26 +32,35 @@ def emit_weight_gradient(module: ir.Module, name: str, dtype: str, depth: int, v
     """Emit the kernel for blocks of `depth` successive k and `vectors` vectors of output channels."""
     k = Kernel(module, name, dtype, WEIGHT_GRADIENT_FIELDS, width)
     table = k.base("table", "runs")
-    column, run_blocks = k.field("column"), k.field("run_blocks")
+    column, start = k.field("column"), k.field("start")
     with k.loop(k.field("repeats")) as repeat:
         x_base = k.base("arena", "in") + repeat * k.field("repeat_in")
         g_base = k.base("arena", "g") + (repeat * k.field("repeat_g") + k.field("channel"))
         out_base = k.base("gradients", "out") + repeat * k.field("repeat_out")
-        with k.loop(k.field("run_count")) as run, k.loop(run_blocks) as part, k.loop(k.field("blocks")) as block:
-            x = x_base + (table.int_at(run) + part * depth)
+        with (
+            k.loop(k.field("blocks")) as block,
+            k.loop(k.field("run_count")) as run,
+            k.loop(k.field("run_blocks")) as part,
+        ):
+            x = x_base + (table.int_at(run) + start + part * depth)
             g = g_base + block * (vectors * width)
             zero = k.vector(0.0, width)
             sums = [[Variable(zero) for _ in range(vectors)] for _ in range(depth)]
             sum_over_pixels(k, sums, x, g)
-            out = out_base + ((run * run_blocks + part) * (depth * width) + block * vectors * column)
+            out = out_base + ((run * k.field("run_rows") + start + part * depth) * width + block * vectors * column)
             targets = [[out + (column * v + d * width) for v in range(vectors)] for d in range(depth)]
             accumulate(k, sums, targets)
     k.finish()
 
 
 def sum_over_pixels(k: Kernel, sums: list[list[Variable]], x: Pointer, g: Pointer) -> None:
-    """Add x[p + d] g[p] to sums[d] over the rows and columns of output pixels, in order."""
-    cols, x_pixel, g_pixel = k.field("cols"), k.field("in_pixel"), k.field("g_pixel")
+    """Add x[p + d] g[p] to sums[d] over the rows and columns of output pixels, in order.
+
+    Where the pixels of both tensors follow each other without a halo, the image is one long row.
+    """
+    rows, cols, x_pixel, g_pixel = k.field("rows"), k.field("cols"), k.field("in_pixel"), k.field("g_pixel")
+    no_halo = k.field("in_row").equals(cols * x_pixel) & k.field("g_row").equals(cols * g_pixel)
+    rows, cols = k.where(no_halo, k.integer(1), rows), k.where(no_halo, rows * cols, cols)
 
     def step(x_at: Pointer, g_at: Pointer) -> None:
         vectors: list[Real] = [g_at.vector_at(v * k.width, k.width) for v in range(len(sums[0]))]
@@ -59,7 +69,7 @@ def sum_over_pixels(k: Kernel, sums: list[list[Variable]], x: Pointer, g: Pointe
             for vector, cell in zip(vectors, cells, strict=True):
                 cell.set(value.muladd(vector, cell.get()))
 
-    with k.loop(k.field("rows")) as y:
+    with k.loop(rows) as y:
         x_row, g_row = x + y * k.field("in_row"), g + y * k.field("g_row")
         whole = cols // UNROLL
         with k.loop(whole) as part:

@@ -12,7 +12,7 @@ from lieref.model.engine.conv_rows import need_gradient_halo, parities
 from lieref.model.engine.fusion import Columns
 from lieref.model.engine.layer import Epilogue, Layer
 from lieref.model.engine.program import Place, Row, Taps, Tensor
-from lieref.model.engine.tiling import depthwise3_pixels, depthwise_pixels
+from lieref.model.engine.tiling import depthwise3_pixels, depthwise_pixels, strip_rows
 from lieref.model.engine.weights import Storage, column_position, pad_axis
 
 
@@ -114,6 +114,7 @@ def weight_gradient(layer: Layer, storage: Storage, x: Tensor, g: Tensor) -> lis
         for first, count, width in spans:
             ints = {
                 "blocks": count, "channel": first, "rows": g.height, "cols": g.width, "tap_blocks": blocks,
+                "together": strip_rows(g.width),
                 "out": offset + first * len(taps) + done * width, "column": len(taps) * width, "begin": 1,
             }  # fmt: skip
             name = f"depthwise_gradient_t{block}w{width}"

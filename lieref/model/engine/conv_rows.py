@@ -9,19 +9,20 @@ over the t that divide. The pixels i of one parity class (i mod s) share their t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from lieref._types import Array
-from lieref.kernel.simd.conv import CONV_FIELDS
-from lieref.kernel.simd.weight_gradient import BIAS_GRADIENT_FIELDS, WEIGHT_GRADIENT_FIELDS
+from lieref.kernel.simd.weight_gradient import BIAS_GRADIENT_FIELDS
 from lieref.model.engine import winograd_rows
 from lieref.model.engine.fusion import Columns
 from lieref.model.engine.layer import Epilogue, Layer, Window
+from lieref.model.engine.product_rows import gradient_rows, gradient_run_rows, pad_runs, product_rows
 from lieref.model.engine.program import Place, Row, Taps, Tensor
-from lieref.model.engine.tiling import conv_tiles, gradient_depth, gradient_tiles
+from lieref.model.engine.tiling import run_parts
 from lieref.model.engine.weights import Storage, column_position, dense_index, pad_axis
 
 
@@ -105,10 +106,8 @@ def forward(layer: Layer, storage: Storage, x: Tensor, out: Tensor, epilogue: Ep
         if m:
             direct = storage.pack_columns(layer.weight, matrix)
             return winograd_rows.product(storage, m, direct, source, target, (out.height, out.width), finish)
-        rows += product_rows(
-            storage, layer.weight, matrix, source, Taps(x, tuple(taps)), matrix.shape[0] // len(taps),
-            target, out.height * out.width, out.width, finish,
-        )  # fmt: skip
+        size = (out.height * out.width, out.width)
+        rows += _product(storage, layer.weight, matrix, source, Taps(x, tuple(taps)), target, size, finish)
     return rows
 
 
@@ -133,14 +132,13 @@ def input_gradient(layer: Layer, storage: Storage, g: Tensor, x_bar: Tensor, epi
             m = winograd_rows.tile_size(layer, storage, g, x_bar)
             if m:
                 direct = storage.pack_columns(layer.weight, matrix)
-                source, size = Place(g, *parity.shifts[0]), (x_bar.height, x_bar.width)
-                return winograd_rows.product(storage, m, direct, source, Place(x_bar), size, epilogue)
-            rows += product_rows(
-                storage, layer.weight, matrix, Place(g, channel=group * per_group), Taps(g, starts),
-                matrix.shape[0] // max(len(starts), 1),
-                Place(x_bar, parity.y, parity.x, *window.strides, channel=group * inner),
-                parity.rows * parity.cols, parity.cols, epilogue,
-            )  # fmt: skip
+                image = (x_bar.height, x_bar.width)
+                corner = Place(g, *parity.shifts[0])
+                return winograd_rows.product(storage, m, direct, corner, Place(x_bar), image, epilogue)
+            source = Place(g, channel=group * per_group)
+            target = Place(x_bar, parity.y, parity.x, *window.strides, channel=group * inner)
+            size = (parity.rows * parity.cols, parity.cols)
+            rows += _product(storage, layer.weight, matrix, source, Taps(g, starts), target, size, epilogue)
     return rows
 
 
@@ -152,33 +150,19 @@ def _whole_image_gradient(
     padded = pad_axis(pad_axis(index, 1, x_bar.pixel), 0, g.pixel)
     for y in range(x_bar.height):
         matrix = padded[:, :, y].transpose(0, 2, 1).reshape(g.pixel, -1)
-        rows += product_rows(
-            storage, name, matrix, Place(g), Taps(g, ((0, 0),)), g.pixel, Place(x_bar, y), 1, 1, epilogue
-        )
+        rows += _product(storage, name, matrix, Place(g), Taps(g, ((0, 0),)), Place(x_bar, y), (1, 1), epilogue)
     return rows
 
 
-def product_rows(
-    storage: Storage, name: str, matrix: Array, source: Place, taps: Taps, run: int,
-    target: Place, count: int, cols: int, epilogue: Epilogue,
+def _product(
+    storage: Storage, name: str, matrix: Array, source: Place, taps: Taps, target: Place, size: tuple[int, int],
+    epilogue: Epilogue,
 ) -> list[Row]:  # fmt: skip
-    """Return rows of sums of products with the index matrix (k, channels), one a tile shape."""
-    depth = matrix.shape[0]
-    offset = storage.pack_columns(name, matrix).offset if depth else 0
-    rows = []
-    for first, vectors, width in storage.columns(matrix.shape[1]):
-        done = 0
-        for p, v, blocks in conv_tiles(storage.isa, count, vectors, depth):
-            channel = first + done * width
-            ints = {
-                "repeats": 1, "blocks": blocks, "channel": channel, "column": depth * width,
-                "count": count, "cols": cols, "run_count": len(taps.pixels), "run_length": run,
-                "weight": offset + channel * depth, **epilogue.fields(),
-            }  # fmt: skip
-            places = {"in": source, **epilogue.places(target)}
-            rows.append(Row(f"conv_p{p}v{v}w{width}", CONV_FIELDS, ints, places, {"runs": taps}))
-            done += v * blocks
-    return rows
+    """Pack the index matrix (taps x k, channels) of a weight and return the rows of the product with it."""
+    run = len(matrix) // max(len(taps.pixels), 1)
+    packed = pad_runs(matrix, len(taps.pixels))
+    offset = storage.pack_columns(name, packed).offset if len(packed) else 0
+    return product_rows(storage, offset, len(packed), packed.shape[1], source, taps, run, target, size, epilogue)
 
 
 def weight_gradient(layer: Layer, storage: Storage, x: Tensor, g: Tensor) -> list[Row]:
@@ -197,13 +181,13 @@ def weight_gradient(layer: Layer, storage: Storage, x: Tensor, g: Tensor) -> lis
     taps = Taps(x, tuple((a * dy, b * dx) for a in range(kh) for b in range(1 if merged else kw)))
     run = inner * (kw if merged else 1)
     spans = storage.columns(padded)
-    depth = gradient_depth(storage.isa, run, spans[0][1])
-    run_blocks = -(-run // depth)
-    total = len(taps.pixels) * run_blocks * depth
+    run_rows = gradient_run_rows(storage, run, padded)
+    padded_run = math.prod(run_parts(run))
+    total = len(taps.pixels) * run_rows
     # Where (i, ky, kx) stands among the padded rows, and (o) among the vector columns.
     ky, kx, i = np.meshgrid(np.arange(kh), np.arange(kw), np.arange(index.shape[1]), indexing="ij")
     runs, within = (ky, kx * inner + i) if merged else (ky * kw + kx, i)
-    k = (runs * (run_blocks * depth) + within).transpose(2, 0, 1)  # (I, kh, kw)
+    k = (runs * run_rows + within).transpose(2, 0, 1)  # (I, kh, kw)
     start, stride = column_position(per_group, total, spans)
     position = start[:, None, None, None] + k * stride[:, None, None, None]
     size = padded * total
@@ -211,27 +195,15 @@ def weight_gradient(layer: Layer, storage: Storage, x: Tensor, g: Tensor) -> lis
     for group in range(groups):
         elements = index[group * per_group : (group + 1) * per_group]
         real_index[elements[elements >= 0]] = position[elements >= 0] + group * size
-    block = run_blocks * depth
     offset = storage.add_accumulator(
         layer.weight, size * groups, real_index, Columns(0, total, tuple(spans)),
-        [(i * block, i * run, run) for i in range(len(taps.pixels))],
+        [(i * run_rows, i * padded_run, run) for i in range(len(taps.pixels))],
     )  # fmt: skip
     rows = []
     for group in range(groups):
         source = Place(x, -window.pads[0], -window.pads[1], *window.strides, channel=group * inner)
-        for first, vectors, width in spans:
-            done = 0
-            for v, blocks in gradient_tiles(storage.isa, depth, vectors):
-                channel = first + done * width
-                ints = {
-                    "repeats": 1, "blocks": blocks, "channel": channel, "column": total * width,
-                    "rows": g.height, "cols": g.width, "run_count": len(taps.pixels), "run_blocks": run_blocks,
-                    "out": offset + group * size + channel * total, "begin": 1,
-                }  # fmt: skip
-                places = {"in": source, "g": Place(g, channel=group * per_group)}
-                name = f"gradient_d{depth}v{v}w{width}"
-                rows.append(Row(name, WEIGHT_GRADIENT_FIELDS, ints, places, {"runs": taps}))
-                done += v * blocks
+        target = Place(g, channel=group * per_group)
+        rows += gradient_rows(storage, offset + group * size, padded, source, taps, run, target, (g.height, g.width))
     return rows
 
 

@@ -20,6 +20,9 @@ from lieref.kernel.simd.row import CONTEXT, ROW_LENGTH, Fields
 
 ALIGN_BYTES = 64
 
+RUN_SPARE = 4
+"""Zeros behind a tensor: the last part of a run reads up to three elements beyond it, and multiplies them by zero."""
+
 OPEN = ("load", "load3", "loss")
 """Kernels chosen at each run: by the samples' element type and by the loss."""
 
@@ -86,14 +89,20 @@ class Place:
 
 @dataclass(frozen=True)
 class Taps:
-    """Offsets of pixels relative to the first, as a table the kernel reads."""
+    """Offsets of pixels relative to the first, as a table the kernel reads.
+
+    Each stands for a run of `parts` times `step` elements and is followed by the offsets of its further parts.
+    """
 
     tensor: Tensor
     pixels: tuple[tuple[int, int], ...]
+    parts: int = 1
+    step: int = 0
 
     def offsets(self) -> list[int]:
         """Return the offsets in elements."""
-        return [dy * self.tensor.row + dx * self.tensor.pixel for dy, dx in self.pixels]
+        starts = [dy * self.tensor.row + dx * self.tensor.pixel for dy, dx in self.pixels]
+        return [start + i * self.step for start in starts for i in range(self.parts)]
 
 
 @dataclass(frozen=True)
@@ -218,5 +227,5 @@ def _place_tensors(rows: Sequence[Row], align: int) -> int:
         else:
             tensor.offset = end + tensor.shift
             shared.append((last[tensor], tensor.offset))
-            end += -(-tensor.size // align) * align
+            end += -(-(tensor.size + RUN_SPARE) // align) * align
     return end + 4 * align  # a padded run of the weight gradient reads beyond the last element

@@ -5,9 +5,16 @@ from __future__ import annotations
 from functools import lru_cache
 
 from lieref.kernel.simd.isa import ISAS
-from lieref.kernel.simd.tiles import CONV_TILES, DEPTHWISE3_TILES, DEPTHWISE_TILES, GRADIENT_TILES, widths
+from lieref.kernel.simd.tiles import (
+    CONV_STEPS,
+    CONV_TILES,
+    DEPTHWISE3_TILES,
+    DEPTHWISE_TILES,
+    GRADIENT_TILES,
+    widths,
+)
 
-FMA_LATENCY = 4
+FMA_LATENCY = 4.4
 """Cycles before a sum can be added to again."""
 
 TILE_OVERHEAD = 24
@@ -61,29 +68,61 @@ def conv_cost(isa: str, count: int, tiles: tuple[tuple[int, int, int], ...], dep
     return sum(b * -(-count // p) * (depth * _cycles(isa, p, v) + TILE_OVERHEAD + p * v) for p, v, b in tiles)
 
 
+CACHED_WEIGHTS = 4096
+"""Weights of the channel blocks that share one walk over the pixels: half of a first-level cache of 32 KiB."""
+
+
+def together(size: int, blocks: int) -> int:
+    """Return how many of `blocks` channel blocks, of `size` weights each, one walk over the pixels serves."""
+    return max(1, min(blocks, CACHED_WEIGHTS // max(size, 1)))
+
+
+def run_parts(run: int) -> tuple[int, int]:
+    """Return the steps of a part and how many parts cover a run of `run` elements, the fewest elements beyond it."""
+    return min(((steps, -(-run // steps)) for steps in CONV_STEPS), key=lambda part: (part[0] * part[1], -part[0]))
+
+
 GRADIENT_PIXELS = 64
-"""Pixels for which the depth of a weight gradient is chosen: one layout of the accumulators serves all batches."""
+"""Pixels for which the tiles of a weight gradient are chosen: one layout of the accumulators serves all batches."""
 
 
 @lru_cache(maxsize=4096)
-def gradient_depth(isa: str, run: int, vectors: int) -> int:
-    """Return how many k one block of the weight gradient takes, so that padding the run to whole blocks is cheap."""
-    costs: dict[int, float] = {}
-    for d, v in GRADIENT_TILES[ISAS[isa].registers]:
-        if v <= vectors:
-            tile = GRADIENT_PIXELS * _cycles(isa, d, v) + TILE_OVERHEAD + 2.0 * d * v
-            costs[d] = min(-(-run // d) * -(-vectors // v) * tile, costs.get(d, float("inf")))
-    return min(costs, key=lambda d: costs[d])
+def gradient_blocks(isa: str, run: int, vectors: int) -> tuple[tuple[int, int], ...]:
+    """Return (depth, count) of the blocks of k, of at most two depths, that cover a run of the weight gradient."""
+    depths = {d for d, _ in GRADIENT_TILES[ISAS[isa].registers] if gradient_tiles(isa, d, vectors)}
+    cost = {d: sum(n * _gradient_cycles(isa, d, v) for v, n in gradient_tiles(isa, d, vectors)) for d in depths}
+    best: tuple[float, tuple[tuple[int, int], ...]] = (float("inf"), ())
+    for deep in sorted(depths):
+        for shallow in sorted(depths):
+            for many in range(-(-run // deep) + 1):
+                few = max(0, -(-(run - many * deep) // shallow))
+                total = many * cost[deep] + few * cost[shallow]
+                if total < best[0]:
+                    best = (total, tuple((d, n) for d, n in ((deep, many), (shallow, few)) if n))
+    return best[1]
+
+
+def _gradient_cycles(isa: str, depth: int, vectors: int) -> float:
+    return GRADIENT_PIXELS * _cycles(isa, depth, vectors) + TILE_OVERHEAD + 3.0 * depth * vectors
 
 
 def gradient_tiles(isa: str, depth: int, vectors: int) -> list[tuple[int, int]]:
-    """Return (vectors, blocks) of the weight-gradient tiles of this depth that cover the vector columns."""
+    """Return (vectors, blocks) of the weight-gradient tiles of this depth that cover the columns, [] if none do."""
     found = []
     for v in sorted({v for d, v in GRADIENT_TILES[ISAS[isa].registers] if d == depth}, reverse=True):
         if vectors // v:
             found.append((v, vectors // v))
             vectors %= v
-    return found
+    return [] if vectors else found
+
+
+STRIP_PIXELS = 24
+"""Pixels whose sums stay in registers in a depthwise weight gradient: 12 to 48 cost the same within 3 %."""
+
+
+def strip_rows(cols: int) -> int:
+    """Return how many rows of `cols` pixels one strip of a depthwise weight gradient takes."""
+    return -(-STRIP_PIXELS // cols)
 
 
 def depthwise_pixels(isa: str, count: int) -> int:

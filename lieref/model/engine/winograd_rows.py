@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from lieref.kernel.simd.conv import CONV_FIELDS
-from lieref.kernel.simd.weight_gradient import WEIGHT_GRADIENT_FIELDS
 from lieref.kernel.simd.winograd import OUTPUT_TILE_FIELDS, TILE_FIELDS, WEIGHT_FIELDS
 from lieref.model.engine.fusion import Columns
 from lieref.model.engine.layer import Epilogue, Layer
+from lieref.model.engine.product_rows import gradient_rows, gradient_run_rows, product_rows
 from lieref.model.engine.program import Place, Row, Taps, Tensor
-from lieref.model.engine.tiling import conv_tiles, gradient_depth, gradient_tiles
 from lieref.model.engine.weights import Storage, column_position
 
 TILES = 64
@@ -55,20 +53,13 @@ def product(
         tiles = tile_rows * tile_cols
         v, products = _scratch(m, inner, tiles), _scratch(m, outer, tiles)
         rows += _transform(storage, f"winograd{m}_input", m, source, start, (tile_rows, tile_cols), v)
-        for first, vectors, width in storage.columns(outer):
-            done = 0
-            for p, n, blocks in conv_tiles(storage.isa, tiles, vectors, inner):
-                channel = first + done * width
-                ints = {
-                    "repeats": frequencies, "repeat_in": v.row, "repeat_out": products.row,
-                    "repeat_weight": inner * outer, "blocks": blocks, "channel": channel, "column": inner * width,
-                    "count": tiles, "cols": tiles, "run_count": 1, "run_length": inner,
-                    "weight": weight + channel * inner, **Epilogue().fields(),
-                }  # fmt: skip
-                places = {"in": Place(v), "out": Place(products)}
-                runs = {"runs": Taps(v, ((0, 0),))}
-                rows.append(Row(f"conv_p{p}v{n}w{width}", CONV_FIELDS, ints, places, runs))
-                done += n * blocks
+        repeats = {
+            "repeats": frequencies, "repeat_in": v.row, "repeat_out": products.row, "repeat_weight": inner * outer,
+        }  # fmt: skip
+        rows += product_rows(
+            storage, weight, inner, outer, Place(v), Taps(v, ((0, 0),)), inner, Place(products), (tiles, tiles),
+            Epilogue(), repeats,
+        )  # fmt: skip
         for first, count, width in storage.columns(outer):
             corner = Place(target.tensor, target.y + start * m, target.x, channel=first)
             ints = {"tile_rows": tile_rows, "tile_cols": tile_cols, "blocks": count, **epilogue.fields()}
@@ -83,8 +74,7 @@ def weight_gradient(layer: Layer, storage: Storage, m: int, x: Tensor, g: Tensor
     frequencies = (m + 2) ** 2
     inner, outer = x.pixel, g.pixel
     spans = storage.columns(outer)
-    depth = gradient_depth(storage.isa, inner, spans[0][1])
-    padded = -(-inner // depth) * depth
+    padded = gradient_run_rows(storage, inner, outer)
     sums = storage.reserve_gradient(frequencies * padded * outer)
     source = Place(x, -layer.window.pads[0], -layer.window.pads[1])
     rows = []
@@ -93,20 +83,13 @@ def weight_gradient(layer: Layer, storage: Storage, m: int, x: Tensor, g: Tensor
         v, bars = _scratch(m, inner, tiles), _scratch(m, outer, tiles)
         rows += _transform(storage, f"winograd{m}_input", m, source, first_row, (tile_rows, tile_cols), v)
         rows += _transform(storage, f"winograd{m}_gradient", m, Place(g), first_row, (tile_rows, tile_cols), bars)
-        for first, vectors, width in spans:
-            done = 0
-            for n, blocks in gradient_tiles(storage.isa, depth, vectors):
-                channel = first + done * width
-                ints = {
-                    "repeats": frequencies, "repeat_in": v.row, "repeat_g": bars.row, "repeat_out": padded * outer,
-                    "blocks": blocks, "channel": channel, "column": padded * width, "rows": 1, "cols": tiles,
-                    "run_count": 1, "run_blocks": padded // depth, "out": sums + channel * padded,
-                    "begin": int(number == 0),
-                }  # fmt: skip
-                places = {"in": Place(v), "g": Place(bars)}
-                runs = {"runs": Taps(v, ((0, 0),))}
-                rows.append(Row(f"gradient_d{depth}v{n}w{width}", WEIGHT_GRADIENT_FIELDS, ints, places, runs))
-                done += n * blocks
+        repeats = {
+            "repeats": frequencies, "repeat_in": v.row, "repeat_g": bars.row, "repeat_out": padded * outer,
+        }  # fmt: skip
+        rows += gradient_rows(
+            storage, sums, outer, Place(v), Taps(v, ((0, 0),)), inner, Place(bars), (1, tiles), repeats,
+            int(number == 0),
+        )  # fmt: skip
     index = layer.index
     assert index is not None  # a convolution has a weight
     start, stride = column_position(len(index), 9 * inner, spans)

@@ -1,0 +1,100 @@
+"""Rows of sums of products: the tiles that make up a product with packed weights, and the gradient of one.
+
+The register tile of each span of vector columns is chosen here, for a convolution and for Winograd's frequencies alike.
+"""
+
+from __future__ import annotations
+
+from lieref._types import Array
+from lieref.kernel.simd.conv import CONV_FIELDS
+from lieref.kernel.simd.weight_gradient import WEIGHT_GRADIENT_FIELDS
+from lieref.model.engine.layer import Epilogue
+from lieref.model.engine.program import Place, Row, Taps
+from lieref.model.engine.tiling import conv_tiles, gradient_blocks, gradient_tiles, run_parts, together
+from lieref.model.engine.weights import Storage, pad_axis
+
+
+def pad_runs(matrix: Array, runs: int) -> Array:
+    """Return an index matrix (runs x k, channels) with zeros behind each run, so that whole parts cover it."""
+    if not len(matrix):
+        return matrix
+    steps, parts = run_parts(len(matrix) // runs)
+    split = matrix.reshape(runs, -1, matrix.shape[1])
+    return pad_axis(split, 1, steps * parts).reshape(-1, matrix.shape[1])
+
+
+def product_rows(
+    storage: Storage, weight: int, depth: int, channels: int, source: Place, taps: Taps, run: int, target: Place,
+    size: tuple[int, int], epilogue: Epilogue, repeats: dict[str, int] | None = None,
+) -> list[Row]:  # fmt: skip
+    """Return rows of target = epilogue(sums over `taps` of runs of `run` elements of the source), one a tile shape.
+
+    Parameters
+    ----------
+    weight, depth, channels : int
+        Offset of the packed weights (`pad_runs`), their rows and columns.
+    size : (pixels, pixels in a row)
+    repeats : dict, optional
+        The fields ``repeats`` and ``repeat_*`` of independent products.
+    """
+    steps, parts = run_parts(run)
+    runs = {"runs": Taps(taps.tensor, taps.pixels, parts, steps)}
+    rows = []
+    for first, vectors, width in storage.columns(channels):
+        done = 0
+        for p, v, blocks in conv_tiles(storage.isa, size[0], vectors, depth):
+            channel = first + done * width
+            ints = {
+                "repeats": 1, "blocks": blocks, "together": together(v * width * depth, blocks), "channel": channel,
+                "column": depth * width, "count": size[0], "cols": size[1], "run_count": len(taps.pixels) * parts,
+                "weight": weight + channel * depth, **epilogue.fields(), **(repeats or {}),
+            }  # fmt: skip
+            places = {"in": source, **epilogue.places(target)}
+            rows.append(Row(f"conv_p{p}v{v}k{steps}w{width}", CONV_FIELDS, ints, places, runs))
+            done += v * blocks
+    return rows
+
+
+def gradient_run_rows(storage: Storage, run: int, channels: int) -> int:
+    """Return how many rows of accumulators a run of `run` elements needs, blocks of k being whole."""
+    return max(
+        sum(depth * count for depth, count in gradient_blocks(storage.isa, run, vectors))
+        for _, vectors, _ in storage.columns(channels)
+    )
+
+
+def gradient_rows(
+    storage: Storage, offset: int, channels: int, source: Place, taps: Taps, run: int, g: Place, size: tuple[int, int],
+    repeats: dict[str, int] | None = None, begin: int = 1,
+) -> list[Row]:  # fmt: skip
+    """Return rows that add the gradient of such a product with respect to its weights, one a tile shape.
+
+    Parameters
+    ----------
+    offset, channels : int
+        Where the accumulators start; columns of the weights.
+    size : (rows of output pixels, pixels in a row)
+    repeats : dict, optional
+        The fields ``repeats`` and ``repeat_*``.
+    begin : int
+        1 where no row before this one adds to these accumulators.
+    """
+    run_rows = gradient_run_rows(storage, run, channels)
+    total = len(taps.pixels) * run_rows
+    rows = []
+    for first, vectors, width in storage.columns(channels):
+        start = 0
+        for depth, count in gradient_blocks(storage.isa, run, vectors):
+            done = 0
+            for v, blocks in gradient_tiles(storage.isa, depth, vectors):
+                channel = first + done * width
+                ints = {
+                    "repeats": 1, "blocks": blocks, "channel": channel, "column": total * width, "rows": size[0],
+                    "cols": size[1], "run_count": len(taps.pixels), "run_rows": run_rows, "start": start,
+                    "run_blocks": count, "out": offset + channel * total, "begin": begin, **(repeats or {}),
+                }  # fmt: skip
+                name = f"gradient_d{depth}v{v}w{width}"
+                rows.append(Row(name, WEIGHT_GRADIENT_FIELDS, ints, {"in": source, "g": g}, {"runs": taps}))
+                done += v * blocks
+            start += depth * count
+    return rows
