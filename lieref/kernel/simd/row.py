@@ -1,35 +1,54 @@
-"""Rows and contexts: how the plan hands a kernel its sizes and the run its addresses.
+"""Rows, contexts and scripts: how the plan hands a kernel its sizes and the run its addresses.
 
 A kernel takes two pointers: its row of the plan (64-bit integers with names, fixed when the plan is made) and the
-context of the run (base addresses and the sample at work). Offsets in a row count elements from a base address.
+context of the run (base addresses and the sample at work). Offsets in a row count elements from a base address. A
+script is a list of entries, each rows to go through for some samples; a run takes a script and a request.
 """
 
 from __future__ import annotations
 
 import struct
 
-from lieref.kernel.simd.emit import F64, I8, I64, Function, Int, Pointer, Real
+from lieref.kernel.simd.emit import F64, I64, Function, Int, Pointer, Real
 
 ROW_LENGTH = 48
 """Integers in one row of a plan."""
 
-CONTEXT = (
-    "arena",  # activations and their gradients
-    "weights",  # packed weights and biases
-    "gradients",  # accumulators of the weight gradients
-    "table",  # int64 offsets of kernel runs and taps
+REQUEST = (
     "images",  # samples as given, (N, C, H, W)
     "targets",  # one row of targets per sample
     "logits",  # one row of outputs per sample
-    "image",  # index of the sample at work
-    "first",  # 1 on the first sample of a chunk: gradients are set, not added to
     "losses",  # float64, one per sample
+    "scale",  # bits of a float64: factor of the loss, 1 / batch
+)
+"""Names of the integers that change from one run to the next, in order."""
+
+CONTEXT = (
+    *REQUEST,
+    "gradients",  # accumulators of the weight gradients
+    "parts",  # int64: how many parts a batch has, and where the accumulators of each are
+    "image",  # index of the sample at work
+    "first",  # 1 on the first sample of a part: gradients are set, not added to
+    "arena",  # activations and their gradients
+    "weights",  # packed weights and biases
+    "table",  # int64 offsets of kernel runs and taps
     "bases",  # packed weights before adaptation, laid out as the weights
     "factors",  # adapter factors in the order of the packed layouts
     "factor_gradients",  # laid out as the factors
-    "scale",  # bits of a float64: factor of the loss, 1 / batch
-)
+    "theta", "theta_bar",  # factors and gradients as the caller orders them; behind theta stands a zero
+    "factor_index", "factor_scale",  # for each of the factors, which of theta it is and what multiplies it
+    "theta_index", "theta_scale",  # for each of theta_bar, which of the factor gradients, and what multiplies it
+)  # fmt: skip
 """Names of the context's integers, in order."""
+
+ENTRY = ("context", "gradients", "parts", "rows", "row_count", "begin", "end", "step", "fresh")
+"""Names of the integers of one entry of a script, in order: a program's rows over some samples, in a context."""
+
+
+ELEMENTS = {
+    "table": I64, "parts": I64, "factor_index": I64, "theta_index": I64, "losses": F64,
+}  # fmt: skip
+"""Types behind the context's addresses that are not the kernel's own."""
 
 
 class Fields:
@@ -92,6 +111,6 @@ class Kernel(Function):
 
     def base(self, name: str, offset: str = "") -> Pointer:
         """Return a base address of the context, moved by the row's field `offset`."""
-        element = {"table": I64, "losses": F64, "bytes": I8}.get(name, self.real)
+        element = ELEMENTS.get(name, self.real)
         pointer = Pointer(self, self.b.inttoptr(self.context_int(name).ir, self.row.ir.type), element)
         return pointer + self.field(offset) if offset else pointer

@@ -1,4 +1,4 @@
-"""Where samples enter and leave: loading an image, the loss and its gradient, and the loop over samples.
+"""Where samples enter and leave: loading an image, the loss and its gradient.
 
 Losses, with z the outputs of a sample, t its row of targets and s the context's scale:
 
@@ -14,12 +14,11 @@ from __future__ import annotations
 from llvmlite import ir
 
 from lieref.kernel.simd.elementary import exp
-from lieref.kernel.simd.emit import F64, I8, I64, POINTER, Function, Int, Pointer, Real, Variable
-from lieref.kernel.simd.row import CONTEXT, ROW_LENGTH, Fields, Kernel
+from lieref.kernel.simd.emit import F64, I8, Int, Pointer, Real, Variable
+from lieref.kernel.simd.row import Fields, Kernel
 
 LOAD_FIELDS = Fields("samples", "sample", "channels", "rows", "cols", "out", "out_row", "out_pixel", "out_sample")
 OUTPUT_FIELDS = Fields("samples", "classes", "in", "in_sample", "g", "g_sample")
-RUN_FIELDS = ("plan", "row_count", "begin", "end", "step", "fresh")
 
 
 def emit_load(module: ir.Module, name: str, dtype: str, source: str) -> None:
@@ -141,23 +140,6 @@ def emit_cross_entropy(module: ir.Module, name: str, dtype: str) -> None:
         log_sum = Real(k, k.call_intrinsic("llvm.log", [_wide(k, total.get()).ir]))
         _store_loss(k, sample, _wide(k, mass.get()) * log_sum - _wide(k, product.get()))
     k.finish()
-
-
-def emit_run(module: ir.Module, name: str) -> None:
-    """Emit the loop ``for image in range(begin, end, step): for row in plan: row.kernel(row, context)``."""
-    f = Function(module, name, "float64")
-    arguments, context = f.parameter(0), f.parameter(1)
-    plan, row_count, begin, end, step, fresh = (arguments.int_at(i) for i in range(len(RUN_FIELDS)))
-    rows = Pointer(f, f.b.inttoptr(plan.ir, POINTER), I64)
-    signature = ir.FunctionType(ir.VoidType(), [POINTER, POINTER])
-    with f.loop((end - begin + (step - 1)) // step) as turn:
-        context.store(CONTEXT.index("image"), begin + turn * step)
-        context.store(CONTEXT.index("first"), f.where(turn.equals(0), fresh, f.integer(0)))
-        with f.loop(row_count) as i:
-            row = rows + i * ROW_LENGTH
-            kernel = f.b.inttoptr(row.int_at(0).ir, signature.as_pointer())
-            f.b.call(kernel, [row.ir, context.ir])
-    f.finish()
 
 
 def _sample_pointers(k: Kernel, sample: Int) -> tuple[Pointer, Pointer, Pointer, Pointer]:

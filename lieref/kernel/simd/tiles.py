@@ -7,16 +7,17 @@ from llvmlite import ir
 from lieref.kernel.simd.adamw import emit_adamw
 from lieref.kernel.simd.conv import emit_conv
 from lieref.kernel.simd.depthwise import emit_depthwise, emit_depthwise3, emit_depthwise_gradient
+from lieref.kernel.simd.flat import emit_clear, emit_gather, emit_sum_parts
 from lieref.kernel.simd.isa import Isa
 from lieref.kernel.simd.low_rank import MAPS, emit_adapt, emit_collect, emit_transpose
 from lieref.kernel.simd.maximum import emit_maximum, emit_maximum_gradient
+from lieref.kernel.simd.run import emit_run
 from lieref.kernel.simd.sample import (
     emit_cross_entropy,
     emit_given,
     emit_load,
     emit_load3,
     emit_logits,
-    emit_run,
     emit_squared_error,
 )
 from lieref.kernel.simd.weight_gradient import emit_bias_gradient, emit_weight_gradient
@@ -98,4 +99,8 @@ def emit_all(module: ir.Module, isa: Isa, dtype: str) -> None:
     emit_squared_error(module, "squared_error", dtype, lanes)
     emit_cross_entropy(module, "cross_entropy", dtype)
     emit_adamw(module, "adamw", dtype, lanes)
+    emit_gather(module, "gather", dtype, "theta", "factors", "factor")
+    emit_gather(module, "scatter", dtype, "factor_gradients", "theta_bar", "theta")
+    emit_clear(module, "clear", dtype, lanes)
+    emit_sum_parts(module, "sum_parts", dtype, lanes)
     emit_run(module, "run")

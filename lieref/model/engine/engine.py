@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -21,8 +21,9 @@ from lieref.model.engine import reference_rows
 from lieref.model.engine.factors import Factors
 from lieref.model.engine.fusion import LowRank
 from lieref.model.engine.lower import Network, by_channel, lower
-from lieref.model.engine.plan import make_plan
-from lieref.model.engine.workspace import Span, Workspace, aligned
+from lieref.model.engine.plan import Plan, make_plan
+from lieref.model.engine.script import Runner, Script
+from lieref.model.engine.workspace import ONCE, Entry, Span, Workspace, address_of, aligned
 from lieref.model.graph import Graph
 
 CHUNKS = 8
@@ -36,6 +37,33 @@ CHUNK_SAMPLES = 8
 
 FLAT_SAMPLES = 32
 """Where a sample is a vector: the fewest samples of a part, and how many a pass takes at once."""
+
+
+MOST_JOBS = 32
+"""Scripts that are kept: one for each batch size, element type and loss in use."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run does, written down for one number of samples.
+
+    Attributes
+    ----------
+    workspaces : list of Workspace
+        Plans it uses.
+    prepare : Script
+        Fills the packed weights that are computed from others.
+    stages : list of list of Script
+        One stage after the other, the scripts of a stage on a thread each: the samples of each thread, what makes
+        gradients of their sums.
+    accumulators : int64 array
+        How many parts, and where the accumulators of each are.
+    """
+
+    workspaces: list[Workspace]
+    prepare: Script
+    stages: list[list[Script]]
+    accumulators: Array
 
 
 def compile_graph(
@@ -127,13 +155,13 @@ class Engine:
         self._pool: ThreadPoolExecutor | None = None
         self._plans: dict[int, Workspace] = {}
         self._accumulators: list[Array] = []
-        self._addresses: list[int] = []
+        self._jobs: dict[tuple[int, bool, str, bool], Job] = {}
+        self._runner = Runner(library)
         self._loads = [
             {name: library.address(f"{name}_{source}") for name in ("load", "load3")}
             for source in (library.dtype, "uint8")
         ]
         self._losses = {name: library.address(name) for name in ("logits", "cross_entropy", "squared_error", "given")}
-        self._run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(library.address("run"))
         initializers = net.graph.initializers
         constants = {name for layer in net.layers for name in reference_rows.constants(layer, net.graph)}
         names = {name for layer in net.layers for name in (layer.weight, layer.bias) if name} | constants
@@ -141,7 +169,9 @@ class Engine:
         initializers.update({name: self.weights[name] for name in constants})
         self.classes = net.sizes[net.logits][0]
         self._shape = net.graph.inputs[0].shape[1:]
-        self._factors = Factors(self._workspace(1).plan.storage.fused, library.dtype)
+        plan = self._make_plan(1)
+        self._factors = Factors(plan.storage.fused, library.dtype)
+        self._plans[1] = self._make_workspace(plan)
         self.parameters = self._factors.parameters
         self.theta, self.theta_bar = self._factors.theta, self._factors.theta_bar
 
@@ -242,40 +272,57 @@ class Engine:
         """Run all samples through a program, in fixed parts, and return the gradients."""
         if training and not (self._trainable or self._adapters):
             raise UnsupportedError("loss_and_grad: the engine must have trainable weights; got none")
-        memory = {
-            "images": x.ctypes.data, "targets": targets.ctypes.data, "logits": out.ctypes.data,
-            "losses": losses.ctypes.data if losses is not None else 0, "scale": float_bits(scale),
-        }  # fmt: skip
-        kernels = {**self._loads[x.dtype == np.uint8], "loss": self._losses[kernel]}
-        jobs = [
-            (self._spans(begin, end), self._sums(number) if training else 0)
-            for number, (begin, end) in enumerate(self._parts(len(x)))
-        ]
-        if self._adapters:
-            self._factors.gather()
-        for size in {span[2] for spans, _ in jobs for span in spans}:
-            self._workspace(size).prepare(self._factors.address, training)
+        if len(x) == 0:
+            return self._gradients(None) if training else {}
+        key = len(x), x.dtype == np.uint8, kernel, training
+        job = self._jobs.get(key)
+        if job is None:
+            if len(self._jobs) >= MOST_JOBS:
+                self._jobs.pop(next(iter(self._jobs)))
+            job = self._jobs[key] = self._make_job(*key)
+        self._runner.request[:] = (
+            address_of(x), address_of(targets), address_of(out), 0 if losses is None else address_of(losses),
+            float_bits(scale),
+        )  # fmt: skip
+        if not self._adapters and not all([w.prepared[training] for w in job.workspaces]):
+            job.prepare()
+            for workspace in job.workspaces:
+                workspace.prepared[training] = True
+        for scripts in job.stages:
+            self._share(scripts)
+        return self._gradients(self._accumulators[0]) if training else {}
 
-        def work(worker: int, workers: int) -> None:
-            for spans, sums in jobs[worker::workers]:
-                for span in spans:
-                    call = self._workspace(span[2]).call(worker, training)
-                    call.set({**memory, "gradients": sums})
-                    call(span, kernels)
+    def _make_job(self, samples: int, bytes_in: bool, kernel: str, training: bool) -> Job:
+        """Return the scripts for a number of samples, their element type and a loss."""
+        kernels = {**self._loads[bytes_in], "loss": self._losses[kernel]}
+        edges = self._parts(samples)
+        spans = [self._spans(begin, end) for begin, end in edges]
+        sums = [address_of(self._sums(part)) if training else 0 for part in range(len(edges))]
+        parts = np.array([len(edges), *sums], np.int64)
+        workers = min(self.threads, len(edges))
+        workspaces = list({span[2]: self._workspace(span[2]) for part in spans for span in part}.values())
+        work: list[list[Entry]] = []
+        for worker in range(workers):
+            mine = [(span, sums[part]) for part in range(worker, len(edges), workers) for span in spans[part]]
+            calls = [self._workspace(span[2]).call(worker, training) for span, _ in mine]
+            work.append([call.entry(span, kernels, where) for call, (span, where) in zip(calls, mine, strict=True)])
+        prepare = [w.prepare[training].entry(ONCE) for w in workspaces]
+        finish = [workspaces[0].finish.entry(ONCE, None, sums[0], address_of(parts))] if training else []
+        first = prepare if self._adapters else []  # factors change before every run, other weights seldom
+        # One thread goes through all of it at once; several meet before and after the samples.
+        stages = [[[*first, *work[0], *finish]]] if workers == 1 else [[first], work, [finish]]
+        scripts = [[Script(self._runner, entries) for entries in stage if entries] for stage in stages]
+        return Job(workspaces, Script(self._runner, prepare), [stage for stage in scripts if stage], parts)
 
-        self._share(work, min(self.threads, len(jobs)))
-        if not training:
-            return {}
-        workspace = self._workspace(jobs[0][0][0][2] if jobs else 1)
-        return self._gradients(workspace, tree_sum(self._accumulators[: len(jobs)]))
-
-    def _share(self, work: Callable[[int, int], None], workers: int) -> None:
-        """Call work(number, workers) for each worker, the first on this thread."""
-        if workers > 1 and self._pool is None:
+    def _share(self, scripts: list[Script]) -> None:
+        """Run each script on a thread, the first on this one."""
+        if len(scripts) == 1:
+            scripts[0]()
+            return
+        if self._pool is None:
             self._pool = ThreadPoolExecutor(self.threads - 1)
-        others = [self._pool.submit(work, number, workers) for number in range(1, workers)] if self._pool else []
-        if workers:
-            work(0, workers)
+        others = [self._pool.submit(script) for script in scripts[1:]]
+        scripts[0]()
         for other in others:
             other.result()
 
@@ -290,51 +337,39 @@ class Engine:
         return [(a, b) for a, b in pairwise(edges) if b > a]
 
     def _spans(self, begin: int, end: int) -> list[Span]:
-        """Return the passes of a part; their plans exist afterwards."""
+        """Return the passes of a part."""
         step = FLAT_SAMPLES if self._net.flat else 1
         whole = begin + (end - begin) // step * step
         spans = [(begin, whole, step, 1), (whole, end, end - whole, int(whole == begin))]
-        spans = [span for span in spans if span[1] > span[0]]
-        for span in spans:
-            self._workspace(span[2])
-        return spans
+        return [span for span in spans if span[1] > span[0]]
 
-    def _sums(self, part: int) -> int:
-        """Return the address of the gradient accumulators of a part."""
+    def _sums(self, part: int) -> Array:
+        """Return the gradient accumulators of a part."""
         while part >= len(self._accumulators):
             self._accumulators.append(aligned(self._workspace(1).plan.storage.gradient_size + 64, self._dtype.name))
-            self._addresses.append(self._accumulators[-1].ctypes.data)
-        return self._addresses[part]
+        return self._accumulators[part]
+
+    def _make_plan(self, samples: int) -> Plan:
+        return make_plan(self._net, self._library, self._trainable, self._adapters, self._winograd, samples)
+
+    def _make_workspace(self, plan: Plan) -> Workspace:
+        workspace = Workspace(plan, self._dtype.name, self._factors.addresses)
+        workspace.pack(self.weights, self.weights)
+        return workspace
 
     def _workspace(self, samples: int) -> Workspace:
         """Return the plan for this many samples at once, made on first use."""
-        found = self._plans.get(samples)
-        if found is None:
-            plan = make_plan(self._net, self._library, self._trainable, self._adapters, self._winograd, samples)
-            found = self._plans[samples] = Workspace(plan, self._dtype.name, self._run)
-            found.pack(self.weights, self.weights)
-        return found
+        if samples not in self._plans:
+            self._plans[samples] = self._make_workspace(self._make_plan(samples))
+        return self._plans[samples]
 
-    def _gradients(self, workspace: Workspace, total: Array | None) -> dict[str, FloatArray]:
+    def _gradients(self, total: Array | None) -> dict[str, FloatArray]:
         """Return each gradient in ONNX layout, zero for an empty batch."""
-        factors = self._factors
-        factors.gradient_values.fill(0)
-        if total is not None:
-            workspace.collect({"gradients": self._addresses[0], **factors.addresses})
         found: dict[str, FloatArray] = {}
-        for accumulator in workspace.plan.storage.accumulators:
+        for accumulator in self._workspace(1).plan.storage.accumulators:
             shape = self.weights[accumulator.name].shape
             part = np.zeros(shape, self._dtype) if total is None else total[accumulator.index].reshape(shape)
             found[accumulator.name] = found[accumulator.name] + part if accumulator.name in found else part
-        if self._adapters:
-            factors.scatter()
-        return found | factors.gradients
-
-
-def tree_sum(parts: list[Array]) -> Array | None:
-    """Return the sum in a fixed tree of neighbours, in place of the first; None for no parts."""
-    while len(parts) > 1:
-        for a, b in zip(parts[::2], parts[1::2], strict=False):
-            np.add(a, b, out=a)
-        parts = parts[::2]
-    return parts[0] if parts else None
+        if total is None:
+            self.theta_bar.fill(0)
+        return found | self._factors.gradients

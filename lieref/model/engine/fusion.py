@@ -123,6 +123,16 @@ class Fused:
         """Elements of both factors, each padded to whole vectors."""
         return self.adapter.rank * (_whole(len(self.columns_of_a)) + _whole(self.padded))
 
+    @property
+    def columns(self) -> int:
+        """Columns of A without padding."""
+        return int(self.columns_of_a.max()) + 1
+
+    @property
+    def numbers(self) -> int:
+        """Elements of both factors without padding."""
+        return self.adapter.rank * (self.columns + self.channels)
+
     def place(self, offset: int) -> None:
         """Put both factors from `offset` on."""
         self.a = offset
@@ -131,7 +141,7 @@ class Fused:
     def indices(self) -> tuple[Array, Array]:
         """Return for both factors which element of theirs stands at each place of the buffer, -1 for padding."""
         ranks = np.arange(self.adapter.rank)[:, None]
-        width = int(self.columns_of_a.max()) + 1
+        width = self.columns
         a = np.full((self.adapter.rank, _whole(len(self.columns_of_a))), -1, np.int64)
         a[:, : len(self.columns_of_a)] = np.where(self.columns_of_a < 0, -1, ranks * width + self.columns_of_a)
         b = np.full((self.adapter.rank, _whole(self.padded)), -1, np.int64)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lieref.kernel.simd.flat import FLAT_FIELDS
 from lieref.kernel.simd.machine_code import Library
 from lieref.kernel.simd.sample import LOAD_FIELDS, OUTPUT_FIELDS
 from lieref.model.engine import channel_rows, conv_rows, reference_rows, winograd_rows
@@ -29,8 +30,9 @@ class Plan:
     forward : Program
     training : Program or None
         None where nothing is trainable.
-    prepare, prepare_training, collect : Program
-        What fills packed weights from other ones for each of the two, and what follows the sums over samples.
+    prepare, prepare_training, finish : Program
+        What fills packed weights from factors and other weights for each of the two, and what makes the gradients from
+        the sums over the samples of each part.
     storage : Storage
         What the packed weights and the gradient accumulators hold.
     """
@@ -39,7 +41,7 @@ class Plan:
     training: Program | None
     prepare: Program
     prepare_training: Program
-    collect: Program
+    finish: Program
     storage: Storage
 
 
@@ -54,6 +56,20 @@ def make_plan(
         storage = Storage(library.isa.name, library.dtype, names, adapters, indices, winograd=winograd)
         return _Builder(net, storage, samples)
 
+    def flat(kernel: str, count: int) -> Row:
+        return Row(kernel, FLAT_FIELDS, {"count": count}, {})
+
+    def prepare(storage: Storage) -> Program:
+        order = [flat("gather", storage.factor_size)] if adapters else []
+        return assemble([*order, *storage.prepare], library)
+
+    def finish(storage: Storage) -> Program:
+        rows = [flat("sum_parts", storage.gradient_size), *storage.finish]
+        if adapters:
+            numbers = sum(fused.numbers for fused in storage.fused.values())
+            rows += [flat("clear", storage.factor_size), *storage.collect, flat("scatter", numbers)]
+        return assemble(rows, library)
+
     inference = builder()
     forward = assemble([*inference.forward(), inference.output("logits")], library)
     storage, training = inference.storage, None
@@ -62,10 +78,7 @@ def make_plan(
         learner = builder()
         training = assemble([*learner.forward(), *learner.backward()], library)
         storage = learner.storage
-    return Plan(
-        forward, training, assemble(inference.storage.prepare, library), assemble(storage.prepare, library),
-        assemble([*storage.finish, *storage.collect], library), storage,
-    )  # fmt: skip
+    return Plan(forward, training, prepare(inference.storage), prepare(storage), finish(storage), storage)
 
 
 class _Builder:
