@@ -18,8 +18,6 @@ from lieref.model.engine import Engine, compile_graph
 from lieref.model.fusion import FusedSite
 from lieref.model.graph import Graph
 
-FACTORS = ("lora_a", "lora_b")
-
 
 class Loss(Protocol):
     """What a network needs of a loss."""
@@ -127,8 +125,9 @@ class Compiled:
         engine, packed = self._engine(graph, wanted, threads, fused)
         _pack(engine, packed, graph)
         for site in fused:
-            for factor in FACTORS:
-                engine.parameters[f"{site.weight}:{factor}"][...] = site.params[factor]
+            for name, factor in site.factors().items():
+                target = engine.parameters[name]
+                target[...] = factor.reshape(target.shape)
         form = loss.compiled_form(y, engine.classes)
         if form is None:
             value, logits, bars = engine.loss_and_grad(x, y, loss.value_and_grad)
@@ -138,9 +137,8 @@ class Compiled:
         _check_outputs(logits)
         found = {name: bars[name] for name in wanted}
         for site in fused:
-            for factor in FACTORS:
-                # The engine overwrites its factor gradients at the next call.
-                found[f"{site.tensor}:{factor}"] = bars[f"{site.weight}:{factor}"].copy()
+            for name, bar in site.pull_back(bars).items():
+                found[f"{site.tensor}:{name}"] = bar
         return value, logits, found
 
     def _engine(

@@ -1,8 +1,10 @@
-"""Which adapters the engine computes itself, from factors to weight and from weight gradient to factor gradients.
+"""Which adapters the engine computes itself, from the algebra element to the weight and back.
 
-A low-rank xi = s B A in the `unfold` matricisation, exponentiated, to first order or added, whose layer has one conv
-group. A BatchNormalization folded into the layer multiplies row o of the weight by a[o]: under the Hadamard group it
-commutes with the adapter, and to an added one it gives the factor a[o]. Every other adapter is computed outside.
+Those that act entry by entry, with a map the engine has, on a layer with one conv group or a depthwise one. Of a low
+rank in the `unfold` matricisation and of a factor for each output channel the engine takes the factors; of any other
+parameterisation it takes xi, and its cotangent comes back. A BatchNormalization folded into the layer multiplies row o
+of the weight by a[o]: under the Hadamard group it commutes with the adapter, and to an added one it gives the factor
+a[o]. Every other adapter is computed outside.
 """
 
 from __future__ import annotations
@@ -11,14 +13,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lieref._types import Array, FloatArray, Params
-from lieref.group.action import ElementWise
-from lieref.group.maps import Exp, Taylor
-from lieref.model.engine import LowRank as EngineAdapter
+from lieref._types import Array, FloatArray, Params, Shape
+from lieref.group.action import ElementWise, ScaleMode
+from lieref.group.maps import Bounded, Exp, Map, Taylor
+from lieref.model.engine import Adapter
 from lieref.model.fold import Fold
 from lieref.model.site import Site
+from lieref.param._base import Parameterisation
 from lieref.param.combination import Combination
+from lieref.param.dense import Dense
 from lieref.param.low_rank import LowRank
+
+WIDEST_BOUND = 8.0
+"""Largest c of exp(c tanh(xi / c)) that float32 computes to 8 ulp: c tanh is off by c ulp."""
 
 
 @dataclass(frozen=True)
@@ -27,26 +34,47 @@ class FusedSite:
 
     Attributes
     ----------
-    tensor : str
-        Initializer of the file.
+    site : Site
     weight : str
         Initializer of the folded graph; it holds the base.
-    adapter : EngineAdapter
-    params : dict of str to array
-        Live ``lora_a`` and ``lora_b``.
+    adapter : Adapter
+    shape : tuple of int
+        Of the weight, (O, I / groups, *kernel).
+    parameterisation : Parameterisation or None
+        What makes xi of the factors, where the engine takes xi.
     """
 
-    tensor: str
+    site: Site
     weight: str
-    adapter: EngineAdapter
-    params: Params
+    adapter: Adapter
+    shape: Shape
+    parameterisation: Parameterisation | None
 
     @property
-    def key(self) -> tuple[str, str, int, float, bytes]:
+    def key(self) -> tuple[object, ...]:
         """What an engine is compiled for."""
-        adapter = self.adapter
-        rows = b"" if adapter.row_scale is None else adapter.row_scale.tobytes()
-        return self.weight, adapter.map, adapter.rank, adapter.scaling, rows
+        a = self.adapter
+        rows = b"" if a.row_scale is None else a.row_scale.tobytes()
+        return self.weight, a.map, a.form, a.rank, a.scaling, a.bound, rows
+
+    @property
+    def tensor(self) -> str:
+        """Initializer of the file."""
+        return self.site.tensor
+
+    def factors(self) -> Params:
+        """Return what the engine computes with, the live factors or their xi, by the engine's names."""
+        if self.parameterisation is None:
+            return {f"{self.weight}:{name}": factor for name, factor in self.site.params.items()}
+        return {f"{self.weight}:xi": self.parameterisation.delta(self.site.params, self.shape, self.site.groups)}
+
+    def pull_back(self, bars: Params) -> Params:
+        """Return the cotangents of the trainable factors from the engine's, which its next call overwrites."""
+        params = self.site.params
+        if self.parameterisation is None:
+            return {name: bars[f"{self.weight}:{name}"].reshape(params[name].shape).copy() for name in params}
+        xi_bar = bars[f"{self.weight}:xi"].reshape(self.shape)
+        return self.parameterisation.delta_vjp(params, self.shape, self.site.groups, xi_bar)
 
 
 def fused_site(site: Site, fold: Fold | None, tensors: dict[str, Array], adapted: frozenset[str]) -> FusedSite | None:
@@ -62,29 +90,50 @@ def fused_site(site: Site, fold: Fold | None, tensors: dict[str, Array], adapted
     adapted : frozenset of str
         All tensors that carry an adapter: one on the bias or the BatchNormalization of the layer changes the fold.
     """
-    name = _map_name(site)
-    if name is None or site.layer is None or site.layer.transposed or site.groups != 1 or site.layer.shared:
+    method, layer = site.method, site.layer
+    if type(method) is not Combination or layer is None or layer.shared or site.bias is not None:
         return None
     if fold is not None and any(source in adapted for source in fold.sources() if source != site.tensor):
         return None
-    method = site.method
-    assert isinstance(method, Combination) and isinstance(method.parameterisation, LowRank)  # noqa: PT018
-    rows: FloatArray | None = None
-    if name == "add" and fold is not None:
-        rows = tensors[fold.scale].astype(np.float64) / np.sqrt(tensors[fold.var].astype(np.float64) + fold.epsilon)
-    adapter = EngineAdapter(name, method.parameterisation.r, method.parameterisation.scaling, rows)
-    return FusedSite(site.tensor, site.tensor if fold is None else fold.folded_weight, adapter, site.params)
+    shape = layer.to_canonical(tensors[site.tensor]).shape
+    depthwise = site.groups == shape[0] > 1 == shape[1]
+    map_name = _map_name(method)
+    if map_name is None or not (site.groups == 1 or depthwise):
+        return None
+    form = _form(method, depthwise)
+    if form is None:
+        return None
+    recipe = method.parameterisation
+    scale: FloatArray | None = None
+    if map_name == "add" and fold is not None:
+        scale = tensors[fold.scale].astype(np.float64) / np.sqrt(tensors[fold.var].astype(np.float64) + fold.epsilon)
+    rank, scaling = 1, 1.0
+    if isinstance(recipe, LowRank) and form != "dense":
+        rank, scaling = (recipe.r if form == "low_rank" else 1), recipe.scaling
+    bound = method.map.bound if isinstance(method.map, Bounded) else 1.0
+    adapter = Adapter(map_name, form, rank, scaling, scale, bound)
+    takes_xi = form == "dense" and not isinstance(recipe, Dense)
+    weight = site.tensor if fold is None else fold.folded_weight
+    return FusedSite(site, weight, adapter, shape, recipe if takes_xi else None)
 
 
-def _map_name(site: Site) -> str | None:
-    """Return the engine's name for the map of a low-rank site, None where it has none."""
-    method = site.method
-    if type(method) is not Combination or not isinstance(method.action, ElementWise) or method.action.strict:
+def _form(method: Combination, depthwise: bool) -> str | None:
+    """Return the engine's name for how xi comes from the factors, None where it has none."""
+    recipe, action = method.parameterisation, method.action
+    if isinstance(action, ScaleMode):
+        return "rows" if action.mode == "out" and type(recipe) is Dense else None
+    if not isinstance(action, ElementWise) or action.strict:
         return None
-    if type(method.parameterisation) is not LowRank or method.parameterisation.matricisation != "unfold":
-        return None
-    if method.group == "additive" and isinstance(method.map, Exp):
-        return "add"
-    if method.group == "hadamard" and isinstance(method.map, Exp):
-        return "exp"
-    return "taylor1" if method.group == "hadamard" and method.map == Taylor(1) else None
+    if type(recipe) is LowRank and recipe.matricisation == "unfold":
+        return "low_rank" if recipe.share_groups or not depthwise else "channel"
+    return "dense"
+
+
+def _map_name(method: Combination) -> str | None:
+    """Return the engine's name for the map, None where it has none."""
+    chosen: Map = method.map
+    if method.group == "additive":
+        return "add" if isinstance(chosen, Exp) else None
+    if isinstance(chosen, Bounded):
+        return "bounded" if chosen.bound <= WIDEST_BOUND else None
+    return {Exp(): "exp", Taylor(1): "taylor1", Taylor(2): "taylor2"}.get(chosen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import lieref
 from lieref.errors import DomainError, ShapeError
 from lieref.model.error_bound import branch_residual, logit_error_bound
 from lieref.model.graph import Node
+from lieref.param.registry import METHODS
 from lieref.train.loss import CrossEntropy, MeanSquaredError
 from tests.model.nets import make_onnx, residual_net, saved
 
@@ -41,21 +43,32 @@ def test_gradients_agree_with_float64(path: Path, rng: np.random.Generator, engi
         assert np.linalg.norm(got[name] - gradient) <= 5e-6 * np.linalg.norm(gradient), name
 
 
-@pytest.mark.parametrize("targets", [None, ["stem", "point", "head"]])
+OUTSIDE = {
+    "bias",  # of the layer or its BatchNormalization, which is folded into the weight
+    "oft", "oft-cayley", "boft", "hra", "elra", "so", "sl", "sp", "affine",  # a matrix acts
+    "dora", "dora-liera",  # a length, and a direction
+    "low-rank+hadamard+taylor3", "low-rank+hadamard+bounded(9)",  # maps the engine does not have
+}  # fmt: skip
+"""Methods that the engine does not compute itself; a new one that acts entry by entry must come inside."""
+
+NO_DEPTHWISE = {"lora-view", "lora-structured"}
+"""Their rank is a multiple of the kernel height, for which a depthwise kernel has no room."""
+
+
 @pytest.mark.parametrize("statistics", [False, True])
 @pytest.mark.parametrize(
     ("method", "options"),
     [
-        ("liera", {"r": 2}), ("liera", {"r": 3, "lora_alpha": 1.5}), ("lora", {"r": 2}), ("liera-taylor1", {"r": 2}),
-        ("hira", {"r": 1}), ("lora", {"r": 2, "matricisation": "view"}), ("liera-bounded", {"r": 2}),
+        *((name, {}) for name in METHODS if name != "norm-stats"), ("liera", {"r": 3, "lora_alpha": 1.5}),
+        ("liera", {"share_groups": True}), ("lora", {"share_groups": True}), ("low-rank+hadamard+taylor3", {}),
+        ("low-rank+hadamard+bounded(9)", {}), ("dense+scaling+bounded+scaling", {}), ("dense+hadamard+exp", {}),
     ],
 )  # fmt: skip
 def test_factor_gradients_agree_with_float64(
-    path: Path, rng: np.random.Generator, method: str, options: dict[str, float], statistics: bool, targets: list[str]
+    path: Path, rng: np.random.Generator, method: str, options: dict[str, Any], statistics: bool
 ) -> None:
+    targets = ["stem", "point", "down", "head"] if method in NO_DEPTHWISE else None
     x, y = rng.standard_normal((7, 3, 9, 8)).astype(np.float32), np.array([0, 4, 2, 2, 1, 3, 3])
-    if "matricisation" in options and targets is None:
-        targets = ["stem", "down", "point"]  # a 3 x 2 depthwise kernel has no room for a rank times the kernel height
     results = []
     for dtype in ("float64", "float32"):
         model = lieref.load(path, dtype=dtype)
@@ -66,15 +79,41 @@ def test_factor_gradients_agree_with_float64(
         for array in model.parameters().values():
             array += 0.2 * draws.standard_normal(array.shape)
         results.append(model.loss_and_grad(x, y, CrossEntropy()))
-        if dtype == "float32" and targets:
-            expected = method not in ("liera-bounded",) and options.get("matricisation") != "view"
-            assert bool(model._fused_sites()) == expected, "low-rank adapters belong inside the engine"
+        inside = {site.tensor for site in model._fused_sites()}
+    weights = {t for t, site in model.sites.items() if site.layer}
+    grouped, normalised = {"down.weight"}, {"stem.weight", "depth.weight"}
+    assert inside == (set() if method in OUTSIDE else weights - grouped - (normalised if method == "full" else set()))
     (value, logits, exact), (got_value, got_logits, got) = results
     assert abs(got_value - value) <= 1e-5 * value
     assert np.linalg.norm(got_logits - logits) <= 5e-6 * np.linalg.norm(logits)
     for name, gradient in exact.items():
         # An adapter's gradient is a sum of a weight's gradient that may cancel, so the size of the factor counts too.
         assert np.linalg.norm(got[name] - gradient) <= 5e-6 * np.linalg.norm(gradient) + 1e-7, name
+
+
+@pytest.mark.parametrize("method", ["liera", "lora", "scale", "atoms", "head"])
+def test_weights_stored_as_in_times_out_are_adapted_inside(
+    tmp_path: Path, rng: np.random.Generator, method: str
+) -> None:
+    tensors = {name: rng.standard_normal(shape) for name, shape in (("a", (7, 12)), ("c", (12, 5)))}
+    nodes = [
+        helper.make_node("MatMul", ["x", "a"], ["h"], name="first"),
+        helper.make_node("Relu", ["h"], ["r"], name="relu"),
+        helper.make_node("Gemm", ["r", "c"], ["y"], name="last"),
+    ]
+    proto = make_onnx(nodes, {k: v.astype(np.float32) for k, v in tensors.items()}, ["N", 7], "y", ["N", 5])
+    file = saved(proto, tmp_path)
+    x, y = rng.standard_normal((6, 7)).astype(np.float32), np.array([0, 4, 2, 2, 1, 3])
+    results = []
+    for dtype in ("float64", "float32"):
+        model = lieref.load(file, dtype=dtype).attach(method)
+        draws = np.random.default_rng(5)
+        for array in model.parameters().values():
+            array += 0.2 * draws.standard_normal(array.shape)
+        results.append(model.loss_and_grad(x, y, CrossEntropy()))
+    assert {site.tensor for site in model._fused_sites()} == set(model.sites)
+    for name, gradient in results[0][2].items():
+        assert np.linalg.norm(results[1][2][name] - gradient) <= 5e-6 * np.linalg.norm(gradient) + 1e-7, name
 
 
 def test_an_adapter_on_the_bias_too_is_computed_outside(path: Path, rng: np.random.Generator) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from lieref._types import Array
 from lieref.kernel.simd.isa import best
 from lieref.kernel.simd.machine_code import library
-from lieref.model.engine import LowRank, compile_graph
+from lieref.model.engine import Adapter, compile_graph
 from lieref.model.engine.adamw import AdamW
 from lieref.model.graph import Graph
 from validation.benchmarks._models import RANK, adapted_weights
@@ -17,7 +17,7 @@ def engine_step(
     graph: Graph, x: Array, y: Array, loss: str, threads: int, winograd: str, rank: int = RANK, map_name: str = "exp"
 ) -> Callable[[], None]:
     """A step: adapted weights, forward, backward, factor gradients, AdamW."""
-    specs = {name: LowRank(map_name, rank) for name in adapted_weights(graph)}
+    specs = {name: Adapter(map_name, rank=rank) for name in adapted_weights(graph)}
     engine = compile_graph(
         graph, trainable=frozenset(), logits=graph.outputs[0], adapters=specs, threads=threads, winograd=winograd
     )

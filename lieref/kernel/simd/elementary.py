@@ -33,7 +33,7 @@ def exp(f: Function, x: Real) -> Real:
     r = k.muladd(-high_part, x)
     r = k.muladd(-low_part, r)
     terms = 8 if single else 14
-    series = r * 0.0 + 1.0 / math.factorial(terms - 1)
+    series = Real(f, f.like(r, 1.0 / math.factorial(terms - 1)))
     for n in range(terms - 2, -1, -1):
         series = series.muladd(r, 1.0 / math.factorial(n))
     integer = I32 if single else I64

@@ -254,23 +254,6 @@ class Function:
             count = half
         return Real(self, self.b.extract_element(a.ir, ir.Constant(I32, 0)))
 
-    def lane_sums(self, vectors: list[Real]) -> Real:
-        """Return the lane sums of 1 or 4 vectors, 4 as one vector of 4: their halving trees share the shuffles."""
-        if len(vectors) == 1:
-            return self.sum(vectors[0])
-        count = vectors[0].ir.type.count
-        while count > 4:
-            half = count // 2
-            vectors = [self.shuffle(v, v, range(half)) + self.shuffle(v, v, range(half, count)) for v in vectors]
-            count = half
-        if count == 2:
-            a, b = (self.shuffle(x, y, (0, 2)) + self.shuffle(x, y, (1, 3)) for x, y in (vectors[:2], vectors[2:]))
-            return self.shuffle(a, b, range(4))
-        a, b = (
-            self.shuffle(x, y, (0, 1, 4, 5)) + self.shuffle(x, y, (2, 3, 6, 7)) for x, y in (vectors[:2], vectors[2:])
-        )
-        return self.shuffle(a, b, (0, 2, 4, 6)) + self.shuffle(a, b, (1, 3, 5, 7))
-
     def where(self, condition: Bool, a: Any, b: Any) -> Any:
         """Return a where the condition holds, else b."""
         return type(a)(self, self.b.select(condition.ir, a.ir, b.ir))

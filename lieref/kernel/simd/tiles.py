@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from llvmlite import ir
 
 from lieref.kernel.simd.adamw import emit_adamw
+from lieref.kernel.simd.adapter import FORMS, MAPS, emit_adapt, emit_collect, emit_permute, emit_transpose
 from lieref.kernel.simd.conv import emit_conv
 from lieref.kernel.simd.depthwise import emit_depthwise, emit_depthwise3, emit_depthwise_gradient
 from lieref.kernel.simd.flat import emit_clear, emit_gather, emit_sum_parts
 from lieref.kernel.simd.isa import Isa
-from lieref.kernel.simd.low_rank import MAPS, emit_adapt, emit_collect, emit_transpose
 from lieref.kernel.simd.maximum import emit_maximum, emit_maximum_gradient
 from lieref.kernel.simd.run import emit_run
 from lieref.kernel.simd.sample import (
@@ -85,9 +87,9 @@ def emit_all(module: ir.Module, isa: Isa, dtype: str) -> None:
         emit_bias_gradient(module, f"bias_gradient_w{width}", dtype, width)
         emit_winograd(module, dtype, width)
         emit_transpose(module, f"transpose_w{width}", dtype, width)
-        for map_name in MAPS:
-            emit_adapt(module, f"adapt_{map_name}_w{width}", dtype, map_name, width)
-            emit_collect(module, f"collect_{map_name}_w{width}", dtype, map_name, width)
+        for form, map_name in product(FORMS, MAPS):
+            emit_adapt(module, f"adapt_{form}_{map_name}_w{width}", dtype, form, map_name, width)
+            emit_collect(module, f"collect_{form}_{map_name}_w{width}", dtype, form, map_name, width)
         emit_maximum(module, f"maximum_w{width}", dtype, width)
         emit_maximum_gradient(module, f"maximum_gradient_w{width}", dtype, width)
     lanes = isa.lanes(dtype)
@@ -99,6 +101,7 @@ def emit_all(module: ir.Module, isa: Isa, dtype: str) -> None:
     emit_squared_error(module, "squared_error", dtype, lanes)
     emit_cross_entropy(module, "cross_entropy", dtype)
     emit_adamw(module, "adamw", dtype, lanes)
+    emit_permute(module, "permute", dtype)
     emit_gather(module, "gather", dtype, "theta", "factors", "factor")
     emit_gather(module, "scatter", dtype, "factor_gradients", "theta_bar", "theta")
     emit_clear(module, "clear", dtype, lanes)

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from lieref.model.engine.engine import Engine, compile_graph
-from lieref.model.engine.fusion import LowRank
+from lieref.model.engine.fusion import Adapter
 
-__all__ = ["Engine", "LowRank", "compile_graph"]
+__all__ = ["Adapter", "Engine", "compile_graph"]

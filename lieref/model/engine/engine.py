@@ -19,7 +19,7 @@ from lieref.kernel.simd.machine_code import library as load_library
 from lieref.kernel.simd.row import float_bits
 from lieref.model.engine import reference_rows
 from lieref.model.engine.factors import Factors
-from lieref.model.engine.fusion import LowRank
+from lieref.model.engine.fusion import Adapter
 from lieref.model.engine.lower import Network, by_channel, lower
 from lieref.model.engine.plan import Plan, make_plan
 from lieref.model.engine.script import Runner, Script
@@ -71,7 +71,7 @@ def compile_graph(
     *,
     trainable: frozenset[str],
     logits: str,
-    adapters: dict[str, LowRank] | None = None,
+    adapters: dict[str, Adapter] | None = None,
     threads: int = 1,
     winograd: str = "f2",
     dtype: str = "float32",
@@ -86,7 +86,7 @@ def compile_graph(
         Initializers whose gradient is wanted: weights and biases of Conv, Gemm and MatMul.
     logits : str
         Tensor that is the result, (N, classes).
-    adapters : dict of str to LowRank, optional
+    adapters : dict of str to Adapter, optional
         Weights adapted inside the engine: their factors are `Engine.parameters`, their gradients come back in the place
         of the weight's.
     threads : int
@@ -134,15 +134,14 @@ class Engine:
         The initializers in use, as `set_weights` left them, those that reference rows read included: of an adapted
         weight, its base.
     parameters : dict of str to array
-        Live factors of the fused adapters, ``<weight>:lora_a`` (rank, I k_h k_w) and ``<weight>:lora_b`` (O, rank):
-        views of one flat array, zero until they are written. Gradients under these names are views that the next call
-        overwrites.
+        Live factors of the fused adapters, ``<weight>:<factor>``: views of one flat array, zero until they are written.
+        Gradients under these names are views that the next call overwrites.
     theta, theta_bar : flat arrays
         All factors and all their gradients.
     """
 
     def __init__(
-        self, net: Network, library: Library, trainable: frozenset[str], adapters: dict[str, LowRank], threads: int,
+        self, net: Network, library: Library, trainable: frozenset[str], adapters: dict[str, Adapter], threads: int,
         winograd: str,
     ) -> None:  # fmt: skip
         self._net = net

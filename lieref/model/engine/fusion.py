@@ -1,8 +1,9 @@
 """Adapters inside the engine: factors to packed weights before a pass, accumulators to factor gradients after it.
 
-A weight adapted by low rank is W' = act(xi, W0), xi[o, j] = s B[o] A[j] with j the flattened (in, kernel). Every
-packed layout orders its rows and lanes by o and j, so xi is computed where it is needed and W' is never formed in
-ONNX's order. A is kept in the order (kernel row, kernel column, in) of the forward layout, B by rank.
+A weight adapted entry by entry is W' = act(map(xi), W0). Every packed layout orders its rows and lanes by the output
+channel o and the flattened (in, kernel) index j, so xi is computed where it is needed and W' is never formed in ONNX's
+order. The factors are kept in the order of the forward layout. Other layouts are filled from it, square by square
+where rows and lanes change places, else by recomputing or by a list of places.
 """
 
 from __future__ import annotations
@@ -13,31 +14,59 @@ import numpy as np
 
 from lieref._check import check_choice
 from lieref._types import Array, FloatArray
-from lieref.kernel.simd.low_rank import ADAPT_FIELDS, COLLECT_FIELDS, MAPS, TRANSPOSE_FIELDS
-from lieref.model.engine.program import Row
+from lieref.kernel.simd.adapter import ADAPT_FIELDS, COLLECT_FIELDS, MAPS, PERMUTE_FIELDS, TRANSPOSE_FIELDS
+from lieref.kernel.simd.row import float_bits
+from lieref.model.engine.program import Places, Row
+
+FORMS = ("low_rank", "rows", "channel", "dense")
 
 
 @dataclass(frozen=True)
-class LowRank:
-    """A low-rank adapter of one weight (O, I / groups, ...).
+class Adapter:
+    """An adapter of one weight (O, I / groups, ...) whose entries per output channel are J.
 
     Attributes
     ----------
-    map : "exp", "taylor1" or "add"
+    map : str
+        A name of `MAPS`.
+    form : str
+        What xi[o, j] is, and the factors it has:
+
+        ========  ===========================  =====================================
+        low_rank  s sum_q b[o, q] a[q, j]      ``lora_a`` (rank, J), ``lora_b`` (O, rank)
+        rows      s x[o]                       ``xi`` (O,)
+        channel   s b[o] a[o, j]               ``lora_a`` (O, J), ``lora_b`` (O, 1); depthwise weights
+        dense     s x[o, j]                    ``xi`` (O, J)
+        ========  ===========================  =====================================
     rank : int
     scaling : float
-        The s of xi = s B A.
+        s.
     row_scale : array (O,) or None
         A further factor of xi's rows: what a folded BatchNormalization multiplies an added weight with.
+    bound : float
+        The c of the map `bounded`.
     """
 
     map: str
-    rank: int
+    form: str = "low_rank"
+    rank: int = 1
     scaling: float = 1.0
     row_scale: FloatArray | None = None
+    bound: float = 1.0
 
     def __post_init__(self) -> None:
-        check_choice("LowRank", "map", self.map, MAPS)
+        check_choice("Adapter", "map", self.map, MAPS)
+        check_choice("Adapter", "form", self.form, FORMS)
+
+    @property
+    def kernel(self) -> str:
+        """The form and the map in the names of kernels: equal rows are a low rank whose A is one."""
+        return f"{'low_rank' if self.form == 'rows' else self.form}_{self.map}"
+
+    @property
+    def outer(self) -> bool:
+        """Whether xi is an outer product: it can be recomputed in any layout from one number a row and one a lane."""
+        return self.form in ("low_rank", "rows")
 
 
 @dataclass(frozen=True)
@@ -68,6 +97,42 @@ class Columns:
     depth: int
     spans: tuple[tuple[int, int, int], ...]
 
+    def pack(self, matrix: Array) -> Array:
+        """Return a matrix (depth, channels) in the order of the packed one: vector column after vector column."""
+        return np.concatenate(
+            [
+                matrix[:, first + i * width : first + (i + 1) * width].ravel()
+                for first, count, width in self.spans
+                for i in range(count)
+            ]
+        )
+
+
+@dataclass(frozen=True)
+class Factor:
+    """Where the elements of one factor are among the factors, in the order of a packed layout.
+
+    Attributes
+    ----------
+    name : str
+        "" for one that is not trained.
+    shape : tuple of int
+    offset : int
+    index : int64 array
+        Element of the factor at each place, ZERO or ONE where there is a constant.
+    scale : array
+        What multiplies the element at each place.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    offset: int
+    index: Array
+    scale: FloatArray
+
+
+ZERO, ONE = -1, -2
+
 
 def pieces_of(matrix: Array, columns_of_a: Array, width_of_a: int) -> list[Piece]:
     """Return the outer products that make up an index matrix (rows, lanes) of elements o J + j, J = `width_of_a`."""
@@ -97,114 +162,157 @@ def pieces_of(matrix: Array, columns_of_a: Array, width_of_a: int) -> list[Piece
 
 @dataclass
 class Fused:
-    """One adapted weight's place in the factor buffers.
+    """One adapted weight: its forward layout, and the place of its factors.
 
     Attributes
     ----------
-    adapter : LowRank
-    columns_of_a : int64 array
-        For each column of A in engine order, the column in ONNX order, -1 where it is padding.
-    channels, padded : int
-        Rows of B, and rows with padding.
-    a, b : int
-        Offsets of both factors among the factors.
+    adapter : Adapter
+    matrix : int64 array (depth, padded channels)
+        Element o J + j of the weight at each place of the forward layout, -1 where it is padding.
+    forward : Columns
+    channels, width : int
+        O and J.
+    left, right : int
+        Offsets of a and b among the factors.
     """
 
-    adapter: LowRank
-    columns_of_a: Array
+    adapter: Adapter
+    matrix: Array
+    forward: Columns
     channels: int
-    padded: int
-    a: int = 0
-    b: int = 0
-    forward: Columns | None = None
+    width: int
+    left: int
+    right: int = 0
+
+    def __post_init__(self) -> None:
+        depth, padded = self.matrix.shape
+        rows = self.adapter.rank * _whole(depth) if self.adapter.outer else _whole(depth * padded)
+        self.right = self.left + rows
+
+    @property
+    def columns_of_a(self) -> Array:
+        """For each row of the forward layout the j it belongs to, -1 where it is padding."""
+        return np.array([row[row >= 0][0] % self.width if (row >= 0).any() else -1 for row in self.matrix])
 
     @property
     def size(self) -> int:
         """Elements of both factors, each padded to whole vectors."""
-        return self.adapter.rank * (_whole(len(self.columns_of_a)) + _whole(self.padded))
+        return self.right - self.left + self.adapter.rank * _whole(self.matrix.shape[1])
 
-    @property
-    def columns(self) -> int:
-        """Columns of A without padding."""
-        return int(self.columns_of_a.max()) + 1
+    def factors(self) -> list[Factor]:
+        """Return the factors a and b, those that the form has."""
+        form, rank = self.adapter.form, self.adapter.rank
+        depth, padded = self.matrix.shape
+        scale = np.full(self.channels, self.adapter.scaling)
+        if self.adapter.row_scale is not None:
+            scale = scale * self.adapter.row_scale
+        if self.adapter.outer:
+            columns = np.full((rank, _whole(depth)), ZERO, np.int64)
+            rows = np.full((rank, _whole(padded)), ZERO, np.int64)
+            ranks = np.arange(rank)[:, None]
+            of_a = self.columns_of_a
+            columns[:, :depth] = np.where(of_a < 0, ZERO, ONE if form == "rows" else ranks * self.width + of_a)
+            rows[:, : self.channels] = np.arange(self.channels) * rank + ranks
+            b_scale = np.where(rows < 0, 1.0, scale[rows // rank])
+            a_name, b_name = ("", "xi") if form == "rows" else ("lora_a", "lora_b")
+            shape = (self.channels,) if form == "rows" else (self.channels, rank)
+            a = Factor(a_name, (rank, self.width), self.left, columns.ravel(), np.ones(columns.size))
+            return [a, Factor(b_name, shape, self.right, rows.ravel(), b_scale.ravel())]
+        packed = self.forward.pack(self.matrix)
+        shape = (self.channels, self.width)
+        if form == "dense":
+            entries_scale = np.where(packed < 0, 1.0, scale[packed // self.width])
+            return [Factor("xi", shape, self.left, packed, entries_scale)]
+        lanes = np.full(_whole(padded), ZERO, np.int64)
+        lanes[: self.channels] = np.arange(self.channels)
+        lane_scale = np.where(lanes < 0, 1.0, scale[lanes])
+        return [
+            Factor("lora_a", shape, self.left, packed, np.ones(packed.size)),
+            Factor("lora_b", (self.channels, 1), self.right, lanes, lane_scale),
+        ]
 
-    @property
-    def numbers(self) -> int:
-        """Elements of both factors without padding."""
-        return self.adapter.rank * (self.columns + self.channels)
-
-    def place(self, offset: int) -> None:
-        """Put both factors from `offset` on."""
-        self.a = offset
-        self.b = offset + self.adapter.rank * _whole(len(self.columns_of_a))
-
-    def indices(self) -> tuple[Array, Array]:
-        """Return for both factors which element of theirs stands at each place of the buffer, -1 for padding."""
-        ranks = np.arange(self.adapter.rank)[:, None]
-        width = self.columns
-        a = np.full((self.adapter.rank, _whole(len(self.columns_of_a))), -1, np.int64)
-        a[:, : len(self.columns_of_a)] = np.where(self.columns_of_a < 0, -1, ranks * width + self.columns_of_a)
-        b = np.full((self.adapter.rank, _whole(self.padded)), -1, np.int64)
-        b[:, : self.channels] = np.arange(self.channels) * self.adapter.rank + ranks
-        return a.ravel(), b.ravel()
-
-    def adapt_rows(self, matrix: Columns, pieces: list[Piece]) -> list[Row]:
-        """Return the rows that fill a packed matrix."""
-        a_rank, b_rank = _whole(len(self.columns_of_a)), _whole(self.padded)
-        found = []
-        for piece in pieces:
-            square = self._transpose_row(matrix, piece)
-            if square is not None:
-                found.append(square)
-                continue
-            for first, count, width in matrix.spans:
-                ints = {
-                    "blocks": count, "column": matrix.depth * width, "rows": piece.rows, "rank": self.adapter.rank,
-                    "weight": matrix.offset + first * matrix.depth + piece.row * width,
-                }  # fmt: skip
-                if piece.transposed:
-                    ints |= {"left": self.b, "left_rank": b_rank, "right_rank": a_rank}
-                    ints["right"] = self.a + piece.start + first
-                else:
-                    ints |= {"left": self.a + piece.start, "left_rank": a_rank, "right_rank": b_rank}
-                    ints["right"] = self.b + first
-                found.append(Row(f"adapt_{self.adapter.map}_w{width}", ADAPT_FIELDS, ints, {}))
+    def adapt_rows(self, matrix: Array, columns: Columns, zero: int) -> list[Row]:
+        """Return the rows that fill a packed matrix of the weight; `zero` is the place of a zero weight."""
+        if columns is self.forward:
+            return self._compute(Piece(0, columns.depth, False, 0), columns)
+        pieces = pieces_of(matrix, self.columns_of_a, self.width)
+        squares = [self._transpose_row(columns, piece) for piece in pieces]
+        if not self.adapter.outer and None in squares:
+            return [self._permute_row(matrix, columns, zero)]
+        found: list[Row] = []
+        for piece, square in zip(pieces, squares, strict=True):
+            found += [square] if square is not None else self._compute(piece, columns)
         return found
 
-    def _transpose_row(self, matrix: Columns, piece: Piece) -> Row | None:
+    def _compute(self, piece: Piece, columns: Columns) -> list[Row]:
+        """Return the rows that compute a piece from the factors, one a span of vector columns."""
+        found = []
+        for first, count, width in columns.spans:
+            ints = {
+                "blocks": count, "column": columns.depth * width, "rows": piece.rows, "rank": self.adapter.rank,
+                "weight": columns.offset + first * columns.depth + piece.row * width,
+                "bound": float_bits(self.adapter.bound), **self._factor_fields(first, width, piece),
+            }  # fmt: skip
+            found.append(Row(f"adapt_{self.adapter.kernel}_w{width}", ADAPT_FIELDS, ints, {}))
+        return found
+
+    def _factor_fields(self, first: int, width: int, piece: Piece) -> dict[str, int]:
+        """Return where a and b start for the lanes from channel `first` on and the rows of a piece."""
+        depth, padded = self.matrix.shape
+        a_rank, b_rank = _whole(depth), _whole(padded)
+        if not self.adapter.outer:
+            left = self.left + first * depth + piece.start * width
+            return {"left": left, "left_column": depth * width, "right": self.right + first}
+        if piece.transposed:
+            return {
+                "left": self.right,
+                "left_rank": b_rank,
+                "right": self.left + piece.start + first,
+                "right_rank": a_rank,
+            }
+        return {"left": self.left + piece.start, "left_rank": a_rank, "right": self.right + first, "right_rank": b_rank}
+
+    def _transpose_row(self, columns: Columns, piece: Piece) -> Row | None:
         """Return the row that fills a piece from the forward layout, if both are made of whole squares."""
         forward = self.forward
-        if not piece.transposed or forward is None or len(matrix.spans) != 1 or len(forward.spans) != 1:
+        if not piece.transposed or len(columns.spans) != 1 or len(forward.spans) != 1:
             return None
-        (_, count, width), (_, columns, other) = matrix.spans[0], forward.spans[0]
-        if width != other or piece.rows != columns * width or piece.start + count * width > forward.depth:
+        (_, count, width), (_, blocks, other) = columns.spans[0], forward.spans[0]
+        if width != other or piece.rows != blocks * width or piece.start + count * width > forward.depth:
             return None
         ints = {
-            "blocks": columns, "block_in": forward.depth * width, "block_out": width * width,
-            "rows": count, "row_in": width * width, "row_out": matrix.depth * width,
-            "in": forward.offset + piece.start * width, "out": matrix.offset + piece.row * width,
+            "blocks": blocks, "block_in": forward.depth * width, "block_out": width * width,
+            "rows": count, "row_in": width * width, "row_out": columns.depth * width,
+            "in": forward.offset + piece.start * width, "out": columns.offset + piece.row * width,
         }  # fmt: skip
         return Row(f"transpose_w{width}", TRANSPOSE_FIELDS, ints, {})
 
+    def _permute_row(self, matrix: Array, columns: Columns, zero: int) -> Row:
+        """Return the row that fills a matrix element by element from the forward layout."""
+        packed = self.forward.pack(self.matrix)
+        place = np.full(self.channels * self.width, zero, np.int64)
+        place[packed[packed >= 0]] = self.forward.offset + np.flatnonzero(packed >= 0)
+        wanted = columns.pack(matrix)
+        places = np.where(wanted < 0, zero, place[wanted])
+        ints = {"count": len(places), "out": columns.offset}
+        return Row("permute", PERMUTE_FIELDS, ints, {}, {"places": Places(tuple(places.tolist()))})
+
     def collect_rows(self, gradient: Columns, runs: list[tuple[int, int, int]]) -> list[Row]:
-        """Return the rows that turn accumulators into factor gradients; runs are (row there, column of A, length)."""
-        forward = self.forward
-        assert forward is not None  # the forward pass packs every weight
+        """Return the rows that turn accumulators into factor gradients; runs are (row there, row here, length)."""
         found = []
         for row, start, length in runs:
             for first, count, width in gradient.spans:
                 ints = {
-                    "blocks": count, "column": forward.depth * width, "gradient_column": gradient.depth * width,
-                    "rows": length, "rank": self.adapter.rank,
-                    "weight": forward.offset + first * forward.depth + start * width,
+                    "blocks": count, "column": self.forward.depth * width, "gradient_column": gradient.depth * width,
+                    "rows": length, "rank": self.adapter.rank, "bound": float_bits(self.adapter.bound),
+                    "weight": self.forward.offset + first * self.forward.depth + start * width,
                     "gradient": gradient.offset + first * gradient.depth + row * width,
-                    "left": self.a + start, "left_rank": _whole(len(self.columns_of_a)),
-                    "right": self.b + first, "right_rank": _whole(self.padded),
+                    **self._factor_fields(first, width, Piece(start, length, False, start)),
                 }  # fmt: skip
-                found.append(Row(f"collect_{self.adapter.map}_w{width}", COLLECT_FIELDS, ints, {}))
+                found.append(Row(f"collect_{self.adapter.kernel}_w{width}", COLLECT_FIELDS, ints, {}))
         return found
 
 
 def _whole(count: int) -> int:
-    """Round up to whole vectors of the widest kind, a spare one against reading past the last rank."""
+    """Round up to whole vectors of the widest kind, so that a vector never reaches into the next rank."""
     return -(-count // 16) * 16

@@ -7,13 +7,14 @@ own clamp, so what is stored is the gradient before the activation.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from lieref.kernel.simd.flat import FLAT_FIELDS
 from lieref.kernel.simd.machine_code import Library
 from lieref.kernel.simd.sample import LOAD_FIELDS, OUTPUT_FIELDS
 from lieref.model.engine import channel_rows, conv_rows, reference_rows, winograd_rows
-from lieref.model.engine.fusion import LowRank
+from lieref.model.engine.fusion import Adapter
 from lieref.model.engine.layer import Epilogue, Layer
 from lieref.model.engine.lower import Network, by_channel
 from lieref.model.engine.program import Place, Program, Row, Tensor, assemble
@@ -46,7 +47,7 @@ class Plan:
 
 
 def make_plan(
-    net: Network, library: Library, trainable: frozenset[str], adapters: dict[str, LowRank], winograd: str, samples: int
+    net: Network, library: Library, trainable: frozenset[str], adapters: dict[str, Adapter], winograd: str, samples: int
 ) -> Plan:
     """Return the plan; `samples` at once where a sample is a vector, else 1."""
 
@@ -66,7 +67,7 @@ def make_plan(
     def finish(storage: Storage) -> Program:
         rows = [flat("sum_parts", storage.gradient_size), *storage.finish]
         if adapters:
-            numbers = sum(fused.numbers for fused in storage.fused.values())
+            numbers = sum(math.prod(f.shape) for fused in storage.fused.values() for f in fused.factors() if f.name)
             rows += [flat("clear", storage.factor_size), *storage.collect, flat("scatter", numbers)]
         return assemble(rows, library)
 

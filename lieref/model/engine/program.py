@@ -8,7 +8,7 @@ integers. A tensor is NHWC with a permanent halo of zeros, so that a padded conv
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,6 +106,17 @@ class Taps:
 
 
 @dataclass(frozen=True)
+class Places:
+    """Offsets that are known from the start, as a table the kernel reads."""
+
+    places: tuple[int, ...]
+
+    def offsets(self) -> list[int]:
+        """Return the offsets in elements."""
+        return list(self.places)
+
+
+@dataclass(frozen=True)
 class Row:
     """One kernel call: the kernel's name, its integers, and the tensors it works on.
 
@@ -116,7 +127,7 @@ class Row:
     fields: Fields
     ints: dict[str, int]
     places: dict[str, Place]
-    taps: dict[str, Taps] = field(default_factory=dict)
+    taps: Mapping[str, Taps | Places] = field(default_factory=dict)
     function: Callable[[Array], None] | None = None
 
     def tensors(self) -> list[Tensor]:

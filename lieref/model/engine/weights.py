@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from lieref._types import Array, FloatArray
-from lieref.model.engine.fusion import Columns, Fused, LowRank, Piece, pieces_of
+from lieref.model.engine.fusion import Adapter, Columns, Fused
 from lieref.model.engine.program import Row
 from lieref.model.engine.tiling import columns
 
@@ -43,7 +43,7 @@ class Storage:
         They set the vector width.
     trainable : frozenset of str
         Initializers whose gradient is wanted.
-    adapters : dict of str to LowRank
+    adapters : dict of str to Adapter
         Weights adapted inside the engine; `indices` holds their index arrays (O, I / groups, ...).
     fused : dict of str to Fused
         Where their factors are.
@@ -52,12 +52,14 @@ class Storage:
         What fills packs from other packs: adapted weights, Winograd's frequencies.
     finish, collect : list of Row
         What makes weight gradients of frequencies, and factor gradients of weight gradients.
+    zero : int
+        Place of a zero among the packed weights, -1 where none is needed.
     """
 
     isa: str
     dtype: str
     trainable: frozenset[str]
-    adapters: dict[str, LowRank] = field(default_factory=dict)
+    adapters: dict[str, Adapter] = field(default_factory=dict)
     indices: dict[str, Array] = field(default_factory=dict)
     fused: dict[str, Fused] = field(default_factory=dict)
     winograd: str = "off"
@@ -69,6 +71,7 @@ class Storage:
     accumulators: list[Accumulator] = field(default_factory=list)
     weight_size: int = 0
     factor_size: int = 0
+    zero: int = -1
     gradient_size: int = 0
 
     def add_pack(self, name: str, index: Array) -> int:
@@ -120,34 +123,26 @@ class Storage:
 
     def pack_columns(self, name: str, matrix: Array) -> Columns:
         """Pack an index matrix (k, channels): vector columns one after the other, each k x width."""
-        parts = [
-            matrix[:, first + i * width : first + (i + 1) * width].ravel()
-            for first, count, width in self.columns(matrix.shape[1])
-            for i in range(count)
-        ]
-        offset = self.add_pack(name, np.concatenate(parts))
-        packed = Columns(offset, matrix.shape[0], tuple(self.columns(matrix.shape[1])))
+        columns = Columns(0, matrix.shape[0], tuple(self.columns(matrix.shape[1])))
+        columns = replace(columns, offset=self.add_pack(name, columns.pack(matrix)))
         if name in self.adapters:
-            self._fuse(name, matrix, packed)
-        return packed
+            self._fuse(name, matrix, columns)
+        return columns
 
     def _fuse(self, name: str, matrix: Array, columns: Columns) -> None:
         """Add the rows that fill a packed matrix of an adapted weight; its first one is the forward layout."""
-        adapter, index = self.adapters[name], self.indices[name]
+        index = self.indices[name]
         width = index[0].size
         canonical = np.empty(index.size, np.int64)  # element of the weight -> o J + j
         canonical[index.ravel()] = np.arange(index.size)
         matrix = np.where(matrix < 0, -1, canonical[matrix])
         if name not in self.fused:
-            channels = int(matrix.max()) // width + 1
-            of_a = np.array([row[row >= 0][0] % width if (row >= 0).any() else -1 for row in matrix])
-            self.fused[name] = fused = Fused(adapter, of_a, channels, matrix.shape[1], forward=columns)
-            fused.place(self.factor_size)
+            fused = Fused(self.adapters[name], matrix, columns, len(index), width, self.factor_size)
+            self.fused[name] = fused
             self.factor_size += fused.size
-            pieces = [Piece(0, len(matrix), False, 0)]
-        else:
-            pieces = pieces_of(matrix, self.fused[name].columns_of_a, width)
-        self.prepare += self.fused[name].adapt_rows(columns, pieces)
+        if self.zero < 0:
+            self.zero = self.add_constant(np.zeros(1))
+        self.prepare += self.fused[name].adapt_rows(matrix, columns, self.zero)
 
 
 def column_position(channels: int, depth: int, spans: list[tuple[int, int, int]]) -> tuple[Array, Array]:

@@ -9,8 +9,10 @@ import pytest
 
 from lieref.errors import DomainError, DTypeError, ShapeError, UnsupportedError
 from lieref.kernel.simd import isa as isa_module
+from lieref.kernel.simd.adapter import MAPS
 from lieref.model import executor
-from lieref.model.engine import LowRank, compile_graph
+from lieref.model.engine import Adapter, compile_graph
+from lieref.model.engine.fusion import FORMS
 from lieref.model.fold import fold_batch_norm
 from lieref.model.graph import Graph, Node, TensorInfo
 from lieref.model.onnx_reader import read_onnx
@@ -342,42 +344,71 @@ def matmul(graph, weight):
     return any(n.op == "MatMul" and weight in n.inputs for n in graph.nodes)
 
 
-def adapted(w, base, map_name, scaling, row_scale):
+BOUND = 0.7
+MAP_VALUES = {
+    "exp": lambda w, xi: w * np.exp(xi), "bounded": lambda w, xi: w * np.exp(BOUND * np.tanh(xi / BOUND)),
+    "taylor1": lambda w, xi: w * (1 + xi), "taylor2": lambda w, xi: w * (1 + xi + xi**2 / 2),
+    "add": lambda w, xi: w + xi,
+}  # fmt: skip
+MAP_SLOPES = {
+    "exp": MAP_VALUES["exp"],
+    "bounded": lambda w, xi: MAP_VALUES["bounded"](w, xi) / np.cosh(xi / BOUND) ** 2,
+    "taylor1": lambda w, xi: w, "taylor2": lambda w, xi: w * (1 + xi), "add": lambda w, xi: np.ones_like(w),
+}  # fmt: skip
+
+
+def adapted(factors, base, spec):
     """The adapted weight and the function from its cotangent to the factors' cotangents."""
     o = base.shape[0]
-    rows = scaling * (np.ones(o) if row_scale is None else row_scale)
-    b = rows[:, None] * w["b"]
-    xi = (b @ w["a"]).reshape(base.shape)
-    weight = {"exp": base * np.exp(xi), "taylor1": base * (1 + xi), "add": base + xi}[map_name]
+    rows = (spec.scaling * (np.ones(o) if spec.row_scale is None else spec.row_scale))[:, None]
+    f, w = factors, base.reshape(o, -1)
+    xi = rows * {
+        "low_rank": lambda: f["lora_b"] @ f["lora_a"], "rows": lambda: np.tile(f["xi"][:, None], (1, w.shape[1])),
+        "channel": lambda: f["lora_b"] * f["lora_a"], "dense": lambda: f["xi"],
+    }[spec.form]()  # fmt: skip
 
     def pull_back(bar):
-        xi_bar = (bar * {"exp": weight, "taylor1": base, "add": 1.0}[map_name]).reshape(o, -1)
-        return {"a": b.T @ xi_bar, "b": rows[:, None] * (xi_bar @ w["a"].T)}
+        m = rows * MAP_SLOPES[spec.map](w, xi) * bar.reshape(o, -1)
+        return {
+            "low_rank": lambda: {"lora_a": f["lora_b"].T @ m, "lora_b": m @ f["lora_a"].T},
+            "rows": lambda: {"xi": m.sum(1)},
+            "channel": lambda: {"lora_a": f["lora_b"] * m, "lora_b": (f["lora_a"] * m).sum(1, keepdims=True)},
+            "dense": lambda: {"xi": m},
+        }[spec.form]()  # fmt: skip
 
-    return weight, pull_back
+    return MAP_VALUES[spec.map](w, xi).reshape(base.shape), pull_back
 
 
 @pytest.mark.parametrize("isa", isa_module.available())
-@pytest.mark.parametrize("map_name", ["exp", "taylor1", "add"])
+@pytest.mark.parametrize("map_name", MAPS)
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("name", NETS)
-def test_fused_adapters_agree_with_factors_applied_outside(name, map_name, isa, rng):
+def test_fused_adapters_agree_with_factors_applied_outside(name, form, map_name, isa, rng):
     graph = NETS[name]()
     weights = [n for n in trainable(graph) if graph.initializers[n].ndim > 1]
     groups = {node.inputs[1]: node.attrs.get("group", 1) for node in graph.nodes if len(node.inputs) > 1}
-    fusable = sorted(w for w in weights if groups[w] == 1 or graph.initializers[w].shape[1] == 1)
+    fusable = sorted(
+        w
+        for w in weights
+        if (groups[w] == 1 and form != "channel") or (groups[w] > 1 and graph.initializers[w].shape[1] == 1)
+    )
     outputs = {w: graph.initializers[w].shape[1 if matmul(graph, w) else 0] for w in fusable}
     scales = {w: rng.uniform(0.5, 2, outputs[w]) for w in fusable[::2]}
     double = as_float64(graph).initializers
-    specs = {w: LowRank(map_name, 3, 0.7, scales.get(w)) for w in fusable}
+    if not fusable:
+        pytest.skip("no depthwise convolution in this network")
+    rank = 3 if form == "low_rank" else 1
+    specs = {w: Adapter(map_name, form, rank, 0.7, scales.get(w), BOUND) for w in fusable}
     canonical = {w: double[w].T if matmul(graph, w) else double[w] for w in specs}  # (out, in)
     engine = compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0], adapters=specs, isa=isa)
     changed, pulls = {}, {}
     for w in specs:
         factors = {}
-        for f, array in (("a", engine.parameters[f"{w}:lora_a"]), ("b", engine.parameters[f"{w}:lora_b"])):
-            array[...] = 0.3 * rng.standard_normal(array.shape)
-            factors[f] = array.astype("f8")
-        weight, pulls[w] = adapted(factors, canonical[w], map_name, 0.7, scales.get(w))
+        for key, array in engine.parameters.items():
+            if key.startswith(f"{w}:"):
+                array[...] = 0.3 * rng.standard_normal(array.shape)
+                factors[key.removeprefix(f"{w}:")] = array.astype("f8")
+        weight, pulls[w] = adapted(factors, canonical[w], specs[w])
         changed[w] = weight.T if matmul(graph, w) else weight
     x = rng.standard_normal((5, *graph.inputs[0].shape[1:])).astype(np.float32)
     y = rng.integers(0, 4, 5)
@@ -391,5 +422,5 @@ def test_fused_adapters_agree_with_factors_applied_outside(name, map_name, isa, 
     tolerance = 2e-5 if name == "odd" else 5e-6  # gates and adapters of random size amplify the rounding of float32
     for w in specs:
         want = pulls[w](bars[w].T if matmul(graph, w) else bars[w])
-        assert close(grads[f"{w}:lora_a"], want["a"], tolerance), w
-        assert close(grads[f"{w}:lora_b"], want["b"], tolerance), w
+        for factor, value in want.items():
+            assert close(grads[f"{w}:{factor}"], value, tolerance), (w, factor)

@@ -7,7 +7,7 @@ import pytest
 
 from lieref.kernel.simd.isa import best
 from lieref.kernel.simd.machine_code import library
-from lieref.model.engine import LowRank, compile_graph
+from lieref.model.engine import Adapter, compile_graph
 from lieref.model.engine.adamw import AdamW
 from lieref.model.graph import Graph, Node, TensorInfo
 
@@ -48,7 +48,7 @@ def network():
 def losses(dtype, winograd):
     graph = network()
     names = [n for n, w in graph.initializers.items() if w.ndim == 4]
-    adapters = {name: LowRank("exp", 4) for name in names}
+    adapters = {name: Adapter("exp", rank=4) for name in names}
     engine = compile_graph(graph, trainable=frozenset(), logits="z", adapters=adapters, dtype=dtype, winograd=winograd)
     rng = np.random.default_rng(6)
     for name, array in engine.parameters.items():

@@ -1,0 +1,236 @@
+"""Adapters on packed weights: the adapted weight from its factors, and the gradients of the factors.
+
+Row k of a packed matrix holds, lane by lane, the weights of successive channels. Its algebra element xi[k] is
+
+    low_rank   xi[k] = sum_q a[q, k] b[q]    a_bar[q, k] = sum_lanes xi_bar[k] b[q]   b_bar[q] = sum_k a[q, k] xi_bar[k]
+    channel    xi[k] = a[k] b                a_bar[k] = xi_bar[k] b                   b_bar = sum_k a[k] xi_bar[k]
+    dense      xi[k] = a[k]                  a_bar[k] = xi_bar[k]
+
+with one number a[q, k] a row and one b[q] a lane in the first form, and a[k] a number for each weight, packed as the
+weights are, in the others. The map and the action, entry by entry:
+
+    exp       W' = W0 exp(xi)                    xi_bar = W'_bar W'
+    bounded   W' = W0 exp(c tanh(xi / c))        xi_bar = W'_bar W' (1 - tanh(xi / c)^2)
+    taylor1   W' = W0 (1 + xi)                   xi_bar = W'_bar W0
+    taylor2   W' = W0 (1 + xi + xi^2 / 2)        xi_bar = W'_bar W0 (1 + xi)
+    add       W' = W0 + xi                       xi_bar = W'_bar
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llvmlite import ir
+
+from lieref.kernel.simd.elementary import exp
+from lieref.kernel.simd.emit import Int, Pointer, Real, Variable
+from lieref.kernel.simd.row import Fields, Kernel
+
+FORMS = ("low_rank", "channel", "dense")
+MAPS = ("exp", "bounded", "taylor1", "taylor2", "add")
+
+ADAPT_FIELDS = Fields(
+    "blocks", "column",  # vector columns; elements between them
+    "rows", "weight",  # rows of the layout; where they start, the same place in W0 and W'
+    "rank",
+    "left", "left_rank", "left_column",  # a; elements between its ranks, and between its vector columns
+    "right", "right_rank",  # b
+    "bound",  # bits of a float64: the c of `bounded`
+)  # fmt: skip
+
+COLLECT_FIELDS = Fields(
+    "blocks", "column", "gradient_column",
+    "rows", "weight", "gradient",
+    "rank",
+    "left", "left_rank", "left_column",
+    "right", "right_rank",
+    "bound",
+)  # fmt: skip
+
+TRANSPOSE_FIELDS = Fields(
+    "blocks", "block_in", "block_out",  # squares one way, elements between them in both layouts
+    "rows", "row_in", "row_out",  # the same the other way
+    "in", "out",
+)  # fmt: skip
+
+PERMUTE_FIELDS = Fields("count", "places", "out")
+
+ADAPT_ROWS = 4
+"""Rows of which an adapted weight is made at once: their exponentials overlap."""
+
+COLLECT_ROWS, COLLECT_RANKS = 2, 4
+"""Rows and ranks whose sums stay in registers over all vector columns of a row: 8 of the 16 an AVX2 core has."""
+
+
+class Adapter:
+    """The parts of a kernel of one form and map: where xi comes from, and what its cotangent is."""
+
+    def __init__(self, k: Kernel, form: str, map_name: str) -> None:
+        self.k = k
+        self.form = form
+        self.map_name = map_name
+        self.left, self.right = k.base("factors", "left"), k.base("factors", "right")
+
+    def xi(self, block: Int, first: Int, count: int) -> list[Real]:
+        """Return xi of `count` rows from `first` on."""
+        k, width = self.k, self.k.width
+        if self.form == "low_rank":
+            sums = [Variable(k.vector(0.0, width)) for _ in range(count)]
+            with k.loop(k.field("rank")) as q:
+                b = self.right.vector_at(q * k.field("right_rank") + block * width, width)
+                for i, cell in enumerate(sums):
+                    a = k.splat(self.left.real_at(q * k.field("left_rank") + first + i), width)
+                    cell.set(a.muladd(b, cell.get()))
+            return [cell.get() for cell in sums]
+        entries = [self.entries(self.left, block, first, i).vector_at(0, width) for i in range(count)]
+        if self.form == "dense":
+            return entries
+        lanes = self.right.vector_at(block * width, width)
+        return [entry * lanes for entry in entries]
+
+    def entries(self, left: Pointer, block: Int, first: Int, i: int) -> Pointer:
+        """Return where a factor packed as the weights has row `first` + i."""
+        return left + (block * self.k.field("left_column") + (first + i) * self.k.width)
+
+    def act(self, w: Real, xi: Real) -> Real:
+        """Return W'."""
+        k = self.k
+        if self.map_name == "add":
+            return w + xi
+        if self.map_name == "taylor1":
+            return xi.muladd(w, w)
+        if self.map_name == "taylor2":
+            return (xi * 0.5 + 1.0).muladd(xi * w, w)
+        return w * exp(k, xi if self.map_name == "exp" else self._tanh(xi) * self._bound())
+
+    def pull_back(self, bar: Real, base: Pointer, adapted: Pointer, at: Int, xi: Callable[[], Real]) -> Real:
+        """Return xi_bar from W'_bar and the weights at `at`."""
+        width = self.k.width
+        if self.map_name == "add":
+            return bar
+        if self.map_name == "exp":
+            return bar * adapted.vector_at(at, width)
+        if self.map_name == "bounded":
+            t = self._tanh(xi())
+            return bar * adapted.vector_at(at, width) * ((-t).muladd(t, self.k.vector(1.0, width)))
+        through = bar * base.vector_at(at, width)
+        return through if self.map_name == "taylor1" else xi().muladd(through, through)
+
+    def _bound(self) -> Real:
+        return self.k.splat(self.k.real_field("bound"), self.k.width)
+
+    # tanh(x) = 1 - 2 / (e^(2x) + 1): off by an ulp of 1 at most, which is what c tanh(xi / c) adds to an exponent.
+    def _tanh(self, xi: Real) -> Real:
+        k = self.k
+        e = exp(k, xi / self._bound() * 2.0)
+        return k.vector(1.0, k.width) - k.vector(2.0, k.width) / (e + 1.0)
+
+
+def in_tiles(k: Kernel, rows: Int, size: int, some: Callable[[Int, int], None]) -> None:
+    """Emit some(first, count) for all rows, `size` at a time and the rest one by one."""
+    with k.loop(rows // size) as part:
+        some(part * size, size)
+    done = rows // size * size
+    with k.loop(rows - done) as rest:
+        some(done + rest, 1)
+
+
+def emit_adapt(module: ir.Module, name: str, dtype: str, form: str, map_name: str, width: int) -> None:
+    """Emit the adapted weight."""
+    k = Kernel(module, name, dtype, ADAPT_FIELDS, width)
+    adapter = Adapter(k, form, map_name)
+    with k.loop(k.field("blocks")) as block:
+        shift = block * k.field("column")
+        base, out = k.base("bases", "weight") + shift, k.base("weights", "weight") + shift
+
+        def some(first: Int, count: int) -> None:
+            for i, xi in enumerate(adapter.xi(block, first, count)):
+                place = (first + i) * width
+                out.store(place, adapter.act(base.vector_at(place, width), xi))
+
+        in_tiles(k, k.field("rows"), ADAPT_ROWS, some)
+    k.finish()
+
+
+def emit_collect(module: ir.Module, name: str, dtype: str, form: str, map_name: str, width: int) -> None:
+    """Emit the gradients of both factors, added to buffers laid out as the factors."""
+    k = Kernel(module, name, dtype, COLLECT_FIELDS, width)
+    adapter = Adapter(k, form, map_name)
+    base, adapted = k.base("bases", "weight"), k.base("weights", "weight")
+    bars = k.base("gradients", "gradient")
+    left_bar, right_bar = k.base("factor_gradients", "left"), k.base("factor_gradients", "right")
+
+    def xi_bar(block: Int, first: Int, i: int) -> Real:
+        row = first + i
+        bar = bars.vector_at(block * k.field("gradient_column") + row * width, width)
+        at = block * k.field("column") + row * width
+        return adapter.pull_back(bar, base, adapted, at, lambda: adapter.xi(block, row, 1)[0])
+
+    def low_rank(first: Int, count: int) -> None:
+        def ranks(q: Int, many: int) -> None:
+            sums = [[Variable(k.vector(0.0, width)) for _ in range(many)] for _ in range(count)]
+            with k.loop(k.field("blocks")) as block:
+                cotangents = [xi_bar(block, first, i) for i in range(count)]
+                for j in range(many):
+                    place = (q + j) * k.field("right_rank") + block * width
+                    b = adapter.right.vector_at(place, width)
+                    total = right_bar.vector_at(place, width)
+                    for i, bar in enumerate(cotangents):
+                        a = adapter.left.real_at((q + j) * k.field("left_rank") + first + i)
+                        total = k.splat(a, width).muladd(bar, total)
+                        sums[i][j].set(bar.muladd(b, sums[i][j].get()))
+                    right_bar.store(place, total)
+            for i in range(count):
+                for j in range(many):
+                    at = (q + j) * k.field("left_rank") + first + i
+                    left_bar.store(at, left_bar.real_at(at) + k.sum(sums[i][j].get()))
+
+        in_tiles(k, k.field("rank"), COLLECT_RANKS, ranks)
+
+    def entries(first: Int, count: int) -> None:
+        with k.loop(k.field("blocks")) as block:
+            for i in range(count):
+                bar = xi_bar(block, first, i)
+                place = adapter.entries(left_bar, block, first, i)
+                if form == "channel":
+                    b, a = adapter.right, adapter.entries(adapter.left, block, first, i)
+                    at = block * width
+                    right_bar.store(at, a.vector_at(0, width).muladd(bar, right_bar.vector_at(at, width)))
+                    bar = bar * b.vector_at(at, width)
+                place.store(0, place.vector_at(0, width) + bar)
+
+    in_tiles(k, k.field("rows"), COLLECT_ROWS, low_rank if form == "low_rank" else entries)
+    k.finish()
+
+
+def emit_transpose(module: ir.Module, name: str, dtype: str, width: int) -> None:
+    """Emit the transposition of squares of packed weights: a backward layout from the forward one, without an exp."""
+    k = Kernel(module, name, dtype, TRANSPOSE_FIELDS, width)
+    weights = k.base("weights")
+    with k.loop(k.field("blocks")) as block, k.loop(k.field("rows")) as row:
+        source = weights + (k.field("in") + block * k.field("block_in") + row * k.field("row_in"))
+        target = weights + (k.field("out") + block * k.field("block_out") + row * k.field("row_out"))
+        lines = [source.vector_at(i * width, width) for i in range(width)]
+        # Lines a and b of a pair exchange the odd and even blocks of `half` lanes; after all halves rows are columns.
+        half = 1
+        while half < width:
+            low = [i for block_start in range(0, width, 2 * half) for i in range(block_start, block_start + half)]
+            left = [lane if lane % (2 * half) < half else width + lane - half for lane in range(width)]
+            right = [lane + half if lane % (2 * half) < half else width + lane for lane in range(width)]
+            for i in low:
+                a, b = lines[i], lines[i + half]
+                lines[i], lines[i + half] = k.shuffle(a, b, left), k.shuffle(a, b, right)
+            half *= 2
+        for i, line in enumerate(lines):
+            target.store(i * width, line)
+    k.finish()
+
+
+def emit_permute(module: ir.Module, name: str, dtype: str) -> None:
+    """Emit out[i] = weights[places[i]], `places` in the table: any layout from another."""
+    k = Kernel(module, name, dtype, PERMUTE_FIELDS, 1)
+    weights, places = k.base("weights"), k.base("table", "places")
+    out = weights + k.field("out")
+    with k.loop(k.field("count")) as i:
+        out.store(i, weights.real_at(places.int_at(i)))
+    k.finish()
