@@ -124,10 +124,9 @@ class Compiled:
     ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
         engine, packed = self._engine(graph, wanted, threads, fused)
         _pack(engine, packed, graph)
-        for site in fused:
-            for name, factor in site.factors().items():
-                target = engine.parameters[name]
-                target[...] = factor.reshape(target.shape)
+        if fused:
+            factors = {name: factor for site in fused for name, factor in site.factors().items()}
+            np.concatenate([factors[name].ravel() for name in engine.parameters], out=engine.theta)
         form = loss.compiled_form(y, engine.classes)
         if form is None:
             value, logits, bars = engine.loss_and_grad(x, y, loss.value_and_grad)

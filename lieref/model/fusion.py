@@ -10,6 +10,7 @@ a[o]. Every other adapter is computed outside.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -50,7 +51,7 @@ class FusedSite:
     shape: Shape
     parameterisation: Parameterisation | None
 
-    @property
+    @cached_property
     def key(self) -> tuple[object, ...]:
         """What an engine is compiled for."""
         a = self.adapter

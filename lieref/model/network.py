@@ -14,6 +14,7 @@ from lieref._types import Array, FloatArray
 from lieref.errors import DomainError
 from lieref.model import executor
 from lieref.model.backend import Backend, Compiled, Loss, Reference
+from lieref.model.division import Division, same_objects
 from lieref.model.fold import Fold, fold_batch_norm
 from lieref.model.fusion import FusedSite, fused_site
 from lieref.model.graph import Graph, logits_name
@@ -78,8 +79,7 @@ class Network:
         self.logits_name = logits_name(self.folded)
         self._reference = Reference(self.logits_name)
         self._compiled = {name: Compiled(self.logits_name, name) for name in WINOGRAD}
-        self._fused: tuple[FusedSite, ...] = ()
-        self._fused_for: list[object] = []
+        self._divided: Division | None = None
 
     # What the network is
 
@@ -239,28 +239,25 @@ class Network:
         compiled = self._compiled[self.engine]
         return compiled if compiled.supports(self.folded, wanted, self.threads, fused) else self._reference
 
-    def _fused_sites(self) -> tuple[FusedSite, ...]:
-        """Return the adapters that the backend computes itself: those the engine can, or none."""
-        if self.engine == "reference" or self.dtype != np.float32:
-            return ()
+    def _division(self) -> Division:
+        """Return who computes which adapter in a training step: the backend all that it can, or none."""
         # Sites and statistics are replaced, never changed, so the same objects have the same answer.
-        made_for = [self.engine, self.threads, *self.sites.values(), *self.statistics.values()]
-        if len(made_for) != len(self._fused_for) or any(
-            a is not b for a, b in zip(made_for, self._fused_for, strict=True)
-        ):
+        made_for = (self.engine, self.threads, *self.sites.values(), *self.statistics.values())
+        if self._divided is None or not same_objects(made_for, self._divided.made_for):
             tensors = self.graph.initializers | self.statistics
             adapted = frozenset(tensor for site in self.sites.values() for tensor in site.tensors)
             found = (fused_site(site, self._fold_of(site.tensor), tensors, adapted) for site in self.sites.values())
-            fused = tuple(site for site in found if site is not None)
-            wanted = self._trained_tensors(self._outside(fused))
-            supported = self._compiled[self.engine].supports(self.folded, wanted, self.threads, fused)
-            self._fused, self._fused_for = fused if supported else (), made_for
-        return self._fused
+            division = self._divide(tuple(site for site in found if site is not None), made_for)
+            if division.fused and division.backend is self._reference:
+                division = self._divide((), made_for)
+            self._divided = division
+        return self._divided
 
-    def _outside(self, fused: tuple[FusedSite, ...]) -> list[Site]:
-        """Return the sites whose adapters the backend does not compute."""
+    def _divide(self, fused: tuple[FusedSite, ...], made_for: tuple[object, ...]) -> Division:
         inside = {site.tensor for site in fused}
-        return [site for site in self.sites.values() if site.tensor not in inside]
+        outside = tuple(site for site in self.sites.values() if site.tensor not in inside)
+        wanted = self._trained_tensors(outside)
+        return Division(made_for, fused, outside, wanted, self._backend(wanted, fused))
 
     # Derivation.  l(theta) = loss(N(F(A(theta)))): factors -> adapted tensors -> folded tensors -> logits -> loss.
     # The chain rule from the right: logits_bar from the loss, folded_bar by the graph in reverse, tensor_bar by each
@@ -284,16 +281,13 @@ class Network:
             The keys of `parameters`.
         """
         samples = self._samples(np.asarray(x))
-        fused = self._fused_sites()
-        outside = self._outside(fused)
-        wanted = self._trained_tensors(outside)
-        backend = self._backend(wanted, fused)
-        tensors = self._current_tensors(outside)
-        value, logits, bars = backend.loss_and_grad(
-            self._refold(tensors, outside), samples, y, loss, wanted, self.threads, fused
+        division = self._division()
+        tensors = self._current_tensors(division.outside)
+        value, logits, bars = division.backend.loss_and_grad(
+            self._refold(tensors, division.outside), samples, y, loss, division.wanted, self.threads, division.fused
         )
-        factors = {name: bar for name, bar in bars.items() if name not in wanted}
-        return value, logits, {**factors, **self._factor_gradients(tensors, bars, outside)}
+        factors = {name: bar for name, bar in bars.items() if name not in division.wanted}
+        return value, logits, {**factors, **self._factor_gradients(tensors, bars, division.outside)}
 
     def estimate_statistics(self, x: Array, *, batch_size: int = 256, max_samples: int = 2000) -> None:
         """Re-estimate the mean and variance of every BatchNormalization on `x`, layer by layer, without labels.

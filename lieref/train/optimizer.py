@@ -66,11 +66,12 @@ class Optimizer(ABC):
                 f"{sorted(params.keys() ^ grads.keys())}"
             )
         for name, parameter in params.items():
-            check_shape("Optimizer.step", name, grads[name], parameter.shape)
-            check_same_dtype("Optimizer.step", parameter=parameter, gradient=grads[name])
+            gradient = grads[name]
+            if gradient.shape != parameter.shape or gradient.dtype != parameter.dtype:
+                check_shape("Optimizer.step", name, gradient, parameter.shape)
+                check_same_dtype("Optimizer.step", parameter=parameter, gradient=gradient)
         if not params:
             return
-        check_same_dtype("Optimizer.step", **params)
         gradient = _flat([grads[name] for name in params])
         if not np.isfinite(gradient).all():
             for name in params:
@@ -79,13 +80,24 @@ class Optimizer(ABC):
         parameter = _flat(list(params.values()))
         self.steps += 1
         self._update(parameter, gradient, learning_rate, slots)
-        for array, part in zip(params.values(), _views(parameter, params).values(), strict=True):
-            array[...] = part
+        start = 0
+        for array in params.values():
+            array[...] = parameter[start : start + array.size].reshape(array.shape)
+            start += array.size
 
     def _slots(self, params: Params) -> Params:
-        """Return each slot as one flat array over all parameters; `_state` holds views of them, by parameter."""
+        """Return each slot as one flat array over all parameters; `_state` holds views of them, by parameter.
+
+        Raises
+        ------
+        DTypeError
+            If the parameters do not share one dtype.
+        ShapeError
+            If a slot of an earlier run does not fit its parameter.
+        """
         layout = [(name, array.shape, array.dtype) for name, array in params.items()]
         if layout != self._layout:
+            check_same_dtype("Optimizer.step", **params)
             parts = {
                 slot: [self._state.get(f"{slot}/{name}", np.zeros_like(array)) for name, array in params.items()]
                 for slot in self.slots
