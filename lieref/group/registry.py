@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from lieref._check import check_choice
 from lieref._types import Shape
@@ -39,6 +40,12 @@ def make_group(name: str, action: Action, weight_shape: Shape, groups: int = 1) 
     UnsupportedError
         If the action is not one of this group.
     """
+    return _make_group(name, action, tuple(weight_shape), groups)
+
+
+@lru_cache(maxsize=4096)
+def _make_group(name: str, action: Action, weight_shape: Shape, groups: int) -> Group:
+    """Return the group; the same one each time, as a training step asks for it again and again."""
     names = name.split("*")
     for one in names:
         check_choice("make_group", "name", one, tuple(GROUPS))

@@ -12,6 +12,7 @@ import dataclasses
 import math
 import warnings
 from abc import ABC, abstractmethod
+from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -217,6 +218,7 @@ def kaiming_uniform(rng: np.random.Generator, shape: Shape) -> FloatArray:
     return rng.uniform(-bound, bound, size=shape)
 
 
+@lru_cache(maxsize=1024)
 def nearest_divisor(n: int, wanted: int, low: int = 1) -> int:
     """Return the divisor of n, at least `low`, that is nearest to `wanted`, the smaller of two as near."""
     return min((d for d in range(low, n + 1) if n % d == 0), key=lambda d: abs(d - wanted))
