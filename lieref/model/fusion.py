@@ -25,9 +25,6 @@ from lieref.param.combination import Combination
 from lieref.param.dense import Dense
 from lieref.param.low_rank import LowRank
 
-WIDEST_BOUND = 8.0
-"""Largest c of exp(c tanh(xi / c)) that float32 computes to 8 ulp: c tanh is off by c ulp."""
-
 
 @dataclass(frozen=True)
 class FusedSite:
@@ -136,5 +133,5 @@ def _map_name(method: Combination) -> str | None:
     if method.group == "additive":
         return "add" if isinstance(chosen, Exp) else None
     if isinstance(chosen, Bounded):
-        return "bounded" if chosen.bound <= WIDEST_BOUND else None
+        return "bounded"
     return {Exp(): "exp", Taylor(1): "taylor1", Taylor(2): "taylor2"}.get(chosen)

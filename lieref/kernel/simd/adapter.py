@@ -22,7 +22,7 @@ from collections.abc import Callable
 
 from llvmlite import ir
 
-from lieref.kernel.simd.elementary import exp
+from lieref.kernel.simd.elementary import exp, tanh
 from lieref.kernel.simd.emit import Int, Pointer, Real, Variable
 from lieref.kernel.simd.row import Fields, Kernel
 
@@ -119,11 +119,8 @@ class Adapter:
     def _bound(self) -> Real:
         return self.k.splat(self.k.real_field("bound"), self.k.width)
 
-    # tanh(x) = 1 - 2 / (e^(2x) + 1): off by an ulp of 1 at most, which is what c tanh(xi / c) adds to an exponent.
     def _tanh(self, xi: Real) -> Real:
-        k = self.k
-        e = exp(k, xi / self._bound() * 2.0)
-        return k.vector(1.0, k.width) - k.vector(2.0, k.width) / (e + 1.0)
+        return tanh(self.k, xi / self._bound())
 
 
 def in_tiles(k: Kernel, rows: Int, size: int, some: Callable[[Int, int], None]) -> None:

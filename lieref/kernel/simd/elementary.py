@@ -1,9 +1,10 @@
-"""The exponential of a number or a vector, from additions, products and integer shifts alone.
+"""Exponential and hyperbolic tangent of a number or a vector, from additions, products and integer shifts alone.
 
-    exp(x) = 2^k exp(r),   k = round(x / ln 2),   r = x - k ln 2 in [-ln 2 / 2, ln 2 / 2]
+    exp(x) = 2^k exp(r),   k = round(x / ln 2),   r = x - k ln 2 in [-ln 2 / 2, ln 2 / 2],   exp(r) = 1 + r q(r)
 
-ln 2 is split in two parts, so that k ln 2 is subtracted exactly enough [Cody80]; exp(r) is its Taylor sum,
-cut where the next term is below half an ulp; 2^k enters by adding k to the exponent bits. Relative error below 2 ulp.
+ln 2 is split in two parts, so that k ln 2 is subtracted exactly enough [Cody80]; q(r) = (exp(r) - 1) / r is its Taylor
+sum, cut where the next term is below half an ulp; 2^k enters by adding k to the exponent bits. Relative error below
+2 ulp.
 """
 
 from __future__ import annotations
@@ -17,11 +18,27 @@ from lieref.kernel.simd.emit import F32, I32, I64, Function, Real
 _RANGE = {"f32": (-86.0, 88.0), "f64": (-707.0, 709.0)}
 """Arguments are clamped here: the result neither overflows nor leaves the normal numbers."""
 
+_TERMS = {"f32": 7, "f64": 13}
+"""Terms of q."""
+
+
+def _kind(f: Function) -> str:
+    return "f32" if f.real == F32 else "f64"
+
+
+def _q(f: Function, r: Real) -> Real:
+    """Return (exp(r) - 1) / r for |r| up to ln 2 / 2."""
+    terms = _TERMS[_kind(f)]
+    series = Real(f, f.like(r, 1.0 / math.factorial(terms)))
+    for n in range(terms - 1, 0, -1):
+        series = series.muladd(r, 1.0 / math.factorial(n))
+    return series
+
 
 def exp(f: Function, x: Real) -> Real:
     """Return exp(x), entry by entry, of x clamped to the range where the result is a normal number."""
     single = f.real == F32
-    low, high = _RANGE["f32" if single else "f64"]
+    low, high = _RANGE[_kind(f)]
     x = x.max(low).min(high)
     mantissa_bits = 23 if single else 52
     # Adding 1.5 * 2^mantissa rounds to an integer, which then stands in the low bits of the sum.
@@ -32,10 +49,7 @@ def exp(f: Function, x: Real) -> Real:
     low_part = math.log(2.0) - high_part if single else 1.90821492927058770002e-10
     r = k.muladd(-high_part, x)
     r = k.muladd(-low_part, r)
-    terms = 8 if single else 14
-    series = Real(f, f.like(r, 1.0 / math.factorial(terms - 1)))
-    for n in range(terms - 2, -1, -1):
-        series = series.muladd(r, 1.0 / math.factorial(n))
+    series = _q(f, r).muladd(r, 1.0)
     integer = I32 if single else I64
     kind = x.ir.type
     shift = ir.Constant(integer, mantissa_bits)
@@ -44,3 +58,20 @@ def exp(f: Function, x: Real) -> Real:
         integer = ir.VectorType(integer, kind.count)
     exponent = f.b.shl(f.b.bitcast(rounded.ir, integer), shift)
     return Real(f, f.b.bitcast(f.b.add(f.b.bitcast(series.ir, integer), exponent), kind))
+
+
+def tanh(f: Function, x: Real) -> Real:
+    """Return tanh(x), entry by entry, with a relative error of a few ulp.
+
+    With e = exp(-2 |x|) it is (1 - e) / (1 + e) in size. Where 1 - e would cancel, for |2 x| up to ln 2 / 2, it is
+    m / (m + 2) with m = exp(2 x) - 1 = 2 x q(2 x).
+    """
+    size = x.max(-x)
+    e = exp(f, size * -2.0)
+    one = Real(f, f.like(x, 1.0))
+    far = (one - e) / (e + 1.0)
+    far = f.where(x.below(0.0), -far, far)
+    twice = (x + x).max(-0.5 * math.log(2.0)).min(0.5 * math.log(2.0))
+    m = twice * _q(f, twice)
+    y: Real = f.where(size.below(0.25 * math.log(2.0)), m / (m + 2.0), far)
+    return y

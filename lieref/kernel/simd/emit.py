@@ -255,8 +255,9 @@ class Function:
         return Real(self, self.b.extract_element(a.ir, ir.Constant(I32, 0)))
 
     def where(self, condition: Bool, a: Any, b: Any) -> Any:
-        """Return a where the condition holds, else b."""
-        return type(a)(self, self.b.select(condition.ir, a.ir, b.ir))
+        """Return a where the condition holds, else b, which may be a plain number beside a `Real`."""
+        otherwise = self.like(a, b) if isinstance(a, Real) else b.ir
+        return type(a)(self, self.b.select(condition.ir, a.ir, otherwise))
 
     def call_intrinsic(self, name: str, arguments: list[Any]) -> Any:
         """Call an overloaded LLVM intrinsic whose operands and result share one type."""

@@ -1,56 +1,82 @@
-"""Max pooling: the largest of the taps, and its gradient to the first tap that attained it.
+"""Max pooling: the largest of the taps inside the image, and its gradient to the first tap that attained it.
 
-out[p, c] = max_t x[offset[t] + pixel[p], c]
-g_x[offset[t*] + pixel[p], c] += g[p, c],   t* the first t with x = out     (the taps' order is row-major)
+out[p, c] = max_t x[pixel[p] + t, c]
+g_x[pixel[p] + t*, c] += g[p, c],   t* the first t with x = out     (the taps' order is row-major)
+
+A table holds, for each row and each column of the output, the first tap inside the image and how many there are.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from llvmlite import ir
 
-from lieref.kernel.simd.emit import Bool, Variable
+from lieref.kernel.simd.emit import Bool, Int, Pointer, Variable
 from lieref.kernel.simd.row import Fields, Kernel
 
 MAXIMUM_FIELDS = Fields(
-    "blocks", "rows", "cols",
-    "in", "in_row", "in_pixel",
-    "taps", "tap_count",
+    "blocks", "channel", "rows", "cols",
+    "in", "in_row", "in_pixel",  # in: the first tap of output pixel (0, 0), be it outside the image
+    "tap_row", "tap_pixel",  # elements from one tap to the next
+    "row_taps", "col_taps",  # where pairs (first tap, taps) of the rows and of the columns start, in the table
     "out", "out_row", "out_pixel",
     "g", "g_row", "g_pixel",
-    "g_in", "g_in_row", "g_in_pixel", "g_taps",  # gradient of the input, zero before the first row that adds to it
+    "g_in", "g_in_row", "g_in_pixel",  # gradient of the input, zero before the first row that adds to it
+    "g_tap_row", "g_tap_pixel",
 )  # fmt: skip
+
+
+@contextmanager
+def _pixels(k: Kernel) -> Iterator[tuple[Int, Int, Int]]:
+    """Emit the loops over output pixels and blocks of channels."""
+    with k.loop(k.field("rows")) as y, k.loop(k.field("cols")) as x, k.loop(k.field("blocks")) as block:
+        yield y, x, k.field("channel") + block * k.width
+
+
+def _place(k: Kernel, tensor: str, y: Int, x: Int, channel: Int) -> Pointer:
+    """Return the place of an output pixel in a tensor."""
+    step = y * k.field(f"{tensor}_row") + x * k.field(f"{tensor}_pixel")
+    return k.base("arena") + (k.field(tensor) + channel + step)
+
+
+@contextmanager
+def _taps(k: Kernel, y: Int, x: Int) -> Iterator[tuple[Int, Int]]:
+    """Emit the loops over the taps of an output pixel that lie inside the image."""
+    rows, cols = (k.base("table", name) + at * 2 for name, at in (("row_taps", y), ("col_taps", x)))
+    with k.loop(rows.int_at(1)) as ky, k.loop(cols.int_at(1)) as kx:
+        yield rows.int_at(0) + ky, cols.int_at(0) + kx
+
+
+def _tap(k: Kernel, tensor: str, ky: Int, kx: Int) -> Int:
+    return ky * k.field(f"{tensor}_row") + kx * k.field(f"{tensor}_pixel")
 
 
 def emit_maximum(module: ir.Module, name: str, dtype: str, width: int) -> None:
     """Emit the forward pass, a pixel and a vector at a time."""
     k = Kernel(module, name, dtype, MAXIMUM_FIELDS, width)
-    arena, table = k.base("arena"), k.base("table", "taps")
-    with k.loop(k.field("blocks")) as block, k.loop(k.field("rows")) as y, k.loop(k.field("cols")) as x:
-        source = arena + (k.field("in") + block * width + y * k.field("in_row") + x * k.field("in_pixel"))
-        largest = Variable(source.vector_at(table.int_at(0), width))
-        with k.loop(k.field("tap_count")) as tap:
-            largest.set(largest.get().max(source.vector_at(table.int_at(tap), width)))
-        target = k.field("out") + block * width + y * k.field("out_row") + x * k.field("out_pixel")
-        arena.store(target, largest.get())
+    with _pixels(k) as (y, x, channel):
+        source = _place(k, "in", y, x, channel)
+        largest = Variable(k.vector(float("-inf"), width))
+        with _taps(k, y, x) as (ky, kx):
+            largest.set(source.vector_at(_tap(k, "tap", ky, kx), width).max(largest.get()))
+        _place(k, "out", y, x, channel).store(0, largest.get())
     k.finish()
 
 
 def emit_maximum_gradient(module: ir.Module, name: str, dtype: str, width: int) -> None:
     """Emit the gradient, added to `g_in`; windows may overlap."""
     k = Kernel(module, name, dtype, MAXIMUM_FIELDS, width)
-    arena, table, g_table = k.base("arena"), k.base("table", "taps"), k.base("table", "g_taps")
-    with k.loop(k.field("blocks")) as block, k.loop(k.field("rows")) as y, k.loop(k.field("cols")) as x:
-        source = arena + (k.field("in") + block * width + y * k.field("in_row") + x * k.field("in_pixel"))
-        target = arena + (k.field("g_in") + block * width + y * k.field("g_in_row") + x * k.field("g_in_pixel"))
-        out = arena + (k.field("out") + block * width + y * k.field("out_row") + x * k.field("out_pixel"))
-        g = arena + (k.field("g") + block * width + y * k.field("g_row") + x * k.field("g_pixel"))
-        largest, zero = out.vector_at(0, width), k.vector(0.0, width)
-        left = Variable(g.vector_at(0, width))  # zero in the lanes that have found their tap
-        found = Variable(zero.above(1.0))
-        with k.loop(k.field("tap_count")) as tap:
-            value = source.vector_at(table.int_at(tap), width)
+    with _pixels(k) as (y, x, channel):
+        source, target = _place(k, "in", y, x, channel), _place(k, "g_in", y, x, channel)
+        largest, zero = _place(k, "out", y, x, channel).vector_at(0, width), k.vector(0.0, width)
+        left = Variable(_place(k, "g", y, x, channel).vector_at(0, width))
+        found = Variable(zero.above(1.0))  # in which lanes the tap has been found
+        with _taps(k, y, x) as (ky, kx):
+            value = source.vector_at(_tap(k, "tap", ky, kx), width)
             here = Bool(k, k.b.not_(k.b.or_(value.below(largest).ir, found.get().ir)))
-            place = target + g_table.int_at(tap)
+            place = target + _tap(k, "g_tap", ky, kx)
             place.store(0, place.vector_at(0, width) + k.where(here, left.get(), zero))
             found.set(Bool(k, k.b.or_(found.get().ir, here.ir)))
     k.finish()

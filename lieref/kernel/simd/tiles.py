@@ -13,6 +13,14 @@ from lieref.kernel.simd.depthwise import emit_depthwise, emit_depthwise3, emit_d
 from lieref.kernel.simd.flat import emit_clear, emit_gather, emit_sum_parts
 from lieref.kernel.simd.isa import Isa
 from lieref.kernel.simd.maximum import emit_maximum, emit_maximum_gradient
+from lieref.kernel.simd.pointwise import (
+    ACTIVATIONS,
+    POINTWISE_PIXELS,
+    emit_dot,
+    emit_pointwise,
+    emit_product,
+    emit_slope,
+)
 from lieref.kernel.simd.run import emit_run
 from lieref.kernel.simd.sample import (
     emit_cross_entropy,
@@ -90,6 +98,13 @@ def emit_all(module: ir.Module, isa: Isa, dtype: str) -> None:
         for form, map_name in product(FORMS, MAPS):
             emit_adapt(module, f"adapt_{form}_{map_name}_w{width}", dtype, form, map_name, width)
             emit_collect(module, f"collect_{form}_{map_name}_w{width}", dtype, form, map_name, width)
+        for pixels in POINTWISE_PIXELS:
+            end = f"_p{pixels}w{width}"
+            for name, activation in ACTIVATIONS.items():
+                emit_pointwise(module, f"{name}{end}", dtype, pixels, width, activation.value)
+                emit_slope(module, f"{name}_slope{end}", dtype, pixels, width, activation.slope)
+            emit_product(module, f"product{end}", dtype, pixels, width)
+        emit_dot(module, f"dot_w{width}", dtype, width)
         emit_maximum(module, f"maximum_w{width}", dtype, width)
         emit_maximum_gradient(module, f"maximum_gradient_w{width}", dtype, width)
     lanes = isa.lanes(dtype)

@@ -10,8 +10,8 @@ from lieref.kernel.simd.maximum import MAXIMUM_FIELDS
 from lieref.kernel.simd.tiles import DEPTHWISE3_STRIDES, DEPTHWISE_GRADIENT_TAPS
 from lieref.model.engine.conv_rows import need_gradient_halo, parities
 from lieref.model.engine.fusion import Columns
-from lieref.model.engine.layer import Epilogue, Layer
-from lieref.model.engine.program import Place, Row, Taps, Tensor
+from lieref.model.engine.layer import Epilogue, Layer, Window
+from lieref.model.engine.program import Place, Places, Row, Taps, Tensor
 from lieref.model.engine.tiling import depthwise3_pixels, depthwise_pixels, strip_rows
 from lieref.model.engine.weights import Storage, column_position, pad_axis
 
@@ -24,13 +24,16 @@ def _window_taps(layer: Layer) -> list[tuple[int, int]]:
 
 def tap_rows(
     storage: Storage, weight: tuple[int, int], source: Place, taps: Taps, target: Place, size: tuple[int, int],
-    epilogue: Epilogue,
+    epilogue: Epilogue, channels: int = 0,
 ) -> list[Row]:  # fmt: skip
-    """Return rows of sums over taps; `weight` is its offset and the elements a channel advances in it."""
+    """Return rows of sums over taps; `weight` is its offset and the elements a channel advances in it.
+
+    So many padded channels from those of the places on, by default all of the target.
+    """
     offset, advance = weight
     rows, cols = size
     found = []
-    for first, count, width in storage.columns(target.tensor.pixel):
+    for first, count, width in storage.columns(channels or target.tensor.pixel):
         ints = {
             "blocks": count, "channel": first, "count": rows * cols, "cols": cols, "tap_count": len(taps.pixels),
             "weight": offset + first * advance, "column": width * advance, **epilogue.fields(),
@@ -55,6 +58,8 @@ def _tap_weight(layer: Layer, storage: Storage, taps: list[tuple[int, int]], cha
     """Pack the weight of the taps (ky, kx); pooling shares one constant among all channels."""
     if not taps:
         return 0, 0
+    if layer.affine is not None:
+        return storage.add_derived(layer.affine, 0, layer.channels, channels), 1
     if layer.kind == "conv":
         index: Array = layer.index  # type: ignore[assignment]
         matrix = np.stack([index[:, 0, ky, kx] for ky, kx in taps])
@@ -125,43 +130,56 @@ def weight_gradient(layer: Layer, storage: Storage, x: Tensor, g: Tensor) -> lis
 
 def identity_rows(storage: Storage, source: Tensor, out: Tensor, epilogue: Epilogue) -> list[Row]:
     """Return the rows of out = epilogue(source), pixel by pixel."""
-    weight = storage.add_constant(np.ones(storage.columns(1 << 20)[0][2])), 0
     size = (out.height, out.width)
-    return tap_rows(storage, weight, Place(source), Taps(source, ((0, 0),)), Place(out), size, epilogue)
+    return tap_rows(storage, one(storage), Place(source), Taps(source, ((0, 0),)), Place(out), size, epilogue)
+
+
+def one(storage: Storage) -> tuple[int, int]:
+    """Return the weight of a tap that copies."""
+    return storage.add_constant(np.ones(storage.columns(1 << 20)[0][2])), 0
 
 
 def maximum_forward(layer: Layer, storage: Storage, x: Tensor, out: Tensor) -> list[Row]:
-    """Return the rows of a max pool without padding."""
-    x.need_halo(*layer.window.input_halo(x.height, x.width))
-    return _maximum_rows("maximum", layer, storage, x, {"out": Place(out)}, {})
+    """Return the rows of a max pool."""
+    return _maximum_rows("maximum", layer, storage, x, {"out": Place(out)})
 
 
 def maximum_gradient(layer: Layer, storage: Storage, x: Tensor, out: Tensor, g: Tensor, x_bar: Tensor) -> list[Row]:
     """Return the rows that set `x_bar` to the gradient of a max pool."""
-    x_bar.need_halo(*layer.window.input_halo(x.height, x.width))
     nothing = Taps(x_bar, ())  # a sum over no taps: zero
     size = (x_bar.height, x_bar.width)
     clear = tap_rows(storage, (0, 0), Place(x_bar), nothing, Place(x_bar), size, Epilogue())
-    places = {
-        "out": Place(out), "g": Place(g),
-        "g_in": Place(x_bar, 0, 0, *layer.window.strides),
-    }  # fmt: skip
-    taps = {"g_taps": Taps(x_bar, tuple(_window_taps(layer)))}
-    return [*clear, *_maximum_rows("maximum_gradient", layer, storage, x, places, taps)]
+    places = {"out": Place(out), "g": Place(g), **_first_taps(layer, "g_in", "g_tap", x_bar)}
+    return [*clear, *_maximum_rows("maximum_gradient", layer, storage, x, places)]
 
 
-def _maximum_rows(
-    kernel: str, layer: Layer, storage: Storage, x: Tensor, places: dict[str, Place], taps: dict[str, Taps]
-) -> list[Row]:
+def _first_taps(layer: Layer, name: str, tap: str, t: Tensor) -> dict[str, Place]:
+    """Return the places of the first tap of output pixel (0, 0), and of the taps after it."""
+    window = layer.window
+    return {name: Place(t, -window.pads[0], -window.pads[1], *window.strides), tap: Place(t, 0, 0, *window.dilations)}
+
+
+def _taps_inside(window: Window, axis: int, outputs: int, size: int) -> Places:
+    """Return, for each output along an axis, the first tap inside the image and how many there are."""
+    found: list[int] = []
+    for i in range(outputs):
+        start = i * window.strides[axis] - window.pads[axis]
+        inside = [t for t in range(window.kernel[axis]) if 0 <= start + t * window.dilations[axis] < size]
+        found += [inside[0] if inside else 0, len(inside)]
+    return Places(tuple(found))
+
+
+def _maximum_rows(kernel: str, layer: Layer, storage: Storage, x: Tensor, places: dict[str, Place]) -> list[Row]:
     out = places["out"].tensor
-    rows = []
-    for first, count, width in storage.columns(out.pixel):
-        moved = {name: Place(p.tensor, p.y, p.x, p.step_y, p.step_x, first) for name, p in places.items()}
-        source = Place(x, 0, 0, *layer.window.strides, channel=first)
-        ints = {
-            "blocks": count, "rows": out.height, "cols": out.width, "tap_count": layer.window.kernel[0]
-            * layer.window.kernel[1],
-        }  # fmt: skip
-        all_taps = {"taps": Taps(x, tuple(_window_taps(layer))), **taps}
-        rows.append(Row(f"{kernel}_w{width}", MAXIMUM_FIELDS, ints, {"in": source, **moved}, all_taps))
-    return rows
+    places = {**places, **_first_taps(layer, "in", "tap", x)}
+    taps = {
+        "row_taps": _taps_inside(layer.window, 0, out.height, x.height),
+        "col_taps": _taps_inside(layer.window, 1, out.width, x.width),
+    }
+    return [
+        Row(
+            f"{kernel}_w{width}", MAXIMUM_FIELDS,
+            {"blocks": count, "channel": first, "rows": out.height, "cols": out.width}, places, taps,
+        )
+        for first, count, width in storage.columns(out.pixel)
+    ]  # fmt: skip

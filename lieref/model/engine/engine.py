@@ -20,7 +20,8 @@ from lieref.kernel.simd.row import float_bits
 from lieref.model.engine import reference_rows
 from lieref.model.engine.factors import Factors
 from lieref.model.engine.fusion import Adapter
-from lieref.model.engine.lower import Network, by_channel, lower
+from lieref.model.engine.lower import lower
+from lieref.model.engine.lowered import Network, by_channel
 from lieref.model.engine.plan import Plan, make_plan
 from lieref.model.engine.script import Runner, Script
 from lieref.model.engine.workspace import ONCE, Entry, Span, Workspace, address_of, aligned
@@ -163,7 +164,7 @@ class Engine:
         self._losses = {name: library.address(name) for name in ("logits", "cross_entropy", "squared_error", "given")}
         initializers = net.graph.initializers
         constants = {name for layer in net.layers for name in reference_rows.constants(layer, net.graph)}
-        names = {name for layer in net.layers for name in (layer.weight, layer.bias) if name} | constants
+        names = {name for layer in net.layers for name in layer.initializers} | constants
         self.weights = {name: np.array(initializers[name], self._dtype) for name in names}
         initializers.update({name: self.weights[name] for name in constants})
         self.classes = net.sizes[net.logits][0]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
-from lieref._types import Array
+import numpy as np
+
+from lieref._types import Array, FloatArray
 from lieref.kernel.simd.epilogue import ADD, BIAS, CLAMP, MASK
 from lieref.kernel.simd.row import float_bits
 from lieref.model.engine.program import Place, Tensor
@@ -43,15 +45,53 @@ class Window:
         return self.kernel == (height, width) and not any(self.pads) and self.dilations == (1, 1)
 
 
+@dataclass(frozen=True)
+class Affine:
+    """The vectors of a x + b, channel by channel, and the initializers they follow from.
+
+    Attributes
+    ----------
+    kind : str
+        "normalise" (scale, shift, mean, var and `epsilon` of a BatchNormalization), or, with a constant c, "multiply"
+        (c x), "divide" (x / c), "add" (x + c), "subtract" (x - c), "subtract_from" (c - x).
+    names : tuple of str
+    epsilon : float
+    """
+
+    kind: str
+    names: tuple[str, ...]
+    epsilon: float = 0.0
+
+    def vectors(self, weights: dict[str, FloatArray], channels: int) -> tuple[FloatArray, FloatArray]:
+        """Return a and b (channels,) in float64."""
+        values = [np.broadcast_to(weights[name].astype(np.float64).ravel(), channels) for name in self.names]
+        c, one, zero = values[0], np.ones(channels), np.zeros(channels)
+        if self.kind == "normalise":
+            scale, shift, mean, var = values
+            a = scale / np.sqrt(var + self.epsilon)
+            return a, shift - a * mean
+        if self.kind == "multiply":
+            return c, zero
+        if self.kind == "divide":
+            return 1 / c, zero
+        if self.kind == "subtract_from":
+            return -one, c
+        return one, c if self.kind == "add" else -c
+
+
 @dataclass
 class Layer:
     """One step of the network with what is fused to it: out = clamp(kind(x) + bias + add).
 
     Attributes
     ----------
-    kind : "conv", "average", "maximum", "identity" or "reference"
+    kind : str
+        "conv", "affine" (a x + b for each channel), "average", "maximum", "identity", "activation", "product" (of x
+        and another tensor), "concat" (of x and others) or "reference".
     x, out : str
         Tensor names.
+    others : tuple of str
+        Further tensors it reads, but for the residual.
     weight, bias : str
         Initializers, "" where there is none.
     index : array or None
@@ -63,6 +103,9 @@ class Layer:
         Residual tensor, or "".
     clamp : (low, high) or None
         ReLU is (0, inf).
+    affine : Affine or None
+    function : str
+        Kernel of an activation; `numbers` are its alpha and beta.
     node : Node or None
         The operator of a reference layer.
     reads : dict of int to (tensor, shape)
@@ -82,14 +125,25 @@ class Layer:
     groups: int = 1
     add: str = ""
     clamp: tuple[float, float] | None = None
+    others: tuple[str, ...] = ()
+    affine: Affine | None = None
+    function: str = ""
+    numbers: tuple[float, float] = (0.0, 0.0)
     node: Node | None = None
     reads: dict[int, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     shape: tuple[int, ...] = ()
 
     @property
+    def initializers(self) -> tuple[str, ...]:
+        """The initializers it is packed from."""
+        return tuple(name for name in (self.weight, self.bias) if name) + (self.affine.names if self.affine else ())
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """The tensors it reads, once for each time they are read."""
-        return tuple(name for name, _ in self.reads.values()) or tuple(name for name in (self.x, self.add) if name)
+        if self.reads:
+            return tuple(name for name, _ in self.reads.values())
+        return tuple(name for name in (self.x, self.add, *self.others) if name)
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from lieref.kernel.simd.flat import FLAT_FIELDS
 from lieref.kernel.simd.machine_code import Library
 from lieref.kernel.simd.sample import LOAD_FIELDS, OUTPUT_FIELDS
-from lieref.model.engine import channel_rows, conv_rows, reference_rows, winograd_rows
+from lieref.model.engine import channel_rows, conv_rows, pointwise_rows, reference_rows, winograd_rows
 from lieref.model.engine.fusion import Adapter
 from lieref.model.engine.layer import Epilogue, Layer
-from lieref.model.engine.lower import Network, by_channel
+from lieref.model.engine.lowered import Network, by_channel
 from lieref.model.engine.program import Place, Program, Row, Tensor, assemble
 from lieref.model.engine.tiling import pad_channels
 from lieref.model.engine.weights import Storage
@@ -110,6 +110,12 @@ class _Builder:
         pixel = channels if bare else pad_channels(channels, self.storage.isa, self.storage.dtype)
         return Tensor(channels, height, self.samples if self.net.flat else width, pixel)
 
+    def _concat_tensor(self, layer: Layer) -> Tensor:
+        """Return a new tensor for a concatenation."""
+        t = self._tensor(layer.out)
+        t.pixel = pointwise_rows.concat_width(self.storage, [self.net.sizes[name][0] for name in layer.inputs])
+        return t
+
     def output(self, kernel: str) -> Row:
         """Return the row that reads the outputs: their copy to the caller or the loss."""
         z, g = self.tensors[self.net.logits], self.bars.get(self.net.logits)
@@ -127,20 +133,32 @@ class _Builder:
         found = [self._load()]
         for layer in net.layers:
             x = self.tensors[layer.x]
-            out = self.tensors[layer.out] = self._tensor(layer.out)
-            bias = self.storage.add_bias(layer.bias, layer.channels, out.pixel) if layer.bias else -1
-            epilogue = Epilogue(bias, self.tensors[layer.add] if layer.add else None, layer.clamp)
+            out = self._concat_tensor(layer) if layer.kind == "concat" else self._tensor(layer.out)
+            self.tensors[layer.out] = out
+            epilogue = Epilogue(self._bias(layer, out), self.tensors[layer.add] if layer.add else None, layer.clamp)
             if layer.kind == "reference":
                 found.append(reference_rows.forward(layer, net.graph, self.tensors, out, net.flat))
             elif layer.kind == "maximum":
                 found += channel_rows.maximum_forward(layer, self.storage, x, out)
             elif layer.kind == "identity":
                 found += channel_rows.identity_rows(self.storage, x, out, epilogue)
+            elif layer.kind == "activation":
+                found += pointwise_rows.activation_forward(layer, self.storage, x, out)
+            elif layer.kind == "product":
+                found += pointwise_rows.multiply_forward(self.storage, x, self.tensors[layer.others[0]], out)
+            elif layer.kind == "concat":
+                found += pointwise_rows.concat_forward(self.storage, [self.tensors[n] for n in layer.inputs], out)
             elif by_channel(layer, self.net):
                 found += channel_rows.forward(layer, self.storage, x, out, epilogue)
             else:
                 found += conv_rows.forward(layer, self.storage, x, out, epilogue)
         return found
+
+    def _bias(self, layer: Layer, out: Tensor) -> int:
+        """Return where the bias of a layer is packed, -1 for none."""
+        if layer.affine is not None:
+            return self.storage.add_derived(layer.affine, 1, layer.channels, out.pixel)
+        return self.storage.add_bias(layer.bias, layer.channels, out.pixel) if layer.bias else -1
 
     def _load(self) -> Row:
         image = self.tensors[self.net.input]
@@ -181,8 +199,30 @@ class _Builder:
             found += conv_rows.bias_gradient(layer, self.storage, g)
         if layer.add in self.needed:
             found += self._add_gradient(layer.add, g)
+        if layer.kind in ("product", "concat"):
+            return found + self._add_gradients_of_several(layer, g)
         if layer.x in self.needed:
             found += self._add_layer_gradient(layer, g)
+        return found
+
+    def _target(self, name: str) -> tuple[Tensor, Epilogue]:
+        """Return a new tensor for the gradient of `name`, and what adds what there is of it so far."""
+        epilogue = Epilogue(aux=self.bars.get(name), mask=self._mask(name))
+        self.bars[name] = self._tensor(name)
+        return self.bars[name], epilogue
+
+    def _add_gradients_of_several(self, layer: Layer, g: Tensor) -> list[Row]:
+        """Return the rows that carry g to each tensor a product or a concatenation reads."""
+        found: list[Row] = []
+        start = 0
+        for name, other in zip(layer.inputs, reversed(layer.inputs), strict=True):
+            if name in self.needed:
+                target, epilogue = self._target(name)
+                if layer.kind == "product":
+                    found += pointwise_rows.multiply_gradient(self.storage, g, self.tensors[other], target, epilogue)
+                else:
+                    found += pointwise_rows.concat_gradient(self.storage, g, start, target, epilogue)
+            start += self.net.sizes[name][0]
         return found
 
     def _add_layer_gradient(self, layer: Layer, g: Tensor) -> list[Row]:
@@ -190,12 +230,13 @@ class _Builder:
         name, out = layer.x, self.tensors[layer.out]
         if layer.kind == "identity":
             return self._add_gradient(name, g)
-        target = self._tensor(name)
         if layer.kind == "maximum":
+            target = self._tensor(name)
             rows = channel_rows.maximum_gradient(layer, self.storage, self.tensors[name], out, g, target)
             return [*rows, *self._add_gradient(name, target)]
-        epilogue = Epilogue(aux=self.bars.get(name), mask=self._mask(name))
-        self.bars[name] = target
+        target, epilogue = self._target(name)
+        if layer.kind == "activation":
+            return pointwise_rows.activation_gradient(layer, self.storage, self.tensors[name], g, target, epilogue)
         if by_channel(layer, self.net):
             return channel_rows.input_gradient(layer, self.storage, g, target, epilogue)
         return conv_rows.input_gradient(layer, self.storage, g, target, epilogue)

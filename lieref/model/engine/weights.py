@@ -12,8 +12,9 @@ import numpy as np
 
 from lieref._types import Array, FloatArray
 from lieref.model.engine.fusion import Adapter, Columns, Fused
+from lieref.model.engine.layer import Affine
 from lieref.model.engine.program import Row
-from lieref.model.engine.tiling import columns
+from lieref.model.engine.tiling import columns, pad_channels
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,16 @@ class Accumulator:
 
     name: str
     index: Array
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A vector of a layer's `Affine` among the packed weights: number `part` of its two, for so many channels."""
+
+    affine: Affine
+    part: int
+    offset: int
+    channels: int
 
 
 @dataclass
@@ -68,6 +79,7 @@ class Storage:
     collect: list[Row] = field(default_factory=list)
     packs: list[Pack] = field(default_factory=list)
     constants: list[tuple[int, FloatArray]] = field(default_factory=list)
+    derived: list[Derived] = field(default_factory=list)
     accumulators: list[Accumulator] = field(default_factory=list)
     weight_size: int = 0
     factor_size: int = 0
@@ -83,6 +95,12 @@ class Storage:
     def add_bias(self, name: str, channels: int, padded: int) -> int:
         """Reserve room for a bias, its padded channels zero, and return its offset."""
         return self.add_pack(name, pad_axis(np.arange(channels), 0, padded))
+
+    def add_derived(self, affine: Affine, part: int, channels: int, padded: int) -> int:
+        """Reserve room for a vector of an `Affine`, its padded channels zero, and return its offset."""
+        offset = self.reserve(padded)
+        self.derived.append(Derived(affine, part, offset, channels))
+        return offset
 
     def add_constant(self, values: FloatArray) -> int:
         """Reserve room for fixed numbers and return their offset."""
@@ -116,6 +134,10 @@ class Storage:
         offset = self.gradient_size
         self.gradient_size += -(-size // 16) * 16
         return offset
+
+    def pad(self, channels: int) -> int:
+        """Return the channels rounded up to whole vectors of the narrowest width."""
+        return pad_channels(channels, self.isa, self.dtype)
 
     def columns(self, channels: int) -> list[tuple[int, int, int]]:
         """Return the vector columns that cover `channels`: (first channel, how many, width)."""

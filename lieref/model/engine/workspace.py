@@ -119,6 +119,11 @@ class Workspace:
     def pack(self, weights: dict[str, FloatArray], changed: Iterable[str]) -> None:
         """Copy the changed weights into the kernels' layouts; an adapted one is then the base."""
         self.prepared = [False, False]
+        changed = set(changed)
+        for derived in self.plan.storage.derived:
+            if changed & set(derived.affine.names):
+                vector = derived.affine.vectors(weights, derived.channels)[derived.part]
+                self.weights[derived.offset : derived.offset + derived.channels] = vector
         flat = {name: np.append(weights[name].ravel(), 0) for name in changed}
         for pack in self.plan.storage.packs:
             if pack.name in flat:

@@ -1,0 +1,169 @@
+"""Operations on single numbers: activations, products of tensors, and what carries a gradient back through them.
+
+value      out = epilogue(f(in))
+slope      out = epilogue(in f'(other))                    in the gradient of f's output, other its input
+product    out = epilogue(in other)
+dot        out = epilogue(sum over pixels of in other)     to a factor that all pixels share
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from llvmlite import ir
+
+from lieref.kernel.simd.elementary import exp, tanh
+from lieref.kernel.simd.emit import Int, Real, Variable
+from lieref.kernel.simd.epilogue import EPILOGUE_FIELDS, emit_epilogue, walk_pixels
+from lieref.kernel.simd.row import Fields, Kernel
+
+POINTWISE_FIELDS = Fields(
+    "blocks", "channel",  # vectors of channels; first channel
+    "count", "cols",  # pixels, pixels in a row
+    "in", "in_row", "in_pixel",
+    "other", "other_row", "other_pixel",
+    "alpha", "beta",  # bits of float64: numbers of the activation
+    *EPILOGUE_FIELDS,
+)  # fmt: skip
+
+POINTWISE_PIXELS = (4, 1)
+"""Pixels worked at once: their exponentials overlap."""
+
+
+class Activation(NamedTuple):
+    """A function of one number and its derivative, as instructions on a vector."""
+
+    value: Callable[[Kernel, Real], Real]
+    slope: Callable[[Kernel, Real], Real]
+
+
+# With e = exp(-|x|), which never overflows: sigmoid(x) = (1 or e) / (1 + e), and its derivative is e / (1 + e)^2.
+def _sigmoid(k: Kernel, x: Real) -> Real:
+    e = exp(k, -x.max(-x))
+    numerator: Real = k.where(x.below(0.0), e, 1.0)
+    return numerator / (e + 1.0)
+
+
+def _sigmoid_slope(k: Kernel, x: Real) -> Real:
+    e = exp(k, -x.max(-x))
+    return e / ((e + 1.0) * (e + 1.0))
+
+
+# 1 / cosh(x)^2 = 4 e / (1 + e)^2 with e = exp(-2 |x|).
+def _tanh_slope(k: Kernel, x: Real) -> Real:
+    e = exp(k, x.max(-x) * -2.0)
+    return e * 4.0 / ((e + 1.0) * (e + 1.0))
+
+
+def _hard_sigmoid(k: Kernel, x: Real) -> Real:
+    return _line(k, x).max(0.0).min(1.0)
+
+
+def _hard_sigmoid_slope(k: Kernel, x: Real) -> Real:
+    y = _line(k, x)
+    inside: Real = k.where(y.above(0.0) & y.below(1.0), _number(k, "alpha"), 0.0)
+    return inside
+
+
+def _hard_swish(k: Kernel, x: Real) -> Real:
+    return x * (x * (1.0 / 6.0) + 0.5).max(0.0).min(1.0)
+
+
+def _hard_swish_slope(k: Kernel, x: Real) -> Real:
+    rising = k.where(x.below(3.0), x * (1.0 / 3.0) + 0.5, 1.0)
+    slope: Real = k.where(x.above(-3.0), rising, 0.0)
+    return slope
+
+
+def _leaky_relu(k: Kernel, x: Real) -> Real:
+    y: Real = k.where(x.above(0.0), x, x * _number(k, "alpha"))
+    return y
+
+
+def _leaky_relu_slope(k: Kernel, x: Real) -> Real:
+    slope: Real = k.where(x.above(0.0), k.vector(1.0, k.width), _number(k, "alpha"))
+    return slope
+
+
+ACTIVATIONS = {
+    "sigmoid": Activation(_sigmoid, _sigmoid_slope),
+    "tanh": Activation(tanh, _tanh_slope),
+    "hard_sigmoid": Activation(_hard_sigmoid, _hard_sigmoid_slope),
+    "hard_swish": Activation(_hard_swish, _hard_swish_slope),
+    "leaky_relu": Activation(_leaky_relu, _leaky_relu_slope),
+}
+
+
+def _number(k: Kernel, name: str) -> Real:
+    return k.splat(k.real_field(name), k.width)
+
+
+def _line(k: Kernel, x: Real) -> Real:
+    return x.muladd(_number(k, "alpha"), _number(k, "beta"))
+
+
+def emit_pointwise(
+    module: ir.Module, name: str, dtype: str, pixels: int, width: int, apply: Callable[[Kernel, Real], Real]
+) -> None:
+    """Emit out = epilogue(apply(in)), pixel by pixel; `count` must be at least `pixels`."""
+    _emit(module, name, dtype, pixels, width, ("in",), lambda k, values: apply(k, values[0]))
+
+
+def emit_slope(
+    module: ir.Module, name: str, dtype: str, pixels: int, width: int, slope: Callable[[Kernel, Real], Real]
+) -> None:
+    """Emit out = epilogue(in slope(other))."""
+    _emit(module, name, dtype, pixels, width, ("in", "other"), lambda k, values: values[0] * slope(k, values[1]))
+
+
+def emit_product(module: ir.Module, name: str, dtype: str, pixels: int, width: int) -> None:
+    """Emit out = epilogue(in other); a factor that all pixels share has steps of 0."""
+    _emit(module, name, dtype, pixels, width, ("in", "other"), lambda k, values: values[0] * values[1])
+
+
+def _emit(
+    module: ir.Module, name: str, dtype: str, pixels: int, width: int, operands: tuple[str, ...],
+    apply: Callable[[Kernel, list[Real]], Real],
+) -> None:  # fmt: skip
+    k = Kernel(module, name, dtype, POINTWISE_FIELDS, width)
+    arena = k.base("arena")
+    count, cols = k.field("count"), k.field("cols")
+    with k.loop((count + (pixels - 1)) // pixels) as tile_index:
+        start = tile_index * pixels
+        start = k.where(start < count - pixels, start, count - pixels)
+        sources = [walk_pixels(k, start, pixels, cols, tensor) for tensor in operands]
+        out = walk_pixels(k, start, pixels, cols, "out")
+        with k.loop(k.field("blocks")) as block:
+            channel = k.field("channel") + block * width
+            tile = []
+            for p in range(pixels):
+                values = [arena.vector_at(source[p] + channel, width) for source in sources]
+                tile.append([Variable(apply(k, values))])
+
+            def offsets(tensor: str, start: Int = start, out: list[Int] = out) -> list[Int]:
+                return out if tensor == "out" else walk_pixels(k, start, pixels, cols, tensor)
+
+            emit_epilogue(k, tile, channel, channel, offsets)
+    k.finish()
+
+
+def emit_dot(module: ir.Module, name: str, dtype: str, width: int) -> None:
+    """Emit out = epilogue(sum over pixels of in other), one pixel from an image; `count` is a multiple of `cols`."""
+    k = Kernel(module, name, dtype, POINTWISE_FIELDS, width)
+    arena, cols = k.base("arena"), k.field("cols")
+    with k.loop(k.field("blocks")) as block:
+        channel = k.field("channel") + block * width
+        total = Variable(k.vector(0.0, width))
+        with k.loop(k.field("count") // cols) as y, k.loop(cols) as x:
+            a, b = (
+                arena.vector_at(k.field(t) + channel + y * k.field(f"{t}_row") + x * k.field(f"{t}_pixel"), width)
+                for t in ("in", "other")
+            )
+            total.set(a.muladd(b, total.get()))
+
+        def offsets(tensor: str) -> list[Int]:
+            return [k.field(tensor)]
+
+        emit_epilogue(k, [[total]], channel, channel, offsets)
+    k.finish()

@@ -1,0 +1,129 @@
+"""From ONNX nodes to layers: convolutions, linear layers and pooling."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from lieref._types import Array
+from lieref.model.engine.layer import Layer, Window
+from lieref.model.engine.lowered import Network, Size, unsupported
+from lieref.model.graph import Node
+
+
+def _pair(node: Node, name: str, default: int, rank: int) -> tuple[int, int]:
+    """Return an attribute with one entry an axis as (vertical, horizontal); a 1-d window has height 1."""
+    values = tuple(int(v) for v in node.attrs.get(name, (default,) * rank))  # type: ignore[union-attr]
+    return (1 if name != "pads" else 0, values[0]) if len(values) == 1 else (values[0], values[1])
+
+
+def _window(net: Network, node: Node, kernel: tuple[int, ...], size: Size) -> Window:
+    """Return the window of a node.
+
+    Raises
+    ------
+    UnsupportedError
+        If the window has another rank than 1 or 2, pads are computed (`auto_pad`), or the image is too small.
+    """
+    rank = len(kernel)
+    if rank not in (1, 2) or node.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
+        raise unsupported(node, "windows must be 1-d or 2-d with explicit pads")
+    if node.attrs.get("ceil_mode", 0):
+        raise unsupported(node, "ceil_mode must be 0")
+    pads = tuple(int(p) for p in node.attrs.get("pads", (0,) * (2 * rank)))  # type: ignore[union-attr]
+    window = Window(
+        (1, kernel[0]) if rank == 1 else (kernel[0], kernel[1]),
+        _pair(node, "strides", 1, rank),
+        (0, pads[0], 0, pads[1]) if rank == 1 else (pads[0], pads[1], pads[2], pads[3]),
+        _pair(node, "dilations", 1, rank),
+    )
+    if min(window.output(*size[1:])) < 1 or min(pads) < 0:
+        raise unsupported(node, f"the image {size[1:]} must hold one window {window}")
+    return window
+
+
+def _weight_index(net: Network, node: Node) -> Array:
+    weight = net.constant(node, 1)
+    if weight is None:
+        raise unsupported(node, "the weight must be a constant")
+    return np.arange(weight.size).reshape(weight.shape)
+
+
+def conv(net: Network, node: Node) -> None:
+    """Conv."""
+    x, size = net.size(node)
+    index = _weight_index(net, node)
+    window = _window(net, node, index.shape[2:], size)
+    bias = node.inputs[2] if net.constant(node, 2) is not None else ""
+    groups = int(node.attrs.get("group", 1))  # type: ignore[arg-type]
+    index = index.reshape(*index.shape[:2], *window.kernel)
+    net.append(node, Layer("conv", x, node.outputs[0], window, index.shape[0], node.inputs[1], bias, index, groups))
+
+
+def _linear(net: Network, node: Node, index: Array, bias: str) -> None:
+    """Append a product with an index matrix (out, in); a flattened image makes it a window over the whole image."""
+    x, size = net.size(node)
+    if index.shape[1] != math.prod(size):
+        raise unsupported(node, f"the weight must have {math.prod(size)} columns; got {index.shape[1]}")
+    window = Window(kernel=size[1:])
+    index = index.reshape(index.shape[0], *size)
+    net.append(node, Layer("conv", x, node.outputs[0], window, index.shape[0], node.inputs[1], bias, index))
+
+
+def gemm(net: Network, node: Node) -> None:
+    """Gemm with a constant weight."""
+    attrs = node.attrs
+    if attrs.get("transA", 0) or attrs.get("alpha", 1.0) != 1.0 or attrs.get("beta", 1.0) != 1.0:
+        raise unsupported(node, "transA must be 0, alpha and beta 1")
+    index = _weight_index(net, node)
+    bias = net.constant(node, 2)
+    if bias is not None and bias.shape not in ((index.shape[0 if attrs.get("transB", 0) else 1],),):
+        raise unsupported(node, "the bias must be a vector")
+    _linear(net, node, index if attrs.get("transB", 0) else index.T, node.inputs[2] if bias is not None else "")
+
+
+def matmul(net: Network, node: Node) -> None:
+    """MatMul with a constant matrix."""
+    index = _weight_index(net, node)
+    if index.ndim != 2:
+        raise unsupported(node, "the second factor must be a constant matrix")
+    _linear(net, node, index.T, "")
+
+
+def average(net: Network, node: Node) -> None:
+    """AveragePool."""
+    x, size = net.size(node)
+    window = _window(net, node, tuple(node.attrs["kernel_shape"]), size)  # type: ignore[arg-type]
+    if any(window.pads) and not node.attrs.get("count_include_pad", 0):
+        raise unsupported(node, "pads must be 0 or counted in the mean")
+    net.append(node, Layer("average", x, node.outputs[0], window, size[0]))
+
+
+def global_average(net: Network, node: Node) -> None:
+    """GlobalAveragePool."""
+    x, size = net.size(node)
+    net.append(node, Layer("average", x, node.outputs[0], Window(kernel=size[1:]), size[0]))
+
+
+def reduce_mean(net: Network, node: Node) -> None:
+    """ReduceMean over the image."""
+    axes = node.attrs.get("axes", net.constant(node, 1))
+    if axes is None or sorted(int(a) % 4 for a in np.atleast_1d(np.asarray(axes))) != [2, 3]:
+        raise unsupported(node, "the mean must be over height and width")
+    global_average(net, node)
+
+
+def max_pool(net: Network, node: Node) -> None:
+    """MaxPool."""
+    x, size = net.size(node)
+    window = _window(net, node, tuple(node.attrs["kernel_shape"]), size)  # type: ignore[arg-type]
+    if len([name for name in node.outputs if name]) > 1:
+        raise unsupported(node, "the indices must be unused")
+    net.append(node, Layer("maximum", x, node.outputs[0], window, size[0]))
+
+
+def global_max(net: Network, node: Node) -> None:
+    """GlobalMaxPool."""
+    x, size = net.size(node)
+    net.append(node, Layer("maximum", x, node.outputs[0], Window(kernel=size[1:]), size[0]))

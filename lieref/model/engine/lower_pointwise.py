@@ -1,0 +1,185 @@
+"""From ONNX nodes to layers: sums, products, activations, concatenation, and what only passes a tensor on."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from lieref.model.engine.layer import Affine, Layer, Window
+from lieref.model.engine.lowered import Network, unsupported
+from lieref.model.graph import Node
+
+ACTIVATIONS: dict[str, tuple[str, float, float]] = {
+    "Sigmoid": ("sigmoid", 0.0, 0.0),
+    "Tanh": ("tanh", 0.0, 0.0),
+    "HardSigmoid": ("hard_sigmoid", 0.2, 0.5),
+    "HardSwish": ("hard_swish", 0.0, 0.0),
+    "LeakyRelu": ("leaky_relu", 0.01, 0.0),
+}
+"""Kernel of an activation, and ONNX's defaults of its alpha and beta."""
+
+TAKES_SUMMAND = ("conv", "affine")
+"""Kinds of layers that add a residual to their sums."""
+
+TAKES_CLAMP = ("conv", "affine", "average", "identity")
+"""Kinds of layers that clamp their result; the derivative of the others reads it as it was before."""
+
+
+def add(net: Network, node: Node) -> None:
+    """Add: a bias, a constant, or a residual that joins the later of its two layers."""
+    for constant, other in ((1, 0), (0, 1)):
+        if node.inputs[constant] in net.graph.initializers:
+            if not _joins_as_bias(net, node, node.inputs[constant], node.inputs[other]):
+                _affine(net, node, constant, "add")
+            return
+    (a, size), (b, other_size) = net.size(node, 0), net.size(node, 1)
+    if size != other_size:
+        raise unsupported(node, f"both summands must have one shape; got {size} and {other_size}")
+    order = [layer.out for layer in net.layers]
+    late, early = (a, b) if order.index(a) > (order.index(b) if b in order else -1) else (b, a)
+    layer = net.producer(late)
+    free = layer is not None and layer.kind in TAKES_SUMMAND and layer.clamp is None and not layer.add and a != b
+    if layer is not None and free and net.read_only_by(late, node):
+        layer.add = early
+        net.rename(layer, node.outputs[0])
+    else:
+        net.append(node, Layer("identity", late, node.outputs[0], Window(), size[0], add=early))
+
+
+def _joins_as_bias(net: Network, node: Node, bias: str, x: str) -> bool:
+    """Join a constant vector to the product before it, where it can be its bias."""
+    name = net.resolve(x)
+    layer = net.producer(name)
+    if layer is None or layer.kind != "conv" or layer.bias or layer.clamp or layer.add:
+        return False
+    shape = net.graph.initializers[bias].shape
+    fits = math.prod(shape) == layer.channels and shape[-1:] == (layer.channels,) and len(net.shapes[name]) == 1
+    if not fits or not net.read_only_by(name, node):
+        return False
+    layer.bias = bias
+    net.rename(layer, node.outputs[0])
+    return True
+
+
+def subtract(net: Network, node: Node) -> None:
+    """Sub of a constant, or from one."""
+    constant = 0 if node.inputs[0] in net.graph.initializers else 1
+    _affine(net, node, constant, "subtract" if constant else "subtract_from")
+
+
+def divide(net: Network, node: Node) -> None:
+    """Div by a constant."""
+    if not np.all(net.graph.initializers.get(node.inputs[1], 1)):
+        raise unsupported(node, "the divisor must not be zero")
+    _affine(net, node, 1, "divide")
+
+
+def multiply(net: Network, node: Node) -> None:
+    """Mul by a constant, by a tensor of the same shape, or by one factor for each channel."""
+    for constant in (0, 1):
+        if node.inputs[constant] in net.graph.initializers:
+            _affine(net, node, constant, "multiply")
+            return
+    (a, size), (b, other) = net.size(node, 0), net.size(node, 1)
+    if size != other and math.prod(size) < math.prod(other):
+        a, b, size, other = b, a, other, size
+    if other not in (size, (size[0], 1, 1)):
+        raise unsupported(node, f"the factors must have one shape or be one a channel; got {size} and {other}")
+    net.append(node, Layer("product", a, node.outputs[0], Window(), size[0], others=(b,)))
+
+
+def batch_normalization(net: Network, node: Node) -> None:
+    """BatchNormalization with frozen statistics that could not be folded into a layer."""
+    x, size = net.size(node)
+    if node.attrs.get("training_mode", 0) or any(net.constant(node, i) is None for i in range(1, 5)):
+        raise unsupported(node, "the statistics must be constants")
+    epsilon = float(node.attrs.get("epsilon", 1e-5))  # type: ignore[arg-type]
+    affine = Affine("normalise", tuple(node.inputs[1:5]), epsilon)
+    net.append(node, Layer("affine", x, node.outputs[0], Window(), size[0], affine=affine))
+
+
+def _affine(net: Network, node: Node, constant: int, kind: str) -> None:
+    """Append a x + b with one a and b for each channel."""
+    name = node.inputs[constant]
+    if name not in net.graph.initializers:
+        raise unsupported(node, f"input {constant} must be a constant")
+    x, size = net.size(node, 1 - constant)
+    rank = len(net.shapes[node.inputs[1 - constant]]) + 1
+    shape = net.graph.initializers[name].shape
+    full = (1,) * (rank - len(shape)) + shape
+    if len(full) != rank or full[0] != 1 or full[1] not in (1, size[0]) or any(n != 1 for n in full[2:]):
+        raise unsupported(node, f"the constant must be one number or one for each channel; got shape {shape}")
+    net.append(node, Layer("affine", x, node.outputs[0], Window(), size[0], affine=Affine(kind, (name,))))
+
+
+def concatenate(net: Network, node: Node) -> None:
+    """Concat along the channels."""
+    parts = [net.size(node, i) for i in range(len(node.inputs))]
+    rank = len(net.shapes[node.inputs[0]]) + 1
+    axis = int(node.attrs.get("axis", 1))  # type: ignore[arg-type]
+    if axis % rank != 1 or len({size[1:] for _, size in parts}) > 1:
+        raise unsupported(node, "tensors of one size must be joined along the channels")
+    channels = sum(size[0] for _, size in parts)
+    names = [name for name, _ in parts]
+    net.append(node, Layer("concat", names[0], node.outputs[0], Window(), channels, others=tuple(names[1:])))
+
+
+def activation(net: Network, node: Node) -> None:
+    """Sigmoid and its kin."""
+    x, size = net.size(node)
+    kernel, alpha, beta = ACTIVATIONS[node.op]
+    numbers = float(node.attrs.get("alpha", alpha)), float(node.attrs.get("beta", beta))  # type: ignore[arg-type]
+    net.append(node, Layer("activation", x, node.outputs[0], Window(), size[0], function=kernel, numbers=numbers))
+
+
+def relu(net: Network, node: Node) -> None:
+    """Relu."""
+    _clamp(net, node, 0.0, math.inf)
+
+
+def clip(net: Network, node: Node) -> None:
+    """Clip, its limits inputs or attributes."""
+    bounds = []
+    for position, name, free in ((1, "min", -math.inf), (2, "max", math.inf)):
+        given = net.constant(node, position)
+        bounds.append(float(given) if given is not None else float(node.attrs.get(name, free)))  # type: ignore[arg-type]
+    _clamp(net, node, bounds[0], bounds[1])
+
+
+def _clamp(net: Network, node: Node, low: float, high: float) -> None:
+    x, size = net.size(node)
+    layer = net.producer(x)
+    if layer and layer.kind in TAKES_CLAMP and layer.clamp is None and net.read_only_by(x, node):
+        layer.clamp = (low, high)
+        net.rename(layer, node.outputs[0])
+    else:
+        net.append(node, Layer("identity", x, node.outputs[0], Window(), size[0], clamp=(low, high)))
+
+
+def same(net: Network, node: Node) -> None:
+    """Pass a tensor on under another name."""
+    name, _ = net.size(node)
+    net.alias[node.outputs[0]] = name
+    net.shapes[node.outputs[0]] = net.shapes[node.inputs[0]]
+
+
+def flatten(net: Network, node: Node) -> None:
+    """Flatten, and a Reshape that flattens."""
+    if node.op == "Flatten" and node.attrs.get("axis", 1) != 1:
+        raise unsupported(node, "axis must be 1")
+    if node.op == "Reshape":
+        shape = net.constant(node, 1)
+        _, size = net.size(node)
+        if shape is None or len(shape) != 2 or int(shape[1]) not in (-1, math.prod(size)):
+            raise unsupported(node, "the new shape must be (N, features)")
+    same(net, node)
+    net.shapes[node.outputs[0]] = (math.prod(net.shapes[node.inputs[0]]),)
+
+
+def squeeze(net: Network, node: Node) -> None:
+    """Squeeze of an image of one pixel."""
+    _, size = net.size(node)
+    if size[1:] != (1, 1) or len(net.shapes[node.inputs[0]]) == 1:
+        raise unsupported(node, "height and width must be 1")
+    flatten(net, node)

@@ -1,0 +1,111 @@
+"""A network on its way into the engine: fused layers, the sizes of the tensors between them, and how both grow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from lieref._types import Array
+from lieref.errors import UnsupportedError
+from lieref.model.engine.layer import Layer
+from lieref.model.graph import Graph, Node
+
+Size = tuple[int, int, int]
+"""Channels, height and width of one sample."""
+
+
+@dataclass
+class Network:
+    """The layers of a network and the sizes of the tensors between them.
+
+    Attributes
+    ----------
+    input : str
+        Name of the tensor that is fed.
+    logits : str
+        Name of the tensor that is the result, after renaming by fusion.
+    layers : list of Layer
+    sizes : dict of str to (channels, height, width)
+    shapes : dict of str to tuple of int
+        Shape of one sample of every tensor of the graph, as ONNX sees it.
+    flat : bool
+        Whether a sample is a vector: the samples of a batch are then the pixels of one image.
+    """
+
+    graph: Graph
+    input: str = ""
+    logits: str = ""
+    layers: list[Layer] = field(default_factory=list)
+    sizes: dict[str, Size] = field(default_factory=dict)
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    alias: dict[str, str] = field(default_factory=dict)
+    flat: bool = False
+
+    def resolve(self, name: str) -> str:
+        """Return the tensor that carries `name`, through fusion and reshaping."""
+        while name in self.alias:
+            name = self.alias[name]
+        return name
+
+    def constant(self, node: Node, position: int) -> Array | None:
+        """Return a constant input of a node, or None where it is absent."""
+        if position >= len(node.inputs) or not node.inputs[position]:
+            return None
+        found = self.graph.initializers.get(node.inputs[position])
+        if found is None:
+            raise unsupported(node, f"input {position} must be a constant")
+        return found
+
+    def producer(self, name: str) -> Layer | None:
+        """Return the layer that writes a tensor, or None for the input."""
+        return next((layer for layer in self.layers if layer.out == name), None)
+
+    def size(self, node: Node, position: int = 0) -> tuple[str, Size]:
+        """Return the tensor that an input of the node stands for and its size.
+
+        Raises
+        ------
+        UnsupportedError
+            If it is not the output of a compiled layer.
+        """
+        name = self.resolve(node.inputs[position])
+        if name not in self.sizes:
+            raise unsupported(node, f"input {node.inputs[position]!r} must come from a compiled layer")
+        return name, self.sizes[name]
+
+    def append(self, node: Node, layer: Layer) -> None:
+        """Add a layer and note the size of its output."""
+        height, width = layer.window.output(*self.sizes[layer.x][1:])
+        self.layers.append(layer)
+        self.sizes[layer.out] = (layer.channels, height, width)
+        ranks = [len(self.shapes[name]) for name in node.inputs if name in self.shapes]
+        rank = 1 if node.op in ("Gemm", "MatMul") else max(ranks)
+        self.shapes[layer.out] = {1: (layer.channels,), 2: (layer.channels, width)}.get(rank, self.sizes[layer.out])
+
+    def read_only_by(self, name: str, node: Node) -> bool:
+        """Return whether `node` is the only reader of a tensor."""
+        readers = [n for n in self.graph.nodes if any(self.resolve(i) == name for i in n.inputs if i)]
+        others = [n for n in readers if all(self.resolve(o) != name for o in n.outputs if o)]  # not what joined it
+        return others == [node] and name not in self.graph.outputs
+
+    def rename(self, layer: Layer, out: str) -> None:
+        """Let a layer write `out` instead of the tensor it wrote before."""
+        self.alias[layer.out] = out
+        self.sizes[out] = self.sizes.pop(layer.out)
+        self.shapes[out] = self.shapes[layer.out]
+        layer.out = out
+
+
+def by_channel(layer: Layer, net: Network) -> bool:
+    """Return whether every output channel of a layer reads one input channel, its own."""
+    return layer.kind != "conv" or layer.groups == layer.channels == net.sizes[layer.x][0] > 1
+
+
+def unsupported(node: Node, rule: str) -> UnsupportedError:
+    """Return the error for a node the engine has no compiled form of."""
+    return UnsupportedError(f"compile_graph: node {node.name!r} ({node.op}): {rule}")
+
+
+def as_size(shape: tuple[int, ...]) -> Size:
+    """Return (channels, height, width) of one sample (F,), (C, L) or (C, H, W)."""
+    channels, height, width = {1: (*shape, 1, 1), 2: (shape[0], 1, shape[-1])}.get(len(shape), shape)
+    return channels, height, width

@@ -1,0 +1,99 @@
+"""Rows of what works number by number or moves whole channels: activations, products of tensors, concatenation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from lieref.kernel.simd.pointwise import POINTWISE_FIELDS, POINTWISE_PIXELS
+from lieref.kernel.simd.row import float_bits
+from lieref.model.engine.channel_rows import one, tap_rows
+from lieref.model.engine.layer import Epilogue, Layer
+from lieref.model.engine.program import Place, Row, Taps, Tensor
+from lieref.model.engine.weights import Storage
+
+
+def _rows(
+    kernel: str, storage: Storage, places: dict[str, Place], target: Tensor, pixels: tuple[int, int],
+    epilogue: Epilogue, numbers: tuple[float, float] = (0.0, 0.0),
+) -> list[Row]:  # fmt: skip
+    count, cols = pixels
+    size = next((p for p in POINTWISE_PIXELS if p <= count), 1)
+    tile = "" if kernel == "dot" else f"p{size}"
+    rows = []
+    for first, blocks, width in storage.columns(target.pixel):
+        ints = {
+            "blocks": blocks, "channel": first, "count": count, "cols": cols, "alpha": float_bits(numbers[0]),
+            "beta": float_bits(numbers[1]), **epilogue.fields(),
+        }  # fmt: skip
+        all_places = {**places, **epilogue.places(Place(target))}
+        rows.append(Row(f"{kernel}_{tile}w{width}", POINTWISE_FIELDS, ints, all_places))
+    return rows
+
+
+def _pixels(t: Tensor) -> tuple[int, int]:
+    return t.height * t.width, t.width
+
+
+def _beside(t: Tensor, image: Tensor) -> Place:
+    """Return where a factor meets the pixels of an image: pixel by pixel, or all at its one."""
+    return Place(t) if _pixels(t) == _pixels(image) else Place(t, step_y=0, step_x=0)
+
+
+def activation_forward(layer: Layer, storage: Storage, x: Tensor, out: Tensor) -> list[Row]:
+    """Return the rows of out = f(x)."""
+    return _rows(layer.function, storage, {"in": Place(x)}, out, _pixels(out), Epilogue(), layer.numbers)
+
+
+def activation_gradient(
+    layer: Layer, storage: Storage, x: Tensor, g: Tensor, x_bar: Tensor, epilogue: Epilogue
+) -> list[Row]:
+    """Return the rows of x_bar = epilogue(g f'(x))."""
+    places = {"in": Place(g), "other": Place(x)}
+    return _rows(f"{layer.function}_slope", storage, places, x_bar, _pixels(x_bar), epilogue, layer.numbers)
+
+
+def multiply_forward(storage: Storage, x: Tensor, factor: Tensor, out: Tensor) -> list[Row]:
+    """Return the rows of out = x factor."""
+    return _rows("product", storage, {"in": Place(x), "other": _beside(factor, x)}, out, _pixels(out), Epilogue())
+
+
+def multiply_gradient(storage: Storage, g: Tensor, other: Tensor, x_bar: Tensor, epilogue: Epilogue) -> list[Row]:
+    """Return the rows of x_bar = epilogue(g other), summed over the pixels where x is one factor for all."""
+    places = {"in": Place(g), "other": _beside(other, g)}
+    kernel = "product" if _pixels(x_bar) == _pixels(g) else "dot"
+    return _rows(kernel, storage, places, x_bar, _pixels(g), epilogue)
+
+
+def concat_width(storage: Storage, channels: Sequence[int]) -> int:
+    """Return the channels of a concatenation with room for the padding of every part, the last one's included."""
+    start, widest = 0, 0
+    for count in channels:
+        widest = max(widest, start + storage.pad(count))
+        start += count
+    return storage.pad(widest)
+
+
+def concat_forward(storage: Storage, parts: Sequence[Tensor], out: Tensor) -> list[Row]:
+    """Return the rows that copy the parts side by side; the padding of one is overwritten by the next."""
+    rows, start = [], 0
+    for part in parts:
+        target, size = Place(out, channel=start), (out.height, out.width)
+        rows += tap_rows(
+            storage,
+            one(storage),
+            Place(part),
+            Taps(part, ((0, 0),)),
+            target,
+            size,
+            Epilogue(),
+            storage.pad(part.channels),
+        )
+        start += part.channels
+    return rows
+
+
+def concat_gradient(storage: Storage, g: Tensor, start: int, x_bar: Tensor, epilogue: Epilogue) -> list[Row]:
+    """Return the rows that copy one part's channels; what comes into its padding meets zero weights only."""
+    size = (x_bar.height, x_bar.width)
+    source = Place(g, channel=start)
+    return tap_rows(storage, one(storage), source, Taps(g, ((0, 0),)), Place(x_bar), size, epilogue)
