@@ -24,7 +24,7 @@ from lieref.model.engine.lower import lower
 from lieref.model.engine.lowered import Network, by_channel
 from lieref.model.engine.plan import Plan, make_plan
 from lieref.model.engine.script import Runner, Script
-from lieref.model.engine.workspace import ONCE, Entry, Span, Workspace, address_of, aligned
+from lieref.model.engine.workspace import ONCE, Entry, Packed, Span, Workspace, address_of, aligned
 from lieref.model.graph import Graph
 
 CHUNKS = 8
@@ -36,8 +36,8 @@ CHUNK_BYTES = 1 << 25
 CHUNK_SAMPLES = 8
 """Fewest samples of a part, so that adding its accumulators stays cheap; two parts may have half as many."""
 
-FLAT_SAMPLES = 32
-"""Where a sample is a vector: the fewest samples of a part, and how many a pass takes at once."""
+FLAT_SAMPLES = 64
+"""Where a sample is a vector: the same, and how many a pass takes at once; 32 cost 6 % more on 256 to 640 features."""
 
 
 MOST_JOBS = 32
@@ -50,8 +50,6 @@ class Job:
 
     Attributes
     ----------
-    workspaces : list of Workspace
-        Plans it uses.
     prepare : Script
         Fills the packed weights that are computed from others.
     stages : list of list of Script
@@ -61,7 +59,6 @@ class Job:
         How many parts, and where the accumulators of each are.
     """
 
-    workspaces: list[Workspace]
     prepare: Script
     stages: list[list[Script]]
     accumulators: Array
@@ -171,7 +168,9 @@ class Engine:
         self._shape = net.graph.inputs[0].shape[1:]
         plan = self._make_plan(1)
         self._factors = Factors(plan.storage.fused, library.dtype)
-        self._plans[1] = self._make_workspace(plan)
+        self._packed = Packed(plan, library.dtype, self._factors.addresses)
+        self._packed.pack(self.weights, self.weights)
+        self._plans[1] = Workspace(plan, library.dtype, self._packed)
         self.parameters = self._factors.parameters
         self.theta, self.theta_bar = self._factors.theta, self._factors.theta_bar
 
@@ -190,8 +189,7 @@ class Engine:
                 raise ShapeError(f"set_weights: `{name}` must be {want}; got shape {np.shape(value)}")
         for name, value in weights.items():
             self.weights[name][...] = value
-        for workspace in self._plans.values():
-            workspace.pack(self.weights, weights)
+        self._packed.pack(self.weights, weights)
 
     def logits(self, x: Array) -> FloatArray:
         """Return the outputs (N, classes) for samples (N, ...), float or uint8.
@@ -251,7 +249,7 @@ class Engine:
             return np.ascontiguousarray(y, self._dtype)
         if y.shape != (samples,) or y.dtype.kind not in "iu":
             raise ShapeError(f"loss_and_grad: `y` must be {samples} labels; got {y.dtype} of shape {y.shape}")
-        if y.size and (y.min() < 0 or y.max() >= self.classes):
+        if y.size and y.astype(np.uint64).max() >= self.classes:  # a negative one wraps to a huge one
             raise ShapeError(f"loss_and_grad: `y` must lie in 0..{self.classes - 1}; got {y.min()}..{y.max()}")
         targets = np.zeros((samples, self.classes), self._dtype)
         targets[np.arange(samples), y] = 1.0 / max(samples, 1)
@@ -284,10 +282,9 @@ class Engine:
             address_of(x), address_of(targets), address_of(out), 0 if losses is None else address_of(losses),
             float_bits(scale),
         )  # fmt: skip
-        if not self._adapters and not all([w.prepared[training] for w in job.workspaces]):
+        if not self._adapters and not self._packed.prepared[training]:
             job.prepare()
-            for workspace in job.workspaces:
-                workspace.prepared[training] = True
+            self._packed.prepared[training] = True
         for scripts in job.stages:
             self._share(scripts)
         return self._gradients(self._accumulators[0]) if training else {}
@@ -300,19 +297,18 @@ class Engine:
         sums = [address_of(self._sums(part)) if training else 0 for part in range(len(edges))]
         parts = np.array([len(edges), *sums], np.int64)
         workers = min(self.threads, len(edges))
-        workspaces = list({span[2]: self._workspace(span[2]) for part in spans for span in part}.values())
         work: list[list[Entry]] = []
         for worker in range(workers):
             mine = [(span, sums[part]) for part in range(worker, len(edges), workers) for span in spans[part]]
             calls = [self._workspace(span[2]).call(worker, training) for span, _ in mine]
             work.append([call.entry(span, kernels, where) for call, (span, where) in zip(calls, mine, strict=True)])
-        prepare = [w.prepare[training].entry(ONCE) for w in workspaces]
-        finish = [workspaces[0].finish.entry(ONCE, None, sums[0], address_of(parts))] if training else []
+        prepare = [self._packed.prepare[training].entry(ONCE)]
+        finish = [self._packed.finish.entry(ONCE, None, sums[0], address_of(parts))] if training else []
         first = prepare if self._adapters else []  # factors change before every run, other weights seldom
         # One thread goes through all of it at once; several meet before and after the samples.
         stages = [[[*first, *work[0], *finish]]] if workers == 1 else [[first], work, [finish]]
         scripts = [[Script(self._runner, entries) for entries in stage if entries] for stage in stages]
-        return Job(workspaces, Script(self._runner, prepare), [stage for stage in scripts if stage], parts)
+        return Job(Script(self._runner, prepare), [stage for stage in scripts if stage], parts)
 
     def _share(self, scripts: list[Script]) -> None:
         """Run each script on a thread, the first on this one."""
@@ -331,8 +327,7 @@ class Engine:
         smallest = FLAT_SAMPLES if self._net.flat else CHUNK_SAMPLES
         size = self._workspace(1).plan.storage.gradient_size * self._dtype.itemsize
         most = min(CHUNKS, max(2, CHUNK_BYTES // max(size, 1)))
-        halves = 0 if self._net.flat else min(2, 2 * samples // smallest)
-        count = max(1, min(most, max(samples // smallest, halves)))
+        count = max(1, min(most, max(samples // smallest, min(2, 2 * samples // smallest))))
         edges = [i * samples // count for i in range(count + 1)]
         return [(a, b) for a, b in pairwise(edges) if b > a]
 
@@ -352,15 +347,14 @@ class Engine:
     def _make_plan(self, samples: int) -> Plan:
         return make_plan(self._net, self._library, self._trainable, self._adapters, self._winograd, samples)
 
-    def _make_workspace(self, plan: Plan) -> Workspace:
-        workspace = Workspace(plan, self._dtype.name, self._factors.addresses)
-        workspace.pack(self.weights, self.weights)
-        return workspace
-
     def _workspace(self, samples: int) -> Workspace:
         """Return the plan for this many samples at once, made on first use."""
         if samples not in self._plans:
-            self._plans[samples] = self._make_workspace(self._make_plan(samples))
+            plan = self._make_plan(samples)
+            first = self._plans[1].plan.storage
+            # Layouts depend on channels and kernels alone, so that one copy of the weights serves every plan.
+            assert plan.storage.sizes == first.sizes
+            self._plans[samples] = Workspace(plan, self._dtype.name, self._packed)
         return self._plans[samples]
 
     def _gradients(self, total: Array | None) -> dict[str, FloatArray]:

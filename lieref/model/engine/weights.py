@@ -86,6 +86,11 @@ class Storage:
     zero: int = -1
     gradient_size: int = 0
 
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """Elements of the packed weights, the factors and the accumulators."""
+        return self.weight_size, self.factor_size, self.gradient_size
+
     def add_pack(self, name: str, index: Array) -> int:
         """Reserve room for a packed copy and return its offset."""
         offset = self.reserve(index.size)
