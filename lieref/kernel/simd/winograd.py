@@ -66,12 +66,10 @@ WEIGHT_FIELDS = Fields(
 Square = list[list[Real]]
 
 
-def combine(coefficients: FloatArray, vectors: list[Real]) -> Real:
-    """Return the linear combination, skipping zeros and multiplications by one."""
-    order = sorted(np.flatnonzero(coefficients), key=lambda i: (abs(coefficients[i]) != 1, coefficients[i] < 0))
+def combine(terms: list[tuple[float, Real]]) -> Real:
+    """Return the sum of coefficient times vector, skipping multiplications by one."""
     total: Real | None = None
-    for i in order:
-        c, v = float(coefficients[i]), vectors[i]
+    for c, v in sorted(terms, key=lambda term: (abs(term[0]) != 1, term[0] < 0)):
         if total is None:
             total = v if c == 1 else -v if c == -1 else v * c
         else:
@@ -80,10 +78,46 @@ def combine(coefficients: FloatArray, vectors: list[Real]) -> Real:
     return total
 
 
+def apply(matrix: FloatArray, x: list[Real]) -> list[Real]:
+    """Return M x for a list of vectors, with the sums and differences that the points +p and -p share computed once.
+
+    Where two columns of M differ by signs alone, their vectors enter as sum and difference. Where two rows differ by
+    the signs of every other column, they are the sum and the difference of two half rows.
+    """
+    rows = [{j: float(c) for j, c in enumerate(row) if c} for row in matrix]
+    vectors = dict(enumerate(x))
+    pairs = _mirrored(matrix.T)
+    for j, k in pairs:
+        total, difference = len(vectors), len(vectors) + 1
+        vectors[total], vectors[difference] = vectors[j] + vectors[k], vectors[j] - vectors[k]
+        for row in rows:
+            if j in row:
+                c, other = row.pop(j), row.pop(k)
+                row[total if c == other else difference] = c
+    found: dict[int, Real] = {}
+    for r, s in _mirrored(matrix) if not pairs else []:
+        same = [(c, vectors[j]) for j, c in rows[r].items() if rows[s][j] == c]
+        turned = [(c, vectors[j]) for j, c in rows[r].items() if rows[s][j] == -c]
+        half, other_half = combine(same), combine(turned)
+        found[r], found[s] = half + other_half, half - other_half
+    return [found.get(r) or combine([(c, vectors[j]) for j, c in row.items()]) for r, row in enumerate(rows)]
+
+
+def _mirrored(lines: FloatArray) -> list[tuple[int, int]]:
+    """Return disjoint pairs of lines that are equal up to signs, some of them equal and some opposite."""
+    pairs: list[tuple[int, int]] = []
+    for r in range(len(lines) - 1):
+        taken = {i for pair in pairs for i in pair}
+        a, b = lines[r], lines[r + 1]
+        if r not in taken and np.array_equal(np.abs(a), np.abs(b)) and (a != b).any() and (a != -b).any():
+            pairs.append((r, r + 1))
+    return pairs
+
+
 def transform(matrix: FloatArray, x: Square) -> Square:
     """Return M X M^T for a square of vectors."""
-    half = [[combine(row, [line[j] for line in x]) for j in range(len(x))] for row in matrix]
-    return [[combine(row, line) for row in matrix] for line in half]
+    columns = [apply(matrix, [line[j] for line in x]) for j in range(len(x))]
+    return [apply(matrix, [column[i] for column in columns]) for i in range(len(matrix))]
 
 
 def emit_tile_transform(module: ir.Module, name: str, dtype: str, matrix: FloatArray, width: int) -> None:
