@@ -10,7 +10,7 @@ from lieref.kernel.simd.maximum import MAXIMUM_FIELDS
 from lieref.kernel.simd.tiles import DEPTHWISE3_STRIDES, DEPTHWISE_GRADIENT_TAPS
 from lieref.model.engine.conv_rows import need_gradient_halo, parities
 from lieref.model.engine.fusion import Columns
-from lieref.model.engine.layer import Epilogue, Layer, Window
+from lieref.model.engine.layer import Epilogue, Layer
 from lieref.model.engine.program import Place, Places, Row, Taps, Tensor
 from lieref.model.engine.tiling import depthwise3_pixels, depthwise_pixels, strip_rows
 from lieref.model.engine.weights import Storage, column_position, pad_axis
@@ -159,22 +159,13 @@ def _first_taps(layer: Layer, name: str, tap: str, t: Tensor) -> dict[str, Place
     return {name: Place(t, -window.pads[0], -window.pads[1], *window.strides), tap: Place(t, 0, 0, *window.dilations)}
 
 
-def _taps_inside(window: Window, axis: int, outputs: int, size: int) -> Places:
-    """Return, for each output along an axis, the first tap inside the image and how many there are."""
-    found: list[int] = []
-    for i in range(outputs):
-        start = i * window.strides[axis] - window.pads[axis]
-        inside = [t for t in range(window.kernel[axis]) if 0 <= start + t * window.dilations[axis] < size]
-        found += [inside[0] if inside else 0, len(inside)]
-    return Places(tuple(found))
-
-
 def _maximum_rows(kernel: str, layer: Layer, storage: Storage, x: Tensor, places: dict[str, Place]) -> list[Row]:
     out = places["out"].tensor
     places = {**places, **_first_taps(layer, "in", "tap", x)}
+    sides = (("row_taps", 0, x.height), ("col_taps", 1, x.width))
     taps = {
-        "row_taps": _taps_inside(layer.window, 0, out.height, x.height),
-        "col_taps": _taps_inside(layer.window, 1, out.width, x.width),
+        name: Places(tuple(n for pair in layer.window.taps_inside(axis, size) for n in pair))
+        for name, axis, size in sides
     }
     return [
         Row(

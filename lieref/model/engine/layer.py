@@ -40,6 +40,15 @@ class Window:
         ]
         return self.pads[0], self.pads[1], max(beyond[0], 0), max(beyond[1], 0)
 
+    def taps_inside(self, axis: int, size: int) -> list[tuple[int, int]]:
+        """Return, for each output along an axis of this size, the first tap inside the image and how many there are."""
+        found = []
+        for i in range(self.output(size, size)[axis]):
+            start = i * self.strides[axis] - self.pads[axis]
+            inside = [t for t in range(self.kernel[axis]) if 0 <= start + t * self.dilations[axis] < size]
+            found.append((inside[0] if inside else 0, len(inside)))
+        return found
+
     def covers(self, height: int, width: int) -> bool:
         """Return whether there is one window and it is the whole image."""
         return self.kernel == (height, width) and not any(self.pads) and self.dilations == (1, 1)

@@ -3,44 +3,48 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from lieref._types import Array
+from lieref.errors import LierefError
+from lieref.kernel.window import make_window
 from lieref.model.engine.layer import Layer, Window
 from lieref.model.engine.lowered import Network, Size, unsupported
 from lieref.model.graph import Node
 
 
-def _pair(node: Node, name: str, default: int, rank: int) -> tuple[int, int]:
-    """Return an attribute with one entry an axis as (vertical, horizontal); a 1-d window has height 1."""
-    values = tuple(int(v) for v in node.attrs.get(name, (default,) * rank))  # type: ignore[union-attr]
-    return (1 if name != "pads" else 0, values[0]) if len(values) == 1 else (values[0], values[1])
-
-
 def _window(net: Network, node: Node, kernel: tuple[int, ...], size: Size) -> Window:
-    """Return the window of a node.
+    """Return the window of a node; a 1-d one has height 1, and pads at the end reach as far as the last window.
 
     Raises
     ------
     UnsupportedError
-        If the window has another rank than 1 or 2, pads are computed (`auto_pad`), or the image is too small.
+        If the window has another rank than 1 or 2, or the image is too small for one.
     """
     rank = len(kernel)
-    if rank not in (1, 2) or node.attrs.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID"):
-        raise unsupported(node, "windows must be 1-d or 2-d with explicit pads")
-    if node.attrs.get("ceil_mode", 0):
-        raise unsupported(node, "ceil_mode must be 0")
-    pads = tuple(int(p) for p in node.attrs.get("pads", (0,) * (2 * rank)))  # type: ignore[union-attr]
-    window = Window(
-        (1, kernel[0]) if rank == 1 else (kernel[0], kernel[1]),
-        _pair(node, "strides", 1, rank),
-        (0, pads[0], 0, pads[1]) if rank == 1 else (pads[0], pads[1], pads[2], pads[3]),
-        _pair(node, "dilations", 1, rank),
-    )
-    if min(window.output(*size[1:])) < 1 or min(pads) < 0:
-        raise unsupported(node, f"the image {size[1:]} must hold one window {window}")
-    return window
+    if rank not in (1, 2):
+        raise unsupported(node, "windows must be 1-d or 2-d")
+    attrs: dict[str, Any] = node.attrs
+    try:
+        w = make_window(
+            "compile_graph", size[3 - rank :], tuple(map(int, kernel)), strides=attrs.get("strides", 1),
+            pads=attrs.get("pads", 0), dilations=attrs.get("dilations", 1), auto_pad=attrs.get("auto_pad", "NOTSET"),
+            ceil_mode=bool(attrs.get("ceil_mode", 0)),
+        )  # fmt: skip
+    except LierefError as error:
+        raise unsupported(node, f"the image {size[1:]} must hold one window: {error}") from error
+    ends = tuple(p - n - b for p, n, b in zip(w.padded, w.image, w.pads_begin, strict=True))
+    flat = (1,) * (2 - rank), (0,) * (2 - rank)
+    return Window(
+        _two(flat[0] + w.kernel), _two(flat[0] + w.strides), (*_two(flat[1] + w.pads_begin), *_two(flat[1] + ends)),
+        _two(flat[0] + w.dilations),
+    )  # fmt: skip
+
+
+def _two(values: tuple[int, ...]) -> tuple[int, int]:
+    return values[0], values[1]
 
 
 def _weight_index(net: Network, node: Node) -> Array:
@@ -95,7 +99,7 @@ def average(net: Network, node: Node) -> None:
     """AveragePool."""
     x, size = net.size(node)
     window = _window(net, node, tuple(node.attrs["kernel_shape"]), size)  # type: ignore[arg-type]
-    if any(window.pads) and not node.attrs.get("count_include_pad", 0):
+    if any(window.pads) and (node.attrs.get("ceil_mode", 0) or not node.attrs.get("count_include_pad", 0)):
         raise unsupported(node, "pads must be 0 or counted in the mean")
     net.append(node, Layer("average", x, node.outputs[0], window, size[0]))
 
@@ -120,6 +124,8 @@ def max_pool(net: Network, node: Node) -> None:
     window = _window(net, node, tuple(node.attrs["kernel_shape"]), size)  # type: ignore[arg-type]
     if len([name for name in node.outputs if name]) > 1:
         raise unsupported(node, "the indices must be unused")
+    if not all(count for axis in (0, 1) for _, count in window.taps_inside(axis, size[axis + 1])):
+        raise unsupported(node, "every window must meet the image")
     net.append(node, Layer("maximum", x, node.outputs[0], window, size[0]))
 
 

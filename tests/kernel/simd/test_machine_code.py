@@ -1,20 +1,13 @@
-"""Instruction sets, the cache of machine code, and the exponential."""
+"""Instruction sets and the cache of machine code."""
 
 from __future__ import annotations
 
-import ctypes
-import math
-
-import numpy as np
 import pytest
-from llvmlite import binding as llvm
 from llvmlite import ir
 
 from lieref.errors import DomainError
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd import machine_code
-from lieref.kernel.simd.elementary import exp
-from lieref.kernel.simd.emit import F32, F64, Function, Pointer
 from lieref.kernel.simd.machine_code import Library
 from lieref.kernel.simd.tiles import CONV_TILES, GRADIENT_TILES, widths
 
@@ -80,30 +73,3 @@ def test_no_kernel_calls_the_math_library_for_fma():
     names = {name for name in module.globals if name.startswith("llvm.")}
     assert "llvm.fmuladd.v4f32" in names
     assert not any(name.startswith("llvm.fma.") for name in names)
-
-
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("isa", ISAS, ids=lambda isa: isa.name)
-def test_exp_is_right_to_two_ulp_over_its_range(isa, dtype):
-    lanes = isa.lanes(dtype)
-    module = ir.Module()
-    f = Function(module, "vector_exp", dtype)
-    element = F32 if dtype == "float32" else F64
-    source, target = (Pointer(f, f.function.args[i], element) for i in range(2))
-    target.store(0, exp(f, source.vector_at(0, lanes)))
-    f.finish()
-    machine = isa_module.target_machine(isa)
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), machine)
-    engine.finalize_object()
-    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(engine.get_function_address("vector_exp"))
-    low, high = (-86, 88) if dtype == "float32" else (-707, 709)
-    x = np.concatenate([np.linspace(low, high, 4096), np.linspace(-1, 1, 4096), [0.0] * 16]).astype(dtype)
-    got = np.empty_like(x)
-    for i in range(0, x.size, lanes):
-        call(x[i:].ctypes.data, got[i:].ctypes.data)
-    want = np.array([math.exp(v) for v in x.astype("f8")])
-    assert np.all(np.abs(got - want) <= 2 * np.spacing(want.astype(dtype)))
-    assert np.all(got[-16:] == 1), "exp(0) is exactly 1: an adapter at its start changes no bit"
-    extreme = np.array([-np.inf, np.inf, -1e4, 1e4] * 4, dtype)
-    call(extreme.ctypes.data, got.ctypes.data)
-    assert np.isfinite(got[:lanes]).all()

@@ -101,8 +101,9 @@ def line_net():
     net = Net((3, 40))
     net.conv(8, 3, (5,), pads=(2, 1), strides=(2,))
     net.add("Relu")
+    net.add("MaxPool", kernel_shape=(3,), strides=(2,), ceil_mode=1)
     net.add("Flatten")
-    net.gemm(4, 8 * 20)
+    net.gemm(4, 8 * 10)
     return net.graph()
 
 
@@ -110,7 +111,7 @@ def gate_net():
     """Activations, products, padded pools, what a BatchNormalization leaves, constants, and Concat of odd parts."""
     net = Net((3, 8, 7))
     net.add("Mul", net.add("Sub", "x", net_const(net, [[[0.1]], [[-0.2]], [[0.3]]])), net_const(net, 1.5))
-    a = net.conv(6, 3, (3, 3), pads=(1, 1, 1, 1))
+    a = net.conv(6, 3, (3, 4), auto_pad="SAME_UPPER")
     b = net.add("Mul", a, net.add("Sigmoid", a))
     squeezed = net.add("GlobalAveragePool", b)
     c = net.add("Mul", net.add("HardSigmoid", net.conv(6, 6, (1, 1), x=squeezed), alpha=0.3), b)

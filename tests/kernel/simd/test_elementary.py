@@ -1,0 +1,129 @@
+"""Functions of one number as compiled vector code: the exponential, the hyperbolic tangent, the activations."""
+
+from __future__ import annotations
+
+import ctypes
+
+import mpmath
+import numpy as np
+import pytest
+from llvmlite import binding as llvm
+from llvmlite import ir
+
+from lieref.kernel.simd import isa as isa_module
+from lieref.kernel.simd.elementary import exp, tanh
+from lieref.kernel.simd.pointwise import ACTIVATIONS, POINTWISE_FIELDS
+from lieref.kernel.simd.row import CONTEXT, Kernel, float_bits
+
+ISAS = [isa_module.ISAS[name] for name in isa_module.available()]
+ALPHA, BETA = 0.3, 0.4
+
+
+def compiled(function, isa, dtype):
+    """The function on arrays of whole vectors, alpha and beta as above."""
+    lanes = isa.lanes(dtype)
+    module = ir.Module()
+    k = Kernel(module, "vector_function", dtype, POINTWISE_FIELDS, lanes)
+    arena = k.base("arena")
+    with k.loop(k.field("count")) as i:
+        arena.store(k.field("out") + i * lanes, function(k, arena.vector_at(i * lanes, lanes)))
+    k.finish()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), isa_module.target_machine(isa))
+    engine.finalize_object()
+    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(engine.get_function_address("vector_function"))
+
+    def on_array(x):
+        memory = np.concatenate([x, np.full_like(x, np.nan)])
+        row = np.array(
+            POINTWISE_FIELDS.pack(
+                count=x.size // lanes, out=x.size, alpha=float_bits(ALPHA), beta=float_bits(BETA)
+            ), np.int64,
+        )  # fmt: skip
+        context = np.zeros(len(CONTEXT), np.int64)
+        context[CONTEXT.index("arena")] = memory.ctypes.data
+        call(row.ctypes.data, context.ctypes.data)
+        assert engine is not None  # it must live as long as its code
+        return memory[x.size :]
+
+    return on_array
+
+
+def samples(low, high, dtype):
+    """Points over the range, dense around zero, and zeros."""
+    near = np.concatenate([np.linspace(-1, 1, 480), np.geomspace(1e-30, 1e-2, 240), -np.geomspace(1e-30, 1e-2, 240)])
+    return np.concatenate([np.linspace(low, high, 480), near, [0.0] * 16]).astype(dtype)
+
+
+def exactly(function, x):
+    """The function to 40 digits."""
+    with mpmath.workdps(40):
+        return [function(mpmath.mpf(float(v))) for v in x]
+
+
+def ulps(got, want, dtype):
+    """Largest distance in units in the last place."""
+    spacing = np.spacing(np.array([abs(float(w)) for w in want]).astype(dtype)).astype(float)
+    with mpmath.workdps(40):
+        off = np.array([abs(float(mpmath.mpf(float(g)) - w)) for g, w in zip(got, want, strict=True)])
+    return (off / spacing).max()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("isa", ISAS, ids=lambda isa: isa.name)
+def test_exp_is_right_to_two_ulp_over_its_range(isa, dtype):
+    run = compiled(exp, isa, dtype)
+    x = samples(*((-86, 88) if dtype == "float32" else (-707, 709)), dtype)
+    got = run(x)
+    assert ulps(got, exactly(mpmath.exp, x), dtype) <= 2
+    assert np.all(got[-16:] == 1), "exp(0) is exactly 1: an adapter at its start changes no bit"
+    assert np.isfinite(run(np.array([-np.inf, np.inf, -1e4, 1e4] * 4, dtype))).all()
+
+
+def _sigmoid(x):
+    return 1 / (1 + mpmath.exp(-x))
+
+
+SMOOTH = {
+    "sigmoid": (_sigmoid, lambda x: _sigmoid(x) * _sigmoid(-x)),
+    "tanh": (mpmath.tanh, lambda x: mpmath.sech(x) ** 2),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("isa", ISAS, ids=lambda isa: isa.name)
+@pytest.mark.parametrize("name", SMOOTH)
+def test_smooth_activations_and_slopes_are_right_to_a_few_ulp(name, isa, dtype):
+    # exp is off by 2 ulp; a sum, one or two products and a division of it by half an ulp each, doubled near a power of
+    # two: 2 (2 + 2) at most for a value, 2 (2 + 2 * 2 + 3 / 2) for a slope, which squares 1 + e.
+    x = samples(-30, 30, dtype)
+    for function, exact, most in zip(ACTIVATIONS[name], SMOOTH[name], (8, 15), strict=True):
+        assert ulps(compiled(function, isa, dtype)(x), exactly(exact, x), dtype) <= most
+    assert compiled(tanh, isa, dtype)(np.zeros(16, dtype)).tolist() == [0.0] * 16
+
+
+PIECEWISE = {
+    "hard_sigmoid": (
+        lambda x: np.clip(ALPHA * x + BETA, 0, 1),
+        lambda x: np.where((ALPHA * x + BETA > 0) & (ALPHA * x + BETA < 1), ALPHA, 0),
+    ),
+    "hard_swish": (
+        lambda x: x * np.clip(x / 6 + 0.5, 0, 1), lambda x: np.where(x <= -3, 0, np.where(x >= 3, 1, x / 3 + 0.5)),
+    ),
+    "leaky_relu": (lambda x: np.where(x > 0, x, ALPHA * x), lambda x: np.where(x > 0, 1, ALPHA)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("isa", ISAS, ids=lambda isa: isa.name)
+@pytest.mark.parametrize("name", PIECEWISE)
+def test_piecewise_activations_and_slopes(name, isa, dtype):
+    x = samples(-7, 7, dtype)
+    wide = x.astype("f8")
+    for function, exact in zip(ACTIVATIONS[name], PIECEWISE[name], strict=True):
+        off = np.abs(compiled(function, isa, dtype)(x) - exact(wide))
+        # Three roundings of numbers no larger than |x| / 2 + 1, and a product with x.
+        assert np.all(off <= 4 * np.finfo(dtype).eps * (np.abs(wide) / 2 + 1) * (np.abs(wide) + 1))
+
+
+def test_every_activation_is_tested():
+    assert set(SMOOTH) | set(PIECEWISE) == set(ACTIVATIONS)
