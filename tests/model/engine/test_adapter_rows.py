@@ -1,0 +1,162 @@
+"""Adapted weights in every layout, and the gradients of their factors, within n u S over random layers.
+
+With u the unit roundoff, xi is a sum of rank products and carries (rank + 1) u S_xi; a map adds a few u and turns an
+error of xi into a relative one of W'. A cotangent is a sum over pixels, its product with the map's slope, and a sum
+over the other index of the factor: its bound is (terms of all three + 10) u times the same sums of absolute values.
+"""
+
+from __future__ import annotations
+
+import ctypes
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lieref.kernel.simd import isa as isa_module
+from lieref.kernel.simd.adapter import MAPS
+from lieref.kernel.simd.machine_code import library
+from lieref.kernel.simd.row import CONTEXT
+from lieref.model.engine import channel_rows, conv_rows
+from lieref.model.engine.fusion import FORMS, ONE, Adapter
+from lieref.model.engine.layer import Epilogue, Layer, Window
+from lieref.model.engine.program import assemble
+from lieref.model.engine.weights import Storage
+from lieref.model.engine.workspace import aligned
+from tests.model.engine.rows import define, make_tensor, view
+
+TARGETS = [(isa, dtype) for isa in isa_module.available() for dtype in ("float32", "float64")]
+BOUND = 0.8
+
+
+def run(storage, rows, values, base, factors, isa, dtype):
+    """Run all rows; return the packed weights and the gradients of the factors by name."""
+    prepare, finish = list(storage.prepare), [*storage.finish, *storage.collect]
+    everything = [*prepare, *rows, *finish]
+    program = assemble([*everything, *everything[::-1]], library(isa, dtype))  # read twice: no tensors share a place
+    (fused,) = storage.fused.values()
+    memory = {
+        "arena": aligned(program.arena, dtype), "weights": aligned(storage.weight_size + 64, dtype),
+        "bases": aligned(storage.weight_size + 64, dtype), "gradients": aligned(storage.gradient_size + 64, dtype),
+        "factors": aligned(storage.factor_size, dtype), "factor_gradients": aligned(storage.factor_size, dtype),
+    }  # fmt: skip
+    for tensor, value in values.items():
+        view(memory["arena"], tensor)[...] = value
+    flat = np.append(base.ravel(), 0)
+    for pack in storage.packs:
+        memory["bases"][pack.offset : pack.offset + pack.index.size] = flat[pack.index]
+    for factor in fused.factors():
+        known = np.append(factors[factor.name].ravel() if factor.name else [], 0)
+        chosen = np.where(factor.index == ONE, 1, known[np.maximum(factor.index, -1)])
+        memory["factors"][factor.offset : factor.offset + chosen.size] = chosen * factor.scale
+    known = {name: array.ctypes.data for name, array in memory.items()}
+    known |= {"table": program.table.ctypes.data, "first": 1}
+    context = np.array([known.get(name, 0) for name in CONTEXT], np.int64)
+    for row in program.rows[: len(everything)]:
+        call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(int(row[0]))
+        call(row.ctypes.data, context.ctypes.data)
+    gradients = {}
+    for factor in fused.factors():
+        if factor.name:
+            real = np.flatnonzero(factor.index >= 0)
+            found = np.zeros(np.prod(factor.shape))
+            found[factor.index[real]] = memory["factor_gradients"][factor.offset + real] * factor.scale[real]
+            gradients[factor.name] = found.reshape(factor.shape)
+    return memory["weights"], gradients
+
+
+def algebra(form, f, rows):
+    """xi of a form (O, J), in float64."""
+    return rows * {
+        "low_rank": lambda: f["lora_b"] @ f["lora_a"], "rows": lambda: f["xi"][:, None],
+        "channel": lambda: f["lora_b"] * f["lora_a"], "dense": lambda: f["xi"],
+    }[form]()  # fmt: skip
+
+
+def pull_back(form, f, rows, xi_bar):
+    """The cotangents of the factors."""
+    m = rows * xi_bar
+    return {
+        "low_rank": lambda: {"lora_a": f["lora_b"].T @ m, "lora_b": m @ f["lora_a"].T},
+        "rows": lambda: {"xi": m.sum(1)},
+        "channel": lambda: {"lora_a": f["lora_b"] * m, "lora_b": (f["lora_a"] * m).sum(1, keepdims=True)},
+        "dense": lambda: {"xi": m},
+    }[form]()  # fmt: skip
+
+
+VALUES = {
+    "exp": lambda w, x: w * np.exp(x), "bounded": lambda w, x: w * np.exp(BOUND * np.tanh(x / BOUND)),
+    "taylor1": lambda w, x: w * (1 + x), "taylor2": lambda w, x: w * (1 + x + x**2 / 2), "add": lambda w, x: w + x,
+}  # fmt: skip
+SLOPES = {
+    "exp": VALUES["exp"], "bounded": lambda w, x: VALUES["bounded"](w, x) / np.cosh(x / BOUND) ** 2,
+    "taylor1": lambda w, x: w + 0 * x, "taylor2": lambda w, x: w * (1 + x), "add": lambda w, x: np.ones_like(w),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("isa", "dtype"), TARGETS)
+@pytest.mark.parametrize("map_name", MAPS)
+@pytest.mark.parametrize("form", FORMS)
+@settings(max_examples=12)
+@given(
+    kernel=st.tuples(st.integers(1, 3), st.integers(1, 4)), rank=st.integers(1, 6),
+    inner=st.sampled_from([1, 3, 8, 16, 17, 32]), outer=st.sampled_from([1, 5, 8, 16, 33]), depthwise=st.booleans(),
+    seed=st.integers(0, 2**16),
+)  # fmt: skip
+def test_adapters_are_within_n_u_s(form, map_name, isa, dtype, kernel, rank, inner, outer, depthwise, seed):
+    depthwise = depthwise or form == "channel"
+    if depthwise:
+        inner, outer = 1, max(outer, 2)
+    rng = np.random.default_rng(seed)
+    groups = outer if depthwise else 1
+    window, channels = Window(kernel, (1, 1), (1, 0, 0, 1)), groups * inner
+    if min(window.output(5, 6)) < 1:
+        return
+    o, j = outer, inner * kernel[0] * kernel[1]
+    rank = rank if form == "low_rank" else 1
+    shapes = {
+        "low_rank": {"lora_a": (rank, j), "lora_b": (o, rank)}, "rows": {"xi": (o,)},
+        "channel": {"lora_a": (o, j), "lora_b": (o, 1)}, "dense": {"xi": (o, j)},
+    }[form]  # fmt: skip
+    factors = {name: (0.4 * rng.standard_normal(shape)).astype(dtype) for name, shape in shapes.items()}
+    base = rng.standard_normal((o, inner, *kernel)).astype(dtype)
+    adapter = Adapter(map_name, form, rank, 0.7, rng.uniform(0.5, 2, o).astype(dtype), BOUND)
+    index = np.arange(base.size).reshape(base.shape)
+    layer = Layer("conv", "x", "y", window, o, "w", "", index, groups)
+    storage = Storage(isa, dtype, frozenset({"w"}), {"w": adapter}, {"w": index})
+    a, x_bar = (make_tensor(channels, 5, 6, isa, dtype) for _ in range(2))
+    out, g = (make_tensor(o, *window.output(5, 6), isa, dtype) for _ in range(2))
+    module = channel_rows if depthwise else conv_rows
+    rows = [
+        *module.forward(layer, storage, a, out, Epilogue()),
+        *module.input_gradient(layer, storage, g, x_bar, Epilogue()),
+        *module.weight_gradient(layer, storage, a, g),
+    ]
+    x = rng.standard_normal((channels, 5, 6)).astype(dtype)
+    bar = rng.standard_normal((o, out.height, out.width)).astype(dtype)
+    packed, gradients = run(storage, rows, {a: x, g: bar}, base, factors, isa, dtype)
+
+    u = np.finfo(dtype).eps / 2 + np.finfo("f8").eps / 2
+    wide = {name: value.astype("f8") for name, value in factors.items()}
+    sizes = {name: np.abs(value) for name, value in wide.items()}
+    scale, w = (0.7 * adapter.row_scale.astype("f8"))[:, None], base.astype("f8").reshape(o, j)
+    xi, size_xi = algebra(form, wide, scale) + np.zeros((o, j)), algebra(form, sizes, scale) + np.zeros((o, j))
+    weight = VALUES[map_name](w, xi)
+    error_of_xi = (rank + 3) * size_xi
+    size = np.abs(w) * np.exp(size_xi)
+    off = (size * (error_of_xi + 8) if map_name != "add" else error_of_xi + np.abs(weight)) * u * 1.01
+    for pack in storage.packs:
+        real = pack.index >= 0
+        got = packed[pack.offset : pack.offset + pack.index.size]
+        assert np.all(np.abs(got[real] - weight.ravel()[pack.index[real]]) <= off.ravel()[pack.index[real]])
+        assert not got[~real].any(), "what only fills a vector stays zero"
+
+    w_bar = define(x.astype("f8"), weight.reshape(base.shape), bar.astype("f8"), window, groups)[2].reshape(o, j)
+    size_bar = define(*(np.abs(v).astype("f8") for v in (x, base, bar)), window, groups)[2].reshape(o, j)
+    want = pull_back(form, wide, scale, w_bar * SLOPES[map_name](w, xi))
+    slope = np.ones_like(w) if map_name == "add" else size * (1 + size_xi)
+    bounds = pull_back(form, sizes, scale, size_bar * slope * (1 + size_xi))
+    terms = out.height * out.width + max(o, j) + rank + 20
+    for name, value in want.items():
+        assert np.all(np.abs(gradients[name] - value) <= terms * u * bounds[name] * 1.01 + 1e-300), name
