@@ -1,4 +1,4 @@
-"""Compile the kernels of one instruction set once, keep the machine code on disk, and find the kernels by name."""
+"""Compile the kernels of an instruction set once, keep the machine code on disk, and find the kernels by name."""
 
 from __future__ import annotations
 
@@ -15,67 +15,76 @@ from llvmlite import ir
 
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.isa import Isa
-from lieref.kernel.simd.tiles import emit_all
+from lieref.kernel.simd.kernels import GROUPS, group_of
 
 _DIGEST_BYTES = 32
 
 
 class Library:
-    """Machine code of all kernels for one instruction set and element type.
+    """Machine code of the kernels for one instruction set and element type, group by group as they are wanted.
 
     Attributes
     ----------
     isa : Isa
     dtype : str
-    from_cache : bool
-        Whether the machine code was read from disk.
+    compiled : list of str
+        Groups that were compiled and not read from disk.
     """
 
     def __init__(self, isa: Isa, dtype: str) -> None:
         self.isa = isa
         self.dtype = dtype
-        machine = isa_module.target_machine(isa)
-        path = _cache_path(isa, dtype)
-        code = _read(path)
-        self.from_cache = code is not None
-        if code is None:
-            if sys.stderr.isatty():
-                print(f"lieref: compiling {dtype} kernels for {isa.name}, once, about 5 s ...", file=sys.stderr)
-            code = _compile(isa, dtype, machine)
-            _write(path, code)
-        empty = llvm.parse_assembly("")
-        empty.triple = machine.triple
-        self._engine = llvm.create_mcjit_compiler(empty, machine)
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-        self._engine.finalize_object()
+        self.compiled: list[str] = []
+        self._machine = isa_module.target_machine(isa)
+        self._groups: dict[str, llvm.ExecutionEngine] = {}
 
     def address(self, name: str) -> int:
-        """Return the address of a kernel.
+        """Return the address of a kernel; its group is compiled or read from disk first if it has to be.
 
         Raises
         ------
         KeyError
             If there is no kernel of that name.
         """
-        address = int(self._engine.get_function_address(name))
+        group = group_of(name)
+        if group not in self._groups:
+            self._groups[group] = self._load(group)
+        address = int(self._groups[group].get_function_address(name))
         if address == 0:
             raise KeyError(f"Library.address: no kernel {name!r} for {self.isa.name}")
         return address
 
+    def _load(self, group: str) -> llvm.ExecutionEngine:
+        path = _cache_path(self.isa, self.dtype, group)
+        code = _read(path)
+        if code is None:
+            if sys.stderr.isatty():
+                print(f"lieref: compiling the {group} kernels for {self.isa.name}, once ...", file=sys.stderr)
+            code = _compile(self.isa, self.dtype, group, self._machine)
+            self.compiled.append(group)
+            _write(path, code)
+        empty = llvm.parse_assembly("")
+        empty.triple = self._machine.triple
+        # The engine owns its target machine.
+        engine = llvm.create_mcjit_compiler(empty, isa_module.target_machine(self.isa))
+        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        engine.finalize_object()
+        return engine
+
 
 @lru_cache(maxsize=8)
 def library(isa_name: str, dtype: str) -> Library:
-    """Return the library of an instruction set (a key of `ISAS`), compiled or read from disk once per process."""
+    """Return the library of an instruction set (a key of `ISAS`), one per process."""
     return Library(isa_module.ISAS[isa_name], dtype)
 
 
-def _compile(isa: Isa, dtype: str, machine: llvm.TargetMachine) -> bytes:
-    """Return the object file of all kernels.
+def _compile(isa: Isa, dtype: str, group: str, machine: llvm.TargetMachine) -> bytes:
+    """Return the object file of a group of kernels.
 
     The loop vectoriser and the unroller stay off: the kernels are vectorised and unrolled as written.
     """
-    module = ir.Module(name=f"lieref_{isa.name}_{dtype}")
-    emit_all(module, isa, dtype)
+    module = ir.Module(name=f"lieref_{group}_{isa.name}_{dtype}")
+    GROUPS[group](module, isa, dtype)
     parsed = llvm.parse_assembly(str(module))
     parsed.triple = machine.triple
     parsed.data_layout = str(machine.target_data)
@@ -95,17 +104,23 @@ def cache_folder() -> Path | None:
     return Path(base) / "lieref"
 
 
-def _cache_path(isa: Isa, dtype: str) -> Path | None:
+def _cache_path(isa: Isa, dtype: str, group: str) -> Path | None:
     """Return the file for this generator's sources, this LLVM and this CPU."""
     folder = cache_folder()
     if folder is None:
         return None
+    digest = hashlib.sha256(f"{_made_by()} {isa} {dtype} {group}".encode())
+    return folder / f"kernels-{group}-{isa.name}-{dtype}-{digest.hexdigest()[:24]}.o"
+
+
+@lru_cache(maxsize=1)
+def _made_by() -> str:
+    """Return what the machine code depends on besides the instruction set: the sources, LLVM and the CPU."""
     digest = hashlib.sha256()
     for source in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(source.read_bytes())
     cpu = llvm.get_host_cpu_name() + llvm.get_host_cpu_features().flatten()
-    digest.update(f"{llvmlite.__version__} {isa} {dtype} {llvm.get_process_triple()} {cpu}".encode())
-    return folder / f"kernels-{isa.name}-{dtype}-{digest.hexdigest()[:24]}.o"
+    return f"{digest.hexdigest()} {llvmlite.__version__} {llvm.get_process_triple()} {cpu}"
 
 
 def _read(path: Path | None) -> bytes | None:

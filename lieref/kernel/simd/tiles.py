@@ -1,37 +1,8 @@
-"""Which register tiles exist for each instruction set, and the list of all kernels."""
+"""Which register tiles exist for each instruction set, and the measurements behind them."""
 
 from __future__ import annotations
 
-from itertools import product
-
-from llvmlite import ir
-
-from lieref.kernel.simd.adamw import emit_adamw
-from lieref.kernel.simd.adapter import FORMS, MAPS, emit_adapt, emit_collect, emit_permute, emit_transpose
-from lieref.kernel.simd.conv import emit_conv
-from lieref.kernel.simd.depthwise import emit_depthwise, emit_depthwise3, emit_depthwise_gradient
-from lieref.kernel.simd.flat import emit_clear, emit_gather, emit_sum_parts
 from lieref.kernel.simd.isa import Isa
-from lieref.kernel.simd.maximum import emit_maximum, emit_maximum_gradient
-from lieref.kernel.simd.pointwise import (
-    ACTIVATIONS,
-    POINTWISE_PIXELS,
-    emit_dot,
-    emit_pointwise,
-    emit_product,
-    emit_slope,
-)
-from lieref.kernel.simd.run import emit_run
-from lieref.kernel.simd.sample import (
-    emit_cross_entropy,
-    emit_given,
-    emit_load,
-    emit_load3,
-    emit_logits,
-    emit_squared_error,
-)
-from lieref.kernel.simd.weight_gradient import emit_bias_gradient, emit_weight_gradient
-from lieref.kernel.simd.winograd import emit_winograd
 
 # One table for each number of vector registers; `validation/benchmarks/tiles.py` measures it. GF/s on one Zen 4 core,
 # 117 at most, over the depth k of the sums:
@@ -76,49 +47,6 @@ def widths(isa: Isa, dtype: str) -> tuple[int, ...]:
     return (lanes, lanes // 2) if lanes > 4 else (lanes,)
 
 
-def emit_all(module: ir.Module, isa: Isa, dtype: str) -> None:
-    """Emit every kernel of an instruction set."""
-    for width in widths(isa, dtype):
-        for pixels, vectors in CONV_TILES[isa.registers]:
-            for steps in CONV_STEPS:
-                name = f"conv_p{pixels}v{vectors}k{steps}w{width}"
-                emit_conv(module, name, dtype, pixels, vectors, width, steps)
-        for depth, vectors in GRADIENT_TILES[isa.registers]:
-            emit_weight_gradient(module, f"gradient_d{depth}v{vectors}w{width}", dtype, depth, vectors, width)
-        for pixels in DEPTHWISE_TILES[isa.registers]:
-            emit_depthwise(module, f"depthwise_p{pixels}w{width}", dtype, pixels, width)
-        for pixels in DEPTHWISE3_TILES[isa.registers]:
-            for stride in DEPTHWISE3_STRIDES:
-                emit_depthwise3(module, f"depthwise3_p{pixels}s{stride}w{width}", dtype, pixels, stride, width)
-        for taps in DEPTHWISE_GRADIENT_TAPS:
-            emit_depthwise_gradient(module, f"depthwise_gradient_t{taps}w{width}", dtype, taps, width)
-        emit_bias_gradient(module, f"bias_gradient_w{width}", dtype, width)
-        emit_winograd(module, dtype, width)
-        emit_transpose(module, f"transpose_w{width}", dtype, width)
-        for form, map_name in product(FORMS, MAPS):
-            emit_adapt(module, f"adapt_{form}_{map_name}_w{width}", dtype, form, map_name, width)
-            emit_collect(module, f"collect_{form}_{map_name}_w{width}", dtype, form, map_name, width)
-        for pixels in POINTWISE_PIXELS:
-            end = f"_p{pixels}w{width}"
-            for name, activation in ACTIVATIONS.items():
-                emit_pointwise(module, f"{name}{end}", dtype, pixels, width, activation.value)
-                emit_slope(module, f"{name}_slope{end}", dtype, pixels, width, activation.slope)
-            emit_product(module, f"product{end}", dtype, pixels, width)
-        emit_dot(module, f"dot_w{width}", dtype, width)
-        emit_maximum(module, f"maximum_w{width}", dtype, width)
-        emit_maximum_gradient(module, f"maximum_gradient_w{width}", dtype, width)
-    lanes = isa.lanes(dtype)
-    for source in (dtype, "uint8"):
-        emit_load(module, f"load_{source}", dtype, source)
-        emit_load3(module, f"load3_{source}", dtype, source, lanes)
-    emit_logits(module, "logits", dtype)
-    emit_given(module, "given", dtype)
-    emit_squared_error(module, "squared_error", dtype, lanes)
-    emit_cross_entropy(module, "cross_entropy", dtype)
-    emit_adamw(module, "adamw", dtype, lanes)
-    emit_permute(module, "permute", dtype)
-    emit_gather(module, "gather", dtype, "theta", "factors", "factor")
-    emit_gather(module, "scatter", dtype, "factor_gradients", "theta_bar", "theta")
-    emit_clear(module, "clear", dtype, lanes)
-    emit_sum_parts(module, "sum_parts", dtype, lanes)
-    emit_run(module, "run")
+def used_at(width: int, vectors: int, isa: Isa, dtype: str) -> bool:
+    """Return whether tiles of so many vectors of a width are used: what is left of the channels is one half vector."""
+    return width == isa.lanes(dtype) or vectors == 1

@@ -184,8 +184,8 @@ def emit_weight_transform(
 def emit_winograd(module: ir.Module, dtype: str, width: int) -> None:
     """Emit all transforms of one vector width."""
     for m in INPUT:
-        emit_tile_transform(module, f"winograd{m}_input_w{width}", dtype, INPUT[m], width)
-        emit_tile_transform(module, f"winograd{m}_gradient_w{width}", dtype, OUTPUT[m].T, width)
-        emit_output_transform(module, f"winograd{m}_output_w{width}", dtype, m, width)
-        emit_weight_transform(module, f"winograd{m}_weight_w{width}", dtype, WEIGHT[m], width, "weights")
-        emit_weight_transform(module, f"winograd{m}_weight_back_w{width}", dtype, WEIGHT[m].T, width, "gradients")
+        emit_tile_transform(module, f"winograd_f{m}_input_w{width}", dtype, INPUT[m], width)
+        emit_tile_transform(module, f"winograd_f{m}_gradient_w{width}", dtype, OUTPUT[m].T, width)
+        emit_output_transform(module, f"winograd_f{m}_output_w{width}", dtype, m, width)
+        emit_weight_transform(module, f"winograd_f{m}_weight_w{width}", dtype, WEIGHT[m], width, "weights")
+        emit_weight_transform(module, f"winograd_f{m}_weight_back_w{width}", dtype, WEIGHT[m].T, width, "gradients")

@@ -60,8 +60,8 @@ class Adapter:
 
     @property
     def kernel(self) -> str:
-        """The form and the map in the names of kernels: equal rows are a low rank whose A is one."""
-        return f"{'low_rank' if self.form == 'rows' else self.form}_{self.map}"
+        """The form in the names of kernels: equal rows are a low rank whose A is one."""
+        return "low_rank" if self.form == "rows" else self.form
 
     @property
     def outer(self) -> bool:
@@ -253,7 +253,7 @@ class Fused:
                 "weight": columns.offset + first * columns.depth + piece.row * width,
                 "bound": float_bits(self.adapter.bound), **self._factor_fields(first, width, piece),
             }  # fmt: skip
-            found.append(Row(f"adapt_{self.adapter.kernel}_w{width}", ADAPT_FIELDS, ints, {}))
+            found.append(Row(f"{self.adapter.map}_adapt_{self.adapter.kernel}_w{width}", ADAPT_FIELDS, ints, {}))
         return found
 
     def _factor_fields(self, first: int, width: int, piece: Piece) -> dict[str, int]:
@@ -309,7 +309,9 @@ class Fused:
                     "gradient": gradient.offset + first * gradient.depth + row * width,
                     **self._factor_fields(first, width, Piece(start, length, False, start)),
                 }  # fmt: skip
-                found.append(Row(f"collect_{self.adapter.kernel}_w{width}", COLLECT_FIELDS, ints, {}))
+                found.append(
+                    Row(f"{self.adapter.map}_collect_{self.adapter.kernel}_w{width}", COLLECT_FIELDS, ints, {})
+                )
         return found
 
 

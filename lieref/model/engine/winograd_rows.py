@@ -47,12 +47,12 @@ def product(
             "in_column": direct.depth * width, "in_step": inner * width, "out": weight + first * inner,
             "out_column": inner * width, "out_step": inner * outer,
         }  # fmt: skip
-        storage.prepare.append(Row(f"winograd{m}_weight_w{width}", WEIGHT_FIELDS, ints, {}))
+        storage.prepare.append(Row(f"winograd_f{m}_weight_w{width}", WEIGHT_FIELDS, ints, {}))
     rows = []
     for start, tile_rows, tile_cols in _strips(m, size):
         tiles = tile_rows * tile_cols
         v, products = _scratch(m, inner, tiles), _scratch(m, outer, tiles)
-        rows += _transform(storage, f"winograd{m}_input", m, source, start, (tile_rows, tile_cols), v)
+        rows += _transform(storage, f"winograd_f{m}_input", m, source, start, (tile_rows, tile_cols), v)
         repeats = {
             "repeats": frequencies, "repeat_in": v.row, "repeat_out": products.row, "repeat_weight": inner * outer,
         }  # fmt: skip
@@ -65,7 +65,7 @@ def product(
             ints = {"tile_rows": tile_rows, "tile_cols": tile_cols, "blocks": count, **epilogue.fields()}
             ints["bias"] += first
             places = {"in": Place(products, channel=first), **epilogue.places(corner)}
-            rows.append(Row(f"winograd{m}_output_w{width}", OUTPUT_TILE_FIELDS, ints, places))
+            rows.append(Row(f"winograd_f{m}_output_w{width}", OUTPUT_TILE_FIELDS, ints, places))
     return rows
 
 
@@ -81,8 +81,8 @@ def weight_gradient(layer: Layer, storage: Storage, m: int, x: Tensor, g: Tensor
     for number, (first_row, tile_rows, tile_cols) in enumerate(_strips(m, (g.height, g.width))):
         tiles = tile_rows * tile_cols
         v, bars = _scratch(m, inner, tiles), _scratch(m, outer, tiles)
-        rows += _transform(storage, f"winograd{m}_input", m, source, first_row, (tile_rows, tile_cols), v)
-        rows += _transform(storage, f"winograd{m}_gradient", m, Place(g), first_row, (tile_rows, tile_cols), bars)
+        rows += _transform(storage, f"winograd_f{m}_input", m, source, first_row, (tile_rows, tile_cols), v)
+        rows += _transform(storage, f"winograd_f{m}_gradient", m, Place(g), first_row, (tile_rows, tile_cols), bars)
         repeats = {
             "repeats": frequencies, "repeat_in": v.row, "repeat_g": bars.row, "repeat_out": padded * outer,
         }  # fmt: skip
@@ -104,7 +104,7 @@ def weight_gradient(layer: Layer, storage: Storage, m: int, x: Tensor, g: Tensor
             "in_step": padded * outer, "out": direct + first * 9 * inner, "out_column": 9 * inner * width,
             "out_step": inner * width,
         }  # fmt: skip
-        storage.finish.append(Row(f"winograd{m}_weight_back_w{width}", WEIGHT_FIELDS, ints, {}))
+        storage.finish.append(Row(f"winograd_f{m}_weight_back_w{width}", WEIGHT_FIELDS, ints, {}))
     return rows
 
 

@@ -8,6 +8,7 @@ from llvmlite import ir
 from lieref.errors import DomainError
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd import machine_code
+from lieref.kernel.simd.kernels import GROUPS, group_of
 from lieref.kernel.simd.machine_code import Library
 from lieref.kernel.simd.tiles import CONV_TILES, GRADIENT_TILES, widths
 
@@ -41,26 +42,42 @@ def test_tiles_fit_the_registers_and_cover_every_count(isa):
 
 def test_machine_code_is_kept_and_checked(tmp_path, monkeypatch):
     monkeypatch.setenv("LIEREF_CACHE_DIR", str(tmp_path))
-    isa = ISAS[-1]
-    first = Library(isa, "float64")
-    assert not first.from_cache
+
+    name = f"exp_adapt_dense_w{widths(ISAS[-1], 'float64')[0]}"
+    first = Library(ISAS[-1], "float64")
+    assert first.address(name)
+    assert first.compiled == ["exp"], "only the group that was wanted"
     (file,) = tmp_path.iterdir()
-    assert Library(isa, "float64").from_cache
+
+    def again():
+        library = Library(ISAS[-1], "float64")
+        assert library.address(name)
+        return library.compiled
+
+    assert again() == []
     damaged = bytearray(file.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     file.write_bytes(damaged)
-    again = Library(isa, "float64")
-    assert not again.from_cache, "a damaged file is compiled anew"
-    assert Library(isa, "float64").from_cache
+    assert again() == ["exp"], "a damaged file is compiled anew"
+    assert again() == []
     with pytest.raises(KeyError, match="no kernel"):
-        again.address("nothing")
+        first.address("exp_nothing")
+
+
+def test_every_kernel_is_in_the_group_its_name_says():
+    for group, emit in GROUPS.items():
+        module = ir.Module()
+        emit(module, ISAS[0], "float32")
+        names = [f.name for f in module.functions if not f.is_declaration]
+        assert names
+        assert {group_of(name) for name in names} == {group}
 
 
 def test_a_folder_that_cannot_be_written_only_costs_time(tmp_path, monkeypatch):
     blocker = tmp_path / "file"
     blocker.write_text("")
     monkeypatch.setenv("LIEREF_CACHE_DIR", str(blocker / "below"))
-    assert machine_code._read(machine_code._cache_path(ISAS[-1], "float32")) is None
+    assert machine_code._read(machine_code._cache_path(ISAS[-1], "float32", "core")) is None
     machine_code._write(blocker / "below" / "x", b"code")
     monkeypatch.setenv("LIEREF_CACHE_DIR", "")
     assert machine_code.cache_folder() is None
@@ -69,7 +86,8 @@ def test_a_folder_that_cannot_be_written_only_costs_time(tmp_path, monkeypatch):
 def test_no_kernel_calls_the_math_library_for_fma():
     """`llvm.fma` without hardware becomes a call a lane; `llvm.fmuladd` must be all there is."""
     module = ir.Module()
-    machine_code.emit_all(module, isa_module.ISAS["sse2"], "float32")
+    for emit in GROUPS.values():
+        emit(module, isa_module.ISAS["sse2"], "float32")
     names = {name for name in module.globals if name.startswith("llvm.")}
     assert "llvm.fmuladd.v4f32" in names
     assert not any(name.startswith("llvm.fma.") for name in names)
