@@ -20,8 +20,9 @@ from lieref.model.engine.layer import Epilogue, Layer, Window
 from lieref.model.engine.weights import Storage
 from tests.model.engine.rows import define, make_tensor, run_rows, view, within
 
-SHAPES = int(os.environ.get("LIEREF_ENGINE_SHAPES", "350"))
 TARGETS = [(isa, dtype) for isa in isa_module.available() for dtype in ("float32", "float64")]
+SHAPES = -(-int(os.environ.get("LIEREF_ENGINE_SHAPES", "2100")) // len(TARGETS))
+"""Shapes for each instruction set and element type; LIEREF_ENGINE_SHAPES is their number in all."""
 
 
 @st.composite
