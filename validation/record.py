@@ -40,7 +40,7 @@ def write_result(name: str, result: dict[str, Any]) -> Path:
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
-    print(f"\nwritten: {path.relative_to(RESULTS.parents[1])}")
+    print(f"\nwritten: {os.path.relpath(path)}")
     return path
 
 

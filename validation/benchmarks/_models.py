@@ -32,6 +32,11 @@ class Builder:
         self.last = name
         return name
 
+    def constant(self, value) -> str:
+        name = f"c{len(self.weights)}"
+        self.weights[name] = np.asarray(value, np.float32)
+        return name
+
     def linear(self, op: str, out: int, shape: tuple[int, ...], x: str | None = None, **attrs) -> str:
         name = f"w{len(self.nodes)}"
         fan_in = int(np.prod(shape))
@@ -125,7 +130,7 @@ def batch(graph: Graph, size: int) -> tuple[Array, Array, str]:
     """Samples, targets and loss of a training step."""
     rng = np.random.default_rng(1)
     x = rng.standard_normal((size, *graph.inputs[0].shape[1:])).astype(np.float32)
-    if x.ndim == 2:
+    if graph.initializers[graph.nodes[-1].inputs[1]].shape[0] == x[0].size:
         return x, x, "mse"
     classes = graph.initializers[graph.nodes[-1].inputs[1]].shape[0]
     return x, rng.integers(0, classes, size), "cross_entropy"

@@ -9,6 +9,14 @@ import torch.nn.functional as F  # noqa: N812
 from lieref.model.graph import Graph
 from validation.benchmarks._models import RANK, adapted_weights
 
+BINARY = {"Add": torch.add, "Mul": torch.mul}
+UNARY = {
+    "Relu": F.relu, "Clip": F.relu6, "HardSwish": F.hardswish, "HardSigmoid": F.hardsigmoid, "Sigmoid": torch.sigmoid,
+    "Tanh": torch.tanh, "LeakyRelu": F.leaky_relu, "GlobalAveragePool": lambda v: v.mean((2, 3), keepdim=True),
+    "Flatten": lambda v: v.flatten(1),
+}  # fmt: skip
+"""The settings of the benchmark networks are PyTorch's own: Clip is at 6, HardSigmoid has slope 1/6."""
+
 
 class Twin(torch.nn.Module):
     """A folded graph with W' = W exp(B A) on its adapted weights."""
@@ -32,7 +40,7 @@ class Twin(torch.nn.Module):
         return base * torch.exp(xi.reshape(base.shape))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        values = {"x": x}
+        values = {**self.base, "x": x}
         for node in self.graph.nodes:
             v = values[node.inputs[0]]
             if node.op == "Conv":
@@ -43,14 +51,17 @@ class Twin(torch.nn.Module):
                 y = F.conv2d(v, weight, bias, node.attrs["strides"], (t, left), 1, node.attrs["group"])
             elif node.op == "Gemm":
                 y = F.linear(v, self.weight(node.inputs[1]), self.base[node.inputs[2]])
-            elif node.op == "Relu":
-                y = F.relu(v)
-            elif node.op == "Add":
-                y = v + values[node.inputs[1]]
-            elif node.op == "GlobalAveragePool":
-                y = v.mean((2, 3), keepdim=True)
+            elif node.op == "Concat":
+                y = torch.cat([values[name] for name in node.inputs], 1)
+            elif node.op == "MaxPool":
+                y = F.max_pool2d(v, node.attrs["kernel_shape"], node.attrs["strides"], node.attrs["pads"][:2])
+            elif node.op == "BatchNormalization":
+                scale, shift, mean, var = (self.base[name] for name in node.inputs[1:])
+                y = F.batch_norm(v, mean, var, scale, shift, False, 0.0, node.attrs["epsilon"])
+            elif node.op in BINARY:
+                y = BINARY[node.op](v, values[node.inputs[1]])
             else:
-                y = v.flatten(1)
+                y = UNARY[node.op](v)
             values[node.outputs[0]] = y
         return values[self.graph.outputs[0]]
 

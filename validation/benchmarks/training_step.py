@@ -1,6 +1,7 @@
 """One LieRA training step (r = 4 on all conv or linear layers, AdamW) against PyTorch's best layout.
 
 python -m validation.benchmarks.training_step --threads 1 2
+python -m validation.benchmarks.training_step --more
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from validation.benchmarks._engine import engine_step
 from validation.benchmarks._measure import alternate, sgemm_rate, summary, write
 from validation.benchmarks._models import MODELS, batch, work
+from validation.benchmarks._more_models import MORE_MODELS
 from validation.benchmarks._torch import training_steps
 
 GOALS = {
@@ -28,17 +30,19 @@ GOALS = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, nargs="+", default=[1])
-    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    parser.add_argument("--models", nargs="+")
+    parser.add_argument("--more", action="store_true", help="the networks with other operators instead of the four")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32, 128])
     parser.add_argument("--winograd", nargs="+", default=["f2"])
     parser.add_argument("--seconds", type=float, default=2.0)
-    parser.add_argument("--out", default="training_step")
+    parser.add_argument("--out", help="name of the result, by default that of the networks")
     options = parser.parse_args()
+    known = MORE_MODELS if options.more else MODELS
     rows = []
     for threads in options.threads:
         torch.set_num_threads(threads)
-        for name in options.models:
-            graph = MODELS[name]()
+        for name in options.models or known:
+            graph = known[name]()
             for size in options.batches:
                 x, y, loss = batch(graph, size)
                 steps = {f"torch {k}": f for k, f in training_steps(graph, x, y, loss).items()}
@@ -52,7 +56,8 @@ def main() -> None:
                 for w in options.winograd:
                     ours = times[f"lieref {w}"]
                     row = {
-                        "model": name, "batch": size, "threads": threads, "winograd": w, "goal": GOALS[name].get(size),
+                        "model": name, "batch": size, "threads": threads, "winograd": w,
+                        "goal": GOALS.get(name, {}).get(size),
                         "ratio": peer / ours["min_ms"], "ratio_median": peer_median / ours["median_ms"],
                         "ratio_cpu": peer_cpu / ours["cpu_ms"],
                         "sgemm_gflops": rate, "times": times,
@@ -66,7 +71,7 @@ def main() -> None:
                         f"roofline {100 * row['roofline']:.0f} %",
                         flush=True,
                     )
-    print(write(options.out, rows))
+    print(write(options.out or ("more_steps" if options.more else "training_step"), rows))
 
 
 if __name__ == "__main__":
