@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from dataclasses import dataclass
 
 from lieref.model.backend import Backend
@@ -16,8 +15,6 @@ class Division:
 
     Attributes
     ----------
-    made_for : tuple
-        The objects it follows from.
     fused : tuple of FusedSite
         Adapters that the backend computes.
     outside : tuple of Site
@@ -27,13 +24,7 @@ class Division:
     backend : Backend
     """
 
-    made_for: tuple[object, ...]
     fused: tuple[FusedSite, ...]
     outside: tuple[Site, ...]
     wanted: frozenset[str]
     backend: Backend
-
-
-def same_objects(a: tuple[object, ...], b: tuple[object, ...]) -> bool:
-    """Return whether both hold the same objects in the same order."""
-    return len(a) == len(b) and all(map(operator.is_, a, b))

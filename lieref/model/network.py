@@ -14,11 +14,12 @@ from lieref._types import Array, FloatArray
 from lieref.errors import DomainError
 from lieref.model import executor
 from lieref.model.backend import Backend, Compiled, Loss, Reference
-from lieref.model.division import Division, same_objects
+from lieref.model.division import Division
 from lieref.model.fold import Fold, fold_batch_norm
 from lieref.model.fusion import FusedSite, fused_site
 from lieref.model.graph import Graph, logits_name
 from lieref.model.layer import Layer, find_layers
+from lieref.model.memo import Memo
 from lieref.model.samples import arrange, batches
 from lieref.model.site import Site, make_sites
 from lieref.model.statistics import channel_moments
@@ -79,7 +80,8 @@ class Network:
         self.logits_name = logits_name(self.folded)
         self._reference = Reference(self.logits_name)
         self._compiled = {name: Compiled(self.logits_name, name) for name in WINOGRAD}
-        self._divided: Division | None = None
+        self._divided: Memo[Division] = Memo()
+        self._current: Memo[Graph] = Memo()
 
     # What the network is
 
@@ -241,23 +243,24 @@ class Network:
 
     def _division(self) -> Division:
         """Return who computes which adapter in a training step: the backend all that it can, or none."""
-        # Sites and statistics are replaced, never changed, so the same objects have the same answer.
-        made_for = (self.engine, self.threads, *self.sites.values(), *self.statistics.values())
-        if self._divided is None or not same_objects(made_for, self._divided.made_for):
-            tensors = self.graph.initializers | self.statistics
-            adapted = frozenset(tensor for site in self.sites.values() for tensor in site.tensors)
-            found = (fused_site(site, self._fold_of(site.tensor), tensors, adapted) for site in self.sites.values())
-            division = self._divide(tuple(site for site in found if site is not None), made_for)
-            if division.fused and division.backend is self._reference:
-                division = self._divide((), made_for)
-            self._divided = division
-        return self._divided
+        return self._divided.get((self.engine, self.threads, *self._parts()), self._divide)
 
-    def _divide(self, fused: tuple[FusedSite, ...], made_for: tuple[object, ...]) -> Division:
-        inside = {site.tensor for site in fused}
-        outside = tuple(site for site in self.sites.values() if site.tensor not in inside)
-        wanted = self._trained_tensors(outside)
-        return Division(made_for, fused, outside, wanted, self._backend(wanted, fused))
+    def _parts(self) -> tuple[object, ...]:
+        """Return what is attached; sites and statistics are replaced, never changed."""
+        return (*self.sites.values(), *self.statistics.values())
+
+    def _divide(self) -> Division:
+        tensors = self.graph.initializers | self.statistics
+        adapted = frozenset(tensor for site in self.sites.values() for tensor in site.tensors)
+        found = [fused_site(site, self._fold_of(site.tensor), tensors, adapted) for site in self.sites.values()]
+        for fused in (tuple(site for site in found if site is not None), ()):
+            inside = {site.tensor for site in fused}
+            outside = tuple(site for site in self.sites.values() if site.tensor not in inside)
+            wanted = self._trained_tensors(outside)
+            backend = self._backend(wanted, fused)
+            if backend is not self._reference:
+                break
+        return Division(fused, outside, wanted, backend)
 
     # Derivation.  l(theta) = loss(N(F(A(theta)))): factors -> adapted tensors -> folded tensors -> logits -> loss.
     # The chain rule from the right: logits_bar from the loss, folded_bar by the graph in reverse, tensor_bar by each
@@ -335,7 +338,8 @@ class Network:
 
     def current_graph(self) -> Graph:
         """Return the folded graph with the adapted tensors: what the network computes with."""
-        return self._refold(self._current_tensors())
+        factors = (factor for site in self.sites.values() for factor in site.params.values())
+        return self._current.get(self._parts(), lambda: self._refold(self._current_tensors()), factors)
 
     def bias_spread(self) -> dict[str, FloatArray]:
         """Return, for each folded bias, |a b0| + |a mean| + |shift|: what an evaluation that does not fold sums."""

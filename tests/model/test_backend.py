@@ -13,6 +13,7 @@ import lieref
 from lieref.errors import DomainError, ShapeError
 from lieref.model.error_bound import branch_residual, logit_error_bound
 from lieref.model.graph import Node
+from lieref.model.site import Site
 from lieref.param.registry import METHODS
 from lieref.train.loss import CrossEntropy, MeanSquaredError
 from tests.model.nets import make_onnx, residual_net, saved
@@ -158,6 +159,16 @@ def test_weights_changed_in_place_are_seen(path: Path, rng: np.random.Generator)
     model.engine = "f2"
     model.unload()
     np.testing.assert_array_equal(model.logits(x), before)
+
+
+def test_adapted_tensors_are_computed_once_for_the_same_factors(
+    path: Path, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x = rng.standard_normal((2, 3, 9, 8)).astype(np.float32)
+    model = lieref.load(path).attach("liera", r=1)
+    first = model.logits(x)
+    monkeypatch.setattr(Site, "adapted", lambda *arguments: pytest.fail("computed again"))
+    np.testing.assert_array_equal(model.logits(x), first)
 
 
 @pytest.mark.parametrize("engine", ["f2", "reference"])
