@@ -19,7 +19,7 @@ from lieref.kernel.simd.conv import CONV_FIELDS
 from lieref.kernel.simd.depthwise import DEPTHWISE_FIELDS, DEPTHWISE_GRADIENT_FIELDS
 from lieref.kernel.simd.isa import Isa
 from lieref.kernel.simd.machine_code import library
-from lieref.kernel.simd.row import CONTEXT, Fields
+from lieref.kernel.simd.row import CONTEXT, ENTRY, REQUEST, Fields
 from lieref.kernel.simd.tiles import (
     CONV_STEPS,
     CONV_TILES,
@@ -47,14 +47,19 @@ def rate(
     memory = {name: aligned(1 << 20, "float32") for name in ("arena", "weights", "gradients")}
     table = np.array(offsets, np.int64)
     row = np.array(fields.pack(address=lib.address(kernel), **ints), np.int64)
-    known = {**{name: array.ctypes.data for name, array in memory.items()}, "table": table.ctypes.data}
+    known = {"arena": memory["arena"].ctypes.data, "weights": memory["weights"].ctypes.data, "table": table.ctypes.data}
     context = np.array([known.get(name, 0) for name in CONTEXT], np.int64)
-    arguments = np.array([row.ctypes.data, 1, 0, CALLS, 1, 1], np.int64)
+    entry = {
+        "context": context.ctypes.data, "gradients": memory["gradients"].ctypes.data, "rows": row.ctypes.data,
+        "row_count": 1, "end": CALLS, "step": 1, "fresh": 1,
+    }  # fmt: skip
+    script = np.array([1, *(entry.get(name, 0) for name in ENTRY)], np.int64)
+    request = np.zeros(len(REQUEST), np.int64)
     call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(lib.address("run"))
     best, start = float("inf"), time.perf_counter()
     while time.perf_counter() - start < seconds:
         begin = time.perf_counter()
-        call(arguments.ctypes.data, context.ctypes.data)
+        call(script.ctypes.data, request.ctypes.data)
         best = min(best, time.perf_counter() - begin)
     return 2 * products * CALLS / best / 1e9
 
