@@ -47,6 +47,13 @@ def _two(values: tuple[int, ...]) -> tuple[int, int]:
     return values[0], values[1]
 
 
+def _image_shape(net: Network, node: Node, layer: Layer) -> tuple[int, ...]:
+    """Return the shape of one sample behind a window: (C, L) or (C, H, W), as the node's input is."""
+    height, width = layer.window.output(*net.sizes[layer.x][1:])
+    image = (width,) if len(net.shapes[node.inputs[0]]) == 2 else (height, width)
+    return (layer.channels, *image)
+
+
 def _weight_index(net: Network, node: Node) -> Array:
     weight = net.constant(node, 1)
     if weight is None:
@@ -62,17 +69,18 @@ def conv(net: Network, node: Node) -> None:
     bias = node.inputs[2] if net.constant(node, 2) is not None else ""
     groups = int(node.attrs.get("group", 1))  # type: ignore[arg-type]
     index = index.reshape(*index.shape[:2], *window.kernel)
-    net.append(node, Layer("conv", x, node.outputs[0], window, index.shape[0], node.inputs[1], bias, index, groups))
+    layer = Layer("conv", x, node.outputs[0], window, index.shape[0], node.inputs[1], bias, index, groups)
+    net.append(layer, _image_shape(net, node, layer))
 
 
 def _linear(net: Network, node: Node, index: Array, bias: str) -> None:
     """Append a product with an index matrix (out, in); a flattened image makes it a window over the whole image."""
     x, size = net.size(node)
-    if index.shape[1] != math.prod(size):
-        raise unsupported(node, f"the weight must have {math.prod(size)} columns; got {index.shape[1]}")
+    if len(net.shapes[node.inputs[0]]) != 1 or index.shape[1] != math.prod(size):
+        raise unsupported(node, f"the input must be (N, {index.shape[1]})")
     window = Window(kernel=size[1:])
     index = index.reshape(index.shape[0], *size)
-    net.append(node, Layer("conv", x, node.outputs[0], window, index.shape[0], node.inputs[1], bias, index))
+    net.append(Layer("conv", x, node.outputs[0], window, len(index), node.inputs[1], bias, index), (len(index),))
 
 
 def gemm(net: Network, node: Node) -> None:
@@ -82,7 +90,7 @@ def gemm(net: Network, node: Node) -> None:
         raise unsupported(node, "transA must be 0, alpha and beta 1")
     index = _weight_index(net, node)
     bias = net.constant(node, 2)
-    if bias is not None and bias.shape not in ((index.shape[0 if attrs.get("transB", 0) else 1],),):
+    if bias is not None and bias.shape != (index.shape[0 if attrs.get("transB", 0) else 1],):
         raise unsupported(node, "the bias must be a vector")
     _linear(net, node, index if attrs.get("transB", 0) else index.T, node.inputs[2] if bias is not None else "")
 
@@ -101,21 +109,27 @@ def average(net: Network, node: Node) -> None:
     window = _window(net, node, tuple(node.attrs["kernel_shape"]), size)  # type: ignore[arg-type]
     if any(window.pads) and (node.attrs.get("ceil_mode", 0) or not node.attrs.get("count_include_pad", 0)):
         raise unsupported(node, "pads must be 0 or counted in the mean")
-    net.append(node, Layer("average", x, node.outputs[0], window, size[0]))
+    layer = Layer("average", x, node.outputs[0], window, size[0])
+    net.append(layer, _image_shape(net, node, layer))
 
 
 def global_average(net: Network, node: Node) -> None:
     """GlobalAveragePool."""
     x, size = net.size(node)
-    net.append(node, Layer("average", x, node.outputs[0], Window(kernel=size[1:]), size[0]))
+    layer = Layer("average", x, node.outputs[0], Window(kernel=size[1:]), size[0])
+    net.append(layer, _image_shape(net, node, layer))
 
 
 def reduce_mean(net: Network, node: Node) -> None:
     """ReduceMean over the image."""
+    x, size = net.size(node)
+    rank = len(net.shapes[node.inputs[0]]) + 1
     axes = node.attrs.get("axes", net.constant(node, 1))
-    if axes is None or sorted(int(a) % 4 for a in np.atleast_1d(np.asarray(axes))) != [2, 3]:
-        raise unsupported(node, "the mean must be over height and width")
-    global_average(net, node)
+    image = list(range(2, rank))
+    if axes is None or not image or sorted(int(a) % rank for a in np.atleast_1d(np.asarray(axes))) != image:
+        raise unsupported(node, "the mean must be over the image")
+    shape = (size[0], *(1 for _ in image)) if node.attrs.get("keepdims", 1) else size[:1]
+    net.append(Layer("average", x, node.outputs[0], Window(kernel=size[1:]), size[0]), shape)
 
 
 def max_pool(net: Network, node: Node) -> None:
@@ -126,10 +140,12 @@ def max_pool(net: Network, node: Node) -> None:
         raise unsupported(node, "the indices must be unused")
     if not all(count for axis in (0, 1) for _, count in window.taps_inside(axis, size[axis + 1])):
         raise unsupported(node, "every window must meet the image")
-    net.append(node, Layer("maximum", x, node.outputs[0], window, size[0]))
+    layer = Layer("maximum", x, node.outputs[0], window, size[0])
+    net.append(layer, _image_shape(net, node, layer))
 
 
 def global_max(net: Network, node: Node) -> None:
     """GlobalMaxPool."""
     x, size = net.size(node)
-    net.append(node, Layer("maximum", x, node.outputs[0], Window(kernel=size[1:]), size[0]))
+    layer = Layer("maximum", x, node.outputs[0], Window(kernel=size[1:]), size[0])
+    net.append(layer, _image_shape(net, node, layer))

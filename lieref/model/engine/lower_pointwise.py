@@ -34,17 +34,19 @@ def add(net: Network, node: Node) -> None:
                 _affine(net, node, constant, "add")
             return
     (a, size), (b, other_size) = net.size(node, 0), net.size(node, 1)
-    if size != other_size:
-        raise unsupported(node, f"both summands must have one shape; got {size} and {other_size}")
-    order = [layer.out for layer in net.layers]
-    late, early = (a, b) if order.index(a) > (order.index(b) if b in order else -1) else (b, a)
+    shape, other_shape = (net.shapes[name] for name in node.inputs)
+    if size != other_size or shape != other_shape:
+        raise unsupported(node, f"both summands must have one shape; got {shape} and {other_shape}")
+    age = {layer.out: i for i, layer in enumerate(net.layers)}  # the input of the network is older than all
+    late, early = (a, b) if age.get(a, -1) > age.get(b, -1) else (b, a)
     layer = net.producer(late)
     free = layer is not None and layer.kind in TAKES_SUMMAND and layer.clamp is None and not layer.add and a != b
     if layer is not None and free and net.read_only_by(late, node):
         layer.add = early
         net.rename(layer, node.outputs[0])
     else:
-        net.append(node, Layer("identity", late, node.outputs[0], Window(), size[0], add=early))
+        layer = Layer("identity", late, node.outputs[0], Window(), size[0], add=early)
+        net.append(layer, net.shapes[node.inputs[0]])
 
 
 def _joins_as_bias(net: Network, node: Node, bias: str, x: str) -> bool:
@@ -84,19 +86,22 @@ def multiply(net: Network, node: Node) -> None:
     (a, size), (b, other) = net.size(node, 0), net.size(node, 1)
     if size != other and math.prod(size) < math.prod(other):
         a, b, size, other = b, a, other, size
-    if other not in (size, (size[0], 1, 1)):
-        raise unsupported(node, f"the factors must have one shape or be one a channel; got {size} and {other}")
-    net.append(node, Layer("product", a, node.outputs[0], Window(), size[0], others=(b,)))
+    shapes = sorted((net.shapes[name] for name in node.inputs), key=math.prod)
+    shape, gate = shapes[1], (shapes[1][0], *(1 for _ in shapes[1][1:]))
+    if other not in (size, (size[0], 1, 1)) or shapes[0] not in (shape, gate):
+        raise unsupported(node, f"the factors must have one shape or be one a channel; got {shapes[0]} and {shape}")
+    net.append(Layer("product", a, node.outputs[0], Window(), size[0], others=(b,)), shape)
 
 
 def batch_normalization(net: Network, node: Node) -> None:
     """BatchNormalization with frozen statistics that could not be folded into a layer."""
     x, size = net.size(node)
-    if node.attrs.get("training_mode", 0) or any(net.constant(node, i) is None for i in range(1, 5)):
-        raise unsupported(node, "the statistics must be constants")
+    vectors = [net.constant(node, i) for i in range(1, 5)]
+    if node.attrs.get("training_mode", 0) or any(v is None or v.shape != size[:1] for v in vectors):
+        raise unsupported(node, "the statistics must be constants, one for each channel")
     epsilon = float(node.attrs.get("epsilon", 1e-5))  # type: ignore[arg-type]
     affine = Affine("normalise", tuple(node.inputs[1:5]), epsilon)
-    net.append(node, Layer("affine", x, node.outputs[0], Window(), size[0], affine=affine))
+    net.append(Layer("affine", x, node.outputs[0], Window(), size[0], affine=affine), net.shapes[node.inputs[0]])
 
 
 def _affine(net: Network, node: Node, constant: int, kind: str) -> None:
@@ -105,12 +110,13 @@ def _affine(net: Network, node: Node, constant: int, kind: str) -> None:
     if name not in net.graph.initializers:
         raise unsupported(node, f"input {constant} must be a constant")
     x, size = net.size(node, 1 - constant)
-    rank = len(net.shapes[node.inputs[1 - constant]]) + 1
+    out = net.shapes[node.inputs[1 - constant]]
+    rank = len(out) + 1
     shape = net.graph.initializers[name].shape
     full = (1,) * (rank - len(shape)) + shape
     if len(full) != rank or full[0] != 1 or full[1] not in (1, size[0]) or any(n != 1 for n in full[2:]):
         raise unsupported(node, f"the constant must be one number or one for each channel; got shape {shape}")
-    net.append(node, Layer("affine", x, node.outputs[0], Window(), size[0], affine=Affine(kind, (name,))))
+    net.append(Layer("affine", x, node.outputs[0], Window(), size[0], affine=Affine(kind, (name,))), out)
 
 
 def concatenate(net: Network, node: Node) -> None:
@@ -118,11 +124,13 @@ def concatenate(net: Network, node: Node) -> None:
     parts = [net.size(node, i) for i in range(len(node.inputs))]
     rank = len(net.shapes[node.inputs[0]]) + 1
     axis = int(node.attrs.get("axis", 1))  # type: ignore[arg-type]
-    if axis % rank != 1 or len({size[1:] for _, size in parts}) > 1:
+    shapes = [net.shapes[name] for name in node.inputs]
+    if axis % rank != 1 or len({(size[1:], shape[1:]) for (_, size), shape in zip(parts, shapes, strict=True)}) > 1:
         raise unsupported(node, "tensors of one size must be joined along the channels")
     channels = sum(size[0] for _, size in parts)
     names = [name for name, _ in parts]
-    net.append(node, Layer("concat", names[0], node.outputs[0], Window(), channels, others=tuple(names[1:])))
+    layer = Layer("concat", names[0], node.outputs[0], Window(), channels, others=tuple(names[1:]))
+    net.append(layer, (sum(shape[0] for shape in shapes), *shapes[0][1:]))
 
 
 def activation(net: Network, node: Node) -> None:
@@ -130,7 +138,8 @@ def activation(net: Network, node: Node) -> None:
     x, size = net.size(node)
     kernel, alpha, beta = ACTIVATIONS[node.op]
     numbers = float(node.attrs.get("alpha", alpha)), float(node.attrs.get("beta", beta))  # type: ignore[arg-type]
-    net.append(node, Layer("activation", x, node.outputs[0], Window(), size[0], function=kernel, numbers=numbers))
+    layer = Layer("activation", x, node.outputs[0], Window(), size[0], function=kernel, numbers=numbers)
+    net.append(layer, net.shapes[node.inputs[0]])
 
 
 def relu(net: Network, node: Node) -> None:
@@ -154,7 +163,8 @@ def _clamp(net: Network, node: Node, low: float, high: float) -> None:
         layer.clamp = (low, high)
         net.rename(layer, node.outputs[0])
     else:
-        net.append(node, Layer("identity", x, node.outputs[0], Window(), size[0], clamp=(low, high)))
+        layer = Layer("identity", x, node.outputs[0], Window(), size[0], clamp=(low, high))
+        net.append(layer, net.shapes[node.inputs[0]])
 
 
 def same(net: Network, node: Node) -> None:
@@ -178,8 +188,11 @@ def flatten(net: Network, node: Node) -> None:
 
 
 def squeeze(net: Network, node: Node) -> None:
-    """Squeeze of an image of one pixel."""
+    """Squeeze of all axes of an image of one pixel."""
     _, size = net.size(node)
-    if size[1:] != (1, 1) or len(net.shapes[node.inputs[0]]) == 1:
-        raise unsupported(node, "height and width must be 1")
+    rank = len(net.shapes[node.inputs[0]]) + 1
+    axes = node.attrs.get("axes", net.constant(node, 1))
+    image = list(range(2, rank))
+    if size[1:] != (1, 1) or not image or axes is None or sorted(int(a) % rank for a in np.atleast_1d(axes)) != image:
+        raise unsupported(node, "the axes must be those of an image of one pixel")
     flatten(net, node)

@@ -72,14 +72,12 @@ class Network:
             raise unsupported(node, f"input {node.inputs[position]!r} must come from a compiled layer")
         return name, self.sizes[name]
 
-    def append(self, node: Node, layer: Layer) -> None:
-        """Add a layer and note the size of its output."""
+    def append(self, layer: Layer, shape: tuple[int, ...]) -> None:
+        """Add a layer whose output has, for one sample, this shape as ONNX sees it."""
         height, width = layer.window.output(*self.sizes[layer.x][1:])
         self.layers.append(layer)
         self.sizes[layer.out] = (layer.channels, height, width)
-        ranks = [len(self.shapes[name]) for name in node.inputs if name in self.shapes]
-        rank = 1 if node.op in ("Gemm", "MatMul") else max(ranks)
-        self.shapes[layer.out] = {1: (layer.channels,), 2: (layer.channels, width)}.get(rank, self.sizes[layer.out])
+        self.shapes[layer.out] = shape
 
     def read_only_by(self, name: str, node: Node) -> bool:
         """Return whether `node` is the only reader of a tensor."""
