@@ -112,12 +112,16 @@ class Real(Value):
         return Real(self.f, self.f.call_intrinsic("llvm.fmuladd", arguments))
 
     def max(self, other: Real | float) -> Real:
-        """Return the larger of both, entry by entry."""
-        return Real(self.f, self.f.b.select(self.above(other).ir, self.ir, self.f.like(self, other)))
+        """Return the larger of both, entry by entry; a NaN of this one stays."""
+        return Real(self.f, self.f.b.select(self.below(other).ir, self.f.like(self, other), self.ir))
 
     def min(self, other: Real | float) -> Real:
-        """Return the smaller of both, entry by entry."""
-        return Real(self.f, self.f.b.select(self.below(other).ir, self.ir, self.f.like(self, other)))
+        """Return the smaller of both, entry by entry; a NaN of this one stays."""
+        return Real(self.f, self.f.b.select(self.above(other).ir, self.f.like(self, other), self.ir))
+
+    def or_nan(self, other: Real) -> Real:
+        """Return this one, and NaN where the other is NaN."""
+        return Real(self.f, self.f.b.select(self.f.b.fcmp_unordered("uno", other.ir, other.ir), other.ir, self.ir))
 
 
 class Pointer(Value):

@@ -60,7 +60,8 @@ def emit_maximum(module: ir.Module, name: str, dtype: str, width: int) -> None:
         source = _place(k, "in", y, x, channel)
         largest = Variable(k.vector(float("-inf"), width))
         with _taps(k, y, x) as (ky, kx):
-            largest.set(source.vector_at(_tap(k, "tap", ky, kx), width).max(largest.get()))
+            value = source.vector_at(_tap(k, "tap", ky, kx), width)
+            largest.set(largest.get().max(value).or_nan(value))
         _place(k, "out", y, x, channel).store(0, largest.get())
     k.finish()
 
