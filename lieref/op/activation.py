@@ -40,7 +40,8 @@ def clip(x: Array, low: Array | None = None, high: Array | None = None, *, min: 
     return np.minimum(np.maximum(x, low), high)
 
 
-# dy = dx inside the limits, the limits included; an input that is a limit is not differentiated.
+# dy = dx strictly between the limits, 0 at and beyond them: the derivative of PyTorch's ReLU6 and hardtanh, which most
+# exported Clips are (its clamp takes 1 at the limits). An input that is a limit is not differentiated.
 def clip_vjp(
     x: Array,
     low: Array | None = None,
@@ -51,9 +52,9 @@ def clip_vjp(
     min: Any = None,
     max: Any = None,
 ) -> tuple[Array, None, None]:
-    """Return (y_bar where low <= x <= high, None, None)."""
+    """Return (y_bar where low < x < high, None, None)."""
     low, high = _limits(x, low, high, min, max)
-    return y_bar * ((x >= low) & (x <= high)), None, None
+    return y_bar * ((x > low) & (x < high)), None, None
 
 
 def _limits(x: Array, low: Any, high: Any, low_attribute: Any, high_attribute: Any) -> tuple[Array, Array]:
