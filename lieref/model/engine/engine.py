@@ -10,10 +10,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from lieref._check import check_choice, check_int
+from lieref._check import check_choice, check_int, check_shape
 from lieref._types import Array, FloatArray
 from lieref.errors import DTypeError, ShapeError, UnsupportedError
 from lieref.kernel.simd import isa as isa_module
+from lieref.kernel.simd.isa import available
 from lieref.kernel.simd.machine_code import Library
 from lieref.kernel.simd.machine_code import library as load_library
 from lieref.kernel.simd.row import float_bits
@@ -100,7 +101,9 @@ def compile_graph(
     UnsupportedError
         If an operator has no compiled form, or compiled code is switched off (NUMBA_DISABLE_JIT=1).
     DomainError
-        If `winograd` or `dtype` is unknown.
+        If `winograd`, `dtype` or `isa` is unknown, or this CPU does not have that instruction set.
+    ShapeError
+        If an adapter's `row_scale` does not have one number for each output channel.
     """
     check_choice("compile_graph", "winograd", winograd, ("f2", "f4", "off"))
     check_choice("compile_graph", "dtype", dtype, ("float32", "float64"))
@@ -112,12 +115,15 @@ def compile_graph(
     if unknown:
         raise UnsupportedError(f"compile_graph: `trainable` must be weights or biases of layers; got {sorted(unknown)}")
     adapters = adapters or {}
-    for name in adapters:
+    for name, adapter in adapters.items():
         layers = [layer for layer in net.layers if layer.weight == name]
-        if len(layers) != 1 or not (layers[0].groups == 1 or by_channel(layers[0], net)):
+        depthwise = len(layers) == 1 and layers[0].kind == "conv" and by_channel(layers[0], net)
+        if len(layers) != 1 or not (depthwise or (layers[0].groups == 1 and adapter.form != "channel")):
             rule = "adapt the weight of one layer that is dense or depthwise"
             raise UnsupportedError(f"compile_graph: `adapters` must {rule}; got {name!r}")
-    library = load_library(isa or isa_module.best().name, dtype)
+        if adapter.row_scale is not None:
+            check_shape("compile_graph", f"row_scale of {name}", adapter.row_scale, (layers[0].channels,))
+    library = load_library(check_choice("compile_graph", "isa", isa or isa_module.best().name, available()), dtype)
     return Engine(net, library, trainable - set(adapters), adapters, threads, winograd)
 
 

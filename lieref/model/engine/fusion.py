@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from lieref._check import check_choice
+from lieref._check import check_choice, check_int, check_real
 from lieref._types import Array, FloatArray
 from lieref.kernel.simd.adapter import ADAPT_FIELDS, COLLECT_FIELDS, MAPS, PERMUTE_FIELDS, TRANSPOSE_FIELDS
 from lieref.kernel.simd.row import float_bits
@@ -39,6 +39,7 @@ class Adapter:
         dense     s x[o, j]                    ``xi`` (O, J)
         ========  ===========================  =====================================
     rank : int
+        At least 1; 1 where the form is not of low rank.
     scaling : float
         s.
     row_scale : array (O,) or None
@@ -57,6 +58,9 @@ class Adapter:
     def __post_init__(self) -> None:
         check_choice("Adapter", "map", self.map, MAPS)
         check_choice("Adapter", "form", self.form, FORMS)
+        check_int("Adapter", "rank", self.rank, low=1, high=None if self.form == "low_rank" else 1)
+        check_real("Adapter", "scaling", self.scaling)
+        check_real("Adapter", "bound", self.bound, above=0.0)
 
     @property
     def kernel(self) -> str:
