@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -156,6 +156,8 @@ class Engine:
         self._winograd = winograd
         self.threads = threads
         self._pool: ThreadPoolExecutor | None = None
+        self._others: list[Future[None]] = []
+        self._at_work: tuple[Array | None, ...] = ()  # what the threads may still use after an interruption
         self._plans: dict[int, Workspace] = {}
         self._accumulators: list[Array] = []
         self._jobs: dict[tuple[int, bool, str, bool], Job] = {}
@@ -284,6 +286,9 @@ class Engine:
             if len(self._jobs) >= MOST_JOBS:
                 self._jobs.pop(next(iter(self._jobs)))
             job = self._jobs[key] = self._make_job(*key)
+        if self._others:
+            self._wait()
+        self._at_work = x, out, targets, losses
         self._runner.request[:] = (
             address_of(x), address_of(targets), address_of(out), 0 if losses is None else address_of(losses),
             float_bits(scale),
@@ -323,10 +328,19 @@ class Engine:
             return
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.threads - 1)
-        others = [self._pool.submit(script) for script in scripts[1:]]
-        scripts[0]()
+        self._others = [self._pool.submit(script) for script in scripts[1:]]
+        try:
+            scripts[0]()
+        finally:
+            others = self._wait()
         for other in others:
             other.result()
+
+    def _wait(self) -> list[Future[None]]:
+        """Wait for the other threads, those that an interrupted run has left too, and return what they did."""
+        wait(self._others)
+        others, self._others = self._others, []
+        return others
 
     def _parts(self, samples: int) -> list[tuple[int, int]]:
         """Return the fixed parts (begin, end) of a batch: they depend on its size and the network alone."""

@@ -119,7 +119,7 @@ class _Builder:
     def output(self, kernel: str) -> Row:
         """Return the row that reads the outputs: their copy to the caller or the loss."""
         z, g = self.tensors[self.net.logits], self.bars.get(self.net.logits)
-        ints = {"samples": self.samples, "classes": z.channels, "in_sample": z.pixel, "g_sample": z.pixel}
+        ints = {"samples": self.samples, "classes": z.channels, "in_sample": z.pixel, "g_sample": g.pixel if g else 0}
         return Row(kernel, OUTPUT_FIELDS, ints, {"in": Place(z), **({"g": Place(g)} if g else {})})
 
     def forward(self) -> list[Row]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -167,7 +169,15 @@ def odd_vector_net():
     return net.graph()
 
 
+def two_headed_net():
+    """Outputs that are joined: their pixels are wider than their gradient's."""
+    net = Net((9,))
+    net.add("Concat", net.gemm(9, 9), net.add("Relu", net.gemm(3, 9)), axis=1)
+    return net.graph()
+
+
 NETS = {
+    "two heads": two_headed_net,
     "gates": gate_net,
     "gate vector": gate_vector_net,
     "odd": odd_net,
@@ -356,6 +366,24 @@ def test_an_error_of_a_reference_operator_is_raised(rng, monkeypatch):
         engine.logits(x)
     monkeypatch.undo()
     assert np.isfinite(engine.logits(x)).all()
+
+
+def test_an_error_waits_for_the_other_threads(rng, monkeypatch):
+    graph = odd_net()
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0], threads=2)
+    finished = []
+
+    def fails(x, **attrs):
+        if threading.current_thread() is threading.main_thread():
+            raise ShapeError("Gelu: broken")
+        time.sleep(0.005)
+        finished.append(threading.current_thread())
+        return x
+
+    monkeypatch.setitem(OPERATORS, "Gelu", replace(OPERATORS["Gelu"], function=fails))
+    with pytest.raises(ShapeError, match="broken"):
+        engine.logits(rng.standard_normal((32, 3, 8, 7)).astype(np.float32))
+    assert len(finished) == 16, "the arrays of this call are free once it has raised"
 
 
 @pytest.mark.parametrize("name", ["resnet8", "mobilenet_v1_025_vww", "autoencoder_ad"])
