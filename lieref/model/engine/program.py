@@ -217,7 +217,8 @@ def _callback(function: Callable[[Array], None], size: int, dtype: str, failures
 def _place_tensors(rows: Sequence[Row], align: int) -> int:
     """Give every tensor its place; tensors of one geometry whose lives do not meet share one.
 
-    Only equal geometries may share: then the halo of one is the halo of the other and stays zero.
+    Only equal geometries may share: then the halo of one is the halo of the other and stays zero. One with padded
+    channels shares with none: not every row writes them, and a NaN there would outlive the sample it came from.
     """
     first: dict[Tensor, int] = {}
     last: dict[Tensor, int] = {}
@@ -228,8 +229,8 @@ def _place_tensors(rows: Sequence[Row], align: int) -> int:
     end = align
     homes: dict[tuple[int, ...], list[tuple[int, int]]] = {}  # geometry -> (busy until, offset)
     for tensor in first:
-        geometry = (tensor.channels, tensor.height, tensor.width, tensor.pixel, *tensor.halo)
-        shared = homes.setdefault(geometry, [])
+        geometry = (tensor.height, tensor.width, tensor.pixel, *tensor.halo)
+        shared = homes.setdefault(geometry, []) if tensor.channels == tensor.pixel else []
         for i, (busy, offset) in enumerate(shared):
             if busy < first[tensor]:
                 shared[i] = (last[tensor], offset)

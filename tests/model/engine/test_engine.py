@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 
 import numpy as np
@@ -366,6 +367,23 @@ def test_an_error_of_a_reference_operator_is_raised(rng, monkeypatch):
         engine.logits(x)
     monkeypatch.undo()
     assert np.isfinite(engine.logits(x)).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 3e38])
+@pytest.mark.parametrize("name", NETS)
+def test_samples_that_are_not_finite_leave_nothing_behind(name, bad, rng):
+    graph = NETS[name]()
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0])
+    x = rng.standard_normal((5, *graph.inputs[0].shape[1:])).astype(np.float32)
+    y = rng.integers(0, 4, 5)
+    loss, z, grads = engine.loss_and_grad(x, y)
+    refused = nullcontext() if name not in ("odd", "odd vector") else suppress(DomainError)
+    with refused, np.errstate(all="ignore"):
+        assert not np.isfinite(engine.loss_and_grad(np.full_like(x, bad), y)[1]).all()
+    again = engine.loss_and_grad(x, y)
+    assert again[0] == loss
+    assert np.array_equal(again[1], z)
+    assert all(np.array_equal(again[2][k], grads[k]) for k in grads)
 
 
 def test_an_error_waits_for_the_other_threads(rng, monkeypatch):
