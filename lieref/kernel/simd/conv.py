@@ -12,10 +12,12 @@ of input pixels at a time, so that a stride costs no multiplication by zero. So 
 
 from __future__ import annotations
 
+from functools import partial
+
 from llvmlite import ir
 
-from lieref.kernel.simd.emit import Int, Pointer, Variable
-from lieref.kernel.simd.epilogue import EPILOGUE_FIELDS, emit_epilogue, walk_pixels
+from lieref.kernel.simd.emit import Pointer, Variable
+from lieref.kernel.simd.epilogue import EPILOGUE_FIELDS, emit_epilogue, tile_starts, walk_pixels
 from lieref.kernel.simd.row import Fields, Kernel
 
 CONV_FIELDS = Fields(
@@ -34,8 +36,7 @@ def emit_conv(module: ir.Module, name: str, dtype: str, pixels: int, vectors: in
     """Emit the kernel for tiles of `pixels` x `vectors` accumulators of `width` lanes and runs of `steps` elements.
 
     A walk over the pixels serves `together` blocks of channels: their weights and a tile's inputs stay in the cache.
-    The last tile overlaps the one before where the count is no multiple: it computes the same values again, so the
-    output must not be read as input (`aux` in place is not allowed), and `count` must be at least `pixels`.
+    Only a single problem has an `aux` or a `mask`.
     """
     k = Kernel(module, name, dtype, CONV_FIELDS, width)
     arena, table = k.base("arena"), k.base("table", "runs")
@@ -47,22 +48,15 @@ def emit_conv(module: ir.Module, name: str, dtype: str, pixels: int, vectors: in
         here = k.where(blocks - first < together, blocks - first, together)
         weight = k.base("weights", "weight") + (repeat * k.field("repeat_weight") + first * vectors * column)
         first_channel = k.field("channel") + first * (vectors * width)
-        with k.loop((count + (pixels - 1)) // pixels) as tile_index:
-            start = tile_index * pixels
-            start = k.where(start < count - pixels, start, count - pixels)
-            sources = [arena + (p + in_shift) for p in walk_pixels(k, start, pixels, cols, "in")]
-            out = walk_pixels(k, start, pixels, cols, "out")
-
-            def offsets(tensor: str, start: Int = start, out: list[Int] = out, shift: Int = out_shift) -> list[Int]:
-                walked = out if tensor == "out" else walk_pixels(k, start, pixels, cols, tensor)
-                return [p + shift for p in walked]
-
+        with tile_starts(k, count, pixels) as start:
+            walk = partial(walk_pixels, k, start, pixels, cols)
+            sources = [arena + (p + in_shift) for p in walk("in")]
+            out = [p + out_shift for p in walk("out")]
             with k.loop(here) as block:
                 zero = k.vector(0.0, width)
                 tile = [[Variable(zero) for _ in range(vectors)] for _ in range(pixels)]
                 sum_of_products(k, tile, sources, table, weight + block * vectors * column, steps)
-                channel = first_channel + block * (vectors * width)
-                emit_epilogue(k, tile, channel, channel, offsets)
+                emit_epilogue(k, tile, first_channel + block * (vectors * width), walk, out)
     k.finish()
 
 

@@ -9,10 +9,12 @@ pooling is the case of constant weights.
 
 from __future__ import annotations
 
+from functools import partial
+
 from llvmlite import ir
 
 from lieref.kernel.simd.emit import Int, Real, Variable
-from lieref.kernel.simd.epilogue import EPILOGUE_FIELDS, emit_epilogue, walk_pixels
+from lieref.kernel.simd.epilogue import EPILOGUE_FIELDS, emit_epilogue, tile_starts, walk_pixels
 from lieref.kernel.simd.row import Fields, Kernel
 
 DEPTHWISE_FIELDS = Fields(
@@ -36,18 +38,14 @@ DEPTHWISE_GRADIENT_FIELDS = Fields(
 
 
 def emit_depthwise(module: ir.Module, name: str, dtype: str, pixels: int, width: int) -> None:
-    """Emit the kernel for tiles of `pixels` x one vector.
-
-    `count` must be at least `pixels`: the last tile overlaps the one before.
-    """
+    """Emit the kernel for tiles of `pixels` x one vector."""
     k = Kernel(module, name, dtype, DEPTHWISE_FIELDS, width)
     arena, table = k.base("arena"), k.base("table", "taps")
     count, cols, taps = k.field("count"), k.field("cols"), k.field("tap_count")
-    with k.loop((count + (pixels - 1)) // pixels) as tile_index:
-        start = tile_index * pixels
-        start = k.where(start < count - pixels, start, count - pixels)
-        sources = [arena + p for p in walk_pixels(k, start, pixels, cols, "in")]
-        out = walk_pixels(k, start, pixels, cols, "out")
+    with tile_starts(k, count, pixels) as start:
+        walk = partial(walk_pixels, k, start, pixels, cols)
+        sources = [arena + p for p in walk("in")]
+        out = walk("out")
         with k.loop(k.field("blocks")) as block:
             channel = k.field("channel") + block * width
             weight = k.base("weights", "weight") + block * k.field("column")
@@ -58,11 +56,7 @@ def emit_depthwise(module: ir.Module, name: str, dtype: str, pixels: int, width:
                 w = weight.vector_at(tap * width, width)
                 for source, (cell,) in zip(sources, tile, strict=True):
                     cell.set(source.vector_at(offset, width).muladd(w, cell.get()))
-
-            def offsets(tensor: str, start: Int = start) -> list[Int]:
-                return out if tensor == "out" else walk_pixels(k, start, pixels, cols, tensor)
-
-            emit_epilogue(k, tile, channel, channel, offsets)
+            emit_epilogue(k, tile, channel, walk, out)
     k.finish()
 
 
@@ -77,9 +71,7 @@ def emit_depthwise3(module: ir.Module, name: str, dtype: str, pixels: int, strid
     cols = k.field("cols")
     lines = [table.int_at(3 * ky) for ky in range(3)]
     beside = table.int_at(1) - table.int_at(0)  # from one pixel to the next
-    with k.loop(k.field("count") // cols) as y, k.loop((cols + (pixels - 1)) // pixels) as tile_index:
-        start = tile_index * pixels
-        start = k.where(start < cols - pixels, start, cols - pixels)
+    with k.loop(k.field("count") // cols) as y, tile_starts(k, cols, pixels) as start:
         corner = arena + (k.field("in") + k.field("channel") + y * k.field("in_row") + start * k.field("in_pixel"))
         with k.loop(k.field("blocks")) as block:
             channel = k.field("channel") + block * width
@@ -97,16 +89,17 @@ def emit_depthwise3(module: ir.Module, name: str, dtype: str, pixels: int, strid
                         product = w[3 * ky + kx]
                         sums[p] = x * product if total is None else x.muladd(product, total)
             tile = [[Variable(total)] for total in sums if total is not None]
-
-            def offsets(tensor: str, y: Int = y, start: Int = start) -> list[Int]:
-                step = k.field(f"{tensor}_pixel")
-                found = [k.field(tensor) + y * k.field(f"{tensor}_row") + start * step]
-                for _ in range(pixels - 1):
-                    found.append(found[-1] + step)
-                return found
-
-            emit_epilogue(k, tile, channel, channel, offsets)
+            emit_epilogue(k, tile, channel, partial(row_pixels, k, y, start, pixels))
     k.finish()
+
+
+def row_pixels(k: Kernel, y: Int, x: Int, count: int, tensor: str) -> list[Int]:
+    """Return the offsets of `count` successive pixels of row y, from pixel x on, in a tensor."""
+    step = k.field(f"{tensor}_pixel")
+    found = [k.field(tensor) + y * k.field(f"{tensor}_row") + x * step]
+    for _ in range(count - 1):
+        found.append(found[-1] + step)
+    return found
 
 
 def emit_depthwise_gradient(module: ir.Module, name: str, dtype: str, taps: int, width: int) -> None:

@@ -8,7 +8,8 @@ t = t if low < mask < high else 0   MASK   the clamp's derivative, from the save
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from lieref.kernel.simd.emit import Int, Variable
 from lieref.kernel.simd.row import Kernel
@@ -23,26 +24,27 @@ EPILOGUE_FIELDS = (
 )  # fmt: skip
 
 PixelOffsets = Callable[[str], list[Int]]
-"""Maps a tensor ("out", "aux", "mask") to the offsets of the tile's pixels in it."""
+"""Maps a tensor ("out", "aux", "mask") to the offsets of the tile's pixels in it, its base offset included."""
 
 
-def emit_epilogue(k: Kernel, tile: list[list[Variable]], channel: Int, bias_channel: Int, pixels: PixelOffsets) -> None:
+def emit_epilogue(
+    k: Kernel, tile: list[list[Variable]], channel: Int, pixels: PixelOffsets, out: list[Int] | None = None
+) -> None:
     """Finish a tile of pixels x vectors and store it.
 
     Parameters
     ----------
     tile : pixels x vectors of accumulators
     channel : Int
-        First channel of the tile in out, aux and mask.
-    bias_channel : Int
-        The same in the bias.
+        First channel of the tile.
     pixels : callable
-        Offsets of the tile's pixels in a tensor, its base offset included.
+    out : list of Int, optional
+        Offsets of the tile's pixels in "out" where they are known already.
     """
     flags = k.field("flags")
     arena, width = k.base("arena"), k.width
     with k.when(flags.has(BIAS)):
-        bias = k.base("weights", "bias") + bias_channel
+        bias = k.base("weights", "bias") + channel
         for v in range(len(tile[0])):
             vector = bias.vector_at(v * width, width)
             for row in tile:
@@ -63,9 +65,21 @@ def emit_epilogue(k: Kernel, tile: list[list[Variable]], channel: Int, bias_chan
             for v, cell in enumerate(row):
                 saved = arena.vector_at(offset + channel + v * width, width)
                 cell.set(k.where(saved.above(low) & saved.below(high), cell.get(), zero))
-    for offset, row in zip(pixels("out"), tile, strict=True):
+    for offset, row in zip(pixels("out") if out is None else out, tile, strict=True):
         for v, cell in enumerate(row):
             arena.store(offset + channel + v * width, cell.get())
+
+
+@contextmanager
+def tile_starts(k: Kernel, count: Int, size: int) -> Iterator[Int]:
+    """Emit the loop over tiles of `size` of `count` pixels; yields the first pixel of each.
+
+    The last tile overlaps the one before where the count is no multiple: it computes the same values again, so that a
+    row must not read what it writes. `count` must be at least `size`.
+    """
+    with k.loop((count + (size - 1)) // size) as index:
+        start = index * size
+        yield k.where(start < count - size, start, count - size)
 
 
 def walk_pixels(k: Kernel, first: Int, count: int, cols: Int, tensor: str) -> list[Int]:

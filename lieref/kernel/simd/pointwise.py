@@ -9,13 +9,14 @@ dot        out = epilogue(sum over pixels of in other)     to a factor that all 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from llvmlite import ir
 
 from lieref.kernel.simd.elementary import exp, tanh
-from lieref.kernel.simd.emit import Int, Real, Variable
-from lieref.kernel.simd.epilogue import EPILOGUE_FIELDS, emit_epilogue, walk_pixels
+from lieref.kernel.simd.emit import Real, Variable
+from lieref.kernel.simd.epilogue import EPILOGUE_FIELDS, emit_epilogue, tile_starts, walk_pixels
 from lieref.kernel.simd.row import Fields, Kernel
 
 POINTWISE_FIELDS = Fields(
@@ -106,7 +107,7 @@ def _line(k: Kernel, x: Real) -> Real:
 def emit_pointwise(
     module: ir.Module, name: str, dtype: str, pixels: int, width: int, apply: Callable[[Kernel, Real], Real]
 ) -> None:
-    """Emit out = epilogue(apply(in)), pixel by pixel; `count` must be at least `pixels`."""
+    """Emit out = epilogue(apply(in)), pixel by pixel."""
     _emit(module, name, dtype, pixels, width, ("in",), lambda k, values: apply(k, values[0]))
 
 
@@ -129,22 +130,17 @@ def _emit(
     k = Kernel(module, name, dtype, POINTWISE_FIELDS, width)
     arena = k.base("arena")
     count, cols = k.field("count"), k.field("cols")
-    with k.loop((count + (pixels - 1)) // pixels) as tile_index:
-        start = tile_index * pixels
-        start = k.where(start < count - pixels, start, count - pixels)
-        sources = [walk_pixels(k, start, pixels, cols, tensor) for tensor in operands]
-        out = walk_pixels(k, start, pixels, cols, "out")
+    with tile_starts(k, count, pixels) as start:
+        walk = partial(walk_pixels, k, start, pixels, cols)
+        sources = [walk(tensor) for tensor in operands]
+        out = walk("out")
         with k.loop(k.field("blocks")) as block:
             channel = k.field("channel") + block * width
             tile = []
             for p in range(pixels):
                 values = [arena.vector_at(source[p] + channel, width) for source in sources]
                 tile.append([Variable(apply(k, values))])
-
-            def offsets(tensor: str, start: Int = start, out: list[Int] = out) -> list[Int]:
-                return out if tensor == "out" else walk_pixels(k, start, pixels, cols, tensor)
-
-            emit_epilogue(k, tile, channel, channel, offsets)
+            emit_epilogue(k, tile, channel, walk, out)
     k.finish()
 
 
@@ -161,9 +157,5 @@ def emit_dot(module: ir.Module, name: str, dtype: str, width: int) -> None:
                 for t in ("in", "other")
             )
             total.set(a.muladd(b, total.get()))
-
-        def offsets(tensor: str) -> list[Int]:
-            return [k.field(tensor)]
-
-        emit_epilogue(k, [[total]], channel, channel, offsets)
+        emit_epilogue(k, [[total]], channel, lambda tensor: [k.field(tensor)])
     k.finish()

@@ -10,6 +10,8 @@ constants in the code.
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from llvmlite import ir
 
@@ -153,14 +155,15 @@ def emit_output_transform(module: ir.Module, name: str, dtype: str, m: int, widt
         frequencies = [[source.vector_at(k.field("in_row") * (i * p + j), width) for j in range(p)] for i in range(p)]
         y = transform(matrix, frequencies)
         tile = [[Variable(y[i][j])] for i in range(m) for j in range(m)]
-
-        def offsets(tensor: str, ty: Int = ty, tx: Int = tx) -> list[Int]:
-            row, pixel = k.field(f"{tensor}_row"), k.field(f"{tensor}_pixel")
-            corner = k.field(tensor) + ty * m * row + tx * m * pixel
-            return [corner + row * i + pixel * j for i in range(m) for j in range(m)]
-
-        emit_epilogue(k, tile, channel, channel, offsets)
+        emit_epilogue(k, tile, channel, partial(square_pixels, k, ty * m, tx * m, m))
     k.finish()
+
+
+def square_pixels(k: Kernel, y: Int, x: Int, size: int, tensor: str) -> list[Int]:
+    """Return the offsets of the pixels of a square, row by row, whose first is (y, x)."""
+    row, pixel = k.field(f"{tensor}_row"), k.field(f"{tensor}_pixel")
+    corner = k.field(tensor) + y * row + x * pixel
+    return [corner + row * i + pixel * j for i in range(size) for j in range(size)]
 
 
 def emit_weight_transform(
