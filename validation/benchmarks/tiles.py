@@ -122,13 +122,13 @@ def measure(isa: Isa, seconds: float) -> list[dict[str, Any]]:
     for p in DEPTHWISE3_TILES[isa.registers]:
         rates = {
             f"stride={s}": depthwise(
-                isa, f"channels_p{p}s{s}w{width}", DEPTHWISE_FIELDS, products, s, seconds, count=144
+                isa, f"depthwise3_p{p}s{s}w{width}", DEPTHWISE_FIELDS, products, s, seconds, count=144
             )
             for s in DEPTHWISE3_STRIDES
         }
         add(f"depthwise 3x3 {p}", rates)
     for t in DEPTHWISE_GRADIENT_TAPS:
-        kernel = f"channels_gradient_t{t}w{width}"
+        kernel = f"depthwise_gradient_t{t}w{width}"
         ints = {"rows": 12, "together": 2, "tap_blocks": 9 // t}
         rates = {"": depthwise(isa, kernel, DEPTHWISE_GRADIENT_FIELDS, products, 1, seconds, **ints)}
         add(f"depthwise gradient {t} taps", rates)

@@ -77,14 +77,14 @@ def emit_core(module: ir.Module, isa: Isa, dtype: str) -> None:
     emit_run(module, "run")
 
 
-def emit_channels(module: ir.Module, isa: Isa, dtype: str) -> None:
+def emit_depthwise_rows(module: ir.Module, isa: Isa, dtype: str) -> None:
     """Emit depthwise convolution by rows, and its weight gradient."""
     for width in widths(isa, dtype):
         for pixels in DEPTHWISE3_TILES[isa.registers]:
             for stride in DEPTHWISE3_STRIDES:
-                emit_depthwise3(module, f"channels_p{pixels}s{stride}w{width}", dtype, pixels, stride, width)
+                emit_depthwise3(module, f"depthwise3_p{pixels}s{stride}w{width}", dtype, pixels, stride, width)
         for taps in DEPTHWISE_GRADIENT_TAPS:
-            emit_depthwise_gradient(module, f"channels_gradient_t{taps}w{width}", dtype, taps, width)
+            emit_depthwise_gradient(module, f"depthwise_gradient_t{taps}w{width}", dtype, taps, width)
 
 
 def emit_transforms(module: ir.Module, isa: Isa, dtype: str) -> None:
@@ -93,18 +93,18 @@ def emit_transforms(module: ir.Module, isa: Isa, dtype: str) -> None:
         emit_winograd(module, dtype, width)
 
 
-def emit_points(module: ir.Module, isa: Isa, dtype: str) -> None:
+def emit_pointwise_and_maximum(module: ir.Module, isa: Isa, dtype: str) -> None:
     """Emit activations, products of tensors and max pools."""
     for width in widths(isa, dtype):
         for pixels in POINTWISE_PIXELS:
             end = f"p{pixels}w{width}"
             for name, activation in ACTIVATIONS.items():
-                emit_pointwise(module, f"point_{name}_{end}", dtype, pixels, width, activation.value)
-                emit_slope(module, f"point_{name}_slope_{end}", dtype, pixels, width, activation.slope)
-            emit_product(module, f"point_product_{end}", dtype, pixels, width)
-        emit_dot(module, f"point_dot_w{width}", dtype, width)
-        emit_maximum(module, f"point_maximum_w{width}", dtype, width)
-        emit_maximum_gradient(module, f"point_maximum_gradient_w{width}", dtype, width)
+                emit_pointwise(module, f"{name}_{end}", dtype, pixels, width, activation.value)
+                emit_slope(module, f"{name}_slope_{end}", dtype, pixels, width, activation.slope)
+            emit_product(module, f"product_{end}", dtype, pixels, width)
+        emit_dot(module, f"dot_w{width}", dtype, width)
+        emit_maximum(module, f"maximum_w{width}", dtype, width)
+        emit_maximum_gradient(module, f"maximum_gradient_w{width}", dtype, width)
 
 
 def emit_adapters(map_name: str, module: ir.Module, isa: Isa, dtype: str) -> None:
@@ -117,15 +117,23 @@ def emit_adapters(map_name: str, module: ir.Module, isa: Isa, dtype: str) -> Non
 
 GROUPS: dict[str, Callable[[ir.Module, Isa, str], None]] = {
     "core": emit_core,
-    "channels": emit_channels,
+    "depthwise": emit_depthwise_rows,
     "winograd": emit_transforms,
-    "point": emit_points,
+    "pointwise": emit_pointwise_and_maximum,
     **{map_name: partial(emit_adapters, map_name) for map_name in MAPS},
 }
-"""Groups by the first word of their kernels' names; "core" has all other names."""
+"""What emits each group of kernels."""
+
+PREFIXES = {
+    "depthwise3_": "depthwise",
+    "depthwise_gradient_": "depthwise",
+    "winograd_": "winograd",
+    **{f"{name}_": "pointwise" for name in (*ACTIVATIONS, "product", "dot", "maximum")},
+    **{f"{map_name}_": map_name for map_name in MAPS},
+}
+"""How the names of a group's kernels start; all others are in "core"."""
 
 
 def group_of(kernel: str) -> str:
     """Return the group of a kernel."""
-    first = kernel.partition("_")[0]
-    return first if first in GROUPS else "core"
+    return next((group for prefix, group in PREFIXES.items() if kernel.startswith(prefix)), "core")

@@ -50,7 +50,7 @@ def _tap_kernel(storage: Storage, source: Place, taps: Taps, size: tuple[int, in
     square = tuple((y + a, x + b) for a in range(3) for b in range(3))
     pixels = depthwise3_pixels(storage.isa, size[1])
     if taps.pixels == square and pixels and source.step_x in DEPTHWISE3_STRIDES:
-        return f"channels_p{pixels}s{source.step_x}"
+        return f"depthwise3_p{pixels}s{source.step_x}"
     return f"depthwise_p{depthwise_pixels(storage.isa, size[0] * size[1])}"
 
 
@@ -122,7 +122,7 @@ def weight_gradient(layer: Layer, storage: Storage, x: Tensor, g: Tensor) -> lis
                 "together": strip_rows(g.width),
                 "out": offset + first * len(taps) + done * width, "column": len(taps) * width, "begin": 1,
             }  # fmt: skip
-            name = f"channels_gradient_t{block}w{width}"
+            name = f"depthwise_gradient_t{block}w{width}"
             rows.append(Row(name, DEPTHWISE_GRADIENT_FIELDS, ints, places, {"taps": part}))
         done += blocks * block
     return rows
@@ -141,7 +141,7 @@ def one(storage: Storage) -> tuple[int, int]:
 
 def maximum_forward(layer: Layer, storage: Storage, x: Tensor, out: Tensor) -> list[Row]:
     """Return the rows of a max pool."""
-    return _maximum_rows("point_maximum", layer, storage, x, {"out": Place(out)})
+    return _maximum_rows("maximum", layer, storage, x, {"out": Place(out)})
 
 
 def maximum_gradient(layer: Layer, storage: Storage, x: Tensor, out: Tensor, g: Tensor, x_bar: Tensor) -> list[Row]:
@@ -150,7 +150,7 @@ def maximum_gradient(layer: Layer, storage: Storage, x: Tensor, out: Tensor, g: 
     size = (x_bar.height, x_bar.width)
     clear = tap_rows(storage, (0, 0), Place(x_bar), nothing, Place(x_bar), size, Epilogue())
     places = {"out": Place(out), "g": Place(g), **_first_taps(layer, "g_in", "g_tap", x_bar)}
-    return [*clear, *_maximum_rows("point_maximum_gradient", layer, storage, x, places)]
+    return [*clear, *_maximum_rows("maximum_gradient", layer, storage, x, places)]
 
 
 def _first_taps(layer: Layer, name: str, tap: str, t: Tensor) -> dict[str, Place]:

@@ -26,7 +26,7 @@ def _rows(
             "beta": float_bits(numbers[1]), **epilogue.fields(),
         }  # fmt: skip
         all_places = {**places, **epilogue.places(Place(target))}
-        rows.append(Row(f"point_{kernel}_{tile}w{width}", POINTWISE_FIELDS, ints, all_places))
+        rows.append(Row(f"{kernel}_{tile}w{width}", POINTWISE_FIELDS, ints, all_places))
     return rows
 
 
