@@ -93,7 +93,7 @@ class Compiled:
 
     def __init__(self, logits_name: str, winograd: str) -> None:
         self._logits = logits_name
-        self._winograd = "off" if winograd == "direct" else winograd
+        self._winograd = winograd
         self._engines: dict[object, tuple[Engine, dict[str, Array]]] = {}
 
     def supports(  # noqa: D102

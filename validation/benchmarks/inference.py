@@ -46,7 +46,7 @@ def session(graph: Graph, threads: int) -> onnxruntime.InferenceSession:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="+", default=list(MODELS))
-    parser.add_argument("--winograd", nargs="+", default=["f2", "f4", "off"])
+    parser.add_argument("--winograd", nargs="+", default=["f2", "f4", "direct"])
     parser.add_argument("--batches", type=int, nargs="+", default=[1])
     parser.add_argument("--seconds", type=float, default=1.5)
     options = parser.parse_args()

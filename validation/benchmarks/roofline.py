@@ -29,7 +29,7 @@ def main() -> None:
         graph = MODELS[name]()
         for size in options.batches:
             x, y, loss = batch(graph, size)
-            for w in ("off", "f2", "f4") if name == "ResNet-8" else ("f2",):
+            for w in ("direct", "f2", "f4") if name == "ResNet-8" else ("f2",):
                 step = engine_step(graph, x, y, loss, 1, w)
                 rate = sgemm_rate()
                 time = summary(alternate({"lieref": step}, options.seconds)["lieref"])

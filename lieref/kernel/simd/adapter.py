@@ -62,7 +62,7 @@ COLLECT_ROWS, COLLECT_RANKS = 2, 4
 """Rows and ranks whose sums stay in registers over all vector columns of a row: 8 of the 16 an AVX2 core has."""
 
 
-class Adapter:
+class AdapterParts:
     """The parts of a kernel of one form and map: where xi comes from, and what its cotangent is."""
 
     def __init__(self, k: Kernel, form: str, map_name: str) -> None:
@@ -135,7 +135,7 @@ def in_tiles(k: Kernel, rows: Int, size: int, some: Callable[[Int, int], None]) 
 def emit_adapt(module: ir.Module, name: str, dtype: str, form: str, map_name: str, width: int) -> None:
     """Emit the adapted weight."""
     k = Kernel(module, name, dtype, ADAPT_FIELDS, width)
-    adapter = Adapter(k, form, map_name)
+    adapter = AdapterParts(k, form, map_name)
     with k.loop(k.field("blocks")) as block:
         shift = block * k.field("column")
         base, out = k.base("bases", "weight") + shift, k.base("weights", "weight") + shift
@@ -152,7 +152,7 @@ def emit_adapt(module: ir.Module, name: str, dtype: str, form: str, map_name: st
 def emit_collect(module: ir.Module, name: str, dtype: str, form: str, map_name: str, width: int) -> None:
     """Emit the gradients of both factors, added to buffers laid out as the factors."""
     k = Kernel(module, name, dtype, COLLECT_FIELDS, width)
-    adapter = Adapter(k, form, map_name)
+    adapter = AdapterParts(k, form, map_name)
     base, adapted = k.base("bases", "weight"), k.base("weights", "weight")
     bars = k.base("gradients", "gradient")
     left_bar, right_bar = k.base("factor_gradients", "left"), k.base("factor_gradients", "right")

@@ -9,14 +9,14 @@ from lieref.kernel.simd.depthwise import DEPTHWISE_FIELDS, DEPTHWISE_GRADIENT_FI
 from lieref.kernel.simd.maximum import MAXIMUM_FIELDS
 from lieref.kernel.simd.tiles import DEPTHWISE3_STRIDES, DEPTHWISE_GRADIENT_TAPS
 from lieref.model.engine.conv_rows import need_gradient_halo, parities
-from lieref.model.engine.fusion import Columns
-from lieref.model.engine.layer import Epilogue, Layer
+from lieref.model.engine.layer import Epilogue, FusedLayer
+from lieref.model.engine.packed_matrix import PackedMatrix
 from lieref.model.engine.program import Place, Places, Row, Taps, Tensor
 from lieref.model.engine.tiling import depthwise3_pixels, depthwise_pixels, strip_rows
 from lieref.model.engine.weights import Storage, column_position, pad_axis
 
 
-def _window_taps(layer: Layer) -> list[tuple[int, int]]:
+def _window_taps(layer: FusedLayer) -> list[tuple[int, int]]:
     """Return the window's taps, row-major."""
     (kh, kw), (dy, dx) = layer.window.kernel, layer.window.dilations
     return [(a * dy, b * dx) for a in range(kh) for b in range(kw)]
@@ -54,13 +54,13 @@ def _tap_kernel(storage: Storage, source: Place, taps: Taps, size: tuple[int, in
     return f"depthwise_p{depthwise_pixels(storage.isa, size[0] * size[1])}"
 
 
-def _tap_weight(layer: Layer, storage: Storage, taps: list[tuple[int, int]], channels: int) -> tuple[int, int]:
+def _tap_weight(layer: FusedLayer, storage: Storage, taps: list[tuple[int, int]], channels: int) -> tuple[int, int]:
     """Pack the weight of the taps (ky, kx); pooling shares one constant among all channels."""
     if not taps:
         return 0, 0
     if layer.affine is not None:
         return storage.add_derived(layer.affine, 0, layer.channels, channels), 1
-    if layer.kind == "conv":
+    if layer.kind == "depthwise":
         index: Array = layer.index  # type: ignore[assignment]
         matrix = np.stack([index[:, 0, ky, kx] for ky, kx in taps])
         return storage.pack_columns(layer.weight, pad_axis(matrix, 1, channels)).offset, len(taps)
@@ -69,7 +69,7 @@ def _tap_weight(layer: Layer, storage: Storage, taps: list[tuple[int, int]], cha
     return storage.add_constant(np.full(len(taps) * lanes, share)), 0
 
 
-def forward(layer: Layer, storage: Storage, x: Tensor, out: Tensor, epilogue: Epilogue) -> list[Row]:
+def forward(layer: FusedLayer, storage: Storage, x: Tensor, out: Tensor, epilogue: Epilogue) -> list[Row]:
     """Return the rows of a depthwise convolution, an average pool or the identity."""
     window = layer.window
     x.need_halo(*window.input_halo(x.height, x.width))
@@ -80,7 +80,7 @@ def forward(layer: Layer, storage: Storage, x: Tensor, out: Tensor, epilogue: Ep
     return tap_rows(storage, weight, source, taps, Place(out), (out.height, out.width), epilogue)
 
 
-def input_gradient(layer: Layer, storage: Storage, g: Tensor, x_bar: Tensor, epilogue: Epilogue) -> list[Row]:
+def input_gradient(layer: FusedLayer, storage: Storage, g: Tensor, x_bar: Tensor, epilogue: Epilogue) -> list[Row]:
     """Return the rows of the gradient with respect to the input."""
     window = layer.window
     if layer.kind == "average" and window.covers(x_bar.height, x_bar.width):
@@ -99,14 +99,14 @@ def input_gradient(layer: Layer, storage: Storage, g: Tensor, x_bar: Tensor, epi
     return rows
 
 
-def weight_gradient(layer: Layer, storage: Storage, x: Tensor, g: Tensor) -> list[Row]:
+def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -> list[Row]:
     """Return the rows of the gradient of a depthwise convolution with respect to its weight."""
     window = layer.window
     taps = _window_taps(layer)
     spans = storage.columns(g.pixel)
     start, stride = column_position(g.channels, len(taps), spans)
     position = start[:, None] + np.arange(len(taps)) * stride[:, None]
-    columns = Columns(0, len(taps), tuple(spans))
+    columns = PackedMatrix(0, len(taps), tuple(spans))
     offset = storage.add_accumulator(layer.weight, g.pixel * len(taps), position, columns, [(0, 0, len(taps))])
     places = {"in": Place(x, -window.pads[0], -window.pads[1], *window.strides), "g": Place(g)}
     rows = []
@@ -139,12 +139,14 @@ def one(storage: Storage) -> tuple[int, int]:
     return storage.add_constant(np.ones(storage.columns(1 << 20)[0][2])), 0
 
 
-def maximum_forward(layer: Layer, storage: Storage, x: Tensor, out: Tensor) -> list[Row]:
+def maximum_forward(layer: FusedLayer, storage: Storage, x: Tensor, out: Tensor) -> list[Row]:
     """Return the rows of a max pool."""
     return _maximum_rows("maximum", layer, storage, x, {"out": Place(out)})
 
 
-def maximum_gradient(layer: Layer, storage: Storage, x: Tensor, out: Tensor, g: Tensor, x_bar: Tensor) -> list[Row]:
+def maximum_gradient(
+    layer: FusedLayer, storage: Storage, x: Tensor, out: Tensor, g: Tensor, x_bar: Tensor
+) -> list[Row]:
     """Return the rows that set `x_bar` to the gradient of a max pool."""
     nothing = Taps(x_bar, ())  # a sum over no taps: zero
     size = (x_bar.height, x_bar.width)
@@ -153,13 +155,13 @@ def maximum_gradient(layer: Layer, storage: Storage, x: Tensor, out: Tensor, g: 
     return [*clear, *_maximum_rows("maximum_gradient", layer, storage, x, places)]
 
 
-def _first_taps(layer: Layer, name: str, tap: str, t: Tensor) -> dict[str, Place]:
+def _first_taps(layer: FusedLayer, name: str, tap: str, t: Tensor) -> dict[str, Place]:
     """Return the places of the first tap of output pixel (0, 0), and of the taps after it."""
     window = layer.window
     return {name: Place(t, -window.pads[0], -window.pads[1], *window.strides), tap: Place(t, 0, 0, *window.dilations)}
 
 
-def _maximum_rows(kernel: str, layer: Layer, storage: Storage, x: Tensor, places: dict[str, Place]) -> list[Row]:
+def _maximum_rows(kernel: str, layer: FusedLayer, storage: Storage, x: Tensor, places: dict[str, Place]) -> list[Row]:
     out = places["out"].tensor
     places = {**places, **_first_taps(layer, "in", "tap", x)}
     sides = (("row_taps", 0, x.height), ("col_taps", 1, x.width))

@@ -18,8 +18,8 @@ import numpy as np
 from lieref._types import Array
 from lieref.kernel.simd.weight_gradient import BIAS_GRADIENT_FIELDS
 from lieref.model.engine import winograd_rows
-from lieref.model.engine.fusion import Columns
-from lieref.model.engine.layer import Epilogue, Layer, Window
+from lieref.model.engine.layer import Epilogue, FusedLayer, Window
+from lieref.model.engine.packed_matrix import PackedMatrix
 from lieref.model.engine.product_rows import gradient_rows, gradient_run_rows, pad_runs, product_rows
 from lieref.model.engine.program import Place, Row, Taps, Tensor
 from lieref.model.engine.tiling import run_parts
@@ -72,7 +72,7 @@ def need_gradient_halo(g: Tensor, parity: Parity) -> None:
         g.need_halo(max(-dy, 0), max(-dx, 0), max(dy + parity.rows - g.height, 0), max(dx + parity.cols - g.width, 0))
 
 
-def _split(layer: Layer, storage: Storage) -> tuple[int, Array]:
+def _split(layer: FusedLayer, storage: Storage) -> tuple[int, Array]:
     """Return how many groups run by themselves, and the index array of all of them (dense where it is 1)."""
     index = layer.index
     assert index is not None  # a convolution has a weight
@@ -82,7 +82,7 @@ def _split(layer: Layer, storage: Storage) -> tuple[int, Array]:
     return groups, index
 
 
-def forward(layer: Layer, storage: Storage, x: Tensor, out: Tensor, epilogue: Epilogue) -> list[Row]:
+def forward(layer: FusedLayer, storage: Storage, x: Tensor, out: Tensor, epilogue: Epilogue) -> list[Row]:
     """Return the rows of the forward pass."""
     window = layer.window
     x.need_halo(*window.input_halo(x.height, x.width))
@@ -111,7 +111,7 @@ def forward(layer: Layer, storage: Storage, x: Tensor, out: Tensor, epilogue: Ep
     return rows
 
 
-def input_gradient(layer: Layer, storage: Storage, g: Tensor, x_bar: Tensor, epilogue: Epilogue) -> list[Row]:
+def input_gradient(layer: FusedLayer, storage: Storage, g: Tensor, x_bar: Tensor, epilogue: Epilogue) -> list[Row]:
     """Return the rows of the gradient with respect to the input."""
     window = layer.window
     groups, index = _split(layer, storage)
@@ -165,7 +165,7 @@ def _product(
     return product_rows(storage, offset, len(packed), packed.shape[1], source, taps, run, target, size, epilogue)
 
 
-def weight_gradient(layer: Layer, storage: Storage, x: Tensor, g: Tensor) -> list[Row]:
+def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -> list[Row]:
     """Return the rows of the gradient with respect to the weight."""
     m = winograd_rows.tile_size(layer, storage, x, g)
     if m:
@@ -196,7 +196,7 @@ def weight_gradient(layer: Layer, storage: Storage, x: Tensor, g: Tensor) -> lis
         elements = index[group * per_group : (group + 1) * per_group]
         real_index[elements[elements >= 0]] = position[elements >= 0] + group * size
     offset = storage.add_accumulator(
-        layer.weight, size * groups, real_index, Columns(0, total, tuple(spans)),
+        layer.weight, size * groups, real_index, PackedMatrix(0, total, tuple(spans)),
         [(i * run_rows, i * padded_run, run) for i in range(len(taps.pixels))],
     )  # fmt: skip
     rows = []
@@ -207,7 +207,7 @@ def weight_gradient(layer: Layer, storage: Storage, x: Tensor, g: Tensor) -> lis
     return rows
 
 
-def bias_gradient(layer: Layer, storage: Storage, g: Tensor) -> list[Row]:
+def bias_gradient(layer: FusedLayer, storage: Storage, g: Tensor) -> list[Row]:
     """Return the rows of the gradient with respect to the bias."""
     offset = storage.add_accumulator(layer.bias, g.pixel, np.arange(g.channels))
     rows = []

@@ -22,10 +22,10 @@ from lieref.model.engine import reference_rows
 from lieref.model.engine.factors import Factors
 from lieref.model.engine.fusion import Adapter
 from lieref.model.engine.lower import lower
-from lieref.model.engine.lowered import Network, by_channel
+from lieref.model.engine.lowered import LoweredGraph
 from lieref.model.engine.plan import Plan, make_plan
 from lieref.model.engine.script import Runner, Script
-from lieref.model.engine.workspace import ONCE, Entry, Packed, Span, Workspace, address_of, aligned
+from lieref.model.engine.workspace import ONCE, Entry, PackedWeights, Span, Workspace, address_of, aligned
 from lieref.model.graph import Graph
 
 CHUNKS = 8
@@ -90,7 +90,7 @@ def compile_graph(
         of the weight's.
     threads : int
         At most this many threads; the result has the same bits for any number.
-    winograd : "f2", "f4" or "off"
+    winograd : "f2", "f4" or "direct"
         Transform for 3x3 convolutions of stride 1: "f2" is as accurate as the direct sum.
     dtype : "float32" or "float64"
     isa : str, optional
@@ -105,7 +105,7 @@ def compile_graph(
     ShapeError
         If an adapter's `row_scale` does not have one number for each output channel.
     """
-    check_choice("compile_graph", "winograd", winograd, ("f2", "f4", "off"))
+    check_choice("compile_graph", "winograd", winograd, ("f2", "f4", "direct"))
     check_choice("compile_graph", "dtype", dtype, ("float32", "float64"))
     check_int("compile_graph", "threads", threads, low=1)
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
@@ -117,8 +117,8 @@ def compile_graph(
     adapters = adapters or {}
     for name, adapter in adapters.items():
         layers = [layer for layer in net.layers if layer.weight == name]
-        depthwise = len(layers) == 1 and layers[0].kind == "conv" and by_channel(layers[0], net)
-        if len(layers) != 1 or not (depthwise or (layers[0].groups == 1 and adapter.form != "channel")):
+        kind = layers[0].kind if len(layers) == 1 else ""
+        if not (kind == "depthwise" or (kind == "conv" and layers[0].groups == 1 and adapter.form != "channel")):
             rule = "adapt the weight of one layer that is dense or depthwise"
             raise UnsupportedError(f"compile_graph: `adapters` must {rule}; got {name!r}")
         if adapter.row_scale is not None:
@@ -145,8 +145,8 @@ class Engine:
     """
 
     def __init__(
-        self, net: Network, library: Library, trainable: frozenset[str], adapters: dict[str, Adapter], threads: int,
-        winograd: str,
+        self, net: LoweredGraph, library: Library, trainable: frozenset[str], adapters: dict[str, Adapter],
+        threads: int, winograd: str,
     ) -> None:  # fmt: skip
         self._net = net
         self._trainable = trainable
@@ -176,7 +176,7 @@ class Engine:
         self._shape = net.graph.inputs[0].shape[1:]
         plan = self._make_plan(1)
         self._factors = Factors(plan.storage.fused, library.dtype)
-        self._packed = Packed(plan, library.dtype, self._factors.addresses)
+        self._packed = PackedWeights(plan, library.dtype, self._factors.addresses)
         self._packed.pack(self.weights, self.weights)
         self._plans[1] = Workspace(plan, library.dtype, self._packed)
         self.parameters = self._factors.parameters

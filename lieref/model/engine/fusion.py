@@ -16,6 +16,7 @@ from lieref._check import check_choice, check_int, check_real
 from lieref._types import Array, FloatArray
 from lieref.kernel.simd.adapter import ADAPT_FIELDS, COLLECT_FIELDS, MAPS, PERMUTE_FIELDS, TRANSPOSE_FIELDS
 from lieref.kernel.simd.row import float_bits
+from lieref.model.engine.packed_matrix import PackedMatrix
 from lieref.model.engine.program import Places, Row
 
 FORMS = ("low_rank", "rows", "channel", "dense")
@@ -94,25 +95,6 @@ class Piece:
 
 
 @dataclass(frozen=True)
-class Columns:
-    """Where a packed matrix is: its offset, its rows, and its vector columns (first channel, count, width)."""
-
-    offset: int
-    depth: int
-    spans: tuple[tuple[int, int, int], ...]
-
-    def pack(self, matrix: Array) -> Array:
-        """Return a matrix (depth, channels) in the order of the packed one: vector column after vector column."""
-        return np.concatenate(
-            [
-                matrix[:, first + i * width : first + (i + 1) * width].ravel()
-                for first, count, width in self.spans
-                for i in range(count)
-            ]
-        )
-
-
-@dataclass(frozen=True)
 class Factor:
     """Where the elements of one factor are among the factors, in the order of a packed layout.
 
@@ -173,7 +155,7 @@ class Fused:
     adapter : Adapter
     matrix : int64 array (depth, padded channels)
         Element o J + j of the weight at each place of the forward layout, -1 where it is padding.
-    forward : Columns
+    forward : PackedMatrix
     channels, width : int
         O and J.
     left, right : int
@@ -182,7 +164,7 @@ class Fused:
 
     adapter: Adapter
     matrix: Array
-    forward: Columns
+    forward: PackedMatrix
     channels: int
     width: int
     left: int
@@ -235,7 +217,7 @@ class Fused:
             Factor("lora_b", (self.channels, 1), self.right, lanes, lane_scale),
         ]
 
-    def adapt_rows(self, matrix: Array, columns: Columns, zero: int) -> list[Row]:
+    def adapt_rows(self, matrix: Array, columns: PackedMatrix, zero: int) -> list[Row]:
         """Return the rows that fill a packed matrix of the weight; `zero` is the place of a zero weight."""
         if columns is self.forward:
             return self._compute(Piece(0, columns.depth, False, 0), columns)
@@ -248,7 +230,7 @@ class Fused:
             found += [square] if square is not None else self._compute(piece, columns)
         return found
 
-    def _compute(self, piece: Piece, columns: Columns) -> list[Row]:
+    def _compute(self, piece: Piece, columns: PackedMatrix) -> list[Row]:
         """Return the rows that compute a piece from the factors, one a span of vector columns."""
         found = []
         for first, count, width in columns.spans:
@@ -276,7 +258,7 @@ class Fused:
             }
         return {"left": self.left + piece.start, "left_rank": a_rank, "right": self.right + first, "right_rank": b_rank}
 
-    def _transpose_row(self, columns: Columns, piece: Piece) -> Row | None:
+    def _transpose_row(self, columns: PackedMatrix, piece: Piece) -> Row | None:
         """Return the row that fills a piece from the forward layout, if both are made of whole squares."""
         forward = self.forward
         if not piece.transposed or len(columns.spans) != 1 or len(forward.spans) != 1:
@@ -291,7 +273,7 @@ class Fused:
         }  # fmt: skip
         return Row(f"transpose_w{width}", TRANSPOSE_FIELDS, ints, {})
 
-    def _permute_row(self, matrix: Array, columns: Columns, zero: int) -> Row:
+    def _permute_row(self, matrix: Array, columns: PackedMatrix, zero: int) -> Row:
         """Return the row that fills a matrix element by element from the forward layout."""
         packed = self.forward.pack(self.matrix)
         place = np.full(self.channels * self.width, zero, np.int64)
@@ -301,7 +283,7 @@ class Fused:
         ints = {"count": len(places), "out": columns.offset}
         return Row("permute", PERMUTE_FIELDS, ints, {}, {"places": Places(tuple(places.tolist()))})
 
-    def collect_rows(self, gradient: Columns, runs: list[tuple[int, int, int]]) -> list[Row]:
+    def collect_rows(self, gradient: PackedMatrix, runs: list[tuple[int, int, int]]) -> list[Row]:
         """Return the rows that turn accumulators into factor gradients; runs are (row there, row here, length)."""
         found = []
         for row, start, length in runs:

@@ -89,14 +89,13 @@ class Affine:
 
 
 @dataclass
-class Layer:
+class FusedLayer:
     """One step of the network with what is fused to it: out = clamp(kind(x) + bias + add).
 
     Attributes
     ----------
     kind : str
-        "conv", "affine" (a x + b for each channel), "average", "maximum", "identity", "activation", "product" (of x
-        and another tensor), "concat" (of x and others) or "reference".
+        A key of `KINDS`.
     x, out : str
         Tensor names.
     others : tuple of str

@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 from lieref.errors import UnsupportedError
 from lieref.model.engine import lower_layers, lower_pointwise
-from lieref.model.engine.layer import Layer, Window
-from lieref.model.engine.lowered import Network, as_size, unsupported
+from lieref.model.engine.layer import FusedLayer, Window
+from lieref.model.engine.lowered import LoweredGraph, as_size, unsupported
 from lieref.model.engine.reference_rows import output_shape
 from lieref.model.graph import Graph, Node
 
 
-def lower(graph: Graph, logits: str) -> Network:
+def lower(graph: Graph, logits: str) -> LoweredGraph:
     """Return the fused layers that compute the tensor `logits`.
 
     Raises
@@ -20,7 +20,7 @@ def lower(graph: Graph, logits: str) -> Network:
     UnsupportedError
         If a node on the way works on several samples at once, or the input has a free axis besides the batch.
     """
-    net = Network(graph)
+    net = LoweredGraph(graph)
     info = graph.inputs[0]
     shape = tuple(n for n in info.shape[1:] if n is not None)
     if len(graph.inputs) != 1 or len(shape) not in (1, 2, 3) or None in info.shape[1:]:
@@ -42,7 +42,7 @@ def lower(graph: Graph, logits: str) -> Network:
     return net
 
 
-def _reference(net: Network, node: Node, error: UnsupportedError) -> None:
+def _reference(net: LoweredGraph, node: Node, error: UnsupportedError) -> None:
     """Append a layer that calls the node's reference function.
 
     Raises
@@ -58,7 +58,7 @@ def _reference(net: Network, node: Node, error: UnsupportedError) -> None:
     first = next(iter(reads.values()))[0]
     channels, height, width = as_size(shape)
     out = node.outputs[0]
-    net.layers.append(Layer("reference", first, out, Window(), channels, node=node, reads=reads, shape=shape))
+    net.layers.append(FusedLayer("reference", first, out, Window(), channels, node=node, reads=reads, shape=shape))
     net.sizes[out] = (channels, height, width)
     net.shapes[out] = shape
 
@@ -73,7 +73,7 @@ def _needed(graph: Graph, logits: str) -> list[Node]:
     return found[::-1]
 
 
-LOWER: dict[str, Callable[[Network, Node], None]] = {
+LOWER: dict[str, Callable[[LoweredGraph, Node], None]] = {
     "Conv": lower_layers.conv,
     "Gemm": lower_layers.gemm,
     "MatMul": lower_layers.matmul,

@@ -10,12 +10,12 @@ import numpy as np
 from lieref._types import Array
 from lieref.errors import LierefError
 from lieref.kernel.window import make_window
-from lieref.model.engine.layer import Layer, Window
-from lieref.model.engine.lowered import Network, Size, unsupported
+from lieref.model.engine.layer import FusedLayer, Window
+from lieref.model.engine.lowered import LoweredGraph, Size, unsupported
 from lieref.model.graph import Node
 
 
-def _window(net: Network, node: Node, kernel: tuple[int, ...], size: Size) -> Window:
+def _window(net: LoweredGraph, node: Node, kernel: tuple[int, ...], size: Size) -> Window:
     """Return the window of a node; a 1-d one has height 1, and pads at the end reach as far as the last window.
 
     Raises
@@ -47,21 +47,21 @@ def _two(values: tuple[int, ...]) -> tuple[int, int]:
     return values[0], values[1]
 
 
-def _image_shape(net: Network, node: Node, layer: Layer) -> tuple[int, ...]:
+def _image_shape(net: LoweredGraph, node: Node, layer: FusedLayer) -> tuple[int, ...]:
     """Return the shape of one sample behind a window: (C, L) or (C, H, W), as the node's input is."""
     height, width = layer.window.output(*net.sizes[layer.x][1:])
     image = (width,) if len(net.shapes[node.inputs[0]]) == 2 else (height, width)
     return (layer.channels, *image)
 
 
-def _weight_index(net: Network, node: Node) -> Array:
+def _weight_index(net: LoweredGraph, node: Node) -> Array:
     weight = net.constant(node, 1)
     if weight is None:
         raise unsupported(node, "the weight must be a constant")
     return np.arange(weight.size).reshape(weight.shape)
 
 
-def conv(net: Network, node: Node) -> None:
+def conv(net: LoweredGraph, node: Node) -> None:
     """Conv."""
     x, size = net.size(node)
     index = _weight_index(net, node)
@@ -69,21 +69,22 @@ def conv(net: Network, node: Node) -> None:
     bias = node.inputs[2] if net.constant(node, 2) is not None else ""
     groups = int(node.attrs.get("group", 1))  # type: ignore[arg-type]
     index = index.reshape(*index.shape[:2], *window.kernel)
-    layer = Layer("conv", x, node.outputs[0], window, index.shape[0], node.inputs[1], bias, index, groups)
+    kind = "depthwise" if groups == index.shape[0] == size[0] > 1 else "conv"
+    layer = FusedLayer(kind, x, node.outputs[0], window, index.shape[0], node.inputs[1], bias, index, groups)
     net.append(layer, _image_shape(net, node, layer))
 
 
-def _linear(net: Network, node: Node, index: Array, bias: str) -> None:
+def _linear(net: LoweredGraph, node: Node, index: Array, bias: str) -> None:
     """Append a product with an index matrix (out, in); a flattened image makes it a window over the whole image."""
     x, size = net.size(node)
     if len(net.shapes[node.inputs[0]]) != 1 or index.shape[1] != math.prod(size):
         raise unsupported(node, f"the input must be (N, {index.shape[1]})")
     window = Window(kernel=size[1:])
     index = index.reshape(index.shape[0], *size)
-    net.append(Layer("conv", x, node.outputs[0], window, len(index), node.inputs[1], bias, index), (len(index),))
+    net.append(FusedLayer("conv", x, node.outputs[0], window, len(index), node.inputs[1], bias, index), (len(index),))
 
 
-def gemm(net: Network, node: Node) -> None:
+def gemm(net: LoweredGraph, node: Node) -> None:
     """Gemm with a constant weight."""
     attrs = node.attrs
     if attrs.get("transA", 0) or attrs.get("alpha", 1.0) != 1.0 or attrs.get("beta", 1.0) != 1.0:
@@ -95,7 +96,7 @@ def gemm(net: Network, node: Node) -> None:
     _linear(net, node, index if attrs.get("transB", 0) else index.T, node.inputs[2] if bias is not None else "")
 
 
-def matmul(net: Network, node: Node) -> None:
+def matmul(net: LoweredGraph, node: Node) -> None:
     """MatMul with a constant matrix."""
     index = _weight_index(net, node)
     if index.ndim != 2:
@@ -103,24 +104,24 @@ def matmul(net: Network, node: Node) -> None:
     _linear(net, node, index.T, "")
 
 
-def average(net: Network, node: Node) -> None:
+def average(net: LoweredGraph, node: Node) -> None:
     """AveragePool."""
     x, size = net.size(node)
     window = _window(net, node, tuple(node.attrs["kernel_shape"]), size)  # type: ignore[arg-type]
     if any(window.pads) and (node.attrs.get("ceil_mode", 0) or not node.attrs.get("count_include_pad", 0)):
         raise unsupported(node, "pads must be 0 or counted in the mean")
-    layer = Layer("average", x, node.outputs[0], window, size[0])
+    layer = FusedLayer("average", x, node.outputs[0], window, size[0])
     net.append(layer, _image_shape(net, node, layer))
 
 
-def global_average(net: Network, node: Node) -> None:
+def global_average(net: LoweredGraph, node: Node) -> None:
     """GlobalAveragePool."""
     x, size = net.size(node)
-    layer = Layer("average", x, node.outputs[0], Window(kernel=size[1:]), size[0])
+    layer = FusedLayer("average", x, node.outputs[0], Window(kernel=size[1:]), size[0])
     net.append(layer, _image_shape(net, node, layer))
 
 
-def reduce_mean(net: Network, node: Node) -> None:
+def reduce_mean(net: LoweredGraph, node: Node) -> None:
     """ReduceMean over the image."""
     x, size = net.size(node)
     rank = len(net.shapes[node.inputs[0]]) + 1
@@ -129,10 +130,10 @@ def reduce_mean(net: Network, node: Node) -> None:
     if axes is None or not image or sorted(int(a) % rank for a in np.atleast_1d(np.asarray(axes))) != image:
         raise unsupported(node, "the mean must be over the image")
     shape = (size[0], *(1 for _ in image)) if node.attrs.get("keepdims", 1) else size[:1]
-    net.append(Layer("average", x, node.outputs[0], Window(kernel=size[1:]), size[0]), shape)
+    net.append(FusedLayer("average", x, node.outputs[0], Window(kernel=size[1:]), size[0]), shape)
 
 
-def max_pool(net: Network, node: Node) -> None:
+def max_pool(net: LoweredGraph, node: Node) -> None:
     """MaxPool."""
     x, size = net.size(node)
     window = _window(net, node, tuple(node.attrs["kernel_shape"]), size)  # type: ignore[arg-type]
@@ -140,12 +141,12 @@ def max_pool(net: Network, node: Node) -> None:
         raise unsupported(node, "the indices must be unused")
     if not all(count for axis in (0, 1) for _, count in window.taps_inside(axis, size[axis + 1])):
         raise unsupported(node, "every window must meet the image")
-    layer = Layer("maximum", x, node.outputs[0], window, size[0])
+    layer = FusedLayer("maximum", x, node.outputs[0], window, size[0])
     net.append(layer, _image_shape(net, node, layer))
 
 
-def global_max(net: Network, node: Node) -> None:
+def global_max(net: LoweredGraph, node: Node) -> None:
     """GlobalMaxPool."""
     x, size = net.size(node)
-    layer = Layer("maximum", x, node.outputs[0], Window(kernel=size[1:]), size[0])
+    layer = FusedLayer("maximum", x, node.outputs[0], Window(kernel=size[1:]), size[0])
     net.append(layer, _image_shape(net, node, layer))

@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
-from lieref.model.engine.layer import Affine, Layer, Window
-from lieref.model.engine.lowered import Network, unsupported
+from lieref.model.engine.kinds import KINDS
+from lieref.model.engine.layer import Affine, FusedLayer, Window
+from lieref.model.engine.lowered import LoweredGraph, unsupported
 from lieref.model.graph import Node
 
 ACTIVATIONS: dict[str, tuple[str, float, float]] = {
@@ -19,14 +20,8 @@ ACTIVATIONS: dict[str, tuple[str, float, float]] = {
 }
 """Kernel of an activation, and ONNX's defaults of its alpha and beta."""
 
-TAKES_SUMMAND = ("conv", "affine")
-"""Kinds of layers that add a residual to their sums."""
 
-TAKES_CLAMP = ("conv", "affine", "average", "identity")
-"""Kinds of layers that clamp their result; the derivative of the others reads it as it was before."""
-
-
-def add(net: Network, node: Node) -> None:
+def add(net: LoweredGraph, node: Node) -> None:
     """Add: a bias, a constant, or a residual that joins the later of its two layers."""
     for constant, other in ((1, 0), (0, 1)):
         if node.inputs[constant] in net.graph.initializers:
@@ -40,16 +35,22 @@ def add(net: Network, node: Node) -> None:
     age = {layer.out: i for i, layer in enumerate(net.layers)}  # the input of the network is older than all
     late, early = (a, b) if age.get(a, -1) > age.get(b, -1) else (b, a)
     layer = net.producer(late)
-    free = layer is not None and layer.kind in TAKES_SUMMAND and layer.clamp is None and not layer.add and a != b
-    if layer is not None and free and net.read_only_by(late, node):
+    if (
+        layer
+        and a != b
+        and KINDS[layer.kind].fuses
+        and not layer.clamp
+        and not layer.add
+        and net.read_only_by(late, node)
+    ):
         layer.add = early
         net.rename(layer, node.outputs[0])
     else:
-        layer = Layer("identity", late, node.outputs[0], Window(), size[0], add=early)
+        layer = FusedLayer("identity", late, node.outputs[0], Window(), size[0], add=early)
         net.append(layer, net.shapes[node.inputs[0]])
 
 
-def _joins_as_bias(net: Network, node: Node, bias: str, x: str) -> bool:
+def _joins_as_bias(net: LoweredGraph, node: Node, bias: str, x: str) -> bool:
     """Join a constant vector to the product before it, where it can be its bias."""
     name = net.resolve(x)
     layer = net.producer(name)
@@ -64,20 +65,20 @@ def _joins_as_bias(net: Network, node: Node, bias: str, x: str) -> bool:
     return True
 
 
-def subtract(net: Network, node: Node) -> None:
+def subtract(net: LoweredGraph, node: Node) -> None:
     """Sub of a constant, or from one."""
     constant = 0 if node.inputs[0] in net.graph.initializers else 1
     _affine(net, node, constant, "subtract" if constant else "subtract_from")
 
 
-def divide(net: Network, node: Node) -> None:
+def divide(net: LoweredGraph, node: Node) -> None:
     """Div by a constant."""
     if not np.all(net.graph.initializers.get(node.inputs[1], 1)):
         raise unsupported(node, "the divisor must not be zero")
     _affine(net, node, 1, "divide")
 
 
-def multiply(net: Network, node: Node) -> None:
+def multiply(net: LoweredGraph, node: Node) -> None:
     """Mul by a constant, by a tensor of the same shape, or by one factor for each channel."""
     for constant in (0, 1):
         if node.inputs[constant] in net.graph.initializers:
@@ -90,10 +91,10 @@ def multiply(net: Network, node: Node) -> None:
     shape, gate = shapes[1], (shapes[1][0], *(1 for _ in shapes[1][1:]))
     if other not in (size, (size[0], 1, 1)) or shapes[0] not in (shape, gate):
         raise unsupported(node, f"the factors must have one shape or be one a channel; got {shapes[0]} and {shape}")
-    net.append(Layer("product", a, node.outputs[0], Window(), size[0], others=(b,)), shape)
+    net.append(FusedLayer("product", a, node.outputs[0], Window(), size[0], others=(b,)), shape)
 
 
-def batch_normalization(net: Network, node: Node) -> None:
+def batch_normalization(net: LoweredGraph, node: Node) -> None:
     """BatchNormalization with frozen statistics that could not be folded into a layer."""
     x, size = net.size(node)
     vectors = [net.constant(node, i) for i in range(1, 5)]
@@ -101,10 +102,10 @@ def batch_normalization(net: Network, node: Node) -> None:
         raise unsupported(node, "the statistics must be constants, one for each channel")
     epsilon = float(node.attrs.get("epsilon", 1e-5))  # type: ignore[arg-type]
     affine = Affine("normalise", tuple(node.inputs[1:5]), epsilon)
-    net.append(Layer("affine", x, node.outputs[0], Window(), size[0], affine=affine), net.shapes[node.inputs[0]])
+    net.append(FusedLayer("affine", x, node.outputs[0], Window(), size[0], affine=affine), net.shapes[node.inputs[0]])
 
 
-def _affine(net: Network, node: Node, constant: int, kind: str) -> None:
+def _affine(net: LoweredGraph, node: Node, constant: int, kind: str) -> None:
     """Append a x + b with one a and b for each channel."""
     name = node.inputs[constant]
     if name not in net.graph.initializers:
@@ -116,10 +117,10 @@ def _affine(net: Network, node: Node, constant: int, kind: str) -> None:
     full = (1,) * (rank - len(shape)) + shape
     if len(full) != rank or full[0] != 1 or full[1] not in (1, size[0]) or any(n != 1 for n in full[2:]):
         raise unsupported(node, f"the constant must be one number or one for each channel; got shape {shape}")
-    net.append(Layer("affine", x, node.outputs[0], Window(), size[0], affine=Affine(kind, (name,))), out)
+    net.append(FusedLayer("affine", x, node.outputs[0], Window(), size[0], affine=Affine(kind, (name,))), out)
 
 
-def concatenate(net: Network, node: Node) -> None:
+def concatenate(net: LoweredGraph, node: Node) -> None:
     """Concat along the channels."""
     parts = [net.size(node, i) for i in range(len(node.inputs))]
     rank = len(net.shapes[node.inputs[0]]) + 1
@@ -129,25 +130,25 @@ def concatenate(net: Network, node: Node) -> None:
         raise unsupported(node, "tensors of one size must be joined along the channels")
     channels = sum(size[0] for _, size in parts)
     names = [name for name, _ in parts]
-    layer = Layer("concat", names[0], node.outputs[0], Window(), channels, others=tuple(names[1:]))
+    layer = FusedLayer("concat", names[0], node.outputs[0], Window(), channels, others=tuple(names[1:]))
     net.append(layer, (sum(shape[0] for shape in shapes), *shapes[0][1:]))
 
 
-def activation(net: Network, node: Node) -> None:
+def activation(net: LoweredGraph, node: Node) -> None:
     """Sigmoid and its kin."""
     x, size = net.size(node)
     kernel, alpha, beta = ACTIVATIONS[node.op]
     numbers = float(node.attrs.get("alpha", alpha)), float(node.attrs.get("beta", beta))  # type: ignore[arg-type]
-    layer = Layer("activation", x, node.outputs[0], Window(), size[0], function=kernel, numbers=numbers)
+    layer = FusedLayer("activation", x, node.outputs[0], Window(), size[0], function=kernel, numbers=numbers)
     net.append(layer, net.shapes[node.inputs[0]])
 
 
-def relu(net: Network, node: Node) -> None:
+def relu(net: LoweredGraph, node: Node) -> None:
     """Relu."""
     _clamp(net, node, 0.0, math.inf)
 
 
-def clip(net: Network, node: Node) -> None:
+def clip(net: LoweredGraph, node: Node) -> None:
     """Clip, its limits inputs or attributes."""
     bounds = []
     for position, name, free in ((1, "min", -math.inf), (2, "max", math.inf)):
@@ -156,25 +157,25 @@ def clip(net: Network, node: Node) -> None:
     _clamp(net, node, bounds[0], bounds[1])
 
 
-def _clamp(net: Network, node: Node, low: float, high: float) -> None:
+def _clamp(net: LoweredGraph, node: Node, low: float, high: float) -> None:
     x, size = net.size(node)
     layer = net.producer(x)
-    if layer and layer.kind in TAKES_CLAMP and layer.clamp is None and net.read_only_by(x, node):
+    if layer and KINDS[layer.kind].fuses and not layer.clamp and net.read_only_by(x, node):
         layer.clamp = (low, high)
         net.rename(layer, node.outputs[0])
     else:
-        layer = Layer("identity", x, node.outputs[0], Window(), size[0], clamp=(low, high))
+        layer = FusedLayer("identity", x, node.outputs[0], Window(), size[0], clamp=(low, high))
         net.append(layer, net.shapes[node.inputs[0]])
 
 
-def same(net: Network, node: Node) -> None:
+def same(net: LoweredGraph, node: Node) -> None:
     """Pass a tensor on under another name."""
     name, _ = net.size(node)
     net.alias[node.outputs[0]] = name
     net.shapes[node.outputs[0]] = net.shapes[node.inputs[0]]
 
 
-def flatten(net: Network, node: Node) -> None:
+def flatten(net: LoweredGraph, node: Node) -> None:
     """Flatten, and a Reshape that flattens."""
     if node.op == "Flatten" and node.attrs.get("axis", 1) != 1:
         raise unsupported(node, "axis must be 1")
@@ -187,7 +188,7 @@ def flatten(net: Network, node: Node) -> None:
     net.shapes[node.outputs[0]] = (math.prod(net.shapes[node.inputs[0]]),)
 
 
-def squeeze(net: Network, node: Node) -> None:
+def squeeze(net: LoweredGraph, node: Node) -> None:
     """Squeeze of all axes of an image of one pixel."""
     _, size = net.size(node)
     rank = len(net.shapes[node.inputs[0]]) + 1

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from lieref._types import Array
 from lieref.errors import UnsupportedError
-from lieref.model.engine.layer import Layer
+from lieref.model.engine.layer import FusedLayer
 from lieref.model.graph import Graph, Node
 
 Size = tuple[int, int, int]
@@ -14,7 +14,7 @@ Size = tuple[int, int, int]
 
 
 @dataclass
-class Network:
+class LoweredGraph:
     """The layers of a network and the sizes of the tensors between them.
 
     Attributes
@@ -23,7 +23,7 @@ class Network:
         Name of the tensor that is fed.
     logits : str
         Name of the tensor that is the result, after renaming by fusion.
-    layers : list of Layer
+    layers : list of FusedLayer
     sizes : dict of str to (channels, height, width)
     shapes : dict of str to tuple of int
         Shape of one sample of every tensor of the graph, as ONNX sees it.
@@ -34,7 +34,7 @@ class Network:
     graph: Graph
     input: str = ""
     logits: str = ""
-    layers: list[Layer] = field(default_factory=list)
+    layers: list[FusedLayer] = field(default_factory=list)
     sizes: dict[str, Size] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     alias: dict[str, str] = field(default_factory=dict)
@@ -55,7 +55,7 @@ class Network:
             raise unsupported(node, f"input {position} must be a constant")
         return found
 
-    def producer(self, name: str) -> Layer | None:
+    def producer(self, name: str) -> FusedLayer | None:
         """Return the layer that writes a tensor, or None for the input."""
         return next((layer for layer in self.layers if layer.out == name), None)
 
@@ -72,7 +72,7 @@ class Network:
             raise unsupported(node, f"input {node.inputs[position]!r} must come from a compiled layer")
         return name, self.sizes[name]
 
-    def append(self, layer: Layer, shape: tuple[int, ...]) -> None:
+    def append(self, layer: FusedLayer, shape: tuple[int, ...]) -> None:
         """Add a layer whose output has, for one sample, this shape as ONNX sees it."""
         height, width = layer.window.output(*self.sizes[layer.x][1:])
         self.layers.append(layer)
@@ -85,17 +85,12 @@ class Network:
         others = [n for n in readers if all(self.resolve(o) != name for o in n.outputs if o)]  # not what joined it
         return others == [node] and name not in self.graph.outputs
 
-    def rename(self, layer: Layer, out: str) -> None:
+    def rename(self, layer: FusedLayer, out: str) -> None:
         """Let a layer write `out` instead of the tensor it wrote before."""
         self.alias[layer.out] = out
         self.sizes[out] = self.sizes.pop(layer.out)
         self.shapes[out] = self.shapes[layer.out]
         layer.out = out
-
-
-def by_channel(layer: Layer, net: Network) -> bool:
-    """Return whether every output channel of a layer reads one input channel, its own."""
-    return layer.kind != "conv" or layer.groups == layer.channels == net.sizes[layer.x][0] > 1
 
 
 def unsupported(node: Node, rule: str) -> UnsupportedError:

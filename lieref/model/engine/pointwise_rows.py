@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from lieref.kernel.simd.pointwise import POINTWISE_FIELDS, POINTWISE_PIXELS
 from lieref.kernel.simd.row import float_bits
 from lieref.model.engine.channel_rows import one, tap_rows
-from lieref.model.engine.layer import Epilogue, Layer
+from lieref.model.engine.layer import Epilogue, FusedLayer
 from lieref.model.engine.program import Place, Row, Taps, Tensor
 from lieref.model.engine.weights import Storage
 
@@ -39,22 +39,22 @@ def _beside(t: Tensor, image: Tensor) -> Place:
     return Place(t) if _pixels(t) == _pixels(image) else Place(t, step_y=0, step_x=0)
 
 
-def activation_forward(layer: Layer, storage: Storage, x: Tensor, out: Tensor) -> list[Row]:
-    """Return the rows of out = f(x)."""
-    return _rows(layer.function, storage, {"in": Place(x)}, out, _pixels(out), Epilogue(), layer.numbers)
+def activation_forward(layer: FusedLayer, storage: Storage, x: Tensor, out: Tensor, epilogue: Epilogue) -> list[Row]:
+    """Return the rows of out = epilogue(f(x))."""
+    return _rows(layer.function, storage, {"in": Place(x)}, out, _pixels(out), epilogue, layer.numbers)
 
 
 def activation_gradient(
-    layer: Layer, storage: Storage, x: Tensor, g: Tensor, x_bar: Tensor, epilogue: Epilogue
+    layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor, x_bar: Tensor, epilogue: Epilogue
 ) -> list[Row]:
     """Return the rows of x_bar = epilogue(g f'(x))."""
     places = {"in": Place(g), "other": Place(x)}
     return _rows(f"{layer.function}_slope", storage, places, x_bar, _pixels(x_bar), epilogue, layer.numbers)
 
 
-def multiply_forward(storage: Storage, x: Tensor, factor: Tensor, out: Tensor) -> list[Row]:
-    """Return the rows of out = x factor."""
-    return _rows("product", storage, {"in": Place(x), "other": _beside(factor, x)}, out, _pixels(out), Epilogue())
+def multiply_forward(storage: Storage, x: Tensor, factor: Tensor, out: Tensor, epilogue: Epilogue) -> list[Row]:
+    """Return the rows of out = epilogue(x factor)."""
+    return _rows("product", storage, {"in": Place(x), "other": _beside(factor, x)}, out, _pixels(out), epilogue)
 
 
 def multiply_gradient(storage: Storage, g: Tensor, other: Tensor, x_bar: Tensor, epilogue: Epilogue) -> list[Row]:
@@ -64,7 +64,7 @@ def multiply_gradient(storage: Storage, g: Tensor, other: Tensor, x_bar: Tensor,
     return _rows(kernel, storage, places, x_bar, _pixels(g), epilogue)
 
 
-def concat_width(storage: Storage, channels: Sequence[int]) -> int:
+def _concat_width(storage: Storage, channels: Sequence[int]) -> int:
     """Return the channels of a concatenation with room for the padding of every part, the last one's included."""
     start, widest = 0, 0
     for count in channels:
@@ -74,7 +74,11 @@ def concat_width(storage: Storage, channels: Sequence[int]) -> int:
 
 
 def concat_forward(storage: Storage, parts: Sequence[Tensor], out: Tensor) -> list[Row]:
-    """Return the rows that copy the parts side by side; the padding of one is overwritten by the next."""
+    """Return the rows that copy the parts side by side; the padding of one is overwritten by the next.
+
+    The pixels of `out` are widened to hold the padding of the last one.
+    """
+    out.pixel = _concat_width(storage, [part.channels for part in parts])
     rows, start = [], 0
     for part in parts:
         target, size = Place(out, channel=start), (out.height, out.width)

@@ -11,7 +11,7 @@ import numpy as np
 
 from lieref._types import Array
 from lieref.kernel.simd.row import Fields
-from lieref.model.engine.layer import Layer
+from lieref.model.engine.layer import FusedLayer
 from lieref.model.engine.program import Place, Row, Tensor
 from lieref.model.graph import Graph, Node
 from lieref.op.registry import OPERATORS
@@ -42,7 +42,7 @@ def output_shape(graph: Graph, node: Node, shapes: dict[str, tuple[int, ...]]) -
     return tuple(both.shape[1:]) if same and np.allclose(both, apart, rtol=1e-4, atol=1e-5) else None
 
 
-def constants(layer: Layer, graph: Graph) -> list[str]:
+def constants(layer: FusedLayer, graph: Graph) -> list[str]:
     """Return the float initializers that a reference layer reads: the engine keeps them as it keeps weights."""
     if layer.node is None or layer.kind != "reference":
         return []
@@ -75,7 +75,9 @@ def view(arena: Array, t: Tensor) -> Array:
     return np.lib.stride_tricks.as_strided(arena[t.offset :], (t.channels, t.height, t.width), strides)
 
 
-def _inputs(layer: Layer, graph: Graph, arena: Array, tensors: dict[str, Tensor], flat: bool) -> list[Array | None]:
+def _inputs(
+    layer: FusedLayer, graph: Graph, arena: Array, tensors: dict[str, Tensor], flat: bool
+) -> list[Array | None]:
     node = layer.node
     assert node is not None  # a reference layer has its node
     found: list[Array | None] = []
@@ -90,7 +92,7 @@ def _inputs(layer: Layer, graph: Graph, arena: Array, tensors: dict[str, Tensor]
     return found
 
 
-def forward(layer: Layer, graph: Graph, tensors: dict[str, Tensor], out: Tensor, flat: bool) -> Row:
+def forward(layer: FusedLayer, graph: Graph, tensors: dict[str, Tensor], out: Tensor, flat: bool) -> Row:
     """Return the row of the forward pass."""
 
     def call(arena: Array) -> None:
@@ -101,7 +103,7 @@ def forward(layer: Layer, graph: Graph, tensors: dict[str, Tensor], out: Tensor,
 
 
 def gradient(
-    layer: Layer, graph: Graph, tensors: dict[str, Tensor], out: Tensor, g: Tensor, targets: dict[int, Tensor],
+    layer: FusedLayer, graph: Graph, tensors: dict[str, Tensor], out: Tensor, g: Tensor, targets: dict[int, Tensor],
     flat: bool,
 ) -> Row:  # fmt: skip
     """Return the row that sets, for each input position in `targets`, the gradient with respect to that input."""
@@ -121,7 +123,7 @@ def gradient(
     return _row(layer, tensors, {"out": Place(out), "g": Place(g), **places}, call)
 
 
-def _row(layer: Layer, tensors: dict[str, Tensor], places: dict[str, Place], call: Callable[[Array], None]) -> Row:
+def _row(layer: FusedLayer, tensors: dict[str, Tensor], places: dict[str, Place], call: Callable[[Array], None]) -> Row:
     """Return a row that keeps its inputs alive."""
     inputs = {f"input{i}": Place(tensors[name]) for i, (name, _) in layer.reads.items()}
     return Row("", NO_FIELDS, {}, {**inputs, **places}, function=call)

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from lieref._types import Array, FloatArray
-from lieref.model.engine.fusion import Adapter, Columns, Fused
+from lieref.model.engine.fusion import Adapter, Fused
 from lieref.model.engine.layer import Affine
+from lieref.model.engine.packed_matrix import PackedMatrix
 from lieref.model.engine.program import Row
 from lieref.model.engine.tiling import columns, pad_channels
 
@@ -58,7 +59,7 @@ class Storage:
         Weights adapted inside the engine; `indices` holds their index arrays (O, I / groups, ...).
     fused : dict of str to Fused
         Where their factors are.
-    winograd : "off", "f2" or "f4"
+    winograd : "direct", "f2" or "f4"
     prepare : list of Row
         What fills packs from other packs: adapted weights, Winograd's frequencies.
     finish, collect : list of Row
@@ -73,7 +74,7 @@ class Storage:
     adapters: dict[str, Adapter] = field(default_factory=dict)
     indices: dict[str, Array] = field(default_factory=dict)
     fused: dict[str, Fused] = field(default_factory=dict)
-    winograd: str = "off"
+    winograd: str = "direct"
     prepare: list[Row] = field(default_factory=list)
     finish: list[Row] = field(default_factory=list)
     collect: list[Row] = field(default_factory=list)
@@ -120,7 +121,7 @@ class Storage:
         return offset
 
     def add_accumulator(
-        self, name: str, size: int, index: Array, columns: Columns | None = None,
+        self, name: str, size: int, index: Array, columns: PackedMatrix | None = None,
         runs: list[tuple[int, int, int]] | None = None,
     ) -> int:  # fmt: skip
         """Reserve `size` accumulators; `index` holds for each element of the weight its place among them.
@@ -148,15 +149,15 @@ class Storage:
         """Return the vector columns that cover `channels`: (first channel, how many, width)."""
         return columns(channels, self.isa, self.dtype)
 
-    def pack_columns(self, name: str, matrix: Array) -> Columns:
+    def pack_columns(self, name: str, matrix: Array) -> PackedMatrix:
         """Pack an index matrix (k, channels): vector columns one after the other, each k x width."""
-        columns = Columns(0, matrix.shape[0], tuple(self.columns(matrix.shape[1])))
+        columns = PackedMatrix(0, matrix.shape[0], tuple(self.columns(matrix.shape[1])))
         columns = replace(columns, offset=self.add_pack(name, columns.pack(matrix)))
         if name in self.adapters:
             self._fuse(name, matrix, columns)
         return columns
 
-    def _fuse(self, name: str, matrix: Array, columns: Columns) -> None:
+    def _fuse(self, name: str, matrix: Array, columns: PackedMatrix) -> None:
         """Add the rows that fill a packed matrix of an adapted weight; its first one is the forward layout."""
         index = self.indices[name]
         width = index[0].size

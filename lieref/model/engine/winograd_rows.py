@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from lieref.kernel.simd.winograd import OUTPUT_TILE_FIELDS, TILE_FIELDS, WEIGHT_FIELDS
-from lieref.model.engine.fusion import Columns
-from lieref.model.engine.layer import Epilogue, Layer
+from lieref.model.engine.layer import Epilogue, FusedLayer
+from lieref.model.engine.packed_matrix import PackedMatrix
 from lieref.model.engine.product_rows import gradient_rows, gradient_run_rows, product_rows
 from lieref.model.engine.program import Place, Row, Taps, Tensor
 from lieref.model.engine.weights import Storage, column_position
@@ -22,20 +22,26 @@ LEAST_CHANNELS = 16
 """Fewest channels in and out: below, the transforms cost more than the products they save."""
 
 
-def tile_size(layer: Layer, storage: Storage, x: Tensor, out: Tensor) -> int:
+def tile_size(layer: FusedLayer, storage: Storage, x: Tensor, out: Tensor) -> int:
     """Return m of F(m x m, 3 x 3), or 0 where the convolution is better done directly."""
     window = layer.window
     fits = (
         window.kernel == (3, 3) and window.strides == window.dilations == (1, 1) and layer.groups == 1
         and max(window.pads) <= 2 and min(x.pixel, out.pixel) >= LEAST_CHANNELS
     )  # fmt: skip
-    choices = {"off": (), "f2": (2,), "f4": (4, 2)}[storage.winograd]
+    choices = {"direct": (), "f2": (2,), "f4": (4, 2)}[storage.winograd]
     sizes = (x.height, x.width, out.height, out.width)
     return next((m for m in choices if fits and all(n % m == 0 for n in sizes)), 0)
 
 
 def product(
-    storage: Storage, m: int, direct: Columns, source: Place, target: Place, size: tuple[int, int], epilogue: Epilogue
+    storage: Storage,
+    m: int,
+    direct: PackedMatrix,
+    source: Place,
+    target: Place,
+    size: tuple[int, int],
+    epilogue: Epilogue,
 ) -> list[Row]:
     """Return the rows of target = epilogue(source * w), w packed directly at `direct` as (ky, kx, in) x out."""
     frequencies = (m + 2) ** 2
@@ -69,7 +75,7 @@ def product(
     return rows
 
 
-def weight_gradient(layer: Layer, storage: Storage, m: int, x: Tensor, g: Tensor) -> list[Row]:
+def weight_gradient(layer: FusedLayer, storage: Storage, m: int, x: Tensor, g: Tensor) -> list[Row]:
     """Return the rows of the weight gradient; its frequencies are summed over samples and transformed once."""
     frequencies = (m + 2) ** 2
     inner, outer = x.pixel, g.pixel
@@ -96,7 +102,7 @@ def weight_gradient(layer: Layer, storage: Storage, m: int, x: Tensor, g: Tensor
     place = (np.arange(9).reshape(3, 3) * inner) + np.arange(index.shape[1])[:, None, None]  # (I, 3, 3)
     position = np.empty(index.size, np.int64)
     position[index] = start[:, None, None, None] + place * stride[:, None, None, None]
-    columns = Columns(0, 9 * inner, tuple(spans))
+    columns = PackedMatrix(0, 9 * inner, tuple(spans))
     direct = storage.add_accumulator(layer.weight, 9 * inner * outer, position, columns, [(0, 0, 9 * inner)])
     for first, count, width in spans:
         ints = {

@@ -90,7 +90,7 @@ def bind(program: Program, dtype: str, addresses: dict[str, int]) -> Call:
     return Call(program, np.array([known.get(name, 0) for name in CONTEXT], np.int64), [arena])
 
 
-class Packed:
+class PackedWeights:
     """Packed weights, and what fills them; one for all plans of a network, which differ in the pixels they work on.
 
     Attributes
@@ -135,7 +135,7 @@ class Packed:
 class Workspace:
     """The programs of a plan, each bound to an arena for each thread."""
 
-    def __init__(self, plan: Plan, dtype: str, packed: Packed) -> None:
+    def __init__(self, plan: Plan, dtype: str, packed: PackedWeights) -> None:
         self.plan = plan
         self._dtype = dtype
         self._packed = packed

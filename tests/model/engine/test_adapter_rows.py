@@ -20,7 +20,7 @@ from lieref.kernel.simd.machine_code import library
 from lieref.kernel.simd.row import CONTEXT
 from lieref.model.engine import channel_rows, conv_rows
 from lieref.model.engine.fusion import FORMS, ONE, Adapter
-from lieref.model.engine.layer import Epilogue, Layer, Window
+from lieref.model.engine.layer import Epilogue, FusedLayer, Window
 from lieref.model.engine.program import assemble
 from lieref.model.engine.weights import Storage
 from lieref.model.engine.workspace import aligned
@@ -123,7 +123,7 @@ def test_adapters_are_within_n_u_s(form, map_name, isa, dtype, kernel, rank, inn
     base = rng.standard_normal((o, inner, *kernel)).astype(dtype)
     adapter = Adapter(map_name, form, rank, 0.7, rng.uniform(0.5, 2, o).astype(dtype), BOUND)
     index = np.arange(base.size).reshape(base.shape)
-    layer = Layer("conv", "x", "y", window, o, "w", "", index, groups)
+    layer = FusedLayer("depthwise" if depthwise else "conv", "x", "y", window, o, "w", "", index, groups)
     storage = Storage(isa, dtype, frozenset({"w"}), {"w": adapter}, {"w": index})
     a, x_bar = (make_tensor(channels, 5, 6, isa, dtype) for _ in range(2))
     out, g = (make_tensor(o, *window.output(5, 6), isa, dtype) for _ in range(2))

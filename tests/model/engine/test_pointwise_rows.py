@@ -11,7 +11,7 @@ from lieref.kernel.pool_naive import max_pool_naive, max_pool_naive_vjp
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.window import make_window
 from lieref.model.engine import channel_rows, pointwise_rows
-from lieref.model.engine.layer import Epilogue, Layer, Window
+from lieref.model.engine.layer import Epilogue, FusedLayer, Window
 from lieref.model.engine.weights import Storage
 from tests.model.engine.rows import make_tensor, run_rows, view, within
 
@@ -37,7 +37,7 @@ def test_products_and_their_gradients(isa, dtype, size, shared, halo):
         tensor.need_halo(*halo)  # places between rows that no row of kernels may read as pixels
     storage = Storage(isa, dtype, frozenset())
     rows = [
-        *pointwise_rows.multiply_forward(storage, x, factor, out),
+        *pointwise_rows.multiply_forward(storage, x, factor, out, Epilogue()),
         *pointwise_rows.multiply_gradient(storage, g, factor, x_bar, Epilogue()),
         *pointwise_rows.multiply_gradient(storage, g, x, factor_bar, Epilogue()),
     ]
@@ -56,10 +56,10 @@ def test_activations_reach_every_pixel(isa, dtype, size, function):
     channels, height, width, seed = size
     a, bar, more = draw(seed, dtype, *[size[:3]] * 3)
     x, out, g, x_bar, aux = (make_tensor(channels, height, width, isa, dtype) for _ in range(5))
-    layer = Layer("activation", "x", "y", Window(), channels, function=function, numbers=(0.25, 0.0))
+    layer = FusedLayer("activation", "x", "y", Window(), channels, function=function, numbers=(0.25, 0.0))
     storage = Storage(isa, dtype, frozenset())
     rows = [
-        *pointwise_rows.activation_forward(layer, storage, x, out),
+        *pointwise_rows.activation_forward(layer, storage, x, out, Epilogue()),
         *pointwise_rows.activation_gradient(layer, storage, x, g, x_bar, Epilogue(aux=aux)),
     ]
     arena, _ = run_rows(rows, storage, {x: a, g: bar, aux: more}, {}, isa, dtype)
@@ -84,7 +84,6 @@ def test_concatenation_and_its_gradient(isa, dtype, parts, size):
     tensors = [make_tensor(c, height, width, isa, dtype) for c in parts]
     bars = [make_tensor(c, height, width, isa, dtype) for c in parts]
     out, g = (make_tensor(sum(parts), height, width, isa, dtype) for _ in range(2))
-    out.pixel = pointwise_rows.concat_width(storage, parts)
     rows = pointwise_rows.concat_forward(storage, tensors, out)
     starts = np.cumsum([0, *parts[:-1]])
     for start, bar in zip(starts, bars, strict=True):
@@ -114,7 +113,7 @@ def test_max_pool_and_its_gradient(isa, dtype, size, kernel, strides, dilations,
     rng = np.random.default_rng(seed)
     a = rng.integers(-3, 3, size[:3]).astype(dtype)  # ties everywhere
     bar = rng.integers(-9, 9, (channels, out.height, out.width)).astype(dtype)
-    layer = Layer("maximum", "x", "y", window, channels)
+    layer = FusedLayer("maximum", "x", "y", window, channels)
     storage = Storage(isa, dtype, frozenset())
     rows = [
         *channel_rows.maximum_forward(layer, storage, x, out),

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from lieref.kernel.simd import isa as isa_module
 from lieref.model.engine import channel_rows, conv_rows
-from lieref.model.engine.layer import Epilogue, Layer, Window
+from lieref.model.engine.layer import Epilogue, FusedLayer, Window
 from lieref.model.engine.weights import Storage
 from tests.model.engine.rows import define, make_tensor, run_rows, view, within
 
@@ -52,13 +52,14 @@ def test_convolution_and_both_gradients_are_within_n_u_s(isa, dtype, geometry):
     w = rng.standard_normal((out_channels, inner, *window.kernel)).astype(dtype)
     x = rng.standard_normal((channels, height, width)).astype(dtype)
     index = np.arange(w.size).reshape(w.shape)
-    layer = Layer("conv", "x", "y", window, out_channels, "w", "b", index, groups)
+    depthwise = groups == channels == out_channels > 1
+    layer = FusedLayer("depthwise" if depthwise else "conv", "x", "y", window, out_channels, "w", "b", index, groups)
     storage = Storage(isa, dtype, frozenset({"w"}))
     a = make_tensor(channels, height, width, isa, dtype)
     out, g = (make_tensor(out_channels, *window.output(height, width), isa, dtype) for _ in range(2))
     x_bar = make_tensor(channels, height, width, isa, dtype)
     g_value = rng.standard_normal((out_channels, out.height, out.width)).astype(dtype)
-    rows_of = channel_rows if groups == channels == out_channels > 1 else conv_rows
+    rows_of = channel_rows if depthwise else conv_rows
     rows = [
         *rows_of.forward(layer, storage, a, out, Epilogue()),
         *rows_of.input_gradient(layer, storage, g, x_bar, Epilogue()),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.winograd import INPUT, OUTPUT, WEIGHT
 from lieref.model.engine import conv_rows
-from lieref.model.engine.layer import Epilogue, Layer, Window
+from lieref.model.engine.layer import Epilogue, FusedLayer, Window
 from lieref.model.engine.weights import Storage
 from tests.model.engine.rows import define, make_tensor, run_rows, view, within
 
@@ -59,7 +59,7 @@ def test_winograd_is_within_n_u_s(m, isa, dtype, size, pads, channels, seed):
         rng.standard_normal(s).astype(dtype)
         for s in ((outer, inner, 3, 3), (inner, height, width), (outer, height, width))
     )
-    layer = Layer("conv", "x", "y", window, outer, "w", "", np.arange(w.size).reshape(w.shape))
+    layer = FusedLayer("conv", "x", "y", window, outer, "w", "", np.arange(w.size).reshape(w.shape))
     storage = Storage(isa, dtype, frozenset({"w"}), winograd=f"f{m}")
     a, x_bar = (make_tensor(inner, height, width, isa, dtype) for _ in range(2))
     out, g = (make_tensor(outer, height, width, isa, dtype) for _ in range(2))

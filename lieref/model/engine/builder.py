@@ -1,0 +1,84 @@
+"""A program under construction: its tensors, and the gradients that have come together so far.
+
+Backward, every tensor collects contributions from the layers that read it: a gradient computed by rows, or, through a
+residual sum, another tensor's gradient as it is. The last contribution also applies the derivative of the tensor's
+own clamp, so what is stored is the gradient before the activation.
+"""
+
+from __future__ import annotations
+
+from lieref.model.engine import channel_rows
+from lieref.model.engine.layer import Epilogue
+from lieref.model.engine.lowered import LoweredGraph
+from lieref.model.engine.program import Row, Tensor
+from lieref.model.engine.tiling import pad_channels
+from lieref.model.engine.weights import Storage
+
+
+class Builder:
+    """What the rows of a program are made with.
+
+    Attributes
+    ----------
+    net : LoweredGraph
+    storage : Storage
+    samples : int
+        How many a pass takes at once.
+    tensors : dict of str to Tensor
+        Those of the forward pass.
+    bars : dict of str to Tensor
+        Sum of the gradients that have reached a tensor; after the last, the gradient before its own clamp.
+    needed : set of str
+        Tensors that depend on a trainable weight.
+    """
+
+    def __init__(self, net: LoweredGraph, storage: Storage, samples: int) -> None:
+        self.net = net
+        self.storage = storage
+        self.samples = samples
+        self.tensors: dict[str, Tensor] = {}
+        self.bars: dict[str, Tensor] = {}
+        self.needed: set[str] = set()
+        for layer in net.layers:
+            if set(layer.inputs) & self.needed or {layer.weight, layer.bias} & storage.trainable:
+                self.needed.add(layer.out)
+        readers = [name for layer in net.layers if layer.out in self.needed for name in layer.inputs]
+        self._unread = {name: readers.count(name) for name in self.needed}
+        self._clamps = {layer.out: layer.clamp for layer in net.layers}
+
+    def tensor(self, name: str, bare: bool = False) -> Tensor:
+        """Return a new tensor of the size of `name`; a bare one has no padded channels."""
+        channels, height, width = self.net.sizes[name]
+        pixel = channels if bare else pad_channels(channels, self.storage.isa, self.storage.dtype)
+        return Tensor(channels, height, self.samples if self.net.flat else width, pixel)
+
+    def target(self, name: str) -> tuple[Tensor, Epilogue]:
+        """Return a new tensor for the gradient of `name`, and what adds what there is of it so far."""
+        epilogue = Epilogue(aux=self.bars.get(name), mask=self._mask(name))
+        self.bars[name] = self.tensor(name)
+        return self.bars[name], epilogue
+
+    def add_gradient(self, name: str, g: Tensor) -> list[Row]:
+        """Return the rows that add g itself to the gradient of a tensor; none where it is the only summand."""
+        mask, aux = self._mask(name), self.bars.get(name)
+        if mask is None and aux is None:
+            self.bars[name] = g
+            return []
+        target = self.bars[name] = self.tensor(name)
+        return channel_rows.identity_rows(self.storage, g, target, Epilogue(aux=aux, mask=mask))
+
+    def start_backward(self) -> list[Row]:
+        """Return the rows that apply the derivative of the outputs' own clamp to the gradient of the loss."""
+        name = self.net.logits
+        clamp = self._clamps[name]
+        if not clamp:
+            return []
+        g, self.bars[name] = self.bars[name], self.tensor(name)
+        mask = (self.tensors[name], *clamp)
+        return channel_rows.identity_rows(self.storage, g, self.bars[name], Epilogue(mask=mask))
+
+    def _mask(self, name: str) -> tuple[Tensor, float, float] | None:
+        """Return what applies the clamp's derivative, on the last contribution to a tensor."""
+        self._unread[name] -= 1
+        clamp = self._clamps[name]
+        return (self.tensors[name], *clamp) if clamp and self._unread[name] == 0 else None
