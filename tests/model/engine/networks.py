@@ -1,0 +1,248 @@
+"""Small networks that hold every kind of layer in awkward sizes, and what they compute in float64."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from lieref.model import executor
+from lieref.model.graph import Graph, Node, TensorInfo
+
+
+class Net:
+    """Builds a graph node by node."""
+
+    def __init__(self, shape, seed=0):
+        self.rng = np.random.default_rng(seed)
+        self.shape, self.nodes, self.init, self.last = shape, [], {}, "x"
+
+    def add(self, op, *inputs, **attrs):
+        name = f"t{len(self.nodes)}"
+        self.nodes.append(Node(name, op, inputs or (self.last,), (name,), attrs))
+        self.last = name
+        return name
+
+    def weight(self, *shape, scale=0.5):
+        name = f"w{len(self.init)}"
+        self.init[name] = (scale * self.rng.standard_normal(shape)).astype(np.float32)
+        return name
+
+    def conv(self, out, inner, kernel, x=None, bias=True, scale=0.5, **attrs):
+        names = [x or self.last, self.weight(out, inner, *kernel, scale=scale)] + ([self.weight(out)] if bias else [])
+        return self.add("Conv", *names, **attrs)
+
+    def gemm(self, out, inner):
+        return self.add("Gemm", self.last, self.weight(out, inner), self.weight(out), transB=1)
+
+    def graph(self):
+        info = TensorInfo("x", (None, *self.shape), "float32")
+        return Graph(tuple(self.nodes), (info,), (self.last,), self.init, 17)
+
+
+def residual_net():
+    net = Net((3, 11, 13))
+    a = net.conv(5, 3, (3, 3), pads=(1, 0, 1, 2), strides=(1, 2))
+    a = net.add("Relu", a)
+    b = net.conv(9, 5, (3, 2), x=a, pads=(1, 1, 1, 0), strides=(2, 2))
+    c = net.conv(9, 5, (1, 1), x=a, strides=(2, 2), bias=False)
+    s = net.add("Relu", net.add("Add", b, c))
+    d = net.add(
+        "Clip", net.conv(9, 1, (3, 3), x=s, group=9, pads=(1, 1, 1, 1)), net_const(net, -0.5), net_const(net, 1.5)
+    )
+    e = net.add("Add", d, s)
+    net.add("MaxPool", e, kernel_shape=(2, 2), strides=(1, 1))
+    net.conv(12, 3, (1, 1), group=3)
+    net.add("AveragePool", kernel_shape=(2, 2), strides=(2, 1))
+    net.add("Flatten")
+    net.gemm(7, 12 * 2 * 2)
+    return net.graph()
+
+
+def net_const(net, value):
+    name = f"c{len(net.init)}"
+    net.init[name] = np.array(value, np.float32)
+    return name
+
+
+def plain_net():
+    net = Net((2, 9, 10))
+    net.conv(24, 2, (5, 4), pads=(2, 1, 2, 2), dilations=(1, 2))
+    net.add("Relu")
+    net.conv(24, 1, (3, 3), group=24, strides=(2, 2), pads=(0, 0, 1, 1))
+    net.conv(16, 12, (1, 1), group=2)
+    net.add("Relu")
+    net.add("GlobalAveragePool")
+    net.add("Flatten")
+    net.add("Add", net.add("MatMul", net.last, net.weight(16, 4)), net.weight(4))
+    return net.graph()
+
+
+def vector_net():
+    net = Net((21,))
+    net.gemm(19, 21)
+    net.add("Relu")
+    net.gemm(8, 19)
+    net.add("Relu")
+    net.gemm(21, 8)
+    return net.graph()
+
+
+def line_net():
+    net = Net((3, 40))
+    net.conv(8, 3, (5,), pads=(2, 1), strides=(2,))
+    net.add("Relu")
+    net.add("MaxPool", kernel_shape=(3,), strides=(2,), ceil_mode=1)
+    net.add("Flatten")
+    net.gemm(4, 8 * 10)
+    return net.graph()
+
+
+def gate_net():
+    """Activations, products, padded pools, what a BatchNormalization leaves, constants, and Concat of odd parts."""
+    net = Net((3, 8, 7))
+    net.add("Mul", net.add("Sub", "x", net_const(net, [[[0.1]], [[-0.2]], [[0.3]]])), net_const(net, 1.5))
+    a = net.conv(6, 3, (3, 4), auto_pad="SAME_UPPER")
+    b = net.add("Mul", a, net.add("Sigmoid", a))
+    squeezed = net.add("GlobalAveragePool", b)
+    c = net.add("Mul", net.add("HardSigmoid", net.conv(6, 6, (1, 1), x=squeezed), alpha=0.3), b)
+    vectors = [net_const(net, np.linspace(*ends, 6)) for ends in ((0.5, 1.5), (-0.3, 0.4), (-0.2, 0.2), (0.4, 1.2))]
+    c = net.add("Relu", net.add("BatchNormalization", c, *vectors, epsilon=0.01))
+    d = net.add("MaxPool", c, kernel_shape=(3, 2), strides=(2, 1), pads=(2, 1, 1, 1), dilations=(1, 2))
+    # Small weights: where tanh saturates, its slope is as uncertain as its argument.
+    e = net.add("Relu", net.add("Tanh", net.conv(5, 6, (3, 3), x=d, scale=0.05, pads=(1, 1, 1, 1))))
+    f = net.add("HardSwish", net.conv(3, 6, (1, 1), x=d))
+    net.add("Add", net.add("Concat", d, e, f, axis=1), net_const(net, np.linspace(-1, 1, 14).reshape(1, 14, 1, 1)))
+    net.conv(9, 14, (2, 2))
+    g = net.add("LeakyRelu", alpha=0.2)
+    net.add("Div", net.add("Mul", g, g), net_const(net, 400.0))
+    top = net.add("GlobalMaxPool", net.last)
+    net.add("Sub", net_const(net, np.linspace(0, 1, 9)[:, None, None]), top)
+    net.add("Flatten")
+    net.gemm(4, 9)
+    return net.graph()
+
+
+def gate_vector_net():
+    net = Net((9,))
+    a = net.gemm(7, 9)
+    b = net.add("Tanh")
+    net.add("Add", net.last, a)
+    net.add("Clip", net.last, net_const(net, -2.0), net_const(net, 2.0))
+    net.add("Mul", net.last, net_const(net, np.linspace(0.5, 1.5, 7)))
+    net.add("Concat", net.last, b, axis=-1)
+    net.add("Sigmoid", net.gemm(5, 14))
+    net.gemm(4, 5)
+    return net.graph()
+
+
+def odd_net():
+    """Operators without a compiled form between compiled ones."""
+    net = Net((3, 8, 7))
+    a = net.conv(6, 3, (3, 3), pads=(1, 1, 1, 1))
+    net.add("Mul", net.add("Gelu", a), net.add("Sigmoid", a))
+    net.add("Transpose", perm=(0, 1, 3, 2))
+    net.add("AveragePool", kernel_shape=(3, 3), pads=(1, 1, 1, 1))
+    net.conv(4, 6, (2, 2))
+    net.add("Softmax", axis=1)
+    net.add("Flatten")
+    net.gemm(4, 4 * 6 * 7)
+    return net.graph()
+
+
+def odd_vector_net():
+    net = Net((9,))
+    a = net.gemm(7, 9)
+    net.add("Gelu")
+    net.add("Add", net.last, a)
+    net.gemm(4, 7)
+    return net.graph()
+
+
+def fused_net():
+    """A residual and a clamp behind every kind of layer that takes them."""
+    net = Net((4, 6, 5))
+    first = net.conv(6, 4, (1, 1))
+
+    def end(x, residual, low=0.0, high=9.0):
+        return net.add("Clip", net.add("Add", x, residual), net_const(net, low), net_const(net, high))
+
+    a = end(net.conv(6, 1, (3, 3), x=first, group=6, pads=(1, 1, 1, 1)), first, -0.5, 1.5)
+    b = end(net.add("AveragePool", a, kernel_shape=(3, 3), pads=(1, 1, 1, 1), count_include_pad=1), a)
+    c = end(net.add("Sigmoid", b), first, -1.0)
+    d = end(net.add("Mul", c, a), first, -0.5)
+    e = end(net.add("Mul", d, net_const(net, 0.7)), b)
+    net.add("GlobalAveragePool", end(net.conv(6, 6, (1, 1), x=e), a))
+    net.add("Flatten")
+    net.gemm(4, 6)
+    return net.graph()
+
+
+def shapes_net():
+    """What only changes shapes, and means that keep or drop the axes of the image."""
+    net = Net((3, 4, 4))
+    a = net.add("Relu", net.add("Identity", net.conv(6, 3, (3, 3))))
+    kept = net.add("Squeeze", net.add("ReduceMean", a, axes=(2, 3)), net_axes(net, 2, 3))
+    dropped = net.add("ReduceMean", a, axes=(-1, -2), keepdims=0)
+    b = net.add("Softmax", net.add("Concat", kept, dropped, axis=-1), axis=-1)
+    c = net.add("Reshape", net.add("Dropout", a), net_axes(net, -1, 24))
+    net.add("Concat", b, c, axis=1)
+    net.gemm(4, 36)
+    return net.graph()
+
+
+def net_axes(net, *axes):
+    name = f"c{len(net.init)}"
+    net.init[name] = np.array(axes)
+    return name
+
+
+def two_headed_net():
+    """Outputs that are joined: their pixels are wider than their gradient's."""
+    net = Net((9,))
+    net.add("Concat", net.gemm(9, 9), net.add("Relu", net.gemm(3, 9)), axis=1)
+    return net.graph()
+
+
+NETS = {
+    "two heads": two_headed_net,
+    "fused": fused_net,
+    "shapes": shapes_net,
+    "gates": gate_net,
+    "gate vector": gate_vector_net,
+    "odd": odd_net,
+    "odd vector": odd_vector_net,
+    "residual": residual_net,
+    "plain": plain_net,
+    "vector": vector_net,
+    "line": line_net,
+}
+
+
+def trainable(graph):
+    return frozenset(name for name in graph.initializers if name.startswith("w"))
+
+
+def as_float64(graph):
+    changed = {k: v.astype("f8") if v.dtype.kind == "f" else v for k, v in graph.initializers.items()}
+    return replace(graph, initializers=changed)
+
+
+def reference(graph, x, y, wanted, kind):
+    graph = as_float64(graph)
+    values = executor.run(graph, x.astype("f8"))
+    z = values[graph.outputs[0]]
+    if kind == "mse":
+        loss, bar = np.mean((z - y) ** 2), 2 * (z - y) / z.size
+    else:
+        p = np.exp(z - z.max(1, keepdims=True))
+        p /= p.sum(1, keepdims=True)
+        rows = np.arange(len(y))
+        loss, bar = -np.log(p[rows, y]).mean(), p.copy()
+        bar[rows, y] -= 1
+        bar /= len(y)
+    return loss, z, executor.pull_back(graph, values, {graph.outputs[0]: bar}, wanted)
+
+
+def close(a, b, tolerance):
+    return np.linalg.norm(a - b) <= tolerance * max(np.linalg.norm(b), 1e-30)

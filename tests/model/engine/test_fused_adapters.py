@@ -1,0 +1,71 @@
+"""Adapters computed inside the engine against factors applied outside it, in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lieref.kernel.simd import isa as isa_module
+from lieref.kernel.simd.adapter import MAPS
+from lieref.model.engine import Adapter, compile_graph
+from lieref.model.engine.fusion import FORMS
+from tests.model.engine.adapters import BOUND, SLOPES, VALUES, algebra, pull_back
+from tests.model.engine.networks import NETS, as_float64, close, reference, trainable
+
+
+def matmul(graph, weight):
+    """Whether a weight is (in, out), as MatMul has it."""
+    return any(n.op == "MatMul" and weight in n.inputs for n in graph.nodes)
+
+
+@pytest.mark.parametrize("isa", isa_module.available())
+@pytest.mark.parametrize("map_name", MAPS)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", NETS)
+def test_fused_adapters_agree_with_factors_applied_outside(name, form, map_name, isa, rng):
+    graph = NETS[name]()
+    weights = [n for n in trainable(graph) if graph.initializers[n].ndim > 1]
+    groups = {node.inputs[1]: node.attrs.get("group", 1) for node in graph.nodes if len(node.inputs) > 1}
+    fusable = sorted(
+        w
+        for w in weights
+        if (groups[w] == 1 and form != "channel") or (groups[w] > 1 and graph.initializers[w].shape[1] == 1)
+    )
+    outputs = {w: graph.initializers[w].shape[1 if matmul(graph, w) else 0] for w in fusable}
+    scales = {w: rng.uniform(0.5, 2, outputs[w]) for w in fusable[::2]}
+    double = as_float64(graph).initializers
+    if not fusable:
+        pytest.skip("no depthwise convolution in this network")
+    rank = 3 if form == "low_rank" else 1
+    specs = {w: Adapter(map_name, form, rank, 0.7, scales.get(w), BOUND) for w in fusable}
+    canonical = {w: double[w].T if matmul(graph, w) else double[w] for w in specs}  # (out, in)
+    engine = compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0], adapters=specs, isa=isa)
+    changed, pulls = {}, {}
+    for w in specs:
+        prefix = f"{w}:"
+        factors = {key.removeprefix(prefix): v for key, v in engine.parameters.items() if key.startswith(prefix)}
+        for array in factors.values():
+            array[...] = 0.3 * rng.standard_normal(array.shape)
+        factors = {key: array.astype("f8") for key, array in factors.items()}
+        base = canonical[w].reshape(len(canonical[w]), -1)
+        rows = 0.7 * scales.get(w, np.ones(len(base)))[:, None]
+        xi = algebra(form, factors, rows) + np.zeros_like(base)
+        weight = VALUES[map_name](base, xi).reshape(canonical[w].shape)
+        changed[w] = weight.T if matmul(graph, w) else weight
+        pulls[w] = factors, rows, SLOPES[map_name](base, xi)
+    x = rng.standard_normal((5, *graph.inputs[0].shape[1:])).astype(np.float32)
+    y = rng.integers(0, 4, 5)
+    for _ in range(2):  # a second call must not see what the first has left
+        loss, z, grads = engine.loss_and_grad(x, y)
+    want_loss, want_z, bars = reference(graph.with_initializers(changed), x, y, frozenset(specs), "cross_entropy")
+    assert abs(loss - want_loss) <= 5e-6 * max(abs(want_loss), np.abs(want_z).max())
+    assert close(z, want_z, 5e-6)
+    assert np.array_equal(engine.logits(x), z)
+    assert set(grads) == set(engine.parameters)
+    for w, (factors, rows, slope) in pulls.items():
+        bar = (bars[w].T if matmul(graph, w) else bars[w]).reshape(slope.shape) * slope
+        sizes = {key: np.abs(array) for key, array in factors.items()}
+        bounds = pull_back(form, sizes, rows, np.abs(bar))  # the sums may cancel
+        for factor, value in pull_back(form, factors, rows, bar).items():
+            error = np.linalg.norm(grads[f"{w}:{factor}"] - value)
+            assert error <= 5e-6 * np.linalg.norm(bounds[factor]) + 1e-30, (w, factor)

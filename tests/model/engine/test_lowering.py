@@ -1,0 +1,174 @@
+"""From ONNX nodes to fused layers: what joins what, what keeps its shape, what is refused."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pytest
+
+from lieref.errors import UnsupportedError
+from lieref.model.engine import compile_graph
+from lieref.model.engine.kinds import KINDS
+from lieref.model.engine.lower import LOWER, lower
+from tests.model.engine.networks import (
+    NETS,
+    Net,
+    close,
+    net_axes,
+    net_const,
+    odd_vector_net,
+    plain_net,
+    reference,
+    trainable,
+)
+
+
+def test_every_kind_and_operator_is_in_some_network():
+    """A new one is held to the tests below, its residual and its clamp included."""
+    graphs = [make() for make in NETS.values()]
+    layers = [layer for graph in graphs for layer in lower(graph, graph.outputs[0]).layers]
+    assert {layer.kind for layer in layers} == set(KINDS)
+    assert {node.op for graph in graphs for node in graph.nodes} >= set(LOWER)
+    fusing = {name for name, kind in KINDS.items() if kind.fuses}
+    assert {layer.kind for layer in layers if layer.add} == fusing
+    assert {layer.kind for layer in layers if layer.clamp} == fusing
+
+
+def test_what_has_no_compiled_form_is_refused(monkeypatch):
+    net = Net((2, 5, 5))
+    net.conv(3, 2, (3, 3))
+    net.add("Softmax", axis=0)  # over the samples of a batch: not a function of one
+    net.add("GlobalAveragePool")
+    net.add("Flatten")
+    with pytest.raises(UnsupportedError, match="Softmax"):
+        compile_graph(net.graph(), trainable=frozenset(), logits=net.last)
+    net = odd_vector_net()
+    with pytest.raises(UnsupportedError, match="trainable"):
+        compile_graph(net, trainable=frozenset({"x"}), logits=net.outputs[0])
+    small = Net((2, 2, 2))
+    small.conv(3, 2, (3, 3))
+    with pytest.raises(UnsupportedError, match="must hold one window"):
+        compile_graph(small.graph(), trainable=frozenset(), logits=small.last)
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
+    with pytest.raises(UnsupportedError, match="NUMBA_DISABLE_JIT"):
+        compile_graph(plain_net(), trainable=frozenset(), logits="t9")
+
+
+def image(*shape):
+    """A network on images with one convolution, six channels."""
+    net = Net(shape)
+    net.conv(6, shape[0], (1,) * (len(shape) - 1))
+    return net
+
+
+def matrix_product_over_rows():
+    net = Net((1, 5))
+    net.add("MatMul", "x", net_const(net, np.linspace(-1, 1, 20).reshape(5, 4)))
+    net.add("Flatten")
+    net.gemm(3, 4)
+    return net
+
+
+def sum_with_the_input(order):
+    net = Net((4, 3, 3))
+    a = net.conv(4, 4, (1, 1), scale=0.3)
+    net.add("Add", *(("x", a), (a, "x"))[order])
+    net.add("Flatten", net.add("GlobalAveragePool"))
+    return net
+
+
+def sum_of_the_input_with_itself():
+    net = Net((4, 1, 1))
+    net.add("Add", "x", "x")
+    net.add("Relu")
+    net.add("Flatten", net.conv(3, 4, (1, 1)))
+    return net
+
+
+def kept_axes_joined():
+    net = image(3, 4, 5)
+    a = net.add("ReduceMean", net.last, axes=(2, 3), keepdims=0)
+    net.add("Softmax", net.add("Concat", a, a, axis=-1), axis=-1)
+    return net
+
+
+def mean_of_a_line():
+    net = image(3, 7)
+    net.add("ReduceMean", axes=(2,), keepdims=0)
+    return net
+
+
+def mean_over_one_axis():
+    net = image(3, 4, 5)
+    net.add("ReduceMean", axes=(3,))
+    net.add("Flatten")
+    net.gemm(3, 24)
+    return net
+
+
+def squeezed_by_half():
+    net = image(3, 4, 5)
+    net.add("GlobalAveragePool")
+    net.add("Squeeze", net.last, net_axes(net, 2))
+    net.add("Softmax", axis=-1)
+    net.add("Flatten")
+    net.gemm(3, 6)
+    return net
+
+
+def flattened_image_normalised():
+    net = image(3, 2, 2)
+    net.add("Flatten")
+    vectors = [net_const(net, np.linspace(low, low + 1, 24)) for low in (0.5, -0.3, -0.2, 0.4)]
+    net.add("BatchNormalization", net.last, *vectors)
+    net.gemm(3, 24)
+    return net
+
+
+def flattened_image_times_a_constant():
+    net = image(3, 2, 2)
+    net.add("Flatten")
+    net.add("Mul", net.last, net_const(net, np.linspace(0.5, 1, 24)))
+    net.gemm(3, 24)
+    return net
+
+
+def flattened_images_joined():
+    net = image(3, 2, 2)
+    a = net.add("Flatten")
+    net.add("Concat", a, net.add("Flatten", "x"), axis=1)
+    net.gemm(3, 36)
+    return net
+
+
+def image_and_vector_joined():
+    net = image(3, 2, 2)
+    a = net.add("Flatten")
+    b = net.add("Flatten", net.add("GlobalAveragePool", net.nodes[0].outputs[0]))
+    net.add("Concat", a, b, axis=1)
+    net.gemm(3, 30)
+    return net
+
+
+AWKWARD = {
+    make.__name__: make
+    for make in (
+        matrix_product_over_rows, sum_of_the_input_with_itself, kept_axes_joined, mean_of_a_line, mean_over_one_axis,
+        squeezed_by_half, flattened_image_normalised, flattened_image_times_a_constant, flattened_images_joined,
+        image_and_vector_joined,
+    )
+} | {f"sum_with_the_input_{i}": partial(sum_with_the_input, i) for i in (0, 1)}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_shapes_that_mislead_are_seen_as_onnx_sees_them(name, rng):
+    graph = AWKWARD[name]().graph()
+    wanted = trainable(graph)
+    x, y = rng.standard_normal((5, *graph.inputs[0].shape[1:])), np.array([0, 2, 1, 1, 0])
+    engine = compile_graph(graph, trainable=wanted, logits=graph.outputs[0], dtype="float64")
+    _, z, grads = engine.loss_and_grad(x, y)
+    _, want_z, want = reference(graph, x, y, wanted, "cross_entropy")
+    assert close(z, want_z, 1e-13)
+    for key in wanted:
+        assert close(grads[key], want[key], 1e-13), key
