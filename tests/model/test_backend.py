@@ -139,6 +139,24 @@ def test_the_engine_is_used_where_it_can_be(path: Path) -> None:
     assert type(lieref.load(path, dtype="float64")._backend(frozenset())).__name__ == "Reference"
 
 
+@pytest.mark.parametrize("engine", ["f2", "f4", "direct", "reference"])
+def test_factors_that_are_not_finite_are_refused(path: Path, rng: np.random.Generator, engine: str) -> None:
+    x, y = rng.standard_normal((3, 3, 9, 8)).astype(np.float32), np.array([0, 4, 2])
+    model = lieref.load(path).attach("lora", target_modules=["stem", "head"])
+    model.engine = engine
+    before = model.logits(x)
+    factor = next(iter(model.parameters().values()))
+    kept = factor.copy()
+    for bad in (np.nan, np.inf):
+        factor[...] = bad
+        with pytest.raises(DomainError, match="finite"):
+            model.logits(x)
+        with pytest.raises(DomainError, match="finite"):
+            model.loss_and_grad(x, y, CrossEntropy())
+    factor[...] = kept
+    np.testing.assert_array_equal(model.logits(x), before)
+
+
 def test_an_unknown_engine_is_refused(path: Path, rng: np.random.Generator) -> None:
     model = lieref.load(path)
     model.engine = "gpu"

@@ -10,13 +10,26 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lieref.errors import DomainError, DTypeError, ShapeError
+from lieref.errors import DomainError, DTypeError, ShapeError, UnsupportedError
 from lieref.kernel.simd import isa as isa_module
+from lieref.kernel.simd.tiles import widths
 from lieref.model.engine import compile_graph
+from lieref.model.engine.engine import MOST_JOBS
 from lieref.model.fold import fold_batch_norm
 from lieref.model.onnx_reader import read_onnx
 from lieref.op.registry import OPERATORS
-from tests.model.engine.networks import NETS, close, odd_net, plain_net, reference, residual_net, trainable
+from tests.model.engine.networks import (
+    NETS,
+    Net,
+    close,
+    net_const,
+    odd_net,
+    plain_net,
+    reference,
+    residual_net,
+    square_net,
+    trainable,
+)
 
 
 @pytest.mark.parametrize("isa", isa_module.available())
@@ -71,16 +84,39 @@ def test_gradients_stop_below_the_lowest_trainable_layer(rng):
     assert rows[0] < rows[1] / 2
 
 
-def test_new_weights_are_used(rng):
-    graph = plain_net()
+@pytest.mark.parametrize("name", NETS)
+def test_new_weights_are_used(name, rng):
+    graph = NETS[name]()
     engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0])
-    x = rng.standard_normal((2, 2, 9, 10)).astype(np.float32)
-    engine.logits(x)
-    name = graph.nodes[0].inputs[1]
-    changed = {name: graph.initializers[name] * 2}
+    x, y = rng.standard_normal((2, *graph.inputs[0].shape[1:])).astype(np.float32), rng.integers(0, 4, 2)
+    engine.loss_and_grad(x, y)
+    changed = {name: (0.9 * engine.weights[name] + 0.01).astype(np.float32) for name in engine.weights}
     engine.set_weights(changed)
-    fresh = compile_graph(graph.with_initializers(changed), trainable=frozenset(), logits=graph.outputs[0])
+    fresh = compile_graph(graph.with_initializers(changed), trainable=trainable(graph), logits=graph.outputs[0])
     assert np.array_equal(engine.logits(x), fresh.logits(x))
+    gradients, wanted = engine.loss_and_grad(x, y)[2], fresh.loss_and_grad(x, y)[2]
+    assert all(np.array_equal(gradients[key], wanted[key]) for key in wanted)
+
+
+def outputs_through(engine, transform):
+    """How many rows of a training step end a transform."""
+    library = engine._library
+    found = {library.address(f"winograd_{transform}_output_w{w}") for w in widths(library.isa, library.dtype)}
+    return sum(int(row[0]) in found for row in engine._plans[1].plan.training.rows)
+
+
+@pytest.mark.parametrize("winograd", ["direct", "f2", "f4"])
+def test_every_transform_agrees_with_the_reference_path(winograd, rng):
+    graph = square_net()
+    wanted = trainable(graph)
+    engine = compile_graph(graph, trainable=wanted, logits=graph.outputs[0], dtype="float64", winograd=winograd)
+    # Forward and backward through both convolutions of 16 channels and more.
+    assert [outputs_through(engine, name) >= 4 for name in ("f2", "f4")] == [name == winograd for name in ("f2", "f4")]
+    x, y = rng.standard_normal((9, 3, 8, 20)), rng.integers(0, 4, 9)
+    _, z, grads = engine.loss_and_grad(x, y)
+    _, want_z, want = reference(graph, x, y, wanted, "cross_entropy")
+    assert close(z, want_z, 1e-13)
+    assert all(close(grads[key], want[key], 1e-12) for key in wanted)
 
 
 def test_callable_loss_and_given_targets_agree_with_the_built_in_loss(rng):
@@ -103,11 +139,13 @@ def test_callable_loss_and_given_targets_agree_with_the_built_in_loss(rng):
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.uint8, np.float64, ">f4", np.int16])
-def test_samples_of_any_layout_and_type(dtype, rng):
-    graph = plain_net()
-    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0])
-    x = rng.integers(0, 9, (4, 2, 9, 10)).astype(dtype)
-    strided = np.repeat(x, 2, axis=3)[..., ::2]
+@pytest.mark.parametrize("isa", isa_module.available())
+@pytest.mark.parametrize("name", ["plain", "square", "line", "vector"])
+def test_samples_of_any_layout_and_type(name, isa, dtype, rng):
+    graph = NETS[name]()
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0], isa=isa)
+    x = rng.integers(0, 256, (4, *graph.inputs[0].shape[1:])).astype(dtype)
+    strided = np.repeat(x, 2, axis=-1)[..., ::2]
     assert not strided.flags.c_contiguous
     want = engine.logits(x.astype(np.float32))
     assert np.array_equal(engine.logits(x), want)
@@ -135,6 +173,36 @@ def test_empty_batch_and_bad_input(rng):
         engine.loss_and_grad(x, np.array([0, 1, 2]), "hinge")
     with pytest.raises(ShapeError, match="set_weights"):
         engine.set_weights({"nothing": x})
+    with pytest.raises(ShapeError, match="must have shape"):
+        engine.loss_and_grad(x, np.zeros((3, 5), np.float32))
+    with pytest.raises(DomainError, match="isa"):
+        compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0], isa="mmx")
+    frozen = compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0])
+    with pytest.raises(UnsupportedError, match="must have trainable weights"):
+        frozen.loss_and_grad(x, np.array([0, 1, 2]))
+
+
+def test_more_batch_sizes_than_scripts_are_kept(rng):
+    graph = plain_net()
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0])
+    x = rng.standard_normal((MOST_JOBS + 8, 2, 9, 10)).astype(np.float32)
+    want = engine.logits(x)
+    for _ in range(2):
+        for samples in range(1, len(x) + 1):
+            assert np.array_equal(engine.logits(x[:samples]), want[:samples])
+
+
+def test_no_gradient_at_the_limits_of_a_clamp():
+    net = Net((5,))
+    net.init["w0"] = np.eye(5, dtype=np.float32)
+    net.add("Clip", net.add("Gemm", "x", "w0", transB=1), net_const(net, -1.0), net_const(net, 1.0))
+    net.gemm(4, 5)
+    graph = net.graph()
+    x, y = np.array([[-2, -1, 0.5, 1, 2]], np.float32), np.array([1])
+    engine = compile_graph(graph, trainable=frozenset({"w0"}), logits=graph.outputs[0])
+    gradient = engine.loss_and_grad(x, y)[2]["w0"]
+    assert [row.any() for row in gradient] == [False, False, True, False, False]
+    assert close(gradient, reference(graph, x, y, {"w0"}, "cross_entropy")[2]["w0"], 5e-6)
 
 
 def test_an_error_of_a_reference_operator_is_raised(rng, monkeypatch):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lieref.errors import DomainError, ShapeError, UnsupportedError
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.adapter import MAPS
 from lieref.model.engine import Adapter, compile_graph
 from lieref.model.engine.fusion import FORMS
 from tests.model.engine.adapters import BOUND, SLOPES, VALUES, algebra, pull_back
-from tests.model.engine.networks import NETS, as_float64, close, reference, trainable
+from tests.model.engine.networks import NETS, as_float64, close, plain_net, reference, trainable
 
 
 def matmul(graph, weight):
@@ -69,3 +70,33 @@ def test_fused_adapters_agree_with_factors_applied_outside(name, form, map_name,
         for factor, value in pull_back(form, factors, rows, bar).items():
             error = np.linalg.norm(grads[f"{w}:{factor}"] - value)
             assert error <= 5e-6 * np.linalg.norm(bounds[factor]) + 1e-30, (w, factor)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"map": "cube"}, DomainError, "map"),
+        ({"form": "rank"}, DomainError, "form"),
+        ({"rank": 0}, DomainError, "rank"),
+        ({"form": "rows", "rank": 2}, DomainError, "rank"),
+        ({"scaling": float("nan")}, DomainError, "scaling"),
+        ({"map": "bounded", "bound": 0.0}, DomainError, "bound"),
+    ],
+)
+def test_an_adapter_that_makes_no_sense_is_refused(options, error, message):
+    with pytest.raises(error, match=f"Adapter: `{message}`"):
+        Adapter(**{"map": "exp", **options})
+
+
+def test_an_adapter_that_does_not_fit_its_weight_is_refused():
+    graph = plain_net()
+    dense, depthwise, grouped = (graph.nodes[i].inputs[1] for i in (0, 2, 3))
+    for weight, adapter in (
+        (grouped, Adapter("exp")), (dense, Adapter("exp", "channel")), (graph.nodes[0].inputs[2], Adapter("exp")),
+        ("nothing", Adapter("exp")),
+    ):  # fmt: skip
+        with pytest.raises(UnsupportedError, match="adapt the weight of one layer"):
+            compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0], adapters={weight: adapter})
+    adapters = {depthwise: Adapter("exp", row_scale=np.ones(23))}
+    with pytest.raises(ShapeError, match="row_scale"):
+        compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0], adapters=adapters)
