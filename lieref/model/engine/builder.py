@@ -10,8 +10,7 @@ from __future__ import annotations
 from lieref.model.engine import channel_rows
 from lieref.model.engine.layer import Epilogue
 from lieref.model.engine.lowered import LoweredGraph
-from lieref.model.engine.program import Row, Tensor
-from lieref.model.engine.tiling import pad_channels
+from lieref.model.engine.program import Place, Row, Tensor
 from lieref.model.engine.weights import Storage
 
 
@@ -49,7 +48,7 @@ class Builder:
     def tensor(self, name: str, bare: bool = False) -> Tensor:
         """Return a new tensor of the size of `name`; a bare one has no padded channels."""
         channels, height, width = self.net.sizes[name]
-        pixel = channels if bare else pad_channels(channels, self.storage.isa, self.storage.dtype)
+        pixel = channels if bare else self.storage.pad(channels)
         return Tensor(channels, height, self.samples if self.net.flat else width, pixel)
 
     def target(self, name: str) -> tuple[Tensor, Epilogue]:
@@ -65,7 +64,7 @@ class Builder:
             self.bars[name] = g
             return []
         target = self.bars[name] = self.tensor(name)
-        return channel_rows.identity_rows(self.storage, g, target, Epilogue(aux=aux, mask=mask))
+        return channel_rows.copy_rows(self.storage, Place(g), Place(target), Epilogue(aux=aux, mask=mask))
 
     def start_backward(self) -> list[Row]:
         """Return the rows that apply the derivative of the outputs' own clamp to the gradient of the loss."""
@@ -75,7 +74,7 @@ class Builder:
             return []
         g, self.bars[name] = self.bars[name], self.tensor(name)
         mask = (self.tensors[name], *clamp)
-        return channel_rows.identity_rows(self.storage, g, self.bars[name], Epilogue(mask=mask))
+        return channel_rows.copy_rows(self.storage, Place(g), Place(self.bars[name]), Epilogue(mask=mask))
 
     def _mask(self, name: str) -> tuple[Tensor, float, float] | None:
         """Return what applies the clamp's derivative, on the last contribution to a tensor."""

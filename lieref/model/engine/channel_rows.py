@@ -65,8 +65,7 @@ def _tap_weight(layer: FusedLayer, storage: Storage, taps: list[tuple[int, int]]
         matrix = np.stack([index[:, 0, ky, kx] for ky, kx in taps])
         return storage.pack_columns(layer.weight, pad_axis(matrix, 1, channels)).offset, len(taps)
     share = 1.0 / (layer.window.kernel[0] * layer.window.kernel[1])
-    lanes = storage.columns(1 << 20)[0][2]
-    return storage.add_constant(np.full(len(taps) * lanes, share)), 0
+    return storage.repeated(share, len(taps)), 0
 
 
 def forward(layer: FusedLayer, storage: Storage, x: Tensor, out: Tensor, epilogue: Epilogue) -> list[Row]:
@@ -128,15 +127,10 @@ def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -
     return rows
 
 
-def identity_rows(storage: Storage, source: Tensor, out: Tensor, epilogue: Epilogue) -> list[Row]:
-    """Return the rows of out = epilogue(source), pixel by pixel."""
-    size = (out.height, out.width)
-    return tap_rows(storage, one(storage), Place(source), Taps(source, ((0, 0),)), Place(out), size, epilogue)
-
-
-def one(storage: Storage) -> tuple[int, int]:
-    """Return the weight of a tap that copies."""
-    return storage.add_constant(np.ones(storage.columns(1 << 20)[0][2])), 0
+def copy_rows(storage: Storage, source: Place, target: Place, epilogue: Epilogue, channels: int = 0) -> list[Row]:
+    """Return the rows of target = epilogue(source), pixel by pixel; see `tap_rows` for the channels."""
+    taps, size = Taps(source.tensor, ((0, 0),)), (target.tensor.height, target.tensor.width)
+    return tap_rows(storage, (storage.repeated(1.0), 0), source, taps, target, size, epilogue, channels)
 
 
 def maximum_forward(layer: FusedLayer, storage: Storage, x: Tensor, out: Tensor) -> list[Row]:

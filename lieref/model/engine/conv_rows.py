@@ -76,7 +76,7 @@ def _split(layer: FusedLayer, storage: Storage) -> tuple[int, Array]:
     """Return how many groups run by themselves, and the index array of all of them (dense where it is 1)."""
     index = layer.index
     assert index is not None  # a convolution has a weight
-    groups, narrow = layer.groups, storage.columns(1 << 20)[-1][2]
+    groups, narrow = layer.groups, storage.pad(1)
     if groups > 1 and (index.shape[1] % narrow or (index.shape[0] // groups) % narrow):
         return 1, dense_index(index, groups)
     return groups, index

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from lieref.model.engine import channel_rows, conv_rows, pointwise_rows, reference_rows
 from lieref.model.engine.builder import Builder
 from lieref.model.engine.layer import Epilogue, FusedLayer
-from lieref.model.engine.program import Row, Tensor
+from lieref.model.engine.program import Place, Row, Tensor
 
 
 class Kind(NamedTuple):
@@ -67,7 +67,7 @@ def channel_backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Row]:
 
 def identity_forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Row]:
     """Copy, for the sake of the epilogue."""
-    return channel_rows.identity_rows(b.storage, b.tensors[layer.x], out, epilogue)
+    return channel_rows.copy_rows(b.storage, Place(b.tensors[layer.x]), Place(out), epilogue)
 
 
 def identity_backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Row]:

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from lieref.kernel.simd.pointwise import POINTWISE_FIELDS, POINTWISE_PIXELS
 from lieref.kernel.simd.row import float_bits
-from lieref.model.engine.channel_rows import one, tap_rows
+from lieref.model.engine.channel_rows import copy_rows
 from lieref.model.engine.layer import Epilogue, FusedLayer
-from lieref.model.engine.program import Place, Row, Taps, Tensor
+from lieref.model.engine.program import Place, Row, Tensor
 from lieref.model.engine.weights import Storage
 
 
@@ -81,23 +81,12 @@ def concat_forward(storage: Storage, parts: Sequence[Tensor], out: Tensor) -> li
     out.pixel = _concat_width(storage, [part.channels for part in parts])
     rows, start = [], 0
     for part in parts:
-        target, size = Place(out, channel=start), (out.height, out.width)
-        rows += tap_rows(
-            storage,
-            one(storage),
-            Place(part),
-            Taps(part, ((0, 0),)),
-            target,
-            size,
-            Epilogue(),
-            storage.pad(part.channels),
-        )
+        target = Place(out, channel=start)
+        rows += copy_rows(storage, Place(part), target, Epilogue(), storage.pad(part.channels))
         start += part.channels
     return rows
 
 
 def concat_gradient(storage: Storage, g: Tensor, start: int, x_bar: Tensor, epilogue: Epilogue) -> list[Row]:
     """Return the rows that copy one part's channels; what comes into its padding meets zero weights only."""
-    size = (x_bar.height, x_bar.width)
-    source = Place(g, channel=start)
-    return tap_rows(storage, one(storage), source, Taps(g, ((0, 0),)), Place(x_bar), size, epilogue)
+    return copy_rows(storage, Place(g, channel=start), Place(x_bar), epilogue)

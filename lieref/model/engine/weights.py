@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from lieref._types import Array, FloatArray
+from lieref._types import Array
+from lieref.kernel.simd.isa import ISAS
 from lieref.model.engine.fusion import Adapter, Fused
 from lieref.model.engine.layer import Affine
 from lieref.model.engine.packed_matrix import PackedMatrix
@@ -64,8 +65,8 @@ class Storage:
         What fills packs from other packs: adapted weights, Winograd's frequencies.
     finish, collect : list of Row
         What makes weight gradients of frequencies, and factor gradients of weight gradients.
-    zero : int
-        Place of a zero among the packed weights, -1 where none is needed.
+    constants : dict of (number, elements) to int
+        Offsets of numbers that never change.
     """
 
     isa: str
@@ -79,12 +80,11 @@ class Storage:
     finish: list[Row] = field(default_factory=list)
     collect: list[Row] = field(default_factory=list)
     packs: list[Pack] = field(default_factory=list)
-    constants: list[tuple[int, FloatArray]] = field(default_factory=list)
+    constants: dict[tuple[float, int], int] = field(default_factory=dict)
     derived: list[Derived] = field(default_factory=list)
     accumulators: list[Accumulator] = field(default_factory=list)
     weight_size: int = 0
     factor_size: int = 0
-    zero: int = -1
     gradient_size: int = 0
 
     @property
@@ -108,11 +108,12 @@ class Storage:
         self.derived.append(Derived(affine, part, offset, channels))
         return offset
 
-    def add_constant(self, values: FloatArray) -> int:
-        """Reserve room for fixed numbers and return their offset."""
-        offset = self.reserve(values.size)
-        self.constants.append((offset, values.ravel()))
-        return offset
+    def repeated(self, value: float, vectors: int = 1) -> int:
+        """Return the offset of so many vectors of one number; room is reserved once."""
+        key = value, vectors * self.lanes
+        if key not in self.constants:
+            self.constants[key] = self.reserve(key[1])
+        return self.constants[key]
 
     def reserve(self, size: int) -> int:
         """Reserve room among the packed weights and return its offset."""
@@ -141,6 +142,11 @@ class Storage:
         self.gradient_size += -(-size // 16) * 16
         return offset
 
+    @property
+    def lanes(self) -> int:
+        """Elements of the widest vectors; `pad(1)` is that of the narrowest."""
+        return ISAS[self.isa].lanes(self.dtype)
+
     def pad(self, channels: int) -> int:
         """Return the channels rounded up to whole vectors of the narrowest width."""
         return pad_channels(channels, self.isa, self.dtype)
@@ -168,9 +174,7 @@ class Storage:
             fused = Fused(self.adapters[name], matrix, columns, len(index), width, self.factor_size)
             self.fused[name] = fused
             self.factor_size += fused.size
-        if self.zero < 0:
-            self.zero = self.add_constant(np.zeros(1))
-        self.prepare += self.fused[name].adapt_rows(matrix, columns, self.zero)
+        self.prepare += self.fused[name].adapt_rows(matrix, columns, self.repeated(0.0))
 
 
 def column_position(channels: int, depth: int, spans: list[tuple[int, int, int]]) -> tuple[Array, Array]:

@@ -110,8 +110,8 @@ class PackedWeights:
         size = plan.storage.weight_size + 64
         self.weights = aligned(size, dtype)
         self.bases = aligned(size, dtype) if plan.storage.adapters else self.weights
-        for offset, values in plan.storage.constants:
-            self.weights[offset : offset + values.size] = values
+        for (number, count), offset in plan.storage.constants.items():
+            self.weights[offset : offset + count] = number
         self.addresses = {**addresses, "weights": address_of(self.weights), "bases": address_of(self.bases)}
         self.prepared = [False, False]
         self.prepare = [bind(program, dtype, self.addresses) for program in (plan.prepare, plan.prepare_training)]

@@ -59,8 +59,8 @@ def run_rows(rows, storage, values, weights, isa, dtype):
     flat = {name: np.append(w.ravel(), 0) for name, w in weights.items()}
     for pack in storage.packs:
         packed[pack.offset : pack.offset + pack.index.size] = flat[pack.name][pack.index]
-    for offset, constant in storage.constants:
-        packed[offset : offset + constant.size] = constant
+    for (number, count), offset in storage.constants.items():
+        packed[offset : offset + count] = number
     known = {
         "arena": arena.ctypes.data, "weights": packed.ctypes.data, "gradients": sums.ctypes.data,
         "table": program.table.ctypes.data, "first": 1,
