@@ -6,6 +6,8 @@ product a frequency, and output transform with the epilogue, so that the frequen
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from lieref.kernel.simd.winograd import OUTPUT_TILE_FIELDS, TILE_FIELDS, WEIGHT_FIELDS
@@ -13,6 +15,7 @@ from lieref.model.engine.layer import Epilogue, FusedLayer
 from lieref.model.engine.packed_matrix import PackedMatrix
 from lieref.model.engine.product_rows import gradient_rows, gradient_run_rows, product_rows
 from lieref.model.engine.program import Place, Row, Taps, Tensor
+from lieref.model.engine.tiling import run_parts
 from lieref.model.engine.weights import Storage, column_position
 
 TILES = 64
@@ -46,12 +49,13 @@ def product(
     """Return the rows of target = epilogue(source * w), w packed directly at `direct` as (ky, kx, in) x out."""
     frequencies = (m + 2) ** 2
     inner, outer = direct.depth // 9, target.tensor.pixel
-    weight = storage.reserve(frequencies * inner * outer)
+    depth = math.prod(run_parts(inner))  # rows behind the last stay zero
+    weight = storage.reserve(frequencies * depth * outer)
     for first, count, width in direct.spans:
         ints = {
             "blocks": count, "rows": inner, "in": direct.offset + first * direct.depth,
-            "in_column": direct.depth * width, "in_step": inner * width, "out": weight + first * inner,
-            "out_column": inner * width, "out_step": inner * outer,
+            "in_column": direct.depth * width, "in_step": inner * width, "out": weight + first * depth,
+            "out_column": depth * width, "out_step": depth * outer,
         }  # fmt: skip
         storage.prepare.append(Row(f"winograd_f{m}_weight_w{width}", WEIGHT_FIELDS, ints, {}))
     rows = []
@@ -60,10 +64,10 @@ def product(
         v, products = _scratch(m, inner, tiles), _scratch(m, outer, tiles)
         rows += _transform(storage, f"winograd_f{m}_input", m, source, start, (tile_rows, tile_cols), v)
         repeats = {
-            "repeats": frequencies, "repeat_in": v.row, "repeat_out": products.row, "repeat_weight": inner * outer,
+            "repeats": frequencies, "repeat_in": v.row, "repeat_out": products.row, "repeat_weight": depth * outer,
         }  # fmt: skip
         rows += product_rows(
-            storage, weight, inner, outer, Place(v), Taps(v, ((0, 0),)), inner, Place(products), (tiles, tiles),
+            storage, weight, depth, outer, Place(v), Taps(v, ((0, 0),)), inner, Place(products), (tiles, tiles),
             Epilogue(), repeats,
         )  # fmt: skip
         for first, count, width in storage.columns(outer):

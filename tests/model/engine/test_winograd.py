@@ -48,7 +48,8 @@ def gradient_size(x, g_value, m):
 @given(
     size=st.tuples(st.integers(1, 5), st.integers(1, 9)),
     pads=st.sampled_from([(1, 1, 1, 1), (0, 1, 2, 1), (2, 0, 0, 2)]),
-    channels=st.tuples(st.sampled_from([16, 17, 24, 40]), st.sampled_from([16, 31, 48])), seed=st.integers(0, 2**16),
+    channels=st.tuples(st.sampled_from([16, 17, 22, 40]), st.sampled_from([16, 22, 31, 48])),
+    seed=st.integers(0, 2**16),
 )  # fmt: skip
 def test_winograd_is_within_n_u_s(m, isa, dtype, size, pads, channels, seed):
     rng = np.random.default_rng(seed)
