@@ -46,9 +46,13 @@ class Builder:
         self._clamps = {layer.out: layer.clamp for layer in net.layers}
 
     def tensor(self, name: str, bare: bool = False) -> Tensor:
-        """Return a new tensor of the size of `name`; a bare one has no padded channels."""
+        """Return a new tensor of the size of `name`; a bare one has no padded channels.
+
+        A gradient has the pixels of its tensor, so that all layouts of a weight order its inputs in one way.
+        """
         channels, height, width = self.net.sizes[name]
-        pixel = channels if bare else self.storage.pad(channels)
+        known = self.tensors.get(name)
+        pixel = known.pixel if known else channels if bare else self.storage.pad(channels)
         return Tensor(channels, height, self.samples if self.net.flat else width, pixel)
 
     def target(self, name: str) -> tuple[Tensor, Epilogue]:

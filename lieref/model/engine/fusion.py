@@ -122,7 +122,9 @@ ZERO, ONE = -1, -2
 
 def pieces_of(matrix: Array, columns_of_a: Array, width_of_a: int) -> list[Piece]:
     """Return the outer products that make up an index matrix (rows, lanes) of elements o J + j, J = `width_of_a`."""
-    where = {int(j): place for place, j in enumerate(columns_of_a) if j >= 0}
+    real = np.flatnonzero(columns_of_a >= 0)
+    where = np.zeros(width_of_a, np.int64)
+    where[columns_of_a[real]] = real
     found: list[Piece] = []
     for number, row in enumerate(matrix):
         lanes = np.flatnonzero(row >= 0)
@@ -132,7 +134,9 @@ def pieces_of(matrix: Array, columns_of_a: Array, width_of_a: int) -> list[Piece
             continue
         out, j = np.divmod(row[lanes], width_of_a)
         transposed = bool(out[0] == out[-1])
-        start = where[int(j[0])] - (int(lanes[0]) if transposed else 0)
+        start = int(where[j[0]]) - (int(lanes[0]) if transposed else 0)
+        # Lanes follow the rows of the forward layout, or all belong to the one that this row does.
+        assert (where[j] == start + (lanes if transposed else 0)).all()
         last = found[-1] if found else None
         follows = (
             last is not None

@@ -197,6 +197,14 @@ def net_axes(net, *axes):
     return name
 
 
+def joined_net():
+    """A linear layer on images side by side, whose pixels have room for the padding of both."""
+    net = Net((3, 2, 2))
+    net.add("Flatten", net.add("Concat", net.conv(3, 3, (1, 1)), net.conv(5, 3, (1, 1), x="x"), axis=1))
+    net.gemm(4, 32)
+    return net.graph()
+
+
 def two_headed_net():
     """Outputs that are joined: their pixels are wider than their gradient's."""
     net = Net((9,))
@@ -220,6 +228,7 @@ def square_net():
 NETS = {
     "square": square_net,
     "two heads": two_headed_net,
+    "joined": joined_net,
     "fused": fused_net,
     "shapes": shapes_net,
     "gates": gate_net,
