@@ -18,13 +18,16 @@ def lower(graph: Graph, logits: str) -> LoweredGraph:
     Raises
     ------
     UnsupportedError
-        If a node on the way works on several samples at once, or the input has a free axis besides the batch.
+        If a node on the way works on several samples at once, or the input is no float or has a free axis besides the
+        batch.
     """
     net = LoweredGraph(graph)
     info = graph.inputs[0]
     shape = tuple(n for n in info.shape[1:] if n is not None)
     if len(graph.inputs) != 1 or len(shape) not in (1, 2, 3) or None in info.shape[1:]:
         raise UnsupportedError(f"compile_graph: `graph` must have one input (N, C, H, W) of fixed size; got {info}")
+    if info.dtype not in ("float32", "float64"):
+        raise UnsupportedError(f"compile_graph: `graph` must have an input of floats; got {info.dtype}")
     net.input = info.name
     net.flat = len(shape) == 1
     net.sizes[info.name] = as_size(shape)

@@ -56,9 +56,8 @@ def _joins_as_bias(net: LoweredGraph, node: Node, bias: str, x: str) -> bool:
     layer = net.producer(name)
     if layer is None or layer.kind != "conv" or layer.bias or layer.clamp or layer.add:
         return False
-    shape = net.graph.initializers[bias].shape
-    fits = math.prod(shape) == layer.channels and shape[-1:] == (layer.channels,) and len(net.shapes[name]) == 1
-    if not fits or not net.read_only_by(name, node):
+    vector = net.graph.initializers[bias].shape in ((layer.channels,), (1, layer.channels))
+    if not vector or len(net.shapes[name]) != 1 or not net.read_only_by(name, node):
         return False
     layer.bias = bias
     net.rename(layer, node.outputs[0])

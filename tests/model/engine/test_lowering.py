@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -50,6 +51,15 @@ def test_what_has_no_compiled_form_is_refused(monkeypatch):
     small.conv(3, 2, (3, 3))
     with pytest.raises(UnsupportedError, match="must hold one window"):
         compile_graph(small.graph(), trainable=frozenset(), logits=small.last)
+    net = Net((3,))
+    bias = net_const(net, np.linspace(0, 1, 4).reshape(1, 1, 4))  # the samples would become the second axis
+    net.add("Add", net.add("MatMul", "x", net.weight(3, 4)), bias)
+    with pytest.raises(UnsupportedError, match="Add"):
+        compile_graph(net.graph(), trainable=frozenset(), logits=net.last)
+    integers = plain_net()
+    integers = replace(integers, inputs=(replace(integers.inputs[0], dtype="uint8"),))
+    with pytest.raises(UnsupportedError, match="input of floats"):
+        compile_graph(integers, trainable=frozenset(), logits=integers.outputs[0])
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
     with pytest.raises(UnsupportedError, match="NUMBA_DISABLE_JIT"):
         compile_graph(plain_net(), trainable=frozenset(), logits="t9")
