@@ -98,7 +98,7 @@ class Parameterisation(ABC):
         elif self.needs_base_weight:
             raise DomainError(f"{self.name}: `base_weight` must be given to init; got None")
         factors = self.initial_factors(one, groups, rng, base)
-        return {name: stack(factor).astype(dtype) for name, factor in factors.items()}
+        return {name: np.array(stack(factor), dtype, order="C") for name, factor in factors.items()}
 
     def delta(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:
         """Return the algebra element of the factors, an array of `shape`.

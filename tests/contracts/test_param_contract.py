@@ -102,6 +102,7 @@ def test_start_is_exactly_zero(member: Parameterisation, shape: tuple[int, ...],
     assert xi.dtype == dtype
     assert not xi.any()
     assert all(factor.dtype == dtype for factor in params.values())
+    assert all(factor.flags.c_contiguous for factor in params.values()), "as it comes back from a file, bit for bit"
 
 
 @pytest.mark.parametrize(("member", "shape", "groups"), CASES)

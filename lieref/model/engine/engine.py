@@ -111,13 +111,15 @@ def compile_graph(
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         raise UnsupportedError("compile_graph: compiled code must be allowed; got NUMBA_DISABLE_JIT=1")
     net = lower(graph.with_initializers({}), logits)  # its tensors are the engine's own: `set_weights` changes them
-    unknown = trainable - {name for layer in net.layers for name in (layer.weight, layer.bias)}
-    if unknown:
-        raise UnsupportedError(f"compile_graph: `trainable` must be weights or biases of layers; got {sorted(unknown)}")
     adapters = adapters or {}
+    known = {name for layer in net.layers for name in (layer.weight, layer.bias)}
+    refused = (trainable - known) | {name for layer in net.layers for name in layer.fixed if name in trainable}
+    if refused:
+        rule = "weights or biases of layers, and read by nothing else"
+        raise UnsupportedError(f"compile_graph: `trainable` must be {rule}; got {sorted(refused)}")
     for name, adapter in adapters.items():
-        layers = [layer for layer in net.layers if layer.weight == name]
-        kind = layers[0].kind if len(layers) == 1 else ""
+        layers = [layer for layer in net.layers if name in (layer.weight, layer.bias, *layer.fixed)]
+        kind = layers[0].kind if len(layers) == 1 and layers[0].weight == name else ""
         if not (kind == "depthwise" or (kind == "conv" and layers[0].groups == 1 and adapter.form != "channel")):
             rule = "adapt the weight of one layer that is dense or depthwise"
             raise UnsupportedError(f"compile_graph: `adapters` must {rule}; got {name!r}")
@@ -156,6 +158,7 @@ class Engine:
         self._winograd = winograd
         self.threads = threads
         self._pool: ThreadPoolExecutor | None = None
+        self._process = os.getpid()
         self._others: list[Future[None]] = []
         self._at_work: tuple[Array | None, ...] = ()  # what the threads may still use after an interruption
         self._plans: dict[int, Workspace] = {}
@@ -187,10 +190,11 @@ class Engine:
 
         Raises
         ------
-        ShapeError
-            If a name is unknown or a shape differs.
+        ShapeError, DTypeError
+            If a name is unknown, a shape differs or a value is not numeric.
         """
         for name, value in weights.items():
+            _check_numbers("set_weights", name, value)
             known = self.weights.get(name)
             if known is None or known.shape != np.shape(value):
                 want = "a weight or bias of a layer" if known is None else f"of shape {known.shape}"
@@ -241,6 +245,7 @@ class Engine:
             value, bar = loss(out, y)
             targets, kernel = np.ascontiguousarray(bar, self._dtype), "given"
         elif check_choice("loss_and_grad", "loss", loss, ("cross_entropy", "mse")) == "mse":
+            y = _check_numbers("loss_and_grad", "y", y)
             targets, kernel, scale = np.ascontiguousarray(y, self._dtype), "squared_error", 1.0 / max(out.size, 1)
         else:
             targets, kernel = self._targets(y, len(x)), "cross_entropy"
@@ -265,9 +270,7 @@ class Engine:
 
     def _samples(self, function: str, x: Array) -> Array:
         """Return the samples contiguous, native, and float or uint8."""
-        x = np.asarray(x)
-        if x.dtype.kind not in "fiu":
-            raise DTypeError(f"{function}: `x` must be numbers; got {x.dtype}")
+        x = _check_numbers(function, "x", x)
         if x.shape[1:] != self._shape:
             raise ShapeError(f"{function}: `x` must have shape (N, {', '.join(map(str, self._shape))}); got {x.shape}")
         return np.ascontiguousarray(x, None if x.dtype == np.uint8 else self._dtype)
@@ -326,8 +329,8 @@ class Engine:
         if len(scripts) == 1:
             scripts[0]()
             return
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.threads - 1)
+        if self._pool is None or self._process != os.getpid():  # a fork has no threads of its parent
+            self._pool, self._process = ThreadPoolExecutor(self.threads - 1), os.getpid()
         self._others = [self._pool.submit(script) for script in scripts[1:]]
         try:
             scripts[0]()
@@ -387,3 +390,11 @@ class Engine:
         if total is None:
             self.theta_bar.fill(0)
         return found | self._factors.gradients
+
+
+def _check_numbers(function: str, name: str, value: Array) -> Array:
+    """Return the value as an array; raise `DTypeError` unless it holds numbers."""
+    value = np.asarray(value)
+    if value.dtype.kind not in "fiu":
+        raise DTypeError(f"{function}: `{name}` must be numbers; got {value.dtype}")
+    return value

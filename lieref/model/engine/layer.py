@@ -147,6 +147,13 @@ class FusedLayer:
         return tuple(name for name in (self.weight, self.bias) if name) + (self.affine.names if self.affine else ())
 
     @property
+    def fixed(self) -> tuple[str, ...]:
+        """The initializers it reads whose gradient it does not give."""
+        node = self.node.inputs if self.node else ()
+        read = tuple(name for i, name in enumerate(node) if name and i not in self.reads)
+        return read + (self.affine.names if self.affine else ())
+
+    @property
     def inputs(self) -> tuple[str, ...]:
         """The tensors it reads, once for each time they are read."""
         if self.reads:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
+import warnings
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 
@@ -173,6 +176,11 @@ def test_empty_batch_and_bad_input(rng):
         engine.loss_and_grad(x, np.array([0, 1, 2]), "hinge")
     with pytest.raises(ShapeError, match="set_weights"):
         engine.set_weights({"nothing": x})
+    weight = graph.nodes[0].inputs[1]
+    with pytest.raises(DTypeError, match=f"`{weight}` must be numbers"):
+        engine.set_weights({weight: engine.weights[weight].astype(str)})
+    with pytest.raises(DTypeError, match="`y` must be numbers"):
+        engine.loss_and_grad(x, np.full((3, 4), "a"), "mse")
     with pytest.raises(ShapeError, match="must have shape"):
         engine.loss_and_grad(x, np.zeros((3, 5), np.float32))
     with pytest.raises(DomainError, match="isa"):
@@ -180,6 +188,29 @@ def test_empty_batch_and_bad_input(rng):
     frozen = compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0])
     with pytest.raises(UnsupportedError, match="must have trainable weights"):
         frozen.loss_and_grad(x, np.array([0, 1, 2]))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system starts processes another way")
+def test_a_forked_process_has_threads_of_its_own(rng):
+    graph = plain_net()
+    engine = compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0], threads=2)
+    x = rng.standard_normal((40, 2, 9, 10)).astype(np.float32)
+    want = engine.logits(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads: this is what is tested
+        child = os.fork()
+    if child == 0:
+        os._exit(int(not np.array_equal(engine.logits(x), want)))
+    for _ in range(200):
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        pytest.fail("the child waits for threads that only its parent has")
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 def test_more_batch_sizes_than_scripts_are_kept(rng):

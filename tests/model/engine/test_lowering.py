@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lieref.errors import UnsupportedError
-from lieref.model.engine import compile_graph
+from lieref.model.engine import Adapter, compile_graph
 from lieref.model.engine.kinds import KINDS
 from lieref.model.engine.lower import LOWER, lower
 from tests.model.engine.networks import (
@@ -182,3 +182,23 @@ def test_shapes_that_mislead_are_seen_as_onnx_sees_them(name, rng):
     assert close(z, want_z, 1e-13)
     for key in wanted:
         assert close(grads[key], want[key], 1e-13), key
+
+
+@pytest.mark.parametrize("reader", ["constant", "operator"])
+def test_a_tensor_that_something_else_reads_too_is_not_trained(reader):
+    """Its gradient would lack what comes through the other reader."""
+    net = Net((5,))
+    net.gemm(5, 5)
+    weight, bias = net.nodes[0].inputs[1:]
+    if reader == "constant":
+        net.add("Mul", net.last, bias)
+        shared, method = bias, {"trainable": frozenset({bias})}
+    else:
+        net.add("Gemm", net.last, weight, alpha=0.5)
+        shared, method = weight, {"trainable": frozenset(), "adapters": {weight: Adapter("exp")}}
+    graph = net.graph()
+    with pytest.raises(UnsupportedError, match=shared):
+        compile_graph(graph, logits=graph.outputs[0], **method)
+    with pytest.raises(UnsupportedError, match=shared):
+        compile_graph(graph, logits=graph.outputs[0], trainable=frozenset({shared}))
+    assert compile_graph(graph, logits=graph.outputs[0], trainable=frozenset({weight, bias} - {shared}))
