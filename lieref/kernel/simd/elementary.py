@@ -13,22 +13,24 @@ from typing import Any
 
 from llvmlite import ir
 
-from lieref.kernel.simd.emit import F32, I32, I64, Function, Real
+from lieref.kernel.simd.emit import F32, F64, I32, I64, Function, Real
 
-_RANGE = {"f32": (-86.0, 88.0), "f64": (-707.0, 709.0)}
+_RANGE = {F32: (-86.0, 88.0), F64: (-707.0, 709.0)}
 """Arguments are clamped here: the result neither overflows nor leaves the normal numbers."""
 
-_TERMS = {"f32": 7, "f64": 13}
+_TERMS = {F32: 7, F64: 13}
 """Terms of q."""
 
 
-def _kind(f: Function) -> str:
-    return "f32" if f.real == F32 else "f64"
+def _scalar(x: Real) -> Any:
+    """Return the type of one entry."""
+    kind = x.ir.type
+    return kind.element if isinstance(kind, ir.VectorType) else kind
 
 
 def _q(f: Function, r: Real) -> Real:
     """Return (exp(r) - 1) / r for |r| up to ln 2 / 2."""
-    terms = _TERMS[_kind(f)]
+    terms = _TERMS[_scalar(r)]
     series = Real(f, f.like(r, 1.0 / math.factorial(terms)))
     for n in range(terms - 1, 0, -1):
         series = series.muladd(r, 1.0 / math.factorial(n))
@@ -37,8 +39,8 @@ def _q(f: Function, r: Real) -> Real:
 
 def exp(f: Function, x: Real) -> Real:
     """Return exp(x), entry by entry, of x clamped to the range where the result is a normal number."""
-    single = f.real == F32
-    low, high = _RANGE[_kind(f)]
+    single = _scalar(x) == F32
+    low, high = _RANGE[_scalar(x)]
     x = x.max(low).min(high)
     mantissa_bits = 23 if single else 52
     # Adding 1.5 * 2^mantissa rounds to an integer, which then stands in the low bits of the sum.

@@ -96,13 +96,14 @@ class Kernel(Function):
 
     def real_field(self, name: str) -> Real:
         """Return a float64 of the row, rounded to the function's type."""
-        return self._narrow(Pointer(self, self.row.ir, F64).real_at(self.fields.names.index(name)))
+        return self.narrow(Pointer(self, self.row.ir, F64).real_at(self.fields.names.index(name)))
 
     def context_real(self, name: str) -> Real:
         """Return a float64 of the context, rounded to the function's type."""
-        return self._narrow(Pointer(self, self.context.ir, F64).real_at(CONTEXT.index(name)))
+        return self.narrow(Pointer(self, self.context.ir, F64).real_at(CONTEXT.index(name)))
 
-    def _narrow(self, value: Real) -> Real:
+    def narrow(self, value: Real) -> Real:
+        """Return a float64 rounded to the function's type."""
         return value if self.real == F64 else Real(self, self.b.fptrunc(value.ir, self.real))
 
     def context_int(self, name: str) -> Int:

@@ -117,7 +117,10 @@ def emit_squared_error(module: ir.Module, name: str, dtype: str, width: int) -> 
 
 
 def emit_cross_entropy(module: ir.Module, name: str, dtype: str) -> None:
-    """Emit the cross entropy against a row of targets, shifted by the largest output."""
+    """Emit the cross entropy against a row of targets, shifted by the largest output.
+
+    In float64: where a sample is fitted, its loss and its gradient are small differences of numbers near one.
+    """
     k = Kernel(module, name, dtype, OUTPUT_FIELDS, 1)
     classes = k.field("classes")
     with k.loop(k.field("samples")) as sample:
@@ -125,20 +128,19 @@ def emit_cross_entropy(module: ir.Module, name: str, dtype: str) -> None:
         largest = Variable(z.real_at(0))
         with k.loop(classes) as j:
             largest.set(largest.get().max(z.real_at(j)))
-        zero = Real(k, ir.Constant(k.real, 0.0))
+        top, zero = _wide(k, largest.get()), Real(k, ir.Constant(F64, 0.0))
         total, mass, product = Variable(zero), Variable(zero), Variable(zero)
         with k.loop(classes) as j:
-            shifted = z.real_at(j) - largest.get()
-            e = exp(k, shifted)
-            g.store(j, e)
-            total.set(total.get() + e)
-            mass.set(mass.get() + t.real_at(j))
-            product.set(t.real_at(j).muladd(shifted, product.get()))
+            shifted, target = _wide(k, z.real_at(j)) - top, _wide(k, t.real_at(j))
+            total.set(total.get() + exp(k, shifted))
+            mass.set(mass.get() + target)
+            product.set(target.muladd(shifted, product.get()))
         factor = mass.get() / total.get()
         with k.loop(classes) as j:
-            g.store(j, g.real_at(j) * factor - t.real_at(j))
-        log_sum = Real(k, k.call_intrinsic("llvm.log", [_wide(k, total.get()).ir]))
-        _store_loss(k, sample, _wide(k, mass.get()) * log_sum - _wide(k, product.get()))
+            e = exp(k, _wide(k, z.real_at(j)) - top)
+            g.store(j, k.narrow(e * factor - _wide(k, t.real_at(j))))
+        log_sum = Real(k, k.call_intrinsic("llvm.log", [total.get().ir]))
+        _store_loss(k, sample, mass.get() * log_sum - product.get())
     k.finish()
 
 

@@ -190,6 +190,25 @@ def test_empty_batch_and_bad_input(rng):
         frozen.loss_and_grad(x, np.array([0, 1, 2]))
 
 
+@pytest.mark.parametrize("margin", [0.5, 5.0, 10.0, 15.0])
+def test_samples_that_are_fitted_well_keep_their_digits(margin, rng):
+    net = Net((6,))
+    net.gemm(4, 6)
+    weight, bias = net.nodes[0].inputs[1:]
+    net.init[bias][...] = [margin, 0, 0, 0]
+    net.init[weight] *= np.float32(0.1)
+    graph = net.graph()
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0])
+    x, y = rng.standard_normal((5, 6)).astype(np.float32), np.zeros(5, int)
+    loss, z, grads = engine.loss_and_grad(x, y)
+    others = np.exp(z.astype("f8") - z[:, :1])  # the softmax without its denominator
+    others[:, 0] = 0
+    assert abs(loss - np.log1p(others.sum(1)).mean()) <= 1e-6 * loss
+    bars = others / (1 + others.sum(1, keepdims=True)) / 5
+    bars[:, 0] = -bars.sum(1)
+    assert close(grads[weight], bars.T @ x, 1e-6)
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system starts processes another way")
 def test_a_forked_process_has_threads_of_its_own(rng):
     graph = plain_net()
