@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from lieref._check import check_choice, check_int
+from lieref._check import check_choice, check_finite, check_int
 from lieref._types import Array, FloatArray
 from lieref.errors import DomainError
 from lieref.model import executor
@@ -211,11 +211,15 @@ class Network:
         DTypeError
             If it is not numeric.
         DomainError
-            If it holds a NaN or an infinity.
+            If it holds a NaN or an infinity, or a number beyond that dtype.
         """
         x = arrange(x, self.input_shape)
         wanted = np.dtype(self.graph.inputs[0].dtype)
-        return np.ascontiguousarray(x, dtype=self.dtype if wanted.kind == "f" else wanted)
+        with np.errstate(over="ignore"):
+            found = np.ascontiguousarray(x, dtype=self.dtype if wanted.kind == "f" else wanted)
+        if x.dtype.kind == found.dtype.kind == "f" and found.itemsize < x.dtype.itemsize:
+            check_finite("predict", f"x as {found.dtype}", found)
+        return found
 
     def _samples(self, x: Array) -> Array:
         """Return a batch as the backends take it: in the network's layout, uint8 or the network's dtype."""
