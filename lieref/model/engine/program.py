@@ -40,6 +40,8 @@ class Tensor:
         Zero pixels above, left, below and right.
     offset : int
         Element of the arena where pixel (0, 0) starts; -1 until it is placed.
+    scratch : bool
+        Whether its rows read no element that they have not written for this sample.
     """
 
     channels: int
@@ -48,6 +50,7 @@ class Tensor:
     pixel: int
     halo: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
     offset: int = -1
+    scratch: bool = False
 
     def need_halo(self, top: int, left: int, bottom: int, right: int) -> None:
         """Widen the halo to hold this many zero pixels on each side."""
@@ -218,7 +221,8 @@ def _place_tensors(rows: Sequence[Row], align: int) -> int:
     """Give every tensor its place; tensors of one geometry whose lives do not meet share one.
 
     Only equal geometries may share: then the halo of one is the halo of the other and stays zero. One with padded
-    channels shares with none: not every row writes them, and a NaN there would outlive the sample it came from.
+    channels shares with none: not every row writes them, and a NaN there would outlive the sample it came from. Scratch
+    tensors share whatever their geometry: every place of theirs holds the largest.
     """
     first: dict[Tensor, int] = {}
     last: dict[Tensor, int] = {}
@@ -226,18 +230,19 @@ def _place_tensors(rows: Sequence[Row], align: int) -> int:
         for tensor in row.tensors():
             first.setdefault(tensor, number)
             last[tensor] = number
+    scratch_size = max((tensor.size for tensor in first if tensor.scratch), default=0)
     end = align
-    homes: dict[tuple[int, ...], list[tuple[int, int]]] = {}  # geometry -> (busy until, offset)
+    homes: dict[tuple[int, ...], list[tuple[int, int]]] = {}  # geometry -> (busy until, start)
     for tensor in first:
-        geometry = (tensor.height, tensor.width, tensor.pixel, *tensor.halo)
+        geometry = () if tensor.scratch else (tensor.height, tensor.width, tensor.pixel, *tensor.halo)
         shared = homes.setdefault(geometry, []) if tensor.channels == tensor.pixel else []
-        for i, (busy, offset) in enumerate(shared):
+        for i, (busy, start) in enumerate(shared):
             if busy < first[tensor]:
-                shared[i] = (last[tensor], offset)
-                tensor.offset = offset
+                shared[i] = (last[tensor], start)
                 break
         else:
-            tensor.offset = end + tensor.shift
-            shared.append((last[tensor], tensor.offset))
-            end += -(-(tensor.size + RUN_SPARE) // align) * align
+            start = end
+            shared.append((last[tensor], start))
+            end += -(-((scratch_size if tensor.scratch else tensor.size) + RUN_SPARE) // align) * align
+        tensor.offset = start + tensor.shift
     return end + 4 * align  # a padded run of the weight gradient reads beyond the last element

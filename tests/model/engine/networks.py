@@ -32,8 +32,9 @@ class Net:
         names = [x or self.last, self.weight(out, inner, *kernel, scale=scale)] + ([self.weight(out)] if bias else [])
         return self.add("Conv", *names, **attrs)
 
-    def gemm(self, out, inner):
-        return self.add("Gemm", self.last, self.weight(out, inner), self.weight(out), transB=1)
+    def gemm(self, out, inner, scale=0.5):
+        """A scale that keeps the outputs small keeps a softmax of them well conditioned."""
+        return self.add("Gemm", self.last, self.weight(out, inner, scale=scale), self.weight(out), transB=1)
 
     def graph(self):
         info = TensorInfo("x", (None, *self.shape), "float32")
@@ -55,7 +56,7 @@ def residual_net():
     net.conv(12, 3, (1, 1), group=3)
     net.add("AveragePool", kernel_shape=(2, 2), strides=(2, 1))
     net.add("Flatten")
-    net.gemm(7, 12 * 2 * 2)
+    net.gemm(7, 12 * 2 * 2, scale=0.1)
     return net.graph()
 
 
@@ -94,7 +95,7 @@ def line_net():
     net.add("Relu")
     net.add("MaxPool", kernel_shape=(3,), strides=(2,), ceil_mode=1)
     net.add("Flatten")
-    net.gemm(4, 8 * 10)
+    net.gemm(4, 8 * 10, scale=0.1)
     return net.graph()
 
 
@@ -155,7 +156,7 @@ def odd_vector_net():
     a = net.gemm(7, 9)
     net.add("Gelu")
     net.add("Add", net.last, a)
-    net.gemm(4, 7)
+    net.gemm(4, 7, scale=0.1)
     return net.graph()
 
 
@@ -212,9 +213,9 @@ def two_headed_net():
     return net.graph()
 
 
-def square_net():
+def square_net(height=8):
     """3x3 convolutions that Winograd's transforms take, of even and odd channels, and an image of three."""
-    net = Net((3, 8, 20))
+    net = Net((3, height, 20))
     net.conv(16, 3, (3, 3), pads=(1, 1, 1, 1))
     a = net.add("Relu")
     net.conv(17, 16, (3, 3), scale=0.1, pads=(1, 1, 1, 1))
