@@ -17,6 +17,7 @@ import numpy as np
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.conv import CONV_FIELDS
 from lieref.kernel.simd.depthwise import DEPTHWISE_FIELDS, DEPTHWISE_GRADIENT_FIELDS
+from lieref.kernel.simd.frequency import FREQUENCY_FIELDS, FREQUENCY_STEPS
 from lieref.kernel.simd.isa import Isa
 from lieref.kernel.simd.machine_code import library
 from lieref.kernel.simd.row import CONTEXT, ENTRY, REQUEST, Fields
@@ -70,9 +71,21 @@ def conv(isa: Isa, pixels: int, vectors: int, steps: int, depth: int, seconds: f
     count, channels, parts = 48 // pixels * pixels, 2 * vectors * width, depth // steps
     return rate(
         isa, f"conv_p{pixels}v{vectors}k{steps}w{width}", CONV_FIELDS,
-        count * channels * parts * steps, [i * steps for i in range(parts)], seconds, repeats=1,
-        blocks=2, together=2, column=parts * steps * width, count=count, cols=count, in_pixel=depth,
-        in_row=count * depth, run_count=parts, out=48 * depth, out_pixel=channels, out_row=count * channels,
+        count * channels * parts * steps, [i * steps for i in range(parts)], seconds, blocks=2, together=2,
+        column=parts * steps * width, count=count, cols=count, in_pixel=depth, in_row=count * depth, run_count=parts,
+        out=48 * depth, out_pixel=channels, out_row=count * channels,
+    )  # fmt: skip
+
+
+def frequencies(isa: Isa, pixels: int, vectors: int, depth: int, seconds: float) -> float:
+    """The 16 products of F(2x2, 3x3) over 16 tiles and 2 blocks of channels."""
+    width = isa.lanes("float32")
+    channels, parts = 2 * vectors * width, depth // FREQUENCY_STEPS
+    return rate(
+        isa, f"winograd_product_p{pixels}v{vectors}w{width}", FREQUENCY_FIELDS, 16 * 16 * channels * depth,
+        [i * FREQUENCY_STEPS for i in range(parts)], seconds, frequencies=16, in_row=17 * depth,
+        out_row=17 * channels, weight_step=channels * depth, blocks=2, together=2, column=depth * width, count=16,
+        in_pixel=depth, run_count=parts, out=16 * 17 * depth, out_pixel=channels,
     )  # fmt: skip
 
 
@@ -112,6 +125,9 @@ def measure(isa: Isa, seconds: float) -> list[dict[str, Any]]:
     for steps in CONV_STEPS:
         for p, v in CONV_TILES[isa.registers]:
             add(f"conv {p} x {v}, {steps} steps", {f"k={k}": conv(isa, p, v, steps, k, seconds) for k in DEPTHS})
+    for p, v in CONV_TILES[isa.registers]:
+        name = f"frequency product {p} x {v}"
+        add(name, {f"k={k}": frequencies(isa, p, v, k, seconds) for k in (16, 32, 64, 128)})
     for d, v in GRADIENT_TILES[isa.registers]:
         add(f"weight gradient {d} x {v}", {f"px={n}": gradient(isa, d, v, n, seconds) for n in PIXELS})
     products = 9 * 144 * 4 * width

@@ -21,7 +21,6 @@ from lieref.kernel.simd.epilogue import EPILOGUE_FIELDS, emit_epilogue, tile_sta
 from lieref.kernel.simd.row import Fields, Kernel
 
 CONV_FIELDS = Fields(
-    "repeats", "repeat_in", "repeat_weight", "repeat_out",  # independent problems: groups, Winograd frequencies
     "blocks", "channel", "column",  # channel blocks; first channel; elements from one vector column to the next
     "together",  # blocks whose weights stay in the cache while the pixels pass
     "count", "cols",  # pixels, pixels in a row
@@ -36,22 +35,20 @@ def emit_conv(module: ir.Module, name: str, dtype: str, pixels: int, vectors: in
     """Emit the kernel for tiles of `pixels` x `vectors` accumulators of `width` lanes and runs of `steps` elements.
 
     A walk over the pixels serves `together` blocks of channels: their weights and a tile's inputs stay in the cache.
-    Only a single problem has an `aux` or a `mask`.
     """
     k = Kernel(module, name, dtype, CONV_FIELDS, width)
     arena, table = k.base("arena"), k.base("table", "runs")
     count, cols, column = k.field("count"), k.field("cols"), k.field("column")
     blocks, together = k.field("blocks"), k.field("together")
-    with k.loop(k.field("repeats")) as repeat, k.loop((blocks + (together - 1)) // together) as part:
-        in_shift, out_shift = repeat * k.field("repeat_in"), repeat * k.field("repeat_out")
+    with k.loop((blocks + (together - 1)) // together) as part:
         first = part * together
         here = k.where(blocks - first < together, blocks - first, together)
-        weight = k.base("weights", "weight") + (repeat * k.field("repeat_weight") + first * vectors * column)
+        weight = k.base("weights", "weight") + first * vectors * column
         first_channel = k.field("channel") + first * (vectors * width)
         with tile_starts(k, count, pixels) as start:
             walk = partial(walk_pixels, k, start, pixels, cols)
-            sources = [arena + (p + in_shift) for p in walk("in")]
-            out = [p + out_shift for p in walk("out")]
+            sources = [arena + p for p in walk("in")]
+            out = walk("out")
             with k.loop(here) as block:
                 zero = k.vector(0.0, width)
                 tile = [[Variable(zero) for _ in range(vectors)] for _ in range(pixels)]

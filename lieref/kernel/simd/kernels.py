@@ -12,6 +12,7 @@ from lieref.kernel.simd.adapter import FORMS, MAPS, emit_adapt, emit_collect, em
 from lieref.kernel.simd.conv import emit_conv
 from lieref.kernel.simd.depthwise import emit_depthwise, emit_depthwise3, emit_depthwise_gradient
 from lieref.kernel.simd.flat import emit_clear, emit_gather, emit_sum_parts
+from lieref.kernel.simd.frequency import emit_frequency_products
 from lieref.kernel.simd.isa import Isa
 from lieref.kernel.simd.maximum import emit_maximum, emit_maximum_gradient
 from lieref.kernel.simd.pointwise import (
@@ -88,9 +89,13 @@ def emit_depthwise_rows(module: ir.Module, isa: Isa, dtype: str) -> None:
 
 
 def emit_transforms(module: ir.Module, isa: Isa, dtype: str) -> None:
-    """Emit Winograd's transforms."""
+    """Emit Winograd's transforms and the products between them."""
     for width in widths(isa, dtype):
         emit_winograd(module, dtype, width)
+        for pixels, vectors in CONV_TILES[isa.registers]:
+            if used_at(width, vectors, isa, dtype):
+                name = f"winograd_product_p{pixels}v{vectors}w{width}"
+                emit_frequency_products(module, name, dtype, pixels, vectors, width)
 
 
 def emit_pointwise_and_maximum(module: ir.Module, isa: Isa, dtype: str) -> None:

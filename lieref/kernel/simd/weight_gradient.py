@@ -14,7 +14,7 @@ from lieref.kernel.simd.emit import Pointer, Real, Variable
 from lieref.kernel.simd.row import Fields, Kernel
 
 WEIGHT_GRADIENT_FIELDS = Fields(
-    "repeats", "repeat_in", "repeat_g", "repeat_out",
+    "repeats", "repeat_in", "repeat_g", "repeat_out",  # independent problems: Winograd's frequencies
     "blocks", "channel", "column",  # channel blocks; first channel of g; elements between vector columns of dw
     "rows", "cols",  # output pixels
     "in", "in_row", "in_pixel",

@@ -1,6 +1,6 @@
 """Rows of sums of products: the tiles that make up a product with packed weights, and the gradient of one.
 
-The register tile of each span of vector columns is chosen here, for a convolution and for Winograd's frequencies alike.
+The register tile of each span of vector columns is chosen here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def pad_runs(matrix: Array, runs: int) -> Array:
 
 def product_rows(
     storage: Storage, weight: int, depth: int, channels: int, source: Place, taps: Taps, run: int, target: Place,
-    size: tuple[int, int], epilogue: Epilogue, repeats: dict[str, int] | None = None,
+    size: tuple[int, int], epilogue: Epilogue,
 ) -> list[Row]:  # fmt: skip
     """Return rows of target = epilogue(sums over `taps` of runs of `run` elements of the source), one a tile shape.
 
@@ -34,8 +34,6 @@ def product_rows(
     weight, depth, channels : int
         Offset of the packed weights (`pad_runs`), their rows and columns.
     size : (pixels, pixels in a row)
-    repeats : dict, optional
-        The fields ``repeats`` and ``repeat_*`` of independent products.
     """
     steps, parts = run_parts(run)
     runs = {"runs": Taps(taps.tensor, taps.pixels, parts, steps)}
@@ -45,9 +43,9 @@ def product_rows(
         for p, v, blocks in conv_tiles(storage.isa, size[0], vectors, depth):
             channel = first + done * width
             ints = {
-                "repeats": 1, "blocks": blocks, "together": together(v * width * depth, blocks), "channel": channel,
+                "blocks": blocks, "together": together(v * width * depth, blocks), "channel": channel,
                 "column": depth * width, "count": size[0], "cols": size[1], "run_count": len(taps.pixels) * parts,
-                "weight": weight + channel * depth, **epilogue.fields(), **(repeats or {}),
+                "weight": weight + channel * depth, **epilogue.fields(),
             }  # fmt: skip
             places = {"in": source, **epilogue.places(target)}
             rows.append(Row(f"conv_p{p}v{v}k{steps}w{width}", CONV_FIELDS, ints, places, runs))

@@ -6,16 +6,15 @@ product a frequency, and output transform with the epilogue, so that the frequen
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
+from lieref.kernel.simd.frequency import FREQUENCY_FIELDS, FREQUENCY_STEPS
 from lieref.kernel.simd.winograd import OUTPUT_TILE_FIELDS, TILE_FIELDS, WEIGHT_FIELDS
 from lieref.model.engine.layer import Epilogue, FusedLayer
 from lieref.model.engine.packed_matrix import PackedMatrix
-from lieref.model.engine.product_rows import gradient_rows, gradient_run_rows, product_rows
+from lieref.model.engine.product_rows import gradient_rows, gradient_run_rows
 from lieref.model.engine.program import Place, Row, Taps, Tensor
-from lieref.model.engine.tiling import run_parts
+from lieref.model.engine.tiling import conv_tiles, together
 from lieref.model.engine.weights import Storage, column_position
 
 TILES = (16, 64)
@@ -41,9 +40,9 @@ def tile_size(layer: FusedLayer, storage: Storage, x: Tensor, out: Tensor) -> in
     )  # fmt: skip
     choices = {"direct": (), "f2": (2,), "f4": (4, 2)}[storage.winograd]
     sizes = (x.height, x.width, out.height, out.width)
-    least = LEAST_TILES if fits else math.inf
     pixels = out.height * out.width
-    return next((m for m in choices if pixels >= least * m * m and all(n % m == 0 for n in sizes)), 0)
+    found = (m for m in choices if pixels >= LEAST_TILES * m * m and all(n % m == 0 for n in sizes))
+    return next(found, 0) if fits else 0
 
 
 def product(
@@ -58,7 +57,7 @@ def product(
     """Return the rows of target = epilogue(source * w), w packed directly at `direct` as (ky, kx, in) x out."""
     frequencies = (m + 2) ** 2
     inner, outer = direct.depth // 9, target.tensor.pixel
-    depth = math.prod(run_parts(inner))  # rows behind the last stay zero
+    depth = _whole_runs(inner)  # rows behind the last stay zero
     weight = storage.reserve(frequencies * depth * outer)
     for first, count, width in direct.spans:
         ints = {
@@ -72,19 +71,34 @@ def product(
         tiles = tile_rows * tile_cols
         v, products = _scratch(m, inner, tiles), _scratch(m, outer, tiles)
         rows += _transform(storage, f"winograd_f{m}_input", m, source, start, (tile_rows, tile_cols), v)
-        repeats = {
-            "repeats": frequencies, "repeat_in": v.row, "repeat_out": products.row, "repeat_weight": depth * outer,
-        }  # fmt: skip
-        rows += product_rows(
-            storage, weight, depth, outer, Place(v), Taps(v, ((0, 0),)), inner, Place(products), (tiles, tiles),
-            Epilogue(), repeats,
-        )  # fmt: skip
+        rows += _products(storage, weight, depth, v, products)
         for first, count, width in storage.columns(outer):
             corner = Place(target.tensor, target.y + start * m, target.x, channel=first)
             ints = {"tile_rows": tile_rows, "tile_cols": tile_cols, "blocks": count, **epilogue.fields()}
             ints["bias"] += first
             places = {"in": Place(products, channel=first), **epilogue.places(corner)}
             rows.append(Row(f"winograd_f{m}_output_w{width}", OUTPUT_TILE_FIELDS, ints, places))
+    return rows
+
+
+def _products(storage: Storage, weight: int, depth: int, v: Tensor, products: Tensor) -> list[Row]:
+    """Return the rows of the products of all frequencies with weights of `depth` rows that are packed at `weight`."""
+    rows = []
+    outer, tiles = products.pixel, products.width
+    parts = depth // FREQUENCY_STEPS
+    for first, vectors, width in storage.columns(outer):
+        done = 0
+        for p, n, blocks in conv_tiles(storage.isa, tiles, vectors, depth):
+            channel = first + done * width
+            ints = {
+                "frequencies": v.height, "weight_step": depth * outer, "blocks": blocks, "column": depth * width,
+                "together": together(n * width * depth, blocks), "count": tiles, "run_count": parts,
+                "weight": weight + channel * depth,
+            }  # fmt: skip
+            places = {"in": Place(v), "out": Place(products, channel=channel)}
+            runs = {"runs": Taps(v, ((0, 0),), parts, FREQUENCY_STEPS)}
+            rows.append(Row(f"winograd_product_p{p}v{n}w{width}", FREQUENCY_FIELDS, ints, places, runs))
+            done += n * blocks
     return rows
 
 
@@ -143,9 +157,18 @@ def _strips(m: int, size: tuple[int, int]) -> list[tuple[int, int, int]]:
     return [(number * step, rows, cols) for number, rows in enumerate(cut(step))]
 
 
+def _whole_runs(channels: int) -> int:
+    """Return the channels rounded up to whole runs."""
+    return -(-channels // FREQUENCY_STEPS) * FREQUENCY_STEPS
+
+
 def _scratch(m: int, channels: int, tiles: int) -> Tensor:
-    """Return a tensor with a row a frequency and a pixel a tile; a spare pixel keeps rows off powers of two."""
-    return Tensor(channels, (m + 2) ** 2, tiles, channels, [0, 0, 0, 1], scratch=True)
+    """Return a tensor with a row a frequency and a pixel a tile; a spare pixel keeps rows off powers of two.
+
+    Channels that are no whole runs are read on into the spare pixel, which must then stay zero.
+    """
+    halo = [0, 0, 0, 1]
+    return Tensor(channels, (m + 2) ** 2, tiles, channels, halo, scratch=channels == _whole_runs(channels))
 
 
 def _transform(
