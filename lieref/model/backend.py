@@ -33,7 +33,7 @@ class Backend(Protocol):
     """Runs the folded graph of one network; `graph` may hold other values of the same tensors at each call."""
 
     def logits(self, graph: Graph, x: Array, threads: int) -> FloatArray:
-        """Return the logits of samples (N, ...), float or uint8."""
+        """Return the logits of samples (N, ...), float or uint8, in the graph's shape."""
 
     def supports(self, graph: Graph, wanted: frozenset[str], threads: int, fused: tuple[FusedSite, ...] = ()) -> bool:
         """Tell whether this backend can run the graph, give these gradients and compute these adapters."""
@@ -63,7 +63,9 @@ class Reference:
 
     def logits(self, graph: Graph, x: Array, threads: int) -> FloatArray:  # noqa: D102
         x = _as_float(graph, x)
-        return _rows(graph, x, executor.run(graph, x, until=self._logits, threads=threads)[self._logits])
+        found = executor.run(graph, x, until=self._logits, threads=threads)[self._logits]
+        _check_samples(graph, x, found)
+        return found
 
     def supports(  # noqa: D102
         self, graph: Graph, wanted: frozenset[str], threads: int, fused: tuple[FusedSite, ...] = ()
@@ -81,11 +83,16 @@ class Reference:
         fused: tuple[FusedSite, ...] = (),
     ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
         values = executor.run(graph, _as_float(graph, x), until=self._logits, threads=threads)
-        logits = _rows(graph, x, values[self._logits])
+        _check_samples(graph, x, values[self._logits])
+        logits = as_rows(values[self._logits])
         value, logits_bar = loss.value_and_grad(logits, y)
         seeds = {self._logits: logits_bar.reshape(values[self._logits].shape)}
         bars = executor.pull_back(graph, values, seeds, wanted, threads=threads)
         return value, logits, bars
+
+
+MOST_ENGINES = 4
+"""Engines that are kept: one for inference and one for each set of adapters, the last used last."""
 
 
 class Compiled:
@@ -110,7 +117,7 @@ class Compiled:
         _pack(engine, packed, graph)
         result = engine.logits(x)
         _check_outputs(result)
-        return result
+        return result.reshape(-1, *engine.output_shape)
 
     def loss_and_grad(  # noqa: D102
         self,
@@ -145,7 +152,10 @@ class Compiled:
     ) -> tuple[Engine, dict[str, Array]]:
         """Return the engine for these gradients and adapters, and the tensors it holds, made on first use."""
         key = (wanted, threads, tuple(site.key for site in fused))
-        if key not in self._engines:
+        found = self._engines.pop(key, None)
+        if found is None:
+            if len(self._engines) == MOST_ENGINES:
+                self._engines.pop(next(iter(self._engines)))
             engine = compile_graph(
                 graph,
                 trainable=wanted,
@@ -154,8 +164,9 @@ class Compiled:
                 threads=threads,
                 winograd=self._winograd,
             )
-            self._engines[key] = engine, {name: graph.initializers[name] for name in engine.weights}
-        return self._engines[key]
+            found = engine, {name: graph.initializers[name] for name in engine.weights}
+        self._engines[key] = found
+        return found
 
 
 def _pack(engine: Engine, packed: dict[str, Array], graph: Graph) -> None:
@@ -174,21 +185,19 @@ def _as_float(graph: Graph, x: Array) -> Array:
     return x.astype(next(weights, np.dtype(np.float32)))
 
 
-def _rows(graph: Graph, x: Array, logits: FloatArray) -> FloatArray:
-    """Return the logits of samples `x` as the engine gives them: an image of one pixel (N, C, 1, 1) is a row (N, C).
+def as_rows(logits: FloatArray) -> FloatArray:
+    """Return logits as the losses read them: an image of one pixel (N, C, 1, 1) is a row (N, C)."""
+    return logits.reshape(logits.shape[:2]) if logits.ndim > 2 and math.prod(logits.shape[2:]) == 1 else logits
 
-    Raises
-    ------
-    ShapeError
-        If a graph made for a fixed number of samples mixes those of another number.
-    """
+
+def _check_samples(graph: Graph, x: Array, logits: FloatArray) -> None:
+    """Raise `ShapeError` if a graph made for a fixed number of samples mixes those of another number."""
     fixed = graph.inputs[0].shape[0]
     if fixed not in (None, len(x)) and len(logits) != len(x):
         raise ShapeError(
             f"predict: the model must take batches of any size; got {logits.shape} for {len(x)} samples from a graph "
             f"made for {fixed} (export it with a free batch axis)"
         )
-    return logits.reshape(logits.shape[:2]) if logits.ndim > 2 and math.prod(logits.shape[2:]) == 1 else logits
 
 
 def _check_outputs(logits: FloatArray) -> None:

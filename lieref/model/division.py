@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from lieref.model.backend import Backend
-from lieref.model.fusion import FusedSite
+from lieref._types import Array
+from lieref.model.backend import Backend, Reference
+from lieref.model.fold import Fold
+from lieref.model.fusion import FusedSite, fused_site
 from lieref.model.site import Site
 
 
@@ -28,3 +31,47 @@ class Division:
     outside: tuple[Site, ...]
     wanted: frozenset[str]
     backend: Backend
+
+
+def divide(
+    sites: Sequence[Site],
+    folds: Sequence[Fold],
+    tensors: dict[str, Array],
+    choose: Callable[[frozenset[str], tuple[FusedSite, ...]], Backend],
+) -> Division:
+    """Return the division in which a backend computes all adapters that it can, or none where it runs no such graph.
+
+    Parameters
+    ----------
+    sites : sequence of Site
+    folds : sequence of Fold
+        Of the network's BatchNormalization.
+    tensors : dict of str to array
+        Initializers of the file, statistics re-estimated.
+    choose : callable
+        Returns what runs the folded graph for these gradients and adapters.
+    """
+    adapted = frozenset(tensor for site in sites for tensor in site.tensors)
+    found = [fused_site(site, _fold_of(site.tensor, folds), tensors, adapted) for site in sites]
+    for fused in (tuple(site for site in found if site is not None), ()):
+        inside = {site.tensor for site in fused}
+        outside = tuple(site for site in sites if site.tensor not in inside)
+        wanted = _trained_tensors(outside, folds)
+        backend = choose(wanted, fused)
+        if not isinstance(backend, Reference):
+            break
+    return Division(fused, outside, wanted, backend)
+
+
+def _trained_tensors(sites: Iterable[Site], folds: Sequence[Fold]) -> frozenset[str]:
+    """Return the tensors of the folded graph whose cotangents the sites need."""
+    wanted: set[str] = set()
+    for site in sites:
+        for tensor in site.tensors:
+            fold = _fold_of(tensor, folds)
+            wanted |= {tensor} if fold is None else {fold.folded_weight, fold.folded_bias}
+    return frozenset(wanted)
+
+
+def _fold_of(tensor: str, folds: Sequence[Fold]) -> Fold | None:
+    return next((fold for fold in folds if tensor in fold.sources()), None)

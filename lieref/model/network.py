@@ -13,10 +13,10 @@ from lieref._check import check_choice, check_finite, check_int
 from lieref._types import Array, FloatArray
 from lieref.errors import DomainError
 from lieref.model import executor
-from lieref.model.backend import Backend, Compiled, Loss, Reference
-from lieref.model.division import Division
-from lieref.model.fold import Fold, fold_batch_norm
-from lieref.model.fusion import FusedSite, fused_site
+from lieref.model.backend import Backend, Compiled, Loss, Reference, as_rows
+from lieref.model.division import Division, divide
+from lieref.model.fold import fold_batch_norm
+from lieref.model.fusion import FusedSite
 from lieref.model.graph import Graph, logits_name
 from lieref.model.layer import Layer, find_layers
 from lieref.model.memo import Memo
@@ -227,15 +227,19 @@ class Network:
 
     def logits(self, x: Array, *, batch_size: int = 256) -> FloatArray:
         """Return the network's scores before a final Softmax, (N, ...); (N, C, 1, 1) comes as (N, C)."""
+        return as_rows(self._scores(x, batch_size))
+
+    def predict(self, x: Array, *, batch_size: int = 256) -> FloatArray:
+        """Return the network's output as ONNX Runtime would: probabilities where the graph ends in Softmax."""
+        return executor.finish(self.folded, self.logits_name, self._scores(x, batch_size))
+
+    def _scores(self, x: Array, batch_size: int) -> FloatArray:
+        """Return the logits in the graph's shape."""
         check_int("predict", "batch_size", batch_size, low=1)
         graph = self.current_graph()
         backend = self._backend(frozenset())
         parts = [backend.logits(graph, self._samples(x_), self.threads) for x_ in batches(np.asarray(x), batch_size)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-    def predict(self, x: Array, *, batch_size: int = 256) -> FloatArray:
-        """Return the network's output as ONNX Runtime would: probabilities where the graph ends in Softmax."""
-        return executor.finish(self.folded, self.logits_name, self.logits(x, batch_size=batch_size))
 
     def _backend(self, wanted: frozenset[str], fused: tuple[FusedSite, ...] = ()) -> Backend:
         """Return what runs the network for these gradients and adapters."""
@@ -247,24 +251,16 @@ class Network:
 
     def _division(self) -> Division:
         """Return who computes which adapter in a training step: the backend all that it can, or none."""
-        return self._divided.get((self.engine, self.threads, *self._parts()), self._divide)
+        return self._divided.get(
+            (self.engine, self.threads, *self._attached()),
+            lambda: divide(
+                tuple(self.sites.values()), self.folds, self.graph.initializers | self.statistics, self._backend
+            ),
+        )
 
-    def _parts(self) -> tuple[object, ...]:
+    def _attached(self) -> tuple[object, ...]:
         """Return what is attached; sites and statistics are replaced, never changed."""
         return (*self.sites.values(), *self.statistics.values())
-
-    def _divide(self) -> Division:
-        tensors = self.graph.initializers | self.statistics
-        adapted = frozenset(tensor for site in self.sites.values() for tensor in site.tensors)
-        found = [fused_site(site, self._fold_of(site.tensor), tensors, adapted) for site in self.sites.values()]
-        for fused in (tuple(site for site in found if site is not None), ()):
-            inside = {site.tensor for site in fused}
-            outside = tuple(site for site in self.sites.values() if site.tensor not in inside)
-            wanted = self._trained_tensors(outside)
-            backend = self._backend(wanted, fused)
-            if backend is not self._reference:
-                break
-        return Division(fused, outside, wanted, backend)
 
     # Derivation.  l(theta) = loss(N(F(A(theta)))): factors -> adapted tensors -> folded tensors -> logits -> loss.
     # The chain rule from the right: logits_bar from the loss, folded_bar by the graph in reverse, tensor_bar by each
@@ -343,7 +339,7 @@ class Network:
     def current_graph(self) -> Graph:
         """Return the folded graph with the adapted tensors: what the network computes with."""
         factors = (factor for site in self.sites.values() for factor in site.params.values())
-        return self._current.get(self._parts(), lambda: self._refold(self._current_tensors()), factors)
+        return self._current.get(self._attached(), lambda: self._refold(self._current_tensors()), factors)
 
     def bias_spread(self) -> dict[str, FloatArray]:
         """Return, for each folded bias, |a b0| + |a mean| + |shift|: what an evaluation that does not fold sums."""
@@ -372,18 +368,6 @@ class Network:
             if not names.isdisjoint(fold_.sources()):
                 changed.update(fold_.apply(tensors))
         return self.folded.with_initializers(changed)
-
-    def _fold_of(self, tensor: str) -> Fold | None:
-        return next((fold_ for fold_ in self.folds if tensor in fold_.sources()), None)
-
-    def _trained_tensors(self, sites: Iterable[Site]) -> frozenset[str]:
-        """Return the tensors of the folded graph whose cotangents the sites need."""
-        wanted: set[str] = set()
-        for site in sites:
-            for tensor in site.tensors:
-                fold_ = self._fold_of(tensor)
-                wanted |= {tensor} if fold_ is None else {fold_.folded_weight, fold_.folded_bias}
-        return frozenset(wanted)
 
     def _factor_gradients(
         self, tensors: dict[str, Array], bars: dict[str, FloatArray], sites: Iterable[Site]

@@ -11,6 +11,7 @@ from onnx import helper
 
 import lieref
 from lieref.errors import DomainError, ShapeError
+from lieref.model.backend import MOST_ENGINES
 from lieref.model.error_bound import branch_residual, logit_error_bound
 from lieref.model.graph import Node
 from lieref.model.site import Site
@@ -294,6 +295,35 @@ def test_image_of_one_pixel_is_a_row_of_logits(tmp_path: Path, rng: np.random.Ge
     assert logits.shape == (7, 5)
     _, logits_bar = CrossEntropy().value_and_grad(logits, y)
     np.testing.assert_allclose(grads["w:xi"], np.einsum("nchw,no->ochw", x, logits_bar), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("axis", [1, -3, -1, 3])
+@pytest.mark.parametrize("engine", ["f2", "reference"])
+def test_softmax_of_an_image_of_one_pixel(tmp_path: Path, rng: np.random.Generator, engine: str, axis: int) -> None:
+    """`predict` keeps the graph's shape, in which a Softmax counts its axis."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["z"], kernel_shape=[3, 2]),
+        helper.make_node("Softmax", ["z"], ["y"], axis=axis),
+    ]
+    tensors = {"w": rng.standard_normal((4, 2, 3, 2)).astype(np.float32)}
+    file = saved(make_onnx(nodes, tensors, ["N", 2, 3, 2], "y", ["N", 4, 1, 1]), tmp_path)
+    x = rng.standard_normal((5, 2, 3, 2)).astype(np.float32)
+    model = lieref.load(file)
+    model.engine = engine
+    (want,) = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]).run(None, {"x": x})
+    np.testing.assert_allclose(model.predict(x), want, atol=1e-6, rtol=0)
+    assert model.logits(x).shape == (5, 4)
+
+
+def test_a_bounded_number_of_engines_is_kept(path: Path, rng: np.random.Generator) -> None:
+    x, y = rng.standard_normal((2, 3, 9, 8)).astype(np.float32), np.array([0, 3])
+    model = lieref.load(path)
+    for rank in range(1, MOST_ENGINES + 3):
+        model.unload().attach("lora", r=rank, target_modules=["head"])
+        model.loss_and_grad(x, y, CrossEntropy())
+        model.logits(x)
+    assert len(model._compiled[model.engine]._engines) == MOST_ENGINES
 
 
 def test_graph_made_for_one_sample_never_mixes_several(tmp_path: Path, rng: np.random.Generator) -> None:

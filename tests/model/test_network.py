@@ -74,10 +74,12 @@ def test_nan_input(path: Path, rng: np.random.Generator) -> None:
         lieref.load(path).logits(x)
 
 
-@pytest.mark.parametrize("engine", ["compiled", "reference"])
+@pytest.mark.parametrize("engine", ["f2", "reference"])
 def test_input_beyond_the_networks_dtype(path: Path, engine: str) -> None:
+    model = lieref.load(path)
+    model.engine = engine
     with pytest.raises(DomainError, match=r"float32.*finite"):
-        lieref.load(path, engine=engine).logits(np.full((1, 3, 9, 8), 1e300))
+        model.logits(np.full((1, 3, 9, 8), 1e300))
 
 
 METHODS = ["full", "head", "bias", "scale", "lora", "liera", "liera-taylor1", "hira"]

@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -23,23 +22,11 @@ from lieref.model.engine.factors import Factors
 from lieref.model.engine.fusion import Adapter
 from lieref.model.engine.lower import lower
 from lieref.model.engine.lowered import LoweredGraph
+from lieref.model.engine.parts import parts, passes
 from lieref.model.engine.plan import Plan, make_plan
 from lieref.model.engine.script import Runner, Script
-from lieref.model.engine.workspace import ONCE, Entry, PackedWeights, Span, Workspace, address_of, aligned
+from lieref.model.engine.workspace import ONCE, Entry, PackedWeights, Workspace, address_of, aligned
 from lieref.model.graph import Graph
-
-CHUNKS = 8
-"""Most parts a batch is cut into; each has its own gradient accumulators."""
-
-CHUNK_BYTES = 1 << 25
-"""Most memory of all parts' accumulators, unless two parts need more."""
-
-CHUNK_SAMPLES = 8
-"""Fewest samples of a part, so that adding its accumulators stays cheap; two parts may have half as many."""
-
-FLAT_SAMPLES = 64
-"""Where a sample is a vector: the same, and how many a pass takes at once; 32 cost 6 % more on 256 to 640 features."""
-
 
 MOST_JOBS = 32
 """Scripts that are kept: one for each batch size, element type and loss in use."""
@@ -144,6 +131,10 @@ class Engine:
         Gradients under these names are views that the next call overwrites.
     theta, theta_bar : flat arrays
         All factors and all their gradients.
+    classes : int
+        Outputs of one sample.
+    output_shape : tuple of int
+        Their shape in the graph: (classes,), or (classes, 1, 1) of an image of one pixel.
     """
 
     def __init__(
@@ -176,6 +167,7 @@ class Engine:
         self.weights = {name: np.array(initializers[name], self._dtype) for name in names}
         initializers.update({name: self.weights[name] for name in constants})
         self.classes = net.sizes[net.logits][0]
+        self.output_shape = net.shapes[net.logits]
         self._shape = net.graph.inputs[0].shape[1:]
         plan = self._make_plan(1)
         self._factors = Factors(plan.storage.fused, library.dtype)
@@ -306,10 +298,11 @@ class Engine:
     def _make_job(self, samples: int, bytes_in: bool, kernel: str, training: bool) -> Job:
         """Return the scripts for a number of samples, their element type and a loss."""
         kernels = {**self._loads[bytes_in], "loss": self._losses[kernel]}
-        edges = self._parts(samples)
-        spans = [self._spans(begin, end) for begin, end in edges]
+        gradient_bytes = self._workspace(1).plan.storage.gradient_size * self._dtype.itemsize
+        edges = parts(samples, self._net.flat, gradient_bytes)
+        spans = [passes(begin, end, self._net.flat) for begin, end in edges]
         sums = [address_of(self._sums(part)) if training else 0 for part in range(len(edges))]
-        parts = np.array([len(edges), *sums], np.int64)
+        accumulators = np.array([len(edges), *sums], np.int64)
         workers = min(self.threads, len(edges))
         work: list[list[Entry]] = []
         for worker in range(workers):
@@ -317,12 +310,12 @@ class Engine:
             calls = [self._workspace(span[2]).call(worker, training) for span, _ in mine]
             work.append([call.entry(span, kernels, where) for call, (span, where) in zip(calls, mine, strict=True)])
         prepare = [self._packed.prepare[training].entry(ONCE)]
-        finish = [self._packed.finish.entry(ONCE, None, sums[0], address_of(parts))] if training else []
+        finish = [self._packed.finish.entry(ONCE, None, sums[0], address_of(accumulators))] if training else []
         first = prepare if self._adapters else []  # factors change before every run, other weights seldom
         # One thread goes through all of it at once; several meet before and after the samples.
         stages = [[[*first, *work[0], *finish]]] if workers == 1 else [[first], work, [finish]]
         scripts = [[Script(self._runner, entries) for entries in stage if entries] for stage in stages]
-        return Job(Script(self._runner, prepare), [stage for stage in scripts if stage], parts)
+        return Job(Script(self._runner, prepare), [stage for stage in scripts if stage], accumulators)
 
     def _share(self, scripts: list[Script]) -> None:
         """Run each script on a thread, the first on this one."""
@@ -344,22 +337,6 @@ class Engine:
         wait(self._others)
         others, self._others = self._others, []
         return others
-
-    def _parts(self, samples: int) -> list[tuple[int, int]]:
-        """Return the fixed parts (begin, end) of a batch: they depend on its size and the network alone."""
-        smallest = FLAT_SAMPLES if self._net.flat else CHUNK_SAMPLES
-        size = self._workspace(1).plan.storage.gradient_size * self._dtype.itemsize
-        most = min(CHUNKS, max(2, CHUNK_BYTES // max(size, 1)))
-        count = max(1, min(most, max(samples // smallest, min(2, 2 * samples // smallest))))
-        edges = [i * samples // count for i in range(count + 1)]
-        return [(a, b) for a, b in pairwise(edges) if b > a]
-
-    def _spans(self, begin: int, end: int) -> list[Span]:
-        """Return the passes of a part."""
-        step = FLAT_SAMPLES if self._net.flat else 1
-        whole = begin + (end - begin) // step * step
-        spans = [(begin, whole, step, 1), (whole, end, end - whole, int(whole == begin))]
-        return [span for span in spans if span[1] > span[0]]
 
     def _sums(self, part: int) -> Array:
         """Return the gradient accumulators of a part."""

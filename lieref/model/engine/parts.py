@@ -1,0 +1,50 @@
+"""How a batch is cut: parts, each with gradient accumulators of its own, and the passes of a part.
+
+The cut depends on the size of the batch and on the network alone, so that any number of threads adds the same numbers
+in the same order.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from lieref.model.engine.workspace import Span
+
+CHUNKS = 8
+"""Most parts a batch is cut into."""
+
+CHUNK_BYTES = 1 << 25
+"""Most memory of all parts' accumulators, unless two parts need more."""
+
+CHUNK_SAMPLES = 8
+"""Fewest samples of a part, so that adding its accumulators stays cheap; two parts may have half as many."""
+
+FLAT_SAMPLES = 64
+"""Where a sample is a vector: the same, and how many a pass takes at once; 32 cost 6 % more on 256 to 640 features."""
+
+
+def parts(samples: int, flat: bool, gradient_bytes: int) -> list[tuple[int, int]]:
+    """Return the parts (begin, end) of a batch.
+
+    Parameters
+    ----------
+    samples : int
+        At least 1.
+    flat : bool
+        Whether a sample is a vector.
+    gradient_bytes : int
+        Size of the accumulators of one part.
+    """
+    smallest = FLAT_SAMPLES if flat else CHUNK_SAMPLES
+    most = min(CHUNKS, max(2, CHUNK_BYTES // max(gradient_bytes, 1)))
+    count = max(1, min(most, max(samples // smallest, min(2, 2 * samples // smallest))))
+    edges = [i * samples // count for i in range(count + 1)]
+    return [(a, b) for a, b in pairwise(edges) if b > a]
+
+
+def passes(begin: int, end: int, flat: bool) -> list[Span]:
+    """Return the passes of a part: one of single samples, or one of whole blocks of vectors and one of the rest."""
+    step = FLAT_SAMPLES if flat else 1
+    whole = begin + (end - begin) // step * step
+    spans = [(begin, whole, step, 1), (whole, end, end - whole, int(whole == begin))]
+    return [span for span in spans if span[1] > span[0]]
