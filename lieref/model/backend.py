@@ -132,7 +132,9 @@ class Compiled:
         engine, packed = self._engine(graph, wanted, threads, fused)
         _pack(engine, packed, graph)
         if fused:
-            factors = {name: factor for site in fused for name, factor in site.factors().items()}
+            factors: dict[str, FloatArray] = {}
+            for site in fused:
+                factors.update(site.factors())
             np.concatenate([factors[name].ravel() for name in engine.parameters], out=engine.theta)
         form = loss.compiled_form(y, engine.classes)
         if form is None:
@@ -143,8 +145,7 @@ class Compiled:
         _check_outputs(logits)
         found = {name: bars[name] for name in wanted}
         for site in fused:
-            for name, bar in site.pull_back(bars).items():
-                found[f"{site.tensor}:{name}"] = bar
+            found.update(site.pull_back(bars))
         return value, logits, found
 
     def _engine(

@@ -60,19 +60,27 @@ class FusedSite:
         """Initializer of the file."""
         return self.site.tensor
 
+    @cached_property
+    def names(self) -> tuple[tuple[str, str, str], ...]:
+        """Of each factor the engine computes with: its name there, in the site, and in the network."""
+        names = self.site.params if self.parameterisation is None else ("xi",)
+        return tuple((f"{self.weight}:{name}", name, f"{self.tensor}:{name}") for name in names)
+
     def factors(self) -> Params:
         """Return what the engine computes with, the live factors or their xi, by the engine's names."""
-        if self.parameterisation is None:
-            return {f"{self.weight}:{name}": factor for name, factor in self.site.params.items()}
-        return {f"{self.weight}:xi": self.parameterisation.delta(self.site.params, self.shape, self.site.groups)}
+        params = self.site.params
+        if self.parameterisation is not None:
+            params = {"xi": self.parameterisation.delta(params, self.shape, self.site.groups)}
+        return {inside: params[name] for inside, name, _ in self.names}
 
     def pull_back(self, bars: Params) -> Params:
-        """Return the cotangents of the trainable factors from the engine's, which its next call overwrites."""
+        """Return the cotangents of the factors by the network's names, from the engine's by its own."""
         params = self.site.params
         if self.parameterisation is None:
-            return {name: bars[f"{self.weight}:{name}"].reshape(params[name].shape).copy() for name in params}
-        xi_bar = bars[f"{self.weight}:xi"].reshape(self.shape)
-        return self.parameterisation.delta_vjp(params, self.shape, self.site.groups, xi_bar)
+            return {outside: bars[inside].reshape(params[name].shape) for inside, name, outside in self.names}
+        xi_bar = bars[self.names[0][0]].reshape(self.shape)
+        found = self.parameterisation.delta_vjp(params, self.shape, self.site.groups, xi_bar)
+        return {f"{self.tensor}:{name}": bar for name, bar in found.items()}
 
 
 def fused_site(site: Site, fold: Fold | None, tensors: dict[str, Array], adapted: frozenset[str]) -> FusedSite | None:

@@ -217,9 +217,11 @@ class CrossEntropy(Loss):
 
     def _rows(self, labels: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
         """Return t_nc / S, (N, C)."""
-        weights = self._weights("CrossEntropy", classes)
         rows = np.full((len(labels), classes), self.label_smoothing / classes)
         rows[np.arange(len(labels)), labels] += 1.0 - self.label_smoothing
+        if self.class_weights is None:
+            return rows / len(labels)
+        weights = self._weights("CrossEntropy", classes)
         return rows * weights / np.sum(weights[labels])
 
     def to_dict(self) -> dict[str, Any]:

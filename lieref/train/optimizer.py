@@ -17,6 +17,7 @@ import numpy as np
 from lieref._check import check_choice, check_finite, check_real, check_same_dtype, check_shape
 from lieref._types import Array, FloatArray, Params
 from lieref.errors import DomainError, FormatError, ShapeError
+from lieref.kernel.adamw import update_adamw
 
 
 @dataclass
@@ -236,18 +237,23 @@ class AdamW(Optimizer):
         check_real("AdamW", "weight_decay", self.weight_decay, low=0.0)
 
     def _update(self, parameter: FloatArray, gradient: FloatArray, learning_rate: float, state: Params) -> None:
-        if self.weight_decay:
-            parameter *= 1.0 - learning_rate * self.weight_decay
-        first, second = state["first_moment"], state["second_moment"]
-        first *= self.beta1
-        first += (1.0 - self.beta1) * gradient
-        second *= self.beta2
-        second += (1.0 - self.beta2) * np.square(gradient)
-        # The corrections undo the pull of the zero start; they are Python floats, so no dtype changes.
+        # The corrections undo the pull of the zero start.
         first_correction = 1.0 - self.beta1**self.steps
         second_correction = 1.0 - self.beta2**self.steps
-        denominator = np.sqrt(second) / second_correction**0.5 + self.epsilon
-        parameter -= (learning_rate / first_correction) * first / denominator
+        update_adamw(
+            parameter,
+            gradient,
+            state["first_moment"],
+            state["second_moment"],
+            beta1=self.beta1,
+            rest1=1.0 - self.beta1,
+            beta2=self.beta2,
+            rest2=1.0 - self.beta2,
+            keep=1.0 - learning_rate * self.weight_decay,
+            step=learning_rate / first_correction,
+            root=second_correction**-0.5,
+            epsilon=self.epsilon,
+        )
 
 
 def check_fraction(function: str, name: str, value: float) -> None:

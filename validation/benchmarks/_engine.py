@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from lieref._types import Array
-from lieref.kernel.simd.isa import best
-from lieref.kernel.simd.machine_code import library
 from lieref.model.engine import Adapter, compile_graph
-from lieref.model.engine.adamw import AdamW
 from lieref.model.graph import Graph
+from lieref.train.optimizer import AdamW
 from validation.benchmarks._models import RANK, adapted_weights
 
 
@@ -23,10 +21,11 @@ def engine_step(
     )
     for array in engine.parameters.values():
         array[...] = 0.1 / rank
-    optimizer = AdamW(library(best().name, "float32"), engine.theta.size, weight_decay=0.01)
+    optimizer = AdamW(weight_decay=0.01)
+    theta, theta_bar = {"theta": engine.theta}, {"theta": engine.theta_bar}
 
     def step() -> None:
         engine.loss_and_grad(x, y, loss)
-        optimizer.step(engine.theta, engine.theta_bar, 1e-3)
+        optimizer.step(theta, theta_bar, 1e-3)
 
     return step

@@ -20,6 +20,7 @@ from lieref.kernel.simd.depthwise import DEPTHWISE_FIELDS, DEPTHWISE_GRADIENT_FI
 from lieref.kernel.simd.frequency import FREQUENCY_FIELDS, FREQUENCY_STEPS
 from lieref.kernel.simd.isa import Isa
 from lieref.kernel.simd.machine_code import library
+from lieref.kernel.simd.memory import aligned
 from lieref.kernel.simd.row import CONTEXT, ENTRY, REQUEST, Fields
 from lieref.kernel.simd.tiles import (
     CONV_STEPS,
@@ -31,7 +32,6 @@ from lieref.kernel.simd.tiles import (
     GRADIENT_TILES,
 )
 from lieref.kernel.simd.weight_gradient import WEIGHT_GRADIENT_FIELDS
-from lieref.model.engine.workspace import aligned
 from validation.benchmarks._measure import write
 
 DEPTHS = (8, 16, 32, 64, 144, 576)

@@ -11,6 +11,7 @@ from llvmlite import ir
 from lieref.kernel.simd.emit import F32, F64, Function, Int, Pointer, Real
 
 SETTINGS = ("beta1", "rest1", "beta2", "rest2", "keep", "step", "root", "epsilon")
+"""beta1, 1 - beta1, beta2, 1 - beta2, 1 - lr decay, lr / c1, 1 / sqrt(c2), eps."""
 
 
 def emit_adamw(module: ir.Module, name: str, dtype: str, width: int) -> None:

@@ -69,7 +69,6 @@ def emit_core(module: ir.Module, isa: Isa, dtype: str) -> None:
     emit_given(module, "given", dtype)
     emit_squared_error(module, "squared_error", dtype, lanes)
     emit_cross_entropy(module, "cross_entropy", dtype)
-    emit_adamw(module, "adamw", dtype, lanes)
     emit_permute(module, "permute", dtype)
     emit_gather(module, "gather", dtype, "theta", "factors", "factor")
     emit_gather(module, "scatter", dtype, "factor_gradients", "theta_bar", "theta")
@@ -112,6 +111,11 @@ def emit_pointwise_and_maximum(module: ir.Module, isa: Isa, dtype: str) -> None:
         emit_maximum_gradient(module, f"maximum_gradient_w{width}", dtype, width)
 
 
+def emit_optimizer(module: ir.Module, isa: Isa, dtype: str) -> None:
+    """Emit the step of AdamW; networks that run operator by operator want it alone."""
+    emit_adamw(module, "adamw", dtype, isa.lanes(dtype))
+
+
 def emit_adapters(map_name: str, module: ir.Module, isa: Isa, dtype: str) -> None:
     """Emit the adapters of one map."""
     for width in widths(isa, dtype):
@@ -125,6 +129,7 @@ GROUPS: dict[str, Callable[[ir.Module, Isa, str], None]] = {
     "depthwise": emit_depthwise_rows,
     "winograd": emit_transforms,
     "pointwise": emit_pointwise_and_maximum,
+    "adamw": emit_optimizer,
     **{map_name: partial(emit_adapters, map_name) for map_name in MAPS},
 }
 """What emits each group of kernels."""
@@ -133,6 +138,7 @@ PREFIXES = {
     "depthwise3_": "depthwise",
     "depthwise_gradient_": "depthwise",
     "winograd_": "winograd",
+    "adamw": "adamw",
     **{f"{name}_": "pointwise" for name in (*ACTIVATIONS, "product", "dot", "maximum")},
     **{f"{map_name}_": map_name for map_name in MAPS},
 }

@@ -16,6 +16,7 @@ from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.isa import available
 from lieref.kernel.simd.machine_code import Library
 from lieref.kernel.simd.machine_code import library as load_library
+from lieref.kernel.simd.memory import address_of, aligned
 from lieref.kernel.simd.row import float_bits
 from lieref.model.engine import reference_rows
 from lieref.model.engine.factors import Factors
@@ -25,7 +26,7 @@ from lieref.model.engine.lowered import LoweredGraph
 from lieref.model.engine.parts import parts, passes
 from lieref.model.engine.plan import Plan, make_plan
 from lieref.model.engine.script import Runner, Script
-from lieref.model.engine.workspace import ONCE, Entry, PackedWeights, Workspace, address_of, aligned
+from lieref.model.engine.workspace import ONCE, Entry, PackedWeights, Workspace
 from lieref.model.graph import Graph
 
 MOST_JOBS = 32
@@ -128,7 +129,6 @@ class Engine:
         weight, its base.
     parameters : dict of str to array
         Live factors of the fused adapters, ``<weight>:<factor>``: views of one flat array, zero until they are written.
-        Gradients under these names are views that the next call overwrites.
     theta, theta_bar : flat arrays
         All factors and all their gradients.
     classes : int
@@ -366,7 +366,7 @@ class Engine:
             found[accumulator.name] = found[accumulator.name] + part if accumulator.name in found else part
         if total is None:
             self.theta_bar.fill(0)
-        return found | self._factors.gradients
+        return found | self._factors.gradients()
 
 
 def _check_numbers(function: str, name: str, value: Array) -> Array:

@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from lieref._types import Array, FloatArray
+from lieref.kernel.simd.memory import address_of, aligned
 from lieref.model.engine.fusion import ONE, ZERO, Fused
-from lieref.model.engine.workspace import address_of, aligned
 
 
 class Factors:
@@ -16,9 +16,10 @@ class Factors:
 
     Attributes
     ----------
-    parameters, gradients : dict of str to array
-        Factors by ``<weight>:<factor>``, views of `theta` and `theta_bar`; see `Adapter` for names and shapes.
+    parameters : dict of str to array
+        Factors by ``<weight>:<factor>``, views of `theta`; see `Adapter` for names and shapes.
     theta, theta_bar : flat arrays
+        Factors and their gradients.
     addresses : dict of str to int
         The context's entries: both arrays, the same numbers where the kernels read and write them (constants included,
         scalings multiplied in), and the orders from one to the other.
@@ -52,7 +53,11 @@ class Factors:
         self._alive = arrays
         self.addresses = {name: address_of(array) for name, array in arrays.items()}
         self.parameters = _views(self.theta, shapes)
-        self.gradients = _views(self.theta_bar, shapes)
+        self._shapes = shapes
+
+    def gradients(self) -> dict[str, FloatArray]:
+        """Return a copy of the gradients, by the names of the parameters."""
+        return _views(self.theta_bar.copy(), self._shapes)
 
 
 def _views(flat: Array, shapes: dict[str, tuple[int, ...]]) -> dict[str, FloatArray]:
@@ -60,6 +65,7 @@ def _views(flat: Array, shapes: dict[str, tuple[int, ...]]) -> dict[str, FloatAr
     found = {}
     start = 0
     for name, shape in shapes.items():
-        found[name] = flat[start : start + math.prod(shape)].reshape(shape)
-        start += math.prod(shape)
+        end = start + math.prod(shape)
+        found[name] = flat[start:end].reshape(shape)
+        start = end
     return found

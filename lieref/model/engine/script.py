@@ -13,8 +13,9 @@ import numpy as np
 
 from lieref._types import Array
 from lieref.kernel.simd.machine_code import Library
+from lieref.kernel.simd.memory import address_of
 from lieref.kernel.simd.row import REQUEST
-from lieref.model.engine.workspace import Entry, address_of
+from lieref.model.engine.workspace import Entry
 
 
 class Runner:

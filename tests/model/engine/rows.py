@@ -8,10 +8,10 @@ import itertools
 import numpy as np
 
 from lieref.kernel.simd.machine_code import library
+from lieref.kernel.simd.memory import aligned
 from lieref.kernel.simd.row import CONTEXT
 from lieref.model.engine.program import Tensor, assemble
 from lieref.model.engine.tiling import pad_channels
-from lieref.model.engine.workspace import aligned
 
 
 def make_tensor(channels, height, width, isa, dtype):

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.adapter import MAPS
 from lieref.kernel.simd.machine_code import library
+from lieref.kernel.simd.memory import aligned
 from lieref.kernel.simd.row import CONTEXT
 from lieref.model.engine import channel_rows, conv_rows
 from lieref.model.engine.fusion import FORMS, ONE, Adapter
 from lieref.model.engine.layer import Epilogue, FusedLayer, Window
 from lieref.model.engine.program import assemble
 from lieref.model.engine.weights import Storage
-from lieref.model.engine.workspace import aligned
 from tests.model.engine.adapters import BOUND, SLOPES, VALUES, algebra, pull_back
 from tests.model.engine.rows import define, make_tensor, view
 
