@@ -1,7 +1,7 @@
 """Two ways to run a folded graph: the reference path, operator by operator, and the compiled engine.
 
 Both take the same arguments and return the same things, so the network picks one and thinks no more about it. The
-engine runs float32 networks whose operators it has; everything else takes the reference path.
+engine runs float32 networks; what it refuses takes the reference path.
 """
 
 from __future__ import annotations

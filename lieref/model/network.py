@@ -60,8 +60,9 @@ class Network:
         Threads of the kernels, all cores by default; the numbers do not depend on it.
     engine : {"f2", "f4", "direct", "reference"}
         How the network is run in float32: compiled, with the Winograd transform F(2x2, 3x3) (default, as accurate as
-        the direct sum), with F(4x4, 3x3) (faster, about eight times the rounding error), or without a transform; or
-        operator by operator. Float64 networks and those with an operator the engine lacks always run that way.
+        the direct sum), with F(4x4, 3x3) (faster, but several times the rounding error), or without a transform; or
+        operator by operator. An operator without a compiled form is called back from the engine, sample by sample.
+        Float64 networks, and those with an operator that mixes samples, always run operator by operator.
     """
 
     engine: str = "f2"

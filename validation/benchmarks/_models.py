@@ -1,4 +1,4 @@
-"""The four benchmark networks as graphs with folded BatchNormalization, and their PyTorch twins.
+"""The four benchmark networks as graphs with folded BatchNormalization.
 
 Layers, strides and pads are those of MLPerf Tiny (arXiv:2106.07597); the weights are random, which changes no time.
 """

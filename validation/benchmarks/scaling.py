@@ -3,7 +3,7 @@
     python -m validation.benchmarks.scaling
 
 Each series changes one size of a plain network of 3x3 convolutions. `excess` is the time per unit of work relative to
-the series' cheapest point above it in size: 1 is linear, and a larger network must never cost more than 1.3 times its
+the cheapest point of the series up to it: 1 is linear, and a larger network must never cost more than 1.3 times its
 share. Work counts the products of the network (2 each, three passes) and of the adapters. `python -m paper_figures
 cost_growth` draws the result.
 """

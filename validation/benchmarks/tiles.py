@@ -2,7 +2,8 @@
 
 python -m validation.benchmarks.tiles --isa avx512
 
-All data stay in the first-level cache, so what limits a tile here is the tile: its latency, its loads, its ends.
+All data stay in the first two levels of the cache, so what limits a tile here is the tile: its latency, its loads, its
+ends.
 """
 
 from __future__ import annotations

@@ -6,14 +6,16 @@ Row k of a packed matrix holds, lane by lane, the weights of successive channels
     channel    xi[k] = a[k] b                a_bar[k] = xi_bar[k] b                   b_bar = sum_k a[k] xi_bar[k]
     dense      xi[k] = a[k]                  a_bar[k] = xi_bar[k]
 
-with one number a[q, k] a row and one b[q] a lane in the first form, and a[k] a number for each weight, packed as the
-weights are, in the others. The map and the action, entry by entry:
+each with the chain rule for a sum of products. The first form has one number a[q, k] a row and one b[q] a lane, the
+others a number a[k] for each weight, packed as the weights are. The map and the action, entry by entry:
 
     exp       W' = W0 exp(xi)                    xi_bar = W'_bar W'
     bounded   W' = W0 exp(c tanh(xi / c))        xi_bar = W'_bar W' (1 - tanh(xi / c)^2)
     taylor1   W' = W0 (1 + xi)                   xi_bar = W'_bar W0
     taylor2   W' = W0 (1 + xi + xi^2 / 2)        xi_bar = W'_bar W0 (1 + xi)
     add       W' = W0 + xi                       xi_bar = W'_bar
+
+each xi_bar being W'_bar dW'/dxi.
 """
 
 from __future__ import annotations

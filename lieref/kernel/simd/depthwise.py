@@ -3,7 +3,8 @@
     out[p, c] = epilogue( sum_t x[offset[t] + pixel[p], c] w[c // W][t][c % W] )
     dw[c // W][t][c % W] += sum_p x[offset[t] + pixel[p], c] g[p, c]
 
-The blocks of channels are the inner loop, so that every tensor streams through the cache once, line by line. Average
+In <g, out> = sum_t w[t, c] (sum_p x[offset[t] + pixel[p], c] g[p, c]) the factor of a weight is its gradient. The
+blocks of channels are the inner loop, so that every tensor streams through the cache once, line by line. Average
 pooling is the case of constant weights.
 """
 

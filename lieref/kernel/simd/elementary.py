@@ -1,4 +1,4 @@
-"""Exponential and hyperbolic tangent of a number or a vector, from additions, products and integer shifts alone.
+"""The exponential from additions, products and integer shifts; the hyperbolic tangent from it and one division.
 
     exp(x) = 2^k exp(r),   k = round(x / ln 2),   r = x - k ln 2 in [-ln 2 / 2, ln 2 / 2],   exp(r) = 1 + r q(r)
 

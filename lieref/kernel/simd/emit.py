@@ -1,8 +1,8 @@
 """A small language over LLVM's instruction builder, so that a kernel reads as the loops it is.
 
-A kernel is a Python function that is run once with symbolic values: `Int`, `Real`, `Vector` and `Pointer` overload
-the operators and append instructions to the function being built. Python loops unroll, `with f.loop(n) as i` emits a
-loop. Variables live on the stack and are promoted to registers by LLVM (`mem2reg`).
+A kernel is a Python function that is run once with symbolic values: `Int`, `Real` (a number or a vector) and `Pointer`
+overload the operators and append instructions to the function being built. Python loops unroll, `with f.loop(n) as i`
+emits a loop. Variables live on the stack and are promoted to registers by LLVM (`mem2reg`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 from llvmlite import ir
 
-I1, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
+I8, I32, I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 F32, F64 = ir.FloatType(), ir.DoubleType()
 POINTER = ir.PointerType()
 REALS = {"float32": F32, "float64": F64}
@@ -72,10 +72,6 @@ class Int(Value):
     def equals(self, other: Int | int) -> Bool:
         """Return whether both are the same number."""
         return self._compare("==", other)
-
-    def real(self) -> Real:
-        """Convert to the floating-point type of the function."""
-        return Real(self.f, self.f.b.sitofp(self.ir, self.f.real))
 
 
 class Real(Value):
@@ -181,7 +177,7 @@ class Variable:
 
 
 class Function:
-    """One kernel under construction: ``void name(int64 *row, int64 *context)``.
+    """A function of two pointers under construction; those of a kernel are its row and its context.
 
     Parameters
     ----------
@@ -190,14 +186,12 @@ class Function:
         Exported symbol.
     dtype : str
         "float32" or "float64": the type of `Real` and of array elements.
-    parameters : int
-        Number of pointer parameters.
     """
 
-    def __init__(self, module: ir.Module, name: str, dtype: str, parameters: int = 2) -> None:
+    def __init__(self, module: ir.Module, name: str, dtype: str) -> None:
         self.module = module
         self.real = REALS[dtype]
-        self.function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER] * parameters), name)
+        self.function = ir.Function(module, ir.FunctionType(ir.VoidType(), [POINTER] * 2), name)
         self.entry = self.function.append_basic_block("entry")
         body = self.function.append_basic_block("body")
         self.b = ir.IRBuilder(body)
@@ -215,10 +209,6 @@ class Function:
     def alloca(self, kind: Any) -> Any:
         """Reserve a stack slot in the entry block, where it can be promoted to a register."""
         return ir.IRBuilder(self.entry).alloca(kind)
-
-    def array(self, count: int, element: Any) -> Pointer:
-        """Reserve an array on the stack."""
-        return Pointer(self, ir.IRBuilder(self.entry).alloca(element, ir.Constant(I32, count)), element)
 
     def integer(self, value: Int | int) -> Int:
         """Return `value` as an `Int`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import tempfile
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import llvmlite
 from llvmlite import binding as llvm
 from llvmlite import ir
 
+from lieref._atomic import write_file
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.isa import Isa
 from lieref.kernel.simd.kernels import GROUPS, group_of
@@ -137,10 +138,6 @@ def _write(path: Path | None, code: bytes) -> None:
     """Keep the object file; a folder that cannot be written only costs the next compile."""
     if path is None:
         return
-    try:
+    with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(hashlib.sha256(code).digest() + code)
-        os.replace(file.name, path)
-    except OSError:
-        return
+        write_file(path, hashlib.sha256(code).digest() + code)

@@ -3,7 +3,9 @@
 out[p, c] = max_t x[pixel[p] + t, c]
 g_x[pixel[p] + t*, c] += g[p, c],   t* the first t with x = out     (the taps' order is row-major)
 
-A table holds, for each row and each column of the output, the first tap inside the image and how many there are.
+The derivative of a maximum is 1 in the tap that attains it and 0 in the others; of equal taps the first takes it all,
+as in PyTorch. A table holds, for each row and each column of the output, the first tap inside the image and how many
+there are.
 """
 
 from __future__ import annotations

@@ -9,12 +9,12 @@ import numpy as np
 from lieref._types import Array
 
 
-def aligned(shape: tuple[int, ...] | int, dtype: str) -> Array:
-    """Return zeros that start on a 64-byte boundary: unaligned vectors cost up to 30 %."""
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+def aligned(count: int, dtype: str) -> Array:
+    """Return `count` zeros that start on a 64-byte boundary: unaligned vectors cost up to 30 %."""
+    size = count * np.dtype(dtype).itemsize
     raw = np.zeros(size + 64, np.uint8)
     start = -raw.ctypes.data % 64
-    return raw[start : start + size].view(dtype).reshape(shape)
+    return raw[start : start + size].view(dtype)
 
 
 def address_of(array: Array) -> int:

@@ -4,6 +4,9 @@ value      out = epilogue(f(in))
 slope      out = epilogue(in f'(other))                    in the gradient of f's output, other its input
 product    out = epilogue(in other)
 dot        out = epilogue(sum over pixels of in other)     to a factor that all pixels share
+
+<g, x f> is linear in each factor: x has the gradient g f, and f has g x, summed over the pixels where one f serves all.
+At a kink of an activation the slope is that of one side.
 """
 
 from __future__ import annotations
@@ -67,6 +70,7 @@ def _hard_sigmoid_slope(k: Kernel, x: Real) -> Real:
     return inside
 
 
+# x clip(x / 6 + 1 / 2, 0, 1) is x^2 / 6 + x / 2 for |x| < 3, with slope x / 3 + 1 / 2; 0 before, x behind.
 def _hard_swish(k: Kernel, x: Real) -> Real:
     return x * (x * (1.0 / 6.0) + 0.5).max(0.0).min(1.0)
 

@@ -19,7 +19,7 @@ REQUEST = (
     "targets",  # one row of targets per sample
     "logits",  # one row of outputs per sample
     "losses",  # float64, one per sample
-    "scale",  # bits of a float64: factor of the loss, 1 / batch
+    "scale",  # bits of a float64: factor of the squared error, 1 / entries of the outputs
 )
 """Names of the integers that change from one run to the next, in order."""
 
@@ -35,14 +35,16 @@ CONTEXT = (
     "bases",  # packed weights before adaptation, laid out as the weights
     "factors",  # adapter factors in the order of the packed layouts
     "factor_gradients",  # laid out as the factors
-    "theta", "theta_bar",  # factors and gradients as the caller orders them; behind theta stands a zero
+    "theta", "theta_bar",  # factors and gradients as the caller orders them; behind theta stand a zero and a one
     "factor_index", "factor_scale",  # for each of the factors, which of theta it is and what multiplies it
     "theta_index", "theta_scale",  # for each of theta_bar, which of the factor gradients, and what multiplies it
 )  # fmt: skip
 """Names of the context's integers, in order."""
 
 ENTRY = ("context", "gradients", "parts", "rows", "row_count", "begin", "end", "step", "fresh")
-"""Names of the integers of one entry of a script, in order: a program's rows over some samples, in a context."""
+"""Names of the integers of one entry of a script, in order: a program's rows over some samples, in a context.
+
+`step` is the samples that a pass takes at once; `fresh` is 1 where the first pass sets the accumulators."""
 
 
 ELEMENTS = {
@@ -79,8 +81,9 @@ class Kernel(Function):
     Attributes
     ----------
     fields : Fields
-    lanes : int
+    width : int
         Elements of one vector.
+    row, context : Pointer
     """
 
     def __init__(self, module: object, name: str, dtype: str, fields: Fields, width: int) -> None:

@@ -6,7 +6,8 @@ Losses, with z the outputs of a sample, t its row of targets and s the context's
     squared error   loss = s sum_j (z_j - t_j)^2                  g_j = 2 s (z_j - t_j)
     given           loss = 0                                      g_j = t_j
 
-Class weights, label smoothing and the mean over the batch are in the targets of the first.
+The first g is d/dz_j of log(sum_k exp z_k) sum_i t_i - sum_i t_i z_i. Class weights, label smoothing and the mean over
+the batch are in the targets of the first.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from lieref.kernel.simd.elementary import exp
 from lieref.kernel.simd.emit import F64, I8, Int, Pointer, Real, Variable
 from lieref.kernel.simd.row import Fields, Kernel
 
+# Samples at once; elements from one to the next as given; its sizes; the image in the arena.
 LOAD_FIELDS = Fields("samples", "sample", "channels", "rows", "cols", "out", "out_row", "out_pixel", "out_sample")
+# Samples at once; outputs of one; where they are, where their gradient goes, and elements from one sample to the next.
 OUTPUT_FIELDS = Fields("samples", "classes", "in", "in_sample", "g", "g_sample")
 
 

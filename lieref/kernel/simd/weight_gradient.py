@@ -2,8 +2,10 @@
 
     dw[o // W][run, k][o % W] += sum_p x[offset[run] + pixel[p] + k] g[p, o]
 
-The accumulators stay in registers over all pixels of the sample, and a block of g in the cache over all k. A run is
-padded to whole blocks of k: the rows beyond its end collect sums over neighbouring elements that nobody reads.
+From out[p, o] = sum_k x[offset + pixel[p] + k] w[k, o] follows <g, out> = sum_ko w[k, o] sum_p x[..] g[p, o]: the
+factor of a weight is its gradient. The accumulators stay in registers over all pixels of the sample, and a block of g
+in the cache over all k. A run is padded to whole blocks of k: the rows beyond its end collect sums over neighbouring
+elements that nobody reads.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ WEIGHT_GRADIENT_FIELDS = Fields(
 )  # fmt: skip
 
 UNROLL = 2
+"""Pixels of one turn of the loop."""
 
 
 def emit_weight_gradient(module: ir.Module, name: str, dtype: str, depth: int, vectors: int, width: int) -> None:
@@ -82,7 +85,7 @@ def sum_over_pixels(k: Kernel, sums: list[list[Variable]], x: Pointer, g: Pointe
 
 
 def accumulate(k: Kernel, sums: list[list[Variable]], targets: list[list[Pointer]]) -> None:
-    """Add the sums to the accumulators, or set them where the context says this sample is the chunk's first."""
+    """Add the sums to the accumulators, or set them in the first row of the part's first sample to reach them."""
     fresh = k.context_int("first").equals(1) & k.field("begin").equals(1)
     with k.b.if_else(fresh.ir) as (then, otherwise):
         with then:

@@ -3,6 +3,9 @@
     Y = A^T [ (G w G^T) * (B^T x B) ] A                         [Lavin16], equation 8, * entry by entry, summed over in
     w_bar = G^T [ sum_tiles (B^T x B) * (A g A^T) ] G            its adjoint in w
 
+The adjoint, with V = B^T x B: <g, A^T [(G w G^T) * V] A> = <(A g A^T) * V, G w G^T> = <G^T [(A g A^T) * V] G, w>. The
+gradient in x is a 3x3 convolution of g with the kernel turned, so it goes the first way.
+
 F(m x m, 3 x 3) makes m x m outputs from (m + 2)^2 products instead of 9 m^2: 2.25 times fewer for m = 2, 4 times for
 m = 4. A transform acts on a square of vectors, so all channels of a vector go through it at once; its coefficients are
 constants in the code.
@@ -30,7 +33,7 @@ INPUT: dict[int, FloatArray] = {
         float,
     ),
 }  # fmt: skip
-"""B^T of F(m x m, 3 x 3), by m."""
+"""B^T of F(m x m, 3 x 3), by m: the points 0, 1, -1 and infinity, for m = 4 also 2 and -2."""
 
 WEIGHT: dict[int, FloatArray] = {
     2: np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]),

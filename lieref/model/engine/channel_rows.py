@@ -1,4 +1,4 @@
-"""Rows of what works channel by channel: depthwise convolution, pooling, and the identity with its epilogue."""
+"""Rows of what works channel by channel: a depthwise convolution, pools, and a x + b."""
 
 from __future__ import annotations
 

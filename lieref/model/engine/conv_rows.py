@@ -1,7 +1,7 @@
 """Rows of a convolution: forward, gradient of the input, gradient of the weight.
 
 A convolution whose groups hold whole vectors runs group by group; one with odd groups runs as the equal dense one
-with zeros; one channel a group is `depthwise_rows`.
+with zeros; as many groups as channels and outputs are `channel_rows`.
 
 Gradient of the input. From out[p] = sum_t w[t] x[s p + d t - pad] follows g_x[i] = sum_t w[t] g[(i + pad - d t) / s]
 over the t that divide. The pixels i of one parity class (i mod s) share their t, so each class is one call.

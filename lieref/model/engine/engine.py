@@ -1,4 +1,4 @@
-"""Run a plan: weights in, outputs, losses and gradients out, over threads that share nothing."""
+"""Run a plan: weights in, outputs, losses and gradients out, over threads that write no memory of another."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from lieref.model.engine.workspace import ONCE, Entry, PackedWeights, Workspace
 from lieref.model.graph import Graph
 
 MOST_JOBS = 32
-"""Scripts that are kept: one for each batch size, element type and loss in use."""
+"""Scripts that are kept, the last made: one for each batch size, element type and loss, with and without gradients."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def compile_graph(
     dtype: str = "float32",
     isa: str | None = None,
 ) -> Engine:
-    """Return the engine of a network whose BatchNormalization is folded.
+    """Return the engine of a network. A BatchNormalization that is not folded must have constant statistics.
 
     Parameters
     ----------
@@ -87,7 +87,9 @@ def compile_graph(
     Raises
     ------
     UnsupportedError
-        If an operator has no compiled form, or compiled code is switched off (NUMBA_DISABLE_JIT=1).
+        If an operator without a compiled form works on several samples at once, the network does not go from one input
+        (N, ...) of floats to one row of outputs a sample, `trainable` or `adapters` names what the engine cannot train,
+        or compiled code is switched off (NUMBA_DISABLE_JIT=1).
     DomainError
         If `winograd`, `dtype` or `isa` is unknown, or this CPU does not have that instruction set.
     ShapeError
@@ -129,8 +131,10 @@ class Engine:
         weight, its base.
     parameters : dict of str to array
         Live factors of the fused adapters, ``<weight>:<factor>``: views of one flat array, zero until they are written.
-    theta, theta_bar : flat arrays
+    theta, theta_bar : (numbers,) arrays of the engine's dtype
         All factors and all their gradients.
+    threads : int
+        At most so many; may be changed before the first call.
     classes : int
         Outputs of one sample.
     output_shape : tuple of int
@@ -223,10 +227,19 @@ class Engine:
             "mse" is the mean over all entries of (output - y)^2. A callable takes (outputs, y) and returns the loss
             and its gradient with respect to the outputs; it costs a second forward pass.
 
+        Returns
+        -------
+        value : float
+        outputs : (N, classes) array
+        gradients : dict of str to array
+            By initializer, and by ``<weight>:<factor>`` for adapters.
+
         Raises
         ------
         ShapeError, DTypeError, DomainError
             If samples, targets or loss do not fit.
+        UnsupportedError
+            If nothing is trainable.
         """
         x = self._samples("loss_and_grad", x)
         out = np.empty((len(x), self.classes), self._dtype)

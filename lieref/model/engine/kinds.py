@@ -2,7 +2,8 @@
 
 Forward, a kind writes its sums to the layer's output through the epilogue, where it has one (`Kind.fuses`). Backward,
 it is given the gradient g of its sums, hands the gradients of its weights to the storage and those of the tensors it
-reads to the builder; bias, residual and clamp are not its business.
+reads to the builder; bias, residual and clamp are not its business: out = clamp(sums + bias + residual) gives all three
+the gradient g = out_bar where low < out < high, else 0, summed over the pixels for the bias.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Kind(NamedTuple):
     forward : callable
         Rows of (builder, layer, output, epilogue).
     backward : callable
-        Rows of (builder, layer, gradient of the output).
+        Rows of (builder, layer, gradient of its sums, before residual and clamp).
     fuses : bool
         Whether a residual and a clamp may join the layer: its rows end in an epilogue, and its derivative does not
         read the output.

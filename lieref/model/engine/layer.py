@@ -163,7 +163,7 @@ class FusedLayer:
 
 @dataclass(frozen=True)
 class Epilogue:
-    """What a row does with its sums before it stores them.
+    """What a row does with its sums before it stores them; clamp and mask share their limits, so there is one at most.
 
     Attributes
     ----------
@@ -183,6 +183,7 @@ class Epilogue:
 
     def fields(self) -> dict[str, int]:
         """Return the integers of the row."""
+        assert not (self.clamp and self.mask)
         low, high = self.clamp or (self.mask[1:] if self.mask else (-math.inf, math.inf))
         flags = (
             (BIAS if self.bias >= 0 else 0)

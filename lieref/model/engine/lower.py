@@ -1,4 +1,4 @@
-"""From ONNX nodes to fused layers: each activation and residual joins the layer that computes its input."""
+"""From ONNX nodes to fused layers: each ReLU, Clip and residual joins the layer that computes its input, if it can."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def lower(graph: Graph, logits: str) -> LoweredGraph:
     Raises
     ------
     UnsupportedError
-        If a node on the way works on several samples at once, or the input is no float or has a free axis besides the
-        batch.
+        If a node on the way works on several samples at once, if there is more than one input, it is no float, has more
+        than three axes besides the batch or a free one, or if `logits` is not one row a sample.
     """
     net = LoweredGraph(graph)
     info = graph.inputs[0]

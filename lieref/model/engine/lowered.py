@@ -19,6 +19,8 @@ class LoweredGraph:
 
     Attributes
     ----------
+    graph : Graph
+        What is lowered.
     input : str
         Name of the tensor that is fed.
     logits : str
@@ -27,6 +29,8 @@ class LoweredGraph:
     sizes : dict of str to (channels, height, width)
     shapes : dict of str to tuple of int
         Shape of one sample of every tensor of the graph, as ONNX sees it.
+    alias : dict of str to str
+        Tensors that another one stands for, after fusion and reshaping.
     flat : bool
         Whether a sample is a vector: the samples of a batch are then the pixels of one image.
     """
@@ -65,11 +69,11 @@ class LoweredGraph:
         Raises
         ------
         UnsupportedError
-            If it is not the output of a compiled layer.
+            If the engine does not hold that tensor.
         """
         name = self.resolve(node.inputs[position])
         if name not in self.sizes:
-            raise unsupported(node, f"input {node.inputs[position]!r} must come from a compiled layer")
+            raise unsupported(node, f"input {node.inputs[position]!r} must be a tensor that the engine holds")
         return name, self.sizes[name]
 
     def append(self, layer: FusedLayer, shape: tuple[int, ...]) -> None:

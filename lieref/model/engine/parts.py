@@ -10,13 +10,13 @@ from itertools import pairwise
 
 from lieref.model.engine.workspace import Span
 
-CHUNKS = 8
-"""Most parts a batch is cut into."""
+PARTS = 8
+"""Most parts a batch is cut into: as many threads have work."""
 
-CHUNK_BYTES = 1 << 25
-"""Most memory of all parts' accumulators, unless two parts need more."""
+PARTS_BYTES = 1 << 25
+"""Most memory of all parts' accumulators, unless two parts need more: a small part of what a training process takes."""
 
-CHUNK_SAMPLES = 8
+PART_SAMPLES = 8
 """Fewest samples of a part, so that adding its accumulators stays cheap; two parts may have half as many."""
 
 FLAT_SAMPLES = 64
@@ -35,8 +35,8 @@ def parts(samples: int, flat: bool, gradient_bytes: int) -> list[tuple[int, int]
     gradient_bytes : int
         Size of the accumulators of one part.
     """
-    smallest = FLAT_SAMPLES if flat else CHUNK_SAMPLES
-    most = min(CHUNKS, max(2, CHUNK_BYTES // max(gradient_bytes, 1)))
+    smallest = FLAT_SAMPLES if flat else PART_SAMPLES
+    most = min(PARTS, max(2, PARTS_BYTES // max(gradient_bytes, 1)))
     count = max(1, min(most, max(samples // smallest, min(2, 2 * samples // smallest))))
     edges = [i * samples // count for i in range(count + 1)]
     return [(a, b) for a, b in pairwise(edges) if b > a]

@@ -24,7 +24,7 @@ RUN_SPARE = 4
 """Zeros behind a tensor: the last part of a run reads up to three elements beyond it, and multiplies them by zero."""
 
 OPEN = ("load", "load3", "loss")
-"""Kernels chosen at each run: by the samples' element type and by the loss."""
+"""Kernels chosen when a script is written: by the samples' element type and by the loss."""
 
 
 @dataclass(eq=False)
@@ -150,7 +150,7 @@ class Program:
     arena : int
         Elements of working memory.
     open : dict of str to int
-        Rows whose kernel is chosen at each run, by the names in `OPEN`.
+        Rows whose kernel is chosen when a script is written, by the names in `OPEN`.
     callbacks : list
         Entry points of rows that are Python functions: they must live as long as the rows.
     failures : list of Exception

@@ -69,7 +69,7 @@ def conv_cost(isa: str, count: int, tiles: tuple[tuple[int, int, int], ...], dep
 
 
 CACHED_WEIGHTS = 4096
-"""Weights of the channel blocks that share one walk over the pixels: half of a first-level cache of 32 KiB."""
+"""Weights of the channel blocks that share a walk over the pixels: in float32 half of a first-level cache of 32 KiB."""
 
 
 def together(size: int, blocks: int) -> int:

@@ -55,7 +55,7 @@ class Storage:
     isa, dtype : str
         They set the vector width.
     trainable : frozenset of str
-        Initializers whose gradient is wanted.
+        Initializers whose gradient is wanted, the adapted ones among them.
     adapters : dict of str to Adapter
         Weights adapted inside the engine; `indices` holds their index arrays (O, I / groups, ...).
     fused : dict of str to Fused
@@ -65,8 +65,11 @@ class Storage:
         What fills packs from other packs: adapted weights, Winograd's frequencies.
     finish, collect : list of Row
         What makes weight gradients of frequencies, and factor gradients of weight gradients.
+    packs, derived, accumulators : list of Pack, Derived, Accumulator
     constants : dict of (number, elements) to int
         Offsets of numbers that never change.
+    weight_size, factor_size, gradient_size : int
+        Elements reserved so far.
     """
 
     isa: str
@@ -198,8 +201,6 @@ def pad_axis(index: Array, axis: int, length: int) -> Array:
 
 def dense_index(index: Array, groups: int) -> Array:
     """Return the index array (O, I, ...) of the dense convolution equal to a grouped one (O, I / groups, ...)."""
-    if groups == 1:
-        return index
     out, inner = index.shape[:2]
     dense = np.full((out, inner * groups, *index.shape[2:]), -1, np.int64)
     for o in range(out):

@@ -18,7 +18,7 @@ from lieref.model.engine.tiling import conv_tiles, together
 from lieref.model.engine.weights import Storage, column_position
 
 TILES = (16, 64)
-"""Fewest and most tiles transformed before their products: 36 frequencies x 16 tiles x 16 channels are 37 KiB."""
+"""Fewest and most tiles transformed before their products: 36 frequencies x 16 tiles x 16 channels are 36 KiB."""
 
 PIXELS = 8
 """Tiles that the products take at once, where there are enough: strips of whole ones waste nothing."""
@@ -28,7 +28,7 @@ LEAST_TILES = 16
 16 instead of 4, a step of ResNet-8 with F(4x4, 3x3) takes 0.93 of the time on a core with 2 MiB of L2."""
 
 LEAST_CHANNELS = 16
-"""Fewest channels in and out: below, the transforms cost more than the products they save."""
+"""Fewest channels in and out, padded to vectors: below, the transforms cost more than the products they save."""
 
 
 def tile_size(layer: FusedLayer, storage: Storage, x: Tensor, out: Tensor) -> int:

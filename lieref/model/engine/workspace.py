@@ -79,6 +79,8 @@ class PackedWeights:
 
     Attributes
     ----------
+    weights, bases : flat arrays
+        What the kernels read; adapted weights before adaptation.
     addresses : dict of str to int
         Entries of the context: the weights and their bases, the factors of adapters.
     prepared : list of bool
