@@ -182,8 +182,7 @@ def _as_float(graph: Graph, x: Array) -> Array:
     """Return uint8 samples in the dtype of the graph's weights."""
     if x.dtype != np.uint8 or np.dtype(graph.inputs[0].dtype).kind != "f":
         return x
-    weights = (value.dtype for value in graph.initializers.values() if value.dtype.kind == "f")
-    return x.astype(next(weights, np.dtype(np.float32)))
+    return x.astype(graph.dtype)
 
 
 def as_rows(logits: FloatArray) -> FloatArray:

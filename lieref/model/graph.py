@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
 
 from lieref._types import Array, AttrValue
 from lieref.errors import UnsupportedError
@@ -61,6 +64,11 @@ class Graph:
     outputs: tuple[str, ...]
     initializers: dict[str, Array]
     opset: int
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Element type of the weights, that of the first float initializer; float32 where there is none."""
+        return next((v.dtype for v in self.initializers.values() if v.dtype.kind == "f"), np.dtype(np.float32))
 
     def producer(self, tensor: str) -> Node | None:
         """Return the node that writes `tensor`, or None for an input or an initializer."""

@@ -15,6 +15,7 @@ from lieref.errors import DomainError
 from lieref.model import executor
 from lieref.model.backend import Backend, Compiled, Loss, Reference, as_rows
 from lieref.model.division import Division, divide
+from lieref.model.engine import WINOGRAD
 from lieref.model.fold import fold_batch_norm
 from lieref.model.fusion import FusedSite
 from lieref.model.graph import Graph, logits_name
@@ -24,8 +25,6 @@ from lieref.model.samples import arrange, batches
 from lieref.model.site import Site, make_sites
 from lieref.model.statistics import channel_moments
 from lieref.param.method import Method
-
-WINOGRAD = ("f2", "f4", "direct")
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class Network:
     @property
     def dtype(self) -> np.dtype[Any]:
         """Element type of the network's weights: float32 or float64."""
-        return next((v.dtype for v in self.graph.initializers.values() if v.dtype.kind == "f"), np.dtype(np.float32))
+        return self.graph.dtype
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -136,16 +136,17 @@ def batch(graph: Graph, size: int) -> tuple[Array, Array, str]:
     return x, rng.integers(0, classes, size), "cross_entropy"
 
 
-def work(graph: Graph, *, training: bool = True) -> float:
-    """Floating-point operations of a sample: 2 a product; three passes, the first layer without its input gradient."""
+def work(graph: Graph) -> float:
+    """Operations of the convolutions and linear layers of a sample in a training step: 2 a product and three passes.
+
+    The first layer has no gradient of its input, a frozen weight none of its own.
+    """
     from lieref.model.engine.lower import lower
 
     net = lower(graph, graph.outputs[0])
     total = 0.0
-    for number, layer in enumerate(n for n in net.layers if n.kind == "conv"):
+    for number, layer in enumerate(n for n in net.layers if n.kind in ("conv", "depthwise")):
         _, h, w = net.sizes[layer.out]
-        passes = (2 if number == 0 else 3) if training else 1
-        if training and layer.weight not in adapted_weights(graph):
-            passes = 2
+        passes = 1 + (number > 0) + (layer.weight in adapted_weights(graph))
         total += 2.0 * passes * layer.index.size * h * w
     return total

@@ -56,7 +56,7 @@ def main() -> None:
                 f"{engine:10} {batch:5} {exact['median_ms']:9.3f} {first['median_ms']:11.3f} "
                 f"{ratios['median']:13.3f} {ratios['min']:11.3f}"
             )
-    print(f"\nwritten: {write('exact_exponential', rows).name}")
+    write("exact_exponential", rows)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,10 @@ from validation.benchmarks._measure import alternate, summary, write
 from validation.benchmarks._models import MODELS, batch
 
 GOALS = {"ResNet-8": 1.0, "DS-CNN": 0.9, "MobileNet": 1.0, "FC-AE": 0.9}
-"""Ratio of best times, ONNX Runtime / lieref; ResNet-8 1.3 with Winograd."""
+"""Ratio of best times, ONNX Runtime / lieref, without a transform."""
+
+WINOGRAD_GOALS = {"ResNet-8": 1.3}
+"""The same with one."""
 
 
 def session(graph: Graph, threads: int) -> onnxruntime.InferenceSession:
@@ -58,6 +61,7 @@ def main() -> None:
             x = batch(graph, size)[0]
             variants = options.winograd if name == "ResNet-8" else options.winograd[:1]
             for w in variants:
+                goal = GOALS[name] if w == "direct" else WINOGRAD_GOALS.get(name, GOALS[name])
                 engine = compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0], winograd=w)
                 want = peer.run(None, {"x": x})[0].reshape(size, -1)
                 off = float(np.abs(engine.logits(x) - want).max() / np.abs(want).max())
@@ -73,15 +77,15 @@ def main() -> None:
                 median = found["onnxruntime"]["median_ms"] / found["lieref"]["median_ms"]
                 rows.append({
                     "model": name, "batch": size, "winograd": w, "ratio": ratio, "ratio_median": median,
-                    "goal": GOALS[name], "difference": off, "times": found,
+                    "goal": goal, "difference": off, "times": found,
                 })  # fmt: skip
                 print(
                     f"{name:10s} batch {size} {w:3s} onnxruntime {1e3 * found['onnxruntime']['min_ms']:7.1f} us lieref "
-                    f"{1e3 * found['lieref']['min_ms']:7.1f} us ratio {ratio:4.2f} [{median:4.2f}] goal {GOALS[name]} "
+                    f"{1e3 * found['lieref']['min_ms']:7.1f} us ratio {ratio:4.2f} [{median:4.2f}] goal {goal} "
                     f"difference {off:.1e}",
                     flush=True,
                 )
-    print(write("inference", rows))
+    write("inference", rows)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,7 @@ def main() -> None:
             )
         growth = peaks[options.batches[-1]] / peaks[options.batches[-2]] if len(peaks) > 1 else 1.0
         print(f"{model:10s} batch {options.batches[-1]} / {options.batches[-2]}, data aside: {growth:.2f}")
-    print(write("memory", rows))
+    write("memory", rows)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def main() -> None:
                     f"{name:10s} batch {size:3d} {w:3s} {own:6.1f} GF/s of sgemm {rate:6.1f}: {100 * own / rate:.0f} %",
                     flush=True,
                 )
-    print(write("roofline", rows))
+    write("roofline", rows)
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def main() -> None:
                 f"{point['work'] / point['used_ms'] / 1e6:6.1f} GF/s  excess {point['excess']:.2f}",
                 flush=True,
             )
-    print(write("scaling", rows))
+    write("scaling", rows)
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.2)
     options = parser.parse_args()
     rows = measure(isa_module.ISAS[options.isa], options.seconds)
-    print(write(f"tiles_{options.isa}", rows))
+    write(f"tiles_{options.isa}", rows)
 
 
 if __name__ == "__main__":

@@ -35,9 +35,5 @@ def emit_adamw(module: ir.Module, name: str, dtype: str, width: int) -> None:
         m.store(at, first)
         v.store(at, second)
 
-    whole = count // width
-    with f.loop(whole) as part:
-        update(part * width, width)
-    with f.loop(count - whole * width) as rest:
-        update(whole * width + rest, 1)
+    f.in_tiles(count, width, update)
     f.finish()

@@ -125,15 +125,6 @@ class AdapterParts:
         return tanh(self.k, xi / self._bound())
 
 
-def in_tiles(k: Kernel, rows: Int, size: int, some: Callable[[Int, int], None]) -> None:
-    """Emit some(first, count) for all rows, `size` at a time and the rest one by one."""
-    with k.loop(rows // size) as part:
-        some(part * size, size)
-    done = rows // size * size
-    with k.loop(rows - done) as rest:
-        some(done + rest, 1)
-
-
 def emit_adapt(module: ir.Module, name: str, dtype: str, form: str, map_name: str, width: int) -> None:
     """Emit the adapted weight."""
     k = Kernel(module, name, dtype, ADAPT_FIELDS, width)
@@ -147,7 +138,7 @@ def emit_adapt(module: ir.Module, name: str, dtype: str, form: str, map_name: st
                 place = (first + i) * width
                 out.store(place, adapter.act(base.vector_at(place, width), xi))
 
-        in_tiles(k, k.field("rows"), ADAPT_ROWS, some)
+        k.in_tiles(k.field("rows"), ADAPT_ROWS, some)
     k.finish()
 
 
@@ -184,7 +175,7 @@ def emit_collect(module: ir.Module, name: str, dtype: str, form: str, map_name: 
                     at = (q + j) * k.field("left_rank") + first + i
                     left_bar.store(at, left_bar.real_at(at) + k.sum(sums[i][j].get()))
 
-        in_tiles(k, k.field("rank"), COLLECT_RANKS, ranks)
+        k.in_tiles(k.field("rank"), COLLECT_RANKS, ranks)
 
     def entries(first: Int, count: int) -> None:
         with k.loop(k.field("blocks")) as block:
@@ -198,7 +189,7 @@ def emit_collect(module: ir.Module, name: str, dtype: str, form: str, map_name: 
                     bar = bar * b.vector_at(at, width)
                 place.store(0, place.vector_at(0, width) + bar)
 
-    in_tiles(k, k.field("rows"), COLLECT_ROWS, low_rank if form == "low_rank" else entries)
+    k.in_tiles(k.field("rows"), COLLECT_ROWS, low_rank if form == "low_rank" else entries)
     k.finish()
 
 

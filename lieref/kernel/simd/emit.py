@@ -7,7 +7,7 @@ emits a loop. Variables live on the stack and are promoted to registers by LLVM 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -279,6 +279,14 @@ class Function:
         counter.set(index + 1)
         self.b.branch(head)
         self.b.position_at_end(done)
+
+    def in_tiles(self, count: Int, size: int, some: Callable[[Int, int], None]) -> None:
+        """Emit some(first, how many) for `count` things, `size` at a time and the rest one by one."""
+        with self.loop(count // size) as part:
+            some(part * size, size)
+        done = count // size * size
+        with self.loop(count - done) as rest:
+            some(done + rest, 1)
 
     @contextmanager
     def when(self, condition: Bool) -> Iterator[None]:

@@ -22,17 +22,12 @@ def emit_gather(module: ir.Module, name: str, dtype: str, source: str, target: s
     k = Kernel(module, name, dtype, FLAT_FIELDS, 1)
     x, y = k.base(source), k.base(target)
     index, scale = k.base(f"{order}_index"), k.base(f"{order}_scale")
-    count = k.field("count")
 
-    def move(i: Int) -> None:
-        y.store(i, x.real_at(index.int_at(i)) * scale.real_at(i))
+    def move(first: Int, count: int) -> None:
+        for i in range(count):
+            y.store(first + i, x.real_at(index.int_at(first + i)) * scale.real_at(first + i))
 
-    with k.loop(count // UNROLL) as part:
-        for u in range(UNROLL):
-            move(part * UNROLL + u)
-    done = count // UNROLL * UNROLL
-    with k.loop(count - done) as rest:
-        move(done + rest)
+    k.in_tiles(k.field("count"), UNROLL, move)
     k.finish()
 
 

@@ -10,9 +10,11 @@ elements that nobody reads.
 
 from __future__ import annotations
 
+from functools import partial
+
 from llvmlite import ir
 
-from lieref.kernel.simd.emit import Pointer, Real, Variable
+from lieref.kernel.simd.emit import Int, Pointer, Real, Variable
 from lieref.kernel.simd.row import Fields, Kernel
 
 WEIGHT_GRADIENT_FIELDS = Fields(
@@ -65,23 +67,18 @@ def sum_over_pixels(k: Kernel, sums: list[list[Variable]], x: Pointer, g: Pointe
     no_halo = k.field("in_row").equals(cols * x_pixel) & k.field("g_row").equals(cols * g_pixel)
     rows, cols = k.where(no_halo, k.integer(1), rows), k.where(no_halo, rows * cols, cols)
 
-    def step(x_at: Pointer, g_at: Pointer) -> None:
-        vectors: list[Real] = [g_at.vector_at(v * k.width, k.width) for v in range(len(sums[0]))]
-        for d, cells in enumerate(sums):
-            value = k.splat(x_at.real_at(d), k.width)
-            for vector, cell in zip(vectors, cells, strict=True):
-                cell.set(value.muladd(vector, cell.get()))
+    def add_pixels(x_row: Pointer, g_row: Pointer, first: Int, count: int) -> None:
+        for column in (first + i for i in range(count)):
+            x_at, g_at = x_row + column * x_pixel, g_row + column * g_pixel
+            vectors: list[Real] = [g_at.vector_at(v * k.width, k.width) for v in range(len(sums[0]))]
+            for d, cells in enumerate(sums):
+                value = k.splat(x_at.real_at(d), k.width)
+                for vector, cell in zip(vectors, cells, strict=True):
+                    cell.set(value.muladd(vector, cell.get()))
 
     with k.loop(rows) as y:
         x_row, g_row = x + y * k.field("in_row"), g + y * k.field("g_row")
-        whole = cols // UNROLL
-        with k.loop(whole) as part:
-            for u in range(UNROLL):
-                column = part * UNROLL + u
-                step(x_row + column * x_pixel, g_row + column * g_pixel)
-        with k.loop(cols - whole * UNROLL) as extra:
-            column = whole * UNROLL + extra
-            step(x_row + column * x_pixel, g_row + column * g_pixel)
+        k.in_tiles(cols, UNROLL, partial(add_pixels, x_row, g_row))
 
 
 def accumulate(k: Kernel, sums: list[list[Variable]], targets: list[list[Pointer]]) -> None:

@@ -7,12 +7,12 @@ import numpy as np
 from lieref._types import Array
 from lieref.kernel.simd.depthwise import DEPTHWISE_FIELDS, DEPTHWISE_GRADIENT_FIELDS
 from lieref.kernel.simd.maximum import MAXIMUM_FIELDS
-from lieref.kernel.simd.tiles import DEPTHWISE3_STRIDES, DEPTHWISE_GRADIENT_TAPS
+from lieref.kernel.simd.tiles import DEPTHWISE3_STRIDES, DEPTHWISE3_TILES, DEPTHWISE_GRADIENT_TAPS, DEPTHWISE_TILES
 from lieref.model.engine.conv_rows import need_gradient_halo, parities
 from lieref.model.engine.layer import Epilogue, FusedLayer
 from lieref.model.engine.packed_matrix import PackedMatrix
 from lieref.model.engine.program import Place, Places, Row, Taps, Tensor
-from lieref.model.engine.tiling import depthwise3_pixels, depthwise_pixels, strip_rows
+from lieref.model.engine.tiling import depthwise_pixels, strip_rows
 from lieref.model.engine.weights import Storage, column_position, pad_axis
 
 
@@ -48,10 +48,10 @@ def _tap_kernel(storage: Storage, source: Place, taps: Taps, size: tuple[int, in
     """Return the kernel: the one for 3x3 neighbouring taps where they are that, else the general one."""
     y, x = taps.pixels[0] if taps.pixels else (0, 0)
     square = tuple((y + a, x + b) for a in range(3) for b in range(3))
-    pixels = depthwise3_pixels(storage.isa, size[1])
+    pixels = depthwise_pixels(DEPTHWISE3_TILES, storage.isa, size[1])
     if taps.pixels == square and pixels and source.step_x in DEPTHWISE3_STRIDES:
         return f"depthwise3_p{pixels}s{source.step_x}"
-    return f"depthwise_p{depthwise_pixels(storage.isa, size[0] * size[1])}"
+    return f"depthwise_p{depthwise_pixels(DEPTHWISE_TILES, storage.isa, size[0] * size[1])}"
 
 
 def _tap_weight(layer: FusedLayer, storage: Storage, taps: list[tuple[int, int]], channels: int) -> tuple[int, int]:

@@ -26,6 +26,7 @@ from lieref.model.engine.lowered import LoweredGraph
 from lieref.model.engine.parts import parts, passes
 from lieref.model.engine.plan import Plan, make_plan
 from lieref.model.engine.script import Runner, Script
+from lieref.model.engine.winograd_rows import WINOGRAD
 from lieref.model.engine.workspace import ONCE, Entry, PackedWeights, Workspace
 from lieref.model.graph import Graph
 
@@ -95,7 +96,7 @@ def compile_graph(
     ShapeError
         If an adapter's `row_scale` does not have one number for each output channel.
     """
-    check_choice("compile_graph", "winograd", winograd, ("f2", "f4", "direct"))
+    check_choice("compile_graph", "winograd", winograd, tuple(WINOGRAD))
     check_choice("compile_graph", "dtype", dtype, ("float32", "float64"))
     check_int("compile_graph", "threads", threads, low=1)
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):

@@ -27,8 +27,7 @@ def output_shape(graph: Graph, node: Node, shapes: dict[str, tuple[int, ...]]) -
     if node.op not in OPERATORS or len([name for name in node.outputs if name]) != 1:
         return None
     rng = np.random.default_rng(0)
-    dtype = next((w.dtype for w in graph.initializers.values() if w.dtype.kind == "f"), np.dtype(np.float32))
-    data = {name: rng.standard_normal((2, *shapes[name])).astype(dtype) for name in node.inputs if name in shapes}
+    data = {name: rng.standard_normal((2, *shapes[name])).astype(graph.dtype) for name in node.inputs if name in shapes}
     known = {**graph.initializers, **data}
     try:
         both = _forward(node, [known.get(name) for name in node.inputs])
@@ -38,7 +37,7 @@ def output_shape(graph: Graph, node: Node, shapes: dict[str, tuple[int, ...]]) -
     except Exception:  # the operator refuses these shapes: so does the engine
         return None
     apart = np.concatenate(parts)
-    same = both.shape == apart.shape and len(both) == 2 and both.dtype == dtype
+    same = both.shape == apart.shape and len(both) == 2 and both.dtype == graph.dtype
     return tuple(both.shape[1:]) if same and np.allclose(both, apart, rtol=1e-4, atol=1e-5) else None
 
 

@@ -8,8 +8,6 @@ from lieref.kernel.simd.isa import ISAS
 from lieref.kernel.simd.tiles import (
     CONV_STEPS,
     CONV_TILES,
-    DEPTHWISE3_TILES,
-    DEPTHWISE_TILES,
     GRADIENT_TILES,
     widths,
 )
@@ -53,7 +51,7 @@ def conv_tiles(isa: str, count: int, vectors: int, depth: int) -> tuple[tuple[in
         if p > count or v > vectors:
             continue
         blocks = vectors // v
-        cost = blocks * -(-count // p) * (depth * _cycles(isa, p, v) + TILE_OVERHEAD + p * v)
+        cost = conv_cost(isa, count, ((p, v, blocks),), depth)
         rest: tuple[tuple[int, int, int], ...] = ()
         if vectors % v:
             rest = conv_tiles(isa, count, vectors % v, depth)
@@ -125,13 +123,10 @@ def strip_rows(cols: int) -> int:
     return -(-STRIP_PIXELS // cols)
 
 
-def depthwise_pixels(isa: str, count: int) -> int:
-    """Return the pixels of a depthwise tile: fewest computed in all, then the longest."""
-    fitting = [p for p in DEPTHWISE_TILES[ISAS[isa].registers] if p <= count]
-    return min(fitting, key=lambda p: (-(-count // p) * (p + 3), -p))
+def depthwise_pixels(table: dict[int, tuple[int, ...]], isa: str, count: int) -> int:
+    """Return the pixels of a depthwise tile: fewest computed in all, then the longest; 0 where no tile fits.
 
-
-def depthwise3_pixels(isa: str, cols: int) -> int:
-    """Return the pixels of a tile along a row of a 3x3 depthwise kernel, 0 where no tile fits the row."""
-    fitting = [p for p in DEPTHWISE3_TILES[ISAS[isa].registers] if p <= cols]
-    return min(fitting, key=lambda p: (-(-cols // p) * (p + 3), -p), default=0)
+    `table` is `DEPTHWISE_TILES`, or `DEPTHWISE3_TILES` for tiles along a row.
+    """
+    fitting = [p for p in table[ISAS[isa].registers] if p <= count]
+    return min(fitting, key=lambda p: (-(-count // p) * (p + 3), -p), default=0)

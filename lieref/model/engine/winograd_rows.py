@@ -31,6 +31,10 @@ LEAST_CHANNELS = 16
 """Fewest channels in and out, padded to vectors: below, the transforms cost more than the products they save."""
 
 
+WINOGRAD: dict[str, tuple[int, ...]] = {"f2": (2,), "f4": (4, 2), "direct": ()}
+"""m of the transforms F(m x m, 3 x 3) that a choice allows, the first that fits being taken."""
+
+
 def tile_size(layer: FusedLayer, storage: Storage, x: Tensor, out: Tensor) -> int:
     """Return m of F(m x m, 3 x 3), or 0 where the convolution is better done directly."""
     window = layer.window
@@ -38,10 +42,9 @@ def tile_size(layer: FusedLayer, storage: Storage, x: Tensor, out: Tensor) -> in
         window.kernel == (3, 3) and window.strides == window.dilations == (1, 1) and layer.groups == 1
         and max(window.pads) <= 2 and min(x.pixel, out.pixel) >= LEAST_CHANNELS
     )  # fmt: skip
-    choices = {"direct": (), "f2": (2,), "f4": (4, 2)}[storage.winograd]
     sizes = (x.height, x.width, out.height, out.width)
     pixels = out.height * out.width
-    found = (m for m in choices if pixels >= LEAST_TILES * m * m and all(n % m == 0 for n in sizes))
+    found = (m for m in WINOGRAD[storage.winograd] if pixels >= LEAST_TILES * m * m and all(n % m == 0 for n in sizes))
     return next(found, 0) if fits else 0
 
 
