@@ -15,8 +15,10 @@ from lieref._types import Array, FloatArray
 from lieref.errors import DomainError, ShapeError, UnsupportedError
 from lieref.model import executor
 from lieref.model.engine import Engine, compile_graph
-from lieref.model.fusion import FusedSite
+from lieref.model.fusion import FusedSites
 from lieref.model.graph import Graph
+
+NONE_FUSED = FusedSites()
 
 
 class Loss(Protocol):
@@ -35,7 +37,7 @@ class Backend(Protocol):
     def logits(self, graph: Graph, x: Array, threads: int) -> FloatArray:
         """Return the logits of samples (N, ...), float or uint8, in the graph's shape."""
 
-    def supports(self, graph: Graph, wanted: frozenset[str], threads: int, fused: tuple[FusedSite, ...] = ()) -> bool:
+    def supports(self, graph: Graph, wanted: frozenset[str], threads: int, fused: FusedSites = NONE_FUSED) -> bool:
         """Tell whether this backend can run the graph, give these gradients and compute these adapters."""
 
     def loss_and_grad(
@@ -46,7 +48,7 @@ class Backend(Protocol):
         loss: Loss,
         wanted: frozenset[str],
         threads: int,
-        fused: tuple[FusedSite, ...] = (),
+        fused: FusedSites = NONE_FUSED,
     ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
         """Return the mean loss, the logits, and cotangents.
 
@@ -68,9 +70,9 @@ class Reference:
         return found
 
     def supports(  # noqa: D102
-        self, graph: Graph, wanted: frozenset[str], threads: int, fused: tuple[FusedSite, ...] = ()
+        self, graph: Graph, wanted: frozenset[str], threads: int, fused: FusedSites = NONE_FUSED
     ) -> bool:
-        return not fused
+        return not fused.sites
 
     def loss_and_grad(  # noqa: D102
         self,
@@ -80,7 +82,7 @@ class Reference:
         loss: Loss,
         wanted: frozenset[str],
         threads: int,
-        fused: tuple[FusedSite, ...] = (),
+        fused: FusedSites = NONE_FUSED,
     ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
         values = executor.run(graph, _as_float(graph, x), until=self._logits, threads=threads)
         _check_samples(graph, x, values[self._logits])
@@ -104,7 +106,7 @@ class Compiled:
         self._engines: dict[object, tuple[Engine, dict[str, Array]]] = {}
 
     def supports(  # noqa: D102
-        self, graph: Graph, wanted: frozenset[str], threads: int, fused: tuple[FusedSite, ...] = ()
+        self, graph: Graph, wanted: frozenset[str], threads: int, fused: FusedSites = NONE_FUSED
     ) -> bool:
         try:
             self._engine(graph, wanted, threads, fused)
@@ -113,7 +115,7 @@ class Compiled:
         return True
 
     def logits(self, graph: Graph, x: Array, threads: int) -> FloatArray:  # noqa: D102
-        engine, packed = self._engine(graph, frozenset(), threads, ())
+        engine, packed = self._engine(graph, frozenset(), threads, NONE_FUSED)
         _pack(engine, packed, graph)
         result = engine.logits(x)
         _check_outputs(result)
@@ -127,15 +129,12 @@ class Compiled:
         loss: Loss,
         wanted: frozenset[str],
         threads: int,
-        fused: tuple[FusedSite, ...] = (),
+        fused: FusedSites = NONE_FUSED,
     ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
         engine, packed = self._engine(graph, wanted, threads, fused)
         _pack(engine, packed, graph)
-        if fused:
-            factors: dict[str, FloatArray] = {}
-            for site in fused:
-                factors.update(site.factors())
-            np.concatenate([factors[name].ravel() for name in engine.parameters], out=engine.theta)
+        if fused.sites:
+            fused.fill(engine.parameters)
         form = loss.compiled_form(y, engine.classes)
         if form is None:
             value, logits, bars = engine.loss_and_grad(x, y, loss.value_and_grad)
@@ -144,15 +143,14 @@ class Compiled:
             value, logits, bars = engine.loss_and_grad(x, np.asarray(rows, np.float32), kind)
         _check_outputs(logits)
         found = {name: bars[name] for name in wanted}
-        for site in fused:
-            found.update(site.pull_back(bars))
-        return value, logits, found
+        factors = fused.pull_back(bars)
+        return value, logits, {**found, **factors} if found else factors
 
     def _engine(
-        self, graph: Graph, wanted: frozenset[str], threads: int, fused: tuple[FusedSite, ...]
+        self, graph: Graph, wanted: frozenset[str], threads: int, fused: FusedSites
     ) -> tuple[Engine, dict[str, Array]]:
         """Return the engine for these gradients and adapters, and the tensors it holds, made on first use."""
-        key = (wanted, threads, tuple(site.key for site in fused))
+        key = (wanted, threads, fused.key)
         found = self._engines.pop(key, None)
         if found is None:
             if len(self._engines) == MOST_ENGINES:
@@ -161,7 +159,7 @@ class Compiled:
                 graph,
                 trainable=wanted,
                 logits=self._logits,
-                adapters={site.weight: site.adapter for site in fused},
+                adapters={site.weight: site.adapter for site in fused.sites},
                 threads=threads,
                 winograd=self._winograd,
             )

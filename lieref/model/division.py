@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lieref._types import Array
 from lieref.model.backend import Backend, Reference
 from lieref.model.fold import Fold
-from lieref.model.fusion import FusedSite, fused_site
+from lieref.model.fusion import FusedSites, fused_site
 from lieref.model.site import Site
 
 
@@ -18,7 +18,7 @@ class Division:
 
     Attributes
     ----------
-    fused : tuple of FusedSite
+    fused : FusedSites
         Adapters that the backend computes.
     outside : tuple of Site
         The others; the backend sees the tensors they make.
@@ -27,7 +27,7 @@ class Division:
     backend : Backend
     """
 
-    fused: tuple[FusedSite, ...]
+    fused: FusedSites
     outside: tuple[Site, ...]
     wanted: frozenset[str]
     backend: Backend
@@ -37,7 +37,7 @@ def divide(
     sites: Sequence[Site],
     folds: Sequence[Fold],
     tensors: dict[str, Array],
-    choose: Callable[[frozenset[str], tuple[FusedSite, ...]], Backend],
+    choose: Callable[[frozenset[str], FusedSites], Backend],
 ) -> Division:
     """Return the division in which a backend computes all adapters that it can, or none where it runs no such graph.
 
@@ -53,8 +53,8 @@ def divide(
     """
     adapted = frozenset(tensor for site in sites for tensor in site.tensors)
     found = [fused_site(site, _fold_of(site.tensor, folds), tensors, adapted) for site in sites]
-    for fused in (tuple(site for site in found if site is not None), ()):
-        inside = {site.tensor for site in fused}
+    for fused in (FusedSites(tuple(site for site in found if site is not None)), FusedSites()):
+        inside = {site.tensor for site in fused.sites}
         outside = tuple(site for site in sites if site.tensor not in inside)
         wanted = _trained_tensors(outside, folds)
         backend = choose(wanted, fused)

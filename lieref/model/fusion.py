@@ -14,6 +14,7 @@ from functools import cached_property
 
 import numpy as np
 
+from lieref._flat import FlatParams, Shapes, in_place
 from lieref._types import Array, FloatArray, Params, Shape
 from lieref.group.action import ElementWise, ScaleMode
 from lieref.group.maps import Bounded, Exp, Map, Taylor
@@ -81,6 +82,52 @@ class FusedSite:
         xi_bar = bars[self.names[0][0]].reshape(self.shape)
         found = self.parameterisation.delta_vjp(params, self.shape, self.site.groups, xi_bar)
         return {f"{self.tensor}:{name}": bar for name, bar in found.items()}
+
+
+@dataclass(frozen=True)
+class FusedSites:
+    """The adapters that one engine computes, in the order of its network."""
+
+    sites: tuple[FusedSite, ...] = ()
+
+    @cached_property
+    def key(self) -> tuple[object, ...]:
+        """What an engine is compiled for."""
+        return tuple(site.key for site in self.sites)
+
+    @cached_property
+    def _live(self) -> FlatParams | None:
+        """The live factors by the engine's names, where they lie in one memory."""
+        if any(site.parameterisation is not None for site in self.sites):
+            return None
+        found = in_place({name: factor for site in self.sites for name, factor in site.factors().items()})
+        return found if isinstance(found, FlatParams) else None
+
+    @cached_property
+    def _outside(self) -> Shapes:
+        """Names in the network, and shapes, of the live factors."""
+        return tuple((outside, site.site.params[name].shape) for site in self.sites for _, name, outside in site.names)
+
+    def fill(self, parameters: FlatParams) -> None:
+        """Write what the engine computes with into its parameters."""
+        live = self._live
+        if live is not None and list(live) == list(parameters):
+            parameters.flat[...] = live.flat
+            return
+        factors: Params = {}
+        for site in self.sites:
+            factors.update(site.factors())
+        np.concatenate([factors[name].ravel() for name in parameters], out=parameters.flat)
+
+    def pull_back(self, bars: Params) -> Params:
+        """Return the cotangents of the factors by the network's names, from the engine's by its own."""
+        live = self._live
+        if live is not None and isinstance(bars, FlatParams) and list(live) == list(bars):
+            return FlatParams(bars.flat, self._outside)
+        found: Params = {}
+        for site in self.sites:
+            found.update(site.pull_back(bars))
+        return found
 
 
 def fused_site(site: Site, fold: Fold | None, tensors: dict[str, Array], adapted: frozenset[str]) -> FusedSite | None:

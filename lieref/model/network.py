@@ -10,14 +10,15 @@ from typing import Any, Self
 import numpy as np
 
 from lieref._check import check_choice, check_finite, check_int
+from lieref._flat import in_place
 from lieref._types import Array, FloatArray
 from lieref.errors import DomainError
 from lieref.model import executor
-from lieref.model.backend import Backend, Compiled, Loss, Reference, as_rows
+from lieref.model.backend import NONE_FUSED, Backend, Compiled, Loss, Reference, as_rows
 from lieref.model.division import Division, divide
 from lieref.model.engine import WINOGRAD
 from lieref.model.fold import fold_batch_norm
-from lieref.model.fusion import FusedSite
+from lieref.model.fusion import FusedSites
 from lieref.model.graph import Graph, logits_name
 from lieref.model.layer import Layer, find_layers
 from lieref.model.memo import Memo
@@ -163,11 +164,12 @@ class Network:
 
     def parameters(self) -> dict[str, FloatArray]:
         """Return the live trainable arrays by name, ``<tensor>:<factor>``; optimisers update them in place."""
-        return {
+        params = {
             f"{tensor}:{factor}": site.params[factor]
             for tensor, site in self.sites.items()
             for factor in site.method.trainable(site.params)
         }
+        return in_place(params)
 
     def num_trainable(self) -> int:
         """Return how many numbers are trained."""
@@ -241,7 +243,7 @@ class Network:
         parts = [backend.logits(graph, self._samples(x_), self.threads) for x_ in batches(np.asarray(x), batch_size)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _backend(self, wanted: frozenset[str], fused: tuple[FusedSite, ...] = ()) -> Backend:
+    def _backend(self, wanted: frozenset[str], fused: FusedSites = NONE_FUSED) -> Backend:
         """Return what runs the network for these gradients and adapters."""
         check_choice("predict", "engine", self.engine, (*WINOGRAD, "reference"))
         if self.engine == "reference" or self.dtype != np.float32:
@@ -289,6 +291,8 @@ class Network:
         value, logits, bars = division.backend.loss_and_grad(
             self._refold(tensors, division.outside), samples, y, loss, division.wanted, self.threads, division.fused
         )
+        if not division.outside:
+            return value, logits, bars
         factors = {name: bar for name, bar in bars.items() if name not in division.wanted}
         return value, logits, {**factors, **self._factor_gradients(tensors, bars, division.outside)}
 

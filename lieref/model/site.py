@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from lieref._flat import gather
 from lieref._types import Array, FloatArray, Params
 from lieref.errors import DomainError, LierefError, ShapeError, UnsupportedError
 from lieref.model.graph import Graph
@@ -169,7 +170,17 @@ def make_sites(
             raise reason
         text = f"{method.name} leaves {len(refused)} layers as they are, {', '.join(refused)}: {reason}"
         warnings.warn(text, SkippedLayersWarning, stacklevel=3)
+    _share_memory(sites)
     return sites
+
+
+def _share_memory(sites: dict[str, Site]) -> None:
+    """Move what is trained into one memory, in the order of `Network.parameters`."""
+    owners = {(t, name): site for t, site in sites.items() for name in site.method.trainable(site.params)}
+    trained = {f"{t}:{name}": site.params[name] for (t, name), site in owners.items()}
+    if len({array.dtype for array in trained.values()}) == 1:
+        for ((_, name), site), array in zip(owners.items(), gather(trained).values(), strict=True):
+            site.params[name] = array
 
 
 def make_site(graph: Graph, tensor: str, layer: Layer | None, method: Method, seed: int) -> Site:

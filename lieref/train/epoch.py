@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lieref import rng
+from lieref._flat import FlatParams
 from lieref._types import Array
 from lieref.errors import DomainError
 from lieref.train._protocol import Trainable
@@ -184,6 +185,8 @@ def _check_finite_run(loss: float, params: dict[str, Array]) -> None:
     """Raise `DomainError` if the loss or a parameter is not finite."""
     if not np.isfinite(loss):
         raise DomainError(f"the loss is {loss}")
+    if isinstance(params, FlatParams) and np.isfinite(params.flat).all():
+        return
     for name, parameter in params.items():
         if not np.isfinite(parameter).all():
             raise DomainError(f"parameter {name} is not finite")

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from lieref._check import check_choice, check_finite, check_real, check_same_dtype, check_shape
+from lieref._flat import FlatParams, gather
 from lieref._types import Array, FloatArray, Params
 from lieref.errors import DomainError, FormatError, ShapeError
 from lieref.kernel.adamw import update_adamw
@@ -39,7 +39,7 @@ class Optimizer(ABC):
     steps: int = field(default=0, init=False, repr=False, compare=False)
     _state: Params = field(default_factory=dict, init=False, repr=False, compare=False)
     _flat_slots: Params = field(default_factory=dict, init=False, repr=False, compare=False)
-    _layout: list[Any] = field(default_factory=list, init=False, repr=False, compare=False)
+    _layout: Any = field(default=None, init=False, repr=False, compare=False)
 
     def step(self, params: Params, grads: Params, learning_rate: float) -> None:
         """Update every parameter in place.
@@ -66,53 +66,39 @@ class Optimizer(ABC):
                 f"Optimizer.step: `grads` must have the names of `params`; got a difference in "
                 f"{sorted(params.keys() ^ grads.keys())}"
             )
-        for name, parameter in params.items():
-            gradient = grads[name]
-            if gradient.shape != parameter.shape or gradient.dtype != parameter.dtype:
-                check_shape("Optimizer.step", name, gradient, parameter.shape)
-                check_same_dtype("Optimizer.step", parameter=parameter, gradient=gradient)
         if not params:
             return
-        gradient = _flat([grads[name] for name in params])
-        if not np.isfinite(gradient).all():
+        theta, theta_bar = _same_memory(params, grads) or _gathered(params, grads)
+        if not np.isfinite(theta_bar.flat).all():
             for name in params:
                 check_finite("Optimizer.step", f"gradient of {name}", grads[name])
-        slots = self._slots(params)
-        parameter = _flat(list(params.values()))
+        slots = self._slots(theta)
         self.steps += 1
-        self._update(parameter, gradient, learning_rate, slots)
-        start = 0
-        for array in params.values():
-            array[...] = parameter[start : start + array.size].reshape(array.shape)
-            start += array.size
+        self._update(theta.flat, theta_bar.flat, learning_rate, slots)
+        if theta is not params:
+            for name, array in params.items():
+                array[...] = theta[name]
 
-    def _slots(self, params: Params) -> Params:
+    def _slots(self, theta: FlatParams) -> Params:
         """Return each slot as one flat array over all parameters; `_state` holds views of them, by parameter.
 
         Raises
         ------
-        DTypeError
-            If the parameters do not share one dtype.
         ShapeError
             If a slot of an earlier run does not fit its parameter.
         """
-        layout = [(name, array.shape, array.dtype) for name, array in params.items()]
-        if layout != self._layout:
-            check_same_dtype("Optimizer.step", **params)
+        if self._layout != (theta.shapes, theta.flat.dtype):
             parts = {
-                slot: [self._state.get(f"{slot}/{name}", np.zeros_like(array)) for name, array in params.items()]
+                slot: {f"{slot}/{n}": self._state.get(f"{slot}/{n}", np.zeros_like(a)) for n, a in theta.items()}
                 for slot in self.slots
             }
             for slot in self.slots:
-                for name, part in zip(params, parts[slot], strict=True):
-                    check_shape("Optimizer.step", f"{slot}/{name}", part, params[name].shape)
-            self._flat_slots = {slot: _flat(arrays) for slot, arrays in parts.items()}
-            self._state = {
-                f"{slot}/{name}": view
-                for slot, array in self._flat_slots.items()
-                for name, view in _views(array, params).items()
-            }
-            self._layout = layout
+                for name, array in theta.items():
+                    check_shape("Optimizer.step", f"{slot}/{name}", parts[slot][f"{slot}/{name}"], array.shape)
+            gathered = {slot: gather(part) for slot, part in parts.items()}
+            self._flat_slots = {slot: part.flat for slot, part in gathered.items()}
+            self._state = {name: view for part in gathered.values() for name, view in part.items()}
+            self._layout = theta.shapes, theta.flat.dtype
         return self._flat_slots
 
     @abstractmethod
@@ -136,7 +122,7 @@ class Optimizer(ABC):
         if "steps" not in state or state["steps"].dtype.kind != "i" or state["steps"].shape != () or foreign:
             raise FormatError(f"{type(self).__name__}.load_state: `state` must be of this optimiser; got {list(state)}")
         self.steps = int(state["steps"])
-        self._state, self._layout = slots, []
+        self._state, self._layout = slots, None
 
     def fresh(self) -> Self:
         """Return an optimiser with the same settings and no state."""
@@ -148,19 +134,27 @@ class Optimizer(ABC):
         return {"name": self.name, **settings}
 
 
-def _flat(arrays: Sequence[FloatArray]) -> FloatArray:
-    """Return the entries of all arrays one after the other: one array operation costs less than one for each array."""
-    flat: FloatArray = np.concatenate([array.ravel() for array in arrays])
-    return flat
+def _same_memory(params: Params, grads: Params) -> tuple[FlatParams, FlatParams] | None:
+    """Return both if each lies in one memory, in the same order."""
+    if isinstance(params, FlatParams) and isinstance(grads, FlatParams):
+        same = params.shapes == grads.shapes and params.flat.dtype == grads.flat.dtype
+        return (params, grads) if same and params.whole() and grads.whole() else None
+    return None
 
 
-def _views(flat: FloatArray, params: Params) -> Params:
-    """Return the parts of a flat array under the names and shapes of the parameters."""
-    views, start = {}, 0
-    for name, array in params.items():
-        views[name] = flat[start : start + array.size].reshape(array.shape)
-        start += array.size
-    return views
+def _gathered(params: Params, grads: Params) -> tuple[FlatParams, FlatParams]:
+    """Return copies of both in one memory each.
+
+    Raises
+    ------
+    ShapeError, DTypeError
+        If they do not match, or the parameters do not share one dtype.
+    """
+    check_same_dtype("Optimizer.step", **params)
+    for name, parameter in params.items():
+        check_shape("Optimizer.step", name, grads[name], parameter.shape)
+        check_same_dtype("Optimizer.step", parameter=parameter, gradient=grads[name])
+    return gather(params), gather({name: grads[name] for name in params})
 
 
 @dataclass

@@ -27,11 +27,10 @@ def engine_step(
     for array in engine.parameters.values():
         array[...] = 0.1 / rank
     optimizer = AdamW(weight_decay=0.01)
-    theta, theta_bar = {"theta": engine.theta}, {"theta": engine.theta_bar}
 
     def step() -> None:
-        engine.loss_and_grad(x, y, loss)
-        optimizer.step(theta, theta_bar, RATE)
+        _, _, gradients = engine.loss_and_grad(x, y, loss)
+        optimizer.step(engine.parameters, gradients, RATE)
 
     return step
 

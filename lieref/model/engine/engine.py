@@ -130,10 +130,8 @@ class Engine:
     weights : dict of str to array
         The initializers in use, as `set_weights` left them, those that reference rows read included: of an adapted
         weight, its base.
-    parameters : dict of str to array
-        Live factors of the fused adapters, ``<weight>:<factor>``: views of one flat array, zero until they are written.
-    theta, theta_bar : (numbers,) arrays of the engine's dtype
-        All factors and all their gradients.
+    parameters : FlatParams
+        Live factors of the fused adapters, ``<weight>:<factor>``, zero until written; see `Adapter` for shapes.
     threads : int
         At most so many; may be changed before the first call.
     classes : int
@@ -180,7 +178,6 @@ class Engine:
         self._packed.pack(self.weights, self.weights)
         self._plans[1] = Workspace(plan, library.dtype, self._packed)
         self.parameters = self._factors.parameters
-        self.theta, self.theta_bar = self._factors.theta, self._factors.theta_bar
 
     def set_weights(self, weights: dict[str, FloatArray]) -> None:
         """Replace initializers (ONNX layout); the others keep their values.
@@ -379,8 +376,9 @@ class Engine:
             part = np.zeros(shape, self._dtype) if total is None else total[accumulator.index].reshape(shape)
             found[accumulator.name] = found[accumulator.name] + part if accumulator.name in found else part
         if total is None:
-            self.theta_bar.fill(0)
-        return found | self._factors.gradients()
+            self._factors.theta_bar.fill(0)
+        factors = self._factors.gradients()
+        return {**found, **factors} if found else factors
 
 
 def _check_numbers(function: str, name: str, value: Array) -> Array:

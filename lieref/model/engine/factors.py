@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from lieref._types import Array, FloatArray
+from lieref._flat import FlatParams
 from lieref.kernel.simd.memory import address_of, aligned
 from lieref.model.engine.fusion import ONE, ZERO, Fused
 
@@ -16,10 +16,10 @@ class Factors:
 
     Attributes
     ----------
-    parameters : dict of str to array
-        Factors by ``<weight>:<factor>``, views of `theta`; see `Adapter` for names and shapes.
-    theta, theta_bar : flat arrays
-        Factors and their gradients.
+    parameters : FlatParams
+        Factors by ``<weight>:<factor>``; see `Adapter` for names and shapes.
+    theta_bar : flat array
+        Their gradients.
     addresses : dict of str to int
         The context's entries: both arrays, the same numbers where the kernels read and write them (constants included,
         scalings multiplied in), and the orders from one to the other.
@@ -42,7 +42,7 @@ class Factors:
         theta[count : count + 2] = 0, 1  # the constants ZERO and ONE
         index[index == ZERO] = count
         index[index == ONE] = count + 1
-        self.theta, self.theta_bar = theta[:count], aligned(count, dtype)
+        self.theta_bar = aligned(count, dtype)
         back = np.zeros(count, np.int64)
         back[index[index < count]] = np.flatnonzero(index < count)
         arrays = {
@@ -52,20 +52,8 @@ class Factors:
         }  # fmt: skip
         self._alive = arrays
         self.addresses = {name: address_of(array) for name, array in arrays.items()}
-        self.parameters = _views(self.theta, shapes)
-        self._shapes = shapes
+        self.parameters = FlatParams(theta[:count], tuple(shapes.items()))
 
-    def gradients(self) -> dict[str, FloatArray]:
+    def gradients(self) -> FlatParams:
         """Return a copy of the gradients, by the names of the parameters."""
-        return _views(self.theta_bar.copy(), self._shapes)
-
-
-def _views(flat: Array, shapes: dict[str, tuple[int, ...]]) -> dict[str, FloatArray]:
-    """Return successive parts of a flat array under their names and shapes."""
-    found = {}
-    start = 0
-    for name, shape in shapes.items():
-        end = start + math.prod(shape)
-        found[name] = flat[start:end].reshape(shape)
-        start = end
-    return found
+        return FlatParams(self.theta_bar.copy(), self.parameters.shapes)

@@ -58,8 +58,9 @@ def losses(dtype, winograd):
     found = []
     for step in range(STEPS):
         part = slice(8 * (step % 6), 8 * (step % 6) + 8)
-        found.append(engine.loss_and_grad(x[part].astype(dtype), y[part])[0])
-        optimizer.step({"theta": engine.theta}, {"theta": engine.theta_bar}, 1e-3)
+        value, _, gradients = engine.loss_and_grad(x[part].astype(dtype), y[part])
+        found.append(value)
+        optimizer.step(engine.parameters, gradients, 1e-3)
     return np.array(found)
 
 
