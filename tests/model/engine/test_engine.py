@@ -263,6 +263,19 @@ def test_no_gradient_at_the_limits_of_a_clamp():
     assert close(gradient, reference(graph, x, y, {"w0"}, "cross_entropy")[2]["w0"], 5e-6)
 
 
+def test_a_root_is_an_operator_of_single_samples(rng):
+    net = Net((3, 4, 5))
+    net.add("Exp", net.conv(6, 3, (1, 1)))
+    net.add("Sqrt")
+    net.add("Flatten", net.add("GlobalAveragePool"))
+    net.gemm(4, 6)
+    graph = net.graph()
+    x, y = rng.standard_normal((5, 3, 4, 5)), rng.integers(0, 4, 5)
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0], dtype="float64")
+    grads, want = engine.loss_and_grad(x, y)[2], reference(graph, x, y, trainable(graph), "cross_entropy")[2]
+    assert all(close(grads[key], want[key], 1e-12) for key in want)
+
+
 def test_an_error_of_a_reference_operator_is_raised(rng, monkeypatch):
     graph = odd_net()
     engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0], threads=2)
