@@ -10,11 +10,9 @@ elements that nobody reads.
 
 from __future__ import annotations
 
-from functools import partial
-
 from llvmlite import ir
 
-from lieref.kernel.simd.emit import Int, Pointer, Real, Variable
+from lieref.kernel.simd.emit import Pointer, Real, Variable
 from lieref.kernel.simd.row import Fields, Kernel
 
 WEIGHT_GRADIENT_FIELDS = Fields(
@@ -28,9 +26,6 @@ WEIGHT_GRADIENT_FIELDS = Fields(
     "out",
     "begin",  # 1 where this row is the first of the sample to reach its dw
 )  # fmt: skip
-
-UNROLL = 2
-"""Pixels of one turn of the loop."""
 
 
 def emit_weight_gradient(module: ir.Module, name: str, dtype: str, depth: int, vectors: int, width: int) -> None:
@@ -67,18 +62,14 @@ def sum_over_pixels(k: Kernel, sums: list[list[Variable]], x: Pointer, g: Pointe
     no_halo = k.field("in_row").equals(cols * x_pixel) & k.field("g_row").equals(cols * g_pixel)
     rows, cols = k.where(no_halo, k.integer(1), rows), k.where(no_halo, rows * cols, cols)
 
-    def add_pixels(x_row: Pointer, g_row: Pointer, first: Int, count: int) -> None:
-        for column in (first + i for i in range(count)):
-            x_at, g_at = x_row + column * x_pixel, g_row + column * g_pixel
-            vectors: list[Real] = [g_at.vector_at(v * k.width, k.width) for v in range(len(sums[0]))]
-            for d, cells in enumerate(sums):
-                value = k.splat(x_at.real_at(d), k.width)
-                for vector, cell in zip(vectors, cells, strict=True):
-                    cell.set(value.muladd(vector, cell.get()))
-
-    with k.loop(rows) as y:
-        x_row, g_row = x + y * k.field("in_row"), g + y * k.field("g_row")
-        k.in_tiles(cols, UNROLL, partial(add_pixels, x_row, g_row))
+    with k.loop(rows) as y, k.loop(cols) as column:
+        x_at = x + (y * k.field("in_row") + column * x_pixel)
+        g_at = g + (y * k.field("g_row") + column * g_pixel)
+        vectors: list[Real] = [g_at.vector_at(v * k.width, k.width) for v in range(len(sums[0]))]
+        for d, cells in enumerate(sums):
+            value = k.splat(x_at.real_at(d), k.width)
+            for vector, cell in zip(vectors, cells, strict=True):
+                cell.set(value.muladd(vector, cell.get()))
 
 
 def accumulate(k: Kernel, sums: list[list[Variable]], targets: list[list[Pointer]]) -> None:
