@@ -11,6 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
+from lieref._flat import FlatParams
 from lieref._types import Array, FloatArray
 from lieref.errors import DomainError, ShapeError, UnsupportedError
 from lieref.model import executor
@@ -142,6 +143,7 @@ class Compiled:
             kind, rows = form
             value, logits, bars = engine.loss_and_grad(x, np.asarray(rows, np.float32), kind)
         _check_outputs(logits)
+        _check_gradients(value, bars)
         found = {name: bars[name] for name in wanted}
         factors = fused.pull_back(bars)
         return value, logits, {**found, **factors} if found else factors
@@ -180,7 +182,7 @@ def _as_float(graph: Graph, x: Array) -> Array:
     """Return uint8 samples in the dtype of the graph's weights."""
     if x.dtype != np.uint8 or np.dtype(graph.inputs[0].dtype).kind != "f":
         return x
-    return x.astype(graph.dtype)
+    return x.astype(graph.dtype, order="C")
 
 
 def as_rows(logits: FloatArray) -> FloatArray:
@@ -201,3 +203,9 @@ def _check_samples(graph: Graph, x: Array, logits: FloatArray) -> None:
 def _check_outputs(logits: FloatArray) -> None:
     if not np.isfinite(logits).all():
         raise DomainError("predict: the network's outputs must be finite; its weights or inputs are too large")
+
+
+def _check_gradients(value: float, bars: dict[str, FloatArray]) -> None:
+    arrays = [bars.flat] if isinstance(bars, FlatParams) else bars.values()
+    if not (np.isfinite(value) and all(np.isfinite(bar).all() for bar in arrays)):
+        raise DomainError("loss_and_grad: loss and gradients must be finite; outputs or targets are too large")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lieref._types import Array
 from lieref.model.backend import Backend, Reference
 from lieref.model.fold import Fold
 from lieref.model.fusion import FusedSites, fused_site
+from lieref.model.graph import Graph
 from lieref.model.site import Site
 
 
@@ -36,6 +37,7 @@ class Division:
 def divide(
     sites: Sequence[Site],
     folds: Sequence[Fold],
+    folded: Graph,
     tensors: dict[str, Array],
     choose: Callable[[frozenset[str], FusedSites], Backend],
 ) -> Division:
@@ -45,33 +47,34 @@ def divide(
     ----------
     sites : sequence of Site
     folds : sequence of Fold
-        Of the network's BatchNormalization.
+        Of the network's BatchNormalization, and `folded` the graph they leave.
     tensors : dict of str to array
         Initializers of the file, statistics re-estimated.
     choose : callable
         Returns what runs the folded graph for these gradients and adapters.
     """
     adapted = frozenset(tensor for site in sites for tensor in site.tensors)
-    found = [fused_site(site, _fold_of(site.tensor, folds), tensors, adapted) for site in sites]
+    found = [fused_site(site, next(_folds_of(site.tensor, folds), None), tensors, adapted) for site in sites]
     for fused in (FusedSites(tuple(site for site in found if site is not None)), FusedSites()):
         inside = {site.tensor for site in fused.sites}
         outside = tuple(site for site in sites if site.tensor not in inside)
-        wanted = _trained_tensors(outside, folds)
+        wanted = _trained_tensors(outside, folds, folded)
         backend = choose(wanted, fused)
         if not isinstance(backend, Reference):
             break
     return Division(fused, outside, wanted, backend)
 
 
-def _trained_tensors(sites: Iterable[Site], folds: Sequence[Fold]) -> frozenset[str]:
-    """Return the tensors of the folded graph whose cotangents the sites need."""
+def _trained_tensors(sites: Iterable[Site], folds: Sequence[Fold], folded: Graph) -> frozenset[str]:
+    """Return the tensors of the folded graph whose cotangents the sites need; layers may share a vector."""
     wanted: set[str] = set()
-    for site in sites:
-        for tensor in site.tensors:
-            fold = _fold_of(tensor, folds)
-            wanted |= {tensor} if fold is None else {fold.folded_weight, fold.folded_bias}
+    for tensor in (tensor for site in sites for tensor in site.tensors):
+        through = [name for fold in _folds_of(tensor, folds) for name in (fold.folded_weight, fold.folded_bias)]
+        wanted.update(through)
+        if not through or folded.consumers(tensor):
+            wanted.add(tensor)
     return frozenset(wanted)
 
 
-def _fold_of(tensor: str, folds: Sequence[Fold]) -> Fold | None:
-    return next((fold for fold in folds if tensor in fold.sources()), None)
+def _folds_of(tensor: str, folds: Sequence[Fold]) -> Iterator[Fold]:
+    return (fold for fold in folds if tensor in fold.sources())

@@ -54,7 +54,8 @@ def finish(graph: Graph, tensor: str, value: Array) -> Array:
     for node in graph.nodes:
         if graph.outputs[0] in values:
             break
-        if node.inputs and node.inputs[0] in values and node.inputs[0] not in graph.initializers:
+        known = [name for name in node.inputs if name]
+        if all(name in values for name in known) and any(name not in graph.initializers for name in known):
             values[node.outputs[0]] = OPERATORS[node.op].forward(*_inputs(node, values), **node.attrs)
     return values[graph.outputs[0]]
 

@@ -256,7 +256,11 @@ class Network:
         return self._divided.get(
             (self.engine, self.threads, *self._attached()),
             lambda: divide(
-                tuple(self.sites.values()), self.folds, self.graph.initializers | self.statistics, self._backend
+                tuple(self.sites.values()),
+                self.folds,
+                self.folded,
+                self.graph.initializers | self.statistics,
+                self._backend,
             ),
         )
 
@@ -380,7 +384,8 @@ class Network:
         tensor_bars = dict(bars)
         for fold_ in self.folds:
             if fold_.folded_weight in bars:
-                tensor_bars.update(fold_.pull_back(tensors, bars))
+                for name, bar in fold_.pull_back(tensors, bars).items():
+                    tensor_bars[name] = tensor_bars[name] + bar if name in tensor_bars else bar
         grads: dict[str, FloatArray] = {}
         for site in sites:
             for factor, bar in site.pull_back(self.graph.initializers, tensor_bars).items():

@@ -154,16 +154,18 @@ def make_sites(
     """
     sites: dict[str, Site] = {}
     refused: dict[str, LierefError] = {}
+    owners = {name: site.method.name for site in taken.values() for name in site.tensors}
     for tensor, layer in tensors_in_scope(graph, method.scope, patterns):
-        if tensor in taken:
-            other = taken[tensor].method.name
-            raise DomainError(f"attach: tensor {tensor} must carry one adapter; it already carries {other}")
+        _check_free((tensor,), owners)
         try:
-            sites[tensor] = make_site(graph, tensor, layer, method_of(method, layer), seed)
+            site = make_site(graph, tensor, layer, method_of(method, layer), seed)
         except (ShapeError, UnsupportedError) as error:
             if patterns is not None or layer is None:
                 raise
             refused[layer.node] = error
+            continue
+        _check_free(site.tensors, owners)
+        sites[tensor] = site
     reason = next(iter(refused.values()), None)
     if reason is not None:
         if not sites:
@@ -172,6 +174,13 @@ def make_sites(
         warnings.warn(text, SkippedLayersWarning, stacklevel=3)
     _share_memory(sites)
     return sites
+
+
+def _check_free(tensors: tuple[str, ...], owners: Mapping[str, str]) -> None:
+    """Raise `DomainError` if a tensor carries an adapter already; `owners` names its method."""
+    for tensor in tensors:
+        if tensor in owners:
+            raise DomainError(f"attach: tensor {tensor} must carry one adapter; it already carries {owners[tensor]}")
 
 
 def _share_memory(sites: dict[str, Site]) -> None:
@@ -199,4 +208,10 @@ def make_site(graph: Graph, tensor: str, layer: Layer | None, method: Method, se
     except LierefError as error:
         owner = tensor if layer is None else layer.node
         raise type(error)(f"attach: layer {owner}: {error}") from error
-    return Site(tensor, method, params, groups, layer)
+    site = Site(tensor, method, params, groups, layer)
+    if site.bias is not None and len(graph.consumers(site.bias)) > 1:
+        raise UnsupportedError(
+            f"attach: layer {layer.node if layer else tensor}: {method.name} moves the bias {site.bias}, which must be "
+            "read by this layer alone"
+        )
+    return site

@@ -14,7 +14,7 @@ from functools import partial
 
 from llvmlite import ir
 
-from lieref.kernel.simd.emit import Int, Real, Variable
+from lieref.kernel.simd.emit import Int, Pointer, Real, Variable
 from lieref.kernel.simd.epilogue import EPILOGUE_FIELDS, emit_epilogue, tile_starts, walk_pixels
 from lieref.kernel.simd.row import Fields, Kernel
 
@@ -52,13 +52,42 @@ def emit_depthwise(module: ir.Module, name: str, dtype: str, pixels: int, width:
             weight = k.base("weights", "weight") + block * k.field("column")
             zero = k.vector(0.0, width)
             tile = [[Variable(zero)] for _ in range(pixels)]
-            with k.loop(taps) as tap:
-                offset = table.int_at(tap) + channel
-                w = weight.vector_at(tap * width, width)
-                for source, (cell,) in zip(sources, tile, strict=True):
-                    cell.set(source.vector_at(offset, width).muladd(w, cell.get()))
+            if pixels == 1:
+                _sum_in_blocks(k, tile[0][0], sources[0] + channel, table, weight)
+            else:
+                with k.loop(taps) as tap:
+                    offset = table.int_at(tap) + channel
+                    w = weight.vector_at(tap * width, width)
+                    for source, (cell,) in zip(sources, tile, strict=True):
+                        cell.set(source.vector_at(offset, width).muladd(w, cell.get()))
             emit_epilogue(k, tile, channel, walk, out)
     k.finish()
+
+
+BLOCK = 16
+"""Taps of a single pixel that are summed by themselves, and such sums again, which bounds the error of a long sum."""
+
+
+def _sum_in_blocks(k: Kernel, total: Variable, source: Pointer, table: Pointer, weight: Pointer) -> None:
+    """Add x[offset[t]] w[t] of all taps to the total."""
+    taps, zero = k.field("tap_count"), k.vector(0.0, k.width)
+
+    def add(tap: Int, to: Real) -> Real:
+        x = source.vector_at(table.int_at(tap), k.width)
+        return x.muladd(weight.vector_at(tap * k.width, k.width), to)
+
+    blocks = taps // BLOCK
+    with k.loop((blocks + (BLOCK - 1)) // BLOCK) as part:
+        first = part * BLOCK
+        line = Variable(zero)
+        with k.loop(k.where(blocks - first < BLOCK, blocks - first, k.integer(BLOCK))) as block:
+            some = zero
+            for i in range(BLOCK):
+                some = add((first + block) * BLOCK + i, some)
+            line.set(line.get() + some)
+        total.set(total.get() + line.get())
+    with k.loop(taps - blocks * BLOCK) as rest:
+        total.set(add(blocks * BLOCK + rest, total.get()))
 
 
 def emit_depthwise3(module: ir.Module, name: str, dtype: str, pixels: int, stride: int, width: int) -> None:

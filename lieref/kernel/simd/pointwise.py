@@ -155,11 +155,14 @@ def emit_dot(module: ir.Module, name: str, dtype: str, width: int) -> None:
     with k.loop(k.field("blocks")) as block:
         channel = k.field("channel") + block * width
         total = Variable(k.vector(0.0, width))
-        with k.loop(k.field("count") // cols) as y, k.loop(cols) as x:
-            a, b = (
-                arena.vector_at(k.field(t) + channel + y * k.field(f"{t}_row") + x * k.field(f"{t}_pixel"), width)
-                for t in ("in", "other")
-            )
-            total.set(a.muladd(b, total.get()))
+        with k.loop(k.field("count") // cols) as y:
+            line = Variable(k.vector(0.0, width))  # summed by itself: the error grows with rows plus columns
+            with k.loop(cols) as x:
+                a, b = (
+                    arena.vector_at(k.field(t) + channel + y * k.field(f"{t}_row") + x * k.field(f"{t}_pixel"), width)
+                    for t in ("in", "other")
+                )
+                line.set(a.muladd(b, line.get()))
+            total.set(total.get() + line.get())
         emit_epilogue(k, [[total]], channel, lambda tensor: [k.field(tensor)])
     k.finish()

@@ -95,8 +95,11 @@ def emit_bias_gradient(module: ir.Module, name: str, dtype: str, width: int) -> 
     with k.loop(k.field("blocks")) as block:
         channel = k.field("channel") + block * width
         total = Variable(k.vector(0.0, width))
-        with k.loop(k.field("rows")) as y, k.loop(k.field("cols")) as x:
-            g = k.base("arena", "g") + (channel + y * k.field("g_row") + x * k.field("g_pixel"))
-            total.set(total.get() + g.vector_at(0, width))
+        with k.loop(k.field("rows")) as y:
+            line = Variable(k.vector(0.0, width))  # summed by itself: the error grows with rows plus columns
+            with k.loop(k.field("cols")) as x:
+                g = k.base("arena", "g") + (channel + y * k.field("g_row") + x * k.field("g_pixel"))
+                line.set(line.get() + g.vector_at(0, width))
+            total.set(total.get() + line.get())
         accumulate(k, [[total]], [[k.base("gradients", "out") + channel]])
     k.finish()

@@ -165,6 +165,10 @@ def _product(
     return product_rows(storage, offset, len(packed), packed.shape[1], source, taps, run, target, size, epilogue)
 
 
+BAND_PIXELS = 512
+"""Pixels of the output whose products are summed by themselves, which bounds the rounding error of large images."""
+
+
 def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -> list[Row]:
     """Return the rows of the gradient with respect to the weight."""
     m = winograd_rows.tile_size(layer, storage, x, g)
@@ -200,10 +204,16 @@ def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -
         [(i * run_rows, i * padded_run, run) for i in range(len(taps.pixels))],
     )  # fmt: skip
     rows = []
+    band = max(1, BAND_PIXELS // g.width)
     for group in range(groups):
-        source = Place(x, -window.pads[0], -window.pads[1], *window.strides, channel=group * inner)
-        target = Place(g, channel=group * per_group)
-        rows += gradient_rows(storage, offset + group * size, padded, source, taps, run, target, (g.height, g.width))
+        for y in range(0, g.height, band):
+            top = y * window.strides[0] - window.pads[0]
+            source = Place(x, top, -window.pads[1], *window.strides, channel=group * inner)
+            target = Place(g, y, channel=group * per_group)
+            pixels = min(band, g.height - y), g.width
+            rows += gradient_rows(
+                storage, offset + group * size, padded, source, taps, run, target, pixels, begin=int(y == 0)
+            )
     return rows
 
 

@@ -170,7 +170,7 @@ class Engine:
         self.weights = {name: np.array(initializers[name], self._dtype) for name in names}
         initializers.update({name: self.weights[name] for name in constants})
         self.classes = net.sizes[net.logits][0]
-        self.output_shape = net.shapes[net.logits]
+        self.output_shape = net.output_shape
         self._shape = net.graph.inputs[0].shape[1:]
         plan = self._make_plan(1)
         self._factors = Factors(plan.storage.fused, library.dtype)

@@ -39,7 +39,7 @@ def lower(graph: Graph, logits: str) -> LoweredGraph:
             LOWER[node.op](net, node)
         except UnsupportedError as error:
             _reference(net, node, error)
-    net.logits = net.resolve(logits)
+    net.logits, net.output_shape = net.resolve(logits), net.shapes.get(logits, ())
     if net.producer(net.logits) is None or net.sizes[net.logits][1:] != (1, 1):
         raise UnsupportedError(f"compile_graph: `logits` must be one row a sample; got {net.sizes.get(net.logits)}")
     return net

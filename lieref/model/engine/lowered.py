@@ -25,6 +25,8 @@ class LoweredGraph:
         Name of the tensor that is fed.
     logits : str
         Name of the tensor that is the result, after renaming by fusion.
+    output_shape : tuple of int
+        Shape of one sample of it, as ONNX sees it.
     layers : list of FusedLayer
     sizes : dict of str to (channels, height, width)
     shapes : dict of str to tuple of int
@@ -38,6 +40,7 @@ class LoweredGraph:
     graph: Graph
     input: str = ""
     logits: str = ""
+    output_shape: tuple[int, ...] = ()
     layers: list[FusedLayer] = field(default_factory=list)
     sizes: dict[str, Size] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)

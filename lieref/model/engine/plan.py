@@ -87,8 +87,10 @@ def _forward(b: Builder) -> list[Row]:
     """Return the rows from the sample to the outputs."""
     net = b.net
     readers = [layer for layer in net.layers if net.input in layer.inputs]
-    bare = net.sizes[net.input][0] < winograd_rows.LEAST_CHANNELS and all(
-        r.kind == "conv" and r.groups == 1 and r.add != net.input for r in readers
+    bare = (
+        not net.flat
+        and net.sizes[net.input][0] < winograd_rows.LEAST_CHANNELS
+        and all(r.kind == "conv" and r.groups == 1 and r.add != net.input for r in readers)
     )
     b.tensors[net.input] = b.tensor(net.input, bare)
     rows = [_load(b)]

@@ -18,27 +18,31 @@ from lieref.op.registry import OPERATORS
 
 NO_FIELDS = Fields()
 
+SAMPLES = 3
+"""Samples an operator is tried with: no usual slice, axis or factor of the batch."""
+
 
 def output_shape(graph: Graph, node: Node, shapes: dict[str, tuple[int, ...]]) -> tuple[int, ...] | None:
     """Return the shape of one sample of the node's output, or None where samples do not go through it one by one.
 
-    Two samples of positive numbers are sent through together and apart: they must come out the same.
+    Three samples of positive numbers are sent through together and apart: they must come out the same.
     """
     if node.op not in OPERATORS or len([name for name in node.outputs if name]) != 1:
         return None
     rng = np.random.default_rng(0)
     names = [name for name in node.inputs if name in shapes]
-    data = {name: rng.uniform(0.5, 1.5, (2, *shapes[name])).astype(graph.dtype) for name in names}
+    data = {name: rng.uniform(0.5, 1.5, (SAMPLES, *shapes[name])).astype(graph.dtype) for name in names}
     known = {**graph.initializers, **data}
     try:
         both = _forward(node, [known.get(name) for name in node.inputs])
         parts = [
-            _forward(node, [data[n][i : i + 1] if n in data else known.get(n) for n in node.inputs]) for i in range(2)
+            _forward(node, [data[n][i : i + 1] if n in data else known.get(n) for n in node.inputs])
+            for i in range(SAMPLES)
         ]
     except Exception:  # the operator refuses these shapes: so does the engine
         return None
     apart = np.concatenate(parts)
-    same = both.shape == apart.shape and len(both) == 2 and both.dtype == graph.dtype
+    same = both.shape == apart.shape and len(both) == SAMPLES and both.dtype == graph.dtype
     return tuple(both.shape[1:]) if same and np.allclose(both, apart, rtol=1e-4, atol=1e-5) else None
 
 

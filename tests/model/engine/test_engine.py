@@ -263,6 +263,33 @@ def test_no_gradient_at_the_limits_of_a_clamp():
     assert close(gradient, reference(graph, x, y, {"w0"}, "cross_entropy")[2]["w0"], 5e-6)
 
 
+@pytest.mark.parametrize("size", [32, 128])
+def test_sums_over_a_large_flat_image(size):
+    """Equal pixels are the worst case of a long sum: every addition rounds the same way."""
+    net = Net((3, size, size))
+    net.conv(6, 3, (3, 3), pads=(1, 1, 1, 1))
+    net.add("Flatten", net.add("GlobalAveragePool"))
+    net.gemm(4, 6)
+    graph = net.graph()
+    x, y = np.full((3, 3, size, size), 0.7, np.float32) * np.float32([1, -0.3, 0.6])[:, None, None, None], np.arange(3)
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0])
+    _, z, grads = engine.loss_and_grad(x, y)
+    _, want_z, want = reference(graph, x, y, trainable(graph), "cross_entropy")
+    assert close(z, want_z, 5e-6)
+    assert all(close(grads[key], want[key], 5e-6) for key in want)
+
+
+def test_a_part_of_the_batch_is_no_operator_of_single_samples(rng):
+    net = Net((6,))
+    net.gemm(6, 6)
+    net.init |= {"zero": np.array([0]), "two": np.array([2])}
+    net.add("Slice", net.last, "zero", "two", "zero")
+    net.gemm(4, 6)
+    graph = net.graph()
+    with pytest.raises(UnsupportedError, match="Slice"):
+        compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0])
+
+
 def test_a_root_is_an_operator_of_single_samples(rng):
     net = Net((3, 4, 5))
     net.add("Exp", net.conv(6, 3, (1, 1)))
