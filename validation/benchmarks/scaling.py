@@ -49,25 +49,32 @@ def adapter_work(graph: Graph, rank: int) -> float:
     return sum(graph.initializers[name].size * (6.0 * rank + 20) for name in adapted_weights(graph))
 
 
-def measure(sizes: dict[str, int], seconds: float) -> dict[str, Any]:
-    graph = plain(sizes["width"], sizes["depth"], sizes["image"])
-    x, y, loss = batch(graph, sizes["batch"])
-    step = engine_step(graph, x, y, loss, sizes["threads"], "f2", rank=sizes["rank"])
-    time = summary(alternate({"lieref": step}, seconds, least=5)["lieref"])
-    total = work(graph) * sizes["batch"] + adapter_work(graph, sizes["rank"])
-    # Processor time where one thread runs: other programs on the machine do not count.
-    used = time["cpu_ms"] if sizes["threads"] == 1 else time["min_ms"]
-    return {**sizes, "work": total / sizes["threads"], "used_ms": used, **time}
+def measure(series: str, seconds: float) -> list[dict[str, Any]]:
+    """The points of a series, by turns: what slows the machine down for a while slows all of them."""
+    steps, points = {}, []
+    for value in SERIES[series]:
+        sizes = {**BASE, series: value}
+        graph = plain(sizes["width"], sizes["depth"], sizes["image"])
+        x, y, loss = batch(graph, sizes["batch"])
+        steps[str(value)] = engine_step(graph, x, y, loss, sizes["threads"], "f2", rank=sizes["rank"])
+        total = work(graph) * sizes["batch"] + adapter_work(graph, sizes["rank"])
+        points.append({**sizes, "work": total / sizes["threads"]})
+    times = alternate(steps, seconds * len(steps))
+    for point in points:
+        time = summary(times[str(point[series])])
+        # Processor time where one thread runs: other programs on the machine do not count.
+        point |= {"used_ms": time["cpu_ms"] if point["threads"] == 1 else time["min_ms"], **time}
+    return points
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--series", nargs="+", default=list(SERIES))
-    parser.add_argument("--seconds", type=float, default=0.5)
+    parser.add_argument("--seconds", type=float, default=1.0)
     options = parser.parse_args()
     rows = []
     for series in options.series:
-        points = [measure({**BASE, series: value}, options.seconds) for value in SERIES[series]]
+        points = measure(series, options.seconds)
         costs = [p["used_ms"] / p["work"] for p in points]
         for i, point in enumerate(points):
             point["excess"] = costs[i] / min(costs[: i + 1])
