@@ -17,8 +17,8 @@ from lieref.model.engine.program import Place, Row, Taps, Tensor
 from lieref.model.engine.tiling import conv_tiles, together
 from lieref.model.engine.weights import Storage, column_position
 
-TILES = (16, 64)
-"""Fewest and most tiles transformed before their products: 36 frequencies x 16 tiles x 16 channels are 36 KiB."""
+TILES = (24, 64)
+"""Fewest and most tiles transformed before their products: 36 frequencies x 24 tiles x 16 channels are 54 KiB."""
 
 PIXELS = 8
 """Tiles that the products take at once, where there are enough: strips of whole ones waste nothing."""
