@@ -1,18 +1,17 @@
 """Which register tiles exist for each instruction set, and the measurements behind them.
 
-One table for each number of vector registers; `validation/benchmarks/tiles.py` measures it. GF/s over the depth k of
-the sums, with AVX-512 on one Zen 4 core (117 at most), with AVX2 on one Zen 3 core (100 at most):
+One table for each number of vector registers. GF/s over the depth k of the sums on one Sapphire Rapids core, of 165
+and 85 at most, from the results of `validation/benchmarks/tiles.py`:
 
     AVX-512   k = 8    16    32   144        AVX2      k = 8    16    32   144
-     8 x 1      78   103   113   117          8 x 1      43    56    65    75
-     8 x 2      89   100   109   115          6 x 2      66    81    88    95
-     5 x 4      92   105   110   115          4 x 2      68    80    88    95
-    16 x 1      67    86    99   113          3 x 3      74    80    86    92
-    12 x 2      68    87    99   113         12 x 1      41    53    62    73
+     8 x 1      87    98   124   137          8 x 1      49    60    60    67
+     8 x 2     123   135   156   162          6 x 2      66    70    74    81
+     5 x 4     140   153   158   162          4 x 2      68    69    64    67
+     4 x 4     136   152   159   162          3 x 3      64    66    68    70
 
-More than 8 pixels lose: their addresses do not fit the integer registers, and short sums pay for it. An AVX2 core loads
-less than two numbers a cycle, which bounds tiles of one vector. Fewer vectors serve narrow layers, fewer pixels small
-images; (1, v) serves a single sample of a linear layer.
+Tiles of more than 8 pixels were slower on a Zen 4 core and are not built: their addresses do not fit the integer
+registers, and short sums pay for it. Loads bound tiles of one vector, two numbers a cycle at most. Fewer vectors serve
+narrow layers, fewer pixels small images; (1, v) serves a single sample of a linear layer.
 """
 
 from __future__ import annotations
@@ -32,15 +31,14 @@ GRADIENT_TILES: dict[int, tuple[tuple[int, int], ...]] = {
     32: ((12, 2), (8, 2), (12, 1), (8, 1), (4, 4), (4, 1)),
     16: ((6, 2), (4, 2), (12, 1), (6, 1), (4, 1)),
 }
-"""(depth, vectors) of weight-gradient tiles: 102 to 116 GF/s with AVX-512 from 16 channels on; 83 (6 x 2) and 70 (4 x
-2) with AVX2 over 36 pixels, 89 and 85 over 256. AVX2's 8 x 1 is not there: its loads are moved up by the compiler until
-the sums do not fit the registers, 42."""
+"""(depth, vectors) of weight-gradient tiles: over 36 pixels 143 GF/s (12 x 2) with AVX-512, 78 (6 x 2) with AVX2. 8 x 1
+is not there for AVX2: its loads are moved up by the compiler until the sums do not fit the registers, 42 on a Zen 3."""
 
 DEPTHWISE_TILES: dict[int, tuple[int, ...]] = {32: (12, 8, 4, 1), 16: (8, 4, 1)}
-"""Pixels of general depthwise tiles: 40 to 50 GF/s, as every product loads its input."""
+"""Pixels of general depthwise tiles: 30 to 55 % of the most, as every product loads its input."""
 
 DEPTHWISE3_TILES: dict[int, tuple[int, ...]] = {32: (8, 6, 5, 4, 3), 16: (6, 5, 4, 3)}
-"""Pixels of 3x3 depthwise tiles along a row: 80 to 105 GF/s with AVX-512, 55 to 72 with AVX2."""
+"""Pixels of 3x3 depthwise tiles along a row: 66 to 100 GF/s with AVX-512, 55 to 70 with AVX2."""
 
 DEPTHWISE3_STRIDES = (1, 2)
 DEPTHWISE_GRADIENT_TAPS = (9, 3, 1)
