@@ -11,17 +11,12 @@ from lieref.kernel.simd.machine_code import library
 from lieref.kernel.simd.memory import aligned
 from lieref.kernel.simd.row import CONTEXT
 from lieref.model.engine.program import Tensor, assemble
+from lieref.model.engine.reference_rows import view
 from lieref.model.engine.tiling import pad_channels
 
 
 def make_tensor(channels, height, width, isa, dtype):
     return Tensor(channels, height, width, pad_channels(channels, isa, dtype))
-
-
-def view(arena, t):
-    """The tensor's real channels as (C, H, W)."""
-    strides = (arena.itemsize, t.row * arena.itemsize, t.pixel * arena.itemsize)
-    return np.lib.stride_tricks.as_strided(arena[t.offset :], (t.channels, t.height, t.width), strides)
 
 
 def taps(window):
@@ -49,27 +44,30 @@ def define(x, w, g, window, groups):
     return y, x_bar[:, pt : pt + x.shape[1], pl : pl + x.shape[2]], w_bar
 
 
-def run_rows(rows, storage, values, weights, isa, dtype):
-    """Run rows on tensors filled with `values` {tensor: (C, H, W)}; return the arena and the accumulators."""
+def run_on(rows, memory, values, isa, dtype):
+    """Run rows on tensors filled with `values` {tensor: (C, H, W)} and the arrays of the context; return the arena."""
     program = assemble([*rows, *rows[::-1]], library(isa, dtype))  # read twice: no two tensors share a place
-    arena, packed = aligned(program.arena, dtype), aligned(storage.weight_size + 64, dtype)
-    sums = aligned(storage.gradient_size + 64, dtype)
+    arena = aligned(program.arena, dtype)
     for tensor, value in values.items():
         view(arena, tensor)[...] = value
+    known = {name: array.ctypes.data for name, array in {**memory, "arena": arena, "table": program.table}.items()}
+    context = np.array([{**known, "first": 1}.get(name, 0) for name in CONTEXT], np.int64)
+    for row in program.rows[: len(rows)]:
+        call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(int(row[0]))
+        call(row.ctypes.data, context.ctypes.data)
+    return arena
+
+
+def run_rows(rows, storage, values, weights, isa, dtype):
+    """Run rows of a storage without adapters; return the arena and the accumulators."""
+    packed = aligned(storage.weight_size + 64, dtype)
+    sums = aligned(storage.gradient_size + 64, dtype)
     flat = {name: np.append(w.ravel(), 0) for name, w in weights.items()}
     for pack in storage.packs:
         packed[pack.offset : pack.offset + pack.index.size] = flat[pack.name][pack.index]
     for (number, count), offset in storage.constants.items():
         packed[offset : offset + count] = number
-    known = {
-        "arena": arena.ctypes.data, "weights": packed.ctypes.data, "gradients": sums.ctypes.data,
-        "table": program.table.ctypes.data, "first": 1,
-    }  # fmt: skip
-    context = np.array([known.get(name, 0) for name in CONTEXT], np.int64)
-    for row in program.rows[: len(rows)]:
-        call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(int(row[0]))
-        call(row.ctypes.data, context.ctypes.data)
-    return arena, sums
+    return run_on(rows, {"weights": packed, "gradients": sums}, values, isa, dtype), sums
 
 
 def within(got, want, size, n, dtype):

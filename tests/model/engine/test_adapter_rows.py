@@ -7,8 +7,6 @@ over the other index of the factor: its bound is (terms of all three + 10) u tim
 
 from __future__ import annotations
 
-import ctypes
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,33 +14,25 @@ from hypothesis import strategies as st
 
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.adapter import MAPS
-from lieref.kernel.simd.machine_code import library
 from lieref.kernel.simd.memory import aligned
-from lieref.kernel.simd.row import CONTEXT
 from lieref.model.engine import channel_rows, conv_rows
 from lieref.model.engine.fusion import FORMS, ONE, Adapter
 from lieref.model.engine.layer import Epilogue, FusedLayer, Window
-from lieref.model.engine.program import assemble
 from lieref.model.engine.weights import Storage
 from tests.model.engine.adapters import BOUND, SLOPES, VALUES, algebra, pull_back
-from tests.model.engine.rows import define, make_tensor, view
+from tests.model.engine.rows import define, make_tensor, run_on
 
 TARGETS = [(isa, dtype) for isa in isa_module.available() for dtype in ("float32", "float64")]
 
 
 def run(storage, rows, values, base, factors, isa, dtype):
     """Run all rows; return the packed weights and the gradients of the factors by name."""
-    prepare, finish = list(storage.prepare), [*storage.finish, *storage.collect]
-    everything = [*prepare, *rows, *finish]
-    program = assemble([*everything, *everything[::-1]], library(isa, dtype))  # read twice: no tensors share a place
     (fused,) = storage.fused.values()
     memory = {
-        "arena": aligned(program.arena, dtype), "weights": aligned(storage.weight_size + 64, dtype),
+        "weights": aligned(storage.weight_size + 64, dtype),
         "bases": aligned(storage.weight_size + 64, dtype), "gradients": aligned(storage.gradient_size + 64, dtype),
         "factors": aligned(storage.factor_size, dtype), "factor_gradients": aligned(storage.factor_size, dtype),
     }  # fmt: skip
-    for tensor, value in values.items():
-        view(memory["arena"], tensor)[...] = value
     flat = np.append(base.ravel(), 0)
     for pack in storage.packs:
         memory["bases"][pack.offset : pack.offset + pack.index.size] = flat[pack.index]
@@ -50,12 +40,7 @@ def run(storage, rows, values, base, factors, isa, dtype):
         known = np.append(factors[factor.name].ravel() if factor.name else [], 0)
         chosen = np.where(factor.index == ONE, 1, known[np.maximum(factor.index, -1)])
         memory["factors"][factor.offset : factor.offset + chosen.size] = chosen * factor.scale
-    known = {name: array.ctypes.data for name, array in memory.items()}
-    known |= {"table": program.table.ctypes.data, "first": 1}
-    context = np.array([known.get(name, 0) for name in CONTEXT], np.int64)
-    for row in program.rows[: len(everything)]:
-        call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(int(row[0]))
-        call(row.ctypes.data, context.ctypes.data)
+    run_on([*storage.prepare, *rows, *storage.finish, *storage.collect], memory, values, isa, dtype)
     gradients = {}
     for factor in fused.factors():
         if factor.name:
