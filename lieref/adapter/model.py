@@ -18,7 +18,7 @@ from lieref.model.graph import Graph
 from lieref.model.network import Attached, Network
 from lieref.model.onnx_reader import read_onnx
 from lieref.model.onnx_writer import encode_onnx, replace_tensors
-from lieref.model.site import Site, tensors_in_scope
+from lieref.model.site import Site, share_memory, tensors_in_scope
 from lieref.param.compose import add_weighted_adapter
 from lieref.param.registry import get_method
 
@@ -116,6 +116,7 @@ class Model(Network):
         tensors, config = read_adapter(folder)
         check_base(config, self.base_sha256)
         statistics, sites, attached = self._read_state(tensors, config["lieref"], str(folder))
+        share_memory(sites)
         self.statistics, self.sites, self.attached, self.wants_statistics = statistics, sites, attached, False
         return self
 
@@ -160,6 +161,7 @@ class Model(Network):
             )
             params = {name: value.astype(self.dtype) for name, value in params.items()}
             sites[tensor] = Site(tensor, method, params, first.groups, first.layer)
+        share_memory(sites)
         self.statistics, self.sites, self.wants_statistics = {}, sites, False
         self.attached = [entry for part in parts for entry in part.attached]
         return self

@@ -172,7 +172,7 @@ def make_sites(
             raise reason
         text = f"{method.name} leaves {len(refused)} layers as they are, {', '.join(refused)}: {reason}"
         warnings.warn(text, SkippedLayersWarning, stacklevel=3)
-    _share_memory(sites)
+    share_memory(sites)
     return sites
 
 
@@ -183,7 +183,7 @@ def _check_free(tensors: tuple[str, ...], owners: Mapping[str, str]) -> None:
             raise DomainError(f"attach: tensor {tensor} must carry one adapter; it already carries {owners[tensor]}")
 
 
-def _share_memory(sites: dict[str, Site]) -> None:
+def share_memory(sites: dict[str, Site]) -> None:
     """Move what is trained into one memory, in the order of `Network.parameters`."""
     owners = {(t, name): site for t, site in sites.items() for name in site.method.trainable(site.params)}
     trained = {f"{t}:{name}": site.params[name] for (t, name), site in owners.items()}

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import lieref
+from lieref._flat import FlatParams
 from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME
 from lieref.adapter.tensor_file import encode_tensors, read_tensor_file
 from lieref.errors import DomainError, FormatError
@@ -79,3 +80,19 @@ def test_a_folder_is_no_place_for_a_model(path: Path, tmp_path: Path) -> None:
         with pytest.raises(DomainError, match="must be a file"):
             lieref.load(path).save(target)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_loaded_adapter_trains_on_as_the_one_that_was_saved(
+    path: Path, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    x, y = rng.standard_normal((6, 3, 9, 8)).astype(np.float32), np.array([0, 4, 2, 2, 1, 3])
+    model = lieref.load(path).attach("liera", r=2)
+    lieref.fit(model, x, y, epochs=1, seed=0)
+    model.save_adapter(tmp_path / "kept")
+    loaded = lieref.load(path).load_adapter(tmp_path / "kept")
+    assert isinstance(loaded.parameters(), FlatParams)
+    gradients = [each.loss_and_grad(x, y, lieref.CrossEntropy())[2] for each in (model, loaded)]
+    for each, gradient in zip((model, loaded), gradients, strict=True):
+        lieref.AdamW().step(each.parameters(), gradient, 0.01)
+    for name, parameter in model.parameters().items():
+        np.testing.assert_array_equal(loaded.parameters()[name], parameter)
