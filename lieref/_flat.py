@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
+from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -31,15 +33,28 @@ class FlatParams(dict[str, FloatArray]):
         self.flat = flat
         self.shapes = shapes
         self._memory = flat if flat.base is None else flat.base
-        start = 0
-        for name, shape in shapes:
-            end = start + math.prod(shape)
-            self[name] = flat[start:end].reshape(shape)
-            start = end
+        for (name, shape), part in zip(shapes, _slices(shapes), strict=True):
+            self[name] = flat[part].reshape(shape)
+
+    def renamed(self, shapes: Shapes) -> FlatParams:
+        """Return the same memory under other names; shapes may differ, sizes not."""
+        if [shape for _, shape in shapes] != [shape for _, shape in self.shapes]:
+            return FlatParams(self.flat, shapes)
+        found = FlatParams(self.flat, ())
+        found.shapes = shapes
+        found.update(zip((name for name, _ in shapes), self.values(), strict=True))
+        return found
 
     def whole(self) -> bool:
         """Tell whether `flat` still is what the names stand for: a dict may have been given other arrays."""
         return len(self) == len(self.shapes) and all(array.base is self._memory for array in self.values())
+
+
+@lru_cache(maxsize=64)
+def _slices(shapes: Shapes) -> tuple[slice, ...]:
+    """Return where each array lies in the memory."""
+    edges = list(accumulate((math.prod(shape) for _, shape in shapes), initial=0))
+    return tuple(slice(*pair) for pair in pairwise(edges))
 
 
 def gather(params: Params) -> FlatParams:

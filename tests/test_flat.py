@@ -52,6 +52,18 @@ def test_one_memory_changes_no_bit(rng: np.random.Generator, optimizer: Optimize
     assert one.state().keys() == other.state().keys()
 
 
+def test_other_names_and_shapes_of_one_memory(rng: np.random.Generator) -> None:
+    flat = gather(arrays(rng))
+    for shapes in ((("x", (2, 3)), ("y", (4,)), ("z", (1, 1))), (("x", (6,)), ("y", (2, 2)), ("z", ()))):
+        other = flat.renamed(shapes)
+        assert list(other) == ["x", "y", "z"]
+        assert other.whole()
+        assert tuple((name, array.shape) for name, array in other.items()) == shapes == other.shapes
+        for array, same in zip(other.values(), flat.values(), strict=True):
+            assert np.shares_memory(array, same)
+            np.testing.assert_array_equal(array.ravel(), same.ravel())
+
+
 def test_an_array_put_in_its_place_is_used(rng: np.random.Generator) -> None:
     flat, gradient = gather(arrays(rng)), gather(arrays(rng))
     expected = flat["b"].copy()

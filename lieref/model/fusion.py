@@ -123,7 +123,7 @@ class FusedSites:
         """Return the cotangents of the factors by the network's names, from the engine's by its own."""
         live = self._live
         if live is not None and isinstance(bars, FlatParams) and list(live) == list(bars):
-            return FlatParams(bars.flat, self._outside)
+            return bars.renamed(self._outside)
         found: Params = {}
         for site in self.sites:
             found.update(site.pull_back(bars))
