@@ -61,12 +61,7 @@ def graph_from_proto(proto: Any, source: str) -> Graph:
     if proto.graph.sparse_initializer:
         raise UnsupportedError(f"load: {source} must hold no sparse initializers")
     nodes: list[Node] = []
-    taken: set[str] = set()
-    for index, item in enumerate(proto.graph.node):
-        name = item.name or f"{item.op_type}_{index}"
-        while name in taken:
-            name += "_"
-        taken.add(name)
+    for name, item in zip(node_names(proto), proto.graph.node, strict=True):
         if item.domain not in ("", "ai.onnx"):
             raise UnsupportedError(
                 f"load: node {name} of {source} must be a standard ONNX operator; got {item.domain}.{item.op_type}"
@@ -91,6 +86,17 @@ def graph_from_proto(proto: Any, source: str) -> Graph:
         if value.dtype.kind == "f" and not np.isfinite(value).all() and _is_parameter(graph, name):
             raise FormatError(f"load: tensor {name} of {source} must be finite; it holds a NaN or an infinity")
     return graph
+
+
+def node_names(proto: Any) -> list[str]:
+    """Return a name for each node of a ModelProto, its own where it has one, all different."""
+    names: dict[str, None] = {}
+    for index, item in enumerate(proto.graph.node):
+        name = item.name or f"{item.op_type}_{index}"
+        while name in names:
+            name += "_"
+        names[name] = None
+    return list(names)
 
 
 def _load_proto(path: Path) -> tuple[Any, str]:
@@ -206,13 +212,14 @@ def _constant(attrs: dict[str, AttrValue], node: str, source: str) -> Array:
 
 def _checked(nodes: list[Node], opset: int, outputs: set[str], source: str) -> list[Node]:
     """Return the nodes with attributes in their meaning at this opset; refuse what lieref cannot run."""
-    from lieref.op.registry import OPERATORS, check_attributes, resolve_attributes, supported
+    from lieref.op.registry import OPERATORS, check_attributes, check_inputs, resolve_attributes, supported
 
     read = outputs.union(*(node.inputs for node in nodes))
     checked = []
     for node in nodes:
         if not supported(node.op):
             raise UnsupportedError(f"load: operator {node.op} (node {node.name} of {source}) is not one lieref has")
+        check_inputs(node.op, node.inputs, node.name)
         check_attributes(node.op, node.attrs, node.name)
         extra = [name for name in node.outputs[OPERATORS[node.op].outputs :] if name in read and name]
         if extra:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from lieref._types import Shape
 from lieref.errors import DomainError, DTypeError, ShapeError
+
+MOST_ELEMENTS = 2**31
+"""Largest tensor an operator makes: 8 GiB in float32, above what any one tensor of a batch on a CPU is."""
+
+MOST_IN_A_SAMPLE = 2**27
+"""Largest tensor of one sample: half a GiB in float32; 64 channels of a 1080p image have 2^27."""
 
 
 def integers(function: str, name: str, value: Any) -> Shape:
@@ -48,3 +56,9 @@ def broadcast_shape(function: str, *shapes: Shape) -> Shape:
         return np.broadcast_shapes(*shapes)
     except ValueError:
         raise ShapeError(f"{function}: inputs must broadcast; got shapes {', '.join(map(str, shapes))}") from None
+
+
+def check_size(function: str, shape: Sequence[int | None], most: int = MOST_ELEMENTS) -> None:
+    """Raise `DomainError` if an array of this shape is larger than any that a network needs."""
+    if math.prod(extent for extent in shape if extent is not None) > most:
+        raise DomainError(f"{function}: an array must have at most {most} elements; got shape {tuple(shape)}")

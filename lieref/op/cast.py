@@ -1,4 +1,4 @@
-"""Cast and Shape: facts about an array, and another dtype for it."""
+"""Cast, CastLike and Shape: facts about an array, and another dtype for it."""
 
 from __future__ import annotations
 
@@ -35,6 +35,17 @@ def cast_vjp(x: Array, *, y: Array, y_bar: Array, to: int, saturate: int = 1) ->
     if x.dtype.kind != "f" or y.dtype.kind != "f":
         return (None,)
     return (y_bar.astype(x.dtype),)
+
+
+def cast_like(x: Array, like: Array, *, saturate: int = 1) -> Array:
+    """Return x converted to the type of `like`; `saturate` concerns 8-bit floats only."""
+    result: Array = x.astype(like.dtype)
+    return result
+
+
+def cast_like_vjp(x: Array, like: Array, *, y: Array, y_bar: Array, saturate: int = 1) -> tuple[Array | None, None]:
+    """Return (y_bar in the dtype of x, None), None for both where either side is not a float."""
+    return (None if x.dtype.kind != "f" or y.dtype.kind != "f" else y_bar.astype(x.dtype)), None
 
 
 def shape_of(x: Array, *, start: int = 0, end: int | None = None) -> Array:

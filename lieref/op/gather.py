@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,21 +21,22 @@ def gather(x: Array, indices: Array, *, axis: int = 0) -> Array:
         If an index is outside the axis; negative ones count from the end.
     """
     place = one_axis("Gather", axis, x.ndim)
-    return np.take(x, _checked(indices, x.shape[place]), axis=place)
+    return np.take(x, check_indices(indices, x.shape[place]), axis=place)
 
 
 # y copies slices of x: x_bar adds up y_bar over all copies of a slice.
 def gather_vjp(x: Array, indices: Array, *, y: Array, y_bar: Array, axis: int = 0) -> tuple[Array, None]:
     """Return (x_bar, None); for a table of embeddings, the sum of y_bar over the uses of each row."""
     place = one_axis("Gather", axis, x.ndim)
-    rows = _checked(indices, x.shape[place])
+    rows = check_indices(indices, x.shape[place])
     used = tuple(range(place, place + rows.ndim))
     x_bar = np.zeros((x.shape[place], *x.shape[:place], *x.shape[place + 1 :]), y_bar.dtype)
     np.add.at(x_bar, rows, np.moveaxis(y_bar, used, tuple(range(rows.ndim))))
     return np.moveaxis(x_bar, 0, place), None
 
 
-def _checked(indices: Array, extent: int) -> Array:
+def check_indices(indices: Array, extent: int) -> Array:
+    """Return indices into an axis, or raise `DTypeError` or `DomainError`."""
     if indices.dtype.kind not in "iu":
         raise DTypeError(f"Gather: `indices` must be integers; got {indices.dtype}")
     if indices.size and not (-extent <= indices.min() and indices.max() < extent):
@@ -46,7 +48,7 @@ def _checked(indices: Array, extent: int) -> Array:
 
 def take_slice(x: Array, starts: Array, ends: Array, axes: Array | None = None, steps: Array | None = None) -> Array:
     """Return every step-th element from start to end along each axis; limits beyond the array are moved to its edge."""
-    return x[_index(x, starts, ends, axes, steps)].copy()
+    return x[slices(x.shape, starts, ends, axes, steps)].copy()
 
 
 # y copies each element of x at most once: x_bar is y_bar at those places and zero elsewhere.
@@ -62,11 +64,12 @@ def take_slice_vjp(
 ) -> tuple[Array, None, None, None, None]:
     """Return (x_bar, None, None, None, None)."""
     x_bar = np.zeros(x.shape, y_bar.dtype)
-    x_bar[_index(x, starts, ends, axes, steps)] = y_bar
+    x_bar[slices(x.shape, starts, ends, axes, steps)] = y_bar
     return x_bar, None, None, None, None
 
 
-def _index(x: Array, starts: Any, ends: Any, axes: Any, steps: Any) -> tuple[slice, ...]:
+def slices(shape: Sequence[int | None], starts: Any, ends: Any, axes: Any, steps: Any) -> tuple[slice, ...]:
+    """Return the slice of each axis; an extent may be unknown (None) where nothing counts from its front."""
     first, last = integers("Slice", "starts", starts), integers("Slice", "ends", ends)
     chosen = range(len(first)) if axes is None else integers("Slice", "axes", axes)
     stride = (1,) * len(first) if steps is None else integers("Slice", "steps", steps)
@@ -74,10 +77,11 @@ def _index(x: Array, starts: Any, ends: Any, axes: Any, steps: Any) -> tuple[sli
         raise ShapeError(f"Slice: `starts`, `ends`, `axes`, `steps` must have one length; got {first}, {last}")
     if 0 in stride:
         raise DomainError("Slice: `steps` must be nonzero; got 0")
-    index = [slice(None)] * x.ndim
+    index = [slice(None)] * len(shape)
     for axis, start, end, step in zip(chosen, first, last, stride, strict=True):
-        place = one_axis("Slice", axis, x.ndim)
+        place = one_axis("Slice", axis, len(shape))
         # going backwards, an end before the array means that its first element is included
-        past_front = step < 0 and end < -x.shape[place]
+        extent = shape[place]
+        past_front = step < 0 and extent is not None and end < -extent
         index[place] = slice(start, None if past_front else end, step)
     return tuple(index)

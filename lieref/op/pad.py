@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from lieref._types import Array, Shape
 from lieref.errors import ShapeError
-from lieref.op.axes import either, integers, one_axis
+from lieref.op.axes import check_size, either, integers, one_axis
 
 
 def pad(
@@ -35,13 +37,10 @@ def pad(
         `constant`, `reflect` (mirrored about the edge element, which is not repeated) or `edge` (the edge repeated).
     """
     source = _source("Pad", x, either("Pad", "pads", pads_input, pads), axes, mode)
-    y = x[np.ix_(*(np.maximum(index, 0) for index in source))]
-    if mode == "constant":
-        fill = either("Pad", "constant_value", constant_value, value)
-        outside = np.zeros(y.shape, bool)
-        for axis, index in enumerate(source):
-            outside |= (index < 0).reshape([-1 if i == axis else 1 for i in range(x.ndim)])
-        y[outside] = 0 if fill is None else np.asarray(fill, x.dtype).reshape(())
+    fill = either("Pad", "constant_value", constant_value, value)
+    y = np.full([len(index) for index in source], 0 if fill is None else np.asarray(fill).reshape(()), x.dtype)
+    inside = [np.flatnonzero(index >= 0) for index in source]
+    y[np.ix_(*inside)] = x[np.ix_(*(index[kept] for index, kept in zip(source, inside, strict=True)))]
     return y
 
 
@@ -70,29 +69,41 @@ def pad_vjp(
     return x_bar, None, None, None
 
 
-def _source(function: str, x: Array, pads: Any, axes: Any, mode: str) -> list[Any]:
-    """Return for each axis the index in x that each element of y copies, -1 for a constant."""
+def amounts(function: str, shape: Sequence[int | None], pads: Any, axes: Any, mode: str) -> list[tuple[int, int]]:
+    """Return how many elements are added before and after each axis, checked; an extent may be unknown (None)."""
     if pads is None:
         raise ShapeError(f"{function}: `pads` must be given; got none")
-    amounts = integers(function, "pads", pads)
-    chosen: Shape = tuple(range(x.ndim))
+    given = integers(function, "pads", pads)
+    chosen: Shape = tuple(range(len(shape)))
     if axes is not None:
-        chosen = tuple(one_axis(function, axis, x.ndim) for axis in integers(function, "axes", axes))
-    if len(amounts) != 2 * len(chosen):
-        raise ShapeError(f"{function}: `pads` must have {2 * len(chosen)} integers; got {amounts}")
-    source = [np.arange(extent) for extent in x.shape]
-    for axis, begin, end in zip(chosen, amounts[: len(chosen)], amounts[len(chosen) :], strict=True):
-        extent = x.shape[axis]
-        longest = {"reflect": extent - 1, "edge": np.inf if extent else 0, "constant": np.inf}[mode]
+        chosen = tuple(one_axis(function, axis, len(shape)) for axis in integers(function, "axes", axes))
+    if len(given) != 2 * len(chosen) or len(set(chosen)) != len(chosen):
+        raise ShapeError(f"{function}: `pads` must have {2 * len(chosen)} integers; got {given}")
+    added = [(0, 0)] * len(shape)
+    for axis, begin, end in zip(chosen, given[: len(chosen)], given[len(chosen) :], strict=True):
+        extent = shape[axis]
+        added[axis] = (begin, end)
+        if extent is None:
+            continue
+        longest = {"reflect": extent - 1, "edge": math.inf if extent else 0, "constant": math.inf}[mode]
         if max(begin, end) > longest or extent + begin + end < 0:
             raise ShapeError(
                 f"{function}: `pads` of axis {axis} must fit mode {mode} and extent {extent}; got {begin}, {end}"
             )
+    return added
+
+
+def _source(function: str, x: Array, pads: Any, axes: Any, mode: str) -> list[Any]:
+    """Return for each axis the index in x that each element of y copies, -1 for a constant."""
+    added = amounts(function, x.shape, pads, axes, mode)
+    check_size(function, [extent + begin + end for extent, (begin, end) in zip(x.shape, added, strict=True)])
+    source = []
+    for extent, (begin, end) in zip(x.shape, added, strict=True):
         index = np.arange(-begin, extent + end)
         if mode == "edge":
             index = np.clip(index, 0, extent - 1)
         elif mode == "reflect":
             index = np.where(index < 0, -index, index)
             index = np.where(index >= extent, 2 * (extent - 1) - index, index)
-        source[axis] = np.where((index < 0) | (index >= extent), -1, index)
+        source.append(np.where((index < 0) | (index >= extent), -1, index))
     return source

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 from lieref._types import Array, AttrValue
-from lieref.errors import DomainError, UnsupportedError
+from lieref.errors import DomainError, FormatError, UnsupportedError
 from lieref.op import (
     activation,
     arithmetic,
@@ -28,6 +29,7 @@ from lieref.op import (
     shape,
     softmax,
 )
+from lieref.op import shape_rules as rules
 
 REQUIRED = inspect.Parameter.empty
 """Default of an attribute that a node must give."""
@@ -46,6 +48,8 @@ class Operator:
     function, function_vjp
         ``f(*inputs, **attributes) -> y`` and ``f_vjp(*inputs, y, y_bar, **attributes) -> cotangents``; an absent
         optional input is None. Attributes have ONNX's names.
+    shape
+        Gives the shape and dtype of the output from those of the inputs: `lieref.op.shape_rules`.
     differentiable
         Positions of the inputs that get a cotangent; None for all.
     allowed
@@ -57,6 +61,7 @@ class Operator:
     name: str
     function: Callable[..., Any]
     function_vjp: Callable[..., tuple[Any, ...]]
+    shape: rules.Rule
     differentiable: tuple[int, ...] | None = (0,)
     allowed: Mapping[str, tuple[AttrValue, ...]] = field(default_factory=dict)
     outputs: int = 1
@@ -66,6 +71,15 @@ class Operator:
         """Attribute names and their defaults, `REQUIRED` where there is none."""
         parameters = inspect.signature(self.function).parameters.values()
         return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in _RUN_OPTIONS}
+
+    @cached_property
+    def arity(self) -> tuple[int, float]:
+        """Fewest inputs, all of them present, and most inputs."""
+        kinds = inspect.Parameter
+        parameters = inspect.signature(self.function).parameters.values()
+        places = [p for p in parameters if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
+        several = any(p.kind is kinds.VAR_POSITIONAL for p in parameters)
+        return sum(p.default is REQUIRED for p in places) + several, math.inf if several else len(places)
 
     @cached_property
     def threaded(self) -> bool:
@@ -91,59 +105,70 @@ _POSITIVE = frozenset({"group", "strides", "dilations", "kernel_shape"})
 _AUTO_PAD: dict[str, tuple[AttrValue, ...]] = {"auto_pad": ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")}
 
 _TABLE = (
-    Operator("Add", arithmetic.add, arithmetic.add_vjp, (0, 1)),
-    Operator("AveragePool", pool.average_pool, pool.average_pool_vjp, allowed=_AUTO_PAD),
+    Operator("Add", arithmetic.add, arithmetic.add_vjp, rules.broadcast("Add"), (0, 1)),
+    Operator("AveragePool", pool.average_pool, pool.average_pool_vjp, rules.pool("AveragePool"), allowed=_AUTO_PAD),
     Operator(
         "BatchNormalization",
         batch_normalization.batch_normalization,
         batch_normalization.batch_normalization_vjp,
+        rules.batch_normalization,
         (0, 1, 2),
         {"training_mode": (0,)},
     ),
-    Operator("Cast", cast.cast, cast.cast_vjp, allowed={"to": tuple(cast.DTYPES)}),
-    Operator("Clip", activation.clip, activation.clip_vjp),
-    Operator("Concat", concat.concat, concat.concat_vjp, None),
-    Operator("Constant", constant.constant, constant.constant_vjp, ()),
-    Operator("Conv", convolution.conv, convolution.conv_vjp, (0, 1, 2), _AUTO_PAD),
-    Operator("Div", arithmetic.div, arithmetic.div_vjp, (0, 1)),
-    Operator("Dropout", shape.dropout, shape.dropout_vjp),
-    Operator("Equal", logic.equal, logic.equal_vjp, ()),
-    Operator("Erf", activation.erf, activation.erf_vjp),
-    Operator("Exp", arithmetic.exp, arithmetic.exp_vjp),
-    Operator("Expand", shape.expand, shape.expand_vjp),
-    Operator("Flatten", shape.flatten, shape.flatten_vjp),
-    Operator("Gather", gather.gather, gather.gather_vjp),
-    Operator("Gelu", activation.gelu, activation.gelu_vjp, allowed={"approximate": ("none", "tanh")}),
-    Operator("Gemm", gemm.gemm, gemm.gemm_vjp, (0, 1, 2), {"transA": (0, 1), "transB": (0, 1)}),
-    Operator("GlobalAveragePool", pool.global_average_pool, pool.global_average_pool_vjp),
-    Operator("GlobalMaxPool", pool.global_max_pool, pool.global_max_pool_vjp),
-    Operator("HardSigmoid", activation.hard_sigmoid, activation.hard_sigmoid_vjp),
-    Operator("HardSwish", activation.hard_swish, activation.hard_swish_vjp),
-    Operator("Identity", shape.identity, shape.identity_vjp),
-    Operator("LeakyRelu", activation.leaky_relu, activation.leaky_relu_vjp),
-    Operator("MatMul", matmul.matmul, matmul.matmul_vjp, (0, 1)),
-    Operator("MaxPool", pool.max_pool, pool.max_pool_vjp, allowed={**_AUTO_PAD, "storage_order": (0,)}),
-    Operator("Mul", arithmetic.mul, arithmetic.mul_vjp, (0, 1)),
-    Operator("Neg", arithmetic.neg, arithmetic.neg_vjp),
-    Operator("Not", logic.logical_not, logic.logical_not_vjp, ()),
-    Operator("Pad", pad.pad, pad.pad_vjp, allowed={"mode": ("constant", "reflect", "edge")}),
-    Operator("Pow", arithmetic.power, arithmetic.power_vjp, (0, 1)),
-    Operator("ReduceMean", reduction.reduce_mean, reduction.reduce_mean_vjp),
-    Operator("ReduceSum", reduction.reduce_sum, reduction.reduce_sum_vjp),
-    Operator("Relu", activation.relu, activation.relu_vjp),
-    Operator("Reshape", shape.reshape, shape.reshape_vjp, allowed={"allowzero": (0, 1)}),
-    Operator("Shape", cast.shape_of, cast.shape_of_vjp, ()),
-    Operator("Sigmoid", activation.sigmoid, activation.sigmoid_vjp),
-    Operator("Slice", gather.take_slice, gather.take_slice_vjp),
-    Operator("Softmax", softmax.softmax, softmax.softmax_vjp),
-    Operator("Sqrt", arithmetic.sqrt, arithmetic.sqrt_vjp),
-    Operator("Squeeze", shape.squeeze, shape.squeeze_vjp),
-    Operator("Sub", arithmetic.sub, arithmetic.sub_vjp, (0, 1)),
-    Operator("Tanh", activation.tanh, activation.tanh_vjp),
-    Operator("Tile", shape.tile, shape.tile_vjp),
-    Operator("Transpose", shape.transpose, shape.transpose_vjp),
-    Operator("Unsqueeze", shape.unsqueeze, shape.unsqueeze_vjp),
-    Operator("Where", logic.where, logic.where_vjp, (1, 2)),
+    Operator("Cast", cast.cast, cast.cast_vjp, rules.cast, allowed={"to": tuple(cast.DTYPES)}),
+    Operator("CastLike", cast.cast_like, cast.cast_like_vjp, rules.cast_like),
+    Operator("Clip", activation.clip, activation.clip_vjp, rules.clip),
+    Operator("Concat", concat.concat, concat.concat_vjp, rules.concat, None),
+    Operator("Constant", constant.constant, constant.constant_vjp, rules.constant, ()),
+    Operator("Conv", convolution.conv, convolution.conv_vjp, rules.conv, (0, 1, 2), _AUTO_PAD),
+    Operator("Div", arithmetic.div, arithmetic.div_vjp, rules.broadcast("Div"), (0, 1)),
+    Operator("Dropout", shape.dropout, shape.dropout_vjp, rules.dropout),
+    Operator("Equal", logic.equal, logic.equal_vjp, rules.broadcast("Equal", result=bool), ()),
+    Operator("Erf", activation.erf, activation.erf_vjp, rules.floats("Erf")),
+    Operator("Exp", arithmetic.exp, arithmetic.exp_vjp, rules.floats("Exp")),
+    Operator("Expand", shape.expand, shape.expand_vjp, rules.expand),
+    Operator("Flatten", shape.flatten, shape.flatten_vjp, rules.flatten),
+    Operator("Gather", gather.gather, gather.gather_vjp, rules.gather),
+    Operator(
+        "Gelu", activation.gelu, activation.gelu_vjp, rules.floats("Gelu"), allowed={"approximate": ("none", "tanh")}
+    ),
+    Operator("Gemm", gemm.gemm, gemm.gemm_vjp, rules.gemm, (0, 1, 2), {"transA": (0, 1), "transB": (0, 1)}),
+    Operator(
+        "GlobalAveragePool",
+        pool.global_average_pool,
+        pool.global_average_pool_vjp,
+        rules.global_pool("GlobalAveragePool"),
+    ),
+    Operator("GlobalMaxPool", pool.global_max_pool, pool.global_max_pool_vjp, rules.global_pool("GlobalMaxPool")),
+    Operator("HardSigmoid", activation.hard_sigmoid, activation.hard_sigmoid_vjp, rules.floats("HardSigmoid")),
+    Operator("HardSwish", activation.hard_swish, activation.hard_swish_vjp, rules.floats("HardSwish")),
+    Operator("Identity", shape.identity, shape.identity_vjp, rules.same),
+    Operator("LeakyRelu", activation.leaky_relu, activation.leaky_relu_vjp, rules.floats("LeakyRelu")),
+    Operator("MatMul", matmul.matmul, matmul.matmul_vjp, rules.matmul, (0, 1)),
+    Operator(
+        "MaxPool", pool.max_pool, pool.max_pool_vjp, rules.pool("MaxPool"), allowed={**_AUTO_PAD, "storage_order": (0,)}
+    ),
+    Operator("Mul", arithmetic.mul, arithmetic.mul_vjp, rules.broadcast("Mul"), (0, 1)),
+    Operator("Neg", arithmetic.neg, arithmetic.neg_vjp, rules.same),
+    Operator("Not", logic.logical_not, logic.logical_not_vjp, rules.logical_not, ()),
+    Operator("Pad", pad.pad, pad.pad_vjp, rules.pad, allowed={"mode": ("constant", "reflect", "edge")}),
+    Operator("Pow", arithmetic.power, arithmetic.power_vjp, rules.broadcast("Pow", one_dtype=False), (0, 1)),
+    Operator("ReduceMean", reduction.reduce_mean, reduction.reduce_mean_vjp, rules.reduce("ReduceMean", empty=False)),
+    Operator("ReduceSum", reduction.reduce_sum, reduction.reduce_sum_vjp, rules.reduce("ReduceSum", empty=True)),
+    Operator("Relu", activation.relu, activation.relu_vjp, rules.same),
+    Operator("Reshape", shape.reshape, shape.reshape_vjp, rules.reshape, allowed={"allowzero": (0, 1)}),
+    Operator("Shape", cast.shape_of, cast.shape_of_vjp, rules.shape_of, ()),
+    Operator("Sigmoid", activation.sigmoid, activation.sigmoid_vjp, rules.floats("Sigmoid")),
+    Operator("Slice", gather.take_slice, gather.take_slice_vjp, rules.take_slice),
+    Operator("Softmax", softmax.softmax, softmax.softmax_vjp, rules.softmax),
+    Operator("Sqrt", arithmetic.sqrt, arithmetic.sqrt_vjp, rules.floats("Sqrt")),
+    Operator("Squeeze", shape.squeeze, shape.squeeze_vjp, rules.squeeze),
+    Operator("Sub", arithmetic.sub, arithmetic.sub_vjp, rules.broadcast("Sub"), (0, 1)),
+    Operator("Tanh", activation.tanh, activation.tanh_vjp, rules.floats("Tanh")),
+    Operator("Tile", shape.tile, shape.tile_vjp, rules.tile),
+    Operator("Transpose", shape.transpose, shape.transpose_vjp, rules.transpose),
+    Operator("Unsqueeze", shape.unsqueeze, shape.unsqueeze_vjp, rules.unsqueeze),
+    Operator("Where", logic.where, logic.where_vjp, rules.where, (1, 2)),
 )
 
 OPERATORS: dict[str, Operator] = {operator.name: operator for operator in _TABLE}
@@ -153,6 +178,16 @@ OPERATORS: dict[str, Operator] = {operator.name: operator for operator in _TABLE
 def supported(op_type: str) -> bool:
     """Tell whether lieref has the operator."""
     return op_type in OPERATORS
+
+
+def check_inputs(op_type: str, inputs: Sequence[str], node_name: str) -> None:
+    """Raise `FormatError` unless a node of a supported operator names the inputs it needs, and no more."""
+    fewest, most = OPERATORS[op_type].arity
+    if not fewest <= len(inputs) <= most or "" in inputs[:fewest] or (most == math.inf and "" in inputs):
+        takes = f"{fewest}" if most == fewest else f"{fewest} or more" if most == math.inf else f"{fewest} to {most}"
+        raise FormatError(
+            f"check_inputs: operator {op_type} (node {node_name}) must have {takes} inputs; got {list(inputs)}"
+        )
 
 
 def check_attributes(op_type: str, attrs: Mapping[str, AttrValue], node_name: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 from lieref._types import Array, Shape
 from lieref.errors import DomainError, ShapeError, UnsupportedError
 from lieref.kernel.broadcast import sum_to_shape
-from lieref.op.axes import broadcast_shape, either, integers, many_axes
+from lieref.op.axes import broadcast_shape, check_size, either, integers, many_axes
 
 
 def identity(x: Array) -> Array:
@@ -146,6 +146,7 @@ def unsqueeze_vjp(
 def expand(x: Array, shape: Array) -> Array:
     """Return x broadcast against `shape`, in both directions."""
     target = broadcast_shape("Expand", x.shape, integers("Expand", "shape", shape))
+    check_size("Expand", target)
     return np.broadcast_to(x, target).copy()
 
 
@@ -170,4 +171,5 @@ def _repeats(x: Array, repeats: Array) -> Shape:
     counts = integers("Tile", "repeats", repeats)
     if len(counts) != x.ndim or min(counts, default=0) < 0:
         raise ShapeError(f"Tile: `repeats` must be {x.ndim} integers of at least 0; got {counts}")
+    check_size("Tile", [extent * count for extent, count in zip(x.shape, counts, strict=True)])
     return counts

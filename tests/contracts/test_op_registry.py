@@ -12,6 +12,7 @@ from lieref._types import Array
 from lieref.errors import UnsupportedError
 from lieref.numerics.gradcheck import adjoint_gap, inner, taylor_slope
 from lieref.op.registry import OPERATORS, REQUIRED, check_attributes, resolve_attributes, supported
+from lieref.op.spec import TensorSpec
 from tests.op.examples import EXAMPLES, ORT, Example
 
 every_example = pytest.mark.parametrize("example", EXAMPLES.values(), ids=EXAMPLES)
@@ -91,6 +92,38 @@ def test_vjp_takes_what_forward_takes() -> None:
 @every_example
 def test_attributes_are_accepted(example: Example) -> None:
     check_attributes(example.op, example.attrs, "node")
+
+
+def spec_of(array: Array | None, known: bool, hidden: int | None = None) -> TensorSpec | None:
+    """Return what a rule is told of an input: the numbers of integers where `known`, every extent but `hidden`."""
+    if array is None:
+        return None
+    shape = tuple(None if axis == hidden else extent for axis, extent in enumerate(array.shape))
+    return TensorSpec(shape, array.dtype, array if known and array.dtype.kind != "f" else None)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@every_example
+def test_rule_gives_the_shape_and_dtype_of_the_output(example: Example, dtype: Any) -> None:
+    inputs = as_dtype(example.inputs, dtype)
+    y = forward(example, inputs)
+    found = OPERATORS[example.op].shape(*(spec_of(a, True) for a in inputs), **attributes(example))
+    assert (found.shape, found.dtype) == (y.shape, y.dtype)
+
+
+@every_example
+def test_rule_without_an_extent_contradicts_nothing(example: Example) -> None:
+    y = forward(example, example.inputs)
+    for position, array in enumerate(example.inputs):
+        for axis in range(np.ndim(array) if array is not None else 0):
+            specs = [spec_of(a, True, axis if i == position else None) for i, a in enumerate(example.inputs)]
+            try:
+                found = OPERATORS[example.op].shape(*specs, **attributes(example))
+            except UnsupportedError as error:
+                assert "known" in str(error)  # noqa: PT017
+                continue
+            assert len(found.shape) == y.ndim
+            assert all(a in (None, b) for a, b in zip(found.shape, y.shape, strict=True))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

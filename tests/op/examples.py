@@ -193,6 +193,7 @@ _LIST = (
     Example("Shape", (spread(2, 3, 4),), {"start": -2, "end": 2}),
     Example("Cast", (spread(2, 3),), {"to": 11, "saturate": 1}),
     Example("Cast", (spread(2, 3),), {"to": 7}, opset=11),
+    Example("CastLike", (spread(2, 3), ints(2)), {"saturate": 1}),
     Example("Equal", (ints(1, 2, 3), ints(2))),
     Example("Not", (np.array([True, False]),)),
     Example("Where", (np.array([[True], [False]]), spread(3), spread(2, 3, seed=1))),
