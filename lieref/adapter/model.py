@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ from lieref._check import check_choice, check_int
 from lieref._types import Array
 from lieref.adapter.folder import check_base, read_adapter, write_adapter
 from lieref.errors import DomainError, FormatError, ShapeError, UnsupportedError
-from lieref.model.graph import Graph
 from lieref.model.network import Attached, Network
 from lieref.model.onnx_reader import read_onnx
 from lieref.model.onnx_writer import encode_onnx, replace_tensors
+from lieref.model.simplify import in_dtype, in_float64, simplify
 from lieref.model.site import Site, share_memory, tensors_in_scope
+from lieref.param._base import LierefWarning
 from lieref.param.compose import add_weighted_adapter
 from lieref.param.registry import get_method
 
@@ -45,7 +47,12 @@ def load(path: str | Path, *, dtype: str = "float32") -> Model:
     """
     check_choice("load", "dtype", dtype, ("float32", "float64"))
     graph, proto, digest = read_onnx(path)
-    return Model(_cast(graph, np.dtype(dtype)), proto, str(path), digest)
+    plain = simplify(graph)
+    wide = in_float64(plain) if dtype == "float32" else []
+    if wide:
+        text = f"load: {', '.join(wide[:3])} of {path} asks for float64 and is computed in float32"
+        warnings.warn(f'{text}; dtype="float64" keeps it', LierefWarning, stacklevel=2)
+    return Model(in_dtype(plain, np.dtype(dtype)), proto, str(path), digest)
 
 
 class Model(Network):
@@ -170,7 +177,7 @@ class Model(Network):
         """Return a plain model whose weights are the adapted ones: same graph, same names."""
         changed = self.adapted_tensors()
         graph = self.graph.with_initializers(changed)
-        proto = replace_tensors(self.proto, changed)
+        proto = replace_tensors(self.proto, changed, self.graph.made)
         return Model(graph, proto, self.source, hashlib.sha256(proto.SerializeToString()).hexdigest())
 
     def save(self, path: str | Path) -> None:
@@ -249,12 +256,3 @@ class Model(Network):
         if left[name].dtype.kind != "f":
             raise FormatError(f"load_adapter: tensor {name} of {source} must hold floats; got {left[name].dtype}")
         return left.pop(name).astype(self.dtype)
-
-
-def _cast(graph: Graph, dtype: np.dtype[Any]) -> Graph:
-    """Return the graph with all float initializers in one dtype."""
-    kinds = {v.dtype.itemsize for v in graph.initializers.values() if v.dtype.kind == "f"}
-    if 2 in kinds:
-        raise UnsupportedError("load: the model's weights must be float32 or float64; got float16")
-    changed = {n: v.astype(dtype) for n, v in graph.initializers.items() if v.dtype.kind == "f"}
-    return graph.with_initializers(changed)

@@ -105,13 +105,15 @@ class Compiled:
         self._logits = logits_name
         self._winograd = winograd
         self._engines: dict[object, tuple[Engine, dict[str, Array]]] = {}
+        self.refusal = ""  # why it did not support what it was asked last
 
     def supports(  # noqa: D102
         self, graph: Graph, wanted: frozenset[str], threads: int, fused: FusedSites = NONE_FUSED
     ) -> bool:
         try:
             self._engine(graph, wanted, threads, fused)
-        except UnsupportedError:
+        except UnsupportedError as error:
+            self.refusal = str(error).removeprefix("compile_graph: ")
             return False
         return True
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from lieref._types import Array, AttrValue
-from lieref.errors import UnsupportedError
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,28 @@ class TensorInfo:
 
 
 @dataclass(frozen=True)
+class Made:
+    """A constant tensor of the graph that is no initializer of the file: how the file gets one when it changes.
+
+    Attributes
+    ----------
+    dtype : str
+        NumPy's name of its type in the file.
+    node : str
+        Name of the node that reads it in the file, at input `position`; empty where the file has a node that computes
+        the tensor, whose place the new initializer takes.
+    position : int
+    attrs : dict
+        Attributes of the reading node that change along with it.
+    """
+
+    dtype: str
+    node: str = ""
+    position: int = 0
+    attrs: dict[str, AttrValue] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Graph:
     """A network: nodes sorted so that each comes after what it reads.
 
@@ -57,6 +78,8 @@ class Graph:
         Constant tensors: weights, biases, statistics, shapes.
     opset : int
         ONNX operator-set version, 11 to 21.
+    made : dict of str to Made
+        The initializers that are none in the file: see `lieref.model.simplify`.
     """
 
     nodes: tuple[Node, ...]
@@ -64,6 +87,7 @@ class Graph:
     outputs: tuple[str, ...]
     initializers: dict[str, Array]
     opset: int
+    made: dict[str, Made] = field(default_factory=dict)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -81,22 +105,3 @@ class Graph:
     def with_initializers(self, changed: dict[str, Array]) -> Graph:
         """Return the same graph with some initializers replaced."""
         return replace(self, initializers={**self.initializers, **changed})
-
-
-def logits_name(graph: Graph) -> str:
-    """Return the tensor the losses read: the input of a final Softmax, else the first output.
-
-    Raises
-    ------
-    UnsupportedError
-        If no node computes the first output.
-    """
-    name = graph.outputs[0]
-    node = graph.producer(name)
-    while node is not None and node.op in ("Identity", "Dropout"):
-        node = graph.producer(node.inputs[0])
-    if node is not None and node.op == "Softmax":
-        return node.inputs[0]
-    if graph.producer(name) is None:
-        raise UnsupportedError("load: the model's first output must be computed by a node")
-    return name

@@ -36,6 +36,8 @@ class Layer:
         Whether another node reads the same weight.
     two_dimensional : bool
         Whether the layer's input is a matrix (Gemm always; MatMul where it is fed by one).
+    position : int
+        Which input of the node the weight is: 0 for a MatMul with the weight on the left, else 1.
     """
 
     node: str
@@ -47,6 +49,7 @@ class Layer:
     transposed: bool
     shared: bool
     two_dimensional: bool
+    position: int = 1
 
     def to_canonical(self, stored: Array) -> Array:
         """Return the weight in canonical layout, out channels first."""
@@ -63,13 +66,14 @@ class Layer:
 
 def find_layers(graph: Graph) -> tuple[Layer, ...]:
     """Return the adaptable layers of a graph, in graph order."""
-    found = []
-    for node in graph.nodes:
-        if node.op in LINEAR_OPERATORS and len(node.inputs) > 1 and node.inputs[1] in graph.initializers:
-            layer = _layer(graph, node)
-            if layer is not None:
-                found.append(layer)
-    return tuple(found)
+    found = (_layer(graph, node) for node in graph.nodes if node.op in LINEAR_OPERATORS)
+    return tuple(layer for layer in found if isinstance(layer, Layer))
+
+
+def unadaptable(graph: Graph) -> dict[str, str]:
+    """Return, by node name, why the weight of a linear layer cannot be adapted."""
+    found = {node.name: _layer(graph, node) for node in graph.nodes if node.op in LINEAR_OPERATORS}
+    return {name: why for name, why in found.items() if isinstance(why, str)}
 
 
 def select_layers(layers: tuple[Layer, ...], patterns: list[str] | tuple[str, ...] | None) -> tuple[Layer, ...]:
@@ -91,28 +95,51 @@ def select_layers(layers: tuple[Layer, ...], patterns: list[str] | tuple[str, ..
     return tuple(layer for layer in layers if any(layer.matches(pattern) for pattern in patterns))
 
 
-def _layer(graph: Graph, node: Node) -> Layer | None:
-    weight = graph.initializers[node.inputs[1]]
-    if weight.dtype.kind != "f" or weight.ndim < 2:
-        return None
+def _layer(graph: Graph, node: Node) -> Layer | str | None:
+    """Return the layer that a node is, why its weight cannot be adapted, or None where it has no constant weight."""
+    position = next((i for i in (1, 0) if _is_weight(graph, node.inputs[i])), None)
+    if position is None:
+        return _hidden_weight(graph, node)
+    weight = graph.initializers[node.inputs[position]]
+    if position == 0 and node.op != "MatMul":
+        return f"its weight {node.inputs[0]} is the first factor of a {node.op}"
+    if weight.ndim < 2 or (node.op != "Conv" and weight.ndim > 2):
+        return f"its weight {node.inputs[position]} of shape {weight.shape} is no matrix"
     if node.op == "Gemm":
-        plain = float(node.attrs.get("alpha", 1.0)) == 1.0 and float(node.attrs.get("beta", 1.0)) == 1.0  # type: ignore[arg-type]
-        if not plain or node.attrs.get("transA", 0):
-            return None
+        if node.attrs.get("alpha", 1.0) != 1.0:
+            return f"alpha scales its weight {node.inputs[1]}, which another layer reads too"
+        if node.attrs.get("transA", 0):
+            return "its input comes transposed"
         transposed = not node.attrs.get("transB", 0)
-    elif node.op == "MatMul":
-        if weight.ndim != 2:
-            return None
-        transposed = True
     else:
-        transposed = False
-    has_bias = len(node.inputs) > 2 and node.inputs[2] in graph.initializers
-    bias = node.inputs[2] if has_bias else None
+        transposed = node.op == "MatMul" and position == 1
     shape = weight.shape[::-1] if transposed else weight.shape
-    if bias is not None and graph.initializers[bias].shape != (shape[0],):
-        return None  # a Gemm whose C broadcasts along rows: no per-channel bias
     groups = int(node.attrs.get("group", 1)) if node.op == "Conv" else 1  # type: ignore[arg-type]
-    readers = sum(other.inputs.count(node.inputs[1]) for other in graph.nodes)
+    readers = sum(other.inputs.count(node.inputs[position]) for other in graph.nodes)
     before = graph.producer(node.inputs[0])
     flat = node.op == "Gemm" or (before is not None and before.op in ("Flatten", "Gemm"))
-    return Layer(node.name, node.op, node.inputs[1], bias, tuple(shape), groups, transposed, readers > 1, flat)
+    return Layer(
+        node.name, node.op, node.inputs[position], _bias(graph, node, shape[0]), tuple(shape), groups, transposed,
+        readers > 1, flat and position == 1, position,
+    )  # fmt: skip
+
+
+def _bias(graph: Graph, node: Node, out: int) -> str | None:
+    """Return the bias with one number for each output; a C that broadcasts along rows is none."""
+    name = node.inputs[2] if len(node.inputs) > 2 else ""
+    plain = name in graph.initializers and node.attrs.get("beta", 1.0) == 1.0
+    return name if plain and graph.initializers[name].shape == (out,) else None
+
+
+def _is_weight(graph: Graph, name: str) -> bool:
+    return name in graph.initializers and graph.initializers[name].dtype.kind == "f"
+
+
+def _hidden_weight(graph: Graph, node: Node) -> str | None:
+    """Return why a weight that the graph computes is not adapted, None where both factors depend on the samples."""
+    fed = {graph.inputs[0].name}
+    for other in graph.nodes:
+        if fed.intersection(other.inputs):
+            fed.update(other.outputs)
+    computed = next((name for name in node.inputs[:2] if name not in fed and name not in graph.initializers), None)
+    return None if computed is None else f"its weight {computed} is computed from larger constants"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
@@ -12,19 +13,22 @@ import numpy as np
 from lieref._check import check_choice, check_finite, check_int
 from lieref._flat import in_place
 from lieref._types import Array, FloatArray
-from lieref.errors import DomainError
+from lieref.errors import DomainError, ShapeError, UnsupportedError
 from lieref.model import executor
 from lieref.model.backend import NONE_FUSED, Backend, Compiled, Loss, Reference, as_rows
 from lieref.model.division import Division, divide
 from lieref.model.engine import WINOGRAD
 from lieref.model.fold import fold_batch_norm
 from lieref.model.fusion import FusedSites
-from lieref.model.graph import Graph, logits_name
-from lieref.model.layer import Layer, find_layers
+from lieref.model.graph import Graph
+from lieref.model.layer import Layer, find_layers, unadaptable
 from lieref.model.memo import Memo
 from lieref.model.samples import arrange, batches
+from lieref.model.scores import logits_name, probabilities
 from lieref.model.site import Site, make_sites
+from lieref.model.speed import Speed, assess, say_slow
 from lieref.model.statistics import channel_moments
+from lieref.param._base import LierefWarning
 from lieref.param.method import Method
 
 
@@ -58,14 +62,7 @@ class Network:
     ----------
     threads : int
         Threads of the kernels, all cores by default; the numbers do not depend on it.
-    engine : {"f2", "f4", "direct", "reference"}
-        How the network is run in float32: compiled, with the Winograd transform F(2x2, 3x3) (default, as accurate as
-        the direct sum), with F(4x4, 3x3) (faster, but several times the rounding error), or without a transform; or
-        operator by operator. An operator without a compiled form is called back from the engine, sample by sample.
-        Float64 networks, and those with an operator that mixes samples, always run operator by operator.
     """
-
-    engine: str = "f2"
 
     def __init__(self, graph: Graph, proto: Any, source: str, base_sha256: str) -> None:
         self.graph = graph
@@ -79,6 +76,10 @@ class Network:
         self.threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.folded, self.folds = fold_batch_norm(graph)
         self.logits_name = logits_name(self.folded)
+        self._probabilities = probabilities(self.folded)
+        self._engine = "f2"
+        self._speed: Speed | None = None
+        self._said_slow = False
         self._reference = Reference(self.logits_name)
         self._compiled = {name: Compiled(self.logits_name, name) for name in WINOGRAD}
         self._divided: Memo[Division] = Memo()
@@ -95,6 +96,38 @@ class Network:
     def dtype(self) -> np.dtype[Any]:
         """Element type of the network's weights: float32 or float64."""
         return self.graph.dtype
+
+    @property
+    def engine(self) -> str:
+        """How the network is run.
+
+        Set it to "f2" (default: compiled, with the Winograd transform F(2x2, 3x3), as accurate as the direct sum), "f4"
+        (F(4x4, 3x3), faster, but several times the rounding error), "direct" (without a transform) or "reference"
+        (operator by operator). It reads "mixed" where a compiled network calls some operators back, sample by sample,
+        and "reference" where the engine cannot take the network: in float64, with a free image size, or with an
+        operator that mixes samples. A `SlowPathWarning` then says what stands in the way.
+        """
+        speed = self._assess()
+        return self._engine if speed.kind == "compiled" else speed.kind
+
+    @engine.setter
+    def engine(self, name: str) -> None:
+        self._engine = check_choice("engine", "engine", name, (*WINOGRAD, "reference"))
+        self._speed = None
+
+    def _assess(self) -> Speed:
+        if self._speed is None:
+            plain = self._engine == "reference" or self.dtype != np.float32
+            self._speed = Speed("reference") if plain else assess(self.folded, self.logits_name)
+        return self._speed
+
+    def _say_slow(self, refusal: str = "") -> None:
+        """Say once that the network is not run compiled though it could be asked to."""
+        if refusal and not self._assess().reasons:
+            self._speed = Speed("reference", (refusal,))
+        if not self._said_slow and self._assess().reasons:
+            self._said_slow = True
+            say_slow(self.source, self._assess())
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -152,10 +185,18 @@ class Network:
             self.wants_statistics = True
             self.attached.append(Attached(chosen, None, seed))
             return self
+        self._say_left_out(chosen.scope)
         new = make_sites(self.graph, chosen, ranks, patterns, self.sites, seed)
         self.sites.update(new)
         self.attached.append(Attached(chosen, None if patterns is None else tuple(patterns), seed))
         return self
+
+    def _say_left_out(self, scope: str) -> None:
+        """Name, once, the layers whose weights no method can adapt."""
+        left_out = unadaptable(self.graph)
+        if left_out and scope in ("weight", "all"):
+            reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
+            warnings.warn(f"attach: {len(left_out)} layers stay as they are: {reasons}", LierefWarning, stacklevel=3)
 
     def unload(self) -> Self:
         """Remove every adapter: the network is its base again, bit for bit."""
@@ -223,8 +264,21 @@ class Network:
             check_finite("predict", f"x as {found.dtype}", found)
         return found
 
+    @property
+    def _fixed_batch(self) -> int | None:
+        """The one number of samples that the network takes at a time, None where any will do."""
+        return self.input_shape[0] if self.input_shape else None
+
+    def _wrong_batch(self, samples: int) -> ShapeError:
+        return ShapeError(
+            f"predict: the batch must be of {self._fixed_batch} samples, which the network is made for; got {samples} "
+            "(export it with a free batch axis)"
+        )
+
     def _samples(self, x: Array) -> Array:
         """Return a batch as the backends take it: in the network's layout, uint8 or the network's dtype."""
+        if np.ndim(x) and len(x) != (self._fixed_batch or len(x)):
+            raise self._wrong_batch(len(x))
         return arrange(x, self.input_shape) if x.dtype == np.uint8 else self.as_input(x)
 
     def logits(self, x: Array, *, batch_size: int = 256) -> FloatArray:
@@ -238,23 +292,27 @@ class Network:
     def _scores(self, x: Array, batch_size: int) -> FloatArray:
         """Return the logits in the graph's shape."""
         check_int("predict", "batch_size", batch_size, low=1)
+        if self._fixed_batch:
+            batch_size = self._fixed_batch
+            if np.ndim(x) and len(x) % batch_size:
+                raise self._wrong_batch(len(x))
         graph = self.current_graph()
         backend = self._backend(frozenset())
+        self._say_slow()
         parts = [backend.logits(graph, self._samples(x_), self.threads) for x_ in batches(np.asarray(x), batch_size)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _backend(self, wanted: frozenset[str], fused: FusedSites = NONE_FUSED) -> Backend:
         """Return what runs the network for these gradients and adapters."""
-        check_choice("predict", "engine", self.engine, (*WINOGRAD, "reference"))
-        if self.engine == "reference" or self.dtype != np.float32:
+        if self._engine == "reference" or self.dtype != np.float32:
             return self._reference
-        compiled = self._compiled[self.engine]
+        compiled = self._compiled[self._engine]
         return compiled if compiled.supports(self.folded, wanted, self.threads, fused) else self._reference
 
     def _division(self) -> Division:
         """Return who computes which adapter in a training step: the backend all that it can, or none."""
-        return self._divided.get(
-            (self.engine, self.threads, *self._attached()),
+        division = self._divided.get(
+            (self._engine, self.threads, *self._attached()),
             lambda: divide(
                 tuple(self.sites.values()),
                 self.folds,
@@ -263,6 +321,10 @@ class Network:
                 self._backend,
             ),
         )
+        compiled = self._engine != "reference" and self.dtype == np.float32
+        refused = compiled and isinstance(division.backend, Reference)
+        self._say_slow(self._compiled[self._engine].refusal if refused else "")
+        return division
 
     def _attached(self) -> tuple[object, ...]:
         """Return what is attached; sites and statistics are replaced, never changed."""
@@ -289,6 +351,7 @@ class Network:
         grads : dict of str to array
             The keys of `parameters`.
         """
+        self._check_loss(loss)
         samples = self._samples(np.asarray(x))
         division = self._division()
         tensors = self._current_tensors(division.outside)
@@ -299,6 +362,15 @@ class Network:
             return value, logits, bars
         factors = {name: bar for name, bar in bars.items() if name not in division.wanted}
         return value, logits, {**factors, **self._factor_gradients(tensors, bars, division.outside)}
+
+    def _check_loss(self, loss: Loss) -> None:
+        """Raise `UnsupportedError` if a loss of scores would be computed on probabilities."""
+        node = self._probabilities if getattr(loss, "classifies", False) else None
+        if node is not None:
+            raise UnsupportedError(
+                f"fit: the loss must read scores (logits); node {node.name} ({node.op}) makes probabilities of them, "
+                "and what follows cannot be left out: export the network without it, or with a Softmax at its end"
+            )
 
     def estimate_statistics(self, x: Array, *, batch_size: int = 256, max_samples: int = 2000) -> None:
         """Re-estimate the mean and variance of every BatchNormalization on `x`, layer by layer, without labels.

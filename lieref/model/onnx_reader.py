@@ -12,7 +12,7 @@ import numpy as np
 from lieref._check import need
 from lieref._types import Array, AttrValue
 from lieref.errors import FormatError, UnsupportedError
-from lieref.model.graph import Graph, Node, TensorInfo
+from lieref.model.graph import Graph, Made, Node, TensorInfo
 
 OPSETS = range(11, 22)
 MAX_FILE_BYTES = 2**31  # protobuf cannot hold more; also stops a mistaken path to a huge file from filling memory
@@ -61,6 +61,7 @@ def graph_from_proto(proto: Any, source: str) -> Graph:
     if proto.graph.sparse_initializer:
         raise UnsupportedError(f"load: {source} must hold no sparse initializers")
     nodes: list[Node] = []
+    made: dict[str, Made] = {}
     for name, item in zip(node_names(proto), proto.graph.node, strict=True):
         if item.domain not in ("", "ai.onnx"):
             raise UnsupportedError(
@@ -69,6 +70,7 @@ def graph_from_proto(proto: Any, source: str) -> Graph:
         attrs = {a.name: _attribute(onnx, a, name, source) for a in item.attribute}
         if item.op_type == "Constant":
             initializers[item.output[0]] = _constant(attrs, name, source)
+            made[item.output[0]] = Made(initializers[item.output[0]].dtype.name)
             continue
         nodes.append(Node(name, item.op_type, tuple(item.input), tuple(item.output), attrs))
     nodes = _checked(nodes, opset, {value.name for value in proto.graph.output}, source)
@@ -81,6 +83,7 @@ def graph_from_proto(proto: Any, source: str) -> Graph:
         outputs=tuple(value.name for value in proto.graph.output),
         initializers=initializers,
         opset=opset,
+        made=made,
     )
     for name, value in initializers.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all() and _is_parameter(graph, name):

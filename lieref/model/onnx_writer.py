@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,23 @@ import numpy as np
 from lieref._check import need
 from lieref._types import Array
 from lieref.errors import FormatError
+from lieref.model.graph import Made
+from lieref.model.onnx_reader import node_names
 
 
-def replace_tensors(proto: Any, changed: dict[str, Array]) -> Any:
-    """Return a copy of a ModelProto in which the named initializers or constants hold new values.
+def replace_tensors(proto: Any, changed: dict[str, Array], made: Mapping[str, Made] | None = None) -> Any:
+    """Return a copy of a ModelProto in which the named tensors hold new values.
 
-    Names, graph, opset and metadata stay as they are.
+    Names, opset and metadata stay as they are, and so does the graph where the tensors are initializers. A tensor that
+    the file computes from constants becomes an initializer in place of its node; one in another form than the file's
+    (`Made.node`) becomes an initializer that the node reads instead. What nothing reads any longer is left out.
+
+    Parameters
+    ----------
+    proto : onnx.ModelProto
+    changed : dict of str to array
+    made : mapping of str to Made, optional
+        The tensors that are no initializers of the file.
 
     Raises
     ------
@@ -24,22 +36,63 @@ def replace_tensors(proto: Any, changed: dict[str, Array]) -> Any:
     onnx = need("onnx", "app", "writing ONNX models")
     result = onnx.ModelProto()
     result.CopyFrom(proto)
-    holders = {tensor.name: tensor for tensor in result.graph.initializer}
-    for node in result.graph.node:
-        if node.op_type == "Constant" and node.attribute[0].name == "value":
-            holders.setdefault(node.output[0], node.attribute[0].t)
+    made = made or {}
+    before = _read(result)
+    if any(name in made for name in changed):
+        # a node without a name is known by its place, which moves when another one is taken out
+        for node, name in zip(result.graph.node, node_names(result), strict=True):
+            node.name = name
     for name, value in changed.items():
-        if name not in holders:
+        holder = next((tensor for tensor in result.graph.initializer if tensor.name == name), None)
+        if holder is not None:
+            dtype = onnx.helper.tensor_dtype_to_np_dtype(holder.data_type)
+            if tuple(holder.dims) != value.shape:
+                raise FormatError(f"save: tensor {name} must have shape {tuple(holder.dims)}; got {value.shape}")
+        elif name in made:
+            dtype = np.dtype(made[name].dtype)
+            _make_room(onnx, result, name, made[name])
+            holder = result.graph.initializer.add()
+        else:
             raise FormatError(f"save: {name} must be a constant tensor of the model")
-        holder = holders[name]
-        if tuple(holder.dims) != value.shape:
-            raise FormatError(f"save: tensor {name} must have shape {tuple(holder.dims)}; got {value.shape}")
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(holder.data_type)
         stored = np.ascontiguousarray(value, dtype=np.dtype(dtype).newbyteorder("<"))
-        for field in ("float_data", "double_data", "int32_data", "int64_data", "uint64_data"):
-            holder.ClearField(field)
-        holder.raw_data = stored.tobytes()
+        holder.CopyFrom(onnx.numpy_helper.from_array(stored.astype(dtype), name))
+    _drop_unread(result, before)
     return result
+
+
+def _make_room(onnx: Any, proto: Any, name: str, how: Made) -> None:
+    """Take out the node that computes a tensor, or let the node that reads it read a tensor of that name."""
+    if not how.node:
+        producer = next(node for node in proto.graph.node if name in node.output)
+        proto.graph.node.remove(producer)
+        return
+    node = next(node for node in proto.graph.node if node.name == how.node)
+    node.input[how.position] = name
+    for key, value in how.attrs.items():
+        for attribute in [each for each in node.attribute if each.name == key]:
+            node.attribute.remove(attribute)
+        node.attribute.append(onnx.helper.make_attribute(key, value))
+
+
+def _read(proto: Any) -> set[str]:
+    """Return the names that a node reads or that are an output."""
+    return {name for node in proto.graph.node for name in node.input} | {value.name for value in proto.graph.output}
+
+
+def _drop_unread(proto: Any, before: set[str]) -> None:
+    """Leave out the nodes and initializers that were read before and are read no longer."""
+    while True:
+        gone = before - _read(proto)
+        nodes = [node for node in proto.graph.node if any(node.output) and gone.issuperset(filter(None, node.output))]
+        tensors = [tensor for tensor in proto.graph.initializer if tensor.name in gone]
+        inputs = [value for value in proto.graph.input if value.name in {tensor.name for tensor in tensors}]
+        for holders, items in (
+            (proto.graph.node, nodes), (proto.graph.initializer, tensors), (proto.graph.input, inputs),
+        ):  # fmt: skip
+            for item in items:
+                holders.remove(item)
+        if not nodes:
+            return
 
 
 def encode_onnx(proto: Any) -> bytes:

@@ -120,6 +120,8 @@ class FusedLayer:
         Its inputs that are tensors, by position, and the shape of one sample of each.
     shape : tuple of int
         Shape of one sample of its output.
+    reason : str
+        Why it has no compiled form.
     """
 
     kind: str
@@ -140,6 +142,7 @@ class FusedLayer:
     node: Node | None = None
     reads: dict[int, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     shape: tuple[int, ...] = ()
+    reason: str = ""
 
     @property
     def initializers(self) -> tuple[str, ...]:

@@ -61,7 +61,10 @@ def _reference(net: LoweredGraph, node: Node, error: UnsupportedError) -> None:
     first = next(iter(reads.values()))[0]
     channels, height, width = as_size(shape)
     out = node.outputs[0]
-    net.layers.append(FusedLayer("reference", first, out, Window(), channels, node=node, reads=reads, shape=shape))
+    reason = str(error).removeprefix("compile_graph: ")
+    net.layers.append(
+        FusedLayer("reference", first, out, Window(), channels, node=node, reads=reads, shape=shape, reason=reason)
+    )
     net.sizes[out] = (channels, height, width)
     net.shapes[out] = shape
 

@@ -152,7 +152,7 @@ def clip(net: LoweredGraph, node: Node) -> None:
     bounds = []
     for position, name, free in ((1, "min", -math.inf), (2, "max", math.inf)):
         given = net.constant(node, position)
-        bounds.append(float(given) if given is not None else float(node.attrs.get(name, free)))  # type: ignore[arg-type]
+        bounds.append(given.item() if given is not None else float(node.attrs.get(name, free)))  # type: ignore[arg-type]
     _clamp(net, node, bounds[0], bounds[1])
 
 

@@ -1,0 +1,253 @@
+"""A network as its exporter wrote it, in the plain form that everything behind the reader works on.
+
+Constants are computed (also weights behind Transpose, Reshape, Mul, Cast or Identity), Identity and Dropout are gone,
+shape arithmetic that does not depend on the samples is a constant, the batch is free where the network allows it, a
+Softmax that is written out is one node, and every layer has its weight and bias in the plain form of `canonical`.
+Shapes are inferred and checked on the way. Each step is a function from a graph to a graph that computes the same.
+
+A constant made here is an initializer of the graph and none of the file; `Graph.made` says how the file gets it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from lieref._types import Array
+from lieref.errors import LierefError, UnsupportedError
+from lieref.model.canonical import canonical_layers, free_name
+from lieref.model.graph import Graph, Made, Node
+from lieref.model.shapes import infer_specs
+from lieref.op.registry import OPERATORS
+from lieref.op.spec import TensorSpec
+
+BATCHES = (5, 7)
+"""Numbers of samples that shapes are inferred for: an extent that differs between them depends on the batch."""
+
+MOST_GROWTH = 2**20
+"""A constant is computed ahead where it has at most so many elements, or no more than what it is computed from."""
+
+FLOAT_TYPES = {"float32": 1, "float64": 11}
+"""ONNX's numbers of the float types."""
+
+
+def simplify(graph: Graph) -> Graph:
+    """Return the graph in plain form.
+
+    Parameters
+    ----------
+    graph : Graph
+        As read, the floats in the types of the file.
+
+    Returns
+    -------
+    Graph
+        The first extent of its input is None where any number of samples will do, else the one number that will.
+
+    Raises
+    ------
+    LierefError
+        Of the operator's own class if a node cannot take its inputs; the message names the node.
+    """
+    graph = _drop_unread(fold_constants(graph))
+    graph = free_batch(graph)
+    return _drop_unread(canonical_layers(join_softmax(skip_copies(graph))))
+
+
+def fold_constants(graph: Graph) -> Graph:
+    """Compute every node whose inputs are all constant, in the types of the file."""
+    tensors, made = dict(graph.initializers), dict(graph.made)
+    nodes = []
+    for node in graph.nodes:
+        value = _constant_value(node, tensors)
+        if value is None:
+            nodes.append(node)
+        else:
+            tensors[node.outputs[0]] = value
+            made[node.outputs[0]] = Made(value.dtype.name)
+    return replace(graph, nodes=tuple(nodes), initializers=tensors, made=made)
+
+
+def _constant_value(node: Node, tensors: dict[str, Array]) -> Array | None:
+    """Return what a node gives, None where that depends on the input or is large."""
+    if not all(name in tensors for name in node.inputs if name):
+        return None
+    inputs = [tensors[name] if name else None for name in node.inputs]
+    try:
+        shape = OPERATORS[node.op].shape(*(None if a is None else TensorSpec.of(a) for a in inputs), **node.attrs).shape
+        size = int(np.prod([extent or 0 for extent in shape]))
+        if None in shape or size > max(MOST_GROWTH, *(a.size for a in inputs if a is not None)):
+            return None
+        return np.asarray(OPERATORS[node.op].forward(*inputs, **node.attrs))
+    except LierefError as error:
+        raise type(error)(f"load: node {node.name}: {error}") from error
+
+
+def free_batch(graph: Graph) -> Graph:
+    """Return the graph for any number of samples, or for the one that its input declares where no other works."""
+    declared = graph.inputs[0].shape[0] if graph.inputs[0].shape else None
+    first: LierefError | None = None
+    if declared is None:
+        try:
+            return _constant_shapes(graph)
+        except LierefError as error:
+            first = error  # it may hold shapes made for one sample
+    try:
+        specs = infer_specs(graph, declared or 1)
+    except LierefError as error:
+        raise first or error from None
+    loose = _loosen_reshapes(graph, specs, declared or 1)
+    try:
+        freed = _constant_shapes(_with_batch(loose, None))
+    except LierefError:
+        return _constant_shapes(_with_batch(graph, declared or 1))
+    return freed
+
+
+def _batches(graph: Graph) -> tuple[int, int]:
+    """Return two numbers of samples to infer shapes for; they are one where the graph takes only one."""
+    fixed = graph.inputs[0].shape[0] if graph.inputs[0].shape else None
+    return BATCHES if fixed is None else (fixed, fixed)
+
+
+def _with_batch(graph: Graph, batch: int | None) -> Graph:
+    info = graph.inputs[0]
+    return replace(graph, inputs=(replace(info, shape=(batch, *info.shape[1:])),)) if info.shape else graph
+
+
+def _loosen_reshapes(graph: Graph, specs: dict[str, TensorSpec], batch: int) -> Graph:
+    """Let each Reshape that keeps the samples apart keep them whatever their number: (8, -1) becomes (-1, 16)."""
+    targets = {}
+    for node in graph.nodes:
+        if node.op == "Reshape":
+            before, after = specs[node.inputs[0]].shape, specs[node.outputs[0]].shape
+            if before[:1] == after[:1] == (batch,) and None not in after and 0 not in after:
+                targets[node.name] = np.array([-1, *after[1:]], np.int64)
+    return _reshape_to(graph, targets)
+
+
+def _constant_shapes(graph: Graph) -> Graph:
+    """Make constants of shape arithmetic that is the same for any number of samples, and of the targets of Reshape.
+
+    Raises
+    ------
+    LierefError
+        If a node cannot take its inputs.
+    """
+    few, many = (infer_specs(graph, batch) for batch in _batches(graph))
+    tensors, made, targets, nodes = dict(graph.initializers), dict(graph.made), {}, []
+    for node in graph.nodes:
+        name = node.outputs[0]
+        a, b = few[name], many[name]
+        if a.value is not None and b.value is not None and np.array_equal(a.value, b.value):
+            tensors[name], made[name] = a.value, Made(a.dtype.name)
+            continue
+        if node.op == "Reshape" and node.inputs[1] not in graph.initializers:
+            moving = [axis for axis, (m, n) in enumerate(zip(a.shape, b.shape, strict=True)) if m != n]
+            if None not in a.shape and 0 not in a.shape and len(moving) <= 1:
+                targets[node.name] = np.array([-1 if axis in moving else n for axis, n in enumerate(a.shape)], np.int64)
+        nodes.append(node)
+    return _reshape_to(replace(graph, nodes=tuple(nodes), initializers=tensors, made=made), targets)
+
+
+def _reshape_to(graph: Graph, targets: dict[str, Array]) -> Graph:
+    """Give the Reshape nodes of these names constant targets."""
+    tensors, nodes = dict(graph.initializers), []
+    for node in graph.nodes:
+        if node.name in targets:
+            name = free_name(graph, f"{node.name}.shape")
+            tensors[name] = targets[node.name]
+            node = replace(node, inputs=(node.inputs[0], name), attrs={})
+        nodes.append(node)
+    return replace(graph, nodes=tuple(nodes), initializers=tensors)
+
+
+def skip_copies(graph: Graph) -> Graph:
+    """Leave out Identity and Dropout."""
+    return _skip(graph, {node.name for node in graph.nodes if node.op in ("Identity", "Dropout")})
+
+
+def _skip(graph: Graph, names: set[str]) -> Graph:
+    """Leave out the nodes of these names: their readers read what they read."""
+    renamed: dict[str, str] = {}
+    nodes = []
+    for node in graph.nodes:
+        inputs = tuple(renamed.get(name, name) for name in node.inputs)
+        if node.name in names:
+            renamed[node.outputs[0]] = inputs[0]
+        else:
+            nodes.append(replace(node, inputs=inputs))
+    outputs = tuple(renamed.get(name, name) for name in graph.outputs)
+    return replace(graph, nodes=tuple(nodes), outputs=outputs)
+
+
+def join_softmax(graph: Graph) -> Graph:
+    """Write exp(z) / sum of exp(z) along one axis as a Softmax, which is its definition without the overflow."""
+    nodes = []
+    for node in graph.nodes:
+        found = _written_softmax(graph, node)
+        nodes.append(node if found is None else replace(node, op="Softmax", inputs=found[:1], attrs={"axis": found[1]}))
+    return replace(graph, nodes=tuple(nodes))
+
+
+def _written_softmax(graph: Graph, node: Node) -> tuple[str, int] | None:
+    """Return the scores and the axis, where a node is the division of a softmax written out."""
+    above, below = (graph.producer(name) if name else None for name in (*node.inputs[:2], "", "")[:2])
+    if node.op != "Div" or above is None or below is None or (above.op, below.op) != ("Exp", "ReduceSum"):
+        return None
+    axes = below.attrs.get("axes")
+    if len(below.inputs) > 1:
+        axes = graph.initializers.get(below.inputs[1])
+    over = [] if axes is None else [int(axis) for axis in np.ravel(np.asarray(axes))]
+    if below.inputs[0] != above.outputs[0] or len(over) != 1 or not below.attrs.get("keepdims", 1):
+        return None
+    return above.inputs[0], over[0]
+
+
+def _drop_unread(graph: Graph) -> Graph:
+    """Leave out the nodes and constants that no output depends on."""
+    wanted = set(graph.outputs)
+    nodes = []
+    for node in reversed(graph.nodes):
+        if wanted.intersection(node.outputs):
+            nodes.append(node)
+            wanted.update(node.inputs)
+    tensors = {name: value for name, value in graph.initializers.items() if name in wanted}
+    made = {name: how for name, how in graph.made.items() if name in wanted}
+    return replace(graph, nodes=tuple(nodes[::-1]), initializers=tensors, made=made)
+
+
+def in_dtype(graph: Graph, dtype: np.dtype[np.floating]) -> Graph:
+    """Return the graph with all its floats in one type: a network computes in float32 or in float64.
+
+    Raises
+    ------
+    UnsupportedError
+        If a constant is in half precision.
+    """
+    if any(value.dtype == np.float16 for value in graph.initializers.values()):
+        raise UnsupportedError("load: the model's weights must be float32 or float64; got float16")
+    specs = infer_specs(graph, _batches(graph)[0])
+    casts = [node for node in graph.nodes if node.op in ("Cast", "CastLike")]
+    graph = _skip(
+        graph, {n.name for n in casts if specs[n.inputs[0]].dtype.kind == specs[n.outputs[0]].dtype.kind == "f"}
+    )
+    nodes = tuple(
+        replace(node, attrs={**node.attrs, "to": FLOAT_TYPES[dtype.name]})
+        if node.op == "Cast" and node.attrs["to"] in FLOAT_TYPES.values()
+        else node
+        for node in graph.nodes
+    )
+    changed = {name: value.astype(dtype) for name, value in graph.initializers.items() if value.dtype.kind == "f"}
+    info = graph.inputs[0]
+    info = replace(info, dtype=dtype.name) if np.dtype(info.dtype).kind == "f" else info
+    graph = replace(graph, nodes=nodes, inputs=(info,)).with_initializers(changed)
+    infer_specs(graph, _batches(graph)[0])
+    return graph
+
+
+def in_float64(graph: Graph) -> list[str]:
+    """Return the names of the constants in float64, and of the nodes that cast to it."""
+    casts = [node.name for node in graph.nodes if node.op == "Cast" and node.attrs["to"] == FLOAT_TYPES["float64"]]
+    return [*casts, *(name for name, value in graph.initializers.items() if value.dtype == np.float64)]
