@@ -77,7 +77,7 @@ def _constant_value(node: Node, tensors: dict[str, Array]) -> Array | None:
     try:
         shape = OPERATORS[node.op].shape(*(None if a is None else TensorSpec.of(a) for a in inputs), **node.attrs).shape
         size = int(np.prod([extent or 0 for extent in shape]))
-        if None in shape or size > max(MOST_GROWTH, *(a.size for a in inputs if a is not None)):
+        if None in shape or size > max([MOST_GROWTH, *(a.size for a in inputs if a is not None)]):
             return None
         return np.asarray(OPERATORS[node.op].forward(*inputs, **node.attrs))
     except LierefError as error:
@@ -85,24 +85,39 @@ def _constant_value(node: Node, tensors: dict[str, Array]) -> Array | None:
 
 
 def free_batch(graph: Graph) -> Graph:
-    """Return the graph for any number of samples, or for the one that its input declares where no other works."""
+    """Return the graph for any number of samples, or for the one that its input declares where no other works.
+
+    Raises
+    ------
+    LierefError
+        If a node cannot take its inputs.
+    """
     declared = graph.inputs[0].shape[0] if graph.inputs[0].shape else None
-    first: LierefError | None = None
-    if declared is None:
-        try:
-            return _constant_shapes(graph)
-        except LierefError as error:
-            first = error  # it may hold shapes made for one sample
+    plain: Graph | LierefError
+    try:
+        plain = _constant_shapes(graph)
+        if declared is None and _keeps_samples_apart(plain):
+            return plain
+    except LierefError as error:
+        plain = error  # it may declare a free batch and hold shapes made for one sample
     try:
         specs = infer_specs(graph, declared or 1)
-    except LierefError as error:
-        raise first or error from None
-    loose = _loosen_reshapes(graph, specs, declared or 1)
-    try:
-        freed = _constant_shapes(_with_batch(loose, None))
+        freed = _constant_shapes(_with_batch(_loosen_reshapes(graph, specs, declared or 1), None))
+        if _keeps_samples_apart(freed):
+            return freed
+        if isinstance(plain, LierefError):
+            return _constant_shapes(_with_batch(graph, 1))
     except LierefError:
-        return _constant_shapes(_with_batch(graph, declared or 1))
-    return freed
+        if isinstance(plain, LierefError):
+            raise plain from None
+    return plain
+
+
+def _keeps_samples_apart(graph: Graph) -> bool:
+    """Tell whether the first output grows with the batch."""
+    few, many = (infer_specs(graph, batch)[graph.outputs[0]].shape[:1] for batch in BATCHES)
+    rows = [extent for extent in (*few, *many) if extent is not None]
+    return len(rows) == 2 and rows[0] * BATCHES[1] == rows[1] * BATCHES[0]
 
 
 def _batches(graph: Graph) -> tuple[int, int]:
@@ -193,12 +208,12 @@ def join_softmax(graph: Graph) -> Graph:
 
 def _written_softmax(graph: Graph, node: Node) -> tuple[str, int] | None:
     """Return the scores and the axis, where a node is the division of a softmax written out."""
-    above, below = (graph.producer(name) if name else None for name in (*node.inputs[:2], "", "")[:2])
-    if node.op != "Div" or above is None or below is None or (above.op, below.op) != ("Exp", "ReduceSum"):
+    if node.op != "Div":
         return None
-    axes = below.attrs.get("axes")
-    if len(below.inputs) > 1:
-        axes = graph.initializers.get(below.inputs[1])
+    above, below = (graph.producer(name) for name in node.inputs)
+    if above is None or below is None or (above.op, below.op) != ("Exp", "ReduceSum"):
+        return None
+    axes = graph.initializers.get(below.inputs[1]) if len(below.inputs) > 1 else below.attrs.get("axes")
     over = [] if axes is None else [int(axis) for axis in np.ravel(np.asarray(axes))]
     if below.inputs[0] != above.outputs[0] or len(over) != 1 or not below.attrs.get("keepdims", 1):
         return None

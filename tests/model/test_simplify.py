@@ -209,6 +209,13 @@ def test_a_flattening_made_for_a_batch_serves_any(batch: Any, target: list[int],
         np.testing.assert_allclose(model.predict(more), np.concatenate(each), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("batch", [1, "N"])
+def test_a_flattening_at_the_end_serves_any_batch(batch: Any, tmp_path: Path) -> None:
+    proto = make_onnx([op("Reshape", ["x", "to"], "y")], {"to": np.array([1, -1])}, [batch, 3, 2], "y", [1, 6])
+    model = load(saved(proto, tmp_path))
+    np.testing.assert_array_equal(model.predict(x := f32(4, 3, 2)), x.reshape(4, 6))
+
+
 def test_a_network_that_mixes_the_batch_takes_that_batch_alone(tmp_path: Path) -> None:
     nodes = [op("Reshape", ["x", "to"], "f"), op("Gemm", ["f", "w"], "y", transB=1)]
     proto = make_onnx(nodes, {"to": np.array([4, 6]), "w": f32(5, 6)}, [2, 3, 4], "y", [4, 5])
@@ -362,3 +369,12 @@ def test_each_normalisation_has_statistics_of_its_own_input(tmp_path: Path) -> N
     merged = model.merge_and_unload()
     merged.save(tmp_path / "merged.onnx")
     np.testing.assert_allclose(by_runtime(tmp_path / "merged.onnx", x), merged.predict(x), rtol=1e-4, atol=1e-5)
+
+
+def test_a_free_batch_that_only_one_sample_fits_is_one(tmp_path: Path) -> None:
+    nodes = [op("Reshape", ["x", "to"], "f"), op("Gemm", ["f", "w"], "y", transB=1)]
+    proto = make_onnx(nodes, {"to": np.array([2, 6]), "w": f32(5, 6)}, ["N", 3, 4], "y", [2, 5])
+    model = load(saved(proto, tmp_path))
+    np.testing.assert_allclose(model.predict(x := f32(1, 3, 4)), by_runtime(proto, x), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ShapeError, match="the batch must be of 1 samples"):
+        model.loss_and_grad(f32(2, 3, 4), np.zeros(2, int), lieref.CrossEntropy())
