@@ -10,6 +10,7 @@ A constant made here is an initializer of the graph and none of the file; `Graph
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -100,17 +101,17 @@ def free_batch(graph: Graph) -> Graph:
             return plain
     except LierefError as error:
         plain = error  # it may declare a free batch and hold shapes made for one sample
-    try:
+    with suppress(LierefError):
         specs = infer_specs(graph, declared or 1)
         freed = _constant_shapes(_with_batch(_loosen_reshapes(graph, specs, declared or 1), None))
         if _keeps_samples_apart(freed):
             return freed
-        if isinstance(plain, LierefError):
+    if not isinstance(plain, LierefError):
+        return plain
+    if declared is None:
+        with suppress(LierefError):
             return _constant_shapes(_with_batch(graph, 1))
-    except LierefError:
-        if isinstance(plain, LierefError):
-            raise plain from None
-    return plain
+    raise plain
 
 
 def _keeps_samples_apart(graph: Graph) -> bool:
