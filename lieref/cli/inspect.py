@@ -32,6 +32,7 @@ def inspect(path: Path, as_json: bool) -> None:
 def describe_model(path: Path) -> dict[str, Any]:
     """Return what `inspect` prints of a model."""
     from lieref.adapter.model import load
+    from lieref.model.layer import unadaptable
 
     model = load(path)
     floats = {name: value for name, value in model.graph.initializers.items() if value.dtype.kind == "f"}
@@ -41,9 +42,12 @@ def describe_model(path: Path) -> dict[str, Any]:
         "sha256": model.base_sha256,
         "opset": model.graph.opset,
         "inputs": [{"name": info.name, "shape": list(info.shape), "dtype": info.dtype} for info in model.graph.inputs],
-        "outputs": list(model.graph.outputs),
+        "outputs": [value.name for value in model.proto.graph.output],
         "operators": dict(Counter(node.op for node in model.graph.nodes).most_common()),
         "numbers": sum(value.size for value in floats.values()),
+        "engine": model.engine,
+        "slow": list(model.slow_reasons),
+        "left_out": unadaptable(model.graph),
         "layers": [
             {
                 "node": layer.node,
@@ -92,6 +96,12 @@ def _print_model(report: dict[str, Any]) -> None:
             "opset": report["opset"],
             "nodes": ", ".join(f"{count} {op}" for op, count in report["operators"].items()),
             "numbers": f"{report['numbers']:,}",
+            "engine": "; ".join([report["engine"], *report["slow"]]),
+            **(
+                {"left out": "; ".join(f"{name}: {why}" for name, why in left.items())}
+                if (left := report["left_out"])
+                else {}
+            ),
             "sha256": report["sha256"],
         },
     )

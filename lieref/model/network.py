@@ -115,6 +115,11 @@ class Network:
         self._engine = check_choice("engine", "engine", name, (*WINOGRAD, "reference"))
         self._speed = None
 
+    @property
+    def slow_reasons(self) -> tuple[str, ...]:
+        """What keeps the network, or some of its operators, from being run compiled: one line a node."""
+        return self._assess().reasons
+
     def _assess(self) -> Speed:
         if self._speed is None:
             plain = self._engine == "reference" or self.dtype != np.float32
