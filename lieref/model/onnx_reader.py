@@ -116,6 +116,7 @@ def _load_proto(path: Path) -> tuple[Any, str]:
         raise FormatError(
             f"load: {path} must be an ONNX file; it cannot be parsed (truncated or of another kind)"
         ) from error
+    _check_names(proto, path)
     if not proto.graph.node or not proto.graph.input:
         raise FormatError(f"load: {path} must be an ONNX file; it holds no graph")
     digest = hashlib.sha256(data)
@@ -127,6 +128,22 @@ def _load_proto(path: Path) -> tuple[Any, str]:
         first = str(error).strip().splitlines()[0]
         raise FormatError(f"load: {path} must be a valid ONNX model; the checker says: {first}") from error
     return proto, digest.hexdigest()
+
+
+def _check_names(proto: Any, path: Path) -> None:
+    """Raise `FormatError` if a name is no text: protobuf decodes one only when it is read."""
+    graph = proto.graph
+    try:
+        names = [
+            item.name for item in (*graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info)
+        ]
+        for node in graph.node:
+            names += [node.op_type, node.domain, *node.input, *node.output, *(each.name for each in node.attribute)]
+        text = all(isinstance(name, str) for name in names)  # protobuf hands out bytes, or raises, where it is none
+    except UnicodeDecodeError:
+        text = False
+    if not text:
+        raise FormatError(f"load: {path} must be a valid ONNX model; a name in it is no UTF-8 text")
 
 
 def _load_external(onnx: Any, proto: Any, path: Path) -> list[bytes]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from lieref._types import Array
@@ -22,6 +24,12 @@ DTYPES = {
 """NumPy's type for ONNX's TensorProto.DataType."""
 
 
+def check_type(function: str, dtype: np.dtype[Any]) -> None:
+    """Raise `UnsupportedError` unless lieref has arrays of a type."""
+    if dtype not in (np.dtype(known) for known in DTYPES.values()):
+        raise UnsupportedError(f"{function}: arrays must be of a type lieref has; got {dtype}")
+
+
 def cast(x: Array, *, to: int, saturate: int = 1) -> Array:
     """Return x converted to the type with ONNX's number `to`; `saturate` concerns 8-bit floats only."""
     if to not in DTYPES:
@@ -39,6 +47,7 @@ def cast_vjp(x: Array, *, y: Array, y_bar: Array, to: int, saturate: int = 1) ->
 
 def cast_like(x: Array, like: Array, *, saturate: int = 1) -> Array:
     """Return x converted to the type of `like`; `saturate` concerns 8-bit floats only."""
+    check_type("CastLike", like.dtype)
     result: Array = x.astype(like.dtype)
     return result
 

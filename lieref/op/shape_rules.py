@@ -16,7 +16,7 @@ import numpy as np
 from lieref.errors import DomainError, DTypeError, ShapeError, UnsupportedError
 from lieref.kernel.window import per_axis
 from lieref.op.axes import either, integers, many_axes, one_axis
-from lieref.op.cast import DTYPES
+from lieref.op.cast import DTYPES, check_type
 from lieref.op.constant import constant as constant_value
 from lieref.op.gather import check_indices, slices
 from lieref.op.pad import amounts
@@ -111,6 +111,7 @@ def cast(x: TensorSpec, *, to: int, saturate: int = 1) -> TensorSpec:
 
 def cast_like(x: TensorSpec, like: TensorSpec, *, saturate: int = 1) -> TensorSpec:
     """Return the shape of x in the dtype of the other input."""
+    check_type("CastLike", like.dtype)
     return TensorSpec(x.shape, like.dtype)
 
 

@@ -72,6 +72,15 @@ def test_name_that_is_no_text_and_does_not_exist(tmp_path: Path) -> None:
         read_onnx(path)
 
 
+def test_a_name_that_is_no_text_anywhere(tmp_path: Path) -> None:
+    data = residual_net().SerializeToString()
+    for name in (b"down.weight", b"relu3", b"probabilities"):
+        path = tmp_path / "net.onnx"
+        path.write_bytes(data.replace(name, b"\xff" + name[1:]))
+        with pytest.raises(FormatError, match=r"net\.onnx must be a valid ONNX model; a name in it is no UTF-8 text"):
+            read_onnx(path)
+
+
 def test_input_of_an_unknown_data_type(tmp_path: Path) -> None:
     model = make_onnx([helper.make_node("Relu", ["x"], ["y"])], {}, ["N", 3], "y", ["N", 3])
     model.graph.input[0].type.tensor_type.elem_type = 99
