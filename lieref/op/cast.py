@@ -26,7 +26,7 @@ DTYPES = {
 
 def check_type(function: str, dtype: np.dtype[Any]) -> None:
     """Raise `UnsupportedError` unless lieref has arrays of a type."""
-    if dtype not in (np.dtype(known) for known in DTYPES.values()):
+    if dtype.newbyteorder("=") not in (np.dtype(known) for known in DTYPES.values()):
         raise UnsupportedError(f"{function}: arrays must be of a type lieref has; got {dtype}")
 
 
@@ -48,7 +48,7 @@ def cast_vjp(x: Array, *, y: Array, y_bar: Array, to: int, saturate: int = 1) ->
 def cast_like(x: Array, like: Array, *, saturate: int = 1) -> Array:
     """Return x converted to the type of `like`; `saturate` concerns 8-bit floats only."""
     check_type("CastLike", like.dtype)
-    result: Array = x.astype(like.dtype)
+    result: Array = x.astype(like.dtype.newbyteorder("="))
     return result
 
 
