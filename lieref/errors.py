@@ -39,3 +39,7 @@ class VerificationError(LierefError):
 
 class MissingExtraError(LierefError, ImportError):
     """An optional dependency is not installed; the message names the command that installs it."""
+
+
+class LierefWarning(UserWarning):
+    """Base of every warning lieref gives."""

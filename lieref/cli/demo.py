@@ -1,4 +1,4 @@
-"""``lieref demo``: five methods on a small network that meets another camera."""
+"""``lieref demo``: four methods on a small network that meets another camera."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lieref._atomic import check_new_folder, write_folder
+from lieref._atomic import write_folder
 from lieref.adapter.strict_json import format_json
 from lieref.cli.console import percent, print_json, print_reports, progress_bar
+from lieref.cli.output import ADAPTER_NAMES, reserved_folder
 
 if TYPE_CHECKING:
     from lieref.cli.job import Samples
@@ -21,12 +22,21 @@ METHODS = ("head", "lora", "liera", "full")
 WRITTEN = "liera"
 """The method whose adapter and merged model are left in the folder."""
 
+NAMES = ADAPTER_NAMES | {"base.onnx", "merged.onnx", "train.npz", "test.npz", "report.json"}
+"""What the folder holds; a folder of these alone is an earlier demo's, and replaced."""
+
 # Enough steps (420) for each method's default learning rate to get where it gets.
 EPOCHS, BATCH = 60, 32
 
 
-@click.command(short_help="See it work: five methods on a small network, no download.")
-@click.option("--out", default="lieref-demo", show_default=True, type=click.Path(path_type=Path), help="New folder.")
+@click.command(short_help="See it work: four methods on a small network, no download.")
+@click.option(
+    "--out",
+    default="lieref-demo",
+    show_default=True,
+    type=click.Path(path_type=Path),
+    help="New folder, or an earlier demo's.",
+)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1))
 @click.option("--threads", type=click.IntRange(min=1), help="Changes the speed, never the result.  [default: all]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -35,7 +45,7 @@ def demo(out: Path, seed: int, threads: int | None, as_json: bool) -> None:
 
     The network was trained on other images of the same set. It is fine-tuned on 200 labelled images of the new camera
     and tested on images that neither training has seen. OUT receives the LieRA adapter, base and merged model as ONNX,
-    the data, and report.json.
+    the data, and report.json; the folder of an earlier demo is replaced.
     """
     reports, facts = run_demo(Path(os.path.abspath(out)), seed, threads)
     if as_json:
@@ -50,13 +60,22 @@ def demo(out: Path, seed: int, threads: int | None, as_json: bool) -> None:
 
 def run_demo(out: Path, seed: int, threads: int | None) -> tuple[list[Report], dict[str, Any]]:
     """Run the demo, write its folder, and return a report for each method and the facts they share."""
+    with reserved_folder("demo", out, NAMES, force=True) as replaces:
+        reports, facts, files = _compare(seed, threads)
+        facts["out"] = str(out)
+        rows = [report.to_dict() for report in reports]
+        write_folder(out, {**files, "report.json": format_json({**facts, "methods": rows})}, replaces=replaces)
+    return reports, facts
+
+
+def _compare(seed: int, threads: int | None) -> tuple[list[Report], dict[str, Any], dict[str, bytes]]:
+    """Return a report for each method, the facts they share, and the files to write but the report."""
     from lieref.adapter.model import load
     from lieref.cli import job
     from lieref.cli.demo_data import BASE_MODEL, SHIFT, camera_shift, load_digits
     from lieref.train.npz import write_npz
 
     begin = time.perf_counter()
-    check_new_folder(out)
     _, tune, test = load_digits()
     training = job.Samples(camera_shift(tune.x), tune.y)
     testing = job.Samples(camera_shift(test.x), test.y)
@@ -86,12 +105,9 @@ def run_demo(out: Path, seed: int, threads: int | None) -> tuple[list[Report], d
         "batch": BATCH,
         "threads": threads,
         "seconds": time.perf_counter() - begin,
-        "out": str(out),
         **job.versions(),
     }
-    rows = [report.to_dict() for report in reports]
-    write_folder(out, {**files, "report.json": format_json({**facts, "methods": rows})})
-    return reports, facts
+    return reports, facts, files
 
 
 def _fine_tune(

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lieref._atomic import check_new_folder, write_folder
+from lieref._atomic import remove_folder, write_folder
 from lieref.adapter.strict_json import format_json
 from lieref.cli.console import print_json, print_reports, progress_bar, say
+from lieref.cli.output import ADAPTER_NAMES, reserved_folder
 from lieref.errors import LierefError
 
 if TYPE_CHECKING:
     from lieref.evaluate.report import Report
 
 REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
+CHECKPOINT_NAME = "checkpoint.npz"
 
 
 def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) -> float | str | None:
@@ -71,6 +73,7 @@ def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) ->
 @click.option("--threads", type=click.IntRange(min=1), help="Changes the speed, never the result.  [default: all]")
 @click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of the data, where both would fit.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted run with the same options.")
+@click.option("--force", is_flag=True, help="Replace the adapter in OUT; without --resume drop an unfinished run too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def finetune(base: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Train an adapter for the model BASE.
@@ -107,76 +110,102 @@ def run_finetune(
     threads: int | None,
     layout: str | None,
     resume: bool,
+    force: bool,
 ) -> Report:
     """Train, measure, write the folder `out`, and return the report; see `finetune` for the arguments."""
     from lieref.adapter.model import load
     from lieref.cli import job
 
-    check_new_folder(out)
-    unfinished = out.with_name(f".{out.name}.unfinished")
-    if unfinished.exists() and not resume:
-        raise click.UsageError(f"{unfinished} holds an unfinished run; add --resume to continue it, or remove it")
-    if not unfinished.exists() and resume:
-        raise click.UsageError(f"there is no unfinished run in {unfinished}; leave out --resume")
-    model = load(base)
-    model.threads = threads or model.threads
-    training = job.load_samples(train, model, layout)
-    testing = None if test is None else job.load_samples(test, model, layout)
-    before = None if testing is None else job.score(model, testing, loss)
-    job.attach_method(model, method, rank=rank, alpha=alpha, targets=targets, seed=seed)
-    with _kept_for_resume(unfinished, resume), progress_bar(method) as progress:
-        history = job.train(
-            model,
-            training,
-            progress,
-            epochs=epochs,
-            batch_size=batch,
-            learning_rate=lr,
-            optimizer=optimizer,
-            loss=loss,
-            validation=validation,
-            augment=job.parse_augment(augment),
-            seed=seed,
-            checkpoint=unfinished,
-            resume=resume,
-        )
-        after = None if testing is None else job.score(model, testing, loss)
-    report, _, files = job.finish(
-        model,
-        history,
-        training,
-        before=before,
-        after=after,
-        seed=seed,
-        epochs=epochs,
-        batch=batch,
-        optimizer=optimizer,
-        threads=model.threads,
-        train_samples=len(training.x),
-        test_samples=None if testing is None else len(testing.x),
-        base=str(base),
-        base_sha256=model.base_sha256,
-        out=str(out),
-        **job.versions(),
-    )
-    write_folder(
-        out, {**files, REPORT_NAME: format_json(report.to_dict()), HISTORY_NAME: format_json(history.to_dict())}
-    )
-    shutil.rmtree(unfinished, ignore_errors=True)
+    names = {*ADAPTER_NAMES, REPORT_NAME, HISTORY_NAME}
+    with reserved_folder("finetune", out, names, force=force) as replaces:
+        unfinished = _Unfinished(out)
+        unfinished.check(resume, force)
+        model = load(base)
+        model.threads = threads or model.threads
+        training = job.load_samples(train, model, layout)
+        testing = None if test is None else job.load_samples(test, model, layout)
+        before = None if testing is None else job.score(model, testing, loss)
+        job.attach_method(model, method, rank=rank, alpha=alpha, targets=targets, seed=seed)
+        with unfinished.kept(resume):
+            with progress_bar(method) as progress:
+                history = job.train(
+                    model,
+                    training,
+                    progress,
+                    epochs=epochs,
+                    batch_size=batch,
+                    learning_rate=lr,
+                    optimizer=optimizer,
+                    loss=loss,
+                    validation=validation,
+                    augment=job.parse_augment(augment),
+                    seed=seed,
+                    checkpoint=unfinished.folder,
+                    resume=resume,
+                )
+                unfinished.trained = True
+                after = None if testing is None else job.score(model, testing, loss)
+            report, _, files = job.finish(
+                model,
+                history,
+                training,
+                before=before,
+                after=after,
+                seed=seed,
+                epochs=epochs,
+                batch=batch,
+                optimizer=optimizer,
+                threads=model.threads,
+                train_samples=len(training.x),
+                test_samples=None if testing is None else len(testing.x),
+                base=str(base),
+                base_sha256=model.base_sha256,
+                out=str(out),
+                **job.versions(),
+            )
+            texts = {REPORT_NAME: format_json(report.to_dict()), HISTORY_NAME: format_json(history.to_dict())}
+            write_folder(out, {**files, **texts}, replaces=replaces)
+        remove_folder(unfinished.folder)
     return report
 
 
-@contextmanager
-def _kept_for_resume(unfinished: Path, resume: bool) -> Iterator[None]:
-    """Keep the checkpoints of an interrupted run, and nothing of one that cannot succeed."""
-    try:
-        yield
-    except LierefError:
-        # The same options would fail in the same way: there is nothing to continue. Another run's checkpoint stays.
+class _Unfinished:
+    """The hidden folder beside `out` with the checkpoint of a run; whoever uses it holds the lock on `out`.
+
+    Attributes
+    ----------
+    folder : Path
+    trained : bool
+        Whether all epochs are done, so that nothing that fails afterwards is the fault of the options.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.folder = out.with_name(f".{out.name}.unfinished")
+        self.trained = False
+        self._found = self.folder.exists()
+        self._checkpoint = self.folder / CHECKPOINT_NAME
+
+    def check(self, resume: bool, force: bool) -> None:
+        """Raise `UsageError` unless the options say what becomes of an earlier run."""
+        if resume and not self._found:
+            raise click.UsageError(f"there is no unfinished run in {self.folder}; leave out --resume")
+        if self._checkpoint.exists() and not (resume or force):
+            raise click.UsageError(
+                f"{self.folder} holds an unfinished run; add --resume to continue it, or --force to begin anew"
+            )
+
+    @contextmanager
+    def kept(self, resume: bool) -> Iterator[None]:
+        """Keep the checkpoints of an interrupted run, and nothing of one that cannot succeed."""
         if not resume:
-            shutil.rmtree(unfinished, ignore_errors=True)
-        raise
-    except BaseException:
-        if unfinished.exists():
-            say(f"the finished epochs are kept in {unfinished}: the same command with --resume continues")
-        raise
+            self._checkpoint.unlink(missing_ok=True)
+        try:
+            yield
+        except BaseException as error:
+            # The same options would fail in the same way: there is nothing to continue. Another run's checkpoint stays.
+            hopeless = isinstance(error, LierefError) and not self.trained
+            if not self._found and (hopeless or not self._checkpoint.exists()):
+                shutil.rmtree(self.folder, ignore_errors=True)
+            elif not hopeless and self._checkpoint.exists():
+                say(f"the finished epochs are kept in {self.folder}: the same command with --resume continues")
+            raise

@@ -60,6 +60,7 @@ def check(ctx: click.Context, /, as_json: bool, junit: Path | None, **options: A
     lieref golden check --exe ./driver --profile tf32
     lieref golden check --outputs results/ --junit report.xml
     """
+    from lieref._atomic import write_file
     from lieref.cli.console import print_json
     from lieref.conformance.runner import check as run_check
     from lieref.conformance.runner import read_xfails
@@ -74,7 +75,7 @@ def check(ctx: click.Context, /, as_json: bool, junit: Path | None, **options: A
         xfails=xfails,
     )
     if junit:
-        junit.write_text(report.to_junit())
+        write_file(junit, report.to_junit().encode())
     if as_json:
         print_json(report.to_json())
     else:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from lieref._atomic import write_file
+from lieref._lock import exclusive
 from lieref.cli.console import print_facts, print_json
 
 
@@ -19,26 +21,36 @@ from lieref.cli.console import print_facts, print_json
 def merge(base: Path, adapter: Path, output: Path, force: bool, as_json: bool) -> None:
     """Merge the adapter folder ADAPTER into the model BASE.
 
-    The result has the graph and the names of BASE; only adapted tensors differ. BASE itself is never changed.
+    The result has the graph and the names of BASE; only adapted tensors differ. BASE itself is never changed. An output
+    that already is the result stays as it is.
     """
     from lieref.adapter.model import load
+    from lieref.model.onnx_writer import encode_onnx
 
     if output.exists() and base.exists() and output.samefile(base):
         raise click.UsageError(f"{output} is the base model itself, which is never changed; name another --output")
     if output.is_dir():
         raise click.UsageError(f"{output} is a folder; name a file with --output")
-    if output.exists() and not force:
-        raise click.UsageError(f"{output} exists; add --force to replace it")
-    model = load(base).load_adapter(adapter)
-    merged = model.merge_and_unload()
-    merged.save(output)
+    if not output.parent.is_dir():
+        raise click.UsageError(f"there is no folder {output.parent}; make it first, or name another --output")
+    if output.exists() and not output.is_file():
+        raise click.UsageError(f"{output} is a device or a pipe; name a file with --output")
+    with exclusive(output, "merge", "output"):
+        model = load(base).load_adapter(adapter)
+        data = encode_onnx(model.merge_and_unload().proto)
+        if output.exists() and output.read_bytes() != data:
+            if not force:
+                raise click.UsageError(f"{output} exists and holds something else; add --force to replace it")
+            write_file(output, data)
+        elif not output.exists():
+            write_file(output, data)
     changed = sorted(model.adapted_tensors())
     report = {
         "output": str(output),
         "method": model.method_name,
         "changed_tensors": changed,
-        "bytes": output.stat().st_size,
-        "sha256": hashlib.sha256(output.read_bytes()).hexdigest(),
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
     }
     if as_json:
         print_json(report)

@@ -10,7 +10,9 @@ from typing import Any, Final
 import numpy as np
 
 from lieref import __version__
+from lieref._atomic import check_new_folder, new_folder
 from lieref._check import check_choice, need
+from lieref._lock import exclusive
 from lieref._types import Array
 from lieref.adapter.tensor_file import write_tensor_file
 from lieref.conformance.arrays import hexadecimal
@@ -24,7 +26,7 @@ FORMATS: Final = ("vectors", "safetensors", "onnx", "c")
 
 
 def export(folder: Path, cases: Iterable[Case], form: str = "vectors") -> int:
-    """Write cases to a new or empty folder and return how many were written.
+    """Write cases to a new or empty folder, which appears when all are there, and return how many were written.
 
     Parameters
     ----------
@@ -40,20 +42,23 @@ def export(folder: Path, cases: Iterable[Case], form: str = "vectors") -> int:
     FormatError
         If the folder is not empty.
     DomainError
-        If the format is unknown.
+        If the format is unknown, or the folder cannot be written or is being written by another process.
     """
     check_choice("export", "form", form, FORMATS)
     if folder.exists() and any(folder.iterdir()):
         raise FormatError(f"export: `folder` must be empty; got {folder}")
-    chosen = list(cases)
-    if form == "vectors":
-        write_vectors(folder, chosen)
-        return len(chosen)
-    if form == "onnx":
-        chosen = [case for case in chosen if case.op == "conv" and case.result == "valid"]
-    write = {"safetensors": _write_safetensors, "onnx": _write_onnx, "c": _write_header}[form]
-    for case in chosen:
-        write(folder, case)
+    check_new_folder(folder)
+    with exclusive(folder, "export", "folder"):
+        chosen = list(cases)
+        if form == "onnx":
+            chosen = [case for case in chosen if case.op == "conv" and case.result == "valid"]
+        with new_folder(folder) as partial:
+            if form == "vectors":
+                write_vectors(partial, chosen)
+            else:
+                write = {"safetensors": _write_safetensors, "onnx": _write_onnx, "c": _write_header}[form]
+                for case in chosen:
+                    write(partial, case)
     return len(chosen)
 
 

@@ -20,10 +20,7 @@ import numpy as np
 from lieref._check import check_float, check_int, check_shape
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import DomainError, ShapeError
-
-
-class LierefWarning(UserWarning):
-    """Base of every warning lieref gives."""
+from lieref.errors import LierefWarning as LierefWarning
 
 
 class ManyTrainablesWarning(LierefWarning):

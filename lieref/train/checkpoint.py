@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from lieref._atomic import write_file
+from lieref._lock import exclusive
 from lieref._types import Array, Params
-from lieref.errors import FormatError, VerificationError
+from lieref.errors import DomainError, FormatError, VerificationError
 from lieref.train._protocol import Trainable
 from lieref.train.epoch import Part
 from lieref.train.history import History
@@ -24,8 +26,10 @@ from lieref.train.npz import read_npz, write_npz
 from lieref.train.recipe import Recipe
 
 FILE_NAME = "checkpoint.npz"
-FORMAT = 1
+FORMAT = 2
+LOCK_NAME = "checkpoint.lock"
 
+_GROUPS = ("params", "best_params", "optimizer")
 _DIGEST_ROWS = 1024
 
 
@@ -78,19 +82,55 @@ def run_identity(model: Trainable, recipe: Recipe, training: Part, validation: P
     }
 
 
+@contextmanager
+def checkpoint_folder(folder: str | Path | None, *, resume: bool) -> Iterator[None]:
+    """Hold the folder of a run's checkpoints; it is made where it is missing, and removed where it stays empty.
+
+    Parameters
+    ----------
+    folder : str or Path or None
+        None for a run without checkpoints.
+    resume : bool
+        Whether the run goes on from a checkpoint that may be there.
+
+    Raises
+    ------
+    DomainError
+        If there is nothing to resume from, something that would be overwritten, another run at work, or a folder that
+        cannot be written.
+    """
+    if folder is None:
+        if resume:
+            raise DomainError("fit: `checkpoint` must name a folder to resume from; got None")
+        yield
+        return
+    path = Path(folder)
+    if path.exists() and not path.is_dir():
+        raise DomainError(f"fit: `checkpoint` must be a folder; got the file {folder}")
+    with exclusive(path, "fit", "checkpoint", lock=path / LOCK_NAME):
+        if (path / FILE_NAME).exists() and not resume:
+            raise DomainError(
+                f"fit: `checkpoint` must be a folder without one, or resume=True; {folder} holds a checkpoint"
+            )
+        yield
+
+
 def write_checkpoint(folder: str | Path, checkpoint: Checkpoint) -> None:
     """Replace the checkpoint of a folder; a reader sees the old one or the new one, also after a power cut."""
+    groups: dict[str, dict[str, Array]] = {group: getattr(checkpoint, group) for group in _GROUPS}
     meta = {
         "format": FORMAT,
         "run": checkpoint.run,
         "history": checkpoint.history.to_dict(),
         "learning_rate": checkpoint.learning_rate,
+        # Arrays are numbered: the tensors of a network may have names that an archive cannot hold.
+        "names": {group: list(arrays) for group, arrays in groups.items()},
     }
     text = json.dumps(meta, allow_nan=False).encode()
-    arrays: dict[str, Array] = {"meta": np.frombuffer(text, dtype=np.uint8)}
-    for group in ("params", "best_params", "optimizer"):
-        arrays.update({f"{group}/{name}": array for name, array in getattr(checkpoint, group).items()})
-    write_file(Path(folder) / FILE_NAME, write_npz(arrays))
+    members: dict[str, Array] = {"meta": np.frombuffer(text, dtype=np.uint8)}
+    for group, arrays in groups.items():
+        members.update({f"{group}/{number}": array for number, array in enumerate(arrays.values())})
+    write_file(Path(folder) / FILE_NAME, write_npz(members))
 
 
 def read_checkpoint(folder: str | Path, run: Mapping[str, Any], params: Params) -> Checkpoint | None:
@@ -117,22 +157,27 @@ def read_checkpoint(folder: str | Path, run: Mapping[str, Any], params: Params) 
     arrays = read_npz(path)
     try:
         meta = json.loads(arrays.pop("meta").tobytes())
-        version, saved, rate = meta["format"], meta["run"], float(meta["learning_rate"])
+        if meta["format"] != FORMAT:
+            raise FormatError(
+                f"fit: {path} must be a checkpoint of format {FORMAT}; got {meta['format']}: finish that run with the "
+                "lieref that began it, or remove the file"
+            )
+        saved, rate, names = meta["run"], float(meta["learning_rate"]), meta["names"]
         history = History.from_dict(meta["history"])
-    except (KeyError, TypeError, ValueError) as error:
+        groups = {
+            group: {name: arrays.pop(f"{group}/{number}") for number, name in enumerate(names[group])}
+            for group in _GROUPS
+        }
+    except FormatError:
+        raise
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise FormatError(f"fit: {path} must be a checkpoint of lieref; {error!r}") from error
-    if version != FORMAT:
-        raise FormatError(f"fit: {path} must be a checkpoint of format {FORMAT}; got {version}")
+    if arrays:
+        raise FormatError(f"fit: {path} must hold no other arrays; got {next(iter(arrays))!r}")
     # Through JSON, so that a tuple here equals the list that was read.
     different = _difference(saved, json.loads(json.dumps(run)))
     if different is not None:
         raise VerificationError(f"fit: {path} must belong to this run; another {different}")
-    groups: dict[str, dict[str, Array]] = {"params": {}, "best_params": {}, "optimizer": {}}
-    for key, array in arrays.items():
-        group, _, name = key.partition("/")
-        if group not in groups:
-            raise FormatError(f"fit: {path} must hold no other arrays; got {key!r}")
-        groups[group][name] = array
     for group, wanted in (("params", True), ("best_params", history.best_epoch is not None)):
         _check_params(path, groups[group], params if wanted else {})
     return Checkpoint(saved, history, rate, **groups)
@@ -164,7 +209,7 @@ def _digest(arrays: Mapping[str, Array]) -> str:
     """Return the SHA-256 of names, dtypes, shapes and bytes."""
     digest = hashlib.sha256()
     for name, array in arrays.items():
-        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
         # By rows, so that a large set in another memory order is never copied whole.
         for start in range(0, len(array) if array.ndim else 1, _DIGEST_ROWS):
             digest.update((array[start : start + _DIGEST_ROWS] if array.ndim else array).tobytes())

@@ -17,7 +17,7 @@ from lieref._types import Array, Params
 from lieref.errors import DomainError, ShapeError
 from lieref.train._protocol import Trainable
 from lieref.train.augment import make_augmentation
-from lieref.train.checkpoint import FILE_NAME, Checkpoint, read_checkpoint, run_identity, write_checkpoint
+from lieref.train.checkpoint import Checkpoint, checkpoint_folder, read_checkpoint, run_identity, write_checkpoint
 from lieref.train.data import arrange, check_samples, split
 from lieref.train.epoch import Part, Progress, Score, evaluate, reporting_divergence, train_epoch
 from lieref.train.history import EpochRecord, History
@@ -132,11 +132,10 @@ def fit(
     steps = recipe.total_steps(len(training))
     if learning_rate is None and params:  # statistics alone have no gradient, hence no rate of their own
         recipe = replace(recipe, learning_rate=default_learning_rate(model.default_learning_rate, steps))
-    _check_checkpoint(checkpoint, resume)
     if threads is not None:
         check_int("fit", "threads", threads, low=1)
     run = _Run(model, recipe, training, held_out, checkpoint, resume, progress)
-    with _all_or_nothing(model, threads):
+    with checkpoint_folder(checkpoint, resume=resume), _all_or_nothing(model, threads):
         return _train(run)
 
 
@@ -246,21 +245,6 @@ def _part(model: Trainable, x: Any, y: Any, loss: Loss, layout: str | None) -> P
     if len(targets) != len(samples):
         raise ShapeError(f"fit: `y` must have one entry for each of {len(samples)} samples; got {len(targets)}")
     return Part(samples, targets, np.arange(len(samples)))
-
-
-def _check_checkpoint(folder: str | Path | None, resume: bool) -> None:
-    """Raise `DomainError` if there is nothing to resume from, or something that would be overwritten."""
-    if folder is None:
-        if resume:
-            raise DomainError("fit: `checkpoint` must name a folder to resume from; got None")
-        return
-    path = Path(folder)
-    if path.exists() and not path.is_dir():
-        raise DomainError(f"fit: `checkpoint` must be a folder; got the file {folder}")
-    if (path / FILE_NAME).exists() and not resume:
-        raise DomainError(
-            f"fit: `checkpoint` must be a folder without one, or resume=True; {folder} holds a checkpoint"
-        )
 
 
 def _assign(params: Params, values: Params) -> None:

@@ -227,19 +227,29 @@ def tampered(meta: Any = None, **arrays: Any) -> Any:
     return tamper
 
 
+def renamed(group: str, name: str) -> Any:
+    """Give one array of a group another name."""
+    return tampered(
+        meta=lambda meta: meta | {"names": meta["names"] | {group: [n * (n != name) for n in meta["names"][group]]}}
+    )
+
+
 @pytest.mark.parametrize(
     ("tamper", "message"),
     [
         (lambda path: path.write_bytes(path.read_bytes()[:-100]), "must be a whole"),
         (lambda path: path.write_bytes(b""), "must be a whole"),
-        (tampered(meta=lambda meta: {**meta, "format": 2}), "checkpoint of format 1; got 2"),
-        (tampered(meta=lambda meta: {"format": 1}), "must be a checkpoint of lieref"),
+        (tampered(meta=lambda meta: {**meta, "format": 1}), "checkpoint of format 2; got 1: finish that run"),
+        (tampered(meta=lambda meta: {"format": 2}), "must be a checkpoint of lieref"),
+        (tampered(meta=lambda meta: {**meta, "names": []}), "must be a checkpoint of lieref"),
+        (tampered(meta=lambda meta: {**meta, "names": {**meta["names"], "params": [[]]}}), "must be a checkpoint of"),
         (tampered(meta=lambda meta: {**meta, "history": {}}), "must be a checkpoint of lieref"),
         (tampered(meta=lambda meta: []), "must be a checkpoint of lieref"),
         (tampered(unknown__w=np.zeros(1)), "must hold no other arrays"),
-        (tampered(optimizer__steps=None), "`state` must be of this optimiser"),
-        (tampered(params__extra=np.zeros(1)), "must hold the parameters of the model"),
-        (tampered(best_params__extra=np.zeros(1)), "must hold the parameters of the model"),
+        (tampered(optimizer__0=None), "must be a checkpoint of lieref"),
+        (renamed("optimizer", "steps"), "`state` must be of this optimiser"),
+        (renamed("params", "dense/w:full"), "must hold the parameters of the model"),
+        (tampered(params__9=np.zeros(1)), "must hold no other arrays"),
     ],
 )
 def test_damaged_checkpoint_is_refused_and_nothing_changes(tamper: Any, message: str, tmp_path: Path) -> None:

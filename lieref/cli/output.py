@@ -1,0 +1,55 @@
+"""Where a command may write: taken before any work is done, held until the result is in place."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from lieref._atomic import check_new_folder
+from lieref._lock import exclusive
+from lieref.errors import DomainError
+
+ADAPTER_NAMES = frozenset({"adapter_model.safetensors", "adapter_config.json"})
+
+
+@contextmanager
+def reserved_folder(command: str, out: Path, names: Collection[str], *, force: bool) -> Iterator[Collection[str]]:
+    """Hold a new folder for a command, or with `force` one that holds nothing but files of these names.
+
+    Yields
+    ------
+    collection of str
+        What `write_folder` may replace there.
+
+    Raises
+    ------
+    UsageError
+        If `force` would help.
+    DomainError
+        If the folder cannot be written, or another command is writing it.
+    """
+    replaces = names if force else ()
+    _check(out, names, replaces)
+    with exclusive(out, command, "out"):
+        _check(out, names, replaces)  # another run may just have finished
+        yield replaces
+
+
+def _check(out: Path, names: Collection[str], replaces: Collection[str]) -> None:
+    try:
+        check_new_folder(out, replaces)
+    except DomainError:
+        if not replaces and out.is_dir() and not out.is_symlink() and _can_be_replaced(out, names):
+            raise click.UsageError(f"{out} is not empty: it holds a result; add --force to replace it") from None
+        raise
+
+
+def _can_be_replaced(out: Path, names: Collection[str]) -> bool:
+    try:
+        check_new_folder(out, names)
+    except DomainError:
+        return False
+    return True
