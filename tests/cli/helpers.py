@@ -55,8 +55,12 @@ def write_data(path: Path, count: int = 24, seed: int = 0, **changes: Any) -> Pa
 
 
 def snapshot(folder: Path) -> Snapshot:
-    """Return every path below a folder, hidden ones too, with the digest of what it holds."""
+    """Return every path below a folder, hidden ones too, with the digest of what it holds.
+
+    Locks are left out: the next command removes what a killed one has left.
+    """
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "folder"
         for path in sorted(folder.rglob("*"))
+        if path.suffix != ".lock"
     }
