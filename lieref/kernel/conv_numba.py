@@ -18,8 +18,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from lieref._jit import njit
 from lieref._types import Array
 
 TILE = np.uintp(256)
@@ -32,7 +32,7 @@ TILE_BYTES = 384 * 1024
 """The columns of a tile should stay in the second-level cache."""
 
 
-@njit(cache=True, nogil=True)
+@njit
 def multiply_add(a: Array, b: Array, c: Array, rows: Any, depth: Any, width: Any) -> None:
     """Add a[:rows, :depth] @ b to c; b and c are flat tiles, `width` columns of them in use."""
     m = 0
@@ -81,7 +81,7 @@ def multiply_add(a: Array, b: Array, c: Array, rows: Any, depth: Any, width: Any
                 c[c0 + j] += a00 * b[b0 + j]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def pad_image(padded: Array, image: Array, image_rows: Array, plane: Any) -> None:
     """Copy `image` (channels, rows, width) into the flat padded image; what surrounds it is left alone."""
     channels, rows, width = image.shape
@@ -92,7 +92,7 @@ def pad_image(padded: Array, image: Array, image_rows: Array, plane: Any) -> Non
                 padded[start + w] = image[c, r, w]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def crop_image(image: Array, padded: Array, image_rows: Array, plane: Any) -> None:
     """Copy the inside of the flat padded image to `image` (channels, rows, width)."""
     channels, rows, width = image.shape
@@ -103,7 +103,7 @@ def crop_image(image: Array, padded: Array, image_rows: Array, plane: Any) -> No
                 image[c, r, w] = padded[start + w]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def gather(
     columns: Array,
     padded: Array,
@@ -134,7 +134,7 @@ def gather(
             target += PITCH
 
 
-@njit(cache=True, nogil=True)
+@njit
 def scatter_add(
     padded: Array,
     columns: Array,
@@ -165,7 +165,7 @@ def scatter_add(
             source += PITCH
 
 
-@njit(cache=True, nogil=True)
+@njit
 def tile_shape(rows: Any, width: Any, products: Any, itemsize: Any) -> tuple[int, int]:
     """Return (rows, columns) of a tile: whole rows, as many as fit, or a part of one row."""
     fitting = min(np.int64(TILE), max(32, TILE_BYTES // (products * itemsize)))
@@ -174,7 +174,7 @@ def tile_shape(rows: Any, width: Any, products: Any, itemsize: Any) -> tuple[int
     return 1, fitting
 
 
-@njit(cache=True, nogil=True)
+@njit
 def convolve(
     y: Array,
     x: Array,
@@ -222,7 +222,7 @@ def convolve(
                                 place += np.uintp(1)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def load_cotangent(
     tile: Array, y_bar: Array, first_row: Any, last_row: Any, first_column: Any, last_column: Any
 ) -> None:
@@ -235,7 +235,7 @@ def load_cotangent(
                 place += np.uintp(1)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def convolve_x_bar(
     x_bar: Array,
     weight: Array,
@@ -274,7 +274,7 @@ def convolve_x_bar(
         crop_image(x_bar[n], padded, image_rows, plane)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def convolve_weight_bar(
     weight_bar: Array,
     x: Array,
@@ -322,7 +322,7 @@ def convolve_weight_bar(
                 weight_bar[g, k, o] = sums[g, o // block, k * np.int64(PITCH) + o % block]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def load_transposed(
     tile: Array, y_bar: Array, first_row: Any, last_row: Any, first_column: Any, last_column: Any
 ) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from lieref._jit import njit
 from lieref._types import Array
 from lieref.kernel.conv_numba import PITCH, TILE, multiply_add
 
@@ -14,7 +14,7 @@ ROWS, DEPTH = 128, 256
 """Rows of the result and inner indices in one block: both tiles together stay in the second-level cache."""
 
 
-@njit(cache=True, nogil=True)
+@njit
 def multiply(y: Array, a: Array, b: Array, first: Any, last: Any) -> None:
     """Add a @ b to rows `first` to `last` of y (batch, m, n), rows counted through the whole batch."""
     inner, height, width = b.shape[1], a.shape[1], b.shape[2]

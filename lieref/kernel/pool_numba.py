@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from lieref._jit import njit
 from lieref._types import Array
 from lieref.kernel.conv_numba import crop_image, pad_image
 
 
-@njit(cache=True, nogil=True)
+@njit
 def max_pool(
     y: Array, x: Array, first: Any, last: Any, taps: Array, rows: Any, image_rows: Array, plane: Any, step: Any
 ) -> None:
@@ -29,7 +29,7 @@ def max_pool(
                     y[n, r, w] = max(y[n, r, w], padded[start + w * step])
 
 
-@njit(cache=True, nogil=True)
+@njit
 def max_pool_vjp(
     x_bar: Array,
     x: Array,
@@ -60,7 +60,7 @@ def max_pool_vjp(
         crop_image(x_bar[n : n + 1], padded_bar, image_rows, plane)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def average_pool(
     y: Array,
     x: Array,
@@ -89,7 +89,7 @@ def average_pool(
                 y[n, r, w] /= counts[r, w]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def average_pool_vjp(
     x_bar: Array,
     y_bar: Array,

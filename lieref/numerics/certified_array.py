@@ -17,10 +17,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-import numba
 import numpy as np
 
 from lieref._check import check_float
+from lieref._jit import njit
 from lieref._types import FloatArray, Shape
 from lieref.errors import DomainError, ShapeError
 from lieref.numerics import double_double as dd
@@ -213,7 +213,7 @@ def from_sums(sums: FloatArray, counts: FloatArray, exact: bool) -> Certified:
     )
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def add_product(sums: FloatArray, i: int, a: FloatArray, j: int, b: FloatArray, k: int) -> None:  # pragma: no cover
     """Add entry j of `a` times entry k of `b` to sum i; operands (5, n) as packed, sums (6, m) as in `from_sums`."""
     x, y = a[0, j], b[0, k]
@@ -228,14 +228,14 @@ def add_product(sums: FloatArray, i: int, a: FloatArray, j: int, b: FloatArray, 
     sums[5, i] += x * y
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def finish(sums: FloatArray) -> None:  # pragma: no cover
     """Turn each running sum and its correction into hi + lo."""
     for i in range(sums.shape[1]):
         sums[0, i], sums[1, i] = two_sum(sums[0, i], sums[1, i])
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _matmul(
     a: FloatArray, b: FloatArray, rows: int, inner: int, columns: int, sums: FloatArray
 ) -> None:  # pragma: no cover

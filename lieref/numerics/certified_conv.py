@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-import numba
 import numpy as np
 
 from lieref._check import check_int
+from lieref._jit import njit
 from lieref._types import FloatArray, Shape
 from lieref.errors import ShapeError
 from lieref.numerics.certified_array import Certified, add_product, certify, finish, from_sums, pack, sum_rows
@@ -79,7 +79,7 @@ _INPUT_GRADIENT, _WEIGHT_GRADIENT, _OUTPUT = 0, 1, 2
 
 
 # Numba caches this with `add_product` compiled into it: a change there shows once this file changes too.
-@numba.njit(cache=True, nogil=True)
+@njit
 def _contract(
     target: int,
     x: FloatArray,

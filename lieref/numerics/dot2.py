@@ -9,22 +9,22 @@ from __future__ import annotations
 
 from typing import Final
 
-import numba
 import numpy as np
 
 from lieref._check import check_float, check_same_dtype, check_shape
+from lieref._jit import njit
 from lieref._types import FloatArray
 from lieref.numerics import double_double
 from lieref.numerics.bound import UNIT_ROUNDOFF, enlarge
 
-two_sum = numba.njit(cache=True, nogil=True)(double_double.two_sum)
-two_prod = numba.njit(cache=True, nogil=True)(double_double.two_prod)
+two_sum = njit(double_double.two_sum)
+two_prod = njit(double_double.two_prod)
 
 _U: Final = UNIT_ROUNDOFF["float64"]
 _PRODUCT_UNDERFLOW: Final = 2.0**-1070
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def accumulate(
     s: float, c: float, a_hi: float, a_lo: float, b_hi: float, b_lo: float
 ) -> tuple[float, float]:  # pragma: no cover
@@ -56,7 +56,7 @@ def radius(n: FloatArray | int, absolute_sum: FloatArray | float) -> FloatArray:
     return enlarge(((count + 6.0) * _U) ** 2 * np.asarray(absolute_sum)) + count * _PRODUCT_UNDERFLOW
 
 
-@numba.njit(cache=True, nogil=True)
+@njit
 def _dot2(x: FloatArray, y: FloatArray) -> tuple[float, float, float]:  # pragma: no cover
     s = c = absolute = 0.0
     for i in range(x.size):

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from lieref._jit import njit
 from lieref._types import Array, FloatArray
 from lieref.numerics.lanes import LANES, lane_matmul
 
@@ -18,7 +18,7 @@ SLOTS = 6
 """With a derivative, as many slots again follow, for the derivative of each."""
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _one_norms(a: Any) -> Any:
     """Return the 1-norm of each matrix of a (batch, n, n) stack, in float64; the largest float64 where it overflows."""
     norms = np.zeros(a.shape[0])
@@ -32,7 +32,7 @@ def _one_norms(a: Any) -> Any:
     return norms
 
 
-@njit(cache=True, nogil=True)
+@njit
 def squarings(a: Any, theta: float) -> Any:
     """Return, for each matrix, the smallest s >= 0 with 1-norm / 2^s <= theta."""
     norms = _one_norms(a)
@@ -43,7 +43,7 @@ def squarings(a: Any, theta: float) -> Any:
     return s
 
 
-@njit(cache=True, nogil=True)
+@njit
 def scales(e: Any, limit: int) -> Any:
     """Return, for each matrix, the power of two above its 1-norm, between 2^-limit and 2^limit, in float64."""
     norms = _one_norms(e)
@@ -52,7 +52,7 @@ def scales(e: Any, limit: int) -> Any:
     return norms
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _pack(work: Any, slot: int, a: Any, members: Any, first: Any, second: Any) -> None:
     """Copy each matrix a[m] times first[m] times second[m] into its lane of a slot; other lanes become zero.
 
@@ -69,7 +69,7 @@ def _pack(work: Any, slot: int, a: Any, members: Any, first: Any, second: Any) -
                 work[slot, i, j, lane] = source[i, j] * one * two
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _unpack(work: Any, slot: int, out: Any, members: Any, factors: Any) -> None:
     """Copy each lane of a slot times its factor to out[m]."""
     n = out.shape[1]
@@ -80,7 +80,7 @@ def _unpack(work: Any, slot: int, out: Any, members: Any, factors: Any) -> None:
                 target[i, j] = work[slot, i, j, lane] * factor
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _start(flat: Any, base: int, c1: Any, c2: Any, c3: Any, c4: Any) -> None:
     """Set X to c4 P4 + c3 P3 + c2 P2 + c1 P1."""
     for t in range(flat.shape[1]):
@@ -88,7 +88,7 @@ def _start(flat: Any, base: int, c1: Any, c2: Any, c3: Any, c4: Any) -> None:
         flat[base + X, t] = (total + c2 * flat[base + P2, t]) + c1 * flat[base + P1, t]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _extend(flat: Any, base: int, x: int, c1: Any, c2: Any, c3: Any) -> None:
     """Add c3 P3, c2 P2 and c1 P1 to slot x, in this order."""
     for t in range(flat.shape[1]):
@@ -96,20 +96,20 @@ def _extend(flat: Any, base: int, x: int, c1: Any, c2: Any, c3: Any) -> None:
         flat[base + x, t] = (total + c2 * flat[base + P2, t]) + c1 * flat[base + P1, t]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _add_twice(flat: Any, target: int, source: int) -> None:
     for t in range(flat.shape[1]):
         flat[target, t] += 2 * flat[source, t]
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _add_identity(work: Any, slot: int, c: Any) -> None:
     for i in range(work.shape[1]):
         for lane in range(work.shape[3]):
             work[slot, i, i, lane] += c
 
 
-@njit(cache=True, nogil=True)
+@njit
 def _product(vectors: Any, c: int, a: int, b: int, n: int, derivative: bool) -> None:
     """Set slot c to the product of slots a and b, and with `derivative` its derivative: C = A B, dC = dA B + A dB."""
     # One call in a loop, not three: each call is inlined with all its tiles and costs seconds of compilation.
@@ -118,7 +118,7 @@ def _product(vectors: Any, c: int, a: int, b: int, n: int, derivative: bool) -> 
         lane_matmul(vectors, to, left, right, n, k == 2)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def exp_kernel(
     a: Any,
     e: Any,

@@ -13,9 +13,11 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+from lieref._jit import njit
 
 VECTOR_BYTES = 64
 """Bytes of one vector: a register of AVX-512, two of AVX2, four of NEON."""
@@ -87,7 +89,7 @@ _tile_1x4 = _make_tile(1, 4)
 _tile_1x1 = _make_tile(1, 1)
 
 
-@njit(cache=True, nogil=True)
+@njit
 def lane_matmul(work: Any, c: int, a: int, b: int, n: int, accumulate: bool) -> None:
     """Set slot `c` to the product of slots `a` and `b`, or add the product to it; `c` differs from `a` and `b`."""
     size = n * n

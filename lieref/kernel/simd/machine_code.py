@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
-from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,12 +11,10 @@ import llvmlite
 from llvmlite import binding as llvm
 from llvmlite import ir
 
-from lieref._atomic import write_file
+from lieref._cache import read_cached, write_cached
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.isa import Isa
 from lieref.kernel.simd.kernels import GROUPS, group_of
-
-_DIGEST_BYTES = 32
 
 
 class Library:
@@ -56,14 +52,14 @@ class Library:
         return address
 
     def _load(self, group: str) -> llvm.ExecutionEngine:
-        path = _cache_path(self.isa, self.dtype, group)
-        code = _read(path)
+        name = _cache_name(self.isa, self.dtype, group)
+        code = read_cached(name)
         if code is None:
             if sys.stderr.isatty():
                 print(f"lieref: compiling the {group} kernels for {self.isa.name}, once ...", file=sys.stderr)
             code = _compile(self.isa, self.dtype, group, self._machine)
             self.compiled.append(group)
-            _write(path, code)
+            write_cached(name, code)
         empty = llvm.parse_assembly("")
         empty.triple = self._machine.triple
         # The engine owns its target machine.
@@ -96,22 +92,10 @@ def _compile(isa: Isa, dtype: str, group: str, machine: llvm.TargetMachine) -> b
     return bytes(machine.emit_object(parsed))
 
 
-def cache_folder() -> Path | None:
-    """Return where machine code is kept: LIEREF_CACHE_DIR, or the user's cache; None if that is the empty string."""
-    named = os.environ.get("LIEREF_CACHE_DIR")
-    if named is not None:
-        return Path(named) if named else None
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "lieref"
-
-
-def _cache_path(isa: Isa, dtype: str, group: str) -> Path | None:
+def _cache_name(isa: Isa, dtype: str, group: str) -> str:
     """Return the file for this generator's sources, this LLVM and this CPU."""
-    folder = cache_folder()
-    if folder is None:
-        return None
     digest = hashlib.sha256(f"{_made_by()} {isa} {dtype} {group}".encode())
-    return folder / f"kernels-{group}-{isa.name}-{dtype}-{digest.hexdigest()[:24]}.o"
+    return f"kernels-{group}-{isa.name}-{dtype}-{digest.hexdigest()[:24]}.o"
 
 
 @lru_cache(maxsize=1)
@@ -122,22 +106,3 @@ def _made_by() -> str:
         digest.update(source.read_bytes())
     cpu = llvm.get_host_cpu_name() + llvm.get_host_cpu_features().flatten()
     return f"{digest.hexdigest()} {llvmlite.__version__} {llvm.get_process_triple()} {cpu}"
-
-
-def _read(path: Path | None) -> bytes | None:
-    """Return the object file, or None if it is missing or its digest is wrong."""
-    try:
-        data = path.read_bytes() if path else b""
-    except OSError:
-        return None
-    code = data[_DIGEST_BYTES:]
-    return code if code and hashlib.sha256(code).digest() == data[:_DIGEST_BYTES] else None
-
-
-def _write(path: Path | None, code: bytes) -> None:
-    """Keep the object file; a folder that cannot be written only costs the next compile."""
-    if path is None:
-        return
-    with suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_file(path, hashlib.sha256(code).digest() + code)

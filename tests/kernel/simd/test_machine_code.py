@@ -7,7 +7,6 @@ from llvmlite import ir
 
 from lieref.errors import DomainError
 from lieref.kernel.simd import isa as isa_module
-from lieref.kernel.simd import machine_code
 from lieref.kernel.simd.kernels import GROUPS, group_of
 from lieref.kernel.simd.machine_code import Library
 from lieref.kernel.simd.tiles import CONV_TILES, GRADIENT_TILES, widths
@@ -71,16 +70,6 @@ def test_every_kernel_is_in_the_group_its_name_says():
         names = [f.name for f in module.functions if not f.is_declaration]
         assert names
         assert {group_of(name) for name in names} == {group}
-
-
-def test_a_folder_that_cannot_be_written_only_costs_time(tmp_path, monkeypatch):
-    blocker = tmp_path / "file"
-    blocker.write_text("")
-    monkeypatch.setenv("LIEREF_CACHE_DIR", str(blocker / "below"))
-    assert machine_code._read(machine_code._cache_path(ISAS[-1], "float32", "core")) is None
-    machine_code._write(blocker / "below" / "x", b"code")
-    monkeypatch.setenv("LIEREF_CACHE_DIR", "")
-    assert machine_code.cache_folder() is None
 
 
 def test_no_kernel_calls_the_math_library_for_fma():
