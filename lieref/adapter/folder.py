@@ -2,13 +2,14 @@
 
 ``adapter_model.safetensors`` holds the trained numbers. ``adapter_config.json`` has the field names of PEFT, so that
 its users find their way, and a section ``lieref`` with what PEFT does not record: the format version, the SHA-256 of
-the base model this adapter belongs to, and the SHA-256 of the tensor file. Reading needs NumPy alone.
+the base model's file, the one of the network in it, which stays the same when that is saved again, and the SHA-256 of
+the tensor file. Reading needs NumPy alone.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 from lieref._atomic import write_folder
 from lieref._check import check_finite
 from lieref._types import Array
+from lieref.adapter.fields import check_fields, is_sha256, shown
 from lieref.adapter.strict_json import format_json, parse_json
 from lieref.adapter.tensor_file import decode_tensors, encode_tensors
 from lieref.errors import DomainError, FormatError, VerificationError
@@ -25,7 +27,8 @@ FORMAT = "lieref-adapter/1"
 TENSORS_NAME = "adapter_model.safetensors"
 CONFIG_NAME = "adapter_config.json"
 
-_PEFT_FIELDS = ("peft_type", "r", "lora_alpha", "target_modules", "base_model_name_or_path")
+MAX_CONFIG_BYTES = 64 * 2**20
+"""Cap on a configuration: that of a network of some hundred thousand adapted tensors."""
 
 
 def encode_adapter(tensors: Mapping[str, Array], config: Mapping[str, Any]) -> dict[str, bytes]:
@@ -37,27 +40,25 @@ def encode_adapter(tensors: Mapping[str, Array], config: Mapping[str, Any]) -> d
         Trained numbers by flat name, finite.
     config : mapping
         ``peft_type, r, lora_alpha, target_modules, base_model_name_or_path`` and any other plain JSON; its section
-        ``lieref`` must hold ``base_sha256``, 64 hexadecimal digits. ``format``, ``tensors_sha256`` and
-        ``tensors_bytes`` are filled in here.
+        ``lieref`` must hold ``base_sha256`` and may hold ``network_sha256``, each 64 hexadecimal digits. ``format``,
+        ``tensors_sha256`` and ``tensors_bytes`` are filled in here.
 
     Raises
     ------
     FormatError
-        If the configuration lacks a field or is not plain JSON.
+        If the configuration lacks a field, has one of a wrong type, or is not plain JSON.
     DomainError
         If a tensor is not finite, or the digest is not one.
     """
     data = encode_tensors(tensors, {"format": FORMAT})
     for name, array in tensors.items():
         check_finite("encode_adapter", name, np.asarray(array))
-    missing = [name for name in _PEFT_FIELDS if name not in config]
-    if missing:
-        raise FormatError(
-            f"encode_adapter: `config` must have the fields {', '.join(_PEFT_FIELDS)}; got no {missing[0]}"
-        )
     section = config.get("lieref")
-    if not isinstance(section, Mapping) or not _is_sha256(section.get("base_sha256")):
-        raise DomainError(f"encode_adapter: `config` must have lieref.base_sha256 of 64 hex digits; got {section!r}")
+    if not isinstance(section, Mapping) or not is_sha256(section.get("base_sha256")):
+        raise DomainError(
+            f"encode_adapter: `config` must have lieref.base_sha256 of 64 hex digits; got {shown(section)}"
+        )
+    check_fields("encode_adapter", config, "`config`")
     digests = {"format": FORMAT, "tensors_sha256": hashlib.sha256(data).hexdigest(), "tensors_bytes": len(data)}
     return {TENSORS_NAME: data, CONFIG_NAME: format_json({**config, "lieref": {**section, **digests}})}
 
@@ -68,19 +69,22 @@ def write_adapter(
     config: Mapping[str, Any],
     *,
     files: Mapping[str, bytes] | None = None,
+    replaces: Collection[str] = (),
 ) -> None:
     """Write an adapter folder, whole or not at all; raises as `encode_adapter` and `write_folder` do.
 
     Parameters
     ----------
     folder : path
-        Absent or empty.
+        Absent, empty, or with nothing in it but files named in `replaces`.
     tensors, config
         See `encode_adapter`.
     files : mapping of str to bytes, optional
         Further files of the same folder, such as a report.
+    replaces : collection of str
+        Names of files that may be there; a folder of these alone is replaced.
     """
-    write_folder(folder, {**(files or {}), **encode_adapter(tensors, config)})
+    write_folder(folder, {**(files or {}), **encode_adapter(tensors, config)}, replaces=replaces)
 
 
 def read_adapter(folder: str | Path) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -106,23 +110,26 @@ def read_adapter(folder: str | Path) -> tuple[dict[str, Array], dict[str, Any]]:
     for name in (CONFIG_NAME, TENSORS_NAME):
         if not (path / name).is_file():
             raise FormatError(f"read_adapter: `folder` must hold {name}; got {path} without it")
+    what = f"`{path / CONFIG_NAME}`"
+    size = (path / CONFIG_NAME).stat().st_size
+    if size > MAX_CONFIG_BYTES:
+        raise FormatError(f"read_adapter: {what} must have at most {MAX_CONFIG_BYTES} bytes; got {size}")
     config = parse_json((path / CONFIG_NAME).read_bytes(), str(path / CONFIG_NAME))
     section = config.get("lieref")
     if not isinstance(section, dict) or section.get("format") != FORMAT:
-        version = section.get("format") if isinstance(section, dict) else "no section lieref"
-        raise FormatError(f"read_adapter: `{path / CONFIG_NAME}` must be of format {FORMAT}; got {version}")
-    missing = [name for name in _PEFT_FIELDS if name not in config]
-    if missing or not _is_sha256(section.get("base_sha256")):
-        raise FormatError(
-            f"read_adapter: `{path / CONFIG_NAME}` must have the fields {', '.join(_PEFT_FIELDS)} and "
-            f"lieref.base_sha256; got no {missing[0] if missing else 'valid lieref.base_sha256'}"
-        )
-    data = (path / TENSORS_NAME).read_bytes()
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != section.get("tensors_sha256") or len(data) != section.get("tensors_bytes"):
+        version = shown(section.get("format")).strip("'") if isinstance(section, dict) else "no section lieref"
+        raise FormatError(f"read_adapter: {what} must be of format {FORMAT}; got {version}")
+    check_fields("read_adapter", config, what)
+    if not is_sha256(section.get("base_sha256")):
+        raise FormatError(f"read_adapter: {what} must have the digest of its base; got no valid lieref.base_sha256")
+    # The size first: a file that is not the promised one is not read at all.
+    size = (path / TENSORS_NAME).stat().st_size
+    data = (path / TENSORS_NAME).read_bytes() if size == section.get("tensors_bytes") else None
+    digest = "another size" if data is None else hashlib.sha256(data).hexdigest()
+    if data is None or digest != section.get("tensors_sha256"):
         raise VerificationError(
             f"read_adapter: `{path / TENSORS_NAME}` must have the sha256 and size in {CONFIG_NAME}; got {digest}, "
-            f"{len(data)} bytes (damaged, or files of two adapters mixed)"
+            f"{size} bytes (damaged, or files of two adapters mixed)"
         )
     tensors, _ = decode_tensors(data, finite=True, what=str(path / TENSORS_NAME))
     return tensors, config
@@ -133,15 +140,23 @@ def adapter_bytes(folder: str | Path) -> int:
     return sum((Path(folder) / name).stat().st_size for name in (TENSORS_NAME, CONFIG_NAME))
 
 
-def check_base(config: Mapping[str, Any], base_sha256: str) -> None:
-    """Raise `VerificationError` unless the adapter was made for the base model with this SHA-256."""
-    promised = config["lieref"]["base_sha256"]
-    if promised != base_sha256:
+def check_base(config: Mapping[str, Any], base_sha256: str, network_sha256: str | None = None) -> None:
+    """Raise `VerificationError` unless the adapter was made for this base model.
+
+    Parameters
+    ----------
+    config : mapping
+        Of an adapter that has been read.
+    base_sha256 : str
+        SHA-256 of the model's file.
+    network_sha256 : str, optional
+        Of the network in it, `lieref.model.identity.network_digest`: another file of the same network is the same base.
+    """
+    section = config["lieref"]
+    if section["base_sha256"] == base_sha256:
+        return
+    if network_sha256 is None or section.get("network_sha256") != network_sha256:
         raise VerificationError(
-            f"check_base: `config` must belong to this base model, sha256 {base_sha256}; got an adapter of {promised} "
-            f"({config['base_model_name_or_path']})"
+            f"check_base: `config` must belong to this base model, sha256 {base_sha256}; got an adapter of "
+            f"{section['base_sha256']} ({str(config['base_model_name_or_path'])[:80]}), whose weights or layers differ"
         )
-
-
-def _is_sha256(value: Any) -> bool:
-    return isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef")

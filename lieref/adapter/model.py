@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lieref._atomic import write_file
-from lieref._check import check_choice, check_int
+from lieref._check import check_choice, check_finite, check_int
 from lieref._types import Array
-from lieref.adapter.folder import check_base, read_adapter, write_adapter
-from lieref.errors import DomainError, FormatError, ShapeError, UnsupportedError
+from lieref.adapter.fields import shown
+from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME, check_base, read_adapter, write_adapter
+from lieref.errors import DomainError, FormatError, LierefError, UnsupportedError
+from lieref.model.identity import network_digest
 from lieref.model.network import Attached, Network
-from lieref.model.onnx_reader import read_onnx
+from lieref.model.onnx_reader import graph_from_proto, read_onnx
 from lieref.model.onnx_writer import encode_onnx, replace_tensors
 from lieref.model.simplify import in_dtype, in_float64, simplify
 from lieref.model.site import Site, share_memory, tensors_in_scope
@@ -58,23 +61,26 @@ def load(path: str | Path, *, dtype: str = "float32") -> Model:
 class Model(Network):
     """A network that can be saved: see `Network` for what it computes."""
 
+    @cached_property
+    def network_sha256(self) -> str:
+        """Digest of weights and layers, whatever file they are in; see `network_digest`."""
+        return network_digest(graph_from_proto(self.proto, self.source))
+
     def save_adapter(self, folder: str | Path) -> None:
-        """Write the adapters to a new folder: ``adapter_model.safetensors`` and ``adapter_config.json``.
+        """Write the adapters to a folder: ``adapter_model.safetensors`` and ``adapter_config.json``.
 
         Parameters
         ----------
         folder : str or Path
-            Must not exist or be empty; it appears whole or not at all.
+            New, empty, or the folder of an adapter, which is replaced; it appears whole or not at all.
 
         Raises
         ------
         DomainError
-            If nothing is attached.
-        FormatError
-            If the folder holds something already.
+            If nothing is attached, or the folder holds anything but an adapter.
         """
         tensors, config = self.adapter_state()
-        write_adapter(folder, tensors, config)
+        write_adapter(folder, tensors, config, replaces=(TENSORS_NAME, CONFIG_NAME))
 
     def adapter_state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Return the adapters' arrays and their configuration, as `save_adapter` writes them."""
@@ -93,6 +99,7 @@ class Model(Network):
             "lora_alpha": options.get("lora_alpha"),
             "lieref": {
                 "base_sha256": self.base_sha256,
+                "network_sha256": self.network_sha256,
                 "methods": [
                     {
                         "config": entry.method.config(),
@@ -118,10 +125,11 @@ class Model(Network):
         FormatError
             If a file is missing, broken, or of an unknown version.
         VerificationError
-            If the adapter was trained on another base, or its digest differs.
+            If the adapter was trained on another network, or its digest differs.
         """
         tensors, config = read_adapter(folder)
-        check_base(config, self.base_sha256)
+        same_file = config["lieref"]["base_sha256"] == self.base_sha256
+        check_base(config, self.base_sha256, None if same_file else self.network_sha256)
         statistics, sites, attached = self._read_state(tensors, config["lieref"], str(folder))
         share_memory(sites)
         self.statistics, self.sites, self.attached, self.wants_statistics = statistics, sites, attached, False
@@ -206,6 +214,9 @@ class Model(Network):
     ) -> tuple[dict[str, Array], dict[str, Site], list[Attached]]:
         """Return statistics, sites and methods of an adapter, everything checked against this network."""
         left = dict(tensors)
+        factors: dict[str, list[str]] = {}
+        for key in tensors:  # `<tensor>:<factor>`; a tensor may have colons in its name, a factor has none
+            factors.setdefault(key.rpartition(":")[0], []).append(key)
         try:
             attached = [
                 Attached(
@@ -218,31 +229,35 @@ class Model(Network):
             names = [str(name) for name in section["statistics"]]
             methods = {t: get_method(**entry["method"]) for t, entry in section["sites"].items()}
             shapes = {t: tuple(entry["shape"]) for t, entry in section["sites"].items()}
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise FormatError(f"load_adapter: {source} must hold a complete configuration; {error!r}") from error
+        except (ArithmeticError, AttributeError, KeyError, LierefError, TypeError, ValueError) as error:
+            raise FormatError(
+                f"load_adapter: {source} must hold a complete configuration; {shown(error, 300)}"
+            ) from error
         known = {tensor: layer for entry in attached for tensor, layer in self._scope(entry)}
         statistics = {}
         for name in names:
             statistics[name] = self._take(left, f"{name}:statistic", source)
             if name not in self.graph.initializers or statistics[name].shape != self.graph.initializers[name].shape:
-                raise FormatError(f"load_adapter: statistic {name} of {source} must fit the model")
+                raise FormatError(f"load_adapter: statistic {shown(name)} of {source} must fit the model")
         sites: dict[str, Site] = {}
         for tensor, method in methods.items():
             if tensor not in known:
-                raise FormatError(f"load_adapter: tensor {tensor} of {source} must be a target of the model")
+                raise FormatError(f"load_adapter: tensor {shown(tensor)} of {source} must be a target of the model")
             layer = known[tensor]
-            prefix = f"{tensor}:"
-            params = {n.removeprefix(prefix): self._take(left, n, source) for n in list(left) if n.startswith(prefix)}
+            keys = [key for key in factors.get(tensor, ()) if key in left]
+            params = {key.rpartition(":")[2]: self._take(left, key, source) for key in keys}
             site = Site(tensor, method, params, 1 if layer is None else layer.groups, layer)
             try:
                 adapted = site.adapted(self.graph.initializers)[tensor]
-            except (KeyError, ShapeError, ValueError) as error:
-                raise FormatError(f"load_adapter: the factors of {tensor} in {source} must fit it; {error}") from error
+            except (ArithmeticError, KeyError, LierefError, TypeError, ValueError) as error:
+                raise FormatError(
+                    f"load_adapter: the factors of {shown(tensor)} in {source} must fit it; {shown(error, 300)}"
+                ) from error
             if adapted.shape != self.graph.initializers[tensor].shape or shapes[tensor] != self._canonical_shape(site):
-                raise FormatError(f"load_adapter: the factors of {tensor} in {source} must fit it")
+                raise FormatError(f"load_adapter: the factors of {shown(tensor)} in {source} must fit it")
             sites[tensor] = site
         if left:
-            raise FormatError(f"load_adapter: {source} must hold no other tensors; got {sorted(left)[0]}")
+            raise FormatError(f"load_adapter: {source} must hold no other tensors; got {shown(min(left))}")
         return statistics, sites, attached
 
     def _scope(self, entry: Attached) -> tuple[tuple[str, Any], ...]:
@@ -252,7 +267,12 @@ class Model(Network):
 
     def _take(self, left: dict[str, Array], name: str, source: str) -> Array:
         if name not in left:
-            raise FormatError(f"load_adapter: {source} must hold the tensor {name}")
+            raise FormatError(f"load_adapter: {source} must hold the tensor {shown(name)}")
         if left[name].dtype.kind != "f":
-            raise FormatError(f"load_adapter: tensor {name} of {source} must hold floats; got {left[name].dtype}")
-        return left.pop(name).astype(self.dtype)
+            raise FormatError(
+                f"load_adapter: tensor {shown(name)} of {source} must hold floats; got {left[name].dtype}"
+            )
+        with np.errstate(over="ignore"):
+            array = left.pop(name).astype(self.dtype, copy=False)
+        check_finite("load_adapter", f"{name} as {self.dtype}", array)
+        return array

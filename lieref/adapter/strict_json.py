@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from typing import Any, NoReturn
 
+from lieref.adapter.fields import shown
 from lieref.errors import FormatError
 
 
@@ -32,14 +34,14 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
     def finite(text: str) -> float:
         number = float(text)
         if not math.isfinite(number):
-            raise ValueError(f"{text} overflows float64")
+            raise ValueError(f"{shown(text)} overflows float64")
         return number
 
     def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(pairs)
         if len(result) != len(pairs):
-            keys = [key for key, _ in pairs]
-            raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} appears twice")
+            twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+            raise ValueError(f"key {shown(twice)} appears twice")
         return result
 
     try:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from lieref._types import Array
+from lieref.adapter.fields import MOST_AXES, is_list, is_size, shown
 from lieref.adapter.strict_json import parse_json
 from lieref.errors import DomainError, DTypeError, FormatError
 
@@ -53,12 +54,13 @@ def encode_tensors(tensors: Mapping[str, Array], metadata: Mapping[str, str] | N
     DTypeError
         If an array has an element type the format or NumPy lacks.
     DomainError
-        If a name is ``__metadata__`` or empty, or a name or a metadata entry is not text that UTF-8 can hold.
+        If a name is ``__metadata__`` or empty, a name or a metadata entry is not text that UTF-8 can hold, or all names
+        together are longer than the reader allows.
     """
     for word in (*tensors, *(metadata or {}), *(metadata or {}).values()):
         _check_text(word)
     if _METADATA in tensors or "" in tensors:
-        raise DomainError(f"encode_tensors: `tensors` must not be named '' or {_METADATA!r}; got {sorted(tensors)}")
+        raise DomainError(f"encode_tensors: `tensors` must not be named '' or {_METADATA!r}; got {shown([*tensors])}")
     rows = []
     for name, array in tensors.items():
         dtype = np.asarray(array).dtype.newbyteorder("<")
@@ -76,6 +78,11 @@ def encode_tensors(tensors: Mapping[str, Array], metadata: Mapping[str, str] | N
         header[name] = {"dtype": _NAMES[array.dtype], "shape": list(array.shape), "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
     text += b" " * (-len(text) % 8)
+    if len(text) > MAX_HEADER_BYTES:
+        raise DomainError(
+            f"encode_tensors: `tensors` must have names that fit into a header of {MAX_HEADER_BYTES} bytes; "
+            f"got {len(text)} for {len(rows)} tensors"
+        )
     return b"".join([len(text).to_bytes(8, "little"), text, *(array.tobytes() for _, _, array in rows)])
 
 
@@ -116,13 +123,14 @@ def decode_tensors(data: bytes, *, finite: bool = False, what: str = "data") -> 
     header = parse_json(text, f"{what} header")
     metadata = header.pop(_METADATA, {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise _refuse(what, f"a {_METADATA} of strings", f"{metadata!r}")
+        raise _refuse(what, f"a {_METADATA} of strings", shown(metadata))
 
     entries = {name: _check_entry(entry, name, what) for name, entry in header.items()}
     _check_cover([span for _, _, span in entries.values()], len(data) - 8 - length, what)
     tensors = {}
+    body = memoryview(data)[8 + length :]  # a slice of it is no copy
     for name, (dtype, shape, (begin, end)) in entries.items():
-        tensors[name] = _read_array(data[8 + length + begin : 8 + length + end], dtype, shape, name, what)
+        tensors[name] = _read_array(body[begin:end], dtype, shape, name, what)
         if finite and dtype.kind == "f" and not np.isfinite(tensors[name]).all():
             raise DomainError(f"decode_tensors: `{name}` in `{what}` must be finite; got NaN or infinity")
     return tensors, metadata
@@ -151,25 +159,19 @@ def _check_text(text: object) -> None:
 
 def _check_entry(entry: Any, name: str, what: str) -> tuple[np.dtype[Any], tuple[int, ...], tuple[int, int]]:
     """Return dtype, shape and (begin, end) of one header entry."""
-    where = f"{what}: {name}"
+    where = f"{what}: {shown(name)}"
     if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
-        raise _refuse(where, "exactly the fields dtype, shape and data_offsets", f"{entry!r}")
+        raise _refuse(where, "exactly the fields dtype, shape and data_offsets", shown(entry))
     dtype, shape, span = entry["dtype"], entry["shape"], entry["data_offsets"]
     if not isinstance(dtype, str) or dtype not in DTYPES:
-        raise _refuse(where, f"a dtype of {', '.join(DTYPES)}", f"{dtype!r}")
-    if not _is_sizes(shape):
-        raise _refuse(where, "a shape of non-negative integers", f"{shape!r}")
-    if not _is_sizes(span) or len(span) != 2:
-        raise _refuse(where, "two non-negative offsets", f"{span!r}")
-    nbytes = math.prod(shape) * DTYPES[dtype].itemsize
-    if span[1] - span[0] != nbytes:
-        raise _refuse(where, f"the {nbytes} bytes of shape {shape}", f"offsets {span}")
+        raise _refuse(where, f"a dtype of {', '.join(DTYPES)}", shown(dtype))
+    if not is_list(shape, is_size, MOST_AXES):
+        raise _refuse(where, f"a shape of at most {MOST_AXES} integers from 0 to 2**63 - 1", shown(shape))
+    if not is_list(span, is_size) or len(span) != 2:
+        raise _refuse(where, "two offsets from 0 to 2**63 - 1", shown(span))
+    if span[1] - span[0] != math.prod(shape) * DTYPES[dtype].itemsize:
+        raise _refuse(where, f"the bytes of {dtype} of shape {shown(shape)}", f"offsets {span}")
     return DTYPES[dtype], tuple(shape), (span[0], span[1])
-
-
-def _is_sizes(value: Any) -> bool:
-    # `type` and not `isinstance`: true and false are integers to Python, not to JSON.
-    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
 
 
 def _check_cover(spans: list[tuple[int, int]], size: int, what: str) -> None:
@@ -183,14 +185,14 @@ def _check_cover(spans: list[tuple[int, int]], size: int, what: str) -> None:
         raise _refuse(what, f"{position} bytes of tensors", f"{size} (truncated, or something appended?)")
 
 
-def _read_array(data: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], name: str, what: str) -> Array:
-    if dtype.kind == "b" and data.strip(b"\0\1"):
-        raise _refuse(f"{what}: {name}", "booleans stored as 0 or 1", "other bytes")
+def _read_array(data: memoryview, dtype: np.dtype[Any], shape: tuple[int, ...], name: str, what: str) -> Array:
+    if dtype.kind == "b" and len(data) and np.frombuffer(data, np.uint8).max() > 1:
+        raise _refuse(f"{what}: {shown(name)}", "booleans stored as 0 or 1", "other bytes")
     try:
         array = np.frombuffer(data, dtype=dtype).reshape(shape)
     except ValueError:
         # Only an empty tensor gets here: a dimension or a number of axes that NumPy cannot hold.
-        raise _refuse(f"{what}: {name}", "a shape that NumPy can hold", f"{list(shape)}") from None
+        raise _refuse(f"{what}: {shown(name)}", "a shape that NumPy can hold", shown(list(shape))) from None
     return array.astype(dtype.newbyteorder("="))
 
 

@@ -37,6 +37,7 @@ def merge(base: Path, adapter: Path, output: Path, force: bool, as_json: bool) -
         raise click.UsageError(f"{output} is a device or a pipe; name a file with --output")
     with exclusive(output, "merge", "output"):
         model = load(base).load_adapter(adapter)
+        method, changed = model.method_name, sorted(model.adapted_tensors())
         data = encode_onnx(model.merge_and_unload().proto)
         if output.exists() and output.read_bytes() != data:
             if not force:
@@ -44,10 +45,9 @@ def merge(base: Path, adapter: Path, output: Path, force: bool, as_json: bool) -
             write_file(output, data)
         elif not output.exists():
             write_file(output, data)
-    changed = sorted(model.adapted_tensors())
     report = {
         "output": str(output),
-        "method": model.method_name,
+        "method": method,
         "changed_tensors": changed,
         "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),

@@ -135,7 +135,8 @@ def test_numbers_that_are_not_finite_are_not_written(tmp_path: Path, value: floa
     [
         ({**CONFIG, "lieref": {}}, DomainError, "lieref.base_sha256"),
         ({k: v for k, v in CONFIG.items() if k != "r"}, FormatError, "got no r"),
-        ({**CONFIG, "lora_alpha": float("nan")}, FormatError, "plain finite JSON"),
+        ({**CONFIG, "lora_alpha": float("nan")}, FormatError, "must be a number or null; got nan"),
+        ({**CONFIG, "extra": float("nan")}, FormatError, "plain finite JSON"),
         ({**CONFIG, "extra": np.float32(1)}, FormatError, "plain finite JSON"),
     ],
 )
