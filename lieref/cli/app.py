@@ -7,7 +7,9 @@ import importlib.util
 import io
 import os
 import sys
+import threading
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, TextIO
 
@@ -17,6 +19,12 @@ from lieref import __version__
 from lieref.errors import LierefError, MissingExtraError
 
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+
+MOST_OF_A_KIND = 4
+"""Warnings of one kind that are printed one by one; of more their number is."""
+
+MOST_LETTERS = 2000
+"""A longer line, such as one that holds a pattern from a file, is cut."""
 
 # Command -> module and attribute; a module is imported when its command, or the list of commands, is asked for.
 COMMANDS = {
@@ -49,12 +57,12 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="lieref")
 def lieref() -> None:
-    r"""Fine-tune ONNX networks with LieRA and its relatives, on a CPU.
+    """Fine-tune ONNX networks with LieRA and its relatives, on a CPU.
 
     \b
     Try it:   lieref demo
     Use it:   lieref finetune BASE.onnx --train T.npz --test E.npz --out DIR
-    """
+    """  # noqa: D301  click reads the control character
 
 
 def run(arguments: Sequence[str] | None) -> int:
@@ -62,13 +70,17 @@ def run(arguments: Sequence[str] | None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A name that the terminal has no letters for is shown with escapes instead of failing.
         sys.stdout.reconfigure(errors="backslashreplace")
+    notes = _Notes()
     with warnings.catch_warnings():
-        warnings.showwarning = _show_warning
+        warnings.showwarning = notes.show
         # What lieref tells its user; what libraries tell their developers stays out.
         warnings.simplefilter("ignore")
-        warnings.simplefilter("default", UserWarning)
+        warnings.simplefilter("always", UserWarning)
         try:
-            status = lieref.main(arguments, prog_name="lieref", standalone_mode=False)
+            try:
+                status = lieref.main(arguments, prog_name="lieref", standalone_mode=False)
+            finally:
+                notes.count()  # before the error, which is the last line
             sys.stdout.flush()
             return status if isinstance(status, int) else DONE
         except BrokenPipeError:
@@ -108,16 +120,41 @@ def _report(error: BaseException) -> int:
     return status
 
 
-def _show_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
-) -> None:
-    _print_line("warning", str(message))
+class _Notes:
+    """The warnings of one command: each text once, when it comes; of many of one kind the first and their number."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+        self._kinds: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def show(
+        self,
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        """Take the place of `warnings.showwarning`."""
+        with self._lock:
+            text = str(message)
+            if text in self._seen:
+                return
+            self._seen.add(text)
+            self._kinds[category.__name__] += 1
+            if self._kinds[category.__name__] <= MOST_OF_A_KIND:
+                _print_line("warning", text)
+
+    def count(self) -> None:
+        """Print how many were not printed."""
+        for kind, number in self._kinds.items():
+            if number > MOST_OF_A_KIND:
+                _print_line("warning", f"and {number - MOST_OF_A_KIND} more like these ({kind})")
 
 
 def _print_line(kind: str, text: Any) -> None:
-    print(f"{kind}: {' '.join(str(text).split())}", file=sys.stderr)
+    line = " ".join(str(text).split())
+    line = line if len(line) <= MOST_LETTERS else f"{line[:MOST_LETTERS]} ..."
+    print(f"{kind}: {line}", file=sys.stderr)

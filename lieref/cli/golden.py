@@ -23,13 +23,13 @@ def golden() -> None:
     "--format", "form", type=click.Choice(["vectors", "safetensors", "onnx", "c"]), default="vectors", show_default=True
 )
 def export(folder: Path, full: bool, regenerate: bool, form: str) -> None:
-    r"""Write the golden cases to FOLDER, which must be empty or new; the same bytes every time.
+    """Write the golden cases to FOLDER, which must be empty or new; the same bytes every time.
 
     \b
     lieref golden export vectors                  the core set
     lieref golden export vectors --full           everything
     lieref golden export headers --format c       for microcontrollers
-    """
+    """  # noqa: D301  click reads the control character
     from lieref.conformance import export as exporter
     from lieref.conformance.generate import generate
     from lieref.conformance.vectors import read_vectors
@@ -53,13 +53,13 @@ def export(folder: Path, full: bool, regenerate: bool, form: str) -> None:
 @click.option("--junit", type=click.Path(path_type=Path), help="Also write a JUnit file.")
 @click.pass_context
 def check(ctx: click.Context, /, as_json: bool, junit: Path | None, **options: Any) -> None:
-    r"""Check a port and print a verdict with reasons; exit status 0 only if every covered case passes.
+    """Check a port and print a verdict with reasons; exit status 0 only if every covered case passes.
 
     \b
     lieref golden check --backend my_port:run
     lieref golden check --exe ./driver --profile tf32
     lieref golden check --outputs results/ --junit report.xml
-    """
+    """  # noqa: D301  click reads the control character
     from lieref._atomic import write_file
     from lieref.cli.console import print_json
     from lieref.conformance.runner import check as run_check

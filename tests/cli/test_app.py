@@ -117,6 +117,55 @@ def test_warning_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     assert capsys.readouterr().err == "warning: more numbers than the kernel has\n"
 
 
+def test_each_note_is_printed_once_and_many_of_a_kind_are_counted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Note(UserWarning):
+        pass
+
+    @click.command()
+    def noting() -> None:
+        for _ in range(3):
+            for number in range(82):
+                warnings.warn(f"layer {number} is left out", Note, stacklevel=1)
+            warnings.warn("another thing", UserWarning, stacklevel=1)
+        raise DomainError("f: `x` must be y; got z")
+
+    monkeypatch.setattr(app.LazyGroup, "get_command", lambda *_: noting)
+    for _ in range(2):  # each command on its own
+        assert main(["noting"]) == 2
+        assert capsys.readouterr().err.splitlines() == [
+            *(f"warning: layer {number} is left out" for number in range(4)),
+            "warning: another thing",
+            "warning: and 78 more like these (Note)",
+            "error: f: `x` must be y; got z",
+        ]
+
+
+def test_a_line_has_an_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command()
+    def failing() -> None:
+        raise DomainError("x" * 10**6)
+
+    monkeypatch.setattr(app.LazyGroup, "get_command", lambda *_: failing)
+    assert main(["failing"]) == 2
+    assert len(capsys.readouterr().err) < 2100
+
+
+def every_command() -> list[list[str]]:
+    names = app.lieref.list_commands(click.Context(app.lieref))
+    return [[], *([name] for name in names), ["golden", "export"], ["golden", "check"]]
+
+
+@pytest.mark.parametrize("command", every_command(), ids=" ".join)
+def test_help_has_no_markup(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
+    assert main([*command, "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "\\" not in text
+    assert "\b" not in text
+    assert "``" not in text
+
+
 def test_closed_pipe_is_no_error() -> None:
     done = subprocess.run(
         f"{sys.executable} -m lieref --help | true", shell=True, capture_output=True, text=True, check=False
