@@ -137,9 +137,10 @@ def _appearing(folder: str | Path, replaces: Collection[str]) -> Iterator[Path]:
                 old = _swap(partial, path)
             else:
                 _rename_folder(partial, path)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
         _remove_empty(made)
+        _name_file(error, path)
         raise
     try:
         _confirm(path)
@@ -176,10 +177,11 @@ def write_file(path: str | Path, data: bytes) -> None:
     try:
         _write_and_flush(partial, data)
         partial.replace(target)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             partial.unlink(missing_ok=True)
         _remove_empty(made)
+        _name_file(error, target)
         raise
     _confirm(target)
 
@@ -219,6 +221,12 @@ def _remove_leftovers(path: Path) -> None:
             if time.time() - leftover.lstat().st_mtime > _LEFTOVER_SECONDS:
                 with _in_use(leftover, strict=True):
                     shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+
+
+def _name_file(error: BaseException, path: Path) -> None:
+    """Say in an error of the system what was being written; a full disk does not."""
+    if isinstance(error, OSError) and error.errno is not None:
+        error.filename, error.filename2 = str(path), None
 
 
 def _remove_empty(folders: list[Path]) -> None:

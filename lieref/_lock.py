@@ -27,7 +27,10 @@ else:
 _ROUNDS = 100
 # Windows keeps others from reading what is locked, and the text at the beginning is for them.
 _LOCKED_BYTE = 2**20
-_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EEXIST}
+_REFUSED = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EEXIST),
+    errno.ENOENT,  # where nothing can be made, such as /proc
+}
 _WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
 
 
@@ -119,12 +122,14 @@ def _open_locked(path: Path, made: list[Path]) -> int:
 
     Raises `BlockingIOError`, with who holds it as its text.
     """
+    missing: FileNotFoundError | None = None
     for _ in range(_ROUNDS):
         try:
             made[:0] = make_folders(path.parent)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
-        except FileNotFoundError:
-            continue  # another process removed a folder that it had made
+        except FileNotFoundError as error:
+            missing = error  # another process removed a folder that it had made; or nothing can be made here at all
+            continue
         try:
             if _lock_is_ours(descriptor, path):
                 _sign(descriptor)
@@ -133,7 +138,7 @@ def _open_locked(path: Path, made: list[Path]) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)
-    raise BlockingIOError("by many processes")
+    raise missing or BlockingIOError("by many processes")
 
 
 def _sign(descriptor: int) -> None:

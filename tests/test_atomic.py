@@ -342,4 +342,13 @@ def test_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path, monke
     with pytest.raises(OSError, match="no space left"):
         write_file(path, b"new")
     assert path.read_bytes() == b"old"
+
+    def full_disk(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("lieref._atomic.os.fsync", full_disk)
+    for write in (lambda: write_file(path, b"new"), lambda: write_folder(tmp_path / "folder", NEW)):
+        with pytest.raises(OSError, match="No space left on device") as error:
+            write()
+        assert error.value.filename in (str(path), str(tmp_path / "folder"))
     assert list(tmp_path.iterdir()) == [path]

@@ -118,6 +118,11 @@ def test_what_is_no_folder_is_refused(tmp_path: Path, where: str) -> None:
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_where_nothing_can_be_made_is_refused() -> None:
+    with pytest.raises(DomainError, match="No such file or directory"):
+        exclusive("/proc/self/fd/nowhere/out", "f", "out").__enter__()
+
+
 def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("keep")
     (tmp_path / ".out.lock").symlink_to("mine")

@@ -16,6 +16,7 @@ from lieref._check import check_choice, check_finite, check_int
 from lieref._types import Array
 from lieref.adapter.fields import shown
 from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME, check_base, read_adapter, write_adapter
+from lieref.adapter.strict_json import path_text
 from lieref.errors import DomainError, FormatError, LierefError, UnsupportedError
 from lieref.model.identity import network_digest
 from lieref.model.network import Attached, Network
@@ -93,7 +94,7 @@ class Model(Network):
         options = last.method.config()
         config: dict[str, Any] = {
             "peft_type": self.method_name.upper(),
-            "base_model_name_or_path": Path(self.source).name,
+            "base_model_name_or_path": path_text(Path(self.source).name),
             "target_modules": None if last.target_modules is None else list(last.target_modules),
             "r": options.get("r"),
             "lora_alpha": options.get("lora_alpha"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import Counter
+from pathlib import Path
 from typing import Any, NoReturn
 
 from lieref.adapter.fields import shown
@@ -56,6 +58,14 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise FormatError(f"parse_json: `{what}` must hold a JSON object; got {type(value).__name__}")
     return value
+
+
+def path_text(path: str | Path) -> str:
+    r"""Return a path as text that JSON can hold, which not every path is; a byte that is no UTF-8 becomes ``\xff``."""
+    try:
+        return os.fsencode(path).decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # no path of this system
+        return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def format_json(value: dict[str, Any]) -> bytes:

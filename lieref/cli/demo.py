@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lieref._atomic import write_folder
-from lieref.adapter.strict_json import format_json
+from lieref.adapter.strict_json import format_json, path_text
 from lieref.cli.console import percent, print_json, print_reports, progress_bar
 from lieref.cli.output import ADAPTER_NAMES, reserved_folder
 
@@ -62,7 +62,7 @@ def run_demo(out: Path, seed: int, threads: int | None) -> tuple[list[Report], d
     """Run the demo, write its folder, and return a report for each method and the facts they share."""
     with reserved_folder("demo", out, NAMES, force=True) as replaces:
         reports, facts, files = _compare(seed, threads)
-        facts["out"] = str(out)
+        facts["out"] = path_text(out)
         rows = [report.to_dict() for report in reports]
         write_folder(out, {**files, "report.json": format_json({**facts, "methods": rows})}, replaces=replaces)
     return reports, facts

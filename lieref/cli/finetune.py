@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lieref._atomic import remove_folder, write_folder
-from lieref.adapter.strict_json import format_json
+from lieref.adapter.strict_json import format_json, path_text
 from lieref.cli.console import print_json, print_reports, progress_bar, say
 from lieref.cli.output import ADAPTER_NAMES, reserved_folder
 from lieref.errors import LierefError
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from lieref.evaluate.report import Report
 
 REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
-CHECKPOINT_NAME = "checkpoint.npz"
 
 
 def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) -> float | str | None:
@@ -158,9 +157,9 @@ def run_finetune(
                 threads=model.threads,
                 train_samples=len(training.x),
                 test_samples=None if testing is None else len(testing.x),
-                base=str(base),
+                base=path_text(base),
                 base_sha256=model.base_sha256,
-                out=str(out),
+                out=path_text(out),
                 **job.versions(),
             )
             texts = {REPORT_NAME: format_json(report.to_dict()), HISTORY_NAME: format_json(history.to_dict())}
@@ -180,10 +179,12 @@ class _Unfinished:
     """
 
     def __init__(self, out: Path) -> None:
+        from lieref.train.checkpoint import FILE_NAME
+
         self.folder = out.with_name(f".{out.name}.unfinished")
         self.trained = False
         self._found = self.folder.exists()
-        self._checkpoint = self.folder / CHECKPOINT_NAME
+        self._checkpoint = self.folder / FILE_NAME
 
     def check(self, resume: bool, force: bool) -> None:
         """Raise `UsageError` unless the options say what becomes of an earlier run."""

@@ -166,6 +166,26 @@ def test_help_has_no_markup(capsys: pytest.CaptureFixture[str], command: list[st
     assert "``" not in text
 
 
+def test_interrupt_before_the_first_command_or_while_one_is_answered(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(app, "run", stop)
+    assert main(["methods"]) == 130
+    assert capsys.readouterr().err == "error: interrupted\n"
+
+
+def test_closed_streams_are_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert main(["methods"]) == 0
+    assert main(["nonsense"]) == 2
+    sys.stdout.close()
+    sys.stderr.close()
+
+
 def test_closed_pipe_is_no_error() -> None:
     done = subprocess.run(
         f"{sys.executable} -m lieref --help | true", shell=True, capture_output=True, text=True, check=False

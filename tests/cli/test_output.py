@@ -283,6 +283,16 @@ def test_names_in_any_alphabet(workplace: Path, run_json: RunJson) -> None:
     assert {path.name for path in workplace.iterdir()} == {"base.onnx", "train.npz", "test.npz", out, f"{out}.onnx"}
 
 
+def test_names_that_are_no_text(workplace: Path, run_json: RunJson) -> None:
+    """Bytes that are no UTF-8, which Python holds as unpaired surrogates and JSON cannot."""
+    base, out = os.fsdecode(b"b\xff.onnx"), os.fsdecode(b"o\xff")
+    os.rename("base.onnx", base)
+    report = run_json("finetune", base, *TRAIN[2:4], "--out", out, "--epochs", "1")
+    assert report["base"] == r"b\xff.onnx"
+    assert json.loads(Path(out, "adapter_config.json").read_text())["base_model_name_or_path"] == r"b\xff.onnx"
+    run_json("merge", base, out, "-o", "merged.onnx")
+
+
 @pytest.mark.parametrize("kind", ["pipe", "base", "link to base"])
 def test_merge_replaces_ordinary_files_only(workplace: Path, run_json: RunJson, fails: Fails, kind: str) -> None:
     run_json(*TRAIN)
