@@ -21,8 +21,8 @@ from pathlib import Path
 from lieref._lock import make_folders, try_lock
 from lieref.errors import DomainError, LierefWarning
 
-# A write takes well under a second, so what is older was left by a process that was killed, or is about to go on.
-_LEFTOVER_SECONDS = 600.0
+# A writer locks what it has just made within milliseconds; older and not locked means left by one that was killed.
+_LEFTOVER_SECONDS = 10.0
 # What file systems allow for a name, less the most that is added to it here.
 _NAME_BYTES = 255 - len("..replaced-01234567")
 # Of a file system that cannot flush folders at all.
@@ -217,7 +217,7 @@ def _remove_leftovers(path: Path) -> None:
     prefix = f".{path.name}.partial-"
     with suppress(OSError):
         for leftover in [p for p in path.parent.iterdir() if p.name.startswith(prefix)]:
-            # A writer that was only suspended still holds its lock.
+            # A writer that takes long, or was suspended, still holds its lock.
             if time.time() - leftover.lstat().st_mtime > _LEFTOVER_SECONDS:
                 with _in_use(leftover, strict=True):
                     shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
