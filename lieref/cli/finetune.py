@@ -197,15 +197,23 @@ class _Unfinished:
 
     @contextmanager
     def kept(self, resume: bool) -> Iterator[None]:
-        """Keep the checkpoints of an interrupted run, and nothing of one that cannot succeed."""
-        if not resume:
-            self._checkpoint.unlink(missing_ok=True)
+        """Keep the checkpoint of an interrupted run, and nothing of one that cannot succeed but an earlier run's.
+
+        Without `resume` an earlier checkpoint is laid aside, until the new run is done or has one of its own.
+        """
+        aside = self.folder / f"earlier-{self._checkpoint.name}"
+        if resume and not self._checkpoint.exists():
+            say(f"{self.folder} holds no finished epoch: the run begins anew")
+        elif not resume and self._checkpoint.exists():
+            self._checkpoint.replace(aside)
         try:
             yield
         except BaseException as error:
-            # The same options would fail in the same way: there is nothing to continue. Another run's checkpoint stays.
+            # The same options would fail in the same way: there is nothing to continue.
             hopeless = isinstance(error, LierefError) and not self.trained
-            if not self._found and (hopeless or not self._checkpoint.exists()):
+            if aside.exists() and (hopeless or not self._checkpoint.exists()):
+                aside.replace(self._checkpoint)
+            elif not self._found and (hopeless or not self._checkpoint.exists()):
                 shutil.rmtree(self.folder, ignore_errors=True)
             elif not hopeless and self._checkpoint.exists():
                 say(f"the finished epochs are kept in {self.folder}: the same command with --resume continues")

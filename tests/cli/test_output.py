@@ -156,7 +156,13 @@ def test_what_becomes_of_an_unfinished_run(
     assert CHECKPOINT.exists()
     assert "add --resume to continue it, or --force" in fails(*TRAIN)
     assert "diverged" not in fails(*TRAIN, "--resume", "--lr", "1e30")
-    assert "train2.npz" in fails(*TRAIN, "--force", "--train", "train2.npz"), "nothing is dropped for a typing error"
+    for mistake in (("--train", "train2.npz"), ("--augment", "rotate"), ("--lr", "1e30"), ("--rank", "x")):
+        fails(*TRAIN, "--force", *mistake)  # and drops nothing
+    with monkeypatch.context() as patch:
+        stop_after(patch, 0, KeyboardInterrupt())
+        saved = CHECKPOINT.read_bytes()
+        assert main([*TRAIN, "--force"]) == 130
+        assert CHECKPOINT.read_bytes() == saved
     run_json(*TRAIN, "--resume")
     assert adapter() == whole
     assert not CHECKPOINT.parent.exists()
@@ -166,7 +172,8 @@ def test_what_becomes_of_an_unfinished_run(
         shutil.rmtree("out")
         CHECKPOINT.parent.mkdir()
         (CHECKPOINT.parent / "checkpoint.lock").write_text("by a process that was killed")
-        run_json(*TRAIN, *options)
+        assert main([*TRAIN, *options]) == 0
+        assert ("the run begins anew" in capsys.readouterr().err) == bool(options)
         assert adapter() == whole
         assert not CHECKPOINT.parent.exists()
 
