@@ -38,7 +38,7 @@ class LeftBehindWarning(LierefWarning):
 
 
 def check_new_folder(folder: str | Path, replaces: Collection[str] = ()) -> Path:
-    """Return `folder` as a path if `write_folder` may create it.
+    """Return `folder` as an absolute path if `write_folder` may create it.
 
     Parameters
     ----------
@@ -52,8 +52,8 @@ def check_new_folder(folder: str | Path, replaces: Collection[str] = ()) -> Path
     DomainError
         If it is a file, holds something else, cannot be replaced, or its parent is not a folder.
     """
-    path = Path(folder)
-    _check_name("write_folder", "folder", path)
+    _check_name("write_folder", "folder", Path(folder))
+    path = Path(os.path.abspath(folder))
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise DomainError(f"write_folder: `folder` must be a new or empty folder; got {path}, which is not a folder")
     if path.is_dir():
@@ -63,12 +63,12 @@ def check_new_folder(folder: str | Path, replaces: Collection[str] = ()) -> Path
                 f"write_folder: `folder` must be a new or empty folder; got {path}, which is not empty: it holds "
                 f"{kept.name}"
             )
-        if os.path.ismount(path):
+        if os.path.ismount(path) or path.samefile("."):
             raise DomainError(
-                f"write_folder: `folder` must be no mount point, which cannot be replaced; got {path}: name a new "
-                "folder inside it"
+                "write_folder: `folder` must be neither a mount point nor the working folder, which cannot be "
+                f"replaced; got {path}: name a new folder inside it"
             )
-    for parent in path.absolute().parents:
+    for parent in path.parents:
         if parent.exists():
             if not parent.is_dir():
                 raise DomainError(f"write_folder: `folder` must lie in a folder; got {path}, but {parent} is a file")
@@ -133,10 +133,9 @@ def _appearing(folder: str | Path, replaces: Collection[str]) -> Iterator[Path]:
         with _in_use(partial):
             yield partial
             _flush_folder(partial)
-            if any(check_new_folder(path, replaces).glob("*")):
+            if not _rename_folder(partial, path):
+                check_new_folder(path, replaces)
                 old = _swap(partial, path)
-            else:
-                _rename_folder(partial, path)
     except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
         _remove_empty(made)
@@ -164,8 +163,8 @@ def write_file(path: str | Path, data: bytes) -> None:
     NotFlushedWarning
         See there.
     """
-    target = Path(path)
-    _check_name("write_file", "path", target)
+    _check_name("write_file", "path", Path(path))
+    target = Path(os.path.abspath(path))
     if target.is_dir():
         raise DomainError(f"write_file: `path` must be a file; got the folder {target}")
     if target.exists() and not target.is_file():
@@ -289,19 +288,21 @@ def _confirm(path: Path) -> None:
         warnings.warn(text, NotFlushedWarning, stacklevel=4)
 
 
-def _rename_folder(partial: Path, path: Path) -> None:
-    """Rename a folder to a name that is free or an empty folder's."""
-    if os.name == "nt" and path.is_dir():
-        path.rmdir()
+def _rename_folder(partial: Path, path: Path) -> bool:
+    """Rename a folder to a name that is free or an empty folder's, and tell whether it was: in one step.
+
+    Windows never replaces a folder, hence the empty one is removed first there.
+    """
+    if os.name == "nt":
+        with suppress(OSError):
+            path.rmdir()
     try:
         partial.rename(path)
     except OSError as error:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-        # Another writer was faster.
-        raise DomainError(
-            f"write_folder: `folder` must be a new or empty folder; got {path}, which is not empty"
-        ) from error
+        return False
+    return True
 
 
 def _swap(new: Path, path: Path) -> Path:

@@ -85,7 +85,7 @@ def exclusive(target: str | Path, function: str, argument: str, *, lock: str | P
     NoLockWarning
         If the file system has no locks.
     """
-    target = Path(target)
+    target = Path(os.path.abspath(target))
     path = target.with_name(f".{target.name}.lock") if lock is None else Path(lock)
     made: list[Path] = []
     try:

@@ -293,6 +293,26 @@ def test_a_mount_point_is_refused_before_any_work(tmp_path: Path, monkeypatch: p
         check_new_folder(tmp_path)
 
 
+def test_relative_names_and_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "a" / "b")
+    write_folder("../../c", NEW)
+    write_folder("d/../e", NEW)
+    write_file("../f", b"1")
+    assert held(tmp_path / "c") == held(tmp_path / "a" / "b" / "e") == NEW
+    assert (tmp_path / "a" / "f").read_bytes() == b"1"
+    monkeypatch.chdir(tmp_path / "a")
+    (tmp_path / "a" / "f").unlink()
+    for folder in (".", "..", "/"):
+        with pytest.raises(DomainError, match="must be"):
+            check_new_folder(folder)
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    for folder in (".", "../empty"):
+        with pytest.raises(DomainError, match="the working folder"):
+            check_new_folder(folder)
+
+
 def test_a_device_is_written_and_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     reader = threading.Thread(target=lambda: read.append((tmp_path / "pipe").read_bytes()))

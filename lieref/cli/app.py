@@ -111,7 +111,7 @@ def _report(error: BaseException) -> int:
     elif isinstance(error, LierefError):
         status, text = WRONG_USE, str(error)
     elif isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)):
-        status, text = WRONG_USE, f"{error.filename}: {error.strerror}; check the path"
+        status, text = WRONG_USE, f"{error.filename or 'working folder'}: {error.strerror}; check the path"
     elif isinstance(error, OSError):
         text = f"{error.filename or 'input or output'}: {error.strerror or error}"
     elif isinstance(error, MemoryError):
