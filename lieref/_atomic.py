@@ -25,6 +25,8 @@ from lieref.errors import DomainError, LierefWarning
 _LEFTOVER_SECONDS = 10.0
 # What file systems allow for a name, less the most that is added to it here.
 _NAME_BYTES = 255 - len("..replaced-01234567")
+# Linux's for a path with its end, less what is added to it here and the files of a folder.
+_PATH_BYTES = 3800
 # Of a file system that cannot flush folders at all.
 _NO_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EBADF}
 
@@ -201,9 +203,11 @@ def remove_folder(folder: Path) -> None:
 
 def _check_name(function: str, argument: str, path: Path) -> None:
     """Refuse what no file system has a name for, before anything is written."""
-    if "\0" in str(path) or len(os.fsencode(path.name)) > _NAME_BYTES:
+    text = str(path)
+    if "\0" in text or len(os.fsencode(path.name)) > _NAME_BYTES or len(os.fsencode(text)) > _PATH_BYTES:
         raise DomainError(
-            f"{function}: `{argument}` must have a name of at most {_NAME_BYTES} bytes without a zero; got {path!r}"
+            f"{function}: `{argument}` must have a name of at most {_NAME_BYTES} bytes, none of them zero, in a path "
+            f"of at most {_PATH_BYTES}; got {text[:100]!r}"
         )
 
 

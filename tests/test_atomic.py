@@ -279,7 +279,7 @@ def test_only_files_that_may_be_replaced_are(tmp_path: Path) -> None:
         (out / name).rmdir() if not (out / name).is_symlink() else (out / name).unlink()
 
 
-@pytest.mark.parametrize("name", ["n" * 240, "\N{SNOWMAN}" * 80, "a\0b"])
+@pytest.mark.parametrize("name", ["n" * 240, "\N{SNOWMAN}" * 80, "a\0b", "a/" * 2000])
 def test_names_that_no_file_system_has_are_refused_before_any_work(tmp_path: Path, name: str) -> None:
     for write in (lambda p: write_folder(p, NEW), lambda p: write_file(p, b""), check_new_folder):
         with pytest.raises(DomainError, match="must have a name of at most"):

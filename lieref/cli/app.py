@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import importlib.util
 import io
@@ -19,6 +20,11 @@ from lieref import __version__
 from lieref.errors import LierefError, MissingExtraError
 
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+
+_BAD_PATHS = {
+    *(errno.ENOENT, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS),
+}
 
 MOST_OF_A_KIND = 4
 """Warnings of one kind that are printed one by one; of more their number is."""
@@ -110,7 +116,7 @@ def _report(error: BaseException) -> int:
         text = str(error)
     elif isinstance(error, LierefError):
         status, text = WRONG_USE, str(error)
-    elif isinstance(error, (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError)):
+    elif isinstance(error, OSError) and error.errno in _BAD_PATHS:
         status, text = WRONG_USE, f"{error.filename or 'working folder'}: {error.strerror}; check the path"
     elif isinstance(error, OSError):
         text = f"{error.filename or 'input or output'}: {error.strerror or error}"

@@ -62,9 +62,12 @@ def check(ctx: click.Context, /, as_json: bool, junit: Path | None, **options: A
     """  # noqa: D301  click reads the control character
     from lieref._atomic import write_file
     from lieref.cli.console import print_json
+    from lieref.cli.output import reserved_file
     from lieref.conformance.runner import check as run_check
     from lieref.conformance.runner import read_xfails
 
+    if junit:
+        ctx.with_resource(reserved_file("golden check", junit, "junit"))
     xfails = read_xfails(options["xfails"]) if options["xfails"] else []
     report = run_check(
         _backend(options),

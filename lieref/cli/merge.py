@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from lieref._atomic import write_file
-from lieref._lock import exclusive
 from lieref.cli.console import print_facts, print_json
+from lieref.cli.output import reserved_file
 
 
 @click.command(short_help="Write base and adapter as one ordinary ONNX model.")
@@ -29,13 +29,9 @@ def merge(base: Path, adapter: Path, output: Path, force: bool, as_json: bool) -
 
     if output.exists() and base.exists() and output.samefile(base):
         raise click.UsageError(f"{output} is the base model itself, which is never changed; name another --output")
-    if output.is_dir():
-        raise click.UsageError(f"{output} is a folder; name a file with --output")
-    if not output.parent.is_dir():
-        raise click.UsageError(f"there is no folder {output.parent}; make it first, or name another --output")
-    if output.exists() and not output.is_file():
+    if output.exists() and not (output.is_file() or output.is_dir()):
         raise click.UsageError(f"{output} is a device or a pipe; name a file with --output")
-    with exclusive(output, "merge", "output"):
+    with reserved_file("merge", output, "output"):
         model = load(base).load_adapter(adapter)
         method, changed = model.method_name, sorted(model.adapted_tensors())
         data = encode_onnx(model.merge_and_unload().proto)

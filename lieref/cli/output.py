@@ -38,6 +38,28 @@ def reserved_folder(command: str, out: Path, names: Collection[str], *, force: b
         yield replaces
 
 
+@contextmanager
+def reserved_file(command: str, path: Path, argument: str) -> Iterator[None]:
+    """Hold a file for a command; a device or a pipe is nobody's.
+
+    Raises
+    ------
+    UsageError
+        If it is a folder, or lies in none.
+    DomainError
+        If its folder cannot be written, or another command is writing the file.
+    """
+    if path.is_dir():
+        raise click.UsageError(f"{path} is a folder; name a file with --{argument}")
+    if not path.parent.is_dir():
+        raise click.UsageError(f"there is no folder {path.parent}; make it first, or name another --{argument}")
+    if path.exists() and not path.is_file():
+        yield
+        return
+    with exclusive(path, command, argument):
+        yield
+
+
 def _check(out: Path, names: Collection[str], replaces: Collection[str]) -> None:
     try:
         check_new_folder(out, replaces)

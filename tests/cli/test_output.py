@@ -290,6 +290,26 @@ def test_names_in_any_alphabet(workplace: Path, run_json: RunJson) -> None:
     assert {path.name for path in workplace.iterdir()} == {"base.onnx", "train.npz", "test.npz", out, f"{out}.onnx"}
 
 
+def test_a_report_that_cannot_be_written_is_refused_before_the_check(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, fails: Fails
+) -> None:
+    from lieref.conformance import runner
+
+    monkeypatch.setattr(runner, "check", None)
+    check = ("golden", "check", "--backend", "lieref.conformance.reference:run", "--junit")
+    (workplace / "folder").mkdir()
+    assert "is a folder" in fails(*check, "folder")
+    assert "there is no folder nowhere" in fails(*check, "nowhere/report.xml")
+    with exclusive("report.xml", "another", "junit"):
+        assert "must not be in use" in fails(*check, "report.xml")
+
+
+def test_paths_beyond_every_limit(workplace: Path, fails: Fails) -> None:
+    long = "/".join(["n" * 200] * 30)
+    for command in (("inspect", long), ("eval", "base.onnx", "--data", long), (*TRAIN[:4], "--out", long)):
+        fails(*command)
+
+
 def test_names_that_are_no_text(workplace: Path, run_json: RunJson) -> None:
     """Bytes that are no UTF-8, which Python holds as unpaired surrogates and JSON cannot."""
     base, out = os.fsdecode(b"b\xff.onnx"), os.fsdecode(b"o\xff")
