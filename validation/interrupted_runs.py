@@ -30,17 +30,21 @@ EPOCHS = 40
 
 def start(folder: Path, out: str, *options: str) -> int:
     """Start the command in a child, which has everything loaded already; return its process id."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # nothing is to be interrupted but the command
     process = os.fork()
     if process:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         return process
-    null, log = os.open(os.devnull, os.O_WRONLY), os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(null, 1)
-    os.dup2(log, 2)
-    os.chdir(folder)
     arguments = ["base.onnx", "--train", "train.npz", "--epochs", str(EPOCHS), "--batch", "8", "--threads", "1"]
     status = 77
     try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
+        os.chdir(folder)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         status = lieref_command(["finetune", *arguments, "--validation", "0.25", "--out", out, *options])
+    except KeyboardInterrupt:  # before the command could answer it
+        status = 130
     finally:
         os._exit(status)
 
