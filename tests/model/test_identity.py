@@ -10,6 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from lieref.model import identity
 from lieref.model.identity import network_digest
 from lieref.model.onnx_reader import graph_from_proto
 from tests.model.nets import residual_net
@@ -144,3 +145,11 @@ def test_all_variants_differ_from_each_other() -> None:
         change(model)
         digests.add(digest(model))
     assert len(digests) == len(OTHER)
+
+
+def test_words_are_kept_apart() -> None:
+    """Shapes (1, 11) and (11, 1) are the same digits, and hold the same bytes."""
+    rows, column = np.ones((1, 11), np.float32), np.ones((11, 1), np.float32)
+    assert identity._array_digest(rows) != identity._array_digest(column)
+    assert identity._plain((1, 11)) != identity._plain((11, 1))
+    assert identity._plain("1") != identity._plain(1) != identity._plain(1.0)
