@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib
 import os
 import random
 import signal
@@ -26,6 +27,8 @@ from tests.cli.helpers import small_network, write_data
 from validation.record import environment, write_result
 
 EPOCHS = 40
+# Loaded before the first child is started, so that it is stopped at its work and not while it loads.
+LOADED = ("lieref.cli.finetune", "lieref.cli.job", "lieref.adapter.model", "lieref.train.loop", "rich.progress")
 
 
 def start(folder: Path, out: str, *options: str) -> int:
@@ -82,6 +85,8 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
     random.seed(0)
+    for module in LOADED:
+        importlib.import_module(module)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         onnx.save(small_network(), folder / "base.onnx")

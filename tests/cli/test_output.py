@@ -6,7 +6,8 @@ import errno
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from lieref._lock import exclusive
 from lieref.cli import demo as demo_module
 from lieref.cli import finetune as finetune_module
 from lieref.cli import job, main
+from lieref.cli import output as output_module
+from lieref.errors import DomainError
 from lieref.train import loop
 from tests.cli.helpers import snapshot, write_data
 
@@ -116,6 +119,24 @@ def test_the_same_command_again(workplace: Path, run_json: RunJson, fails: Fails
     run_json("merge", "base.onnx", "out", "-o", "merged.onnx", "--force")
 
 
+def test_a_result_that_appears_while_the_lock_is_taken_is_kept(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another run finishes between this one's first look and its lock."""
+
+    @contextmanager
+    def late(out: Path, *_: object) -> Iterator[None]:
+        out.mkdir()
+        (out / "report.json").write_text("another's")
+        yield
+
+    monkeypatch.setattr(output_module, "exclusive", late)
+    monkeypatch.setattr(job, "load_samples", None)
+    assert main([*TRAIN]) == 2
+    assert "is not empty" in capsys.readouterr().err
+    assert Path("out", "report.json").read_text() == "another's"
+
+
 def test_demo_replaces_a_demo_and_nothing_else(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, run_json: RunJson, fails: Fails
 ) -> None:
@@ -204,8 +225,12 @@ def test_a_run_that_cannot_succeed_leaves_an_older_checkpoint_alone(
 @pytest.mark.parametrize("where", ["load_samples", "score", "attach_method", "train", "finish", "write_folder"])
 @pytest.mark.parametrize(
     ("error", "status"),
-    [(KeyboardInterrupt(), 130), (OSError(errno.ENOSPC, "No space left on device"), 1), (MemoryError(), 1)],
-    ids=["Ctrl-C", "full", "memory"],
+    [
+        (KeyboardInterrupt(), 130),
+        (OSError(errno.ENOSPC, "No space left on device"), 1),
+        (DomainError("f: `x` must be y; got z"), 2),
+    ],
+    ids=["Ctrl-C", "full", "refused"],
 )
 def test_stopped_at_each_step(
     workplace: Path,
