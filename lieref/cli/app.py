@@ -17,7 +17,7 @@ from typing import Any, TextIO
 import click
 
 from lieref import __version__
-from lieref.errors import LierefError, MissingExtraError
+from lieref.errors import LierefError, LierefWarning, MissingExtraError
 
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
@@ -149,6 +149,9 @@ class _Notes:
             if text in self._seen:
                 return
             self._seen.add(text)
+            if category in (UserWarning, LierefWarning):  # of no kind in particular
+                _print_line("warning", text)
+                return
             self._kinds[category.__name__] += 1
             if self._kinds[category.__name__] <= MOST_OF_A_KIND:
                 _print_line("warning", text)

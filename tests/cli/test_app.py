@@ -128,7 +128,8 @@ def test_each_note_is_printed_once_and_many_of_a_kind_are_counted(
         for _ in range(3):
             for number in range(82):
                 warnings.warn(f"layer {number} is left out", Note, stacklevel=1)
-            warnings.warn("another thing", UserWarning, stacklevel=1)
+            for number in range(6):
+                warnings.warn(f"another thing, {number}", UserWarning, stacklevel=1)
         raise DomainError("f: `x` must be y; got z")
 
     monkeypatch.setattr(app.LazyGroup, "get_command", lambda *_: noting)
@@ -136,7 +137,7 @@ def test_each_note_is_printed_once_and_many_of_a_kind_are_counted(
         assert main(["noting"]) == 2
         assert capsys.readouterr().err.splitlines() == [
             *(f"warning: layer {number} is left out" for number in range(4)),
-            "warning: another thing",
+            *(f"warning: another thing, {number}" for number in range(6)),
             "warning: and 78 more like these (Note)",
             "error: f: `x` must be y; got z",
         ]
