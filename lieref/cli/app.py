@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import errno
 import importlib
 import importlib.util
@@ -11,7 +12,8 @@ import sys
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TextIO
 
 import click
@@ -77,7 +79,7 @@ def run(arguments: Sequence[str] | None) -> int:
         # A name that the terminal has no letters for is shown with escapes instead of failing.
         sys.stdout.reconfigure(errors="backslashreplace")
     notes = _Notes()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _unraisable():
         warnings.showwarning = notes.show
         # What lieref tells its user; what libraries tell their developers stays out.
         warnings.simplefilter("ignore")
@@ -97,6 +99,30 @@ def run(arguments: Sequence[str] | None) -> int:
             return stop.code if isinstance(stop.code, int) else FAILED
         except BaseException as error:
             return _report(error)
+
+
+@contextmanager
+def _unraisable() -> Iterator[None]:
+    """Keep Python from printing a traceback of what fails where nothing can be raised, as in `__del__`.
+
+    An object that Ctrl-C left half made fails so when it goes away. A Ctrl-C that falls into such a place counts.
+    """
+
+    again: list[threading.Timer] = []
+
+    def hook(unraisable: Any) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            # A moment later, when this thread is somewhere else.
+            again.append(threading.Timer(0.01, _thread.interrupt_main))
+            again[-1].start()
+
+    before, sys.unraisablehook = sys.unraisablehook, hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+        for timer in again:
+            timer.cancel()
 
 
 def _report(error: BaseException) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 import warnings
 
 import click
@@ -176,6 +177,28 @@ def test_interrupt_before_the_first_command_or_while_one_is_answered(
     monkeypatch.setattr(app, "run", stop)
     assert main(["methods"]) == 130
     assert capsys.readouterr().err == "error: interrupted\n"
+
+
+@pytest.mark.parametrize(("error", "status"), [(AttributeError("half made"), 0), (KeyboardInterrupt(), 130)])
+def test_what_fails_while_an_object_goes_away_prints_nothing_and_swallows_no_interrupt(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: BaseException, status: int
+) -> None:
+    class Fragile:
+        def __del__(self) -> None:
+            raise error
+
+    @click.command()
+    def dropping() -> None:
+        fragile = Fragile()
+        del fragile
+        for _ in range(1000 if status else 0):
+            time.sleep(0.01)
+
+    monkeypatch.setattr(app.LazyGroup, "get_command", lambda *_: dropping)
+    before = sys.unraisablehook
+    assert main(["dropping"]) == status
+    assert sys.unraisablehook is before
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_closed_streams_are_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
