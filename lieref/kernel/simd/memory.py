@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -15,6 +16,11 @@ def aligned(count: int, dtype: str) -> Array:
     raw = np.zeros(size + 64, np.uint8)
     start = -raw.ctypes.data % 64
     return raw[start : start + size].view(dtype)
+
+
+def integers(values: Iterable[int]) -> Array:
+    """Return int64 numbers as a kernel reads them."""
+    return np.array([*values], np.int64)
 
 
 def address_of(array: Array) -> int:

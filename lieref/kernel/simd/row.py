@@ -23,6 +23,9 @@ REQUEST = (
 )
 """Names of the integers that change from one run to the next, in order."""
 
+STOP = len(REQUEST)
+"""The integer of a request behind those: 1 once a row that calls back to Python has failed, and no row is to follow."""
+
 CONTEXT = (
     *REQUEST,
     "gradients",  # accumulators of the weight gradients

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -71,7 +72,7 @@ class Affine:
     names: tuple[str, ...]
     epsilon: float = 0.0
 
-    def vectors(self, weights: dict[str, FloatArray], channels: int) -> tuple[FloatArray, FloatArray]:
+    def vectors(self, weights: Mapping[str, FloatArray], channels: int) -> tuple[FloatArray, FloatArray]:
         """Return a and b (channels,) in float64."""
         values = [np.broadcast_to(weights[name].astype(np.float64).ravel(), channels) for name in self.names]
         c, one, zero = values[0], np.ones(channels), np.zeros(channels)

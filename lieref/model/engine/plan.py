@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from lieref._threads import make_lock
 from lieref.kernel.simd.flat import FLAT_FIELDS
 from lieref.kernel.simd.machine_code import Library
 from lieref.kernel.simd.sample import LOAD_FIELDS, OUTPUT_FIELDS
@@ -40,6 +41,52 @@ class Plan:
     prepare_training: Program
     finish: Program
     storage: Storage
+
+
+class Plans:
+    """The plans of one network, each made when it is first wanted; shared by all who run them.
+
+    Attributes
+    ----------
+    net : LoweredGraph
+    library : Library
+    trainable : frozenset of str
+        Initializers whose gradient is wanted, but for adapted ones.
+    adapters : dict of str to Adapter
+    """
+
+    def __init__(
+        self, net: LoweredGraph, library: Library, trainable: frozenset[str], adapters: dict[str, Adapter],
+        winograd: str,
+    ) -> None:  # fmt: skip
+        self.net = net
+        self.library = library
+        self.trainable = trainable
+        self.adapters = adapters
+        self._winograd = winograd
+        self._lock = make_lock()
+        self._plans: dict[int, Plan] = {}
+
+    def get(self, samples: int) -> Plan:
+        """Return the plan for this many samples at once."""
+        with self._lock:
+            if samples not in self._plans:
+                plan = make_plan(self.net, self.library, self.trainable, self.adapters, self._winograd, samples)
+                # Layouts depend on channels and kernels alone, so that one copy of the weights serves every plan.
+                assert all(plan.storage.sizes == known.storage.sizes for known in self._plans.values())
+                self._plans[samples] = plan
+            return self._plans[samples]
+
+    @property
+    def gradient_size(self) -> int:
+        """Elements of the gradient accumulators of one part."""
+        return self.get(1).storage.gradient_size
+
+    def open_kernels(self, bytes_in: bool, loss: str) -> dict[str, int]:
+        """Return the addresses of the kernels in `OPEN`, for samples of bytes or of floats and a loss."""
+        source = "uint8" if bytes_in else self.library.dtype
+        loads = {name: self.library.address(f"{name}_{source}") for name in ("load", "load3")}
+        return {**loads, "loss": self.library.address(loss)}
 
 
 def make_plan(

@@ -7,16 +7,15 @@ integers. A tensor is NHWC with a permanent halo of zeros, so that a padded conv
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from lieref._types import Array
 from lieref.kernel.simd.machine_code import Library
-from lieref.kernel.simd.row import CONTEXT, ROW_LENGTH, Fields
+from lieref.kernel.simd.memory import integers
+from lieref.kernel.simd.row import ROW_LENGTH, Fields
 
 ALIGN_BYTES = 64
 
@@ -25,6 +24,10 @@ RUN_SPARE = 4
 
 OPEN = ("load", "load3", "loss")
 """Kernels chosen when a script is written: by the samples' element type and by the loss."""
+
+
+RowFunction = Callable[[Array, Mapping[str, Array]], None]
+"""A row that is a Python function: it is given the arena and the initializers in use."""
 
 
 @dataclass(eq=False)
@@ -123,7 +126,7 @@ class Places:
 class Row:
     """One kernel call: the kernel's name, its integers, and the tensors it works on.
 
-    With a `function` it is a call back to Python instead, given the arena.
+    With a `function` it is a call back to Python instead.
     """
 
     kernel: str
@@ -131,7 +134,7 @@ class Row:
     ints: dict[str, int]
     places: dict[str, Place]
     taps: Mapping[str, Taps | Places] = field(default_factory=dict)
-    function: Callable[[Array], None] | None = None
+    function: RowFunction | None = None
 
     def tensors(self) -> list[Tensor]:
         """Return the tensors this row reads or writes."""
@@ -140,7 +143,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Program:
-    """Rows as integers, ready to run.
+    """Rows as integers, ready to be bound to memory; never changed, so that any number of callers may share it.
 
     Attributes
     ----------
@@ -151,24 +154,23 @@ class Program:
         Elements of working memory.
     open : dict of str to int
         Rows whose kernel is chosen when a script is written, by the names in `OPEN`.
-    callbacks : list
-        Entry points of rows that are Python functions: they must live as long as the rows.
-    failures : list of Exception
-        What those functions raised since the list was last cleared.
+    functions : dict of int to function
+        Rows that are Python functions.
     """
 
     rows: Array
     table: Array
     arena: int
     open: dict[str, int]
-    callbacks: list[Any] = field(default_factory=list)
-    failures: list[Exception] = field(default_factory=list)
+    functions: dict[int, RowFunction]
 
-    def with_kernels(self, addresses: dict[str, int]) -> Array:
-        """Return the rows with the open ones filled."""
-        rows = self.rows.copy()
+    def with_kernels(self, addresses: dict[str, int], functions: Sequence[int]) -> Array:
+        """Return the rows with the open ones and the Python functions, in their order, filled."""
+        rows = integers(self.rows.ravel()).reshape(self.rows.shape)
         for name, number in self.open.items():
             rows[number, 0] = addresses[name]
+        for number, address in zip(self.functions, functions, strict=True):
+            rows[number, 0] = address
         return rows
 
 
@@ -179,8 +181,7 @@ def assemble(rows: Sequence[Row], library: Library) -> Program:
     starts: dict[tuple[int, ...], int] = {}
     choices: dict[str, int] = {}
     packed = np.zeros((len(rows), ROW_LENGTH), np.int64)
-    callbacks: list[Any] = []
-    failures: list[Exception] = []
+    functions: dict[int, RowFunction] = {}
     for number, row in enumerate(rows):
         values: dict[str, int] = {}
         for name, place in row.places.items():
@@ -193,28 +194,13 @@ def assemble(rows: Sequence[Row], library: Library) -> Program:
                 table.extend(offsets)
             values[name] = starts[offsets]
         if row.function:
-            callbacks.append(_callback(row.function, arena, library.dtype, failures))
-            values["address"] = ctypes.cast(callbacks[-1], ctypes.c_void_p).value or 0
+            functions[number] = row.function
         elif row.kernel in OPEN:
             choices[row.kernel] = number
         else:
             values["address"] = library.address(row.kernel)
         packed[number] = row.fields.pack(**values)
-    return Program(packed, np.array(table or [0], np.int64), arena, choices, callbacks, failures)
-
-
-def _callback(function: Callable[[Array], None], size: int, dtype: str, failures: list[Exception]) -> Any:
-    """Return a kernel that hands the arena to a Python function; an error is kept, as nothing can be raised through."""
-
-    def call(row: int, context: int) -> None:
-        address = ctypes.c_int64.from_address(context + 8 * CONTEXT.index("arena")).value
-        memory = (ctypes.c_char * (size * np.dtype(dtype).itemsize)).from_address(address)
-        try:
-            function(np.frombuffer(memoryview(memory), np.dtype(dtype)))
-        except Exception as error:
-            failures.append(error)
-
-    return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(call)
+    return Program(packed, integers(table or [0]), arena, choices, functions)
 
 
 def _place_tensors(rows: Sequence[Row], align: int) -> int:
