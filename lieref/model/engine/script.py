@@ -39,7 +39,7 @@ class Runner:
         )
         self.request = integers([0] * (len(REQUEST) + 1))
         self.address = address_of(self.request)
-        self._numbers = memoryview(self.request)
+        self._numbers = self.request.data
         self.arrays: tuple[Array | None, ...] = ()
 
     def set(self, images: Array, targets: Array, logits: Array, losses: Array | None, scale: float) -> None:
