@@ -53,7 +53,7 @@ def steps(*loops: tuple[int, int]) -> Range | None:
 
 def entries(table: Sequence[int], start: int, count: int) -> Range | None:
     """Return the offsets that `count` entries of a table hold."""
-    part = table[start : start + count]
+    part = table[max(start, 0) : max(start + count, 0)]
     return (min(part), max(part)) if len(part) else None
 
 

@@ -195,7 +195,10 @@ class Epilogue:
             | (CLAMP if self.clamp else 0)
             | (MASK if self.mask else 0)
         )
-        return {"flags": flags, "bias": max(self.bias, 0), "low": float_bits(low), "high": float_bits(high)}
+        absent = [name for name, tensor in (("aux", self.aux), ("mask", self.mask)) if not tensor]
+        nowhere = {f"{name}{end}": 0 for name in absent for end in ("", "_row", "_pixel")}
+        numbers = {"bias": max(self.bias, 0), "low": float_bits(low), "high": float_bits(high)}
+        return {"flags": flags, **numbers, **nowhere}
 
     def places(self, out: Place) -> dict[str, Place]:
         """Return the places of the output and, at the same pixels, of what is read beside it."""

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from lieref._types import Array, FloatArray
+from lieref.errors import InternalError
 from lieref.kernel.simd.memory import address_of, aligned
 from lieref.model.engine.weights import Storage
 
@@ -35,6 +36,10 @@ class PackedWeights:
     """
 
     def __init__(self, storage: Storage, contents: Contents) -> None:
+        for pack in storage.packs:
+            known, most = contents.values[pack.name].size, int(pack.index.max(initial=-1))
+            if most >= known or pack.index.min(initial=0) < -1:
+                raise InternalError(f"compile_graph: {pack.name} must have element {most}; got {known} elements")
         self._storage = storage
         size = storage.weight_size + 64
         self._weights = aligned(size, storage.dtype)

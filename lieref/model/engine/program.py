@@ -13,17 +13,21 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from lieref._types import Array
+from lieref.kernel.simd.kernels import FAMILIES, KernelName
 from lieref.kernel.simd.machine_code import Library
-from lieref.kernel.simd.memory import integers
+from lieref.kernel.simd.memory import integers, placed
 from lieref.kernel.simd.row import ROW_LENGTH, Fields
+from lieref.model.engine.memories import Memories, Memory, check_accesses
 
 ALIGN_BYTES = 64
 
 RUN_SPARE = 4
 """Zeros behind a tensor: the last part of a run reads up to three elements beyond it, and multiplies them by zero."""
 
-OPEN = ("load", "load3", "loss")
-"""Kernels chosen when a script is written: by the samples' element type and by the loss."""
+OPEN = ("load", "load3", "output")
+"""Families whose tile may be chosen when a script is written: by the samples' element type and by the loss."""
+
+NO_FIELDS = Fields()
 
 
 RowFunction = Callable[[Array, Mapping[str, Array]], None]
@@ -124,17 +128,21 @@ class Places:
 
 @dataclass(frozen=True)
 class Row:
-    """One kernel call: the kernel's name, its integers, and the tensors it works on.
+    """One instruction: its kernel, its integers, and the tensors it works on.
 
-    With a `function` it is a call back to Python instead.
+    With a `function` instead of a kernel it is a call back to Python.
     """
 
-    kernel: str
-    fields: Fields
+    kernel: KernelName | None
     ints: dict[str, int]
     places: dict[str, Place]
     taps: Mapping[str, Taps | Places] = field(default_factory=dict)
     function: RowFunction | None = None
+
+    @property
+    def fields(self) -> Fields:
+        """Names of its integers."""
+        return NO_FIELDS if self.kernel is None else FAMILIES[self.kernel.family].fields
 
     def tensors(self) -> list[Tensor]:
         """Return the tensors this row reads or writes."""
@@ -166,7 +174,7 @@ class Program:
 
     def with_kernels(self, addresses: dict[str, int], functions: Sequence[int]) -> Array:
         """Return the rows with the open ones and the Python functions, in their order, filled."""
-        rows = integers(self.rows.ravel()).reshape(self.rows.shape)
+        rows = placed(self.rows).reshape(self.rows.shape)
         for name, number in self.open.items():
             rows[number, 0] = addresses[name]
         for number, address in zip(self.functions, functions, strict=True):
@@ -174,16 +182,30 @@ class Program:
         return rows
 
 
-def assemble(rows: Sequence[Row], library: Library) -> Program:
-    """Place all tensors and turn the rows into integers."""
+def assemble(rows: Sequence[Row], library: Library, memories: Memories) -> Program:
+    """Place all tensors, turn the rows into integers, and check that each accesses its operands alone.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+    library : Library
+    memories : Memories
+        Operands outside the arena.
+
+    Raises
+    ------
+    InternalError
+        If an instruction reads or writes outside an operand.
+    """
     arena = _place_tensors(rows, ALIGN_BYTES // np.dtype(library.dtype).itemsize)
     table: list[int] = []
     starts: dict[tuple[int, ...], int] = {}
     choices: dict[str, int] = {}
     packed = np.zeros((len(rows), ROW_LENGTH), np.int64)
     functions: dict[int, RowFunction] = {}
+    numbers: list[dict[str, int]] = []
     for number, row in enumerate(rows):
-        values: dict[str, int] = {}
+        values = {"address": 0}
         for name, place in row.places.items():
             values.update({key: value for key, value in place.fields(name).items() if key in row.fields.names})
         values.update(row.ints)
@@ -193,13 +215,18 @@ def assemble(rows: Sequence[Row], library: Library) -> Program:
                 starts[offsets] = len(table)
                 table.extend(offsets)
             values[name] = starts[offsets]
-        if row.function:
+        if row.kernel is None:
+            assert row.function is not None  # one of both
             functions[number] = row.function
-        elif row.kernel in OPEN:
-            choices[row.kernel] = number
+        elif row.kernel.tile is None:
+            choices[row.kernel.family] = number
         else:
             values["address"] = library.address(row.kernel)
         packed[number] = row.fields.pack(**values)
+        numbers.append(values)
+    known = {**memories, "arena": Memory(arena), "table": Memory(len(table))}
+    for row, values in zip(rows, numbers, strict=True):
+        check_accesses(row, values, table, known)
     return Program(packed, integers(table or [0]), arena, choices, functions)
 
 

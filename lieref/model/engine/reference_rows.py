@@ -10,13 +10,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from lieref._types import Array
-from lieref.kernel.simd.row import Fields
 from lieref.model.engine.layer import FusedLayer
 from lieref.model.engine.program import Place, Row, RowFunction, Tensor
 from lieref.model.graph import Graph, Node
 from lieref.op.registry import OPERATORS
-
-NO_FIELDS = Fields()
 
 SAMPLES = 3
 """Samples an operator is tried with: no usual slice, axis or factor of the batch."""
@@ -129,4 +126,4 @@ def gradient(
 def _row(layer: FusedLayer, tensors: dict[str, Tensor], places: dict[str, Place], call: RowFunction) -> Row:
     """Return a row that keeps its inputs alive."""
     inputs = {f"input{i}": Place(tensors[name]) for i, (name, _) in layer.reads.items()}
-    return Row("", NO_FIELDS, {}, {**inputs, **places}, function=call)
+    return Row(None, {}, {**inputs, **places}, function=call)

@@ -16,7 +16,8 @@ import pytest
 
 from lieref.errors import DomainError, DTypeError, ShapeError, UnsupportedError
 from lieref.kernel.simd import isa as isa_module
-from lieref.kernel.simd.tiles import widths
+from lieref.kernel.simd.kernels import KernelName
+from lieref.kernel.simd.tiles import TransformTile, widths
 from lieref.model.engine import compile_graph
 from lieref.model.engine.session import MOST_JOBS
 from lieref.model.fold import fold_batch_norm
@@ -105,7 +106,8 @@ def test_new_weights_are_used(name, rng):
 def outputs_through(engine, transform):
     """How many rows of a training step end a transform."""
     library = engine._plans.library
-    found = {library.address(f"winograd_{transform}_output_w{w}") for w in widths(library.isa, library.dtype)}
+    tiles = [TransformTile(int(transform[1]), width) for width in widths(library.isa, library.dtype)]
+    found = {library.address(KernelName("winograd_output", tile)) for tile in tiles}
     return sum(int(row[0]) in found for row in engine._plans.get(1).training.rows)
 
 
