@@ -1,6 +1,7 @@
 """Random and malformed networks, every buffer of the engine between two pages that no access survives.
 
-python -m validation.guard_pages --networks 20000 --malformed 5000
+python -m validation.guard_pages valid --networks 20000
+python -m validation.guard_pages malformed --networks 5000
 
 Each buffer that compiled code is given (arena, packed weights, factors, accumulators, tables, instructions, scripts,
 input, targets, outputs, losses, gradients) ends at such a page, or begins at one; the first access outside kills the
@@ -165,7 +166,7 @@ def outcomes(seeds: range) -> Iterator[tuple[int, str]]:
     """Yield what comes of each network; a process that dies is followed by one for the rest."""
     start = seeds.start
     while start < seeds.stop:
-        command = [sys.executable, "-m", "validation.guard_pages", "--child", str(start), str(seeds.stop)]
+        command = [sys.executable, "-m", "validation.guard_pages", "valid", "--child", str(start), str(seeds.stop)]
         done = subprocess.run(command, capture_output=True, text=True)
         lines = done.stdout.splitlines()
         found = [json.loads(line) for line in lines if line.startswith('"')]
@@ -195,8 +196,8 @@ def survey(first: int, count: int, jobs: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=("valid", "malformed"))
     parser.add_argument("--networks", type=int, default=20_000)
-    parser.add_argument("--malformed", type=int, default=5_000)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--seed", type=int, help="run this network alone, in this process")
     parser.add_argument("--child", type=int, nargs=2, help=argparse.SUPPRESS)
@@ -210,13 +211,10 @@ def main() -> None:
         probe = "from validation.guard_pages import guarded; a = guarded(64, True); import ctypes; "
         probe += "ctypes.c_char.from_address(a.ctypes.data + 64).value"
         killed = subprocess.run([sys.executable, "-c", probe], capture_output=True).returncode < 0
-        found = {
-            "pages_kill": killed,
-            "isa": list(isa_module.available()),
-            "valid": survey(0, options.networks, options.jobs),
-            "malformed": survey(MALFORMED, options.malformed, options.jobs),
-        }
-        write_result("guard_pages", {**environment(), **found})
+        came = environment()
+        found = survey(MALFORMED if options.kind == "malformed" else 0, options.networks, options.jobs)
+        about = {"pages_kill": killed, "isa": list(isa_module.available())}
+        write_result(f"guard_pages_{options.kind}", {**came, **about, **found})
 
 
 if __name__ == "__main__":
