@@ -2,9 +2,9 @@
 
 python -m validation.threads --predictions 100000
 
-Three ways, so many predictions each: the threads alone; the same while two other models train in threads of their own; and while the process
-forks again and again, each child predicting too. Then the rate of predictions of one sample on 1, 2 and 4 threads,
-by sessions as they are and with a lock around each call, and the memory that a session takes.
+Three ways, so many predictions each: the threads alone; the same while two other models train in threads of their own;
+and while the process forks again and again, each child predicting too. Then the rate of predictions of one sample on 1,
+2 and 4 threads, by sessions as they are and with a lock around each call, and the memory that a session takes.
 """
 
 from __future__ import annotations

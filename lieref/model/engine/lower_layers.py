@@ -11,7 +11,7 @@ from lieref._types import Array
 from lieref.errors import LierefError
 from lieref.kernel.window import make_window
 from lieref.model.engine.layer import FusedLayer, Window
-from lieref.model.engine.lowered import LoweredGraph, Size, unsupported
+from lieref.model.engine.lowered import LoweredGraph, Size, covers_image, unsupported
 from lieref.model.graph import Node
 
 
@@ -58,6 +58,8 @@ def _weight_index(net: LoweredGraph, node: Node) -> Array:
     weight = net.constant(node, 1)
     if weight is None:
         raise unsupported(node, "the weight must be a constant")
+    if weight.size == 0:
+        raise unsupported(node, f"the weight must hold numbers; got shape {weight.shape}")
     return np.arange(weight.size).reshape(weight.shape)
 
 
@@ -137,8 +139,8 @@ def reduce_mean(net: LoweredGraph, node: Node) -> None:
     x, size = net.size(node)
     rank = len(net.shapes[node.inputs[0]]) + 1
     axes = node.attrs.get("axes", net.constant(node, 1))
-    image = list(range(2, rank))
-    if axes is None or not image or sorted(int(a) % rank for a in np.atleast_1d(np.asarray(axes))) != image:
+    image = range(2, rank)
+    if axes is None or not image or not covers_image(axes, rank):
         raise unsupported(node, "the mean must be over the image")
     shape = (size[0], *(1 for _ in image)) if node.attrs.get("keepdims", 1) else size[:1]
     net.append(FusedLayer("average", x, node.outputs[0], Window(kernel=size[1:]), size[0]), shape)

@@ -159,7 +159,9 @@ def random_adapters(graph, rng):
     weights = {node.inputs[1]: node for node in graph.nodes if node.op in ("Conv", "Gemm", "MatMul")}
     adapters = {}
     for name, node in weights.items():
-        value, groups = graph.initializers[name], node.attrs.get("group", 1)
+        value, groups = graph.initializers.get(name), node.attrs.get("group", 1)
+        if value is None or value.ndim < 2:  # of a malformed network
+            continue
         depthwise = groups > 1 and value.shape[1] == 1 and value.shape[0] == groups
         if rng.random() < 0.5 and (groups == 1 or depthwise):
             form = str(rng.choice(["low_rank", "rows", "dense", *(["channel"] if depthwise else [])]))
@@ -212,7 +214,11 @@ def malformed_network(rng) -> Graph:
             graph = graph.with_initializers({name: reshaped(rng, graph.initializers[name])})
         elif wrong == "attribute":
             lists = {"strides": 2, "dilations": 2, "pads": 4, "kernel_shape": 2}
-            name = str(rng.choice(["group", *lists, "axis", "transA", "transB", "ceil_mode", "count_include_pad"]))
+            single = ("group", "axis", "transA", "transB", "ceil_mode", "count_include_pad")
+            known = [name for name in (*lists, *single) if name in OPERATORS[node.op].attributes]
+            if not known:
+                continue
+            name = known[rng.integers(len(known))]
             value = numbers(rng, lists[name] + int(rng.integers(-2, 3))) if name in lists else numbers(rng, 1)[0]
             nodes[place] = replace(node, attrs={**node.attrs, name: value})
         elif wrong == "inputs":
