@@ -47,6 +47,9 @@ BATCH = 400
 SAMPLES = (1, 2, 3, 5, 9, 17, 70, 130)
 PROT_NONE = 0
 LIBC = ctypes.CDLL(None, use_errno=True)
+FINE = ("forward", "forward and gradients", "refused", "refused late")
+"""What may come of a network."""
+
 MALFORMED = 1 << 32
 """Seeds of malformed networks begin here."""
 
@@ -188,7 +191,7 @@ def survey(first: int, count: int, jobs: int) -> dict[str, Any]:
             for seed, outcome in batch:
                 kind = outcome.split(":")[0]
                 counts[kind] += 1
-                if kind not in ("forward", "forward and gradients", "refused", "refused late"):
+                if kind not in FINE:
                     bad.append({"seed": seed, "isa": Case(seed).isa, "outcome": outcome})
             print(dict(counts), flush=True)
     return {"networks": sum(counts.values()), "outcomes": dict(counts), "bad": bad}
