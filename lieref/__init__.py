@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from lieref import errors
 from lieref.errors import (
+    BusyError,
     DomainError,
     DTypeError,
     FormatError,
+    InternalError,
     LierefError,
     MissingExtraError,
     NotInGroupError,
@@ -124,6 +126,7 @@ __all__ = [
     "METHODS",
     "SGD",
     "AdamW",
+    "BusyError",
     "CrossEntropy",
     "DTypeError",
     "Dataset",
@@ -131,6 +134,7 @@ __all__ = [
     "FormatError",
     "HiraConfig",
     "History",
+    "InternalError",
     "LieRAConfig",
     "LierefError",
     "LoraConfig",

@@ -41,5 +41,13 @@ class MissingExtraError(LierefError, ImportError):
     """An optional dependency is not installed; the message names the command that installs it."""
 
 
+class BusyError(LierefError, RuntimeError):
+    """Another thread is training or changing what a call would train or change: that is for one thread at a time."""
+
+
+class InternalError(LierefError, RuntimeError):
+    """A mistake of lieref itself, found before it did any harm: please report it, with the network."""
+
+
 class LierefWarning(UserWarning):
     """Base of every warning lieref gives."""

@@ -80,8 +80,9 @@ class Model(Network):
         DomainError
             If nothing is attached, or the folder holds anything but an adapter.
         """
-        tensors, config = self.adapter_state()
-        write_adapter(folder, tensors, config, replaces=(TENSORS_NAME, CONFIG_NAME))
+        with self._alone.take("save_adapter"):
+            tensors, config = self.adapter_state()
+            write_adapter(folder, tensors, config, replaces=(TENSORS_NAME, CONFIG_NAME))
 
     def adapter_state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Return the adapters' arrays and their configuration, as `save_adapter` writes them."""
@@ -133,7 +134,8 @@ class Model(Network):
         check_base(config, self.base_sha256, None if same_file else self.network_sha256)
         statistics, sites, attached = self._read_state(tensors, config["lieref"], str(folder))
         share_memory(sites)
-        self.statistics, self.sites, self.attached, self.wants_statistics = statistics, sites, attached, False
+        with self._alone.take("load_adapter"), self._lock:
+            self.statistics, self.sites, self.attached, self.wants_statistics = statistics, sites, attached, False
         return self
 
     def add_weighted_adapter(self, folders: Sequence[str | Path], weights: Sequence[float]) -> Model:
@@ -178,13 +180,15 @@ class Model(Network):
             params = {name: value.astype(self.dtype) for name, value in params.items()}
             sites[tensor] = Site(tensor, method, params, first.groups, first.layer)
         share_memory(sites)
-        self.statistics, self.sites, self.wants_statistics = {}, sites, False
-        self.attached = [entry for part in parts for entry in part.attached]
+        with self._alone.take("add_weighted_adapter"), self._lock:
+            self.statistics, self.sites, self.wants_statistics = {}, sites, False
+            self.attached = [entry for part in parts for entry in part.attached]
         return self
 
     def merge_and_unload(self) -> Model:
         """Return a plain model whose weights are the adapted ones: same graph, same names."""
-        changed = self.adapted_tensors()
+        with self._alone.take("merge_and_unload"):
+            changed = self.adapted_tensors()
         graph = self.graph.with_initializers(changed)
         proto = replace_tensors(self.proto, changed, self.graph.made)
         return Model(graph, proto, self.source, hashlib.sha256(proto.SerializeToString()).hexdigest())

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 
+from lieref._threads import make_lock
 from lieref._types import FloatArray
 
 CHUNKS = 8
 """A batch is cut into at most this many parts. It depends on nothing but the batch, so neither does a result."""
+
+_POOLS: dict[int, ThreadPoolExecutor] = {}
+_POOLS_LOCK = make_lock()
 
 
 def chunk_bounds(count: int) -> list[tuple[int, int]]:
@@ -28,14 +32,48 @@ def for_each_chunk(work: Callable[[int, int, int], None], count: int, threads: i
         for chunk, (first, last) in enumerate(bounds):
             work(chunk, first, last)
         return
-    tasks = [_pool(threads).submit(work, chunk, first, last) for chunk, (first, last) in enumerate(bounds)]
-    for task in tasks:
-        task.result()
+
+    def part(chunk: int) -> Callable[[], None]:
+        return lambda: work(chunk, *bounds[chunk])
+
+    run_all([part(chunk) for chunk in range(len(bounds))], threads)
 
 
-@cache
+def run_all(tasks: Sequence[Callable[[], None]], threads: int) -> None:
+    """Run tasks that write no memory of another: on this thread, and on up to `threads` - 1 others that are free.
+
+    This thread takes what no other has begun, so that callers who share the threads never wait for each other's tasks.
+    The first error is raised once no task runs any more; an interruption stops the tasks that have not begun.
+    """
+    if threads == 1 or len(tasks) == 1:
+        for task in tasks:
+            task()
+        return
+    pool = _pool(threads - 1)
+    others = [pool.submit(task) for task in tasks[1:]]
+    try:
+        tasks[0]()
+        for task, other in zip(tasks[:0:-1], others[::-1], strict=True):
+            if other.cancel():
+                task()
+    except BaseException:
+        wait([other for other in others if not other.cancel()])
+        raise
+    begun = [other for other in others if not other.cancelled()]
+    wait(begun)
+    for other in begun:
+        other.result()
+
+
 def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, thread_name_prefix="lieref-kernel")
+    with _POOLS_LOCK:
+        if threads not in _POOLS:
+            _POOLS[threads] = ThreadPoolExecutor(threads, thread_name_prefix="lieref")
+        return _POOLS[threads]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_POOLS.clear)  # a fork has no threads of its parent
 
 
 def tree_sum(parts: FloatArray) -> FloatArray:

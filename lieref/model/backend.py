@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from lieref._flat import FlatParams
+from lieref._threads import make_lock
 from lieref._types import Array, FloatArray
 from lieref.errors import DomainError, ShapeError, UnsupportedError
 from lieref.model import executor
@@ -99,12 +100,16 @@ MOST_ENGINES = 4
 
 
 class Compiled:
-    """The engine. Packed weights are kept, so that only tensors that changed since the last call are packed again."""
+    """The engine, for any number of threads at once.
+
+    Packed weights are kept, so that only tensors that changed since the last call are packed again.
+    """
 
     def __init__(self, logits_name: str, winograd: str) -> None:
         self._logits = logits_name
         self._winograd = winograd
-        self._engines: dict[object, tuple[Engine, dict[str, Array]]] = {}
+        self._lock = make_lock()
+        self._engines: dict[object, Engine] = {}
         self.refusal = ""  # why it did not support what it was asked last
 
     def supports(  # noqa: D102
@@ -118,9 +123,8 @@ class Compiled:
         return True
 
     def logits(self, graph: Graph, x: Array, threads: int) -> FloatArray:  # noqa: D102
-        engine, packed = self._engine(graph, frozenset(), threads, NONE_FUSED)
-        _pack(engine, packed, graph)
-        result = engine.logits(x)
+        engine = self._engine(graph, frozenset(), threads, NONE_FUSED)
+        result = engine.logits(x, graph.initializers)
         _check_outputs(result)
         return result.reshape(-1, *engine.output_shape)
 
@@ -134,50 +138,39 @@ class Compiled:
         threads: int,
         fused: FusedSites = NONE_FUSED,
     ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
-        engine, packed = self._engine(graph, wanted, threads, fused)
-        _pack(engine, packed, graph)
+        engine = self._engine(graph, wanted, threads, fused)
         if fused.sites:
             fused.fill(engine.parameters)
         form = loss.compiled_form(y, engine.classes)
         if form is None:
-            value, logits, bars = engine.loss_and_grad(x, y, loss.value_and_grad)
+            value, logits, bars = engine.loss_and_grad(x, y, loss.value_and_grad, graph.initializers)
         else:
             kind, rows = form
-            value, logits, bars = engine.loss_and_grad(x, np.asarray(rows, np.float32), kind)
+            value, logits, bars = engine.loss_and_grad(x, np.asarray(rows, np.float32), kind, graph.initializers)
         _check_outputs(logits)
         _check_gradients(value, bars)
         found = {name: bars[name] for name in wanted}
         factors = fused.pull_back(bars)
         return value, logits, {**found, **factors} if found else factors
 
-    def _engine(
-        self, graph: Graph, wanted: frozenset[str], threads: int, fused: FusedSites
-    ) -> tuple[Engine, dict[str, Array]]:
-        """Return the engine for these gradients and adapters, and the tensors it holds, made on first use."""
+    def _engine(self, graph: Graph, wanted: frozenset[str], threads: int, fused: FusedSites) -> Engine:
+        """Return the engine for these gradients and adapters, made on first use."""
         key = (wanted, threads, fused.key)
-        found = self._engines.pop(key, None)
-        if found is None:
-            if len(self._engines) == MOST_ENGINES:
-                self._engines.pop(next(iter(self._engines)))
-            engine = compile_graph(
-                graph,
-                trainable=wanted,
-                logits=self._logits,
-                adapters={site.weight: site.adapter for site in fused.sites},
-                threads=threads,
-                winograd=self._winograd,
-            )
-            found = engine, {name: graph.initializers[name] for name in engine.weights}
-        self._engines[key] = found
-        return found
-
-
-def _pack(engine: Engine, packed: dict[str, Array], graph: Graph) -> None:
-    """Give the engine the tensors that changed: an array that is the same object has not been computed anew."""
-    changed = {name: graph.initializers[name] for name in packed if graph.initializers[name] is not packed[name]}
-    if changed:
-        engine.set_weights(changed)
-        packed.update(changed)
+        with self._lock:
+            found = self._engines.pop(key, None)
+            if found is None:
+                if len(self._engines) == MOST_ENGINES:
+                    self._engines.pop(next(iter(self._engines)))
+                found = compile_graph(
+                    graph,
+                    trainable=wanted,
+                    logits=self._logits,
+                    adapters={site.weight: site.adapter for site in fused.sites},
+                    threads=threads,
+                    winograd=self._winograd,
+                )
+            self._engines[key] = found
+            return found
 
 
 def _as_float(graph: Graph, x: Array) -> Array:

@@ -14,23 +14,36 @@ T = TypeVar("T")
 
 
 class Memo(Generic[T]):
-    """Remembers one value, the objects it follows from, and the numbers in live arrays."""
+    """Remembers one value, the objects it follows from, and the numbers in live arrays.
+
+    Any number of threads may ask at once, each for what it names: all that is known changes in one assignment.
+    """
 
     def __init__(self) -> None:
-        self._objects: tuple[object, ...] | None = None
-        self._numbers: FloatArray = np.empty(0)
-        self._value: T | None = None
+        self._known: tuple[tuple[object, ...], FloatArray | None, T] | None = None
 
     def get(self, objects: tuple[object, ...], compute: Callable[[], T], arrays: Iterable[FloatArray] = ()) -> T:
-        """Return the value, computed anew unless the objects are the same ones and the arrays hold the same numbers."""
-        flat = [array.ravel() for array in arrays]
-        numbers = np.concatenate(flat) if flat else np.empty(0)
-        if self._value is None or not self._same(objects, numbers):
-            self._value = compute()
-            self._objects, self._numbers = objects, numbers
-        return self._value
+        """Return the value, computed anew unless the objects are the same ones and the arrays hold the same numbers.
 
-    def _same(self, objects: tuple[object, ...], numbers: FloatArray) -> bool:
-        known = self._objects
-        same = known is not None and len(objects) == len(known) and all(map(operator.is_, objects, known))
-        return same and np.array_equal(numbers, self._numbers)
+        It is kept only if the arrays still hold those numbers when it is done.
+        """
+        live = list(arrays)
+        known, numbers = self._known, _flat(live)
+        if known is not None and _same(known[0], objects) and _equal(known[1], numbers):
+            return known[2]
+        value = compute()
+        if _equal(numbers, _flat(live)):
+            self._known = objects, numbers, value
+        return value
+
+
+def _flat(arrays: list[FloatArray]) -> FloatArray | None:
+    return np.concatenate([array.ravel() for array in arrays]) if arrays else None
+
+
+def _equal(a: FloatArray | None, b: FloatArray | None) -> bool:
+    return a is b if a is None or b is None else np.array_equal(a, b)
+
+
+def _same(known: tuple[object, ...], objects: tuple[object, ...]) -> bool:
+    return len(objects) == len(known) and all(map(operator.is_, objects, known))

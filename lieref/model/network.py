@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
 
 from lieref._check import check_choice, check_finite, check_int
 from lieref._flat import in_place
+from lieref._threads import Exclusive, Use, make_lock
 from lieref._types import Array, FloatArray
 from lieref.errors import DomainError, ShapeError, UnsupportedError
 from lieref.model import executor
@@ -25,11 +26,14 @@ from lieref.model.layer import Layer, find_layers, unadaptable
 from lieref.model.memo import Memo
 from lieref.model.samples import arrange, batches
 from lieref.model.scores import logits_name, probabilities
-from lieref.model.site import Site, make_sites
+from lieref.model.site import Site, make_sites, share_memory
 from lieref.model.speed import Speed, assess, say_slow
 from lieref.model.statistics import channel_moments
 from lieref.param._base import LierefWarning
 from lieref.param.method import Method
+
+TOOLS = frozenset({"_reference", "_compiled", "_divided", "_current", "_lock", "_alone"})
+"""What every network makes for itself."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,13 @@ class Network:
 
     The tensors of the file are never changed: an adapted tensor is computed from its base and its factors whenever it
     is needed, so that removing the adapters restores every bit.
+
+    Any number of threads may predict at once. One at a time trains, attaches, loads, merges or saves; what another
+    tries meanwhile raises `BusyError`. While a thread is in `lieref.fit` or `estimate_statistics`, the others predict
+    with the network as it was before; while it attaches or loads, they wait. Between calls, the arrays of `parameters`
+    are the caller's: who writes into them while another thread predicts gives it a mixture of numbers.
+
+    A copy, by `copy.copy`, `copy.deepcopy` or pickle, has adapters of its own.
 
     Parameters
     ----------
@@ -80,10 +91,51 @@ class Network:
         self._engine = "f2"
         self._speed: Speed | None = None
         self._said_slow = False
+        self._make_tools()
+
+    def _make_tools(self) -> None:
+        """Make what is no state: engines, what has been computed, locks."""
         self._reference = Reference(self.logits_name)
         self._compiled = {name: Compiled(self.logits_name, name) for name in WINOGRAD}
         self._divided: Memo[Division] = Memo()
         self._current: Memo[Graph] = Memo()
+        self._lock = make_lock()  # held while adapters and statistics change, and while they are read together
+        self._alone = Exclusive("the model")
+
+    # One thread at a time
+
+    def training(self, doing: str) -> Use:
+        """Return a context for a thread that trains; other threads predict with the network as it is now.
+
+        Raises
+        ------
+        BusyError
+            If another thread trains or changes the network.
+        """
+        with self._lock:
+            return self._alone.take(doing, self.current_graph())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy starts with: adapters of its own, and none of the tools."""
+        with self._alone.take("copy"), self._lock:
+            state = {name: value for name, value in vars(self).items() if name not in TOOLS}
+            sites = {
+                tensor: replace(site, params={name: factor.copy() for name, factor in site.params.items()})
+                for tensor, site in self.sites.items()
+            }
+            return {**state, "attached": [*self.attached], "statistics": {**self.statistics}, "sites": sites}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Become a copy."""
+        vars(self).update(state)
+        share_memory(self.sites)
+        self._make_tools()
+
+    def __copy__(self) -> Self:
+        """Return a copy that shares the base, which is never changed, and has adapters of its own."""
+        new = type(self).__new__(type(self))
+        new.__setstate__(self.__getstate__())
+        return new
 
     # What the network is
 
@@ -184,16 +236,17 @@ class Network:
 
         chosen, patterns, ranks = resolve(method, target_modules, config)
         check_int("attach", "seed", seed, low=0, high=2**63 - 1)
-        if chosen.scope == "statistics":
-            if not any(node.op == "BatchNormalization" for node in self.graph.nodes):
-                raise DomainError("attach: norm-stats needs a model with BatchNormalization; it has none")
-            self.wants_statistics = True
-            self.attached.append(Attached(chosen, None, seed))
-            return self
-        self._say_left_out(chosen.scope)
-        new = make_sites(self.graph, chosen, ranks, patterns, self.sites, seed)
-        self.sites.update(new)
-        self.attached.append(Attached(chosen, None if patterns is None else tuple(patterns), seed))
+        with self._alone.take("attach"), self._lock:
+            if chosen.scope == "statistics":
+                if not any(node.op == "BatchNormalization" for node in self.graph.nodes):
+                    raise DomainError("attach: norm-stats needs a model with BatchNormalization; it has none")
+                self.wants_statistics = True
+                self.attached.append(Attached(chosen, None, seed))
+                return self
+            self._say_left_out(chosen.scope)
+            new = make_sites(self.graph, chosen, ranks, patterns, self.sites, seed)
+            self.sites.update(new)
+            self.attached.append(Attached(chosen, None if patterns is None else tuple(patterns), seed))
         return self
 
     def _say_left_out(self, scope: str) -> None:
@@ -205,7 +258,8 @@ class Network:
 
     def unload(self) -> Self:
         """Remove every adapter: the network is its base again, bit for bit."""
-        self.attached, self.sites, self.statistics, self.wants_statistics = [], {}, {}, False
+        with self._alone.take("unload"), self._lock:
+            self.attached, self.sites, self.statistics, self.wants_statistics = [], {}, {}, False
         return self
 
     def parameters(self) -> dict[str, FloatArray]:
@@ -238,8 +292,9 @@ class Network:
 
     def adapted_tensors(self) -> dict[str, FloatArray]:
         """Return the tensors that differ from the file, in its layout: adapted ones and re-estimated statistics."""
-        tensors = self._current_tensors()
-        names = set(self.statistics).union(*(site.tensors for site in self.sites.values()))
+        with self._alone.take("adapted_tensors"), self._lock:
+            tensors = self._current_tensors()
+            names = set(self.statistics).union(*(site.tensors for site in self.sites.values()))
         return {name: tensors[name] for name in tensors if name in names}
 
     # Numbers
@@ -355,18 +410,24 @@ class Network:
         logits : (N, ...) array
         grads : dict of str to array
             The keys of `parameters`.
+
+        Raises
+        ------
+        BusyError
+            If another thread trains or changes the network.
         """
         self._check_loss(loss)
         samples = self._samples(np.asarray(x))
-        division = self._division()
-        tensors = self._current_tensors(division.outside)
-        value, logits, bars = division.backend.loss_and_grad(
-            self._refold(tensors, division.outside), samples, y, loss, division.wanted, self.threads, division.fused
-        )
-        if not division.outside:
-            return value, logits, bars
-        factors = {name: bar for name, bar in bars.items() if name not in division.wanted}
-        return value, logits, {**factors, **self._factor_gradients(tensors, bars, division.outside)}
+        with self._alone.take("loss_and_grad"):
+            division = self._division()
+            tensors = self._current_tensors(division.outside)
+            value, logits, bars = division.backend.loss_and_grad(
+                self._refold(tensors, division.outside), samples, y, loss, division.wanted, self.threads, division.fused
+            )
+            if not division.outside:
+                return value, logits, bars
+            factors = {name: bar for name, bar in bars.items() if name not in division.wanted}
+            return value, logits, {**factors, **self._factor_gradients(tensors, bars, division.outside)}
 
     def _check_loss(self, loss: Loss) -> None:
         """Raise `UnsupportedError` if a loss of scores would be computed on probabilities."""
@@ -398,7 +459,10 @@ class Network:
             If a variance comes out as zero: one sample, or a dead channel in a model whose epsilon is zero.
         """
         check_int("estimate_statistics", "max_samples", max_samples, low=1)
-        x = np.asarray(x)
+        with self.training("estimate_statistics"):
+            self._estimate_statistics(np.asarray(x), batch_size, max_samples)
+
+    def _estimate_statistics(self, x: Array, batch_size: int, max_samples: int) -> None:
         x = x[:: -(-len(x) // max_samples)] if len(x) > max_samples else x
         before = dict(self.statistics)
         try:
@@ -422,9 +486,14 @@ class Network:
     # The graphs it stands for
 
     def current_graph(self) -> Graph:
-        """Return the folded graph with the adapted tensors: what the network computes with."""
-        factors = (factor for site in self.sites.values() for factor in site.params.values())
-        return self._current.get(self._attached(), lambda: self._refold(self._current_tensors()), factors)
+        """Return the folded graph with the adapted tensors: what the network computes with in this thread."""
+        with self._lock:
+            use = self._alone.of_another()
+            if use is not None and use.before is not None:
+                before: Graph = use.before
+                return before
+            factors = (factor for site in self.sites.values() for factor in site.params.values())
+            return self._current.get(self._attached(), lambda: self._refold(self._current_tensors()), factors)
 
     def bias_spread(self) -> dict[str, FloatArray]:
         """Return, for each folded bias, |a b0| + |a mean| + |shift|: what an evaluation that does not fold sums."""

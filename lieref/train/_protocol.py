@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from lieref._types import Array, FloatArray, Params
@@ -59,6 +60,9 @@ class Trainable(Protocol):
     @property
     def default_learning_rate(self) -> float:
         """Learning rate of the attached method that works without tuning."""
+
+    def training(self, doing: str) -> AbstractContextManager[object]:
+        """Return a context in which no other thread trains or changes the model; `doing` names the caller."""
 
     def parameters(self) -> Params:
         """Return the live trainable arrays by name: what is written into them changes the model."""

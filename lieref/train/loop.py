@@ -55,7 +55,8 @@ def fit(
 ) -> History:
     """Train the adapters of a model on labelled samples.
 
-    The same arguments give the same bits, on any number of threads. A failed run changes nothing in the model.
+    The same arguments give the same bits, on any number of threads. A run that fails or is interrupted changes nothing
+    in the model. Other threads predict meanwhile with the model as it was before.
 
     Parameters
     ----------
@@ -110,6 +111,8 @@ def fit(
         If the data are of the wrong kind, or do not fit the model.
     FormatError, VerificationError
         If the checkpoint is damaged, or belongs to another run.
+    BusyError
+        If another thread trains or changes the model.
     """
     chosen_loss = make_loss(loss, label_smoothing)
     params = model.parameters()
@@ -135,7 +138,11 @@ def fit(
     if threads is not None:
         check_int("fit", "threads", threads, low=1)
     run = _Run(model, recipe, training, held_out, checkpoint, resume, progress)
-    with checkpoint_folder(checkpoint, resume=resume), _all_or_nothing(model, threads):
+    with (
+        checkpoint_folder(checkpoint, resume=resume),
+        model.training("fit"),
+        _all_or_nothing(model, threads),
+    ):
         return _train(run)
 
 

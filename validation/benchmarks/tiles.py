@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 
 from lieref.kernel.simd import isa as isa_module
-from lieref.kernel.simd.conv import CONV_FIELDS
-from lieref.kernel.simd.depthwise import DEPTHWISE_FIELDS, DEPTHWISE_GRADIENT_FIELDS
-from lieref.kernel.simd.frequency import FREQUENCY_FIELDS, FREQUENCY_STEPS
+from lieref.kernel.simd.frequency import FREQUENCY_STEPS
 from lieref.kernel.simd.isa import Isa
+from lieref.kernel.simd.kernels import FAMILIES, KernelName
 from lieref.kernel.simd.machine_code import library
 from lieref.kernel.simd.memory import aligned
-from lieref.kernel.simd.row import CONTEXT, ENTRY, REQUEST, Fields
+from lieref.kernel.simd.row import CONTEXT, ENTRY, REQUEST
 from lieref.kernel.simd.tiles import (
     CONV_STEPS,
     CONV_TILES,
@@ -31,8 +30,13 @@ from lieref.kernel.simd.tiles import (
     DEPTHWISE_GRADIENT_TAPS,
     DEPTHWISE_TILES,
     GRADIENT_TILES,
+    ConvTile,
+    Depthwise3Tile,
+    FrequencyTile,
+    GradientTile,
+    PixelTile,
+    TapTile,
 )
-from lieref.kernel.simd.weight_gradient import WEIGHT_GRADIENT_FIELDS
 from validation.benchmarks._measure import write
 
 DEPTHS = (8, 16, 32, 64, 144, 576)
@@ -41,14 +45,14 @@ CALLS = 100
 """Calls of a kernel timed together, so that the way from Python to it does not count."""
 
 
-def rate(
-    isa: Isa, kernel: str, fields: Fields, products: int, offsets: list[int], seconds: float, **ints: int
-) -> float:
-    """Best GF/s of a kernel that makes so many products."""
+def rate(isa: Isa, kernel: KernelName, products: int, offsets: list[int], seconds: float, **ints: int) -> float:
+    """Best GF/s of a kernel that makes so many products; numbers that are not given are 0."""
     lib = library(isa.name, "float32")
     memory = {name: aligned(1 << 20, "float32") for name in ("arena", "weights", "gradients")}
     table = np.array(offsets, np.int64)
-    row = np.array(fields.pack(address=lib.address(kernel), **ints), np.int64)
+    fields = FAMILIES[kernel.family].fields
+    numbers = {**dict.fromkeys(fields.names, 0), **ints, "address": lib.address(kernel)}
+    row = np.array(fields.pack(**numbers), np.int64)
     known = {"arena": memory["arena"].ctypes.data, "weights": memory["weights"].ctypes.data, "table": table.ctypes.data}
     context = np.array([known.get(name, 0) for name in CONTEXT], np.int64)
     entry = {
@@ -56,8 +60,8 @@ def rate(
         "row_count": 1, "end": CALLS, "step": 1, "fresh": 1,
     }  # fmt: skip
     script = np.array([1, *(entry.get(name, 0) for name in ENTRY)], np.int64)
-    request = np.zeros(len(REQUEST), np.int64)
-    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(lib.address("run"))
+    request = np.zeros(len(REQUEST) + 1, np.int64)
+    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(lib.routine("run"))
     best, start = float("inf"), time.perf_counter()
     while time.perf_counter() - start < seconds:
         begin = time.perf_counter()
@@ -71,7 +75,7 @@ def conv(isa: Isa, pixels: int, vectors: int, steps: int, depth: int, seconds: f
     width = isa.lanes("float32")
     count, channels, parts = 48 // pixels * pixels, 2 * vectors * width, depth // steps
     return rate(
-        isa, f"conv_p{pixels}v{vectors}k{steps}w{width}", CONV_FIELDS,
+        isa, KernelName("conv", ConvTile(pixels, vectors, steps, width)),
         count * channels * parts * steps, [i * steps for i in range(parts)], seconds, blocks=2, together=2,
         column=parts * steps * width, count=count, cols=count, in_pixel=depth, in_row=count * depth, run_count=parts,
         out=48 * depth, out_pixel=channels, out_row=count * channels,
@@ -83,7 +87,7 @@ def frequencies(isa: Isa, pixels: int, vectors: int, depth: int, seconds: float)
     width = isa.lanes("float32")
     channels, parts = 2 * vectors * width, depth // FREQUENCY_STEPS
     return rate(
-        isa, f"winograd_product_p{pixels}v{vectors}w{width}", FREQUENCY_FIELDS, 16 * 16 * channels * depth,
+        isa, KernelName("winograd_product", FrequencyTile(pixels, vectors, width)), 16 * 16 * channels * depth,
         [i * FREQUENCY_STEPS for i in range(parts)], seconds, frequencies=16, in_row=17 * depth,
         out_row=17 * channels, weight_step=channels * depth, blocks=2, together=2, column=depth * width, count=16,
         in_pixel=depth, run_count=parts, out=16 * 17 * depth, out_pixel=channels,
@@ -95,23 +99,23 @@ def gradient(isa: Isa, depth: int, vectors: int, pixels: int, seconds: float) ->
     width = isa.lanes("float32")
     inner, outer = 8 * depth, vectors * width
     return rate(
-        isa, f"gradient_d{depth}v{vectors}w{width}", WEIGHT_GRADIENT_FIELDS, pixels * inner * outer, [0],
+        isa, KernelName("gradient", GradientTile(depth, vectors, width)), pixels * inner * outer, [0],
         seconds, repeats=1, blocks=1, column=inner * width, rows=1, cols=pixels, in_pixel=inner,
         in_row=pixels * inner, run_count=1, run_rows=inner, run_blocks=8, g=pixels * inner, g_pixel=outer,
         g_row=pixels * outer,
     )  # fmt: skip
 
 
-def depthwise(isa: Isa, kernel: str, fields: Fields, products: int, stride: int, seconds: float, **ints: int) -> float:
+def depthwise(isa: Isa, kernel: KernelName, products: int, stride: int, seconds: float, **ints: int) -> float:
     """3x3 taps over 12 x 12 outputs of 4 vectors of channels."""
     channels = 4 * isa.lanes("float32")
     row, image = (12 * stride + 2) * channels, 40 * 40 * channels
     offsets = [y * row + x * channels for y in range(3) for x in range(3)]
     geometry = {"in_row": stride * row, "in_pixel": stride * channels, "cols": 12}
-    other = "out" if fields is DEPTHWISE_FIELDS else "g"
+    other = "g" if kernel.family == "depthwise_gradient" else "out"
     geometry |= {other: image, f"{other}_row": 12 * channels, f"{other}_pixel": channels}
     column = 9 * isa.lanes("float32")
-    return rate(isa, kernel, fields, products, offsets, seconds, blocks=4, column=column, **geometry, **ints)
+    return rate(isa, kernel, products, offsets, seconds, blocks=4, column=column, **geometry, **ints)
 
 
 def measure(isa: Isa, seconds: float) -> list[dict[str, Any]]:
@@ -132,21 +136,21 @@ def measure(isa: Isa, seconds: float) -> list[dict[str, Any]]:
         add(f"weight gradient {d} x {v}", {f"px={n}": gradient(isa, d, v, n, seconds) for n in PIXELS})
     products = 9 * 144 * 4 * width
     for p in DEPTHWISE_TILES[isa.registers]:
-        kernel = f"depthwise_p{p}w{width}"
+        kernel = KernelName("depthwise", PixelTile(p, width))
         ints = {"count": 144, "tap_count": 9}
-        add(f"depthwise {p}", {"": depthwise(isa, kernel, DEPTHWISE_FIELDS, products, 1, seconds, **ints)})
+        add(f"depthwise {p}", {"": depthwise(isa, kernel, products, 1, seconds, **ints)})
     for p in DEPTHWISE3_TILES[isa.registers]:
         rates = {
             f"stride={s}": depthwise(
-                isa, f"depthwise3_p{p}s{s}w{width}", DEPTHWISE_FIELDS, products, s, seconds, count=144
+                isa, KernelName("depthwise3", Depthwise3Tile(p, s, width)), products, s, seconds, count=144
             )
             for s in DEPTHWISE3_STRIDES
         }
         add(f"depthwise 3x3 {p}", rates)
     for t in DEPTHWISE_GRADIENT_TAPS:
-        kernel = f"depthwise_gradient_t{t}w{width}"
+        kernel = KernelName("depthwise_gradient", TapTile(t, width))
         ints = {"rows": 12, "together": 2, "tap_blocks": 9 // t}
-        rates = {"": depthwise(isa, kernel, DEPTHWISE_GRADIENT_FIELDS, products, 1, seconds, **ints)}
+        rates = {"": depthwise(isa, kernel, products, 1, seconds, **ints)}
         add(f"depthwise gradient {t} taps", rates)
     return rows
 

@@ -20,13 +20,15 @@ each xi_bar being W'_bar dW'/dxi.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
+from lieref.kernel.simd.access import Access, Numbers, access, entries, steps
 from lieref.kernel.simd.elementary import exp, tanh
 from lieref.kernel.simd.emit import Int, Pointer, Real, Variable
 from lieref.kernel.simd.row import Fields, Kernel
+from lieref.kernel.simd.tiles import FormTile, NoTile, WidthTile
 
 FORMS = ("low_rank", "channel", "dense")
 MAPS = ("exp", "bounded", "taylor1", "taylor2", "add")
@@ -125,8 +127,70 @@ class AdapterParts:
         return tanh(self.k, xi / self._bound())
 
 
-def emit_adapt(module: ir.Module, name: str, dtype: str, form: str, map_name: str, width: int) -> None:
+def _factor_accesses(f: Numbers, tile: FormTile, memory: str, *, written: bool = False) -> list[Access]:
+    """Return what is accessed of both factors, or of their gradients."""
+    rows, blocks, rank, width = f["rows"], f["blocks"], f["rank"], tile.width
+    if tile.form == "low_rank":
+        left = steps((rank, f["left_rank"]), (rows, 1))
+        right = steps((rank, f["right_rank"]), (blocks * width, 1))
+        first = access(memory, "left", f["left"], left, steps((blocks, 0)), written=written)
+        return first + access(memory, "right", f["right"], right, steps((rows, 0)), written=written)
+    entry = steps((blocks, f["left_column"]), (rows * width, 1))
+    found = access(memory, "left", f["left"], entry, written=written)
+    if tile.form == "channel":
+        found += access(memory, "right", f["right"], steps((blocks * width, 1), (rows, 0)), written=written)
+    return found
+
+
+def adapt_accesses(f: Numbers, tile: FormTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction of the adapted weight accesses."""
+    place = steps((f["blocks"], f["column"]), (f["rows"] * tile.width, 1))
+    return [
+        *_factor_accesses(f, tile, "factors"),
+        *access("bases", "weight", f["weight"], place),
+        *access("weights", "weight", f["weight"], place, written=True),
+    ]
+
+
+def collect_accesses(map_name: str, f: Numbers, tile: FormTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction of the gradients of the factors accesses."""
+    rows = f["rows"] * tile.width
+    place, bars = (steps((f["blocks"], f[name]), (rows, 1)) for name in ("column", "gradient_column"))
+    needed = steps((f["rank"], 0)) if tile.form == "low_rank" else steps()
+    weight = {"add": (), "exp": ("weights",), "bounded": ("weights",)}.get(map_name, ("bases",))
+    factors = _factor_accesses(f, tile, "factors")
+    if tile.form == "dense" and map_name in ("add", "exp", "taylor1"):
+        factors = []  # no slope asks for xi
+    return [
+        *factors,
+        *access("gradients", "gradient", f["gradient"], bars, needed),
+        *(one for memory in weight for one in access(memory, "weight", f["weight"], place, needed)),
+        *_factor_accesses(f, tile, "factor_gradients", written=True),
+    ]
+
+
+def transpose_accesses(f: Numbers, tile: WidthTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction accesses."""
+    found = []
+    for side in ("in", "out"):
+        squares = steps((f["blocks"], f[f"block_{side}"]), (f["rows"], f[f"row_{side}"]), (tile.width**2, 1))
+        found += access("weights", side, f[side], squares, written=side == "out")
+    return found
+
+
+def permute_accesses(f: Numbers, tile: NoTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction accesses; the places may lie in any packed weights."""
+    count = steps((f["count"], 1))
+    return [
+        *access("table", "places", f["places"], count),
+        *access("weights", "", 0, entries(table, f["places"], f["count"])),
+        *access("weights", "out", f["out"], count, written=True),
+    ]
+
+
+def emit_adapt(map_name: str, module: ir.Module, name: str, dtype: str, tile: FormTile) -> None:
     """Emit the adapted weight."""
+    form, width = tile
     k = Kernel(module, name, dtype, ADAPT_FIELDS, width)
     adapter = AdapterParts(k, form, map_name)
     with k.loop(k.field("blocks")) as block:
@@ -142,8 +206,9 @@ def emit_adapt(module: ir.Module, name: str, dtype: str, form: str, map_name: st
     k.finish()
 
 
-def emit_collect(module: ir.Module, name: str, dtype: str, form: str, map_name: str, width: int) -> None:
+def emit_collect(map_name: str, module: ir.Module, name: str, dtype: str, tile: FormTile) -> None:
     """Emit the gradients of both factors, added to buffers laid out as the factors."""
+    form, width = tile
     k = Kernel(module, name, dtype, COLLECT_FIELDS, width)
     adapter = AdapterParts(k, form, map_name)
     base, adapted = k.base("bases", "weight"), k.base("weights", "weight")
@@ -193,8 +258,9 @@ def emit_collect(module: ir.Module, name: str, dtype: str, form: str, map_name: 
     k.finish()
 
 
-def emit_transpose(module: ir.Module, name: str, dtype: str, width: int) -> None:
+def emit_transpose(module: ir.Module, name: str, dtype: str, tile: WidthTile) -> None:
     """Emit the transposition of squares of packed weights: a backward layout from the forward one, without an exp."""
+    (width,) = tile
     k = Kernel(module, name, dtype, TRANSPOSE_FIELDS, width)
     weights = k.base("weights")
     with k.loop(k.field("blocks")) as block, k.loop(k.field("rows")) as row:
@@ -216,7 +282,7 @@ def emit_transpose(module: ir.Module, name: str, dtype: str, width: int) -> None
     k.finish()
 
 
-def emit_permute(module: ir.Module, name: str, dtype: str) -> None:
+def emit_permute(module: ir.Module, name: str, dtype: str, tile: NoTile) -> None:
     """Emit out[i] = weights[places[i]], `places` in the table: any layout from another."""
     k = Kernel(module, name, dtype, PERMUTE_FIELDS, 1)
     weights, places = k.base("weights"), k.base("table", "places")

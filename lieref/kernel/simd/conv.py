@@ -12,13 +12,23 @@ of input pixels at a time, so that a stride costs no multiplication by zero. So 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from llvmlite import ir
 
+from lieref.kernel.simd.access import Access, Numbers, Range, access, entries, steps
 from lieref.kernel.simd.emit import Pointer, Variable
-from lieref.kernel.simd.epilogue import EPILOGUE_FIELDS, emit_epilogue, tile_starts, walk_pixels
+from lieref.kernel.simd.epilogue import (
+    EPILOGUE_FIELDS,
+    emit_epilogue,
+    epilogue_accesses,
+    tile_starts,
+    walk_pixels,
+    walked,
+)
 from lieref.kernel.simd.row import Fields, Kernel
+from lieref.kernel.simd.tiles import ConvTile, FrequencyTile
 
 CONV_FIELDS = Fields(
     "blocks", "channel", "column",  # channel blocks; first channel; elements from one vector column to the next
@@ -31,11 +41,40 @@ CONV_FIELDS = Fields(
 )  # fmt: skip
 
 
-def emit_conv(module: ir.Module, name: str, dtype: str, pixels: int, vectors: int, width: int, steps: int) -> None:
+SPARE = 3
+"""Elements behind a tensor that the last part of a run reads: it multiplies them by zero weights."""
+
+
+def conv_accesses(f: Numbers, tile: ConvTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction accesses."""
+    channels = steps((f["blocks"] * tile.vectors * tile.width, 1))
+    here = None if channels is None else (f["channel"] + channels[0], f["channel"] + channels[1])
+    return [
+        *run_accesses(f, tile, tile.steps, table, walked(f, "in"), (0, 0)),
+        *epilogue_accesses(f, here, partial(walked, f)),
+    ]
+
+
+def run_accesses(
+    f: Numbers, tile: ConvTile | FrequencyTile, length: int, table: Sequence[int], pixels: Range | None,
+    weights: Range | None,
+) -> list[Access]:  # fmt: skip
+    """Return what sums of products over runs of `length` elements access, from these pixels and weights on."""
+    runs = f["run_count"]
+    columns = steps((f["blocks"] * tile.vectors, f["column"]), (runs * length * tile.width, 1))
+    return [
+        *access("table", "runs", f["runs"], steps((runs, 1))),
+        *access("arena", "in", f["in"], pixels, entries(table, f["runs"], runs), steps((length, 1)), beyond=SPARE),
+        *access("weights", "weight", f["weight"], weights, columns),
+    ]
+
+
+def emit_conv(module: ir.Module, name: str, dtype: str, tile: ConvTile) -> None:
     """Emit the kernel for tiles of `pixels` x `vectors` accumulators of `width` lanes and runs of `steps` elements.
 
     A walk over the pixels serves `together` blocks of channels: their weights and a tile's inputs stay in the cache.
     """
+    pixels, vectors, run, width = tile
     k = Kernel(module, name, dtype, CONV_FIELDS, width)
     arena, table = k.base("arena"), k.base("table", "runs")
     count, cols, column = k.field("count"), k.field("cols"), k.field("column")
@@ -51,21 +90,21 @@ def emit_conv(module: ir.Module, name: str, dtype: str, pixels: int, vectors: in
             out = walk("out")
             with k.loop(here) as block:
                 zero = k.vector(0.0, width)
-                tile = [[Variable(zero) for _ in range(vectors)] for _ in range(pixels)]
-                sum_of_products(k, tile, sources, table, weight + block * vectors * column, steps)
-                emit_epilogue(k, tile, first_channel + block * (vectors * width), walk, out)
+                sums = [[Variable(zero) for _ in range(vectors)] for _ in range(pixels)]
+                sum_of_products(k, sums, sources, table, weight + block * vectors * column, run)
+                emit_epilogue(k, sums, first_channel + block * (vectors * width), walk, out)
     k.finish()
 
 
 def sum_of_products(
-    k: Kernel, tile: list[list[Variable]], sources: list[Pointer], table: Pointer, weight: Pointer, steps: int
+    k: Kernel, tile: list[list[Variable]], sources: list[Pointer], table: Pointer, weight: Pointer, length: int
 ) -> None:
-    """Add x[offset[run] + pixel + k] * w[run, k] to the tile, over all runs and their `steps` k in order."""
+    """Add x[offset[run] + pixel + k] * w[run, k] to the tile, over all runs and their `length` k in order."""
     column, width = k.field("column"), k.width
     with k.loop(k.field("run_count")) as run:
         offset = table.int_at(run)
-        at = weight + run * (steps * width)
-        for step in range(steps):
+        at = weight + run * (length * width)
+        for step in range(length):
             columns = [at.vector_at(column * v + step * width, width) for v in range(len(tile[0]))]
             for source, cells in zip(sources, tile, strict=True):
                 x = k.splat(source.real_at(offset + step), width)

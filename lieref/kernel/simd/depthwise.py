@@ -10,13 +10,23 @@ pooling is the case of constant weights.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 from llvmlite import ir
 
+from lieref.kernel.simd.access import Access, Numbers, Range, access, entries, steps
 from lieref.kernel.simd.emit import Int, Pointer, Real, Variable
-from lieref.kernel.simd.epilogue import EPILOGUE_FIELDS, emit_epilogue, tile_starts, walk_pixels
+from lieref.kernel.simd.epilogue import (
+    EPILOGUE_FIELDS,
+    emit_epilogue,
+    epilogue_accesses,
+    tile_starts,
+    walk_pixels,
+    walked,
+)
 from lieref.kernel.simd.row import Fields, Kernel
+from lieref.kernel.simd.tiles import Depthwise3Tile, PixelTile, TapTile
 
 DEPTHWISE_FIELDS = Fields(
     "blocks", "channel",  # vectors of channels; first channel
@@ -38,8 +48,35 @@ DEPTHWISE_GRADIENT_FIELDS = Fields(
 )  # fmt: skip
 
 
-def emit_depthwise(module: ir.Module, name: str, dtype: str, pixels: int, width: int) -> None:
+def depthwise_accesses(f: Numbers, tile: PixelTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction accesses."""
+    return _tap_accesses(f, tile.width, table, f["tap_count"], f["tap_count"])
+
+
+def depthwise3_accesses(f: Numbers, tile: Depthwise3Tile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction of the kernel for 3x3 taps accesses."""
+    return _tap_accesses(f, tile.width, table, 9, 7)  # of the last row it looks up the first tap alone
+
+
+def _tap_accesses(f: Numbers, width: int, table: Sequence[int], taps: int, looked_up: int) -> list[Access]:
+    channels = channel_range(f, width)
+    return [
+        *access("table", "taps", f["taps"], steps((looked_up, 1))),
+        *access("arena", "in", f["in"], walked(f, "in"), entries(table, f["taps"], taps), channels),
+        *access("weights", "weight", f["weight"], steps((f["blocks"], f["column"]), (taps * width, 1))),
+        *epilogue_accesses(f, channels, partial(walked, f)),
+    ]
+
+
+def channel_range(f: Numbers, width: int) -> Range | None:
+    """Return the channels of all blocks."""
+    found = steps((f["blocks"] * width, 1))
+    return None if found is None else (f["channel"] + found[0], f["channel"] + found[1])
+
+
+def emit_depthwise(module: ir.Module, name: str, dtype: str, tile: PixelTile) -> None:
     """Emit the kernel for tiles of `pixels` x one vector."""
+    pixels, width = tile
     k = Kernel(module, name, dtype, DEPTHWISE_FIELDS, width)
     arena, table = k.base("arena"), k.base("table", "taps")
     count, cols, taps = k.field("count"), k.field("cols"), k.field("tap_count")
@@ -51,16 +88,16 @@ def emit_depthwise(module: ir.Module, name: str, dtype: str, pixels: int, width:
             channel = k.field("channel") + block * width
             weight = k.base("weights", "weight") + block * k.field("column")
             zero = k.vector(0.0, width)
-            tile = [[Variable(zero)] for _ in range(pixels)]
+            cells = [[Variable(zero)] for _ in range(pixels)]
             if pixels == 1:
-                _sum_in_blocks(k, tile[0][0], sources[0] + channel, table, weight)
+                _sum_in_blocks(k, cells[0][0], sources[0] + channel, table, weight)
             else:
                 with k.loop(taps) as tap:
                     offset = table.int_at(tap) + channel
                     w = weight.vector_at(tap * width, width)
-                    for source, (cell,) in zip(sources, tile, strict=True):
+                    for source, (cell,) in zip(sources, cells, strict=True):
                         cell.set(source.vector_at(offset, width).muladd(w, cell.get()))
-            emit_epilogue(k, tile, channel, walk, out)
+            emit_epilogue(k, cells, channel, walk, out)
     k.finish()
 
 
@@ -90,12 +127,13 @@ def _sum_in_blocks(k: Kernel, total: Variable, source: Pointer, table: Pointer, 
         total.set(add(blocks * BLOCK + rest, total.get()))
 
 
-def emit_depthwise3(module: ir.Module, name: str, dtype: str, pixels: int, stride: int, width: int) -> None:
+def emit_depthwise3(module: ir.Module, name: str, dtype: str, tile: Depthwise3Tile) -> None:
     """Emit the kernel for 3x3 taps of neighbouring pixels: tiles of `pixels` along a row, each input loaded once a row.
 
     The general kernel loads an input for every product; here a row of the tile loads `stride` (pixels - 1) + 3 inputs
     for 3 `pixels` products. `cols` must be at least `pixels`; `count` is a multiple of `cols`.
     """
+    pixels, stride, width = tile
     k = Kernel(module, name, dtype, DEPTHWISE_FIELDS, width)
     arena, table = k.base("arena"), k.base("table", "taps")
     cols = k.field("cols")
@@ -118,8 +156,8 @@ def emit_depthwise3(module: ir.Module, name: str, dtype: str, pixels: int, strid
                         total = sums[p]
                         product = w[3 * ky + kx]
                         sums[p] = x * product if total is None else x.muladd(product, total)
-            tile = [[Variable(total)] for total in sums if total is not None]
-            emit_epilogue(k, tile, channel, partial(row_pixels, k, y, start, pixels))
+            cells = [[Variable(total)] for total in sums if total is not None]
+            emit_epilogue(k, cells, channel, partial(row_pixels, k, y, start, pixels))
     k.finish()
 
 
@@ -132,8 +170,22 @@ def row_pixels(k: Kernel, y: Int, x: Int, count: int, tensor: str) -> list[Int]:
     return found
 
 
-def emit_depthwise_gradient(module: ir.Module, name: str, dtype: str, taps: int, width: int) -> None:
+def depthwise_gradient_accesses(f: Numbers, tile: TapTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction of the weight gradient accesses."""
+    taps, channels = f["tap_blocks"] * tile.taps, channel_range(f, tile.width)
+    x, g = (steps((f["rows"], f[f"{t}_row"]), (f["cols"], f[f"{t}_pixel"])) for t in ("in", "g"))
+    sums = steps((f["blocks"], f["column"]), (taps * tile.width, 1))
+    return [
+        *access("table", "taps", f["taps"], steps((taps, 1))),
+        *access("arena", "in", f["in"], x, entries(table, f["taps"], taps), channels),
+        *access("arena", "g", f["g"], g, channels),
+        *access("gradients", "out", f["out"], sums, written=True),
+    ]
+
+
+def emit_depthwise_gradient(module: ir.Module, name: str, dtype: str, tile: TapTile) -> None:
     """Emit the weight gradient for blocks of `taps` taps and one vector of channels."""
+    taps, width = tile
     k = Kernel(module, name, dtype, DEPTHWISE_GRADIENT_FIELDS, width)
     table = k.base("table", "taps")
     x_pixel, g_pixel = k.field("in_pixel"), k.field("g_pixel")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from lieref.kernel.simd.access import Access, Numbers, Range, access, steps
 from lieref.kernel.simd.emit import Int, Variable
 from lieref.kernel.simd.row import Kernel
 
@@ -68,6 +69,23 @@ def emit_epilogue(
     for offset, row in zip(pixels("out") if out is None else out, tile, strict=True):
         for v, cell in enumerate(row):
             arena.store(offset + channel + v * width, cell.get())
+
+
+def epilogue_accesses(f: Numbers, channels: Range | None, pixels: Callable[[str], Range | None]) -> list[Access]:
+    """Return what an epilogue accesses, at the offsets `pixels` of each tensor and at these channels of a pixel."""
+    found = access("arena", "out", f["out"], pixels("out"), channels, written=True)
+    if f["flags"] & BIAS:
+        found += access("weights", "bias", f["bias"], channels)
+    for flag, tensor in ((ADD, "aux"), (MASK, "mask")):
+        if f["flags"] & flag:
+            found += access("arena", tensor, f[tensor], pixels(tensor), channels)
+    return found
+
+
+def walked(f: Numbers, tensor: str) -> Range | None:
+    """Return the offsets of `count` pixels, in rows of `cols`, in a tensor."""
+    count, cols = f["count"], f["cols"]
+    return steps((-(-count // cols), f[f"{tensor}_row"]), (min(count, cols), f[f"{tensor}_pixel"]))
 
 
 @contextmanager

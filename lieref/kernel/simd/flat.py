@@ -6,10 +6,14 @@ accumulators[i] = part_0[i] + part_1[i] + ...                 in this order, wha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from llvmlite import ir
 
+from lieref.kernel.simd.access import Access, Numbers, access, steps
 from lieref.kernel.simd.emit import POINTER, Int, Pointer, Variable
 from lieref.kernel.simd.row import Fields, Kernel
+from lieref.kernel.simd.tiles import NoTile, WidthTile
 
 FLAT_FIELDS = Fields("count")
 
@@ -17,7 +21,43 @@ UNROLL = 4
 """Elements of a gather that are in flight together."""
 
 
-def emit_gather(module: ir.Module, name: str, dtype: str, source: str, target: str, order: str) -> None:
+def gather_accesses(f: Numbers, tile: NoTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction accesses; which of theta is read, the index says: see `Factors`."""
+    return _order_accesses(f, "factors", "factor")
+
+
+def scatter_accesses(f: Numbers, tile: NoTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction accesses; which of the factor gradients is read, the index says: see `Factors`."""
+    return _order_accesses(f, "theta_bar", "theta")
+
+
+def _order_accesses(f: Numbers, target: str, order: str) -> list[Access]:
+    count = steps((f["count"], 1))
+    read = [one for name in ("index", "scale") for one in access(f"{order}_{name}", "", 0, count)]
+    return [*read, *access(target, "", 0, count, written=True)]
+
+
+def clear_accesses(f: Numbers, tile: WidthTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction accesses."""
+    return access("factor_gradients", "", 0, steps((f["count"] // tile.width * tile.width, 1)), written=True)
+
+
+def sum_parts_accesses(f: Numbers, tile: WidthTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction accesses of each part's accumulators."""
+    return access("gradients", "", 0, steps((f["count"] // tile.width * tile.width, 1)), written=True)
+
+
+def emit_gather(module: ir.Module, name: str, dtype: str, tile: NoTile) -> None:
+    """Emit factors[i] = theta[index[i]] scale[i]."""
+    _emit_gather(module, name, dtype, "theta", "factors", "factor")
+
+
+def emit_scatter(module: ir.Module, name: str, dtype: str, tile: NoTile) -> None:
+    """Emit theta_bar[j] = factor_gradients[index[j]] scale[j]."""
+    _emit_gather(module, name, dtype, "factor_gradients", "theta_bar", "theta")
+
+
+def _emit_gather(module: ir.Module, name: str, dtype: str, source: str, target: str, order: str) -> None:
     """Emit target[i] = source[index[i]] scale[i]; index and scale are the context's `order`_index and `order`_scale."""
     k = Kernel(module, name, dtype, FLAT_FIELDS, 1)
     x, y = k.base(source), k.base(target)
@@ -31,8 +71,9 @@ def emit_gather(module: ir.Module, name: str, dtype: str, source: str, target: s
     k.finish()
 
 
-def emit_clear(module: ir.Module, name: str, dtype: str, width: int) -> None:
+def emit_clear(module: ir.Module, name: str, dtype: str, tile: WidthTile) -> None:
     """Emit the zeros that the factor gradients are added to; the array is whole vectors."""
+    (width,) = tile
     k = Kernel(module, name, dtype, FLAT_FIELDS, width)
     y, zero = k.base("factor_gradients"), k.vector(0.0, width)
     with k.loop(k.field("count") // width) as part:
@@ -40,8 +81,9 @@ def emit_clear(module: ir.Module, name: str, dtype: str, width: int) -> None:
     k.finish()
 
 
-def emit_sum_parts(module: ir.Module, name: str, dtype: str, width: int) -> None:
+def emit_sum_parts(module: ir.Module, name: str, dtype: str, tile: WidthTile) -> None:
     """Emit the sum of the accumulators of all parts, in the place of the first; the array is whole vectors."""
+    (width,) = tile
     k = Kernel(module, name, dtype, FLAT_FIELDS, width)
     parts = k.base("parts")
 

@@ -8,12 +8,16 @@ sums. They are so short that this is worth a kernel: with 16 channels the genera
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from llvmlite import ir
 
-from lieref.kernel.simd.conv import sum_of_products
+from lieref.kernel.simd.access import Access, Numbers, access, steps
+from lieref.kernel.simd.conv import run_accesses, sum_of_products
 from lieref.kernel.simd.emit import Variable
 from lieref.kernel.simd.epilogue import tile_starts
 from lieref.kernel.simd.row import Fields, Kernel
+from lieref.kernel.simd.tiles import FrequencyTile
 
 FREQUENCY_STEPS = 4
 """Elements of one run: channels are summed in whole runs."""
@@ -29,8 +33,21 @@ FREQUENCY_FIELDS = Fields(
 )  # fmt: skip
 
 
-def emit_frequency_products(module: ir.Module, name: str, dtype: str, pixels: int, vectors: int, width: int) -> None:
+def frequency_accesses(f: Numbers, tile: FrequencyTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction accesses."""
+    count, times = f["count"], f["frequencies"]
+    channels = steps((f["blocks"] * tile.vectors * tile.width, 1))
+    pixels, weights = steps((times, f["in_row"]), (count, f["in_pixel"])), steps((times, f["weight_step"]))
+    products = steps((times, f["out_row"]), (count, f["out_pixel"]))
+    return [
+        *run_accesses(f, tile, FREQUENCY_STEPS, table, pixels, weights),
+        *access("arena", "out", f["out"], products, channels, written=True),
+    ]
+
+
+def emit_frequency_products(module: ir.Module, name: str, dtype: str, tile: FrequencyTile) -> None:
     """Emit the kernel for register tiles of `pixels` x `vectors` accumulators of `width` lanes."""
+    pixels, vectors, width = tile
     k = Kernel(module, name, dtype, FREQUENCY_FIELDS, width)
     table, column = k.base("table", "runs"), k.field("column")
     blocks, together = k.field("blocks"), k.field("together")

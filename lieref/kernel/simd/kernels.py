@@ -1,37 +1,23 @@
-"""The list of all kernels, in groups that are compiled together, each when a network first wants one of them."""
+"""The list of all kernels: families, each with its tiles, what emits one and what it accesses.
+
+Families are compiled in groups, each when a network first wants a kernel of it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 
+from lieref.kernel.simd import adapter, conv, depthwise, flat, frequency, maximum, pointwise, sample, weight_gradient
+from lieref.kernel.simd import winograd as wino
+from lieref.kernel.simd.access import Access, Numbers
 from lieref.kernel.simd.adamw import emit_adamw
-from lieref.kernel.simd.adapter import FORMS, MAPS, emit_adapt, emit_collect, emit_permute, emit_transpose
-from lieref.kernel.simd.conv import emit_conv
-from lieref.kernel.simd.depthwise import emit_depthwise, emit_depthwise3, emit_depthwise_gradient
-from lieref.kernel.simd.flat import emit_clear, emit_gather, emit_sum_parts
-from lieref.kernel.simd.frequency import emit_frequency_products
 from lieref.kernel.simd.isa import Isa
-from lieref.kernel.simd.maximum import emit_maximum, emit_maximum_gradient
-from lieref.kernel.simd.pointwise import (
-    ACTIVATIONS,
-    POINTWISE_PIXELS,
-    emit_dot,
-    emit_pointwise,
-    emit_product,
-    emit_slope,
-)
+from lieref.kernel.simd.row import Fields
 from lieref.kernel.simd.run import emit_run
-from lieref.kernel.simd.sample import (
-    emit_cross_entropy,
-    emit_given,
-    emit_load,
-    emit_load3,
-    emit_logits,
-    emit_squared_error,
-)
 from lieref.kernel.simd.tiles import (
     CONV_STEPS,
     CONV_TILES,
@@ -40,111 +26,236 @@ from lieref.kernel.simd.tiles import (
     DEPTHWISE_GRADIENT_TAPS,
     DEPTHWISE_TILES,
     GRADIENT_TILES,
+    ConvTile,
+    Depthwise3Tile,
+    FormTile,
+    FrequencyTile,
+    GradientTile,
+    LoadTile,
+    NoTile,
+    OutputTile,
+    PixelTile,
+    TapTile,
+    Tile,
+    TransformTile,
+    WidthTile,
     used_at,
     widths,
 )
-from lieref.kernel.simd.weight_gradient import emit_bias_gradient, emit_weight_gradient
-from lieref.kernel.simd.winograd import emit_winograd
 
 
-def emit_core(module: ir.Module, isa: Isa, dtype: str) -> None:
-    """Emit what every network uses: products and their gradients, taps, samples, losses, flat arrays, the loop."""
+class Family(NamedTuple):
+    """Kernels that do the same with other tiles.
+
+    Attributes
+    ----------
+    group : str
+        Those that are compiled together have the same.
+    fields : Fields
+        Names of an instruction's integers.
+    tiles : callable
+        Returns the tiles that exist for an instruction set and an element type.
+    emit : callable
+        Emits the kernel of a tile: (module, symbol, dtype, tile).
+    accesses : callable
+        Returns what an instruction reads and writes: (its integers, tile, table).
+    """
+
+    group: str
+    fields: Fields
+    tiles: Callable[[Isa, str], Iterable[Tile]]
+    emit: Callable[[ir.Module, str, str, Any], None]
+    accesses: Callable[[Numbers, Any, Sequence[int]], list[Access]]
+
+
+class KernelName(NamedTuple):
+    """A family, a key of `FAMILIES`, and one of its tiles; None where it is chosen when a script is written."""
+
+    family: str
+    tile: Tile | None
+
+    @property
+    def symbol(self) -> str:
+        """Name of its machine code."""
+        assert self.tile is not None  # a tile is chosen before the code is wanted
+        return "_".join((self.family, *map(str, self.tile)))
+
+
+def _conv_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
     for width in widths(isa, dtype):
         for pixels, vectors in CONV_TILES[isa.registers]:
             for steps in CONV_STEPS if used_at(width, vectors, isa, dtype) else ():
-                name = f"conv_p{pixels}v{vectors}k{steps}w{width}"
-                emit_conv(module, name, dtype, pixels, vectors, width, steps)
+                yield ConvTile(pixels, vectors, steps, width)
+
+
+def _frequency_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
+    for width in widths(isa, dtype):
+        for pixels, vectors in CONV_TILES[isa.registers]:
+            if used_at(width, vectors, isa, dtype):
+                yield FrequencyTile(pixels, vectors, width)
+
+
+def _gradient_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
+    for width in widths(isa, dtype):
         for depth, vectors in GRADIENT_TILES[isa.registers]:
             if used_at(width, vectors, isa, dtype):
-                emit_weight_gradient(module, f"gradient_d{depth}v{vectors}w{width}", dtype, depth, vectors, width)
-        for pixels in DEPTHWISE_TILES[isa.registers]:
-            emit_depthwise(module, f"depthwise_p{pixels}w{width}", dtype, pixels, width)
-        emit_bias_gradient(module, f"bias_gradient_w{width}", dtype, width)
-        emit_transpose(module, f"transpose_w{width}", dtype, width)
-    lanes = isa.lanes(dtype)
-    for source in (dtype, "uint8"):
-        emit_load(module, f"load_{source}", dtype, source)
-        emit_load3(module, f"load3_{source}", dtype, source, lanes)
-    emit_logits(module, "logits", dtype)
-    emit_given(module, "given", dtype)
-    emit_squared_error(module, "squared_error", dtype, lanes)
-    emit_cross_entropy(module, "cross_entropy", dtype)
-    emit_permute(module, "permute", dtype)
-    emit_gather(module, "gather", dtype, "theta", "factors", "factor")
-    emit_gather(module, "scatter", dtype, "factor_gradients", "theta_bar", "theta")
-    emit_clear(module, "clear", dtype, lanes)
-    emit_sum_parts(module, "sum_parts", dtype, lanes)
-    emit_run(module, "run")
+                yield GradientTile(depth, vectors, width)
 
 
-def emit_depthwise_rows(module: ir.Module, isa: Isa, dtype: str) -> None:
-    """Emit depthwise convolution by rows, and its weight gradient."""
+def _depthwise_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
+    return [PixelTile(pixels, width) for width in widths(isa, dtype) for pixels in DEPTHWISE_TILES[isa.registers]]
+
+
+def _depthwise3_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
     for width in widths(isa, dtype):
         for pixels in DEPTHWISE3_TILES[isa.registers]:
             for stride in DEPTHWISE3_STRIDES:
-                emit_depthwise3(module, f"depthwise3_p{pixels}s{stride}w{width}", dtype, pixels, stride, width)
-        for taps in DEPTHWISE_GRADIENT_TAPS:
-            emit_depthwise_gradient(module, f"depthwise_gradient_t{taps}w{width}", dtype, taps, width)
+                yield Depthwise3Tile(pixels, stride, width)
 
 
-def emit_transforms(module: ir.Module, isa: Isa, dtype: str) -> None:
-    """Emit Winograd's transforms and the products between them."""
-    for width in widths(isa, dtype):
-        emit_winograd(module, dtype, width)
-        for pixels, vectors in CONV_TILES[isa.registers]:
-            if used_at(width, vectors, isa, dtype):
-                name = f"winograd_product_p{pixels}v{vectors}w{width}"
-                emit_frequency_products(module, name, dtype, pixels, vectors, width)
+def _tap_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
+    return [TapTile(taps, width) for width in widths(isa, dtype) for taps in DEPTHWISE_GRADIENT_TAPS]
 
 
-def emit_pointwise_and_maximum(module: ir.Module, isa: Isa, dtype: str) -> None:
-    """Emit activations, products of tensors and max pools."""
-    for width in widths(isa, dtype):
-        for pixels in POINTWISE_PIXELS:
-            end = f"p{pixels}w{width}"
-            for name, activation in ACTIVATIONS.items():
-                emit_pointwise(module, f"{name}_{end}", dtype, pixels, width, activation.value)
-                emit_slope(module, f"{name}_slope_{end}", dtype, pixels, width, activation.slope)
-            emit_product(module, f"product_{end}", dtype, pixels, width)
-        emit_dot(module, f"dot_w{width}", dtype, width)
-        emit_maximum(module, f"maximum_w{width}", dtype, width)
-        emit_maximum_gradient(module, f"maximum_gradient_w{width}", dtype, width)
+def _transform_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
+    return [TransformTile(m, width) for width in widths(isa, dtype) for m in wino.INPUT]
 
 
-def emit_optimizer(module: ir.Module, isa: Isa, dtype: str) -> None:
-    """Emit the step of AdamW; networks that run operator by operator want it alone."""
+def _pixel_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
+    return [PixelTile(pixels, width) for width in widths(isa, dtype) for pixels in pointwise.POINTWISE_PIXELS]
+
+
+def _form_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
+    return [FormTile(form, width) for width in widths(isa, dtype) for form in adapter.FORMS]
+
+
+def _width_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
+    return [WidthTile(width) for width in widths(isa, dtype)]
+
+
+def _whole_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
+    return [WidthTile(isa.lanes(dtype))]
+
+
+def _load_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
+    return [LoadTile(source, isa.lanes(dtype)) for source in (dtype, "uint8")]
+
+
+def _output_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
+    return [OutputTile(loss, isa.lanes(dtype)) for loss in sample.LOSSES]
+
+
+def _no_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
+    return [NoTile()]
+
+
+def _transform(emit: Callable[..., None], fields: Fields, accesses: Callable[..., list[Access]]) -> Family:
+    return Family("winograd", fields, _transform_tiles, emit, accesses)
+
+
+def _pointwise(emit: Callable[..., None], accesses: Callable[..., list[Access]]) -> Family:
+    return Family("pointwise", pointwise.POINTWISE_FIELDS, _pixel_tiles, emit, accesses)
+
+
+FAMILIES: dict[str, Family] = {
+    "conv": Family("core", conv.CONV_FIELDS, _conv_tiles, conv.emit_conv, conv.conv_accesses),
+    "gradient": Family(
+        "core", weight_gradient.WEIGHT_GRADIENT_FIELDS, _gradient_tiles, weight_gradient.emit_weight_gradient,
+        weight_gradient.weight_gradient_accesses,
+    ),
+    "bias_gradient": Family(
+        "core", weight_gradient.BIAS_GRADIENT_FIELDS, _width_tiles, weight_gradient.emit_bias_gradient,
+        weight_gradient.bias_gradient_accesses,
+    ),
+    "depthwise": Family(
+        "core", depthwise.DEPTHWISE_FIELDS, _depthwise_tiles, depthwise.emit_depthwise, depthwise.depthwise_accesses
+    ),
+    "load": Family("core", sample.LOAD_FIELDS, _load_tiles, sample.emit_load, sample.load_accesses),
+    "load3": Family("core", sample.LOAD_FIELDS, _load_tiles, sample.emit_load3, sample.load3_accesses),
+    "output": Family("core", sample.OUTPUT_FIELDS, _output_tiles, sample.emit_output, sample.output_accesses),
+    "transpose": Family(
+        "core", adapter.TRANSPOSE_FIELDS, _width_tiles, adapter.emit_transpose, adapter.transpose_accesses
+    ),
+    "permute": Family("core", adapter.PERMUTE_FIELDS, _no_tiles, adapter.emit_permute, adapter.permute_accesses),
+    "gather": Family("core", flat.FLAT_FIELDS, _no_tiles, flat.emit_gather, flat.gather_accesses),
+    "scatter": Family("core", flat.FLAT_FIELDS, _no_tiles, flat.emit_scatter, flat.scatter_accesses),
+    "clear": Family("core", flat.FLAT_FIELDS, _whole_tiles, flat.emit_clear, flat.clear_accesses),
+    "sum_parts": Family("core", flat.FLAT_FIELDS, _whole_tiles, flat.emit_sum_parts, flat.sum_parts_accesses),
+    "depthwise3": Family(
+        "depthwise", depthwise.DEPTHWISE_FIELDS, _depthwise3_tiles, depthwise.emit_depthwise3,
+        depthwise.depthwise3_accesses,
+    ),
+    "depthwise_gradient": Family(
+        "depthwise", depthwise.DEPTHWISE_GRADIENT_FIELDS, _tap_tiles, depthwise.emit_depthwise_gradient,
+        depthwise.depthwise_gradient_accesses,
+    ),
+    "winograd_input": _transform(wino.emit_input, wino.TILE_FIELDS, wino.input_accesses),
+    "winograd_gradient": _transform(wino.emit_gradient, wino.TILE_FIELDS, wino.gradient_accesses),
+    "winograd_output": _transform(wino.emit_output, wino.OUTPUT_TILE_FIELDS, wino.output_accesses),
+    "winograd_weight": _transform(wino.emit_weight, wino.WEIGHT_FIELDS, wino.weight_accesses),
+    "winograd_weight_back": _transform(wino.emit_weight_back, wino.WEIGHT_FIELDS, wino.weight_back_accesses),
+    "winograd_product": Family(
+        "winograd", frequency.FREQUENCY_FIELDS, _frequency_tiles, frequency.emit_frequency_products,
+        frequency.frequency_accesses,
+    ),
+    **{
+        name: _pointwise(partial(pointwise.emit_pointwise, one.value), pointwise.value_accesses)
+        for name, one in pointwise.ACTIVATIONS.items()
+    },
+    **{
+        f"{name}_slope": _pointwise(partial(pointwise.emit_slope, one.slope), pointwise.pair_accesses)
+        for name, one in pointwise.ACTIVATIONS.items()
+    },
+    "product": _pointwise(pointwise.emit_product, pointwise.pair_accesses),
+    "dot": Family("pointwise", pointwise.POINTWISE_FIELDS, _width_tiles, pointwise.emit_dot, pointwise.dot_accesses),
+    "maximum": Family(
+        "pointwise", maximum.MAXIMUM_FIELDS, _width_tiles, maximum.emit_maximum, maximum.maximum_accesses
+    ),
+    "maximum_gradient": Family(
+        "pointwise", maximum.MAXIMUM_GRADIENT_FIELDS, _width_tiles, maximum.emit_maximum_gradient,
+        maximum.maximum_gradient_accesses,
+    ),
+    **{
+        f"adapt_{name}": Family(
+            name, adapter.ADAPT_FIELDS, _form_tiles, partial(adapter.emit_adapt, name), adapter.adapt_accesses
+        )
+        for name in adapter.MAPS
+    },
+    **{
+        f"collect_{name}": Family(
+            name, adapter.COLLECT_FIELDS, _form_tiles, partial(adapter.emit_collect, name),
+            partial(adapter.collect_accesses, name),
+        )
+        for name in adapter.MAPS
+    },
+}  # fmt: skip
+"""Families by name."""
+
+
+def _emit_adamw(module: ir.Module, isa: Isa, dtype: str) -> None:
     emit_adamw(module, "adamw", dtype, isa.lanes(dtype))
 
 
-def emit_adapters(map_name: str, module: ir.Module, isa: Isa, dtype: str) -> None:
-    """Emit the adapters of one map."""
-    for width in widths(isa, dtype):
-        for form in FORMS:
-            emit_adapt(module, f"{map_name}_adapt_{form}_w{width}", dtype, form, map_name, width)
-            emit_collect(module, f"{map_name}_collect_{form}_w{width}", dtype, form, map_name, width)
+def _emit_run(module: ir.Module, isa: Isa, dtype: str) -> None:
+    emit_run(module, "run")
 
 
-GROUPS: dict[str, Callable[[ir.Module, Isa, str], None]] = {
-    "core": emit_core,
-    "depthwise": emit_depthwise_rows,
-    "winograd": emit_transforms,
-    "pointwise": emit_pointwise_and_maximum,
-    "adamw": emit_optimizer,
-    **{map_name: partial(emit_adapters, map_name) for map_name in MAPS},
+ROUTINES: dict[str, tuple[str, Callable[[ir.Module, Isa, str], None]]] = {
+    "run": ("core", _emit_run),
+    "adamw": ("adamw", _emit_adamw),  # networks that run operator by operator want it alone
 }
-"""What emits each group of kernels."""
+"""Compiled functions that no instruction names: their group, and what emits them."""
 
-PREFIXES = {
-    "depthwise3_": "depthwise",
-    "depthwise_gradient_": "depthwise",
-    "winograd_": "winograd",
-    "adamw": "adamw",
-    **{f"{name}_": "pointwise" for name in (*ACTIVATIONS, "product", "dot", "maximum")},
-    **{f"{map_name}_": map_name for map_name in MAPS},
-}
-"""How the names of a group's kernels start; all others are in "core"."""
+GROUPS = tuple(dict.fromkeys((*(one.group for one in FAMILIES.values()), *(group for group, _ in ROUTINES.values()))))
+"""What is compiled together."""
 
 
-def group_of(kernel: str) -> str:
-    """Return the group of a kernel."""
-    return next((group for prefix, group in PREFIXES.items() if kernel.startswith(prefix)), "core")
+def emit_group(group: str, module: ir.Module, isa: Isa, dtype: str) -> None:
+    """Emit all kernels and routines of a group."""
+    for name, family in FAMILIES.items():
+        if family.group == group:
+            for tile in family.tiles(isa, dtype):
+                family.emit(module, KernelName(name, tile).symbol, dtype, tile)
+    for own, emit in ROUTINES.values():
+        if own == group:
+            emit(module, isa, dtype)

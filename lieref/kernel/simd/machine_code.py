@@ -12,9 +12,10 @@ from llvmlite import binding as llvm
 from llvmlite import ir
 
 from lieref._cache import read_cached, write_cached
+from lieref._threads import make_lock
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.isa import Isa
-from lieref.kernel.simd.kernels import GROUPS, group_of
+from lieref.kernel.simd.kernels import FAMILIES, ROUTINES, KernelName, emit_group
 
 
 class Library:
@@ -34,21 +35,29 @@ class Library:
         self.compiled: list[str] = []
         self._machine = isa_module.target_machine(isa)
         self._groups: dict[str, llvm.ExecutionEngine] = {}
+        self._lock = make_lock()
 
-    def address(self, name: str) -> int:
+    def address(self, kernel: KernelName) -> int:
         """Return the address of a kernel; its group is compiled or read from disk first if it has to be.
 
         Raises
         ------
         KeyError
-            If there is no kernel of that name.
+            If there is no such family, or it has no such tile.
         """
-        group = group_of(name)
-        if group not in self._groups:
-            self._groups[group] = self._load(group)
-        address = int(self._groups[group].get_function_address(name))
+        return self._find(FAMILIES[kernel.family].group, kernel.symbol)
+
+    def routine(self, name: str) -> int:
+        """Return the address of a routine of `ROUTINES`."""
+        return self._find(ROUTINES[name][0], name)
+
+    def _find(self, group: str, symbol: str) -> int:
+        with self._lock:
+            if group not in self._groups:
+                self._groups[group] = self._load(group)
+            address = int(self._groups[group].get_function_address(symbol))
         if address == 0:
-            raise KeyError(f"Library.address: no kernel {name!r} for {self.isa.name}")
+            raise KeyError(f"Library.address: no kernel {symbol!r} for {self.isa.name}")
         return address
 
     def _load(self, group: str) -> llvm.ExecutionEngine:
@@ -69,10 +78,17 @@ class Library:
         return engine
 
 
-@lru_cache(maxsize=8)
+_LIBRARIES: dict[tuple[str, str], Library] = {}
+_LIBRARIES_LOCK = make_lock()
+
+
 def library(isa_name: str, dtype: str) -> Library:
     """Return the library of an instruction set (a key of `ISAS`), one per process."""
-    return Library(isa_module.ISAS[isa_name], dtype)
+    with _LIBRARIES_LOCK:
+        key = isa_name, dtype
+        if key not in _LIBRARIES:
+            _LIBRARIES[key] = Library(isa_module.ISAS[isa_name], dtype)
+        return _LIBRARIES[key]
 
 
 def _compile(isa: Isa, dtype: str, group: str, machine: llvm.TargetMachine) -> bytes:
@@ -81,7 +97,7 @@ def _compile(isa: Isa, dtype: str, group: str, machine: llvm.TargetMachine) -> b
     The loop vectoriser and the unroller stay off: the kernels are vectorised and unrolled as written.
     """
     module = ir.Module(name=f"lieref_{group}_{isa.name}_{dtype}")
-    GROUPS[group](module, isa, dtype)
+    emit_group(group, module, isa, dtype)
     parsed = llvm.parse_assembly(str(module))
     parsed.triple = machine.triple
     parsed.data_layout = str(machine.target_data)

@@ -10,13 +10,16 @@ there are.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from llvmlite import ir
 
+from lieref.kernel.simd.access import Access, Numbers, Range, access, steps
+from lieref.kernel.simd.depthwise import channel_range
 from lieref.kernel.simd.emit import Bool, Int, Pointer, Variable
 from lieref.kernel.simd.row import Fields, Kernel
+from lieref.kernel.simd.tiles import WidthTile
 
 MAXIMUM_FIELDS = Fields(
     "blocks", "channel", "rows", "cols",
@@ -24,10 +27,51 @@ MAXIMUM_FIELDS = Fields(
     "tap_row", "tap_pixel",  # elements from one tap to the next
     "row_taps", "col_taps",  # where pairs (first tap, taps) of the rows and of the columns start, in the table
     "out", "out_row", "out_pixel",
+)  # fmt: skip
+
+MAXIMUM_GRADIENT_FIELDS = Fields(
+    *MAXIMUM_FIELDS.names[1:],
     "g", "g_row", "g_pixel",
     "g_in", "g_in_row", "g_in_pixel",  # gradient of the input, zero before the first row that adds to it
     "g_tap_row", "g_tap_pixel",
 )  # fmt: skip
+
+
+def maximum_accesses(f: Numbers, tile: WidthTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction of the forward pass accesses."""
+    channels = channel_range(f, tile.width)
+    pixels = steps((f["rows"], f["out_row"]), (f["cols"], f["out_pixel"]))
+    return [*_input_accesses(f, tile, table), *access("arena", "out", f["out"], pixels, channels, written=True)]
+
+
+def maximum_gradient_accesses(f: Numbers, tile: WidthTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction of the gradient accesses."""
+    channels = channel_range(f, tile.width)
+    rows, cols = (_reach(f, "g_in", "g_tap", axis, table) for axis in ("row", "col"))
+    found = _input_accesses(f, tile, table) + access("arena", "g_in", f["g_in"], rows, cols, channels, written=True)
+    for tensor in ("out", "g"):
+        pixels = steps((f["rows"], f[f"{tensor}_row"]), (f["cols"], f[f"{tensor}_pixel"]))
+        found += access("arena", tensor, f[tensor], pixels, channels)
+    return found
+
+
+def _input_accesses(f: Numbers, tile: WidthTile, table: Sequence[int]) -> list[Access]:
+    rows, cols = (_reach(f, "in", "tap", axis, table) for axis in ("row", "col"))
+    return [
+        *access("table", "row_taps", f["row_taps"], steps((2 * f["rows"], 1))),
+        *access("table", "col_taps", f["col_taps"], steps((2 * f["cols"], 1))),
+        *access("arena", "in", f["in"], rows, cols, channel_range(f, tile.width)),
+    ]
+
+
+def _reach(f: Numbers, tensor: str, tap: str, axis: str, table: Sequence[int]) -> Range | None:
+    """Return the offsets along one axis of the taps inside the image, None where there is none."""
+    step = "row" if axis == "row" else "pixel"
+    start, found = f[f"{axis}_taps"], []
+    pairs = table[max(start, 0) : max(start + 2 * f[f"{axis}s"], 0)]
+    for i, (first, count) in enumerate(zip(pairs[::2], pairs[1::2], strict=False)):
+        found += [i * f[f"{tensor}_{step}"] + t * f[f"{tap}_{step}"] for t in (first, first + count - 1) if count]
+    return (min(found), max(found)) if found else None
 
 
 @contextmanager
@@ -55,8 +99,9 @@ def _tap(k: Kernel, tensor: str, ky: Int, kx: Int) -> Int:
     return ky * k.field(f"{tensor}_row") + kx * k.field(f"{tensor}_pixel")
 
 
-def emit_maximum(module: ir.Module, name: str, dtype: str, width: int) -> None:
+def emit_maximum(module: ir.Module, name: str, dtype: str, tile: WidthTile) -> None:
     """Emit the forward pass, a pixel and a vector at a time."""
+    (width,) = tile
     k = Kernel(module, name, dtype, MAXIMUM_FIELDS, width)
     with _pixels(k) as (y, x, channel):
         source = _place(k, "in", y, x, channel)
@@ -68,9 +113,10 @@ def emit_maximum(module: ir.Module, name: str, dtype: str, width: int) -> None:
     k.finish()
 
 
-def emit_maximum_gradient(module: ir.Module, name: str, dtype: str, width: int) -> None:
+def emit_maximum_gradient(module: ir.Module, name: str, dtype: str, tile: WidthTile) -> None:
     """Emit the gradient, added to `g_in`; windows may overlap."""
-    k = Kernel(module, name, dtype, MAXIMUM_FIELDS, width)
+    (width,) = tile
+    k = Kernel(module, name, dtype, MAXIMUM_GRADIENT_FIELDS, width)
     with _pixels(k) as (y, x, channel):
         source, target = _place(k, "in", y, x, channel), _place(k, "g_in", y, x, channel)
         largest, zero = _place(k, "out", y, x, channel).vector_at(0, width), k.vector(0.0, width)

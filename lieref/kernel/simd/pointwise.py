@@ -11,16 +11,26 @@ At a kink of an activation the slope is that of one side.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 from llvmlite import ir
 
+from lieref.kernel.simd.access import Access, Numbers, access, steps
+from lieref.kernel.simd.depthwise import channel_range
 from lieref.kernel.simd.elementary import exp, tanh
 from lieref.kernel.simd.emit import Real, Variable
-from lieref.kernel.simd.epilogue import EPILOGUE_FIELDS, emit_epilogue, tile_starts, walk_pixels
+from lieref.kernel.simd.epilogue import (
+    EPILOGUE_FIELDS,
+    emit_epilogue,
+    epilogue_accesses,
+    tile_starts,
+    walk_pixels,
+    walked,
+)
 from lieref.kernel.simd.row import Fields, Kernel
+from lieref.kernel.simd.tiles import PixelTile, WidthTile
 
 POINTWISE_FIELDS = Fields(
     "blocks", "channel",  # vectors of channels; first channel
@@ -108,29 +118,55 @@ def _line(k: Kernel, x: Real) -> Real:
     return x.muladd(_number(k, "alpha"), _number(k, "beta"))
 
 
+def value_accesses(f: Numbers, tile: PixelTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction that reads one operand accesses."""
+    channels = channel_range(f, tile.width)
+    return [
+        *access("arena", "in", f["in"], walked(f, "in"), channels),
+        *epilogue_accesses(f, channels, partial(walked, f)),
+    ]
+
+
+def pair_accesses(f: Numbers, tile: PixelTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction that reads two operands accesses."""
+    channels = channel_range(f, tile.width)
+    return [*access("arena", "other", f["other"], walked(f, "other"), channels), *value_accesses(f, tile, table)]
+
+
+def dot_accesses(f: Numbers, tile: WidthTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction of a sum over pixels accesses."""
+    channels = channel_range(f, tile.width)
+    return [
+        *access("arena", "in", f["in"], walked(f, "in"), channels),
+        *access("arena", "other", f["other"], walked(f, "other"), channels),
+        *epilogue_accesses(f, channels, lambda _: steps()),
+    ]
+
+
 def emit_pointwise(
-    module: ir.Module, name: str, dtype: str, pixels: int, width: int, apply: Callable[[Kernel, Real], Real]
+    apply: Callable[[Kernel, Real], Real], module: ir.Module, name: str, dtype: str, tile: PixelTile
 ) -> None:
     """Emit out = epilogue(apply(in)), pixel by pixel."""
-    _emit(module, name, dtype, pixels, width, ("in",), lambda k, values: apply(k, values[0]))
+    _emit(module, name, dtype, tile, ("in",), lambda k, values: apply(k, values[0]))
 
 
 def emit_slope(
-    module: ir.Module, name: str, dtype: str, pixels: int, width: int, slope: Callable[[Kernel, Real], Real]
+    slope: Callable[[Kernel, Real], Real], module: ir.Module, name: str, dtype: str, tile: PixelTile
 ) -> None:
     """Emit out = epilogue(in slope(other))."""
-    _emit(module, name, dtype, pixels, width, ("in", "other"), lambda k, values: values[0] * slope(k, values[1]))
+    _emit(module, name, dtype, tile, ("in", "other"), lambda k, values: values[0] * slope(k, values[1]))
 
 
-def emit_product(module: ir.Module, name: str, dtype: str, pixels: int, width: int) -> None:
+def emit_product(module: ir.Module, name: str, dtype: str, tile: PixelTile) -> None:
     """Emit out = epilogue(in other); a factor that all pixels share has steps of 0."""
-    _emit(module, name, dtype, pixels, width, ("in", "other"), lambda k, values: values[0] * values[1])
+    _emit(module, name, dtype, tile, ("in", "other"), lambda k, values: values[0] * values[1])
 
 
 def _emit(
-    module: ir.Module, name: str, dtype: str, pixels: int, width: int, operands: tuple[str, ...],
+    module: ir.Module, name: str, dtype: str, tile: PixelTile, operands: tuple[str, ...],
     apply: Callable[[Kernel, list[Real]], Real],
 ) -> None:  # fmt: skip
+    pixels, width = tile
     k = Kernel(module, name, dtype, POINTWISE_FIELDS, width)
     arena = k.base("arena")
     count, cols = k.field("count"), k.field("cols")
@@ -140,16 +176,17 @@ def _emit(
         out = walk("out")
         with k.loop(k.field("blocks")) as block:
             channel = k.field("channel") + block * width
-            tile = []
+            cells = []
             for p in range(pixels):
                 values = [arena.vector_at(source[p] + channel, width) for source in sources]
-                tile.append([Variable(apply(k, values))])
-            emit_epilogue(k, tile, channel, walk, out)
+                cells.append([Variable(apply(k, values))])
+            emit_epilogue(k, cells, channel, walk, out)
     k.finish()
 
 
-def emit_dot(module: ir.Module, name: str, dtype: str, width: int) -> None:
+def emit_dot(module: ir.Module, name: str, dtype: str, tile: WidthTile) -> None:
     """Emit out = epilogue(sum over pixels of in other), one pixel from an image; `count` is a multiple of `cols`."""
+    (width,) = tile
     k = Kernel(module, name, dtype, POINTWISE_FIELDS, width)
     arena, cols = k.base("arena"), k.field("cols")
     with k.loop(k.field("blocks")) as block:

@@ -23,6 +23,9 @@ REQUEST = (
 )
 """Names of the integers that change from one run to the next, in order."""
 
+STOP = len(REQUEST)
+"""The integer of a request behind those: 1 once a row that calls back to Python has failed, and no row is to follow."""
+
 CONTEXT = (
     *REQUEST,
     "gradients",  # accumulators of the weight gradients
@@ -62,11 +65,11 @@ class Fields:
             raise ValueError(f"Fields: {len(self.names)} names do not fit in a row of {ROW_LENGTH}")
 
     def pack(self, **values: int) -> list[int]:
-        """Return the row; a name left out is 0, an unknown name raises KeyError."""
-        unknown = set(values) - set(self.names)
-        if unknown:
-            raise KeyError(f"Fields.pack: unknown {sorted(unknown)}")
-        row = [int(values.get(name, 0)) for name in self.names]
+        """Return the row; a name left out and an unknown name raise KeyError."""
+        if values.keys() != set(self.names):
+            unknown, missing = sorted(values.keys() - set(self.names)), sorted(set(self.names) - values.keys())
+            raise KeyError(f"Fields.pack: unknown {unknown}, missing {missing}")
+        row = [int(values[name]) for name in self.names]
         return row + [0] * (ROW_LENGTH - len(row))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from llvmlite import ir
 
 from lieref.kernel.simd.emit import I64, POINTER, Function, Int, Pointer
-from lieref.kernel.simd.row import CONTEXT, ENTRY, REQUEST, ROW_LENGTH
+from lieref.kernel.simd.row import CONTEXT, ENTRY, REQUEST, ROW_LENGTH, STOP
 
 
 def emit_run(module: ir.Module, name: str) -> None:
@@ -14,7 +14,8 @@ def emit_run(module: ir.Module, name: str) -> None:
     for entry in script:
         for image in range(begin, end, step):
             for row in rows:
-                row.kernel(row, context)
+                if not request.stop:
+                    row.kernel(row, context)
     """
     f = Function(module, name, "float64")
     script, request = f.parameter(0), f.parameter(1)
@@ -38,7 +39,8 @@ def emit_run(module: ir.Module, name: str) -> None:
             with f.loop(fields["row_count"]) as i:
                 row = rows + i * ROW_LENGTH
                 kernel = f.b.inttoptr(row.int_at(0).ir, signature.as_pointer())
-                f.b.call(kernel, [row.ir, context.ir])
+                with f.when(request.int_at(STOP).equals(0)):
+                    f.b.call(kernel, [row.ir, context.ir])
     f.finish()
 
 

@@ -12,20 +12,66 @@ the batch are in the targets of the first.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from llvmlite import ir
 
+from lieref.kernel.simd.access import Access, Numbers, access, steps
 from lieref.kernel.simd.elementary import exp
 from lieref.kernel.simd.emit import F64, I8, Int, Pointer, Real, Variable
 from lieref.kernel.simd.row import Fields, Kernel
+from lieref.kernel.simd.tiles import LoadTile, OutputTile
 
 # Samples at once; elements from one to the next as given; its sizes; the image in the arena.
 LOAD_FIELDS = Fields("samples", "sample", "channels", "rows", "cols", "out", "out_row", "out_pixel", "out_sample")
 # Samples at once; outputs of one; where they are, where their gradient goes, and elements from one sample to the next.
 OUTPUT_FIELDS = Fields("samples", "classes", "in", "in_sample", "g", "g_sample")
 
+LOSSES = ("logits", "given", "squared_error", "cross_entropy")
+"""What may be done with the outputs; "logits" copies them to the caller."""
 
-def emit_load(module: ir.Module, name: str, dtype: str, source: str) -> None:
+
+def load_accesses(f: Numbers, tile: LoadTile | None, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction accesses, of the images from the sample at work on."""
+    samples, channels, rows, cols = (f[name] for name in ("samples", "channels", "rows", "cols"))
+    image = steps((samples, f["sample"]), (channels * rows * cols, 1))
+    place = steps((samples, f["out_sample"]), (rows, f["out_row"]), (cols, f["out_pixel"]), (channels, 1))
+    return [*access("images", "", 0, image), *access("arena", "out", f["out"], place, written=True)]
+
+
+def load3_accesses(f: Numbers, tile: LoadTile | None, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction for three channels accesses."""
+    rows, cols = f["rows"], f["cols"]
+    return [
+        *access("images", "", 0, steps((3 * rows * cols, 1))),
+        *access("arena", "out", f["out"], steps((rows, f["out_row"]), (3 * cols, 1)), written=True),
+    ]
+
+
+def output_accesses(f: Numbers, tile: OutputTile | None, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction accesses, of the caller's arrays from the sample on; the most without a tile."""
+    samples, classes = f["samples"], f["classes"]
+    entries, loss = steps((samples * classes, 1)), tile.loss if tile else "squared_error"
+    found = access("arena", "in", f["in"], steps((samples, f["in_sample"]), (classes, 1)))
+    if loss == "logits":
+        return found + access("logits", "", 0, entries, written=True)
+    bars = access("arena", "g", f["g"], steps((samples, f["g_sample"]), (classes, 1)), written=True)
+    bars += access("targets", "", 0, entries)
+    return bars if loss == "given" else found + bars + access("losses", "", 0, steps((samples, 1)), written=True)
+
+
+def emit_output(module: ir.Module, name: str, dtype: str, tile: OutputTile) -> None:
+    """Emit what is done with the outputs."""
+    if tile.loss == "squared_error":
+        emit_squared_error(module, name, dtype, tile.width)
+    else:
+        emit = {"logits": emit_logits, "given": emit_given, "cross_entropy": emit_cross_entropy}[tile.loss]
+        emit(module, name, dtype)
+
+
+def emit_load(module: ir.Module, name: str, dtype: str, tile: LoadTile) -> None:
     """Emit the copy of samples (C, H, W) of dtype `source` ("uint8" or `dtype`) into the arena's NHWC."""
+    source, _ = tile
     k = Kernel(module, name, dtype, LOAD_FIELDS, 1)
     x, out = _images(k, source), k.base("arena", "out")
     rows, cols, pixel = k.field("rows"), k.field("cols"), k.field("out_pixel")
@@ -37,8 +83,9 @@ def emit_load(module: ir.Module, name: str, dtype: str, source: str) -> None:
     k.finish()
 
 
-def emit_load3(module: ir.Module, name: str, dtype: str, source: str, width: int) -> None:
+def emit_load3(module: ir.Module, name: str, dtype: str, tile: LoadTile) -> None:
     """Emit the same for one image of three channels without padding: whole vectors of pixels, shuffled together."""
+    source, width = tile
     k = Kernel(module, name, dtype, LOAD_FIELDS, width)
     x, out = _images(k, source), k.base("arena", "out")
     rows, cols = k.field("rows"), k.field("cols")

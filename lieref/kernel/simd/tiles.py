@@ -16,7 +16,98 @@ narrow layers, fewer pixels small images; (1, v) serves a single sample of a lin
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from lieref.kernel.simd.isa import Isa
+
+
+class ConvTile(NamedTuple):
+    """Accumulators of a convolution, pixels x vectors, runs of so many elements, and lanes of a vector."""
+
+    pixels: int
+    vectors: int
+    steps: int
+    width: int
+
+
+class FrequencyTile(NamedTuple):
+    """Accumulators of the products between Winograd's transforms."""
+
+    pixels: int
+    vectors: int
+    width: int
+
+
+class GradientTile(NamedTuple):
+    """Accumulators of a weight gradient."""
+
+    depth: int
+    vectors: int
+    width: int
+
+
+class PixelTile(NamedTuple):
+    """Pixels worked at once, a vector each."""
+
+    pixels: int
+    width: int
+
+
+class Depthwise3Tile(NamedTuple):
+    """Pixels along a row and the stride of their taps."""
+
+    pixels: int
+    stride: int
+    width: int
+
+
+class TapTile(NamedTuple):
+    """Taps of a depthwise weight gradient worked at once."""
+
+    taps: int
+    width: int
+
+
+class TransformTile(NamedTuple):
+    """The m of F(m x m, 3 x 3)."""
+
+    m: int
+    width: int
+
+
+class FormTile(NamedTuple):
+    """The form of an adapter, of `lieref.kernel.simd.adapter.FORMS`."""
+
+    form: str
+    width: int
+
+
+class WidthTile(NamedTuple):
+    """Lanes of a vector, and nothing else."""
+
+    width: int
+
+
+class LoadTile(NamedTuple):
+    """The element type of samples, "uint8" or the kernels' own, and lanes of a vector."""
+
+    source: str
+    width: int
+
+
+class OutputTile(NamedTuple):
+    """What is done with the outputs, of `lieref.kernel.simd.sample.LOSSES`, and lanes of a vector."""
+
+    loss: str
+    width: int
+
+
+class NoTile(NamedTuple):
+    """A kernel that there is one of."""
+
+
+Tile = tuple[int | str, ...]
+"""Any of these."""
 
 CONV_TILES: dict[int, tuple[tuple[int, int], ...]] = {
     32: ((8, 1), (8, 2), (5, 4), (4, 4), (3, 4), (4, 1), (1, 4), (1, 2), (1, 1)),

@@ -10,10 +10,14 @@ elements that nobody reads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from llvmlite import ir
 
+from lieref.kernel.simd.access import Access, Numbers, access, entries, steps
 from lieref.kernel.simd.emit import Pointer, Real, Variable
 from lieref.kernel.simd.row import Fields, Kernel
+from lieref.kernel.simd.tiles import GradientTile, WidthTile
 
 WEIGHT_GRADIENT_FIELDS = Fields(
     "repeats", "repeat_in", "repeat_g", "repeat_out",  # independent problems: Winograd's frequencies
@@ -28,8 +32,33 @@ WEIGHT_GRADIENT_FIELDS = Fields(
 )  # fmt: skip
 
 
-def emit_weight_gradient(module: ir.Module, name: str, dtype: str, depth: int, vectors: int, width: int) -> None:
+SPARE = 15
+"""Elements behind a tensor that a padded run reads: the sums over them are rows that nobody reads. At most 15, as the
+deepest block is of 12 rows, and a run is covered by whole blocks of at most two depths."""
+
+
+def weight_gradient_accesses(f: Numbers, tile: GradientTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction accesses."""
+    columns, runs, rows = f["blocks"] * tile.vectors, f["run_count"], f["run_blocks"] * tile.depth
+    x, g = (
+        steps((f["repeats"], f[f"repeat_{t}"]), (f["rows"], f[f"{t}_row"]), (f["cols"], f[f"{t}_pixel"]))
+        for t in ("in", "g")
+    )
+    k = None if rows <= 0 else (f["start"], f["start"] + rows - 1)
+    sums = steps((f["repeats"], f["repeat_out"]), (columns, f["column"]), (runs, f["run_rows"] * tile.width))
+    lanes = None if k is None else (k[0] * tile.width, (k[1] + 1) * tile.width - 1)
+    channels = steps((columns * tile.width, 1))
+    return [
+        *access("table", "runs", f["runs"], steps((runs, 1))),
+        *access("arena", "in", f["in"], x, entries(table, f["runs"], runs), k, beyond=SPARE),
+        *access("arena", "g", f["g"] + f["channel"], g, channels),
+        *access("gradients", "out", f["out"], sums, lanes, written=True),
+    ]
+
+
+def emit_weight_gradient(module: ir.Module, name: str, dtype: str, tile: GradientTile) -> None:
     """Emit the kernel for blocks of `depth` successive k and `vectors` vectors of output channels."""
+    depth, vectors, width = tile
     k = Kernel(module, name, dtype, WEIGHT_GRADIENT_FIELDS, width)
     table = k.base("table", "runs")
     column, start = k.field("column"), k.field("start")
@@ -89,8 +118,19 @@ def accumulate(k: Kernel, sums: list[list[Variable]], targets: list[list[Pointer
 BIAS_GRADIENT_FIELDS = Fields("blocks", "channel", "rows", "cols", "g", "g_row", "g_pixel", "out", "begin")
 
 
-def emit_bias_gradient(module: ir.Module, name: str, dtype: str, width: int) -> None:
+def bias_gradient_accesses(f: Numbers, tile: WidthTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction accesses."""
+    channels = steps((f["blocks"] * tile.width, 1))
+    pixels = steps((f["rows"], f["g_row"]), (f["cols"], f["g_pixel"]))
+    return [
+        *access("arena", "g", f["g"] + f["channel"], pixels, channels),
+        *access("gradients", "out", f["out"] + f["channel"], channels, written=True),
+    ]
+
+
+def emit_bias_gradient(module: ir.Module, name: str, dtype: str, tile: WidthTile) -> None:
     """Emit the gradient with respect to the bias: db[o] += sum_p g[p, o]."""
+    (width,) = tile
     k = Kernel(module, name, dtype, BIAS_GRADIENT_FIELDS, width)
     with k.loop(k.field("blocks")) as block:
         channel = k.field("channel") + block * width

@@ -13,15 +13,18 @@ constants in the code.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
 from llvmlite import ir
 
 from lieref._types import FloatArray
+from lieref.kernel.simd.access import Access, Numbers, access, steps
 from lieref.kernel.simd.emit import Int, Pointer, Real, Variable
-from lieref.kernel.simd.epilogue import EPILOGUE_FIELDS, emit_epilogue
+from lieref.kernel.simd.epilogue import EPILOGUE_FIELDS, emit_epilogue, epilogue_accesses
 from lieref.kernel.simd.row import Fields, Kernel
+from lieref.kernel.simd.tiles import TransformTile
 
 INPUT: dict[int, FloatArray] = {
     2: np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]], float),
@@ -125,6 +128,60 @@ def transform(matrix: FloatArray, x: Square) -> Square:
     return [apply(matrix, [column[i] for column in columns]) for i in range(len(matrix))]
 
 
+def _transform_accesses(f: Numbers, width: int, into: int, size: int) -> list[Access]:
+    """Return what the transform of squares of `size` into `into` frequencies accesses."""
+    rows, cols, channels = f["tile_rows"], f["tile_cols"], steps((f["blocks"] * width, 1))
+    tiles = steps((rows, f["in_tile_row"]), (cols, f["in_tile_pixel"]))
+    square = steps((size, f["in_row"]), (size, f["in_pixel"]))
+    found = steps((rows * cols, f["out_pixel"]), (into, f["out_row"]))
+    return [
+        *access("arena", "in", f["in"], tiles, square, channels),
+        *access("arena", "out", f["out"], found, channels, written=True),
+    ]
+
+
+def input_accesses(f: Numbers, tile: TransformTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction of the transform of inputs accesses."""
+    return _transform_accesses(f, tile.width, (tile.m + 2) ** 2, tile.m + 2)
+
+
+def gradient_accesses(f: Numbers, tile: TransformTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction of the transform of gradients accesses."""
+    return _transform_accesses(f, tile.width, (tile.m + 2) ** 2, tile.m)
+
+
+def output_accesses(f: Numbers, tile: TransformTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction of the transform into outputs accesses."""
+    rows, cols, channels = f["tile_rows"], f["tile_cols"], steps((f["blocks"] * tile.width, 1))
+    source = steps((rows * cols, f["in_pixel"]), ((tile.m + 2) ** 2, f["in_row"]))
+    return [
+        *access("arena", "in", f["in"], source, channels),
+        *epilogue_accesses(
+            f, channels, lambda t: steps((rows * tile.m, f[f"{t}_row"]), (cols * tile.m, f[f"{t}_pixel"]))
+        ),
+    ]
+
+
+def _weight_accesses(f: Numbers, width: int, memory: str, taken: int, made: int) -> list[Access]:
+    rows = f["rows"] * width
+    source = steps((f["blocks"], f["in_column"]), (taken, f["in_step"]), (rows, 1))
+    target = steps((f["blocks"], f["out_column"]), (made, f["out_step"]), (rows, 1))
+    return [
+        *access(memory, "in", f["in"], source),
+        *access(memory, "out", f["out"], target, written=True),
+    ]
+
+
+def weight_accesses(f: Numbers, tile: TransformTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction of the transform of weights accesses."""
+    return _weight_accesses(f, tile.width, "weights", 9, (tile.m + 2) ** 2)
+
+
+def weight_back_accesses(f: Numbers, tile: TransformTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction of the transform of weight gradients accesses."""
+    return _weight_accesses(f, tile.width, "gradients", (tile.m + 2) ** 2, 9)
+
+
 def emit_tile_transform(module: ir.Module, name: str, dtype: str, matrix: FloatArray, width: int) -> None:
     """Emit the transform of every tile of an image into frequencies: B^T x B of inputs, A g A^T of gradients."""
     k = Kernel(module, name, dtype, TILE_FIELDS, width)
@@ -187,11 +244,26 @@ def emit_weight_transform(
     k.finish()
 
 
-def emit_winograd(module: ir.Module, dtype: str, width: int) -> None:
-    """Emit all transforms of one vector width."""
-    for m in INPUT:
-        emit_tile_transform(module, f"winograd_f{m}_input_w{width}", dtype, INPUT[m], width)
-        emit_tile_transform(module, f"winograd_f{m}_gradient_w{width}", dtype, OUTPUT[m].T, width)
-        emit_output_transform(module, f"winograd_f{m}_output_w{width}", dtype, m, width)
-        emit_weight_transform(module, f"winograd_f{m}_weight_w{width}", dtype, WEIGHT[m], width, "weights")
-        emit_weight_transform(module, f"winograd_f{m}_weight_back_w{width}", dtype, WEIGHT[m].T, width, "gradients")
+def emit_input(module: ir.Module, name: str, dtype: str, tile: TransformTile) -> None:
+    """Emit the transform of inputs."""
+    emit_tile_transform(module, name, dtype, INPUT[tile.m], tile.width)
+
+
+def emit_gradient(module: ir.Module, name: str, dtype: str, tile: TransformTile) -> None:
+    """Emit the transform of gradients."""
+    emit_tile_transform(module, name, dtype, OUTPUT[tile.m].T, tile.width)
+
+
+def emit_output(module: ir.Module, name: str, dtype: str, tile: TransformTile) -> None:
+    """Emit the transform into outputs."""
+    emit_output_transform(module, name, dtype, tile.m, tile.width)
+
+
+def emit_weight(module: ir.Module, name: str, dtype: str, tile: TransformTile) -> None:
+    """Emit the transform of weights."""
+    emit_weight_transform(module, name, dtype, WEIGHT[tile.m], tile.width, "weights")
+
+
+def emit_weight_back(module: ir.Module, name: str, dtype: str, tile: TransformTile) -> None:
+    """Emit the transform of weight gradients."""
+    emit_weight_transform(module, name, dtype, WEIGHT[tile.m].T, tile.width, "gradients")

@@ -62,9 +62,12 @@ class Builder:
         return self.bars[name], epilogue
 
     def add_gradient(self, name: str, g: Tensor) -> list[Row]:
-        """Return the rows that add g itself to the gradient of a tensor; none where it is the only summand."""
+        """Return the rows that add g itself to the gradient of a tensor; none where it is the only summand.
+
+        One with other pixels than the tensor's is copied: the tensor's may have room for what joins it to others.
+        """
         mask, aux = self._mask(name), self.bars.get(name)
-        if mask is None and aux is None:
+        if mask is None and aux is None and g.pixel == self.tensors[name].pixel:
             self.bars[name] = g
             return []
         target = self.bars[name] = self.tensor(name)

@@ -5,9 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from lieref._types import Array
-from lieref.kernel.simd.depthwise import DEPTHWISE_FIELDS, DEPTHWISE_GRADIENT_FIELDS
-from lieref.kernel.simd.maximum import MAXIMUM_FIELDS
-from lieref.kernel.simd.tiles import DEPTHWISE3_STRIDES, DEPTHWISE3_TILES, DEPTHWISE_GRADIENT_TAPS, DEPTHWISE_TILES
+from lieref.kernel.simd.kernels import KernelName
+from lieref.kernel.simd.tiles import (
+    DEPTHWISE3_STRIDES,
+    DEPTHWISE3_TILES,
+    DEPTHWISE_GRADIENT_TAPS,
+    DEPTHWISE_TILES,
+    Depthwise3Tile,
+    PixelTile,
+    TapTile,
+    WidthTile,
+)
 from lieref.model.engine.conv_rows import need_gradient_halo, parities
 from lieref.model.engine.layer import Epilogue, FusedLayer
 from lieref.model.engine.packed_matrix import PackedMatrix
@@ -28,30 +36,32 @@ def tap_rows(
 ) -> list[Row]:  # fmt: skip
     """Return rows of sums over taps; `weight` is its offset and the elements a channel advances in it.
 
-    So many padded channels from those of the places on, by default all of the target.
+    So many padded channels from those of the places on, by default all that every tensor has room for: a pixel with
+    more keeps its zeros there.
     """
     offset, advance = weight
     rows, cols = size
+    places = {"in": source, **epilogue.places(target)}
     found = []
-    for first, count, width in storage.columns(channels or target.tensor.pixel):
+    for first, count, width in storage.columns(channels or min(place.tensor.pixel for place in places.values())):
         ints = {
             "blocks": count, "channel": first, "count": rows * cols, "cols": cols, "tap_count": len(taps.pixels),
             "weight": offset + first * advance, "column": width * advance, **epilogue.fields(),
         }  # fmt: skip
-        name = f"{_tap_kernel(storage, source, taps, size)}w{width}"
-        places = {"in": source, **epilogue.places(target)}
-        found.append(Row(name, DEPTHWISE_FIELDS, ints, places, {"taps": taps}))
+        kernel = _tap_kernel(storage, source, taps, size, width)
+        found.append(Row(kernel, ints, places, {"taps": taps}))
     return found
 
 
-def _tap_kernel(storage: Storage, source: Place, taps: Taps, size: tuple[int, int]) -> str:
+def _tap_kernel(storage: Storage, source: Place, taps: Taps, size: tuple[int, int], width: int) -> KernelName:
     """Return the kernel: the one for 3x3 neighbouring taps where they are that, else the general one."""
     y, x = taps.pixels[0] if taps.pixels else (0, 0)
     square = tuple((y + a, x + b) for a in range(3) for b in range(3))
     pixels = depthwise_pixels(DEPTHWISE3_TILES, storage.isa, size[1])
     if taps.pixels == square and pixels and source.step_x in DEPTHWISE3_STRIDES:
-        return f"depthwise3_p{pixels}s{source.step_x}"
-    return f"depthwise_p{depthwise_pixels(DEPTHWISE_TILES, storage.isa, size[0] * size[1])}"
+        return KernelName("depthwise3", Depthwise3Tile(pixels, source.step_x, width))
+    pixels = depthwise_pixels(DEPTHWISE_TILES, storage.isa, size[0] * size[1])
+    return KernelName("depthwise", PixelTile(pixels, width))
 
 
 def _tap_weight(layer: FusedLayer, storage: Storage, taps: list[tuple[int, int]], channels: int) -> tuple[int, int]:
@@ -121,8 +131,8 @@ def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -
                 "together": strip_rows(g.width),
                 "out": offset + first * len(taps) + done * width, "column": len(taps) * width, "begin": 1,
             }  # fmt: skip
-            name = f"depthwise_gradient_t{block}w{width}"
-            rows.append(Row(name, DEPTHWISE_GRADIENT_FIELDS, ints, places, {"taps": part}))
+            kernel = KernelName("depthwise_gradient", TapTile(block, width))
+            rows.append(Row(kernel, ints, places, {"taps": part}))
         done += blocks * block
     return rows
 
@@ -165,7 +175,7 @@ def _maximum_rows(kernel: str, layer: FusedLayer, storage: Storage, x: Tensor, p
     }
     return [
         Row(
-            f"{kernel}_w{width}", MAXIMUM_FIELDS,
+            KernelName(kernel, WidthTile(width)),
             {"blocks": count, "channel": first, "rows": out.height, "cols": out.width}, places, taps,
         )
         for first, count, width in storage.columns(out.pixel)

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lieref._types import Array
-from lieref.kernel.simd.weight_gradient import BIAS_GRADIENT_FIELDS
+from lieref.kernel.simd.kernels import KernelName
+from lieref.kernel.simd.tiles import WidthTile
 from lieref.model.engine import winograd_rows
 from lieref.model.engine.layer import Epilogue, FusedLayer, Window
 from lieref.model.engine.packed_matrix import PackedMatrix
@@ -226,5 +227,5 @@ def bias_gradient(layer: FusedLayer, storage: Storage, g: Tensor) -> list[Row]:
             "blocks": count, "channel": first, "rows": g.height, "cols": g.width,
             "out": offset, "begin": 1,
         }  # fmt: skip
-        rows.append(Row(f"bias_gradient_w{width}", BIAS_GRADIENT_FIELDS, ints, {"g": Place(g)}))
+        rows.append(Row(KernelName("bias_gradient", WidthTile(width)), ints, {"g": Place(g)}))
     return rows

@@ -1,57 +1,37 @@
-"""Run a plan: weights in, outputs, losses and gradients out, over threads that write no memory of another."""
+"""Run a network's plans: weights in, outputs, losses and gradients out, for any number of callers at once."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
 from lieref._check import check_choice, check_int, check_shape
+from lieref._threads import Exclusive, make_lock
 from lieref._types import Array, FloatArray
 from lieref.errors import DTypeError, ShapeError, UnsupportedError
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.isa import available
 from lieref.kernel.simd.machine_code import Library
 from lieref.kernel.simd.machine_code import library as load_library
-from lieref.kernel.simd.memory import address_of, aligned
-from lieref.kernel.simd.row import float_bits
 from lieref.model.engine import reference_rows
 from lieref.model.engine.factors import Factors
 from lieref.model.engine.fusion import Adapter
 from lieref.model.engine.lower import lower
 from lieref.model.engine.lowered import LoweredGraph
-from lieref.model.engine.parts import parts, passes
-from lieref.model.engine.plan import Plan, make_plan
-from lieref.model.engine.script import Runner, Script
+from lieref.model.engine.packed_weights import Contents, PackedWeights
+from lieref.model.engine.plan import Plans
+from lieref.model.engine.session import FORWARD, Session, Task, gradients_of
 from lieref.model.engine.winograd_rows import WINOGRAD
-from lieref.model.engine.workspace import ONCE, Entry, PackedWeights, Workspace
 from lieref.model.graph import Graph
 
-MOST_JOBS = 32
-"""Scripts that are kept, the last made: one for each batch size, element type and loss, with and without gradients."""
+SHARED: AbstractContextManager[object] = nullcontext()
+"""What calls work in that any number of threads may make at once."""
 
-
-@dataclass(frozen=True)
-class Job:
-    """What a run does, written down for one number of samples.
-
-    Attributes
-    ----------
-    prepare : Script
-        Fills the packed weights that are computed from others.
-    stages : list of list of Script
-        One stage after the other, the scripts of a stage on a thread each: the samples of each thread, what makes
-        gradients of their sums.
-    accumulators : int64 array
-        How many parts, and where the accumulators of each are.
-    """
-
-    prepare: Script
-    stages: list[list[Script]]
-    accumulators: Array
+MOST_IDLE = 8
+"""Sessions that are kept for later callers; where more threads than that run at once, some make theirs anew."""
 
 
 def compile_graph(
@@ -101,7 +81,7 @@ def compile_graph(
     check_int("compile_graph", "threads", threads, low=1)
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         raise UnsupportedError("compile_graph: compiled code must be allowed; got NUMBA_DISABLE_JIT=1")
-    net = lower(graph.with_initializers({}), logits)  # its tensors are the engine's own: `set_weights` changes them
+    net = lower(graph, logits)
     adapters = adapters or {}
     known = {name for layer in net.layers for name in (layer.weight, layer.bias)}
     refused = (trainable - known) | {name for layer in net.layers for name in layer.fixed if name in trainable}
@@ -123,13 +103,11 @@ def compile_graph(
 class Engine:
     """Computes outputs, losses and gradients of one network.
 
-    One engine is used by one caller at a time; its own threads are its business.
+    Any number of threads may use one engine at once: each call works in a session, memory of its own, on programs and
+    packed weights that all share. An engine that computes adapters has one set of factors: a second thread is refused.
 
     Attributes
     ----------
-    weights : dict of str to array
-        The initializers in use, as `set_weights` left them, those that reference rows read included: of an adapted
-        weight, its base.
     parameters : FlatParams
         Live factors of the fused adapters, ``<weight>:<factor>``, zero until written; see `Adapter` for shapes.
     threads : int
@@ -144,43 +122,31 @@ class Engine:
         self, net: LoweredGraph, library: Library, trainable: frozenset[str], adapters: dict[str, Adapter],
         threads: int, winograd: str,
     ) -> None:  # fmt: skip
-        self._net = net
-        self._trainable = trainable
-        self._adapters = adapters
-        self._library = library
-        self._dtype = np.dtype(library.dtype)
-        self._winograd = winograd
         self.threads = threads
-        self._pool: ThreadPoolExecutor | None = None
-        self._process = os.getpid()
-        self._others: list[Future[None]] = []
-        self._at_work: tuple[Array | None, ...] = ()  # what the threads may still use after an interruption
-        self._plans: dict[int, Workspace] = {}
-        self._accumulators: list[Array] = []
-        self._jobs: dict[tuple[int, bool, str, bool], Job] = {}
-        self._runner = Runner(library)
-        self._loads = [
-            {name: library.address(f"{name}_{source}") for name in ("load", "load3")}
-            for source in (library.dtype, "uint8")
-        ]
-        self._losses = {name: library.address(name) for name in ("logits", "cross_entropy", "squared_error", "given")}
-        initializers = net.graph.initializers
-        constants = {name for layer in net.layers for name in reference_rows.constants(layer, net.graph)}
-        names = {name for layer in net.layers for name in layer.initializers} | constants
-        self.weights = {name: np.array(initializers[name], self._dtype) for name in names}
-        initializers.update({name: self.weights[name] for name in constants})
         self.classes = net.sizes[net.logits][0]
         self.output_shape = net.output_shape
+        self._dtype = np.dtype(library.dtype)
         self._shape = net.graph.inputs[0].shape[1:]
-        plan = self._make_plan(1)
-        self._factors = Factors(plan.storage.fused, library.dtype)
-        self._packed = PackedWeights(plan, library.dtype, self._factors.addresses)
-        self._packed.pack(self.weights, self.weights)
-        self._plans[1] = Workspace(plan, library.dtype, self._packed)
+        self._plans = Plans(net, library, trainable, adapters, winograd)
+        storage = self._plans.get(1).storage
+        self._factors = Factors(storage.fused, library.dtype)
         self.parameters = self._factors.parameters
+        initializers = net.graph.initializers
+        constants = {name for layer in net.layers for name in reference_rows.constants(layer, net.graph)}
+        given = {name: initializers[name] for layer in net.layers for name in (*layer.initializers, *constants)}
+        values = {name: np.array(value, self._dtype) for name, value in given.items()}
+        self._packed = PackedWeights(storage, Contents(values, given))
+        self._lock = make_lock()  # for the packed weights, and the sessions
+        self._idle: list[Session] = []
+        self._alone = Exclusive("the engine's adapters")
 
-    def set_weights(self, weights: dict[str, FloatArray]) -> None:
-        """Replace initializers (ONNX layout); the others keep their values.
+    @property
+    def weights(self) -> Mapping[str, FloatArray]:
+        """The initializers in use, those that reference rows read included: of an adapted weight, its base."""
+        return self._packed.values
+
+    def set_weights(self, weights: Mapping[str, FloatArray]) -> None:
+        """Replace initializers (ONNX layout); the others keep their values, and calls under way all of theirs.
 
         Raises
         ------
@@ -193,25 +159,41 @@ class Engine:
             if known is None or known.shape != np.shape(value):
                 want = "a weight or bias of a layer" if known is None else f"of shape {known.shape}"
                 raise ShapeError(f"set_weights: `{name}` must be {want}; got shape {np.shape(value)}")
-        for name, value in weights.items():
-            self.weights[name][...] = value
-        self._packed.pack(self.weights, weights)
+        with self._lock:
+            self._packed = self._packed.changed(dict(weights))
 
-    def logits(self, x: Array) -> FloatArray:
+    def logits(self, x: Array, weights: Mapping[str, Array] | None = None) -> FloatArray:
         """Return the outputs (N, classes) for samples (N, ...), float or uint8.
+
+        Parameters
+        ----------
+        x : array (N, ...)
+        weights : mapping of str to array, optional
+            Initializers, by `set_weights` from now on: those that are other arrays than were given last.
 
         Raises
         ------
         ShapeError, DTypeError
             If the samples do not fit the network.
+        BusyError
+            If the engine computes adapters and another thread is using it.
         """
         x = self._samples("logits", x)
         out = np.empty((len(x), self.classes), self._dtype)
-        self._pass(x, out, out, None, "logits", 1.0, False)
+
+        with self._use("logits"):
+            session = self._take(False, weights)
+            if len(x):
+                session.run(x, out, out, None, FORWARD)
+            self._give_back(session)
         return out
 
     def loss_and_grad(
-        self, x: Array, y: Array, loss: str | Callable[[FloatArray, Array], tuple[float, FloatArray]] = "cross_entropy"
+        self,
+        x: Array,
+        y: Array,
+        loss: str | Callable[[FloatArray, Array], tuple[float, FloatArray]] = "cross_entropy",
+        weights: Mapping[str, Array] | None = None,
     ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
         """Return the mean loss of a batch, its outputs, and the gradient of each trainable initializer.
 
@@ -224,6 +206,8 @@ class Engine:
         loss : "cross_entropy", "mse", or callable
             "mse" is the mean over all entries of (output - y)^2. A callable takes (outputs, y) and returns the loss
             and its gradient with respect to the outputs; it costs a second forward pass.
+        weights : mapping of str to array, optional
+            See `logits`.
 
         Returns
         -------
@@ -238,31 +222,51 @@ class Engine:
             If samples, targets or loss do not fit.
         UnsupportedError
             If nothing is trainable.
+        BusyError
+            If the engine computes adapters and another thread is using it.
         """
         x = self._samples("loss_and_grad", x)
-        out = np.empty((len(x), self.classes), self._dtype)
-        value: float | None = None
-        scale = 1.0
-        if callable(loss):
-            self._pass(x, out, out, None, "logits", 1.0, False)
-            value, bar = loss(out, y)
-            targets, kernel = np.ascontiguousarray(bar, self._dtype), "given"
-        elif check_choice("loss_and_grad", "loss", loss, ("cross_entropy", "mse")) == "mse":
+        if not (self._plans.trainable or self._plans.adapters):
+            raise UnsupportedError("loss_and_grad: the engine must have trainable weights; got none")
+        out, losses = np.empty((len(x), self.classes), self._dtype), np.zeros(len(x))
+        given = None if callable(loss) else self._built_in(loss, y, out)
+
+        value, total = None, None
+        with self._use("loss_and_grad"):
+            session = self._take(True, weights)
+            if given is not None:
+                targets, task = given
+            else:
+                assert callable(loss)  # else it is built in
+                if len(x):
+                    session.run(x, out, out, None, FORWARD)
+                value, bar = loss(out, y)
+                targets, task = self._fitting(bar, out), Task("given", True)
+            if len(x):
+                total = session.run(x, targets, out, losses, task)
+            gradients = self._gradients(total)
+            self._give_back(session)
+        return float(losses.sum()) if value is None else value, out, gradients
+
+    def _built_in(self, loss: str, y: Array, out: Array) -> tuple[FloatArray, Task]:
+        """Return the rows of targets of a loss that the engine has, and what to do with them."""
+        if check_choice("loss_and_grad", "loss", loss, ("cross_entropy", "mse")) == "mse":
             y = _check_numbers("loss_and_grad", "y", y)
-            targets, kernel, scale = np.ascontiguousarray(y, self._dtype), "squared_error", 1.0 / max(out.size, 1)
-        else:
-            targets, kernel = self._targets(y, len(x)), "cross_entropy"
+            return self._fitting(y, out), Task("squared_error", True, 1.0 / max(out.size, 1))
+        return self._fitting(self._targets(y, len(out)), out), Task("cross_entropy", True)
+
+    def _fitting(self, targets: Array, out: Array) -> FloatArray:
+        """Return rows of targets as the kernels read them."""
+        targets = np.ascontiguousarray(targets, self._dtype)
         if targets.shape != out.shape:
             raise ShapeError(f"loss_and_grad: `y` must have shape {out.shape}; got {targets.shape}")
-        losses = np.zeros(len(x))
-        gradients = self._pass(x, out, targets, losses, kernel, scale, True)
-        return float(losses.sum()) if value is None else value, out, gradients
+        return targets
 
     def _targets(self, y: Array, samples: int) -> FloatArray:
         """Return rows of targets: those given, or 1 / N at each label."""
         y = np.asarray(y)
         if y.dtype.kind == "f":
-            return np.ascontiguousarray(y, self._dtype)
+            return y
         if y.shape != (samples,) or y.dtype.kind not in "iu":
             raise ShapeError(f"loss_and_grad: `y` must be {samples} labels; got {y.dtype} of shape {y.shape}")
         if y.size and y.astype(np.uint64).max() >= self.classes:  # a negative one wraps to a huge one
@@ -278,105 +282,41 @@ class Engine:
             raise ShapeError(f"{function}: `x` must have shape (N, {', '.join(map(str, self._shape))}); got {x.shape}")
         return np.ascontiguousarray(x, None if x.dtype == np.uint8 else self._dtype)
 
-    def _pass(
-        self, x: Array, out: Array, targets: Array, losses: Array | None, kernel: str, scale: float, training: bool
-    ) -> dict[str, FloatArray]:
-        """Run all samples through a program, in fixed parts, and return the gradients."""
-        if training and not (self._trainable or self._adapters):
-            raise UnsupportedError("loss_and_grad: the engine must have trainable weights; got none")
-        if len(x) == 0:
-            return self._gradients(None) if training else {}
-        key = len(x), x.dtype == np.uint8, kernel, training
-        job = self._jobs.get(key)
-        if job is None:
-            if len(self._jobs) >= MOST_JOBS:
-                self._jobs.pop(next(iter(self._jobs)))
-            job = self._jobs[key] = self._make_job(*key)
-        if self._others:
-            self._wait()
-        self._at_work = x, out, targets, losses
-        self._runner.request[:] = (
-            address_of(x), address_of(targets), address_of(out), 0 if losses is None else address_of(losses),
-            float_bits(scale),
-        )  # fmt: skip
-        if not self._adapters and not self._packed.prepared[training]:
-            job.prepare()
-            self._packed.prepared[training] = True
-        for scripts in job.stages:
-            self._share(scripts)
-        return self._gradients(self._accumulators[0]) if training else {}
+    def _use(self, function: str) -> AbstractContextManager[object]:
+        """Return the context of a call: for this thread alone where there are adapters."""
+        return self._alone.take(function) if self._plans.adapters else SHARED
 
-    def _make_job(self, samples: int, bytes_in: bool, kernel: str, training: bool) -> Job:
-        """Return the scripts for a number of samples, their element type and a loss."""
-        kernels = {**self._loads[bytes_in], "loss": self._losses[kernel]}
-        gradient_bytes = self._workspace(1).plan.storage.gradient_size * self._dtype.itemsize
-        edges = parts(samples, self._net.flat, gradient_bytes)
-        spans = [passes(begin, end, self._net.flat) for begin, end in edges]
-        sums = [address_of(self._sums(part)) if training else 0 for part in range(len(edges))]
-        accumulators = np.array([len(edges), *sums], np.int64)
-        workers = min(self.threads, len(edges))
-        work: list[list[Entry]] = []
-        for worker in range(workers):
-            mine = [(span, sums[part]) for part in range(worker, len(edges), workers) for span in spans[part]]
-            calls = [self._workspace(span[2]).call(worker, training) for span, _ in mine]
-            work.append([call.entry(span, kernels, where) for call, (span, where) in zip(calls, mine, strict=True)])
-        prepare = [self._packed.prepare[training].entry(ONCE)]
-        finish = [self._packed.finish.entry(ONCE, None, sums[0], address_of(accumulators))] if training else []
-        first = prepare if self._adapters else []  # factors change before every run, other weights seldom
-        # One thread goes through all of it at once; several meet before and after the samples.
-        stages = [[[*first, *work[0], *finish]]] if workers == 1 else [[first], work, [finish]]
-        scripts = [[Script(self._runner, entries) for entries in stage if entries] for stage in stages]
-        return Job(Script(self._runner, prepare), [stage for stage in scripts if stage], accumulators)
+    # A session is given back where all went well: one that failed is left to the threads that may still be in it.
+    def _take(self, training: bool, weights: Mapping[str, Array] | None) -> Session:
+        """Return a session that nobody uses, on the weights in use, the given ones from now on."""
+        with self._lock:
+            changed = self._packed.differing(weights) if weights is not None else {}
+            if changed:
+                self.set_weights(changed)
+            packed = self._packed
+            packed.fill()
+            if self._idle:
+                session = self._idle.pop()
+                session.use(packed)
+            else:
+                session = Session(self._plans, packed, self._factors.addresses, self.threads)
+            if not (packed.prepared[training] or self._plans.adapters):
+                session.prepare(training)
+                packed.prepared[training] = True
+            packed.users += 1
+            return session
 
-    def _share(self, scripts: list[Script]) -> None:
-        """Run each script on a thread, the first on this one."""
-        if len(scripts) == 1:
-            scripts[0]()
-            return
-        if self._pool is None or self._process != os.getpid():  # a fork has no threads of its parent
-            self._pool, self._process = ThreadPoolExecutor(self.threads - 1), os.getpid()
-        self._others = [self._pool.submit(script) for script in scripts[1:]]
-        try:
-            scripts[0]()
-        finally:
-            others = self._wait()
-        for other in others:
-            other.result()
-
-    def _wait(self) -> list[Future[None]]:
-        """Wait for the other threads, those that an interrupted run has left too, and return what they did."""
-        wait(self._others)
-        others, self._others = self._others, []
-        return others
-
-    def _sums(self, part: int) -> Array:
-        """Return the gradient accumulators of a part."""
-        while part >= len(self._accumulators):
-            self._accumulators.append(aligned(self._workspace(1).plan.storage.gradient_size + 64, self._dtype.name))
-        return self._accumulators[part]
-
-    def _make_plan(self, samples: int) -> Plan:
-        return make_plan(self._net, self._library, self._trainable, self._adapters, self._winograd, samples)
-
-    def _workspace(self, samples: int) -> Workspace:
-        """Return the plan for this many samples at once, made on first use."""
-        if samples not in self._plans:
-            plan = self._make_plan(samples)
-            first = self._plans[1].plan.storage
-            # Layouts depend on channels and kernels alone, so that one copy of the weights serves every plan.
-            assert plan.storage.sizes == first.sizes
-            self._plans[samples] = Workspace(plan, self._dtype.name, self._packed)
-        return self._plans[samples]
+    def _give_back(self, session: Session) -> None:
+        with self._lock:
+            session.packed.users -= 1
+            if len(self._idle) < MOST_IDLE:
+                self._idle.append(session)
 
     def _gradients(self, total: Array | None) -> dict[str, FloatArray]:
         """Return each gradient in ONNX layout, zero for an empty batch."""
-        found: dict[str, FloatArray] = {}
-        for accumulator in self._workspace(1).plan.storage.accumulators:
-            shape = self.weights[accumulator.name].shape
-            part = np.zeros(shape, self._dtype) if total is None else total[accumulator.index].reshape(shape)
-            found[accumulator.name] = found[accumulator.name] + part if accumulator.name in found else part
         if total is None:
             self._factors.theta_bar.fill(0)
+        found = gradients_of(self._plans, self.weights, total)
         factors = self._factors.gradients()
         return {**found, **factors} if found else factors
 

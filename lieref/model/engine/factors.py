@@ -7,7 +7,8 @@ import math
 import numpy as np
 
 from lieref._flat import FlatParams
-from lieref.kernel.simd.memory import address_of, aligned
+from lieref.errors import InternalError
+from lieref.kernel.simd.memory import address_of, aligned, placed
 from lieref.model.engine.fusion import ONE, ZERO, Fused
 
 
@@ -47,10 +48,12 @@ class Factors:
         back[index[index < count]] = np.flatnonzero(index < count)
         arrays = {
             "factors": aligned(size, dtype), "factor_gradients": aligned(size, dtype), "theta": theta,
-            "theta_bar": self.theta_bar, "factor_index": index, "factor_scale": scale, "theta_index": back,
-            "theta_scale": scale[back],
+            "theta_bar": self.theta_bar, "factor_index": placed(index), "factor_scale": placed(scale),
+            "theta_index": placed(back), "theta_scale": placed(scale[back]),
         }  # fmt: skip
         self._alive = arrays
+        if not (((0 <= index) & (index < count + 2)).all() and ((0 <= back) & (back < size)).all()):
+            raise InternalError("compile_graph: the orders of factors must stay inside them")
         self.addresses = {name: address_of(array) for name, array in arrays.items()}
         self.parameters = FlatParams(theta[:count], tuple(shapes.items()))
 

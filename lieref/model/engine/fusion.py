@@ -14,8 +14,10 @@ import numpy as np
 
 from lieref._check import check_choice, check_int, check_real
 from lieref._types import Array, FloatArray
-from lieref.kernel.simd.adapter import ADAPT_FIELDS, COLLECT_FIELDS, MAPS, PERMUTE_FIELDS, TRANSPOSE_FIELDS
+from lieref.kernel.simd.adapter import MAPS
+from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.row import float_bits
+from lieref.kernel.simd.tiles import FormTile, NoTile, WidthTile
 from lieref.model.engine.packed_matrix import PackedMatrix
 from lieref.model.engine.program import Places, Row
 
@@ -182,12 +184,19 @@ class Fused:
     @property
     def columns_of_a(self) -> Array:
         """For each row of the forward layout the j it belongs to, -1 where it is padding."""
-        return np.array([row[row >= 0][0] % self.width if (row >= 0).any() else -1 for row in self.matrix])
+        real = self.matrix >= 0
+        first = self.matrix[np.arange(len(self.matrix)), real.argmax(1)]
+        return np.where(real.any(1), first % self.width, -1)
 
     @property
     def size(self) -> int:
         """Elements of both factors, each padded to whole vectors."""
         return self.right - self.left + self.adapter.rank * _whole(self.matrix.shape[1])
+
+    @property
+    def regions(self) -> list[tuple[int, int]]:
+        """Where both factors are among all, and how many elements each takes: the second none where there is one."""
+        return [(self.left, self.right - self.left), (self.right, self.left + self.size - self.right)]
 
     def factors(self) -> list[Factor]:
         """Return the factors a and b, those that the form has."""
@@ -243,8 +252,11 @@ class Fused:
                 "weight": columns.offset + first * columns.depth + piece.row * width,
                 "bound": float_bits(self.adapter.bound), **self._factor_fields(first, width, piece),
             }  # fmt: skip
-            found.append(Row(f"{self.adapter.map}_adapt_{self.adapter.kernel}_w{width}", ADAPT_FIELDS, ints, {}))
+            found.append(Row(self._kernel("adapt", width), ints, {}))
         return found
+
+    def _kernel(self, does: str, width: int) -> KernelName:
+        return KernelName(f"{does}_{self.adapter.map}", FormTile(self.adapter.kernel, width))
 
     def _factor_fields(self, first: int, width: int, piece: Piece) -> dict[str, int]:
         """Return where a and b start for the lanes from channel `first` on and the rows of a piece."""
@@ -252,15 +264,13 @@ class Fused:
         a_rank, b_rank = _whole(depth), _whole(padded)
         if not self.adapter.outer:
             left = self.left + first * depth + piece.start * width
-            return {"left": left, "left_column": depth * width, "right": self.right + first}
+            column = {"left_column": depth * width, "left_rank": 0, "right_rank": 0}
+            return {"left": left, "right": self.right + first, **column}
         if piece.transposed:
-            return {
-                "left": self.right,
-                "left_rank": b_rank,
-                "right": self.left + piece.start + first,
-                "right_rank": a_rank,
-            }
-        return {"left": self.left + piece.start, "left_rank": a_rank, "right": self.right + first, "right_rank": b_rank}
+            ranks = {"left_rank": b_rank, "right_rank": a_rank, "left_column": 0}
+            return {"left": self.right, "right": self.left + piece.start + first, **ranks}
+        ranks = {"left_rank": a_rank, "right_rank": b_rank, "left_column": 0}
+        return {"left": self.left + piece.start, "right": self.right + first, **ranks}
 
     def _transpose_row(self, columns: PackedMatrix, piece: Piece) -> Row | None:
         """Return the row that fills a piece from the forward layout, if both are made of whole squares."""
@@ -275,7 +285,7 @@ class Fused:
             "rows": count, "row_in": width * width, "row_out": columns.depth * width,
             "in": forward.offset + piece.start * width, "out": columns.offset + piece.row * width,
         }  # fmt: skip
-        return Row(f"transpose_w{width}", TRANSPOSE_FIELDS, ints, {})
+        return Row(KernelName("transpose", WidthTile(width)), ints, {})
 
     def _permute_row(self, matrix: Array, columns: PackedMatrix, zero: int) -> Row:
         """Return the row that fills a matrix element by element from the forward layout."""
@@ -285,7 +295,7 @@ class Fused:
         wanted = columns.pack(matrix)
         places = np.where(wanted < 0, zero, place[wanted])
         ints = {"count": len(places), "out": columns.offset}
-        return Row("permute", PERMUTE_FIELDS, ints, {}, {"places": Places(tuple(places.tolist()))})
+        return Row(KernelName("permute", NoTile()), ints, {}, {"places": Places(tuple(places.tolist()))})
 
     def collect_rows(self, gradient: PackedMatrix, runs: list[tuple[int, int, int]]) -> list[Row]:
         """Return the rows that turn accumulators into factor gradients; runs are (row there, row here, length)."""
@@ -299,9 +309,7 @@ class Fused:
                     "gradient": gradient.offset + first * gradient.depth + row * width,
                     **self._factor_fields(first, width, Piece(start, length, False, start)),
                 }  # fmt: skip
-                found.append(
-                    Row(f"{self.adapter.map}_collect_{self.adapter.kernel}_w{width}", COLLECT_FIELDS, ints, {})
-                )
+                found.append(Row(self._kernel("collect", width), ints, {}))
         return found
 
 

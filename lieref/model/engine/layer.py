@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -71,7 +72,7 @@ class Affine:
     names: tuple[str, ...]
     epsilon: float = 0.0
 
-    def vectors(self, weights: dict[str, FloatArray], channels: int) -> tuple[FloatArray, FloatArray]:
+    def vectors(self, weights: Mapping[str, FloatArray], channels: int) -> tuple[FloatArray, FloatArray]:
         """Return a and b (channels,) in float64."""
         values = [np.broadcast_to(weights[name].astype(np.float64).ravel(), channels) for name in self.names]
         c, one, zero = values[0], np.ones(channels), np.zeros(channels)
@@ -194,7 +195,10 @@ class Epilogue:
             | (CLAMP if self.clamp else 0)
             | (MASK if self.mask else 0)
         )
-        return {"flags": flags, "bias": max(self.bias, 0), "low": float_bits(low), "high": float_bits(high)}
+        absent = [name for name, tensor in (("aux", self.aux), ("mask", self.mask)) if not tensor]
+        nowhere = {f"{name}{end}": 0 for name in absent for end in ("", "_row", "_pixel")}
+        numbers = {"bias": max(self.bias, 0), "low": float_bits(low), "high": float_bits(high)}
+        return {"flags": flags, **numbers, **nowhere}
 
     def places(self, out: Place) -> dict[str, Place]:
         """Return the places of the output and, at the same pixels, of what is read beside it."""

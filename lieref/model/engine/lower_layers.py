@@ -11,7 +11,7 @@ from lieref._types import Array
 from lieref.errors import LierefError
 from lieref.kernel.window import make_window
 from lieref.model.engine.layer import FusedLayer, Window
-from lieref.model.engine.lowered import LoweredGraph, Size, unsupported
+from lieref.model.engine.lowered import LoweredGraph, Size, covers_image, unsupported
 from lieref.model.graph import Node
 
 
@@ -21,11 +21,11 @@ def _window(net: LoweredGraph, node: Node, kernel: tuple[int, ...], size: Size) 
     Raises
     ------
     UnsupportedError
-        If the window has another rank than 1 or 2, or the image is too small for one.
+        If the window has another rank than the image, or than 1 or 2, or the image is too small for one.
     """
     rank = len(kernel)
-    if rank not in (1, 2):
-        raise unsupported(node, "windows must be 1-d or 2-d")
+    if rank not in (1, 2) or rank != len(net.shapes[node.inputs[0]]) - 1:
+        raise unsupported(node, "windows must be 1-d or 2-d, as the image is")
     attrs: dict[str, Any] = node.attrs
     try:
         w = make_window(
@@ -58,6 +58,8 @@ def _weight_index(net: LoweredGraph, node: Node) -> Array:
     weight = net.constant(node, 1)
     if weight is None:
         raise unsupported(node, "the weight must be a constant")
+    if weight.size == 0:
+        raise unsupported(node, f"the weight must hold numbers; got shape {weight.shape}")
     return np.arange(weight.size).reshape(weight.shape)
 
 
@@ -65,9 +67,18 @@ def conv(net: LoweredGraph, node: Node) -> None:
     """Conv."""
     x, size = net.size(node)
     index = _weight_index(net, node)
-    window = _window(net, node, index.shape[2:], size)
-    bias = node.inputs[2] if net.constant(node, 2) is not None else ""
     groups = int(node.attrs.get("group", 1))  # type: ignore[arg-type]
+    kernel = tuple(node.attrs.get("kernel_shape") or index.shape[2:])  # type: ignore[arg-type]
+    if index.ndim < 3 or kernel != index.shape[2:]:
+        raise unsupported(node, f"the weight must be (O, I / group, *kernel); got {index.shape} for a kernel {kernel}")
+    channels, outputs = index.shape[1] * groups, index.shape[0]
+    if groups < 1 or channels != size[0] or outputs == 0 or outputs % groups:
+        raise unsupported(node, f"the weight must fit {size[0]} channels in {groups} groups; got {index.shape}")
+    vector = net.constant(node, 2)
+    if vector is not None and vector.shape != (outputs,):
+        raise unsupported(node, f"the bias must have one number for each of {outputs} channels; got {vector.shape}")
+    window = _window(net, node, index.shape[2:], size)
+    bias = node.inputs[2] if vector is not None else ""
     index = index.reshape(*index.shape[:2], *window.kernel)
     kind = "depthwise" if groups == index.shape[0] == size[0] > 1 else "conv"
     layer = FusedLayer(kind, x, node.outputs[0], window, index.shape[0], node.inputs[1], bias, index, groups)
@@ -90,6 +101,8 @@ def gemm(net: LoweredGraph, node: Node) -> None:
     if attrs.get("transA", 0) or attrs.get("alpha", 1.0) != 1.0 or attrs.get("beta", 1.0) != 1.0:
         raise unsupported(node, "transA must be 0, alpha and beta 1")
     index = _weight_index(net, node)
+    if index.ndim != 2:
+        raise unsupported(node, f"the weight must be a matrix; got shape {index.shape}")
     bias = net.constant(node, 2)
     if bias is not None and bias.shape != (index.shape[0 if attrs.get("transB", 0) else 1],):
         raise unsupported(node, "the bias must be a vector")
@@ -126,8 +139,8 @@ def reduce_mean(net: LoweredGraph, node: Node) -> None:
     x, size = net.size(node)
     rank = len(net.shapes[node.inputs[0]]) + 1
     axes = node.attrs.get("axes", net.constant(node, 1))
-    image = list(range(2, rank))
-    if axes is None or not image or sorted(int(a) % rank for a in np.atleast_1d(np.asarray(axes))) != image:
+    image = range(2, rank)
+    if axes is None or not image or not covers_image(axes, rank):
         raise unsupported(node, "the mean must be over the image")
     shape = (size[0], *(1 for _ in image)) if node.attrs.get("keepdims", 1) else size[:1]
     net.append(FusedLayer("average", x, node.outputs[0], Window(kernel=size[1:]), size[0]), shape)

@@ -8,7 +8,7 @@ import numpy as np
 
 from lieref.model.engine.kinds import KINDS
 from lieref.model.engine.layer import Affine, FusedLayer, Window
-from lieref.model.engine.lowered import LoweredGraph, unsupported
+from lieref.model.engine.lowered import LoweredGraph, covers_image, unsupported
 from lieref.model.graph import Node
 
 ACTIVATIONS: dict[str, tuple[str, float, float]] = {
@@ -125,7 +125,10 @@ def concatenate(net: LoweredGraph, node: Node) -> None:
     rank = len(net.shapes[node.inputs[0]]) + 1
     axis = int(node.attrs.get("axis", 1))  # type: ignore[arg-type]
     shapes = [net.shapes[name] for name in node.inputs]
-    if axis % rank != 1 or len({(size[1:], shape[1:]) for (_, size), shape in zip(parts, shapes, strict=True)}) > 1:
+    if (
+        axis not in (1, 1 - rank)
+        or len({(size[1:], shape[1:]) for (_, size), shape in zip(parts, shapes, strict=True)}) > 1
+    ):
         raise unsupported(node, "tensors of one size must be joined along the channels")
     channels = sum(size[0] for _, size in parts)
     names = [name for name, _ in parts]
@@ -152,7 +155,9 @@ def clip(net: LoweredGraph, node: Node) -> None:
     bounds = []
     for position, name, free in ((1, "min", -math.inf), (2, "max", math.inf)):
         given = net.constant(node, position)
-        bounds.append(given.item() if given is not None else float(node.attrs.get(name, free)))  # type: ignore[arg-type]
+        if given is not None and given.size != 1:
+            raise unsupported(node, f"each limit must be one number; got shape {given.shape}")
+        bounds.append(float(node.attrs.get(name, free) if given is None else given.ravel()[0]))  # type: ignore[arg-type]
     _clamp(net, node, bounds[0], bounds[1])
 
 
@@ -192,7 +197,7 @@ def squeeze(net: LoweredGraph, node: Node) -> None:
     _, size = net.size(node)
     rank = len(net.shapes[node.inputs[0]]) + 1
     axes = node.attrs.get("axes", net.constant(node, 1))
-    image = list(range(2, rank))
-    if size[1:] != (1, 1) or not image or axes is None or sorted(int(a) % rank for a in np.atleast_1d(axes)) != image:
+    image = rank > 2
+    if size[1:] != (1, 1) or not image or axes is None or not covers_image(axes, rank):
         raise unsupported(node, "the axes must be those of an image of one pixel")
     flatten(net, node)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from lieref._types import Array
 from lieref.errors import UnsupportedError
 from lieref.model.engine.layer import FusedLayer
@@ -103,6 +105,12 @@ class LoweredGraph:
 def unsupported(node: Node, rule: str) -> UnsupportedError:
     """Return the error for a node the engine has no compiled form of."""
     return UnsupportedError(f"compile_graph: node {node.name!r} ({node.op}): {rule}")
+
+
+def covers_image(axes: object, rank: int) -> bool:
+    """Return whether axes, some counted from the end, are all of a tensor's but batch and channels, each once."""
+    given = [int(axis) for axis in np.atleast_1d(np.asarray(axes)).ravel()]
+    return all(-rank <= axis < rank for axis in given) and sorted(axis % rank for axis in given) == list(range(2, rank))
 
 
 def as_size(shape: tuple[int, ...]) -> Size:

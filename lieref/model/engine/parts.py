@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from lieref.model.engine.workspace import Span
+from lieref.model.engine.call import Span
 
 PARTS = 8
 """Most parts a batch is cut into: as many threads have work."""

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from lieref.kernel.simd.flat import FLAT_FIELDS
+from lieref._threads import make_lock
+from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.machine_code import Library
-from lieref.kernel.simd.sample import LOAD_FIELDS, OUTPUT_FIELDS
+from lieref.kernel.simd.tiles import LoadTile, NoTile, OutputTile, Tile, WidthTile
 from lieref.model.engine import conv_rows, winograd_rows
 from lieref.model.engine.builder import Builder
 from lieref.model.engine.fusion import Adapter
 from lieref.model.engine.kinds import KINDS
 from lieref.model.engine.layer import Epilogue, FusedLayer
 from lieref.model.engine.lowered import LoweredGraph
+from lieref.model.engine.memories import Memory
 from lieref.model.engine.program import Place, Program, Row, Tensor, assemble
 from lieref.model.engine.weights import Storage
 
@@ -42,6 +44,53 @@ class Plan:
     storage: Storage
 
 
+class Plans:
+    """The plans of one network, each made when it is first wanted; shared by all who run them.
+
+    Attributes
+    ----------
+    net : LoweredGraph
+    library : Library
+    trainable : frozenset of str
+        Initializers whose gradient is wanted, but for adapted ones.
+    adapters : dict of str to Adapter
+    """
+
+    def __init__(
+        self, net: LoweredGraph, library: Library, trainable: frozenset[str], adapters: dict[str, Adapter],
+        winograd: str,
+    ) -> None:  # fmt: skip
+        self.net = net
+        self.library = library
+        self.trainable = trainable
+        self.adapters = adapters
+        self._winograd = winograd
+        self._lock = make_lock()
+        self._plans: dict[int, Plan] = {}
+
+    def get(self, samples: int) -> Plan:
+        """Return the plan for this many samples at once."""
+        with self._lock:
+            if samples not in self._plans:
+                plan = make_plan(self.net, self.library, self.trainable, self.adapters, self._winograd, samples)
+                # Layouts depend on channels and kernels alone, so that one copy of the weights serves every plan.
+                assert all(plan.storage.sizes == known.storage.sizes for known in self._plans.values())
+                self._plans[samples] = plan
+            return self._plans[samples]
+
+    @property
+    def gradient_size(self) -> int:
+        """Elements of the gradient accumulators of one part."""
+        return self.get(1).storage.gradient_size
+
+    def open_kernels(self, bytes_in: bool, loss: str) -> dict[str, int]:
+        """Return the addresses of the kernels in `OPEN`, for samples of bytes or of floats and a loss."""
+        lanes = self.library.isa.lanes(self.library.dtype)
+        load = LoadTile("uint8" if bytes_in else self.library.dtype, lanes)
+        tiles: dict[str, Tile] = {"load": load, "load3": load, "output": OutputTile(loss, lanes)}
+        return {name: self.library.address(KernelName(name, tile)) for name, tile in tiles.items()}
+
+
 def make_plan(
     net: LoweredGraph,
     library: Library,
@@ -58,29 +107,40 @@ def make_plan(
         storage = Storage(library.isa.name, library.dtype, names, adapters, indices, winograd=winograd)
         return Builder(net, storage, samples)
 
-    def flat(kernel: str, count: int) -> Row:
-        return Row(kernel, FLAT_FIELDS, {"count": count}, {})
+    lanes = WidthTile(library.isa.lanes(library.dtype))
+
+    def flat(family: str, tile: Tile, count: int) -> Row:
+        return Row(KernelName(family, tile), {"count": count}, {})
 
     def prepare(storage: Storage) -> Program:
-        order = [flat("gather", storage.factor_size)] if adapters else []
-        return assemble([*order, *storage.prepare], library)
+        order = [flat("gather", NoTile(), storage.factor_size)] if adapters else []
+        return assemble([*order, *storage.prepare], library, storage.memories())
 
     def finish(storage: Storage) -> Program:
-        rows = [flat("sum_parts", storage.gradient_size), *storage.finish]
+        rows = [flat("sum_parts", lanes, storage.gradient_size), *storage.finish]
         if adapters:
             numbers = sum(math.prod(f.shape) for fused in storage.fused.values() for f in fused.factors() if f.name)
-            rows += [flat("clear", storage.factor_size), *storage.collect, flat("scatter", numbers)]
-        return assemble(rows, library)
+            rows += [flat("clear", lanes, storage.factor_size), *storage.collect]
+            rows += [flat("scatter", NoTile(), numbers)]
+        return assemble(rows, library, storage.memories())
 
     inference = builder()
-    forward = assemble([*_forward(inference), _output(inference, "logits")], library)
+    forward = _assemble([*_forward(inference), _output(inference, "logits")], inference, library)
     storage, training = inference.storage, None
     if storage.trainable:
         # The same packed forward weights come first in both, so one copy of the weights serves both programs.
         learner = builder()
-        training = assemble([*_forward(learner), *_backward(learner)], library)
+        training = _assemble([*_forward(learner), *_backward(learner)], learner, library)
         storage = learner.storage
     return Plan(forward, training, prepare(inference.storage), prepare(storage), finish(storage), storage)
+
+
+def _assemble(rows: list[Row], b: Builder, library: Library) -> Program:
+    """Return the program of samples: the caller's arrays are seen from the sample at work on."""
+    outputs = b.samples * b.net.sizes[b.net.logits][0]
+    caller = {"images": b.samples * math.prod(b.net.sizes[b.net.input]), "logits": outputs, "targets": outputs}
+    own = {name: Memory(size) for name, size in {**caller, "losses": b.samples}.items()}
+    return assemble(rows, library, {**b.storage.memories(), **own})
 
 
 def _forward(b: Builder) -> list[Row]:
@@ -104,7 +164,7 @@ def _forward(b: Builder) -> list[Row]:
 def _backward(b: Builder) -> list[Row]:
     """Return the rows from the outputs to the gradients."""
     b.bars[b.net.logits] = b.tensor(b.net.logits)
-    rows = [_output(b, "logits"), _output(b, "loss"), *b.start_backward()]
+    rows = [_output(b, "logits"), _output(b), *b.start_backward()]
     for layer in reversed(b.net.layers):
         if layer.out not in b.needed:
             continue
@@ -129,14 +189,17 @@ def _load(b: Builder) -> Row:
     image = b.tensors[b.net.input]
     channels, height, width = b.net.sizes[b.net.input]
     ints = {"samples": 1, "sample": channels * height * width, "channels": channels, "rows": height, "cols": width}
+    ints["out_sample"] = 0
     if b.net.flat:  # a sample is contiguous on both sides
         ints |= {"samples": b.samples, "channels": 1, "cols": channels, "out_pixel": 1, "out_sample": image.pixel}
     name = "load3" if channels == image.pixel == 3 and not b.net.flat else "load"
-    return Row(name, LOAD_FIELDS, ints, {"out": Place(image)})
+    return Row(KernelName(name, None), ints, {"out": Place(image)})
 
 
-def _output(b: Builder, kernel: str) -> Row:
-    """Return the row that reads the outputs: their copy to the caller or the loss."""
+def _output(b: Builder, loss: str = "") -> Row:
+    """Return the row that reads the outputs: "logits" for their copy to the caller, by default the loss of the run."""
     z, g = b.tensors[b.net.logits], b.bars.get(b.net.logits)
     ints = {"samples": b.samples, "classes": z.channels, "in_sample": z.pixel, "g_sample": g.pixel if g else 0}
-    return Row(kernel, OUTPUT_FIELDS, ints, {"in": Place(z), **({"g": Place(g)} if g else {})})
+    tile = OutputTile(loss, b.storage.lanes) if loss else None
+    places = {"in": Place(z), "g": Place(g)} if g else {"in": Place(z)}
+    return Row(KernelName("output", tile), ints if g else {**ints, "g": 0}, places)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from lieref.kernel.simd.pointwise import POINTWISE_FIELDS, POINTWISE_PIXELS
+from lieref.kernel.simd.kernels import KernelName
+from lieref.kernel.simd.pointwise import POINTWISE_PIXELS
 from lieref.kernel.simd.row import float_bits
+from lieref.kernel.simd.tiles import PixelTile, WidthTile
 from lieref.model.engine.channel_rows import copy_rows
 from lieref.model.engine.layer import Epilogue, FusedLayer
 from lieref.model.engine.program import Place, Row, Tensor
@@ -18,15 +20,16 @@ def _rows(
 ) -> list[Row]:  # fmt: skip
     count, cols = pixels
     size = next((p for p in POINTWISE_PIXELS if p <= count), 1)
-    tile = "" if kernel == "dot" else f"p{size}"
+    alone = {} if "other" in places else {"other": 0, "other_row": 0, "other_pixel": 0}
     rows = []
-    for first, blocks, width in storage.columns(target.pixel):
+    all_places = {**places, **epilogue.places(Place(target))}
+    for first, blocks, width in storage.columns(min(place.tensor.pixel for place in all_places.values())):
         ints = {
             "blocks": blocks, "channel": first, "count": count, "cols": cols, "alpha": float_bits(numbers[0]),
-            "beta": float_bits(numbers[1]), **epilogue.fields(),
+            "beta": float_bits(numbers[1]), **alone, **epilogue.fields(),
         }  # fmt: skip
-        all_places = {**places, **epilogue.places(Place(target))}
-        rows.append(Row(f"{kernel}_{tile}w{width}", POINTWISE_FIELDS, ints, all_places))
+        tile = WidthTile(width) if kernel == "dot" else PixelTile(size, width)
+        rows.append(Row(KernelName(kernel, tile), ints, all_places))
     return rows
 
 
@@ -89,4 +92,4 @@ def concat_forward(storage: Storage, parts: Sequence[Tensor], out: Tensor) -> li
 
 def concat_gradient(storage: Storage, g: Tensor, start: int, x_bar: Tensor, epilogue: Epilogue) -> list[Row]:
     """Return the rows that copy one part's channels; what comes into its padding meets zero weights only."""
-    return copy_rows(storage, Place(g, channel=start), Place(x_bar), epilogue)
+    return copy_rows(storage, Place(g, channel=start), Place(x_bar), epilogue, storage.pad(x_bar.channels))

@@ -6,8 +6,8 @@ The register tile of each span of vector columns is chosen here.
 from __future__ import annotations
 
 from lieref._types import Array
-from lieref.kernel.simd.conv import CONV_FIELDS
-from lieref.kernel.simd.weight_gradient import WEIGHT_GRADIENT_FIELDS
+from lieref.kernel.simd.kernels import KernelName
+from lieref.kernel.simd.tiles import ConvTile, GradientTile
 from lieref.model.engine.layer import Epilogue
 from lieref.model.engine.program import Place, Row, Taps
 from lieref.model.engine.tiling import conv_tiles, gradient_blocks, gradient_tiles, run_parts, together
@@ -48,7 +48,7 @@ def product_rows(
                 "weight": weight + channel * depth, **epilogue.fields(),
             }  # fmt: skip
             places = {"in": source, **epilogue.places(target)}
-            rows.append(Row(f"conv_p{p}v{v}k{steps}w{width}", CONV_FIELDS, ints, places, runs))
+            rows.append(Row(KernelName("conv", ConvTile(p, v, steps, width)), ints, places, runs))
             done += v * blocks
     return rows
 
@@ -59,6 +59,10 @@ def gradient_run_rows(storage: Storage, run: int, channels: int) -> int:
         sum(depth * count for depth, count in gradient_blocks(storage.isa, run, vectors))
         for _, vectors, _ in storage.columns(channels)
     )
+
+
+ONCE = {"repeats": 1, "repeat_in": 0, "repeat_g": 0, "repeat_out": 0}
+"""Fields of a gradient that is one problem."""
 
 
 def gradient_rows(
@@ -87,12 +91,12 @@ def gradient_rows(
             for v, blocks in gradient_tiles(storage.isa, depth, vectors):
                 channel = first + done * width
                 ints = {
-                    "repeats": 1, "blocks": blocks, "channel": channel, "column": total * width, "rows": size[0],
+                    **(repeats or ONCE), "blocks": blocks, "channel": channel, "column": total * width, "rows": size[0],
                     "cols": size[1], "run_count": len(taps.pixels), "run_rows": run_rows, "start": start,
-                    "run_blocks": count, "out": offset + channel * total, "begin": begin, **(repeats or {}),
+                    "run_blocks": count, "out": offset + channel * total, "begin": begin,
                 }  # fmt: skip
-                name = f"gradient_d{depth}v{v}w{width}"
-                rows.append(Row(name, WEIGHT_GRADIENT_FIELDS, ints, {"in": source, "g": g}, {"runs": taps}))
+                kernel = KernelName("gradient", GradientTile(depth, v, width))
+                rows.append(Row(kernel, ints, {"in": source, "g": g}, {"runs": taps}))
                 done += v * blocks
             start += depth * count
     return rows

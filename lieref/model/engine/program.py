@@ -7,24 +7,31 @@ integers. A tensor is NHWC with a permanent halo of zeros, so that a padded conv
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
 from lieref._types import Array
+from lieref.kernel.simd.kernels import FAMILIES, KernelName
 from lieref.kernel.simd.machine_code import Library
-from lieref.kernel.simd.row import CONTEXT, ROW_LENGTH, Fields
+from lieref.kernel.simd.memory import integers, placed
+from lieref.kernel.simd.row import ROW_LENGTH, Fields
+from lieref.model.engine.memories import Memories, Memory, check_accesses
 
 ALIGN_BYTES = 64
 
 RUN_SPARE = 4
 """Zeros behind a tensor: the last part of a run reads up to three elements beyond it, and multiplies them by zero."""
 
-OPEN = ("load", "load3", "loss")
-"""Kernels chosen when a script is written: by the samples' element type and by the loss."""
+OPEN = ("load", "load3", "output")
+"""Families whose tile may be chosen when a script is written: by the samples' element type and by the loss."""
+
+NO_FIELDS = Fields()
+
+
+RowFunction = Callable[[Array, Mapping[str, Array]], None]
+"""A row that is a Python function: it is given the arena and the initializers in use."""
 
 
 @dataclass(eq=False)
@@ -121,17 +128,21 @@ class Places:
 
 @dataclass(frozen=True)
 class Row:
-    """One kernel call: the kernel's name, its integers, and the tensors it works on.
+    """One instruction: its kernel, its integers, and the tensors it works on.
 
-    With a `function` it is a call back to Python instead, given the arena.
+    With a `function` instead of a kernel it is a call back to Python.
     """
 
-    kernel: str
-    fields: Fields
+    kernel: KernelName | None
     ints: dict[str, int]
     places: dict[str, Place]
     taps: Mapping[str, Taps | Places] = field(default_factory=dict)
-    function: Callable[[Array], None] | None = None
+    function: RowFunction | None = None
+
+    @property
+    def fields(self) -> Fields:
+        """Names of its integers."""
+        return NO_FIELDS if self.kernel is None else FAMILIES[self.kernel.family].fields
 
     def tensors(self) -> list[Tensor]:
         """Return the tensors this row reads or writes."""
@@ -140,7 +151,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Program:
-    """Rows as integers, ready to run.
+    """Rows as integers, ready to be bound to memory; never changed, so that any number of callers may share it.
 
     Attributes
     ----------
@@ -151,38 +162,50 @@ class Program:
         Elements of working memory.
     open : dict of str to int
         Rows whose kernel is chosen when a script is written, by the names in `OPEN`.
-    callbacks : list
-        Entry points of rows that are Python functions: they must live as long as the rows.
-    failures : list of Exception
-        What those functions raised since the list was last cleared.
+    functions : dict of int to function
+        Rows that are Python functions.
     """
 
     rows: Array
     table: Array
     arena: int
     open: dict[str, int]
-    callbacks: list[Any] = field(default_factory=list)
-    failures: list[Exception] = field(default_factory=list)
+    functions: dict[int, RowFunction]
 
-    def with_kernels(self, addresses: dict[str, int]) -> Array:
-        """Return the rows with the open ones filled."""
-        rows = self.rows.copy()
+    def with_kernels(self, addresses: dict[str, int], functions: Sequence[int]) -> Array:
+        """Return the rows with the open ones and the Python functions, in their order, filled."""
+        rows = placed(self.rows).reshape(self.rows.shape)
         for name, number in self.open.items():
             rows[number, 0] = addresses[name]
+        for number, address in zip(self.functions, functions, strict=True):
+            rows[number, 0] = address
         return rows
 
 
-def assemble(rows: Sequence[Row], library: Library) -> Program:
-    """Place all tensors and turn the rows into integers."""
+def assemble(rows: Sequence[Row], library: Library, memories: Memories) -> Program:
+    """Place all tensors, turn the rows into integers, and check that each accesses its operands alone.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+    library : Library
+    memories : Memories
+        Operands outside the arena.
+
+    Raises
+    ------
+    InternalError
+        If an instruction reads or writes outside an operand.
+    """
     arena = _place_tensors(rows, ALIGN_BYTES // np.dtype(library.dtype).itemsize)
     table: list[int] = []
     starts: dict[tuple[int, ...], int] = {}
     choices: dict[str, int] = {}
     packed = np.zeros((len(rows), ROW_LENGTH), np.int64)
-    callbacks: list[Any] = []
-    failures: list[Exception] = []
+    functions: dict[int, RowFunction] = {}
+    numbers: list[dict[str, int]] = []
     for number, row in enumerate(rows):
-        values: dict[str, int] = {}
+        values = {"address": 0}
         for name, place in row.places.items():
             values.update({key: value for key, value in place.fields(name).items() if key in row.fields.names})
         values.update(row.ints)
@@ -192,29 +215,19 @@ def assemble(rows: Sequence[Row], library: Library) -> Program:
                 starts[offsets] = len(table)
                 table.extend(offsets)
             values[name] = starts[offsets]
-        if row.function:
-            callbacks.append(_callback(row.function, arena, library.dtype, failures))
-            values["address"] = ctypes.cast(callbacks[-1], ctypes.c_void_p).value or 0
-        elif row.kernel in OPEN:
-            choices[row.kernel] = number
+        if row.kernel is None:
+            assert row.function is not None  # one of both
+            functions[number] = row.function
+        elif row.kernel.tile is None:
+            choices[row.kernel.family] = number
         else:
             values["address"] = library.address(row.kernel)
         packed[number] = row.fields.pack(**values)
-    return Program(packed, np.array(table or [0], np.int64), arena, choices, callbacks, failures)
-
-
-def _callback(function: Callable[[Array], None], size: int, dtype: str, failures: list[Exception]) -> Any:
-    """Return a kernel that hands the arena to a Python function; an error is kept, as nothing can be raised through."""
-
-    def call(row: int, context: int) -> None:
-        address = ctypes.c_int64.from_address(context + 8 * CONTEXT.index("arena")).value
-        memory = (ctypes.c_char * (size * np.dtype(dtype).itemsize)).from_address(address)
-        try:
-            function(np.frombuffer(memoryview(memory), np.dtype(dtype)))
-        except Exception as error:
-            failures.append(error)
-
-    return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(call)
+        numbers.append(values)
+    known = {**memories, "arena": Memory(arena), "table": Memory(len(table))}
+    for row, values in zip(rows, numbers, strict=True):
+        check_accesses(row, values, table, known)
+    return Program(packed, integers(table or [0]), arena, choices, functions)
 
 
 def _place_tensors(rows: Sequence[Row], align: int) -> int:

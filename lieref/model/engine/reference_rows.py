@@ -5,18 +5,15 @@ The rest of the network stays compiled. Such a row costs tens of microseconds a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 import numpy as np
 
 from lieref._types import Array
-from lieref.kernel.simd.row import Fields
 from lieref.model.engine.layer import FusedLayer
-from lieref.model.engine.program import Place, Row, Tensor
+from lieref.model.engine.program import Place, Row, RowFunction, Tensor
 from lieref.model.graph import Graph, Node
 from lieref.op.registry import OPERATORS
-
-NO_FIELDS = Fields()
 
 SAMPLES = 3
 """Samples an operator is tried with: no usual slice, axis or factor of the batch."""
@@ -80,8 +77,9 @@ def view(arena: Array, t: Tensor) -> Array:
 
 
 def _inputs(
-    layer: FusedLayer, graph: Graph, arena: Array, tensors: dict[str, Tensor], flat: bool
+    layer: FusedLayer, graph: Graph, arena: Array, known: Mapping[str, Array], tensors: dict[str, Tensor], flat: bool
 ) -> list[Array | None]:
+    """Return a node's inputs; `known` are the initializers in use, those of integers being the graph's."""
     node = layer.node
     assert node is not None  # a reference layer has its node
     found: list[Array | None] = []
@@ -90,18 +88,16 @@ def _inputs(
             tensor, shape = layer.reads[position]
             found.append(_read(arena, tensors[tensor], shape, flat))
         else:
-            constant = graph.initializers.get(name)
-            is_float = constant is not None and constant.dtype.kind == "f"
-            found.append(constant.astype(arena.dtype) if constant is not None and is_float else constant)
+            found.append(known.get(name, graph.initializers.get(name)))
     return found
 
 
 def forward(layer: FusedLayer, graph: Graph, tensors: dict[str, Tensor], out: Tensor, flat: bool) -> Row:
     """Return the row of the forward pass."""
 
-    def call(arena: Array) -> None:
+    def call(arena: Array, known: Mapping[str, Array]) -> None:
         assert layer.node is not None  # a reference layer has its node
-        _write(arena, out, _forward(layer.node, _inputs(layer, graph, arena, tensors, flat)), flat)
+        _write(arena, out, _forward(layer.node, _inputs(layer, graph, arena, known, tensors, flat)), flat)
 
     return _row(layer, tensors, {"out": Place(out)}, call)
 
@@ -114,8 +110,8 @@ def gradient(
     node = layer.node
     assert node is not None  # a reference layer has its node
 
-    def call(arena: Array) -> None:
-        inputs = _inputs(layer, graph, arena, tensors, flat)
+    def call(arena: Array, known: Mapping[str, Array]) -> None:
+        inputs = _inputs(layer, graph, arena, known, tensors, flat)
         y = _read(arena, out, layer.shape, flat)
         y_bar = _read(arena, g, layer.shape, flat)
         bars = OPERATORS[node.op].vjp(*inputs, y=y, y_bar=y_bar, **node.attrs)
@@ -127,7 +123,7 @@ def gradient(
     return _row(layer, tensors, {"out": Place(out), "g": Place(g), **places}, call)
 
 
-def _row(layer: FusedLayer, tensors: dict[str, Tensor], places: dict[str, Place], call: Callable[[Array], None]) -> Row:
+def _row(layer: FusedLayer, tensors: dict[str, Tensor], places: dict[str, Place], call: RowFunction) -> Row:
     """Return a row that keeps its inputs alive."""
     inputs = {f"input{i}": Place(tensors[name]) for i, (name, _) in layer.reads.items()}
-    return Row("", NO_FIELDS, {}, {**inputs, **places}, function=call)
+    return Row(None, {}, {**inputs, **places}, function=call)

@@ -6,6 +6,7 @@ gather, and reading a gradient out of its accumulator is another; the layout cod
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from lieref._types import Array
 from lieref.kernel.simd.isa import ISAS
 from lieref.model.engine.fusion import Adapter, Fused
 from lieref.model.engine.layer import Affine
+from lieref.model.engine.memories import Memory, Region
 from lieref.model.engine.packed_matrix import PackedMatrix
 from lieref.model.engine.program import Row
 from lieref.model.engine.tiling import columns, pad_channels
@@ -70,6 +72,8 @@ class Storage:
         Offsets of numbers that never change.
     weight_size, factor_size, gradient_size : int
         Elements reserved so far.
+    weight_regions, gradient_regions : list of (int, int)
+        Each reserved place and its elements, without what fills it to whole vectors.
     """
 
     isa: str
@@ -89,6 +93,22 @@ class Storage:
     weight_size: int = 0
     factor_size: int = 0
     gradient_size: int = 0
+    weight_regions: list[Region] = field(default_factory=list)
+    gradient_regions: list[Region] = field(default_factory=list)
+
+    def memories(self) -> dict[str, Memory]:
+        """Return the operands reserved so far in each memory."""
+        numbers = sum(math.prod(f.shape) for fused in self.fused.values() for f in fused.factors() if f.name)
+        regions = [region for fused in self.fused.values() for region in fused.regions]
+        factors = Memory(self.factor_size, regions)
+        flat = {f"factor_{name}": Memory(self.factor_size) for name in ("index", "scale")}
+        theta = {name: Memory(numbers) for name in ("theta_bar", "theta_index", "theta_scale")}
+        weights = Memory(self.weight_size, self.weight_regions)
+        gradients = Memory(self.gradient_size, self.gradient_regions)
+        return {
+            "weights": weights, "bases": weights, "factors": factors,
+            "factor_gradients": factors, "gradients": gradients, **flat, **theta,
+        }  # fmt: skip
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -121,6 +141,7 @@ class Storage:
     def reserve(self, size: int) -> int:
         """Reserve room among the packed weights and return its offset."""
         offset = self.weight_size
+        self.weight_regions.append((offset, size))
         self.weight_size += -(-size // 16) * 16
         return offset
 
@@ -142,6 +163,7 @@ class Storage:
     def reserve_gradient(self, size: int) -> int:
         """Reserve accumulators and return their offset."""
         offset = self.gradient_size
+        self.gradient_regions.append((offset, size))
         self.gradient_size += -(-size // 16) * 16
         return offset
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from lieref.kernel.simd.frequency import FREQUENCY_FIELDS, FREQUENCY_STEPS
-from lieref.kernel.simd.winograd import OUTPUT_TILE_FIELDS, TILE_FIELDS, WEIGHT_FIELDS
+from lieref.kernel.simd.frequency import FREQUENCY_STEPS
+from lieref.kernel.simd.kernels import KernelName
+from lieref.kernel.simd.tiles import FrequencyTile, TransformTile
 from lieref.model.engine.layer import Epilogue, FusedLayer
 from lieref.model.engine.packed_matrix import PackedMatrix
 from lieref.model.engine.product_rows import gradient_rows, gradient_run_rows
@@ -68,19 +69,19 @@ def product(
             "in_column": direct.depth * width, "in_step": inner * width, "out": weight + first * depth,
             "out_column": depth * width, "out_step": depth * outer,
         }  # fmt: skip
-        storage.prepare.append(Row(f"winograd_f{m}_weight_w{width}", WEIGHT_FIELDS, ints, {}))
+        storage.prepare.append(Row(KernelName("winograd_weight", TransformTile(m, width)), ints, {}))
     rows = []
     for start, tile_rows, tile_cols in _strips(m, size):
         tiles = tile_rows * tile_cols
         v, products = _scratch(m, inner, tiles), _scratch(m, outer, tiles)
-        rows += _transform(storage, f"winograd_f{m}_input", m, source, start, (tile_rows, tile_cols), v)
+        rows += _transform(storage, "winograd_input", m, source, start, (tile_rows, tile_cols), v)
         rows += _products(storage, weight, depth, v, products)
         for first, count, width in storage.columns(outer):
             corner = Place(target.tensor, target.y + start * m, target.x, channel=first)
             ints = {"tile_rows": tile_rows, "tile_cols": tile_cols, "blocks": count, **epilogue.fields()}
             ints["bias"] += first
             places = {"in": Place(products, channel=first), **epilogue.places(corner)}
-            rows.append(Row(f"winograd_f{m}_output_w{width}", OUTPUT_TILE_FIELDS, ints, places))
+            rows.append(Row(KernelName("winograd_output", TransformTile(m, width)), ints, places))
     return rows
 
 
@@ -100,7 +101,7 @@ def _products(storage: Storage, weight: int, depth: int, v: Tensor, products: Te
             }  # fmt: skip
             places = {"in": Place(v), "out": Place(products, channel=channel)}
             runs = {"runs": Taps(v, ((0, 0),), parts, FREQUENCY_STEPS)}
-            rows.append(Row(f"winograd_product_p{p}v{n}w{width}", FREQUENCY_FIELDS, ints, places, runs))
+            rows.append(Row(KernelName("winograd_product", FrequencyTile(p, n, width)), ints, places, runs))
             done += n * blocks
     return rows
 
@@ -117,8 +118,8 @@ def weight_gradient(layer: FusedLayer, storage: Storage, m: int, x: Tensor, g: T
     for number, (first_row, tile_rows, tile_cols) in enumerate(_strips(m, (g.height, g.width))):
         tiles = tile_rows * tile_cols
         v, bars = _scratch(m, inner, tiles), _scratch(m, outer, tiles)
-        rows += _transform(storage, f"winograd_f{m}_input", m, source, first_row, (tile_rows, tile_cols), v)
-        rows += _transform(storage, f"winograd_f{m}_gradient", m, Place(g), first_row, (tile_rows, tile_cols), bars)
+        rows += _transform(storage, "winograd_input", m, source, first_row, (tile_rows, tile_cols), v)
+        rows += _transform(storage, "winograd_gradient", m, Place(g), first_row, (tile_rows, tile_cols), bars)
         repeats = {
             "repeats": frequencies, "repeat_in": v.row, "repeat_g": bars.row, "repeat_out": padded * outer,
         }  # fmt: skip
@@ -140,7 +141,7 @@ def weight_gradient(layer: FusedLayer, storage: Storage, m: int, x: Tensor, g: T
             "in_step": padded * outer, "out": direct + first * 9 * inner, "out_column": 9 * inner * width,
             "out_step": inner * width,
         }  # fmt: skip
-        storage.finish.append(Row(f"winograd_f{m}_weight_back_w{width}", WEIGHT_FIELDS, ints, {}))
+        storage.finish.append(Row(KernelName("winograd_weight_back", TransformTile(m, width)), ints, {}))
     return rows
 
 
@@ -183,5 +184,5 @@ def _transform(
         corner = Place(source.tensor, source.y + start * m, source.x, channel=first)
         ints = {"tile_rows": tiles[0], "tile_cols": tiles[1], "blocks": count}
         places = {"in": corner, "in_tile": Place(source.tensor, step_y=m, step_x=m), "out": Place(out, channel=first)}
-        rows.append(Row(f"{kernel}_w{width}", TILE_FIELDS, ints, places))
+        rows.append(Row(KernelName(kernel, TransformTile(m, width)), ints, places))
     return rows

@@ -12,18 +12,19 @@ from llvmlite import ir
 
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.elementary import exp, tanh
-from lieref.kernel.simd.pointwise import ACTIVATIONS, POINTWISE_FIELDS
-from lieref.kernel.simd.row import CONTEXT, Kernel, float_bits
+from lieref.kernel.simd.pointwise import ACTIVATIONS
+from lieref.kernel.simd.row import CONTEXT, Fields, Kernel, float_bits
 
 ISAS = [isa_module.ISAS[name] for name in isa_module.available()]
 ALPHA, BETA = 0.3, 0.4
+FIELDS = Fields("count", "out", "alpha", "beta")
 
 
 def compiled(function, isa, dtype):
     """The function on arrays of whole vectors, alpha and beta as above."""
     lanes = isa.lanes(dtype)
     module = ir.Module()
-    k = Kernel(module, "vector_function", dtype, POINTWISE_FIELDS, lanes)
+    k = Kernel(module, "vector_function", dtype, FIELDS, lanes)
     arena = k.base("arena")
     with k.loop(k.field("count")) as i:
         arena.store(k.field("out") + i * lanes, function(k, arena.vector_at(i * lanes, lanes)))
@@ -35,8 +36,8 @@ def compiled(function, isa, dtype):
     def on_array(x):
         memory = np.concatenate([x, np.full_like(x, np.nan)])
         row = np.array(
-            POINTWISE_FIELDS.pack(
-                count=x.size // lanes, out=x.size, alpha=float_bits(ALPHA), beta=float_bits(BETA)
+            FIELDS.pack(
+                address=0, count=x.size // lanes, out=x.size, alpha=float_bits(ALPHA), beta=float_bits(BETA)
             ), np.int64,
         )  # fmt: skip
         context = np.zeros(len(CONTEXT), np.int64)

@@ -7,9 +7,9 @@ from llvmlite import ir
 
 from lieref.errors import DomainError
 from lieref.kernel.simd import isa as isa_module
-from lieref.kernel.simd.kernels import GROUPS, group_of
+from lieref.kernel.simd.kernels import FAMILIES, GROUPS, ROUTINES, KernelName, emit_group
 from lieref.kernel.simd.machine_code import Library
-from lieref.kernel.simd.tiles import CONV_TILES, GRADIENT_TILES, widths
+from lieref.kernel.simd.tiles import CONV_TILES, GRADIENT_TILES, FormTile, NoTile, PixelTile, widths
 
 ISAS = [isa_module.ISAS[name] for name in isa_module.available()]
 
@@ -42,7 +42,7 @@ def test_tiles_fit_the_registers_and_cover_every_count(isa):
 def test_machine_code_is_kept_and_checked(tmp_path, monkeypatch):
     monkeypatch.setenv("LIEREF_CACHE_DIR", str(tmp_path))
 
-    name = f"exp_adapt_dense_w{widths(ISAS[-1], 'float64')[0]}"
+    name = KernelName("adapt_exp", FormTile("dense", widths(ISAS[-1], "float64")[0]))
     first = Library(ISAS[-1], "float64")
     assert first.address(name)
     assert first.compiled == ["exp"], "only the group that was wanted"
@@ -60,23 +60,37 @@ def test_machine_code_is_kept_and_checked(tmp_path, monkeypatch):
     assert again() == ["exp"], "a damaged file is compiled anew"
     assert again() == []
     with pytest.raises(KeyError, match="no kernel"):
-        first.address("exp_nothing")
+        first.address(KernelName("adapt_exp", NoTile()))
 
 
-def test_every_kernel_is_in_the_group_its_name_says():
-    for group, emit in GROUPS.items():
+@pytest.mark.parametrize("isa", ISAS, ids=lambda isa: isa.name)
+def test_every_kernel_is_found_by_its_family_and_tile(isa):
+    """Also where the name of one family begins with another's, or with that of a map."""
+    library = Library(isa, "float32")
+    addresses = [
+        library.address(KernelName(name, tile))
+        for name, family in FAMILIES.items()
+        for tile in family.tiles(isa, "float32")
+    ]
+    addresses += [library.routine(name) for name in ROUTINES]
+    assert len(set(addresses)) == len(addresses)
+    assert set(library._groups) == set(GROUPS)
+    with pytest.raises(KeyError, match="exp"):
+        library.address(KernelName("exp", PixelTile(4, 16)))
+
+
+def test_every_symbol_is_emitted_once():
+    for group in GROUPS:
         module = ir.Module()
-        emit(module, ISAS[0], "float32")
-        names = [f.name for f in module.functions if not f.is_declaration]
-        assert names
-        assert {group_of(name) for name in names} == {group}
+        emit_group(group, module, ISAS[0], "float32")
+        assert any(not function.is_declaration for function in module.functions)
 
 
 def test_no_kernel_calls_the_math_library_for_fma():
     """`llvm.fma` without hardware becomes a call a lane; `llvm.fmuladd` must be all there is."""
     module = ir.Module()
-    for emit in GROUPS.values():
-        emit(module, isa_module.ISAS["sse2"], "float32")
+    for group in GROUPS:
+        emit_group(group, module, isa_module.ISAS["sse2"], "float32")
     names = {name for name in module.globals if name.startswith("llvm.")}
     assert "llvm.fmuladd.v4f32" in names
     assert not any(name.startswith("llvm.fma.") for name in names)

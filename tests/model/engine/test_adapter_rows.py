@@ -40,7 +40,7 @@ def run(storage, rows, values, base, factors, isa, dtype):
         known = np.append(factors[factor.name].ravel() if factor.name else [], 0)
         chosen = np.where(factor.index == ONE, 1, known[np.maximum(factor.index, -1)])
         memory["factors"][factor.offset : factor.offset + chosen.size] = chosen * factor.scale
-    run_on([*storage.prepare, *rows, *storage.finish, *storage.collect], memory, values, isa, dtype)
+    run_on([*storage.prepare, *rows, *storage.finish, *storage.collect], storage, memory, values)
     gradients = {}
     for factor in fused.factors():
         if factor.name:

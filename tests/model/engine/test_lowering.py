@@ -202,3 +202,96 @@ def test_a_tensor_that_something_else_reads_too_is_not_trained(reader):
     with pytest.raises(UnsupportedError, match=shared):
         compile_graph(graph, logits=graph.outputs[0], trainable=frozenset({shared}))
     assert compile_graph(graph, logits=graph.outputs[0], trainable=frozenset({weight, bias} - {shared}))
+
+
+def conv_net(weight, bias=None, shape=(6, 5, 5), **attrs):
+    net = Net(shape)
+    names = ["x", net.weight(*weight)] + ([net.weight(*bias)] if bias is not None else [])
+    net.add("Flatten", net.add("Conv", *names, **attrs))
+    return net
+
+
+def gemm_net(weight, bias=None, **attrs):
+    net = Net((6,))
+    net.add("Gemm", "x", net.weight(*weight), *([net.weight(*bias)] if bias is not None else []), **attrs)
+    return net
+
+
+def pool_net(op, kernel):
+    net = Net((6, 5, 5))
+    net.add("Flatten", net.add(op, "x", kernel_shape=kernel))
+    return net
+
+
+def clip_net(*bounds):
+    net = Net((6,))
+    net.gemm(4, 6)
+    net.add("Clip", net.last, *(net_const(net, bound) for bound in bounds))
+    return net
+
+
+def concat_net(axis):
+    net = Net((6, 5, 5))
+    net.add("Flatten", net.add("Concat", net.conv(4, 6, (1, 1)), "x", axis=axis))
+    return net
+
+
+def mean_net(axes):
+    net = Net((6, 5, 5))
+    net.add("ReduceMean", net.conv(4, 6, (1, 1)), axes=axes, keepdims=0)
+    return net
+
+
+MALFORMED = {
+    "more groups than channels": lambda: conv_net((512, 8, 1, 1), group=64),
+    "far more groups": lambda: conv_net((4096, 1, 1, 1), group=4096),
+    "too few input channels": lambda: conv_net((4, 5, 3, 3)),
+    "too many input channels": lambda: conv_net((4, 7, 3, 3)),
+    "outputs not divided by groups": lambda: conv_net((4, 2, 1, 1), group=3),
+    "depthwise weight with a second column": lambda: conv_net((6, 2, 1, 1), group=6),
+    "no group": lambda: conv_net((4, 6, 1, 1), group=0),
+    "short bias": lambda: conv_net((8, 6, 1, 1), (3,)),
+    "long bias": lambda: conv_net((8, 6, 1, 1), (9,)),
+    "empty bias": lambda: conv_net((8, 6, 1, 1), (0,)),
+    "bias of one number": lambda: conv_net((8, 6, 1, 1), ()),
+    "kernel_shape unlike the weight": lambda: conv_net((4, 6, 1, 1), kernel_shape=(3, 3)),
+    "line on an image": lambda: conv_net((4, 6, 3)),
+    "image on a line": lambda: conv_net((4, 6, 1, 3), shape=(6, 9)),
+    "weight without a kernel": lambda: conv_net((4, 6)),
+    "weight without numbers": lambda: conv_net((4, 6, 0, 0)),
+    "strides of another rank": lambda: conv_net((4, 6, 3, 3), strides=(2,)),
+    "no stride": lambda: conv_net((4, 6, 3, 3), strides=(0, 1)),
+    "negative pads": lambda: conv_net((4, 6, 3, 3), pads=(-1, 0, 0, 0)),
+    "two pads of four": lambda: conv_net((4, 6, 3, 3), pads=(1, 1)),
+    "no dilation": lambda: conv_net((4, 6, 3, 3), dilations=(1, 0)),
+    "pool of a line on an image": lambda: pool_net("MaxPool", (3,)),
+    "mean of a line on an image": lambda: pool_net("AveragePool", (3,)),
+    "Gemm weight of rank 3": lambda: gemm_net((6, 4, 1)),
+    "Gemm weight of rank 1": lambda: gemm_net((6,)),
+    "Gemm with other features": lambda: gemm_net((5, 4)),
+    "Gemm with transA": lambda: gemm_net((6, 4), transA=1),
+    "Gemm with a long bias": lambda: gemm_net((6, 4), (5,)),
+    "limits of two numbers": lambda: clip_net([-1.0, 0.0], 1.0),
+    "joined along no axis": lambda: concat_net(5),
+    "joined along no axis from the end": lambda: concat_net(-7),
+    "mean over no axis": lambda: mean_net((2, 7)),
+}
+"""What an operator must refuse, and no memory may see."""
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_operators_are_refused(name):
+    graph = MALFORMED[name]().graph()
+    with pytest.raises(UnsupportedError, match="compile_graph"):
+        compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0])
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
+def test_limits_of_one_number_in_any_shape(shape, rng):
+    graph = clip_net(np.full(shape, -0.5), np.full(shape, 0.5)).graph()
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0])
+    x = rng.standard_normal((3, 6)).astype(np.float32)
+    weight, bias = graph.nodes[0].inputs[1:]
+    want = np.clip(x @ graph.initializers[weight].T + graph.initializers[bias], -0.5, 0.5)
+    assert np.allclose(engine.logits(x), want, rtol=0, atol=1e-6)
+    assert {type(layer.clamp) for layer in engine._plans.net.layers} == {tuple}

@@ -41,7 +41,7 @@ def test_products_and_their_gradients(isa, dtype, size, shared, halo):
         *pointwise_rows.multiply_gradient(storage, g, factor, x_bar, Epilogue()),
         *pointwise_rows.multiply_gradient(storage, g, x, factor_bar, Epilogue()),
     ]
-    arena, _ = run_rows(rows, storage, {x: a, factor: f, g: bar}, {}, isa, dtype)
+    arena, _ = run_rows(rows, storage, {x: a, factor: f, g: bar}, {})
     assert np.array_equal(view(arena, out), a * f)
     assert np.array_equal(view(arena, x_bar), bar * f)
     terms = a.astype("f8") * bar
@@ -62,7 +62,7 @@ def test_activations_reach_every_pixel(isa, dtype, size, function):
         *pointwise_rows.activation_forward(layer, storage, x, out, Epilogue()),
         *pointwise_rows.activation_gradient(layer, storage, x, g, x_bar, Epilogue(aux=aux)),
     ]
-    arena, _ = run_rows(rows, storage, {x: a, g: bar, aux: more}, {}, isa, dtype)
+    arena, _ = run_rows(rows, storage, {x: a, g: bar, aux: more}, {})
     wide = a.astype("f8")
     if function == "leaky_relu":
         value, slope = np.where(wide > 0, wide, wide / 4), np.where(wide > 0, 1, 0.25)
@@ -88,7 +88,7 @@ def test_concatenation_and_its_gradient(isa, dtype, parts, size):
     starts = np.cumsum([0, *parts[:-1]])
     for start, bar in zip(starts, bars, strict=True):
         rows += pointwise_rows.concat_gradient(storage, g, int(start), bar, Epilogue())
-    arena, _ = run_rows(rows, storage, {**dict(zip(tensors, values[:-1], strict=True)), g: values[-1]}, {}, isa, dtype)
+    arena, _ = run_rows(rows, storage, {**dict(zip(tensors, values[:-1], strict=True)), g: values[-1]}, {})
     assert np.array_equal(view(arena, out), np.concatenate(values[:-1]))
     for start, c, bar in zip(starts, parts, bars, strict=True):
         assert np.array_equal(view(arena, bar), values[-1][start : start + c])
@@ -119,7 +119,7 @@ def test_max_pool_and_its_gradient(isa, dtype, size, kernel, strides, dilations,
         *channel_rows.maximum_forward(layer, storage, x, out),
         *channel_rows.maximum_gradient(layer, storage, x, out, g, x_bar),
     ]
-    arena, _ = run_rows(rows, storage, {x: a, g: bar}, {}, isa, dtype)
+    arena, _ = run_rows(rows, storage, {x: a, g: bar}, {})
     definition = make_window(
         "test", (height, width), kernel, strides=strides, pads=pads, dilations=dilations
     )  # fmt: skip

@@ -66,7 +66,7 @@ def test_convolution_and_both_gradients_are_within_n_u_s(isa, dtype, geometry):
         *rows_of.weight_gradient(layer, storage, a, g),
         *conv_rows.bias_gradient(layer, storage, g),
     ]
-    arena, sums = run_rows(rows, storage, {a: x, g: g_value}, {"w": w}, isa, dtype)
+    arena, sums = run_rows(rows, storage, {a: x, g: g_value}, {"w": w})
     exact = define(*(v.astype("f8") for v in (x, w, g_value)), window, groups)
     size = define(*(np.abs(v).astype("f8") for v in (x, w, g_value)), window, groups)
     found = {acc.name: sums[acc.index] for acc in storage.accumulators}

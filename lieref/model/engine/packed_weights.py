@@ -1,0 +1,91 @@
+"""Packed weights: what the kernels read, filled from the initializers in use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from lieref._types import Array, FloatArray
+from lieref.errors import InternalError
+from lieref.kernel.simd.memory import address_of, aligned
+from lieref.model.engine.weights import Storage
+
+
+class Contents(NamedTuple):
+    """Initializers in use, and the arrays they were given as: neither dict is changed, both are replaced."""
+
+    values: Mapping[str, FloatArray]
+    given: Mapping[str, Array]
+
+
+class PackedWeights:
+    """One version of the packed weights, read by any number of sessions.
+
+    Plans of a network differ in the pixels they work on, so one version serves all of them.
+
+    Attributes
+    ----------
+    addresses : dict of str to int
+        Entries of the context: what the kernels read, and adapted weights before adaptation.
+    prepared : list of bool
+        Whether the packs that are computed from others are up to date, for inference and for training.
+    users : int
+        Sessions that may be reading it. It is changed only where there are none.
+    """
+
+    def __init__(self, storage: Storage, contents: Contents) -> None:
+        for pack in storage.packs:
+            known, most = contents.values[pack.name].size, int(pack.index.max(initial=-1))
+            if most >= known or pack.index.min(initial=0) < -1:
+                raise InternalError(f"compile_graph: {pack.name} must have element {most}; got {known} elements")
+        self._storage = storage
+        size = storage.weight_size + 64
+        self._weights = aligned(size, storage.dtype)
+        self._bases = aligned(size, storage.dtype) if storage.adapters else self._weights
+        for (number, count), offset in storage.constants.items():
+            self._weights[offset : offset + count] = number
+        self.addresses = {"weights": address_of(self._weights), "bases": address_of(self._bases)}
+        self.prepared = [False, False]
+        self.users = 0
+        self._contents = contents
+        self._stale = frozenset(contents.values)
+
+    @property
+    def values(self) -> Mapping[str, FloatArray]:
+        """The initializers in use."""
+        return self._contents.values
+
+    def differing(self, initializers: Mapping[str, Array]) -> dict[str, Array]:
+        """Return those of the initializers that are other arrays than were given last."""
+        given = self._contents.given
+        return {name: initializers[name] for name in given if initializers[name] is not given[name]}
+
+    def changed(self, contents: dict[str, Array]) -> PackedWeights:
+        """Return these weights with some initializers replaced: this object where nobody reads it, else a copy."""
+        target = self if self.users == 0 else PackedWeights(self._storage, self._contents)
+        known = target._contents
+        # First what is no longer right, so that an interruption at any moment leaves something that `fill` mends.
+        target._stale |= frozenset(contents)
+        target.prepared = [False, False]
+        new = {name: np.array(value, self._storage.dtype) for name, value in contents.items()}
+        target._contents = Contents({**known.values, **new}, {**known.given, **contents})
+        target.fill()
+        return target
+
+    def fill(self) -> None:
+        """Copy what has changed into the kernels' layouts; an adapted weight is then the base."""
+        stale, weights = self._stale, self._contents.values
+        if not stale:
+            return
+        for derived in self._storage.derived:
+            if stale & set(derived.affine.names):
+                vector = derived.affine.vectors(weights, derived.channels)[derived.part]
+                self._weights[derived.offset : derived.offset + derived.channels] = vector
+        flat = {name: np.append(weights[name].ravel(), 0) for name in stale}
+        for pack in self._storage.packs:
+            if pack.name in flat:
+                memory = self._bases if pack.name in self._storage.adapters else self._weights
+                np.take(flat[pack.name], pack.index, out=memory[pack.offset :][: pack.index.size], mode="wrap")
+        self._stale = frozenset()

@@ -1,0 +1,186 @@
+"""The memory of one caller: arenas, accumulators and scripts, on programs that all callers share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from lieref._types import Array, FloatArray
+from lieref.kernel.parallel import run_all
+from lieref.kernel.simd.memory import address_of, aligned, integers
+from lieref.model.engine.call import ONCE, Call, Entry
+from lieref.model.engine.packed_weights import PackedWeights
+from lieref.model.engine.parts import parts, passes
+from lieref.model.engine.plan import Plans
+from lieref.model.engine.program import Program
+from lieref.model.engine.script import Runner, Script
+
+MOST_JOBS = 32
+"""Scripts that are kept, the last made: one for each batch size, element type and loss, with and without gradients."""
+
+
+class Task(NamedTuple):
+    """What a run does with its samples.
+
+    Attributes
+    ----------
+    loss : str
+        A kernel of `LOSSES`.
+    training : bool
+        Whether gradients are wanted.
+    scale : float
+        Factor of the squared error.
+    """
+
+    loss: str = "logits"
+    training: bool = False
+    scale: float = 1.0
+
+
+FORWARD = Task()
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a run does, written down for one number of samples.
+
+    Attributes
+    ----------
+    stages : list of list of Script
+        One stage after the other, the scripts of a stage on a thread each: the samples of each thread, what makes
+        gradients of their sums.
+    accumulators : int64 array
+        How many parts, and where the accumulators of each are.
+    """
+
+    stages: list[list[Script]]
+    accumulators: Array
+
+
+class Session:
+    """Memory and threads of one caller.
+
+    One that was interrupted, or failed, is not used again: some of its threads may still be at work, on memory that
+    they keep alive.
+
+    Parameters
+    ----------
+    plans : Plans
+    packed : PackedWeights
+        What it computes with, until `use` is called.
+    factors : dict of str to int
+        Entries of the context for the factors of adapters.
+    threads : int
+        At most so many.
+    """
+
+    def __init__(self, plans: Plans, packed: PackedWeights, factors: dict[str, int], threads: int) -> None:
+        self.packed = packed
+        self._plans = plans
+        self._factors = factors
+        self._threads = threads
+        self._runner = Runner(plans.library)
+        self._calls: dict[tuple[int, int, bool] | str, Call] = {}
+        self._accumulators: list[Array] = []
+        self._jobs: dict[tuple[int, bool, str, bool], Job] = {}
+
+    def use(self, packed: PackedWeights) -> None:
+        """Compute with other weights from now on."""
+        if packed is not self.packed:
+            self.packed = packed
+            for call in self._calls.values():
+                call.use(packed)
+
+    def run(self, x: Array, targets: Array, out: Array, losses: Array | None, task: Task) -> Array | None:
+        """Run all samples through a program, in fixed parts; return the accumulators of the gradients."""
+        key = len(x), x.itemsize == 1, task.loss, task.training
+        job = self._jobs.get(key)
+        if job is None:
+            if len(self._jobs) >= MOST_JOBS:
+                self._jobs.pop(next(iter(self._jobs)))
+            job = self._jobs[key] = self._make_job(*key)
+        self._runner.set(x, targets, out, losses, task.scale)
+        for scripts in job.stages:
+            if len(scripts) == 1:
+                scripts[0]()
+            else:
+                run_all(scripts, len(scripts))
+        return self._accumulators[0] if task.training else None
+
+    def prepare(self, training: bool) -> None:
+        """Compute the packed weights that follow from others."""
+        Script(self._runner, [self._prepare(training).entry(ONCE)])()
+
+    def _make_job(self, samples: int, bytes_in: bool, loss: str, training: bool) -> Job:
+        """Return the scripts for a number of samples, their element type and a loss."""
+        plans = self._plans
+        kernels = plans.open_kernels(bytes_in, loss)
+        edges = parts(samples, plans.net.flat, plans.gradient_size * np.dtype(plans.library.dtype).itemsize)
+        spans = [passes(begin, end, plans.net.flat) for begin, end in edges]
+        sums = [address_of(self._sums(part)) if training else 0 for part in range(len(edges))]
+        accumulators = integers([len(edges), *sums])
+        workers = min(self._threads, len(edges))
+        work: list[list[Entry]] = []
+        for worker in range(workers):
+            mine = [(span, sums[part]) for part in range(worker, len(edges), workers) for span in spans[part]]
+            calls = [self._call(span[2], worker, training) for span, _ in mine]
+            work.append([call.entry(span, kernels, where) for call, (span, where) in zip(calls, mine, strict=True)])
+        # Factors change before every run, other weights seldom.
+        first = [self._prepare(training).entry(ONCE)] if plans.adapters else []
+        finish = [self._finish().entry(ONCE, None, sums[0], address_of(accumulators))] if training else []
+        # One thread goes through all of it at once; several meet before and after the samples.
+        stages = [[[*first, *work[0], *finish]]] if workers == 1 else [[first], work, [finish]]
+        scripts = [[Script(self._runner, entries) for entries in stage if entries] for stage in stages]
+        return Job([stage for stage in scripts if stage], accumulators)
+
+    def _call(self, samples: int, worker: int, training: bool) -> Call:
+        """Return the program for so many samples at once, bound to a thread's own arena."""
+        key = samples, worker, training
+        if key not in self._calls:
+            plan = self._plans.get(samples)
+            program = plan.training if training else plan.forward
+            assert program is not None  # the engine has checked that there is something to train
+            self._calls[key] = self._bind(program)
+        return self._calls[key]
+
+    def _prepare(self, training: bool) -> Call:
+        key = "prepare training" if training else "prepare"
+        if key not in self._calls:
+            plan = self._plans.get(1)
+            self._calls[key] = self._bind(plan.prepare_training if training else plan.prepare)
+        return self._calls[key]
+
+    def _finish(self) -> Call:
+        if "finish" not in self._calls:
+            self._calls["finish"] = self._bind(self._plans.get(1).finish)
+        return self._calls["finish"]
+
+    def _bind(self, program: Program) -> Call:
+        return Call(program, self._plans.library.dtype, self.packed, self._factors, self._runner.request)
+
+    def _sums(self, part: int) -> Array:
+        """Return the gradient accumulators of a part."""
+        while part >= len(self._accumulators):
+            self._accumulators.append(aligned(self._plans.gradient_size + 64, self._plans.library.dtype))
+        return self._accumulators[part]
+
+
+def gradients_of(plans: Plans, shapes: Mapping[str, FloatArray], total: Array | None) -> dict[str, FloatArray]:
+    """Return the gradient of each trainable initializer in ONNX layout, zero for an empty batch.
+
+    Parameters
+    ----------
+    shapes : mapping of str to array
+        Arrays of the initializers' shapes.
+    total : array or None
+        Accumulators over all samples; None where there is none.
+    """
+    found: dict[str, FloatArray] = {}
+    for accumulator in plans.get(1).storage.accumulators:
+        like = shapes[accumulator.name]
+        part = np.zeros_like(like) if total is None else total[accumulator.index].reshape(like.shape)
+        found[accumulator.name] = found[accumulator.name] + part if accumulator.name in found else part
+    return found
