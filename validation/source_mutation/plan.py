@@ -13,7 +13,7 @@ from validation.source_mutation.source import Mutant
 
 # A mutant that the quickest tests of this many recorded seconds let live counts as survived. Recorded seconds are those
 # under the trace, two to four times the plain ones.
-LIMIT = 240.0
+LIMIT = 120.0
 # The emitters run when a kernel is missing from the cache, so in one test only; all that run kernels stand for it.
 EMITTERS = PurePosixPath("kernel/simd")
 EMITTED = PurePosixPath("kernel/simd/run.py")

@@ -23,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,16 +69,20 @@ class Workshop:
         names = subprocess.run(
             ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, capture_output=True, check=True, text=True
         ).stdout.split("\0")
-        files = [name for name in names if name and (ROOT / name).is_file()]
+        files = {name for name in names if name and (ROOT / name).is_file()}
         digest = hashlib.sha256()
         for name in sorted(files):
             if not name.startswith("validation/source_mutation/"):
                 digest.update(name.encode() + b"\0" + (ROOT / name).read_bytes())
         self.cover_file = folder / f"cover-{digest.hexdigest()[:16]}.pickle"
-        shutil.rmtree(self.tree, ignore_errors=True)
+        for path in self.tree.rglob("*"):  # what Python compiled of files that stay is kept
+            if path.is_file() and path.suffix != ".pyc" and path.relative_to(self.tree).as_posix() not in files:
+                path.unlink()
         for name in files:
-            (self.tree / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, self.tree / name)
+            copy = self.tree / name
+            if not copy.exists() or copy.read_bytes() != (ROOT / name).read_bytes():
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, copy)
         data = os.environ.get("LIEREF_DATA_DIR") or str(ROOT.parent / "shared" / "data")
         self.environment = {
             "HOME": str(folder / "home"),
@@ -92,17 +97,16 @@ class Workshop:
             del self.environment["LIEREF_DATA_DIR"]
 
     def cover(self) -> Cover:
-        """Return which test runs what, noted now unless it is known for these files."""
-        if not self.cover_file.exists():
-            print("noting which test runs which line ...", flush=True)
-            done = subprocess.run(
-                [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "validation.source_mutation.cover"],
-                cwd=self.tree,
-                env={**os.environ, **self.environment, "LIEREF_COVER": str(self.cover_file)},
-                capture_output=True,
-                text=True,
-            )
-            print(done.stdout[-1500:] if done.returncode else "done", flush=True)
+        """Return which test runs what, noted now unless it is known for these files; all of Python is compiled then."""
+        known = self.cover_file.exists()
+        print("compiling ..." if known else "noting which test runs which line ...", flush=True)
+        what = ["--collect-only"] if known else ["-p", "validation.source_mutation.cover"]
+        environment = {**os.environ, **self.environment, "LIEREF_COVER": str(self.cover_file)}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *what]
+        done = subprocess.run(command, cwd=self.tree, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            sys.exit(f"the tests fail without a mutation:\n{done.stdout[-3000:]}")
         return Cover.load(self.cover_file)
 
     def judge(self, edits: Sequence[Mutant], tests: list[str], seconds: dict[str, float]) -> Outcome:
@@ -205,7 +209,10 @@ def _child(tree: Path, tests: list[str], known: dict[str, float], environment: d
         files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
         chosen = _Chosen(tests, known, log)
         code = int(pytest.main(["-x", "-q", "--tb=short", "-p", "no:cacheprovider", *files], plugins=[chosen]))
+    except BaseException:
+        traceback.print_exc()  # of a plugin that does not import, most likely: lieref brings one
     finally:
+        sys.stderr.flush()
         os._exit(code)
 
 
@@ -241,7 +248,6 @@ def _parts(tests: list[str], seconds: dict[str, float]) -> list[list[str]]:
 
 def _import_the_rest() -> None:
     """Import what tests need and no mutant touches, once for all forks."""
-    import hypothesis  # noqa: F401
     import mpmath  # noqa: F401
     import numba  # noqa: F401
     import onnx  # noqa: F401
