@@ -33,7 +33,7 @@ class Plan:
     root: Path
     cover: Cover
 
-    def tests(self, mutant: Mutant, limit: float = LIMIT) -> list[str]:
+    def tests(self, mutant: Mutant, limit: float) -> list[str]:
         """Return the node ids of the tests that can see a mutant: the nearest and the quickest first."""
         bits = self._by_line(mutant)
         first = self._ordered(bits, mutant)
