@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import TypeAlias
 
-from validation.source_mutation.source import SILENT, Source, name_of
+from validation.source_mutation.source import Source, is_silent, name_of
 
 Change: TypeAlias = Iterator[tuple[ast.AST | tuple[int, int], str]]
 
@@ -152,9 +152,8 @@ def _transposed(source: Source, node: ast.AST) -> Change:
 @_operator("dropped statement")
 def _dropped_statement(source: Source, node: ast.AST) -> Change:
     words = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-    silent = isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and name_of(node.value.func) in SILENT
     stored = isinstance(node, ast.Assign) and all(isinstance(t, ast.Attribute | ast.Subscript) for t in node.targets)
-    if (isinstance(node, ast.Expr) and not words and not silent) or isinstance(node, ast.AugAssign) or stored:
+    if (isinstance(node, ast.Expr) and not words and not is_silent(node)) or isinstance(node, ast.AugAssign) or stored:
         yield node, "pass"
 
 

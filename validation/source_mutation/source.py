@@ -135,13 +135,20 @@ class Source:
                 return False
             if isinstance(outer, ast.Raise | ast.JoinedStr | ast.Import | ast.ImportFrom | ast.Assert):
                 return False
-            if isinstance(outer, ast.Call) and name_of(outer.func) in SILENT:
+            if is_silent(outer):
                 return False
             if isinstance(outer, ast.FunctionDef) and DESCRIBING.fullmatch(outer.name):
                 return False
             if isinstance(outer, ast.Assign) and any(name_of(t) == "__all__" for t in outer.targets):
                 return False
             if isinstance(outer, ast.If) and name_of(outer.test) in ("TYPE_CHECKING", "__name__"):
+                return False
+            if (
+                isinstance(outer, ast.If)
+                and outer.test is inner
+                and not outer.orelse
+                and all(map(is_silent, outer.body))
+            ):
                 return False
             inner = outer
         return True
@@ -150,3 +157,9 @@ class Source:
 def name_of(node: ast.AST) -> str:
     """Return the last part of a dotted name, or "" """
     return getattr(node, "attr", getattr(node, "id", ""))
+
+
+def is_silent(node: ast.AST) -> bool:
+    """Return whether a node only says something."""
+    call = node.value if isinstance(node, ast.Expr) else node
+    return isinstance(call, ast.Call) and name_of(call.func) in SILENT
