@@ -123,3 +123,8 @@ def test_metrics_refuse_nan_and_foreign_labels(metric: Any) -> None:
         metric(LOGITS, LABELS + 1)
     with pytest.raises(ShapeError, match="each of 5 samples; got 4"):
         metric(LOGITS, LABELS[:4])
+
+
+def test_a_number_of_bins_below_one_is_refused() -> None:
+    with pytest.raises(DomainError, match=r"expected_calibration_error: `bins` must"):
+        expected_calibration_error(LOGITS, LABELS, bins=0)

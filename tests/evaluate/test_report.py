@@ -124,3 +124,15 @@ def test_peak_memory_is_not_that_of_the_parent() -> None:
     code = "from lieref.evaluate.memory import peak_rss_mb; print(peak_rss_mb())"
     child = float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
     assert child < block.nbytes / 1e6
+
+
+def test_numbers_stand_on_the_right_and_names_on_the_left() -> None:
+    pytest.importorskip("rich")
+    assert [column.justify for column in rich_table([SCALE]).columns] == ["left"] + ["right"] * 7
+
+
+def test_a_report_is_a_text_of_one_field_a_line() -> None:
+    lines = SCALE.to_json().splitlines()
+    assert lines[:2] == ["{", '  "method": "scale",']
+    assert len(lines) == len(FIELDS) + 2
+    assert SCALE.to_json().endswith("}\n")

@@ -92,3 +92,15 @@ def test_negative_variance_is_refused(tmp_path: Path) -> None:
     graph, _, _ = read_onnx(saved(make_onnx(**parts), tmp_path))  # type: ignore[arg-type]
     with pytest.raises(FormatError, match="positive"):
         fold_batch_norm(graph)
+
+
+def test_bias_spread_is_the_sum_of_sizes(tmp_path: Path) -> None:
+    """|a b| + |a mean| + |shift|, where the three cancel in the folded bias itself: a = 2, so 2 (3 - 5) + 4 = 0."""
+    parts = bn_after_conv(False)
+    four = np.ones(4, np.float32)
+    parts["nodes"][0].input.append("c.bias")  # type: ignore[index]
+    parts["initializers"] |= {"c.bias": 3 * four, "s": 2 * four, "b": 4 * four, "m": 5 * four, "v": four}  # type: ignore[operator]
+    graph, _, _ = read_onnx(saved(make_onnx(**parts), tmp_path))  # type: ignore[arg-type]
+    _, (found,) = fold_batch_norm(graph)
+    np.testing.assert_allclose(found.apply(graph.initializers)[found.folded_bias], 0, atol=1e-4)  # epsilon is 1e-5
+    np.testing.assert_allclose(found.bias_spread(graph.initializers), 6 + 10 + 4, rtol=1e-5)

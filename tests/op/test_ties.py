@@ -1,0 +1,25 @@
+"""Where a maximum or a bound is reached more than once: the gradient goes to one place, the one the operator names."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lieref.kernel.pool import max_pool_vjp
+from lieref.op.pool import global_max_pool, global_max_pool_vjp
+
+TIED = np.array([[[[0.0, 7.0, 1.0], [7.0, 7.0, -2.0]], [[5.0, 5.0, 5.0], [5.0, 5.0, 5.0]]]])
+
+
+def test_global_maximum_sends_its_gradient_to_the_first() -> None:
+    y = global_max_pool(TIED)
+    (x_bar,) = global_max_pool_vjp(TIED, y=y, y_bar=np.array([2.0, 3.0]).reshape(1, 2, 1, 1))
+    assert x_bar.tolist() == [[[[0, 2, 0], [0, 0, 0]], [[3, 0, 0], [0, 0, 0]]]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_maximum_of_a_window_sends_its_gradient_to_the_first(dtype: type) -> None:
+    x = TIED.astype(dtype)
+    y_bar = np.array([[[[2.0, 4.0]], [[3.0, 8.0]]]], dtype)
+    x_bar = max_pool_vjp(x, y_bar, (2, 2))
+    assert x_bar.tolist() == [[[[0, 6, 0], [0, 0, 0]], [[3, 8, 0], [0, 0, 0]]]]

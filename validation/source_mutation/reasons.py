@@ -1,0 +1,10 @@
+"""Mutants that no test can kill, each with what shows that it computes the same."""
+
+from __future__ import annotations
+
+REASONS: dict[str, str] = {
+    "lieref/kernel/parallel.py::for_each_chunk: if threads == 1 or len(bounds) <= 1: -> if ((threads == 1)):": (
+        "a single chunk is computed by a thread of the pool instead of the caller: the same call with the same numbers"
+    ),
+}
+"""Reason by the key of a mutant, `file::function: old line -> new line`."""
