@@ -39,12 +39,13 @@ class Samples:
 
 def load_samples(path: Path, model: Model, layout: str | None) -> Samples:
     """Read labelled data and bring it into the layout of the model; raises as `load_data` and `arrange` do."""
-    from lieref.train.data import arrange, load_data
+    from lieref.model.samples import arrange
+    from lieref.train.data import load_data
 
     shape = model.input_shape
     channels = 1 if len(shape) == 4 and 1 in (shape[1], shape[3]) else 3
     data = load_data(path, channels=channels)
-    return Samples(arrange(data.x, shape, layout or data.layout), data.y)
+    return Samples(arrange(data.x, shape, layout or data.layout, function="load_data"), data.y)
 
 
 def attach_method(
@@ -67,11 +68,11 @@ def parse_augment(text: str) -> str | tuple[str, ...]:
 
 def train(model: Model, samples: Samples, progress: Progress | None = None, **options: Any) -> History:
     """Train the attached method; `options` and what is raised are those of `fit`."""
-    from lieref.train.data import has_channels_last
+    from lieref.model.samples import own_layout
     from lieref.train.loop import fit
 
     # `load_samples` has arranged them; where both layouts fit, this says which one the model's is.
-    options.setdefault("layout", "NHWC" if has_channels_last(model.input_shape) else "NCHW")
+    options.setdefault("layout", own_layout(model.input_shape))
     if progress is not None:
         options["progress"] = lambda state: progress(
             state.step,

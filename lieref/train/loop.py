@@ -15,10 +15,11 @@ from lieref import rng
 from lieref._check import check_int, check_real
 from lieref._types import Array, Params
 from lieref.errors import DomainError, ShapeError
+from lieref.model.samples import arrange, check_samples, own_layout
 from lieref.train._protocol import Trainable
 from lieref.train.augment import make_augmentation
 from lieref.train.checkpoint import Checkpoint, checkpoint_folder, read_checkpoint, run_identity, write_checkpoint
-from lieref.train.data import arrange, check_samples, split
+from lieref.train.data import split
 from lieref.train.epoch import Part, Progress, Score, evaluate, reporting_divergence, train_epoch
 from lieref.train.history import EpochRecord, History
 from lieref.train.learning_rate import default_learning_rate, search_learning_rate
@@ -161,7 +162,7 @@ def _train(run: _Run) -> History:
     saved = read_checkpoint(run.folder, identity, params) if run.folder is not None and run.resume else None
     if model.wants_statistics:
         chosen = rng.stream(recipe.seed, "statistics").permutation(len(training))[:STATISTICS_SAMPLES]
-        model.estimate_statistics(training.take(chosen)[0])
+        model.estimate_statistics(training.take(chosen)[0], layout=own_layout(model.input_shape))
     if not params:
         return History((), None, recipe.to_dict(), preparation_seconds=time.perf_counter() - started)
 
@@ -239,9 +240,13 @@ def _parts(
 
 def _part(model: Trainable, x: Any, y: Any, loss: Loss, layout: str | None) -> Part:
     """Return all samples of a set."""
-    samples = arrange(check_samples("fit", x), model.input_shape, layout)
-    outputs = model.logits(samples[:1]).shape[-1]
-    targets = loss.check_targets("fit", np.asarray(y), outputs)
+    samples = arrange(check_samples("fit", x), model.input_shape, layout, function="fit")
+    outputs = model.logits(samples[:1], layout=own_layout(model.input_shape)).shape[-1]
+    try:
+        targets = np.asarray(y)
+    except ValueError as error:
+        raise ShapeError("fit: `y` must hold targets of one shape; got lists of several lengths") from error
+    targets = loss.check_targets("fit", targets, outputs)
     if len(targets) != len(samples):
         raise ShapeError(f"fit: `y` must have one entry for each of {len(samples)} samples; got {len(targets)}")
     return Part(samples, targets, np.arange(len(samples)))
