@@ -17,10 +17,11 @@ from lieref._types import Array, Params
 from lieref.errors import DomainError, ShapeError
 from lieref.model.samples import arrange, check_samples, own_layout
 from lieref.train._protocol import Trainable
-from lieref.train.augment import make_augmentation
+from lieref.train.augment import image_axes, make_augmentation
 from lieref.train.checkpoint import Checkpoint, checkpoint_folder, read_checkpoint, run_identity, write_checkpoint
 from lieref.train.data import split
 from lieref.train.epoch import Part, Progress, Score, evaluate, reporting_divergence, train_epoch
+from lieref.train.evidence import gather_evidence, warn_at_chance, warn_flip
 from lieref.train.history import EpochRecord, History
 from lieref.train.learning_rate import default_learning_rate, search_learning_rate
 from lieref.train.loss import Loss, make_loss
@@ -63,7 +64,8 @@ def fit(
     model : Model
         With a method attached; its adapters are trained, its base is not.
     x : (N, ...) array of integers or floats
-        In the model's layout, or with the channels at the other end. Values go to the model as they are.
+        In the model's layout, or with the channels at the other end. Values go to the model as they are; a base that
+        does no better than chance on them is said in a warning.
     y : (N,) integer labels, or (N, C) targets for the mean squared error
     epochs, batch_size : int
         At least 1.
@@ -81,7 +83,8 @@ def fit(
     label_smoothing : float
         0 to 1, for cross-entropy given by name.
     augment : "auto" or sequence of str
-        ``"flip"``, ``"shift(2)"``; ``"auto"`` flips colour images that are classified, nothing else.
+        ``"flip"``, ``"shift(2)"``; ``"auto"`` flips colour images that are classified where the base recognises them
+        as often mirrored, and says what it chose.
     validation : float or (x, y), optional
         Share of the training set to hold out (the same of every class), or a set of its own. The model ends with the
         parameters of the epoch that did best on it: by accuracy, then by loss.
@@ -135,9 +138,26 @@ def fit(
         recipe = replace(recipe, learning_rate=default_learning_rate(model.default_learning_rate, steps))
     if threads is not None:
         check_int("fit", "threads", threads, low=1)
-    run = _Run(model, recipe, training, held_out, checkpoint, resume, progress)
     with checkpoint_folder(checkpoint, resume=resume), _all_or_nothing(model, threads):
-        return _train(run)
+        recipe = _look_at_base(model, training, recipe, augment == AUTO, resume)
+        return _train(_Run(model, recipe, training, held_out, checkpoint, resume, progress))
+
+
+def _look_at_base(model: Trainable, training: Part, recipe: Recipe, auto: bool, resume: bool) -> Recipe:
+    """Return the recipe with the flips that the base justifies; say what it knows of the samples."""
+    decides = auto and recipe.augmentation.flip
+    if not recipe.loss.classifies or (resume and not decides):
+        return recipe
+    axes = image_axes(model.input_shape) if decides else None
+    with reporting_divergence("before training"):
+        evidence = gather_evidence(model, training, recipe.seed, None if axes is None else axes[1])
+    # Statistics that are estimated first may cure a base; a run that goes on has said it.
+    if evidence.is_at_chance and not model.wants_statistics and not resume:
+        warn_at_chance(evidence, training.x)
+    if not decides:
+        return recipe
+    warn_flip(evidence)
+    return replace(recipe, augmentation=replace(recipe.augmentation, flip=evidence.survives_mirror))
 
 
 @dataclass(frozen=True)
