@@ -24,7 +24,7 @@ from lieref.train.epoch import Part, Progress, Score, evaluate, reporting_diverg
 from lieref.train.evidence import gather_evidence, warn_at_chance, warn_flip
 from lieref.train.history import EpochRecord, History
 from lieref.train.learning_rate import default_learning_rate, search_learning_rate
-from lieref.train.loss import Loss, make_loss
+from lieref.train.loss import Loss, as_targets, make_loss
 from lieref.train.optimizer import Optimizer, make_optimizer
 from lieref.train.recipe import AUTO, Recipe
 
@@ -262,11 +262,7 @@ def _part(model: Trainable, x: Any, y: Any, loss: Loss, layout: str | None) -> P
     """Return all samples of a set."""
     samples = arrange(check_samples("fit", x), model.input_shape, layout, function="fit")
     outputs = model.logits(samples[:1], layout=own_layout(model.input_shape)).shape[-1]
-    try:
-        targets = np.asarray(y)
-    except ValueError as error:
-        raise ShapeError("fit: `y` must hold targets of one shape; got lists of several lengths") from error
-    targets = loss.check_targets("fit", targets, outputs)
+    targets = loss.check_targets("fit", as_targets("fit", y), outputs)
     if len(targets) != len(samples):
         raise ShapeError(f"fit: `y` must have one entry for each of {len(samples)} samples; got {len(targets)}")
     return Part(samples, targets, np.arange(len(samples)))
