@@ -18,6 +18,9 @@ from tests.model.nets import make_onnx, saved
 
 NCHW = (None, 3, 5, 7)
 
+# A network that begins with a Transpose, or has free sizes, is run operator by operator, and says so.
+pytestmark = pytest.mark.filterwarnings("ignore::lieref.model.speed.SlowPathWarning")
+
 
 @pytest.mark.parametrize(
     ("shape", "input_shape", "layout", "axes"),
