@@ -66,7 +66,7 @@ def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) ->
     "--augment",
     default="auto",
     show_default=True,
-    help="auto (flip photographs), none, or of flip and shift(2), separated by commas.",
+    help="auto (flip where the base knows images mirrored), none, or of flip and shift(2), separated by commas.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1))
 @click.option("--threads", type=click.IntRange(min=1), help="Changes the speed, never the result.  [default: all]")
