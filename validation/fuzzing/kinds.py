@@ -20,6 +20,8 @@ import lieref
 from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME, read_adapter
 from lieref.adapter.tensor_file import encode_tensors, read_tensor_file
 from lieref.train.cap import FREE_BYTES
+from lieref.train.checkpoint import FILE_NAME, Checkpoint, read_checkpoint, write_checkpoint
+from lieref.train.history import EpochRecord, History
 from lieref.train.images import read_image_folder
 from lieref.train.loss import CrossEntropy
 from lieref.train.npz import read_npz, write_npz
@@ -318,7 +320,46 @@ class Adapters(Kind):
         self._model.add_weighted_adapter([folder / "adapter"], [0.5])
 
 
-KINDS: dict[str, type[Kind]] = {k.name: k for k in (Models, Archives, Tables, Images, Tensors, Adapters)}
+class Checkpoints(Kind):
+    """Checkpoints of a run, whose archive and whose description are both damaged."""
 
-SHARES = {"onnx": 0.3, "npz": 0.15, "csv": 0.1, "image": 0.2, "safetensors": 0.1, "adapter": 0.15}
+    name, spare_bytes = "checkpoint", FREE_BYTES
+
+    def __init__(self) -> None:
+        self._params = {"w:a": np.ones((2, 3), np.float32), "w:b": np.zeros(3, np.float32)}
+        record = EpochRecord(1, 0.5, 0.5, 0.4, 0.75, 0.1, 2.0)
+        optimizer = lieref.AdamW()
+        optimizer.step({name: value.copy() for name, value in self._params.items()}, self._params, 0.1)
+        self._run = {"recipe": {"epochs": 3}, "base": "0" * 64}
+        self.seeds = []
+        for history, best in ((History((record,), 0.1, {}, 1), self._params), (History((record,), 0.1), {})):
+            with tempfile.TemporaryDirectory() as folder:
+                write_checkpoint(folder, Checkpoint(self._run, history, 0.1, self._params, best, optimizer.state()))
+                self.seeds.append({f"run/{FILE_NAME}": (Path(folder) / FILE_NAME).read_bytes()})
+
+    def make(self, rng: np.random.Generator) -> Files:
+        def structured(data: bytes, rng: np.random.Generator) -> bytes:
+            if rng.random() < 0.5:
+                return mutate.damage_archive(data, rng)
+            with np.load(io.BytesIO(data)) as archive:
+                arrays = dict(archive)
+            meta = mutate.damage_json(json.loads(arrays["meta"].tobytes()), rng)
+            arrays["meta"] = np.frombuffer(json.dumps(meta).encode(), np.uint8)
+            return write_npz(arrays)
+
+        return self.one(rng, structured)
+
+    def read(self, folder: Path, rng: np.random.Generator) -> None:
+        saved = read_checkpoint(folder / "run", self._run, self._params)
+        if saved is None:
+            return
+        params, optimizer = {name: value.copy() for name, value in saved.params.items()}, lieref.AdamW()
+        optimizer.load_state(saved.optimizer)
+        optimizer.step(params, self._params, 0.1)
+        saved.history.to_json()
+
+
+KINDS: dict[str, type[Kind]] = {k.name: k for k in (Models, Archives, Tables, Images, Tensors, Adapters, Checkpoints)}
+
+SHARES = {"onnx": 0.3, "npz": 0.15, "csv": 0.1, "image": 0.2, "safetensors": 0.1, "adapter": 0.1, "checkpoint": 0.05}
 """Share of each kind in a run."""
