@@ -14,6 +14,7 @@ import numpy as np
 from lieref._atomic import write_file
 from lieref._check import check_choice, check_finite, check_int
 from lieref._types import Array
+from lieref.adapter.class_names import classes_of_proto, parse_classes, write_classes
 from lieref.adapter.fields import shown
 from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME, check_base, read_adapter, write_adapter
 from lieref.adapter.strict_json import path_text
@@ -27,6 +28,7 @@ from lieref.model.site import Site, share_memory, tensors_in_scope
 from lieref.param._base import LierefWarning
 from lieref.param.compose import add_weighted_adapter
 from lieref.param.registry import get_method
+from lieref.train.classes import check_classes
 
 
 def load(path: str | Path, *, dtype: str = "float32") -> Model:
@@ -56,11 +58,22 @@ def load(path: str | Path, *, dtype: str = "float32") -> Model:
     if wide:
         text = f"load: {', '.join(wide[:3])} of {path} asks for float64 and is computed in float32"
         warnings.warn(f'{text}; dtype="float64" keeps it', LierefWarning, stacklevel=2)
-    return Model(in_dtype(plain, np.dtype(dtype)), proto, str(path), digest)
+    model = Model(in_dtype(plain, np.dtype(dtype)), proto, str(path), digest)
+    model.classes = classes_of_proto(proto, str(path))
+    return model
 
 
 class Model(Network):
-    """A network that can be saved: see `Network` for what it computes."""
+    """A network that can be saved: see `Network` for what it computes.
+
+    Attributes
+    ----------
+    classes : tuple of str or None
+        Names of the outputs, in their order, with which folders of images and words in tables are matched. Adapters and
+        merged models carry them; set them before saving.
+    """
+
+    classes: tuple[str, ...] | None = None
 
     @cached_property
     def network_sha256(self) -> str:
@@ -102,6 +115,7 @@ class Model(Network):
             "lieref": {
                 "base_sha256": self.base_sha256,
                 "network_sha256": self.network_sha256,
+                "classes": None if self.classes is None else list(check_classes("save_adapter", self.classes)),
                 "methods": [
                     {
                         "config": entry.method.config(),
@@ -132,10 +146,12 @@ class Model(Network):
         tensors, config = read_adapter(folder)
         same_file = config["lieref"]["base_sha256"] == self.base_sha256
         check_base(config, self.base_sha256, None if same_file else self.network_sha256)
+        classes = parse_classes(config["lieref"].get("classes"), str(folder))
         statistics, sites, attached = self._read_state(tensors, config["lieref"], str(folder))
         share_memory(sites)
         with self._alone.take("load_adapter"), self._lock:
             self.statistics, self.sites, self.attached, self.wants_statistics = statistics, sites, attached, False
+            self.classes = classes or self.classes
         return self
 
     def add_weighted_adapter(self, folders: Sequence[str | Path], weights: Sequence[float]) -> Model:
@@ -165,6 +181,11 @@ class Model(Network):
                 f"add_weighted_adapter: `weights` must match the folders; got {len(weights)} and {len(folders)}"
             )
         parts = [Model(self.graph, self.proto, self.source, self.base_sha256).load_adapter(f) for f in folders]
+        named = {part.classes for part in parts} - {None}
+        if len(named) > 1:
+            raise UnsupportedError(
+                "add_weighted_adapter: adapters must name the outputs alike; those name them differently"
+            )
         if any(part.statistics for part in parts):
             raise UnsupportedError("add_weighted_adapter: adapters must hold no statistics; those do not add")
         sites: dict[str, Site] = {}
@@ -183,6 +204,7 @@ class Model(Network):
         with self._alone.take("add_weighted_adapter"), self._lock:
             self.statistics, self.sites, self.wants_statistics = {}, sites, False
             self.attached = [entry for part in parts for entry in part.attached]
+            self.classes = next(iter(named), self.classes)
         return self
 
     def merge_and_unload(self) -> Model:
@@ -191,7 +213,11 @@ class Model(Network):
             changed = self.adapted_tensors()
         graph = self.graph.with_initializers(changed)
         proto = replace_tensors(self.proto, changed, self.graph.made)
-        return Model(graph, proto, self.source, hashlib.sha256(proto.SerializeToString()).hexdigest())
+        if self.classes is not None:
+            write_classes(proto, check_classes("merge_and_unload", self.classes))
+        merged = Model(graph, proto, self.source, hashlib.sha256(proto.SerializeToString()).hexdigest())
+        merged.classes = self.classes
+        return merged
 
     def save(self, path: str | Path) -> None:
         """Write the model as ONNX.

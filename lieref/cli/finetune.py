@@ -66,11 +66,15 @@ def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) ->
     "--augment",
     default="auto",
     show_default=True,
-    help="auto (flip photographs), none, or of flip and shift(2), separated by commas.",
+    help="auto (flip where the base knows images mirrored), none, or of flip and shift(2), separated by commas.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1))
 @click.option("--threads", type=click.IntRange(min=1), help="Changes the speed, never the result.  [default: all]")
 @click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of the data, where both would fit.")
+@click.option("--classes", help="Names of the model's outputs in order: a,b,c or @FILE.  [default: the model's]")
+@click.option(
+    "--max-bytes", type=click.IntRange(min=1), help="Memory a data set may take.  [default: 100 times its file]"
+)
 @click.option("--resume", is_flag=True, help="Continue an interrupted run with the same options.")
 @click.option("--force", is_flag=True, help="Replace the adapter in OUT; without --resume drop an unfinished run too.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -108,6 +112,8 @@ def run_finetune(
     seed: int,
     threads: int | None,
     layout: str | None,
+    classes: str | None,
+    max_bytes: int | None,
     resume: bool,
     force: bool,
 ) -> Report:
@@ -121,8 +127,7 @@ def run_finetune(
         unfinished.check(resume, force)
         model = load(base)
         model.threads = threads or model.threads
-        training = job.load_samples(train, model, layout)
-        testing = None if test is None else job.load_samples(test, model, layout)
+        training, testing = job.load_sets(model, train, test, layout, loss=loss, classes=classes, max_bytes=max_bytes)
         before = None if testing is None else job.score(model, testing, loss)
         job.attach_method(model, method, rank=rank, alpha=alpha, targets=targets, seed=seed)
         with unfinished.kept(resume):
@@ -157,6 +162,8 @@ def run_finetune(
                 threads=model.threads,
                 train_samples=len(training.x),
                 test_samples=None if testing is None else len(testing.x),
+                classes=None if model.classes is None else list(model.classes),
+                missing_classes=list(training.missing),
                 base=path_text(base),
                 base_sha256=model.base_sha256,
                 out=path_text(out),

@@ -43,6 +43,7 @@ def describe_model(path: Path) -> dict[str, Any]:
         "opset": model.graph.opset,
         "inputs": [{"name": info.name, "shape": list(info.shape), "dtype": info.dtype} for info in model.graph.inputs],
         "outputs": [value.name for value in model.proto.graph.output],
+        "classes": None if model.classes is None else list(model.classes),
         "operators": dict(Counter(node.op for node in model.graph.nodes).most_common()),
         "numbers": sum(value.size for value in floats.values()),
         "engine": model.engine,
@@ -77,6 +78,7 @@ def describe_adapter(folder: Path) -> dict[str, Any]:
         "target_modules": config["target_modules"],
         "base": config["base_model_name_or_path"],
         "base_sha256": config["lieref"]["base_sha256"],
+        "classes": config["lieref"].get("classes"),
         "bytes": adapter_bytes(folder),
         "numbers": sum(array.size for array in tensors.values()),
         "tensors": [
@@ -129,7 +131,7 @@ def _print_model(report: dict[str, Any]) -> None:
 
 
 def _print_adapter(report: dict[str, Any]) -> None:
-    names = ("method", "r", "lora_alpha", "target_modules", "base", "base_sha256", "bytes", "numbers")
+    names = ("method", "r", "lora_alpha", "target_modules", "base", "base_sha256", "classes", "bytes", "numbers")
     print_facts(report["path"], {name: report[name] for name in names})
     print_table(
         "Tensors",

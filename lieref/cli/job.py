@@ -6,17 +6,16 @@ import platform
 import time
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lieref import __version__
 from lieref._types import Array
-from lieref.errors import DomainError, UnsupportedError
+from lieref.errors import DomainError, FormatError, UnsupportedError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from lieref.adapter.model import Model
     from lieref.cli.console import Progress
     from lieref.evaluate.report import Report
@@ -31,20 +30,112 @@ LATENCY_REPEATS, LATENCY_SECONDS = 200, 1.0
 
 @dataclass(frozen=True)
 class Samples:
-    """Inputs in the model's layout and their labels."""
+    """Inputs in the model's layout and their labels.
+
+    Attributes
+    ----------
+    x, y : arrays
+    classes : tuple of str or None
+        Names of the model's outputs, where the labels came as names or the model has them.
+    missing : tuple of str
+        Classes without a sample, by name or number.
+    """
 
     x: Array
     y: Array
+    classes: tuple[str, ...] | None = None
+    missing: tuple[str, ...] = ()
 
 
-def load_samples(path: Path, model: Model, layout: str | None) -> Samples:
-    """Read labelled data and bring it into the layout of the model; raises as `load_data` and `arrange` do."""
-    from lieref.train.data import arrange, load_data
+def load_samples(
+    path: Path,
+    model: Model,
+    layout: str | None,
+    *,
+    loss: str = "cross_entropy",
+    classes: tuple[str, ...] | None = None,
+    max_bytes: int | None = None,
+) -> Samples:
+    """Read labelled data and bring it into the layout of the model; raises as `load_data` and `arrange` do.
+
+    Labels that are names are matched with `classes` or, without them, with ``model.classes``.
+    """
+    from lieref.model.samples import arrange, own_layout
+    from lieref.train.augment import image_axes
+    from lieref.train.classes import check_number_of_classes, warn_missing
+    from lieref.train.data import load_data
+    from lieref.train.loss import make_loss
 
     shape = model.input_shape
-    channels = 1 if len(shape) == 4 and 1 in (shape[1], shape[3]) else 3
-    data = load_data(path, channels=channels)
-    return Samples(arrange(data.x, shape, layout or data.layout), data.y)
+    axes = image_axes(shape)
+    size = None if axes is None else (shape[axes[0]], shape[axes[1]])
+    channels = 1 if axes is not None and 1 in (shape[1], shape[3]) else 3
+    known = classes or model.classes
+    data = load_data(path, channels=channels, size=size, classes=known, max_bytes=max_bytes)
+    x = arrange(data.x, shape, layout or data.layout, function="load_data")
+    if not make_loss(loss).classifies:
+        if data.class_names is not None:
+            raise DomainError(f"load_data: the targets of {path} must be numbers for the loss {loss}; got names")
+        return Samples(x, data.y)
+    outputs = model.logits(x[:1], layout=own_layout(shape)).shape[-1]
+    found = data.class_names or known
+    if found is not None:
+        check_number_of_classes("load_data", found, outputs, str(path), given=known is not None)
+    if data.class_names is not None:
+        counts = np.bincount(data.y, minlength=len(data.class_names))
+        return Samples(x, data.y, found, tuple(n for n, c in zip(data.class_names, counts, strict=True) if not c))
+    # What is wrong with other labels, the loss says.
+    is_labels = data.y.ndim == 1 and data.y.dtype.kind in "iu" and data.y.min() >= 0 and data.y.max() < outputs
+    names = (*(found or ()), *(str(number) for number in range(len(found or ()), outputs)))
+    return Samples(x, data.y, found, warn_missing("load_data", data.y, names, str(path)) if is_labels else ())
+
+
+def load_sets(
+    model: Model,
+    train: Path,
+    test: Path | None,
+    layout: str | None,
+    *,
+    loss: str,
+    classes: str | None,
+    max_bytes: int | None,
+) -> tuple[Samples, Samples | None]:
+    """Read the samples to train on and those to test on, matched by the same names, which the model has afterwards."""
+    names = parse_classes(classes) or model.classes
+    training = load_samples(train, model, layout, loss=loss, classes=names, max_bytes=max_bytes)
+    model.classes = training.classes
+    if test is None:
+        return training, None
+    testing = load_samples(test, model, layout, loss=loss, classes=names, max_bytes=max_bytes)
+    if training.classes is None and testing.classes is not None:
+        raise DomainError(
+            f"load_data: the labels of {test} must be numbers like those of {train}, or the outputs named in order by "
+            "--classes; got names"
+        )
+    return training, testing
+
+
+def parse_classes(text: str | None) -> tuple[str, ...] | None:
+    """Return the names in ``a,b,c``, or in the lines of FILE for ``@FILE``; None where nothing was given.
+
+    Raises
+    ------
+    FormatError
+        If there is no such file of text.
+    DomainError
+        If a name is empty or stands twice.
+    """
+    from lieref.train.classes import check_classes
+
+    if text is None:
+        return None
+    names = text.split(",")
+    if text.startswith("@"):
+        try:
+            names = Path(text[1:]).read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise FormatError(f"load_data: {text[1:]} must be a readable file of names, one a line; {error}") from error
+    return check_classes("load_data", tuple(name.strip() for name in names))
 
 
 def attach_method(
@@ -67,11 +158,11 @@ def parse_augment(text: str) -> str | tuple[str, ...]:
 
 def train(model: Model, samples: Samples, progress: Progress | None = None, **options: Any) -> History:
     """Train the attached method; `options` and what is raised are those of `fit`."""
-    from lieref.train.data import has_channels_last
+    from lieref.model.samples import own_layout
     from lieref.train.loop import fit
 
     # `load_samples` has arranged them; where both layouts fit, this says which one the model's is.
-    options.setdefault("layout", "NHWC" if has_channels_last(model.input_shape) else "NCHW")
+    options.setdefault("layout", own_layout(model.input_shape))
     if progress is not None:
         options["progress"] = lambda state: progress(
             state.step,

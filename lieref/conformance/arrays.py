@@ -43,21 +43,6 @@ def _npy(array: Array) -> bytes:
     return buffer.getvalue()
 
 
-def read_npz(path: Path) -> dict[str, Array]:
-    """Read the arrays of an .npz.
-
-    Raises
-    ------
-    FormatError
-        If it is not one, or holds Python objects.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, zipfile.BadZipFile, KeyError) as error:
-        raise FormatError(f"read_npz: {path.name} must be an uncompressed .npz without objects; got {error}") from error
-
-
 def compact(bound: FloatArray) -> FloatArray:
     """Return an error bound as float32, rounded up; unchanged where float32 cannot hold its entries."""
     with np.errstate(over="ignore", under="ignore"):

@@ -19,12 +19,13 @@ import numpy as np
 
 from lieref import __version__
 from lieref._types import Array
-from lieref.conformance.arrays import compact, decode, encode, read_npz, write_npz
+from lieref.conformance.arrays import compact, decode, encode, write_npz
 from lieref.conformance.case import Case, Expected
 from lieref.conformance.flags import FLAGS
 from lieref.conformance.operations import OPERATIONS
 from lieref.conformance.schema import FORMAT, schema_of, violations
 from lieref.errors import FormatError, VerificationError
+from lieref.train.npz import read_npz
 
 MANIFEST: Final = "MANIFEST.json"
 _HEADER: Final = [

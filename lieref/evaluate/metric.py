@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lieref._check import check_int
 from lieref._types import Array, FloatArray
-from lieref.train.data import arrange, check_samples
+from lieref.model.samples import arrange, check_samples, own_layout
 from lieref.train.loss import check_labels, check_logits, check_same_length, log_softmax
 
 CALIBRATION_BINS = 15
@@ -24,7 +24,7 @@ class Classifier(Protocol):
     def input_shape(self) -> tuple[int | None, ...]:
         """Shape of the input, the batch first; None where an axis is free."""
 
-    def logits(self, x: Array) -> FloatArray:
+    def logits(self, x: Array, *, layout: str | None = None) -> FloatArray:
         """Return the (N, C) outputs before a final Softmax."""
 
 
@@ -81,10 +81,12 @@ def evaluate_model(
         classes.
     """
     check_int("evaluate_model", "batch_size", batch_size, low=1)
-    samples = arrange(check_samples("evaluate_model", x), model.input_shape, layout)
-    labels = check_labels("evaluate_model", y, model.logits(samples[:1]).shape[-1])
+    samples = arrange(check_samples("evaluate_model", x), model.input_shape, layout, function="evaluate_model")
+    own = own_layout(model.input_shape)
+    labels = check_labels("evaluate_model", y, model.logits(samples[:1], layout=own).shape[-1])
     check_same_length("evaluate_model", samples, labels)
-    parts = [model.logits(samples[start : start + batch_size]) for start in range(0, len(samples), batch_size)]
+    starts = range(0, len(samples), batch_size)
+    parts = [model.logits(samples[start : start + batch_size], layout=own) for start in starts]
     return evaluate_logits(np.concatenate(parts), labels)
 
 

@@ -24,7 +24,7 @@ from lieref.model.fusion import FusedSites
 from lieref.model.graph import Graph
 from lieref.model.layer import Layer, find_layers, unadaptable
 from lieref.model.memo import Memo
-from lieref.model.samples import arrange, batches
+from lieref.model.samples import arrange, batches, check_samples
 from lieref.model.scores import logits_name, probabilities
 from lieref.model.site import Site, make_sites, share_memory
 from lieref.model.speed import Speed, assess, say_slow
@@ -299,24 +299,35 @@ class Network:
 
     # Numbers
 
-    def as_input(self, x: Array) -> FloatArray:
+    def as_input(self, x: Array, layout: str | None = None) -> FloatArray:
         """Return a batch in the network's dtype and layout.
 
         Parameters
         ----------
         x : (N, ...) array
-            Integers or floats; images may come as NCHW or, where only that fits the model, as NHWC.
+            Integers, booleans or floats; images in the model's layout, with the channels at the other end, or without
+            the axis of a single channel.
+        layout : {"NCHW", "NHWC"}, optional
+            Of `x`; needed only where both fit the model.
 
         Raises
         ------
         ShapeError
-            If the shape does not fit the model or the batch is empty.
+            If the shape does not fit the model.
         DTypeError
             If it is not numeric.
         DomainError
-            If it holds a NaN or an infinity, or a number beyond that dtype.
+            If the batch is empty, holds a NaN or an infinity or a number beyond that dtype, or fits in both layouts
+            and none is given.
         """
-        x = arrange(x, self.input_shape)
+        return self._cast(self._arranged("predict", x, layout))
+
+    def _arranged(self, function: str, x: Any, layout: str | None) -> Array:
+        """Return samples checked and in the network's layout, their dtype as it came."""
+        return arrange(check_samples(function, x), self.input_shape, layout, function=function)
+
+    def _cast(self, x: Array) -> FloatArray:
+        """Return arranged samples in the network's dtype."""
         wanted = np.dtype(self.graph.inputs[0].dtype)
         with np.errstate(over="ignore"):
             found = np.ascontiguousarray(x, dtype=self.dtype if wanted.kind == "f" else wanted)
@@ -336,30 +347,37 @@ class Network:
         )
 
     def _samples(self, x: Array) -> Array:
-        """Return a batch as the backends take it: in the network's layout, uint8 or the network's dtype."""
-        if np.ndim(x) and len(x) != (self._fixed_batch or len(x)):
+        """Return arranged samples as the backends take them: uint8 or the network's dtype."""
+        if len(x) != (self._fixed_batch or len(x)):
             raise self._wrong_batch(len(x))
-        return arrange(x, self.input_shape) if x.dtype == np.uint8 else self.as_input(x)
+        return x if x.dtype == np.uint8 else self._cast(x)
 
-    def logits(self, x: Array, *, batch_size: int = 256) -> FloatArray:
-        """Return the network's scores before a final Softmax, (N, ...); (N, C, 1, 1) comes as (N, C)."""
-        return as_rows(self._scores(x, batch_size))
+    def logits(self, x: Array, *, batch_size: int = 256, layout: str | None = None) -> FloatArray:
+        """Return the network's scores before a final Softmax, (N, ...); (N, C, 1, 1) comes as (N, C).
 
-    def predict(self, x: Array, *, batch_size: int = 256) -> FloatArray:
-        """Return the network's output as ONNX Runtime would: probabilities where the graph ends in Softmax."""
-        return executor.finish(self.folded, self.logits_name, self._scores(x, batch_size))
+        Raises as `as_input` does.
+        """
+        return as_rows(self._scores(x, batch_size, layout))
 
-    def _scores(self, x: Array, batch_size: int) -> FloatArray:
+    def predict(self, x: Array, *, batch_size: int = 256, layout: str | None = None) -> FloatArray:
+        """Return the network's output as ONNX Runtime would: probabilities where the graph ends in Softmax.
+
+        Raises as `as_input` does.
+        """
+        return executor.finish(self.folded, self.logits_name, self._scores(x, batch_size, layout))
+
+    def _scores(self, x: Array, batch_size: int, layout: str | None) -> FloatArray:
         """Return the logits in the graph's shape."""
         check_int("predict", "batch_size", batch_size, low=1)
+        x = self._arranged("predict", x, layout)
         if self._fixed_batch:
             batch_size = self._fixed_batch
-            if np.ndim(x) and len(x) % batch_size:
+            if len(x) % batch_size:
                 raise self._wrong_batch(len(x))
         graph = self.current_graph()
         backend = self._backend(frozenset())
         self._say_slow()
-        parts = [backend.logits(graph, self._samples(x_), self.threads) for x_ in batches(np.asarray(x), batch_size)]
+        parts = [backend.logits(graph, self._samples(x_), self.threads) for x_ in batches(x, batch_size)]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _backend(self, wanted: frozenset[str], fused: FusedSites = NONE_FUSED) -> Backend:
@@ -393,7 +411,9 @@ class Network:
     # Derivation.  l(theta) = loss(N(F(A(theta)))): factors -> adapted tensors -> folded tensors -> logits -> loss.
     # The chain rule from the right: logits_bar from the loss, folded_bar by the graph in reverse, tensor_bar by each
     # fold, and theta_bar by each method.  A tensor outside every fold is read by the graph itself.
-    def loss_and_grad(self, x: Array, y: Array, loss: Loss) -> tuple[float, FloatArray, dict[str, FloatArray]]:
+    def loss_and_grad(
+        self, x: Array, y: Array, loss: Loss, *, layout: str | None = None
+    ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
         """Return the mean loss of a batch, its logits, and the gradient of every trainable array.
 
         Parameters
@@ -403,6 +423,8 @@ class Network:
         y : (N, ...) array
             Targets, as the loss wants them.
         loss : Loss
+        layout : {"NCHW", "NHWC"}, optional
+            Of `x`; needed only where both fit the model.
 
         Returns
         -------
@@ -417,7 +439,7 @@ class Network:
             If another thread trains or changes the network.
         """
         self._check_loss(loss)
-        samples = self._samples(np.asarray(x))
+        samples = self._samples(self._arranged("loss_and_grad", x, layout))
         with self._alone.take("loss_and_grad"):
             division = self._division()
             tensors = self._current_tensors(division.outside)
@@ -438,7 +460,9 @@ class Network:
                 "and what follows cannot be left out: export the network without it, or with a Softmax at its end"
             )
 
-    def estimate_statistics(self, x: Array, *, batch_size: int = 256, max_samples: int = 2000) -> None:
+    def estimate_statistics(
+        self, x: Array, *, batch_size: int = 256, max_samples: int = 2000, layout: str | None = None
+    ) -> None:
         """Re-estimate the mean and variance of every BatchNormalization on `x`, layer by layer, without labels.
 
         Each layer sees the data through the layers before it with their new statistics. The variance is the biased one,
@@ -452,15 +476,19 @@ class Network:
         max_samples : int
             At most so many samples are read, evenly spread. More bring nothing: on ResNet-8 under a JPEG shift the
             accuracy is the same from 500 to 10,000 images within 0.1 points.
+        layout : {"NCHW", "NHWC"}, optional
+            Of `x`; needed only where both fit the model.
 
         Raises
         ------
         DomainError
             If a variance comes out as zero: one sample, or a dead channel in a model whose epsilon is zero.
         """
+        check_int("estimate_statistics", "batch_size", batch_size, low=1)
         check_int("estimate_statistics", "max_samples", max_samples, low=1)
+        x = self._arranged("estimate_statistics", x, layout)
         with self.training("estimate_statistics"):
-            self._estimate_statistics(np.asarray(x), batch_size, max_samples)
+            self._estimate_statistics(x, batch_size, max_samples)
 
     def _estimate_statistics(self, x: Array, batch_size: int, max_samples: int) -> None:
         x = x[:: -(-len(x) // max_samples)] if len(x) > max_samples else x
@@ -470,9 +498,7 @@ class Network:
                 if node.op == "BatchNormalization" and all(n in self.graph.initializers for n in node.inputs[3:5]):
                     graph = self.graph.with_initializers(self._current_tensors())
                     values = (
-                        executor.run(graph, self.as_input(x_), until=node.inputs[0], threads=self.threads)[
-                            node.inputs[0]
-                        ]
+                        executor.run(graph, self._cast(x_), until=node.inputs[0], threads=self.threads)[node.inputs[0]]
                         for x_ in batches(x, batch_size)
                     )
                     mean, var = channel_moments(values)

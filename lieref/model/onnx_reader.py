@@ -148,7 +148,9 @@ def _check_names(proto: Any, path: Path) -> None:
 
 def _load_external(onnx: Any, proto: Any, path: Path) -> list[bytes]:
     """Bring tensors stored beside the file into the proto and return their bytes; refuse any other folder."""
-    loaded = []
+    loaded: list[bytes] = []
+    sizes: dict[Path, int] = {}
+    total = 0
     folder = path.parent.resolve()
     tensors = list(proto.graph.initializer) + [a.t for n in proto.graph.node for a in n.attribute if a.HasField("t")]
     for tensor in tensors:
@@ -156,8 +158,9 @@ def _load_external(onnx: Any, proto: Any, path: Path) -> list[bytes]:
             continue
         fields = {entry.key: entry.value for entry in tensor.external_data}
         location = fields.get("location", "")
-        target = (folder / location).resolve()
-        if not location or not target.is_relative_to(folder):
+        # No file system has a NUL in a name.
+        target = folder if "\0" in location else (folder / location).resolve()
+        if not location or target == folder or not target.is_relative_to(folder):
             raise FormatError(
                 f"load: tensor {tensor.name} of {path} must be stored in the model's own folder; got {location!r}"
             )
@@ -170,6 +173,10 @@ def _load_external(onnx: Any, proto: Any, path: Path) -> list[bytes]:
             raise FormatError(f"load: tensor {tensor.name} of {path} must have an integer offset and length") from error
         if offset < 0 or length < 0 or offset + length > target.stat().st_size:
             raise FormatError(f"load: tensor {tensor.name} of {path} must lie inside {location}; the file is too short")
+        sizes[target] = target.stat().st_size
+        total += length
+        if total > 2 * sum(sizes.values()):
+            raise FormatError(f"load: the tensors of {path} must not take the same bytes of {location} again and again")
         with target.open("rb") as file:
             file.seek(offset)
             tensor.raw_data = file.read(length)
@@ -205,7 +212,10 @@ def _attribute(onnx: Any, attribute: Any, node: str, source: str) -> AttrValue:
     if attribute.type == kind.TENSOR:
         return _to_array(onnx, value, source)
     if attribute.type == kind.STRING:
-        return str(value.decode())
+        try:
+            return str(value.decode())
+        except UnicodeDecodeError as error:
+            raise FormatError(f"load: attribute {attribute.name} of node {node} of {source} must be text") from error
     if attribute.type in (kind.INTS, kind.FLOATS):
         return tuple(value)
     if attribute.type in (kind.INT, kind.FLOAT):

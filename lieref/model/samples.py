@@ -1,68 +1,164 @@
-"""Samples on their way into a network: checked, and brought into its layout."""
+"""Samples on their way into a network: checked, and brought into its layout; every function that takes samples asks.
+
+Where the channels are cannot be seen in an array. What decides is its shape beside the shape that the model declares:
+samples that fit as they are stay as they are, others fit with the channels moved or with the axis of a single channel
+added. Where both ends would fit, the caller has to name the layout; nothing is guessed.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from lieref._check import check_finite
-from lieref._types import Array
-from lieref.errors import DTypeError, ShapeError
+from lieref._check import check_choice, check_finite
+from lieref._types import Array, Shape
+from lieref.errors import DomainError, DTypeError, ShapeError
+
+LAYOUTS = ("NCHW", "NHWC")
+"""Channels first or last; the names are used for any number of spatial axes."""
+
+IMAGE_CHANNELS = (1, 3)
+"""Grey and RGB."""
 
 
-def arrange(x: Array, shape: tuple[int | None, ...]) -> Array:
-    """Return samples in the layout of an input, their dtype as it came.
+def check_samples(function: str, x: Any) -> Array:
+    """Return samples as an array, their dtype as it came.
+
+    Raises
+    ------
+    DTypeError
+        If they are not numbers; booleans are 0 and 1.
+    ShapeError
+        If there is no axis of samples, or no value in a sample.
+    DomainError
+        If the set is empty, or a value is NaN or infinite.
+    """
+    try:
+        samples = np.asarray(x)
+    except ValueError as error:
+        raise ShapeError(f"{function}: `x` must hold samples of one shape; got lists of several lengths") from error
+    if samples.dtype.kind not in "iufb":
+        raise DTypeError(f"{function}: `x` must be integers or floats; got {samples.dtype}")
+    if samples.ndim < 2:
+        raise ShapeError(f"{function}: `x` must have shape (N, ...); got {samples.shape}")
+    if len(samples) == 0:
+        raise DomainError(f"{function}: `x` must hold at least one sample; got shape {samples.shape}")
+    if samples.size == 0:
+        raise ShapeError(f"{function}: `x` must hold at least one value a sample; got shape {samples.shape}")
+    if samples.dtype.kind == "f":
+        check_finite(function, "x", samples)
+    return samples
+
+
+def arrange(x: Array, input_shape: tuple[int | None, ...], layout: str | None = None, *, function: str) -> Array:
+    """Return samples in the model's layout, as a view.
 
     Parameters
     ----------
     x : (N, ...) array
-        Integers or floats; images as NCHW or, where only that fits, as NHWC.
-    shape : tuple of int or None
-        Of the input, the batch first; None where an axis is free.
+        Shaped as the model's input; with the channels at the other end; or without the axis of a single channel.
+    input_shape : tuple of int or None
+        The model's; the first axis is the batch, None is a free axis.
+    layout : {"NCHW", "NHWC"}, optional
+        Where the channels of `x` are. Needed only where both fit.
+    function : str
+        Name of the caller, for the message.
+
+    Returns
+    -------
+    (N, ...) array
 
     Raises
     ------
     ShapeError
-        If the shape fits in neither layout or there is no sample.
-    DTypeError
-        If the samples are not numeric.
+        If the samples fit the model in no layout.
     DomainError
-        If they hold a NaN or an infinity.
+        If they fit in both and none is given, or the layout is unknown.
     """
-    x = np.asarray(x)
-    if x.dtype.kind not in "fiub":
-        raise DTypeError(f"predict: `x` must be numeric; got {x.dtype}")
-    if x.ndim == len(shape) and x.shape[0] == 0:
-        raise ShapeError("predict: `x` must hold at least one sample; got none")
-    if not _fits(x.shape, shape):
-        moved = np.moveaxis(x, -1, 1) if x.ndim > 2 else x
-        if not _fits(moved.shape, shape):
-            raise ShapeError(f"predict: `x` must have shape {_readable(shape)}; got {x.shape}")
-        x = moved
-    if x.dtype.kind == "f":
-        check_finite("predict", "x", x)
+    if layout is not None:
+        check_choice(function, "layout", layout, LAYOUTS)
+    fitting = [way for way in _ways(x.ndim, input_shape, layout) if _fits(_moved(x.shape, way), input_shape)]
+    if not fitting:
+        given = "" if layout is None else f" as {layout}"
+        raise ShapeError(f"{function}: `x` must fit the model's input {readable(input_shape)}; got {x.shape}{given}")
+    if len(fitting) > 1 and layout is None and x.ndim == len(input_shape) and not _is_free(input_shape):
+        raise DomainError(
+            f"{function}: `layout` must be given where both fit; {x.shape} fits the model as NCHW and as NHWC"
+        )
+    match fitting[0]:
+        case "to first":
+            return np.moveaxis(x, -1, 1)
+        case "to last":
+            return np.moveaxis(x, 1, -1)
+        case "new first":
+            return x[:, np.newaxis]
+        case "new last":
+            return x[..., np.newaxis]
     return x
 
 
 def batches(x: Array, batch_size: int) -> Iterator[Array]:
-    """Return the samples in order, at most `batch_size` at a time.
-
-    Raises
-    ------
-    ShapeError
-        If there is none.
-    """
-    if np.ndim(x) == 0 or len(x) == 0:
-        raise ShapeError("predict: `x` must hold at least one sample; got none")
+    """Return the samples in order, at most `batch_size` at a time."""
     return (x[i : i + batch_size] for i in range(0, len(x), batch_size))
 
 
-def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    if len(shape) != len(wanted):
+def has_channels_last(input_shape: tuple[int | None, ...]) -> bool:
+    """Return whether a model takes its channels last: only its last axis has a number of channels that images have.
+
+    ONNX puts channels first, but a converted model may begin with a Transpose.
+    """
+    return len(input_shape) > 2 and input_shape[-1] in IMAGE_CHANNELS and input_shape[1] not in IMAGE_CHANNELS
+
+
+def own_layout(input_shape: tuple[int | None, ...]) -> str:
+    """Return the name of a model's own layout: samples that were arranged for it have it."""
+    return "NHWC" if has_channels_last(input_shape) else "NCHW"
+
+
+def readable(input_shape: tuple[int | None, ...]) -> str:
+    """Return the shape of an input in words: ``(N, 3, any, any)``."""
+    return "(" + ", ".join("N" if axis == 0 else str(d or "any") for axis, d in enumerate(input_shape)) + ")"
+
+
+def _ways(rank: int, input_shape: tuple[int | None, ...], layout: str | None) -> tuple[str, ...]:
+    """Return the ways to read samples of this rank as the model's input, the likelier first."""
+    wanted = len(input_shape)
+    if rank == wanted - 1 and wanted > 2:
+        return ("new first", "new last")
+    if rank != wanted or wanted == 2:
+        return ("as it is",)
+    if layout is None:
+        # With one spatial axis the two moves are the same.
+        return ("as it is", "to first", "to last") if rank > 3 else ("as it is", "to first")
+    if layout == own_layout(input_shape):
+        # The move is for a signal or a feature map whose last axis only looks like channels.
+        return ("as it is", "to first") if layout == "NHWC" else ("as it is",)
+    return ("to last", "as it is") if layout == "NCHW" else ("to first",)
+
+
+def _moved(shape: Shape, way: str) -> Shape:
+    """Return the shape after a move; shapes are compared first, for a view costs more than they do."""
+    match way:
+        case "to first":
+            return (shape[0], shape[-1], *shape[1:-1])
+        case "to last":
+            return (shape[0], *shape[2:], shape[1])
+        case "new first":
+            return (shape[0], 1, *shape[1:])
+        case "new last":
+            return (*shape, 1)
+    return shape
+
+
+def _fits(shape: Shape, input_shape: tuple[int | None, ...]) -> bool:
+    """Return whether all axes but the batch agree."""
+    if len(shape) != len(input_shape):
         return False
-    return all(w is None or axis == 0 or s == w for axis, (s, w) in enumerate(zip(shape, wanted, strict=True)))
+    return all(want is None or have == want for have, want in zip(shape[1:], input_shape[1:], strict=True))
 
 
-def _readable(shape: tuple[int | None, ...]) -> str:
-    return "(" + ", ".join("N" if i == 0 else "any" if d is None else str(d) for i, d in enumerate(shape)) + ")"
+def _is_free(input_shape: tuple[int | None, ...]) -> bool:
+    """Return whether the model declares no number of channels: then nothing speaks against the layout it has."""
+    return input_shape[1] is None and input_shape[-1] is None

@@ -67,11 +67,13 @@ class Trainable(Protocol):
     def parameters(self) -> Params:
         """Return the live trainable arrays by name: what is written into them changes the model."""
 
-    def logits(self, x: Array) -> FloatArray:
-        """Return the (N, C) outputs before a final Softmax for a batch of any numeric dtype."""
+    def logits(self, x: Array, *, layout: str | None = None) -> FloatArray:
+        """Return the (N, C) outputs before a final Softmax for a batch of any numeric dtype, in this layout."""
 
-    def loss_and_grad(self, x: Array, y: Array, loss: Loss) -> tuple[float, FloatArray, Params]:
+    def loss_and_grad(
+        self, x: Array, y: Array, loss: Loss, *, layout: str | None = None
+    ) -> tuple[float, FloatArray, Params]:
         """Return the mean loss of a batch, its logits, and the gradient of every array of `parameters`."""
 
-    def estimate_statistics(self, x: Array) -> None:
+    def estimate_statistics(self, x: Array, *, layout: str | None = None) -> None:
         """Re-estimate the statistics of every BatchNormalization on `x`, without labels."""

@@ -18,7 +18,7 @@ from lieref import rng
 from lieref._check import check_int
 from lieref._types import Array
 from lieref.errors import DomainError, UnsupportedError
-from lieref.train.data import has_channels_last
+from lieref.model.samples import has_channels_last
 
 COLOUR_CHANNELS = 3
 
@@ -57,8 +57,9 @@ def make_augmentation(
     Parameters
     ----------
     names : "auto" or sequence of str
-        ``"flip"``, ``"shift(2)"``. ``"auto"`` flips colour photographs that are classified and leaves everything else
-        alone: a digit, a signal, a vector, or the target of a regression does not survive a mirror.
+        ``"flip"``, ``"shift(2)"``. ``"auto"`` may flip colour photographs that are classified and leaves everything
+        else alone: a digit, a signal, a vector, or the target of a regression does not survive a mirror. Whether these
+        photographs do, `lieref.train.evidence` asks the base.
     input_shape : tuple of int or None
         Of the model.
     classifies : bool

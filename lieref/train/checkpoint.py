@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -164,6 +165,10 @@ def read_checkpoint(folder: str | Path, run: Mapping[str, Any], params: Params) 
             )
         saved, rate, names = meta["run"], float(meta["learning_rate"]), meta["names"]
         history = History.from_dict(meta["history"])
+        if not 0 < rate < math.inf:
+            raise ValueError(f"a learning rate of {rate}")
+        if not all(isinstance(name, str) for group in _GROUPS for name in names[group]):
+            raise TypeError("names that are no text")
         groups = {
             group: {name: arrays.pop(f"{group}/{number}") for number, name in enumerate(names[group])}
             for group in _GROUPS

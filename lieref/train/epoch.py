@@ -13,6 +13,7 @@ from lieref import rng
 from lieref._flat import FlatParams
 from lieref._types import Array
 from lieref.errors import DomainError
+from lieref.model.samples import own_layout
 from lieref.train._protocol import Trainable
 from lieref.train.augment import apply, draw, image_axes
 from lieref.train.clip import clip_by_global_norm
@@ -129,7 +130,7 @@ def train_epoch(
     steps, total = steps_per_epoch(len(part), recipe.batch_size), recipe.total_steps(len(part))
     order = rng.stream(recipe.seed, "order", epoch).permutation(len(part))
     draws = draw(recipe.augmentation, len(part), recipe.seed, epoch)
-    axes = image_axes(model.input_shape)
+    axes, layout = image_axes(model.input_shape), own_layout(model.input_shape)
     params = model.parameters()
     loss_sum, right, rate = 0.0, 0, 0.0
     for batch in range(steps):
@@ -140,7 +141,7 @@ def train_epoch(
         if recipe.augmentation and axes is not None:
             x = apply(x, positions, draws, axes)
         with reporting_divergence(f"in epoch {epoch + 1}, step {step + 1}, at a learning rate of {rate:.3g}"):
-            loss, logits, grads = model.loss_and_grad(x, y, recipe.loss)
+            loss, logits, grads = model.loss_and_grad(x, y, recipe.loss, layout=layout)
             if recipe.clip_norm is not None:
                 grads = clip_by_global_norm(grads, recipe.clip_norm)
             optimizer.step(params, grads, rate)
@@ -162,8 +163,9 @@ def evaluate(model: Trainable, part: Part, loss: Loss) -> Score:
     DomainError
         If a logit is not finite.
     """
-    starts = range(0, len(part), EVALUATION_BATCH)
-    logits = np.concatenate([model.logits(part.take(slice(i, i + EVALUATION_BATCH))[0]) for i in starts])
+    starts, layout = range(0, len(part), EVALUATION_BATCH), own_layout(model.input_shape)
+    batches = (part.take(slice(start, start + EVALUATION_BATCH))[0] for start in starts)
+    logits = np.concatenate([model.logits(x, layout=layout) for x in batches])
     y = part.y[part.indices]
     value, _ = loss.value_and_grad(logits, y)
     return Score(value, float(np.mean(np.argmax(logits, axis=1) == y)) if loss.classifies else None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 
@@ -92,13 +93,23 @@ class History:
 
         Raises
         ------
-        KeyError, TypeError
-            If a field is missing or unknown.
+        KeyError, TypeError, ValueError
+            If a field is missing, unknown, or not of its kind.
         """
-        return cls(
+        history = cls(
             **{
                 **values,
                 "epochs": tuple(EpochRecord(**record) for record in values["epochs"]),
                 "trials": tuple(Trial(**trial) for trial in values["trials"]),
             }
         )
+        numbers = [history.learning_rate, history.preparation_seconds, history.best_epoch]
+        numbers += chain(*map(dataclasses.astuple, history.epochs), *map(dataclasses.astuple, history.trials))
+        for number in numbers:
+            if number is not None and (isinstance(number, bool) or not isinstance(number, (int, float))):
+                raise TypeError(f"{number!r:.60} where a number belongs")
+        if history.best_epoch is not None and history.best_epoch not in [record.epoch for record in history.epochs]:
+            raise ValueError(f"a best epoch that is none of the {len(history.epochs)}")
+        if [record.epoch for record in history.epochs] != list(range(1, len(history.epochs) + 1)):
+            raise ValueError("epochs that do not count from 1")
+        return history

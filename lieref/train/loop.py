@@ -15,14 +15,16 @@ from lieref import rng
 from lieref._check import check_int, check_real
 from lieref._types import Array, Params
 from lieref.errors import DomainError, ShapeError
+from lieref.model.samples import arrange, check_samples, own_layout
 from lieref.train._protocol import Trainable
-from lieref.train.augment import make_augmentation
+from lieref.train.augment import image_axes, make_augmentation
 from lieref.train.checkpoint import Checkpoint, checkpoint_folder, read_checkpoint, run_identity, write_checkpoint
-from lieref.train.data import arrange, check_samples, split
+from lieref.train.data import split
 from lieref.train.epoch import Part, Progress, Score, evaluate, reporting_divergence, train_epoch
+from lieref.train.evidence import gather_evidence, warn_at_chance, warn_flip
 from lieref.train.history import EpochRecord, History
 from lieref.train.learning_rate import default_learning_rate, search_learning_rate
-from lieref.train.loss import Loss, make_loss
+from lieref.train.loss import Loss, as_targets, make_loss
 from lieref.train.optimizer import Optimizer, make_optimizer
 from lieref.train.recipe import AUTO, Recipe
 
@@ -63,7 +65,8 @@ def fit(
     model : Model
         With a method attached; its adapters are trained, its base is not.
     x : (N, ...) array of integers or floats
-        In the model's layout, or with the channels at the other end. Values go to the model as they are.
+        In the model's layout, or with the channels at the other end. Values go to the model as they are; a base that
+        does no better than chance on them is said in a warning.
     y : (N,) integer labels, or (N, C) targets for the mean squared error
     epochs, batch_size : int
         At least 1.
@@ -81,7 +84,8 @@ def fit(
     label_smoothing : float
         0 to 1, for cross-entropy given by name.
     augment : "auto" or sequence of str
-        ``"flip"``, ``"shift(2)"``; ``"auto"`` flips colour images that are classified, nothing else.
+        ``"flip"``, ``"shift(2)"``; ``"auto"`` flips colour images that are classified where the base recognises them
+        as often mirrored, and says what it chose.
     validation : float or (x, y), optional
         Share of the training set to hold out (the same of every class), or a set of its own. The model ends with the
         parameters of the epoch that did best on it: by accuracy, then by loss.
@@ -137,13 +141,30 @@ def fit(
         recipe = replace(recipe, learning_rate=default_learning_rate(model.default_learning_rate, steps))
     if threads is not None:
         check_int("fit", "threads", threads, low=1)
-    run = _Run(model, recipe, training, held_out, checkpoint, resume, progress)
     with (
         checkpoint_folder(checkpoint, resume=resume),
         model.training("fit"),
         _all_or_nothing(model, threads),
     ):
-        return _train(run)
+        recipe = _look_at_base(model, training, recipe, augment == AUTO, resume)
+        return _train(_Run(model, recipe, training, held_out, checkpoint, resume, progress))
+
+
+def _look_at_base(model: Trainable, training: Part, recipe: Recipe, auto: bool, resume: bool) -> Recipe:
+    """Return the recipe with the flips that the base justifies; say what it knows of the samples."""
+    decides = auto and recipe.augmentation.flip
+    if not recipe.loss.classifies or (resume and not decides):
+        return recipe
+    axes = image_axes(model.input_shape) if decides else None
+    with reporting_divergence("before training"):
+        evidence = gather_evidence(model, training, recipe.seed, None if axes is None else axes[1])
+    # Statistics that are estimated first may cure a base; a run that goes on has said it.
+    if evidence.is_at_chance and not model.wants_statistics and not resume:
+        warn_at_chance(evidence, training.x)
+    if not decides:
+        return recipe
+    warn_flip(evidence)
+    return replace(recipe, augmentation=replace(recipe.augmentation, flip=evidence.survives_mirror))
 
 
 @dataclass(frozen=True)
@@ -168,7 +189,7 @@ def _train(run: _Run) -> History:
     saved = read_checkpoint(run.folder, identity, params) if run.folder is not None and run.resume else None
     if model.wants_statistics:
         chosen = rng.stream(recipe.seed, "statistics").permutation(len(training))[:STATISTICS_SAMPLES]
-        model.estimate_statistics(training.take(chosen)[0])
+        model.estimate_statistics(training.take(chosen)[0], layout=own_layout(model.input_shape))
     if not params:
         return History((), None, recipe.to_dict(), preparation_seconds=time.perf_counter() - started)
 
@@ -246,9 +267,9 @@ def _parts(
 
 def _part(model: Trainable, x: Any, y: Any, loss: Loss, layout: str | None) -> Part:
     """Return all samples of a set."""
-    samples = arrange(check_samples("fit", x), model.input_shape, layout)
-    outputs = model.logits(samples[:1]).shape[-1]
-    targets = loss.check_targets("fit", np.asarray(y), outputs)
+    samples = arrange(check_samples("fit", x), model.input_shape, layout, function="fit")
+    outputs = model.logits(samples[:1], layout=own_layout(model.input_shape)).shape[-1]
+    targets = loss.check_targets("fit", as_targets("fit", y), outputs)
     if len(targets) != len(samples):
         raise ShapeError(f"fit: `y` must have one entry for each of {len(samples)} samples; got {len(targets)}")
     return Part(samples, targets, np.arange(len(samples)))

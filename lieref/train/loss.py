@@ -144,16 +144,28 @@ def check_labels(function: str, y: Any, classes: int) -> NDArray[np.int64]:
     DomainError
         If one lies outside the classes.
     """
-    labels = np.asarray(y)
+    labels = as_targets(function, y)
     if labels.dtype.kind not in "iu":
-        raise DTypeError(f"{function}: `y` must be integer class labels; got {labels.dtype}")
+        raise DTypeError(
+            f"{function}: `y` must be integer class labels; got {labels.dtype} (y.astype(int) makes whole numbers so)"
+        )
     if labels.ndim != 1:
-        raise ShapeError(f"{function}: `y` must have shape (N,); got {labels.shape}")
+        hint = " (y.argmax(axis=1) for one-hot rows)" if labels.ndim == 2 and labels.shape[1] == classes else ""
+        raise ShapeError(f"{function}: `y` must have shape (N,); got {labels.shape}{hint}")
     outside = (labels < 0) | (labels >= classes)
     if outside.any():
         where = int(np.argmax(outside))
-        raise DomainError(f"{function}: `y` must be 0 to {classes - 1}; got {labels[where]} at index {where}")
+        hint = " (labels count from 0)" if labels.min() == 1 and labels.max() == classes else ""
+        raise DomainError(f"{function}: `y` must be 0 to {classes - 1}; got {labels[where]} at index {where}{hint}")
     return labels.astype(np.int64, copy=False)
+
+
+def as_targets(function: str, y: Any) -> Array:
+    """Return targets as an array; raise `ShapeError` where they have several lengths."""
+    try:
+        return np.asarray(y)
+    except ValueError as error:
+        raise ShapeError(f"{function}: `y` must hold targets of one shape; got lists of several lengths") from error
 
 
 def check_same_length(function: str, logits: FloatArray, y: Array) -> None:
@@ -250,7 +262,7 @@ class MeanSquaredError(Loss):
 
     def check_targets(self, function: str, y: Array, outputs: int) -> Array:
         """Return the targets as (N, C); (N,) is taken as (N, 1); see `Loss.check_targets`."""
-        targets = np.asarray(y)
+        targets = as_targets(function, y)
         if targets.dtype.kind not in "iuf":
             raise DTypeError(f"{function}: `y` must be numbers; got {targets.dtype}")
         if targets.ndim == 1:

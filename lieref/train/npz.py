@@ -1,10 +1,16 @@
-"""NumPy archives read without trust: no pickles, no lying headers, a cap on the size, and a checksum on every byte."""
+"""NumPy archives read without trust: no pickles, no lying headers, a cap on the size, and a checksum on every byte.
+
+A member is read in this order: the claims of the archive, the header of the array, the memory for it, its bytes. Each
+is compared with the one before, so that nothing is allocated on the word of one field.
+"""
 
 from __future__ import annotations
 
 import ast
 import io
 import math
+import re
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -14,17 +20,25 @@ import numpy as np
 
 from lieref._types import Array
 from lieref.errors import FormatError
-
-MAX_BYTES = 2**33
-"""Default cap on the arrays of one archive, 8 GiB: more than a small device's training set, less than most memories."""
+from lieref.train.cap import memory_cap
 
 _MAGIC = b"\x93NUMPY"
 # Number of bytes that hold the header's length, by format version.
 _LENGTH_BYTES = {1: 2, 2: 4, 3: 4}
-_MAX_HEADER = 65536
+# NumPy's own limit for headers it does not trust; it writes about 120 bytes.
+_MAX_HEADER = 10000
+# NumPy has no more axes than this in its oldest supported version.
+_MAX_AXES = 32
+# What deflate can reach at most: 258 bytes for two bits.
+_MAX_DEFLATE = 1032
+_CHUNK = 2**20
+
+_NUMBER = re.compile(r"[<>|=]?(b1|[iu][1248]|f(2|4|8|16))|\?")
 
 
-def read_npz(path: str | Path, names: tuple[str, ...] | None = None, *, max_bytes: int = MAX_BYTES) -> dict[str, Array]:
+def read_npz(
+    path: str | Path, names: tuple[str, ...] | None = None, *, max_bytes: int | None = None
+) -> dict[str, Array]:
     """Return arrays of an ``.npz`` file by name.
 
     Parameters
@@ -32,8 +46,8 @@ def read_npz(path: str | Path, names: tuple[str, ...] | None = None, *, max_byte
     path : str or Path
     names : tuple of str, optional
         The arrays wanted; all by default.
-    max_bytes : int
-        Cap on their total size in memory.
+    max_bytes : int, optional
+        Cap on their total size in memory; None takes that of `memory_cap`.
 
     Returns
     -------
@@ -46,21 +60,30 @@ def read_npz(path: str | Path, names: tuple[str, ...] | None = None, *, max_byte
         If the file is missing, truncated, damaged, not an archive, too large, lacks a name, or holds Python objects.
     """
     try:
+        size = Path(path).stat().st_size
         with zipfile.ZipFile(path) as archive:
-            members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+            members = _members(archive, path)
             if names is None:
                 names = tuple(members)
             missing = [name for name in names if name not in members]
             if missing:
                 held = ", ".join(members) or "nothing"
-                raise FormatError(f"read_npz: {path} must hold the array {missing[0]!r}; it holds {held}")
-            total = sum(members[name].file_size for name in names)
-            if total > max_bytes:
-                raise FormatError(f"read_npz: {path} must hold at most {max_bytes} bytes of arrays; got {total}")
-            return {name: _parse_npy(archive.read(members[name]), f"{path}, array {name!r}") for name in names}
+                raise FormatError(f"read_npz: {path} must hold the array {missing[0]!r}; it holds {held[:200]}")
+            total, cap = sum(members[name].file_size for name in names), memory_cap(size, max_bytes)
+            if total > cap:
+                raise FormatError(
+                    f"read_npz: {path} must hold at most {cap} bytes of arrays; got {total} (max_bytes raises the cap)"
+                )
+            return {name: _read_member(archive, members[name], f"{path}, array {name!r}") for name in names}
+    except FormatError:
+        raise
     except FileNotFoundError as error:
         raise FormatError(f"read_npz: {path} must exist; there is no such file") from error
-    except (OSError, EOFError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    # zipfile trusts the offsets of its file: a wrong one shows as any of these.
+    except (
+        OSError, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError, struct.error,
+        zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error,
+    ) as error:  # fmt: skip
         raise FormatError(f"read_npz: {path} must be a whole .npz file; {error}") from error
 
 
@@ -82,23 +105,63 @@ def write_npz(arrays: dict[str, Array]) -> bytes:
     return buffer.getvalue()
 
 
-def _parse_npy(data: bytes, source: str) -> Array:
-    """Return the array in the bytes of one ``.npy`` file."""
-    version = data[6] if len(data) > 7 and data.startswith(_MAGIC) else 0
-    if version not in _LENGTH_BYTES:
-        raise FormatError(f"read_npz: {source} must be in NumPy's format, version 1 to 3")
-    start = 8 + _LENGTH_BYTES[version]
-    length = int.from_bytes(data[8:start], "little")
-    if length > _MAX_HEADER:
-        raise FormatError(f"read_npz: {source} must have a header of at most {_MAX_HEADER} bytes; got {length}")
-    dtype, shape, is_fortran = _parse_header(data[start : start + length], source)
-    # math.prod has no overflow, so a header cannot claim more than the file holds.
-    expected = math.prod(shape) * dtype.itemsize
-    if len(data) - start - length != expected:
-        raise FormatError(f"read_npz: {source} must have {expected} bytes of data; got {len(data) - start - length}")
-    flat = np.frombuffer(data, dtype, offset=start + length)
+def _members(archive: zipfile.ZipFile, path: str | Path) -> dict[str, zipfile.ZipInfo]:
+    """Return what the archive says of its arrays, by name; refuse what cannot be true."""
+    members: dict[str, zipfile.ZipInfo] = {}
+    for info in archive.infolist():
+        name = info.filename.removesuffix(".npy")
+        if name in members:
+            raise FormatError(f"read_npz: {path} must hold each array once; got {name!r} twice")
+        members[name] = info
+        match info.compress_type:
+            case zipfile.ZIP_STORED:
+                largest = info.compress_size
+            case zipfile.ZIP_DEFLATED:
+                largest = _MAX_DEFLATE * info.compress_size
+            case _:
+                raise FormatError(f"read_npz: {path} must be stored or deflated, as NumPy does; {name!r} is neither")
+        if info.file_size > largest:
+            raise FormatError(
+                f"read_npz: {path} must be a whole .npz file; {name!r} claims {info.file_size} bytes in "
+                f"{info.compress_size} compressed ones"
+            )
+    return members
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: str) -> Array:
+    """Return the array of one ``.npy`` file in the archive."""
+    with archive.open(info) as member:
+        start = member.read(len(_MAGIC) + 2)
+        version = start[6] if len(start) == 8 and start.startswith(_MAGIC) else 0
+        if version not in _LENGTH_BYTES:
+            raise FormatError(f"read_npz: {source} must be in NumPy's format, version 1 to 3")
+        length = int.from_bytes(member.read(_LENGTH_BYTES[version]), "little")
+        if length > _MAX_HEADER:
+            raise FormatError(f"read_npz: {source} must have a header of at most {_MAX_HEADER} bytes; got {length}")
+        dtype, shape, is_fortran = _parse_header(member.read(length), source)
+        held = info.file_size - 8 - _LENGTH_BYTES[version] - length
+        # math.prod has no overflow, so a header cannot claim more than the file holds.
+        if held != math.prod(shape) * dtype.itemsize:
+            raise FormatError(f"read_npz: {source} must have the data of shape {shape}, {dtype}; got {held} bytes")
+        data = np.empty(held, np.uint8)
+        position = 0
+        while position < held:
+            chunk = member.read(min(_CHUNK, held - position))
+            if not chunk:
+                raise FormatError(f"read_npz: {source} must have {held} bytes of data; it ends after {position}")
+            data[position : position + len(chunk)] = np.frombuffer(chunk, np.uint8)
+            position += len(chunk)
+        # The checksum is compared at the end of the member.
+        if member.read(1):
+            raise FormatError(f"read_npz: {source} must have {held} bytes of data; it has more")
+    if dtype.kind == "b" and held and data.max() > 1:
+        raise FormatError(f"read_npz: {source} must store booleans as 0 or 1; got {data.max()}")
+    flat = data.view(dtype)
     array = flat.reshape(shape[::-1]).T if is_fortran else flat.reshape(shape)
-    return array if dtype.isnative else array.astype(dtype.newbyteorder("="))
+    if not dtype.isnative:
+        array = array.astype(dtype.newbyteorder("="))
+    array.flags.writeable = False
+    return array
 
 
 def _parse_header(header: bytes, source: str) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
@@ -106,12 +169,26 @@ def _parse_header(header: bytes, source: str) -> tuple[np.dtype[Any], tuple[int,
     try:
         fields = ast.literal_eval(header.decode("utf-8").strip())
         descr, shape, is_fortran = fields["descr"], fields["shape"], fields["fortran_order"]
-        dtype = np.dtype(descr) if isinstance(descr, str) else np.dtype(object)
-        well_formed = all(type(n) is int and n >= 0 for n in shape) and isinstance(shape, tuple)
-    except (ValueError, SyntaxError, TypeError, KeyError, MemoryError, RecursionError) as error:
-        raise FormatError(f"read_npz: {source} must have a valid header; {error!r}") from error
-    if dtype.kind not in "biuf":
-        raise FormatError(f"read_npz: {source} must hold numbers, never Python objects or text; got {descr!r}")
-    if not well_formed or not isinstance(is_fortran, bool):
-        raise FormatError(f"read_npz: {source} must have a valid shape and order; got {shape!r}, {is_fortran!r}")
-    return dtype, shape, is_fortran
+    except (
+        ValueError, SyntaxError, TypeError, KeyError, IndexError, MemoryError, RecursionError, OverflowError
+    ) as error:  # fmt: skip
+        raise FormatError(f"read_npz: {source} must have a valid header; {type(error).__name__}") from error
+    if not isinstance(descr, str) or not _NUMBER.fullmatch(descr):
+        raise FormatError(f"read_npz: {source} must hold numbers, never Python objects or text; got {_short(descr)}")
+    # Beyond 63 bits of bytes there is neither a file nor an array, and a number of 4,000 digits is not even printed.
+    well_formed = (
+        isinstance(shape, tuple)
+        and len(shape) <= _MAX_AXES
+        and all(type(n) is int and 0 <= n < 2**63 for n in shape)
+        and isinstance(is_fortran, bool)
+        and math.prod(n for n in shape if n) < 2**59
+    )
+    if not well_formed:
+        raise FormatError(f"read_npz: {source} must have a valid shape and order of the axes")
+    return np.dtype(descr), shape, is_fortran
+
+
+def _short(value: object) -> str:
+    """Return a value of the file for a message, which it must not fill."""
+    text = repr(value) if isinstance(value, str) else type(value).__name__
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lieref.conformance.arrays import compact, decode, encode, hexadecimal, read_npz, write_npz
+from lieref.conformance.arrays import compact, decode, encode, hexadecimal, write_npz
 from lieref.conformance.generate import generate
 from lieref.conformance.operations import OPERATIONS
 from lieref.conformance.schema import SIGNATURES, schema_of, violations
 from lieref.conformance.vectors import MANIFEST, core_path, read_vectors, write_vectors
 from lieref.errors import FormatError
+from lieref.train.npz import read_npz
 
 
 def contents(folder: Path) -> dict[str, bytes]:

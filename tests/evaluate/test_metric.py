@@ -82,7 +82,7 @@ class Linear:
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def logits(self, x: np.ndarray) -> np.ndarray:
+    def logits(self, x: np.ndarray, *, layout: str | None = None) -> np.ndarray:
         self.batches.append(len(x))
         return x.astype(np.float64).mean(axis=(2, 3))
 

@@ -61,7 +61,7 @@ def test_uint8_and_channel_last_input(path: Path, rng: np.random.Generator) -> N
     np.testing.assert_array_equal(model.logits(np.moveaxis(x, 1, -1)), expected)
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 9), (2, 3, 9, 9), (2, 4, 9, 8), (0, 3, 9, 8)])
+@pytest.mark.parametrize("shape", [(2, 3, 9), (2, 3, 9, 9), (2, 4, 9, 8)])
 def test_wrong_shape(path: Path, shape: tuple[int, ...]) -> None:
     with pytest.raises(ShapeError, match="predict"):
         lieref.load(path).logits(np.zeros(shape, np.float32))

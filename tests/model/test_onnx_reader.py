@@ -162,7 +162,7 @@ def test_external_data_beside_the_file_is_read(tmp_path: Path) -> None:
     assert read_onnx(folder / "net.onnx")[2] != digest, "the digest must cover the external tensors"
 
 
-@pytest.mark.parametrize("location", ["../weights.bin", "/etc/hostname", "", "sub/../../weights.bin"])
+@pytest.mark.parametrize("location", ["../weights.bin", "/etc/hostname", "", ".", "sub/../../weights.bin", "a\0b"])
 def test_external_data_outside_the_folder_is_refused(tmp_path: Path, location: str) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
@@ -186,6 +186,29 @@ def test_external_data_too_short(tmp_path: Path) -> None:
     (folder / "weights.bin").write_bytes(b"1234")
     with pytest.raises(FormatError, match="too short"):
         read_onnx(path)
+
+
+def test_external_data_taken_again_and_again_is_refused(tmp_path: Path) -> None:
+    """A few lines for each tensor would ask for the whole file each time."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    path = external(folder, "weights.bin")
+    proto = onnx.load(path, load_external_data=False)
+    for number in range(2):
+        copy = proto.graph.initializer.add()
+        copy.CopyFrom(proto.graph.initializer[0])
+        copy.name = f"copy{number}"
+    path.write_bytes(proto.SerializeToString())
+    with pytest.raises(FormatError, match=r"must not take the same bytes of weights.bin again"):
+        read_onnx(path)
+
+
+def test_an_attribute_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    node = helper.make_node("Conv", ["x", "w"], ["y"], name="conv", auto_pad="VALID")
+    node.attribute[0].s = b"\xff"
+    tensors = {"w": np.ones((2, 3, 1, 1), np.float32)}
+    with pytest.raises(FormatError):
+        read_onnx(saved(make_onnx([node], tensors, ["N", 3, 4, 5], "y", ["N", 2, 4, 5]), tmp_path))
 
 
 def test_a_second_output_that_is_read_is_refused(tmp_path: Path) -> None:

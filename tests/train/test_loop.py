@@ -204,8 +204,8 @@ def test_training_images_are_flipped_and_validation_images_are_not() -> None:
     model = SoftmaxRegression((None, 3, 5, 7))
     seen: list[np.ndarray] = []
     plain_logits = model.logits
-    model.logits = lambda images: (seen.append(np.array(images)), plain_logits(images))[1]  # type: ignore[method-assign]
-    fit(model, x, y, epochs=1, batch_size=15, learning_rate=1e-6, validation=(x, y))
+    model.logits = lambda images, **_: (seen.append(np.array(images)), plain_logits(images))[1]  # type: ignore[method-assign]
+    fit(model, x, y, epochs=1, batch_size=15, learning_rate=1e-6, validation=(x, y), augment=("flip",))
     order = streams.stream(0, "order", 0).permutation(40)
     trained = np.concatenate(model.batches)
     flipped = np.array([np.array_equal(image, x[i][..., ::-1]) for image, i in zip(trained, order, strict=True)])

@@ -133,6 +133,11 @@ GOOD = np.zeros((2, 3))
     [
         (GOOD, np.array([0, 3]), DomainError, r"`y` must be 0 to 2; got 3 at index 1"),
         (GOOD, np.array([-1, 0]), DomainError, r"`y` must be 0 to 2; got -1 at index 0"),
+        (GOOD, np.array([1, 3]), DomainError, r"got 3 at index 1 \(labels count from 0\)"),
+        (GOOD, np.eye(3, dtype=int)[[0, 1]], ShapeError, r"got \(2, 3\) \(y.argmax\(axis=1\) for one-hot rows\)"),
+        (GOOD, [[0], [1, 2]], ShapeError, r"`y` must hold targets of one shape"),
+        (GOOD, np.array([True, False]), DTypeError, r"got bool"),
+        (GOOD, np.array(["a", "b"]), DTypeError, r"got <U1"),
         (GOOD, np.array([0.0, 1.0]), DTypeError, r"`y` must be integer class labels; got float64"),
         (GOOD, np.array([[0], [1]]), ShapeError, r"`y` must have shape \(N,\); got \(2, 1\)"),
         (GOOD, np.array([0]), ShapeError, r"one entry for each of 2 samples; got 1"),

@@ -47,16 +47,16 @@ class SoftmaxRegression:
         flat = np.ascontiguousarray(x).reshape(len(x), -1).astype(self.weights.dtype)
         return flat - self.statistics.get("feature_mean", self.weights.dtype.type(0))
 
-    def logits(self, x: np.ndarray) -> np.ndarray:
+    def logits(self, x: np.ndarray, *, layout: str | None = None) -> np.ndarray:
         return self._features(x) @ self.weights + self.bias
 
-    def loss_and_grad(self, x: np.ndarray, y: np.ndarray, loss: Any) -> Any:
+    def loss_and_grad(self, x: np.ndarray, y: np.ndarray, loss: Any, *, layout: str | None = None) -> Any:
         self.batches.append(np.array(x))
         logits = self.logits(x)
         value, bar = loss.value_and_grad(logits, y)
         return value, logits, {"dense/w:full": self._features(x).T @ bar, "dense/b:full": bar.sum(axis=0)}
 
-    def estimate_statistics(self, x: np.ndarray) -> None:
+    def estimate_statistics(self, x: np.ndarray, *, layout: str | None = None) -> None:
         mean = np.asarray(x, np.float64).reshape(len(x), -1).mean(axis=0)
         self.statistics = {**self.statistics, "feature_mean": mean.astype(self.weights.dtype)}
         self.wants_statistics = False
