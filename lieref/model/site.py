@@ -10,7 +10,7 @@ from lieref._flat import gather
 from lieref._types import Array, FloatArray, Params
 from lieref.errors import DomainError, LierefError, ShapeError, UnsupportedError
 from lieref.model.graph import Graph, Node
-from lieref.model.layer import Layer, find_layers, select_layers
+from lieref.model.layer import Layer, find_layers, select_layers, unadaptable
 from lieref.param._base import LierefWarning, ManyTrainablesWarning, RankLoweredWarning
 from lieref.param.method import FEWER, Method
 from lieref.rng import stream
@@ -117,6 +117,8 @@ def tensors_in_scope(
     ------
     DomainError
         If nothing is in scope.
+    UnsupportedError
+        If the scope is ``head`` and the last layer has a weight that cannot be adapted.
     """
     found = find_layers(graph)
     if not found:
@@ -126,7 +128,7 @@ def tensors_in_scope(
     layers = [layer for layer in chosen if layer.node in reaching]
     norms = [node for node in _norms(graph) if scope in ("bias", "all") and node.name in reaching]
     if scope == "head":
-        layers = [layer for layer in layers if not _followed(graph, layer, layers)]
+        layers = _last(graph, layers, reaching)
     elif scope not in ("weight", "bias", "all"):
         raise DomainError(f"attach: a method's scope must be weight, head, bias or all; got {scope!r}")
     tensors: dict[str, Layer | None] = {}
@@ -159,15 +161,25 @@ def _ancestors(graph: Graph, tensor: str) -> set[str]:
     return names
 
 
-def _followed(graph: Graph, layer: Layer, layers: Iterable[Layer]) -> bool:
-    """Return whether one of the layers depends on the output of another of them."""
-    made = {output for node in graph.nodes if node.name == layer.node for output in node.outputs}
+def _last(graph: Graph, layers: Sequence[Layer], reaching: set[str]) -> list[Layer]:
+    """Return the layers that no other linear layer depends on; `reaching` are the nodes that count."""
+    refused = {name: why for name, why in unadaptable(graph).items() if name in reaching}
+    linear = {layer.node for layer in layers} | set(refused)
+    last = {name for name in linear if not linear & _descendants(graph, name)}
+    for name in sorted(last & set(refused)):
+        raise UnsupportedError(f"attach: head must be a layer whose weight can be adapted; {name}: {refused[name]}")
+    return [layer for layer in layers if layer.node in last]
+
+
+def _descendants(graph: Graph, name: str) -> set[str]:
+    """Return the names of the nodes that depend on a node."""
+    made = {output for node in graph.nodes if node.name == name for output in node.outputs}
     after: set[str] = set()
     for node in graph.nodes:
         if not made.isdisjoint(node.inputs):
             made.update(node.outputs)
             after.add(node.name)
-    return any(other.node in after for other in layers)
+    return after
 
 
 def make_sites(
@@ -260,11 +272,23 @@ def _say(
     if still:
         text = f"cannot move {listed(still)}: zeros that are multiplied stay zeros; `full` or `lora` moves them"
         notes.append((StillLayersWarning, text))
+    silent = [s.owner for s, _ in of if s.layer is not None and method.scope == "weight" and _silenced(graph, s.layer)]
+    if silent:
+        text = f"cannot change what comes of {listed(silent)}: a BatchNormalization multiplies it by zeros; `full` may"
+        notes.append((StillLayersWarning, text))
     fixed = [s.owner for s, _ in of if s.method.shifts_bias and s.layer is not None and s.layer.bias is None]
     if fixed:
         notes.append((StillLayersWarning, f"cannot shift the outputs of {listed(fixed)}, which has no bias"))
     for kind, text in notes:
         warnings.warn(f"attach: {method.name} {text}", kind, stacklevel=4)
+
+
+def _silenced(graph: Graph, layer: Layer) -> bool:
+    """Return whether all that comes out of a layer is multiplied by a BatchNormalization's scale of zeros."""
+    output = next(node.outputs[0] for node in graph.nodes if node.name == layer.node)
+    readers = graph.consumers(output)
+    scale = graph.initializers.get(readers[0].inputs[1]) if len(readers) == 1 and len(readers[0].inputs) > 1 else None
+    return scale is not None and readers[0].op == "BatchNormalization" and not scale.any()
 
 
 def listed(names: Iterable[str], separator: str = ", ", most: int = 8) -> str:

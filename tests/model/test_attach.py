@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import lieref
-from lieref.errors import DomainError, LierefError
+from lieref.errors import DomainError, LierefError, UnsupportedError
 from lieref.model.site import SkippedLayersWarning, StillLayersWarning
 from lieref.param._base import LierefWarning, ManyTrainablesWarning, RankLoweredWarning
 from lieref.param.registry import METHODS, get_method
@@ -103,6 +103,21 @@ def test_head_of_a_network_that_ends_in_a_residual_sum(tmp_path: Path) -> None:
     ]
     path = saved(make_onnx(nodes, {"w0": f32(rng, 5, 4), "w1": f32(rng, 5, 5)}, ["N", 4], "y", ["N", 5]), tmp_path)
     assert set(lieref.load(path).attach("head").sites) == {"w1"}
+
+
+def test_head_that_cannot_be_adapted_is_refused_by_name(tmp_path: Path, rng: np.random.Generator) -> None:
+    """The last layer's weight is the first factor of a Gemm; the one before it is no head."""
+    nodes = [
+        helper.make_node("Gemm", ["x", "v"], ["h"], "before", transB=1),
+        helper.make_node("Gemm", ["w", "h"], ["y"], "last", transB=1),
+    ]
+    path = saved(make_onnx(nodes, {"v": f32(rng, 6, 4), "w": f32(rng, 5, 6)}, ["N", 4], "y", [5, "N"]), tmp_path)
+    try:
+        model = lieref.load(path)
+    except LierefError:
+        pytest.skip("the network mixes samples, which is refused before")
+    with pytest.raises(UnsupportedError, match="head must be a layer whose weight can be adapted; last: its weight w"):
+        model.attach("head")
 
 
 @pytest.mark.parametrize("method", ["lora", "full", "bias", "scale", "ia3"])
@@ -236,6 +251,21 @@ def test_a_layer_of_zeros_is_said_by_name_where_it_cannot_move(tmp_path: Path, n
         assert not moved
     else:
         assert moved or moves_bias
+
+
+@pytest.mark.parametrize("method", ["lora", "liera", "oft"])
+def test_a_layer_behind_which_a_scale_is_zero_is_said_by_name(tmp_path: Path, method: str) -> None:
+    proto = residual_net()
+    scale = next(t for t in proto.graph.initializer if t.name == "bn2.scale")
+    scale.CopyFrom(numpy_helper.from_array(np.zeros(8, np.float32), "bn2.scale"))
+    model, said = attach_and_listen(saved(proto, tmp_path), method)
+    texts = [str(w.message) for w in said if w.category is StillLayersWarning]
+    assert len(texts) == 1
+    assert texts[0].startswith(f"attach: {method} cannot change what comes of down: a BatchNormalization multiplies it")
+    _, _, grads = model.loss_and_grad(f32(np.random.default_rng(0), 4, 3, 9, 8), np.arange(4), CrossEntropy())
+    assert not any(grad.any() for name, grad in grads.items() if name.startswith("down.weight"))
+    _, said = attach_and_listen(saved(proto, tmp_path), "full")
+    assert not said
 
 
 def test_a_shift_without_a_bias_is_said_by_name(tmp_path: Path) -> None:
