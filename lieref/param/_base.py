@@ -51,6 +51,8 @@ class Parameterisation(ABC):
         Names of the factors that are stored but not trained.
     needs_base_weight : bool
         Whether `init` needs `base_weight`.
+    groups_matter : bool
+        Whether it makes a difference if the conv groups share their factors: `share_groups` is an option then.
     formula : str
         The trainable count in the letters of `lieref.param.describe.LETTERS`, alternatives joined by "or".
     """
@@ -58,6 +60,7 @@ class Parameterisation(ABC):
     name: ClassVar[str]
     frozen: ClassVar[frozenset[str]] = frozenset()
     needs_base_weight: ClassVar[bool] = False
+    groups_matter: ClassVar[bool] = True
     formula: ClassVar[str]
 
     share_groups: bool | None = dataclasses.field(default=None, kw_only=True)

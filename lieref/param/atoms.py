@@ -55,6 +55,7 @@ class FilterAtoms(Parameterisation):
     name: ClassVar[str] = "filter-atoms"
     frozen: ClassVar[frozenset[str]] = frozenset({"coefficients"})
     needs_base_weight: ClassVar[bool] = True
+    groups_matter: ClassVar[bool] = False
     formula: ClassVar[str] = "m·f or m·m1·(v + f)"
 
     m: int = 9

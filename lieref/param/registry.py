@@ -288,7 +288,10 @@ def _fields(row: MethodRow) -> tuple[str, ...]:
     """Return the names a caller may set for a method."""
     if row.parameterisation is None:
         return ()
-    fields = [field.name for field in dataclasses.fields(PARAMETERISATIONS[row.parameterisation])]
+    parameterisation = PARAMETERISATIONS[row.parameterisation]
+    fields = [field.name for field in dataclasses.fields(parameterisation)]
+    if not parameterisation.groups_matter:
+        fields.remove("share_groups")
     settings = () if row.wrapper in ("rotation", "reflections") else SETTINGS.get(row.group, ("map", "action"))
     if row.wrapper == "dora":
         settings = (*settings, "detach_norm")

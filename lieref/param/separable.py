@@ -29,6 +29,7 @@ class Separable(Parameterisation):
     """
 
     name: ClassVar[str] = "separable"
+    groups_matter: ClassVar[bool] = False
     formula: ClassVar[str] = "G·O·(I + k)"
 
     def factor_shapes(self, shape: Shape) -> dict[str, Shape]:

@@ -18,7 +18,7 @@ from typing import Any
 from lieref._types import Shape
 from lieref.errors import UnsupportedError
 from lieref.param.kronecker import split
-from lieref.param.registry import METHODS, RENAMED
+from lieref.param.registry import METHODS, PARAMETERISATIONS, RENAMED
 
 VERSION = 2
 """Raised, with the format of adapter files, whenever an unchanged configuration comes to mean something else."""
@@ -66,6 +66,7 @@ def upgraded(config: Mapping[str, Any], version: int, shape: Shape | None = None
         elif any(size % factor and split(size, factor) != split(size, None) for size in sizes):
             raise UnsupportedError(f"upgrade: `factor` of {name} in version 1 must divide both of {sizes} or none; "
                                    f"got {factor}, and the adapter has to be trained again")  # fmt: skip
-    if shape[0] == groups > 1 and parameterisation != "filter-atoms" and new.get("share_groups") is None:
+    recipe = PARAMETERISATIONS.get(parameterisation or "")
+    if shape[0] == groups > 1 and recipe and recipe.groups_matter and new.get("share_groups") is None:
         new["share_groups"] = False
     return new

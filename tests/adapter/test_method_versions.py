@@ -49,8 +49,7 @@ THEN_AND_NOW: list[tuple[str, dict[str, Any], dict[str, str], tuple[str, ...]]] 
     ("dora", {"r": 1, "share_groups": False}, {}, ("share_groups",)),
     ("atoms", {"m": 2}, {}, ()),
     ("full", {}, {}, ()),
-    ("convolutional-low-rank-adaptation", {"share_groups": False}, {"convolutional-low-rank-adaptation": "colora"},
-     ("share_groups",)),
+    ("convolutional-low-rank-adaptation", {}, {"convolutional-low-rank-adaptation": "colora"}, ()),
 ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import pytest
 from lieref.errors import DomainError, LierefError, ShapeError
 from lieref.numerics.gradcheck import inner, random_like
 from lieref.param._base import Parameterisation
-from lieref.param.registry import PARAMETERISATIONS
+from lieref.param.registry import PARAMETERISATIONS, get_method
 
 # Every size of a shape differs, so that no pair of axes can be confused; the last three are matrices and a vector.
 GEOMETRIES: dict[str, tuple[tuple[int, ...], int]] = {
@@ -164,6 +164,25 @@ def test_depthwise_factors_are_shared_unless_told_otherwise(
     if shared and groups > 1:
         params = at_start(member, shape, 1)
         np.testing.assert_array_equal(member.delta(params, shape, groups), member.delta(params, shape, 1))
+
+
+@pytest.mark.parametrize("name", [n for n, cls in PARAMETERISATIONS.items() if n != "diagonal"])
+def test_sharing_is_an_option_exactly_where_it_makes_a_difference(name: str, rng: np.random.Generator) -> None:
+    """Shared factors are fewer numbers, frozen ones included; of a stack of matrices they are those of one matrix."""
+    cls, counts = PARAMETERISATIONS[name], set()
+    matrices = name in ("block-diagonal", "butterfly", "householder")
+    for shared in (True, None) if name == "filter-atoms" else (True, False):
+        member = dataclasses.replace(cls.examples()[0], share_groups=shared)
+        shape, groups = (((6, 6), 1) if shared else ((12, 6), 2)) if matrices else ((8, 3, 5, 2), 2)
+        params = member.init(shape, groups, rng, base_weight=rng.standard_normal(shape))
+        counts.add(sum(factor.size for factor in params.values()))
+    assert (len(counts) > 1) == cls.groups_matter
+    method = f"{name}+additive+exp"
+    if cls.groups_matter:
+        assert get_method(method, share_groups=True).config()["share_groups"]
+    else:
+        with pytest.raises(DomainError, match="must be among"):
+            get_method(method, share_groups=True)
 
 
 @pytest.mark.parametrize("name", [n for n, cls in PARAMETERISATIONS.items() if hasattr(cls, "r") and n != "kronecker"])
