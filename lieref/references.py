@@ -11,7 +11,8 @@ REFERENCES: dict[str, str] = {
     "ICLR 2024, arXiv:2309.14859.",
     "Hyeon22": "N. Hyeon-Woo et al., FedPara: low-rank Hadamard product for communication-efficient federated "
     "learning, ICLR 2022, arXiv:2108.06098.",
-    "CoLoRA25": "CoLoRA: convolutional low-rank adaptation, 2025, arXiv:2505.18315.",
+    "CoLoRA25": "M. Rivera and A. Hoyos, CoLoRA: parameter-efficient fine-tuning for convolutional models, 2025, "
+    "arXiv:2505.18315.",
     "LoRAEdge25": "LoRA-Edge: tensor-train-assisted LoRA for fine-tuning on edge devices, DATE 2026, arXiv:2511.03765.",
     "LoRAC24": "LoRA-C: low-rank adaptation of robust CNNs for IoT devices, 2024, arXiv:2410.16954.",
     "Chen25": "W. Chen et al., Large convolutional model tuning via filter subspace, ICLR 2025, arXiv:2403.00269.",

@@ -62,7 +62,7 @@ def main() -> None:
     correct, widest, differences = [0, 0], [], []
     with tempfile.TemporaryDirectory() as folder:
         merged = Path(folder) / "merged.onnx"
-        model.merge_and_unload().save(merged)
+        lieref.load(options.base).load_adapter(options.adapter).merge_and_unload().save(merged)
         session = runtime_session(merged, [model.logits_name, *places.values()])
         for start in range(0, len(x), options.batch):
             part, labels = x[start : start + options.batch], y[start : start + options.batch]

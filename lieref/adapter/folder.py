@@ -23,7 +23,10 @@ from lieref.adapter.strict_json import format_json, parse_json
 from lieref.adapter.tensor_file import decode_tensors, encode_tensors
 from lieref.errors import DomainError, FormatError, VerificationError
 
-FORMAT = "lieref-adapter/1"
+FORMATS = {"lieref-adapter/1": 1, "lieref-adapter/2": 2}
+"""Formats that are read, and the version of `lieref.param.upgrade` under which their methods were configured."""
+FORMAT = "lieref-adapter/2"
+"""The format that is written."""
 TENSORS_NAME = "adapter_model.safetensors"
 CONFIG_NAME = "adapter_config.json"
 
@@ -116,9 +119,9 @@ def read_adapter(folder: str | Path) -> tuple[dict[str, Array], dict[str, Any]]:
         raise FormatError(f"read_adapter: {what} must have at most {MAX_CONFIG_BYTES} bytes; got {size}")
     config = parse_json((path / CONFIG_NAME).read_bytes(), str(path / CONFIG_NAME))
     section = config.get("lieref")
-    if not isinstance(section, dict) or section.get("format") != FORMAT:
+    if not isinstance(section, dict) or str(section.get("format")) not in FORMATS:
         version = shown(section.get("format")).strip("'") if isinstance(section, dict) else "no section lieref"
-        raise FormatError(f"read_adapter: {what} must be of format {FORMAT}; got {version}")
+        raise FormatError(f"read_adapter: {what} must be of format {' or '.join(FORMATS)}; got {version}")
     check_fields("read_adapter", config, what)
     if not is_sha256(section.get("base_sha256")):
         raise FormatError(f"read_adapter: {what} must have the digest of its base; got no valid lieref.base_sha256")

@@ -16,7 +16,7 @@ from lieref._check import check_choice, check_finite, check_int
 from lieref._types import Array
 from lieref.adapter.class_names import classes_of_proto, parse_classes, write_classes
 from lieref.adapter.fields import shown
-from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME, check_base, read_adapter, write_adapter
+from lieref.adapter.folder import CONFIG_NAME, FORMATS, TENSORS_NAME, check_base, read_adapter, write_adapter
 from lieref.adapter.strict_json import path_text
 from lieref.errors import DomainError, FormatError, LierefError, UnsupportedError
 from lieref.model.identity import network_digest
@@ -24,10 +24,11 @@ from lieref.model.network import Attached, Network
 from lieref.model.onnx_reader import graph_from_proto, read_onnx
 from lieref.model.onnx_writer import encode_onnx, replace_tensors
 from lieref.model.simplify import in_dtype, in_float64, simplify
-from lieref.model.site import Site, share_memory, tensors_in_scope
+from lieref.model.site import Site, adaptable_tensors, share_memory
 from lieref.param._base import LierefWarning
 from lieref.param.compose import add_weighted_adapter
 from lieref.param.registry import get_method
+from lieref.param.upgrade import upgraded
 from lieref.train.classes import check_classes
 
 
@@ -104,14 +105,14 @@ class Model(Network):
         tensors: dict[str, Array] = {f"{name}:statistic": value for name, value in self.statistics.items()}
         for tensor, site in self.sites.items():
             tensors.update({f"{tensor}:{factor}": value for factor, value in site.params.items()})
-        last = self.attached[-1]
-        options = last.method.config()
+        # What PEFT's fields can say is of one method: the last that trains.
+        last = next((e for e in reversed(self.attached) if e.method.scope != "statistics"), self.attached[-1])
         config: dict[str, Any] = {
             "peft_type": self.method_name.upper(),
             "base_model_name_or_path": path_text(Path(self.source).name),
             "target_modules": None if last.target_modules is None else list(last.target_modules),
-            "r": options.get("r"),
-            "lora_alpha": options.get("lora_alpha"),
+            "r": last.method.rank,
+            "lora_alpha": last.method.alpha,
             "lieref": {
                 "base_sha256": self.base_sha256,
                 "network_sha256": self.network_sha256,
@@ -208,7 +209,7 @@ class Model(Network):
         return self
 
     def merge_and_unload(self) -> Model:
-        """Return a plain model whose weights are the adapted ones: same graph, same names."""
+        """Return a plain model whose weights are the adapted ones: same graph, same names. This one is unloaded."""
         with self._alone.take("merge_and_unload"):
             changed = self.adapted_tensors()
         graph = self.graph.with_initializers(changed)
@@ -217,6 +218,7 @@ class Model(Network):
             write_classes(proto, check_classes("merge_and_unload", self.classes))
         merged = Model(graph, proto, self.source, hashlib.sha256(proto.SerializeToString()).hexdigest())
         merged.classes = self.classes
+        self.unload()
         return merged
 
     def save(self, path: str | Path) -> None:
@@ -248,23 +250,30 @@ class Model(Network):
         factors: dict[str, list[str]] = {}
         for key in tensors:  # `<tensor>:<factor>`; a tensor may have colons in its name, a factor has none
             factors.setdefault(key.rpartition(":")[0], []).append(key)
+        known = adaptable_tensors(self.graph)
         try:
+            version = FORMATS[section["format"]]
             attached = [
                 Attached(
-                    get_method(**entry["config"]),
+                    get_method(**upgraded(entry["config"], version)),
                     None if entry["target_modules"] is None else tuple(entry["target_modules"]),
                     check_int("load_adapter", "seed", entry["seed"], low=0),
                 )
                 for entry in section["methods"]
             ]
             names = [str(name) for name in section["statistics"]]
-            methods = {t: get_method(**entry["method"]) for t, entry in section["sites"].items()}
             shapes = {t: tuple(entry["shape"]) for t, entry in section["sites"].items()}
-        except (ArithmeticError, AttributeError, KeyError, LierefError, TypeError, ValueError) as error:
+            groups = {t: layer.groups if (layer := known.get(t)) is not None else 1 for t in shapes}
+            methods = {
+                t: get_method(**upgraded(entry["method"], version, shapes[t], groups[t]))
+                for t, entry in section["sites"].items()
+            }
+        except UnsupportedError as error:
+            raise FormatError(f"load_adapter: {source}: {error}") from error
+        except (ArithmeticError, AttributeError, IndexError, KeyError, LierefError, TypeError, ValueError) as error:
             raise FormatError(
                 f"load_adapter: {source} must hold a complete configuration; {shown(error, 300)}"
             ) from error
-        known = {tensor: layer for entry in attached for tensor, layer in self._scope(entry)}
         statistics = {}
         for name in names:
             statistics[name] = self._take(left, f"{name}:statistic", source)
@@ -277,7 +286,7 @@ class Model(Network):
             layer = known[tensor]
             keys = [key for key in factors.get(tensor, ()) if key in left]
             params = {key.rpartition(":")[2]: self._take(left, key, source) for key in keys}
-            site = Site(tensor, method, params, 1 if layer is None else layer.groups, layer)
+            site = Site(tensor, method, params, groups[tensor], layer)
             try:
                 adapted = site.adapted(self.graph.initializers)[tensor]
             except (ArithmeticError, KeyError, LierefError, TypeError, ValueError) as error:
@@ -290,11 +299,6 @@ class Model(Network):
         if left:
             raise FormatError(f"load_adapter: {source} must hold no other tensors; got {shown(min(left))}")
         return statistics, sites, attached
-
-    def _scope(self, entry: Attached) -> tuple[tuple[str, Any], ...]:
-        if entry.method.scope == "statistics":
-            return ()
-        return tensors_in_scope(self.graph, entry.method.scope, entry.target_modules)
 
     def _take(self, left: dict[str, Array], name: str, source: str) -> Array:
         if name not in left:

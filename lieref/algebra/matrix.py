@@ -118,7 +118,10 @@ class SpecialLinear(MatrixAlgebra):
     """sl(n): trace zero; coordinates are the entries off the diagonal by rows, then n - 1 on the diagonal."""
 
     name: ClassVar[str] = "sl"
-    is_entrywise: ClassVar[bool] = False
+
+    @property
+    def is_entrywise(self) -> bool:
+        return self.size == 2  # the diagonal is (a, -a)
 
     def basis(self) -> list[Entries]:
         n = self.size

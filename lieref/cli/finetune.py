@@ -44,7 +44,9 @@ def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) ->
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="New or empty folder for the adapter.")
 @click.option("--method", default="liera", show_default=True, help="See: lieref methods.")
 @click.option("--rank", "--r", type=click.IntRange(min=1), help="Rank of the factors.  [default: the method's]")
-@click.option("--alpha", type=click.FloatRange(min=0, min_open=True), help="Scaling alpha / rank.  [default: rank]")
+@click.option(
+    "--alpha", type=click.FloatRange(min=0, min_open=True), help="Scaling alpha / rank.  [default: the method's]"
+)
 @click.option("--target", "targets", multiple=True, help="Layers to adapt: pattern, repeatable.  [default: all]")
 @click.option("--epochs", default=10, show_default=True, type=click.IntRange(min=1))
 @click.option("--batch", default=128, show_default=True, type=click.IntRange(min=1))

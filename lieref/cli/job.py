@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from lieref.train.epoch import Score
     from lieref.train.history import History
 
-STATISTICS_FIRST = "norm-stats+"
-
 # Predictions timed for a latency: enough for a steady median, or what fits into a second.
 LATENCY_REPEATS, LATENCY_SECONDS = 200, 1.0
 
@@ -141,10 +139,7 @@ def parse_classes(text: str | None) -> tuple[str, ...] | None:
 def attach_method(
     model: Model, method: str, *, rank: int | None, alpha: float | None, targets: tuple[str, ...], seed: int
 ) -> None:
-    """Attach a method by name; ``norm-stats+METHOD`` attaches both, in that order."""
-    if method.startswith(STATISTICS_FIRST):
-        model.attach("norm-stats", seed=seed)
-        method = method.removeprefix(STATISTICS_FIRST)
+    """Attach a method by name."""
     options = {name: value for name, value in (("r", rank), ("lora_alpha", alpha)) if value is not None}
     model.attach(method, target_modules=list(targets) or None, seed=seed, **options)
 

@@ -96,13 +96,14 @@ def _parameterisation(x: Arrays, attrs: Attrs) -> tuple[Parameterisation, Params
     if "core" in x:
         factors = {name: x[name] for name in x if name == "core" or (name.startswith("factor_") and "bar" not in name)}
         shape = tuple(len(factors[f"factor_{i}"]) for i in range(len(factors) - 1))
-        return Tucker(ranks=x["core"].shape, scale=attrs["scaling"]), factors, shape
+        return Tucker(ranks=x["core"].shape, scale=attrs["scaling"], share_groups=False), factors, shape
     shape = tuple(attrs["shape"]) if "shape" in attrs else x["base_weight"].shape
     if "atoms" in x:
         return FilterAtoms(m=len(x["atoms"])), {name: x[name] for name in ("coefficients", "atoms")}, shape
     rows = 0 if attrs["matricisation"] == "unfold" else (len(shape) - 2) // 2
     r = len(x["lora_a"]) // groups // int(np.prod(shape[2 : 2 + rows]))
-    recipe = LowRank(r=r, lora_alpha=attrs["scaling"] * r, matricisation=attrs["matricisation"])
+    matricisation = attrs["matricisation"]
+    recipe = LowRank(r=r, lora_alpha=attrs["scaling"] * r, matricisation=matricisation, share_groups=False)
     return recipe, {name: x[name] for name in ("lora_a", "lora_b")}, shape
 
 

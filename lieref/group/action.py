@@ -73,6 +73,11 @@ class Action(ABC):
         """Whether `act_bias` depends on g."""
         return False
 
+    @property
+    def shifts_bias(self) -> bool:
+        """Whether `act_bias` moves a bias of zeros."""
+        return False
+
     def act_bias(self, g: FloatArray, bias: FloatArray, groups: int = 1) -> FloatArray:
         """Return the bias (O,) after the action: unchanged unless the spec says otherwise."""
         return bias
@@ -199,6 +204,10 @@ class ScaleMode(Action):
 
     def act_delta(self, g_minus_e: FloatArray, weight: FloatArray, groups: int = 1) -> FloatArray:
         return self.act(g_minus_e, weight, groups)
+
+    def fixed_points(self, weight: FloatArray) -> int:
+        """Return how many entries no g can move: the zeros of the weight."""
+        return int(weight.size - np.count_nonzero(weight))
 
     def act_bias(self, g: FloatArray, bias: FloatArray, groups: int = 1) -> FloatArray:
         return g * bias if self.with_bias else bias

@@ -25,12 +25,15 @@ class MatrixGroup(Group):
     """Group of matrices (size, size); leading axes are a batch."""
 
     size: int
-    is_abelian: ClassVar[bool] = False
     is_open: ClassVar[bool] = False
     algebra_class: ClassVar[type[MatrixAlgebra]]
 
     def __post_init__(self) -> None:
         self.algebra_class(self.size)
+
+    @property
+    def is_abelian(self) -> bool:
+        return False
 
     @property
     def algebra(self) -> MatrixAlgebra:
@@ -132,6 +135,10 @@ class SO(MatrixGroup):
     algebra_class: ClassVar[type[MatrixAlgebra]] = algebras.SpecialOrthogonal
 
     @property
+    def is_abelian(self) -> bool:
+        return self.size == 2
+
+    @property
     def calculus(self) -> Calculus:
         return RotationCalculus(self.size)
 
@@ -173,6 +180,9 @@ class AffineGroup(MatrixGroup):
     name: ClassVar[str] = "affine"
     is_open: ClassVar[bool] = True
     algebra_class: ClassVar[type[MatrixAlgebra]] = algebras.Affine
+
+    def keeps_taylor(self, degree: int) -> bool:
+        return self.size == 2 and degree % 2 == 0  # A is one number, and an even truncation of exp is positive
 
     def defect(self, g: FloatArray) -> Array:
         last_row: Array = g[..., -1, :] - np.eye(self.size, dtype=g.dtype)[-1]
@@ -216,6 +226,10 @@ class Unipotent(MatrixGroup):
     name: ClassVar[str] = "unipotent"
     is_open: ClassVar[bool] = True
     algebra_class: ClassVar[type[MatrixAlgebra]] = algebras.StrictlyUpper
+
+    @property
+    def is_abelian(self) -> bool:
+        return self.size == 2
 
     def defect(self, g: FloatArray) -> Array:
         return np.tril(g) - np.eye(self.size, dtype=g.dtype)

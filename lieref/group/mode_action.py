@@ -161,7 +161,9 @@ class Conjugation(Action):
         return isinstance(group, MatrixGroup) and not isinstance(group, (AffineGroup, SE))
 
     def preserves(self, group: Group) -> frozenset[str]:
-        return frozenset({"eigenvalues"})
+        # g on the out axis and g^-T on the in axis: both invertible, and both rotations where g is.
+        kept = {"eigenvalues", "multilinear rank"}
+        return frozenset(kept | {"singular values"} if isinstance(group, SO) else kept)
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
@@ -194,6 +196,10 @@ class AffineOnOut(Action):
 
     @property
     def moves_bias(self) -> bool:
+        return True
+
+    @property
+    def shifts_bias(self) -> bool:
         return True
 
     def algebra_shape(self, weight_shape: Shape, groups: int = 1) -> Shape:

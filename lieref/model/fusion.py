@@ -162,7 +162,7 @@ def fused_site(site: Site, fold: Fold | None, tensors: dict[str, Array], adapted
         scale = tensors[fold.scale].astype(np.float64) / np.sqrt(tensors[fold.var].astype(np.float64) + fold.epsilon)
     rank, scaling = 1, 1.0
     if isinstance(recipe, LowRank) and form != "dense":
-        rank, scaling = (recipe.r if form == "low_rank" else 1), recipe.scaling
+        rank, scaling = site.params["lora_b"].shape[1], recipe.scaling
     bound = method.map.bound if isinstance(method.map, Bounded) else 1.0
     adapter = Adapter(map_name, form, rank, scaling, scale, bound)
     takes_xi = form == "dense" and not isinstance(recipe, Dense)
@@ -178,7 +178,7 @@ def _form(method: Combination, depthwise: bool) -> str | None:
     if not isinstance(action, ElementWise) or action.strict:
         return None
     if type(recipe) is LowRank and recipe.matricisation == "unfold":
-        return "low_rank" if recipe.share_groups or not depthwise else "channel"
+        return "channel" if depthwise and recipe.share_groups is False else "low_rank"
     return "dense"
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 import numpy as np
 
 from lieref._types import Array
 from lieref.errors import DomainError
 from lieref.model.graph import Graph, Node
+from lieref.param.config import named_by
 
 LINEAR_OPERATORS = ("Conv", "Gemm", "MatMul")
 
@@ -59,10 +59,6 @@ class Layer:
         """Return the weight in the layout of the file."""
         return np.ascontiguousarray(weight.T) if self.transposed else weight
 
-    def matches(self, pattern: str) -> bool:
-        """Tell whether a shell pattern names this layer: by node, by weight tensor or by operator."""
-        return any(fnmatchcase(name, pattern) for name in (self.node, self.weight, self.op))
-
 
 def find_layers(graph: Graph) -> tuple[Layer, ...]:
     """Return the adaptable layers of a graph, in graph order."""
@@ -77,7 +73,7 @@ def unadaptable(graph: Graph) -> dict[str, str]:
 
 
 def select_layers(layers: tuple[Layer, ...], patterns: list[str] | tuple[str, ...] | None) -> tuple[Layer, ...]:
-    """Return the layers that a list of shell patterns names; all of them where the list is None.
+    """Return the layers that a list of patterns names, see `named_by`; all of them where the list is None.
 
     Raises
     ------
@@ -89,10 +85,13 @@ def select_layers(layers: tuple[Layer, ...], patterns: list[str] | tuple[str, ..
     names = ", ".join(layer.node for layer in layers)
     if not patterns:
         raise DomainError(f"attach: `target_modules` must name at least one layer; there are: {names}")
+    chosen: set[int] = set()
     for pattern in patterns:
-        if not any(layer.matches(pattern) for layer in layers):
+        named = named_by(pattern, layers)
+        if not named:
             raise DomainError(f"attach: `target_modules` must match a layer; {pattern!r} matches none of: {names}")
-    return tuple(layer for layer in layers if any(layer.matches(pattern) for pattern in patterns))
+        chosen.update(named)
+    return tuple(layers[index] for index in sorted(chosen))
 
 
 def _layer(graph: Graph, node: Node) -> Layer | str | None:
@@ -125,8 +124,17 @@ def _layer(graph: Graph, node: Node) -> Layer | str | None:
 
 
 def _bias(graph: Graph, node: Node, out: int) -> str | None:
-    """Return the bias with one number for each output; a C that broadcasts along rows is none."""
+    """Return the bias with one number for each output; a C that broadcasts along rows is none.
+
+    It is an input of the node, or what an Add behind a product adds to its rows, as exporters of dense layers write it.
+    """
     name = node.inputs[2] if len(node.inputs) > 2 else ""
+    if node.op != "Conv" and not name and _is_weight(graph, node.inputs[1]):
+        readers = graph.consumers(node.outputs[0])
+        if len(readers) == 1 and readers[0].op == "Add" and node.outputs[0] not in graph.outputs:
+            added = next((one for one in readers[0].inputs if one != node.outputs[0]), "")
+            alone = sum(other.inputs.count(added) for other in graph.nodes) == 1
+            name = added if alone and _is_weight(graph, added) else ""
     plain = name in graph.initializers and node.attrs.get("beta", 1.0) == 1.0
     return name if plain and graph.initializers[name].shape == (out,) else None
 

@@ -26,7 +26,7 @@ from lieref.model.layer import Layer, find_layers, unadaptable
 from lieref.model.memo import Memo
 from lieref.model.samples import arrange, batches, check_samples
 from lieref.model.scores import logits_name, probabilities
-from lieref.model.site import Site, make_sites, share_memory
+from lieref.model.site import Site, listed, make_sites, share_memory
 from lieref.model.speed import Speed, assess, say_slow
 from lieref.model.statistics import channel_moments
 from lieref.param._base import LierefWarning
@@ -213,10 +213,11 @@ class Network:
         ----------
         method : config, Method or str
             A configuration such as ``LieRAConfig(r=4, target_modules=["conv2d*"])``, or a method's name with its
-            options as keywords.
+            options as keywords; ``norm-stats+NAME`` re-estimates the statistics first. A rank that a layer has no
+            room for is lowered there, and one warning names the layers.
         target_modules : list of str, optional
-            Shell patterns matched with node names, weight names and operators. By default all layers the method has a
-            meaning for; a warning names those it has not.
+            Names or shell patterns of nodes, weights and operators. By default all layers the method has a meaning for
+            and on which the first output depends; a warning names those left out.
         seed : int
             For the factors' initial values.
 
@@ -228,24 +229,22 @@ class Network:
         Raises
         ------
         DomainError
-            If a pattern matches nothing, a rank is out of range, or a tensor already carries an adapter.
+            If a pattern matches nothing or reaches no output, or a tensor already carries an adapter.
         UnsupportedError, ShapeError
             If the method has no meaning for a target, or for any layer.
         """
         from lieref.param.config import resolve
 
-        chosen, patterns, ranks = resolve(method, target_modules, config)
+        chosen, patterns, methods_for = resolve(method, target_modules, config)
         check_int("attach", "seed", seed, low=0, high=2**63 - 1)
         with self._alone.take("attach"), self._lock:
-            if chosen.scope == "statistics":
-                if not any(node.op == "BatchNormalization" for node in self.graph.nodes):
-                    raise DomainError("attach: norm-stats needs a model with BatchNormalization; it has none")
-                self.wants_statistics = True
-                self.attached.append(Attached(chosen, None, seed))
-                return self
-            self._say_left_out(chosen.scope)
-            new = make_sites(self.graph, chosen, ranks, patterns, self.sites, seed)
-            self.sites.update(new)
+            statistics = chosen.scope == "statistics" or chosen.recipe.statistics_first
+            if statistics and not any(node.op == "BatchNormalization" for node in self.graph.nodes):
+                raise DomainError("attach: norm-stats needs a model with BatchNormalization; it has none")
+            if chosen.scope != "statistics":
+                self._say_left_out(chosen.scope)
+                self.sites.update(make_sites(self.graph, chosen, methods_for, patterns, self.sites, seed))
+            self.wants_statistics = self.wants_statistics or statistics
             self.attached.append(Attached(chosen, None if patterns is None else tuple(patterns), seed))
         return self
 
@@ -253,7 +252,7 @@ class Network:
         """Name, once, the layers whose weights no method can adapt."""
         left_out = unadaptable(self.graph)
         if left_out and scope in ("weight", "all"):
-            reasons = "; ".join(f"{name}: {why}" for name, why in left_out.items())
+            reasons = listed([f"{name}: {why}" for name, why in left_out.items()], separator="; ")
             warnings.warn(f"attach: {len(left_out)} layers stay as they are: {reasons}", LierefWarning, stacklevel=3)
 
     def unload(self) -> Self:
@@ -276,10 +275,10 @@ class Network:
         return sum(array.size for array in self.parameters().values())
 
     def fixed_points(self) -> dict[str, int]:
-        """Return, by tensor, how many weights the attached method can never move: zeros under the Hadamard group."""
+        """Return, by tensor, how many weights the attached method can never move: zeros that it multiplies."""
         counts = {}
         for tensor, site in self.sites.items():
-            count = site.method.fixed_points(self.graph.initializers[tensor])
+            count = site.method.fixed_points(site.canonical(self.graph.initializers[tensor]))
             if count:
                 counts[tensor] = count
         return counts

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lieref._flat import gather
 from lieref._types import Array, FloatArray, Params
 from lieref.errors import DomainError, LierefError, ShapeError, UnsupportedError
-from lieref.model.graph import Graph
-from lieref.model.layer import Layer, find_layers, select_layers
-from lieref.param._base import LierefWarning
-from lieref.param.method import Method
+from lieref.model.graph import Graph, Node
+from lieref.model.layer import Layer, find_layers, select_layers, unadaptable
+from lieref.param._base import LierefWarning, ManyTrainablesWarning, RankLoweredWarning
+from lieref.param.method import FEWER, Method
 from lieref.rng import stream
 
 
 class SkippedLayersWarning(LierefWarning):
-    """A method has no meaning for some layers of a network, which stay as they are."""
+    """A method has no meaning for some layers of a network, or they do not reach its output, and stay as they are."""
+
+
+class StillLayersWarning(LierefWarning):
+    """Some layers get factors that no training can move: their weights are zero, and the method multiplies them."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +53,18 @@ class Site:
         return self.layer.bias if self.layer is not None and self.method.moves_bias else None
 
     @property
+    def owner(self) -> str:
+        """Name of the layer, or of the tensor where it is no layer's weight."""
+        return self.tensor if self.layer is None else self.layer.node
+
+    @property
     def tensors(self) -> tuple[str, ...]:
         """Names of the initializers the site replaces."""
         return (self.tensor,) if self.bias is None else (self.tensor, self.bias)
 
     def adapted(self, base: dict[str, Array]) -> dict[str, FloatArray]:
         """Return the adapted tensors in the layout of the file, from the base tensors as stored."""
-        stored = self._canonical(base[self.tensor])
+        stored = self.canonical(base[self.tensor])
         weight = self.method.adapted_weight(self.params, stored, self.groups)
         result = {self.tensor: weight if self.layer is None else self.layer.from_canonical(weight)}
         if self.bias is not None:
@@ -64,8 +73,8 @@ class Site:
 
     def pull_back(self, base: dict[str, Array], bars: dict[str, FloatArray]) -> Params:
         """Return the cotangents of the trainable factors from those of the adapted tensors."""
-        stored = self._canonical(base[self.tensor])
-        weight_bar = self._canonical(bars[self.tensor])
+        stored = self.canonical(base[self.tensor])
+        weight_bar = self.canonical(bars[self.tensor])
         factor_bars = self.method.adapted_weight_vjp(self.params, stored, weight_bar, self.groups)
         if self.bias is not None:
             through_bias = self.method.adapted_bias_vjp(
@@ -74,59 +83,109 @@ class Site:
             factor_bars = {name: bar + through_bias[name] for name, bar in factor_bars.items()}
         return factor_bars
 
-    def _canonical(self, stored: Array) -> Array:
+    def canonical(self, stored: Array) -> Array:
+        """Return the adapted tensor as its method sees it, from how the file stores it."""
         return stored if self.layer is None else self.layer.to_canonical(stored)
+
+
+def adaptable_tensors(graph: Graph) -> dict[str, Layer | None]:
+    """Return every tensor an adapter may carry: the weights of layers, each with its layer, biases, scales, shifts."""
+    layers, norms = find_layers(graph), _norms(graph)
+    vectors = [layer.bias for layer in layers] + [name for node in norms for name in node.inputs[1:3]]
+    known: dict[str, Layer | None] = {name: None for name in vectors if name in graph.initializers}
+    return known | {layer.weight: layer for layer in layers}
 
 
 def tensors_in_scope(
     graph: Graph, scope: str, patterns: list[str] | tuple[str, ...] | None
-) -> tuple[tuple[str, Layer | None], ...]:
-    """Return the tensors a method adapts, each with the layer whose weight it is.
+) -> tuple[dict[str, Layer | None], tuple[str, ...]]:
+    """Return the tensors a method adapts, and the nodes left out because the trained output does not depend on them.
+
+    The output that is trained is the first. A tensor comes with the layer whose weight it is.
 
     Parameters
     ----------
     graph : Graph
     scope : str
-        ``weight``: the weights of the target layers. ``head``: weight and bias of the last layer. ``bias``: every
-        bias and every shift of a BatchNormalization. ``all``: all of these and every scale.
+        ``weight``: the weights of the target layers. ``head``: weight and bias of the last layer, the one that no other
+        layer comes after; several that are added up are all last. ``bias``: every bias and every shift of a
+        BatchNormalization. ``all``: all of these and every scale.
     patterns : list of str or None
-        Shell patterns for layers; only ``weight`` reads them.
+        Patterns for layers; only ``weight`` reads them.
 
     Raises
     ------
     DomainError
         If nothing is in scope.
+    UnsupportedError
+        If the scope is ``head`` and the last layer has a weight that cannot be adapted.
     """
-    layers = find_layers(graph)
-    if not layers:
+    found = find_layers(graph)
+    if not found:
         raise DomainError("attach: the model must have a Conv, Gemm or MatMul with a constant weight; it has none")
-    biases = [(layer.bias, None) for layer in layers if layer.bias is not None]
-    norms = [node for node in graph.nodes if node.op == "BatchNormalization"]
-    shifts = [(node.inputs[2], None) for node in norms if node.inputs[2] in graph.initializers]
-    scales = [(node.inputs[1], None) for node in norms if node.inputs[1] in graph.initializers]
-    weights = [(layer.weight, layer) for layer in select_layers(layers, patterns if scope == "weight" else None)]
-    chosen: list[tuple[str, Layer | None]]
-    if scope == "weight":
-        chosen = [*weights]
-    elif scope == "head":
-        head = layers[-1]
-        chosen = [(head.weight, head), *([(head.bias, None)] if head.bias is not None else [])]
-    elif scope == "bias":
-        chosen = [*biases, *shifts]
-    elif scope == "all":
-        chosen = [*weights, *biases, *scales, *shifts]
-    else:
+    reaching = _ancestors(graph, graph.outputs[0])
+    chosen = select_layers(found, patterns if scope == "weight" else None)
+    layers = [layer for layer in chosen if layer.node in reaching]
+    norms = [node for node in _norms(graph) if scope in ("bias", "all") and node.name in reaching]
+    if scope == "head":
+        layers = _last(graph, layers, reaching)
+    elif scope not in ("weight", "bias", "all"):
         raise DomainError(f"attach: a method's scope must be weight, head, bias or all; got {scope!r}")
-    if not chosen:
+    tensors: dict[str, Layer | None] = {}
+    if scope != "bias":
+        tensors.update({layer.weight: layer for layer in layers})
+    if scope != "weight":
+        vectors = [layer.bias for layer in layers]
+        vectors += [name for node in norms for name in node.inputs[1 if scope == "all" else 2 : 3]]
+        tensors.update({name: None for name in vectors if name in graph.initializers})
+    unreached = [layer.node for layer in chosen if layer.node not in reaching and layer.weight not in tensors]
+    if not tensors and unreached:
+        raise DomainError(f"attach: a target must reach the output that is trained, {graph.outputs[0]}; "
+                          f"none of these does: {listed(unreached)}")  # fmt: skip
+    if not tensors:
         raise DomainError(f"attach: the model must have a tensor in the scope {scope!r}; it has none")
-    unique = dict(chosen)  # a weight shared by two layers is adapted once
-    return tuple(unique.items())
+    return tensors, () if scope == "head" else tuple(unreached)
+
+
+def _norms(graph: Graph) -> list[Node]:
+    return [node for node in graph.nodes if node.op == "BatchNormalization"]
+
+
+def _ancestors(graph: Graph, tensor: str) -> set[str]:
+    """Return the names of the nodes that a tensor depends on."""
+    needed, names = {tensor}, set()
+    for node in reversed(graph.nodes):
+        if not needed.isdisjoint(node.outputs):
+            needed.update(node.inputs)
+            names.add(node.name)
+    return names
+
+
+def _last(graph: Graph, layers: Sequence[Layer], reaching: set[str]) -> list[Layer]:
+    """Return the layers that no other linear layer depends on; `reaching` are the nodes that count."""
+    refused = {name: why for name, why in unadaptable(graph).items() if name in reaching}
+    linear = {layer.node for layer in layers} | set(refused)
+    last = {name for name in linear if not linear & _descendants(graph, name)}
+    for name in sorted(last & set(refused)):
+        raise UnsupportedError(f"attach: head must be a layer whose weight can be adapted; {name}: {refused[name]}")
+    return [layer for layer in layers if layer.node in last]
+
+
+def _descendants(graph: Graph, name: str) -> set[str]:
+    """Return the names of the nodes that depend on a node."""
+    made = {output for node in graph.nodes if node.name == name for output in node.outputs}
+    after: set[str] = set()
+    for node in graph.nodes:
+        if not made.isdisjoint(node.inputs):
+            made.update(node.outputs)
+            after.add(node.name)
+    return after
 
 
 def make_sites(
     graph: Graph,
     method: Method,
-    method_of: Callable[[Method, Layer | None], Method],
+    methods_for: Callable[[Sequence[Layer]], list[Method]],
     patterns: list[str] | None,
     taken: Mapping[str, Site],
     seed: int,
@@ -137,8 +196,8 @@ def make_sites(
     ----------
     graph : Graph
     method : Method
-    method_of : callable
-        Gives the method of one layer: its own rank and alpha.
+    methods_for : callable
+        Gives each of the target layers its method, with its own rank and alpha; asked in the scope ``weight`` only.
     patterns : list of str or None
         Target layers. Without patterns the layers that the method has no meaning for are left out, with a warning.
     taken : mapping of str to Site
@@ -151,14 +210,22 @@ def make_sites(
         If a tensor is taken, or a pattern matches nothing.
     LierefError
         Of the method's own class if it cannot serve a target, or any layer.
+
+    Warns
+    -----
+    LierefWarning
+        Of each kind at most one, which names the layers.
     """
     sites: dict[str, Site] = {}
     refused: dict[str, LierefError] = {}
     owners = {name: site.method.name for site in taken.values() for name in site.tensors}
-    for tensor, layer in tensors_in_scope(graph, method.scope, patterns):
+    tensors, unreached = tensors_in_scope(graph, method.scope, patterns)
+    layers = [layer for layer in tensors.values() if layer is not None]
+    own = dict(zip(layers, methods_for(layers), strict=True)) if method.scope == "weight" else {}
+    for tensor, layer in tensors.items():
         _check_free((tensor,), owners)
         try:
-            site = make_site(graph, tensor, layer, method_of(method, layer), seed)
+            site = make_site(graph, tensor, layer, own.get(layer, method) if layer is not None else method, seed)
         except (ShapeError, UnsupportedError) as error:
             if patterns is not None or layer is None:
                 raise
@@ -166,14 +233,69 @@ def make_sites(
             continue
         _check_free(site.tensors, owners)
         sites[tensor] = site
-    reason = next(iter(refused.values()), None)
-    if reason is not None:
-        if not sites:
-            raise reason
-        text = f"{method.name} leaves {len(refused)} layers as they are, {', '.join(refused)}: {reason}"
-        warnings.warn(text, SkippedLayersWarning, stacklevel=3)
+    if refused and not sites:
+        raise next(iter(refused.values()))
+    _say(graph, method, sites, refused, unreached)
     share_memory(sites)
     return sites
+
+
+def _say(
+    graph: Graph,
+    method: Method,
+    sites: Mapping[str, Site],
+    refused: Mapping[str, LierefError],
+    unreached: Sequence[str],
+) -> None:
+    """Say what of the method is not as its user may think: one warning a kind, with names, however many layers."""
+    notes: list[tuple[type[LierefWarning], str]] = []
+    if unreached:
+        text = (
+            f"leaves {listed(unreached)} alone: the output {graph.outputs[0]}, which is trained, does not depend on it"
+        )
+        notes.append((SkippedLayersWarning, text))
+    for error in list(refused.values())[:1]:
+        text = f"leaves {len(refused)} layers as they are, {listed(refused)}: {error}"
+        notes.append((SkippedLayersWarning, text))
+    of = [(site, site.canonical(graph.initializers[site.tensor])) for site in sites.values()]
+    adjusted = [(site.owner, site.method.adjusted(weight.shape, site.groups)) for site, weight in of]
+    if any(what for _, what in adjusted):
+        text = listed([f"{owner} {what}" for owner, what in adjusted if what])
+        notes.append((RankLoweredWarning, f"asks for more than some layers have room for, which get less: {text}"))
+    sizes = [(site.owner, site.method.num_params(weight.shape, site.groups), weight.size) for site, weight in of]
+    many = [(owner, trained, size) for owner, trained, size in sizes if trained > size]
+    if many:
+        text = f"{sum(m[1] for m in many):,} trainable numbers for the {sum(m[2] for m in many):,}"
+        notes.append((ManyTrainablesWarning, f"has {text} of {listed([m[0] for m in many])}; {FEWER}"))
+    biases = [None if site.bias is None else graph.initializers[site.bias] for site, _ in of]
+    still = [s.owner for (s, w), bias in zip(of, biases, strict=True) if s.method.is_still(s.params, w, bias, s.groups)]
+    if still:
+        text = f"cannot move {listed(still)}: zeros that are multiplied stay zeros; `full` or `lora` moves them"
+        notes.append((StillLayersWarning, text))
+    silent = [s.owner for s, _ in of if s.layer is not None and method.scope == "weight" and _silenced(graph, s.layer)]
+    if silent:
+        text = f"cannot change what comes of {listed(silent)}: a BatchNormalization multiplies it by zeros; `full` may"
+        notes.append((StillLayersWarning, text))
+    fixed = [s.owner for s, _ in of if s.method.shifts_bias and s.layer is not None and s.layer.bias is None]
+    if fixed:
+        notes.append((StillLayersWarning, f"cannot shift the outputs of {listed(fixed)}, which has no bias"))
+    for kind, text in notes:
+        warnings.warn(f"attach: {method.name} {text}", kind, stacklevel=4)
+
+
+def _silenced(graph: Graph, layer: Layer) -> bool:
+    """Return whether all that comes out of a layer is multiplied by a BatchNormalization's scale of zeros."""
+    output = next(node.outputs[0] for node in graph.nodes if node.name == layer.node)
+    readers = graph.consumers(output)
+    scale = graph.initializers.get(readers[0].inputs[1]) if len(readers) == 1 and len(readers[0].inputs) > 1 else None
+    return scale is not None and readers[0].op == "BatchNormalization" and not scale.any()
+
+
+def listed(names: Iterable[str], separator: str = ", ", most: int = 8) -> str:
+    """Return names in one line, and how many more there are beyond the first `most`."""
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return separator.join(names[:most]) + more
 
 
 def _check_free(tensors: tuple[str, ...], owners: Mapping[str, str]) -> None:
@@ -204,7 +326,7 @@ def make_site(graph: Graph, tensor: str, layer: Layer | None, method: Method, se
     weight = stored if layer is None else layer.to_canonical(stored)
     groups = 1 if layer is None else layer.groups
     try:
-        params = method.init(weight.shape, groups, stream(seed, "init", tensor), dtype=weight.dtype, base_weight=weight)
+        params = method.start(weight.shape, groups, stream(seed, "init", tensor), weight.dtype, weight)
     except LierefError as error:
         owner = tensor if layer is None else layer.node
         raise type(error)(f"attach: layer {owner}: {error}") from error

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from abc import ABC, abstractmethod
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -27,12 +26,22 @@ class ManyTrainablesWarning(LierefWarning):
     """An adapter holds more numbers than the tensor it adapts."""
 
 
+class RankLoweredWarning(LierefWarning):
+    """A weight has no room for the rank or the blocks asked for, and gets smaller ones."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Parameterisation(ABC):
     """Recipe that turns a few trainable numbers into an element of the Lie algebra.
 
-    Subclasses are frozen dataclasses whose fields are the configuration. They implement the five methods at the end of
-    this class for one conv group; `init`, `delta`, `delta_vjp` and `num_params` are the interface.
+    Subclasses are frozen dataclasses whose fields are the configuration. They implement the abstract methods at the end
+    of this class for one conv group; `init`, `delta`, `delta_vjp` and `num_params` are the interface.
+
+    Parameters
+    ----------
+    share_groups : bool, optional
+        One set of factors for all conv groups, as if the weight had one, instead of a set for each. By default shared
+        where a group has one output channel: a set for each row of a depthwise kernel holds more numbers than the row.
 
     Attributes
     ----------
@@ -42,6 +51,8 @@ class Parameterisation(ABC):
         Names of the factors that are stored but not trained.
     needs_base_weight : bool
         Whether `init` needs `base_weight`.
+    groups_matter : bool
+        Whether it makes a difference if the conv groups share their factors: `share_groups` is an option then.
     formula : str
         The trainable count in the letters of `lieref.param.describe.LETTERS`, alternatives joined by "or".
     """
@@ -49,7 +60,10 @@ class Parameterisation(ABC):
     name: ClassVar[str]
     frozen: ClassVar[frozenset[str]] = frozenset()
     needs_base_weight: ClassVar[bool] = False
+    groups_matter: ClassVar[bool] = True
     formula: ClassVar[str]
+
+    share_groups: bool | None = dataclasses.field(default=None, kw_only=True)
 
     def init(
         self,
@@ -83,9 +97,9 @@ class Parameterisation(ABC):
         ShapeError
             If this parameterisation has no meaning for the shape.
         DomainError
-            If a rank is beyond what the shape allows, or `base_weight` is needed and missing.
+            If `base_weight` is needed and missing, or so large that a factor overflows.
         """
-        groups = self._groups(groups)
+        groups = self.factor_groups(shape, groups)
         one = self._checked(shape, groups)
         base = None
         if base_weight is not None:
@@ -95,7 +109,11 @@ class Parameterisation(ABC):
         elif self.needs_base_weight:
             raise DomainError(f"{self.name}: `base_weight` must be given to init; got None")
         factors = self.initial_factors(one, groups, rng, base)
-        return {name: np.array(stack(factor), dtype, order="C") for name, factor in factors.items()}
+        with np.errstate(over="ignore"):
+            params = {name: np.array(stack(factor), dtype, order="C") for name, factor in factors.items()}
+        if not all(np.isfinite(factor).all() for factor in params.values()):
+            raise DomainError(f"{self.name}: `base_weight` must keep every factor finite in {np.dtype(dtype)}")
+        return params
 
     def delta(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:
         """Return the algebra element of the factors, an array of `shape`.
@@ -105,7 +123,7 @@ class Parameterisation(ABC):
         ShapeError
             If a factor is missing or has another shape than `init` gives.
         """
-        groups = self._groups(groups)
+        groups = self.factor_groups(shape, groups)
         one = self._checked(shape, groups)
         return self.group_delta(self._by_group(params, one, groups), one).reshape(shape)
 
@@ -117,7 +135,7 @@ class Parameterisation(ABC):
         ShapeError
             If a factor or `xi_bar` has another shape.
         """
-        groups = self._groups(groups)
+        groups = self.factor_groups(shape, groups)
         one = self._checked(shape, groups)
         check_shape(self.name, "xi_bar", xi_bar, tuple(shape))
         factors = self._by_group(params, one, groups)
@@ -126,7 +144,7 @@ class Parameterisation(ABC):
 
     def num_params(self, shape: Shape, groups: int = 1) -> int:
         """Return the number of trainable numbers for an algebra element of `shape`."""
-        groups = self._groups(groups)
+        groups = self.factor_groups(shape, groups)
         one = self._checked(shape, groups)
         return groups * sum(math.prod(factor) for factor in self.factor_shapes(one).values())
 
@@ -138,18 +156,33 @@ class Parameterisation(ABC):
         """Return the fields as plain values; ``PARAMETERISATIONS[name](**config)`` makes an equal object."""
         return dataclasses.asdict(self)
 
-    def max_rank(self, shape: Shape, groups: int = 1) -> int | None:
-        """Return the largest rank this shape allows, or None where there is no rank."""
-        return None
-
-    @abstractmethod
-    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
-        """Return the shape of every trainable factor of one conv group, and check the configuration against it.
+    def adjusted(self, shape: Shape, groups: int = 1) -> str:
+        """Return which smaller ranks or blocks this shape gets in place of those asked for, empty where all fit.
 
         Raises
         ------
-        ShapeError or DomainError
-            As in `init`.
+        ShapeError
+            As `init`.
+        """
+        return self.group_adjusted(self._checked(shape, self.factor_groups(shape, groups)))
+
+    def group_adjusted(self, shape: Shape) -> str:
+        """Return what `adjusted` says of one conv group."""
+        return ""
+
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        """Return members that the contract tests run on: every option but `share_groups` differs somewhere."""
+        return (cls(),)
+
+    @abstractmethod
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
+        """Return the shape of every trainable factor of one conv group, ranks no larger than the shape allows.
+
+        Raises
+        ------
+        ShapeError
+            As `init`.
         """
 
     @abstractmethod
@@ -168,23 +201,31 @@ class Parameterisation(ABC):
         """Return the shape of every frozen factor of one conv group."""
         return {}
 
-    def _groups(self, groups: int) -> int:
-        """Return the number of independent kernels the factors see."""
-        return check_int(self.name, "groups", groups, low=1)
+    def factor_groups(self, shape: Shape, groups: int = 1) -> int:
+        """Return the number of independent kernels the factors see: the conv groups, or 1 where they share factors.
 
-    def _checked(self, shape: Shape, groups: int) -> Shape:
-        """Return the shape of one conv group after checking that the configuration fits it."""
+        Raises
+        ------
+        ShapeError
+            If a size is below 1, or the first no multiple of `groups`.
+        """
+        groups = check_int(self.name, "groups", groups, low=1)
         if not shape or min(shape) < 1 or shape[0] % groups:
             raise ShapeError(
                 f"{self.name}: `shape` must have positive sizes, the first a multiple of {groups}; got {shape}"
             )
+        shared = shape[:1] == (groups,) if self.share_groups is None else self.share_groups
+        return 1 if shared else groups
+
+    def _checked(self, shape: Shape, groups: int) -> Shape:
+        """Return the shape of one conv group after checking that the configuration fits it."""
         one = (shape[0] // groups, *shape[1:])
         self.factor_shapes(one)
         return one
 
     def split(self, params: Params, shape: Shape, groups: int = 1) -> Params:
         """Return the factors with the conv groups as a leading axis; raises as `delta`."""
-        groups = self._groups(groups)
+        groups = self.factor_groups(shape, groups)
         return self._by_group(params, self._checked(shape, groups), groups)
 
     def _by_group(self, params: Params, shape: Shape, groups: int) -> Params:
@@ -221,32 +262,32 @@ def nearest_divisor(n: int, wanted: int, low: int = 1) -> int:
     return min((d for d in range(low, n + 1) if n % d == 0), key=lambda d: abs(d - wanted))
 
 
+DEFAULT_ALPHA = 4.0
+"""alpha under alpha / sqrt(r) where none is given: the default rank, at which alpha / r and alpha / sqrt(r) were tuned.
+
+alpha = r, the default under alpha / r, would give sqrt(r) there: a step that grows with the rank, which the root is
+there to prevent [Kalajdzievski23].
+"""
+
+
+def alpha_of(lora_alpha: float | None, r: int, use_rslora: bool = False) -> float:
+    """Return alpha; by default r, or `DEFAULT_ALPHA` where it is rank-stabilised."""
+    if lora_alpha is None:
+        return DEFAULT_ALPHA if use_rslora else float(r)
+    return float(lora_alpha)
+
+
 def scaling_of(lora_alpha: float | None, r: int, use_rslora: bool = False) -> float:
-    """Return alpha / r, or alpha / sqrt(r) where it is rank-stabilised; alpha is r where it is None."""
-    alpha = float(r) if lora_alpha is None else float(lora_alpha)
-    return alpha / (math.sqrt(r) if use_rslora else r)
+    """Return alpha / r, or alpha / sqrt(r) where it is rank-stabilised."""
+    return alpha_of(lora_alpha, r, use_rslora) / (math.sqrt(r) if use_rslora else r)
 
 
-def check_rank(function: str, name: str, rank: int, bound: int, shape: Shape) -> None:
-    """Raise `DomainError` if a rank is beyond the mode it belongs to."""
-    if rank > bound:
-        raise DomainError(
-            f"{function}: `{name}` must be at most {bound} for one conv group of shape {shape}; got {rank}"
-        )
+def adjusted_rank(asked: int, used: int) -> str:
+    """Return what `Parameterisation.adjusted` says of a rank."""
+    return f"rank {used}" if used < asked else ""
 
 
 def check_weight_shape(function: str, shape: Shape) -> None:
     """Raise `ShapeError` unless this is a linear or convolution weight: two to five axes."""
     if not 2 <= len(shape) <= 5:
         raise ShapeError(f"{function}: `shape` must be (O, I/groups, *kernel) with 2 to 5 axes; got {shape}")
-
-
-def warn_if_many(function: str, trainables: int, shape: Shape) -> None:
-    """Warn where an adapter is larger than the tensor it adapts."""
-    if trainables > math.prod(shape):
-        warnings.warn(
-            f"{function}: {trainables} trainable numbers for a tensor {shape} of {math.prod(shape)}; "
-            "a smaller rank, or `full`, would need fewer",
-            ManyTrainablesWarning,
-            stacklevel=3,
-        )

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
-from lieref._check import check_int, check_real, need
+from lieref._check import check_int, check_real
 from lieref._types import FloatArray, Params, Shape
+from lieref.errors import DomainError
 from lieref.param._base import Parameterisation, check_weight_shape, nearest_divisor
-
-# A dictionary of a few dozen numbers settles long before; coding this many filters ten times takes about a second.
-_MOST_SAMPLES = 2000
+from lieref.param.dictionary import learned_codes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +55,7 @@ class FilterAtoms(Parameterisation):
     name: ClassVar[str] = "filter-atoms"
     frozen: ClassVar[frozenset[str]] = frozenset({"coefficients"})
     needs_base_weight: ClassVar[bool] = True
+    groups_matter: ClassVar[bool] = False
     formula: ClassVar[str] = "m·f or m·m1·(v + f)"
 
     m: int = 9
@@ -67,10 +66,16 @@ class FilterAtoms(Parameterisation):
 
     def __post_init__(self) -> None:
         check_int("FilterAtoms", "m", self.m, low=1)
+        if self.share_groups is False:
+            raise DomainError("FilterAtoms: `share_groups` must not be False, for all conv groups share their atoms")
         check_real("FilterAtoms", "sparsity", self.sparsity, above=0.0)
         check_int("FilterAtoms", "block", self.block, low=1)
         if self.recursive is not None:
             check_int("FilterAtoms", "recursive", self.recursive, low=1)
+
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return cls(m=3), cls(m=2, recursive=2, block=3), cls(m=2, unit_scale=True, sparsity=0.1)
 
     def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         check_weight_shape("filter-atoms", shape)
@@ -140,28 +145,17 @@ class FilterAtoms(Parameterisation):
         blocks = filters.reshape(stack, rows, columns, shape[0] // rows, shape[1] // columns)
         return blocks.swapaxes(2, 3).reshape(stack, *shape)
 
-    def _groups(self, groups: int) -> int:
-        super()._groups(groups)
+    def factor_groups(self, shape: Shape, groups: int = 1) -> int:
+        super().factor_groups(shape, groups)
         return 1
 
 
 def sparse_codes(
     filters: FloatArray, m: int, sparsity: float, rng: np.random.Generator, unit_scale: bool
 ) -> FloatArray:
-    """Return sparse coefficients (n, m) of filters (n, k) over m unit atoms learned from them.
-
-    Zero for a zero kernel. Raises `MissingExtraError` without scikit-learn.
-    """
-    decomposition = need("sklearn.decomposition", "app", "filter-atoms")
+    """Return sparse coefficients (n, m) of filters (n, k) over m unit atoms learned from them; zero for zeros."""
     rms = float(np.sqrt(np.mean(filters**2)))
     if rms == 0.0:
         return np.zeros((len(filters), m))
-    sample = filters if len(filters) <= _MOST_SAMPLES else rng.permutation(filters)[:_MOST_SAMPLES]
-    learner = decomposition.DictionaryLearning(
-        n_components=m, alpha=sparsity, max_iter=10, fit_algorithm="cd", transform_algorithm="lasso_cd",
-        transform_alpha=sparsity, random_state=int(rng.integers(2**31)),
-    )  # fmt: skip
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # ten steps, as published, do not converge
-        codes = np.asarray(learner.fit(sample / rms).transform(filters / rms), dtype=np.float64)
+    codes = learned_codes(filters / rms, m, sparsity, rng)
     return codes if unit_scale else rms * codes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -24,7 +24,7 @@ class BlockDiagonal(Parameterisation):
     ----------
     block_size : int
         b, at least 2. Where it does not divide n, the divisor of n (at least 2) nearest to it is taken, the smaller of
-        two as near.
+        two as near; `adjusted` says so.
     skew : bool
         Whether X_ji = -X_ij, the algebra of SO(b): half the numbers.
 
@@ -42,6 +42,10 @@ class BlockDiagonal(Parameterisation):
     def __post_init__(self) -> None:
         check_int(type(self).__name__, "block_size", self.block_size, low=2)
 
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return cls(), cls(block_size=2), cls(block_size=3, skew=True)
+
     def size_for(self, n: int) -> int:
         """Return the block size used for an (n, n) matrix.
 
@@ -58,6 +62,10 @@ class BlockDiagonal(Parameterisation):
         """Return (blocks, b): the rows and columns of the (n, n) matrix where each block sits."""
         b = self.size_for(n)
         return np.arange(n).reshape(n // b, b)
+
+    def group_adjusted(self, shape: Shape) -> str:
+        b = self.size_for(shape[-1])
+        return f"blocks of {b}" if b != self.block_size else ""
 
     def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         if len(shape) != 2 or shape[0] != shape[1]:
@@ -103,22 +111,24 @@ class BlockDiagonal(Parameterisation):
 
 @dataclasses.dataclass(frozen=True)
 class Butterfly(BlockDiagonal):
-    """xi = the sum of several block-diagonal matrices whose blocks sit at growing strides, started at zero.
+    """xi = the sum of several block-diagonal matrices whose blocks sit as in a butterfly network, started at zero.
 
-    The blocks of stage j hold the b indices that differ by multiples of b^j, so that m stages mix b^m indices with
-    m n b numbers. Stages stop where b^(j+1) no longer divides n. This is the butterfly of BOFT in the algebra; BOFT
-    itself multiplies the exponentials of the stages instead of adding their exponents.
+    Indices lie in halves of a block, b/2 next to each other. A block of stage j joins two halves that are 2^j halves
+    apart, so that m stages mix b 2^(m-1) indices with m n b numbers: with b = 4 the first blocks of stages 0 and 1 hold
+    the indices 0, 1, 2, 3 and 0, 1, 4, 5. This is the butterfly of BOFT in the algebra; BOFT itself multiplies the
+    exponentials of the stages instead of adding their exponents.
 
     Factors: ``blocks``, as in `BlockDiagonal`, stage after stage.
 
     Parameters
     ----------
     stages : int
-        m, at most.
+        m, at most: a stage j above 0 needs an even b, and n a multiple of b 2^j. `adjusted` says where stages are
+        left out.
 
     References
     ----------
-    [Liu24B] for the butterfly; the sum in the algebra and sizes that are no power of two are derived here.
+    [Liu24B] for the butterfly, in the order of its authors' code; the sum in the algebra is derived here.
     """
 
     name: ClassVar[str] = "butterfly"
@@ -130,9 +140,28 @@ class Butterfly(BlockDiagonal):
         super().__post_init__()
         check_int("Butterfly", "stages", self.stages, low=1)
 
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return cls(), cls(block_size=2, stages=3), cls(block_size=2, skew=True)
+
     def positions(self, n: int) -> Array:
         """Return (stages * n/b, b): where each block of each stage sits, the stages one after the other."""
         b = self.size_for(n)
-        used = [j for j in range(self.stages) if n % b ** (j + 1) == 0]
-        grids = [np.arange(n).reshape(-1, b, b**j).swapaxes(1, 2).reshape(-1, b) for j in used]
+        grids = [np.arange(n).reshape(n // b, b)]
+        for j in range(1, self._stages(n)):
+            # (2^(j+1) halves together, their upper or lower side, halves of a side, indices of a half)
+            halves = np.arange(n).reshape(-1, 2, 2**j, b // 2)
+            grids.append(halves.swapaxes(1, 2).reshape(n // b, b))
         return np.concatenate(grids)
+
+    def group_adjusted(self, shape: Shape) -> str:
+        blocks, stages = super().group_adjusted(shape), self._stages(shape[-1])
+        left = f"{stages} of {self.stages} stages" if stages < self.stages else ""
+        return ", ".join(text for text in (blocks, left) if text)
+
+    def _stages(self, n: int) -> int:
+        """Return how many stages n has room for."""
+        b, used = self.size_for(n), 1
+        while used < self.stages and b % 2 == 0 and n % (b * 2**used) == 0:
+            used += 1
+        return used

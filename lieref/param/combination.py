@@ -13,7 +13,7 @@ import numpy as np
 
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import NotInGroupError, UnsupportedError
-from lieref.group.action import Action, ElementWise
+from lieref.group.action import Action, ElementWise, ScaleMode
 from lieref.group.base import Group
 from lieref.group.maps import Map
 from lieref.group.registry import make_group
@@ -51,6 +51,10 @@ class Combination(Method):
         return getattr(self.parameterisation, "r", None)
 
     @property
+    def alpha(self) -> float | None:
+        return getattr(self.parameterisation, "alpha", None)
+
+    @property
     def scaling(self) -> float | None:
         return getattr(self.parameterisation, "scaling", None)
 
@@ -58,18 +62,22 @@ class Combination(Method):
     def moves_bias(self) -> bool:
         return self.action.moves_bias
 
+    @property
+    def shifts_bias(self) -> bool:
+        return self.action.shifts_bias
+
     def num_params(self, shape: Shape, groups: int = 1) -> int:
         self.group_for(shape, groups)
         return self.parameterisation.num_params(*self._factor_shape(shape, groups))
 
-    def max_rank(self, shape: Shape, groups: int = 1) -> int | None:
-        return self.parameterisation.max_rank(*self._factor_shape(shape, groups))
+    def adjusted(self, shape: Shape, groups: int = 1) -> str:
+        return self.parameterisation.adjusted(*self._factor_shape(shape, groups))
 
     def trainable(self, params: Params) -> tuple[str, ...]:
         return self.parameterisation.trainable(params)
 
     def fixed_points(self, base_weight: FloatArray) -> int:
-        return self.action.fixed_points(base_weight) if isinstance(self.action, ElementWise) else 0
+        return self.action.fixed_points(base_weight) if isinstance(self.action, (ElementWise, ScaleMode)) else 0
 
     def preserves(self, shape: Shape, groups: int = 1) -> frozenset[str]:
         group = self.group_for(shape, groups)

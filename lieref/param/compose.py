@@ -98,9 +98,11 @@ def _joined_low_rank(
     if any(getattr(recipe, field) != value for recipe in low_rank for field, value in layout.items()):
         return None
     method = get_method(f"low-rank+{parts}", r=sum(recipe.r for recipe in low_rank), **layout)
-    if method.supports(shape, groups) is not None:
+    # Where the weight has no room for the sum of the ranks, the method has fewer numbers than the adapters together.
+    together = sum(factor.size for _, params in adapters for factor in params.values())
+    if method.supports(shape, groups) is not None or method.num_params(shape, groups) < together:
         return None
-    blocks = 1 if low_rank[0].share_groups else groups
+    blocks = low_rank[0].factor_groups(shape, groups)
     a = [params["lora_a"].reshape(blocks, -1, params["lora_a"].shape[1]) for _, params in adapters]
     b = [
         float(weight) * recipe.scaling * params["lora_b"]

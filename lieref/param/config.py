@@ -1,28 +1,24 @@
 """What a user writes to attach a method to a network: which method, where, and with which rank on which layer.
 
-Field names are PEFT's: `r`, `lora_alpha`, `target_modules`, `rank_pattern`. Patterns are shell patterns, matched with
-the name of a layer, of its weight tensor, and with its operator.
+Field names are PEFT's: `r`, `lora_alpha`, `target_modules`, `rank_pattern`. A pattern is the name of a layer, of its
+weight tensor or of its operator; what is none of these is a shell pattern for them.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Protocol
 
 from lieref._check import check_int, check_real
 from lieref._types import Shape
-from lieref.errors import DomainError, DTypeError, LierefError
-from lieref.param._base import LierefWarning
+from lieref.errors import DomainError, DTypeError
 from lieref.param.method import Method
 from lieref.param.registry import get_method
 
-
-class RankLoweredWarning(LierefWarning):
-    """A layer is too narrow for the rank asked for and gets a smaller one."""
+_PATTERNS = {"rank_pattern": "r", "alpha_pattern": "lora_alpha"}
+"""Fields with patterns, and the option each chooses."""
 
 
 class NamedLayer(Protocol):
@@ -60,9 +56,9 @@ class MethodConfig:
     options : mapping
         Fields for `get_method`.
     target_modules : list of str, optional
-        Shell patterns of the layers to adapt; all layers by default.
+        Patterns of the layers to adapt; all layers by default.
     rank_pattern, alpha_pattern : mapping of str to int, to float
-        `r` and `lora_alpha` of the layers a pattern names; the first pattern that matches counts.
+        `r` and `lora_alpha` of the layers a pattern names; the first pattern that names a layer counts.
 
     Raises
     ------
@@ -96,20 +92,29 @@ class MethodConfig:
         """Return the method without the exceptions of single layers."""
         return get_method(self.method, **self._options())
 
-    def method_for(self, layer: NamedLayer) -> Method:
-        """Return the method of one layer: its own rank and alpha, the rank no larger than a narrow layer allows.
+    def methods_for(self, layers: Sequence[NamedLayer]) -> list[Method]:
+        """Return the method of each of the layers that are adapted: its own rank and alpha.
 
-        Warns
-        -----
-        RankLoweredWarning
-            If the layer has fewer outputs, or fewer in a conv group, than the rank.
+        Raises
+        ------
+        DomainError
+            If a pattern decides for none of the layers, or the method has no rank or alpha to choose.
         """
-        options = self._options()
-        for field, pattern in (("r", self.rank_pattern), ("lora_alpha", self.alpha_pattern)):
-            value = next((pattern[p] for p in pattern if _matches(layer, p)), None)
-            if value is not None:
-                options[field] = value
-        return fitted(get_method(self.method, **options), layer)
+        options = [self._options() for _ in layers]
+        for field, option in _PATTERNS.items():
+            open_layers = set(range(len(layers)))
+            for pattern, value in getattr(self, field).items():
+                named = set(named_by(pattern, layers))
+                if not named & open_layers:
+                    why = "earlier patterns name the same layers" if named else "it names none of them"
+                    adapted = ", ".join(layer.node for layer in layers)
+                    raise DomainError(
+                        f"attach: `{field}` must name layers that are adapted, {adapted}; got {pattern!r}, {why}"
+                    )
+                for index in named & open_layers:
+                    options[index][option] = value
+                open_layers -= named
+        return [get_method(self.method, **one) for one in options]
 
     def _options(self) -> dict[str, Any]:
         return dict(self.options)
@@ -141,7 +146,7 @@ class LoraConfig(_NamedConfig):
     lora_alpha: float | None = None
     matricisation: str = "unfold"
     use_rslora: bool = False
-    share_groups: bool = False
+    share_groups: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -153,7 +158,7 @@ class LieRAConfig(_NamedConfig):
     lora_alpha: float | None = None
     matricisation: str = "unfold"
     use_rslora: bool = False
-    share_groups: bool = False
+    share_groups: bool | None = None
     map: str = "exp"
     strict: bool = False
 
@@ -166,38 +171,20 @@ class HiraConfig(_NamedConfig):
     r: int = 4
 
 
-def fitted(method: Method, layer: NamedLayer) -> Method:
-    """Return the method with its rank lowered, and its scaling kept, where the out mode of a layer is narrower.
+def named_by(pattern: str, layers: Sequence[NamedLayer]) -> list[int]:
+    """Return the indices of the layers that a pattern names.
 
-    A rank asked for that not even the columns (I/groups k_h k_w) of the layer allow, and a layer the method cannot
-    serve at any rank, are left as they are, so that `init` refuses them.
+    A pattern that is itself the name of a node, of a weight or of an operator names just that: names may hold brackets.
     """
-    rank = method.rank
-    if rank is None or method.supports(layer.shape, layer.groups) is None:
-        return method
-    try:
-        limit = method.max_rank(layer.shape, layer.groups)
-    except LierefError:
-        return method
-    config = method.config()
-    if limit is None or not 1 <= limit < rank or ("r" in config and rank > math.prod(layer.shape[1:])):
-        return method
-    warnings.warn(f"layer {layer.node}: rank {rank} is lowered to {limit}", RankLoweredWarning, stacklevel=2)
-    config["r"] = limit
-    lowered = get_method(**config)
-    if method.scaling is None or lowered.scaling == method.scaling:
-        return lowered
-    # The scaling is proportional to alpha.
-    config["lora_alpha"] = 1.0
-    unit = get_method(**config).scaling
-    config["lora_alpha"] = method.scaling / (unit or 1.0)
-    return get_method(**config)
+    names = [(layer.node, layer.weight, layer.op) for layer in layers]
+    exact = [index for index, all_ in enumerate(names) if pattern in all_]
+    return exact or [index for index, all_ in enumerate(names) if any(fnmatchcase(name, pattern) for name in all_)]
 
 
 def resolve(
     method: MethodConfig | Method | str, target_modules: Sequence[str] | str | None, options: Mapping[str, Any]
-) -> tuple[Method, list[str] | None, Callable[[Method, NamedLayer | None], Method]]:
-    """Return what `attach` needs: the method, the target patterns, and the choice of the method of one layer.
+) -> tuple[Method, list[str] | None, Callable[[Sequence[NamedLayer]], list[Method]]]:
+    """Return what `attach` needs: the method, the target patterns, and what gives each layer its own method.
 
     Parameters
     ----------
@@ -212,7 +199,7 @@ def resolve(
     DTypeError
         If `method` is something else, or options come beside a configuration.
     DomainError
-        If the name or an option is not valid, or targets are given for a method that has its own.
+        If the name or an option is not valid, or targets or patterns are given for a method that has its own.
     """
     if isinstance(method, str):
         patterns = {key: options[key] for key in ("rank_pattern", "alpha_pattern") if key in options}
@@ -224,25 +211,15 @@ def resolve(
             f"attach: options must come with a method's name, not with a configuration; got {list(options)}"
         )
     if isinstance(method, Method):
-        return (
-            method,
-            _own_targets(method, _patterns(target_modules)),
-            lambda chosen, layer: chosen if layer is None else fitted(chosen, layer),
-        )
+        return method, _own_targets(method, _patterns(target_modules)), lambda layers: [method] * len(layers)
     if not isinstance(method, MethodConfig):
         raise DTypeError(f"attach: `method` must be a configuration, a Method or a name; got {type(method).__name__}")
     chosen = method.build()
-    own = chosen.scope == "weight"
     targets = method.patterns if target_modules is None else _patterns(target_modules)
-    return (
-        chosen,
-        _own_targets(chosen, targets),
-        lambda chosen, layer: method.method_for(layer) if own and layer is not None else chosen,
-    )
-
-
-def _matches(layer: NamedLayer, pattern: str) -> bool:
-    return any(fnmatchcase(name, pattern) for name in (layer.node, layer.weight, layer.op))
+    for field in _PATTERNS:
+        if getattr(method, field) and chosen.scope != "weight":
+            raise DomainError(f"attach: `{field}` must be left out for {chosen.name}; got {getattr(method, field)}")
+    return chosen, _own_targets(chosen, targets), method.methods_for
 
 
 def _own_targets(method: Method, patterns: list[str] | None) -> list[str] | None:

@@ -21,6 +21,7 @@ class Dense(Parameterisation):
     """
 
     name: ClassVar[str] = "dense"
+    groups_matter: ClassVar[bool] = False
     formula: ClassVar[str] = "G·O·I·k"
 
     def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
@@ -44,6 +45,7 @@ class Diagonal(Parameterisation):
     """
 
     name: ClassVar[str] = "diagonal"
+    groups_matter: ClassVar[bool] = False
     formula: ClassVar[str] = "G·n"
 
     def factor_shapes(self, shape: Shape) -> dict[str, Shape]:

@@ -19,8 +19,8 @@ GEOMETRIES: dict[str, tuple[Shape, int]] = {
 }
 
 LETTERS = {
-    "G": "conv groups",
-    "O, I": "out and in channels of one conv group",
+    "G": "conv groups, or 1 where they share factors, as those of a depthwise kernel do",
+    "O, I": "out and in channels of one conv group, or of all that share factors",
     "k": "kernel positions, p of them in rows and q in columns",
     "n": "size of the mode a matrix acts on",
     "r": "rank of the out mode; s of the in mode, t the product of those of the kernel modes",

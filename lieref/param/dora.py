@@ -9,7 +9,7 @@ import numpy as np
 
 from lieref._check import check_shape
 from lieref._types import FloatArray, Params, Shape
-from lieref.errors import DomainError
+from lieref.errors import DomainError, UnsupportedError
 from lieref.param.combination import Combination
 from lieref.param.method import (
     OVERFLOW_IS_CHECKED,
@@ -28,23 +28,36 @@ _MAGNITUDE = "magnitude"
 class Dora(Method):
     """W'_o = m_o V_o / ||V_o||, with V the weight of `direction` and ||V_o|| over the in and kernel axes of filter o.
 
-    m starts at ||W0_o||, so that the length starts unchanged. The gradient is exact: it goes through the norm, which
-    [Liu24] holds constant to save memory. DoRA has low-rank addition for its direction; DoRA+LieRA has LieRA, V = W0
-    exp(xi), as [Si25] names but does not write down (derived here).
+    m starts at ||W0_o||, so that the length starts unchanged. The gradient is exact: it goes through the norm. [Liu24],
+    section 4.3, and PEFT hold the norm constant to save memory; `detach_norm` does the same. DoRA has low-rank addition
+    for its direction; DoRA+LieRA has LieRA, V = W0 exp(xi), as [Si25] names but does not write down (derived here).
 
     Factors: those of `direction`, and ``magnitude`` (O,).
 
+    Parameters
+    ----------
+    direction : Combination
+    detach_norm : bool
+        Whether the gradient takes ||V_o|| as a constant. Forward, both are the same.
+
     Raises
     ------
+    UnsupportedError
+        From `init`, if a filter is zero: it has no direction.
     DomainError
-        From every method that sees a weight, if a filter is zero: it has no direction.
+        From every other method that sees a weight, if a filter is or becomes zero.
     """
 
     direction: Combination
+    detach_norm: bool = False
 
     @property
     def rank(self) -> int | None:
         return self.direction.rank
+
+    @property
+    def alpha(self) -> float | None:
+        return self.direction.alpha
 
     @property
     def scaling(self) -> float | None:
@@ -53,8 +66,8 @@ class Dora(Method):
     def num_params(self, shape: Shape, groups: int = 1) -> int:
         return self.direction.num_params(shape, groups) + shape[0]
 
-    def max_rank(self, shape: Shape, groups: int = 1) -> int | None:
-        return self.direction.max_rank(shape, groups)
+    def adjusted(self, shape: Shape, groups: int = 1) -> str:
+        return self.direction.adjusted(shape, groups)
 
     def trainable(self, params: Params) -> tuple[str, ...]:
         inner = self.direction.trainable({name: p for name, p in params.items() if name != _MAGNITUDE})
@@ -69,7 +82,7 @@ class Dora(Method):
 
     # Derivation.  W' = m V / n with n = ||V||, filter by filter, and G = W'_bar:
     #   dW' = V/n dm + m/n dV - m/n^2 V dn,   dn = <V, dV>/n.
-    # Hence  m_bar = <G, V>/n  and  V_bar = (m/n) (G - V <G, V>/n^2).
+    # Hence  m_bar = <G, V>/n  and  V_bar = (m/n) (G - V <G, V>/n^2), or with dn = 0 held  V_bar = (m/n) G.
     @OVERFLOW_IS_CHECKED
     def adapted_weight(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
         base = checked_base(self, params, base_weight)
@@ -87,7 +100,7 @@ class Dora(Method):
         v = self.direction.adapted_weight(inner, base, groups)
         n = self._norms(v)
         along = _filter_dot(weight_bar, v) / n
-        v_bar = _column(m / n, v) * (weight_bar - v * _column(along / n, v))
+        v_bar = _column(m / n, v) * (weight_bar if self.detach_norm else weight_bar - v * _column(along / n, v))
         bars = self.direction.adapted_weight_vjp(inner, base, v_bar, groups)
         return check_bars(self, {**bars, _MAGNITUDE: along})
 
@@ -107,6 +120,11 @@ class Dora(Method):
     ) -> Params:
         if base_weight is None:
             raise DomainError(f"{self.name}: `base_weight` must be given to init; got None")
+        alive = base_weight.reshape(base_weight.shape[0], -1).any(axis=1)
+        if not alive.all():
+            raise UnsupportedError(
+                f"{self.name}: `base_weight` must have a direction in each filter; filter {alive.argmin()} is zero"
+            )
         magnitude = self._norms(base_weight.astype(dtype))
         return {**self.direction._init(shape, groups, rng, dtype, base_weight), _MAGNITUDE: magnitude}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -12,7 +12,8 @@ from lieref._check import check_int, check_real
 from lieref._types import FloatArray, Params, Shape
 from lieref.param._base import (
     Parameterisation,
-    check_rank,
+    adjusted_rank,
+    alpha_of,
     check_weight_shape,
     kaiming_uniform,
     scaling_of,
@@ -31,7 +32,7 @@ class HadamardLowRank(Parameterisation):
     Parameters
     ----------
     r : int
-        Rank of each of the two products.
+        Rank of each of the two products, as far as the matrix has room for it.
     lora_alpha : float, optional
         s = lora_alpha / r; alpha = r by default.
 
@@ -51,19 +52,31 @@ class HadamardLowRank(Parameterisation):
         if self.lora_alpha is not None:
             check_real("HadamardLowRank", "lora_alpha", self.lora_alpha, above=0.0)
 
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return cls(r=1), cls(r=2, lora_alpha=2.5)
+
+    @property
+    def alpha(self) -> float:
+        """The number alpha in s."""
+        return alpha_of(self.lora_alpha, self.r)
+
     @property
     def scaling(self) -> float:
         """The factor s."""
         return scaling_of(self.lora_alpha, self.r)
 
-    def max_rank(self, shape: Shape, groups: int = 1) -> int:
-        return min(shape[0] // groups, math.prod(shape[1:]))
+    def rank_for(self, shape: Shape) -> int:
+        """Return the rank for one conv group of this shape: r, or the largest it has room for."""
+        return min(self.r, shape[0], math.prod(shape[1:]))
+
+    def group_adjusted(self, shape: Shape) -> str:
+        return adjusted_rank(self.r, self.rank_for(shape))
 
     def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         check_weight_shape("hadamard-low-rank", shape)
-        rows, columns = shape[0], math.prod(shape[1:])
-        check_rank("hadamard-low-rank", "r", self.r, min(rows, columns), shape)
-        return dict(zip(_NAMES, [(rows, self.r), (self.r, columns)] * 2, strict=True))
+        rank = self.rank_for(shape)
+        return dict(zip(_NAMES, [(shape[0], rank), (rank, math.prod(shape[1:]))] * 2, strict=True))
 
     def initial_factors(self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None) -> Params:
         shapes = self.factor_shapes(shape)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
 from lieref._check import check_int
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import DomainError, ShapeError
-from lieref.param._base import Parameterisation, transposed
+from lieref.param._base import Parameterisation, adjusted_rank, transposed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Householder(Parameterisation):
     Parameters
     ----------
     r : int
-        Number of reflections, even.
+        Number of reflections, even, as far as n vectors have room for it.
 
     References
     ----------
@@ -42,18 +42,25 @@ class Householder(Parameterisation):
         if check_int("Householder", "r", self.r, low=2) % 2:
             raise DomainError(f"Householder: `r` must be even, or the product is no rotation; got {self.r}")
 
-    def max_rank(self, shape: Shape, groups: int = 1) -> int:
-        return shape[1] // 2 * 2
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return cls(r=2), cls(r=4)
+
+    def rank_for(self, shape: Shape) -> int:
+        """Return the number of reflections for a matrix of this shape: r, or the largest even number up to n."""
+        if len(shape) != 2 or shape[0] != shape[1] or shape[0] < 2:
+            raise ShapeError(f"householder: `shape` must be that of a square matrix of size 2 or more; got {shape}")
+        return min(self.r, shape[0] // 2 * 2)
+
+    def group_adjusted(self, shape: Shape) -> str:
+        return adjusted_rank(self.r, self.rank_for(shape))
 
     def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
-        if len(shape) != 2 or shape[0] != shape[1]:
-            raise ShapeError(f"householder: `shape` must be that of a square matrix; got {shape}")
-        if self.r > shape[0]:
-            raise DomainError(f"householder: `r` must be at most {shape[0]} for matrices {shape}; got {self.r}")
-        return {"u": (self.r // 2, shape[0]), "w": (self.r // 2, shape[0])}
+        one = self.rank_for(shape) // 2, shape[0]
+        return {"u": one, "w": one}
 
     def initial_factors(self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None) -> Params:
-        one = (groups, self.r // 2, shape[0])
+        one = (groups, *self.factor_shapes(shape)["u"])
         return {"u": rng.standard_normal(one) / np.sqrt(shape[0]), "w": np.zeros(one)}
 
     # Derivation.  For one pair let c = 2 / (u . u), K = xi_bar - xi_bar^T, and <X, Y> = sum(X * Y).

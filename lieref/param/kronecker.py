@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
 from lieref._check import check_int, check_real
 from lieref._types import FloatArray, Params, Shape
-from lieref.param._base import Parameterisation, check_weight_shape, kaiming_uniform, scaling_of, transposed
+from lieref.param._base import (
+    Parameterisation,
+    alpha_of,
+    check_weight_shape,
+    kaiming_uniform,
+    scaling_of,
+    transposed,
+)
 
 
 @dataclasses.dataclass(frozen=True)
 class Kronecker(Parameterisation):
     """xi[(a, c), (b, d), ...] = s w1[a, b] w2[c, d, ...], with w1 zero at the start: LoKr.
 
-    O = a c and I = b d, each split near its square root. Factors: ``w1`` (a, b), and ``w2`` (c, d, *kernel) or, where
+    O = a c and I = b d, each split by `split`. Factors: ``w1`` (a, b), and ``w2`` (c, d, *kernel) or, where
     the rank is below half of max(c, d), its low-rank form ``w2_a`` (c, r) and ``w2_b`` (r, d k_h k_w).
 
     Parameters
@@ -27,11 +34,11 @@ class Kronecker(Parameterisation):
     lora_alpha : float, optional
         s = lora_alpha / r; alpha = r by default.
     factor : int, optional
-        Size of a and of b where it divides O, respectively I.
+        Size of a and of b, where it divides O, respectively I; see `split`.
 
     References
     ----------
-    [Yeh24].
+    [Yeh24]; sizes and start as in PEFT. LyCORIS takes s = 1 wherever w2 is whole, whatever alpha is.
     """
 
     name: ClassVar[str] = "kronecker"
@@ -48,6 +55,15 @@ class Kronecker(Parameterisation):
         if self.factor is not None:
             check_int("Kronecker", "factor", self.factor, low=1)
 
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return cls(r=1), cls(r=4), cls(r=1, lora_alpha=2.5, factor=2)
+
+    @property
+    def alpha(self) -> float:
+        """The number alpha in s."""
+        return alpha_of(self.lora_alpha, self.r)
+
     @property
     def scaling(self) -> float:
         """The factor s."""
@@ -55,7 +71,7 @@ class Kronecker(Parameterisation):
 
     def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         check_weight_shape("kronecker", shape)
-        (a, c), (b, d) = _split(shape[0], self.factor), _split(shape[1], self.factor)
+        (a, c), (b, d) = split(shape[0], self.factor), split(shape[1], self.factor)
         if 2 * self.r < max(c, d):
             return {"w1": (a, b), "w2_a": (c, self.r), "w2_b": (self.r, d * math.prod(shape[2:]))}
         return {"w1": (a, b), "w2": (c, d, *shape[2:])}
@@ -91,13 +107,18 @@ class Kronecker(Parameterisation):
     def _w2(self, params: Params, shape: Shape) -> FloatArray:
         """Return w2 as (groups, c, d, kernel positions)."""
         w2 = params["w2"] if "w2" in params else params["w2_a"] @ params["w2_b"]
-        d = _split(shape[1], self.factor)[1]
+        d = split(shape[1], self.factor)[1]
         return w2.reshape(*w2.shape[:2], d, math.prod(shape[2:]))
 
 
-def _split(size: int, factor: int | None) -> tuple[int, int]:
-    """Return two factors of a size: (factor, rest) where it divides, else the pair nearest to the square root."""
+def split(size: int, factor: int | None) -> tuple[int, int]:
+    """Return two factors of a size as LyCORIS and PEFT choose them.
+
+    Where `factor` divides the size it is the first of them. Else the first is the largest divisor up to `factor` and
+    up to the square root, or up to the square root alone without a `factor`: 360 is 15 x 24 for 16, 18 x 20 for none.
+    """
     if factor is not None and size % factor == 0:
         return factor, size // factor
-    small = next(n for n in range(math.isqrt(size), 0, -1) if size % n == 0)
+    limit = math.isqrt(size) if factor is None else min(factor, math.isqrt(size))
+    small = next(n for n in range(limit, 0, -1) if size % n == 0)
     return small, size // small

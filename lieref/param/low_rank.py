@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
 from lieref._check import check_choice, check_int, check_real
 from lieref._types import FloatArray, Params, Shape
+from lieref.errors import ShapeError
 from lieref.param._base import (
     Parameterisation,
-    check_rank,
+    adjusted_rank,
+    alpha_of,
     check_weight_shape,
     kaiming_uniform,
     scaling_of,
@@ -44,17 +46,16 @@ class LowRank(Parameterisation):
     Parameters
     ----------
     r : int
-        Rank, at least 1.
+        Rank, at least 1. A matrix with fewer rows or columns gets as much as it has room for; s stays that of r.
     lora_alpha : float, optional
         s = lora_alpha / r. By default alpha = r, so s = 1.
     matricisation : {"unfold", "view", "structured"}
     use_rslora : bool
-        s = lora_alpha / sqrt(r) instead.
+        s = lora_alpha / sqrt(r) instead, with alpha = 4 by default [Kalajdzievski23].
     rank_times_kernel : bool
         Whether R is r k_h (loralib) or r itself (LoRA-C) in the last two matricisations.
-    share_groups : bool
-        One pair of factors for the whole (O, I/groups k_h k_w) matrix instead of one pair for each conv group: the
-        way to a small adapter of a depthwise kernel, whose groups have one row each.
+    share_groups : bool, optional
+        See `Parameterisation`: one pair of factors for the whole (O, I/groups k_h k_w) matrix.
 
     References
     ----------
@@ -69,7 +70,6 @@ class LowRank(Parameterisation):
     matricisation: str = "unfold"
     use_rslora: bool = False
     rank_times_kernel: bool = True
-    share_groups: bool = False
 
     def __post_init__(self) -> None:
         check_int("LowRank", "r", self.r, low=1)
@@ -77,24 +77,46 @@ class LowRank(Parameterisation):
             check_real("LowRank", "lora_alpha", self.lora_alpha, above=0.0)
         check_choice("LowRank", "matricisation", self.matricisation, MATRICISATIONS)
 
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return (
+            cls(r=1), cls(r=2, lora_alpha=2.5), cls(r=1, matricisation="view"), cls(r=1, matricisation="structured"),
+            cls(r=2, use_rslora=True), cls(r=1, matricisation="view", rank_times_kernel=False),
+        )  # fmt: skip
+
+    @property
+    def alpha(self) -> float:
+        """The number alpha in s."""
+        return alpha_of(self.lora_alpha, self.r, self.use_rslora)
+
     @property
     def scaling(self) -> float:
         """The factor s in front of B A."""
         return scaling_of(self.lora_alpha, self.r, self.use_rslora)
 
-    def max_rank(self, shape: Shape, groups: int = 1) -> int:
-        groups = self._groups(groups)
-        one = (shape[0] // groups, *shape[1:])
-        p, q = self._kernel_split(one)
-        return min(one[0] * p, one[1] * q) // self._rank_factor(p)
+    def rank_for(self, shape: Shape) -> int:
+        """Return the rank for one conv group of this shape: r, or the largest it has room for.
 
-    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
+        Raises
+        ------
+        ShapeError
+            If there is no room for rank 1.
+        """
         check_weight_shape("low-rank", shape)
         p, q = self._kernel_split(shape)
-        rows, columns = shape[0] * p, shape[1] * q
-        check_rank("low-rank", "r", self.r, min(rows, columns) // self._rank_factor(p), shape)
-        rank = self.r * self._rank_factor(p)
-        return {"lora_a": (rank, columns), "lora_b": (rows, rank)}
+        room = min(shape[0] * p, shape[1] * q) // self._rank_factor(p)
+        if room < 1:
+            raise ShapeError(f"low-rank: `shape` must have room for rank 1 as {self.matricisation!r}; got {shape}")
+        return min(self.r, room)
+
+    def group_adjusted(self, shape: Shape) -> str:
+        return adjusted_rank(self.r, self.rank_for(shape))
+
+    def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
+        rank = self.rank_for(shape)
+        p, q = self._kernel_split(shape)
+        rank *= self._rank_factor(p)
+        return {"lora_a": (rank, shape[1] * q), "lora_b": (shape[0] * p, rank)}
 
     def initial_factors(self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None) -> Params:
         shapes = self.factor_shapes(shape)
@@ -139,10 +161,6 @@ class LowRank(Parameterisation):
             return tensor.reshape(groups, rows, columns)
         apart = tensor.reshape(groups, shape[0], shape[1], p, q)
         return apart.transpose(0, 1, 3, 2, 4).reshape(groups, rows, columns)
-
-    def _groups(self, groups: int) -> int:
-        groups = super()._groups(groups)
-        return 1 if self.share_groups else groups
 
     def _kernel_split(self, shape: Shape) -> tuple[int, int]:
         """Return the kernel sizes (p, q) that go to the rows and to the columns."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +14,10 @@ import numpy as np
 from lieref._check import check_finite, check_float, check_same_dtype, check_shape
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import DomainError, LierefError
-from lieref.param._base import warn_if_many
+from lieref.param._base import ManyTrainablesWarning, RankLoweredWarning
+
+FEWER = "a smaller rank, or `full`, would need fewer"
+"""What to do about an adapter with more numbers than its weight."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +35,15 @@ class Recipe:
         or no tensor at all (statistics are re-estimated).
     default_learning_rate : float
         For AdamW; works at a few hundred steps without tuning.
+    statistics_first : bool
+        Whether the statistics of every BatchNormalization are re-estimated before the training: ``norm-stats+NAME``.
     """
 
     name: str
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     scope: str = "weight"
     default_learning_rate: float = 1e-2
+    statistics_first: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +77,11 @@ class Method(ABC):
         return None
 
     @property
+    def alpha(self) -> float | None:
+        """The number alpha in `scaling`; None for a method without one."""
+        return None
+
+    @property
     def scaling(self) -> float | None:
         """The factor alpha / r, or alpha / sqrt(r), in xi; None for a method without one."""
         return None
@@ -76,6 +89,11 @@ class Method(ABC):
     @property
     def moves_bias(self) -> bool:
         """Whether `adapted_bias` differs from the bias."""
+        return False
+
+    @property
+    def shifts_bias(self) -> bool:
+        """Whether `adapted_bias` makes something of a bias of zeros, so that a layer without one misses something."""
         return False
 
     def config(self) -> dict[str, Any]:
@@ -109,22 +127,41 @@ class Method(ABC):
         ShapeError
             If the method has no meaning for this shape.
         DomainError
-            If a rank is beyond what the shape allows, or `base_weight` is needed and missing.
+            If `base_weight` is needed and missing.
 
         Warns
         -----
+        RankLoweredWarning
+            If the weight has no room for the rank or the blocks asked for.
         ManyTrainablesWarning
             If the factors hold more numbers than the weight.
         """
+        params = self.start(shape, groups, rng, dtype, base_weight)
+        shape, trainables = tuple(shape), self.num_params(tuple(shape), groups)
+        if adjusted := self.adjusted(shape, groups):
+            text = f"{self.name}: a weight of shape {shape} has room for less than asked for: {adjusted}"
+            warnings.warn(text, RankLoweredWarning, stacklevel=2)
+        if trainables > math.prod(shape):
+            text = f"{self.name}: {trainables} trainable numbers for a tensor {shape} of {math.prod(shape)}; {FEWER}"
+            warnings.warn(text, ManyTrainablesWarning, stacklevel=2)
+        return params
+
+    def start(
+        self,
+        shape: Shape,
+        groups: int,
+        rng: np.random.Generator,
+        dtype: Any = None,
+        base_weight: FloatArray | None = None,
+    ) -> Params:
+        """Return what `init` does, without its warnings: for who gathers those of many weights."""
         shape = tuple(shape)
         if base_weight is not None:
             base_weight = check_float(self.name, "base_weight", base_weight)
             check_shape(self.name, "base_weight", base_weight, shape)
         if dtype is None:
             dtype = np.float64 if base_weight is None else base_weight.dtype
-        params = self._init(shape, groups, rng, dtype, base_weight)
-        warn_if_many(self.name, self.num_params(shape, groups), shape)
-        return params
+        return self._init(shape, groups, rng, dtype, base_weight)
 
     def supports(self, shape: Shape, groups: int = 1) -> str | None:
         """Return None where the method can adapt a weight of this shape, else the reason why not."""
@@ -134,9 +171,34 @@ class Method(ABC):
             return str(error)
         return None
 
+    def adjusted(self, shape: Shape, groups: int = 1) -> str:
+        """Return which smaller ranks or blocks this weight gets in place of those asked for, empty where all fit."""
+        return ""
+
     def fixed_points(self, base_weight: FloatArray) -> int:
-        """Return how many entries of the weight this method can never change: zeros under the Hadamard group."""
+        """Return how many entries this method can never change, whatever the factors: zeros that are multiplied."""
         return 0
+
+    def is_still(self, params: Params, base_weight: FloatArray, bias: FloatArray | None, groups: int = 1) -> bool:
+        """Return whether training cannot move the weight, nor the bias the method moves: every derivative is zero.
+
+        The derivative is taken at `params` along one direction of W' and of the bias with no zero in it. Factors of
+        `init` at which it vanishes stay where they are for any loss.
+        """
+        # Repeated, for a weight may be large; the prime length keeps the repeats out of step with its axes.
+        along = np.random.default_rng(0).uniform(0.5, 1.5, 1021)
+        weight_bar = np.resize(along.astype(base_weight.dtype), base_weight.shape)
+        try:
+            bars = self.adapted_weight_vjp(params, base_weight, weight_bar, groups)
+        except DomainError:
+            return False  # a derivative too large for its dtype is not zero
+        if any(bar.any() for bar in bars.values()):
+            return False
+        if bias is None or not self.moves_bias:
+            return True
+        bias_bar = np.resize(along.astype(bias.dtype), bias.shape)
+        bars = self.adapted_bias_vjp(params, bias, bias_bar, base_weight.shape, groups)
+        return not any(bar.any() for bar in bars.values())
 
     def preserves(self, shape: Shape, groups: int = 1) -> frozenset[str]:
         """Return what the method keeps of every weight of this shape; names as in `lieref.group.action.PRESERVED`."""
@@ -151,10 +213,6 @@ class Method(ABC):
     ) -> Params:
         """Return the cotangents of the trainable factors that come through the bias."""
         return {name: np.zeros_like(params[name]) for name in self.trainable(params)}
-
-    def max_rank(self, shape: Shape, groups: int = 1) -> int | None:
-        """Return the largest rank this weight allows, or None for a method without a rank."""
-        return None
 
     @abstractmethod
     def num_params(self, shape: Shape, groups: int = 1) -> int:

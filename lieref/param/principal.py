@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
 from lieref._check import check_int
 from lieref._types import FloatArray, Params, Shape
-from lieref.param._base import Parameterisation, check_rank, check_weight_shape, transposed
+from lieref.param._base import Parameterisation, adjusted_rank, check_weight_shape, transposed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,14 +43,26 @@ class Principal(Parameterisation):
     def __post_init__(self) -> None:
         check_int("Principal", "r", self.r, low=1)
 
-    def max_rank(self, shape: Shape, groups: int = 1) -> int:
-        return min(shape[0] // groups, math.prod(shape[1:]))
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return cls(r=1), cls(r=2), cls(r=1, of_logarithm=True)
+
+    @property
+    def alpha(self) -> float:
+        """The number alpha whose alpha / r stands before B A: r."""
+        return float(self.r)
+
+    def rank_for(self, shape: Shape) -> int:
+        """Return the rank for one conv group of this shape: r, or the largest it has room for."""
+        return min(self.r, shape[0], math.prod(shape[1:]))
+
+    def group_adjusted(self, shape: Shape) -> str:
+        return adjusted_rank(self.r, self.rank_for(shape))
 
     def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         check_weight_shape("principal", shape)
-        rows, columns = shape[0], math.prod(shape[1:])
-        check_rank("principal", "r", self.r, min(rows, columns), shape)
-        return {"lora_a": (self.r, columns), "lora_b": (rows, self.r)}
+        rank = self.rank_for(shape)
+        return {"lora_a": (rank, math.prod(shape[1:])), "lora_b": (shape[0], rank)}
 
     def frozen_shapes(self, shape: Shape) -> dict[str, Shape]:
         shapes = self.factor_shapes(shape)
@@ -61,9 +73,10 @@ class Principal(Parameterisation):
         matrices = base.reshape(groups, shape[0], -1)
         if self.of_logarithm:
             matrices = _log_magnitude(matrices)
+        r = self.rank_for(shape)
         u, s, vt = np.linalg.svd(matrices, full_matrices=False)
-        root = np.sqrt(s[:, : self.r])
-        a, b = root[:, :, None] * vt[:, : self.r], u[:, :, : self.r] * root[:, None, :]
+        root = np.sqrt(s[:, :r])
+        a, b = root[:, :, None] * vt[:, :r], u[:, :, :r] * root[:, None, :]
         return {"lora_a": a, "lora_b": b, "start_a": a.copy(), "start_b": b.copy()}
 
     # Derivation.  (B - B0) A + B0 (A - A0) = B A - B0 A0, so the VJP is LoRA's: A_bar = B^T M, B_bar = M A^T.

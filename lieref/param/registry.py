@@ -38,6 +38,8 @@ PARAMETERISATIONS: dict[str, type[Parameterisation]] = {
     )
 }  # fmt: skip
 
+_NOT_FIELDS = ("map", "action", "strict", "detach_norm")
+
 SETTINGS = {"additive": (), "hadamard": ("map", "strict")}
 """Parts the caller of `get_method` may choose beside the fields of the parameterisation, by group: where xi is added
 every map is the identity, and both tensor groups act element-wise. Map and action for every other group."""
@@ -68,6 +70,8 @@ class MethodRow:
         Trainable count where it is not the parameterisation's own.
     defaults : mapping
         Values of parameterisation fields that differ from the field's own default.
+    alpha_over_rank : float, optional
+        Default of `lora_alpha` over r, where it is not the parameterisation's own.
     fixed : set of str
         Fields that make the method what it is and that the caller cannot choose.
     """
@@ -84,6 +88,7 @@ class MethodRow:
     wrapper: str = ""
     formula: str = ""
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    alpha_over_rank: float | None = None
     fixed: Set[str] = frozenset()
 
 
@@ -93,7 +98,10 @@ def _additive(name: str, summary: str, parameterisation: str, reference: str, lr
 
 
 def _on_out(name: str, summary: str, group: str, reference: str) -> MethodRow:
-    """Return the row of a method that mixes the outputs by low-rank elements of a matrix algebra."""
+    """Return the row of a method that mixes the filters by low-rank elements of a matrix algebra.
+
+    With the action "out+bias" the bias is mixed too, which mixes the outputs of the layer.
+    """
     return MethodRow(name, summary, "low-rank", group, "exp", "out", reference, 5e-3,
                      fixed={"matricisation", "rank_times_kernel"}, formula="2·G·r·n")  # fmt: skip
 
@@ -116,28 +124,31 @@ def _hadamard(
 # Learning rates: between what 500 and what 10,000 images prefer on ResNet-8 where both were searched (full, head, bias,
 # scale, lora, lora-view, liera), near the best of three on 500 images elsewhere: validation/learning_rates.py.
 _ROWS = (
-    _additive("full", "Every weight, bias and normalisation parameter", "dense", "", 3e-4, scope="all"),
+    _additive("full", "Every weight and bias of a layer, scale and shift of a BatchNormalization", "dense", "", 3e-4,
+              scope="all"),
     _additive("head", "The last layer only", "dense", "", 3e-3, scope="head"),
-    _additive("bias", "Biases only", "dense", "[BenZaken22]", 1e-2, scope="bias"),
+    _additive("bias", "Every bias of a layer and shift of a BatchNormalization", "dense", "[BenZaken22]", 1e-2,
+              scope="bias"),
     MethodRow("norm-stats", "BatchNorm statistics re-estimated without labels; nothing is trained", None, "additive",
               "exp", "element-wise", "[Li16]", 0.0, scope="statistics"),
-    MethodRow("scale", "One positive factor for each output channel", "dense", "scaling", "exp", "scaling", "", 1e-2,
-              formula="G·O"),
-    MethodRow("ia3", "One factor for each output channel, to first order: (IA)^3", "dense", "scaling", "taylor1",
-              "scaling", "[Liu22]", 1e-2, fixed={"map"}, formula="G·O"),
+    MethodRow("scale", "One positive factor for each output channel of the weight; the bias stays", "dense", "scaling",
+              "exp", "scaling", "", 1e-2, formula="G·O"),
+    MethodRow("ia3", "One factor for each output, weight and bias: (IA)^3; action scaling(in) for feed-forward layers",
+              "dense", "scaling", "taylor1", "scaling+bias", "[Liu22]", 1e-2, fixed={"map"}, formula="G·O"),
     _additive("lora", "Low-rank addition, rows out and columns in k_h k_w as in PEFT", "low-rank", "[Hu21]", 5e-3,
               fixed={"rank_times_kernel"}),
-    _additive("lora-view", "Low-rank addition in loralib's shape (out k, r k) (r k, in k)", "low-rank", "[Hu21]", 3e-3,
+    _additive("lora-view", "Low-rank addition in loralib's shape (out k, r k) (r k, in k), in each conv group",
+              "low-rank", "[Hu21]", 3e-3,
               defaults={"matricisation": "view"}, fixed={"matricisation", "rank_times_kernel"},
               formula="G·r·p·(O·p + I·q)"),
     _additive("lora-structured", "Low-rank addition, rows (out, k_h) and columns (in, k_w) unmixed; derived here",
               "low-rank", "[Hu21]", 3e-3,
               defaults={"matricisation": "structured"}, fixed={"matricisation", "rank_times_kernel"},
               formula="G·r·p·(O·p + I·q)"),
-    _additive("rslora", "LoRA scaled by alpha / sqrt(r)", "low-rank", "[Kalajdzievski23]", 5e-3,
+    _additive("rslora", "LoRA scaled by alpha / sqrt(r), alpha 4 at any rank", "low-rank", "[Kalajdzievski23]", 5e-3,
               defaults={"use_rslora": True}, fixed={"use_rslora", "rank_times_kernel"}),
-    _additive("lora-c", "loralib's layout at rank r instead of r k, alpha 8", "low-rank", "[LoRAC24]", 3e-3,
-              defaults={"matricisation": "view", "rank_times_kernel": False, "lora_alpha": 8.0},
+    _additive("lora-c", "loralib's layout at rank r instead of r k, alpha 2 r", "low-rank", "[LoRAC24]", 3e-3,
+              defaults={"matricisation": "view", "rank_times_kernel": False}, alpha_over_rank=2.0,
               fixed={"matricisation", "rank_times_kernel"}, formula="G·r·(O·p + I·q)"),
     _additive("locon-tucker", "A core over the whole kernel between two pointwise factors", "tucker", "[Yeh24]", 3e-3,
               defaults={"kernel_factors": False, "zero": "out"}, fixed={"kernel_factors", "zero", "kernel_rank"},
@@ -145,7 +156,8 @@ _ROWS = (
     _additive("loha", "Product of two low-rank matrices, entry by entry", "hadamard-low-rank", "[Hyeon22] [Yeh24]",
               1e-2),
     _additive("lokr", "Kronecker product", "kronecker", "[Yeh24]", 1e-2),
-    _additive("colora", "Pointwise matrix times depthwise kernel", "separable", "[CoLoRA25]", 2e-3),
+    _additive("convolutional-low-rank-adaptation", "Pointwise matrix times depthwise kernel", "separable",
+              "[CoLoRA25]", 2e-3),
     _additive("lora-edge", "Output-side core of a tensor train of the kernel", "tensor-train", "[LoRAEdge25]", 2e-3),
     _additive("flora", "Tucker form, core zero", "tucker", "[Si25F]", 1e-3, defaults={"scale": 4.0},
               fixed={"kernel_factors", "zero"}),
@@ -161,14 +173,16 @@ _ROWS = (
               5e-3, wrapper="rotation", defaults={"skew": True}, formula="G·n·(b - 1)/2"),
     _rotation("oft-cayley", "Filters rotated in small blocks by the Cayley map", "block-diagonal", "cayley", "[Qiu23]",
               5e-3, wrapper="rotation", defaults={"skew": True}, formula="G·n·(b - 1)/2"),
-    _rotation("boft", "Filters rotated by a butterfly of small blocks, Cayley map", "butterfly", "cayley", "[Liu24B]",
-              2e-3, wrapper="rotation", defaults={"skew": True}, formula="G·m·n·(b - 1)/2"),
+    _rotation("boft", "Filters rotated by a butterfly of small blocks, Cayley map; filters are not scaled",
+              "butterfly", "cayley", "[Liu24B]", 2e-3, wrapper="rotation", defaults={"skew": True},
+              formula="G·m·n·(b - 1)/2"),
     _rotation("hra", "Filters reflected an even number of times", "householder", "exp", "[Yuan24]", 3e-3,
               wrapper="reflections"),
-    _on_out("elra", "Outputs mixed by exp(B A), any invertible mixing near one", "gl", "[Hamidi25]"),
-    _on_out("so", "Outputs rotated: exp of a low-rank matrix made skew", "so", ""),
-    _on_out("sl", "Outputs mixed without changing volume: exp of a low-rank matrix made traceless", "sl", ""),
-    _on_out("sp", "Outputs mixed by a symplectic matrix; the number of outputs is even", "sp", ""),
+    _on_out("elra", "Filters mixed by exp(B A), any invertible mixing near one; the bias stays", "gl", "[Hamidi25]"),
+    _on_out("so", "Filters mixed by a rotation, exp of a low-rank matrix made skew; the bias stays", "so", ""),
+    _on_out("sl", "Filters mixed without changing volume: exp of a low-rank matrix made traceless; the bias stays",
+            "sl", ""),
+    _on_out("sp", "Filters mixed by a symplectic matrix, an even number of them; the bias stays", "sp", ""),
     MethodRow("affine", "Outputs mixed and shifted, y to A y + t, the bias too", "low-rank", "affine", "exp",
               "affine", "", 5e-3, fixed={"matricisation", "rank_times_kernel", "action"},
               formula="2·G·r·(n + 1)"),
@@ -196,6 +210,12 @@ _ROWS = (
 
 METHODS: dict[str, MethodRow] = {row.name: row for row in _ROWS}
 
+RENAMED = {"colora": "convolutional-low-rank-adaptation"}
+"""Names that methods had before, and the names they have: CoLoRA is also the published name of another method."""
+
+STATISTICS_FIRST = "norm-stats+"
+"""What stands before the name of a method that re-estimates the statistics of BatchNormalization first."""
+
 
 def get_method(name: str, **config: Any) -> Method:
     """Return a fine-tuning method by its name.
@@ -203,10 +223,12 @@ def get_method(name: str, **config: Any) -> Method:
     Parameters
     ----------
     name : str
-        A row of `METHODS`, or "parameterisation+group+map" or "parameterisation+group+map+action".
+        A row of `METHODS`, or "parameterisation+group+map" or "parameterisation+group+map+action"; "norm-stats+" before
+        any of them re-estimates the statistics of every BatchNormalization before the training.
     **config
         Fields of the parameterisation, for instance ``r=4`` and ``lora_alpha=8``; and ``map``, ``action`` and
-        ``strict`` (refuse zero weights under the Hadamard group) where the method leaves them open.
+        ``strict`` (refuse zero weights under the Hadamard group) where the method leaves them open; ``detach_norm``
+        where DoRA is around it.
 
     Returns
     -------
@@ -221,6 +243,18 @@ def get_method(name: str, **config: Any) -> Method:
     """
     if not isinstance(name, str):
         raise DTypeError(f"get_method: `name` must be text; got {name!r}")
+    if name.startswith(STATISTICS_FIRST):
+        method = get_method(name.removeprefix(STATISTICS_FIRST), **config)
+        if method.recipe.statistics_first or method.scope == "statistics":
+            raise DomainError(
+                f"get_method: `name` must have a method that trains after {STATISTICS_FIRST}; got {name!r}"
+            )
+        recipe = dataclasses.replace(method.recipe, name=name, statistics_first=True)
+        return dataclasses.replace(method, recipe=recipe)
+    if name in RENAMED:
+        raise DomainError(
+            f"get_method: `name` must be {RENAMED[name]!r} for what was {name!r}, which is another method"
+        )
     row = METHODS.get(name) or _row_of_parts(name)
     plain = {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
     recipe = Recipe(name, plain, row.scope, row.learning_rate)
@@ -232,25 +266,35 @@ def get_method(name: str, **config: Any) -> Method:
     if row.parameterisation is None:
         return Untrained(recipe)
     switches = {f.name for f in dataclasses.fields(PARAMETERISATIONS[row.parameterisation]) if f.type == "bool"}
-    for option in config.keys() & {"strict", *switches}:
+    for option in config.keys() & {"strict", "detach_norm", *switches}:
         check_bool("get_method", option, config[option])
-    fields = {**row.defaults, **{key: value for key, value in config.items() if key not in ("map", "action", "strict")}}
+    if config.get("share_groups") is not None:
+        check_bool("get_method", "share_groups", config["share_groups"])
+    fields = {**row.defaults, **{key: value for key, value in config.items() if key not in _NOT_FIELDS}}
     parameterisation = PARAMETERISATIONS[row.parameterisation](**fields)
+    if row.alpha_over_rank is not None and fields.get("lora_alpha") is None:
+        alpha = row.alpha_over_rank * parameterisation.r  # type: ignore[attr-defined]
+        parameterisation = dataclasses.replace(parameterisation, lora_alpha=alpha)  # type: ignore[call-arg]
     if isinstance(parameterisation, Householder) and row.wrapper == "reflections":
         return Reflections(recipe, parameterisation)
     if isinstance(parameterisation, BlockDiagonal) and row.wrapper == "rotation":
         return BlockRotation(recipe, parameterisation, make_map(row.map))
     action = make_action(config.get("action", row.action), row.group, strict=config.get("strict", False))
     combination = Combination(recipe, parameterisation, row.group, make_map(config.get("map", row.map)), action)
-    return Dora(recipe, combination) if row.wrapper == "dora" else combination
+    return Dora(recipe, combination, config.get("detach_norm", False)) if row.wrapper == "dora" else combination
 
 
 def _fields(row: MethodRow) -> tuple[str, ...]:
     """Return the names a caller may set for a method."""
     if row.parameterisation is None:
         return ()
-    fields = [field.name for field in dataclasses.fields(PARAMETERISATIONS[row.parameterisation])]
+    parameterisation = PARAMETERISATIONS[row.parameterisation]
+    fields = [field.name for field in dataclasses.fields(parameterisation)]
+    if not parameterisation.groups_matter:
+        fields.remove("share_groups")
     settings = () if row.wrapper in ("rotation", "reflections") else SETTINGS.get(row.group, ("map", "action"))
+    if row.wrapper == "dora":
+        settings = (*settings, "detach_norm")
     return tuple(field for field in (*fields, *settings) if field not in row.fixed)
 
 

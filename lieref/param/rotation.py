@@ -1,8 +1,8 @@
 """Rotations of the flattened filters: OFT and BOFT by small blocks, HRA by reflections.
 
 The filters of one conv group are the rows of V (O/groups, n) with n = I k_h k_w, and every one is multiplied by the
-same orthogonal R: V' = V R^T. Norms of filters and angles between them stay. R is never formed; the methods keep
-V' - V, which is exactly zero at the start.
+same orthogonal R: V' = V R^T; the channels of a depthwise kernel share one R. Norms of filters and angles between them
+stay. R is never formed; the methods keep V' - V, which is exactly zero at the start.
 """
 
 from __future__ import annotations
@@ -49,17 +49,21 @@ class _Rotation(Method):
     def num_params(self, shape: Shape, groups: int = 1) -> int:
         return self.parameterisation.num_params(*self._factor_shape(shape, groups))
 
-    def max_rank(self, shape: Shape, groups: int = 1) -> int | None:
-        return self.parameterisation.max_rank(*self._factor_shape(shape, groups))
+    def adjusted(self, shape: Shape, groups: int = 1) -> str:
+        return self.parameterisation.adjusted(*self._factor_shape(shape, groups))
+
+    def fixed_points(self, base_weight: FloatArray) -> int:
+        filters = base_weight.reshape(base_weight.shape[0], -1)
+        return int(filters.shape[1] * np.count_nonzero(~filters.any(axis=1)))
 
     def trainable(self, params: Params) -> tuple[str, ...]:
         return self.parameterisation.trainable(params)
 
     def delta(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:
-        """Return the element of so(n) of the factors, (groups, n, n): the rotation to first order."""
-        factor_shape, factor_groups = self._factor_shape(shape, groups)
-        xi = self.parameterisation.delta(params, factor_shape, factor_groups)
-        return xi.reshape(groups, factor_shape[1], factor_shape[1])
+        """Return the element of so(n) of the factors, (rotations, n, n): the rotation to first order."""
+        factor_shape, rotations = self._factor_shape(shape, groups)
+        xi = self.parameterisation.delta(params, factor_shape, rotations)
+        return xi.reshape(rotations, factor_shape[1], factor_shape[1])
 
     @OVERFLOW_IS_CHECKED
     def adapted_weight(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
@@ -69,8 +73,9 @@ class _Rotation(Method):
     @OVERFLOW_IS_CHECKED
     def weight_delta(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
         base = checked_base(self, params, base_weight)
-        rows = base.reshape(groups, base.shape[0] // groups, -1)
-        factors = self.parameterisation.split(params, *self._factor_shape(base.shape, groups))
+        factor_shape, rotations = self._factor_shape(base.shape, groups)
+        rows = base.reshape(rotations, base.shape[0] // rotations, -1)
+        factors = self.parameterisation.split(params, factor_shape, rotations)
         return check_fits(self, self.change(factors, rows).reshape(base.shape))
 
     @OVERFLOW_IS_CHECKED
@@ -79,12 +84,10 @@ class _Rotation(Method):
     ) -> Params:
         base = checked_base(self, params, base_weight)
         weight_bar = checked_bar(self, base, weight_bar)
-        rows = base.reshape(groups, base.shape[0] // groups, -1)
-        bars = self.change_vjp(
-            self.parameterisation.split(params, *self._factor_shape(base.shape, groups)),
-            rows,
-            weight_bar.reshape(rows.shape),
-        )
+        factor_shape, rotations = self._factor_shape(base.shape, groups)
+        rows = base.reshape(rotations, base.shape[0] // rotations, -1)
+        factors = self.parameterisation.split(params, factor_shape, rotations)
+        bars = self.change_vjp(factors, rows, weight_bar.reshape(rows.shape))
         return check_bars(self, {name: bar.reshape(params[name].shape) for name, bar in bars.items()})
 
     @abstractmethod
@@ -102,9 +105,10 @@ class _Rotation(Method):
         return self.parameterisation.init(*self._factor_shape(shape, groups), rng, dtype)
 
     def _factor_shape(self, shape: Shape, groups: int) -> tuple[Shape, int]:
+        """Return the shape and number of the rotations: one for each conv group, or one where groups share it."""
         check_weight_shape(self.name, shape)
-        n = math.prod(shape[1:])
-        return (groups * n, n), groups
+        rotations, n = self.parameterisation.factor_groups(shape, groups), math.prod(shape[1:])
+        return (rotations * n, n), rotations
 
 
 @dataclasses.dataclass(frozen=True)

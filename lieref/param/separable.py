@@ -14,7 +14,11 @@ from lieref.param._base import Parameterisation, check_weight_shape
 
 @dataclasses.dataclass(frozen=True)
 class Separable(Parameterisation):
-    """xi[o, i, u, v] = P[o, i] D[o, u, v], with D zero at the start: CoLoRA, a depthwise-separable convolution.
+    """xi[o, i, u, v] = P[o, i] D[o, u, v], with D zero at the start: a depthwise-separable convolution.
+
+    [CoLoRA25] calls this convolutional low-rank adaptation, in short CoLoRA, which is another method's name too
+    (continuous low-rank adaptation, ICML 2024). Its branch has a bias and no place in a grouped kernel; here it is
+    merged, without a bias, and has a set of factors for each conv group.
 
     Factors: ``pointwise`` (O, I), Glorot-uniform, and ``depthwise`` (O, *kernel). About one k_h k_w-th of the kernel:
     not low rank. On a linear weight D is one number for each row.
@@ -25,6 +29,7 @@ class Separable(Parameterisation):
     """
 
     name: ClassVar[str] = "separable"
+    groups_matter: ClassVar[bool] = False
     formula: ClassVar[str] = "G·O·(I + k)"
 
     def factor_shapes(self, shape: Shape) -> dict[str, Shape]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
 from lieref._check import check_int
 from lieref._types import FloatArray, Params, Shape
-from lieref.param._base import Parameterisation, check_rank, check_weight_shape, transposed
+from lieref.param._base import Parameterisation, adjusted_rank, check_weight_shape, transposed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,21 +43,28 @@ class TensorTrain(Parameterisation):
     def __post_init__(self) -> None:
         check_int("TensorTrain", "r", self.r, low=1)
 
-    def max_rank(self, shape: Shape, groups: int = 1) -> int:
-        return min(shape[0] // groups, math.prod(shape[1:]))
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return cls(r=1), cls(r=2)
+
+    def rank_for(self, shape: Shape) -> int:
+        """Return the rank for one conv group of this shape: r, or the largest it has room for."""
+        return min(self.r, shape[0], math.prod(shape[1:]))
+
+    def group_adjusted(self, shape: Shape) -> str:
+        return adjusted_rank(self.r, self.rank_for(shape))
 
     def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         check_weight_shape("tensor-train", shape)
-        check_rank("tensor-train", "r", self.r, min(shape[0], math.prod(shape[1:])), shape)
-        return {"core": (shape[0], self.r)}
+        return {"core": (shape[0], self.rank_for(shape))}
 
     def frozen_shapes(self, shape: Shape) -> dict[str, Shape]:
-        return {"suffix": (self.r, math.prod(shape[1:]))}
+        return {"suffix": (self.rank_for(shape), math.prod(shape[1:]))}
 
     def initial_factors(self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None) -> Params:
         assert base is not None  # `init` refuses a missing base weight
-        _, suffix = split_train(base.reshape(groups, shape[0], -1), shape[1:], self.r)
-        return {"core": np.zeros((groups, shape[0], self.r)), "suffix": suffix}
+        _, suffix = split_train(base.reshape(groups, shape[0], -1), shape[1:], self.rank_for(shape))
+        return {"core": np.zeros((groups, shape[0], self.rank_for(shape))), "suffix": suffix}
 
     # Derivation.  xi = C S with S frozen:  C_bar = xi_bar S^T.
     def group_delta(self, params: Params, shape: Shape) -> FloatArray:

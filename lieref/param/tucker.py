@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
 from lieref._check import check_choice, check_int, check_real
 from lieref._types import FloatArray, Params, Shape
-from lieref.errors import DomainError
-from lieref.param._base import Parameterisation, check_rank, check_weight_shape, kaiming_uniform, transposed
+from lieref.errors import ShapeError
+from lieref.param._base import Parameterisation, adjusted_rank, check_weight_shape, kaiming_uniform, transposed
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Tucker(Parameterisation):
     Parameters
     ----------
     r : int
-        Rank of the out mode, and of the in mode as far as the in mode allows.
+        Rank of the out mode, as far as it has room for it, and of the in mode as far as that has.
     kernel_rank : int
-        Rank of each kernel mode, as far as it allows.
+        Rank of each kernel mode, as far as it has room for it.
     ranks : tuple of int, optional
-        All ranks, one a mode; `r` and `kernel_rank` are then ignored.
+        All ranks, one a mode, as far as each has room for it; `r` and `kernel_rank` are then ignored.
     kernel_factors : bool
         Without them the core spans the whole kernel: LoCon's Tucker form.
     zero : {"core", "out"}
@@ -58,26 +58,33 @@ class Tucker(Parameterisation):
         if self.ranks is not None:
             object.__setattr__(self, "ranks", tuple(check_int("Tucker", "ranks", n, low=1) for n in self.ranks))
 
-    def max_rank(self, shape: Shape, groups: int = 1) -> int | None:
-        return shape[0] // groups if self.ranks is None else None
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        locon = cls(r=2, kernel_factors=False, zero="out")
+        return cls(r=1), cls(r=3, kernel_rank=1, scale=4.0), locon, cls(ranks=(2, 3)), cls(ranks=(2, 3, 2, 1))
 
     def mode_ranks(self, shape: Shape) -> tuple[int, ...]:
-        """Return the rank of every mode of one conv group.
+        """Return the rank of every mode of one conv group, none beyond its mode.
 
         Raises
         ------
-        DomainError
-            If a rank is beyond its mode, or `ranks` has another length than the shape.
+        ShapeError
+            If `ranks` has another length than the shape.
         """
+        r = min(self.r, shape[0])
+        asked = self.ranks or (r, r, *[self.kernel_rank] * len(shape[2:]))
+        if len(asked) != len(shape):
+            raise ShapeError(f"tucker: `ranks` must have one rank for each axis of {shape}; got {self.ranks}")
+        ranks = tuple(min(rank, size) for rank, size in zip(asked, shape, strict=True))
+        return ranks if self.kernel_factors else (*ranks[:2], *shape[2:])
+
+    def group_adjusted(self, shape: Shape) -> str:
+        # An in mode or a kernel of one position has less room than r in most networks: nothing to be told about.
+        ranks = self.mode_ranks(shape)
         if self.ranks is None:
-            check_rank("tucker", "r", self.r, shape[0], shape)
-            kernel = [min(self.kernel_rank, size) if self.kernel_factors else size for size in shape[2:]]
-            return (self.r, min(self.r, shape[1]), *kernel)
-        if len(self.ranks) != len(shape):
-            raise DomainError(f"tucker: `ranks` must have one rank for each axis of {shape}; got {self.ranks}")
-        for rank, size in zip(self.ranks, shape, strict=True):
-            check_rank("tucker", "ranks", rank, size, shape)
-        return self.ranks if self.kernel_factors else (*self.ranks[:2], *shape[2:])
+            return adjusted_rank(self.r, ranks[0])
+        lowered = any(used < asked for used, asked in zip(ranks, self.ranks, strict=True))
+        return f"ranks {ranks}" if lowered else ""
 
     def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         check_weight_shape("tucker", shape)

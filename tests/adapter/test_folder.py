@@ -103,7 +103,7 @@ def test_not_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"lieref": {"format": "lieref-adapter/2"}}, "must be of format lieref-adapter/1; got lieref-adapter/2"),
+        ({"lieref": {"format": "lieref-adapter/3"}}, "lieref-adapter/1 or lieref-adapter/2; got lieref-adapter/3"),
         ({"lieref": {"base_sha256": "xyz"}}, "got no valid lieref.base_sha256"),
         ({"r": ...}, "got no r"),
     ],

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lieref.errors import DomainError, ShapeError
+from lieref.errors import DomainError, NotInGroupError, ShapeError
 from lieref.group.base import Group
 from lieref.group.registry import GROUPS
 from lieref.numerics.expm import expm
@@ -34,12 +34,43 @@ def test_axioms(group: Group, regime: str, rng: np.random.Generator) -> None:
 
 
 @every_group
-def test_abelian_claim(group: Group, rng: np.random.Generator) -> None:
-    g, h = elements(group, rng, "generic", 2)
-    if group.is_abelian:
-        np.testing.assert_array_equal(group.compose(g, h), group.compose(h, g))
-        xi, eta = (algebra_element(group.algebra, rng, "generic") for _ in range(2))
-        assert gap(group.exp(xi + eta), group.compose(group.exp(xi), group.exp(eta))) <= 1e-15
+def test_abelian_exactly_where_claimed(group: Group, rng: np.random.Generator) -> None:
+    xi, eta = (algebra_element(group.algebra, rng, "generic") for _ in range(2))
+    g, h = group.exp(xi), group.exp(eta)
+    commutes = gap(group.compose(g, h), group.compose(h, g)) <= 1e-15
+    adds = gap(group.exp(xi + eta), group.compose(g, h)) <= 1e-15
+    assert (commutes, adds) == (group.is_abelian, group.is_abelian)
+
+
+@every_group
+def test_open_exactly_where_claimed(group: Group, rng: np.random.Generator) -> None:
+    """Truncated exponentials near e are in the group, or miss it by the order of what was cut off."""
+    xi = 1e-2 * algebra_element(group.algebra, rng, "generic")
+    for degree in (1, 2, 3):
+        near = group.calculus.taylor(xi, degree)
+        assert group.contains(near, 1e-14) == (group.is_open or group.keeps_taylor(degree))
+        assert group.contains(near, 1.0)
+
+
+@every_group
+def test_what_is_near_the_group_is_not_in_it(group: Group, rng: np.random.Generator) -> None:
+    """`contains` measures the equations of the group entry by entry: 1e-3 away is not within 1e-6, but within 1."""
+    g = group.exp(algebra_element(group.algebra, rng, "generic"))
+    off = g + 1e-3 * rng.standard_normal(g.shape)
+    everywhere = {"additive", "hadamard", "scaling", "gl"}
+    parts = {part.name for part in getattr(group, "parts", (group,))}
+    assert group.contains(off, 1e-6) == (parts <= everywhere)
+    assert group.contains(off, 1.0)
+    if not parts <= everywhere:
+        with pytest.raises(NotInGroupError):
+            group.log(g + rng.standard_normal(g.shape))
+
+
+@every_group
+def test_random_elements_have_the_scale_asked_for(group: Group, rng: np.random.Generator) -> None:
+    for scale in (1e-3, 0.1):
+        draws = np.stack([group.algebra.vee(group.log(group.random(rng, scale))) for _ in range(30)])
+        assert abs(draws.std() / scale - 1) < 6 / np.sqrt(2 * draws.size)
 
 
 @every_group

@@ -7,10 +7,11 @@ import pytest
 
 from lieref.errors import DomainError, LierefError, UnsupportedError
 from lieref.group.base import Group
-from lieref.group.maps import Cayley, Map, Taylor
-from lieref.group.matrix import SL, GLPlus
+from lieref.group.maps import Bounded, Cayley, Map, Taylor
+from lieref.group.matrix import SL, GLPlus, Unipotent
+from lieref.group.product import Product
 from lieref.group.registry import MAPS, make_map
-from lieref.group.tensor import Hadamard
+from lieref.group.tensor import Additive, Hadamard
 from lieref.numerics.gradcheck import adjoint_gap
 from tests.contracts.lie_cases import REGIMES, algebra_element, gap, groups, maps, name_of
 
@@ -51,12 +52,92 @@ def test_order(a_map: Map, group: Group, rng: np.random.Generator) -> None:
         np.abs(a_map.retract_minus_identity(group, h * xi) - group.exp_minus_identity(h * xi)).max()
         for h in (0.08, 0.04)
     ]
-    if errors[1] <= 1e-15:
-        return  # exact: translations, nilpotent matrices
+    if equals_exp(a_map, group):
+        assert errors[0] <= 1e-15
+        return
     slope = math.log2(errors[0] / errors[1])
     assert slope > a_map.order + 0.8
     if isinstance(group, (GLPlus, Hadamard)):
         assert slope < a_map.order + 1.2  # the order is not understated
+
+
+def equals_exp(a_map: Map, group: Group) -> bool:
+    """Whether a map that is not exp is exp on this group: series on translations, long ones on nilpotent matrices."""
+    if isinstance(a_map, Bounded):
+        return a_map.bound > 1e6  # c tanh(x / c) - x is x^3 / (3 c^2), far below rounding
+    if isinstance(group, Additive):
+        return True
+    return isinstance(group, Unipotent) and a_map.order >= group.size - 1
+
+
+@pytest.mark.parametrize("a_map", maps(), ids=name_of)
+def test_values_on_numbers(a_map: Map, rng: np.random.Generator) -> None:
+    """Each map on the positive numbers, from its formula: a new map has to be written down here."""
+    x = np.array([-1.7, -0.9, -1e-3, 0.0, 0.4, 1.9])
+    formulas = {
+        "exp": np.exp(x),
+        "taylor": sum(x**k / math.factorial(k) for k in range(getattr(a_map, "degree", 0) + 1)),
+        "cayley": (1 + x / 2) / (1 - x / 2),
+        "bounded": np.exp(getattr(a_map, "bound", 1.0) * np.tanh(x / getattr(a_map, "bound", 1.0))),
+    }
+    np.testing.assert_allclose(a_map.retract(Hadamard(x.shape), x), formulas[a_map.name], rtol=1e-14)
+    np.testing.assert_allclose(a_map.retract_minus_identity(Hadamard(x.shape), x), formulas[a_map.name] - 1, rtol=1e-12)
+
+
+def test_bounded_keeps_every_exponent_inside_its_bound_and_ends_flat() -> None:
+    for bound in (0.25, 1.0, 7.0):
+        group, x = Hadamard((6,)), bound * np.array([-1e6, -400.0, -0.5, 0.5, 400.0, 1e6])
+        g = Bounded(bound).retract(group, x)
+        assert np.abs(np.log(g)).max() <= bound * (1 + 1e-15)
+        x_bar = Bounded(bound).retract_vjp(group, x, g, np.ones(6))
+        np.testing.assert_allclose(x_bar, g / np.cosh(np.clip(x / bound, -300, 300)) ** 2, rtol=1e-13)
+        assert x_bar[0] == pytest.approx(0.0, abs=1e-250)
+
+
+def candidates(group: Group, rng: np.random.Generator) -> list[np.ndarray]:
+    """Algebra elements at which a truncated exponential is likely to leave the group."""
+    if isinstance(group, Product):
+        each = [candidates(part, rng) for part in group.parts]
+        pieces = [[np.stack([x] * n) for x in found] for found, n in zip(each, group.copies, strict=True)]
+        return [
+            group.algebra.join([column[i % len(column)] for column in pieces]) for i in range(max(map(len, pieces)))
+        ]
+    found = [s * algebra_element(group.algebra, rng, "generic") for s in (0.1, 1.0, 3.0, 6.0) for _ in range(5)]
+    shape = group.element_shape
+    if len(shape) == 2 and shape[0] == shape[1]:
+        turn = np.zeros(shape)
+        turn[:2, :2] = [[-1.0, 1.0], [-1.0, -1.0]]  # eigenvalues -1 + i and -1 - i: 1 + x + x^2 / 2 is zero there
+        for special in (turn, np.diag([-3.0] + [0.0] * (shape[0] - 1)), np.diag([3.0] + [0.0] * (shape[0] - 1))):
+            found.append(group.algebra.project(special))
+    return [*found, group.algebra.project(np.full(shape, -3.0))]
+
+
+def leaves(a_map: Map, group: Group, xi: np.ndarray) -> bool:
+    """Whether the map at xi is no element of the group; at its poles it is refused, which is no leaving."""
+    calculus = group.calculus
+    raw = {
+        "exp": lambda: calculus.exp(xi),
+        "taylor": lambda: calculus.taylor(xi, getattr(a_map, "degree", 1)),
+        "cayley": lambda: calculus.cayley(xi),
+        "bounded": lambda: calculus.exp(getattr(a_map, "bound", 1.0) * np.tanh(xi / getattr(a_map, "bound", 1.0))),
+    }[a_map.name]
+    try:
+        g = raw()
+    except DomainError:
+        return False
+    return not group.contains(g, 1e-11 * (1 + np.abs(g).max() ** 2))
+
+
+@pytest.mark.parametrize("group", groups(), ids=name_of)
+@pytest.mark.parametrize("a_map", maps(), ids=name_of)
+def test_claims_to_stay_are_neither_too_strong_nor_too_weak(a_map: Map, group: Group, rng: np.random.Generator) -> None:
+    elements = candidates(group, rng)
+    left = [xi for xi in elements if leaves(a_map, group, xi)]
+    if isinstance(a_map, Bounded) and a_map.bound > 1e6:
+        return  # as good as exp, which leaves no group; tanh is what leaves sl
+    assert a_map.stays_in(group) == (not left)
+    if not a_map.legal_for(group):
+        assert any(np.abs(xi).max() < 0.2 for xi in left), "an illegal map leaves the group also near e"
 
 
 @every_pair
@@ -105,6 +186,7 @@ def test_odd_taylor_leaves_the_positive_numbers_and_even_does_not() -> None:
 @pytest.mark.parametrize("a_map", maps(), ids=name_of)
 def test_spec_round_trips(a_map: Map) -> None:
     assert make_map(a_map.spec) == a_map
+    assert make_map("bounded") == Bounded(1.0), "README: no weight changes by more than e"
 
 
 @pytest.mark.parametrize("spec", ["", "tailor", "exp2", "taylor", "taylor0", "taylor21", "cayley3", "bounded(x)",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import math
 import warnings
 import zlib
 from typing import Any
@@ -13,7 +15,7 @@ import pytest
 from lieref.errors import DomainError, LierefError, ShapeError
 from lieref.numerics.gradcheck import inner, random_like
 from lieref.param._base import Parameterisation
-from lieref.param.registry import PARAMETERISATIONS
+from lieref.param.registry import PARAMETERISATIONS, get_method
 
 # Every size of a shape differs, so that no pair of axes can be confused; the last three are matrices and a vector.
 GEOMETRIES: dict[str, tuple[tuple[int, ...], int]] = {
@@ -30,23 +32,14 @@ GEOMETRIES: dict[str, tuple[tuple[int, ...], int]] = {
 REGIMES = {"zero": 0.0, "tiny": 1e-8, "generic": 0.3, "large": 30.0}
 
 
-def small(cls: type[Parameterisation]) -> Parameterisation:
-    """A member with the smallest rank, so that it fits every geometry it can."""
-    return cls(**({"r": 2 if cls.name == "householder" else 1} if hasattr(cls, "r") else {}))
-
-
 def variants(cls: type[Parameterisation]) -> list[Parameterisation]:
-    """The small member, the default one, and one more for each field that is a flag or a choice."""
-    found = [small(cls)]
-    extra: list[dict[str, Any]] = [
-        {"matricisation": "view"}, {"matricisation": "structured"}, {"share_groups": True}, {"use_rslora": True},
-        {"matricisation": "view", "rank_times_kernel": False}, {"lora_alpha": 2.5}, {"zero": "out"},
-        {"kernel_factors": False}, {"scale": 4.0}, {"of_logarithm": True}, {"skew": True}, {"recursive": 2},
-        {"unit_scale": True}, {"factor": 2}, {"m": 3}, {"block": 3}, {"stages": 3, "block_size": 2}, {"r": 2},
-    ]  # fmt: skip
-    for fields in extra:
-        if all(hasattr(cls, name) for name in fields):
-            found.append(cls(**{**found[0].config(), **fields}))
+    """Its examples, the default member, and the first example with the conv groups made to share factors or not."""
+    found = [*cls.examples(), cls()]
+    for shared in (True, False):
+        try:
+            found.append(dataclasses.replace(found[0], share_groups=shared))
+        except DomainError:
+            assert cls.name == "filter-atoms"  # all conv groups share their atoms
     return found
 
 
@@ -151,18 +144,68 @@ def test_arguments_are_not_changed(
 
 
 @pytest.mark.parametrize("name", PARAMETERISATIONS)
-def test_rank_beyond_the_mode_is_refused(name: str, rng: np.random.Generator) -> None:
+def test_the_examples_try_every_option(name: str) -> None:
+    """Each field has a value beside its default, and a switch both."""
     cls = PARAMETERISATIONS[name]
-    if not hasattr(cls, "r") or name == "kronecker":
-        pytest.skip("no rank, or one that only chooses between two forms")
-    for shape in ((6, 5, 4, 3), (6, 6)):
-        limit = small(cls).max_rank(shape) if small(cls).max_rank(shape) is not None else 0
-        try:
-            cls(r=limit).num_params(shape)
-        except ShapeError:
-            continue
-        with pytest.raises(DomainError, match="must be at most"):
-            cls(r=limit + 2).init(shape, 1, rng, base_weight=np.ones(shape))
+    for field in dataclasses.fields(cls):
+        if field.name != "share_groups":
+            assert any(getattr(member, field.name) != field.default for member in cls.examples()), field.name
+            assert any(getattr(member, field.name) == field.default for member in variants(cls)), field.name
+
+
+@pytest.mark.parametrize(("member", "shape", "groups"), CASES)
+def test_depthwise_factors_are_shared_unless_told_otherwise(
+    member: Parameterisation, shape: tuple[int, ...], groups: int
+) -> None:
+    """One set for a depthwise kernel is the set for the same numbers as an ordinary kernel of one input channel."""
+    shared = groups == shape[0] > 1 if member.share_groups is None else member.share_groups
+    shared |= member.name == "filter-atoms"
+    assert member.factor_groups(shape, groups) == (1 if shared else groups)
+    if shared and groups > 1:
+        params = at_start(member, shape, 1)
+        np.testing.assert_array_equal(member.delta(params, shape, groups), member.delta(params, shape, 1))
+
+
+@pytest.mark.parametrize("name", [n for n, cls in PARAMETERISATIONS.items() if n != "diagonal"])
+def test_sharing_is_an_option_exactly_where_it_makes_a_difference(name: str, rng: np.random.Generator) -> None:
+    """Shared factors are fewer numbers, frozen ones included; of a stack of matrices they are those of one matrix."""
+    cls, counts = PARAMETERISATIONS[name], set()
+    matrices = name in ("block-diagonal", "butterfly", "householder")
+    for shared in (True, None) if name == "filter-atoms" else (True, False):
+        member = dataclasses.replace(cls.examples()[0], share_groups=shared)
+        shape, groups = (((6, 6), 1) if shared else ((12, 6), 2)) if matrices else ((8, 3, 5, 2), 2)
+        params = member.init(shape, groups, rng, base_weight=rng.standard_normal(shape))
+        counts.add(sum(factor.size for factor in params.values()))
+    assert (len(counts) > 1) == cls.groups_matter
+    method = f"{name}+additive+exp"
+    if cls.groups_matter:
+        assert get_method(method, share_groups=True).config()["share_groups"]
+    else:
+        with pytest.raises(DomainError, match="must be among"):
+            get_method(method, share_groups=True)
+
+
+@pytest.mark.parametrize("name", [n for n, cls in PARAMETERISATIONS.items() if hasattr(cls, "r") and n != "kronecker"])
+@pytest.mark.parametrize("shape", [(6, 5, 4, 3), (6, 6), (3, 7), (9, 2)])
+def test_rank_beyond_the_mode_is_lowered_to_the_largest(
+    name: str, shape: tuple[int, ...], rng: np.random.Generator
+) -> None:
+    """From the largest rank on nothing changes any more but what `adjusted` says."""
+    cls = PARAMETERISATIONS[name]
+    step = 2 if name == "householder" else 1
+    try:
+        shapes = {r: cls(r=r).factor_shapes(shape) for r in range(step, 60, step)}
+    except ShapeError:
+        assert name == "householder"
+        return
+    best = next(r for r in shapes if shapes[r] == shapes[60 - step])
+    room = {"householder": min(shape) // 2 * 2, "tucker": shape[0]}
+    assert best == room.get(name, min(shape[0], math.prod(shape[1:])))
+    for r in shapes:
+        assert cls(r=r).adjusted(shape) == (f"rank {best}" if r > best else "")
+        assert len({str(shapes[k]) for k in shapes if k < best}) == len([k for k in shapes if k < best])
+    params = cls(r=best + step).init(shape, 1, rng, base_weight=rng.standard_normal(shape))
+    assert cls(r=best + step).delta(params, shape).shape == shape
 
 
 @pytest.mark.parametrize("name", PARAMETERISATIONS)
@@ -178,7 +221,7 @@ def test_rank_below_one_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", [n for n, cls in PARAMETERISATIONS.items() if cls.needs_base_weight])
 def test_missing_base_weight_is_refused(name: str, rng: np.random.Generator) -> None:
     with pytest.raises(DomainError, match="`base_weight` must be given"):
-        small(PARAMETERISATIONS[name]).init((6, 5, 4, 3), 1, rng)
+        PARAMETERISATIONS[name]().init((6, 5, 4, 3), 1, rng)
 
 
 def test_a_new_entry_is_tested_without_a_line_of_test_code(monkeypatch: pytest.MonkeyPatch) -> None:

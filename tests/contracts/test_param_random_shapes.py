@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 from lieref.errors import LierefError
 from lieref.numerics.gradcheck import inner
-from lieref.param._base import ManyTrainablesWarning
+from lieref.param._base import LierefWarning
 from lieref.param.registry import METHODS, PARAMETERISATIONS, get_method
 
-# scikit-learn takes a second on its first use and tenths of one later; filter atoms have their own tests.
-RECIPES = sorted(set(PARAMETERISATIONS) - {"filter-atoms"})
+RECIPES = sorted(PARAMETERISATIONS)
 NAMES = sorted(n for n, row in METHODS.items() if row.parameterisation in RECIPES)
 
 
@@ -65,7 +64,7 @@ def test_method_starts_at_the_base_and_counts_its_numbers(
     rng = np.random.default_rng(seed)
     base = rng.standard_normal(shape).astype(np.float32)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ManyTrainablesWarning)
+        warnings.simplefilter("ignore", LierefWarning)
         params = method.init(shape, groups, rng, base_weight=base)
     assert method.adapted_weight(params, base, groups).tobytes() == base.tobytes()
     bars = method.adapted_weight_vjp(params, base, base, groups)

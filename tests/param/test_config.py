@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lieref.errors import DomainError, DTypeError
-from lieref.param.config import HiraConfig, LieRAConfig, LoraConfig, MethodConfig, RankLoweredWarning, resolve
+from lieref.param.config import HiraConfig, LieRAConfig, LoraConfig, MethodConfig, named_by, resolve
 from lieref.param.registry import get_method
 
 
@@ -34,52 +34,48 @@ def test_fields_reach_the_method() -> None:
     assert (method.map, method.action) == (same.map, same.action)
 
 
+DENSE = Layer(node="dense", weight="dense/w", op="Gemm", shape=(10, 64))
+
+
 @pytest.mark.parametrize("pattern", ["conv2d_1", "conv2d_1/kernel", "Conv", "conv*", "*kernel"])
 def test_rank_pattern_names_a_layer_its_weight_or_its_operator(pattern: str) -> None:
     config = LoraConfig(r=2, rank_pattern={pattern: 5}, alpha_pattern={pattern: 10.0})
-    method = config.method_for(Layer())
-    assert method.rank == 5
-    assert method.config()["lora_alpha"] == 10.0
-    assert config.method_for(Layer(node="dense", weight="dense/w", op="Gemm")).rank == 2
+    first, second = config.methods_for([Layer(), DENSE])
+    assert first.rank == 5
+    assert first.config()["lora_alpha"] == 10.0
+    assert second.rank == 2
+    assert second.config()["lora_alpha"] is None
 
 
 def test_first_pattern_that_matches_counts() -> None:
-    assert LoraConfig(rank_pattern={"conv*": 2, "conv2d_1": 3}).method_for(Layer()).rank == 2
+    layers = [Layer(), Layer(node="conv2d_2", weight="conv2d_2/kernel"), DENSE]
+    methods = LoraConfig(rank_pattern={"conv2d_2": 3, "conv*": 2}).methods_for(layers)
+    assert [method.rank for method in methods] == [2, 3, 4]
 
 
-@pytest.mark.parametrize("layer", [
-    Layer(shape=(2, 64), op="Gemm"), Layer(shape=(8, 1, 3, 3), groups=8), Layer(shape=(8, 4, 1, 1), groups=4),
-])  # fmt: skip
-def test_narrow_layer_gets_a_smaller_rank_and_the_same_scaling(layer: Layer) -> None:
-    config = LoraConfig(r=4, lora_alpha=8.0)
-    with pytest.warns(RankLoweredWarning, match="rank 4 is lowered to"):
-        method = config.method_for(layer)
-    assert method.rank == method.max_rank(layer.shape, layer.groups) < 4
-    assert method.parameterisation.scaling == 2.0
-    assert method.supports(layer.shape, layer.groups) is None
+@pytest.mark.parametrize(("field", "value"), [("rank_pattern", 3), ("alpha_pattern", 3.0)])
+def test_pattern_that_decides_nothing_is_refused(field: str, value: float) -> None:
+    config = LoraConfig(**{field: {"conv*": value, "nothing*": value}})
+    with pytest.raises(DomainError, match=f"`{field}` must name layers .* conv2d_1; got 'nothing\\*', it names none"):
+        config.methods_for([Layer()])
+    config = LoraConfig(**{field: {"conv*": value, "conv2d_1": value}})
+    with pytest.raises(DomainError, match=f"`{field}` must .* got 'conv2d_1', earlier patterns name the same layers"):
+        config.methods_for([Layer(), DENSE])
+    for name in ("full", "head", "bias"):
+        with pytest.raises(DomainError, match=f"`{field}` must be left out for {name}"):
+            resolve(name, None, {field: {"conv*": value}})
+    with pytest.raises(DomainError, match="options of scale must be among"):
+        MethodConfig(method="scale", **{field: {"conv*": value}}).methods_for([Layer()])
 
 
-@pytest.mark.parametrize(("name", "options"), [
-    ("rslora", {}), ("rslora", {"lora_alpha": 8.0}), ("lora", {"lora_alpha": 8.0, "use_rslora": True}), ("lora-c", {}),
-    ("lora-c", {"lora_alpha": 16.0}), ("loha", {"lora_alpha": 3.0}), ("dora", {"lora_alpha": 3.0}), ("hira", {}),
-])  # fmt: skip
-def test_every_scaling_survives_a_smaller_rank(name: str, options: dict[str, Any]) -> None:
-    config = MethodConfig(method=name, options={"r": 4, **options})
-    with pytest.warns(RankLoweredWarning, match="rank 4 is lowered to 2"):
-        method = config.method_for(Layer(shape=(2, 8)))
-    assert method.scaling == pytest.approx(config.build().scaling, rel=1e-15)
-    assert get_method(**method.config()) == method
-
-
-def test_rank_beyond_the_columns_is_left_to_be_refused() -> None:
-    method = LoraConfig(r=1000).method_for(Layer())
-    assert "at most 16" in str(method.supports(Layer().shape))
-
-
-def test_layer_the_method_cannot_serve_is_left_to_be_refused() -> None:
-    config = MethodConfig(method="elra", options={"r": 4})
-    method = config.method_for(Layer(shape=(8, 1, 3, 3), groups=8))
-    assert "at least 2 indices" in str(method.supports((8, 1, 3, 3), 8))
+def test_name_with_brackets_is_that_name_and_no_pattern() -> None:
+    layers = [Layer(node=node, weight=f"w{i}") for i, node in enumerate(["fc[0]", "fc[1]", "fc0", "fc1"])]
+    assert named_by("fc[0]", layers) == [0]
+    assert named_by("fc[01]", layers) == [2, 3]
+    assert named_by("fc[[]*", layers) == [0, 1]
+    assert named_by("w2", layers) == [2]
+    assert named_by("Conv", layers) == [0, 1, 2, 3]
+    assert named_by("conv", layers) == []
 
 
 @pytest.mark.parametrize("bad", [
@@ -96,23 +92,17 @@ def test_resolve_takes_a_name_a_method_or_a_configuration() -> None:
     layer = Layer()
     by_name = resolve("lora", ["a*"], {"r": 3, "rank_pattern": {"conv*": 2}})
     by_config = resolve(LoraConfig(r=3, rank_pattern={"conv*": 2}, target_modules="a*"), None, {})
-    for chosen, patterns, choose in (by_name, by_config):
-        assert (chosen.rank, patterns, choose(chosen, layer).rank) == (3, ["a*"], 2)
+    for chosen, patterns, methods_for in (by_name, by_config):
+        assert (chosen.rank, patterns, [method.rank for method in methods_for([layer])]) == (3, ["a*"], [2])
     method = get_method("lora", r=3)
-    chosen, patterns, choose = resolve(method, None, {})
+    chosen, patterns, methods_for = resolve(method, None, {})
     assert chosen is method
     assert patterns is None
-    assert choose(chosen, layer) is method
-    assert choose(chosen, None) is method
+    assert methods_for([layer, layer]) == [method, method]
 
 
 def test_call_overrides_the_targets_of_the_configuration() -> None:
     assert resolve(LoraConfig(target_modules=["a"]), ["b"], {})[1] == ["b"]
-
-
-def test_methods_without_layers_of_their_own_keep_one_method_for_all() -> None:
-    chosen, _, choose = resolve("full", None, {})
-    assert choose(chosen, Layer()) is chosen
 
 
 def test_resolve_refuses_what_it_does_not_know() -> None:
@@ -126,17 +116,7 @@ def test_resolve_refuses_what_it_does_not_know() -> None:
 
 def test_generic_configuration_serves_any_method() -> None:
     config = MethodConfig(method="flora", options={"r": 2, "kernel_rank": 1}, target_modules=["conv*"])
-    assert config.method_for(Layer()).config() == {"name": "flora", "r": 2, "kernel_rank": 1}
-
-
-def test_default_rank_fits_every_layer_and_a_rank_asked_for_is_refused() -> None:
-    """A depthwise kernel of three taps has room for rank 1, and nobody asked for the default of 4."""
-    layer = Layer(shape=(8, 1, 3), groups=8)
-    with pytest.warns(RankLoweredWarning, match="rank 4 is lowered to 1"):
-        assert MethodConfig(method="lora").method_for(layer).rank == 1
-    asked = MethodConfig(method="lora", options={"r": 4}).method_for(layer)
-    assert asked.rank == 4
-    assert "must be at most 1" in str(asked.supports(layer.shape, layer.groups))
+    assert config.methods_for([Layer()])[0].config() == {"name": "flora", "r": 2, "kernel_rank": 1}
 
 
 @pytest.mark.parametrize("field", ["options", "rank_pattern", "alpha_pattern"])

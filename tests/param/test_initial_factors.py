@@ -30,7 +30,7 @@ SPREADS = [
     ("lokr", {"r": 10, "factor": 2}, "w2", kaiming(IN // 2 * K)),
     ("lokr", {"r": 1, "factor": 2}, "w2_a", kaiming(1)),
     ("lokr", {"r": 1, "factor": 2}, "w2_b", kaiming(IN // 2 * K)),
-    ("colora", {}, "pointwise", math.sqrt(6 / (IN + OUT)) / math.sqrt(3)),  # Glorot, uniform
+    ("convolutional-low-rank-adaptation", {}, "pointwise", math.sqrt(6 / (IN + OUT)) / math.sqrt(3)),  # Glorot, uniform
     ("flora", {"r": 4}, "factor_0", math.sqrt(2 / (1 + 3) / 4)),  # kaiming_normal_(a=sqrt(3)), fan in the rank
     ("flora", {"r": 4}, "factor_1", math.sqrt(2 / (1 + 3) / 4)),
     ("flora", {"r": 4}, "factor_3", math.sqrt(2 / (1 + 3) / 2)),

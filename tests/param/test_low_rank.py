@@ -69,8 +69,13 @@ def test_linear_weight_is_plain_lora(matricisation: str, rng: np.random.Generato
 
 
 def test_shared_groups_make_one_pair_of_factors() -> None:
-    assert LowRank(r=4, share_groups=True).num_params((32, 1, 3, 3), 32) == 4 * (32 + 9)
-    assert LowRank(r=1).num_params((32, 1, 3, 3), 32) == 32 * (1 + 9)
+    assert LowRank(r=4, share_groups=True).num_params((32, 2, 3, 3), 16) == 4 * (32 + 18)
+    assert LowRank(r=1).num_params((32, 2, 3, 3), 16) == 16 * (2 + 18)
+
+
+def test_depthwise_kernel_shares_its_factors_by_default() -> None:
+    assert LowRank(r=4).num_params((32, 1, 3, 3), 32) == 4 * (32 + 9)
+    assert LowRank(r=4, share_groups=False).num_params((32, 1, 3, 3), 32) == 32 * (1 + 9)
 
 
 def test_initial_a_has_the_spread_of_kaiming_uniform(rng: np.random.Generator) -> None:
@@ -86,6 +91,19 @@ def test_alpha_scales_by_rank_or_its_root() -> None:
     assert LowRank(r=4, lora_alpha=8.0, use_rslora=True).scaling == 4.0
 
 
+def test_default_alpha_is_the_rank_but_constant_under_its_root() -> None:
+    assert [LowRank(r=r).scaling for r in (1, 4, 64)] == [1.0, 1.0, 1.0]
+    assert [LowRank(r=r, use_rslora=True).scaling for r in (1, 4, 16, 64)] == [4.0, 2.0, 1.0, 0.5]
+    assert [LowRank(r=r, use_rslora=True).alpha for r in (1, 64)] == [4.0, 4.0]
+    assert LowRank(r=16, lora_alpha=2.0).alpha == 2.0
+
+
+def test_scaling_is_that_of_the_rank_asked_for() -> None:
+    low_rank = LowRank(r=16, lora_alpha=8.0)
+    assert low_rank.factor_shapes((3, 20))["lora_b"] == (3, 3)
+    assert low_rank.scaling == 0.5
+
+
 def test_init_draws_the_same_numbers_in_both_dtypes() -> None:
     wide = LowRank().init((8, 8), 1, np.random.default_rng(1), dtype=np.float64)["lora_a"]
     narrow = LowRank().init((8, 8), 1, np.random.default_rng(1), dtype=np.float32)["lora_a"]
@@ -97,8 +115,8 @@ def test_bad_ranks_and_shapes_are_refused(rng: np.random.Generator) -> None:
         LowRank(r=0)
     with pytest.raises(DTypeError, match="`r` must be an integer"):
         LowRank(r=1.5)  # type: ignore[arg-type]
-    with pytest.raises(DomainError, match="`r` must be at most 5 for one conv group of shape"):
-        LowRank(r=6).init((5, 4, 3), 1, rng)
+    with pytest.raises(ShapeError, match="`shape` must have room for rank 1 as 'view'; got"):
+        LowRank(r=1, matricisation="view").init((2, 1, 3, 2), 1, rng)
     with pytest.raises(DomainError, match="`lora_alpha` must be above"):
         LowRank(lora_alpha=0.0)
     with pytest.raises(DomainError, match="`matricisation` must be one of"):

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from lieref.errors import DomainError, NotInGroupError, UnsupportedError
-from lieref.param._base import ManyTrainablesWarning
+from lieref.errors import DomainError, DTypeError, NotInGroupError, ShapeError, UnsupportedError
+from lieref.numerics.gradcheck import adjoint_gap
+from lieref.param._base import ManyTrainablesWarning, RankLoweredWarning
+from lieref.param.kronecker import split
 from lieref.param.registry import METHODS, get_method
 
 SHAPE = (6, 4, 2, 3)
@@ -135,6 +137,8 @@ def test_bounded_liera_stays_within_a_factor_of_e(rng: np.random.Generator) -> N
 
 def test_lora_c_adds_twice_the_product_in_memory_order(rng: np.random.Generator) -> None:
     method, params, base = trained("lora-c", rng, r=4)
+    assert [get_method("lora-c", r=r).scaling for r in (1, 4, 16)] == [2.0, 2.0, 2.0]
+    assert get_method("lora-c", r=4, lora_alpha=2.0).scaling == 0.5
     assert params["lora_a"].shape == (4, 4 * 3)
     xi = 2.0 * (params["lora_b"] @ params["lora_a"]).reshape(SHAPE)
     np.testing.assert_allclose(method.adapted_weight(params, base), base + xi, rtol=1e-13)
@@ -156,10 +160,23 @@ def test_locon_tucker_keeps_the_kernel_whole(rng: np.random.Generator) -> None:
 
 def test_explicit_tucker_ranks_are_checked() -> None:
     assert get_method("flora", ranks=[2, 3, 1, 2]).num_params(SHAPE) == 2 * 3 * 2 + 6 * 2 + 4 * 3 + 2 + 3 * 2
-    with pytest.raises(DomainError, match="`ranks` must be at most 4"):
-        get_method("flora", ranks=(2, 5, 1, 1)).num_params(SHAPE)
-    with pytest.raises(DomainError, match="one rank for each axis"):
+    lowered = get_method("flora", ranks=(2, 5, 1, 9))
+    assert lowered.num_params(SHAPE) == get_method("flora", ranks=(2, 4, 1, 3)).num_params(SHAPE)
+    assert lowered.adjusted(SHAPE) == "ranks (2, 4, 1, 3)"
+    with pytest.raises(ShapeError, match="one rank for each axis"):
         get_method("flora", ranks=(2, 2)).num_params(SHAPE)
+
+
+@pytest.mark.parametrize(("size", "factor", "pair"), [
+    (360, 16, (15, 24)), (360, None, (18, 20)), (360, 12, (12, 30)), (360, 7, (6, 60)), (360, 500, (18, 20)),
+    (64, None, (8, 8)), (64, 5, (4, 16)), (64, 16, (16, 4)), (7, None, (1, 7)), (7, 4, (1, 7)), (1, None, (1, 1)),
+    (12, None, (3, 4)), (127, 16, (1, 127)), (250, 16, (10, 25)),
+])  # fmt: skip
+def test_lokr_splits_sizes_as_published(size: int, factor: int | None, pair: tuple[int, int]) -> None:
+    """The factor where it divides, else the largest divisor up to it and up to the square root; found by hand."""
+    assert split(size, factor) == pair
+    params = get_method("lokr", r=64, factor=factor).init((size, 360), 1, np.random.default_rng(0))
+    assert (params["w1"].shape[0], params["w2"].shape[0]) == pair
 
 
 def test_lokr_is_a_kronecker_product(rng: np.random.Generator) -> None:
@@ -178,8 +195,8 @@ def test_loha_is_a_product_of_two_low_rank_matrices(rng: np.random.Generator) ->
     assert np.linalg.matrix_rank(p * q) == 4
 
 
-def test_colora_is_a_pointwise_after_a_depthwise_kernel(rng: np.random.Generator) -> None:
-    method, params, _ = trained("colora", rng)
+def test_convolutional_low_rank_adaptation_is_a_pointwise_after_a_depthwise_kernel(rng: np.random.Generator) -> None:
+    method, params, _ = trained("convolutional-low-rank-adaptation", rng)
     by_sum = np.einsum("oi,ouv->oiuv", params["pointwise"], params["depthwise"])
     np.testing.assert_allclose(method.delta(params, SHAPE), by_sum, rtol=1e-15)
 
@@ -226,11 +243,40 @@ def test_dora_sets_the_length_of_every_filter(name: str, rng: np.random.Generato
 
 
 @pytest.mark.parametrize("name", ["dora", "dora-liera"])
+def test_dora_with_the_norm_held_constant(name: str, rng: np.random.Generator) -> None:
+    """Forward it is DoRA; the gradient is that of m V / n for the n of this point, as PEFT's detached norm gives."""
+    exact, params, base = trained(name, rng, r=2)
+    held = get_method(name, r=2, detach_norm=True)
+    assert np.array_equal(held.adapted_weight(params, base), exact.adapted_weight(params, base))
+    assert held.config() == {"name": name, "r": 2, "detach_norm": True}
+    g, direction = rng.standard_normal(SHAPE), exact.direction
+    inner = {n: p for n, p in params.items() if n != "magnitude"}
+    norms = np.linalg.norm(direction.adapted_weight(inner, base).reshape(6, -1), axis=1)
+
+    def by_constant(p: Any) -> np.ndarray:
+        v = direction.adapted_weight({n: q for n, q in p.items() if n != "magnitude"}, base)
+        return v * (p["magnitude"] / norms).reshape(6, 1, 1, 1)
+
+    bars = held.adapted_weight_vjp(params, base, g)
+    gap = adjoint_gap(by_constant, lambda p, bar: held.adapted_weight_vjp(p, base, bar), params, rng)
+    assert gap <= 1e-9
+    others = exact.adapted_weight_vjp(params, base, g)
+    assert np.abs(bars["lora_b"] - others["lora_b"]).max() > 0.01 * np.abs(others["lora_b"]).max()
+    np.testing.assert_array_equal(bars["magnitude"], others["magnitude"])
+    with pytest.raises(DTypeError, match="`detach_norm` must be True or False"):
+        get_method(name, detach_norm=1)
+    with pytest.raises(DomainError, match="must be among"):
+        get_method("lora", detach_norm=True)
+
+
+@pytest.mark.parametrize("name", ["dora", "dora-liera"])
 def test_dora_refuses_a_zero_filter_and_a_missing_weight(name: str, rng: np.random.Generator) -> None:
     method, _, base = trained(name, rng, r=1)
     base[2] = 0.0
-    with pytest.raises(DomainError, match="filter 2 is zero"):
+    with pytest.raises(UnsupportedError, match="a direction in each filter; filter 2 is zero"):
         method.init(SHAPE, 1, rng, base_weight=base)
+    with pytest.raises(DomainError, match="filter 2 is zero"):
+        method.adapted_weight({**method.start(SHAPE, 1, rng, base_weight=base + 1.0)}, base)
     with pytest.raises(DomainError, match="`base_weight` must be given"):
         method.init(SHAPE, 1, rng)
 
@@ -274,6 +320,24 @@ def test_scale_multiplies_output_channels(rng: np.random.Generator) -> None:
     assert inward.num_params(SHAPE) == 4
 
 
+def test_ia3_scales_the_outputs_of_the_layer(rng: np.random.Generator) -> None:
+    """l * (W x + b) with l = 1 + xi; on the in mode, the input: W (l * x)."""
+    method, params, base = trained("ia3", rng, (6, 4))
+    x, bias, factor = rng.standard_normal(4), rng.standard_normal(6), 1 + params["xi"]
+    moved = method.adapted_weight(params, base) @ x + method.adapted_bias(params, bias, (6, 4))
+    np.testing.assert_allclose(moved, factor * (base @ x + bias), rtol=1e-13)
+    method, params, base = trained("ia3", rng, (6, 4), action="scaling(in)")
+    np.testing.assert_allclose(
+        method.adapted_weight(params, base) @ x, base @ ((1 + params["xi"]) * x), rtol=1e-12, atol=1e-14
+    )
+    assert not method.moves_bias
+
+
+def test_renamed_method_is_refused_with_its_new_name() -> None:
+    with pytest.raises(DomainError, match="must be 'convolutional-low-rank-adaptation' for what was 'colora'"):
+        get_method("colora")
+
+
 def test_bias_method_serves_vectors(rng: np.random.Generator) -> None:
     method = get_method("bias")
     bias = rng.standard_normal(5).astype(np.float32)
@@ -295,7 +359,12 @@ def test_statistics_train_nothing(rng: np.random.Generator) -> None:
 
 def test_more_trainables_than_weights_give_a_warning(rng: np.random.Generator) -> None:
     with pytest.warns(ManyTrainablesWarning, match="60 trainable numbers for a tensor"):
-        get_method("lora", r=1).init((6, 1, 3, 3), 6, rng)
+        get_method("lora", r=1, share_groups=False).init((6, 1, 3, 3), 6, rng)
+    with (
+        pytest.warns(RankLoweredWarning, match="shape \\(4, 6\\) has room for less than asked for: rank 4"),
+        pytest.warns(ManyTrainablesWarning),
+    ):
+        assert get_method("lora", r=5, lora_alpha=2.5).init((4, 6), 1, rng)["lora_b"].shape == (4, 4)
 
 
 def test_any_legal_combination_needs_no_row(rng: np.random.Generator) -> None:
@@ -312,7 +381,7 @@ def test_any_legal_combination_needs_no_row(rng: np.random.Generator) -> None:
 
 def test_supports_says_why_not() -> None:
     assert get_method("lora", r=4).supports((10, 64)) is None
-    assert "at most 1" in str(get_method("lora", r=4).supports((32, 1, 3, 3), 32))
+    assert "must have room for rank 1" in str(get_method("lora-view", r=4).supports((2, 1, 3, 2), 1))
     assert "square matrix" in str(get_method("diagonal+additive+exp").supports((10, 64)))
 
 

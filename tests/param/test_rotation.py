@@ -62,6 +62,66 @@ def test_boft_multiplies_stages_at_growing_strides(rng: np.random.Generator) -> 
     np.testing.assert_allclose(method.adapted_weight(params, base).reshape(5, N), rows, atol=1e-13)
 
 
+def published_places(n: int, b: int, stage: int) -> np.ndarray:
+    """Which block each index is in: the permutation of BOFT's authors, which sorts halves of blocks evens first."""
+    halves = np.arange(2 ** (stage + 1)) if stage else np.arange(2)
+    order = np.concatenate([halves[::2], halves[1::2]])
+    window = np.concatenate([np.arange(b // 2) + (b // 2) * half for half in order])
+    permutation = np.concatenate([window + start for start in range(0, n, len(window))])
+    place = np.empty(n, int)
+    place[np.arange(n)] = permutation  # R = P B P^T with P[i, permutation[i]] = 1: R[i, k] = B[perm(i), perm(k)]
+    return place
+
+
+@pytest.mark.parametrize(("n", "b", "stages"), [(16, 4, 3), (24, 2, 3), (24, 6, 3), (48, 4, 3), (16, 4, 1), (32, 8, 2)])
+def test_boft_is_the_published_product(n: int, b: int, stages: int, rng: np.random.Generator) -> None:
+    method, weight = get_method("boft", block_size=b, stages=stages), rng.standard_normal((60, n))
+    params = method.init(weight.shape, 1, rng, base_weight=weight)
+    params = {name: 0.4 * rng.standard_normal(p.shape) for name, p in params.items()}
+    blocks = params["blocks"].reshape(stages, n // b, -1)
+    rotation = np.eye(n)
+    for stage in range(stages):
+        diagonal = scipy.linalg.block_diag(
+            *[np.linalg.solve(np.eye(b) - skew(x, b) / 2, np.eye(b) + skew(x, b) / 2) for x in blocks[stage]]
+        )
+        place = published_places(n, b, stage)
+        rotation = diagonal[np.ix_(place, place)] @ rotation
+    np.testing.assert_allclose(method.adapted_weight(params, weight), weight @ rotation.T, atol=1e-13)
+    assert (np.abs(rotation) > 1e-12).sum(axis=1).max() == b * 2 ** (stages - 1)
+
+
+@pytest.mark.parametrize(("n", "config", "said", "count"), [
+    (16, {"block_size": 4, "stages": 3}, "", 3 * 4 * 6),
+    (16, {"block_size": 4, "stages": 4}, "3 of 4 stages", 3 * 4 * 6),
+    (27, {"block_size": 4, "stages": 2}, "blocks of 3, 1 of 2 stages", 9 * 3), (24, {"block_size": 6}, "", 2 * 4 * 15),
+    (12, {"block_size": 4}, "1 of 2 stages", 3 * 6), (9, {"block_size": 3, "stages": 1}, "", 3 * 3),
+])  # fmt: skip
+def test_butterfly_says_which_stages_do_not_fit(n: int, config: dict[str, Any], said: str, count: int) -> None:
+    method = get_method("boft", **config)
+    assert method.adjusted((5, n)) == said
+    assert method.num_params((5, n)) == count
+
+
+@pytest.mark.parametrize("name", ["oft", "oft-cayley", "boft", "hra"])
+def test_channels_of_a_depthwise_kernel_turn_together(name: str, rng: np.random.Generator) -> None:
+    method, base = get_method(name), rng.standard_normal((6, 1, 4, 4))
+    params = {n: p + 0.3 * rng.standard_normal(p.shape) for n, p in method.init(base.shape, 6, rng).items()}
+    np.testing.assert_array_equal(
+        method.adapted_weight(params, base, 6), method.adapted_weight(params, base.reshape(6, 16)).reshape(base.shape)
+    )
+    alone = get_method(name, share_groups=False)
+    each = {n: np.concatenate([p] * 6) for n, p in params.items()}
+    np.testing.assert_allclose(alone.adapted_weight(each, base, 6), method.adapted_weight(params, base, 6), atol=1e-15)
+
+
+@pytest.mark.parametrize("name", ["oft", "oft-cayley", "boft", "hra"])
+def test_fixed_points_are_the_zero_filters(name: str, rng: np.random.Generator) -> None:
+    method, params, base = trained(name, rng)
+    base[3] = 0.0
+    base[1, 2, 0] = 0.0
+    assert method.fixed_points(base) == np.count_nonzero(method.adapted_weight(params, base) == base) == N
+
+
 @pytest.mark.parametrize("name", ["oft", "oft-cayley", "boft", "hra"])
 def test_large_rotations_keep_norms_and_angles_of_filters(name: str, rng: np.random.Generator) -> None:
     """However far the blocks turn, V' V'^T = V V^T to the roundings of two products of n terms."""

@@ -63,8 +63,7 @@ def loralib_count(layer: Layer, r: int) -> int:
 
 def per_group_count(layer: Layer, r: int, matricisation: str) -> int:
     """Return the trainables of lieref's factors, at the largest rank up to r that one conv group allows."""
-    limit = LowRank(r=1, matricisation=matricisation).max_rank(layer.shape, layer.groups)
-    return LowRank(r=min(r, limit), matricisation=matricisation).num_params(layer.shape, layer.groups)
+    return LowRank(r=r, matricisation=matricisation, share_groups=False).num_params(layer.shape, layer.groups)
 
 
 def depthwise_trap(c: int = 128, k: int = 7, r: int = 8) -> dict[str, Any]:
@@ -73,9 +72,9 @@ def depthwise_trap(c: int = 128, k: int = 7, r: int = 8) -> dict[str, Any]:
     numbers = c * k * k
     counts = {
         f"loralib, r = {r}": loralib_count(layer, r),
-        "lieref view per group, r = 1": LowRank(r=1, matricisation="view").num_params(layer.shape, c),
-        "lieref unfold per group, r = 1": LowRank(r=1).num_params(layer.shape, c),
-        f"lieref unfold, groups share factors, r = {r}": LowRank(r=r, share_groups=True).num_params(layer.shape, c),
+        "lieref view per group, r = 1": per_group_count(layer, 1, "view"),
+        "lieref unfold per group, r = 1": per_group_count(layer, 1, "unfold"),
+        f"lieref unfold, groups share factors, r = {r}": LowRank(r=r).num_params(layer.shape, c),
     }
     return {
         "kernel": numbers,
