@@ -240,7 +240,6 @@ def expm_frechet(a: Certified | FloatArray, e: Certified | FloatArray) -> Certif
     n = a.shape[0]
     shift = _exponent(norm1(a.hi)) - _exponent(norm1(e.hi))
     scaled = scale_by_power(e, shift)
-    zero = np.zeros_like(a.hi)
     hi, lo, radius = (_block(x, y) for x, y in zip(a.parts[:3], scaled.parts[:3], strict=True))
     whole = replace(certify(hi), lo=lo, radius=radius)
     value = scale_by_power(expm_minus_identity(whole).on_values(lambda part: part[:n, n:]), -shift)
