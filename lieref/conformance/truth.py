@@ -110,10 +110,12 @@ def condition_number(a: FloatArray) -> float:
         unit[i, j] = 1.0
         columns.append(expm_frechet(a, unit).hi.reshape(-1))
     # One power of two takes the derivative and the value from the ends of the range, where squares leave it.
-    value = expm(a).hi
-    shift = -int(np.frexp(np.abs(value).max())[1])
+    value = expm(a)
+    if np.abs(value.hi).max() <= 2.0 * value.radius.max():
+        raise DomainError("condition_number: `a` must have an exponential above its radius; got an underflow beside I")
+    shift = -int(np.frexp(np.abs(value.hi).max())[1])
     derivative = float(np.linalg.norm(np.ldexp(columns, shift), 2))
-    return derivative * float(np.linalg.norm(a)) / float(np.linalg.norm(np.ldexp(value, shift)))
+    return derivative * float(np.linalg.norm(a)) / float(np.linalg.norm(np.ldexp(value.hi, shift)))
 
 
 def _norm(value: FloatArray) -> float:

@@ -195,15 +195,6 @@ def ball(value: Fraction) -> flint.arb:
     return flint.arb(flint.fmpq(value.numerator, value.denominator))
 
 
-def outside_balls(certified: Certified, true: Any) -> int:
-    """Return how many balls are not provably inside their certificate."""
-    parts = (np.ravel(part) for part in (certified.hi, certified.lo, certified.radius))
-    return sum(
-        not abs(t - flint.arb(float(h)) - flint.arb(float(lo))) <= flint.arb(float(r))
-        for h, lo, r, t in zip(*parts, true, strict=True)
-    )
-
-
 def scalar(function: Callable[[Certified], Certified], method: str) -> Callable[[np.random.Generator], Count]:
     """Return the check of a function of numbers, in balls of 2400 bits: a member of 2**9 with a radius of 2**-1074."""
 
@@ -220,7 +211,7 @@ def scalar(function: Callable[[Certified], Certified], method: str) -> Callable[
             return [getattr(ball(max(m, Fraction(-(10**6)))), method)() for m in member]
 
         with flint.ctx.workprec(2400):
-            return all_or_each([pair], function, truth, outside_balls)
+            return all_or_each([pair], function, truth, exact.outside)
 
     return check
 
@@ -246,7 +237,7 @@ def matrix(function: Callable[..., Certified], kind: str) -> Callable[[np.random
             ]
 
         with flint.ctx.workprec(2400):
-            return judge(lambda: function(*operands), truth, outside_balls)
+            return judge(lambda: function(*operands), truth, exact.outside)
 
     return check
 
