@@ -119,8 +119,8 @@ def _log_one(a: FloatArray) -> FloatArray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # of an inaccurate result: corrected and checked here
         x: FloatArray = np.real(scipy_logm(a))
-    # exp(-x) a = exp(log a - x) up to the square of the error, as x commutes with a: one step doubles the digits, as far
-    # as the product has them. Where exp(-x) is large it has fewer than x, and x stays.
+    # exp(-x) a = exp(log a - x) up to the square of the error, as x commutes with a: one step doubles the digits, as
+    # far as the product has them. Where exp(-x) is large it has fewer than x, and x stays.
     candidates = [x, x + (expm(-x) @ a - np.eye(len(a)))]
     misses = [float(np.abs(expm(candidate) - a).max() / np.abs(a).max()) for candidate in candidates]
     miss, x = min(misses), candidates[int(np.argmin(misses))]
