@@ -42,7 +42,7 @@ def plan(a: Any, theta: float) -> Any:
         if norm > theta:
             s = _smallest(norm, theta)
             if s > FEW and norm / ENOUGH > smallest:
-                s = min(s, _smallest(_weighted_norm(a, b, norm, scratch), theta))
+                s = min(s, 1 + _smallest(_weighted_norm(a, b, norm, scratch), theta))
         plans[b] = 2 * s + (1 if _is_triangular(a, b) else 0)
     return plans
 

@@ -33,18 +33,19 @@ LEAST_WEIGHT = 2.0**-1000
 # beside those of exp(|A|) itself, in every column. The first n terms of the series reach every entry that exp(A) has,
 # and are weights enough; ||A||_w is then near the spectral radius of |A|, plus the length of the longest way through a
 # reducible A. That radius lies above min over j of (w |A|)_j / w_j (Collatz and Wielandt): no more terms are worth it
-# once both are within a small factor.
+# once both are within a small factor. Where terms of both signs cancel, half the size makes them cancel less: by this
+# norm A is squared once more than theta asks for, by the 1-norm, which is larger by itself, it is not.
 def plan(a: FloatArray, theta: float) -> Array:
     """Return 2 s for each matrix of a (batch, n, n) stack, plus 1 if it is upper or lower triangular.
 
-    The number of squarings s is the smallest with norm / 2^s <= theta. The norm is the 1-norm, where that needs more
-    than `FEW` squarings the weighted one if it is smaller.
+    The number of squarings s is the smallest with norm / 2^s <= theta. The norm is the 1-norm or, where that needs more
+    than `FEW` squarings, twice the weighted one if it is smaller.
     """
     sums = _column_sums(a)
     norms = sums.max(axis=1, initial=0.0)
     s = _smallest(norms, theta)
     for b in np.flatnonzero((s > FEW) & (norms / ENOUGH > sums.min(axis=1, initial=np.inf))):
-        s[b] = min(s[b], _smallest(_weighted_norm(a[b], norms[b]), theta))
+        s[b] = min(s[b], 1 + _smallest(_weighted_norm(a[b], norms[b]), theta))
     ones = np.ones(a.shape[1:], bool)
     plans: Array = 2 * s + ~(a[:, np.triu(ones, 1)].any(axis=1) & a[:, np.tril(ones, -1)].any(axis=1))
     return plans

@@ -40,6 +40,10 @@ NO_ARITHMETIC: Final = {
 """Functions that return a certified array and need no row, with the reason."""
 
 
+SIZE: Final = 250
+"""Entries of one array in element-wise operations."""
+
+
 @dataclass
 class Count:
     """Entries inside and outside of their certificates, and entries refused."""
@@ -121,16 +125,18 @@ def entry_wise(operation: Callable[..., Certified], truth: Callable[..., Any], o
     """Return the check of an element-wise operation in rationals."""
 
     def check(rng: np.random.Generator) -> Count:
-        return all_or_each([balls(rng, numbers(rng, (40,))) for _ in range(operands)], operation, truth, exact.misses)
+        low, high = int(rng.choice([-1074, -500])), int(rng.choice([1023, 500]))
+        pairs = [balls(rng, numbers(rng, (SIZE,), low, high)) for _ in range(operands)]
+        return all_or_each(pairs, operation, truth, exact.misses)
 
     return check
 
 
 def check_sqrt(rng: np.random.Generator) -> Count:
     """abs(sqrt(x) - c) <= r, decided by squares: c - r <= sqrt(x) <= c + r."""
-    x, member = balls(rng, np.abs(numbers(rng, (40,))))
+    x, member = balls(rng, np.abs(numbers(rng, (SIZE,))))
     if rng.random() < 0.3:  # squares, whose balls reach zero where they underflow
-        x, member = balls(rng, numbers(rng, (40,), high=500))
+        x, member = balls(rng, numbers(rng, (SIZE,), high=500))
         square = x * x
         x, member = Certified(*square.parts[:3], 0.0 * x.hi, 0.0 * x.hi), member * member
 
@@ -145,7 +151,7 @@ def check_sqrt(rng: np.random.Generator) -> Count:
 
 
 def check_scale(rng: np.random.Generator) -> Count:
-    x, member = balls(rng, numbers(rng, (20,)))
+    x, member = balls(rng, numbers(rng, (SIZE,)))
     power = int(rng.integers(-1100, 1100))
     return all_or_each(
         [(x, member)],
@@ -199,11 +205,12 @@ def scalar(function: Callable[[Certified], Certified], method: str) -> Callable[
     """Return the check of a function of numbers, in balls of 2400 bits: a member of 2**9 with a radius of 2**-1074."""
 
     def check(rng: np.random.Generator) -> Count:
-        hi = numbers(rng, (40,), high=3)
-        far = rng.random(40)
-        hi = np.where(far < 0.5, rng.uniform(-760, 710, 40), hi)
-        hi = np.where(far < 0.05, -np.abs(numbers(rng, (40,))), hi)
-        edges = rng.choice([709.78, 709.7827128933840, -745.13321910194122, -708.396, -707.0, 1.0, 710.0], 40)
+        hi = numbers(rng, (SIZE,), high=3)
+        far, top = rng.random(SIZE), float(rng.choice([700.0, 700.0, 712.0]))
+        hi = np.where(far < 0.5, rng.uniform(-760, top, SIZE), hi)
+        hi = np.where(far < 0.05, -np.abs(numbers(rng, (SIZE,))), hi)
+        edges = np.array([709.78, 709.7827128933840, -745.13321910194122, -708.396, -707.0, 1.0, 710.0])
+        edges = rng.choice(edges[edges <= top], SIZE)
         pair = balls(rng, np.where(far > 0.95, edges, hi), widest=1.0)
 
         def truth(member: Any) -> list[flint.arb]:
@@ -220,7 +227,7 @@ def matrix(function: Callable[..., Certified], kind: str) -> Callable[[np.random
     """Return the check of a function of matrices with entries and a direction of every size, in balls of 2400 bits."""
 
     def check(rng: np.random.Generator) -> Count:
-        n = int(rng.integers(1, 5))
+        n = int(rng.integers(1, 7))
         a = numbers(rng, (n, n), high=int(rng.choice([0, 3, 8])))
         a *= rng.choice([0.0, 1.0], (n, n), p=[0.3, 0.7])
         if rng.random() < 0.3:
