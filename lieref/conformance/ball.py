@@ -40,7 +40,8 @@ def certified_by_balls(op: str, inputs: Mapping[str, Array], expected: Expected)
         raise VerificationError(f"certified_by_balls: {op} must lie inside its radius; got {distance.max()}")
     if expected.radius.max(initial=0.0) <= _USEFUL * np.abs(expected.hi).max(initial=0.0):
         return expected
-    certified = np.where(expected.radius > 0, 2.0 ** np.ceil(np.log2(distance.max()) + 1.0), 0.0)
+    farthest = max(float(distance.max()), 2.0**-1074)
+    certified = np.where(expected.radius > 0, 2.0 ** np.ceil(np.log2(farthest) + 1.0), 0.0)
     return replace(expected, radius=np.minimum(certified, expected.radius))
 
 

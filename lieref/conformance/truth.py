@@ -11,7 +11,7 @@ import numpy as np
 from lieref._types import Array, FloatArray
 from lieref.conformance.case import Expected, expected_from
 from lieref.conformance.operations import OPERATIONS
-from lieref.errors import UnsupportedError
+from lieref.errors import DomainError, LierefError, ShapeError, UnsupportedError
 from lieref.numerics.certified_array import Certified, certify
 from lieref.numerics.certified_exp import expm, expm_frechet, norm1
 
@@ -39,15 +39,31 @@ def truth(op: str, inputs: Mapping[str, Array], attrs: Mapping[str, Any]) -> dic
     UnsupportedError
         If there is no such operation.
     ShapeError, DTypeError, DomainError
-        If the inputs do not fit the operation.
+        If the inputs do not fit the operation or each other, or if a value or an error bound overflows in float64.
     """
     if op not in OPERATIONS:
         raise UnsupportedError(f"truth: `op` must be one of {', '.join(OPERATIONS)}; got {op!r}")
     exact = {name: certify(value) for name, value in inputs.items()}
-    outputs = OPERATIONS[op](exact, attrs)
-    if op in MATRIX_OPERATIONS:
-        return {name: _matrix_expected(inputs, value) for name, value in outputs.items()}
-    return {name: expected_from(value) for name, value in outputs.items()}
+    try:
+        outputs = OPERATIONS[op](exact, attrs)
+    except LierefError:
+        raise
+    except KeyError as error:
+        raise DomainError(f"truth: inputs and attributes of {op} must hold {error}; got {[*inputs, *attrs]}") from error
+    except (ValueError, IndexError, TypeError) as error:
+        # Every operation is a few lines of array algebra: what does not fit together fails in one of them.
+        shapes = ", ".join(f"{name} {value.shape}" for name, value in exact.items())
+        raise ShapeError(f"truth: inputs and attributes of {op} must fit together; got {shapes}: {error}") from error
+    with np.errstate(over="ignore", invalid="ignore"):
+        if op in MATRIX_OPERATIONS:
+            expected = {name: _matrix_expected(inputs, value) for name, value in outputs.items()}
+        else:
+            expected = {name: expected_from(value) for name, value in outputs.items()}
+    for name, value in expected.items():
+        for part in (value.bound, value.conversion, value.floor):
+            if part is not None and not np.isfinite(part).all():
+                raise DomainError(f"truth: the error bounds of `{name}` must be finite; got an overflow in float64")
+    return expected
 
 
 MATRIX_OPERATIONS: Final = frozenset({"expm", "expm_delta", "expm_frechet", "expm_vjp"})
@@ -78,8 +94,10 @@ def normwise_bound(a: FloatArray, value: FloatArray) -> float:
     A forward error of (n + 4) kappa u is what stable implementations reach; they have been seen to come within a
     factor of two of it, hence the 2. The result is rounded up to three digits: nothing depends on the platform.
     """
-    bound = 2.0 * (len(a) + 4) * (condition_number(a) + 1.0) * float(np.sqrt(np.sum(value * value)))
-    digits = 10.0 ** (np.floor(np.log10(bound)) - 2) if bound > 0 else 1.0
+    bound = 2.0 * (len(a) + 4) * (condition_number(a) + 1.0) * _norm(value)
+    if not 0.0 < bound < np.inf:
+        return bound
+    digits = max(10.0 ** (np.floor(np.log10(bound)) - 2), 5e-324)
     return float(np.ceil(bound / digits) * digits)
 
 
@@ -91,5 +109,16 @@ def condition_number(a: FloatArray) -> float:
         unit = np.zeros((n, n))
         unit[i, j] = 1.0
         columns.append(expm_frechet(a, unit).hi.reshape(-1))
-    derivative = float(np.linalg.norm(np.array(columns), 2))
-    return derivative * float(np.linalg.norm(a)) / float(np.linalg.norm(expm(a).hi))
+    # One power of two takes the derivative and the value from the ends of the range, where squares leave it.
+    value = expm(a)
+    if np.abs(value.hi).max() <= 2.0 * value.radius.max():
+        raise DomainError("condition_number: `a` must have an exponential above its radius; got an underflow beside I")
+    shift = -int(np.frexp(np.abs(value.hi).max())[1])
+    derivative = float(np.linalg.norm(np.ldexp(columns, shift), 2))
+    return derivative * float(np.linalg.norm(a)) / float(np.linalg.norm(np.ldexp(value.hi, shift)))
+
+
+def _norm(value: FloatArray) -> float:
+    """Return the Frobenius norm, without overflow or underflow on the way."""
+    shift = int(np.frexp(np.abs(value).max(initial=0.0))[1])
+    return float(np.ldexp(np.sqrt(np.sum(np.ldexp(value, -shift) ** 2)), shift))

@@ -9,12 +9,17 @@ arithmetic with unit v, satisfies
 
 Each step passes on the errors of its operands through its derivative, on absolute values, and adds its own: the result
 once for an element-wise operation, n times the sum of the absolute products for a sum of n products.
+
+Range. Operands are brought near one by powers of two, which is exact, before they are split, multiplied, divided or
+rooted, and the result is brought back: the only errors that the ends of the range add are those of a result that
+underflows, which the radius carries as `_ABSOLUTE`. What overflows, in value or in any bound, is a `DomainError`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -35,6 +40,12 @@ _ABSOLUTE: Final = 2.0**-1070
 
 _SMALLEST: Final = 2.0**-1074
 
+_PRODUCTS_UP_TO: Final = 2.0**480
+"""Products of numbers below this do not overflow, nor do sums of 2**63 of them."""
+
+_quiet: Final = partial(np.errstate, over="ignore", invalid="ignore", divide="ignore", under="ignore")
+"""Overflow is found in the result, by name; underflow has its term in the radius."""
+
 
 @dataclass(frozen=True, eq=False)
 class Certified:
@@ -51,6 +62,11 @@ class Certified:
     count : int
         Number of products if each entry is one sum of products of exact operands, else 1: rounding errors then are
         close to independent, and of the order of rounding / sqrt(count).
+
+    Raises
+    ------
+    DomainError
+        If a part is not finite: the value or one of its bounds overflowed.
     """
 
     hi: FloatArray
@@ -59,6 +75,11 @@ class Certified:
     rounding: FloatArray
     conversion: FloatArray
     count: int = 1
+
+    def __post_init__(self) -> None:
+        for name, part in zip(("hi", "lo", "radius", "rounding", "conversion"), self.parts, strict=True):
+            if not np.isfinite(part).all():
+                raise DomainError(f"Certified: `{name}` must be finite; got an overflow in float64")
 
     @property
     def shape(self) -> Shape:
@@ -88,6 +109,7 @@ class Certified:
     def __neg__(self) -> Certified:
         return replace(self, hi=-self.hi, lo=-self.lo)
 
+    @_quiet()
     def __add__(self, other: Certified | float) -> Certified:
         other = certify(other)
         hi, lo = dd.add(self.pair, other.pair)
@@ -102,46 +124,73 @@ class Certified:
     def __sub__(self, other: Certified | float) -> Certified:
         return self + (-certify(other))
 
+    @_quiet()
     def __mul__(self, other: Certified | float) -> Certified:
         other = certify(other)
-        hi, lo = dd.multiply(self.pair, other.pair)
-        a, b = np.abs(self.hi), np.abs(other.hi)
-        spread = a * other.radius + self.radius * (b + other.radius)
+        a, b = _Unit(self), _Unit(other)
+        exponent = a.exponent + b.exponent
+        hi, lo = dd.multiply(a.pair, b.pair)
+        spread = a.size * b.radius + a.radius * (b.size + b.radius)
+        radius = np.ldexp(enlarge(spread + _RELATIVE * np.abs(hi)), exponent)
+        hi, lo = np.ldexp(hi, exponent), np.ldexp(lo, exponent)
+        x, y = np.abs(self.hi), np.abs(other.hi)
         return Certified(
             hi,
             lo,
             # The computed product says nothing here: it may have underflowed to zero.
-            enlarge(spread + _RELATIVE * np.abs(hi)) + _ABSOLUTE * np.logical_and(self.is_nonzero, other.is_nonzero),
-            enlarge(a * other.rounding + self.rounding * b + np.abs(hi)),
-            enlarge(a * other.conversion + self.conversion * b),
+            radius + _ABSOLUTE * np.logical_and(self.is_nonzero, other.is_nonzero),
+            enlarge(x * other.rounding + self.rounding * y + np.abs(hi)),
+            enlarge(x * other.conversion + self.conversion * y),
         )
 
     # q = a / b, dq = (da - q db) / b
+    @_quiet()
     def __truediv__(self, other: Certified | float) -> Certified:
         other = certify(other)
-        least = _away_from_zero("divisor", np.abs(other.hi), other.radius)
-        hi, lo = dd.divide(self.pair, other.pair)
-        q = np.abs(hi)
+        a, b = _Unit(self), _Unit(other)
+        exponent = a.exponent - b.exponent
+        nearest = _away_from_zero("divisor", b.size, b.radius)
+        hi, lo = dd.divide(a.pair, b.pair)
+        radius = np.ldexp(enlarge((a.radius + np.abs(hi) * b.radius) / nearest + _RELATIVE * np.abs(hi)), exponent)
+        hi, lo = np.ldexp(hi, exponent), np.ldexp(lo, exponent)
+        q, least = np.abs(hi), np.ldexp(nearest, b.exponent)
         return Certified(
             hi,
             lo,
-            enlarge((self.radius + q * other.radius) / least + _RELATIVE * q) + _ABSOLUTE * self.is_nonzero,
+            radius + _ABSOLUTE * self.is_nonzero,
             enlarge((self.rounding + q * other.rounding) / least + q),
             enlarge((self.conversion + q * other.conversion) / least),
         )
 
-    # d sqrt(a) = da / (2 sqrt(a))
+    # d sqrt(a) = da / (2 sqrt(a)); and abs(sqrt(a + d) - sqrt(a)) <= sqrt(abs(d)) where the ball reaches zero.
+    @_quiet()
     def sqrt(self) -> Certified:
-        """Return the square root of positive numbers."""
-        least = np.sqrt(_away_from_zero("value of sqrt", self.hi, self.radius))
-        hi, lo = dd.sqrt(self.pair)
-        return Certified(
-            hi,
-            lo,
-            enlarge(self.radius / least + _RELATIVE * hi),
-            enlarge(self.rounding / (2.0 * least) + hi),
-            enlarge(self.conversion / (2.0 * least)),
-        )
+        """Return the square root of numbers known not to be negative, an exact zero among them.
+
+        Where the ball reaches below zero, as after an underflow, the true value is taken to be in its other part.
+
+        Raises
+        ------
+        DomainError
+            If a value is negative, or is zero with an error bound of a port: the root of that error is no multiple of
+            its unit.
+        """
+        if (self.hi < 0).any():
+            raise DomainError(f"Certified: the value of sqrt must not be negative; got {self.hi.min()}")
+        if ((self.hi == 0) & (self.rounding + self.conversion > 0)).any():
+            raise DomainError("Certified: the value of sqrt must be bounded away from zero; got 0 with an error")
+        a = _Unit(self, even=True)
+        half = a.exponent // 2
+        zero = a.hi == 0
+        safe = np.where(zero, 1.0, a.hi)
+        hi, lo = dd.sqrt((safe, np.where(zero, 0.0, a.lo)))
+        hi, lo = np.where(zero, 0.0, hi), np.where(zero, 0.0, lo)
+        least = np.sqrt(np.maximum(a.size * (1.0 - 2.0**-50) - a.radius, 0.0))
+        slope = np.where(least > 0, a.radius / np.where(least > 0, least, 1.0), np.inf)
+        radius = np.ldexp(enlarge(np.minimum(slope, np.sqrt(a.radius)) + _RELATIVE * hi), half)
+        hi, lo = np.ldexp(hi, half), np.ldexp(lo, half)
+        twice = 2.0 * np.where(zero, 1.0, np.where(least > 0, np.ldexp(least, half), hi))
+        return Certified(hi, lo, radius, enlarge(self.rounding / twice + hi), enlarge(self.conversion / twice))
 
     def on_values(self, function: Callable[[FloatArray], FloatArray]) -> Certified:
         """Return the array after a rearrangement (reshape, transpose, indexing), applied to every part alike."""
@@ -176,6 +225,20 @@ def certify(value: Any) -> Certified:
     return Certified(hi, zero, zero, zero, zero)
 
 
+class _Unit:
+    """A certified array times 2**-exponent, entry by entry, so that the larger of size and radius is in [1/2, 1).
+
+    Parts that underflow here are below 2**-1000 of the others, far below what `enlarge` adds to a radius.
+    """
+
+    def __init__(self, x: Certified, even: bool = False) -> None:
+        exponent = np.frexp(np.maximum(np.abs(x.hi), x.radius))[1]
+        self.exponent = exponent + exponent % 2 if even else exponent
+        self.hi, self.lo, self.radius = (np.ldexp(part, -self.exponent) for part in x.parts[:3])
+        self.pair = self.hi, self.lo
+        self.size = np.abs(self.hi)
+
+
 def _away_from_zero(name: str, size: FloatArray, spread: FloatArray) -> FloatArray:
     """Return the least magnitude a certified value can have, or raise `DomainError` if that is zero."""
     least = np.asarray(size * (1.0 - 2.0**-50) - spread)
@@ -189,6 +252,7 @@ def pack(value: Certified) -> FloatArray:
     return np.stack(value.parts)
 
 
+@_quiet()
 def from_sums(sums: FloatArray, counts: FloatArray, exact: bool) -> Certified:
     """Return the certified array of sums of products that a compiled kernel accumulated.
 
@@ -267,20 +331,44 @@ def matmul(a: Certified | FloatArray, b: Certified | FloatArray) -> Certified:
     if len(a.shape) != 2 or len(b.shape) != 2 or a.shape[1] != b.shape[0]:
         raise ShapeError(f"matmul: `a` and `b` must have shapes (m, k) and (k, n); got {a.shape} and {b.shape}")
     rows, inner, columns = *a.shape, b.shape[1]
+    a, a_exponent = without_overflow(a)
+    b, b_exponent = without_overflow(b)
     sums = np.zeros((6, rows * columns))
     _matmul(pack(a).reshape(5, -1), pack(b).reshape(5, -1), rows, inner, columns, sums)
     counts = np.full((rows, columns), float(inner))
-    return from_sums(sums.reshape(6, rows, columns), counts, a.is_exact and b.is_exact)
+    product = from_sums(sums.reshape(6, rows, columns), counts, a.is_exact and b.is_exact)
+    return scale_back(product, a_exponent + b_exponent)
 
 
+def without_overflow(x: Certified) -> tuple[Certified, int]:
+    """Return x 2**-k with entries small enough for the compiled kernels, and k: zero wherever that is so already."""
+    largest = float(np.abs(x.hi).max(initial=0.0))
+    if largest <= _PRODUCTS_UP_TO:
+        return x, 0
+    exponent = int(np.frexp(largest)[1])
+    return scale_by_power(x, -exponent), exponent
+
+
+def scale_back(x: Certified, exponent: int) -> Certified:
+    """Return x 2**exponent, x itself for zero."""
+    return scale_by_power(x, exponent) if exponent else x
+
+
+@_quiet()
 def sum_rows(rows: Certified) -> Certified:
     """Return the sum of each row of a matrix (m, k), shape (m,); a sum converts no operand."""
     summed = matmul(rows, np.ones((rows.shape[1], 1))).reshape((rows.shape[0],))
     return replace(summed, conversion=enlarge(rows.conversion.sum(axis=1)))
 
 
+@_quiet()
 def scale_by_power(x: Certified, power: FloatArray | int) -> Certified:
     """Return x 2**power for integer powers; exact but for underflow, which the radius carries."""
     exponent = np.asarray(power, dtype=np.int64)
     hi, lo, rad, rounding, conversion = (np.ldexp(part, exponent) for part in x.parts)
-    return Certified(hi, lo, rad + _ABSOLUTE * x.is_nonzero, rounding, conversion, x.count)
+    lost = np.logical_or.reduce(
+        [np.ldexp(y, -exponent) != part for y, part in zip((hi, lo, rad), x.parts, strict=False)]
+    )
+    rad = rad + _ABSOLUTE * x.is_nonzero
+    # A sum with the absolute term alone may round it away.
+    return Certified(hi, lo, np.where(lost, enlarge(rad), rad), rounding, conversion, x.count)

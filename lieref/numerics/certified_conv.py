@@ -11,7 +11,17 @@ from lieref._check import check_int
 from lieref._jit import njit
 from lieref._types import FloatArray, Shape
 from lieref.errors import ShapeError
-from lieref.numerics.certified_array import Certified, add_product, certify, finish, from_sums, pack, sum_rows
+from lieref.numerics.certified_array import (
+    Certified,
+    add_product,
+    certify,
+    finish,
+    from_sums,
+    pack,
+    scale_back,
+    sum_rows,
+    without_overflow,
+)
 
 Operand: TypeAlias = Certified | FloatArray
 Sizes: TypeAlias = tuple[int, ...]
@@ -144,20 +154,24 @@ def _apply(
     start: Certified | None = None,
 ) -> Certified:
     """Contract two of the operands (x, weight, y) into the third, the one that is None, on top of `start`."""
-    x, w, y = (np.zeros((5, 0)) if part is None else pack(part).reshape(5, -1) for part in operands)
+    scaled = [(None, 0) if part is None else without_overflow(part) for part in operands]
+    exponent = sum(k for _, k in scaled)
+    x, w, y = (np.zeros((5, 0)) if part is None else pack(part).reshape(5, -1) for part, _ in scaled)
     x_shape, w_shape, y_shape = map(_volume, shapes)
     shape = shapes[target]
     sums, counts = np.zeros((6, *shape)), np.zeros(shape)
     exact = all(part is None or part.is_exact for part in (*operands, start))
     if start is not None:
+        start = scale_back(start, -exponent)
         sums[:5], sums[5] = pack(start), np.abs(start.hi)
         counts += 1
     _contract(target, x, w, y, x_shape, w_shape, y_shape, geometry.as_volume(), sums.reshape(6, -1), counts.reshape(-1))
     result = from_sums(sums, counts, exact)
     if start is None:
-        return result
+        return scale_back(result, exponent)
     # The start is added, not multiplied: nothing of it is converted.
-    return replace(result, conversion=np.maximum(result.conversion - 2.0 * np.abs(start.hi), 0.0))
+    conversion = np.maximum(result.conversion - 2.0 * np.abs(start.hi), 0.0)
+    return scale_back(replace(result, conversion=conversion), exponent)
 
 
 def conv(x: Operand, weight: Operand, bias: Operand | None, geometry: ConvGeometry) -> Certified:

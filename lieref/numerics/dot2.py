@@ -7,6 +7,7 @@ the result is correctly rounded in practice, at about three nanoseconds a produc
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Final
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from lieref._check import check_float, check_same_dtype, check_shape
 from lieref._jit import njit
 from lieref._types import FloatArray
+from lieref.errors import DomainError
 from lieref.numerics import double_double
 from lieref.numerics.bound import UNIT_ROUNDOFF, enlarge
 
@@ -72,7 +74,7 @@ def dot2(x: FloatArray, y: FloatArray) -> tuple[float, float, float]:
     Parameters
     ----------
     x, y : ndarray (n,), float32 or float64
-        Finite, below 2**480 in magnitude, of one dtype.
+        Finite, of one dtype.
 
     Returns
     -------
@@ -82,11 +84,16 @@ def dot2(x: FloatArray, y: FloatArray) -> tuple[float, float, float]:
     Raises
     ------
     ShapeError, DTypeError, DomainError
-        If the vectors differ in length or dtype, or hold a NaN or an infinity.
+        If the vectors differ in length or dtype, hold a NaN or an infinity, or overflow: every number below 2**996 in
+        magnitude and every product and sum of them below 2**1023 is enough to be sure.
     """
     x = check_float("dot2", "x", x, ndim=1)
     y = check_float("dot2", "y", y, ndim=1)
     check_same_dtype("dot2", x=x, y=y)
     check_shape("dot2", "y", y, x.shape)
     hi, lo, absolute = _dot2(x.astype(np.float64), y.astype(np.float64))
-    return hi, lo, float(radius(x.size, absolute))
+    with np.errstate(over="ignore", invalid="ignore"):
+        bound = float(radius(x.size, absolute))
+    if not (isfinite(hi) and isfinite(lo) and isfinite(bound)):
+        raise DomainError("dot2: `x` and `y` must have products that float64 can hold; got an overflow")
+    return hi, lo, bound

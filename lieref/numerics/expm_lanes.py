@@ -9,6 +9,7 @@ import numpy as np
 
 from lieref._jit import njit
 from lieref._types import Array, FloatArray
+from lieref.numerics.expm_numpy import ENOUGH, FEW, LEAST_WEIGHT
 from lieref.numerics.lanes import LANES, lane_matmul
 
 P1, P2, P3, P4, X, Y = range(6)
@@ -19,37 +20,102 @@ SLOTS = 6
 
 
 @njit
-def _one_norms(a: Any) -> Any:
-    """Return the 1-norm of each matrix of a (batch, n, n) stack, in float64; the largest float64 where it overflows."""
-    norms = np.zeros(a.shape[0])
-    for b in range(a.shape[0]):
-        for j in range(a.shape[2]):
-            column = 0.0
-            for i in range(a.shape[1]):
-                column += abs(a[b, i, j])
-            norms[b] = max(norms[b], column)
-        norms[b] = min(norms[b], np.finfo(np.float64).max)
-    return norms
+def _column_norms(a: Any, b: int) -> Any:
+    """Return the largest and the smallest column sum of abs(a[b]) in float64; the largest number where it overflows."""
+    largest, smallest = 0.0, np.inf
+    for j in range(a.shape[2]):
+        column = 0.0
+        for i in range(a.shape[1]):
+            column += abs(a[b, i, j])
+        largest, smallest = max(largest, column), min(smallest, column)
+    return min(largest, np.finfo(np.float64).max), smallest
 
 
 @njit
-def squarings(a: Any, theta: float) -> Any:
-    """Return, for each matrix, the smallest s >= 0 with 1-norm / 2^s <= theta."""
-    norms = _one_norms(a)
-    s = np.zeros(norms.size, np.int64)
-    for b in range(norms.size):
-        mantissa, exponent = math.frexp(norms[b] / theta)
-        s[b] = max(exponent - (1 if mantissa == 0.5 else 0), 0)
-    return s
+def plan(a: Any, theta: float) -> Any:
+    """Return what `expm_numpy.plan` does."""
+    plans = np.zeros(a.shape[0], np.int64)
+    scratch = np.empty((3, a.shape[1]))
+    for b in range(a.shape[0]):
+        norm, smallest = _column_norms(a, b)
+        s = 0
+        if norm > theta:
+            s = _smallest(norm, theta)
+            if s > FEW and norm / ENOUGH > smallest:
+                s = min(s, 1 + _smallest(_weighted_norm(a, b, norm, scratch), theta))
+        plans[b] = 2 * s + (1 if _is_triangular(a, b) else 0)
+    return plans
+
+
+@njit
+def _smallest(norm: float, theta: float) -> int:
+    mantissa, exponent = math.frexp(norm / theta)
+    return max(exponent - (1 if mantissa == 0.5 else 0), 0)
+
+
+@njit
+def _weighted_norm(a: Any, b: int, one_norm: float, scratch: Any) -> float:
+    """Return what `expm_numpy._weighted_norm` does, of matrix b."""
+    n = a.shape[1]
+    down = math.frexp(one_norm)[1]
+    factor = math.ldexp(1.0, -down)
+    term, weights, product = scratch[0], scratch[1], scratch[2]
+    term[:] = 1.0
+    weights[:] = 1.0
+    least = one_norm * factor
+    for k in range(1, n + 1):
+        _multiply(term, a, b, factor, product)
+        largest = 0.0
+        for j in range(n):
+            term[j] = product[j] / k
+            weights[j] = weights[j] * factor + term[j]
+            largest = max(largest, weights[j])
+        up = math.ldexp(1.0, -math.frexp(largest)[1])
+        for j in range(n):
+            term[j] *= up
+            weights[j] = max(weights[j] * up, LEAST_WEIGHT)
+        if k & (k - 1) == 0 or k == n:
+            _multiply(weights, a, b, factor, product)
+            low, high = np.inf, 0.0
+            for j in range(n):
+                ratio = product[j] / weights[j]
+                low, high = min(low, ratio), max(high, ratio)
+            least = min(least, high)
+            if high <= ENOUGH * low:
+                break
+    return math.ldexp(least, down)
+
+
+@njit
+def _multiply(row: Any, a: Any, b: int, factor: float, out: Any) -> None:
+    """Set out to row abs(a[b]) factor, in float64."""
+    out[:] = 0.0
+    for i in range(a.shape[1]):
+        weight = row[i]
+        for j in range(a.shape[1]):
+            out[j] += weight * (abs(a[b, i, j]) * factor)
+
+
+@njit
+def _is_triangular(a: Any, b: int) -> Any:
+    """Return whether matrix b is upper or lower triangular."""
+    upper = lower = True
+    for i in range(1, a.shape[1]):
+        for j in range(i):
+            upper &= a[b, i, j] == 0.0
+            lower &= a[b, j, i] == 0.0
+            if not (upper | lower):
+                return False
+    return True
 
 
 @njit
 def scales(e: Any, limit: int) -> Any:
     """Return, for each matrix, the power of two above its 1-norm, between 2^-limit and 2^limit, in float64."""
-    norms = _one_norms(e)
-    for b in range(norms.size):
-        norms[b] = math.ldexp(1.0, max(-limit, min(limit, math.frexp(norms[b])[1])))
-    return norms
+    powers = np.zeros(e.shape[0])
+    for b in range(powers.size):
+        powers[b] = math.ldexp(1.0, max(-limit, min(limit, math.frexp(_column_norms(e, b)[0])[1])))
+    return powers
 
 
 @njit
@@ -109,7 +175,20 @@ def _add_identity(work: Any, slot: int, c: Any) -> None:
             work[slot, i, i, lane] += c
 
 
+<<<<<<< HEAD
 @njit
+=======
+@njit
+def _set_diagonal(work: Any, slot: int, a: Any, members: Any, squarings_left: int, minus_one: bool) -> None:
+    """Set the diagonals in a slot to the exponential of those of a / 2^squarings_left."""
+    for lane in range(members.size):
+        for i in range(work.shape[1]):
+            argument = math.ldexp(np.float64(a[members[lane], i, i]), -squarings_left)
+            work[slot, i, i, lane] = np.expm1(argument) if minus_one else np.exp(argument)
+
+
+@njit
+>>>>>>> numerics
 def _product(vectors: Any, c: int, a: int, b: int, n: int, derivative: bool) -> None:
     """Set slot c to the product of slots a and b, and with `derivative` its derivative: C = A B, dC = dA B + A dB."""
     # One call in a loop, not three: each call is inlined with all its tiles and costs seconds of compilation.
@@ -125,7 +204,7 @@ def exp_kernel(
     derivative: bool,
     minus_identity: bool,
     order: Any,
-    squarings_of: Any,
+    plans: Any,
     scale: Any,
     coefficients: Any,
     work: Any,
@@ -134,7 +213,7 @@ def exp_kernel(
 ) -> None:
     """Write exp(a), or exp(a) - I, and with `derivative` L(a, e), for a stack of (n, n) matrices.
 
-    `order` lists the matrices with equal `squarings_of` together: these share lanes. The derivative is computed along
+    `order` lists the matrices with equal plans together: these share lanes. The derivative is computed along
     e / scale and multiplied by scale.
     """
     n, lanes = a.shape[1], work.shape[3]
@@ -143,13 +222,14 @@ def exp_kernel(
     c = coefficients
     degree = c.size - 1
     ones = np.ones(scale.size)
-    down = 2.0 ** (-squarings_of.astype(np.float64))
+    down = 2.0 ** (-(plans >> 1).astype(np.float64))
     to_unit = 1.0 / scale
     start = 0
     while start < order.size:
-        s = squarings_of[order[start]]
+        plan_of = plans[order[start]]
+        s, triangle = plan_of >> 1, plan_of & 1 == 1
         stop = start + 1
-        while stop < order.size and stop - start < lanes and squarings_of[order[stop]] == s:
+        while stop < order.size and stop - start < lanes and plans[order[stop]] == plan_of:
             stop += 1
         members = order[start:stop]
         start = stop
@@ -171,19 +251,28 @@ def exp_kernel(
             _extend(flat, 0, x, c[p + 1], c[p + 2], c[p + 3])
             if derivative:
                 _extend(flat, SLOTS, x, c[p + 1], c[p + 2], c[p + 3])
-        # From here X = exp(A/2^s) - I, and (I + X)^2 - I = 2 X + X^2 with derivative 2 L + X L + L X. The first
-        # squaring is always done in this form: the rounding of I + X would be doubled by every squaring after it.
+        if triangle and n > 1:
+            _set_diagonal(work, x, a, members, s, True)
+        # From here X = exp(A/2^s) - I, and (I + X)^2 - I = 2 X + X^2 with derivative 2 L + X L + L X; see `expm_numpy`
+        # for when it is squared in this form.
+        small = minus_identity and s <= FEW
         for k in range(s):
             _product(vectors, y, x, x, n, derivative)
-            if minus_identity or k == 0:
+            if small or k == 0:
                 _add_twice(flat, y, x)
                 if derivative:
                     _add_twice(flat, SLOTS + y, SLOTS + x)
             x, y = y, x
-            if k == 0 and not minus_identity:
+            if k == 0 and not small:
                 _add_identity(work, x, c[0])
-        if s == 0 and not minus_identity:
+            if triangle and n > 1:
+                _set_diagonal(work, x, a, members, s - k - 1, small)
+        if minus_identity != small:
+            _add_identity(work, x, -c[0])
+        elif s == 0 and not minus_identity:
             _add_identity(work, x, c[0])
+        if triangle:
+            _set_diagonal(work, x, a, members, 0, minus_identity)
         _unpack(work, x, exp_out, members, ones)
         if derivative:
             _unpack(work, SLOTS + x, l_out, members, scale)
@@ -192,7 +281,7 @@ def exp_kernel(
 def exp_stack(
     a: FloatArray,
     e: FloatArray,
-    s: Array,
+    plans: Array,
     scale: Array,
     coefficients: FloatArray,
     *,
@@ -204,6 +293,6 @@ def exp_stack(
     work = np.empty((slots, a.shape[1], a.shape[1], LANES[a.dtype]), a.dtype)
     exp_out = np.empty_like(a)
     l_out = np.empty_like(a) if derivative else exp_out
-    order = np.argsort(s, kind="stable")
-    exp_kernel(a, e, derivative, minus_identity, order, s, scale, coefficients, work, exp_out, l_out)
+    order = np.argsort(plans, kind="stable")
+    exp_kernel(a, e, derivative, minus_identity, order, plans, scale, coefficients, work, exp_out, l_out)
     return exp_out, l_out

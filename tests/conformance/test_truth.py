@@ -1,193 +1,164 @@
-"""Expected values against independent exact arithmetic: rationals for sums of products, balls for exponentials."""
+"""Expected values against an independent evaluation in balls, and what `truth` does at the ends of the range."""
 
 from __future__ import annotations
 
-from fractions import Fraction
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 
-from lieref.conformance.case import Case
+from lieref.conformance import operations
+from lieref.conformance.case import DTYPES, Case, Expected
+from lieref.conformance.flags import FLAGS
+from lieref.conformance.operations import OPERATIONS
+from lieref.conformance.truth import truth
 from lieref.conformance.vectors import read_vectors
-from lieref.numerics.certified_array import Certified
+from lieref.errors import DomainError, LierefError, ShapeError, UnsupportedError
 
 flint = pytest.importorskip("flint")
 from validation.against_flint import exact  # noqa: E402
+from validation.against_flint.definitions import BITS, DEFINITIONS, evaluate  # noqa: E402
 
-CASES = read_vectors()[0]
+OWN = {op for op, function in OPERATIONS.items() if function.__module__ == operations.__name__}
+"""Operations in certified arithmetic, each of which has a definition of its own here."""
 
-
-def cases(*ops: str, limit: int | None = None) -> list[Case]:
-    return [c for c in CASES if c.op in ops and c.result == "valid"][:limit]
-
-
-def certified(case: Case, name: str) -> Certified:
-    e = case.expected[name]
-    return Certified(e.hi, e.lo, e.radius, 0.0 * e.hi, 0.0 * e.hi)
+CASES = [case for case in read_vectors()[0] if case.op in OWN and case.result != "invalid"]
 
 
-def inside(case: Case, truth: dict[str, Any]) -> None:
-    assert set(truth) == set(case.expected)
-    for name, value in truth.items():
-        assert exact.misses(certified(case, name), np.asarray(value)) == 0, (case.id, name)
+def test_every_operation_has_a_definition_and_cases() -> None:
+    assert set(DEFINITIONS) == OWN == {case.op for case in CASES}
+    assert {flag for case in read_vectors()[0] for flag in case.flags} == set(FLAGS)
+    assert {case.dtype for case in CASES} == set(DTYPES)
 
 
-def rationals(case: Case) -> dict[str, Any]:
-    return {name: exact.rational(value) for name, value in case.inputs.items()}
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+def test_every_stored_value_is_inside_its_certificate(case: Case) -> None:
+    values = evaluate(case.op, case.inputs, case.attrs)
+    assert set(values) == set(case.expected)
+    with flint.ctx.workprec(BITS):
+        for name, value in values.items():
+            assert exact.outside(case.expected[name], value) == 0, name
 
 
-def test_core_set_covers_every_operation_and_flag() -> None:
-    from lieref.conformance.flags import FLAGS
-    from lieref.conformance.operations import OPERATIONS
-
-    assert {c.op for c in CASES} == set(OPERATIONS)
-    assert {flag for c in CASES for flag in c.flags} == set(FLAGS)
-    assert {c.dtype for c in CASES} == {"f32", "f64"}
+def test_a_stored_value_that_is_off_is_found() -> None:
+    case = next(c for c in CASES if c.op == "adapted_weight" and c.dtype == "f32")
+    (name, e), value = next(iter(case.expected.items())), evaluate(case.op, case.inputs, case.attrs)
+    wrong = Expected(e.hi, e.lo + 1.001 * e.radius, 0.0 * e.radius + 2.0**-120, e.bound, e.conversion)
+    assert exact.outside(wrong, value[name]) > 0
 
 
-@pytest.mark.parametrize("case", cases("conv", "conv_vjp"), ids=lambda c: c.id)
-def test_convolutions(case: Case) -> None:
-    x = rationals(case)
-    if x["weight"].size > 1500:
-        pytest.skip("too many rational products; the certificates test sums of this length")
-    y_bar = x.get(
-        "y_bar", exact.rational(np.zeros(case.expected.get("y", next(iter(case.expected.values()))).hi.shape))
+def smallest(op: str) -> Case:
+    return min((c for c in CASES if c.op == op and c.dtype == "f64"), default=None, key=_size) or min(
+        (c for c in CASES if c.op == op), key=_size
     )
-    attrs = case.attrs
-    y, x_bar, weight_bar = exact.conv(
-        x["x"], x["weight"], y_bar, attrs["strides"], attrs["pads"], attrs["dilations"], attrs["groups"]
-    )
-    if case.op == "conv":
-        inside(case, {"y": y + x["bias"].reshape(-1, *(1,) * (y.ndim - 2))})
-    else:
-        others = (0, *range(2, y_bar.ndim))
-        inside(case, {"x_bar": x_bar, "weight_bar": weight_bar, "bias_bar": y_bar.sum(axis=others)})
 
 
-@pytest.mark.parametrize("case", cases("taylor1", "taylor1_vjp"), ids=lambda c: c.id)
-def test_first_order_map(case: Case) -> None:
-    x = rationals(case)
-    if case.op == "taylor1":
-        inside(case, {"weight": x["base_weight"] * (1 + x["delta"])})
-    else:
-        inside(case, {"delta_bar": x["weight_bar"] * x["base_weight"]})
+def _size(case: Case) -> int:
+    return sum(x.size for x in case.inputs.values())
 
 
-def low_rank_delta(x: dict[str, Any], attrs: dict[str, Any], shape: tuple[int, ...]) -> Any:
-    """Return scaling B A in a kernel's shape, entry by entry from the index formulas of the docstring of LowRank."""
-    groups = attrs["groups"]
-    b, a = np.split(x["lora_b"], groups), np.split(x["lora_a"], groups)
-    product = np.stack([p @ q for p, q in zip(b, a, strict=True)])
-    out = np.empty(shape, dtype=object)
-    o_group = shape[0] // groups
-    kernel = shape[2:]
-    half = len(kernel) // 2
-    for index in np.ndindex(*shape):
-        o, i, *k = index
-        g, o = divmod(o, o_group)
-        if attrs["matricisation"] == "structured":
-            row = int(np.ravel_multi_index((o, *k[:half]), (o_group, *kernel[:half])))
-            column = int(np.ravel_multi_index((i, *k[half:]), (shape[1], *kernel[half:])))
-            out[index] = product[g, row, column]
-        else:
-            flat = int(np.ravel_multi_index((o, i, *k), (o_group, *shape[1:])))
-            out[index] = product[g].reshape(-1)[flat]
-    return out * Fraction(attrs["scaling"])
+def mixed(x: np.ndarray) -> np.ndarray:
+    powers = [0, -1074, 900, -400, 30] if x.dtype == np.float64 else [0, -149, 120, -60, 30]
+    return np.ldexp(x, np.resize(powers, x.shape))
 
 
-def directional(forward: Any, x: dict[str, Any], bar: Any, names: list[str]) -> dict[str, Any]:
-    """Return the exact gradients of <bar, forward(x)>, which is linear in each single entry: unit steps are exact."""
-    base = (bar * forward(x)).sum()
-    gradients = {}
-    for name in names:
-        gradient = np.empty(x[name].shape, dtype=object)
-        for index in np.ndindex(*x[name].shape):
-            moved = x[name].copy()
-            moved[index] += 1
-            gradient[index] = (bar * forward({**x, name: moved})).sum() - base
-        gradients[f"{name}_bar"] = gradient
-    return gradients
+ENDS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "zero": lambda x: 0.0 * x,
+    "smallest": lambda x: np.full_like(x, np.finfo(x.dtype).smallest_subnormal),
+    "small": lambda x: np.ldexp(x, -100 if x.dtype == np.float32 else -700),
+    "large": lambda x: np.ldexp(x, 100 if x.dtype == np.float32 else 700),
+    "hundreds": lambda x: 300.0 * x,
+    "largest": lambda x: np.full_like(x, np.finfo(x.dtype).max),
+    "mixed": mixed,
+}
 
 
-@pytest.mark.parametrize("case", cases("low_rank", "low_rank_vjp"), ids=lambda c: c.id)
-def test_low_rank_layouts(case: Case) -> None:
-    x, shape = rationals(case), tuple(case.attrs["shape"])
-    if case.op == "low_rank":
-        inside(case, {"delta": low_rank_delta(x, case.attrs, shape)})
-    elif x["lora_a"].size + x["lora_b"].size < 60:
-        inside(
-            case, directional(lambda y: low_rank_delta(y, case.attrs, shape), x, x["delta_bar"], ["lora_a", "lora_b"])
-        )
+WIDE = 3000
+"""Bits that hold the whole range of float64 beside one."""
 
 
-def tucker_delta(x: dict[str, Any], scaling: float) -> Any:
-    delta = x["core"]
-    for mode in range(delta.ndim):
-        delta = np.moveaxis(np.tensordot(x[f"factor_{mode}"], delta, axes=([1], [mode])), 0, mode)
-    return delta * Fraction(scaling)
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("op", sorted(OWN))
+def test_ends_of_the_range_are_right_or_refused(op: str, end: str) -> None:
+    case = smallest(op)
+    checked = op != "training"  # whose definition takes seconds
+    choices = [[name] for name in case.inputs] + [list(case.inputs)]
+    for names in choices:
+        inputs = {name: ENDS[end](x) if name in names else x for name, x in case.inputs.items()}
+        try:
+            expected = truth(op, inputs, case.attrs)
+        except DomainError:
+            assert end not in ("zero", "smallest", "small"), names
+            continue
+        for name, e in expected.items():
+            for part in (e.hi, e.lo, e.radius, e.bound, e.conversion):
+                assert np.isfinite(part).all(), (names, name)
+        if checked and names in choices[-2:]:
+            values = evaluate(op, inputs, case.attrs, WIDE)
+            with flint.ctx.workprec(WIDE):
+                for name, e in expected.items():
+                    assert exact.outside(e, values[name]) == 0, (names, name)
 
 
-@pytest.mark.parametrize("case", cases("tucker", "tucker_vjp", "atoms", "atoms_vjp"), ids=lambda c: c.id)
-def test_tucker_and_atoms(case: Case) -> None:
-    x = rationals(case)
-    if "core" in x:
-        names = ["core", *(f"factor_{i}" for i in range(x["core"].ndim))]
-
-        def forward(y: dict[str, Any]) -> Any:
-            return tucker_delta(y, case.attrs["scaling"])
-    else:
-        names = ["atoms"]
-
-        def forward(y: dict[str, Any]) -> Any:
-            return np.tensordot(y["coefficients"], y["atoms"], axes=1).reshape(case.attrs["shape"])
-
-    if case.op.endswith("_vjp"):
-        inside(case, directional(forward, x, x["delta_bar"], names))
-    else:
-        inside(case, {"delta": forward(x)})
-
-
-@pytest.mark.parametrize("case", cases("hadamard", "hadamard_vjp", "hadamard_delta"), ids=lambda c: c.id)
-def test_multiplicative_update(case: Case) -> None:
-    x = {name: [flint.arb(float(v)) for v in value.flat] for name, value in case.inputs.items()}
-    for index, delta in enumerate(x["delta"]):
-        factor = delta.expm1() if case.op == "hadamard_delta" else delta.exp()
-        value = x["base_weight"][index] * factor
-        if case.op == "hadamard_vjp":
-            value *= x["weight_bar"][index]
-        e = next(iter(case.expected.values()))
-        distance = abs(value - flint.arb(float(e.hi.flat[index])) - flint.arb(float(e.lo.flat[index])))
-        assert distance <= flint.arb(float(e.radius.flat[index])), (case.id, index)
+@pytest.mark.parametrize("op", sorted(OWN))
+def test_what_does_not_fit_is_one_error_of_the_family(op: str) -> None:
+    case = smallest(op)
+    changes: list[Callable[[np.ndarray], np.ndarray | None]] = [
+        lambda x: None, lambda x: x[:0], lambda x: x[..., :-1], lambda x: x.ravel()[:2], lambda x: x.astype(np.float16),
+    ]  # fmt: skip
+    refused = 0
+    for name in case.inputs:
+        for change in changes:
+            inputs = {**case.inputs, name: change(case.inputs[name])}
+            try:  # what an operation does not use, or broadcasts, is no error
+                truth(op, {key: value for key, value in inputs.items() if value is not None}, case.attrs)
+            except LierefError:
+                refused += 1
+    assert refused >= 2 * len(case.inputs)
+    for name in case.attrs:
+        try:
+            truth(op, case.inputs, {key: value for key, value in case.attrs.items() if key != name})
+        except LierefError:
+            continue
 
 
-@pytest.mark.parametrize("case", cases("expm", "expm_delta", "expm_frechet", "expm_vjp"), ids=lambda c: c.id)
-def test_functions_of_matrices(case: Case) -> None:
-    name, e = next(iter(case.expected.items()))
-    for index in np.ndindex(case.inputs["a"].shape[:-2]):
-        a = case.inputs["a"][index].astype(np.float64)
-        if case.op == "expm_frechet":
-            balls = exact.expm_frechet(a, case.inputs["a_dot"][index])
-        elif case.op == "expm_vjp":
-            balls = exact.expm_frechet(a.T, case.inputs["g_bar"][index])
-        else:
-            balls = exact.expm(a)
-            if case.op == "expm_delta":
-                balls = [[v - int(i == j) for j, v in enumerate(row)] for i, row in enumerate(balls)]
-        zero = 0.0 * e.hi[index]
-        part = Certified(e.hi[index], e.lo[index], e.radius[index], zero, zero)
-        assert exact.outside(part, balls) == 0, (case.id, name)
+def test_errors_name_what_is_missing_or_does_not_fit() -> None:
+    with pytest.raises(UnsupportedError, match="truth: `op` must be one of"):
+        truth("convolution", {}, {})
+    with pytest.raises(DomainError, match="truth: inputs and attributes of hadamard must hold 'delta'"):
+        truth("hadamard", {"base_weight": np.ones(3)}, {})
+    with pytest.raises(DomainError, match="truth: inputs and attributes of optimizer_step must hold 'learning_rate'"):
+        truth("optimizer_step", {"param": np.ones(3), "grad": np.ones(3)}, {"optimizer": "sgd"})
 
 
-def test_long_compositions_agree_with_sixty_digits() -> None:
-    """Ten training steps with exp, redone in mpmath with plain loops from the formulas."""
-    mpmath = pytest.importorskip("mpmath")
-    from validation.against_flint import training
+def test_optimizer_steps_of_a_zero_gradient() -> None:
+    zero, one = np.zeros(3), np.array([1.0, -2.0, 0.5])
+    sgd = {"optimizer": "sgd", "learning_rate": 0.1, "momentum": 0.9}
+    assert (truth("optimizer_step", {"param": one, "grad": zero, "velocity": zero}, sgd)["param"].hi == one).all()
+    adamw = {"optimizer": "adamw", "learning_rate": 0.1, "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8,
+             "weight_decay": 0.0, "step": 1}  # fmt: skip
+    inputs = {"param": one, "grad": zero, "mean": zero, "square": zero}
+    first = truth("optimizer_step", inputs, adamw)
+    assert (first["param"].hi == one).all()
+    assert (first["square"].hi == 0).all()
+    # Where the square underflows, the step is still inside its certificate.
+    tiny = {**inputs, "grad": np.array([1e-170, 5e-324, 3e-200])}
+    values = evaluate("optimizer_step", tiny, adamw)
+    for name, e in truth("optimizer_step", tiny, adamw).items():
+        assert exact.outside(e, values[name]) == 0, name
 
-    case = next(c for c in cases("training") if c.attrs["group"] == "hadamard" and c.attrs["map"] == "exp")
-    with mpmath.workdps(60):
-        for name, value in training.run(mpmath, case.inputs, case.attrs).items():
-            e = case.expected[name]
-            for index in np.ndindex(*e.hi.shape):
-                true = value[index]
-                assert abs(true - mpmath.mpf(e.hi[index]) - mpmath.mpf(e.lo[index])) <= e.radius[index], (name, index)
+
+def test_exponentials_that_overflow_are_refused_and_those_that_do_not_are_right() -> None:
+    for a in ([[800.0, 0.0], [0.0, 1.0]], [[710.0]], [[0.0, 1e300], [1e300, 0.0]]):
+        for op in ("expm", "expm_delta"):
+            with pytest.raises(DomainError, match=r"overflow|1-norm"):
+                truth(op, {"a": np.array(a)}, {})
+    for a in ([[400.0, 0.0], [0.0, 1.0]], [[-20.0]], [[20.0, 1.0], [-1.0, -20.0]]):
+        e = truth("expm", {"a": np.array(a)}, {})["g"]
+        assert exact.outside(e, evaluate("expm", {"a": np.array(a)}, {})["g"]) == 0
+        assert np.isfinite(e.bound).all()
+        assert (e.bound > 0).any()
+    with pytest.raises(DomainError, match="underflow"):
+        truth("expm", {"a": np.array([[-300.0]])}, {})
+    with pytest.raises(ShapeError, match="truth: inputs and attributes of hadamard must fit together"):
+        truth("hadamard", {"base_weight": np.ones((2, 3)), "delta": np.ones((3, 2))}, {})

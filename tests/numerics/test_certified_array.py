@@ -76,8 +76,10 @@ def test_bad_operands() -> None:
     zero = certify(np.array([1.0, 0.0]))
     with pytest.raises(DomainError, match="bounded away from zero"):
         certify(np.ones(2)) / zero
+    with pytest.raises(DomainError, match="must not be negative"):
+        (-zero).sqrt()
     with pytest.raises(DomainError, match="bounded away from zero"):
-        zero.sqrt()
+        (zero * 3.0 - zero * 3.0).sqrt()
     with pytest.raises(ShapeError, match=r"matmul: `a` and `b` must have shapes \(m, k\) and \(k, n\)"):
         matmul(np.ones((2, 3)), np.ones((2, 3)))
     with pytest.raises(DomainError, match="must be finite"):

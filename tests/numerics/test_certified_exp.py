@@ -111,5 +111,5 @@ def test_bad_arguments() -> None:
         expm_frechet(np.ones((2, 2)), np.ones((3, 3)))
     with pytest.raises(DomainError, match="1-norm of at most"):
         expm(np.full((2, 2), 1e5))
-    with pytest.raises(DomainError, match=r"exp: `x` must be within \[-700, 700\]"):
+    with pytest.raises(DomainError, match=r"exp: `x` must be at most 709\.78"):
         exp(certify(np.array([800.0])))

@@ -57,3 +57,6 @@ def test_bad_arguments() -> None:
         dot2(ones, np.ones(3, dtype=np.float32))
     with pytest.raises(DomainError, match="`x` must be finite"):
         dot2(np.array([1.0, np.nan, 0.0]), ones)
+    for x, y in (([1e300], [1e300]), ([1e308, 1e308], [1.0, 1.0]), ([2.0**1000], [2.0**-900])):
+        with pytest.raises(DomainError, match="overflow"):
+            dot2(np.array(x), np.array(y))

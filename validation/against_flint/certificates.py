@@ -1,6 +1,8 @@
-"""Does the reference ever leave its own certificate? Random inputs against exact rationals and 400-bit balls.
+"""Does the reference ever leave its own certificate? Random inputs against exact rationals and balls.
 
-    python -m validation.against_flint.certificates [--count 10000]
+    python -m validation.against_flint.certificates [--count 10000] [--entries 100000]
+
+Convolutions and exponentials of usual inputs, and every primitive of the table at the ends of the range.
 
 Writes validation/results/certificates.json and exits with status 1 if any entry lies outside its certificate.
 """
@@ -8,11 +10,8 @@ Writes validation/results/certificates.json and exits with status 1 if any entry
 from __future__ import annotations
 
 import argparse
-import json
-import platform
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import flint
@@ -20,11 +19,11 @@ import numpy as np
 
 from lieref.numerics import certified_conv, certified_exp
 from lieref.numerics.certified_array import certify
-from lieref.numerics.certified_conv import ConvGeometry
 from lieref.rng import stream
 from validation.against_flint import exact
-
-RESULTS = Path(__file__).parents[1] / "results" / "certificates.json"
+from validation.against_flint.geometry import random_geometry
+from validation.against_flint.primitives import TABLE, Count
+from validation.record import environment, write_result
 
 
 def data(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -41,24 +40,6 @@ def data(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
         values *= rng.random(shape) < 0.5
     dtype = np.float32 if rng.integers(2) else np.float64
     return values.astype(dtype).astype(np.float64)
-
-
-def random_geometry(rng: np.random.Generator) -> tuple[tuple[int, ...], tuple[int, ...], ConvGeometry]:
-    """Return (x shape, weight shape, geometry) of a small convolution with a non-empty output."""
-    rank = int(rng.integers(1, 4))
-    groups = int(rng.integers(1, 4))
-    kernel = rng.integers(1, 4, rank)
-    dilations = rng.integers(1, 3, rank)
-    spatial = dilations * (kernel - 1) + rng.integers(1, 5 - rank + 1, rank)
-    geometry = ConvGeometry(
-        tuple(map(int, rng.integers(1, 4, rank))),
-        tuple(map(int, rng.integers(0, 3, 2 * rank))),
-        tuple(map(int, dilations)),
-        groups,
-    )
-    x_shape = (int(rng.integers(1, 3)), groups * int(rng.integers(1, 3)), *map(int, spatial))
-    weight_shape = (groups * int(rng.integers(1, 3)), x_shape[1] // groups, *map(int, kernel))
-    return x_shape, weight_shape, geometry
 
 
 def conv_misses(number: int) -> int:
@@ -112,24 +93,39 @@ def exp_misses(number: int) -> int:
     )
 
 
+def primitive_count(name: str, entries: int, seed: int = 0) -> Count:
+    """Return the count of one primitive at the ends of the range, over at least so many entries."""
+    total, number = Count(), 0
+    while total.entries < entries:
+        total += TABLE[name](stream(seed, "certificates", name, number))
+        number += 1
+    return total
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=10_000, help="inputs of each kind")
-    count = parser.parse_args().count
-    report: dict[str, Any] = {
-        "seed": 0,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "python-flint": flint.__version__,
-        "cpu": platform.processor() or platform.machine(),
-    }
+    parser.add_argument("--count", type=int, default=10_000, help="compositions of each kind")
+    parser.add_argument(
+        "--entries", type=int, default=100_000, help="entries of each primitive at the ends of the range"
+    )
+    arguments = parser.parse_args()
+    report: dict[str, Any] = {"seed": 0}
     for name, misses in (("conv", conv_misses), ("exp", exp_misses)):
         start = time.perf_counter()
-        report[name] = {"inputs": count, "entries_outside": sum(map(misses, range(count)))}
+        outside = sum(map(misses, range(arguments.count)))
+        report[name] = {"inputs": arguments.count, "entries_outside": outside}
         print(f"{name}: {report[name]} in {time.perf_counter() - start:.0f} s", file=sys.stderr)
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(report, indent=2) + "\n")
-    return int(any(report[name]["entries_outside"] for name in ("conv", "exp")))
+    report["ends of the range"] = {}
+    for name in TABLE:
+        start = time.perf_counter()
+        count = primitive_count(name, arguments.entries)
+        report["ends of the range"][name] = {
+            "entries": count.entries, "entries_outside": count.outside, "refused": count.refused,
+        }  # fmt: skip
+        print(f"{name}: {count} in {time.perf_counter() - start:.0f} s", file=sys.stderr)
+    write_result("certificates", {**report, **environment()})
+    rows = (report["conv"], report["exp"], *report["ends of the range"].values())
+    return int(any(row["entries_outside"] for row in rows))
 
 
 if __name__ == "__main__":

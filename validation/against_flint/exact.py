@@ -19,11 +19,10 @@ def rational(array: Any) -> Any:
 
 
 def conv(x: Any, weight: Any, y_bar: Any, strides: Any, pads: Any, dilations: Any, groups: int) -> tuple[Any, Any, Any]:
-    """Return the exact output, input gradient and weight gradient of a convolution of rationals, by its definition."""
+    """Return output, input gradient and weight gradient of a convolution of rationals or balls, by its definition."""
     rank = x.ndim - 2
-    y = np.full(y_bar.shape, Fraction(0), dtype=object)
-    x_bar = np.full(x.shape, Fraction(0), dtype=object)
-    weight_bar = np.full(weight.shape, Fraction(0), dtype=object)
+    zero = 0 * x.flat[0]
+    y, x_bar, weight_bar = (np.full(shape, zero, dtype=object) for shape in (y_bar.shape, x.shape, weight.shape))
     per_group, outs_per_group = weight.shape[1], weight.shape[0] // groups
     for n, o in product(range(x.shape[0]), range(weight.shape[0])):
         for p in product(*map(range, y.shape[2:])):
@@ -45,6 +44,15 @@ def misses(certified: Any, exact: Any) -> int:
     return int(np.sum(np.abs(exact - hi - lo) > radius))
 
 
+def ball_array(a: Any) -> Any:
+    """Return an array of floats as an object array of exact balls."""
+    values = np.asarray(a, dtype=np.float64)
+    out = np.empty(values.shape, dtype=object)
+    for index in np.ndindex(values.shape):
+        out[index] = flint.arb(float(values[index]))
+    return out
+
+
 def ball_matrix(a: Any) -> flint.arb_mat:
     """Return a float matrix as an exact ball matrix."""
     return flint.arb_mat([[flint.arb(float(v)) for v in row] for row in np.asarray(a, dtype=np.float64)])
@@ -62,11 +70,11 @@ def expm_frechet(a: Any, e: Any) -> list[list[flint.arb]]:
     return [[whole[i, n + j] for j in range(n)] for i in range(n)]
 
 
-def outside(certified: Any, balls: list[list[flint.arb]]) -> int:
-    """Return how many entries are not provably inside their certificate."""
-    count = 0
-    for index in np.ndindex(certified.hi.shape):
-        i, j = index
-        value = flint.arb(float(certified.hi[index])) + flint.arb(float(certified.lo[index]))
-        count += not abs(balls[i][j] - value) <= flint.arb(float(certified.radius[index]))
-    return count
+def outside(certified: Any, balls: Any) -> int:
+    """Return how many entries are not provably inside their certificate; balls in any nesting of the same shape."""
+    flat = np.asarray(balls, dtype=object).reshape(-1)
+    parts = (np.ravel(part) for part in (certified.hi, certified.lo, certified.radius))
+    return sum(
+        not abs(true - flint.arb(float(h)) - flint.arb(float(lo))) <= flint.arb(float(r))
+        for h, lo, r, true in zip(*parts, flat, strict=True)
+    )
