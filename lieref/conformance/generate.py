@@ -6,9 +6,21 @@ from collections import Counter
 from collections.abc import Iterator
 
 from lieref.conformance.case import Case
-from lieref.conformance.families import adapter, conv, expm, hadamard, training
+from lieref.conformance.families import (
+    actions,
+    adapter,
+    conv,
+    expm,
+    functions,
+    groups,
+    hadamard,
+    layers,
+    learning,
+    methods,
+    training,
+)
 
-_FAMILIES = (conv, hadamard, expm, adapter, training)
+_FAMILIES = (conv, hadamard, expm, adapter, training, methods, groups, actions, functions, learning, layers)
 _FULL_START = 1000
 
 
@@ -23,7 +35,9 @@ def generate(full: bool = False) -> Iterator[Case]:
     Raises
     ------
     MissingExtraError
-        If python-flint is not installed.
+        If python-flint or mpmath is not installed.
+    UnsupportedError
+        If an entry of a registry has no definition in `lieref.conformance.definitions`.
     """
     for start, kind in ((0, "core"), (_FULL_START, "full"))[: 2 if full else 1]:
         numbers: Counter[str] = Counter()

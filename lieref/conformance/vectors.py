@@ -1,8 +1,8 @@
 """Golden vectors on disk: the format lieref-vectors/1.
 
 A folder with ``MANIFEST.json`` (the SHA-256 of every file), ``schema/<op>.schema.json``, and for each family and dtype
-a ``<family>_<dtype>.json`` in the manner of Wycheproof beside a ``<family>_<dtype>.npz`` of its larger arrays. The same
-cases give the same bytes.
+a ``<family>_<dtype>.json`` in the manner of Wycheproof, beside a ``<family>_<dtype>.npz`` of its larger arrays, if it
+has any. The same cases give the same bytes.
 """
 
 from __future__ import annotations
@@ -111,7 +111,8 @@ def _write_file(folder: Path, stem: str, cases: list[Case]) -> None:
     }
     body = ",\n  ".join(groups)
     _write_text(folder / f"{stem}.json", f'{json.dumps(head, indent=1)[:-2]},\n "testGroups": [\n  {body}]\n}}')
-    write_npz(folder / archive, arrays)
+    if arrays:
+        write_npz(folder / archive, arrays)
 
 
 def _encode_case(case: Case, archive: str, arrays: dict[str, Array]) -> dict[str, Any]:
@@ -164,9 +165,9 @@ def read_vectors(folder: Path | None = None) -> tuple[list[Case], list[str]]:
         if name.endswith(".json") and "/" not in name:
             try:
                 archive = name.removesuffix(".json") + ".npz"
-                for part in (name, archive):
+                for part in (name, archive) if archive in files else (name,):
                     _verify(folder, part, files)
-                cases += _read_file(folder / name, folder / archive)
+                cases += _read_file(folder / name, folder / archive if archive in files else None)
             except (FormatError, VerificationError) as error:
                 problems.append(str(error))
     return cases, problems
@@ -201,7 +202,7 @@ def _verify(folder: Path, name: str, files: dict[str, Any]) -> None:
         )
 
 
-def _read_file(path: Path, archive: Path) -> list[Case]:
+def _read_file(path: Path, archive: Path | None) -> list[Case]:
     try:
         document = json.loads(path.read_bytes())
         version, groups = document["schema"], document["testGroups"]
@@ -209,7 +210,7 @@ def _read_file(path: Path, archive: Path) -> list[Case]:
         raise FormatError(f"read_vectors: {path.name} must be a file of test groups; got {error!r}") from error
     if version != FORMAT:
         raise FormatError(f"read_vectors: the format of {path.name} must be {FORMAT}; got {version!r}")
-    arrays = read_npz(archive)
+    arrays = read_npz(archive) if archive else {}
     return [case for group in groups for case in _read_group(path.name, group, arrays)]
 
 

@@ -9,8 +9,10 @@ import numpy as np
 
 from lieref._types import Array
 from lieref.conformance.ball import certified_by_balls
-from lieref.conformance.case import DTYPES, Case
+from lieref.conformance.case import DTYPES, Case, Expected
+from lieref.conformance.operations import DEFINED
 from lieref.conformance.truth import MATRIX_OPERATIONS, truth
+from lieref.numerics.bound import UNIT_ROUNDOFF
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,8 @@ class Spec:
         expected = {} if self.result == "invalid" else truth(self.op, inputs, self.attrs)
         if self.op in MATRIX_OPERATIONS:
             expected = {name: certified_by_balls(self.op, inputs, value) for name, value in expected.items()}
+        if self.op in DEFINED:
+            expected = {name: value for name, value in expected.items() if _can_be_judged(value, self.dtype)}
         return Case(
             f"{self.family}_{self.dtype}/{number}",
             self.op,
@@ -46,3 +50,11 @@ class Spec:
             self.result,
             self.zero_mean,
         )
+
+
+# A difference of nearly equal numbers, as the gradient of the axis of a rotation by nothing, has no digit that a port
+# must get right.
+def _can_be_judged(expected: Expected, dtype: str) -> bool:
+    """Return whether plain arithmetic of the dtype owes 1 % of any entry; an exact zero is owed exactly."""
+    size, tolerance = np.abs(expected.hi), UNIT_ROUNDOFF[DTYPES[dtype].name] * expected.bound + expected.radius
+    return bool((100.0 * tolerance < size).any() or not tolerance.any())
