@@ -19,6 +19,7 @@ from lieref.conformance.families import (
     methods,
     training,
 )
+from lieref.conformance.families.spec import Spec
 
 _FAMILIES = (conv, hadamard, expm, adapter, training, methods, groups, actions, functions, learning, layers)
 _FULL_START = 1000
@@ -39,10 +40,16 @@ def generate(full: bool = False) -> Iterator[Case]:
     UnsupportedError
         If an entry of a registry has no definition in `lieref.conformance.definitions`.
     """
+    for number, spec in numbered_specs(full):
+        yield spec.complete(number)
+
+
+def numbered_specs(full: bool = False) -> Iterator[tuple[int, Spec]]:
+    """Return the cases of `generate` before their expected values are computed, each with its number in its file."""
     for start, kind in ((0, "core"), (_FULL_START, "full"))[: 2 if full else 1]:
         numbers: Counter[str] = Counter()
         for family in _FAMILIES:
             for spec in getattr(family, kind)():
                 name = f"{spec.family}_{spec.dtype}"
                 numbers[name] += 1
-                yield spec.complete(start + numbers[name])
+                yield start + numbers[name], spec

@@ -118,7 +118,7 @@ def _named(names: tuple[str, ...], item: str) -> dict[str, Any]:
 _HEXADECIMAL: Final = r"^-?0x[01](\.[0-9a-f]+)?p[+-][0-9]+$"
 _ARRAY: Final[dict[str, Any]] = {
     "anyOf": [
-        {"type": "string", "pattern": "^[a-z0-9_]+\\.npz#[0-9]+/[A-Za-z0-9_.]+$"},
+        {"type": "string", "pattern": "^([a-z0-9_]+\\.npz)?#[0-9]+/[A-Za-z0-9_.]+$"},
         {
             "type": "object",
             "properties": {

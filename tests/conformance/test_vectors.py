@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from lieref.conformance.arrays import compact, decode, encode, hexadecimal, read_npz, write_npz
-from lieref.conformance.generate import generate
+from lieref.conformance.generate import numbered_specs
 from lieref.conformance.operations import OPERATIONS
 from lieref.conformance.schema import SIGNATURES, schema_of, violations
 from lieref.conformance.vectors import MANIFEST, core_path, read_vectors, write_vectors
@@ -23,20 +23,38 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def test_core_set_is_reproduced_byte_for_byte(tmp_path: Path) -> None:
+# Most of a minute of exact arithmetic makes the whole set: validation/golden_set.py does, and compares every byte. Here it
+# is every eighth case of each file, and the bytes that the stored cases give.
+def test_core_set_is_reproduced(tmp_path: Path) -> None:
     pytest.importorskip("flint")
-    write_vectors(tmp_path / "new", generate())
-    ours, stored = contents(tmp_path / "new"), contents(core_path())
+    pytest.importorskip("mpmath")
+    stored = {case.id: case for case in read_vectors()[0]}
+    again = []
+    for number, spec in numbered_specs():
+        key = f"{spec.family}_{spec.dtype}/{number}"
+        assert (stored[key].op, stored[key].attrs, stored[key].comment) == (spec.op, spec.attrs, spec.comment)
+        if number % 8 == 1:
+            again.append(spec.complete(number))
+    assert len(again) > 200
+    chosen = [stored[case.id] for case in again]
+    write_vectors(tmp_path / "new", again)
+    write_vectors(tmp_path / "old", chosen)
+    ours, old = contents(tmp_path / "new"), contents(tmp_path / "old")
+    assert [name for name in ours if ours[name] != old[name]] == []
+
+
+def test_stored_cases_give_the_stored_bytes(tmp_path: Path) -> None:
+    write_vectors(tmp_path / "copy", read_vectors()[0])
+    ours, stored = contents(tmp_path / "copy"), contents(core_path())
     assert list(ours) == list(stored)
-    different = [name for name in ours if ours[name] != stored[name]]
-    assert not different
+    assert [name for name in ours if ours[name] != stored[name]] == []
 
 
 def test_core_set_is_small_and_whole() -> None:
-    assert sum(map(len, contents(core_path()).values())) < 3_000_000
+    assert sum(map(len, contents(core_path()).values())) < 6_000_000
     cases, problems = read_vectors()
     assert problems == []
-    assert len({c.id for c in cases}) == len(cases) > 400
+    assert len({c.id for c in cases}) == len(cases) > 1900
 
 
 def test_cases_survive_the_disk(tmp_path: Path) -> None:

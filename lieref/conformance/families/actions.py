@@ -15,9 +15,9 @@ from lieref.group.action import Action, ElementWise
 from lieref.group.base import Group
 from lieref.group.registry import ACTIONS, GROUPS, make_group
 
-WEIGHTS: Final[tuple[tuple[Shape, int], ...]] = (((4, 3, 2, 5), 1), ((3, 3, 4, 2), 1))
-"""Weights (shape, conv groups) of which an action takes the first that it has a meaning for; the second one is square
-for the conjugation."""
+WEIGHTS: Final[tuple[tuple[Shape, int], ...]] = (((4, 3, 2), 1), ((2, 3, 4, 5), 1), ((3, 3, 4, 2), 1))
+"""Weights (shape, conv groups) of which an action takes the first that it has a meaning for: the second one has kernel
+rows and columns, the third one is square for the conjugation."""
 
 GROUPED: Final[tuple[tuple[Shape, int], ...]] = (((6, 4, 2), 2), ((6, 3, 2), 2))
 
@@ -32,9 +32,9 @@ def group_of(action: Action, shape: Shape, groups: int) -> Group | None:
     return None
 
 
-def group_element(action: Action, group: Group, shape: Shape, groups: int, draw: Draw) -> FloatArray:
+def group_element(action: Action, group: Group, shape: Shape, groups: int, draw: Draw, dtype: str) -> FloatArray:
     """Return numbers near the identity: every action is a formula in the entries of g, in the group or beside it."""
-    near = draw.normal(action.algebra_shape(shape, groups)) * 0.25
+    near = draw.short(action.algebra_shape(shape, groups), dtype) * 0.25
     if group.name == "additive":
         return near
     if near.ndim == 1 and group.name == "product":
@@ -51,15 +51,15 @@ def cases(action: Action, weights: tuple[tuple[Shape, int], ...], dtype: str) ->
         comment = f"{action.spec}, {group.name}" + (f", {groups} conv groups" if groups > 1 else "")
         draw = Draw("action", comment)
         inputs: dict[str, Array] = {
-            "g": group_element(action, group, shape, groups, draw),
-            "base_weight": draw.normal(shape),
-            "bias": draw.normal(shape[:1]),
+            "g": group_element(action, group, shape, groups, draw, dtype),
+            "base_weight": draw.short(shape, dtype),
+            "bias": draw.short(shape[:1], dtype),
         }
         attrs: dict[str, Any] = {"group": group.name, "action": action.spec, "groups": groups}
         family = f"action_{action.name.replace('-', '_')}"
         flags = ("Noncommuting", *(("GroupedFactors",) if groups > 1 else ()))
         yield Spec(family, "act", inputs, attrs, dtype, comment, flags)
-        bars = {"weight_bar": draw.normal(shape), "bias_bar": draw.normal(shape[:1])}
+        bars = {"weight_bar": draw.short(shape, dtype), "bias_bar": draw.short(shape[:1], dtype)}
         yield Spec(family, "act_vjp", {**inputs, **bars}, attrs, dtype, comment, flags)
         return
 

@@ -63,7 +63,7 @@ def retractions(
     """Return the forward and the backward case of a map."""
     attrs = {**attrs_of(group), "map": map_}
     yield Spec(family, "retract", {"xi": xi}, attrs, dtype, comment, flags)
-    inputs = {"xi": xi, "g_bar": Draw(family, map_, comment, "cotangent").normal(group.element_shape)}
+    inputs = {"xi": xi, "g_bar": Draw(family, map_, comment, "cotangent").short(group.element_shape, dtype)}
     yield Spec(family, "retract_vjp", inputs, attrs, dtype, comment, flags)
 
 

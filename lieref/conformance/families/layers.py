@@ -25,18 +25,18 @@ def folds(dtype: str) -> Iterator[Spec]:
             draw = Draw("fold", regime, len(shape))
             channels = shape[:1]
             inputs: dict[str, Array] = {
-                "weight": draw.normal(shape),
-                "bias": draw.normal(channels),
-                "scale": draw.normal(channels) * (regime != "zero scale"),
-                "shift": draw.normal(channels),
-                "mean": draw.normal(channels),
+                "weight": draw.short(shape, dtype),
+                "bias": draw.short(channels, dtype),
+                "scale": draw.short(channels, dtype) * (regime != "zero scale"),
+                "shift": draw.short(channels, dtype),
+                "mean": draw.short(channels, dtype),
                 "var": (0.25 + draw.uniform(channels))
                 * {"tiny variance": 2.0**-20, "zero variance": 0.0}.get(regime, 1),
             }
             attrs = {"epsilon": 2.0**-10}
             comment = f"{regime}, {len(shape)} axes"
             yield Spec(family, family, inputs, attrs, dtype, comment)
-            bars = {"weight_bar": draw.normal(shape), "bias_bar": draw.normal(channels)}
+            bars = {"weight_bar": draw.short(shape, dtype), "bias_bar": draw.short(channels, dtype)}
             yield Spec(family, f"{family}_vjp", {**inputs, **bars}, attrs, dtype, comment)
 
 
@@ -47,16 +47,16 @@ def gemms(dtype: str) -> Iterator[Spec]:
     for (trans_a, trans_b), c in zip(product((0, 1), repeat=2), third, strict=True):
         draw = Draw("gemm", trans_a, trans_b)
         inputs = {
-            "a": draw.normal((k, m) if trans_a else (m, k)),
-            "b": draw.normal((n, k) if trans_b else (k, n)),
-            **({"c": draw.normal(c)} if c else {}),
+            "a": draw.short((k, m) if trans_a else (m, k), dtype),
+            "b": draw.short((n, k) if trans_b else (k, n), dtype),
+            **({"c": draw.short(c, dtype)} if c else {}),
         }
         attrs: dict[str, Any] = {"alpha": 0.75, "beta": 1.5, "transA": trans_a, "transB": trans_b}
         if c is None:
             attrs |= {"alpha": 1.0, "beta": 1.0}
         comment = f"transA {trans_a}, transB {trans_b}, C {c}"
         yield Spec("gemm", "gemm", inputs, attrs, dtype, comment, ("Noncommuting",))
-        inputs = {**inputs, "y_bar": draw.normal((m, n))}
+        inputs = {**inputs, "y_bar": draw.short((m, n), dtype)}
         yield Spec("gemm", "gemm_vjp", inputs, attrs, dtype, comment, ("Noncommuting",))
 
 
@@ -75,7 +75,7 @@ def pools(kind: str, dtype: str) -> Iterator[Spec]:
     for name, x_shape, kernel, strides, pads, dilations, ceil_mode in POOLS:
         for counted in (False, True) if kind == "average" and any(pads) else (False,):
             draw = Draw("pool", name)
-            x = draw.normal(x_shape)
+            x = draw.short(x_shape, dtype)
             if kind == "max":
                 # Ties, below zero so that a padded zero would win: the first of equal maxima counts.
                 x = -np.rint(np.abs(2.0 * x)) - 1.0
@@ -86,7 +86,7 @@ def pools(kind: str, dtype: str) -> Iterator[Spec]:
             comment = name + (", padding counted" if counted else "")
             yield Spec(f"{kind}_pool", "pool", {"x": x}, attrs, dtype, comment, ("WindowEdge",))
             y_shape = evaluate("pool", {"x": certify(x)}, attrs)["y"].shape
-            inputs = {"x": x, "y_bar": draw.normal(y_shape)}
+            inputs = {"x": x, "y_bar": draw.short(y_shape, dtype)}
             yield Spec(f"{kind}_pool", "pool_vjp", inputs, attrs, dtype, comment, ("WindowEdge",))
 
 
