@@ -61,14 +61,23 @@ OWN_VALUES: Final[dict[str, Options]] = {"hra": {"r": 4}, "atoms-recursive": {"r
 
 
 def settings(name: str, kind: Kind) -> Options:
-    """Return the options of a method for a kind of weight: all that its row leaves open and that change the result."""
-    fields = _fields(name)
+    """Return the options of a method for a kind of weight: all of `VALUES` and of the rank that it takes."""
     values = {"r": kind.rank, **VALUES, **OWN_VALUES.get(name, {})}
-    if "householder" in (name, _parameterisation(name)):
+    if "householder" in (name.split("+")[0], METHODS[name].parameterisation if name in METHODS else None):
         values["r"] = max(2, values["r"])
-    if kind.groups > 1 and _may_keep_groups_apart(_parameterisation(name)):
+    if kind.groups > 1:
         values["share_groups"] = False
-    return {field: values[field] for field in sorted(fields & set(values))}
+    return {option: value for option, value in sorted(values.items()) if _takes(name, option, value)}
+
+
+@cache
+def _takes(name: str, option: str, value: Any) -> bool:
+    """Return whether the caller of a method may set this option to this value."""
+    try:
+        get_method(name, **{option: value})
+    except LierefError:
+        return False
+    return True
 
 
 def switches(name: str) -> dict[str, Kind]:
@@ -76,38 +85,17 @@ def switches(name: str) -> dict[str, Kind]:
 
     Those of a parameterisation for its first row, and DoRA's own for every row.
     """
-    row, found = METHODS[name], dict[str, Kind]()
+    row, fields = METHODS[name], list[Any]()
     if row.parameterisation is None:
-        return found
+        return {}
     if next(other.name for other in METHODS.values() if other.parameterisation == row.parameterisation) == name:
-        for field in dataclasses.fields(PARAMETERISATIONS[row.parameterisation]):
-            if field.type in ("bool", "bool | None") and field.name not in row.fixed:
-                found[field.name] = GROUPED if field.name == "share_groups" else CONV_1D
+        fields += dataclasses.fields(PARAMETERISATIONS[row.parameterisation])
     if row.wrapper == "dora":
-        found |= {field.name: CONV_1D for field in dataclasses.fields(Dora) if field.type == "bool"}
-    return found
-
-
-def _parameterisation(name: str) -> str | None:
-    return METHODS[name].parameterisation if name in METHODS else name.split("+")[0]
-
-
-def _fields(name: str) -> set[str]:
-    """Return the fields of the parameterisation that a method leaves open."""
-    parameterisation = _parameterisation(name)
-    if parameterisation is None:
-        return set()
-    fields = {field.name for field in dataclasses.fields(PARAMETERISATIONS[parameterisation])}
-    return fields - set(METHODS[name].fixed) if name in METHODS else fields
-
-
-@cache
-def _may_keep_groups_apart(parameterisation: str | None) -> bool:
-    """Return whether conv groups may have factors of their own; atoms are always shared."""
-    try:
-        return parameterisation is not None and bool(PARAMETERISATIONS[parameterisation](share_groups=False))  # type: ignore[call-arg]
-    except (LierefError, TypeError):
-        return False
+        fields += dataclasses.fields(Dora)
+    on_or_off = [field.name for field in fields if field.type in ("bool", "bool | None")]
+    return {
+        option: GROUPED if option == "share_groups" else CONV_1D for option in on_or_off if _takes(name, option, True)
+    }
 
 
 def flattens(name: str) -> bool:
