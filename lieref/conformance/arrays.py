@@ -44,10 +44,13 @@ def _npy(array: Array) -> bytes:
 
 
 def compact(bound: FloatArray) -> FloatArray:
-    """Return an error bound as float32, rounded up; unchanged where float32 cannot hold its entries."""
+    """Return an error bound as float32, rounded up to 8 significant bits: short in text, and at most 0.8 % larger.
+
+    Unchanged where float32 cannot hold its entries.
+    """
     with np.errstate(over="ignore", under="ignore"):
-        single = bound.astype(np.float32)
-        up = np.where(single < bound, np.nextafter(single, np.float32(np.inf)), single)
+        mantissa, exponent = np.frexp(bound)
+        up = np.ldexp(np.ceil(mantissa * 256.0) / 256.0, exponent).astype(np.float32)
     small = (bound > 0) & (bound < 2.0**-126)
     return bound if small.any() or not np.isfinite(up).all() else up
 

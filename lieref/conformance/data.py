@@ -37,6 +37,16 @@ class Draw:
         total = sum((self.signed(shape) for _ in range(3)), self.signed(shape))
         return total * 0.8660254037844386
 
+    def short(self, shape: Shape, dtype: str) -> FloatArray:
+        """Return a bell-shaped sample with significands of 16 bits for ``f32`` and of 28 for ``f64``.
+
+        Short in text, and longer than those of any format that a port may convert such inputs to: 11 bits for TF32, 24
+        for float32.
+        """
+        mantissa, exponent = np.frexp(self.normal(shape))
+        bits = 16 if dtype == "f32" else 28
+        return np.asarray(np.ldexp(np.rint(mantissa * 2.0**bits), exponent - bits))
+
     def integers(self, shape: Shape, low: int, high: int) -> FloatArray:
         """Return integers in [low, high]."""
         return np.floor(self.uniform(shape) * (high - low + 1)) + low

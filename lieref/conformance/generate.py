@@ -6,9 +6,22 @@ from collections import Counter
 from collections.abc import Iterator
 
 from lieref.conformance.case import Case
-from lieref.conformance.families import adapter, conv, expm, hadamard, training
+from lieref.conformance.families import (
+    actions,
+    adapter,
+    conv,
+    expm,
+    functions,
+    groups,
+    hadamard,
+    layers,
+    learning,
+    methods,
+    training,
+)
+from lieref.conformance.families.spec import Spec
 
-_FAMILIES = (conv, hadamard, expm, adapter, training)
+_FAMILIES = (conv, hadamard, expm, adapter, training, methods, groups, actions, functions, learning, layers)
 _FULL_START = 1000
 
 
@@ -23,12 +36,20 @@ def generate(full: bool = False) -> Iterator[Case]:
     Raises
     ------
     MissingExtraError
-        If python-flint is not installed.
+        If python-flint or mpmath is not installed.
+    UnsupportedError
+        If an entry of a registry has no definition in `lieref.conformance.definitions`.
     """
+    for number, spec in numbered_specs(full):
+        yield spec.complete(number)
+
+
+def numbered_specs(full: bool = False) -> Iterator[tuple[int, Spec]]:
+    """Return the cases of `generate` before their expected values are computed, each with its number in its file."""
     for start, kind in ((0, "core"), (_FULL_START, "full"))[: 2 if full else 1]:
         numbers: Counter[str] = Counter()
         for family in _FAMILIES:
             for spec in getattr(family, kind)():
                 name = f"{spec.family}_{spec.dtype}"
                 numbers[name] += 1
-                yield spec.complete(start + numbers[name])
+                yield start + numbers[name], spec

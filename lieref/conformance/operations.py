@@ -1,17 +1,21 @@
 """The operations a backend can be asked for, each with its certified evaluation.
 
-An operation takes arrays and attributes by name and returns arrays by name. The functions here are the definition:
-they compute with `Certified` arrays, exact inputs in, certified outputs out.
+An operation takes arrays and attributes by name and returns arrays by name. Most functions here compute with
+`Certified` arrays, exact inputs in, certified outputs out, and need numpy alone: a verdict can ask them what a mistake
+would give. What comes from a registry of methods, groups, losses or layers is evaluated from its definition in 80
+digits (`lieref.conformance.definitions`), which needs mpmath.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from lieref.conformance.definitions.evaluate import CONSTANT, FORWARD, evaluate
 from lieref.errors import UnsupportedError
 from lieref.numerics import certified_conv, certified_exp
 from lieref.numerics.certified_array import Certified, certify, matmul, sum_rows
@@ -281,15 +285,18 @@ def _factor_gradients(inputs: Inputs, attrs: Attrs, residual: Certified) -> Outp
     return adapted_weight_vjp({**inputs, "weight_bar": weight_bar}, attrs)
 
 
-# SGD: v <- mu v + g + wd p, p <- p - lr v. AdamW with the step number t from 1: m <- b1 m + (1 - b1) g,
-# v <- b2 v + (1 - b2) g**2, p <- (1 - lr wd) p - lr m / (1 - b1**t) / (sqrt(v / (1 - b2**t)) + eps).
+# SGD: v <- mu v + g + wd p, p <- p - lr v, with Nesterov p <- p - lr (g + wd p + mu v). AdamW with the step number t
+# from 1: m <- b1 m + (1 - b1) g, v <- b2 v + (1 - b2) g**2,
+# p <- (1 - lr wd) p - lr m / (1 - b1**t) / (sqrt(v / (1 - b2**t)) + eps).
 def optimizer_step(inputs: Inputs, attrs: Attrs) -> Outputs:
     """Return param and the state after one step of `optimizer` (``sgd`` or ``adamw``), of param, grad and the state."""
     param, grad, rate = inputs["param"], inputs["grad"], attrs["learning_rate"]
     if attrs["optimizer"] == "sgd":
         decay = param * attrs.get("weight_decay", 0.0)
-        velocity = inputs["velocity"] * attrs["momentum"] + (grad + decay)
-        return {"param": param - velocity * rate, "velocity": velocity}
+        gradient = grad + decay
+        velocity = inputs["velocity"] * attrs["momentum"] + gradient
+        step = gradient + velocity * attrs["momentum"] if attrs.get("nesterov", False) else velocity
+        return {"param": param - step * rate, "velocity": velocity}
     if attrs["optimizer"] != "adamw":
         raise UnsupportedError(f"optimizer_step: `optimizer` must be sgd or adamw; got {attrs['optimizer']!r}")
     beta1, beta2, step = attrs["beta1"], attrs["beta2"], attrs["step"]
@@ -325,6 +332,11 @@ def training(inputs: Inputs, attrs: Attrs) -> Outputs:
     return {"losses": _concatenate(losses), **{name: state[name] for name in names}}
 
 
+DEFINED: Final = tuple(
+    name for op in FORWARD if op != "optimizer_step" for name in ((op, f"{op}_vjp") if op in CONSTANT else (op,))
+)
+"""Operations that are evaluated from their definition in 64 digits."""
+
 OPERATIONS: Final[dict[str, Callable[[Inputs, Attrs], Outputs]]] = {
     "conv": conv,
     "conv_vjp": conv_vjp,
@@ -351,4 +363,5 @@ OPERATIONS: Final[dict[str, Callable[[Inputs, Attrs], Outputs]]] = {
     "adapted_conv_vjp": adapted_conv_vjp,
     "optimizer_step": optimizer_step,
     "training": training,
+    **{op: partial(evaluate, op) for op in DEFINED},
 }

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from lieref._types import Array, FloatArray, Params, Shape
+from lieref.conformance.reference_registry import REGISTRY_OPERATIONS
 from lieref.group.maps import Exp, Map, Taylor
 from lieref.group.tensor import Hadamard
 from lieref.kernel import conv as kernel
@@ -152,7 +153,7 @@ _STATES: Final = {"velocity": "velocity", "mean": "first_moment", "square": "sec
 def _optimizer_step(x: Arrays, attrs: Attrs) -> Arrays:
     optimizer: SGD | AdamW
     if attrs["optimizer"] == "sgd":
-        optimizer = SGD(momentum=attrs["momentum"], weight_decay=attrs["weight_decay"])
+        optimizer = SGD(attrs["momentum"], attrs.get("nesterov", False), attrs["weight_decay"])
     else:
         settings = {name: attrs[name] for name in ("beta1", "beta2", "epsilon", "weight_decay")}
         optimizer = AdamW(**settings)
@@ -199,6 +200,7 @@ _OPERATIONS: Final[dict[str, Callable[[Arrays, Attrs], Arrays]]] = {
     "adapted_conv_vjp": _adapted_conv_vjp,
     "optimizer_step": _optimizer_step,
     "training": _training,
+    **REGISTRY_OPERATIONS,
 }
 
 

@@ -11,7 +11,7 @@ _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
 
 class Signature(NamedTuple):
-    """Names of inputs and outputs; those in brackets are optional, and ``*`` stands for a number."""
+    """Names of inputs and outputs; those in brackets are optional, ``*`` stands for a number, ``...`` for any names."""
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -21,6 +21,12 @@ class Signature(NamedTuple):
 _CONV = ("strides", "pads", "dilations", "groups")
 _FACTORS = ("[lora_a]", "[lora_b]", "[core]", "[factor_*]", "[coefficients]", "[atoms]")
 _FACTOR_BARS = ("[lora_a_bar]", "[lora_b_bar]", "[core_bar]", "[factor_*_bar]", "[atoms_bar]")
+_PARTS = ("group",)
+_NORMALISED = ("weight", "bias", "scale", "shift", "mean", "var")
+_GEMM = ("alpha", "beta", "transA", "transB")
+_POOL = ("kind", "kernel_shape", "strides", "pads", "dilations", "ceil_mode", "count_include_pad")
+_METHOD = ("method", "options", "groups")
+_ACTION = ("group", "action", "groups")
 _PIPELINE = ("x", "base_weight", "bias", "target", "lora_a", "lora_b")
 
 SIGNATURES: Final[dict[str, Signature]] = {
@@ -59,14 +65,45 @@ SIGNATURES: Final[dict[str, Signature]] = {
         ("optimizer", "learning_rate", "weight_decay"),
     ),
     "training": Signature(_PIPELINE, ("losses", "lora_a", "lora_b"), ("steps", "learning_rate", "momentum")),
+    "merge": Signature(("base_weight", "[bias]", "[...]"), ("weight", "[bias]"), _METHOD),
+    "merge_vjp": Signature(("base_weight", "[bias]", "weight_bar", "[bias_bar]", "[...]"), ("[...]",), _METHOD),
+    "retract": Signature(("xi",), ("g",), (*_PARTS, "map")),
+    "retract_vjp": Signature(("xi", "g_bar"), ("xi_bar",), (*_PARTS, "map")),
+    "group_log": Signature(("g",), ("xi",), _PARTS),
+    "group_compose": Signature(("g", "h"), ("gh",), _PARTS),
+    "group_inverse": Signature(("g",), ("g_inverse",), _PARTS),
+    "group_adjoint": Signature(("g", "xi"), ("eta",), _PARTS),
+    "group_bracket": Signature(("xi", "eta"), ("zeta",), _PARTS),
+    "act": Signature(("g", "base_weight", "[bias]"), ("weight", "[bias]"), _ACTION),
+    "act_vjp": Signature(("g", "base_weight", "[bias]", "weight_bar", "[bias_bar]"), ("g_bar",), _ACTION),
+    "low_rank_retract": Signature(("lora_b", "lora_a"), ("g",), ("group", "map")),
+    "low_rank_retract_vjp": Signature(("lora_b", "lora_a", "g_bar"), ("lora_b_bar", "lora_a_bar"), ("group", "map")),
+    "logm": Signature(("a",), ("x",)),
+    "phi": Signature(("x",), ("y",), ("k",)),
+    "matrix_phi": Signature(("a",), ("y",), ("k",)),
+    "matrix_phi_vjp": Signature(("a", "y_bar"), ("a_bar",), ("k",)),
+    "loss": Signature(("logits", "[targets]"), ("loss",), ("loss",)),
+    "loss_vjp": Signature(("logits", "[targets]"), ("logits_bar",), ("loss",)),
+    "clip_gradients": Signature(("[...]",), ("[...]",), ("max_norm",)),
+    "learning_rate": Signature(("rate",), ("rates",), ("schedule", "total_steps", "warmup_steps")),
+    "fold_batch_normalization": Signature(_NORMALISED, ("weight", "bias"), ("epsilon",)),
+    "fold_batch_normalization_vjp": Signature(
+        (*_NORMALISED, "weight_bar", "bias_bar"), tuple(f"{name}_bar" for name in _NORMALISED), ("epsilon",)
+    ),
+    "gemm": Signature(("a", "b", "[c]"), ("y",), _GEMM),
+    "gemm_vjp": Signature(("a", "b", "[c]", "y_bar"), ("a_bar", "b_bar", "[c_bar]"), _GEMM),
+    "pool": Signature(("x",), ("y",), _POOL),
+    "pool_vjp": Signature(("x", "y_bar"), ("x_bar",), _POOL),
 }
 """What each operation takes and returns."""
 
 
 def _named(names: tuple[str, ...], item: str) -> dict[str, Any]:
     """Return the schema of an object with these names, each an `item`."""
-    exact = [name for name in names if "*" not in name]
-    patterns = [name.strip("[]").replace("*", "[0-9]+") for name in names if "*" in name]
+    exact = [name for name in names if "*" not in name and "..." not in name]
+    patterns = [
+        name.strip("[]").replace("*", "[0-9]+").replace("...", "[a-z][a-z0-9_]*") for name in names if name not in exact
+    ]
     schema: dict[str, Any] = {
         "type": "object",
         "properties": {name.strip("[]"): {"$ref": item} for name in exact},
@@ -81,7 +118,7 @@ def _named(names: tuple[str, ...], item: str) -> dict[str, Any]:
 _HEXADECIMAL: Final = r"^-?0x[01](\.[0-9a-f]+)?p[+-][0-9]+$"
 _ARRAY: Final[dict[str, Any]] = {
     "anyOf": [
-        {"type": "string", "pattern": "^[a-z0-9_]+\\.npz#[0-9]+/[A-Za-z0-9_.]+$"},
+        {"type": "string", "pattern": "^([a-z0-9_]+\\.npz)?#[0-9]+/[A-Za-z0-9_.]+$"},
         {
             "type": "object",
             "properties": {
@@ -179,11 +216,19 @@ def violations(
     for name in schema.get("required", ()):
         if name not in value:
             yield f"{path} must have `{name}`"
-    if "items" in schema:
+    if "items" in schema and not _all_match(value, schema["items"]):
         for index, item in enumerate(value):
             yield from violations(item, schema["items"], root, f"{path}[{index}]")
     if kind == "object":
         yield from _property_violations(value, schema, root, path)
+
+
+def _all_match(values: Any, schema: dict[str, Any]) -> bool:
+    """Return whether these are strings that match a pattern and need nothing else: most of a file, in one go."""
+    if schema.keys() != {"type", "pattern"} or schema["type"] != "string":
+        return False
+    search = re.compile(schema["pattern"]).search
+    return all(isinstance(value, str) and search(value) for value in values)
 
 
 def _property_violations(value: Any, schema: dict[str, Any], root: dict[str, Any], path: str) -> Iterator[str]:

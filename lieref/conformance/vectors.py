@@ -1,15 +1,15 @@
 """Golden vectors on disk: the format lieref-vectors/1.
 
 A folder with ``MANIFEST.json`` (the SHA-256 of every file), ``schema/<op>.schema.json``, and for each family and dtype
-a ``<family>_<dtype>.json`` in the manner of Wycheproof beside a ``<family>_<dtype>.npz`` of its larger arrays. The same
-cases give the same bytes.
+a ``<family>_<dtype>.json`` in the manner of Wycheproof, beside a ``<family>_<dtype>.npz`` of its larger arrays, if it
+has any. The same cases give the same bytes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
 from itertools import groupby
 from pathlib import Path
@@ -28,12 +28,14 @@ from lieref.errors import FormatError, VerificationError
 from lieref.train.npz import read_npz
 
 MANIFEST: Final = "MANIFEST.json"
+_REPEATED: Final = 4
+"""Up to so many numbers an array is written again: that is no longer than a reference."""
 _HEADER: Final = [
     "Inputs are exact. An expected value is hi + lo, certified to within rad.",
     "A port in an arithmetic with unit roundoff u is within n u / (1 - n u) S of it, to first order; one that converts",
     "the operands of its products to unit v, by up to v C more. floor (in units of u) is for degrees chosen by a norm.",
     "Arrays of up to 64 numbers are C99 hexadecimal floats in row-major order, others members of the .npz file; an",
-    "array of one repeated number has that number alone in `hex`.",
+    "array of one repeated number has that number alone in `hex`. #N/name is the array of that name in test N above.",
     "Tolerances are not stored: they follow from S, n and the arithmetic that a port declares.",
 ]
 
@@ -61,7 +63,7 @@ def write_vectors(folder: Path, cases: Iterable[Case]) -> None:
         raise FormatError(f"write_vectors: `folder` must be empty; got {folder}")
     (folder / "schema").mkdir()
     for op in OPERATIONS:
-        _write_text(folder / "schema" / f"{op}.schema.json", json.dumps(schema_of(op), indent=1))
+        _write_text(folder / "schema" / f"{op}.schema.json", json.dumps(schema_of(op), separators=(",", ":")))
     by_file: dict[str, list[Case]] = {}
     for case in cases:
         by_file.setdefault(case.id.partition("/")[0], []).append(case)
@@ -91,9 +93,9 @@ def _digest(path: Path) -> str:
 
 def _write_file(folder: Path, stem: str, cases: list[Case]) -> None:
     archive, arrays = f"{stem}.npz", dict[str, Array]()
-    groups = []
+    groups, seen = list[str](), dict[tuple[Any, ...], str]()
     for (op, attrs), members in groupby(cases, key=lambda c: (c.op, json.dumps(c.attrs, sort_keys=True))):
-        tests = [_encode_case(case, archive, arrays) for case in members]
+        tests = [_encode_case(case, archive, arrays, seen) for case in members]
         lines = ",\n   ".join(json.dumps(test, separators=(",", ":")) for test in tests)
         shared = json.dumps({"type": op, "dtype": cases[0].dtype, "attrs": json.loads(attrs)})
         groups.append(f'{shared[:-1]}, "tests": [\n   {lines}]}}')
@@ -112,15 +114,27 @@ def _write_file(folder: Path, stem: str, cases: list[Case]) -> None:
     }
     body = ",\n  ".join(groups)
     _write_text(folder / f"{stem}.json", f'{json.dumps(head, indent=1)[:-2]},\n "testGroups": [\n  {body}]\n}}')
-    write_npz(folder / archive, arrays)
+    if arrays:
+        write_npz(folder / archive, arrays)
 
 
-def _encode_case(case: Case, archive: str, arrays: dict[str, Array]) -> dict[str, Any]:
+def _encode_case(
+    case: Case, archive: str, arrays: dict[str, Array], seen: dict[tuple[Any, ...], str]
+) -> dict[str, Any]:
+    """Return a test as JSON; an array that the file holds already is a reference to where it was seen."""
     number = case.id.rpartition("/")[2]
 
     def put(name: str, array: Array) -> Any:
-        return encode(array, f"{number}/{name}", arrays, archive)
+        key = (array.dtype.name, array.shape, array.tobytes())
+        if key in seen:
+            return seen[key]
+        value = encode(array, f"{number}/{name}", arrays, archive)
+        if isinstance(value, str) or len(value["hex"]) > _REPEATED:
+            seen[key] = value if isinstance(value, str) else f"#{number}/{name}"
+        return value
 
+    # In the order in which a reader meets them: a reference points back.
+    inputs = {name: put(name, array) for name, array in case.inputs.items()}
     outputs = {}
     for name, e in case.expected.items():
         parts = {"hi": e.hi, "lo": e.lo, "rad": compact(e.radius), "S": compact(e.bound), "C": compact(e.conversion)}
@@ -133,7 +147,7 @@ def _encode_case(case: Case, archive: str, arrays: dict[str, Array]) -> dict[str
         "flags": list(case.flags),
         "result": case.result,
         "zeroMean": case.zero_mean,
-        "in": {name: put(name, array) for name, array in case.inputs.items()},
+        "in": inputs,
         "out": outputs,
     }
 
@@ -165,9 +179,9 @@ def read_vectors(folder: Path | None = None) -> tuple[list[Case], list[str]]:
         if name.endswith(".json") and "/" not in name:
             try:
                 archive = name.removesuffix(".json") + ".npz"
-                for part in (name, archive):
+                for part in (name, archive) if archive in files else (name,):
                     _verify(folder, part, files)
-                cases += _read_file(folder / name, folder / archive)
+                cases += _read_file(folder / name, folder / archive if archive in files else None)
             except (FormatError, VerificationError) as error:
                 problems.append(str(error))
     return cases, problems
@@ -202,7 +216,7 @@ def _verify(folder: Path, name: str, files: dict[str, Any]) -> None:
         )
 
 
-def _read_file(path: Path, archive: Path) -> list[Case]:
+def _read_file(path: Path, archive: Path | None) -> list[Case]:
     try:
         document = json.loads(path.read_bytes())
         version, groups = document["schema"], document["testGroups"]
@@ -210,7 +224,7 @@ def _read_file(path: Path, archive: Path) -> list[Case]:
         raise FormatError(f"read_vectors: {path.name} must be a file of test groups; got {error!r}") from error
     if version != FORMAT:
         raise FormatError(f"read_vectors: the format of {path.name} must be {FORMAT}; got {version!r}")
-    arrays = read_npz(archive)
+    arrays = read_npz(archive) if archive else {}
     return [case for group in groups for case in _read_group(path.name, group, arrays)]
 
 
@@ -221,12 +235,17 @@ def _read_group(name: str, group: Any, arrays: dict[str, Array]) -> Iterator[Cas
     for flaw in violations(group, schema_of(op)):
         raise FormatError(f"read_vectors: in {name}, {flaw}")
     for test in group["tests"]:
-        expected = {key: _decode_expected(out, arrays) for key, out in test["out"].items()}
+
+        def get(part: str, value: Any, number: int = test["tcId"]) -> Array:
+            return arrays.setdefault(f"{number}/{part}", decode(value, arrays))
+
+        inputs = {key: get(key, value) for key, value in test["in"].items()}
+        expected = {key: _decode_expected(key, out, get) for key, out in test["out"].items()}
         yield Case(
             f"{name.removesuffix('.json')}/{test['tcId']}",
             op,
             group["dtype"],
-            {key: decode(value, arrays) for key, value in test["in"].items()},
+            inputs,
             group["attrs"],
             expected,
             test["comment"],
@@ -236,9 +255,9 @@ def _read_group(name: str, group: Any, arrays: dict[str, Array]) -> Iterator[Cas
         )
 
 
-def _decode_expected(out: dict[str, Any], arrays: dict[str, Array]) -> Expected:
-    def get(part: str) -> Array:
-        return decode(out[part], arrays).astype(np.float64)
+def _decode_expected(name: str, out: dict[str, Any], get: Callable[[str, Any], Array]) -> Expected:
+    def part(key: str) -> Array:
+        return get(f"{name}.{key}", out[key]).astype(np.float64)
 
-    floor = get("floor") if "floor" in out else None
-    return Expected(get("hi"), get("lo"), get("rad"), get("S"), get("C"), out["n"], floor)
+    floor = part("floor") if "floor" in out else None
+    return Expected(part("hi"), part("lo"), part("rad"), part("S"), part("C"), out["n"], floor)

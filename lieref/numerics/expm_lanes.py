@@ -175,9 +175,6 @@ def _add_identity(work: Any, slot: int, c: Any) -> None:
             work[slot, i, i, lane] += c
 
 
-<<<<<<< HEAD
-@njit
-=======
 @njit
 def _set_diagonal(work: Any, slot: int, a: Any, members: Any, squarings_left: int, minus_one: bool) -> None:
     """Set the diagonals in a slot to the exponential of those of a / 2^squarings_left."""
@@ -188,7 +185,6 @@ def _set_diagonal(work: Any, slot: int, a: Any, members: Any, squarings_left: in
 
 
 @njit
->>>>>>> numerics
 def _product(vectors: Any, c: int, a: int, b: int, n: int, derivative: bool) -> None:
     """Set slot c to the product of slots a and b, and with `derivative` its derivative: C = A B, dC = dA B + A dB."""
     # One call in a loop, not three: each call is inlined with all its tiles and costs seconds of compilation.

@@ -49,14 +49,15 @@ class LowRankForm:
         return self.share * b_bar, a_bar
 
 
-_FORMS = {
+FORMS = {
     ("gl", Exp): LowRankForm(low_rank.exp_low_rank_minus_identity, low_rank.exp_low_rank_vjp),
     ("gl", Cayley): LowRankForm(low_rank.cayley_low_rank_minus_identity, low_rank.cayley_low_rank_vjp),
     ("so", Exp): LowRankForm(low_rank.exp_skew_low_rank_minus_identity, low_rank.exp_skew_low_rank_vjp, 0.5),
     ("sl", Exp): LowRankForm(low_rank.exp_traceless_low_rank_minus_identity, low_rank.exp_traceless_low_rank_vjp),
 }
+"""(group, map) -> its form."""
 
 
 def low_rank_form(group: str, map_: Map) -> LowRankForm | None:
     """Return the form of a group and a map, or None where there is none."""
-    return _FORMS.get((group, type(map_)))
+    return FORMS.get((group, type(map_)))

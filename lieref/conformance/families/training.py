@@ -12,12 +12,20 @@ from lieref.conformance.families.adapter import adapted_conv_inputs
 from lieref.conformance.families.spec import Spec
 
 # Hyper-parameters are short binary fractions: a port that stores them in float32 loses nothing.
-SGD = {"optimizer": "sgd", "learning_rate": 0.125, "momentum": 0.875, "weight_decay": 0.0625}
-ADAMW = {
+SGD: dict[str, Any] = {"optimizer": "sgd", "learning_rate": 0.125, "momentum": 0.875, "weight_decay": 0.0625}
+ADAMW: dict[str, Any] = {
     "optimizer": "adamw", "learning_rate": 0.03125, "beta1": 0.875, "beta2": 0.984375, "epsilon": 2.0**-20,
     "weight_decay": 0.0625,
 }  # fmt: skip
 SHAPE = (9, 8)
+SGD_VARIANTS: dict[str, dict[str, Any]] = {
+    "SGD with Nesterov's momentum": {**SGD, "nesterov": True},
+    "plain gradient descent": {**SGD, "momentum": 0.0, "weight_decay": 0.0},
+}
+ADAMW_VARIANTS: dict[str, dict[str, Any]] = {
+    "Adam": {**ADAMW, "weight_decay": 0.0},
+    "AdamW of another memory": {**ADAMW, "beta1": 0.5, "beta2": 0.75, "epsilon": 2.0**-10, "learning_rate": 0.5},
+}
 
 
 def _steps(dtype: str, purpose: str) -> Iterator[Spec]:
@@ -26,6 +34,9 @@ def _steps(dtype: str, purpose: str) -> Iterator[Spec]:
     flags = ("OptimizerState",)
     inputs = {"param": param, "grad": grad, "velocity": draw.normal(SHAPE)}
     yield Spec("optimizer_step", "optimizer_step", inputs, dict(SGD), dtype, "SGD", flags)
+    few = {name: value[:2, :6] for name, value in inputs.items()}
+    for comment, settings in SGD_VARIANTS.items():
+        yield Spec("optimizer_step", "optimizer_step", few, dict(settings), dtype, comment, flags)
     zero = np.zeros(SHAPE)
     # Gradients away from zero: next to it Adam's quotient is ill-conditioned, and no port could be judged.
     grad = np.where(grad < 0, -0.5, 0.5) + grad
@@ -33,6 +44,10 @@ def _steps(dtype: str, purpose: str) -> Iterator[Spec]:
         inputs = {"param": param, "grad": grad, "mean": mean, "square": square}
         attrs: dict[str, Any] = {**ADAMW, "step": step}
         yield Spec("optimizer_step", "optimizer_step", inputs, attrs, dtype, f"AdamW, step {step}", flags)
+        few = {name: value[:2, :6] for name, value in inputs.items()}
+        for comment, settings in ADAMW_VARIANTS.items():
+            attrs = {**settings, "step": step}
+            yield Spec("optimizer_step", "optimizer_step", few, attrs, dtype, f"{comment}, step {step}", flags)
 
 
 # Update and learning rate; the additive update is not scaled by the weights and needs the smaller one.

@@ -1,0 +1,218 @@
+"""Trainable factors to algebra element: each formula from its publication, for one conv group.
+
+A function takes the factors of one conv group, the shape (O, I, *kernel) of its kernel, or (n, n) of a square matrix,
+and the options of the method; it returns xi in that shape. `delta` stacks the conv groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import combinations
+from math import prod
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from lieref._types import Shape
+from lieref.conformance.definitions.matrix import identity, matmul
+from lieref.conformance.definitions.number import Number, Numbers, dot, number, numbers, scalar, sqrt, total
+from lieref.errors import DomainError
+
+Factors: TypeAlias = Mapping[str, Numbers]
+Options: TypeAlias = Mapping[str, Any]
+Definition: TypeAlias = Callable[[Factors, Shape, Options], Numbers]
+
+
+def scaling(options: Options) -> Number:
+    """Return alpha / r [Hu21, section 4.1], or alpha / sqrt(r) [Kalajdzievski23, theorem 3.2]."""
+    missing = [name for name in ("r", "lora_alpha") if name not in options]
+    if missing:
+        raise DomainError(f"merge: `options` must hold {' and '.join(missing)}; got {dict(options)}")
+    r = number(options["r"])
+    return number(options["lora_alpha"]) / (sqrt(r) if options.get("use_rslora") else r)
+
+
+def dense(factors: Factors, shape: Shape, options: Options) -> Numbers:
+    """Return xi as it is."""
+    return factors["xi"].reshape(shape)
+
+
+def diagonal(factors: Factors, shape: Shape, options: Options) -> Numbers:
+    """Return diag(d)."""
+    return factors["diagonal"][:, None] * identity(shape[0])
+
+
+# xi = s B A [Hu21]. `unfold`: one row an output, as a convolution by A and a pointwise one by B (PEFT, LoCon).
+# `view`: loralib's ConvLoRA, (B A).view(W.shape) with B (O k, r k) and A (r k, I k). `structured`: the same matrices,
+# row (o, u) and column (i, v) at the kernel position (u, v).
+def low_rank(factors: Factors, shape: Shape, options: Options) -> Numbers:
+    """Return s B A in the shape of the kernel, by ``matricisation``."""
+    # HiRA has no alpha [Huang25, equation 6].
+    share = number(1) if options.get("unscaled") else scaling(options)
+    product = matmul(factors["lora_b"], factors["lora_a"]) * scalar(share)
+    if options.get("matricisation", "unfold") != "structured":
+        return product.reshape(shape)
+    first = prod(shape[2 : 2 + (len(shape) - 2) // 2])
+    rest = prod(shape[2:]) // first
+    return product.reshape(shape[0], first, shape[1], rest).swapaxes(1, 2).reshape(shape)
+
+
+def principal(factors: Factors, shape: Shape, options: Options) -> Numbers:
+    """Return B A - B0 A0, what PiSSA adds to W = W_res + B0 A0 [Meng24, equation 3]."""
+    now = matmul(factors["lora_b"], factors["lora_a"])
+    return (now - matmul(factors["start_b"], factors["start_a"])).reshape(shape)
+
+
+# xi[i1, i2, ...] = s sum G[j1, j2, ...] U1[i1, j1] U2[i2, j2] ... [Si25F], [Kolda09, section 4]
+def tucker(factors: Factors, shape: Shape, options: Options) -> Numbers:
+    """Return the core times one factor on each mode; modes without a factor keep those of the core."""
+    xi = factors["core"]
+    for mode in range(len(factors) - 1):
+        moved = np.moveaxis(xi, mode, 0)
+        product = matmul(factors[f"factor_{mode}"], moved.reshape(moved.shape[0], -1))
+        xi = np.moveaxis(product.reshape(-1, *moved.shape[1:]), 0, mode)
+    return (xi * options.get("scale", 1.0)).reshape(shape)
+
+
+def kronecker(factors: Factors, shape: Shape, options: Options) -> Numbers:
+    """Return s w1 (x) w2, w2 a kernel or the product of two thin matrices [Yeh24, LoKr]."""
+    w1 = factors["w1"]
+    c, d = shape[0] // w1.shape[0], shape[1] // w1.shape[1]
+    w2 = factors["w2"] if "w2" in factors else matmul(factors["w2_a"], factors["w2_b"])
+    w2 = w2.reshape(c, d, -1)
+    xi = np.empty((*shape[:2], w2.shape[2]), dtype=object)
+    for a, b in np.ndindex(w1.shape):
+        xi[a * c : (a + 1) * c, b * d : (b + 1) * d] = w2 * scalar(w1[a, b])
+    return (xi * scalar(scaling(options))).reshape(shape)
+
+
+def hadamard_low_rank(factors: Factors, shape: Shape, options: Options) -> Numbers:
+    """Return s (A1 B1) (A2 B2), entry by entry [Hyeon22, equation 1], [Yeh24, LoHa]."""
+    first = matmul(factors["hada_w1_a"], factors["hada_w1_b"])
+    second = matmul(factors["hada_w2_a"], factors["hada_w2_b"])
+    return (first * second * scalar(scaling(options))).reshape(shape)
+
+
+# F = alpha x D [Chen25, section 3]: every filter is a mixture of the atoms, and only the atoms change. A weight without
+# a kernel has blocks for filters. Recursive: the atoms of input channel i are D[a] = sum_b beta[i, a, b] E[a, b].
+def filter_atoms(factors: Factors, shape: Shape, options: Options) -> Numbers:
+    """Return the mixtures of the atoms; filters are kernels, or blocks of a weight without a kernel."""
+    codes, atoms = factors["coefficients"], factors["atoms"]
+    rows, columns, _ = codes.shape
+    size = atoms.shape[-1]
+    filters = np.empty((rows, columns, size), dtype=object)
+    for o, i, k in np.ndindex(filters.shape):
+        if "mixture" in factors:
+            own = [dot(factors["mixture"][i, a], atoms[a, :, k]) for a in range(codes.shape[2])]
+        else:
+            own = list(atoms[:, k])
+        filters[o, i, k] = dot(codes[o, i], own)
+    if prod(shape[2:]) > 1:
+        return filters.reshape(shape)
+    height, width = shape[0] // rows, shape[1] // columns
+    return filters.reshape(rows, columns, height, width).swapaxes(1, 2).reshape(shape)
+
+
+def separable(factors: Factors, shape: Shape, options: Options) -> Numbers:
+    """Return P[o, i] D[o, u, v]: a pointwise and then a depthwise convolution [CoLoRA25, equation 4]."""
+    pointwise, depthwise = factors["pointwise"], factors["depthwise"].reshape(shape[0], 1, -1)
+    return (pointwise[:, :, None] * depthwise).reshape(shape)
+
+
+def tensor_train(factors: Factors, shape: Shape, options: Options) -> Numbers:
+    """Return the trained output core times the frozen rest of the train [LoRAEdge25, equation 5]."""
+    return matmul(factors["core"], factors["suffix"]).reshape(shape)
+
+
+def blocks_of(factor: Numbers, b: int) -> list[Numbers]:
+    """Return blocks (b, b) from their entries, or skew ones from the entries above the diagonal, row by row."""
+    if factor.ndim == 3:
+        return list(factor)
+    skew = []
+    for entries in factor:
+        block = numbers(np.zeros((b, b)))
+        for value, (i, j) in zip(entries, combinations(range(b), 2), strict=True):
+            block[i, j], block[j, i] = value, -value
+        skew.append(block)
+    return skew
+
+
+def block_size(factor: Numbers) -> int:
+    """Return b of blocks (count, b, b), or of skew blocks (count, b (b - 1) / 2)."""
+    if factor.ndim == 3:
+        return int(factor.shape[1])
+    return next(b for b in range(2, 99) if b * (b - 1) // 2 == factor.shape[1])
+
+
+# [Liu24B, section 4]: stage 0 mixes neighbours within blocks; stage j > 0 takes halves of blocks, b/2 indices each, and
+# pairs the half p with p + 2^j, as the fast Fourier transform pairs numbers.
+def butterfly_positions(n: int, b: int, stage: int) -> list[list[int]]:
+    """Return the indices that each block of a stage mixes."""
+    if stage == 0:
+        return [list(range(start, start + b)) for start in range(0, n, b)]
+    half, step = b // 2, 2**stage
+    firsts = [p for p in range(n // half) if (p // step) % 2 == 0]
+    return [[q * half + k for q in (p, p + step) for k in range(half)] for p in firsts]
+
+
+def block_diagonal(factors: Factors, shape: Shape, options: Options) -> Numbers:
+    """Return the matrix with the blocks on its diagonal [Qiu23, section 4]; a butterfly is a sum over its stages."""
+    n, factor = shape[0], factors["blocks"]
+    b = block_size(factor)
+    blocks = blocks_of(factor, b)
+    entries: dict[tuple[int, int], list[Any]] = {}
+    for number_, block in enumerate(blocks):
+        stage, place = divmod(number_, n // b)
+        at = butterfly_positions(n, b, stage)[place]
+        for i, j in np.ndindex(b, b):
+            entries.setdefault((at[i], at[j]), []).append(block[i, j])
+    xi = numbers(np.zeros((n, n)))
+    for place_, terms in entries.items():
+        xi[place_] = total(terms)
+    return xi
+
+
+# H(u) H(u + w) to first order in w, H(v) = I - 2 v v^T / (v . v) [Yuan24]: I + 2 (u w^T - w u^T) / (u . u).
+def householder(factors: Factors, shape: Shape, options: Options) -> Numbers:
+    """Return the sum over pairs of 2 (u w^T - w u^T) / (u . u)."""
+    xi = numbers(np.zeros(shape))
+    for u, w in zip(factors["u"], factors["w"], strict=True):
+        plane = u[:, None] * w[None, :]
+        xi = xi + (plane - plane.T) * 2 / scalar(dot(u, u))
+    return xi
+
+
+PARAMETERISATIONS: dict[str, Definition] = {
+    "dense": dense,
+    "diagonal": diagonal,
+    "low-rank": low_rank,
+    "principal": principal,
+    "tucker": tucker,
+    "kronecker": kronecker,
+    "hadamard-low-rank": hadamard_low_rank,
+    "filter-atoms": filter_atoms,
+    "separable": separable,
+    "tensor-train": tensor_train,
+    "block-diagonal": block_diagonal,
+    "butterfly": block_diagonal,
+    "householder": householder,
+}
+"""Definition of each parameterisation."""
+
+FROZEN = frozenset({"start_a", "start_b", "coefficients", "suffix"})
+"""Factors that are stored and not trained: PiSSA's start, the mixtures of atoms, the rest of a tensor train."""
+
+
+def delta(name: str, factors: Factors, shape: Shape, groups: int, options: Options) -> Numbers:
+    """Return the algebra element of stacked conv groups: each has its slice of the first axis of every factor."""
+    if name == "filter-atoms" or options.get("share_groups"):
+        groups = 1  # all conv groups share their factors
+    one = (shape[0] // groups, *shape[1:])
+    pieces = []
+    for group in range(groups):
+        own = {}
+        for key, factor in factors.items():
+            rows = factor.shape[0] // groups
+            own[key] = factor[group * rows : (group + 1) * rows]
+        pieces.append(PARAMETERISATIONS[name](own, one, options))
+    return np.concatenate(pieces).reshape(shape)
