@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lieref.conformance.arrays import compact, decode, encode, hexadecimal, read_npz, write_npz
+from lieref.conformance.arrays import compact, decode, encode, hexadecimal, write_npz
 from lieref.conformance.case import Case
 from lieref.conformance.generate import numbered_specs
 from lieref.conformance.operations import OPERATIONS
