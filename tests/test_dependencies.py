@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 import tomllib
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -29,17 +30,22 @@ def declared(requirements: list[str]) -> set[str]:
 
 def imported(*folders: str) -> set[str]:
     """Packages that are not Python's own, imported anywhere in the folders by a statement, `need` or `importorskip`."""
+    paths = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    return set().union(*map(imported_by, paths)) - set(sys.stdlib_module_names)
+
+
+@cache
+def imported_by(path: Path) -> frozenset[str]:
     found: set[str] = set()
-    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Import):
-                found |= {alias.name for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                found.add(node.module or "")
-            elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
-                name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-                found |= {str(node.args[0].value)} if name in ("need", "importorskip", "import_module") else set()
-    return {name.partition(".")[0] for name in found} - set(sys.stdlib_module_names)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found.add(node.module or "")
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+            found |= {str(node.args[0].value)} if name in ("need", "importorskip", "import_module") else set()
+    return frozenset(name.partition(".")[0] for name in found)
 
 
 EXTRAS = {name: declared(requirements) for name, requirements in PROJECT["optional-dependencies"].items()}
