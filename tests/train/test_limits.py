@@ -11,7 +11,7 @@ import pytest
 
 from lieref.errors import DomainError, ShapeError
 from lieref.train.augment import Augmentation
-from lieref.train.data import arrange
+from lieref.model.samples import arrange
 from lieref.train.loss import CrossEntropy
 from lieref.train.optimizer import SGD, AdamW
 from lieref.train.recipe import Recipe
