@@ -79,6 +79,9 @@ def arrange(x: Array, input_shape: tuple[int | None, ...], layout: str | None = 
     """
     if layout is not None:
         check_choice(function, "layout", layout, LAYOUTS)
+    elif x.shape[1:] == input_shape[1:] and input_shape[1] not in x.shape[2:]:
+        # The usual case at once: after a move another axis would stand where the channels belong.
+        return x
     fitting = [way for way in _ways(x.ndim, input_shape, layout) if _fits(_moved(x.shape, way), input_shape)]
     if not fitting:
         given = "" if layout is None else f" as {layout}"

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from lieref._types import Array
-from lieref.errors import DTypeError, ShapeError, UnsupportedError
+from lieref.errors import DomainError, DTypeError, ShapeError, UnsupportedError
 from lieref.kernel.window import make_window, per_axis
-from lieref.op.axes import MOST_IN_A_SAMPLE, check_size, either, integers
+from lieref.op.axes import MOST_ELEMENTS, MOST_IN_A_SAMPLE, check_size, either, integers
 
 Extents: TypeAlias = tuple[int | None, ...]
 
@@ -122,6 +122,11 @@ def window_outputs(
     strides = per_axis(function, "strides", strides, rank, low=1)
     dilations = per_axis(function, "dilations", dilations, rank, low=1)
     pads = per_axis(function, "pads", pads, 2 * rank, low=0)
+    if max((*strides, *dilations), default=1) > MOST_ELEMENTS:
+        # Where there is one window a step of any length is right, but not as an offset in memory.
+        raise DomainError(
+            f"{function}: `strides` and `dilations` must be at most {MOST_ELEMENTS}; got {strides}, {dilations}"
+        )
     outputs: list[int | None] = []
     padded: list[int | None] = []
     for axis, (extent, size) in enumerate(zip(x.shape[2:], kernel, strict=True)):

@@ -90,9 +90,20 @@ def check_number_of_classes(function: str, found: Sequence[str], outputs: int, s
         Of the model.
     source : str
     given : bool
-        Whether the names are known to be those of the outputs, in order; the last outputs may then have none.
+        Whether the names are known to be those of the outputs, in order; the last outputs may then have none. Other
+        names define the outputs by their sorted order, which must then be one.
     """
-    if len(found) == outputs or (given and len(found) < outputs):
+    if given and len(found) <= outputs:
+        return
+    if len(found) == outputs:
+        # Sorted as text, 10 stands before 2: whoever numbered the outputs may have meant either.
+        if all(name.isdecimal() and len(name) < 10 for name in found) and sorted(map(int, found)) != list(
+            map(int, found)
+        ):
+            raise DomainError(
+                f"{function}: the classes of {source} must have an order; sorted as text their numbers are "
+                f"{listed(found)} (give the names of the outputs in order: --classes, or load_data(..., classes=...))"
+            )
         return
     if len(found) > outputs:
         raise DomainError(

@@ -9,6 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+import lieref
 from lieref.errors import DomainError, FormatError, UnsupportedError
 from lieref.model import executor
 from lieref.model.onnx_reader import read_onnx
@@ -236,3 +237,16 @@ def test_softmax_below_opset_13_sums_over_all_later_axes(tmp_path: Path, rng: np
         expected = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, {"x": x})[0]
         graph = read_onnx(path)[0]
         np.testing.assert_allclose(executor.run(graph, x)["y"], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("op", "name"), [("Conv", "strides"), ("Conv", "dilations"), ("MaxPool", "dilations"), ("AveragePool", "strides")]
+)
+def test_steps_beyond_any_memory_are_refused(tmp_path: Path, op: str, name: str) -> None:
+    """With one window a step is never taken, but an offset is computed from it."""
+    weights = ["w"] if op == "Conv" else []
+    node = helper.make_node(op, ["x", *weights], ["y"], name="node", kernel_shape=[1, 1], **{name: [2**62, 1]})
+    tensors = {"w": np.ones((3, 3, 1, 1), np.float32)} if weights else {}
+    path = saved(make_onnx([node], tensors, ["N", 3, 1, 5], "y", ["N", 3, 1, 5]), tmp_path)
+    with pytest.raises(DomainError, match=f"`strides` and `dilations` must be at most {2**31}"):
+        lieref.load(path)
