@@ -12,6 +12,12 @@ from typing import Any
 import pytest
 
 from lieref.conformance.case import Case
+from lieref.conformance.definitions import methods as definitions
+from lieref.conformance.definitions.groups import PROJECTIONS
+from lieref.conformance.definitions.parameterisations import PARAMETERISATIONS as PARAMETERISATION_DEFINITIONS
+from lieref.conformance.definitions.training import LOSSES as LOSS_DEFINITIONS
+from lieref.conformance.definitions.training import OPTIMIZERS as OPTIMIZER_DEFINITIONS
+from lieref.conformance.definitions.training import SCHEDULES as SCHEDULE_DEFINITIONS
 from lieref.conformance.families import actions, groups, learning, methods
 from lieref.conformance.families.spec import Spec
 from lieref.conformance.vectors import read_vectors
@@ -59,6 +65,15 @@ def test_every_method_in_every_regime_and_on_every_kind_of_weight_it_serves(name
         assert any("bias" in case.inputs for case in forward)
     if METHODS[name].parameterisation is not None:
         assert {(c.dtype, c.comment) for c in backward} == {(c.dtype, c.comment) for c in forward}
+
+
+def test_definitions_are_those_of_the_registries() -> None:
+    assert set(definitions.METHODS) == set(METHODS)
+    assert set(PARAMETERISATION_DEFINITIONS) == set(PARAMETERISATIONS)
+    assert set(PROJECTIONS) == set(GROUPS) - {"product"}
+    assert set(LOSS_DEFINITIONS) == set(LOSSES)
+    assert set(SCHEDULE_DEFINITIONS) == set(SCHEDULES)
+    assert set(OPTIMIZER_DEFINITIONS) == set(OPTIMIZERS)
 
 
 @pytest.mark.parametrize("name", METHODS)

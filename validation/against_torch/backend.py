@@ -138,7 +138,8 @@ def adapted_conv_vjp(x: Tensors, attrs: dict[str, Any]) -> Tensors:
 def make_optimizer(parameters: list[Tensor], attrs: dict[str, Any]) -> torch.optim.Optimizer:
     rate, decay = attrs["learning_rate"], attrs.get("weight_decay", 0.0)
     if attrs["optimizer"] == "sgd":
-        return torch.optim.SGD(parameters, rate, momentum=attrs["momentum"], weight_decay=decay)
+        nesterov = attrs.get("nesterov", False)
+        return torch.optim.SGD(parameters, rate, momentum=attrs["momentum"], weight_decay=decay, nesterov=nesterov)
     betas = (attrs["beta1"], attrs["beta2"])
     return torch.optim.AdamW(parameters, rate, betas, attrs["epsilon"], weight_decay=decay)
 

@@ -166,7 +166,7 @@ METHODS: dict[str, Method] = {
     "locon-tucker": _adds("tucker"),
     "loha": _adds("hadamard-low-rank"),
     "lokr": _adds("kronecker"),
-    "colora": _adds("separable"),
+    "convolutional-low-rank-adaptation": _adds("separable"),
     "lora-edge": _adds("tensor-train"),
     "flora": _adds("tucker"),
     "atoms": _adds("filter-atoms"),

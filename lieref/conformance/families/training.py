@@ -20,7 +20,7 @@ ADAMW: dict[str, Any] = {
 SHAPE = (9, 8)
 SGD_VARIANTS: dict[str, dict[str, Any]] = {
     "SGD with Nesterov's momentum": {**SGD, "nesterov": True},
-    "plain gradient descent": {**SGD, "momentum": 0.0, "weight_decay": 0.0},
+    "SGD without decay, of a short memory": {**SGD, "momentum": 0.25, "weight_decay": 0.0},
 }
 ADAMW_VARIANTS: dict[str, dict[str, Any]] = {
     "Adam": {**ADAMW, "weight_decay": 0.0},
