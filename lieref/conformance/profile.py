@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -75,9 +76,15 @@ class Profile:
         """Largest number it can store; the range of float32 and float64 is that of the outputs' dtype."""
         return LARGEST[self.store] if self.store else float("inf")
 
-    def fits(self, op: str) -> bool:
-        """Return whether a port of an operation can have this arithmetic: only convolutions have fast transforms."""
-        return self.spread is None or "conv" in op or op == "training"
+    def fits(self, op: str, expected: Iterable[Expected]) -> bool:
+        """Return whether a port of an operation can have this arithmetic.
+
+        Only convolutions have fast transforms, and only sums of products run on tensor cores.
+        """
+        if self.spread is not None:
+            return "conv" in op or op == "training"
+        on_tensor_cores = self.block is not None or (self.convert is not None and self.store is None)
+        return not on_tensor_cores or any(e.conversion.any() for e in expected)
 
     @property
     def smallest(self) -> float:
@@ -140,17 +147,23 @@ class Profile:
     def narrow(self, expected: Expected, reach: Reach) -> FloatArray:
         """Return what operands read, arrays kept and results stored in a narrow format may add."""
         v, result = self.conversion_unit, np.abs(expected.hi)
-        if not v:
+        kept = self.storage_unit if self.store else 0.0
+        unit = max(v, kept)
+        if not unit:
             return np.zeros(expected.hi.shape)
         conversion = (v + v * v / 2.0) * expected.conversion
         if expected.count > 1:
-            bias = 0.0 if reach.bias is None or reach.bias.shape != result.shape else v * reach.bias
-            bias = np.where(expected.conversion > 0, bias, v * expected.bound)
-            kept = self.storage_unit * (result + conversion + bias) if self.store else 0.0
-            return np.asarray(conversion + bias + kept)
-        composed = 2.0 * conversion + 2.0 * (1 + reach.steps) * v * result
-        plain = 3.0 * v * expected.bound
-        if reach.slope is not None and reach.slope.shape == plain.shape:
+            bias: FloatArray = np.zeros(result.shape)
+            if reach.bias is not None and reach.bias.shape == result.shape:
+                bias = reach.bias
+            alone = np.where(expected.conversion > 0, bias, expected.bound)
+            # A sum that is kept before its bias is added is at most the result and the bias.
+            return np.asarray(
+                conversion + v * alone + kept * (result + conversion + (result + 2.0 * bias) * (bias > 0))
+            )
+        composed = 2.0 * conversion + 2.0 * (1 + reach.steps) * unit * result
+        plain = 3.0 * unit * expected.bound
+        if v and reach.slope is not None and reach.slope.shape == plain.shape:
             with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
                 exponent = np.minimum(v * np.where(result > 0, reach.slope / result, 0.0), _LARGEST_EXPONENT)
             plain = plain + np.where(result > 0, np.expm1(exponent) * result, v * reach.slope)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from lieref._types import FloatArray
+from lieref.conformance import formats
 from lieref.conformance.case import DTYPES, Case, Expected
 from lieref.conformance.profile import PROFILES, Profile, default_profile
 from lieref.conformance.reach import Reach, reach_of
@@ -292,17 +293,22 @@ def _doubt(expected: Expected, tolerance: FloatArray, required: FloatArray, faul
 
 
 def _profiles(case: Case, outputs: dict[str, Any], reach: Reach) -> tuple[str | None, tuple[str, ...]]:
-    """Return the tightest profile under which a case passes, and all under which it does not fail."""
+    """Return the tightest profile under which a case passes, and all under which it does not fail.
+
+    Outputs look like a narrower format only if they are numbers of it: its tolerance alone would let any mistake pass.
+    """
     names = list(PROFILES)
     looks_like, possible = None, []
     for name in names[names.index(default_profile(case.dtype).name) :]:
-        if not PROFILES[name].fits(case.op):
+        if not PROFILES[name].fits(case.op, case.expected.values()):
             continue
         verdicts = _judge_outputs(outputs, case, PROFILES[name], reach)
         if all(v.status != FAIL for v in verdicts):
             possible.append(name)
         if looks_like is None and all(v.status == PASS for v in verdicts):
-            looks_like = name
+            store = PROFILES[name].store or PROFILES[name].accumulate
+            if all(formats.holds(outputs[key], store) for key in case.expected):
+                looks_like = name
     return looks_like, tuple(possible)
 
 
