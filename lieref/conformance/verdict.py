@@ -241,6 +241,7 @@ def _margin(error: FloatArray, tolerance: FloatArray) -> tuple[float, tuple[int,
 # Independent ones add up to n (u S)**2 / 3. Equal products make equal roundings as long as the sum keeps its exponent,
 # and m equal ones add up to m**2: with a share q of equal pairs, n becomes n (1 + (n - 1) q), n**2 for constant data.
 # Entries with the same expected value are sums of the same products in most orders: one draw, however many they are.
+# What the rounding of a narrow operand adds is shared by all entries that use it: it counts in full, as underflow does.
 def _statistics(
     error: FloatArray, expected: Expected, profile: Profile, zero_mean: bool, reach: Reach
 ) -> tuple[float, float]:
@@ -253,9 +254,9 @@ def _statistics(
         return float("nan"), float("nan")
     n = expected.count
     together = np.sqrt(1.0 + (n - 1) * reach.repeats)
-    scale = profile.unit * _independent(expected) * together + profile.narrow(expected, reach)
-    scale = scale + profile.underflow(expected, reach)
-    with np.errstate(over="ignore"):
+    scale = profile.unit * _independent(expected) * together
+    scale = scale + (profile.narrow(expected, reach) + profile.underflow(expected, reach)) / _RMS_LIMIT
+    with np.errstate(over="ignore", invalid="ignore"):
         scaled = error[used] / (scale[used] + expected.radius[used])
         sizes = np.bincount(of)
         rms = float(np.sqrt(np.mean(np.bincount(of, scaled * scaled) / sizes)))
