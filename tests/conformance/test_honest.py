@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import json
 from collections import Counter
 
 import numpy as np
@@ -110,6 +110,8 @@ def test_flushing_is_still_seen(cases: list[Case]) -> None:
         outputs = PORTS[0](case.op, case.inputs, case.attrs)
         assert judge(case, outputs).status == PASS
         flushed = {name: np.where(np.abs(value) < smallest, 0, value) for name, value in outputs.items()}
+        if all(np.array_equal(flushed[name], outputs[name]) for name in outputs):
+            continue
         assert judge(case, {n: v.astype(outputs[n].dtype) for n, v in flushed.items()}).status == FAIL
 
 
@@ -117,10 +119,15 @@ def test_flushing_is_still_seen(cases: list[Case]) -> None:
 def test_right_results_succeed_under_every_profile_that_holds_them(profile: str) -> None:
     """The correctly rounded results, whatever is MISTRUSTED."""
     cases = [c for c in read_vectors()[0] if c.dtype == "f32" and c.result != "invalid"]
-    known = {(c.op, *(v.tobytes() for v in c.inputs.values())): c for c in cases}
+
+    def key(op: str, inputs: honest.Arrays, attrs: object) -> tuple[object, ...]:
+        arrays = ((value.dtype.name, value.shape, value.tobytes()) for value in inputs.values())
+        return op, json.dumps(attrs, sort_keys=True), *arrays
+
+    known = {key(case.op, case.inputs, case.attrs): case for case in cases}
 
     def perfect(op: str, inputs: honest.Arrays, attrs: object) -> honest.Arrays:
-        case = known.get((op, *(v.tobytes() for v in inputs.values())))
+        case = known.get(key(op, inputs, attrs))
         if case is None:
             raise NotImplementedError
         return {name: e.hi.astype(np.float32) for name, e in case.expected.items()}
@@ -134,4 +141,4 @@ def test_right_results_succeed_under_every_profile_that_holds_them(profile: str)
     for _, reason, results in report.neutral():
         assert f"{len(results)} cases of" in text
         assert reason in text
-    assert math.isclose(sum(len(r) for _, _, r in report.neutral()), report.counts[MISTRUSTED])
+    assert sum(len(results) for _, _, results in report.neutral()) == report.counts[MISTRUSTED]
