@@ -19,7 +19,7 @@ from lieref.errors import LierefError
 from lieref.numerics.bound import SMALLEST_SUBNORMAL, UNIT_ROUNDOFF
 
 NOT_FINITE: Final = "NaN or infinity: memory that was not written, a division by zero, or an overflow"
-FLUSHED: Final = "numbers below the smallest normal one flushed to zero"
+FLUSHED: Final = "results below the smallest normal number flushed to zero"
 DTYPE: Final = "outputs in another dtype"
 MULTIPLE: Final = "the right result times a number"
 ORDER: Final = "entries of an axis in another order"
