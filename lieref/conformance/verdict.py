@@ -195,7 +195,7 @@ def _required(
     infinities and NaNs where the reach of the inputs allows a number on the way to overflow.
     """
     largest = min(float(np.finfo(actual.dtype).max), profile.largest)
-    if any(np.abs(value).max(initial=0.0) > largest for value in case.inputs.values()):
+    if any(float(np.abs(value).max(initial=0.0)) > largest for value in case.inputs.values()):
         return np.zeros(expected.hi.shape, dtype=bool)
     held = np.abs(expected.hi) + tolerance <= largest
     for other in case.expected.values():
