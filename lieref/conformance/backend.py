@@ -19,6 +19,9 @@ from lieref.errors import DomainError, FormatError, LierefError
 NOT_COVERED: Final = 3
 """Exit status by which a driver says that it does not know the operation."""
 
+_SHELL: Final = 126
+"""From here on a shell's own statuses: 126 and 127 cannot start the program, 128 + n ended by signal n."""
+
 
 class BackendError(LierefError):
     """A backend gave no outputs; the message says what happened instead.
@@ -66,7 +69,8 @@ class ExecutableBackend:
 
     The metadata of INPUT hold ``op``, ``id``, and ``attrs`` as JSON. The program writes its outputs by name and exits
     with status 0, or with status 3 if it does not know the operation; any other status is a failure, or a refusal
-    where the inputs are invalid. A signal is never a refusal.
+    where the inputs are invalid. A signal is never a refusal, be it of the program or, as a status from 126 on, of one
+    that a shell started.
 
     Parameters
     ----------
@@ -112,7 +116,7 @@ class ExecutableBackend:
             said = done.stderr.decode(errors="replace").strip().splitlines()
             how = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
             line = f"the driver must exit with status 0; got {how}" + (f": {said[-1]}" if said else "")
-            raise BackendError(line, refused=done.returncode > 0)
+            raise BackendError(line, refused=0 < done.returncode < _SHELL)
 
 
 class OutputsBackend:

@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 
 from lieref._types import Array, FloatArray
+from lieref.errors import DomainError, ShapeError
 from lieref.numerics.bound import enlarge
 from lieref.numerics.certified_array import Certified
 
 DTYPES: dict[str, np.dtype[Any]] = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
 """Dtype under test by the name used in case ids."""
+
+RESULTS = ("valid", "acceptable", "invalid")
+"""What a case may ask of a backend."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +38,11 @@ class Expected:
     floor : ndarray, float64, or None
         For functions of matrices: what a good port may add, in units of u, because it picks its degree by the norm
         and so loses entries that only high powers reach. Profiles of the exponential class ``strict`` refuse it.
+
+    Raises
+    ------
+    DomainError, ShapeError
+        If a part is not finite, a bound is negative, the count is below 1, or the shapes differ: see `check`.
     """
 
     hi: FloatArray
@@ -43,6 +52,25 @@ class Expected:
     conversion: FloatArray
     count: int = 1
     floor: FloatArray | None = None
+
+    def __post_init__(self) -> None:
+        self.check()
+
+    def check(self) -> None:
+        """Raise `DomainError` or `ShapeError` unless this can be judged against: a NaN would agree with anything."""
+        for name in ("hi", "lo", "radius", "bound", "conversion", "floor"):
+            part = getattr(self, name)
+            if part is None:
+                continue
+            if part.shape != self.hi.shape:
+                raise ShapeError(f"Expected: `{name}` must have shape {self.hi.shape}, as `hi`; got {part.shape}")
+            low = -np.inf if name in ("hi", "lo") else 0.0
+            flaws = ~(np.isfinite(part) & (part >= low))
+            if flaws.any():
+                rule = "be finite" if name in ("hi", "lo") else "be finite and at least 0"
+                raise DomainError(f"Expected: `{name}` must {rule}; got {part[flaws].flat[0]}")
+        if self.count < 1:
+            raise DomainError(f"Expected: `count` must be at least 1; got {self.count}")
 
 
 # Second-order terms of a composition, relative to its first-order bound; for one sum gamma_n covers them.
@@ -81,6 +109,12 @@ class Case:
         must raise).
     zero_mean : bool
         Whether rounding errors of the outputs average to zero, so that their sum can be tested.
+
+    Raises
+    ------
+    DomainError, ShapeError
+        If the dtype or the result is unknown, an input is not finite, or nothing is expected of a case that is not
+        invalid: see `check`.
     """
 
     id: str
@@ -93,6 +127,28 @@ class Case:
     flags: tuple[str, ...] = ()
     result: str = "valid"
     zero_mean: bool = False
+
+    def __post_init__(self) -> None:
+        self.check()
+
+    def check(self) -> None:
+        """Raise `DomainError` or `ShapeError` unless the case can be judged.
+
+        Arrays can be written to after a case is made, so whoever judges one asks again.
+        """
+        if self.dtype not in DTYPES:
+            raise DomainError(f"Case: `dtype` of {self.id} must be one of {', '.join(DTYPES)}; got {self.dtype!r}")
+        if self.result not in RESULTS:
+            raise DomainError(f"Case: `result` of {self.id} must be one of {', '.join(RESULTS)}; got {self.result!r}")
+        if self.result == "invalid":
+            return
+        for name, value in self.inputs.items():
+            if not np.isfinite(value).all():
+                raise DomainError(f"Case: the input {name} of {self.id} must be finite; got a NaN or an infinity")
+        if not self.expected:
+            raise DomainError(f"Case: `expected` of {self.id} must name an output; got none")
+        for expected in self.expected.values():
+            expected.check()
 
     @property
     def family(self) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fnmatch
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,8 +17,11 @@ from lieref.conformance.profile import Profile, get_profile
 from lieref.conformance.report import Report, Result
 from lieref.conformance.suspects import suspect
 from lieref.conformance.vectors import read_vectors
-from lieref.conformance.verdict import FAIL, PASS, UNCOVERED, CaseVerdict, judge
+from lieref.conformance.verdict import ACCEPTED, FAIL, MISTRUSTED, PASS, UNCOVERED, CaseVerdict, judge
 from lieref.errors import DomainError, FormatError
+
+_BREAKDOWNS: Final = (SystemExit, MemoryError, RecursionError, ImportError)
+"""Exceptions that are no refusal of bad inputs."""
 
 
 def check(
@@ -28,6 +32,7 @@ def check(
     profile: str | None = None,
     bitwise: bool = False,
     xfails: Iterable[str] = (),
+    strict: bool = False,
 ) -> Report:
     """Check a backend against golden vectors.
 
@@ -45,7 +50,10 @@ def check(
     bitwise : bool
         Run every case twice and demand the same bits.
     xfails : iterable of str
-        Patterns of case ids that are expected to fail; one that passes fails the check.
+        Patterns of case ids that are expected to fail, or not to be covered within a family that is; one that passes
+        fails the check.
+    strict : bool
+        Fail if a backend accepts inputs that it should refuse; else it is only reported.
 
     Returns
     -------
@@ -63,9 +71,9 @@ def check(
     chosen = select(cases, families)
     run: Any = backend if getattr(backend, "takes_cases", False) else CallableBackend(backend)
     patterns = list(xfails)
-    problems += unmatched(patterns, cases)
+    problems += unmatched(patterns, cases) + repeated(cases)
     results = [check_case(run, case, declared, bitwise, patterns) for case in chosen]
-    return Report(results, problems, declared.name if declared else "as the dtype")
+    return Report(results, problems, declared.name if declared else "as the dtype", strict)
 
 
 def select(cases: list[Case], families: Iterable[str] | None) -> list[Case]:
@@ -88,12 +96,22 @@ def unmatched(patterns: Iterable[str], cases: list[Case]) -> list[str]:
     ]
 
 
+def repeated(cases: list[Case]) -> list[str]:
+    """Return a line for each id that several cases have: a report could not tell them apart."""
+    counts = Counter(case.id for case in cases)
+    return [
+        f"vectors: an id must belong to one case; got {name} {count} times"
+        for name, count in counts.items()
+        if count > 1
+    ]
+
+
 def check_case(
     run: Backend, case: Case, profile: Profile | None = None, bitwise: bool = False, xfails: Iterable[str] = ()
 ) -> Result:
     """Return the result of one case; whatever the backend does ends in a verdict."""
     verdict, outputs = _verdict(run, case, profile)
-    if verdict.status == PASS and bitwise and case.result != "invalid":
+    if verdict.status in (PASS, MISTRUSTED) and bitwise and case.result != "invalid":
         verdict = _same_bits(run, case, verdict, outputs)
     mistake = suspect(case, outputs) if verdict.status == FAIL and isinstance(outputs, dict) else None
     expected_to_fail = any(fnmatch.fnmatch(case.id, pattern) for pattern in xfails)
@@ -112,14 +130,14 @@ def _verdict(run: Backend, case: Case, profile: Profile | None) -> tuple[CaseVer
         refused = case.result == "invalid" and error.refused
         return CaseVerdict(case, PASS if refused else FAIL, str(error)), None
     except (Exception, SystemExit) as error:
-        if case.result == "invalid":
+        if case.result == "invalid" and not isinstance(error, _BREAKDOWNS):
             return CaseVerdict(case, PASS), None
         text = str(error).splitlines()[0] if str(error) else "no message"
         return CaseVerdict(
             case, FAIL, f"the backend must return outputs; it raised {type(error).__name__}: {text}"
         ), None
     if case.result == "invalid":
-        return CaseVerdict(case, FAIL, "the backend must refuse these inputs; it returned outputs"), None
+        return CaseVerdict(case, ACCEPTED, "the backend must refuse these inputs; it returned outputs"), None
     return judge(case, outputs, profile), outputs
 
 

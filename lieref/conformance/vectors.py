@@ -24,7 +24,7 @@ from lieref.conformance.case import Case, Expected
 from lieref.conformance.flags import FLAGS
 from lieref.conformance.operations import OPERATIONS
 from lieref.conformance.schema import FORMAT, schema_of, violations
-from lieref.errors import FormatError, VerificationError
+from lieref.errors import FormatError, LierefError, VerificationError
 from lieref.train.npz import read_npz
 
 MANIFEST: Final = "MANIFEST.json"
@@ -182,7 +182,7 @@ def read_vectors(folder: Path | None = None) -> tuple[list[Case], list[str]]:
                 for part in (name, archive) if archive in files else (name,):
                     _verify(folder, part, files)
                 cases += _read_file(folder / name, folder / archive if archive in files else None)
-            except (FormatError, VerificationError) as error:
+            except LierefError as error:
                 problems.append(str(error))
     return cases, problems
 

@@ -145,8 +145,13 @@ def test_inputs_that_must_be_refused() -> None:
             return {"y": np.zeros((1, 1), np.float32)}
 
     report = check(generous, families=["conv"])
+    assert report.ok
+    assert report.counts["INVALID INPUT ACCEPTED"] == 3
+    assert "INVALID INPUT ACCEPTED, 3 cases of conv: the backend must refuse these inputs" in report.to_text()
+    report = check(generous, families=["conv"], strict=True)
+    assert not report.ok
     assert reasons(report) == {"the backend must refuse these inputs; it returned outputs"}
-    assert report.counts["FAIL"] == 3
+    assert report.flaws == [f"3 of {len(report.results)} cases fail"]
 
 
 def test_expected_failures(tmp_path: Path) -> None:

@@ -194,3 +194,179 @@ def test_narrow_storage_of_every_operand_passes_its_profile(profile: str, dtype:
 def test_infinities_are_not_excused_inside_the_range(case: Case) -> None:
     outputs = {"y": np.full(case.expected["y"].hi.shape, np.inf, np.float32)}
     assert judge(case, outputs, PROFILES["fp16"]).status == FAIL
+
+
+# --- the rules, at their limits --------------------------------------------------------------------------------------
+
+
+def drawn(rng: np.random.Generator, entries: int, n: int = 25, zero_mean: bool = False) -> Case:
+    """Return sums of n products, each entry another."""
+    x = rng.standard_normal((1, n, entries))
+    attrs = {"strides": [1], "pads": [0, 0], "dilations": [1], "groups": 1}
+    return make("conv", {"x": x, "weight": rng.standard_normal((1, n, 1))}, attrs, zero_mean)
+
+
+def off_by(case: Case, share: float, signs: Any) -> dict[str, Any]:
+    """Return outputs whose errors are a share of u S sqrt(n), alternating in sign or all alike."""
+    e = case.expected["y"]
+    scale = 2.0**-24 * e.bound * np.sqrt(e.count)
+    # float32 cannot hold such small errors: the case is judged in float64, with the float32 profile.
+    return {"y": np.asarray(e.hi + e.lo + share * scale * signs)}
+
+
+def in_float64(case: Case) -> Case:
+    return replace(case, dtype="f64")
+
+
+@pytest.mark.parametrize(("share", "status"), [(0.55, PASS), (0.60, FAIL)])
+def test_the_mean_square_of_even_roundings_is_a_third(rng: np.random.Generator, share: float, status: str) -> None:
+    case = in_float64(drawn(rng, 100))
+    outputs = off_by(case, share, rng.choice([-1.0, 1.0], (1, 1, 100)))
+    verdict = judge(case, outputs, PROFILES["fp32"])
+    assert verdict.outputs[0].rms == pytest.approx(share, rel=1e-6)
+    assert verdict.status == status
+    assert verdict.margin < 1
+
+
+@pytest.mark.parametrize(("deviations", "status"), [(3.9, PASS), (-3.9, PASS), (4.1, FAIL), (-4.1, FAIL)])
+def test_the_mean_of_roundings_is_zero(rng: np.random.Generator, deviations: float, status: str) -> None:
+    case = in_float64(drawn(rng, 400, zero_mean=True))
+    # The sum of 400 draws of standard deviation 3**-1/2 has one of 20 times that.
+    outputs = off_by(case, deviations * 3.0**-0.5 / 20.0, 1.0)
+    verdict = judge(case, outputs, PROFILES["fp32"])
+    assert verdict.outputs[0].bias == pytest.approx(deviations, rel=1e-6)
+    assert verdict.status == status
+    assert judge(replace(case, zero_mean=False), outputs, PROFILES["fp32"]).status == PASS
+
+
+@pytest.mark.parametrize(("entries", "status"), [(63, PASS), (64, FAIL)])
+def test_a_mean_needs_a_sample_of_different_entries(rng: np.random.Generator, entries: int, status: str) -> None:
+    case = in_float64(drawn(rng, entries))
+    signs = rng.choice([-1.0, 1.0], (1, 1, entries))
+    assert judge(case, off_by(case, 1.5, signs), PROFILES["fp32"]).status == status
+    inputs = {"x": np.tile(case.inputs["x"], 3), "weight": case.inputs["weight"]}
+    thrice = in_float64(make("conv", inputs, case.attrs))
+    verdict = judge(thrice, off_by(thrice, 1.5, np.tile(signs, 3)), PROFILES["fp32"])
+    assert verdict.status == status, "the same entries three times are no larger sample"
+
+
+def test_entries_that_are_equal_count_once(rng: np.random.Generator) -> None:
+    """One draw that is repeated a thousand times must not decide over a hundred others."""
+    case = drawn(rng, 100)
+    x = np.concatenate([case.inputs["x"], np.repeat(case.inputs["x"][..., :1], 1000, axis=-1)], axis=-1)
+    many = in_float64(make("conv", {"x": x, "weight": case.inputs["weight"]}, case.attrs))
+    signs = np.zeros((1, 1, 1100))
+    signs[..., 100:] = signs[..., 0] = 1.0
+    assert judge(many, off_by(many, 2.0, signs), PROFILES["fp32"]).status == PASS
+
+
+@pytest.mark.parametrize("share", [0.6, 2.5, 10.0])
+def test_equal_products_make_equal_roundings(rng: np.random.Generator, share: float) -> None:
+    """With q the share of equal pairs, n roundings add up to sqrt(n (1 + (n - 1) q)): more room, and no more."""
+    x = rng.standard_normal((1, 25, 100))
+    attrs = {"strides": [1], "pads": [0, 0], "dilations": [1], "groups": 1}
+    case = in_float64(make("conv", {"x": x, "weight": np.full((1, 25, 1), 0.1)}, attrs))
+    verdict = judge(case, off_by(case, share, rng.choice([-1.0, 1.0], (1, 1, 100))), PROFILES["fp32"])
+    assert verdict.outputs[0].rms == pytest.approx(share / 5.0, rel=1e-6)
+    assert (verdict.status == PASS) is (share / 5.0 < 3.0**-0.5 and verdict.margin <= 1)
+
+
+def test_roundings_of_shared_operands_are_not_independent(rng: np.random.Generator) -> None:
+    """One bias in TF32 is off for every entry alike, by up to the whole unit."""
+    bias = 1.0 + 2.0**-11 * (1 - 2.0**-8)
+    shapes = {"x": (2, 5, 7, 6), "weight": (4, 5, 3, 3)}
+    inputs = {name: 1e-9 * rng.standard_normal(shape) for name, shape in shapes.items()}
+    case = make("conv", {**inputs, "bias": np.full(4, bias)}, ATTRS)
+    outputs = ports.right("conv", {n: ports.tf32(v) for n, v in case.inputs.items()}, ATTRS)
+    assert judge(case, outputs, PROFILES["tf32"]).status == PASS
+
+
+def test_a_radius_that_lets_all_pass_is_a_doubt(case: Case) -> None:
+    e = case.expected["y"]
+    vague = replace(case, expected={"y": replace(e, radius=np.full(e.hi.shape, 1e6))})
+    assert judge(vague, exact(case)).status == MISTRUSTED
+    assert judge(vague, {"y": np.zeros_like(exact(case)["y"])}).status == MISTRUSTED
+
+
+@pytest.mark.parametrize(("zeros", "status"), [(69, PASS), (72, MISTRUSTED)])
+def test_too_many_zeros_are_a_doubt(rng: np.random.Generator, zeros: int, status: str) -> None:
+    base, delta = rng.standard_normal(100), rng.standard_normal(100)
+    delta[:zeros] = 0.0
+    case = make("hadamard_delta", {"base_weight": base, "delta": delta}, {})
+    e = case.expected["weight_delta"]
+    loose = replace(case, expected={"weight_delta": replace(e, bound=np.maximum(e.bound, 1e-30))})
+    outputs = {"weight_delta": e.hi.astype(np.float32)}
+    assert judge(loose, outputs).status == status
+    assert judge(case, outputs).status == PASS, "zeros that must be exact are no doubt"
+
+
+@pytest.mark.parametrize(("judged", "status"), [(29, MISTRUSTED), (31, PASS)])
+def test_little_that_is_judged_is_a_doubt(rng: np.random.Generator, judged: int, status: str) -> None:
+    base = np.full(100, 1e38)
+    base[:judged] = 1.0
+    case = make("taylor1", {"base_weight": base, "delta": 20.0 + rng.random(100)}, {})
+    with np.errstate(over="ignore"):
+        outputs = exact(case)
+    assert np.isinf(outputs["weight"]).sum() == 100 - judged
+    assert judge(case, outputs).status == status
+
+
+@pytest.mark.parametrize(("off", "status"), [(0.9, MISTRUSTED), (1.1, PASS)])
+@pytest.mark.parametrize(("profile", "fault"), [("fp32", 0.01), ("tf32", 2.0**-5), ("fp16", 2.0**-5), ("bf16", 0.25)])
+def test_the_error_that_a_case_must_show(case: Case, profile: str, fault: float, off: float, status: str) -> None:
+    """A tolerance as wide as the value times the fault, by way of the radius."""
+    e, y = case.expected["y"], exact(case)
+    tolerance = torch_atol(case, profile=PROFILES[profile])
+    largest = np.abs(e.hi) == np.abs(e.hi).max()
+    radius = np.where(largest, fault * np.abs(e.hi) / off - tolerance, 1e3 * np.abs(e.hi))
+    assert (radius[largest] > 0).all()
+    vague = replace(case, expected={"y": replace(e, radius=np.maximum(radius, 1.0 - largest))})
+    assert judge(vague, y, PROFILES[profile]).status == status
+
+
+def test_what_overflows_on_the_way_is_excused_and_nothing_else() -> None:
+    # weight_bar base overflows in the other order of a right port, and so does the square of Adam.
+    inputs = {"base_weight": [1e30] * 4, "delta": [-80.0] * 4, "weight_bar": [1e30] * 4}
+    case = make("hadamard_vjp", {name: np.array(value) for name, value in inputs.items()}, {})
+    y = exact(case)
+    assert judge(case, y).status == PASS
+    assert judge(case, {"delta_bar": np.full(4, np.inf, np.float32)}).status == MISTRUSTED
+    assert judge(case, {"delta_bar": y["delta_bar"] * np.float32(1.01)}).status == FAIL
+    tame = make("hadamard_vjp", {name: np.ones(4) * 3 for name in inputs}, {})
+    assert judge(tame, {"delta_bar": np.full(4, np.inf, np.float32)}).status == FAIL
+    attrs = {"optimizer": "adamw", "learning_rate": 0.5, "beta1": 0.5, "beta2": 0.5, "epsilon": 2.0**-20, "step": 1,
+             "weight_decay": 0.0}  # fmt: skip
+    grad = np.array([1.0, 1.0, 1.0, 1e25])
+    step = make(
+        "optimizer_step", {"param": grad[::-1] * 0 + 1, "grad": grad, "mean": grad, "square": grad * 0 + 1}, attrs
+    )
+    with np.errstate(over="ignore"):
+        y = exact(step)
+    assert judge(step, {**y, "param": np.where(grad > 1e20, 1.0, y["param"]).astype(np.float32)}).status == PASS
+    assert judge(step, {**y, "param": np.where(grad < 1e20, 1.0, y["param"]).astype(np.float32)}).status == FAIL
+
+
+def test_inputs_beyond_a_format_are_not_judged_in_it(case: Case) -> None:
+    inputs = {**case.inputs, "bias": np.full(4, 70000.0)}
+    far = make("conv", inputs, ATTRS)
+    verdict = judge(far, exact(far), PROFILES["fp16"])
+    assert verdict.status == MISTRUSTED
+    assert "leave the range of the profile fp16" in verdict.reason
+    assert judge(far, exact(far), PROFILES["bf16"]).status == PASS
+
+
+def test_constant_data_is_no_false_alarm() -> None:
+    """The definition in float32 on constant data: every rounding of a sum is the same."""
+    for value in np.linspace(0.1, 3.0, 30):
+        inputs = {
+            "x": np.full((2, 8, 9, 9), value),
+            "weight": np.full((4, 8, 3, 3), value / 3),
+            "bias": np.full(4, value),
+        }
+        case = make("conv", inputs, ATTRS, zero_mean=True)
+        total = np.zeros((), np.float32)
+        for _ in range(72):
+            total = total + case.inputs["x"].flat[0] * case.inputs["weight"].flat[0]
+        y = exact(case)["y"]
+        y[:, :, 1:-1, 1:-1] = total + case.inputs["bias"][0]
+        assert judge(case, {"y": y}).status == PASS, value

@@ -10,12 +10,9 @@ validation/results/defects.json.
 from __future__ import annotations
 
 import importlib.metadata
-import json
-import platform
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,8 +20,8 @@ import numpy as np
 from lieref.conformance.case import Case
 from lieref.conformance.truth import truth
 from lieref.conformance.verdict import judge
+from validation.record import environment, write_result
 
-RESULTS = Path(__file__).parents[1] / "results" / "defects.json"
 UNIT = {"f32": 2.0**-24, "f64": 2.0**-53}
 
 Inputs = dict[str, np.ndarray]
@@ -155,13 +152,12 @@ def report() -> dict[str, Any]:
                     "control_error_in_u": float(f"{control_error:.3g}"),
                 }
             )  # fmt: skip
-    return {"versions": versions, "python": platform.python_version(), "numpy": np.__version__, "defects": rows}
+    return {"versions": versions, "defects": rows}
 
 
 def main() -> None:
     found = report()
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+    write_result("defects", {**environment(), "oracles": found["versions"], "defects": found["defects"]})
     for row in found["defects"]:
         state = "PRESENT" if row["present"] else "absent"
         control = "passes" if row["control_passes"] else "FAILS"
