@@ -151,15 +151,3 @@ def imports(root: Path) -> dict[PurePosixPath, set[PurePosixPath]]:
         files = {PurePosixPath(*name.split(".")).with_suffix(".py") for name in names if name.startswith("lieref.")}
         found[PurePosixPath(path.relative_to(root).as_posix())] = {f for f in files if (root / f).is_file()}
     return found
-
-
-def compiled_from(root: Path, file: str) -> set[PurePosixPath]:
-    """Return the files whose Numba-compiled functions a change of `file` may reach, itself included."""
-    if not file.startswith(("lieref/kernel/", "lieref/numerics/")):
-        return set()
-    needs = imports(root)
-    reached, ring = set[PurePosixPath](), {PurePosixPath(file)}
-    while ring:
-        reached |= ring
-        ring = {module for module, needed in needs.items() if needed & ring} - reached
-    return {module for module in reached if b"njit" in (root / module).read_bytes()}
