@@ -40,6 +40,8 @@ class Plan:
         rest = self._ordered(self._by_function(mutant) & ~bits, mutant)
         if not first and not rest:
             rest = self._ordered(self._by_module(PurePosixPath(mutant.file)), mutant)
+        if not first and not rest:
+            rest = self._ordered(self._by_folder(mutant), mutant)
         chosen, spent = [], 0.0
         for number in first + rest:
             spent += self.cover.seconds[number]
@@ -91,6 +93,12 @@ class Plan:
                 bits |= self._entered(module)
             ring = importers
         return bits
+
+    def _by_folder(self, mutant: Mutant) -> int:
+        """Return the tests beside the mirror of a module: it may run in processes of theirs, which are not traced."""
+        near = PurePosixPath("tests", *PurePosixPath(mutant.file).parts[1:-1])
+        files = (PurePosixPath(test.partition("::")[0]) for test in self.cover.tests)
+        return sum(1 << number for number, file in enumerate(files) if near in file.parents)
 
     def _entered(self, path: PurePosixPath, first: int = 1, last: int = 10**9) -> int:
         bits = 0
