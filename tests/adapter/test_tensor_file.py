@@ -173,3 +173,17 @@ def test_other_element_types_are_refused(array: Array) -> None:
 def test_bad_names_are_refused(name: str) -> None:
     with pytest.raises(DomainError, match="must"):
         encode_tensors({name: np.zeros(1)})
+
+
+def test_equal_metadata_give_equal_bytes_in_any_order() -> None:
+    tensors = {"a": np.arange(3.0)}
+    one, other = ({"b": "1", "a": "2", "c": "3"}, {"c": "3", "a": "2", "b": "1"})
+    assert encode_tensors(tensors, one) == encode_tensors(tensors, other)
+
+
+@pytest.mark.parametrize("byte", range(8))
+def test_every_byte_of_the_length_counts(byte: int) -> None:
+    data = bytearray(encode_tensors({"a": np.arange(3.0)}))
+    data[byte] ^= 0x80
+    with pytest.raises(FormatError, match="header"):
+        decode_tensors(bytes(data))

@@ -181,3 +181,22 @@ def test_what_is_no_rotation_is_refused(rng: np.random.Generator) -> None:
     params["u"][...] = 0.0
     with pytest.raises(LierefError, match="must not be zero"):
         method.adapted_weight(params, base)
+
+
+@pytest.mark.parametrize(("name", "config"), [("hra", {"r": 4}), ("boft", {"stages": 3, "block_size": 2})])
+def test_gradient_of_a_product_of_several(name: str, config: dict[str, int], rng: np.random.Generator) -> None:
+    """Each factor is moved by itself: what comes after it and what came before it must not be exchanged."""
+    method, params, base = trained(name, rng, **config)
+    weight_bar = rng.standard_normal(base.shape)
+    bars = method.adapted_weight_vjp(params, base, weight_bar)
+    for factor in method.trainable(params):
+        for index in range(len(params[factor])):
+            direction = np.zeros_like(params[factor])
+            direction[index] = rng.standard_normal(direction[index].shape)
+            ends = [
+                np.sum(weight_bar * method.adapted_weight({**params, factor: params[factor] + h * direction}, base))
+                for h in (1e-5, -1e-5)
+            ]
+            slope, wanted = (ends[0] - ends[1]) / 2e-5, np.sum(bars[factor] * direction)
+            # h^2 and u / h are both near 1e-10 of sums of order 10
+            assert abs(slope - wanted) <= 1e-7 * (1 + abs(wanted)), (factor, index)

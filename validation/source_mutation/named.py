@@ -128,19 +128,19 @@ NAMED = (
         "the certified square root without its own rounding",
         "lieref/numerics/certified_array.py",
         "Certified.sqrt",
-        (("self.radius / least + _RELATIVE * hi", "self.radius / least"),),
+        (("np.minimum(slope, np.sqrt(a.radius)) + _RELATIVE * hi", "np.minimum(slope, np.sqrt(a.radius))"),),
     ),
     Named(
         "the certified square root without its count of roundings",
         "lieref/numerics/certified_array.py",
         "Certified.sqrt",
-        (("self.rounding / (2.0 * least) + hi", "self.rounding / (2.0 * least)"),),
+        (("enlarge(self.rounding / twice + hi)", "enlarge(self.rounding / twice)"),),
     ),
     Named(
         "the correction of logm with the wrong sign",
         "lieref/numerics/matrix_maps.py",
         "_log_one",
-        (("x = x + (expm(-x) @ a", "x = x - (expm(-x) @ a"),),
+        (("x + (expm(-x) @ a", "x - (expm(-x) @ a"),),
     ),
 )  # fmt: skip
 

@@ -40,6 +40,8 @@ class Plan:
         rest = self._ordered(self._by_function(mutant) & ~bits, mutant)
         if not first and not rest:
             rest = self._ordered(self._by_module(PurePosixPath(mutant.file)), mutant)
+        if not first and not rest:
+            rest = self._ordered(self._by_folder(mutant), mutant)
         chosen, spent = [], 0.0
         for number in first + rest:
             spent += self.cover.seconds[number]
@@ -91,6 +93,12 @@ class Plan:
                 bits |= self._entered(module)
             ring = importers
         return bits
+
+    def _by_folder(self, mutant: Mutant) -> int:
+        """Return the tests beside the mirror of a module: it may run in processes of theirs, which are not traced."""
+        near = PurePosixPath("tests", *PurePosixPath(mutant.file).parts[1:-1])
+        files = (PurePosixPath(test.partition("::")[0]) for test in self.cover.tests)
+        return sum(1 << number for number, file in enumerate(files) if near in file.parents)
 
     def _entered(self, path: PurePosixPath, first: int = 1, last: int = 10**9) -> int:
         bits = 0
@@ -151,15 +159,3 @@ def imports(root: Path) -> dict[PurePosixPath, set[PurePosixPath]]:
         files = {PurePosixPath(*name.split(".")).with_suffix(".py") for name in names if name.startswith("lieref.")}
         found[PurePosixPath(path.relative_to(root).as_posix())] = {f for f in files if (root / f).is_file()}
     return found
-
-
-def compiled_from(root: Path, file: str) -> set[PurePosixPath]:
-    """Return the files whose Numba-compiled functions a change of `file` may reach, itself included."""
-    if not file.startswith(("lieref/kernel/", "lieref/numerics/")):
-        return set()
-    needs = imports(root)
-    reached, ring = set[PurePosixPath](), {PurePosixPath(file)}
-    while ring:
-        reached |= ring
-        ring = {module for module, needed in needs.items() if needed & ring} - reached
-    return {module for module in reached if b"njit" in (root / module).read_bytes()}
