@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from lieref.errors import DomainError, ShapeError
-from lieref.train.augment import Augmentation
 from lieref.model.samples import arrange
+from lieref.train.augment import Augmentation
 from lieref.train.loss import CrossEntropy
 from lieref.train.optimizer import SGD, AdamW
 from lieref.train.recipe import Recipe
@@ -70,7 +70,7 @@ def test_a_warm_up_may_last_the_whole_run_and_no_longer() -> None:
 
 def test_a_plain_list_of_numbers_is_no_batch_of_vectors() -> None:
     """The axis of one channel may be left out of images; there is none to add to vectors."""
-    assert arrange(np.zeros((4, 6, 5)), (None, 1, 6, 5)).shape == (4, 1, 6, 5)
+    assert arrange(np.zeros((4, 6, 5)), (None, 1, 6, 5), function="arrange").shape == (4, 1, 6, 5)
     for width in (1, None):
         with pytest.raises(ShapeError, match="arrange"):
-            arrange(np.zeros(4), (None, width))
+            arrange(np.zeros(4), (None, width), function="arrange")
