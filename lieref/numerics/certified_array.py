@@ -340,7 +340,7 @@ def matmul(a: Certified | FloatArray, b: Certified | FloatArray) -> Certified:
 
 
 def without_overflow(*operands: Certified) -> tuple[list[Certified], int]:
-    """Return operands times powers of two so that sums of their products fit float64, and the exponent to scale back by.
+    """Return operands times powers of two whose sums of products fit float64, and the exponent to scale back by.
 
     As they are, with exponent 0, wherever all are small enough already; else each with its largest number near one:
     as few products as possible then underflow instead.
