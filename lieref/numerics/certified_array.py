@@ -331,22 +331,25 @@ def matmul(a: Certified | FloatArray, b: Certified | FloatArray) -> Certified:
     if len(a.shape) != 2 or len(b.shape) != 2 or a.shape[1] != b.shape[0]:
         raise ShapeError(f"matmul: `a` and `b` must have shapes (m, k) and (k, n); got {a.shape} and {b.shape}")
     rows, inner, columns = *a.shape, b.shape[1]
-    a, a_exponent = without_overflow(a)
-    b, b_exponent = without_overflow(b)
+    (a, b), exponent = without_overflow(a, b)
     sums = np.zeros((6, rows * columns))
     _matmul(pack(a).reshape(5, -1), pack(b).reshape(5, -1), rows, inner, columns, sums)
     counts = np.full((rows, columns), float(inner))
     product = from_sums(sums.reshape(6, rows, columns), counts, a.is_exact and b.is_exact)
-    return scale_back(product, a_exponent + b_exponent)
+    return scale_back(product, exponent)
 
 
-def without_overflow(x: Certified) -> tuple[Certified, int]:
-    """Return x 2**-k with entries small enough for the compiled kernels, and k: zero wherever that is so already."""
-    largest = float(np.abs(x.hi).max(initial=0.0))
-    if largest <= _PRODUCTS_UP_TO:
-        return x, 0
-    exponent = int(np.frexp(largest)[1])
-    return scale_by_power(x, -exponent), exponent
+def without_overflow(*operands: Certified) -> tuple[list[Certified], int]:
+    """Return operands times powers of two whose sums of products fit float64, and the exponent to scale back by.
+
+    As they are, with exponent 0, wherever all are small enough already; else each with its largest number near one:
+    as few products as possible then underflow instead.
+    """
+    largest = [float(np.abs(x.hi).max(initial=0.0)) for x in operands]
+    if max(largest) <= _PRODUCTS_UP_TO:
+        return list(operands), 0
+    exponents = [int(np.frexp(size)[1]) for size in largest]
+    return [scale_by_power(x, -k) for x, k in zip(operands, exponents, strict=True)], sum(exponents)
 
 
 def scale_back(x: Certified, exponent: int) -> Certified:

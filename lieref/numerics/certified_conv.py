@@ -154,9 +154,9 @@ def _apply(
     start: Certified | None = None,
 ) -> Certified:
     """Contract two of the operands (x, weight, y) into the third, the one that is None, on top of `start`."""
-    scaled = [(None, 0) if part is None else without_overflow(part) for part in operands]
-    exponent = sum(k for _, k in scaled)
-    x, w, y = (np.zeros((5, 0)) if part is None else pack(part).reshape(5, -1) for part, _ in scaled)
+    scaled, exponent = without_overflow(*(part for part in operands if part is not None))
+    packed = iter(scaled)
+    x, w, y = (np.zeros((5, 0)) if part is None else pack(next(packed)).reshape(5, -1) for part in operands)
     x_shape, w_shape, y_shape = map(_volume, shapes)
     shape = shapes[target]
     sums, counts = np.zeros((6, *shape)), np.zeros(shape)

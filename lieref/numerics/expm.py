@@ -8,7 +8,7 @@ scaling makes of A (see `expm_numpy.plan`): badly scaled, nilpotent and triangul
 others. The diagonal of a triangular matrix is set to its own exponential after each squaring. [AlMohy09] [Higham08]
 
 Accuracy, in u of the dtype times max(1, condition number of exp at A), Frobenius norm, measured by
-`validation/against_mpmath/accuracy.py`: at most 3 for exp and 4 for the derivative. Of a triangular matrix the diagonal
+`validation/against_mpmath/accuracy.py`: at most 4 for exp and 2 for the derivative. Of a triangular matrix the diagonal
 is that of the library's exponential: at most 1.2 u in float64 and 1 u in float32, so all of a diagonal or 1 x 1 matrix,
 whose derivative is right to 2 u.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ import pytest
 from lieref.errors import DomainError
 from lieref.numerics import certified_exp
 from lieref.numerics.certified_array import Certified, certify, matmul, scale_by_power
+from lieref.numerics.certified_conv import ConvGeometry, conv
 
 pytest.importorskip("flint")
+from validation.against_flint import exact
 from validation.against_flint.certificates import primitive_count
 from validation.against_flint.primitives import NO_ARITHMETIC, TABLE, primitives
 
@@ -119,3 +122,26 @@ def test_a_zero_has_an_exact_root() -> None:
     root = certify(np.array([0.0, 4.0])).sqrt()
     assert (root.hi == [0, 2]).all()
     assert root.radius[0] == root.rounding[0] == root.conversion[0] == 0
+
+
+def test_sums_of_products_of_huge_and_tiny_numbers_are_right() -> None:
+    a, b = np.array([[1e300, 3e299], [2.0**1000, 7.0]]), np.array([[1e-300, 2e-280], [5e-300, 3e-290]])
+    product = matmul(a, b)
+    assert exact.misses(product, exact.rational(a) @ exact.rational(b)) == 0
+    assert (product.radius <= 2.0**-90 * np.abs(product.hi)).all()
+    same = ConvGeometry((1,), (0, 0), (1,))
+    y = conv(a[:, None], b[:, None, :1], None, same)
+    truth = exact.rational(a)[:, None, :] * exact.rational(b)[None, :, :1]
+    assert exact.misses(y, truth) == 0
+    assert (y.radius <= 2.0**-90 * np.abs(y.hi) + 2.0**-1000).all()
+
+
+def test_scaling_into_the_subnormal_numbers_keeps_the_ends_of_a_ball(rng: np.random.Generator) -> None:
+    """The radius is far above the absolute term, which a sum of the two rounds away."""
+    hi = np.ldexp(rng.uniform(1, 2, 500), -960)
+    lo, radius = np.ldexp(hi, -54) * rng.uniform(-1, 1, 500), np.full(500, 2.0**-970)
+    x = Certified(hi, lo, radius, 0 * hi, 0 * hi)
+    scaled = scale_by_power(x, -45)
+    for end in (-1, 1):
+        member = exact.rational(hi) + exact.rational(lo) + end * exact.rational(radius)
+        assert exact.misses(scaled, member * Fraction(2) ** -45) == 0
