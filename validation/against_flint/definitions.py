@@ -204,8 +204,10 @@ def optimizer_step(x: Values, attrs: dict[str, Any]) -> Values:
     rate, decay = flint.arb(attrs["learning_rate"]), flint.arb(attrs.get("weight_decay", 0.0))
     param, grad = x["param"], x["grad"]
     if attrs["optimizer"] == "sgd":
-        velocity = x["velocity"] * flint.arb(attrs["momentum"]) + grad + param * decay
-        return {"param": param - velocity * rate, "velocity": velocity}
+        momentum, slope = flint.arb(attrs["momentum"]), grad + param * decay
+        velocity = x["velocity"] * momentum + slope
+        step = slope + velocity * momentum if attrs.get("nesterov", False) else velocity
+        return {"param": param - step * rate, "velocity": velocity}
     b1, b2 = flint.arb(attrs["beta1"]), flint.arb(attrs["beta2"])
     mean = x["mean"] * b1 + grad * (1 - b1)
     square = x["square"] * b2 + grad * grad * (1 - b2)
