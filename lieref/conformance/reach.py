@@ -70,7 +70,7 @@ def reach_of(case: Case) -> Reach:
     shapes = {value.shape for value in inputs.values()}
     # Square matrices have one shape too, but are multiplied: their outputs hold sums of products.
     sums = any(e.conversion.any() for e in case.expected.values())
-    elementwise = shapes == {e.hi.shape for e in case.expected.values()} and not sums
+    elementwise = len(shapes) == 1 and shapes == {e.hi.shape for e in case.expected.values()} and not sums
     size = np.abs if elementwise else lambda value: np.abs(value).max(initial=0.0)
     amplification: Any = max(1.0, abs(float(attrs.get("scaling", 1.0))))
     amplification *= max(1.0, 1.0 / float(attrs.get("epsilon", 1.0)))

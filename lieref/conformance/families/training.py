@@ -38,11 +38,15 @@ def _steps(dtype: str, purpose: str) -> Iterator[Spec]:
     for comment, settings in SGD_VARIANTS.items():
         yield Spec("optimizer_step", "optimizer_step", few, dict(settings), dtype, comment, flags)
     zero = np.zeros(SHAPE)
+    # The first step of a factor that nothing moves yet: its gradient is zero, and so is the root under the quotient.
+    still = {"param": param[:2, :6], "grad": zero[:2, :6], "mean": zero[:2, :6], "square": zero[:2, :6]}
+    attrs: dict[str, Any] = {**ADAMW, "step": 1}
+    yield Spec("optimizer_step", "optimizer_step", still, attrs, dtype, "AdamW without a gradient", flags)
     # Gradients away from zero: next to it Adam's quotient is ill-conditioned, and no port could be judged.
     grad = np.where(grad < 0, -0.5, 0.5) + grad
     for step, mean, square in ((1, zero, zero), (7, draw.normal(SHAPE) * 0.25, 0.25 + draw.uniform(SHAPE))):
         inputs = {"param": param, "grad": grad, "mean": mean, "square": square}
-        attrs: dict[str, Any] = {**ADAMW, "step": step}
+        attrs = {**ADAMW, "step": step}
         yield Spec("optimizer_step", "optimizer_step", inputs, attrs, dtype, f"AdamW, step {step}", flags)
         few = {name: value[:2, :6] for name, value in inputs.items()}
         for comment, settings in ADAMW_VARIANTS.items():
