@@ -36,6 +36,8 @@ REFERENCES: dict[str, str] = {
     "Giles08": "M. Giles, An extended collection of matrix derivative results for forward and reverse mode algorithmic "
     "differentiation, Oxford University, report NA-08-01, 2008.",
     "Kingma15": "D. Kingma and J. Ba, Adam: a method for stochastic optimization, ICLR 2015, arXiv:1412.6980v9.",
+    "Loshchilov17": "I. Loshchilov and F. Hutter, SGDR: stochastic gradient descent with warm restarts, ICLR 2017, "
+    "arXiv:1608.03983.",
     "Loshchilov19": "I. Loshchilov and F. Hutter, Decoupled weight decay regularization, ICLR 2019, "
     "arXiv:1711.05101v3.",
     "Kolda09": "T. Kolda and B. Bader, Tensor decompositions and applications, SIAM Review 51(3), 2009.",
