@@ -23,6 +23,7 @@ PACKAGES = (
     "onnx",
     "mpmath",
     "python-flint",
+    "pillow",
 )
 
 
