@@ -44,10 +44,11 @@ def define(x, w, g, window, groups):
     return y, x_bar[:, pt : pt + x.shape[1], pl : pl + x.shape[2]], w_bar
 
 
-def run_on(rows, memory, values, isa, dtype):
+def run_on(rows, storage, memory, values):
     """Run rows on tensors filled with `values` {tensor: (C, H, W)} and the arrays of the context; return the arena."""
-    program = assemble([*rows, *rows[::-1]], library(isa, dtype))  # read twice: no two tensors share a place
-    arena = aligned(program.arena, dtype)
+    # read twice: no two tensors share a place
+    program = assemble([*rows, *rows[::-1]], library(storage.isa, storage.dtype), storage.memories())
+    arena = aligned(program.arena, storage.dtype)
     for tensor, value in values.items():
         view(arena, tensor)[...] = value
     known = {name: array.ctypes.data for name, array in {**memory, "arena": arena, "table": program.table}.items()}
@@ -58,16 +59,16 @@ def run_on(rows, memory, values, isa, dtype):
     return arena
 
 
-def run_rows(rows, storage, values, weights, isa, dtype):
+def run_rows(rows, storage, values, weights):
     """Run rows of a storage without adapters; return the arena and the accumulators."""
-    packed = aligned(storage.weight_size + 64, dtype)
-    sums = aligned(storage.gradient_size + 64, dtype)
+    packed = aligned(storage.weight_size + 64, storage.dtype)
+    sums = aligned(storage.gradient_size + 64, storage.dtype)
     flat = {name: np.append(w.ravel(), 0) for name, w in weights.items()}
     for pack in storage.packs:
         packed[pack.offset : pack.offset + pack.index.size] = flat[pack.name][pack.index]
     for (number, count), offset in storage.constants.items():
         packed[offset : offset + count] = number
-    return run_on(rows, {"weights": packed, "gradients": sums}, values, isa, dtype), sums
+    return run_on(rows, storage, {"weights": packed, "gradients": sums}, values), sums
 
 
 def within(got, want, size, n, dtype):
