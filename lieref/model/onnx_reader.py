@@ -117,8 +117,8 @@ def _load_proto(path: Path) -> tuple[Any, str]:
             f"load: {path} must be an ONNX file; it cannot be parsed (truncated or of another kind)"
         ) from error
     _check_names(proto, path)
-    if not proto.graph.node or not proto.graph.input:
-        raise FormatError(f"load: {path} must be an ONNX file; it holds no graph")
+    if not proto.graph.node or not proto.graph.input or not proto.graph.output:
+        raise FormatError(f"load: {path} must be an ONNX file; it holds no graph from an input to an output")
     digest = hashlib.sha256(data)
     for raw in _load_external(onnx, proto, path):
         digest.update(raw)

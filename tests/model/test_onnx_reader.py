@@ -65,6 +65,13 @@ def test_file_of_another_kind(tmp_path: Path) -> None:
         read_onnx(path)
 
 
+def test_a_graph_without_an_output(tmp_path: Path) -> None:
+    model = residual_net()
+    del model.graph.output[:]
+    with pytest.raises(FormatError, match="holds no graph from an input to an output"):
+        read_onnx(saved(model, tmp_path))
+
+
 def test_name_that_is_no_text_and_does_not_exist(tmp_path: Path) -> None:
     data = residual_net().SerializeToString()
     path = tmp_path / "net.onnx"

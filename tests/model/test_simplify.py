@@ -328,6 +328,13 @@ def test_a_malformed_layer_is_refused_when_it_is_loaded(broken: str, tmp_path: P
         lieref.load(path)
 
 
+def test_one_number_for_all_samples_is_run_operator_by_operator(tmp_path: Path) -> None:
+    nodes = [op("Gemm", ["x", "w"], "h", transB=1), op("ReduceMean", ["h"], "y", keepdims=0)]
+    proto = make_onnx(nodes, {"w": f32(5, 3)}, ["N", 3], "y", [])
+    model = lieref.load(saved(proto, tmp_path))
+    assert model.engine == "reference"
+
+
 def test_nodes_need_their_inputs() -> None:
     for inputs in (["x", ""], ["x"], ["x", "w", "b", "more"]):
         proto = make_onnx([op("Gemm", inputs, "y")], {}, ["N", 3], "y", ["N", 3])

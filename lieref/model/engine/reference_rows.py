@@ -38,6 +38,8 @@ def output_shape(graph: Graph, node: Node, shapes: dict[str, tuple[int, ...]]) -
         ]
     except Exception:  # the operator refuses these shapes: so does the engine
         return None
+    if both.ndim == 0:
+        return None  # one number for all samples
     apart = np.concatenate(parts)
     same = both.shape == apart.shape and len(both) == SAMPLES and both.dtype == graph.dtype
     return tuple(both.shape[1:]) if same and np.allclose(both, apart, rtol=1e-4, atol=1e-5) else None
