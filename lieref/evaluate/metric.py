@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from lieref._check import check_int
 from lieref._types import Array, FloatArray
+from lieref.errors import LierefWarning
 from lieref.model.samples import arrange, check_samples, own_layout
 from lieref.train.loss import check_labels, check_logits, check_same_length, log_softmax
 
@@ -87,7 +89,17 @@ def evaluate_model(
     check_same_length("evaluate_model", samples, labels)
     starts = range(0, len(samples), batch_size)
     parts = [model.logits(samples[start : start + batch_size], layout=own) for start in starts]
-    return evaluate_logits(np.concatenate(parts), labels)
+    outputs = np.concatenate(parts)
+    node = getattr(model, "probability_node", None)
+    if node is not None:
+        warnings.warn(
+            f"evaluate_model: node {node} makes probabilities of the scores; nll and calibration_error are computed of "
+            "their logarithms",
+            LierefWarning,
+            stacklevel=2,
+        )
+        outputs = np.log(np.maximum(outputs, np.finfo(outputs.dtype).tiny))
+    return evaluate_logits(outputs, labels)
 
 
 def evaluate_logits(logits: FloatArray, y: Array) -> Evaluation:

@@ -14,7 +14,7 @@ import numpy as np
 from lieref._flat import FlatParams
 from lieref._threads import make_lock
 from lieref._types import Array, FloatArray
-from lieref.errors import DomainError, ShapeError, UnsupportedError
+from lieref.errors import DomainError, UnsupportedError
 from lieref.model import executor
 from lieref.model.engine import Engine, compile_graph
 from lieref.model.fusion import FusedSites
@@ -66,10 +66,7 @@ class Reference:
         self._logits = logits_name
 
     def logits(self, graph: Graph, x: Array, threads: int) -> FloatArray:  # noqa: D102
-        x = _as_float(graph, x)
-        found = executor.run(graph, x, until=self._logits, threads=threads)[self._logits]
-        _check_samples(graph, x, found)
-        return found
+        return executor.run(graph, _as_float(graph, x), until=self._logits, threads=threads)[self._logits]
 
     def supports(  # noqa: D102
         self, graph: Graph, wanted: frozenset[str], threads: int, fused: FusedSites = NONE_FUSED
@@ -87,7 +84,6 @@ class Reference:
         fused: FusedSites = NONE_FUSED,
     ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
         values = executor.run(graph, _as_float(graph, x), until=self._logits, threads=threads)
-        _check_samples(graph, x, values[self._logits])
         logits = as_rows(values[self._logits])
         value, logits_bar = loss.value_and_grad(logits, y)
         seeds = {self._logits: logits_bar.reshape(values[self._logits].shape)}
@@ -183,16 +179,6 @@ def _as_float(graph: Graph, x: Array) -> Array:
 def as_rows(logits: FloatArray) -> FloatArray:
     """Return logits as the losses read them: an image of one pixel (N, C, 1, 1) is a row (N, C)."""
     return logits.reshape(logits.shape[:2]) if logits.ndim > 2 and math.prod(logits.shape[2:]) == 1 else logits
-
-
-def _check_samples(graph: Graph, x: Array, logits: FloatArray) -> None:
-    """Raise `ShapeError` if a graph made for a fixed number of samples mixes those of another number."""
-    fixed = graph.inputs[0].shape[0]
-    if fixed not in (None, len(x)) and len(logits) != len(x):
-        raise ShapeError(
-            f"predict: the model must take batches of any size; got {logits.shape} for {len(x)} samples from a graph "
-            f"made for {fixed} (export it with a free batch axis)"
-        )
 
 
 def _check_outputs(logits: FloatArray) -> None:

@@ -450,6 +450,11 @@ class Network:
             factors = {name: bar for name, bar in bars.items() if name not in division.wanted}
             return value, logits, {**factors, **self._factor_gradients(tensors, bars, division.outside)}
 
+    @property
+    def probability_node(self) -> str | None:
+        """Name of the node that makes probabilities of the scores where `logits` cannot leave it out, else None."""
+        return None if self._probabilities is None else self._probabilities.name
+
     def _check_loss(self, loss: Loss) -> None:
         """Raise `UnsupportedError` if a loss of scores would be computed on probabilities."""
         node = self._probabilities if getattr(loss, "classifies", False) else None

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import lieref
-from lieref.errors import UnsupportedError
+from lieref.errors import LierefWarning, UnsupportedError
 from tests.model.nets import make_onnx, saved
 
 RNG = np.random.default_rng(4)
@@ -105,3 +105,12 @@ def test_a_gate_or_a_hidden_softmax_is_no_end(tmp_path: Path) -> None:
         network = model(tail, tmp_path, "float64").attach("full")
         value = network.loss_and_grad(np.ones((2, INPUTS)), np.array([0, 2]), lieref.CrossEntropy())[0]
         assert np.isfinite(value)
+
+
+def test_an_evaluation_of_probabilities_is_one_of_probabilities(tmp_path: Path) -> None:
+    x, labels = RNG.standard_normal((12, INPUTS)).astype(np.float32), RNG.integers(0, CLASSES, 12)
+    plain = lieref.evaluate_model(model(LOGITS["none"], tmp_path, "float64"), x, labels)
+    with pytest.warns(LierefWarning, match="node p makes probabilities of the scores"):
+        scaled = lieref.evaluate_model(model(PROBABILITIES["scaled"][0], tmp_path, "float64"), x, labels)
+    assert scaled.accuracy == plain.accuracy
+    assert scaled.nll == pytest.approx(plain.nll, rel=1e-12)
