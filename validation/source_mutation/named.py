@@ -107,10 +107,16 @@ NAMED = (
         (("(2.0 if self.block else 1.0)", "(1.0)"),),
     ),
     Named(
-        "families without a case that passed taken for checked",
-        "lieref/conformance/report.py",
-        "Report.ok",
-        ((" and covered == passed", ""),),
+        "a kind of input covered in part taken for checked",
+        "lieref/conformance/outcome.py",
+        "flaws",
+        (("if uncovered[kind] < total[kind]:", "if False:"),),
+    ),
+    Named(
+        "a check in which no case proves anything taken for passed",
+        "lieref/conformance/outcome.py",
+        "flaws",
+        (("if not failing and not any(record.status in _PROVES for record in valid):", "if False:"),),
     ),
     Named(
         "the gradient of a global maximum sent to the last of a tie",
