@@ -152,17 +152,19 @@ class Profile:
         if not unit:
             return np.zeros(expected.hi.shape)
         conversion = (v + v * v / 2.0) * expected.conversion
+        # An entry that is copied has no rounding, and is read and kept all the same.
+        bound = np.maximum(expected.bound, result)
         if expected.count > 1:
             bias: FloatArray = np.zeros(result.shape)
             if reach.bias is not None and reach.bias.shape == result.shape:
                 bias = reach.bias
-            alone = np.where(expected.conversion > 0, bias, expected.bound)
+            alone = np.where(expected.conversion > 0, bias, bound)
             # A sum that is kept before its bias is added is at most the result and the bias.
             return np.asarray(
                 conversion + v * alone + kept * (result + conversion + (result + 2.0 * bias) * (bias > 0))
             )
         composed = 2.0 * conversion + 2.0 * (1 + reach.steps) * unit * result
-        plain = 3.0 * unit * expected.bound
+        plain = 3.0 * unit * bound
         if v and reach.slope is not None and reach.slope.shape == plain.shape:
             with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
                 exponent = np.minimum(v * np.where(result > 0, reach.slope / result, 0.0), _LARGEST_EXPONENT)

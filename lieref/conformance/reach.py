@@ -8,6 +8,7 @@ which is the port's business, so they are bounded for every order.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -72,8 +73,8 @@ def reach_of(case: Case) -> Reach:
     sums = any(e.conversion.any() for e in case.expected.values())
     elementwise = len(shapes) == 1 and shapes == {e.hi.shape for e in case.expected.values()} and not sums
     size = np.abs if elementwise else lambda value: np.abs(value).max(initial=0.0)
-    amplification: Any = max(1.0, abs(float(attrs.get("scaling", 1.0))))
-    amplification *= max(1.0, 1.0 / float(attrs.get("epsilon", 1.0)))
+    amplification: Any = max(1.0, abs(_number(attrs, "scaling")))
+    amplification *= max(1.0, 1.0 / (_number(attrs, "epsilon") or 1.0))
     with np.errstate(over="ignore"):
         for value in inputs.values():
             amplification = amplification * np.maximum(size(value.astype(np.float64)), 1.0)
@@ -88,7 +89,13 @@ def reach_of(case: Case) -> Reach:
     # No sum is longer than the largest input has entries.
     terms = len(inputs) if elementwise else max((value.size for value in inputs.values()), default=1)
     repeats = max((_repeats(value) for value in inputs.values()), default=0.0)
-    return Reach(amplification, max(terms, 1), repeats, _slope(case), _bias(case), int(attrs.get("steps", 1)))
+    return Reach(amplification, max(terms, 1), repeats, _slope(case), _bias(case), max(int(_number(attrs, "steps")), 1))
+
+
+def _number(attrs: Mapping[str, Any], name: str) -> float:
+    """Return an attribute if it is there and a number, else 1."""
+    value = attrs.get(name, 1.0)
+    return float(value) if isinstance(value, int | float) else 1.0
 
 
 def _largest_delta(case: Case) -> float:
@@ -101,11 +108,14 @@ def _largest_delta(case: Case) -> float:
         return _LARGEST_NORM
     inner = min(inputs[name].size if name == "core" else max(len(inputs[name]), 1) for name in factors)
     sizes = [float(np.abs(inputs[name]).max(initial=0.0)) for name in factors]
-    return float(abs(case.attrs.get("scaling", 1.0))) * inner * float(np.prod(sizes))
+    return abs(_number(case.attrs, "scaling")) * inner * float(np.prod(sizes))
 
 
 def _slope(case: Case) -> FloatArray | None:
     """Return abs(delta) times the derivative of the output in it: b e**d for b (e**d - 1), else the output itself."""
+    if case.op == "group_log":
+        # d log x = dx / x: a relative error becomes an absolute one.
+        return np.ones(next(iter(case.expected.values())).hi.shape)
     if case.op not in _EXPONENTIALS:
         return None
     size = np.abs(next(iter(case.expected.values())).hi)
