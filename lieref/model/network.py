@@ -496,6 +496,11 @@ class Network:
 
     def _estimate_statistics(self, x: Array, batch_size: int, max_samples: int) -> None:
         x = x[:: -(-len(x) // max_samples)] if len(x) > max_samples else x
+        if self._fixed_batch:
+            batch_size = self._fixed_batch
+            if len(x) < batch_size:
+                raise self._wrong_batch(len(x))
+            x = x[: len(x) - len(x) % batch_size]
         before = dict(self.statistics)
         try:
             for node in self.graph.nodes:

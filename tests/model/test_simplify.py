@@ -385,3 +385,19 @@ def test_a_free_batch_that_only_one_sample_fits_is_one(tmp_path: Path) -> None:
     np.testing.assert_allclose(model.predict(x := f32(1, 3, 4)), by_runtime(proto, x), rtol=1e-5, atol=1e-6)
     with pytest.raises(ShapeError, match="the batch must be of 1 samples"):
         model.loss_and_grad(f32(2, 3, 4), np.zeros(2, int), lieref.CrossEntropy())
+
+
+def test_statistics_of_a_network_for_one_batch_come_from_whole_batches(tmp_path: Path) -> None:
+    tensors = {"one": np.ones(3, np.float32), "zero": np.zeros(3, np.float32), "to": np.array([4, 6]), "w": f32(5, 6)}
+    nodes = [
+        op("BatchNormalization", ["x", "one", "zero", "zero", "one"], "n"),
+        op("Reshape", ["n", "to"], "f"),
+        op("Gemm", ["f", "w"], "y", transB=1),
+    ]
+    model = load(saved(make_onnx(nodes, tensors, [2, 3, 4], "y", [4, 5]), tmp_path))
+    x = f32(7, 3, 4)
+    model.attach("norm-stats").estimate_statistics(x)
+    means = [value for value in model.adapted_tensors().values() if value.min() < 0]
+    np.testing.assert_allclose(means, [x[:6].mean(axis=(0, 2))], rtol=1e-5, atol=1e-6)
+    with pytest.raises(ShapeError, match="the batch must be of 2 samples"):
+        model.estimate_statistics(x[:1])
