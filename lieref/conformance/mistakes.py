@@ -481,6 +481,7 @@ SUSPECTS: Final[dict[str, Mapping[str, Mistake]]] = {
     "optimizer_step": {
         "no weight decay": attribute("weight_decay", lambda _: 0.0),
         "no bias correction, or that of another step": attribute("step", lambda step: step + 1),
+        "plain momentum instead of Nesterov's, or the other way round": attribute("nesterov", lambda used: not used),
         "no momentum": first_of(attribute("momentum", lambda _: 0.0), as_input("velocity", change=np.zeros_like)),
     },
     "training": _LAYOUTS | _MAPS | {"no momentum": attribute("momentum", lambda _: 0.0)},

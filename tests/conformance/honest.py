@@ -415,8 +415,10 @@ def optimizer_step(port: Port, x: Arrays, attrs: dict[str, Any]) -> Arrays:
     param, grad, rate = x["param"], x["grad"], number(attrs["learning_rate"])
     decay = attrs.get("weight_decay", 0.0)
     if attrs["optimizer"] == "sgd":
-        velocity = number(attrs["momentum"]) * x["velocity"] + (grad + number(decay) * param)
-        return {"param": param - rate * velocity, "velocity": velocity}
+        grad = grad + number(decay) * param
+        velocity = number(attrs["momentum"]) * x["velocity"] + grad
+        move = grad + number(attrs["momentum"]) * velocity if attrs.get("nesterov") else velocity
+        return {"param": param - rate * move, "velocity": velocity}
     beta1, beta2, step = attrs["beta1"], attrs["beta2"], attrs["step"]
     mean = number(beta1) * x["mean"] + number(1 - beta1) * grad
     square = number(beta2) * x["square"] + number(1 - beta2) * (grad * grad)
