@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import combinations, product
 from typing import Any, Final, TypeAlias
@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from lieref._types import Array
+from lieref.conformance import formulas
 from lieref.conformance.case import Case, Expected
 from lieref.conformance.truth import truth
 
@@ -224,105 +225,6 @@ def _other_padding(case: Case) -> Iterator[Answer]:
             yield Question(case.op, {**case.inputs, "x": padded}, {**case.attrs, "pads": [0] * len(pads)})
 
 
-# --- formulas --------------------------------------------------------------------------------------------------------
-
-_DEGREES: Final = range(1, 13)
-_CLOSE: Final = {"f32": 2.0**-50, "f64": 2.0**-60}
-"""Relative error of the values computed here: float64 for float32 cases, extended precision for float64."""
-
-
-def _wide(case: Case, name: str) -> Array:
-    return case.inputs[name].astype(np.float64 if case.dtype == "f32" else np.longdouble)
-
-
-def _other_value(case: Case, name: str, value: Array, size: Array | None = None) -> dict[str, list[Expected]]:
-    """Return another value of an output, with the bounds of the right one, or those of a sum of terms of a size."""
-    e = case.expected[name]
-    hi = np.asarray(value, dtype=np.float64)
-    lo = np.asarray(value - hi, dtype=np.float64)
-    largest = np.maximum(np.abs(hi), np.abs(e.hi))
-    bound = e.bound
-    if size is not None:
-        largest = np.asarray(np.maximum(largest, size), dtype=np.float64)
-        bound = np.maximum(bound, 2.0 * len(_DEGREES) * largest)
-    return {name: [replace(e, hi=hi, lo=lo, radius=_CLOSE[case.dtype] * largest, bound=bound)]}
-
-
-def _short_exp(case: Case) -> Iterator[Answer]:
-    """Return elementwise updates with a series of exp that ends early."""
-    name = next(iter(case.expected))
-    delta, factor = _wide(case, "delta"), _wide(case, "base_weight")
-    if "weight_bar" in case.inputs:
-        factor = factor * _wide(case, "weight_bar")
-    term, total, size = np.ones_like(delta), np.ones_like(delta), np.ones_like(delta)
-    if case.op == "hadamard_delta":
-        total, size = total * 0, size * 0
-    for k in _DEGREES:
-        term = term * delta / k
-        total, size = total + term, size + np.abs(term)
-        yield _other_value(case, name, factor * total, np.abs(factor) * size)
-
-
-def _matrix_series(case: Case) -> Iterator[Answer]:
-    """Return the exponential of each matrix, or its derivative, from a series that ends early."""
-    name = next(iter(case.expected))
-    a = _wide(case, "a")
-    if case.op == "expm_vjp":
-        a = np.swapaxes(a, -1, -2)
-    direction = next((_wide(case, other) for other in ("a_dot", "g_bar") if other in case.inputs), None)
-    n = a.shape[-1]
-    if direction is not None:
-        zero = np.zeros_like(a)
-        a = np.concatenate([np.concatenate([a, direction], -1), np.concatenate([zero, a], -1)], -2)
-    norm = float(np.abs(case.inputs["a"].astype(np.float64)).sum(axis=-2).max(initial=0.0))
-    least = max(0, int(np.ceil(np.log2(norm)))) if norm > 0 else 0
-    for squarings in sorted({0, least, least + 1}):
-        b = np.ldexp(a, -squarings)
-        eye = np.broadcast_to(np.eye(a.shape[-1], dtype=a.dtype), a.shape)
-        term, total = eye, eye * 0
-        for k in _DEGREES:
-            term = term @ b / k
-            total = total + term
-            e = total
-            with np.errstate(over="ignore", invalid="ignore"):
-                for _ in range(squarings):
-                    e = 2 * e + e @ e
-            value = e[..., :n, n:] if direction is not None else e if case.op == "expm_delta" else e + eye
-            if np.isfinite(value).all():
-                yield _other_value(case, name, value)
-
-
-def _cayley(case: Case) -> Iterator[Answer]:
-    a = _wide(case, "a").astype(np.float64)
-    eye = np.eye(a.shape[-1])
-    try:
-        value = np.linalg.solve(eye - a / 2, eye + a / 2)
-    except np.linalg.LinAlgError:
-        return
-    yield _other_value(case, next(iter(case.expected)), value if case.op == "expm" else value - eye)
-
-
-def _commuting(case: Case) -> Iterator[Answer]:
-    """Return the derivative of exp as if the matrix commuted with the direction: exp(A) E or E exp(A)."""
-    name, direction = next(iter(case.expected)), "a_dot" if "a_dot" in case.inputs else "g_bar"
-    a = case.inputs["a"]
-    g = truth("expm", {"a": np.ascontiguousarray(np.swapaxes(a, -1, -2)) if direction == "g_bar" else a}, {})["g"].hi
-    e = _wide(case, direction).astype(np.float64)
-    for value in (g @ e, e @ g, (g @ e + e @ g) / 2):
-        yield _other_value(case, name, value)
-
-
-def _difference(case: Case) -> Iterator[Answer]:
-    """Return what is right to the roundings of exp and of the subtraction of one, rather than of the result."""
-    ((name, e),) = case.expected.items()
-    if case.op == "expm_delta":
-        whole = truth("expm", case.inputs, {})["g"]
-        yield {name: [replace(e, bound=np.maximum(e.bound, whole.bound), count=max(e.count, whole.count))]}
-        return
-    base, delta = np.abs(_wide(case, "base_weight")), _wide(case, "delta")
-    yield {name: [replace(e, bound=np.asarray(e.bound + 8.0 * base * (np.exp(delta) + 1.0), dtype=np.float64))]}
-
-
 def _factor_left_out(*names: str) -> Mistake:
     return first_of(*(as_input(name, change=np.ones_like) for name in names))
 
@@ -414,10 +316,13 @@ _PRODUCT: Final[dict[str, Mistake]] = {
     "a missing scaling": _MAPS["a missing scaling"],
     TERM: _FACTOR_TERM,
 }
-_EXPM: Final[dict[str, Mistake]] = {"a transposed matrix": as_input("a", change=transpose), SERIES: _matrix_series}
+_EXPM: Final[dict[str, Mistake]] = {
+    "a transposed matrix": as_input("a", change=transpose),
+    SERIES: formulas.matrix_series,
+}
 _DERIVATIVE: Final[dict[str, Mistake]] = {
     **_EXPM,
-    "the derivative of exp as if the matrices commuted": _commuting,
+    "the derivative of exp as if the matrices commuted": formulas.commuting,
 }
 
 SUSPECTS: Final[dict[str, Mapping[str, Mistake]]] = {
@@ -428,19 +333,19 @@ SUSPECTS: Final[dict[str, Mapping[str, Mistake]]] = {
         "the change instead of the changed weight": operation("hadamard_delta"),
         "the wrong sign of delta": as_input("delta", change=np.negative),
         "a missing factor base_weight": _factor_left_out("base_weight"),
-        SERIES: _short_exp,
+        SERIES: formulas.short_exp,
     },
     "hadamard_vjp": {
         "the first-order gradient, without the factor exp(delta)": operation("taylor1_vjp"),
         FACTOR: _factor_left_out("base_weight", "weight_bar"),
         "the wrong sign of delta": as_input("delta", change=np.negative),
-        SERIES: _short_exp,
+        SERIES: formulas.short_exp,
     },
     "hadamard_delta": {
         "the first-order change base_weight delta": operation("taylor1_vjp", weight_bar="delta"),
         "the changed weight instead of the change": operation("hadamard"),
-        SERIES: _short_exp,
-        CANCELLED: _difference,
+        SERIES: formulas.short_exp,
+        CANCELLED: formulas.difference,
     },
     "taylor1": {"exp instead of the first-order map": operation("hadamard")},
     "taylor1_vjp": {
@@ -450,13 +355,13 @@ SUSPECTS: Final[dict[str, Mapping[str, Mistake]]] = {
     "expm": {
         **_EXPM,
         "exp(a) - I": operation("expm_delta"),
-        "the Cayley map instead of exp": _cayley,
+        "the Cayley map instead of exp": formulas.cayley,
     },
     "expm_delta": {
         **_EXPM,
         "exp(a), the identity not taken off": operation("expm"),
-        "the Cayley map instead of exp": _cayley,
-        CANCELLED: _difference,
+        "the Cayley map instead of exp": formulas.cayley,
+        CANCELLED: formulas.difference,
     },
     "expm_frechet": _DERIVATIVE,
     "expm_vjp": {

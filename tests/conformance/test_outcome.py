@@ -303,7 +303,8 @@ def test_cases_are_whole() -> None:
 
 
 def test_vectors_that_are_not_finite_are_reported(tmp_path: Path) -> None:
-    from lieref.conformance.arrays import read_npz, write_npz
+    from lieref.conformance.arrays import write_npz
+    from lieref.train.npz import read_npz
 
     folder = tmp_path / "vectors"
     shutil.copytree(core_path(), folder)
