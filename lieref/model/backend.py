@@ -66,7 +66,9 @@ class Reference:
         self._logits = logits_name
 
     def logits(self, graph: Graph, x: Array, threads: int) -> FloatArray:  # noqa: D102
-        return executor.run(graph, _as_float(graph, x), until=self._logits, threads=threads)[self._logits]
+        result = executor.run(graph, _as_float(graph, x), until=self._logits, threads=threads)[self._logits]
+        _check_outputs(result)
+        return result
 
     def supports(  # noqa: D102
         self, graph: Graph, wanted: frozenset[str], threads: int, fused: FusedSites = NONE_FUSED
@@ -177,8 +179,9 @@ def _as_float(graph: Graph, x: Array) -> Array:
 
 
 def as_rows(logits: FloatArray) -> FloatArray:
-    """Return logits as the losses read them: an image of one pixel (N, C, 1, 1) is a row (N, C)."""
-    return logits.reshape(logits.shape[:2]) if logits.ndim > 2 and math.prod(logits.shape[2:]) == 1 else logits
+    """Return logits as the losses read them: with one axis of scores, as (N, C, 1, 1) or (N, 1, C), they are (N, C)."""
+    count = math.prod(logits.shape[1:])
+    return logits.reshape(len(logits), count) if logits.ndim > 2 and count == max(logits.shape[1:]) else logits
 
 
 def _check_outputs(logits: FloatArray) -> None:

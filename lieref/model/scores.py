@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lieref.errors import UnsupportedError
 from lieref.model.graph import Graph, Node
+from lieref.model.interval import Interval, intervals
 
 PASSING = ("Identity", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "CastLike")
 """Operators that hand the numbers of a sample on as they are."""
@@ -31,25 +32,58 @@ def logits_name(graph: Graph) -> str:
 def probabilities(graph: Graph) -> Node | None:
     """Return the node that makes probabilities of the scores, where the losses would read those; None where not.
 
-    It is a Softmax or a Sigmoid, or the division of a softmax written out, with nothing but functions of single numbers
-    behind it: a cross-entropy of what comes out would be one of probabilities taken for scores.
+    It is a Softmax, or a division of numbers by their own sum, with nothing but functions of single numbers behind it;
+    or what else keeps every number between zero and one, as a Sigmoid does, also one that is written out: a
+    cross-entropy of what comes out would be one of probabilities taken for scores.
     """
-    node = graph.producer(logits_name(graph))
-    only_passed = True
-    while node is not None:
-        if node.op == "Softmax" or (node.op == "Sigmoid" and only_passed) or _normalised(graph, node):
-            return node
-        sources = [name for name in node.inputs if name and name not in graph.initializers]
-        if node.op in ("Conv", "Gemm", "MatMul") or len(sources) != 1:
-            return None
-        only_passed = only_passed and node.op in PASSING
-        node = graph.producer(sources[0])
-    return None
+    logits, within = logits_name(graph), intervals(graph)
+    made: dict[str, Node | None] = {}
+    for node in graph.nodes:
+        found = [made.get(name) for name in node.inputs if name and name not in graph.initializers]
+        if node.op == "Softmax" or _normalised(graph, node, within):
+            made[node.outputs[0]] = node
+        elif node.op not in ("Conv", "Gemm", "MatMul") and found and None not in found:
+            made[node.outputs[0]] = found[0]
+    low, high = within[logits]
+    if made.get(logits) is not None or not (0 <= low and high <= 1):
+        return made.get(logits)
+    node_ = graph.producer(logits)
+    while node_ is not None and node_.op in PASSING:
+        node_ = graph.producer(node_.inputs[0])
+    return node_
 
 
-def _normalised(graph: Graph, node: Node) -> bool:
-    """Tell whether a node divides exponentials by something computed from the samples."""
-    if node.op != "Div" or node.inputs[1] in graph.initializers:
+SUMMING = ("ReduceSum", "ReduceMean", "MatMul", "Conv", "GlobalAveragePool", "Add", "Mul", "Clip", "Expand", *PASSING)
+"""Operators between numbers and the sum that they are divided by."""
+
+
+def _normalised(graph: Graph, node: Node, within: dict[str, Interval]) -> bool:
+    """Tell whether a node divides numbers that are not negative by a sum of them: a / s, a (1 / s) or a s^-1."""
+    if node.op == "Div":
+        pairs = [(node.inputs[0], node.inputs[1])]
+    elif node.op == "Mul":
+        pairs = []
+        for a, r in (node.inputs, node.inputs[::-1]):
+            divided = graph.producer(r)
+            if divided is not None and divided.op == "Div" and divided.inputs[0] in graph.initializers:
+                pairs.append((a, divided.inputs[1]))
+            if divided is not None and divided.op == "Pow" and within[divided.inputs[1]] == (-1.0, -1.0):
+                pairs.append((a, divided.inputs[0]))
+    else:
         return False
-    above = graph.producer(node.inputs[0])
-    return above is not None and above.op == "Exp"
+    return any(within[a][0] >= 0 and within[s][0] >= 0 and _sums(graph, s, a) for a, s in pairs)
+
+
+def _sums(graph: Graph, tensor: str, part: str) -> bool:
+    """Tell whether a tensor is summed up of another one, which is no constant."""
+    waiting, seen, summed = [tensor], {tensor}, False
+    while waiting:
+        node = graph.producer(waiting.pop())
+        if node is None or node.op not in SUMMING:
+            continue
+        summed = summed or node.op in ("ReduceSum", "ReduceMean", "MatMul", "Conv", "GlobalAveragePool")
+        if part in node.inputs:
+            return summed
+        waiting += [name for name in node.inputs if name and name not in seen]
+        seen.update(node.inputs)
+    return False

@@ -20,6 +20,8 @@ TENSORS = {
     "b": RNG.standard_normal(CLASSES).astype(np.float32),
     "row": np.array([-1, CLASSES]),
     "axis": np.array([1]),
+    "one_row": np.array([-1, 1, CLASSES]),
+    "minus_one": np.array(-1, np.float32),
     "image_axes": np.array([2, 3]),
     "small": np.array(1e-6, np.float32),
     "half": np.array(0.5, np.float32),
@@ -52,14 +54,45 @@ LOGITS: dict[str, list[Any]] = {
         op("Softmax", ["z4"], "p", axis=1),
         op("Squeeze", ["p", "image_axes"], "y"),
     ],
+    "one_row": [
+        op("Reshape", ["z", "one_row"], "z3"),
+        op("Softmax", ["z3"], "p", axis=2),
+        op("Reshape", ["p", "row"], "y"),
+    ],
     "written": [op("Exp", ["z"], "e"), op("ReduceSum", ["e", "axis"], "s", keepdims=1), op("Div", ["e", "s"], "y")],
 }
+EXPONENTIALS = [op("Exp", ["z"], "e"), op("ReduceSum", ["e", "axis"], "s", keepdims=1)]
 PROBABILITIES: dict[str, tuple[list[Any], str]] = {
     "scaled": ([SOFTMAX, op("Mul", ["p", "half"], "y")], "p"),
     "clipped": ([SOFTMAX, op("Clip", ["p", "small"], "y")], "p"),
     "shifted": ([SOFTMAX, op("Add", ["p", "small"], "a"), op("Reshape", ["a", "row"], "y")], "p"),
     "sigmoid": ([op("Sigmoid", ["z"], "y")], "y"),
     "sigmoid_cast": ([op("Sigmoid", ["z"], "p"), op("Identity", ["p"], "y")], "p"),
+    "hard_sigmoid": ([op("HardSigmoid", ["z"], "y")], "y"),
+    "sigmoid_written": (
+        [op("Neg", ["z"], "n"), op("Exp", ["n"], "e"), op("Add", ["e", "one"], "s"), op("Div", ["one", "s"], "y")],
+        "y",
+    ),
+    "sigmoid_by_tanh": (
+        [
+            op("Mul", ["z", "half"], "m"),
+            op("Tanh", ["m"], "t"),
+            op("Add", ["t", "one"], "a"),
+            op("Mul", ["a", "half"], "y"),
+        ],
+        "y",
+    ),
+    "sigmoid_over_sum": (
+        [op("Sigmoid", ["z"], "e"), op("ReduceSum", ["e", "axis"], "s", keepdims=1), op("Div", ["e", "s"], "y")],
+        "y",
+    ),
+    "times_reciprocal": ([*EXPONENTIALS, op("Div", ["one", "s"], "r"), op("Mul", ["r", "e"], "y")], "y"),
+    "times_power": ([*EXPONENTIALS, op("Pow", ["s", "minus_one"], "r"), op("Mul", ["e", "r"], "y")], "y"),
+    "ensemble": (
+        [SOFTMAX, op("Neg", ["z"], "n"), op("Softmax", ["n"], "q", axis=1), op("Add", ["p", "q"], "y")],
+        "p",
+    ),
+    "gated": ([SOFTMAX, op("Sigmoid", ["z"], "g"), op("Mul", ["p", "g"], "y")], "y"),
     "written_with_epsilon": (
         [
             op("Exp", ["z"], "e"),
@@ -105,6 +138,19 @@ def test_a_gate_or_a_hidden_softmax_is_no_end(tmp_path: Path) -> None:
         network = model(tail, tmp_path, "float64").attach("full")
         value = network.loss_and_grad(np.ones((2, INPUTS)), np.array([0, 2]), lieref.CrossEntropy())[0]
         assert np.isfinite(value)
+
+
+def test_squeeze_and_excitation_is_no_normalisation(tmp_path: Path) -> None:
+    tail = [
+        op("Relu", ["z"], "r"),
+        op("ReduceMean", ["r"], "m", axes=[1], keepdims=1),
+        op("Neg", ["m"], "n"),
+        op("Exp", ["n"], "e"),
+        op("Add", ["e", "one"], "s"),
+        op("Div", ["one", "s"], "g"),
+        op("Mul", ["r", "g"], "y"),
+    ]
+    assert model(tail, tmp_path).probability_node is None
 
 
 def test_an_evaluation_of_probabilities_is_one_of_probabilities(tmp_path: Path) -> None:

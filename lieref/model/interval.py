@@ -1,0 +1,109 @@
+"""Between which numbers every tensor of a network lies, whatever the samples: interval arithmetic from node to node."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TypeAlias
+
+from lieref._types import Array
+from lieref.model.graph import Graph, Node
+
+Interval: TypeAlias = tuple[float, float]
+
+EVERYTHING: Interval = (-math.inf, math.inf)
+
+MOVING = frozenset({
+    "Identity", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Gather", "Expand",
+    "Tile", "CastLike", "Cast", "MaxPool", "GlobalMaxPool", "ReduceMean",
+})  # fmt: skip
+"""Operators whose outputs lie between the entries of their first input."""
+
+
+def intervals(graph: Graph) -> dict[str, Interval]:
+    """Return an interval for every tensor that holds all its entries; it may be wider than need be."""
+    found = {name: _of_constant(value) for name, value in graph.initializers.items()}
+    found[graph.inputs[0].name] = EVERYTHING
+    for node in graph.nodes:
+        inputs = [found[name] if name else EVERYTHING for name in node.inputs]
+        low, high = _of_node(graph, node, inputs)
+        found[node.outputs[0]] = EVERYTHING if math.isnan(low) or math.isnan(high) else (low, high)
+    return found
+
+
+def _of_constant(value: Array) -> Interval:
+    return (float(value.min()), float(value.max())) if value.size else EVERYTHING
+
+
+def _of_node(graph: Graph, node: Node, inputs: list[Interval]) -> Interval:
+    """Return the interval of a node's output; of an operator without a rule, everything."""
+    low, high = inputs[0] if inputs else EVERYTHING
+    if node.op in MOVING:
+        return low, high
+    if node.op in _FUNCTIONS:
+        return _FUNCTIONS[node.op](low, high)
+    match node.op:
+        case "Concat":
+            return _hull(inputs)
+        case "Where":
+            return _hull(inputs[1:])
+        case "Clip":
+            bottom = inputs[1][0] if len(inputs) > 1 and node.inputs[1] else -math.inf
+            top = inputs[2][1] if len(inputs) > 2 and node.inputs[2] else math.inf
+            return min(max(low, bottom), top), min(max(high, bottom), top)
+        case "Add":
+            return low + inputs[1][0], high + inputs[1][1]
+        case "Sub":
+            return low - inputs[1][1], high - inputs[1][0]
+        case "Mul" if node.inputs[0] == node.inputs[1]:
+            return 0.0, max(low * low, high * high)
+        case "Mul":
+            return _product(inputs[0], inputs[1])
+        case "Div":
+            return _product(inputs[0], _reciprocal(inputs[1]))
+        case "Pow" if inputs[1] == (-1.0, -1.0):
+            return _reciprocal(inputs[0])
+        case "Conv" | "Gemm" | "MatMul" if all(each[0] >= 0 for each in inputs) and _adds(node):
+            return 0.0, math.inf
+        case "ReduceSum" | "AveragePool" | "GlobalAveragePool":
+            return (0.0 if low >= 0 else -math.inf), (0.0 if high <= 0 else math.inf)
+    return EVERYTHING
+
+
+def _adds(node: Node) -> bool:
+    """Tell whether a product has no factor of its own that could be negative."""
+    return all(float(node.attrs.get(name, 1.0)) >= 0 for name in ("alpha", "beta"))  # type: ignore[arg-type]
+
+
+def _exp(value: float) -> float:
+    return math.exp(value) if value < 700 else math.inf  # exp(709.8) is the largest float
+
+
+_FUNCTIONS: dict[str, Callable[[float, float], Interval]] = {
+    "Softmax": lambda low, high: (0.0, 1.0),
+    "Sigmoid": lambda low, high: (0.0, 1.0),
+    "HardSigmoid": lambda low, high: (0.0, 1.0),
+    "Tanh": lambda low, high: (-1.0, 1.0),
+    "Erf": lambda low, high: (-1.0, 1.0),
+    "Relu": lambda low, high: (max(low, 0.0), max(high, 0.0)),
+    "Exp": lambda low, high: (_exp(low), _exp(high)),
+    "Neg": lambda low, high: (-high, -low),
+    "Sqrt": lambda low, high: (math.sqrt(max(low, 0.0)), math.sqrt(max(high, 0.0))),
+}
+
+
+def _hull(inputs: list[Interval]) -> Interval:
+    return min(low for low, _ in inputs), max(high for _, high in inputs)
+
+
+def _product(a: Interval, b: Interval) -> Interval:
+    # Zero times infinity is zero: the entries are finite, the ends of an interval only bounds.
+    ends = [0.0 if 0 in (x, y) else x * y for x in a for y in b]
+    return min(ends), max(ends)
+
+
+def _reciprocal(a: Interval) -> Interval:
+    low, high = a
+    if low < 0 < high or low == high == 0:
+        return EVERYTHING
+    return (1 / high if high else -math.inf), (1 / low if low else math.inf)
