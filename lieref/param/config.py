@@ -76,6 +76,8 @@ class MethodConfig:
         for field in ("options", "rank_pattern", "alpha_pattern"):
             if not isinstance(getattr(self, field), Mapping):
                 raise DTypeError(f"MethodConfig: `{field}` must be a mapping; got {getattr(self, field)!r}")
+            if not all(isinstance(key, str) for key in getattr(self, field)):
+                raise DTypeError(f"MethodConfig: `{field}` must have names for keys; got {list(getattr(self, field))}")
         for pattern, rank in self.rank_pattern.items():
             check_int("MethodConfig", f"rank_pattern[{pattern!r}]", rank, low=1)
         for pattern, alpha in self.alpha_pattern.items():
@@ -175,10 +177,15 @@ def named_by(pattern: str, layers: Sequence[NamedLayer]) -> list[int]:
     """Return the indices of the layers that a pattern names.
 
     A pattern that is itself the name of a node, of a weight or of an operator names just that: names may hold brackets.
+    One whose brackets as a choice of characters name nothing has brackets of names.
     """
     names = [(layer.node, layer.weight, layer.op) for layer in layers]
     exact = [index for index, all_ in enumerate(names) if pattern in all_]
-    return exact or [index for index, all_ in enumerate(names) if any(fnmatchcase(name, pattern) for name in all_)]
+    return exact or _matching(pattern, names) or _matching(pattern.replace("[", "[[]"), names)
+
+
+def _matching(pattern: str, names: Sequence[tuple[str, ...]]) -> list[int]:
+    return [index for index, all_ in enumerate(names) if any(fnmatchcase(name, pattern) for name in all_)]
 
 
 def resolve(

@@ -135,3 +135,15 @@ def test_targets_of_a_method_that_has_its_own_are_refused(name: str) -> None:
     for method in (name, get_method(name)):
         with pytest.raises(DomainError, match=f"`target_modules` must be left out for {name}; got "):
             resolve(method, ["conv*"], {})
+
+
+def test_brackets_that_choose_nothing_are_those_of_names() -> None:
+    layers = [Layer(node=f"block[{index}]/fc", weight=f"w{index}") for index in range(2)]
+    assert named_by("block[0]*", layers) == [0]
+    assert named_by("block[[]01]*", layers) == []
+    assert named_by("block[[][01]]*", layers) == [0, 1]
+
+
+def test_pattern_that_is_no_text() -> None:
+    with pytest.raises(DTypeError, match="`rank_pattern` must have names for keys"):
+        MethodConfig(method="lora", rank_pattern={1: 2})  # type: ignore[dict-item]
