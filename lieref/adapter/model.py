@@ -20,6 +20,7 @@ from lieref.adapter.folder import CONFIG_NAME, FORMATS, TENSORS_NAME, check_base
 from lieref.adapter.strict_json import path_text
 from lieref.errors import DomainError, FormatError, LierefError, UnsupportedError
 from lieref.model.identity import network_digest
+from lieref.model.layer import dropped_layers
 from lieref.model.network import Attached, Network
 from lieref.model.onnx_reader import graph_from_proto, read_onnx
 from lieref.model.onnx_writer import encode_onnx, replace_tensors
@@ -60,6 +61,7 @@ def load(path: str | Path, *, dtype: str = "float32") -> Model:
         text = f"load: {', '.join(wide[:3])} of {path} asks for float64 and is computed in float32"
         warnings.warn(f'{text}; dtype="float64" keeps it', LierefWarning, stacklevel=2)
     model = Model(in_dtype(plain, np.dtype(dtype)), proto, str(path), digest)
+    model.dropped = dropped_layers(graph, plain)
     model.classes = classes_of_proto(proto, str(path))
     return model
 

@@ -72,6 +72,13 @@ def unadaptable(graph: Graph) -> dict[str, str]:
     return {name: why for name, why in found.items() if isinstance(why, str)}
 
 
+def dropped_layers(before: Graph, after: Graph) -> tuple[str, ...]:
+    """Return the linear nodes on the samples that a graph had and has no longer: no output reads their numbers."""
+    kept, fed = {node.name for node in after.nodes}, _fed(before)
+    linear = [node for node in before.nodes if node.op in LINEAR_OPERATORS and fed.intersection(node.inputs)]
+    return tuple(node.name for node in linear if node.name not in kept)
+
+
 def select_layers(layers: tuple[Layer, ...], patterns: list[str] | tuple[str, ...] | None) -> tuple[Layer, ...]:
     """Return the layers that a list of patterns names, see `named_by`; all of them where the list is None.
 
@@ -145,9 +152,15 @@ def _is_weight(graph: Graph, name: str) -> bool:
 
 def _hidden_weight(graph: Graph, node: Node) -> str | None:
     """Return why a weight that the graph computes is not adapted, None where both factors depend on the samples."""
-    fed = {graph.inputs[0].name}
-    for other in graph.nodes:
-        if fed.intersection(other.inputs):
-            fed.update(other.outputs)
+    fed = _fed(graph)
     computed = next((name for name in node.inputs[:2] if name not in fed and name not in graph.initializers), None)
     return None if computed is None else f"its weight {computed} is computed from larger constants"
+
+
+def _fed(graph: Graph) -> set[str]:
+    """Return the tensors that depend on the samples."""
+    fed = {graph.inputs[0].name}
+    for node in graph.nodes:
+        if fed.intersection(node.inputs):
+            fed.update(node.outputs)
+    return fed

@@ -26,7 +26,7 @@ from lieref.model.layer import Layer, find_layers, unadaptable
 from lieref.model.memo import Memo
 from lieref.model.samples import arrange, batches, check_samples
 from lieref.model.scores import logits_name, probabilities
-from lieref.model.site import Site, listed, make_sites, share_memory
+from lieref.model.site import Site, SkippedLayersWarning, listed, make_sites, share_memory
 from lieref.model.speed import Speed, assess, say_slow
 from lieref.model.statistics import channel_moments
 from lieref.param._base import LierefWarning
@@ -73,7 +73,11 @@ class Network:
     ----------
     threads : int
         Threads of the kernels, all cores by default; the numbers do not depend on it.
+    dropped : tuple of str
+        Names of the layers of the file that no output depends on; they are no part of the graph.
     """
+
+    dropped: tuple[str, ...] = ()
 
     def __init__(self, graph: Graph, proto: Any, source: str, base_sha256: str) -> None:
         self.graph = graph
@@ -250,6 +254,9 @@ class Network:
 
     def _say_left_out(self, scope: str) -> None:
         """Name, once, the layers whose weights no method can adapt."""
+        if self.dropped and scope in ("weight", "all"):
+            text = f"attach: leaves {listed(self.dropped)} alone: no output depends on it"
+            warnings.warn(text, SkippedLayersWarning, stacklevel=3)
         left_out = unadaptable(self.graph)
         if left_out and scope in ("weight", "all"):
             reasons = listed([f"{name}: {why}" for name, why in left_out.items()], separator="; ")
@@ -328,10 +335,13 @@ class Network:
     def _cast(self, x: Array) -> FloatArray:
         """Return arranged samples in the network's dtype."""
         wanted = np.dtype(self.graph.inputs[0].dtype)
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             found = np.ascontiguousarray(x, dtype=self.dtype if wanted.kind == "f" else wanted)
         if x.dtype.kind == found.dtype.kind == "f" and found.itemsize < x.dtype.itemsize:
             check_finite("predict", f"x as {found.dtype}", found)
+        if wanted.kind != "f" and x.dtype != wanted and not np.array_equal(found, x):
+            raise DomainError(f"predict: `x` must hold numbers of the model's input type, {wanted}; "
+                              f"got {x.dtype} from {x.min():.4g} to {x.max():.4g}")  # fmt: skip
         return found
 
     @property

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import helper
+from onnx import TensorProto, helper
 
 import lieref
+from lieref.errors import DomainError, LierefWarning
 from lieref.train.loss import CrossEntropy
 from tests.model.nets import make_onnx, saved
 
@@ -82,3 +83,18 @@ def test_a_second_output_is_no_part_of_the_prediction(tmp_path: Path, rng: np.ra
     x = rng.standard_normal((2, 6)).astype(np.float32)
     z = np.exp(x @ tensors["w"].T)
     np.testing.assert_allclose(model.predict(x), z / z.sum(1, keepdims=True), rtol=1e-5)
+
+
+@pytest.mark.parametrize("x", [np.full((2, 3), 300), np.full((2, 3), 0.5), np.full((2, 3), -1)])
+def test_numbers_that_the_input_type_has_not_are_refused(x: np.ndarray, tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Cast", ["x"], ["f"], to=TensorProto.FLOAT),
+        helper.make_node("Gemm", ["f", "w"], ["y"], transB=1),
+    ]
+    proto = make_onnx(nodes, {"w": np.ones((4, 3), np.float32)}, ["N", 3], "y", ["N", 4])
+    proto.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    model = lieref.load(saved(proto, tmp_path))
+    with pytest.warns(LierefWarning, match="operator by operator"):
+        np.testing.assert_array_equal(model.predict(np.full((2, 3), 2.0)), np.full((2, 4), 6))
+    with pytest.raises(DomainError, match="input type, uint8; got"):
+        model.predict(x)
