@@ -13,12 +13,13 @@ from dataclasses import replace
 import numpy as np
 
 from lieref._types import Array, AttrValue
+from lieref.errors import DomainError
 from lieref.model.graph import Graph, Made, Node
 
 
 def canonical_layers(graph: Graph) -> Graph:
     """Return the graph with every layer in plain form, as far as it has one."""
-    forms = {"Gemm": _gemm, "MatMul": _matmul, "BatchNormalization": _batch_normalization}
+    forms = {"Gemm": _gemm, "MatMul": _matmul, "Add": _add, "BatchNormalization": _batch_normalization}
     for node in graph.nodes:
         for position, part, value, attrs in forms[node.op](graph, node) if node.op in forms else ():
             graph = _with_input(graph, node.name, position, part, value, attrs)
@@ -60,7 +61,11 @@ def _gemm(graph: Graph, node: Node) -> list[Change]:
     changes: list[Change] = []
     alpha, beta = (float(node.attrs.get(name, 1.0)) for name in ("alpha", "beta"))  # type: ignore[arg-type]
     if alpha != 1 and _reads(graph, node.inputs[1]) == 1:
-        changes.append((1, "weight", (alpha * weight).astype(weight.dtype), {"alpha": 1.0}))
+        with np.errstate(over="ignore"):
+            scaled = (alpha * weight).astype(weight.dtype)
+        if not np.isfinite(scaled).all():
+            raise DomainError(f"load: node {node.name}: `alpha` times its weight must be finite; got alpha {alpha}")
+        changes.append((1, "weight", scaled, {"alpha": 1.0}))
     bias = graph.initializers.get(node.inputs[2]) if len(node.inputs) > 2 else None
     out = weight.shape[0 if node.attrs.get("transB", 0) else 1]
     if bias is not None and (beta != 1 or bias.shape != (out,)) and math.prod(bias.shape[:-1]) == 1:
@@ -77,6 +82,23 @@ def _matmul(graph: Graph, node: Node) -> list[Change]:
     if _rank(graph, node.inputs[0]) < weight.ndim:
         return []  # the product has the axes of the stack
     return [(1, "weight", weight.reshape(weight.shape[-2:]), {})]
+
+
+def _add(graph: Graph, node: Node) -> list[Change]:
+    """Return the bias (out,) of a product where a row (1, out) is added to it; one number for all may be no bias."""
+    for position in (0, 1):
+        product, bias = graph.producer(node.inputs[1 - position]), graph.initializers.get(node.inputs[position])
+        if bias is None or product is None or product.op not in ("Gemm", "MatMul") or "" in product.inputs[2:]:
+            continue
+        weight = graph.initializers.get(product.inputs[1])
+        if len(product.inputs) > 2 or weight is None or weight.ndim != 2 or _reads(graph, product.outputs[0]) > 1:
+            continue
+        out = weight.shape[0 if product.attrs.get("transB", 0) else 1]
+        alone = _reads(graph, node.inputs[position]) == 1
+        row = alone and bias.ndim > 1 and bias.shape[-1] == bias.size == out
+        if row and bias.ndim <= _rank(graph, product.outputs[0]):
+            return [(position, "bias", bias.ravel(), {})]
+    return []
 
 
 def _batch_normalization(graph: Graph, node: Node) -> list[Change]:

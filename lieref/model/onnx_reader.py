@@ -86,7 +86,11 @@ def graph_from_proto(proto: Any, source: str) -> Graph:
         made=made,
     )
     for name, value in initializers.items():
-        if value.dtype.kind == "f" and not np.isfinite(value).all() and _is_parameter(graph, name):
+        if (
+            value.dtype.kind == "f"
+            and not np.isfinite(value).all()
+            and (_is_parameter(graph, name) or np.isnan(value).any())
+        ):
             raise FormatError(f"load: tensor {name} of {source} must be finite; it holds a NaN or an infinity")
     return graph
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 import numpy as np
 
 from lieref._types import Array
-from lieref.errors import LierefError, UnsupportedError
+from lieref.errors import DomainError, LierefError, ShapeError, UnsupportedError
 from lieref.model.canonical import canonical_layers, free_name
 from lieref.model.graph import Graph, Made, Node
 from lieref.model.shapes import infer_specs
@@ -25,6 +25,12 @@ from lieref.op.spec import TensorSpec
 
 BATCHES = (5, 7)
 """Numbers of samples that shapes are inferred for: an extent that differs between them depends on the batch."""
+
+LARGE_BATCH = 100_003
+"""Of how many samples every one must come out: a network for any number of samples cuts none off."""
+
+MOST_SIZES, MOST_SAMPLES = 8, 4096
+"""So many sizes of a batch are tried at most, each takes an inference of all shapes; and so large ones."""
 
 MOST_GROWTH = 2**20
 """A constant is computed ahead where it has at most so many elements, or no more than what it is computed from."""
@@ -53,7 +59,15 @@ def simplify(graph: Graph) -> Graph:
     """
     graph = _drop_unread(fold_constants(graph))
     graph = free_batch(graph)
+    _check_not_empty(graph)
     return _drop_unread(canonical_layers(join_softmax(skip_copies(graph))))
+
+
+def _check_not_empty(graph: Graph) -> None:
+    """Raise `ShapeError` if the first output holds no number of a sample."""
+    shape = infer_specs(graph, _batches(graph)[0])[graph.outputs[0]].shape
+    if 0 in shape:
+        raise ShapeError(f"load: the output {graph.outputs[0]} must hold a number of each sample; got shape {shape}")
 
 
 def fold_constants(graph: Graph) -> Graph:
@@ -65,9 +79,15 @@ def fold_constants(graph: Graph) -> Graph:
         if value is None:
             nodes.append(node)
         else:
+            if not _is_finite(value) and all(_is_finite(tensors[name]) for name in node.inputs if name):
+                raise DomainError(f"load: node {node.name}: its value must be finite; it holds a NaN or an infinity")
             tensors[node.outputs[0]] = value
             made[node.outputs[0]] = Made(value.dtype.name)
     return replace(graph, nodes=tuple(nodes), initializers=tensors, made=made)
+
+
+def _is_finite(value: Array) -> bool:
+    return value.dtype.kind != "f" or bool(np.isfinite(value).all())
 
 
 def _constant_value(node: Node, tensors: dict[str, Array]) -> Array | None:
@@ -80,7 +100,8 @@ def _constant_value(node: Node, tensors: dict[str, Array]) -> Array | None:
         size = int(np.prod([extent or 0 for extent in shape]))
         if None in shape or size > max([MOST_GROWTH, *(a.size for a in inputs if a is not None)]):
             return None
-        return np.asarray(OPERATORS[node.op].forward(*inputs, **node.attrs))
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(OPERATORS[node.op].forward(*inputs, **node.attrs))
     except LierefError as error:
         raise type(error)(f"load: node {node.name}: {error}") from error
 
@@ -101,24 +122,37 @@ def free_batch(graph: Graph) -> Graph:
             return plain
     except LierefError as error:
         plain = error  # it may declare a free batch and hold shapes made for one sample
-    with suppress(LierefError):
-        specs = infer_specs(graph, declared or 1)
-        freed = _constant_shapes(_with_batch(_loosen_reshapes(graph, specs, declared or 1), None))
-        if _keeps_samples_apart(freed):
-            return freed
+    sizes = _sizes_of_reshapes(graph) if declared is None else [declared]
+    for size in sizes:
+        with suppress(LierefError):
+            specs = infer_specs(graph, size)
+            freed = _constant_shapes(_with_batch(_loosen_reshapes(graph, specs, size), None))
+            if _keeps_samples_apart(freed):
+                return freed
     if not isinstance(plain, LierefError):
         return plain
-    if declared is None:
+    for size in sizes if declared is None else []:
         with suppress(LierefError):
-            return _constant_shapes(_with_batch(graph, 1))
+            return _constant_shapes(_with_batch(graph, size))
     raise plain
+
+
+def _sizes_of_reshapes(graph: Graph) -> list[int]:
+    """Return the numbers of samples that the targets of Reshape may have been made for, one first."""
+    targets = (graph.initializers.get(node.inputs[1]) for node in graph.nodes if node.op == "Reshape")
+    first = [int(target.flat[0]) for target in targets if target is not None and target.size]
+    return list(dict.fromkeys([1, *(size for size in first if 1 < size < MOST_SAMPLES)]))[:MOST_SIZES]
 
 
 def _keeps_samples_apart(graph: Graph) -> bool:
     """Tell whether the first output grows with the batch."""
-    few, many = (infer_specs(graph, batch)[graph.outputs[0]].shape[:1] for batch in BATCHES)
-    rows = [extent for extent in (*few, *many) if extent is not None]
-    return len(rows) == 2 and rows[0] * BATCHES[1] == rows[1] * BATCHES[0]
+    batches = [*BATCHES]
+    with suppress(LierefError):  # where the batch is merged with other axes, so many samples may be too large
+        infer_specs(graph, LARGE_BATCH)
+        batches.append(LARGE_BATCH)
+    rows = [infer_specs(graph, batch)[graph.outputs[0]].shape[:1] for batch in batches]
+    each = [row[0] / batch for row, batch in zip(rows, batches, strict=True) if row and row[0] is not None]
+    return len(each) == len(batches) and len(set(each)) == 1
 
 
 def _batches(graph: Graph) -> tuple[int, int]:
@@ -241,6 +275,8 @@ def in_dtype(graph: Graph, dtype: np.dtype[np.floating]) -> Graph:
     ------
     UnsupportedError
         If a constant is in half precision.
+    DomainError
+        If a constant is too large for the type.
     """
     if any(value.dtype == np.float16 for value in graph.initializers.values()):
         raise UnsupportedError("load: the model's weights must be float32 or float64; got float16")
@@ -255,7 +291,11 @@ def in_dtype(graph: Graph, dtype: np.dtype[np.floating]) -> Graph:
         else node
         for node in graph.nodes
     )
-    changed = {name: value.astype(dtype) for name, value in graph.initializers.items() if value.dtype.kind == "f"}
+    with np.errstate(over="ignore"):
+        changed = {name: value.astype(dtype) for name, value in graph.initializers.items() if value.dtype.kind == "f"}
+    for name, value in changed.items():
+        if _is_finite(graph.initializers[name]) and not _is_finite(value):
+            raise DomainError(f"load: tensor {name} must hold numbers of {dtype}; one is too large")
     info = graph.inputs[0]
     info = replace(info, dtype=dtype.name) if np.dtype(info.dtype).kind == "f" else info
     graph = replace(graph, nodes=nodes, inputs=(info,)).with_initializers(changed)

@@ -91,9 +91,11 @@ def power(a: Array, b: Array) -> Array:
     Raises
     ------
     DomainError
-        If a negative base has a fractional exponent, or zero a negative one.
+        If a negative base has a fractional exponent, zero a negative one, or an integer a negative integer.
     """
     broadcast_shape("Pow", a.shape, b.shape)
+    if a.dtype.kind in "iu" and b.dtype.kind in "iu" and np.any(b < 0):
+        raise DomainError(f"Pow: an integer must have an exponent of at least 0; got {b.min()}")
     if np.any((a < 0) & (b != np.floor(b))) or np.any((a == 0) & (b < 0)):
         raise DomainError("Pow: the power must exist; got a negative base to a fraction or zero to a negative exponent")
     result: Array = np.power(a, b).astype(a.dtype)

@@ -80,6 +80,8 @@ def slices(shape: Sequence[int | None], starts: Any, ends: Any, axes: Any, steps
     index = [slice(None)] * len(shape)
     for axis, start, end, step in zip(chosen, first, last, stride, strict=True):
         place = one_axis("Slice", axis, len(shape))
+        if index[place] != slice(None):
+            raise DomainError(f"Slice: `axes` must be all different; got {tuple(chosen)}")
         # going backwards, an end before the array means that its first element is included
         extent = shape[place]
         past_front = step < 0 and extent is not None and end < -extent

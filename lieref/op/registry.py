@@ -198,7 +198,7 @@ def check_attributes(op_type: str, attrs: Mapping[str, AttrValue], node_name: st
     UnsupportedError
         If the operator is unknown, an attribute is unknown or missing, or has a value that is not supported.
     DomainError
-        If a number of groups, a stride, a dilation or a kernel size is below one.
+        If a number of groups, a stride, a dilation or a kernel size is below one, or a number is not finite.
     """
     if op_type not in OPERATORS:
         raise UnsupportedError(f"check_attributes: operator {op_type} (node {node_name}) must be one lieref has")
@@ -217,6 +217,8 @@ def check_attributes(op_type: str, attrs: Mapping[str, AttrValue], node_name: st
                 f"check_attributes: attribute `{name}` {where} must be one of {listed}; got {value!r}"
             )
         numbers = value if isinstance(value, tuple) else (value,)
+        if not all(math.isfinite(number) for number in numbers if isinstance(number, float)):
+            raise DomainError(f"check_attributes: attribute `{name}` {where} must be finite; got {value!r}")
         if name in _POSITIVE and any(isinstance(number, (int, float)) and number < 1 for number in numbers):
             raise DomainError(f"check_attributes: attribute `{name}` {where} must be at least 1; got {value!r}")
     for name, default in operator.attributes.items():

@@ -189,7 +189,9 @@ def test_an_unchanged_file_keeps_every_node_and_tensor(tmp_path: Path) -> None:
     assert [t.name for t in left.initializer] == [t.name for t in proto.graph.initializer]
 
 
-@pytest.mark.parametrize(("batch", "target"), [(8, [8, -1]), (8, [8, 16]), (1, [1, 16]), (1, [1, -1]), ("N", [1, -1])])
+@pytest.mark.parametrize(
+    ("batch", "target"), [(8, [8, -1]), (8, [8, 16]), (1, [1, 16]), (1, [1, -1]), ("N", [1, -1]), ("N", [8, -1])]
+)
 def test_a_flattening_made_for_a_batch_serves_any(batch: Any, target: list[int], tmp_path: Path) -> None:
     nodes = [
         op("Conv", ["x", "w"], "h"),
@@ -199,7 +201,7 @@ def test_a_flattening_made_for_a_batch_serves_any(batch: Any, target: list[int],
     tensors = {"w": f32(4, 3, 1, 1), "to": np.array(target), "w_fc": f32(5, 16)}
     proto = make_onnx(nodes, tensors, [batch, 3, 2, 2], "y", [batch, 5])
     model = lieref.load(saved(proto, tmp_path))
-    x = f32(8 if batch == 8 else 1, 3, 2, 2)
+    x = f32(target[0], 3, 2, 2)
     np.testing.assert_allclose(model.predict(x), by_runtime(proto, x), rtol=1e-5, atol=1e-6)
     assert model.input_shape[0] is None
     more = f32(3, 3, 2, 2)
@@ -225,6 +227,73 @@ def test_a_network_that_mixes_the_batch_takes_that_batch_alone(tmp_path: Path) -
         np.testing.assert_allclose(model.predict(x := f32(2, 3, 4)), by_runtime(proto, x), rtol=1e-5, atol=1e-6)
     with pytest.raises(ShapeError, match="the batch must be of 2 samples, which the network is made for; got 3"):
         model.predict(f32(3, 3, 4))
+
+
+def test_a_network_that_cuts_samples_off_takes_no_more(tmp_path: Path) -> None:
+    nodes = [op("Slice", ["x", "zero", "eight"], "f"), op("Gemm", ["f", "w"], "y", transB=1)]
+    tensors = {"zero": np.array([0]), "eight": np.array([8]), "w": f32(5, 6)}
+    model = load(saved(make_onnx(nodes, tensors, [8, 6], "y", [8, 5]), tmp_path))
+    assert model.input_shape[0] == 8
+    with pytest.raises(ShapeError, match="batch must be of 8 samples"):
+        model.predict(f32(20, 6))
+
+
+UNREADABLE: dict[str, tuple[list[Any], dict[str, np.ndarray]]] = {
+    "overflow": (
+        [op("Exp", ["w"], "v"), op("Gemm", ["x", "v"], "y", transB=1)],
+        {"w": 1e4 * np.ones((5, 6), np.float32)},
+    ),
+    "too_large": ([op("Gemm", ["x", "w"], "y", transB=1, alpha=3e38)], {"w": 1e9 * np.ones((5, 6), np.float32)}),
+    "narrowed": ([op("Cast", ["x"], "v", to=11), op("MatMul", ["v", "w"], "y")], {"w": np.full((6, 5), 1e300)}),
+    "nan_attribute": ([op("LeakyRelu", ["x"], "y", alpha=float("nan"))], {}),
+    "nan_padding": (
+        [op("Pad", ["x", "to", "v"], "y")],
+        {"to": np.array([0, 1, 0, 1]), "v": np.array(np.nan, np.float32)},
+    ),
+    "integer_power": (
+        [op("Shape", ["x"], "s"), op("Pow", ["s", "v"], "p"), op("Reshape", ["x", "p"], "y")],
+        {"v": np.array(-1)},
+    ),
+    "axis_twice": (
+        [op("Slice", ["x", "a", "b", "c"], "y")],
+        {"a": np.array([0, 1]), "b": np.array([2, 3]), "c": np.array([1, 1])},
+    ),
+    "nothing": ([op("MatMul", ["x", "w"], "y")], {"w": np.zeros((6, 0), np.float32)}),
+}
+
+
+@pytest.mark.filterwarnings("ignore:load. .* asks for float64")
+@pytest.mark.parametrize("name", UNREADABLE)
+def test_numbers_that_are_none_are_refused_when_they_are_loaded(name: str, tmp_path: Path) -> None:
+    nodes, tensors = UNREADABLE[name]
+    proto = make_onnx(nodes, tensors, ["N", 6], "y", ["N", "C"])
+    if name == "narrowed":
+        proto.graph.output[0].type.tensor_type.elem_type = TensorProto.DOUBLE
+    with pytest.raises(LierefError):
+        lieref.load(saved(proto, tmp_path))
+
+
+def test_layers_that_no_output_reads_are_named(tmp_path: Path) -> None:
+    nodes = [
+        op("Gemm", ["x", "w"], "h", transB=1),
+        op("Gemm", ["x", "v"], "side", transB=1),
+        op("Shape", ["side"], "s"),
+        op("Reshape", ["h", "s"], "y"),
+    ]
+    proto = make_onnx(nodes, {"w": f32(5, 6), "v": f32(5, 6)}, ["N", 6], "y", ["N", 5])
+    with pytest.warns(LierefWarning, match="leaves side_node alone: no output depends on it"):
+        lieref.load(saved(proto, tmp_path)).attach("lora", r=1)
+
+
+def test_a_row_added_to_a_product_is_its_bias(tmp_path: Path) -> None:
+    nodes = [op("MatMul", ["x", "w"], "h"), op("Add", ["row", "h"], "y")]
+    proto = make_onnx(nodes, {"w": f32(6, 5), "row": f32(1, 5)}, ["N", 6], "y", ["N", 5])
+    base, model = lieref.load(saved(proto, tmp_path)), moved(lieref.load(saved(proto, tmp_path)).attach("ia3"))
+    x = f32(4, 6)
+    factors = model.predict(x) / base.predict(x)
+    np.testing.assert_allclose(factors, np.broadcast_to(factors[0], factors.shape), rtol=1e-4)
+    model.merge_and_unload().save(tmp_path / "merged.onnx")
+    np.testing.assert_allclose(by_runtime(tmp_path / "merged.onnx", x), factors * base.predict(x), rtol=1e-4)
 
 
 @pytest.mark.parametrize("source", ["Shape", "Constant"])
