@@ -97,6 +97,7 @@ def train_epoch(
     optimizer: Optimizer,
     epoch: int,
     progress: Callable[[Progress], None] | None = None,
+    unmoved: set[str] | None = None,
 ) -> tuple[Score, float]:
     """Train on every sample once, in the order of the stream (seed, "order", epoch).
 
@@ -114,6 +115,8 @@ def train_epoch(
         From 0.
     progress : callable, optional
         Called after each update.
+    unmoved : set of str, optional
+        Names of parameters; those that a gradient reaches are taken out.
 
     Returns
     -------
@@ -146,6 +149,8 @@ def train_epoch(
                 grads = clip_by_global_norm(grads, recipe.clip_norm)
             optimizer.step(params, grads, rate)
             _check_finite_run(loss, params)
+        if unmoved:
+            unmoved.difference_update([name for name in unmoved if grads[name].any()])
         loss_sum += loss * len(positions)
         if recipe.loss.classifies:
             right += int(np.count_nonzero(np.argmax(logits, axis=1) == y))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from lieref._check import check_int, check_real
 from lieref._types import Array, Params
 from lieref.errors import DomainError, ShapeError
 from lieref.model.samples import arrange, check_samples, own_layout
+from lieref.model.site import StillLayersWarning, listed
 from lieref.train._protocol import Trainable
 from lieref.train.augment import image_axes, make_augmentation
 from lieref.train.checkpoint import Checkpoint, checkpoint_folder, read_checkpoint, run_identity, write_checkpoint
@@ -208,8 +210,13 @@ def _train(run: _Run) -> History:
     preparation = history.preparation_seconds + time.perf_counter() - started
     history = replace(history, learning_rate=peak, preparation_seconds=preparation)
 
+    unmoved = set(params)
     for epoch in range(len(history.epochs), recipe.epochs):
-        history = _add_epoch(run, history, peak, optimizer, epoch)
+        history = _add_epoch(run, history, peak, optimizer, epoch, unmoved)
+        # In the first step what lies before a layer of zeros has no gradient yet.
+        if epoch + 1 == recipe.epochs or recipe.total_steps(len(training)) > recipe.epochs:
+            _warn_unmoved(params, unmoved)
+            unmoved.clear()
         if history.best_epoch == epoch + 1:
             best_params = {name: parameter.copy() for name, parameter in params.items()}
         if run.folder is not None:
@@ -219,10 +226,26 @@ def _train(run: _Run) -> History:
     return history
 
 
-def _add_epoch(run: _Run, history: History, peak: float, optimizer: Optimizer, epoch: int) -> History:
+def _warn_unmoved(params: Params, unmoved: set[str]) -> None:
+    """Name the tensors none of whose factors a gradient has reached."""
+    of = {name: name.rpartition(":")[0] for name in params}
+    moved = {of[name] for name in params if name not in unmoved}
+    still = [tensor for tensor in dict.fromkeys(of.values()) if tensor not in moved]
+    if still:
+        warnings.warn(
+            f"fit: no gradient reaches {listed(still)}: zeros, or functions that are constant there, lie between them "
+            "and the loss",
+            StillLayersWarning,
+            stacklevel=4,
+        )
+
+
+def _add_epoch(
+    run: _Run, history: History, peak: float, optimizer: Optimizer, epoch: int, unmoved: set[str]
+) -> History:
     """Train one epoch, score it on the validation set if there is one, and return the longer history."""
     started = time.perf_counter()
-    score, rate = train_epoch(run.model, run.training, run.recipe, peak, optimizer, epoch, run.progress)
+    score, rate = train_epoch(run.model, run.training, run.recipe, peak, optimizer, epoch, run.progress, unmoved)
     record = EpochRecord(epoch + 1, score.loss, score.accuracy, None, None, rate, 0.0)
     best_epoch = None
     if run.held_out is not None:

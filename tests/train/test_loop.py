@@ -13,6 +13,7 @@ from toy_model import SoftmaxRegression, bits, blobs
 
 from lieref import rng as streams
 from lieref.errors import DomainError, DTypeError, LierefError, ShapeError, UnsupportedError
+from lieref.model.site import StillLayersWarning
 from lieref.train.augment import Augmentation, draw
 from lieref.train.epoch import Progress
 from lieref.train.history import History
@@ -42,6 +43,12 @@ def test_fit_learns_separated_clusters() -> None:
     assert [record.epoch for record in history.epochs] == list(range(1, 9))
     assert history.best_epoch is None
     assert history.seconds > 0.0
+
+
+def test_what_no_gradient_reaches_is_named() -> None:
+    x, y = blobs()
+    with pytest.warns(StillLayersWarning, match=r"no gradient reaches dense/w: "):
+        fit(SoftmaxRegression(), np.zeros_like(x), y, epochs=2, batch_size=16)
 
 
 def test_fit_is_torchs_training_to_rounding() -> None:
