@@ -279,8 +279,22 @@ def _say(
     fixed = [s.owner for s, _ in of if s.method.shifts_bias and s.layer is not None and s.layer.bias is None]
     if fixed:
         notes.append((StillLayersWarning, f"cannot shift the outputs of {listed(fixed)}, which has no bias"))
+    alone = [s.owner for s, _ in of if s.layer is not None and s.method.moves_bias and _has_constant(graph, s.layer)]
+    if alone:
+        text = (
+            f"leaves the constants that are added to {listed(alone)} as they are: they are no bias of the layer's form"
+        )
+        notes.append((SkippedLayersWarning, text))
     for kind, text in notes:
         warnings.warn(f"attach: {method.name} {text}", kind, stacklevel=4)
+
+
+def _has_constant(graph: Graph, layer: Layer) -> bool:
+    """Return whether a constant with more than one number is added to what comes out of a layer, which is no bias."""
+    output = next(node.outputs[0] for node in graph.nodes if node.name == layer.node)
+    added = [graph.initializers.get(name) for node in graph.consumers(output) if node.op in ("Add", "Sub")
+             for name in node.inputs if name != layer.bias]  # fmt: skip
+    return any(value is not None and value.size > 1 for value in added)
 
 
 def _silenced(graph: Graph, layer: Layer) -> bool:

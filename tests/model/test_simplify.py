@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -470,3 +471,13 @@ def test_statistics_of_a_network_for_one_batch_come_from_whole_batches(tmp_path:
     np.testing.assert_allclose(means, [x[:6].mean(axis=(0, 2))], rtol=1e-5, atol=1e-6)
     with pytest.raises(ShapeError, match="the batch must be of 2 samples"):
         model.estimate_statistics(x[:1])
+
+
+def test_a_constant_behind_a_convolution_that_ia3_leaves_is_said(tmp_path: Path) -> None:
+    nodes = [op("Conv", ["x", "w"], "h"), op("Add", ["h", "row"], "y")]
+    proto = make_onnx(nodes, {"w": f32(5, 3, 1, 1), "row": f32(1, 5, 1, 1)}, ["N", 3, 2, 2], "y", ["N", 5, 2, 2])
+    with pytest.warns(LierefWarning, match="ia3 leaves the constants that are added to h_node as they are"):
+        lieref.load(saved(proto, tmp_path)).attach("ia3")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lieref.load(saved(proto, tmp_path)).attach("scale")
