@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     from rich.text import Text
 
     cells = [[str(cell) for cell in row] for row in rows]
-    table = Table(title=title, title_justify="left", title_style="bold", show_header=header)
+    # Whatever comes from a user is text: a name with brackets in it is no style.
+    table = Table(title=Text(title), title_justify="left", title_style="bold", show_header=header)
     for number, column in enumerate(columns):
         numeric = all(row[number][:1] in "-+0123456789" for row in cells)
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
@@ -54,6 +56,20 @@ def _print(table: Table) -> None:
 
     # Without a terminal there is no width to fit: a table in a file or a pipe is not cut.
     Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+@contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """Send to stderr what others print while the block runs: through Python, or from C through the descriptor."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        os.dup2(2, 1)
+        with redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def say(text: str) -> None:

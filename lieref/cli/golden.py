@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +67,7 @@ def check(ctx: click.Context, /, as_json: bool, junit: Path | None, **options: A
     lieref golden check --outputs results/ --junit report.xml
     """  # noqa: D301  click reads the control character
     from lieref._atomic import write_file
-    from lieref.cli.console import print_json
+    from lieref.cli.console import print_json, stdout_to_stderr
     from lieref.cli.output import reserved_file
     from lieref.conformance.runner import check as run_check
     from lieref.conformance.runner import read_xfails
@@ -73,15 +75,17 @@ def check(ctx: click.Context, /, as_json: bool, junit: Path | None, **options: A
     if junit:
         ctx.with_resource(reserved_file("golden check", junit, "junit"))
     xfails = read_xfails(options["xfails"]) if options["xfails"] else []
-    report = run_check(
-        _backend(options),
-        vectors=options["vectors"],
-        families=options["families"] or None,
-        profile=options["profile"],
-        bitwise=options["bitwise"],
-        xfails=xfails,
-        strict=options["strict"],
-    )
+    # What a port prints is for people.
+    with stdout_to_stderr():
+        report = run_check(
+            _backend(options),
+            vectors=options["vectors"],
+            families=options["families"] or None,
+            profile=options["profile"],
+            bitwise=options["bitwise"],
+            xfails=xfails,
+            strict=options["strict"],
+        )
     if junit:
         write_file(junit, report.to_junit().encode())
     if as_json:
@@ -100,5 +104,9 @@ def _backend(options: dict[str, Any]) -> Any:
     if options["backend"] is not None:
         return load_callable(options["backend"])
     if options["exe"] is not None:
-        return ExecutableBackend(options["exe"], options["timeout"])
+        backend = ExecutableBackend(options["exe"], options["timeout"])
+        program = shlex.split(options["exe"])[0]
+        if shutil.which(program) is None:
+            raise click.UsageError(f"there is no program {program} that can be started; name it with --exe")
+        return backend
     return OutputsBackend(options["outputs"])

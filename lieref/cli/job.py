@@ -130,7 +130,7 @@ def parse_classes(text: str | None) -> tuple[str, ...] | None:
     names = text.split(",")
     if text.startswith("@"):
         try:
-            names = Path(text[1:]).read_text(encoding="utf-8").splitlines()
+            names = Path(text[1:]).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, ValueError) as error:
             raise FormatError(f"load_data: {text[1:]} must be a readable file of names, one a line; {error}") from error
     return check_classes("load_data", tuple(name.strip() for name in names))

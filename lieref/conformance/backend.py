@@ -83,7 +83,10 @@ class ExecutableBackend:
     takes_cases = True
 
     def __init__(self, command: str, timeout: float = 60.0) -> None:
-        self._command = shlex.split(command)
+        try:
+            self._command = shlex.split(command)
+        except ValueError as error:
+            raise DomainError(f"ExecutableBackend: `command` must be a command line; {error}: {command}") from error
         if not self._command:
             raise DomainError("ExecutableBackend: `command` must name a program; got nothing")
         self._timeout = timeout

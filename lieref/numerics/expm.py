@@ -125,7 +125,7 @@ def expm_vjp(a: FloatArray, y: FloatArray, y_bar: FloatArray) -> FloatArray:
         As `expm_frechet`.
     """
     a = check_square("expm_vjp", "a", a)
-    check_shape("expm_vjp", "y", y, a.shape)
+    check_shape("expm_vjp", "y", np.asarray(y), a.shape)
     y_bar = _check_like("expm_vjp", "y_bar", y_bar, a)
     return _exp("expm_vjp", a, y_bar, minus_identity=False, transpose=True)[1]
 

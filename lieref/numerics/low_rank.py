@@ -65,7 +65,7 @@ def exp_skew_low_rank_vjp(b: FloatArray, a: FloatArray, y_bar: FloatArray) -> tu
     """Return the cotangents of `b` and `a`."""
     u, v = _skew_factors(b, a)
     u_bar, v_bar = exp_low_rank_vjp(u, v, y_bar)
-    r = b.shape[-1]
+    r = u.shape[-1] // 2
     return u_bar[..., :r] + _t(v_bar[..., r:, :]), v_bar[..., :r, :] - _t(u_bar[..., r:])
 
 
@@ -86,6 +86,8 @@ def exp_traceless_low_rank_minus_identity(b: FloatArray, a: FloatArray) -> Float
 # B_bar += t_bar/n A^T and A_bar += t_bar/n B^T.
 def exp_traceless_low_rank_vjp(b: FloatArray, a: FloatArray, y_bar: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the cotangents of `b` and `a`."""
+    b, a = _check_factors("exp_traceless_low_rank_vjp", b, a)
+    y_bar = check_float("exp_traceless_low_rank_vjp", "y_bar", y_bar)
     y = exp_traceless_low_rank(b, a)
     check_shape("exp_traceless_low_rank_vjp", "y_bar", y_bar, y.shape)
     b_bar, a_bar = exp_low_rank_vjp(b, a, entrywise.exp(-_mean_trace(b, a)) * y_bar)

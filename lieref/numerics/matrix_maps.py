@@ -63,7 +63,8 @@ def cayley(a: FloatArray) -> FloatArray:
     DomainError
         If an entry is not finite or I - a/2 is singular: `a` has the eigenvalue 2.
     """
-    return cayley_minus_identity(a) + np.eye(a.shape[-1], dtype=a.dtype)
+    c_minus_identity = cayley_minus_identity(a)
+    return c_minus_identity + np.eye(c_minus_identity.shape[-1], dtype=c_minus_identity.dtype)
 
 
 # C = R (I + A/2) with R = (I - A/2)^-1: dC = R dA/2 C + R dA/2 = R dA (C + I) / 2, so A_bar = R^T C_bar (C + I)^T / 2.
@@ -116,8 +117,12 @@ def _log_one(a: FloatArray) -> FloatArray:
     on_cut = (eigenvalues.real < 0) & (np.abs(eigenvalues.imag) <= math.sqrt(np.finfo(np.float64).eps) * size)
     if on_cut.any():
         raise DomainError(f"logm: `a` must have no negative eigenvalue; got {eigenvalues[on_cut][0]:.6g}")
+    # log(2^k A) = log A + k log 2 I: where all eigenvalues are large or all are small, a power of two, which is exact,
+    # brings the nearest to one, for SciPy loses a matrix that is small as a whole.
+    power = math.floor(math.log2(size.min())) if size.min() > 2 else min(math.ceil(math.log2(size.max())), 0)
+    a = np.ldexp(a, -power)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # of an inaccurate result: corrected and checked here
+        warnings.simplefilter("ignore")  # of an inaccurate result or small eigenvalues: corrected and checked here
         x: FloatArray = np.real(scipy_logm(a))
     # exp(-x) a = exp(log a - x) up to the square of the error, as x commutes with a: one step doubles the digits, as
     # far as the product has them. Where exp(-x) is large it has fewer than x, and x stays.
@@ -126,7 +131,7 @@ def _log_one(a: FloatArray) -> FloatArray:
     miss, x = min(misses), candidates[int(np.argmin(misses))]
     if not miss <= math.sqrt(np.finfo(np.float64).eps):
         raise DomainError(f"logm: `a` must have an accurate logarithm; got one whose exponential is off by {miss:.2g}")
-    return x
+    return x + power * math.log(2) * np.eye(len(a))
 
 
 def _horner(a: FloatArray, order: int) -> dict[int, FloatArray]:

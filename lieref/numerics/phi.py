@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from lieref._check import check_float, check_int, check_shape
+from lieref._check import check_float, check_int, check_same_dtype, check_shape
 from lieref._types import FloatArray
 from lieref.errors import DomainError
 from lieref.numerics import entrywise
@@ -69,7 +69,7 @@ def matrix_phi(a: FloatArray, k: int = 1) -> FloatArray:
         As `expm`.
     """
     block = _block(a, k)
-    n = a.shape[-1]
+    n = block.shape[-1] // (k + 1)
     return expm(block)[..., :n, -n:]
 
 
@@ -77,8 +77,10 @@ def matrix_phi(a: FloatArray, k: int = 1) -> FloatArray:
 def matrix_phi_vjp(a: FloatArray, k: int, y_bar: FloatArray) -> FloatArray:
     """Return the cotangent of `a`."""
     block = _block(a, k)
-    check_shape("matrix_phi_vjp", "y_bar", y_bar, a.shape)
-    n = a.shape[-1]
+    n = block.shape[-1] // (k + 1)
+    y_bar = check_float("matrix_phi_vjp", "y_bar", y_bar)
+    check_shape("matrix_phi_vjp", "y_bar", y_bar, (*block.shape[:-2], n, n))
+    check_same_dtype("matrix_phi_vjp", a=block, y_bar=y_bar)
     block_bar = np.zeros_like(block)
     block_bar[..., :n, -n:] = y_bar
     return expm_vjp(block, block, block_bar)[..., :n, :n]

@@ -258,6 +258,9 @@ def _is_deep(file: Path, image: Any) -> bool:
             f"(floats and signed numbers do not say what white is: give them as an .npz)"
         )
     forms = [str(part[3]) for part in getattr(image, "tile", [])]
+    if image.format == "PPM":
+        # Pillow's own readers of this format take the largest value of the file as their last argument.
+        grey_16 = grey_16 or any(part[0].startswith("ppm") and part[3][-1] > 255 for part in getattr(image, "tile", []))
     return grey_16 or (image.format in ("PNG", "TIFF") and any(";16" in form for form in forms))
 
 

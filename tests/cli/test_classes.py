@@ -120,8 +120,9 @@ def test_what_cannot_be_matched_is_refused(
     assert words in fails(*command)
 
 
-def test_names_of_outputs_in_a_file(photos: Path, run_json: RunJson) -> None:
-    (photos / "names.txt").write_text("dog\ncat\nbird\n")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_names_of_outputs_in_a_file(photos: Path, run_json: RunJson, encoding: str) -> None:
+    (photos / "names.txt").write_text("dog\ncat\nbird\n", encoding=encoding)
     report = run_json(*TRAIN, "--train", "images", "--classes", "@names.txt")
     assert report["classes"] == ["dog", "cat", "bird"]
     model = lieref.load(photos / "base.onnx").load_adapter(photos / "out")

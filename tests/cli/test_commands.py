@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -243,6 +244,17 @@ def test_tables_without_json(workplace: Path, capsys: pytest.CaptureFixture[str]
     ):
         assert main(list(arguments)) == 0
         assert words in capsys.readouterr().out
+
+
+def test_brackets_in_names_are_no_style(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (workplace / "a[red]").mkdir()
+    folder = "a[red]/b[/c][bold]"
+    assert main([*TRAIN, "--out", folder]) == 0
+    shutil.copyfile("test.npz", "t[i].npz")
+    for arguments in (("inspect", folder), ("eval", "base.onnx", "--adapter", folder, "--data", "t[i].npz")):
+        capsys.readouterr()
+        assert main(list(arguments)) == 0
+        assert arguments[-1] in capsys.readouterr().out
 
 
 def test_inspect_of_a_model(workplace: Path, run_json: RunJson) -> None:

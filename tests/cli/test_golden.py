@@ -44,6 +44,22 @@ def test_check_fails_with_a_reason(tmp_path: Path) -> None:
     assert report["diagnoses"][0] == {"what": "a missing scaling", "cases": 6}
 
 
+def test_what_a_port_prints_stays_out_of_the_report(tmp_path: Path) -> None:
+    port = tmp_path / "port.py"
+    port.write_text(
+        "import os\n"
+        "from lieref.conformance import reference\n"
+        "print('loaded')\n"
+        "def run(op, inputs, attrs):\n"
+        "    print('from Python')\n"
+        "    os.write(1, b'from C\\n')\n"
+        "    return reference.run(op, inputs, attrs)\n"
+    )
+    done = golden("check", "--backend", f"{port}:run", "--family", "tucker", "--json")
+    assert json.loads(done.stdout)["ok"] is True
+    assert {"loaded", "from Python", "from C"} <= set(done.stderr.splitlines())
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -55,6 +71,8 @@ def test_check_fails_with_a_reason(tmp_path: Path) -> None:
         (("--backend", REFERENCE, "--vectors", "/nowhere"), "must be a manifest of golden vectors"),
         (("--backend", REFERENCE, "--xfails", "/nowhere"), "must be a text file"),
         (("--outputs", "/nowhere"), "`folder` must exist"),
+        (("--exe", "./nowhere --fast"), "there is no program ./nowhere that can be started"),
+        (("--exe", "./driver 'half"), "`command` must be a command line; No closing quotation"),
     ],
 )
 def test_wrong_use_is_one_line_and_status_two(arguments: tuple[str, ...], line: str) -> None:

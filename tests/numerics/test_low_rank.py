@@ -127,3 +127,12 @@ def test_result_that_does_not_fit_is_an_error(name: str, dtype: type) -> None:
             call(b, a)
     with pytest.raises(DomainError, match=r"fits|finite"):
         vjp(b / b[0], np.ones((1, 3), dtype), np.full((3, 3), largest, dtype))
+
+
+@pytest.mark.parametrize("name", sorted(FORMS))
+def test_lists_are_factors_too(name: str) -> None:
+    b, a, y_bar = [[0.5], [-0.25]], [[1.0, 0.125]], [[1.0, 2.0], [0.5, -1.0]]
+    forward, vjp = getattr(low_rank, name), getattr(low_rank, f"{name}_vjp")
+    np.testing.assert_array_equal(forward(b, a), forward(np.array(b), np.array(a)))
+    for got, wanted in zip(vjp(b, a, y_bar), vjp(np.array(b), np.array(a), np.array(y_bar)), strict=True):
+        np.testing.assert_array_equal(got, wanted)

@@ -6,9 +6,9 @@ from decimal import Decimal, getcontext
 import numpy as np
 import pytest
 
-from lieref.errors import DomainError, NotInGroupError, ShapeError
+from lieref.errors import DomainError, DTypeError, NotInGroupError, ShapeError
 from lieref.numerics import entrywise, matrix_maps
-from lieref.numerics.expm import expm
+from lieref.numerics.expm import expm, expm_vjp
 from lieref.numerics.gradcheck import adjoint_gap
 from lieref.numerics.phi import SWITCH, matrix_phi, matrix_phi_vjp, phi
 from validation.against_mpmath.exact import exact_exp, relative_error, unit_roundoff
@@ -52,6 +52,21 @@ def test_cayley_pole() -> None:
         matrix_maps.cayley(2 * np.eye(3))
 
 
+def test_lists_are_matrices_too() -> None:
+    a = [[0.5, 1.0], [0.0, -0.25]]
+    array = np.array(a)
+    for function in (matrix_maps.cayley, matrix_maps.logm, matrix_phi, expm):
+        given = [[2.0, 1.0], [0.0, 1.0]] if function is matrix_maps.logm else a
+        np.testing.assert_array_equal(function(given), function(np.array(given)))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(matrix_phi_vjp(a, 2, a), matrix_phi_vjp(array, 2, array))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(expm_vjp(a, a, a), expm_vjp(array, array, array))  # type: ignore[arg-type]
+
+
+def test_cotangents_have_the_dtype_of_the_matrix() -> None:
+    with pytest.raises(DTypeError, match="must share one dtype; got a float64, y_bar float32"):
+        matrix_phi_vjp(np.eye(2), 1, np.eye(2, dtype=np.float32))
+
+
 @pytest.mark.parametrize("scale", [0.0, 1e-9, 0.1, 1.0])
 def test_logm_undoes_expm(scale: float, rng: np.random.Generator) -> None:
     x = rng.standard_normal((3, 4, 4))
@@ -59,6 +74,13 @@ def test_logm_undoes_expm(scale: float, rng: np.random.Generator) -> None:
     got = matrix_maps.logm(expm(x))
     assert np.abs(got - x).max() <= 40 * unit_roundoff(np.float64) * max(scale, 1.0)
     assert matrix_maps.logm(expm(x).astype(np.float32)).dtype == np.float32
+
+
+def test_logm_of_a_small_matrix_is_said_by_no_other_library() -> None:
+    # log(2^-900 R) = log R - 900 log 2 I; warnings are errors here.
+    turn = expm(np.array([[0.0, -1.0], [1.0, 0.0]]))
+    wanted = np.array([[-900 * math.log(2), -1.0], [1.0, -900 * math.log(2)]])
+    np.testing.assert_allclose(matrix_maps.logm(2.0**-900 * turn), wanted, rtol=0, atol=1e-12)
 
 
 def test_logm_is_principal() -> None:

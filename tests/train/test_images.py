@@ -6,6 +6,7 @@ import struct
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,21 @@ def test_sixteen_bits_of_colour_are_read_in_proportion_and_said(rng: np.random.G
         read = read_one(path, 3)
     # Pillow takes the upper byte, which is within one level of the nearest.
     assert np.abs(read - deep / 257.0).max() <= 1
+
+
+@pytest.mark.parametrize("largest", [255, 1023, 65535])
+@pytest.mark.parametrize("kind", ["P3", "P6"])
+def test_more_than_eight_bits_of_colour_in_a_ppm_are_said(kind: str, largest: int, tmp_path: Path) -> None:
+    values = np.linspace(0, largest, HEIGHT * WIDTH * 3).astype(np.uint16).reshape(HEIGHT, WIDTH, 3)
+    dtype = ">u2" if largest > 255 else "u1"
+    pixels = " ".join(map(str, values.ravel())).encode() if kind == "P3" else values.astype(dtype).tobytes()
+    path = tmp_path / "a" / "a.ppm"
+    path.parent.mkdir()
+    path.write_bytes(f"{kind}\n{WIDTH} {HEIGHT}\n{largest}\n".encode() + pixels)
+    said = pytest.warns(PartlyReadWarning, match="1 images of 16 bits") if largest > 255 else nullcontext()
+    with said:
+        read = read_one(path, 3)
+    assert np.abs(read - values * 255.0 / largest).max() <= 0.5
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4])
