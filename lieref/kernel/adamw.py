@@ -35,5 +35,5 @@ def update_adamw(
 
 @lru_cache(maxsize=2)
 def _sweep(dtype: np.dtype[Any]) -> Callable[[int, int], None]:
-    address = library(best().name, dtype.name).routine("adamw")
+    address = library(best().name, dtype.name).address("adamw")
     return ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(address)

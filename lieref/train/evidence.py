@@ -112,13 +112,17 @@ def gather_evidence(model: Trainable, part: Part, seed: int, mirrored_axis: int 
     return Evidence(len(y), int(np.count_nonzero(right)), float(shares[0] @ shares[1]), seen, lost, gained)
 
 
-def warn_at_chance(evidence: Evidence, x: Array) -> None:
-    """Say that the base knows nothing of the samples, with what is most often the reason."""
+def warn_at_chance(evidence: Evidence, x: Array, mirrors: bool) -> None:
+    """Say that the base knows nothing of the samples, with what is most often the reason, and what follows for flips.
+
+    `mirrors` says that the evidence was to decide on them.
+    """
+    flips = "; `augment` 'auto' mirrors nothing, ('flip',) or () decides" if mirrors else ""
     warnings.warn(
         f"fit: the base is right on {evidence.right / evidence.samples:.1%} of {evidence.samples} training samples, "
         f"which is no better than chance ({evidence.expected:.1%}); unless its last layer is new, check the scaling "
         f"(these are {x.dtype} from {x.min():.4g} to {x.max():.4g}), the order of the channels (RGB or BGR), the "
-        f"layout, and the numbers of the classes",
+        f"layout, and the numbers of the classes{flips}",
         AtChanceWarning,
         stacklevel=3,
     )

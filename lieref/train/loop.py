@@ -161,11 +161,13 @@ def _look_at_base(model: Trainable, training: Part, recipe: Recipe, auto: bool, 
     with reporting_divergence("before training"):
         evidence = gather_evidence(model, training, recipe.seed, None if axes is None else axes[1])
     # Statistics that are estimated first may cure a base; a run that goes on has said it.
-    if evidence.is_at_chance and not model.wants_statistics and not resume:
-        warn_at_chance(evidence, training.x)
+    told = evidence.is_at_chance and not model.wants_statistics and not resume
+    if told:
+        warn_at_chance(evidence, training.x, decides)
     if not decides:
         return recipe
-    warn_flip(evidence)
+    if not told:
+        warn_flip(evidence)
     return replace(recipe, augmentation=replace(recipe.augmentation, flip=evidence.survives_mirror))
 
 

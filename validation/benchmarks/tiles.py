@@ -61,7 +61,7 @@ def rate(isa: Isa, kernel: KernelName, products: int, offsets: list[int], second
     }  # fmt: skip
     script = np.array([1, *(entry.get(name, 0) for name in ENTRY)], np.int64)
     request = np.zeros(len(REQUEST) + 1, np.int64)
-    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(lib.routine("run"))
+    call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(lib.address("run"))
     best, start = float("inf"), time.perf_counter()
     while time.perf_counter() - start < seconds:
         begin = time.perf_counter()

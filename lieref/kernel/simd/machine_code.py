@@ -37,19 +37,19 @@ class Library:
         self._groups: dict[str, llvm.ExecutionEngine] = {}
         self._lock = make_lock()
 
-    def address(self, kernel: KernelName) -> int:
-        """Return the address of a kernel; its group is compiled or read from disk first if it has to be.
+    def address(self, kernel: KernelName | str) -> int:
+        """Return the address of a kernel, or of a routine of `ROUTINES` by its name.
+
+        Its group is compiled or read from disk first if it has to be.
 
         Raises
         ------
         KeyError
-            If there is no such family, or it has no such tile.
+            If there is no such family or routine, or it has no such tile.
         """
+        if isinstance(kernel, str):
+            return self._find(ROUTINES[kernel][0], kernel)
         return self._find(FAMILIES[kernel.family].group, kernel.symbol)
-
-    def routine(self, name: str) -> int:
-        """Return the address of a routine of `ROUTINES`."""
-        return self._find(ROUTINES[name][0], name)
 
     def _find(self, group: str, symbol: str) -> int:
         with self._lock:

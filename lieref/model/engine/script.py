@@ -35,7 +35,7 @@ class Runner:
 
     def __init__(self, library: Library) -> None:
         self.run: Callable[[int, int], None] = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(
-            library.routine("run")
+            library.address("run")
         )
         self.request = integers([0] * (len(REQUEST) + 1))
         self.address = address_of(self.request)
