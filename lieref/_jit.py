@@ -20,12 +20,15 @@ from typing import Any
 import llvmlite
 import numba
 import numpy as np
-from numba.core import compiler, serialize
+from numba.core import compiler, compiler_lock, serialize
 from numba.core.caching import NullCache
 from numba.core.dispatcher import Dispatcher
 
 from lieref import __version__
 from lieref._cache import read_cached, write_cached
+from lieref._llvm import hold_in_forks
+
+hold_in_forks(compiler_lock.global_compiler_lock)  # taken before LLVM's, as Numba does
 
 _PACKAGE = __name__.partition(".")[0]
 # Numba has no types for these.

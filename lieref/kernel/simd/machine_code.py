@@ -11,6 +11,7 @@ import llvmlite
 from llvmlite import binding as llvm
 from llvmlite import ir
 
+import lieref._llvm  # noqa: F401  # its lock across forks
 from lieref._cache import read_cached, write_cached
 from lieref._threads import make_lock
 from lieref.kernel.simd import isa as isa_module
@@ -35,6 +36,7 @@ class Library:
         self.compiled: list[str] = []
         self._machine = isa_module.target_machine(isa)
         self._groups: dict[str, llvm.ExecutionEngine] = {}
+        self._addresses: dict[str, int] = {}
         self._lock = make_lock()
 
     def address(self, kernel: KernelName | str) -> int:
@@ -53,12 +55,14 @@ class Library:
 
     def _find(self, group: str, symbol: str) -> int:
         with self._lock:
-            if group not in self._groups:
-                self._groups[group] = self._load(group)
-            address = int(self._groups[group].get_function_address(symbol))
-        if address == 0:
-            raise KeyError(f"Library.address: no kernel {symbol!r} for {self.isa.name}")
-        return address
+            if symbol not in self._addresses:
+                if group not in self._groups:
+                    self._groups[group] = self._load(group)
+                address = int(self._groups[group].get_function_address(symbol))
+                if address == 0:
+                    raise KeyError(f"Library.address: no kernel {symbol!r} for {self.isa.name}")
+                self._addresses[symbol] = address
+            return self._addresses[symbol]
 
     def _load(self, group: str) -> llvm.ExecutionEngine:
         name = _cache_name(self.isa, self.dtype, group)
