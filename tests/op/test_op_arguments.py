@@ -134,3 +134,9 @@ def test_empty_batch(op: str) -> None:
     assert y.shape[0] == 0
     (x_bar,) = OPERATORS[op].vjp(x, y=y, y_bar=y)
     assert x_bar.shape == x.shape
+
+
+@pytest.mark.parametrize("op", ["GlobalAveragePool", "GlobalMaxPool"])
+def test_no_channels_are_no_empty_image(op: str) -> None:
+    x = np.zeros((2, 0, 4, 5), np.float32)
+    assert OPERATORS[op].forward(x).shape == OPERATORS[op].shape(TensorSpec.of(x)).shape == (2, 0, 1, 1)
