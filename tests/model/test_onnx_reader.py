@@ -82,7 +82,7 @@ def test_name_that_is_no_text_and_does_not_exist(tmp_path: Path) -> None:
 
 def test_a_name_that_is_no_text_anywhere(tmp_path: Path) -> None:
     data = residual_net().SerializeToString()
-    for name in (b"down.weight", b"relu3", b"probabilities"):
+    for name in (b"down.weight", b"relu3", b"probabilities", b"group", b"GlobalAveragePool"):
         path = tmp_path / "net.onnx"
         path.write_bytes(data.replace(name, b"\xff" + name[1:]))
         with pytest.raises(FormatError, match=r"net\.onnx must be a valid ONNX model; a name in it is no UTF-8 text"):
