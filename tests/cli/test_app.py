@@ -64,6 +64,7 @@ def test_no_command_shows_the_help_and_fails(capsys: pytest.CaptureFixture[str])
         (["finetune", "a", "--seed", "-1"], "-1 is not in the range"),
         (["finetune", "a", "--batch", "0"], "0 is not in the range"),
         (["finetune", "a", "--lr", "fast"], "'fast' is neither auto nor a positive number"),
+        (["finetune", "a", "--lr", "0"], "'0' is neither auto nor a positive number"),
     ],
 )
 def test_wrong_use_is_one_line_and_status_2(
@@ -142,6 +143,25 @@ def test_each_note_is_printed_once_and_many_of_a_kind_are_counted(
             "warning: and 78 more like these (Note)",
             "error: f: `x` must be y; got z",
         ]
+
+
+@pytest.mark.parametrize("many", [app.MOST_OF_A_KIND, app.MOST_OF_A_KIND + 1])
+def test_nothing_is_counted_that_was_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], many: int
+) -> None:
+    class Note(UserWarning):
+        pass
+
+    @click.command()
+    def noting() -> None:
+        for number in range(many):
+            warnings.warn(f"layer {number} is left out", Note, stacklevel=1)
+
+    monkeypatch.setattr(app.LazyGroup, "get_command", lambda *_: noting)
+    assert main(["noting"]) == 0
+    rest = ["warning: and 1 more like these (Note)"] if many > app.MOST_OF_A_KIND else []
+    printed = [f"warning: layer {number} is left out" for number in range(app.MOST_OF_A_KIND)]
+    assert capsys.readouterr().err.splitlines() == printed + rest
 
 
 def test_a_line_has_an_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -246,6 +246,42 @@ def test_tables_without_json(workplace: Path, capsys: pytest.CaptureFixture[str]
         assert words in capsys.readouterr().out
 
 
+def test_facts_are_rows_without_a_header(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*TRAIN, "--out", "out"]) == 0
+    capsys.readouterr()
+    assert main(["eval", "base.onnx", "--adapter", "out", "--data", "test.npz"]) == 0
+    lines = [[cell.strip() for cell in line.strip("│").split("│")] for line in capsys.readouterr().out.splitlines()]
+    facts = {line[0]: line[1] for line in lines if len(line) == 2}
+    assert facts["adapter"] == "out"
+    assert facts["samples"] == "24"
+    assert "name" not in facts
+
+
+def test_latency_is_the_median_of_what_fits_into_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that a call moves on says how long one takes: two models, so half as many rounds as calls fit."""
+    from lieref.cli import job
+    from lieref.evaluate import latency
+
+    clock, asked = [0.0], []
+
+    class Slow:
+        def __init__(self, seconds: float) -> None:
+            self.seconds = seconds
+
+        def predict(self, x: Any) -> None:
+            clock[0] += self.seconds
+
+    def measure(calls: Any, *, repeats: int, warm_up: int) -> list[Any]:
+        asked.append(repeats)
+        return [latency.Latency(1.0, 0.5, repeats), latency.Latency(2.0, 1.5, repeats)]
+
+    monkeypatch.setattr(job.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(latency, "measure_latencies", measure)
+    for seconds in (2.0**-4, 2.0**-2, 2.0, 2.0**-12):
+        assert job._latencies_us(Slow(seconds), Slow(1.0), None) == (1.0, 2.0)  # type: ignore[arg-type]
+    assert asked == [8, 3, 3, 200]
+
+
 def test_brackets_in_names_are_no_style(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (workplace / "a[red]").mkdir()
     folder = "a[red]/b[/c][bold]"

@@ -72,6 +72,7 @@ def test_demo_compares_and_writes(tmp_path: Path, run_json: Callable[..., dict[s
     assert list(accuracy) == ["head", "lora", "liera", "full"]
     assert report["methods"][0]["base_accuracy"] < 0.6 < 0.8 < min(accuracy["head"], accuracy["lora"], accuracy["full"])
     assert accuracy["liera"] > 0.9
+    assert sum(row["train_seconds"] for row in report["methods"]) < report["seconds"] < 3600
     assert {path.name for path in (tmp_path / "out").iterdir()} == FILES
     data = np.load(tmp_path / "out" / "test.npz")
     scores = onnxruntime.InferenceSession(tmp_path / "out" / "merged.onnx").run(None, {"image": data["x"]})[0]

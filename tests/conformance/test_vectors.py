@@ -36,6 +36,9 @@ def test_core_set_is_reproduced(tmp_path: Path) -> None:
     for number, spec in numbered_specs():
         key = f"{spec.family}_{spec.dtype}/{number}"
         assert (stored[key].op, stored[key].attrs, stored[key].comment) == (spec.op, spec.attrs, spec.comment)
+        assert list(stored[key].inputs) == list(spec.inputs)
+        for name, value in stored[key].inputs.items():
+            assert value.tobytes() == np.array(spec.inputs[name], dtype=value.dtype).tobytes(), (key, name)
         if number % 16 == 1:
             again.append(spec.complete(number))
     assert len(again) > 150

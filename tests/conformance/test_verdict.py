@@ -163,6 +163,14 @@ def test_torch_atol_works_with_assert_close(case: Case) -> None:
         torch.testing.assert_close((actual.double() * 1.001 - expected) / atol, zero, rtol=0, atol=1)
 
 
+def test_torch_atol_can_be_divided_by_where_no_error_is_allowed(rng: np.random.Generator) -> None:
+    base, delta = rng.standard_normal(100), rng.standard_normal(100)
+    base[7] = 0.0
+    atol = torch_atol(make("hadamard", {"base_weight": base, "delta": delta}, {}))
+    assert atol[7] == 2.0**-1074
+    assert (np.delete(atol, 7) > 1e-12).all()
+
+
 def test_unknown_names() -> None:
     with pytest.raises(DomainError, match="get_profile: `name` must be one of fp64, fp32"):
         get_profile("fp8")

@@ -1,0 +1,115 @@
+"""What the table of methods promises: the parts a name is made of, and options that are options."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lieref.errors import DomainError, LierefError, LierefWarning
+from lieref.group.registry import GROUPS
+from lieref.param import registry
+from lieref.param.combination import Combination
+from lieref.param.method import Method
+from lieref.param.registry import METHODS, PARAMETERISATIONS, MethodRow, get_method
+
+TRAINED = [name for name, row in METHODS.items() if row.parameterisation is not None]
+GEOMETRIES = [((8, 6, 3, 3), 1), ((8, 3, 3, 3), 2), ((8, 64), 1), ((9, 1, 3, 3), 9)]
+
+
+@pytest.mark.parametrize("parameterisation", PARAMETERISATIONS)
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_name_made_of_parts_is_that_combination(parameterisation: str, group: str) -> None:
+    """No special form that belongs to a named method takes its place."""
+    for map_spec in ("exp", "taylor1", "cayley"):
+        try:
+            method = get_method(f"{parameterisation}+{group}+{map_spec}")
+        except LierefError:  # a map that leaves the group
+            continue
+        assert isinstance(method, Combination)
+        assert isinstance(method.parameterisation, PARAMETERISATIONS[parameterisation])
+        assert (method.group, method.map.spec) == (group, map_spec)
+
+
+@pytest.mark.parametrize(("names", "options"), [
+    (("liera-taylor1", "liera-taylor2", "hira", "ia3"), ("map",)),
+    (("hira",), ("lora_alpha", "use_rslora")),
+    (("rslora",), ("use_rslora",)),
+    (("lora-view", "lora-structured", "lora-c", "so", "sl", "sp", "elra", "affine"), ("matricisation",)),
+    (("affine",), ("action",)),
+    (("flora",), ("kernel_factors", "zero")),
+    (("locon-tucker",), ("kernel_factors", "zero", "kernel_rank")),
+    (("atoms", "atoms-recursive"), ("unit_scale",)),
+    (("atoms",), ("recursive",)),
+    (("pissa", "pissa-liera"), ("of_logarithm",)),
+    (("oft", "oft-cayley", "boft"), ("skew", "map", "action")),
+    (("hra",), ("map", "action")),
+])  # fmt: skip
+def test_what_a_name_says_cannot_be_chosen_otherwise(names: tuple[str, ...], options: tuple[str, ...]) -> None:
+    for name in names:
+        for option in options:
+            with pytest.raises(DomainError, match=f"options of {name} must be among .*; got '{option}'"):
+                get_method(name, **{option: "taylor1" if option == "map" else True})
+
+
+def choices(row: MethodRow, option: str) -> list[Any]:
+    """Values of an option that are not the method's own."""
+    settings = {
+        "map": ["taylor2", "taylor3", "cayley", "bounded(0.5)"], "strict": [True], "detach_norm": [True],
+        "action": ["element-wise", "out", "in", "fan-in", "scaling(in)", "scaling+bias", "out+bias"],
+        "share_groups": [True, False],
+    }  # fmt: skip
+    if option in settings:
+        return settings[option]
+    cls = PARAMETERISATIONS[str(row.parameterisation)]
+    default = next(field.default for field in dataclasses.fields(cls) if field.name == option)
+    values = [getattr(member, option) for member in (cls(), *cls.examples())]
+    return [value for value in values if value != row.defaults.get(option, default)]
+
+
+def results(method: Method) -> Iterator[list[np.ndarray]]:
+    """What a method does to weights of every geometry, with a bias and with zeros: factors, images and gradients."""
+    for shape, groups in GEOMETRIES:
+        rng = np.random.default_rng(5)
+        base, g = rng.standard_normal((2, *shape))
+        base.flat[:: 7 if len(shape) == 2 else base.size] = 0.0
+        try:
+            params = method.init(shape, groups, rng, base_weight=base)
+            rng = np.random.default_rng(6)
+            moving = method.trainable(params)
+            params = {n: p + 0.3 * rng.standard_normal(p.shape) * (n in moving) for n, p in params.items()}
+            bias = method.adapted_bias(params, np.arange(1.0, shape[0] + 1), shape, groups)
+            weight = method.adapted_weight(params, base, groups)
+            bars = method.adapted_weight_vjp(params, base, g, groups)
+        except LierefError as error:
+            yield [np.frombuffer(str(error).encode(), np.uint8)]
+            continue
+        yield [*params.values(), weight, bias, *bars.values()]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_every_option_makes_a_difference(name: str) -> None:
+    """An option that a method takes and does not use would be a promise that nothing keeps."""
+    row = METHODS[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LierefWarning)
+        own = list(results(get_method(name)))
+        for option in registry._fields(row):
+            others = []
+            for value in choices(row, option):
+                try:
+                    others.append(list(results(get_method(name, **{option: value}))))
+                except LierefError:  # a value that this method refuses
+                    continue
+            assert any(not _equal(own, other) for other in others), f"{name}: {option} changes nothing"
+
+
+def _equal(one: list[list[np.ndarray]], other: list[list[np.ndarray]]) -> bool:
+    return all(
+        len(a) == len(b) and all(np.array_equal(p, q) for p, q in zip(a, b, strict=True))
+        for a, b in zip(one, other, strict=True)
+    )
