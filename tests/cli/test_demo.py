@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,18 @@ def test_demo_compares_and_writes(tmp_path: Path, run_json: Callable[..., dict[s
 def test_demo_prints_a_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    said: list[tuple[int, int, str]] = []
+
+    @contextmanager
+    def progress_bar(description: str) -> Iterator[Callable[[int, int, str], None]]:
+        yield lambda done, total, words: said.append((done, total, words))
+
+    monkeypatch.setattr(demo_module, "progress_bar", progress_bar)
     monkeypatch.setattr(demo_module, "EPOCHS", 1)
     assert main(["demo", "--out", str(tmp_path / "out")]) == 0
+    methods = ("head", "lora", "liera", "full")
+    starts = [(0, 4, "compiling (once after installation)"), *((i, 4, name) for i, name in enumerate(methods))]
+    assert said == starts
     printed = capsys.readouterr().out
     for words in ("rotated by 15 degrees", "base", "trainable", "bytes", "seconds", "latency", "liera"):
         assert words in printed
