@@ -148,5 +148,5 @@ def work(graph: Graph) -> float:
     for number, layer in enumerate(n for n in net.layers if n.kind in ("conv", "depthwise")):
         _, h, w = net.sizes[layer.out]
         passes = 1 + (number > 0) + (layer.weight in adapted_weights(graph))
-        total += 2.0 * passes * layer.index.size * h * w
+        total += 2.0 * passes * layer.axes.size * h * w
     return total

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from lieref._types import Array
 from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.tiles import (
     DEPTHWISE3_STRIDES,
@@ -16,18 +13,18 @@ from lieref.kernel.simd.tiles import (
     TapTile,
     WidthTile,
 )
-from lieref.model.engine.conv_rows import need_gradient_halo, parities
-from lieref.model.engine.layer import Epilogue, FusedLayer
-from lieref.model.engine.packed_matrix import PackedMatrix
+from lieref.model.engine.layer import Epilogue, FusedLayer, need_gradient_halo, parities
+from lieref.model.engine.layout import tap_blocks
+from lieref.model.engine.product_rows import run_places
 from lieref.model.engine.program import Place, Places, Row, Taps, Tensor
 from lieref.model.engine.tiling import depthwise_pixels, strip_rows
-from lieref.model.engine.weights import Storage, column_position, pad_axis
+from lieref.model.engine.weights import Storage
 
 
 def _window_taps(layer: FusedLayer) -> list[tuple[int, int]]:
     """Return the window's taps, row-major."""
-    (kh, kw), (dy, dx) = layer.window.kernel, layer.window.dilations
-    return [(a * dy, b * dx) for a in range(kh) for b in range(kw)]
+    dy, dx = layer.window.dilations
+    return [(ky * dy, kx * dx) for ky, kx in layer.window.taps]
 
 
 def tap_rows(
@@ -71,9 +68,9 @@ def _tap_weight(layer: FusedLayer, storage: Storage, taps: list[tuple[int, int]]
     if layer.affine is not None:
         return storage.add_derived(layer.affine, 0, layer.channels, channels), 1
     if layer.kind == "depthwise":
-        index: Array = layer.index  # type: ignore[assignment]
-        matrix = np.stack([index[:, 0, ky, kx] for ky, kx in taps])
-        return storage.pack_columns(layer.weight, pad_axis(matrix, 1, channels)).offset, len(taps)
+        assert layer.axes is not None  # a convolution has a weight
+        blocks = tap_blocks(layer.axes, run_places(taps, 1, 1, 1))
+        return storage.add_matrix(layer.weight, layer.axes, len(taps), channels, blocks).offset, len(taps)
     share = 1.0 / (layer.window.kernel[0] * layer.window.kernel[1])
     return storage.repeated(share, len(taps)), 0
 
@@ -82,8 +79,7 @@ def forward(layer: FusedLayer, storage: Storage, x: Tensor, out: Tensor, epilogu
     """Return the rows of a depthwise convolution, an average pool or the identity."""
     window = layer.window
     x.need_halo(*window.input_halo(x.height, x.width))
-    kh, kw = window.kernel
-    weight = _tap_weight(layer, storage, [(a, b) for a in range(kh) for b in range(kw)], out.pixel)
+    weight = _tap_weight(layer, storage, window.taps, out.pixel)
     source = Place(x, -window.pads[0], -window.pads[1], *window.strides)
     taps = Taps(x, tuple(_window_taps(layer)))
     return tap_rows(storage, weight, source, taps, Place(out), (out.height, out.width), epilogue)
@@ -112,11 +108,9 @@ def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -
     """Return the rows of the gradient of a depthwise convolution with respect to its weight."""
     window = layer.window
     taps = _window_taps(layer)
-    spans = storage.columns(g.pixel)
-    start, stride = column_position(g.channels, len(taps), spans)
-    position = start[:, None] + np.arange(len(taps)) * stride[:, None]
-    columns = PackedMatrix(0, len(taps), tuple(spans))
-    offset = storage.add_accumulator(layer.weight, g.pixel * len(taps), position, columns, [(0, 0, len(taps))])
+    assert layer.axes is not None  # a convolution has a weight
+    taps_in_rows = tap_blocks(layer.axes, run_places(window.taps, 1, 1, 1))
+    (sums,) = storage.add_accumulator(layer.weight, layer.axes.elements, len(taps), g.pixel, [taps_in_rows])
     places = {"in": Place(x, -window.pads[0], -window.pads[1], *window.strides), "g": Place(g)}
     rows = []
     done = 0
@@ -125,11 +119,11 @@ def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -
         if not blocks:
             continue
         part = Taps(x, tuple(taps[done : done + blocks * block]))
-        for first, count, width in spans:
+        for first, count, width in sums.spans:
             ints = {
                 "blocks": count, "channel": first, "rows": g.height, "cols": g.width, "tap_blocks": blocks,
                 "together": strip_rows(g.width),
-                "out": offset + first * len(taps) + done * width, "column": len(taps) * width, "begin": 1,
+                "out": sums.offset + first * len(taps) + done * width, "column": len(taps) * width, "begin": 1,
             }  # fmt: skip
             kernel = KernelName("depthwise_gradient", TapTile(block, width))
             rows.append(Row(kernel, ints, places, {"taps": part}))

@@ -9,6 +9,8 @@ where rows and lanes change places, else by recomputing or by a list of places.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,7 +20,7 @@ from lieref.kernel.simd.adapter import MAPS
 from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.row import float_bits
 from lieref.kernel.simd.tiles import FormTile, NoTile, WidthTile
-from lieref.model.engine.packed_matrix import PackedMatrix
+from lieref.model.engine.layout import Layout, WeightAxes
 from lieref.model.engine.program import Places, Row
 
 FORMS = ("low_rank", "rows", "channel", "dense")
@@ -96,6 +98,14 @@ class Piece:
     start: int
 
 
+class Run(NamedTuple):
+    """Rows of accumulators that are as many rows of the forward layout."""
+
+    row: int
+    forward: int
+    rows: int
+
+
 @dataclass(frozen=True)
 class Factor:
     """Where the elements of one factor are among the factors, in the order of a packed layout.
@@ -122,76 +132,40 @@ class Factor:
 ZERO, ONE = -1, -2
 
 
-def pieces_of(matrix: Array, columns_of_a: Array, width_of_a: int) -> list[Piece]:
-    """Return the outer products that make up an index matrix (rows, lanes) of elements o J + j, J = `width_of_a`."""
-    real = np.flatnonzero(columns_of_a >= 0)
-    where = np.zeros(width_of_a, np.int64)
-    where[columns_of_a[real]] = real
-    found: list[Piece] = []
-    for number, row in enumerate(matrix):
-        lanes = np.flatnonzero(row >= 0)
-        if len(lanes) == 0:  # padding: it belongs to the rows above, whose factors end in zeros
-            if found:
-                found[-1] = replace(found[-1], rows=found[-1].rows + 1)
-            continue
-        out, j = np.divmod(row[lanes], width_of_a)
-        transposed = bool(out[0] == out[-1])
-        start = int(where[j[0]]) - (int(lanes[0]) if transposed else 0)
-        # Lanes follow the rows of the forward layout, or all belong to the one that this row does.
-        assert (where[j] == start + (lanes if transposed else 0)).all()
-        last = found[-1] if found else None
-        follows = (
-            last is not None
-            and last.transposed == transposed
-            and ((start == last.start and int(out[0]) == last.rows) if transposed else start == last.start + last.rows)
-        )
-        if last is not None and follows:
-            found[-1] = replace(last, rows=last.rows + 1)
-        else:
-            found.append(Piece(number, 1, transposed, start))
-    return found
-
-
-@dataclass
+@dataclass(frozen=True)
 class Fused:
     """One adapted weight: its forward layout, and the place of its factors.
 
     Attributes
     ----------
     adapter : Adapter
-    matrix : int64 array (depth, padded channels)
-        Element o J + j of the weight at each place of the forward layout, -1 where it is padding.
-    forward : PackedMatrix
-    channels, width : int
-        O and J.
-    left, right : int
-        Offsets of a and b among the factors.
+    axes : WeightAxes
+        (O, I, kh, kw), J = I kh kw.
+    forward : Layout
+    left : int
+        Offset of a among the factors; b follows it.
     """
 
     adapter: Adapter
-    matrix: Array
-    forward: PackedMatrix
-    channels: int
-    width: int
+    axes: WeightAxes
+    forward: Layout
     left: int
-    right: int = 0
-
-    def __post_init__(self) -> None:
-        depth, padded = self.matrix.shape
-        rows = self.adapter.rank * _whole(depth) if self.adapter.outer else _whole(depth * padded)
-        self.right = self.left + rows
 
     @property
-    def columns_of_a(self) -> Array:
-        """For each row of the forward layout the j it belongs to, -1 where it is padding."""
-        real = self.matrix >= 0
-        first = self.matrix[np.arange(len(self.matrix)), real.argmax(1)]
-        return np.where(real.any(1), first % self.width, -1)
+    def right(self) -> int:
+        """Offset of b among the factors."""
+        rows = self.forward.depth if self.adapter.outer else self.forward.size
+        return self.left + (self.adapter.rank if self.adapter.outer else 1) * _whole(rows)
 
     @property
     def size(self) -> int:
         """Elements of both factors, each padded to whole vectors."""
-        return self.right - self.left + self.adapter.rank * _whole(self.matrix.shape[1])
+        return self.right - self.left + self.adapter.rank * _whole(self.forward.lanes)
+
+    @property
+    def row_of_tap(self) -> dict[int, int]:
+        """The first row of each tap in the forward layout, by the tap's first element of the weight."""
+        return {block.start: block.row for block in self.forward.blocks}
 
     @property
     def regions(self) -> list[tuple[int, int]]:
@@ -201,55 +175,75 @@ class Fused:
     def factors(self) -> list[Factor]:
         """Return the factors a and b, those that the form has."""
         form, rank = self.adapter.form, self.adapter.rank
-        depth, padded = self.matrix.shape
-        scale = np.full(self.channels, self.adapter.scaling)
+        depth, padded, channels = self.forward.depth, self.forward.lanes, self.axes.shape[0]
+        width = self.axes.size // channels
+        scale = np.full(channels, self.adapter.scaling)
         if self.adapter.row_scale is not None:
             scale = scale * self.adapter.row_scale
         if self.adapter.outer:
             columns = np.full((rank, _whole(depth)), ZERO, np.int64)
             rows = np.full((rank, _whole(padded)), ZERO, np.int64)
             ranks = np.arange(rank)[:, None]
-            of_a = self.columns_of_a
-            columns[:, :depth] = np.where(of_a < 0, ZERO, ONE if form == "rows" else ranks * self.width + of_a)
-            rows[:, : self.channels] = np.arange(self.channels) * rank + ranks
+            taps = self.axes.taps
+            for block in self.forward.blocks:
+                of_a = np.arange(block.rows) * len(taps) + taps[block.start]
+                columns[:, block.row : block.row + block.rows] = ONE if form == "rows" else ranks * width + of_a
+            rows[:, :channels] = np.arange(channels) * rank + ranks
             b_scale = np.where(rows < 0, 1.0, scale[rows // rank])
             a_name, b_name = ("", "xi") if form == "rows" else ("lora_a", "lora_b")
-            shape = (self.channels,) if form == "rows" else (self.channels, rank)
-            a = Factor(a_name, (rank, self.width), self.left, columns.ravel(), np.ones(columns.size))
+            shape = (channels,) if form == "rows" else (channels, rank)
+            a = Factor(a_name, (rank, width), self.left, columns.ravel(), np.ones(columns.size))
             return [a, Factor(b_name, shape, self.right, rows.ravel(), b_scale.ravel())]
-        packed = self.forward.pack(self.matrix)
-        shape = (self.channels, self.width)
+        packed = self.forward.arranged(self.axes.numbered(), ZERO)
+        shape = (channels, width)
         if form == "dense":
-            entries_scale = np.where(packed < 0, 1.0, scale[packed // self.width])
+            entries_scale = np.where(packed < 0, 1.0, scale[packed // width])
             return [Factor("xi", shape, self.left, packed, entries_scale)]
         lanes = np.full(_whole(padded), ZERO, np.int64)
-        lanes[: self.channels] = np.arange(self.channels)
+        lanes[:channels] = np.arange(channels)
         lane_scale = np.where(lanes < 0, 1.0, scale[lanes])
         return [
             Factor("lora_a", shape, self.left, packed, np.ones(packed.size)),
-            Factor("lora_b", (self.channels, 1), self.right, lanes, lane_scale),
+            Factor("lora_b", (channels, 1), self.right, lanes, lane_scale),
         ]
 
-    def adapt_rows(self, matrix: Array, columns: PackedMatrix, zero: int) -> list[Row]:
+    def adapt_rows(self, layout: Layout, zero: int) -> list[Row]:
         """Return the rows that fill a packed matrix of the weight; `zero` is the place of a zero weight."""
-        if columns is self.forward:
-            return self._compute(Piece(0, columns.depth, False, 0), columns)
-        pieces = pieces_of(matrix, self.columns_of_a, self.width)
-        squares = [self._transpose_row(columns, piece) for piece in pieces]
+        if layout is self.forward:
+            return self._compute(Piece(0, layout.depth, False, 0), layout)
+        pieces = self._pieces(layout)
+        squares = [self._transpose_row(layout, piece) for piece in pieces]
         if not self.adapter.outer and None in squares:
-            return [self._permute_row(matrix, columns, zero)]
+            return [self._permute_row(layout, zero)]
         found: list[Row] = []
         for piece, square in zip(pieces, squares, strict=True):
-            found += [square] if square is not None else self._compute(piece, columns)
+            found += [square] if square is not None else self._compute(piece, layout)
         return found
 
-    def _compute(self, piece: Piece, columns: PackedMatrix) -> list[Row]:
-        """Return the rows that compute a piece from the factors, one a span of vector columns."""
+    def _pieces(self, layout: Layout) -> list[Piece]:
+        """Return the outer products that make up a layout, each with the rows of zeros behind it."""
+        found: list[Piece] = []
+        row_of_tap = self.row_of_tap
+        end = dict(pairwise([*dict.fromkeys(block.row for block in layout.blocks), layout.depth]))
+        for block in layout.blocks:
+            transposed = block.rows == self.axes.shape[0]  # in a forward layout the rows of a tap are input channels
+            piece = Piece(block.row, end[block.row] - block.row, transposed, row_of_tap[block.start] - block.lane)
+            last = found[-1] if found else piece
+            if piece == last:  # the taps side by side of a whole image follow one another in the forward layout too
+                found[-1:] = [piece]
+            elif not transposed and piece.start == last.start + last.rows:
+                found[-1] = replace(last, rows=last.rows + piece.rows)
+            else:
+                found.append(piece)
+        return found
+
+    def _compute(self, piece: Piece, layout: Layout) -> list[Row]:
+        """Return the rows that compute a piece from the factors, one a span of panels."""
         found = []
-        for first, count, width in columns.spans:
+        for first, count, width in layout.spans:
             ints = {
-                "blocks": count, "column": columns.depth * width, "rows": piece.rows, "rank": self.adapter.rank,
-                "weight": columns.offset + first * columns.depth + piece.row * width,
+                "blocks": count, "column": layout.depth * width, "rows": piece.rows, "rank": self.adapter.rank,
+                "weight": layout.offset + first * layout.depth + piece.row * width,
                 "bound": float_bits(self.adapter.bound), **self._factor_fields(first, width, piece),
             }  # fmt: skip
             found.append(Row(self._kernel("adapt", width), ints, {}))
@@ -260,8 +254,8 @@ class Fused:
 
     def _factor_fields(self, first: int, width: int, piece: Piece) -> dict[str, int]:
         """Return where a and b start for the lanes from channel `first` on and the rows of a piece."""
-        depth, padded = self.matrix.shape
-        a_rank, b_rank = _whole(depth), _whole(padded)
+        depth = self.forward.depth
+        a_rank, b_rank = _whole(depth), _whole(self.forward.lanes)
         if not self.adapter.outer:
             left = self.left + first * depth + piece.start * width
             column = {"left_column": depth * width, "left_rank": 0, "right_rank": 0}
@@ -272,41 +266,50 @@ class Fused:
         ranks = {"left_rank": a_rank, "right_rank": b_rank, "left_column": 0}
         return {"left": self.left + piece.start, "right": self.right + first, **ranks}
 
-    def _transpose_row(self, columns: PackedMatrix, piece: Piece) -> Row | None:
+    def _transpose_row(self, layout: Layout, piece: Piece) -> Row | None:
         """Return the row that fills a piece from the forward layout, if both are made of whole squares."""
         forward = self.forward
-        if not piece.transposed or len(columns.spans) != 1 or len(forward.spans) != 1:
+        if not piece.transposed or len(layout.spans) != 1 or len(forward.spans) != 1:
             return None
-        (_, count, width), (_, blocks, other) = columns.spans[0], forward.spans[0]
+        (_, count, width), (_, blocks, other) = layout.spans[0], forward.spans[0]
         if width != other or piece.rows != blocks * width or piece.start + count * width > forward.depth:
             return None
         ints = {
             "blocks": blocks, "block_in": forward.depth * width, "block_out": width * width,
-            "rows": count, "row_in": width * width, "row_out": columns.depth * width,
-            "in": forward.offset + piece.start * width, "out": columns.offset + piece.row * width,
+            "rows": count, "row_in": width * width, "row_out": layout.depth * width,
+            "in": forward.offset + piece.start * width, "out": layout.offset + piece.row * width,
         }  # fmt: skip
         return Row(KernelName("transpose", WidthTile(width)), ints, {})
 
-    def _permute_row(self, matrix: Array, columns: PackedMatrix, zero: int) -> Row:
-        """Return the row that fills a matrix element by element from the forward layout."""
-        packed = self.forward.pack(self.matrix)
-        place = np.full(self.channels * self.width, zero, np.int64)
-        place[packed[packed >= 0]] = self.forward.offset + np.flatnonzero(packed >= 0)
-        wanted = columns.pack(matrix)
-        places = np.where(wanted < 0, zero, place[wanted])
-        ints = {"count": len(places), "out": columns.offset}
-        return Row(KernelName("permute", NoTile()), ints, {}, {"places": Places(tuple(places.tolist()))})
+    def _permute_row(self, layout: Layout, zero: int) -> Row:
+        """Return the row that fills a layout element by element from the forward layout."""
+        places = np.empty(layout.elements, np.int64)
+        self.forward.unpack(np.arange(self.forward.offset + self.forward.size), places)
+        wanted = tuple(layout.arranged(places, zero).tolist())
+        ints = {"count": layout.size, "out": layout.offset}
+        return Row(KernelName("permute", NoTile()), ints, {}, {"places": Places(wanted)})
 
-    def collect_rows(self, gradient: PackedMatrix, runs: list[tuple[int, int, int]]) -> list[Row]:
-        """Return the rows that turn accumulators into factor gradients; runs are (row there, row here, length)."""
+    def collect_rows(self, sums: Layout) -> list[Row]:
+        """Return the rows that turn accumulators into factor gradients."""
+        runs: list[Run] = []
+        row_of_tap = self.row_of_tap
+        for block in sums.blocks:
+            run = Run(block.row, row_of_tap[block.start], block.rows)
+            last = runs[-1] if runs else run
+            # Taps join where nothing lies between them: sums of rows that only fill a run may be anything.
+            if (run.row - last.row, run.forward - last.forward) == (last.rows, last.rows):
+                runs[-1] = last._replace(rows=last.rows + run.rows)
+            else:
+                runs.append(run)
         found = []
+        forward = self.forward
         for row, start, length in runs:
-            for first, count, width in gradient.spans:
+            for first, count, width in sums.spans:
                 ints = {
-                    "blocks": count, "column": self.forward.depth * width, "gradient_column": gradient.depth * width,
+                    "blocks": count, "column": forward.depth * width, "gradient_column": sums.depth * width,
                     "rows": length, "rank": self.adapter.rank, "bound": float_bits(self.adapter.bound),
-                    "weight": self.forward.offset + first * self.forward.depth + start * width,
-                    "gradient": gradient.offset + first * gradient.depth + row * width,
+                    "weight": forward.offset + first * forward.depth + start * width,
+                    "gradient": sums.offset + first * sums.depth + row * width,
                     **self._factor_fields(first, width, Piece(start, length, False, start)),
                 }  # fmt: skip
                 found.append(Row(self._kernel("collect", width), ints, {}))

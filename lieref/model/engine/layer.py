@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from lieref._types import Array, FloatArray
+from lieref._types import FloatArray
 from lieref.kernel.simd.epilogue import ADD, BIAS, CLAMP, MASK
 from lieref.kernel.simd.row import float_bits
+from lieref.model.engine.layout import WeightAxes
 from lieref.model.engine.program import Place, Tensor
 from lieref.model.graph import Node
 
@@ -23,6 +24,11 @@ class Window:
     strides: tuple[int, int] = (1, 1)
     pads: tuple[int, int, int, int] = (0, 0, 0, 0)
     dilations: tuple[int, int] = (1, 1)
+
+    @property
+    def taps(self) -> list[tuple[int, int]]:
+        """The taps (ky, kx), row-major."""
+        return [(ky, kx) for ky in range(self.kernel[0]) for kx in range(self.kernel[1])]
 
     def output(self, height: int, width: int) -> tuple[int, int]:
         """Return the size of the output; below 1 where the image is smaller than the kernel."""
@@ -53,6 +59,52 @@ class Window:
     def covers(self, height: int, width: int) -> bool:
         """Return whether there is one window and it is the whole image."""
         return self.kernel == (height, width) and not any(self.pads) and self.dilations == (1, 1)
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Input pixels (y + j sy, x + i sx) and the taps that reach them.
+
+    Attributes
+    ----------
+    y, x, rows, cols : int
+        First pixel and how many.
+    taps : tuple of (ky, kx)
+    shifts : tuple of (dy, dx)
+        Output pixel each tap reads, relative to (j, i).
+    """
+
+    y: int
+    x: int
+    rows: int
+    cols: int
+    taps: tuple[tuple[int, int], ...]
+    shifts: tuple[tuple[int, int], ...]
+
+
+def parities(window: Window, height: int, width: int) -> Iterator[Parity]:
+    """Yield the parity classes of an input of this size; taps in the order in which their shifts ascend."""
+    for y in range(min(window.strides[0], height)):
+        for x in range(min(window.strides[1], width)):
+            reach = [_reaching(window, axis, start) for axis, start in enumerate((y, x))]
+            pairs = [(a, b) for a in reach[0] for b in reach[1]]
+            yield Parity(
+                y, x, -(-(height - y) // window.strides[0]), -(-(width - x) // window.strides[1]),
+                tuple((a[0], b[0]) for a, b in pairs), tuple((a[1], b[1]) for a, b in pairs),
+            )  # fmt: skip
+
+
+def _reaching(window: Window, axis: int, start: int) -> list[tuple[int, int]]:
+    """Return (tap, shift) along one axis for input position `start`, by ascending shift."""
+    stride, pad, dilation = window.strides[axis], window.pads[axis], window.dilations[axis]
+    taps = [t for t in range(window.kernel[axis]) if (start + pad - dilation * t) % stride == 0]
+    return sorted(((t, (start + pad - dilation * t) // stride) for t in taps), key=lambda pair: pair[1])
+
+
+def need_gradient_halo(g: Tensor, parity: Parity) -> None:
+    """Widen the halo of g for the taps of a class."""
+    for dy, dx in parity.shifts:
+        g.need_halo(max(-dy, 0), max(-dx, 0), max(dy + parity.rows - g.height, 0), max(dx + parity.cols - g.width, 0))
 
 
 @dataclass(frozen=True)
@@ -103,8 +155,8 @@ class FusedLayer:
         Further tensors it reads, but for the residual.
     weight, bias : str
         Initializers, "" where there is none.
-    index : array or None
-        Element of the flattened weight at each (O, I / groups, kh, kw).
+    axes : WeightAxes or None
+        (O, I / groups, kh, kw) in the weight.
     window : Window
     groups, channels : int
         Convolution groups; output channels.
@@ -132,7 +184,7 @@ class FusedLayer:
     channels: int
     weight: str = ""
     bias: str = ""
-    index: Array | None = None
+    axes: WeightAxes | None = None
     groups: int = 1
     add: str = ""
     clamp: tuple[float, float] | None = None

@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
-from lieref._types import Array
 from lieref.errors import LierefError
 from lieref.kernel.window import make_window
 from lieref.model.engine.layer import FusedLayer, Window
+from lieref.model.engine.layout import WeightAxes
 from lieref.model.engine.lowered import LoweredGraph, Size, covers_image, unsupported
 from lieref.model.graph import Node
 
@@ -54,45 +52,46 @@ def _image_shape(net: LoweredGraph, node: Node, layer: FusedLayer) -> tuple[int,
     return (layer.channels, *image)
 
 
-def _weight_index(net: LoweredGraph, node: Node) -> Array:
+def _weight_shape(net: LoweredGraph, node: Node) -> tuple[int, ...]:
     weight = net.constant(node, 1)
     if weight is None:
         raise unsupported(node, "the weight must be a constant")
     if weight.size == 0:
         raise unsupported(node, f"the weight must hold numbers; got shape {weight.shape}")
-    return np.arange(weight.size).reshape(weight.shape)
+    return weight.shape
 
 
 def conv(net: LoweredGraph, node: Node) -> None:
     """Conv."""
     x, size = net.size(node)
-    index = _weight_index(net, node)
+    shape = _weight_shape(net, node)
     groups = int(node.attrs.get("group", 1))  # type: ignore[arg-type]
-    kernel = tuple(node.attrs.get("kernel_shape") or index.shape[2:])  # type: ignore[arg-type]
-    if index.ndim < 3 or kernel != index.shape[2:]:
-        raise unsupported(node, f"the weight must be (O, I / group, *kernel); got {index.shape} for a kernel {kernel}")
-    channels, outputs = index.shape[1] * groups, index.shape[0]
+    kernel = tuple(node.attrs.get("kernel_shape") or shape[2:])  # type: ignore[arg-type]
+    if len(shape) < 3 or kernel != shape[2:]:
+        raise unsupported(node, f"the weight must be (O, I / group, *kernel); got {shape} for a kernel {kernel}")
+    channels, outputs = shape[1] * groups, shape[0]
     if groups < 1 or channels != size[0] or outputs == 0 or outputs % groups:
-        raise unsupported(node, f"the weight must fit {size[0]} channels in {groups} groups; got {index.shape}")
+        raise unsupported(node, f"the weight must fit {size[0]} channels in {groups} groups; got {shape}")
     vector = net.constant(node, 2)
     if vector is not None and vector.shape != (outputs,):
         raise unsupported(node, f"the bias must have one number for each of {outputs} channels; got {vector.shape}")
-    window = _window(net, node, index.shape[2:], size)
+    window = _window(net, node, shape[2:], size)
     bias = node.inputs[2] if vector is not None else ""
-    index = index.reshape(*index.shape[:2], *window.kernel)
-    kind = "depthwise" if groups == index.shape[0] == size[0] > 1 else "conv"
-    layer = FusedLayer(kind, x, node.outputs[0], window, index.shape[0], node.inputs[1], bias, index, groups)
+    axes = WeightAxes.row_major(outputs, shape[1], *window.kernel)
+    kind = "depthwise" if groups == outputs == channels > 1 else "conv"
+    layer = FusedLayer(kind, x, node.outputs[0], window, outputs, node.inputs[1], bias, axes, groups)
     net.append(layer, _image_shape(net, node, layer))
 
 
-def _linear(net: LoweredGraph, node: Node, index: Array, bias: str) -> None:
-    """Append a product with an index matrix (out, in); a flattened image makes it a window over the whole image."""
+def _linear(net: LoweredGraph, node: Node, shape: tuple[int, ...], transposed: bool, bias: str) -> None:
+    """Append a product with a matrix (in, out), or (out, in) transposed; an image becomes a window over all of it."""
     x, size = net.size(node)
-    if len(net.shapes[node.inputs[0]]) != 1 or index.shape[1] != math.prod(size):
-        raise unsupported(node, f"the input must be (N, {index.shape[1]})")
-    window = Window(kernel=size[1:])
-    index = index.reshape(index.shape[0], *size)
-    net.append(FusedLayer("conv", x, node.outputs[0], window, len(index), node.inputs[1], bias, index), (len(index),))
+    inputs, outputs = shape[::-1] if transposed else shape
+    if len(net.shapes[node.inputs[0]]) != 1 or inputs != math.prod(size):
+        raise unsupported(node, f"the input must be (N, {inputs})")
+    axes = WeightAxes.matrix(outputs, size, transposed)
+    layer = FusedLayer("conv", x, node.outputs[0], Window(kernel=size[1:]), outputs, node.inputs[1], bias, axes)
+    net.append(layer, (outputs,))
 
 
 def gemm(net: LoweredGraph, node: Node) -> None:
@@ -100,21 +99,21 @@ def gemm(net: LoweredGraph, node: Node) -> None:
     attrs = node.attrs
     if attrs.get("transA", 0) or attrs.get("alpha", 1.0) != 1.0 or attrs.get("beta", 1.0) != 1.0:
         raise unsupported(node, "transA must be 0, alpha and beta 1")
-    index = _weight_index(net, node)
-    if index.ndim != 2:
-        raise unsupported(node, f"the weight must be a matrix; got shape {index.shape}")
+    shape, transposed = _weight_shape(net, node), bool(attrs.get("transB", 0))
+    if len(shape) != 2:
+        raise unsupported(node, f"the weight must be a matrix; got shape {shape}")
     bias = net.constant(node, 2)
-    if bias is not None and bias.shape != (index.shape[0 if attrs.get("transB", 0) else 1],):
+    if bias is not None and bias.shape != (shape[0 if transposed else 1],):
         raise unsupported(node, "the bias must be a vector")
-    _linear(net, node, index if attrs.get("transB", 0) else index.T, node.inputs[2] if bias is not None else "")
+    _linear(net, node, shape, transposed, node.inputs[2] if bias is not None else "")
 
 
 def matmul(net: LoweredGraph, node: Node) -> None:
     """MatMul with a constant matrix."""
-    index = _weight_index(net, node)
-    if index.ndim != 2:
+    shape = _weight_shape(net, node)
+    if len(shape) != 2:
         raise unsupported(node, "the second factor must be a constant matrix")
-    _linear(net, node, index.T, "")
+    _linear(net, node, shape, False, "")
 
 
 def average(net: LoweredGraph, node: Node) -> None:

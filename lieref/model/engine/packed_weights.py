@@ -37,9 +37,9 @@ class PackedWeights:
 
     def __init__(self, storage: Storage, contents: Contents) -> None:
         for pack in storage.packs:
-            known, most = contents.values[pack.name].size, int(pack.index.max(initial=-1))
-            if most >= known or pack.index.min(initial=0) < -1:
-                raise InternalError(f"compile_graph: {pack.name} must have element {most}; got {known} elements")
+            known, want = contents.values[pack.name].size, pack.layout.elements
+            if known != want:
+                raise InternalError(f"compile_graph: {pack.name} must have {want} elements; got {known}")
         self._storage = storage
         size = storage.weight_size + 64
         self._weights = aligned(size, storage.dtype)
@@ -83,9 +83,8 @@ class PackedWeights:
             if stale & set(derived.affine.names):
                 vector = derived.affine.vectors(weights, derived.channels)[derived.part]
                 self._weights[derived.offset : derived.offset + derived.channels] = vector
-        flat = {name: np.append(weights[name].ravel(), 0) for name in stale}
         for pack in self._storage.packs:
-            if pack.name in flat:
+            if pack.name in stale:
                 memory = self._bases if pack.name in self._storage.adapters else self._weights
-                np.take(flat[pack.name], pack.index, out=memory[pack.offset :][: pack.index.size], mode="wrap")
+                pack.layout.pack(weights[pack.name].ravel(), memory)
         self._stale = frozenset()

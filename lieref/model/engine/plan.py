@@ -103,8 +103,7 @@ def make_plan(
 
     def builder() -> Builder:
         names = trainable | set(adapters)
-        indices = {layer.weight: layer.index for layer in net.layers if layer.index is not None}
-        storage = Storage(library.isa.name, library.dtype, names, adapters, indices, winograd=winograd)
+        storage = Storage(library.isa.name, library.dtype, names, adapters, winograd=winograd)
         return Builder(net, storage, samples)
 
     lanes = WidthTile(library.isa.lanes(library.dtype))

@@ -5,47 +5,55 @@ The register tile of each span of vector columns is chosen here.
 
 from __future__ import annotations
 
-from lieref._types import Array
+import math
+from collections.abc import Sequence
+
 from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.tiles import ConvTile, GradientTile
 from lieref.model.engine.layer import Epilogue
+from lieref.model.engine.layout import Layout, TapPlace
 from lieref.model.engine.program import Place, Row, Taps
 from lieref.model.engine.tiling import conv_tiles, gradient_blocks, gradient_tiles, run_parts, together
-from lieref.model.engine.weights import Storage, pad_axis
+from lieref.model.engine.weights import Storage
 
 
-def pad_runs(matrix: Array, runs: int) -> Array:
-    """Return an index matrix (runs x k, channels) with zeros behind each run, so that whole parts cover it."""
-    if not len(matrix):
-        return matrix
-    steps, parts = run_parts(len(matrix) // runs)
-    split = matrix.reshape(runs, -1, matrix.shape[1])
-    return pad_axis(split, 1, steps * parts).reshape(-1, matrix.shape[1])
+def run_places(taps: Sequence[tuple[int, int]], together: int, rows: int, apart: int) -> list[TapPlace]:
+    """Return where taps are in a matrix: `together` of them, of so many rows each, make a run of `apart` rows."""
+    return [
+        TapPlace(ky, kx, number // together * apart + number % together * rows)
+        for number, (ky, kx) in enumerate(taps)
+    ]  # fmt: skip
+
+
+def padded_run(run: int) -> int:
+    """Return the rows of a run with those of zeros behind it, so that whole parts cover it."""
+    return math.prod(run_parts(run))
 
 
 def product_rows(
-    storage: Storage, weight: int, depth: int, channels: int, source: Place, taps: Taps, run: int, target: Place,
-    size: tuple[int, int], epilogue: Epilogue,
+    storage: Storage, matrix: Layout, source: Place, taps: Taps, run: int, target: Place, size: tuple[int, int],
+    epilogue: Epilogue,
 ) -> list[Row]:  # fmt: skip
     """Return rows of target = epilogue(sums over `taps` of runs of `run` elements of the source), one a tile shape.
 
     Parameters
     ----------
-    weight, depth, channels : int
-        Offset of the packed weights (`pad_runs`), their rows and columns.
+    matrix : Layout
+        Packed weights: runs of `padded_run(run)` rows.
     size : (pixels, pixels in a row)
     """
     steps, parts = run_parts(run)
     runs = {"runs": Taps(taps.tensor, taps.pixels, parts, steps)}
     rows = []
-    for first, vectors, width in storage.columns(channels):
+    depth = matrix.depth
+    for first, vectors, width in matrix.spans:
         done = 0
         for p, v, blocks in conv_tiles(storage.isa, size[0], vectors, depth):
             channel = first + done * width
             ints = {
                 "blocks": blocks, "together": together(v * width * depth, blocks), "channel": channel,
                 "column": depth * width, "count": size[0], "cols": size[1], "run_count": len(taps.pixels) * parts,
-                "weight": weight + channel * depth, **epilogue.fields(),
+                "weight": matrix.offset + channel * depth, **epilogue.fields(),
             }  # fmt: skip
             places = {"in": source, **epilogue.places(target)}
             rows.append(Row(KernelName("conv", ConvTile(p, v, steps, width)), ints, places, runs))
@@ -66,25 +74,24 @@ ONCE = {"repeats": 1, "repeat_in": 0, "repeat_g": 0, "repeat_out": 0}
 
 
 def gradient_rows(
-    storage: Storage, offset: int, channels: int, source: Place, taps: Taps, run: int, g: Place, size: tuple[int, int],
+    storage: Storage, sums: Layout, source: Place, taps: Taps, run: int, g: Place, size: tuple[int, int],
     repeats: dict[str, int] | None = None, begin: int = 1,
 ) -> list[Row]:  # fmt: skip
     """Return rows that add the gradient of such a product with respect to its weights, one a tile shape.
 
     Parameters
     ----------
-    offset, channels : int
-        Where the accumulators start; columns of the weights.
+    sums : Layout
+        Accumulators: runs of `gradient_run_rows` rows.
     size : (rows of output pixels, pixels in a row)
     repeats : dict, optional
         The fields ``repeats`` and ``repeat_*``.
     begin : int
         1 where no row before this one adds to these accumulators.
     """
-    run_rows = gradient_run_rows(storage, run, channels)
-    total = len(taps.pixels) * run_rows
+    run_rows, total = sums.depth // len(taps.pixels), sums.depth
     rows = []
-    for first, vectors, width in storage.columns(channels):
+    for first, vectors, width in sums.spans:
         start = 0
         for depth, count in gradient_blocks(storage.isa, run, vectors):
             done = 0
@@ -93,7 +100,7 @@ def gradient_rows(
                 ints = {
                     **(repeats or ONCE), "blocks": blocks, "channel": channel, "column": total * width, "rows": size[0],
                     "cols": size[1], "run_count": len(taps.pixels), "run_rows": run_rows, "start": start,
-                    "run_blocks": count, "out": offset + channel * total, "begin": begin,
+                    "run_blocks": count, "out": sums.offset + channel * total, "begin": begin,
                 }  # fmt: skip
                 kernel = KernelName("gradient", GradientTile(depth, v, width))
                 rows.append(Row(kernel, ints, {"in": source, "g": g}, {"runs": taps}))

@@ -181,6 +181,6 @@ def gradients_of(plans: Plans, shapes: Mapping[str, FloatArray], total: Array | 
     found: dict[str, FloatArray] = {}
     for accumulator in plans.get(1).storage.accumulators:
         like = shapes[accumulator.name]
-        part = np.zeros_like(like) if total is None else total[accumulator.index].reshape(like.shape)
+        part = np.zeros(like.shape, like.dtype) if total is None else accumulator.read(total).reshape(like.shape)
         found[accumulator.name] = found[accumulator.name] + part if accumulator.name in found else part
     return found

@@ -1,41 +1,45 @@
-"""Packed weights: which element of an ONNX weight stands where in the layout a kernel reads.
-
-Every layout is an index array into the flattened weight, -1 for a zero that only fills a vector. Packing is then one
-gather, and reading a gradient out of its accumulator is another; the layout code below never touches a value.
-"""
+"""What a plan keeps beside its tensors: packed weights, factors and gradient accumulators, and what fills them."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from lieref._types import Array
+from lieref.errors import InternalError
 from lieref.kernel.simd.isa import ISAS
 from lieref.model.engine.fusion import Adapter, Fused
 from lieref.model.engine.layer import Affine
+from lieref.model.engine.layout import Block, Layout, WeightAxes, vector_block
 from lieref.model.engine.memories import Memory, Region
-from lieref.model.engine.packed_matrix import PackedMatrix
 from lieref.model.engine.program import Row
 from lieref.model.engine.tiling import columns, pad_channels
 
 
 @dataclass(frozen=True)
 class Pack:
-    """A copy of the weight `name` at `offset` of the packed weights, element `index` of it at each position."""
+    """A packed copy of the weight `name`."""
 
     name: str
-    offset: int
-    index: Array
+    layout: Layout
 
 
 @dataclass(frozen=True)
 class Accumulator:
-    """The gradient of the weight `name`: element j stands at `index[j]` of the gradient accumulators."""
+    """The gradient of the weight `name` among the gradient accumulators; each layout holds a part of it."""
 
     name: str
-    index: Array
+    layouts: tuple[Layout, ...]
+
+    def read(self, sums: Array) -> Array:
+        """Return the gradient, flat, out of the accumulators."""
+        found = np.empty(self.layouts[0].elements, sums.dtype)
+        for layout in self.layouts:
+            layout.unpack(sums, found)
+        return found
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Storage:
     trainable : frozenset of str
         Initializers whose gradient is wanted, the adapted ones among them.
     adapters : dict of str to Adapter
-        Weights adapted inside the engine; `indices` holds their index arrays (O, I / groups, ...).
+        Weights adapted inside the engine.
     fused : dict of str to Fused
         Where their factors are.
     winograd : "direct", "f2" or "f4"
@@ -80,7 +84,6 @@ class Storage:
     dtype: str
     trainable: frozenset[str]
     adapters: dict[str, Adapter] = field(default_factory=dict)
-    indices: dict[str, Array] = field(default_factory=dict)
     fused: dict[str, Fused] = field(default_factory=dict)
     winograd: str = "direct"
     prepare: list[Row] = field(default_factory=list)
@@ -115,15 +118,21 @@ class Storage:
         """Elements of the packed weights, the factors and the accumulators."""
         return self.weight_size, self.factor_size, self.gradient_size
 
-    def add_pack(self, name: str, index: Array) -> int:
-        """Reserve room for a packed copy and return its offset."""
-        offset = self.reserve(index.size)
-        self.packs.append(Pack(name, offset, index.ravel()))
-        return offset
+    def add_matrix(self, name: str, axes: WeightAxes, depth: int, lanes: int, blocks: tuple[Block, ...]) -> Layout:
+        """Reserve room for a packed matrix (depth, lanes) of a weight and return its layout."""
+        if not depth:
+            return self.layout(0, 0, lanes, (), axes.elements)
+        layout = self.layout(self.reserve(depth * lanes), depth, lanes, blocks, axes.elements)
+        self.packs.append(Pack(name, layout))
+        if name in self.adapters:
+            self._fuse(name, axes, layout)
+        return layout
 
     def add_bias(self, name: str, channels: int, padded: int) -> int:
         """Reserve room for a bias, its padded channels zero, and return its offset."""
-        return self.add_pack(name, pad_axis(np.arange(channels), 0, padded))
+        layout = self.layout(self.reserve(padded), 1, padded, (vector_block(channels),), channels)
+        self.packs.append(Pack(name, layout))
+        return layout.offset
 
     def add_derived(self, affine: Affine, part: int, channels: int, padded: int) -> int:
         """Reserve room for a vector of an `Affine`, its padded channels zero, and return its offset."""
@@ -146,19 +155,28 @@ class Storage:
         return offset
 
     def add_accumulator(
-        self, name: str, size: int, index: Array, columns: PackedMatrix | None = None,
-        runs: list[tuple[int, int, int]] | None = None,
-    ) -> int:  # fmt: skip
-        """Reserve `size` accumulators; `index` holds for each element of the weight its place among them.
+        self, name: str, elements: int, depth: int, lanes: int, parts: Sequence[tuple[Block, ...]]
+    ) -> tuple[Layout, ...]:
+        """Reserve accumulators for the gradient of a weight, a matrix (depth, lanes) for the blocks of each part.
 
-        `columns` and `runs` (row there, column of A, length) say how a fused adapter finds its rows.
+        Raises
+        ------
+        InternalError
+            If the blocks do not hold as many elements as the weight has.
         """
-        offset = self.reserve_gradient(size)
-        if name not in self.adapters:
-            self.accumulators.append(Accumulator(name, (index + offset).ravel()))
-        elif columns is not None and runs is not None:
-            self.collect += self.fused[name].collect_rows(replace(columns, offset=offset), runs)
-        return offset
+        held = sum(block.rows * block.lanes for blocks in parts for block in blocks)
+        if held != elements:
+            raise InternalError(f"add_accumulator: `parts` must hold {elements} elements of {name}; got {held}")
+        size = depth * lanes
+        offset = self.reserve_gradient(size * len(parts))
+        layouts = tuple(
+            self.layout(offset + number * size, depth, lanes, blocks, elements) for number, blocks in enumerate(parts)
+        )
+        if name in self.adapters:
+            self.collect += self.fused[name].collect_rows(*layouts)
+        else:
+            self.accumulators.append(Accumulator(name, layouts))
+        return layouts
 
     def reserve_gradient(self, size: int) -> int:
         """Reserve accumulators and return their offset."""
@@ -180,52 +198,13 @@ class Storage:
         """Return the vector columns that cover `channels`: (first channel, how many, width)."""
         return columns(channels, self.isa, self.dtype)
 
-    def pack_columns(self, name: str, matrix: Array) -> PackedMatrix:
-        """Pack an index matrix (k, channels): vector columns one after the other, each k x width."""
-        columns = PackedMatrix(0, matrix.shape[0], tuple(self.columns(matrix.shape[1])))
-        columns = replace(columns, offset=self.add_pack(name, columns.pack(matrix)))
-        if name in self.adapters:
-            self._fuse(name, matrix, columns)
-        return columns
+    def layout(self, offset: int, depth: int, lanes: int, blocks: tuple[Block, ...], elements: int) -> Layout:
+        """Return a layout of the panels that cover so many lanes."""
+        return Layout(offset, depth, tuple(self.columns(lanes)), blocks, elements)
 
-    def _fuse(self, name: str, matrix: Array, columns: PackedMatrix) -> None:
+    def _fuse(self, name: str, axes: WeightAxes, layout: Layout) -> None:
         """Add the rows that fill a packed matrix of an adapted weight; its first one is the forward layout."""
-        index = self.indices[name]
-        width = index[0].size
-        canonical = np.empty(index.size, np.int64)  # element of the weight -> o J + j
-        canonical[index.ravel()] = np.arange(index.size)
-        matrix = np.where(matrix < 0, -1, canonical[matrix])
         if name not in self.fused:
-            fused = Fused(self.adapters[name], matrix, columns, len(index), width, self.factor_size)
-            self.fused[name] = fused
-            self.factor_size += fused.size
-        self.prepare += self.fused[name].adapt_rows(matrix, columns, self.repeated(0.0))
-
-
-def column_position(channels: int, depth: int, spans: list[tuple[int, int, int]]) -> tuple[Array, Array]:
-    """Return for each channel where its vector column of `depth` rows starts (its lane included) and its width."""
-    start = np.zeros(channels, np.int64)
-    stride = np.zeros(channels, np.int64)
-    for first, count, width in spans:
-        for i in range(count):
-            c = np.arange(first + i * width, min(first + (i + 1) * width, channels))
-            start[c] = (first + i * width) * depth + (c - first - i * width)
-            stride[c] = width
-    return start, stride
-
-
-def pad_axis(index: Array, axis: int, length: int) -> Array:
-    """Return the index array lengthened along `axis` with -1."""
-    widths = [(0, 0)] * index.ndim
-    widths[axis] = (0, length - index.shape[axis])
-    return np.pad(index, widths, constant_values=-1)
-
-
-def dense_index(index: Array, groups: int) -> Array:
-    """Return the index array (O, I, ...) of the dense convolution equal to a grouped one (O, I / groups, ...)."""
-    out, inner = index.shape[:2]
-    dense = np.full((out, inner * groups, *index.shape[2:]), -1, np.int64)
-    for o in range(out):
-        first = o // (out // groups) * inner
-        dense[o, first : first + inner] = index[o]
-    return dense
+            self.fused[name] = Fused(self.adapters[name], axes, layout, self.factor_size)
+            self.factor_size += self.fused[name].size
+        self.prepare += self.fused[name].adapt_rows(layout, self.repeated(0.0))

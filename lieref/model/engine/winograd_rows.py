@@ -6,17 +6,17 @@ product a frequency, and output transform with the epilogue, so that the frequen
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Sequence
 
 from lieref.kernel.simd.frequency import FREQUENCY_STEPS
 from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.tiles import FrequencyTile, TransformTile
-from lieref.model.engine.layer import Epilogue, FusedLayer
-from lieref.model.engine.packed_matrix import PackedMatrix
-from lieref.model.engine.product_rows import gradient_rows, gradient_run_rows
+from lieref.model.engine.layer import Epilogue, FusedLayer, need_gradient_halo, parities
+from lieref.model.engine.layout import tap_blocks
+from lieref.model.engine.product_rows import gradient_rows, gradient_run_rows, run_places
 from lieref.model.engine.program import Place, Row, Taps, Tensor
 from lieref.model.engine.tiling import conv_tiles, together
-from lieref.model.engine.weights import Storage, column_position
+from lieref.model.engine.weights import Storage
 
 TILES = (24, 64)
 """Fewest and most tiles transformed before their products: 36 frequencies x 24 tiles x 16 channels are 54 KiB."""
@@ -49,18 +49,32 @@ def tile_size(layer: FusedLayer, storage: Storage, x: Tensor, out: Tensor) -> in
     return next(found, 0) if fits else 0
 
 
-def product(
-    storage: Storage,
-    m: int,
-    direct: PackedMatrix,
-    source: Place,
-    target: Place,
-    size: tuple[int, int],
-    epilogue: Epilogue,
+def forward(layer: FusedLayer, storage: Storage, m: int, x: Tensor, out: Tensor, epilogue: Epilogue) -> list[Row]:
+    """Return the rows of the forward pass."""
+    source = Place(x, -layer.window.pads[0], -layer.window.pads[1])
+    return _convolve(layer, storage, m, layer.window.taps, source, Place(out), epilogue)
+
+
+def input_gradient(
+    layer: FusedLayer, storage: Storage, m: int, g: Tensor, x_bar: Tensor, epilogue: Epilogue
 ) -> list[Row]:
-    """Return the rows of target = epilogue(source * w), w packed directly at `direct` as (ky, kx, in) x out."""
+    """Return the rows of the gradient with respect to the input: g convolved with the taps in reverse."""
+    (parity,) = parities(layer.window, x_bar.height, x_bar.width)
+    need_gradient_halo(g, parity)
+    source = Place(g, *parity.shifts[0])
+    return _convolve(layer, storage, m, parity.taps, source, Place(x_bar), epilogue, backward=True)
+
+
+def _convolve(
+    layer: FusedLayer, storage: Storage, m: int, taps: Sequence[tuple[int, int]], source: Place, target: Place,
+    epilogue: Epilogue, backward: bool = False,
+) -> list[Row]:  # fmt: skip
+    """Return the rows of target = epilogue(source * w), w being packed as (taps, in) x out before its transform."""
+    assert layer.axes is not None  # a convolution has a weight
     frequencies = (m + 2) ** 2
-    inner, outer = direct.depth // 9, target.tensor.pixel
+    inner, outer = source.tensor.pixel, target.tensor.pixel
+    blocks = tap_blocks(layer.axes, run_places(taps, 9, inner, 9 * inner), backward=backward)
+    direct = storage.add_matrix(layer.weight, layer.axes, 9 * inner, outer, blocks)
     depth = _whole_runs(inner)  # rows behind the last stay zero
     weight = storage.reserve(frequencies * depth * outer)
     for first, count, width in direct.spans:
@@ -71,7 +85,7 @@ def product(
         }  # fmt: skip
         storage.prepare.append(Row(KernelName("winograd_weight", TransformTile(m, width)), ints, {}))
     rows = []
-    for start, tile_rows, tile_cols in _strips(m, size):
+    for start, tile_rows, tile_cols in _strips(m, (target.tensor.height, target.tensor.width)):
         tiles = tile_rows * tile_cols
         v, products = _scratch(m, inner, tiles), _scratch(m, outer, tiles)
         rows += _transform(storage, "winograd_input", m, source, start, (tile_rows, tile_cols), v)
@@ -110,9 +124,8 @@ def weight_gradient(layer: FusedLayer, storage: Storage, m: int, x: Tensor, g: T
     """Return the rows of the weight gradient; its frequencies are summed over samples and transformed once."""
     frequencies = (m + 2) ** 2
     inner, outer = x.pixel, g.pixel
-    spans = storage.columns(outer)
     padded = gradient_run_rows(storage, inner, outer)
-    sums = storage.reserve_gradient(frequencies * padded * outer)
+    sums = storage.layout(storage.reserve_gradient(frequencies * padded * outer), padded, outer, (), 0)
     source = Place(x, -layer.window.pads[0], -layer.window.pads[1])
     rows = []
     for number, (first_row, tile_rows, tile_cols) in enumerate(_strips(m, (g.height, g.width))):
@@ -124,22 +137,16 @@ def weight_gradient(layer: FusedLayer, storage: Storage, m: int, x: Tensor, g: T
             "repeats": frequencies, "repeat_in": v.row, "repeat_g": bars.row, "repeat_out": padded * outer,
         }  # fmt: skip
         rows += gradient_rows(
-            storage, sums, outer, Place(v), Taps(v, ((0, 0),)), inner, Place(bars), (1, tiles), repeats,
-            int(number == 0),
+            storage, sums, Place(v), Taps(v, ((0, 0),)), inner, Place(bars), (1, tiles), repeats, int(number == 0)
         )  # fmt: skip
-    index = layer.index
-    assert index is not None  # a convolution has a weight
-    start, stride = column_position(len(index), 9 * inner, spans)
-    place = (np.arange(9).reshape(3, 3) * inner) + np.arange(index.shape[1])[:, None, None]  # (I, 3, 3)
-    position = np.empty(index.size, np.int64)
-    position[index] = start[:, None, None, None] + place * stride[:, None, None, None]
-    columns = PackedMatrix(0, 9 * inner, tuple(spans))
-    direct = storage.add_accumulator(layer.weight, 9 * inner * outer, position, columns, [(0, 0, 9 * inner)])
-    for first, count, width in spans:
+    assert layer.axes is not None  # a convolution has a weight
+    blocks = tap_blocks(layer.axes, run_places(layer.window.taps, 9, inner, 9 * inner))
+    (direct,) = storage.add_accumulator(layer.weight, layer.axes.elements, 9 * inner, outer, [blocks])
+    for first, count, width in direct.spans:
         ints = {
-            "blocks": count, "rows": inner, "in": sums + first * padded, "in_column": padded * width,
-            "in_step": padded * outer, "out": direct + first * 9 * inner, "out_column": 9 * inner * width,
-            "out_step": inner * width,
+            "blocks": count, "rows": inner, "in": sums.offset + first * padded, "in_column": padded * width,
+            "in_step": padded * outer, "out": direct.offset + first * direct.depth,
+            "out_column": direct.depth * width, "out_step": inner * width,
         }  # fmt: skip
         storage.finish.append(Row(KernelName("winograd_weight_back", TransformTile(m, width)), ints, {}))
     return rows

@@ -63,9 +63,8 @@ def run_rows(rows, storage, values, weights):
     """Run rows of a storage without adapters; return the arena and the accumulators."""
     packed = aligned(storage.weight_size + 64, storage.dtype)
     sums = aligned(storage.gradient_size + 64, storage.dtype)
-    flat = {name: np.append(w.ravel(), 0) for name, w in weights.items()}
     for pack in storage.packs:
-        packed[pack.offset : pack.offset + pack.index.size] = flat[pack.name][pack.index]
+        pack.layout.pack(weights[pack.name].ravel(), packed)
     for (number, count), offset in storage.constants.items():
         packed[offset : offset + count] = number
     return run_on(rows, storage, {"weights": packed, "gradients": sums}, values), sums

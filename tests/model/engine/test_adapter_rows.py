@@ -18,6 +18,7 @@ from lieref.kernel.simd.memory import aligned
 from lieref.model.engine import channel_rows, conv_rows
 from lieref.model.engine.fusion import FORMS, ONE, Adapter
 from lieref.model.engine.layer import Epilogue, FusedLayer, Window
+from lieref.model.engine.layout import WeightAxes
 from lieref.model.engine.weights import Storage
 from tests.model.engine.adapters import BOUND, SLOPES, VALUES, algebra, pull_back
 from tests.model.engine.rows import define, make_tensor, run_on
@@ -33,9 +34,8 @@ def run(storage, rows, values, base, factors, isa, dtype):
         "bases": aligned(storage.weight_size + 64, dtype), "gradients": aligned(storage.gradient_size + 64, dtype),
         "factors": aligned(storage.factor_size, dtype), "factor_gradients": aligned(storage.factor_size, dtype),
     }  # fmt: skip
-    flat = np.append(base.ravel(), 0)
     for pack in storage.packs:
-        memory["bases"][pack.offset : pack.offset + pack.index.size] = flat[pack.index]
+        pack.layout.pack(base.ravel(), memory["bases"])
     for factor in fused.factors():
         known = np.append(factors[factor.name].ravel() if factor.name else [], 0)
         chosen = np.where(factor.index == ONE, 1, known[np.maximum(factor.index, -1)])
@@ -78,9 +78,9 @@ def test_adapters_are_within_n_u_s(form, map_name, isa, dtype, kernel, rank, inn
     factors = {name: (0.4 * rng.standard_normal(shape)).astype(dtype) for name, shape in shapes.items()}
     base = rng.standard_normal((o, inner, *kernel)).astype(dtype)
     adapter = Adapter(map_name, form, rank, 0.7, rng.uniform(0.5, 2, o).astype(dtype), BOUND)
-    index = np.arange(base.size).reshape(base.shape)
-    layer = FusedLayer("depthwise" if depthwise else "conv", "x", "y", window, o, "w", "", index, groups)
-    storage = Storage(isa, dtype, frozenset({"w"}), {"w": adapter}, {"w": index})
+    axes = WeightAxes.row_major(*base.shape)
+    layer = FusedLayer("depthwise" if depthwise else "conv", "x", "y", window, o, "w", "", axes, groups)
+    storage = Storage(isa, dtype, frozenset({"w"}), {"w": adapter})
     a, x_bar = (make_tensor(channels, 5, 6, isa, dtype) for _ in range(2))
     out, g = (make_tensor(o, *window.output(5, 6), isa, dtype) for _ in range(2))
     module = channel_rows if depthwise else conv_rows
@@ -103,9 +103,10 @@ def test_adapters_are_within_n_u_s(form, map_name, isa, dtype, kernel, rank, inn
     size = np.abs(w) * np.exp(size_xi)
     off = (size * (error_of_xi + 8) if map_name != "add" else error_of_xi + np.abs(weight)) * u * 1.01
     for pack in storage.packs:
-        real = pack.index >= 0
-        got = packed[pack.offset : pack.offset + pack.index.size]
-        assert np.all(np.abs(got[real] - weight.ravel()[pack.index[real]]) <= off.ravel()[pack.index[real]])
+        element = pack.layout.arranged(np.arange(base.size), -1)
+        real = element >= 0
+        got = packed[pack.layout.offset :][: pack.layout.size]
+        assert np.all(np.abs(got[real] - weight.ravel()[element[real]]) <= off.ravel()[element[real]])
         assert not got[~real].any(), "what only fills a vector stays zero"
 
     w_bar = define(x.astype("f8"), weight.reshape(base.shape), bar.astype("f8"), window, groups)[2].reshape(o, j)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from lieref.kernel.simd import isa as isa_module
 from lieref.model.engine import channel_rows, conv_rows
 from lieref.model.engine.layer import Epilogue, FusedLayer, Window
+from lieref.model.engine.layout import WeightAxes
 from lieref.model.engine.weights import Storage
 from tests.model.engine.rows import define, make_tensor, run_rows, view, within
 
@@ -51,9 +52,9 @@ def test_convolution_and_both_gradients_are_within_n_u_s(isa, dtype, geometry):
     channels, out_channels = groups * inner, groups * outer
     w = rng.standard_normal((out_channels, inner, *window.kernel)).astype(dtype)
     x = rng.standard_normal((channels, height, width)).astype(dtype)
-    index = np.arange(w.size).reshape(w.shape)
+    axes = WeightAxes.row_major(*w.shape)
     depthwise = groups == channels == out_channels > 1
-    layer = FusedLayer("depthwise" if depthwise else "conv", "x", "y", window, out_channels, "w", "b", index, groups)
+    layer = FusedLayer("depthwise" if depthwise else "conv", "x", "y", window, out_channels, "w", "b", axes, groups)
     storage = Storage(isa, dtype, frozenset({"w"}))
     a = make_tensor(channels, height, width, isa, dtype)
     out, g = (make_tensor(out_channels, *window.output(height, width), isa, dtype) for _ in range(2))
@@ -69,7 +70,7 @@ def test_convolution_and_both_gradients_are_within_n_u_s(isa, dtype, geometry):
     arena, sums = run_rows(rows, storage, {a: x, g: g_value}, {"w": w})
     exact = define(*(v.astype("f8") for v in (x, w, g_value)), window, groups)
     size = define(*(np.abs(v).astype("f8") for v in (x, w, g_value)), window, groups)
-    found = {acc.name: sums[acc.index] for acc in storage.accumulators}
+    found = {acc.name: acc.read(sums) for acc in storage.accumulators}
     terms = (inner * np.prod(window.kernel), outer * np.prod(window.kernel), out.height * out.width)
     computed = (view(arena, out), view(arena, x_bar), found["w"].reshape(w.shape))
     for got, want, bound, n in zip(computed, exact, size, terms, strict=True):

@@ -17,6 +17,7 @@ from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.winograd import INPUT, OUTPUT, WEIGHT
 from lieref.model.engine import conv_rows, winograd_rows
 from lieref.model.engine.layer import Epilogue, FusedLayer, Window
+from lieref.model.engine.layout import WeightAxes
 from lieref.model.engine.weights import Storage
 from tests.model.engine.rows import define, make_tensor, run_rows, view, within
 
@@ -62,7 +63,7 @@ def test_winograd_is_within_n_u_s(m, isa, dtype, size, pads, channels, seed):
         rng.standard_normal(s).astype(dtype)
         for s in ((outer, inner, 3, 3), (inner, height, width), (outer, height, width))
     )
-    layer = FusedLayer("conv", "x", "y", window, outer, "w", "", np.arange(w.size).reshape(w.shape))
+    layer = FusedLayer("conv", "x", "y", window, outer, "w", "", WeightAxes.row_major(*w.shape))
     storage = Storage(isa, dtype, frozenset({"w"}), winograd=f"f{m}")
     a, x_bar = (make_tensor(inner, height, width, isa, dtype) for _ in range(2))
     out, g = (make_tensor(outer, height, width, isa, dtype) for _ in range(2))
@@ -87,6 +88,6 @@ def test_winograd_is_within_n_u_s(m, isa, dtype, size, pads, channels, seed):
         gradient_size(padded, np.abs(g8), m),
     )
     terms = np.array([inner, outer, size[0] * size[1]]) + 6 * (m + 2)
-    found = (view(arena, out), view(arena, x_bar), sums[storage.accumulators[0].index].reshape(w.shape))
+    found = (view(arena, out), view(arena, x_bar), storage.accumulators[0].read(sums).reshape(w.shape))
     for got, want, bound, n in zip(found, exact, sizes, terms, strict=True):
         within(got, want, bound, n, dtype)

@@ -1,0 +1,268 @@
+"""Layouts of packed weights and of gradient accumulators: which element of a weight stands where, as a value.
+
+Kernels take a weight as a matrix of rows (what is summed over) and lanes (what is computed side by side). It is stored
+panel by panel: a panel is `width` lanes wide and all rows deep, row after row. The matrix is made of blocks, each a
+strided view of the ONNX weight, and of zeros, which fill vectors and runs. Packing copies every block into its panels
+and unpacking copies it back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from lieref._types import Array
+from lieref.errors import InternalError
+
+Span = tuple[int, int, int]
+"""Panels of one width: the first lane, how many panels, lanes in each."""
+
+
+@dataclass(frozen=True)
+class WeightAxes:
+    """A convolution's weight (O, I, kh, kw) as a view of a flat initializer; I counts the channels of one group.
+
+    Attributes
+    ----------
+    shape, strides : tuple of int
+        Of O, I, kh and kw, the strides in elements.
+    elements : int
+        Of the initializer.
+    start : int
+        Element (0, 0, 0, 0).
+    """
+
+    shape: tuple[int, int, int, int]
+    strides: tuple[int, int, int, int]
+    elements: int
+    start: int = 0
+
+    @classmethod
+    def row_major(cls, outputs: int, inputs: int, height: int, width: int) -> WeightAxes:
+        """Return the axes of a weight of Conv."""
+        taps = height * width
+        shape, strides = (outputs, inputs, height, width), (inputs * taps, taps, width, 1)
+        return cls(shape, strides, math.prod(shape))
+
+    @classmethod
+    def matrix(cls, outputs: int, image: tuple[int, int, int], transposed: bool) -> WeightAxes:
+        """Return the axes of a matrix (C H W, outputs), or (outputs, C H W) transposed, that takes a flat image."""
+        channels, height, width = image
+        inputs = channels * height * width
+        out, step = (inputs, 1) if transposed else (1, outputs)
+        strides = (out, height * width * step, width * step, step)
+        return cls((outputs, *image), strides, outputs * inputs)
+
+    @property
+    def size(self) -> int:
+        """Elements of the view."""
+        return math.prod(self.shape)
+
+    @property
+    def taps(self) -> dict[int, int]:
+        """The number ky kw + kx of each tap, by its element of output 0 and channel 0."""
+        kh, kw = self.shape[2:]
+        return {self.tap(ky, kx): ky * kw + kx for ky in range(kh) for kx in range(kw)}
+
+    def tap(self, ky: int, kx: int) -> int:
+        """Return the element (0, 0, ky, kx)."""
+        return self.start + ky * self.strides[2] + kx * self.strides[3]
+
+    def group(self, number: int, groups: int) -> WeightAxes:
+        """Return one of `groups` equal parts of the outputs."""
+        outputs = self.shape[0] // groups
+        start = self.start + number * outputs * self.strides[0]
+        return WeightAxes((outputs, *self.shape[1:]), self.strides, self.elements, start)
+
+    def numbered(self) -> Array:
+        """Return the row-major place in (O, I, kh, kw) of each element of the initializer, -1 where it is elsewhere."""
+        found = np.full(self.elements, -1, np.int64)
+        _view(found, self.start, self.shape, self.strides)[...] = np.arange(self.size).reshape(self.shape)
+        return found
+
+
+class Block(NamedTuple):
+    """The rows and lanes of one tap of one group: row i, lane j is element `start` + i `row_step` + j `lane_step`."""
+
+    row: int
+    rows: int
+    lane: int
+    lanes: int
+    start: int
+    row_step: int
+    lane_step: int
+
+
+class TapPlace(NamedTuple):
+    """A tap (ky, kx) and where it is in a matrix: its first row and lane."""
+
+    ky: int
+    kx: int
+    row: int
+    lane: int = 0
+
+
+def tap_blocks(
+    axes: WeightAxes, places: Iterable[TapPlace], groups: int = 1, backward: bool = False
+) -> tuple[Block, ...]:
+    """Return the blocks of a weight: rows are input channels and lanes output channels, `backward` the reverse.
+
+    Several groups lie on the diagonal of each tap: the dense convolution that is equal to the grouped one.
+    """
+    places = list(places)
+    outputs, inputs = axes.shape[0] // groups, axes.shape[1]
+    found = []
+    for number in range(groups):
+        part = axes.group(number, groups)
+        (o, i), (o_step, i_step) = (number * outputs, number * inputs), axes.strides[:2]
+        for place in places:
+            start = part.tap(place.ky, place.kx)
+            if backward:
+                found.append(Block(place.row + o, outputs, place.lane + i, inputs, start, o_step, i_step))
+            else:
+                found.append(Block(place.row + i, inputs, place.lane + o, outputs, start, i_step, o_step))
+    return tuple(found)
+
+
+def vector_block(channels: int) -> Block:
+    """Return the block of a vector: one row, a lane a channel."""
+    return Block(0, 1, 0, channels, 0, 1, 1)
+
+
+class _Copy(NamedTuple):
+    """Equal blocks of whole panels, or inside one, as views (blocks, panels, rows, lanes) of both memories."""
+
+    shape: tuple[int, ...]
+    packed: int
+    packed_strides: tuple[int, ...]
+    element: int
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A packed matrix: where it is, its panels, and the blocks of the weight in it.
+
+    Attributes
+    ----------
+    offset : int
+        First element among the packed weights or the accumulators.
+    depth : int
+        Rows.
+    spans : tuple of (first lane, panels, width)
+        They cover all lanes.
+    blocks : tuple of Block
+    elements : int
+        Of the flat weight.
+
+    Raises
+    ------
+    InternalError
+        If a block reaches out of the weight or of the matrix, or into another one.
+    """
+
+    offset: int
+    depth: int
+    spans: tuple[Span, ...]
+    blocks: tuple[Block, ...]
+    elements: int
+
+    def __post_init__(self) -> None:
+        beside: list[Block] = []  # those above the next one that reach into its rows
+        for block in sorted(self.blocks):
+            row, rows, lane, lanes, start, row_step, lane_step = block
+            beside = [other for other in beside if row < other.row + other.rows]
+            corners = [start + i * row_step + j * lane_step for i in (0, rows - 1) for j in (0, lanes - 1)]
+            fits = rows > 0 and lanes > 0 and min(row, lane) >= 0 and row + rows <= self.depth
+            inside = lane + lanes <= self.lanes and 0 <= min(corners) and max(corners) < self.elements
+            alone = not any(other.lane < lane + lanes and lane < other.lane + other.lanes for other in beside)
+            if not (fits and inside and alone):
+                rule = f"lie in {self.depth} x {self.lanes} and in {self.elements} elements, each by itself"
+                raise InternalError(f"Layout: `blocks` must {rule}; got {block}")
+            beside.append(block)
+
+    @property
+    def lanes(self) -> int:
+        """Lanes, the padded ones included."""
+        return sum(panels * width for _, panels, width in self.spans)
+
+    @property
+    def size(self) -> int:
+        """Elements of the packed matrix."""
+        return self.depth * self.lanes
+
+    def pack(self, weight: Array, memory: Array) -> None:
+        """Copy a flat weight into its place of a memory, whose zeros between the blocks stay."""
+        packed = memory[self.offset : self.offset + self.size]
+        for copy in self._copies:
+            view = _view(packed, copy.packed, copy.shape, copy.packed_strides)
+            view[...] = _view(weight, copy.element, copy.shape, copy.strides)
+
+    def unpack(self, memory: Array, weight: Array) -> None:
+        """Copy the blocks of a memory back to the flat weight."""
+        packed = memory[self.offset : self.offset + self.size]
+        for copy in self._copies:
+            view = _view(weight, copy.element, copy.shape, copy.strides)
+            view[...] = _view(packed, copy.packed, copy.shape, copy.packed_strides)
+
+    def arranged(self, values: Array, padding: int) -> Array:
+        """Return integers (elements,) as they are packed, `padding` where there is no element."""
+        memory = np.full(self.offset + self.size, padding, np.int64)
+        self.pack(values, memory)
+        return memory[self.offset :]
+
+    @cached_property
+    def _copies(self) -> tuple[_Copy, ...]:
+        found = []
+        for blocks in _equal_steps(self.blocks):
+            block, (rows_apart, apart) = blocks[0], _step(blocks[0], blocks[min(1, len(blocks) - 1)])
+            for place, width, lane, panels, lanes in self._panels(block):
+                found.append(
+                    _Copy(
+                        (len(blocks), panels, block.rows, lanes),
+                        place, (rows_apart * width, self.depth * width, width, 1),
+                        block.start + (lane - block.lane) * block.lane_step,
+                        (apart, width * block.lane_step, block.row_step, block.lane_step),
+                    )
+                )  # fmt: skip
+        return tuple(found)
+
+    def _panels(self, block: Block) -> Iterator[tuple[int, int, int, int, int]]:
+        """Yield (place, width, first lane, panels, lanes of each) for the whole panels of a block and for its ends."""
+        for first, panels, width in self.spans:
+            lane, end = max(block.lane, first), min(block.lane + block.lanes, first + panels * width)
+            while lane < end:
+                panel, within = divmod(lane - first, width)
+                whole = 0 if within else (end - lane) // width
+                lanes = width if whole else min(width - within, end - lane)
+                place = (first + panel * width) * self.depth + block.row * width + within
+                yield place, width, lane, max(whole, 1), lanes
+                lane += max(whole, 1) * lanes
+
+
+def _equal_steps(blocks: Iterable[Block]) -> list[list[Block]]:
+    """Return the blocks in runs that differ only by equal steps, so that a run is one copy."""
+    runs: list[list[Block]] = []
+    for block in blocks:
+        run = runs[-1] if runs else []
+        same = bool(run) and block == run[0]._replace(row=block.row, start=block.start)
+        if same and (len(run) == 1 or _step(run[-1], block) == _step(run[0], run[1])):
+            run.append(block)
+        else:
+            runs.append([block])
+    return runs
+
+
+def _step(one: Block, other: Block) -> tuple[int, int]:
+    return other.row - one.row, other.start - one.start
+
+
+def _view(memory: Array, start: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
+    """Return a view of a flat array from element `start` on, strides in elements."""
+    item = memory.itemsize
+    return np.ndarray(shape, memory.dtype, memory, start * item, tuple(n * item for n in strides))
