@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from lieref.model.engine.adapter import Adapter
 from lieref.model.engine.engine import Engine, compile_graph
-from lieref.model.engine.fusion import Adapter
-from lieref.model.engine.winograd_rows import WINOGRAD
+from lieref.model.engine.winograd import WINOGRAD
 
 __all__ = ["WINOGRAD", "Adapter", "Engine", "compile_graph"]

@@ -7,7 +7,7 @@ own clamp, so what is stored is the gradient before the activation.
 
 from __future__ import annotations
 
-from lieref.model.engine import channel_rows
+from lieref.model.engine.channel import copy_rows
 from lieref.model.engine.layer import Epilogue
 from lieref.model.engine.lowered import LoweredGraph
 from lieref.model.engine.program import Place, Row, Tensor
@@ -71,7 +71,7 @@ class Builder:
             self.bars[name] = g
             return []
         target = self.bars[name] = self.tensor(name)
-        return channel_rows.copy_rows(self.storage, Place(g), Place(target), Epilogue(aux=aux, mask=mask))
+        return copy_rows(self.storage, Place(g), Place(target), Epilogue(aux=aux, mask=mask))
 
     def start_backward(self) -> list[Row]:
         """Return the rows that apply the derivative of the outputs' own clamp to the gradient of the loss."""
@@ -81,7 +81,7 @@ class Builder:
             return []
         g, self.bars[name] = self.bars[name], self.tensor(name)
         mask = (self.tensors[name], *clamp)
-        return channel_rows.copy_rows(self.storage, Place(g), Place(self.bars[name]), Epilogue(mask=mask))
+        return copy_rows(self.storage, Place(g), Place(self.bars[name]), Epilogue(mask=mask))
 
     def _mask(self, name: str) -> tuple[Tensor, float, float] | None:
         """Return what applies the clamp's derivative, on the last contribution to a tensor."""

@@ -16,15 +16,14 @@ from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.isa import available
 from lieref.kernel.simd.machine_code import Library
 from lieref.kernel.simd.machine_code import library as load_library
-from lieref.model.engine import reference_rows
-from lieref.model.engine.factors import Factors
-from lieref.model.engine.fusion import Adapter
+from lieref.model.engine import reference
+from lieref.model.engine.adapter import Adapter, Factors
 from lieref.model.engine.lower import lower
 from lieref.model.engine.lowered import LoweredGraph
 from lieref.model.engine.packed_weights import Contents, PackedWeights
 from lieref.model.engine.plan import Plans
 from lieref.model.engine.session import FORWARD, Session, Task, gradients_of
-from lieref.model.engine.winograd_rows import WINOGRAD
+from lieref.model.engine.winograd import WINOGRAD
 from lieref.model.graph import Graph
 
 SHARED: AbstractContextManager[object] = nullcontext()
@@ -132,7 +131,7 @@ class Engine:
         self._factors = Factors(storage.fused, library.dtype)
         self.parameters = self._factors.parameters
         initializers = net.graph.initializers
-        constants = {name for layer in net.layers for name in reference_rows.constants(layer, net.graph)}
+        constants = {name for layer in net.layers for name in reference.constants(layer, net.graph)}
         given = {name: initializers[name] for layer in net.layers for name in (*layer.initializers, *constants)}
         values = {name: np.array(value, self._dtype) for name, value in given.items()}
         self._packed = PackedWeights(storage, Contents(values, given))

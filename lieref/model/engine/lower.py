@@ -8,7 +8,7 @@ from lieref.errors import UnsupportedError
 from lieref.model.engine import lower_layers, lower_pointwise
 from lieref.model.engine.layer import FusedLayer, Window
 from lieref.model.engine.lowered import LoweredGraph, as_size, unsupported
-from lieref.model.engine.reference_rows import output_shape
+from lieref.model.engine.reference import output_shape
 from lieref.model.graph import Graph, Node
 
 

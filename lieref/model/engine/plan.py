@@ -9,15 +9,16 @@ from lieref._threads import make_lock
 from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.machine_code import Library
 from lieref.kernel.simd.tiles import LoadTile, NoTile, OutputTile, Tile, WidthTile
-from lieref.model.engine import conv_rows, winograd_rows
+from lieref.model.engine.adapter import Adapter
 from lieref.model.engine.builder import Builder
-from lieref.model.engine.fusion import Adapter
+from lieref.model.engine.conv import bias_gradient
 from lieref.model.engine.kinds import KINDS
 from lieref.model.engine.layer import Epilogue, FusedLayer
 from lieref.model.engine.lowered import LoweredGraph
 from lieref.model.engine.memories import Memory
 from lieref.model.engine.program import Place, Program, Row, Tensor, assemble
 from lieref.model.engine.weights import Storage
+from lieref.model.engine.winograd import LEAST_CHANNELS
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def _forward(b: Builder) -> list[Row]:
     readers = [layer for layer in net.layers if net.input in layer.inputs]
     bare = (
         not net.flat
-        and net.sizes[net.input][0] < winograd_rows.LEAST_CHANNELS
+        and net.sizes[net.input][0] < LEAST_CHANNELS
         and all(r.kind == "conv" and r.groups == 1 and r.add != net.input for r in readers)
     )
     b.tensors[net.input] = b.tensor(net.input, bare)
@@ -170,7 +171,7 @@ def _backward(b: Builder) -> list[Row]:
         g = b.bars[layer.out]
         rows += KINDS[layer.kind].backward(b, layer, g)
         if layer.bias in b.storage.trainable:
-            rows += conv_rows.bias_gradient(layer, b.storage, g)
+            rows += bias_gradient(layer, b.storage, g)
         if layer.add in b.needed:
             rows += b.add_gradient(layer.add, g)
     return rows

@@ -10,13 +10,33 @@ import numpy as np
 from lieref.kernel.simd.machine_code import library
 from lieref.kernel.simd.memory import aligned
 from lieref.kernel.simd.row import CONTEXT
+from lieref.model.engine.layer import Epilogue
 from lieref.model.engine.program import Tensor, assemble
-from lieref.model.engine.reference_rows import view
+from lieref.model.engine.reference import view
 from lieref.model.engine.tiling import pad_channels
 
 
 def make_tensor(channels, height, width, isa, dtype):
     return Tensor(channels, height, width, pad_channels(channels, isa, dtype))
+
+
+class OneLayer:
+    """What a layer by itself sees of the program under construction: the tensors it reads, and their gradients."""
+
+    def __init__(self, storage, tensors, gradients, epilogue=None):
+        self.storage, self.tensors = storage, tensors
+        self.needed = set(gradients)
+        self._gradients, self._epilogue = gradients, epilogue or Epilogue()
+
+    def target(self, name):
+        return self._gradients[name], self._epilogue
+
+    def tensor(self, name):
+        return self._gradients[name]
+
+    def add_gradient(self, name, g):
+        assert g is self._gradients[name]
+        return []
 
 
 def taps(window):

@@ -22,7 +22,7 @@ from lieref.kernel.simd.row import CONTEXT, ELEMENTS, Fields
 from lieref.kernel.simd.sample import LOSSES
 from lieref.kernel.simd.tiles import LoadTile
 from lieref.model.engine import Adapter, compile_graph, program
-from lieref.model.engine.fusion import FORMS
+from lieref.model.engine.adapter import FORMS
 from lieref.model.engine.memories import check_accesses
 from tests.model.engine.networks import NETS, trainable
 

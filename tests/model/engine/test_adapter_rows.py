@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.adapter import MAPS
 from lieref.kernel.simd.memory import aligned
-from lieref.model.engine import channel_rows, conv_rows
-from lieref.model.engine.fusion import FORMS, ONE, Adapter
+from lieref.model.engine.adapter import FORMS, ONE, Adapter
+from lieref.model.engine.kinds import KINDS
 from lieref.model.engine.layer import Epilogue, FusedLayer, Window
 from lieref.model.engine.layout import WeightAxes
 from lieref.model.engine.weights import Storage
 from tests.model.engine.adapters import BOUND, SLOPES, VALUES, algebra, pull_back
-from tests.model.engine.rows import define, make_tensor, run_on
+from tests.model.engine.rows import OneLayer, define, make_tensor, run_on
 
 TARGETS = [(isa, dtype) for isa in isa_module.available() for dtype in ("float32", "float64")]
 
@@ -83,12 +83,8 @@ def test_adapters_are_within_n_u_s(form, map_name, isa, dtype, kernel, rank, inn
     storage = Storage(isa, dtype, frozenset({"w"}), {"w": adapter})
     a, x_bar = (make_tensor(channels, 5, 6, isa, dtype) for _ in range(2))
     out, g = (make_tensor(o, *window.output(5, 6), isa, dtype) for _ in range(2))
-    module = channel_rows if depthwise else conv_rows
-    rows = [
-        *module.forward(layer, storage, a, out, Epilogue()),
-        *module.input_gradient(layer, storage, g, x_bar, Epilogue()),
-        *module.weight_gradient(layer, storage, a, g),
-    ]
+    kind, one = KINDS[layer.kind], OneLayer(storage, {"x": a}, {"x": x_bar})
+    rows = [*kind.forward(one, layer, out, Epilogue()), *kind.backward(one, layer, g)]
     x = rng.standard_normal((channels, 5, 6)).astype(dtype)
     bar = rng.standard_normal((o, out.height, out.width)).astype(dtype)
     packed, gradients = run(storage, rows, {a: x, g: bar}, base, factors, isa, dtype)

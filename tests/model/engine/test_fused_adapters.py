@@ -9,7 +9,7 @@ from lieref.errors import DomainError, ShapeError, UnsupportedError
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.adapter import MAPS
 from lieref.model.engine import Adapter, compile_graph
-from lieref.model.engine.fusion import FORMS
+from lieref.model.engine.adapter import FORMS
 from tests.model.engine.adapters import BOUND, SLOPES, VALUES, algebra, pull_back
 from tests.model.engine.networks import NETS, as_float64, close, plain_net, reference, trainable
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from lieref.kernel.pool_naive import max_pool_naive, max_pool_naive_vjp
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.window import make_window
-from lieref.model.engine import channel_rows, pointwise_rows
+from lieref.model.engine import pointwise, pool
 from lieref.model.engine.layer import Epilogue, FusedLayer, Window
 from lieref.model.engine.weights import Storage
-from tests.model.engine.rows import make_tensor, run_rows, view, within
+from tests.model.engine.rows import OneLayer, make_tensor, run_rows, view, within
 
 TARGETS = [(isa, dtype) for isa in isa_module.available() for dtype in ("float32", "float64")]
 SIZES = st.tuples(st.sampled_from([1, 3, 8, 12, 17, 33]), st.integers(1, 7), st.integers(1, 9), st.integers(0, 2**16))
@@ -36,11 +36,9 @@ def test_products_and_their_gradients(isa, dtype, size, shared, halo):
     for tensor in (x, out, factor_bar):
         tensor.need_halo(*halo)  # places between rows that no row of kernels may read as pixels
     storage = Storage(isa, dtype, frozenset())
-    rows = [
-        *pointwise_rows.multiply_forward(storage, x, factor, out, Epilogue()),
-        *pointwise_rows.multiply_gradient(storage, g, factor, x_bar, Epilogue()),
-        *pointwise_rows.multiply_gradient(storage, g, x, factor_bar, Epilogue()),
-    ]
+    layer = FusedLayer("product", "x", "y", Window(), channels, others=("factor",))
+    one = OneLayer(storage, {"x": x, "factor": factor}, {"x": x_bar, "factor": factor_bar})
+    rows = [*pointwise.product_forward(one, layer, out, Epilogue()), *pointwise.product_backward(one, layer, g)]
     arena, _ = run_rows(rows, storage, {x: a, factor: f, g: bar}, {})
     assert np.array_equal(view(arena, out), a * f)
     assert np.array_equal(view(arena, x_bar), bar * f)
@@ -58,10 +56,8 @@ def test_activations_reach_every_pixel(isa, dtype, size, function):
     x, out, g, x_bar, aux = (make_tensor(channels, height, width, isa, dtype) for _ in range(5))
     layer = FusedLayer("activation", "x", "y", Window(), channels, function=function, numbers=(0.25, 0.0))
     storage = Storage(isa, dtype, frozenset())
-    rows = [
-        *pointwise_rows.activation_forward(layer, storage, x, out, Epilogue()),
-        *pointwise_rows.activation_gradient(layer, storage, x, g, x_bar, Epilogue(aux=aux)),
-    ]
+    one = OneLayer(storage, {"x": x}, {"x": x_bar}, Epilogue(aux=aux))
+    rows = [*pointwise.activation_forward(one, layer, out, Epilogue()), *pointwise.activation_backward(one, layer, g)]
     arena, _ = run_rows(rows, storage, {x: a, g: bar, aux: more}, {})
     wide = a.astype("f8")
     if function == "leaky_relu":
@@ -84,11 +80,13 @@ def test_concatenation_and_its_gradient(isa, dtype, parts, size):
     tensors = [make_tensor(c, height, width, isa, dtype) for c in parts]
     bars = [make_tensor(c, height, width, isa, dtype) for c in parts]
     out, g = (make_tensor(sum(parts), height, width, isa, dtype) for _ in range(2))
-    rows = pointwise_rows.concat_forward(storage, tensors, out)
+    names = [f"x{i}" for i in range(len(parts))]
+    layer = FusedLayer("concat", names[0], "y", Window(), sum(parts), others=tuple(names[1:]))
+    one = OneLayer(storage, dict(zip(names, tensors, strict=True)), dict(zip(names, bars, strict=True)))
+    rows = pointwise.concat_forward(one, layer, out, Epilogue())
     g.pixel = out.pixel  # the gradient of a tensor has its pixels
+    rows += pointwise.concat_backward(one, layer, g)
     starts = np.cumsum([0, *parts[:-1]])
-    for start, bar in zip(starts, bars, strict=True):
-        rows += pointwise_rows.concat_gradient(storage, g, int(start), bar, Epilogue())
     arena, _ = run_rows(rows, storage, {**dict(zip(tensors, values[:-1], strict=True)), g: values[-1]}, {})
     assert np.array_equal(view(arena, out), np.concatenate(values[:-1]))
     for start, c, bar in zip(starts, parts, bars, strict=True):
@@ -116,10 +114,8 @@ def test_max_pool_and_its_gradient(isa, dtype, size, kernel, strides, dilations,
     bar = rng.integers(-9, 9, (channels, out.height, out.width)).astype(dtype)
     layer = FusedLayer("maximum", "x", "y", window, channels)
     storage = Storage(isa, dtype, frozenset())
-    rows = [
-        *channel_rows.maximum_forward(layer, storage, x, out),
-        *channel_rows.maximum_gradient(layer, storage, x, out, g, x_bar),
-    ]
+    one = OneLayer(storage, {"x": x, "y": out}, {"x": x_bar})
+    rows = [*pool.forward(one, layer, out, Epilogue()), *pool.backward(one, layer, g)]
     arena, _ = run_rows(rows, storage, {x: a, g: bar}, {})
     definition = make_window(
         "test", (height, width), kernel, strides=strides, pads=pads, dilations=dilations

@@ -15,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lieref.kernel.simd import isa as isa_module
-from lieref.model.engine import channel_rows, conv_rows
+from lieref.model.engine.conv import bias_gradient
+from lieref.model.engine.kinds import KINDS
 from lieref.model.engine.layer import Epilogue, FusedLayer, Window
 from lieref.model.engine.layout import WeightAxes
 from lieref.model.engine.weights import Storage
-from tests.model.engine.rows import define, make_tensor, run_rows, view, within
+from tests.model.engine.rows import OneLayer, define, make_tensor, run_rows, view, within
 
 TARGETS = [(isa, dtype) for isa in isa_module.available() for dtype in ("float32", "float64")]
 SHAPES = -(-int(os.environ.get("LIEREF_ENGINE_SHAPES", "2100")) // len(TARGETS))
@@ -60,13 +61,9 @@ def test_convolution_and_both_gradients_are_within_n_u_s(isa, dtype, geometry):
     out, g = (make_tensor(out_channels, *window.output(height, width), isa, dtype) for _ in range(2))
     x_bar = make_tensor(channels, height, width, isa, dtype)
     g_value = rng.standard_normal((out_channels, out.height, out.width)).astype(dtype)
-    rows_of = channel_rows if depthwise else conv_rows
-    rows = [
-        *rows_of.forward(layer, storage, a, out, Epilogue()),
-        *rows_of.input_gradient(layer, storage, g, x_bar, Epilogue()),
-        *rows_of.weight_gradient(layer, storage, a, g),
-        *conv_rows.bias_gradient(layer, storage, g),
-    ]
+    kind, one = KINDS[layer.kind], OneLayer(storage, {"x": a}, {"x": x_bar})
+    rows = [*kind.forward(one, layer, out, Epilogue()), *kind.backward(one, layer, g)]
+    rows += bias_gradient(layer, storage, g)
     arena, sums = run_rows(rows, storage, {a: x, g: g_value}, {"w": w})
     exact = define(*(v.astype("f8") for v in (x, w, g_value)), window, groups)
     size = define(*(np.abs(v).astype("f8") for v in (x, w, g_value)), window, groups)

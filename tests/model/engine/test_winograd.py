@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.winograd import INPUT, OUTPUT, WEIGHT
-from lieref.model.engine import conv_rows, winograd_rows
+from lieref.model.engine import conv, winograd
 from lieref.model.engine.layer import Epilogue, FusedLayer, Window
 from lieref.model.engine.layout import WeightAxes
 from lieref.model.engine.weights import Storage
-from tests.model.engine.rows import define, make_tensor, run_rows, view, within
+from tests.model.engine.rows import OneLayer, define, make_tensor, run_rows, view, within
 
 
 def tiles(x, m, size, step):
@@ -67,12 +67,9 @@ def test_winograd_is_within_n_u_s(m, isa, dtype, size, pads, channels, seed):
     storage = Storage(isa, dtype, frozenset({"w"}), winograd=f"f{m}")
     a, x_bar = (make_tensor(inner, height, width, isa, dtype) for _ in range(2))
     out, g = (make_tensor(outer, height, width, isa, dtype) for _ in range(2))
-    with mock.patch.object(winograd_rows, "LEAST_TILES", 1):  # so that small images, quick to check, come this way
-        rows = [
-            *conv_rows.forward(layer, storage, a, out, Epilogue()),
-            *conv_rows.input_gradient(layer, storage, g, x_bar, Epilogue()),
-            *conv_rows.weight_gradient(layer, storage, a, g),
-        ]
+    with mock.patch.object(winograd, "LEAST_TILES", 1):  # so that small images, quick to check, come this way
+        one = OneLayer(storage, {"x": a}, {"x": x_bar})
+        rows = [*conv.forward(one, layer, out, Epilogue()), *conv.backward(one, layer, g)]
     rows = [*storage.prepare, *rows, *storage.finish]
     assert any(row.kernel.family == "winograd_output" and row.kernel.tile.m == m for row in rows)
     arena, sums = run_rows(rows, storage, {a: x, g: g_value}, {"w": w})

@@ -1,4 +1,4 @@
-"""Rows of an operator without a compiled form: a call back to its reference function, on the sample at work.
+"""An operator without a compiled form: a call back to its reference function, on the sample at work.
 
 The rest of the network stays compiled. Such a row costs tens of microseconds a sample for the way to Python and back.
 """
@@ -6,14 +6,18 @@ The rest of the network stays compiled. Such a row costs tens of microseconds a 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lieref._types import Array
-from lieref.model.engine.layer import FusedLayer
+from lieref.model.engine.layer import Epilogue, FusedLayer
 from lieref.model.engine.program import Place, Row, RowFunction, Tensor
 from lieref.model.graph import Graph, Node
 from lieref.op.registry import OPERATORS
+
+if TYPE_CHECKING:
+    from lieref.model.engine.builder import Builder
 
 SAMPLES = 3
 """Samples an operator is tried with: no usual slice, axis or factor of the batch."""
@@ -94,23 +98,23 @@ def _inputs(
     return found
 
 
-def forward(layer: FusedLayer, graph: Graph, tensors: dict[str, Tensor], out: Tensor, flat: bool) -> Row:
-    """Return the row of the forward pass."""
+def forward(b: Builder, layer: FusedLayer, out: Tensor, _: Epilogue) -> list[Row]:
+    """Return the row that calls the reference function."""
+    graph, tensors, flat = b.net.graph, b.tensors, b.net.flat
 
     def call(arena: Array, known: Mapping[str, Array]) -> None:
         assert layer.node is not None  # a reference layer has its node
         _write(arena, out, _forward(layer.node, _inputs(layer, graph, arena, known, tensors, flat)), flat)
 
-    return _row(layer, tensors, {"out": Place(out)}, call)
+    return [_row(layer, tensors, {"out": Place(out)}, call)]
 
 
-def gradient(
-    layer: FusedLayer, graph: Graph, tensors: dict[str, Tensor], out: Tensor, g: Tensor, targets: dict[int, Tensor],
-    flat: bool,
-) -> Row:  # fmt: skip
-    """Return the row that sets, for each input position in `targets`, the gradient with respect to that input."""
-    node = layer.node
+def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Row]:
+    """Return the row that calls the operator's VJP, and those that add its results to the gradients of the inputs."""
+    graph, tensors, flat = b.net.graph, b.tensors, b.net.flat
+    out, node = tensors[layer.out], layer.node
     assert node is not None  # a reference layer has its node
+    targets = {i: b.tensor(name) for i, (name, _) in layer.reads.items() if name in b.needed}
 
     def call(arena: Array, known: Mapping[str, Array]) -> None:
         inputs = _inputs(layer, graph, arena, known, tensors, flat)
@@ -122,7 +126,10 @@ def gradient(
             _write(arena, target, np.zeros_like(inputs[position]) if bar is None else bar, flat)
 
     places = {f"target{i}": Place(t) for i, t in targets.items()}
-    return _row(layer, tensors, {"out": Place(out), "g": Place(g), **places}, call)
+    rows = [_row(layer, tensors, {"out": Place(out), "g": Place(g), **places}, call)]
+    for position, target in targets.items():
+        rows += b.add_gradient(layer.reads[position][0], target)
+    return rows
 
 
 def _row(layer: FusedLayer, tensors: dict[str, Tensor], places: dict[str, Place], call: RowFunction) -> Row:

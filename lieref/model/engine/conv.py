@@ -1,25 +1,26 @@
-"""Rows of a convolution: forward, gradient of the input, gradient of the weight.
+"""Convolutions and linear layers, a linear layer being a window over the whole image.
 
 A convolution whose groups hold whole vectors runs group by group; one with odd groups runs as the equal dense one
-with zeros; as many groups as channels and outputs are `channel_rows`.
-
-Gradient of the input. From out[p] = sum_t w[t] x[s p + d t - pad] follows g_x[i] = sum_t w[t] g[(i + pad - d t) / s]
-over the t that divide. The pixels i of one parity class (i mod s) share their t, so each class is one call.
+with zeros; as many groups as channels and outputs are `channel`. `winograd` is another way through the same layer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.tiles import WidthTile
-from lieref.model.engine import winograd_rows
+from lieref.model.engine import winograd
 from lieref.model.engine.layer import Epilogue, FusedLayer, Window, need_gradient_halo, parities
 from lieref.model.engine.layout import TapPlace, WeightAxes, tap_blocks, vector_block
-from lieref.model.engine.product_rows import gradient_rows, gradient_run_rows, padded_run, product_rows, run_places
+from lieref.model.engine.product import gradient_rows, gradient_run_rows, padded_run, product_rows, run_places
 from lieref.model.engine.program import Place, Row, Taps, Tensor
 from lieref.model.engine.weights import Storage
+
+if TYPE_CHECKING:
+    from lieref.model.engine.builder import Builder
 
 
 def _parts(layer: FusedLayer, storage: Storage) -> tuple[list[WeightAxes], int]:
@@ -43,13 +44,13 @@ def _joined(window: Window, parts: Sequence[WeightAxes]) -> tuple[int, tuple[tup
     return joined, tuple((ky * dy, kx * dx) for ky, kx in window.taps[::joined])
 
 
-def forward(layer: FusedLayer, storage: Storage, x: Tensor, out: Tensor, epilogue: Epilogue) -> list[Row]:
-    """Return the rows of the forward pass."""
-    window = layer.window
+def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Row]:
+    """Return the rows of out[p] = epilogue(sum_t w[t] x[s p + d t - pad]), t the taps, s strides, d dilations."""
+    storage, x, window = b.storage, b.tensors[layer.x], layer.window
     x.need_halo(*window.input_halo(x.height, x.width))
-    m = winograd_rows.tile_size(layer, storage, x, out)
+    m = winograd.tile_size(layer, storage, x, out)
     if m:
-        return winograd_rows.forward(layer, storage, m, x, out, epilogue)
+        return winograd.forward(layer, storage, m, x, out, epilogue)
     parts, groups = _parts(layer, storage)
     inner, outer = _sides(parts, x, out)
     joined, starts = _joined(window, parts)
@@ -67,15 +68,31 @@ def forward(layer: FusedLayer, storage: Storage, x: Tensor, out: Tensor, epilogu
     return rows
 
 
+# From out[p] = sum_t w[t] x[s p + d t - pad] follow
+#     w_bar[t] = sum_p g[p] x[s p + d t - pad]
+#     x_bar[i] = sum_t w[t] g[(i + pad - d t) / s]   over the t that divide.
+# The pixels i of one parity class (i mod s) share their t, so each class is one product.
+
+
+def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Row]:
+    """Return the rows of the gradients of the weight and of the input."""
+    rows: list[Row] = []
+    if layer.weight in b.storage.trainable:
+        rows += weight_gradient(layer, b.storage, b.tensors[layer.x], g)
+    if layer.x in b.needed:
+        rows += input_gradient(layer, b.storage, g, *b.target(layer.x))
+    return rows
+
+
 def input_gradient(layer: FusedLayer, storage: Storage, g: Tensor, x_bar: Tensor, epilogue: Epilogue) -> list[Row]:
     """Return the rows of the gradient with respect to the input."""
     window = layer.window
     parts, groups = _parts(layer, storage)
     if len(parts) == 1 and window.covers(x_bar.height, x_bar.width) and window.kernel != (1, 1):
         return _whole_image_gradient(layer, parts[0], groups, storage, g, x_bar, epilogue)
-    m = winograd_rows.tile_size(layer, storage, g, x_bar)
+    m = winograd.tile_size(layer, storage, g, x_bar)
     if m:
-        return winograd_rows.input_gradient(layer, storage, m, g, x_bar, epilogue)
+        return winograd.input_gradient(layer, storage, m, g, x_bar, epilogue)
     inner, outer = _sides(parts, x_bar, g)
     joined = window.kernel[1] if len(parts) == 1 and window.strides[1] == window.dilations[1] == 1 else 1
     rows = []
@@ -115,9 +132,9 @@ BAND_PIXELS = 512
 
 def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -> list[Row]:
     """Return the rows of the gradient with respect to the weight."""
-    m = winograd_rows.tile_size(layer, storage, x, g)
+    m = winograd.tile_size(layer, storage, x, g)
     if m:
-        return winograd_rows.weight_gradient(layer, storage, m, x, g)
+        return winograd.weight_gradient(layer, storage, m, x, g)
     window = layer.window
     parts, groups = _parts(layer, storage)
     inner, outer = _sides(parts, x, g)

@@ -1,6 +1,8 @@
-"""Rows of what works channel by channel: a depthwise convolution, pools, and a x + b."""
+"""Sums over taps of each channel by itself: depthwise convolutions, means over a window, a x + b, and copies."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.tiles import (
@@ -11,14 +13,16 @@ from lieref.kernel.simd.tiles import (
     Depthwise3Tile,
     PixelTile,
     TapTile,
-    WidthTile,
 )
 from lieref.model.engine.layer import Epilogue, FusedLayer, need_gradient_halo, parities
 from lieref.model.engine.layout import tap_blocks
-from lieref.model.engine.product_rows import run_places
-from lieref.model.engine.program import Place, Places, Row, Taps, Tensor
+from lieref.model.engine.product import run_places
+from lieref.model.engine.program import Place, Row, Taps, Tensor
 from lieref.model.engine.tiling import depthwise_pixels, strip_rows
 from lieref.model.engine.weights import Storage
+
+if TYPE_CHECKING:
+    from lieref.model.engine.builder import Builder
 
 
 def _window_taps(layer: FusedLayer) -> list[tuple[int, int]]:
@@ -50,6 +54,12 @@ def tap_rows(
     return found
 
 
+def copy_rows(storage: Storage, source: Place, target: Place, epilogue: Epilogue, channels: int = 0) -> list[Row]:
+    """Return the rows of target = epilogue(source), pixel by pixel; see `tap_rows` for the channels."""
+    taps, size = Taps(source.tensor, ((0, 0),)), (target.tensor.height, target.tensor.width)
+    return tap_rows(storage, (storage.repeated(1.0), 0), source, taps, target, size, epilogue, channels)
+
+
 def _tap_kernel(storage: Storage, source: Place, taps: Taps, size: tuple[int, int], width: int) -> KernelName:
     """Return the kernel: the one for 3x3 neighbouring taps where they are that, else the general one."""
     y, x = taps.pixels[0] if taps.pixels else (0, 0)
@@ -75,14 +85,27 @@ def _tap_weight(layer: FusedLayer, storage: Storage, taps: list[tuple[int, int]]
     return storage.repeated(share, len(taps)), 0
 
 
-def forward(layer: FusedLayer, storage: Storage, x: Tensor, out: Tensor, epilogue: Epilogue) -> list[Row]:
-    """Return the rows of a depthwise convolution, an average pool or the identity."""
-    window = layer.window
+def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Row]:
+    """Return the rows of out[p, c] = epilogue(sum_t w[t, c] x[s p + d t - pad, c])."""
+    storage, x, window = b.storage, b.tensors[layer.x], layer.window
     x.need_halo(*window.input_halo(x.height, x.width))
     weight = _tap_weight(layer, storage, window.taps, out.pixel)
     source = Place(x, -window.pads[0], -window.pads[1], *window.strides)
     taps = Taps(x, tuple(_window_taps(layer)))
     return tap_rows(storage, weight, source, taps, Place(out), (out.height, out.width), epilogue)
+
+
+# The gradients are those of `conv`, channel by channel; a mean has the weight 1 / taps, a x + b the weight a.
+
+
+def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Row]:
+    """Return the rows of the gradients of the weight, where there is one, and of the input."""
+    rows: list[Row] = []
+    if layer.weight in b.storage.trainable:
+        rows += weight_gradient(layer, b.storage, b.tensors[layer.x], g)
+    if layer.x in b.needed:
+        rows += input_gradient(layer, b.storage, g, *b.target(layer.x))
+    return rows
 
 
 def input_gradient(layer: FusedLayer, storage: Storage, g: Tensor, x_bar: Tensor, epilogue: Epilogue) -> list[Row]:
@@ -129,48 +152,3 @@ def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -
             rows.append(Row(kernel, ints, places, {"taps": part}))
         done += blocks * block
     return rows
-
-
-def copy_rows(storage: Storage, source: Place, target: Place, epilogue: Epilogue, channels: int = 0) -> list[Row]:
-    """Return the rows of target = epilogue(source), pixel by pixel; see `tap_rows` for the channels."""
-    taps, size = Taps(source.tensor, ((0, 0),)), (target.tensor.height, target.tensor.width)
-    return tap_rows(storage, (storage.repeated(1.0), 0), source, taps, target, size, epilogue, channels)
-
-
-def maximum_forward(layer: FusedLayer, storage: Storage, x: Tensor, out: Tensor) -> list[Row]:
-    """Return the rows of a max pool."""
-    return _maximum_rows("maximum", layer, storage, x, {"out": Place(out)})
-
-
-def maximum_gradient(
-    layer: FusedLayer, storage: Storage, x: Tensor, out: Tensor, g: Tensor, x_bar: Tensor
-) -> list[Row]:
-    """Return the rows that set `x_bar` to the gradient of a max pool."""
-    nothing = Taps(x_bar, ())  # a sum over no taps: zero
-    size = (x_bar.height, x_bar.width)
-    clear = tap_rows(storage, (0, 0), Place(x_bar), nothing, Place(x_bar), size, Epilogue())
-    places = {"out": Place(out), "g": Place(g), **_first_taps(layer, "g_in", "g_tap", x_bar)}
-    return [*clear, *_maximum_rows("maximum_gradient", layer, storage, x, places)]
-
-
-def _first_taps(layer: FusedLayer, name: str, tap: str, t: Tensor) -> dict[str, Place]:
-    """Return the places of the first tap of output pixel (0, 0), and of the taps after it."""
-    window = layer.window
-    return {name: Place(t, -window.pads[0], -window.pads[1], *window.strides), tap: Place(t, 0, 0, *window.dilations)}
-
-
-def _maximum_rows(kernel: str, layer: FusedLayer, storage: Storage, x: Tensor, places: dict[str, Place]) -> list[Row]:
-    out = places["out"].tensor
-    places = {**places, **_first_taps(layer, "in", "tap", x)}
-    sides = (("row_taps", 0, x.height), ("col_taps", 1, x.width))
-    taps = {
-        name: Places(tuple(n for pair in layer.window.taps_inside(axis, size) for n in pair))
-        for name, axis, size in sides
-    }
-    return [
-        Row(
-            KernelName(kernel, WidthTile(width)),
-            {"blocks": count, "channel": first, "rows": out.height, "cols": out.width}, places, taps,
-        )
-        for first, count, width in storage.columns(out.pixel)
-    ]  # fmt: skip

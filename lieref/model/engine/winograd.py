@@ -13,7 +13,7 @@ from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.tiles import FrequencyTile, TransformTile
 from lieref.model.engine.layer import Epilogue, FusedLayer, need_gradient_halo, parities
 from lieref.model.engine.layout import tap_blocks
-from lieref.model.engine.product_rows import gradient_rows, gradient_run_rows, run_places
+from lieref.model.engine.product import gradient_rows, gradient_run_rows, run_places
 from lieref.model.engine.program import Place, Row, Taps, Tensor
 from lieref.model.engine.tiling import conv_tiles, together
 from lieref.model.engine.weights import Storage
