@@ -25,7 +25,7 @@ from lieref.kernel.simd.memory import address_of, aligned, placed
 from lieref.kernel.simd.row import float_bits
 from lieref.kernel.simd.tiles import FormTile, NoTile, WidthTile
 from lieref.model.engine.layout import Layout, WeightAxes
-from lieref.model.engine.program import Places, Row
+from lieref.model.engine.program import Row
 
 FORMS = ("low_rank", "rows", "channel", "dense")
 
@@ -100,6 +100,21 @@ class Piece:
     rows: int
     transposed: bool
     start: int
+
+
+class Permutation(NamedTuple):
+    """Where each place of the layout `target` has its element in `source`; `zero` for what has none."""
+
+    source: Layout
+    target: Layout
+    zero: int
+
+    def offsets(self) -> list[int]:
+        """Return the offsets in elements."""
+        places = np.empty(self.source.elements, np.int64)
+        self.source.unpack(np.arange(self.source.offset + self.source.size), places)
+        found: list[int] = self.target.arranged(places, self.zero).tolist()
+        return found
 
 
 class Run(NamedTuple):
@@ -287,11 +302,8 @@ class Fused:
 
     def _permute_row(self, layout: Layout, zero: int) -> Row:
         """Return the row that fills a layout element by element from the forward layout."""
-        places = np.empty(layout.elements, np.int64)
-        self.forward.unpack(np.arange(self.forward.offset + self.forward.size), places)
-        wanted = tuple(layout.arranged(places, zero).tolist())
         ints = {"count": layout.size, "out": layout.offset}
-        return Row(KernelName("permute", NoTile()), ints, {}, {"places": Places(wanted)})
+        return Row(KernelName("permute", NoTile()), ints, {}, {"places": Permutation(self.forward, layout, zero)})
 
     def collect_rows(self, sums: Layout) -> list[Row]:
         """Return the rows that turn accumulators into factor gradients."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 
@@ -97,6 +98,13 @@ class Place:
         return {name: start, f"{name}_row": self.step_y * t.row, f"{name}_pixel": self.step_x * t.pixel}
 
 
+class Table(Protocol):
+    """Offsets that a kernel reads; made when a program is assembled."""
+
+    def offsets(self) -> list[int]:
+        """Return the offsets in elements."""
+
+
 @dataclass(frozen=True)
 class Taps:
     """Offsets of pixels relative to the first, as a table the kernel reads.
@@ -136,7 +144,7 @@ class Row:
     kernel: KernelName | None
     ints: dict[str, int]
     places: dict[str, Place]
-    taps: Mapping[str, Taps | Places] = field(default_factory=dict)
+    taps: Mapping[str, Table] = field(default_factory=dict)
     function: RowFunction | None = None
 
     @property
