@@ -133,7 +133,6 @@ class Factor:
     ----------
     name : str
         "" for one that is not trained.
-    shape : tuple of int
     offset : int
     index : int64 array
         Element of the factor at each place, ZERO or ONE where there is a constant.
@@ -142,7 +141,6 @@ class Factor:
     """
 
     name: str
-    shape: tuple[int, ...]
     offset: int
     index: Array
     scale: FloatArray
@@ -191,6 +189,17 @@ class Fused:
         """Where both factors are among all, and how many elements each takes: the second none where there is one."""
         return [(self.left, self.right - self.left), (self.right, self.left + self.size - self.right)]
 
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the trained factors by their names; see `Adapter`."""
+        o, rank = self.axes.shape[0], self.adapter.rank
+        j = self.axes.size // o
+        found: dict[str, dict[str, tuple[int, ...]]] = {
+            "low_rank": {"lora_a": (rank, j), "lora_b": (o, rank)}, "rows": {"xi": (o,)},
+            "channel": {"lora_a": (o, j), "lora_b": (o, 1)}, "dense": {"xi": (o, j)},
+        }  # fmt: skip
+        return found[self.adapter.form]
+
     def factors(self) -> list[Factor]:
         """Return the factors a and b, those that the form has."""
         form, rank = self.adapter.form, self.adapter.rank
@@ -210,20 +219,18 @@ class Fused:
             rows[:, :channels] = np.arange(channels) * rank + ranks
             b_scale = np.where(rows < 0, 1.0, scale[rows // rank])
             a_name, b_name = ("", "xi") if form == "rows" else ("lora_a", "lora_b")
-            shape = (channels,) if form == "rows" else (channels, rank)
-            a = Factor(a_name, (rank, width), self.left, columns.ravel(), np.ones(columns.size))
-            return [a, Factor(b_name, shape, self.right, rows.ravel(), b_scale.ravel())]
+            a = Factor(a_name, self.left, columns.ravel(), np.ones(columns.size))
+            return [a, Factor(b_name, self.right, rows.ravel(), b_scale.ravel())]
         packed = self.forward.arranged(self.axes.numbered(), ZERO)
-        shape = (channels, width)
         if form == "dense":
             entries_scale = np.where(packed < 0, 1.0, scale[packed // width])
-            return [Factor("xi", shape, self.left, packed, entries_scale)]
+            return [Factor("xi", self.left, packed, entries_scale)]
         lanes = np.full(_whole(padded), ZERO, np.int64)
         lanes[:channels] = np.arange(channels)
         lane_scale = np.where(lanes < 0, 1.0, scale[lanes])
         return [
-            Factor("lora_a", shape, self.left, packed, np.ones(packed.size)),
-            Factor("lora_b", (channels, 1), self.right, lanes, lane_scale),
+            Factor("lora_a", self.left, packed, np.ones(packed.size)),
+            Factor("lora_b", self.right, lanes, lane_scale),
         ]
 
     def adapt_rows(self, layout: Layout, zero: int) -> list[Row]:
@@ -362,8 +369,8 @@ class Factors:
                 index[place] = np.where(factor.index < 0, factor.index, factor.index + count)
                 scale[place] = factor.scale
                 if factor.name:
-                    shapes[f"{name}:{factor.name}"] = factor.shape
-                    count += math.prod(factor.shape)
+                    shapes[f"{name}:{factor.name}"] = one.shapes[factor.name]
+                    count += math.prod(one.shapes[factor.name])
         theta = aligned(count + 2, dtype)
         theta[count : count + 2] = 0, 1  # the constants ZERO and ONE
         index[index == ZERO] = count

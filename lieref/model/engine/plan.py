@@ -119,9 +119,8 @@ def make_plan(
     def finish(storage: Storage) -> Program:
         rows = [flat("sum_parts", lanes, storage.gradient_size), *storage.finish]
         if adapters:
-            numbers = sum(math.prod(f.shape) for fused in storage.fused.values() for f in fused.factors() if f.name)
             rows += [flat("clear", lanes, storage.factor_size), *storage.collect]
-            rows += [flat("scatter", NoTile(), numbers)]
+            rows += [flat("scatter", NoTile(), storage.numbers)]
         return assemble(rows, library, storage.memories())
 
     inference = builder()

@@ -101,17 +101,21 @@ class Storage:
 
     def memories(self) -> dict[str, Memory]:
         """Return the operands reserved so far in each memory."""
-        numbers = sum(math.prod(f.shape) for fused in self.fused.values() for f in fused.factors() if f.name)
         regions = [region for fused in self.fused.values() for region in fused.regions]
         factors = Memory(self.factor_size, regions)
         flat = {f"factor_{name}": Memory(self.factor_size) for name in ("index", "scale")}
-        theta = {name: Memory(numbers) for name in ("theta_bar", "theta_index", "theta_scale")}
+        theta = {name: Memory(self.numbers) for name in ("theta_bar", "theta_index", "theta_scale")}
         weights = Memory(self.weight_size, self.weight_regions)
         gradients = Memory(self.gradient_size, self.gradient_regions)
         return {
             "weights": weights, "bases": weights, "factors": factors,
             "factor_gradients": factors, "gradients": gradients, **flat, **theta,
         }  # fmt: skip
+
+    @property
+    def numbers(self) -> int:
+        """Trained numbers of all adapters."""
+        return sum(math.prod(shape) for fused in self.fused.values() for shape in fused.shapes.values())
 
     @property
     def sizes(self) -> tuple[int, int, int]:

@@ -45,9 +45,9 @@ def run(storage, rows, values, base, factors, isa, dtype):
     for factor in fused.factors():
         if factor.name:
             real = np.flatnonzero(factor.index >= 0)
-            found = np.zeros(np.prod(factor.shape))
+            found = np.zeros(np.prod(fused.shapes[factor.name]))
             found[factor.index[real]] = memory["factor_gradients"][factor.offset + real] * factor.scale[real]
-            gradients[factor.name] = found.reshape(factor.shape)
+            gradients[factor.name] = found.reshape(fused.shapes[factor.name])
     return memory["weights"], gradients
 
 
