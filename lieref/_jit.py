@@ -26,6 +26,7 @@ from numba.core.dispatcher import Dispatcher
 
 from lieref import __version__
 from lieref._cache import read_cached, write_cached
+from lieref._compiling import tell
 from lieref._llvm import hold_in_forks
 
 hold_in_forks(compiler_lock.global_compiler_lock)  # taken before LLVM's, as Numba does
@@ -57,9 +58,12 @@ class _Cache(NullCache):
         target_context.refresh()
         data = read_cached(self._name(sig, target_context.codegen()))
         try:
-            return None if data is None else _RESULT._rebuild(target_context, *pickle.loads(data))
+            if data is not None:
+                return _RESULT._rebuild(target_context, *pickle.loads(data))
         except Exception:  # whole, but of no use to this Numba, whatever it says about it: compiled anew
-            return None
+            pass
+        tell(self._function.__name__)
+        return None
 
     def save_overload(self, sig: Any, result: Any) -> None:
         """Keep a compiled function."""

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
+from lieref._compiling import listening
+
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -79,7 +81,10 @@ def say(text: str) -> None:
 
 @contextmanager
 def progress_bar(description: str) -> Iterator[Progress]:
-    """Show progress on stderr while the block runs; nothing moves where stderr is not a terminal."""
+    """Show progress on stderr while the block runs; nothing moves where stderr is not a terminal.
+
+    Machine code that has to be made first is said in it.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bar
@@ -92,7 +97,8 @@ def progress_bar(description: str) -> Iterator[Progress]:
         def update(done: int, total: int, words: str) -> None:
             bar.update(task, completed=done, total=total, description=f"{description} {words}".rstrip())
 
-        yield update
+        with listening(lambda words: bar.update(task, description=f"{description}: {words}")):
+            yield update
 
 
 def percent(fraction: float | None) -> str:

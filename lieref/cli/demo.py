@@ -81,7 +81,8 @@ def _compare(seed: int, threads: int | None) -> tuple[list[Report], dict[str, An
     testing = job.Samples(camera_shift(test.x), test.y)
     base = load(BASE_MODEL)
     threads = threads or base.threads
-    before = job.score(base, job.Samples(test.x, test.y)).accuracy
+    with progress_bar("demo"):
+        before = job.score(base, job.Samples(test.x, test.y)).accuracy
     files = {
         "base.onnx": BASE_MODEL.read_bytes(),
         "train.npz": write_npz({"x": training.x, "y": training.y}),
@@ -89,7 +90,7 @@ def _compare(seed: int, threads: int | None) -> tuple[list[Report], dict[str, An
     }
     reports = []
     with progress_bar("demo") as progress:
-        progress(0, len(METHODS), "compiling (once after installation)")
+        progress(0, len(METHODS), "warming up")
         _fine_tune("full", job.Samples(training.x[:BATCH], training.y[:BATCH]), testing, seed, threads, epochs=1)
         for number, method in enumerate(METHODS):
             progress(number, len(METHODS), method)

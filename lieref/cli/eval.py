@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from lieref.cli.console import number, percent, print_facts, print_json
+from lieref.cli.console import number, percent, print_facts, print_json, progress_bar
 
 
 @click.command("eval", short_help="Measure a model on labelled data.")
@@ -44,8 +44,9 @@ def evaluate(
     if adapter is not None:
         model.load_adapter(adapter)
     names = parse_classes(classes)
-    samples = load_samples(data, model, layout, loss=loss, classes=names, max_bytes=max_bytes)
-    measured = score(model, samples, loss)
+    with progress_bar("eval"):
+        samples = load_samples(data, model, layout, loss=loss, classes=names, max_bytes=max_bytes)
+        measured = score(model, samples, loss)
     report = {
         "model": str(model_path),
         "adapter": None if adapter is None else str(adapter),

@@ -129,8 +129,11 @@ def run_finetune(
         unfinished.check(resume, force)
         model = load(base)
         model.threads = threads or model.threads
-        training, testing = job.load_sets(model, train, test, layout, loss=loss, classes=classes, max_bytes=max_bytes)
-        before = None if testing is None else job.score(model, testing, loss)
+        with progress_bar("finetune"):
+            training, testing = job.load_sets(
+                model, train, test, layout, loss=loss, classes=classes, max_bytes=max_bytes
+            )
+            before = None if testing is None else job.score(model, testing, loss)
         job.attach_method(model, method, rank=rank, alpha=alpha, targets=targets, seed=seed)
         with unfinished.kept(resume):
             with progress_bar(method) as progress:

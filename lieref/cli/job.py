@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lieref.adapter.model import Model
     from lieref.cli.console import Progress
     from lieref.evaluate.report import Report
+    from lieref.train.epoch import Progress as State
     from lieref.train.epoch import Score
     from lieref.train.history import History
 
@@ -159,11 +160,7 @@ def train(model: Model, samples: Samples, progress: Progress | None = None, **op
     # `load_samples` has arranged them; where both layouts fit, this says which one the model's is.
     options.setdefault("layout", own_layout(model.input_shape))
     if progress is not None:
-        options["progress"] = lambda state: progress(
-            state.step,
-            state.total_steps,
-            f"{state.phase}, epoch {state.epoch} of {state.epochs}, loss {state.loss:.3f}",
-        )
+        options["progress"] = lambda state: progress(state.step, state.total_steps, _words(state))
     history = fit(model, samples.x, samples.y, **options)
     try:
         model.adapted_tensors()
@@ -172,6 +169,11 @@ def train(model: Model, samples: Samples, progress: Progress | None = None, **op
             f"fit: training must stay finite; it diverged (try a smaller learning rate): {error}"
         ) from error
     return history
+
+
+def _words(state: State) -> str:
+    """Return a few words on the state of a run; before its first step that is what is compiled."""
+    return f"{state.phase}, epoch {state.epoch} of {state.epochs}, loss {state.loss:.3f}" if state.step else state.phase
 
 
 def score(model: Model, samples: Samples, loss: str = "cross_entropy") -> Score:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from llvmlite import ir
 
 import lieref._llvm  # noqa: F401  # its lock across forks
 from lieref._cache import read_cached, write_cached
+from lieref._compiling import tell
 from lieref._threads import make_lock
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.isa import Isa
@@ -53,6 +53,10 @@ class Library:
             return self._find(ROUTINES[kernel][0], kernel)
         return self._find(FAMILIES[kernel.family].group, kernel.symbol)
 
+    def is_ready(self, group: str) -> bool:
+        """Return whether a group need not be compiled: it is loaded, or kept on disk."""
+        return group in self._groups or read_cached(_cache_name(self.isa, self.dtype, group)) is not None
+
     def _find(self, group: str, symbol: str) -> int:
         with self._lock:
             if symbol not in self._addresses:
@@ -68,8 +72,7 @@ class Library:
         name = _cache_name(self.isa, self.dtype, group)
         code = read_cached(name)
         if code is None:
-            if sys.stderr.isatty():
-                print(f"lieref: compiling the {group} kernels for {self.isa.name}, once ...", file=sys.stderr)
+            tell(f"the {group} kernels for {self.isa.name}")
             code = _compile(self.isa, self.dtype, group, self._machine)
             self.compiled.append(group)
             write_cached(name, code)
