@@ -157,7 +157,7 @@ def session_bytes(name: str, size: int) -> int:
         x = np.zeros((size, *net.input_shape[1:]), np.float32)
         net.predict(x)
         taken.clear()
-        compiled = net._compiled[net.engine]
+        compiled = net.choice.compiled[net.engine]
         (engine,) = compiled._engines.values()
         engine._idle.clear()
         net.predict(x)

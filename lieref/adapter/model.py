@@ -19,9 +19,10 @@ from lieref.adapter.fields import shown
 from lieref.adapter.folder import CONFIG_NAME, FORMATS, TENSORS_NAME, check_base, read_adapter, write_adapter
 from lieref.adapter.strict_json import path_text
 from lieref.errors import DomainError, FormatError, LierefError, UnsupportedError
+from lieref.model.adapters import Attached
 from lieref.model.identity import network_digest
 from lieref.model.layer import dropped_layers
-from lieref.model.network import Attached, Network
+from lieref.model.network import Network
 from lieref.model.onnx_reader import graph_from_proto, read_onnx
 from lieref.model.onnx_writer import encode_onnx, replace_tensors
 from lieref.model.simplify import in_dtype, in_float64, simplify

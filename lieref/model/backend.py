@@ -17,6 +17,7 @@ from lieref._types import Array, FloatArray
 from lieref.errors import DomainError, UnsupportedError
 from lieref.model import executor
 from lieref.model.engine import Engine, compile_graph
+from lieref.model.engine.describe import ProgramSizes
 from lieref.model.fusion import FusedSites
 from lieref.model.graph import Graph
 
@@ -38,9 +39,6 @@ class Backend(Protocol):
 
     def logits(self, graph: Graph, x: Array, threads: int) -> FloatArray:
         """Return the logits of samples (N, ...), float or uint8, in the graph's shape."""
-
-    def supports(self, graph: Graph, wanted: frozenset[str], threads: int, fused: FusedSites = NONE_FUSED) -> bool:
-        """Tell whether this backend can run the graph, give these gradients and compute these adapters."""
 
     def loss_and_grad(
         self,
@@ -69,11 +67,6 @@ class Reference:
         result = executor.run(graph, _as_float(graph, x), until=self._logits, threads=threads)[self._logits]
         _check_outputs(result)
         return result
-
-    def supports(  # noqa: D102
-        self, graph: Graph, wanted: frozenset[str], threads: int, fused: FusedSites = NONE_FUSED
-    ) -> bool:
-        return not fused.sites
 
     def loss_and_grad(  # noqa: D102
         self,
@@ -108,17 +101,27 @@ class Compiled:
         self._winograd = winograd
         self._lock = make_lock()
         self._engines: dict[object, Engine] = {}
-        self.refusal = ""  # why it did not support what it was asked last
 
-    def supports(  # noqa: D102
-        self, graph: Graph, wanted: frozenset[str], threads: int, fused: FusedSites = NONE_FUSED
-    ) -> bool:
+    def refusal(self, graph: Graph, wanted: frozenset[str], threads: int, fused: FusedSites = NONE_FUSED) -> str:
+        """Return why the engine does not run the graph, give these gradients or compute these adapters; "" if it does.
+
+        What it does not refuse is compiled.
+        """
         try:
             self._engine(graph, wanted, threads, fused)
         except UnsupportedError as error:
-            self.refusal = str(error).removeprefix("compile_graph: ")
-            return False
-        return True
+            return str(error).removeprefix("compile_graph: ")
+        return ""
+
+    def sizes(self, graph: Graph, wanted: frozenset[str], threads: int, fused: FusedSites = NONE_FUSED) -> ProgramSizes:
+        """Return what the programs for these gradients and adapters take.
+
+        Raises
+        ------
+        UnsupportedError
+            If the engine refuses them.
+        """
+        return self._engine(graph, wanted, threads, fused).sizes
 
     def logits(self, graph: Graph, x: Array, threads: int) -> FloatArray:  # noqa: D102
         engine = self._engine(graph, frozenset(), threads, NONE_FUSED)

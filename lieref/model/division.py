@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from lieref._types import Array
 from lieref.model.backend import Backend, Reference
 from lieref.model.fold import Fold
-from lieref.model.fusion import FusedSites, fused_site
+from lieref.model.fusion import FusedSite, FusedSites, Outside, fused_site
 from lieref.model.graph import Graph
 from lieref.model.site import Site
 
@@ -26,12 +26,18 @@ class Division:
     wanted : frozenset of str
         Tensors of the folded graph whose cotangents the others need.
     backend : Backend
+    refusal : str
+        Why that is the reference path though the engine was asked for, "" where it is not.
+    reasons : dict of str to Outside
+        By tensor, why an adapter is computed outside.
     """
 
     fused: FusedSites
     outside: tuple[Site, ...]
     wanted: frozenset[str]
     backend: Backend
+    refusal: str
+    reasons: dict[str, Outside]
 
 
 def divide(
@@ -39,7 +45,7 @@ def divide(
     folds: Sequence[Fold],
     folded: Graph,
     tensors: dict[str, Array],
-    choose: Callable[[frozenset[str], FusedSites], Backend],
+    choose: Callable[[frozenset[str], FusedSites], tuple[Backend, str]],
 ) -> Division:
     """Return the division in which a backend computes all adapters that it can, or none where it runs no such graph.
 
@@ -51,18 +57,21 @@ def divide(
     tensors : dict of str to array
         Initializers of the file, statistics re-estimated.
     choose : callable
-        Returns what runs the folded graph for these gradients and adapters.
+        Returns what runs the folded graph for these gradients and adapters, and why that is the reference path.
     """
     adapted = frozenset(tensor for site in sites for tensor in site.tensors)
     found = [fused_site(site, next(_folds_of(site.tensor, folds), None), tensors, adapted) for site in sites]
-    for fused in (FusedSites(tuple(site for site in found if site is not None)), FusedSites()):
+    reasons = {site.tensor: why for site, why in zip(sites, found, strict=True) if isinstance(why, Outside)}
+    for fused in (FusedSites(tuple(site for site in found if isinstance(site, FusedSite))), FusedSites()):
         inside = {site.tensor for site in fused.sites}
         outside = tuple(site for site in sites if site.tensor not in inside)
         wanted = _trained_tensors(outside, folds, folded)
-        backend = choose(wanted, fused)
+        backend, refusal = choose(wanted, fused)
         if not isinstance(backend, Reference):
             break
-    return Division(fused, outside, wanted, backend)
+        together = Outside(f"the engine refuses it or another of them: {refusal}", "other target_modules")
+        reasons.update(dict.fromkeys(inside, together))
+    return Division(fused, outside, wanted, backend, refusal, reasons)
 
 
 def _trained_tensors(sites: Iterable[Site], folds: Sequence[Fold], folded: Graph) -> frozenset[str]:

@@ -85,6 +85,14 @@ class FusedSite:
 
 
 @dataclass(frozen=True)
+class Outside:
+    """Why an adapter is computed in NumPy, and what would bring it into the engine."""
+
+    reason: str
+    remedy: str
+
+
+@dataclass(frozen=True)
 class FusedSites:
     """The adapters that one engine computes, in the order of its network."""
 
@@ -130,8 +138,14 @@ class FusedSites:
         return found
 
 
-def fused_site(site: Site, fold: Fold | None, tensors: dict[str, Array], adapted: frozenset[str]) -> FusedSite | None:
-    """Return a site as the engine computes it, or None if it cannot.
+ENTRYWISE = "a method that acts entry by entry, such as lora or liera"
+"""What the engine computes whatever the parameterisation."""
+
+
+def fused_site(
+    site: Site, fold: Fold | None, tensors: dict[str, Array], adapted: frozenset[str]
+) -> FusedSite | Outside:
+    """Return a site as the engine computes it, or why it cannot.
 
     Parameters
     ----------
@@ -144,18 +158,27 @@ def fused_site(site: Site, fold: Fold | None, tensors: dict[str, Array], adapted
         All tensors that carry an adapter: one on the bias or the BatchNormalization of the layer changes the fold.
     """
     method, layer = site.method, site.layer
-    if type(method) is not Combination or layer is None or layer.shared or site.bias is not None:
-        return None
+    if layer is None:
+        return Outside("it is no layer's weight", "a method for weights alone")
+    if type(method) is not Combination:
+        return Outside(f"{method.name} has no compiled form", ENTRYWISE)
+    if layer.shared:
+        return Outside("another node reads its weight too", "an export in which every layer has its own")
+    if site.bias is not None:
+        return Outside(f"{method.name} moves its bias along", ENTRYWISE)
     if fold is not None and any(source in adapted for source in fold.sources() if source != site.tensor):
-        return None
+        return Outside("its bias or BatchNormalization is adapted too", "adapters on its weight alone")
     shape = layer.to_canonical(tensors[site.tensor]).shape
     depthwise = site.groups == shape[0] > 1 == shape[1]
-    map_name = _map_name(method)
-    if map_name is None or not (site.groups == 1 or depthwise):
-        return None
-    form = _form(method, depthwise)
+    if not (site.groups == 1 or depthwise):
+        return Outside(f"its convolution has {site.groups} groups", "target_modules without it")
+    map_name, form = _map_name(method), _form(method, depthwise)
+    if isinstance(method.action, ElementWise) and method.action.strict:
+        return Outside(f"{method.name} is strict, which is checked in NumPy", "strict=False")
     if form is None:
-        return None
+        return Outside(f"{method.name} does not act entry by entry", ENTRYWISE)
+    if map_name is None:
+        return Outside("its map has no compiled form", "one of the maps exp, taylor(1), taylor(2) and bounded")
     recipe = method.parameterisation
     scale: FloatArray | None = None
     if map_name == "add" and fold is not None:

@@ -102,6 +102,15 @@ class Graph:
         """Return the nodes that read `tensor`, in graph order."""
         return [node for node in self.nodes if tensor in node.inputs]
 
+    def ancestors(self, tensor: str) -> set[str]:
+        """Return the names of the nodes that a tensor depends on."""
+        wanted, names = {tensor}, set()
+        for node in reversed(self.nodes):
+            if not wanted.isdisjoint(node.outputs):
+                wanted.update(name for name in node.inputs if name)
+                names.add(node.name)
+        return names
+
     def with_initializers(self, changed: dict[str, Array]) -> Graph:
         """Return the same graph with some initializers replaced."""
         return replace(self, initializers={**self.initializers, **changed})

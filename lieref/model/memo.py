@@ -36,6 +36,11 @@ class Memo(Generic[T]):
             self._known = objects, numbers, value
         return value
 
+    def known(self, objects: tuple[object, ...]) -> T | None:
+        """Return the value if it has been computed from these objects, whatever the numbers."""
+        known = self._known
+        return known[2] if known is not None and _same(known[0], objects) else None
+
 
 def _flat(arrays: list[FloatArray]) -> FloatArray | None:
     return np.concatenate([array.ravel() for array in arrays]) if arrays else None

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from lieref._check import check_choice, check_finite
-from lieref._types import Array, Shape
+from lieref._types import Array, FloatArray, Shape
 from lieref.errors import DomainError, DTypeError, ShapeError
+from lieref.model.graph import TensorInfo
 
 LAYOUTS = ("NCHW", "NHWC")
 """Channels first or last; the names are used for any number of spatial axes."""
@@ -165,3 +166,54 @@ def _fits(shape: Shape, input_shape: tuple[int | None, ...]) -> bool:
 def _is_free(input_shape: tuple[int | None, ...]) -> bool:
     """Return whether the model declares no number of channels: then nothing speaks against the layout it has."""
     return input_shape[1] is None and input_shape[-1] is None
+
+
+def as_numbers(x: Array, info: TensorInfo, dtype: np.dtype[Any]) -> FloatArray:
+    """Return arranged samples in the type that a network reads.
+
+    Parameters
+    ----------
+    x : (N, ...) array
+    info : TensorInfo
+        Of the network's input.
+    dtype : dtype
+        Of its weights, and of its input where that is floats.
+
+    Raises
+    ------
+    DomainError
+        If a number does not fit the type.
+    """
+    wanted = np.dtype(info.dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = np.ascontiguousarray(x, dtype=dtype if wanted.kind == "f" else wanted)
+    if x.dtype.kind == found.dtype.kind == "f" and found.itemsize < x.dtype.itemsize:
+        check_finite("predict", f"x as {found.dtype}", found)
+    if wanted.kind != "f" and x.dtype != wanted and not np.array_equal(found, x):
+        raise DomainError(f"predict: `x` must hold numbers of the model's input type, {wanted}; "
+                          f"got {x.dtype} from {x.min():.4g} to {x.max():.4g}")  # fmt: skip
+    return found
+
+
+def for_backend(x: Array, info: TensorInfo, dtype: np.dtype[Any]) -> Array:
+    """Return arranged samples as a backend takes them: uint8, or as `as_numbers` returns them.
+
+    Raises
+    ------
+    ShapeError
+        If the network is made for another number of samples.
+    DomainError
+        As `as_numbers` does.
+    """
+    batch = info.shape[0] if info.shape else None
+    if batch is not None and len(x) != batch:
+        raise wrong_batch(batch, len(x))
+    return x if x.dtype == np.uint8 else as_numbers(x, info, dtype)
+
+
+def wrong_batch(batch: int, samples: int) -> ShapeError:
+    """Return the error for a number of samples that a network made for `batch` of them cannot take."""
+    return ShapeError(
+        f"predict: the batch must be of {batch} samples, which the network is made for; got {samples} "
+        "(export it with a free batch axis)"
+    )

@@ -123,7 +123,7 @@ def tensors_in_scope(
     found = find_layers(graph)
     if not found:
         raise DomainError("attach: the model must have a Conv, Gemm or MatMul with a constant weight; it has none")
-    reaching = _ancestors(graph, graph.outputs[0])
+    reaching = graph.ancestors(graph.outputs[0])
     chosen = select_layers(found, patterns if scope == "weight" else None)
     layers = [layer for layer in chosen if layer.node in reaching]
     norms = [node for node in _norms(graph) if scope in ("bias", "all") and node.name in reaching]
@@ -149,16 +149,6 @@ def tensors_in_scope(
 
 def _norms(graph: Graph) -> list[Node]:
     return [node for node in graph.nodes if node.op == "BatchNormalization"]
-
-
-def _ancestors(graph: Graph, tensor: str) -> set[str]:
-    """Return the names of the nodes that a tensor depends on."""
-    needed, names = {tensor}, set()
-    for node in reversed(graph.nodes):
-        if not needed.isdisjoint(node.outputs):
-            needed.update(node.inputs)
-            names.add(node.name)
-    return names
 
 
 def _last(graph: Graph, layers: Sequence[Layer], reaching: set[str]) -> list[Layer]:
@@ -287,6 +277,17 @@ def _say(
         notes.append((SkippedLayersWarning, text))
     for kind, text in notes:
         warnings.warn(f"attach: {method.name} {text}", kind, stacklevel=4)
+
+
+def say_left_out(graph: Graph, dropped: Sequence[str]) -> None:
+    """Name the layers whose weights no method can adapt; `dropped` are those of the file that reach no output."""
+    if dropped:
+        text = f"attach: leaves {listed(dropped)} alone: no output depends on it"
+        warnings.warn(text, SkippedLayersWarning, stacklevel=3)
+    left_out = unadaptable(graph)
+    if left_out:
+        reasons = listed([f"{name}: {why}" for name, why in left_out.items()], separator="; ")
+        warnings.warn(f"attach: {len(left_out)} layers stay as they are: {reasons}", LierefWarning, stacklevel=3)
 
 
 def _has_constant(graph: Graph, layer: Layer) -> bool:

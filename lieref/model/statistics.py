@@ -1,12 +1,14 @@
-"""Mean and variance of the channels of a stream of batches."""
+"""Mean and variance of the channels of a stream of batches, and of what each BatchNormalization of a network sees."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from lieref._types import FloatArray
+from lieref._types import Array, FloatArray
+from lieref.model import executor
+from lieref.model.graph import Graph
 
 
 def channel_moments(batches: Iterable[FloatArray]) -> tuple[FloatArray, FloatArray]:
@@ -37,3 +39,31 @@ def channel_moments(batches: Iterable[FloatArray]) -> tuple[FloatArray, FloatArr
         mean += difference * n / (count + n)
         count += n
     return mean, squares / count
+
+
+def reestimated(
+    graph: Graph, tensors: dict[str, Array], samples: Callable[[], Iterable[Array]], threads: int
+) -> dict[str, FloatArray]:
+    """Return mean and variance of every BatchNormalization with constant statistics, by their tensors' names.
+
+    Each one sees the samples through the layers before it with their new statistics.
+
+    Parameters
+    ----------
+    graph : Graph
+        Of the file.
+    tensors : dict of str to array
+        Its initializers as they are now.
+    samples : callable
+        Returns the batches anew, in the dtype of the graph's weights.
+    threads : int
+        The numbers do not depend on it.
+    """
+    found: dict[str, FloatArray] = {}
+    for node in graph.nodes:
+        if node.op == "BatchNormalization" and all(name in graph.initializers for name in node.inputs[3:5]):
+            now, x = graph.with_initializers({**tensors, **found}), node.inputs[0]
+            seen = (executor.run(now, batch, until=x, threads=threads)[x] for batch in samples())
+            mean, var = channel_moments(seen)
+            found[node.inputs[3]], found[node.inputs[4]] = mean.astype(graph.dtype), var.astype(graph.dtype)
+    return found

@@ -82,7 +82,7 @@ def test_factor_gradients_agree_with_float64(
         for array in model.parameters().values():
             array += 0.2 * draws.standard_normal(array.shape)
         results.append(model.loss_and_grad(x, y, CrossEntropy()))
-        inside = {site.tensor for site in model._division().fused.sites}
+        inside = {site.tensor for site in model.division().fused.sites}
     weights = {t for t, site in model.sites.items() if site.layer and not site.bias}
     grouped, normalised = {"down.weight"}, {"stem.weight", "depth.weight"}
     assert inside == (set() if method in OUTSIDE else weights - grouped - (normalised if method == "full" else set()))
@@ -114,7 +114,7 @@ def test_weights_stored_as_in_times_out_are_adapted_inside(
         for array in model.parameters().values():
             array += 0.2 * draws.standard_normal(array.shape)
         results.append(model.loss_and_grad(x, y, CrossEntropy()))
-    assert {site.tensor for site in model._division().fused.sites} == set(model.sites)
+    assert {site.tensor for site in model.division().fused.sites} == set(model.sites)
     for name, gradient in results[0][2].items():
         assert np.linalg.norm(results[1][2][name] - gradient) <= 5e-6 * np.linalg.norm(gradient) + 1e-7, name
 
@@ -126,9 +126,7 @@ def test_an_adapter_on_the_bias_too_is_computed_outside(path: Path, rng: np.rand
         model = lieref.load(path, dtype=dtype).attach("bias").attach("lora", r=2, target_modules=["stem", "head"])
         for array in model.parameters().values():
             array += 0.1
-        assert [site.tensor for site in model._division().fused.sites] == (
-            [] if dtype == "float64" else ["head.weight"]
-        )
+        assert [site.tensor for site in model.division().fused.sites] == ([] if dtype == "float64" else ["head.weight"])
         results.append(model.loss_and_grad(x, y, CrossEntropy())[2])
     for name, gradient in results[0].items():
         assert np.linalg.norm(results[1][name] - gradient) <= 1e-5 * np.linalg.norm(gradient) + 1e-7, name
@@ -136,10 +134,10 @@ def test_an_adapter_on_the_bias_too_is_computed_outside(path: Path, rng: np.rand
 
 def test_the_engine_is_used_where_it_can_be(path: Path) -> None:
     model = lieref.load(path)
-    assert type(model._backend(frozenset())).__name__ == "Compiled"
+    assert type(model.choice.backend(frozenset(), 1)[0]).__name__ == "Compiled"
     model.engine = "reference"
-    assert type(model._backend(frozenset())).__name__ == "Reference"
-    assert type(lieref.load(path, dtype="float64")._backend(frozenset())).__name__ == "Reference"
+    assert type(model.choice.backend(frozenset(), 1)[0]).__name__ == "Reference"
+    assert type(lieref.load(path, dtype="float64").choice.backend(frozenset(), 1)[0]).__name__ == "Reference"
 
 
 @pytest.mark.parametrize("engine", ["f2", "f4", "direct", "reference"])
@@ -300,7 +298,7 @@ def test_a_bounded_number_of_engines_is_kept(path: Path, rng: np.random.Generato
         model.unload().attach("lora", r=rank, target_modules=["head"])
         model.loss_and_grad(x, y, CrossEntropy())
         model.logits(x)
-    assert len(model._compiled[model.engine]._engines) == MOST_ENGINES
+    assert len(model.choice.compiled[model.engine]._engines) == MOST_ENGINES
 
 
 def test_graph_made_for_one_sample_gives_several_their_own(tmp_path: Path, rng: np.random.Generator) -> None:
