@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from lieref._types import Shape
-from lieref.cli.console import print_facts, print_json, print_table
+from lieref.cli.console import print_facts, print_json, print_table, progress_bar
 
 
 @click.command(short_help="Show what a model or an adapter folder holds.")
 @click.argument("path", type=click.Path(path_type=Path))
+@click.option("--engine", "of_engine", is_flag=True, help="Show what becomes of every node of a model in the engine.")
+@click.option("--adapter", type=click.Path(path_type=Path), help="With --engine: adapter folder that is trained on.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def inspect(path: Path, as_json: bool) -> None:
+def inspect(path: Path, of_engine: bool, adapter: Path | None, as_json: bool) -> None:
     """Show the layers of a model, with the names --target takes, or the tensors of an adapter folder."""
-    if path.is_dir():
+    if adapter is not None and not of_engine:
+        raise click.UsageError("--adapter goes with --engine; to see what a folder holds, give it as the path")
+    if of_engine:
+        report = describe_engine(path, adapter)
+        if not as_json:
+            _print_engine(report)
+    elif path.is_dir():
         report = describe_adapter(path)
         if not as_json:
             _print_adapter(report)
@@ -61,6 +70,25 @@ def describe_model(path: Path) -> dict[str, Any]:
             }
             for layer in model.layers
         ],
+    }
+
+
+def describe_engine(path: Path, adapter: Path | None) -> dict[str, Any]:
+    """Return what `inspect --engine` prints; the programs of the model are compiled for it."""
+    from lieref.adapter.model import load
+    from lieref.model.inspection import engine_report
+
+    model = load(path)
+    if adapter is not None:
+        model.load_adapter(adapter)
+    with progress_bar("inspect"):
+        report = engine_report(model)
+    return {
+        "kind": "engine",
+        "path": str(path),
+        "adapter": None if adapter is None else str(adapter),
+        "method": model.method_name,
+        **asdict(report),
     }
 
 
@@ -128,6 +156,53 @@ def _print_model(report: dict[str, Any]) -> None:
             "--target takes shell patterns for the names in the first three columns, "
             f"such as --target '{first['node']}' or --target {first['op']}."
         )
+
+
+def _print_engine(report: dict[str, Any]) -> None:
+    from lieref.model.engine.describe import OUTCOMES
+
+    nodes = report["nodes"]
+    print_table(
+        "What becomes of every node",
+        ("node", "operator", "becomes", "how, or in which node", "multiply-adds"),
+        [(row["name"], row["op"], row["outcome"], _how(row), _count(row["multiply_adds"])) for row in nodes],
+    )
+    for reason in dict.fromkeys(row["reason"] for row in nodes if row["reason"]):
+        click.echo(f"reference: {reason}")
+    share, sizes = report["compiled_share"], report["sizes"]
+    facts: dict[str, object] = {
+        "engine": report["engine"],
+        "nodes": ", ".join(f"{count} {outcome}" for outcome, count in Counter(r["outcome"] for r in nodes).items()),
+        "multiply-adds a sample": _count(report["multiply_adds"]),
+        "compiled": "unknown" if share is None else f"{100 * share:.1f} % of them",
+        **({"not compiled": "; ".join(report["reasons"])} if report["reasons"] else {}),
+        **({"what helps": report["remedy"]} if report["remedy"] else {}),
+    }
+    if sizes is not None:
+        of = "all weights" if report["adapter"] is None else f"the adapter ({report['method']})"
+        facts |= {
+            "instruction set": sizes["isa"],
+            "instructions forward": f"{sizes['forward']:,}",
+            "instructions training": f"{sizes['training']:,}, of {of}",
+            "arena of a thread": f"{sizes['arena_bytes']:,} bytes",
+            "packed weights": f"{sizes['weight_bytes']:,} bytes",
+            "accumulators of a part": f"{sizes['accumulator_bytes']:,} bytes",
+        }
+    print_facts(report["path"], facts)
+    if report["reasons"]:
+        click.echo(f"Operators with a compiled form: {', '.join(report['operators'])}.")
+    for outcome in dict.fromkeys(row["outcome"] for row in nodes):
+        click.echo(f"{outcome}: {OUTCOMES[outcome]}.")
+
+
+def _how(row: dict[str, Any]) -> str:
+    """Return how a compiled node is computed, or the node that another one went into."""
+    kind, way = row["kind"], row["way"]
+    return row["into"] or (f"{kind}, {way}" if way and way != kind else kind)
+
+
+def _count(number: int | None) -> str:
+    return "unknown" if number is None else f"{number:,}" if number else ""
 
 
 def _print_adapter(report: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from lieref.kernel.simd.machine_code import Library
 from lieref.kernel.simd.machine_code import library as load_library
 from lieref.model.engine import reference
 from lieref.model.engine.adapter import Adapter, Factors
+from lieref.model.engine.describe import ProgramSizes, sizes_of
 from lieref.model.engine.lower import lower
 from lieref.model.engine.lowered import LoweredGraph
 from lieref.model.engine.packed_weights import Contents, PackedWeights
@@ -138,6 +139,11 @@ class Engine:
         self._lock = make_lock()  # for the packed weights, and the sessions
         self._idle: list[Session] = []
         self._alone = Exclusive("the engine's adapters")
+
+    @property
+    def sizes(self) -> ProgramSizes:
+        """What its programs take."""
+        return sizes_of(self._plans)
 
     @property
     def weights(self) -> Mapping[str, FloatArray]:

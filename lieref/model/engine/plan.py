@@ -103,9 +103,7 @@ def make_plan(
     """Return the plan; `samples` at once where a sample is a vector, else 1."""
 
     def builder() -> Builder:
-        names = trainable | set(adapters)
-        storage = Storage(library.isa.name, library.dtype, names, adapters, winograd=winograd)
-        return Builder(net, storage, samples)
+        return make_builder(net, library.isa.name, library.dtype, trainable, adapters, winograd, samples)
 
     lanes = WidthTile(library.isa.lanes(library.dtype))
 
@@ -124,14 +122,23 @@ def make_plan(
         return assemble(rows, library, storage.memories())
 
     inference = builder()
-    forward = _assemble([*_forward(inference), _output(inference, "logits")], inference, library)
+    forward = _assemble([*forward_rows(inference), _output(inference, "logits")], inference, library)
     storage, training = inference.storage, None
     if storage.trainable:
         # The same packed forward weights come first in both, so one copy of the weights serves both programs.
         learner = builder()
-        training = _assemble([*_forward(learner), *_backward(learner)], learner, library)
+        training = _assemble([*forward_rows(learner), *_backward(learner)], learner, library)
         storage = learner.storage
     return Plan(forward, training, prepare(inference.storage), prepare(storage), finish(storage), storage)
+
+
+def make_builder(
+    net: LoweredGraph, isa: str, dtype: str, trainable: frozenset[str], adapters: dict[str, Adapter], winograd: str,
+    samples: int,
+) -> Builder:  # fmt: skip
+    """Return what the rows of a network are made with; `isa` is a key of `ISAS`."""
+    storage = Storage(isa, dtype, trainable | set(adapters), adapters, winograd=winograd)
+    return Builder(net, storage, samples)
 
 
 def _assemble(rows: list[Row], b: Builder, library: Library) -> Program:
@@ -142,7 +149,7 @@ def _assemble(rows: list[Row], b: Builder, library: Library) -> Program:
     return assemble(rows, library, {**b.storage.memories(), **own})
 
 
-def _forward(b: Builder) -> list[Row]:
+def forward_rows(b: Builder) -> list[Row]:
     """Return the rows from the sample to the outputs."""
     net = b.net
     readers = [layer for layer in net.layers if net.input in layer.inputs]

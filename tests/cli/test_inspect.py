@@ -1,0 +1,59 @@
+"""``inspect --engine``: the truth about every node, as a table and as an object."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from lieref.cli import main
+from tests.cli.helpers import small_network
+
+RunJson = Callable[..., dict[str, Any]]
+
+
+def test_every_node_of_the_file_is_there(workplace: Path, run_json: RunJson) -> None:
+    report = run_json("inspect", "base.onnx", "--engine")
+    nodes = onnx.load("base.onnx").graph.node
+    assert [(row["name"], row["op"]) for row in report["nodes"]] == [(node.name, node.op_type) for node in nodes]
+    assert [row["outcome"] for row in report["nodes"]] == [
+        "compiled", "folded", "joined", "compiled", "folded", "compiled",
+    ]  # fmt: skip
+    assert (report["kind"], report["engine"], report["reasons"], report["adapter"]) == ("engine", "f2", [], None)
+    # 6 x 5 pixels, 4 filters of 2 x 3 x 3, and a matrix 3 x 4
+    assert (report["multiply_adds"], report["compiled_share"]) == (30 * 4 * 18 + 12, 1.0)
+    assert set(report["sizes"]) == {
+        "isa", "samples", "forward", "training", "arena_bytes", "weight_bytes", "accumulator_bytes",
+    }  # fmt: skip
+
+
+def test_an_adapter_makes_the_training_pass_its_own(workplace: Path, run_json: RunJson) -> None:
+    run_json("finetune", "base.onnx", "--train", "train.npz", "--epochs", "1", "--target", "head", "--out", "out")
+    whole = run_json("inspect", "base.onnx", "--engine")["sizes"]
+    report = run_json("inspect", "base.onnx", "--engine", "--adapter", "out")
+    assert (report["adapter"], report["method"]) == ("out", "liera")
+    assert report["sizes"]["forward"] == whole["forward"]
+    assert report["sizes"]["training"] < whole["training"]
+
+
+def test_calls_back_are_printed_with_their_reason(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    onnx.save(small_network(op="Erf"), "odd.onnx")
+    assert main(["inspect", "odd.onnx", "--engine"]) == 0
+    printed = capsys.readouterr().out
+    assert "reference: node 'activation' (Erf): the operator has no compiled form" in printed
+    assert "reference: run in Python by its reference function." in printed
+    assert "Operators with a compiled form: Add, " in printed
+    lines = [[cell.strip() for cell in line.strip("│").split("│")] for line in printed.splitlines()]
+    assert ["activation", "Erf", "reference", "", ""] in lines
+    assert ["conv", "Conv", "compiled", "conv, direct", "2,160"] in lines
+    facts = {line[0]: line[1] for line in lines if len(line) == 2}
+    assert facts["engine"] == "mixed"
+    assert facts["compiled"] == "100.0 % of them"
+
+
+def test_an_adapter_without_engine_is_wrong_use(workplace: Path, fails: Callable[..., str]) -> None:
+    assert "--adapter goes with --engine" in fails("inspect", "base.onnx", "--adapter", "out")
+    assert "an ONNX file" in fails("inspect", ".", "--engine")

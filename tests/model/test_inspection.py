@@ -1,0 +1,174 @@
+"""What became of every node of a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+import lieref
+from lieref.model.inspection import engine_report
+from tests.model.nets import make_onnx, residual_net, saved
+
+pytestmark = pytest.mark.filterwarnings("ignore::lieref.param._base.LierefWarning")
+
+
+def op(kind: str, inputs: list[str], out: str, **attrs: object) -> onnx.NodeProto:
+    return helper.make_node(kind, inputs, [out], name=out, **attrs)
+
+
+def f32(*shape: int) -> np.ndarray:
+    return np.random.default_rng(len(shape)).standard_normal(shape).astype(np.float32)
+
+
+def fates(path: Path) -> list[tuple[str, str, str]]:
+    return [(row.name, row.outcome, row.into) for row in engine_report(lieref.load(path)).nodes]
+
+
+def test_a_network_with_everything(tmp_path: Path) -> None:
+    report = engine_report(lieref.load(saved(residual_net(), tmp_path)))
+    assert [(row.name, row.op, row.outcome, row.kind, row.way, row.into) for row in report.nodes] == [
+        ("stem", "Conv", "compiled", "conv", "direct", ""),
+        ("bn0", "BatchNormalization", "folded", "", "", "stem"),
+        ("relu0", "Relu", "joined", "", "", "stem"),
+        ("depth", "Conv", "compiled", "depthwise", "depthwise", ""),
+        ("bn1", "BatchNormalization", "folded", "", "", "depth"),
+        ("relu1", "Relu", "joined", "", "", "depth"),
+        ("point", "Conv", "compiled", "conv", "pointwise", ""),
+        ("sum", "Add", "joined", "", "", "point"),
+        ("relu2", "Relu", "joined", "", "", "point"),
+        ("down", "Conv", "compiled", "conv", "direct", ""),
+        ("bn2", "BatchNormalization", "folded", "", "", "down"),
+        ("relu3", "Relu", "joined", "", "", "down"),
+        ("pool", "GlobalAveragePool", "compiled", "average", "", ""),
+        ("flatten", "Flatten", "folded", "", "", "pool"),
+        ("head", "Gemm", "compiled", "conv", "product", ""),
+        ("softmax", "Softmax", "after", "", "", ""),
+    ]
+    assert (report.engine, report.reasons, report.remedy, report.compiled_share) == ("f2", (), "", 1.0)
+    # (9 x 8) 6 x 27, (9 x 8) 6 x 6, (9 x 8) 6 x 6, (4 x 4) 8 x 27, 5 x 8
+    assert report.multiply_adds == 72 * 6 * (27 + 6 + 6) + 16 * 8 * 27 + 40
+    assert report.sizes is not None
+    assert 0 < report.sizes.forward < report.sizes.training
+
+
+def test_constants_copies_and_what_reaches_no_output(tmp_path: Path) -> None:
+    value = helper.make_node("Constant", [], ["two"], name="two", value=numpy_helper.from_array(np.float32(2)))
+    nodes = [
+        value,
+        op("Identity", ["w"], "weight"),
+        op("Mul", ["weight", "two"], "scaled"),
+        op("Identity", ["x"], "same"),
+        op("Conv", ["same", "scaled"], "conv"),
+        op("Dropout", ["conv"], "dropped"),
+        op("Relu", ["dropped"], "relu"),
+        op("Sigmoid", ["relu"], "beside"),
+        op("GlobalAveragePool", ["relu"], "pool"),
+        op("Shape", ["pool"], "shape"),
+        op("Gather", ["shape", "zero"], "batch"),
+        op("Unsqueeze", ["batch", "axis"], "row"),
+        op("Concat", ["row", "rest"], "target", axis=0),
+        op("Reshape", ["pool", "target"], "flat"),
+        op("Gemm", ["flat", "v"], "scores", transB=1),
+        op("Exp", ["scores"], "exp"),
+        op("ReduceSum", ["exp", "axis1"], "sum"),
+        op("Div", ["exp", "sum"], "y"),
+        op("Identity", ["y"], "out"),
+    ]
+    ints = {"zero": np.array(0), "axis": np.array([0]), "rest": np.array([-1]), "axis1": np.array([1])}
+    proto = make_onnx(nodes, {"w": f32(4, 3, 3, 3), "v": f32(5, 4), **ints}, ["N", 3, 8, 8], "out", ["N", 5])
+    assert fates(saved(proto, tmp_path)) == [
+        ("two", "folded", "conv"),
+        ("weight", "folded", "conv"),
+        ("scaled", "folded", "conv"),
+        ("same", "folded", ""),
+        ("conv", "compiled", ""),
+        ("dropped", "folded", "conv"),
+        ("relu", "joined", "conv"),
+        ("beside", "not reached", ""),
+        ("pool", "compiled", ""),
+        ("shape", "folded", "flat"),
+        ("batch", "folded", "flat"),
+        ("row", "folded", "flat"),
+        ("target", "folded", "flat"),
+        ("flat", "folded", "pool"),
+        ("scores", "compiled", ""),
+        ("exp", "joined", "y"),
+        ("sum", "joined", "y"),
+        ("y", "after", ""),
+        ("out", "folded", "y"),
+    ]
+
+
+def test_a_layer_whose_numbers_nobody_reads_is_not_reached(tmp_path: Path) -> None:
+    nodes = [
+        op("Conv", ["x", "w"], "conv"),
+        op("Shape", ["conv"], "shape"),
+        op("Slice", ["shape", "zero", "one", "zero"], "batch"),
+        op("Concat", ["batch", "rest"], "target", axis=0),
+        op("GlobalAveragePool", ["x"], "pool"),
+        op("Reshape", ["pool", "target"], "flat"),
+        op("Gemm", ["flat", "v"], "y", transB=1),
+    ]
+    ints = {"zero": np.array([0]), "one": np.array([1]), "rest": np.array([-1])}
+    proto = make_onnx(nodes, {"w": f32(4, 3, 3, 3), "v": f32(5, 3), **ints}, ["N", 3, 8, 8], "y", ["N", 5])
+    found = {name: (outcome, into) for name, outcome, into in fates(saved(proto, tmp_path))}
+    assert found["conv"] == ("not reached", "")
+    assert found["shape"] == found["target"] == ("folded", "flat")
+
+
+def test_calls_back_are_named_with_their_reason(tmp_path: Path) -> None:
+    nodes = [
+        op("Conv", ["x", "w"], "conv"),
+        op("Erf", ["conv"], "erf"),
+        op("GlobalAveragePool", ["erf"], "pool"),
+        op("Flatten", ["pool"], "flat"),
+        op("Gemm", ["flat", "v"], "y", transB=1),
+    ]
+    proto = make_onnx(nodes, {"w": f32(4, 3, 3, 3), "v": f32(5, 4)}, ["N", 3, 8, 8], "y", ["N", 5])
+    report = engine_report(lieref.load(saved(proto, tmp_path)))
+    assert [row.outcome for row in report.nodes] == ["compiled", "reference", "compiled", "folded", "compiled"]
+    assert (report.engine, report.compiled_share) == ("mixed", 1.0)
+    assert report.reasons == (report.nodes[1].reason,)
+    assert "'erf' (Erf)" in report.reasons[0]
+    assert "Relu" in report.operators
+    assert "Erf" not in report.operators
+
+
+def test_a_refused_network_has_one_reason(tmp_path: Path) -> None:
+    nodes = [
+        op("Conv", ["x", "w"], "conv"),
+        op("GlobalAveragePool", ["conv"], "pool"),
+        op("Flatten", ["pool"], "y"),
+    ]
+    proto = make_onnx(nodes, {"w": f32(4, 3, 3, 3)}, ["N", 3, "H", 8], "y", ["N", 4])
+    report = engine_report(lieref.load(saved(proto, tmp_path)))
+    assert {row.outcome for row in report.nodes} == {"reference"}
+    assert {row.reason for row in report.nodes} == set(report.reasons)
+    assert (report.engine, report.sizes, report.multiply_adds, report.compiled_share) == ("reference", None, None, None)
+    assert report.remedy == "an export with a fixed image size"
+
+
+def test_training_instructions_are_those_of_the_adapter(tmp_path: Path) -> None:
+    model = lieref.load(saved(residual_net(), tmp_path))
+    whole, head = engine_report(model).sizes, engine_report(model.attach("lora", target_modules=["head"])).sizes
+    assert whole is not None
+    assert head is not None
+    assert head.forward == whole.forward
+    assert head.forward < head.training < whole.training
+
+
+def test_adapters_outside_are_reasons(tmp_path: Path) -> None:
+    model = lieref.load(saved(residual_net(), tmp_path)).attach("liera", target_modules=["down", "head"], r=2)
+    assert engine_report(model).reasons == ("adapter of 'down': its convolution has 2 groups",)
+
+
+def test_the_reference_path_that_is_asked_for_is_said(tmp_path: Path) -> None:
+    model = lieref.load(saved(residual_net(), tmp_path))
+    model.engine = "reference"
+    report = engine_report(model)
+    assert {row.reason for row in report.nodes} - {""} == {"the reference path is asked for"}
+    assert report.reasons == ()
