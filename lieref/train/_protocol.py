@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -52,6 +52,14 @@ class Trainable(Protocol):
     @property
     def input_shape(self) -> tuple[int | None, ...]:
         """Shape of the input, the batch first; None where an axis is free."""
+
+    @property
+    def arithmetic(self) -> Mapping[str, str | int]:
+        """What, besides its numbers, the bits of its training depend on, and as ``program`` the version of that."""
+
+    @property
+    def compiles_first(self) -> bool:
+        """Whether machine code has to be made before the first step, which takes seconds."""
 
     @property
     def attached(self) -> Sequence[Attached]:

@@ -27,7 +27,7 @@ from lieref.train.npz import read_npz, write_npz
 from lieref.train.recipe import Recipe
 
 FILE_NAME = "checkpoint.npz"
-FORMAT = 2
+FORMAT = 3
 LOCK_NAME = "checkpoint.lock"
 
 _GROUPS = ("params", "best_params", "optimizer")
@@ -62,7 +62,7 @@ class Checkpoint:
 
 
 def run_identity(model: Trainable, recipe: Recipe, training: Part, validation: Part | None) -> dict[str, Any]:
-    """Return what makes two runs the same run: recipe, base, adapters, their initial values, and the data.
+    """Return what makes two runs the same run: recipe, engine, base, adapters, their initial values, and the data.
 
     Returns
     -------
@@ -71,6 +71,7 @@ def run_identity(model: Trainable, recipe: Recipe, training: Part, validation: P
     """
     return {
         "recipe": recipe.to_dict(),
+        "arithmetic": dict(model.arithmetic),
         "base": model.base_sha256,
         "methods": [
             {"method": entry.method.config(), "target_modules": entry.target_modules and list(entry.target_modules)}
@@ -148,7 +149,7 @@ def read_checkpoint(folder: str | Path, run: Mapping[str, Any], params: Params) 
     Raises
     ------
     FormatError
-        If the file is damaged or of another version.
+        If the file is damaged or of another version, or its run computes by other programs.
     VerificationError
         If it belongs to another run; the message says in what they differ.
     """
@@ -179,6 +180,7 @@ def read_checkpoint(folder: str | Path, run: Mapping[str, Any], params: Params) 
         raise FormatError(f"fit: {path} must be a checkpoint of lieref; {error!r}") from error
     if arrays:
         raise FormatError(f"fit: {path} must hold no other arrays; got {next(iter(arrays))!r}")
+    _check_program(path, saved, run)
     # Through JSON, so that a tuple here equals the list that was read.
     different = _difference(saved, json.loads(json.dumps(run)))
     if different is not None:
@@ -198,9 +200,22 @@ def _difference(saved: Any, current: Any, path: str = "") -> str | None:
         return None
     if saved == current:
         return None
-    if isinstance(current, (int, float)):
+    if isinstance(current, (int, float)) or path == "arithmetic engine":
         return f"{path}: the checkpoint has {saved}, this run {current}"
     return path
+
+
+def _check_program(path: Path, saved: Any, run: Mapping[str, Any]) -> None:
+    """Raise `FormatError` if the engine of a run sums in another order than that of its checkpoint did."""
+    try:
+        before, now = saved["arithmetic"].get("program"), run["arithmetic"].get("program")
+    except (AttributeError, KeyError, TypeError) as error:
+        raise FormatError(f"fit: {path} must be a checkpoint of lieref; {error!r}") from error
+    if None not in (before, now) and before != now:
+        raise FormatError(
+            f"fit: {path} must be of engine program {now}, whose order of sums gives this run its bits; got program "
+            f"{before}: finish that run with the lieref that began it, or remove the file"
+        )
 
 
 def _check_params(path: Path, saved: Params, params: Params) -> None:

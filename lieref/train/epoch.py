@@ -70,14 +70,16 @@ class Progress:
     Attributes
     ----------
     epoch, step : int
-        From 1.
+        From 1; 0 where machine code is about to be compiled, before everything else.
     epochs, total_steps : int
+        At least 1.
     loss : float
-        Of the batch.
+        Of the batch; NaN at step 0.
     learning_rate : float
         Of the step.
     phase : str
-        ``"training"``, or which trial of the learning-rate search this is; each has steps of its own.
+        ``"training"``, or which trial of the learning-rate search this is; each has steps of its own. At
+        step 0 ``"compiling (once after installation)"``.
     """
 
     epoch: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,9 @@ from lieref.train.learning_rate import default_learning_rate, search_learning_ra
 from lieref.train.loss import Loss, as_targets, make_loss
 from lieref.train.optimizer import Optimizer, make_optimizer
 from lieref.train.recipe import AUTO, Recipe
+
+COMPILING = "compiling (once after installation)"
+"""The phase before the first step where machine code is not yet there."""
 
 STATISTICS_SAMPLES = 2000
 """Random training samples that re-estimate BatchNormalization; more of them change nothing measurable."""
@@ -102,7 +106,8 @@ def fit(
     resume : bool
         Go on from the checkpoint, if there is one; without it an existing one is an error.
     progress : callable, optional
-        Called with a `Progress` after every update.
+        Called with a `Progress` after every update; and once before the first, with step 0, where machine code has to
+        be compiled, which takes seconds once after installation.
 
     Returns
     -------
@@ -137,6 +142,8 @@ def fit(
         augmentation=make_augmentation(augment, model.input_shape, classifies=chosen_loss.classifies),
         seed=seed,
     )
+    if progress is not None and model.compiles_first:
+        progress(Progress(0, epochs, 0, 1, math.nan, 0.0, COMPILING))
     training, held_out = _parts(model, x, y, chosen_loss, validation, layout, seed)
     steps = recipe.total_steps(len(training))
     if learning_rate is None and params:  # statistics alone have no gradient, hence no rate of their own

@@ -175,6 +175,27 @@ def test_another_runs_checkpoint_is_refused(change: dict[str, Any], difference: 
     assert (tmp_path / FILE_NAME).read_bytes() == saved
 
 
+@pytest.mark.parametrize("version", [0, 2])
+def test_a_checkpoint_of_another_order_of_sums_is_refused_by_name(version: int, tmp_path: Path) -> None:
+    interrupted_run(tmp_path)
+    saved = (tmp_path / FILE_NAME).read_bytes()
+    model = SoftmaxRegression()
+    model.arithmetic = {"engine": "toy", "program": version}
+    message = rf"must be of engine program {version}, .*; got program 1: finish that run with the lieref that began it"
+    with pytest.raises(FormatError, match=message):
+        fit(model, X, Y, **SETTINGS, checkpoint=tmp_path, resume=True)
+    assert not model.weights.any()
+    assert (tmp_path / FILE_NAME).read_bytes() == saved
+
+
+def test_another_engine_is_another_run(tmp_path: Path) -> None:
+    interrupted_run(tmp_path)
+    model = SoftmaxRegression()
+    model.arithmetic = {"engine": "reference"}
+    with pytest.raises(VerificationError, match="arithmetic engine: the checkpoint has toy, this run reference"):
+        fit(model, X, Y, **SETTINGS, checkpoint=tmp_path, resume=True)
+
+
 def test_other_adapters_or_initial_parameters_are_refused(tmp_path: Path) -> None:
     interrupted_run(tmp_path)
     model = SoftmaxRegression()
@@ -239,8 +260,8 @@ def renamed(group: str, name: str) -> Any:
     [
         (lambda path: path.write_bytes(path.read_bytes()[:-100]), "must be a whole"),
         (lambda path: path.write_bytes(b""), "must be a whole"),
-        (tampered(meta=lambda meta: {**meta, "format": 1}), "checkpoint of format 2; got 1: finish that run"),
-        (tampered(meta=lambda meta: {"format": 2}), "must be a checkpoint of lieref"),
+        (tampered(meta=lambda meta: {**meta, "format": 1}), "checkpoint of format 3; got 1: finish that run"),
+        (tampered(meta=lambda meta: {"format": 3}), "must be a checkpoint of lieref"),
         (tampered(meta=lambda meta: {**meta, "names": []}), "must be a checkpoint of lieref"),
         (tampered(meta=lambda meta: {**meta, "names": {**meta["names"], "params": [[]]}}), "must be a checkpoint of"),
         (tampered(meta=lambda meta: {**meta, "history": {}}), "must be a checkpoint of lieref"),

@@ -28,6 +28,8 @@ class SoftmaxRegression:
         self.base_sha256 = base_sha256
         self.default_learning_rate = learning_rate
         self.threads = 1
+        self.arithmetic: dict[str, str | int] = {"engine": "toy", "program": 1}
+        self.compiles_first = False
         self.statistics: dict[str, np.ndarray] = {}
         self.wants_statistics = wants_statistics
         self.attached = [SimpleNamespace(method=SimpleNamespace(config=lambda: {"method": "toy"}), target_modules=None)]
