@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -103,7 +103,7 @@ def describe(
     """
     needed, final = net.graph.ancestors(logits), net.graph.ancestors(net.graph.outputs[0])
     layers = {layer.out: layer for layer in net.layers}
-    heads = {layer.out: node.name for layer, node in _heads(net, needed)}
+    heads = _heads(net, needed)
     carried = set(net.alias.values())
     rows = []
     for node in net.graph.nodes:
@@ -202,14 +202,13 @@ def _direct_way(layer: FusedLayer, net: LoweredGraph) -> str:
     return "pointwise" if plain else "direct"
 
 
-def _heads(net: LoweredGraph, needed: set[str]) -> Iterator[tuple[FusedLayer, Node]]:
-    """Yield each layer with the node that it was made of: the first of those whose output it carries."""
-    first: dict[str, Node] = {}
+def _heads(net: LoweredGraph, needed: set[str]) -> dict[str, str]:
+    """Return, by what each layer writes, the node that it was made of: the first of those whose output it carries."""
+    first: dict[str, str] = {}
     for node in net.graph.nodes:
         if node.name in needed:
-            first.setdefault(net.resolve(node.outputs[0]), node)
-    for layer in net.layers:
-        yield layer, layer.node if layer.node is not None else first[layer.out]
+            first.setdefault(net.resolve(node.outputs[0]), node.name)
+    return {layer.out: first[layer.out] for layer in net.layers}
 
 
 def _next(net: LoweredGraph, node: Node, heads: Mapping[str, str]) -> str:
