@@ -42,7 +42,7 @@ class NodeRow:
     kind, way : str
         Of a compiled node: its kind of layer, and how that is computed.
     into : str
-        Node that it is joined to or folded into, "" where there is none.
+        Node that it is joined to, folded into or called back with, "" where there is none.
     reason : str
         Why it runs in Python.
     multiply_adds : int or None
@@ -114,10 +114,13 @@ def describe(
             continue
         out = net.resolve(node.outputs[0])
         layer, head = layers.get(out), heads.get(out, "")
-        if layer is None:  # a view of the network's input, or part of what a later node became
-            into = "" if out == net.input else _next(net, node, heads)
-            outcome = FOLDED if out == net.input else JOINED
-            rows.append(NodeRow(node.name, node.op, outcome, into=into, multiply_adds=count))
+        if layer is None and out != net.input:  # no tensor of the engine: part of the layer of a node behind it
+            behind = _next(net, node, layers)
+            reason = behind.reason if behind is not None else ""
+            into = heads[behind.out] if behind is not None else ""
+            rows.append(NodeRow(node.name, node.op, REFERENCE if reason else JOINED, "", "", into, reason, count))
+        elif layer is None:  # a view of the network's input
+            rows.append(NodeRow(node.name, node.op, FOLDED, multiply_adds=count))
         elif node.name != head:
             outcome = JOINED if node.outputs[0] in carried or node.outputs[0] == out else FOLDED
             rows.append(NodeRow(node.name, node.op, outcome, into=head, multiply_adds=count))
@@ -211,13 +214,13 @@ def _heads(net: LoweredGraph, needed: set[str]) -> dict[str, str]:
     return {layer.out: first[layer.out] for layer in net.layers}
 
 
-def _next(net: LoweredGraph, node: Node, heads: Mapping[str, str]) -> str:
-    """Return the node of the layer that the first reader of a node's output is part of, "" where there is none."""
+def _next(net: LoweredGraph, node: Node, layers: Mapping[str, FusedLayer]) -> FusedLayer | None:
+    """Return the layer that the first reader of a node's output is part of."""
     waiting = list(net.graph.consumers(node.outputs[0]))
     while waiting:
         reader = waiting.pop(0)
-        out = net.resolve(reader.outputs[0])
-        if out in heads:
-            return heads[out]
+        found = layers.get(net.resolve(reader.outputs[0]))
+        if found is not None:
+            return found
         waiting += net.graph.consumers(reader.outputs[0])
-    return ""
+    return None
