@@ -165,6 +165,8 @@ def run_finetune(
                 batch=batch,
                 optimizer=optimizer,
                 threads=model.threads,
+                engine=model.engine,
+                slow=list(model.slow_reasons),
                 train_samples=len(training.x),
                 test_samples=None if testing is None else len(testing.x),
                 classes=None if model.classes is None else list(model.classes),

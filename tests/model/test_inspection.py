@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 from onnx import helper, numpy_helper
 
 import lieref
+from lieref.model.engine.lower import lower
 from lieref.model.inspection import engine_report
+from tests.model.engine.networks import NETS
 from tests.model.nets import make_onnx, residual_net, saved
 
 pytestmark = pytest.mark.filterwarnings("ignore::lieref.param._base.LierefWarning")
@@ -172,3 +175,37 @@ def test_the_reference_path_that_is_asked_for_is_said(tmp_path: Path) -> None:
     report = engine_report(model)
     assert {row.reason for row in report.nodes} - {""} == {"the reference path is asked for"}
     assert report.reasons == ()
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_every_node_of_a_file_is_there_once_in_its_order(name: str, tmp_path: Path) -> None:
+    """The law over the engine's networks, written as files, a copy and a constant put in front."""
+    graph = NETS[name]()
+    x = graph.inputs[0].name
+    first = [helper.make_node("Constant", [], ["unread"], name="unread", value_float=1.0), op("Identity", [x], "same")]
+    nodes = [
+        helper.make_node(
+            node.op, ["same" if i == x else i for i in node.inputs], node.outputs, name=node.name, **node.attrs
+        )
+        for node in graph.nodes
+    ]
+    shape = [None, *graph.inputs[0].shape[1:]]
+    opset = 20 if any(node.op == "Gelu" for node in graph.nodes) else graph.opset
+    proto = make_onnx([*first, *nodes], graph.initializers, shape, graph.outputs[0], [None, None], opset=opset)
+    model = lieref.load(saved(proto, tmp_path))
+    report = engine_report(model)
+    assert [(row.name, row.op) for row in report.nodes] == [(node.name, node.op_type) for node in proto.graph.node]
+    assert [row.outcome for row in report.nodes[:2]] == ["not reached", "folded"]
+    layers = lower(model.folded, model.logits_name).layers
+    assert Counter(row.kind for row in report.nodes if row.kind) == Counter(
+        layer.kind for layer in layers if layer.kind != "reference"
+    )
+    rows = {row.name: row for row in report.nodes}
+    for row in report.nodes:
+        end, links = row, 0
+        while end.into:
+            end, links = rows[end.into], links + 1
+            assert links < len(rows), "a circle"
+        assert links == 0 or end.outcome in ("compiled", "reference", "after"), row
+        assert (row.outcome == "reference") == bool(row.reason), row
+    assert (report.engine == "mixed") == any(layer.kind == "reference" for layer in layers)
