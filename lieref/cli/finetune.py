@@ -72,6 +72,7 @@ def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) ->
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1))
 @click.option("--threads", type=click.IntRange(min=1), help="Changes the speed, never the result.  [default: all]")
+@click.option("--memory-limit", metavar="64MB", help="Memory that training may take beside the data.")
 @click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of the data, where both would fit.")
 @click.option("--classes", help="Names of the model's outputs in order: a,b,c or @FILE.  [default: the model's]")
 @click.option(
@@ -113,6 +114,7 @@ def run_finetune(
     augment: str,
     seed: int,
     threads: int | None,
+    memory_limit: str | None,
     layout: str | None,
     classes: str | None,
     max_bytes: int | None,
@@ -149,6 +151,7 @@ def run_finetune(
                     validation=validation,
                     augment=job.parse_augment(augment),
                     seed=seed,
+                    memory_limit=memory_limit,
                     checkpoint=unfinished.folder,
                     resume=resume,
                 )

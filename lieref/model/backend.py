@@ -17,7 +17,6 @@ from lieref._types import Array, FloatArray
 from lieref.errors import DomainError, UnsupportedError
 from lieref.model import executor
 from lieref.model.engine import Engine, compile_graph
-from lieref.model.engine.describe import ProgramSizes
 from lieref.model.fusion import FusedSites
 from lieref.model.graph import Graph
 
@@ -108,55 +107,20 @@ class Compiled:
         What it does not refuse is compiled.
         """
         try:
-            self._engine(graph, wanted, threads, fused)
+            self.engine(graph, wanted, threads, fused)
         except UnsupportedError as error:
             return str(error).removeprefix("compile_graph: ")
         return ""
 
-    def sizes(self, graph: Graph, wanted: frozenset[str], threads: int, fused: FusedSites = NONE_FUSED) -> ProgramSizes:
-        """Return what the programs for these gradients and adapters take.
+    def engine(self, graph: Graph, wanted: frozenset[str], threads: int, fused: FusedSites = NONE_FUSED) -> Engine:
+        """Return the engine for these gradients and adapters, made on first use.
 
         Raises
         ------
         UnsupportedError
-            If the engine refuses them.
+            If it refuses them.
         """
-        return self._engine(graph, wanted, threads, fused).sizes
-
-    def logits(self, graph: Graph, x: Array, threads: int) -> FloatArray:  # noqa: D102
-        engine = self._engine(graph, frozenset(), threads, NONE_FUSED)
-        result = engine.logits(x, graph.initializers)
-        _check_outputs(result)
-        return result.reshape(-1, *engine.output_shape)
-
-    def loss_and_grad(  # noqa: D102
-        self,
-        graph: Graph,
-        x: Array,
-        y: Array,
-        loss: Loss,
-        wanted: frozenset[str],
-        threads: int,
-        fused: FusedSites = NONE_FUSED,
-    ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
-        engine = self._engine(graph, wanted, threads, fused)
-        if fused.sites:
-            fused.fill(engine.parameters)
-        form = loss.compiled_form(y, engine.classes)
-        if form is None:
-            value, logits, bars = engine.loss_and_grad(x, y, loss.value_and_grad, graph.initializers)
-        else:
-            kind, rows = form
-            value, logits, bars = engine.loss_and_grad(x, np.asarray(rows, np.float32), kind, graph.initializers)
-        _check_outputs(logits)
-        _check_gradients(value, bars)
-        found = {name: bars[name] for name in wanted}
-        factors = fused.pull_back(bars)
-        return value, logits, {**found, **factors} if found else factors
-
-    def _engine(self, graph: Graph, wanted: frozenset[str], threads: int, fused: FusedSites) -> Engine:
-        """Return the engine for these gradients and adapters, made on first use."""
-        key = (wanted, threads, fused.key)
+        key = (wanted, fused.key)
         with self._lock:
             found = self._engines.pop(key, None)
             if found is None:
@@ -171,7 +135,39 @@ class Compiled:
                     winograd=self._winograd,
                 )
             self._engines[key] = found
+            found.threads = threads
             return found
+
+    def logits(self, graph: Graph, x: Array, threads: int) -> FloatArray:  # noqa: D102
+        engine = self.engine(graph, frozenset(), threads, NONE_FUSED)
+        result = engine.logits(x, graph.initializers)
+        _check_outputs(result)
+        return result.reshape(-1, *engine.output_shape)
+
+    def loss_and_grad(  # noqa: D102
+        self,
+        graph: Graph,
+        x: Array,
+        y: Array,
+        loss: Loss,
+        wanted: frozenset[str],
+        threads: int,
+        fused: FusedSites = NONE_FUSED,
+    ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
+        engine = self.engine(graph, wanted, threads, fused)
+        if fused.sites:
+            fused.fill(engine.parameters)
+        form = loss.compiled_form(y, engine.classes)
+        if form is None:
+            value, logits, bars = engine.loss_and_grad(x, y, loss.value_and_grad, graph.initializers)
+        else:
+            kind, rows = form
+            value, logits, bars = engine.loss_and_grad(x, np.asarray(rows, np.float32), kind, graph.initializers)
+        _check_outputs(logits)
+        _check_gradients(value, bars)
+        found = {name: bars[name] for name in wanted}
+        factors = fused.pull_back(bars)
+        return value, logits, {**found, **factors} if found else factors
 
 
 def _as_float(graph: Graph, x: Array) -> Array:

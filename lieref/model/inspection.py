@@ -71,9 +71,9 @@ def engine_report(network: Network) -> EngineReport:
         rows = describe(net, logits, ways_of(net, choice.asked), counts)
         compiled = choice.compiled[choice.asked]
         if not network.sites:
-            sizes = compiled.sizes(graph, all_trainable(net), network.threads)
+            sizes = compiled.engine(graph, all_trainable(net), network.threads).sizes
         elif not (division := network.division()).refusal:
-            sizes = compiled.sizes(graph, division.wanted, network.threads, division.fused)
+            sizes = compiled.engine(graph, division.wanted, network.threads, division.fused).sizes
     if network.proto is not None:
         rows = trace(file_nodes(network.proto), network.proto.graph.output[0].name, graph, rows)
     reached = [row for row in rows if row.outcome != UNREACHED]

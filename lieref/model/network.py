@@ -22,6 +22,7 @@ from lieref.model.division import Division, divide
 from lieref.model.fold import fold_batch_norm
 from lieref.model.graph import Graph
 from lieref.model.memo import Memo
+from lieref.model.memory import training_memory
 from lieref.model.samples import arrange, as_numbers, batches, check_samples, for_backend, wrong_batch
 from lieref.model.scores import logits_name, probabilities
 from lieref.model.site import Site
@@ -277,6 +278,22 @@ class Network(Adapters):
             factors = {name: bar for name, bar in bars.items() if name not in division.wanted}
             found = factor_gradients(division.outside, self.folds, self.graph.initializers, tensors, bars)
             return value, logits, {**factors, **found}
+
+    def training_memory(self, samples: int, threads: int) -> dict[str, int]:
+        """Return the bytes that training steps take, by what they are for, beside data, file and optimiser.
+
+        Parameters
+        ----------
+        samples : int
+            Of a batch.
+        threads : int
+
+        Raises
+        ------
+        UnsupportedError
+            If the steps are not compiled: what NumPy takes then is not known ahead.
+        """
+        return training_memory(self.choice, self.division(), self.graph, samples, threads)
 
     @property
     def probability_node(self) -> str | None:

@@ -85,3 +85,6 @@ class Trainable(Protocol):
 
     def estimate_statistics(self, x: Array, *, layout: str | None = None) -> None:
         """Re-estimate the statistics of every BatchNormalization on `x`, without labels."""
+
+    def training_memory(self, samples: int, threads: int) -> dict[str, int]:
+        """Return the bytes that steps of so many samples take, by what they are for."""

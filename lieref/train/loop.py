@@ -28,6 +28,7 @@ from lieref.train.evidence import gather_evidence, warn_at_chance, warn_flip
 from lieref.train.history import EpochRecord, History
 from lieref.train.learning_rate import default_learning_rate, search_learning_rate
 from lieref.train.loss import Loss, as_targets, make_loss
+from lieref.train.memory import parse_bytes, threads_within
 from lieref.train.optimizer import Optimizer, make_optimizer
 from lieref.train.recipe import AUTO, Recipe
 
@@ -57,6 +58,7 @@ def fit(
     layout: str | None = None,
     seed: int = 0,
     threads: int | None = None,
+    memory_limit: int | str | None = None,
     checkpoint: str | Path | None = None,
     resume: bool = False,
     progress: Callable[[Progress], None] | None = None,
@@ -101,6 +103,10 @@ def fit(
         0 to 2**63 - 1: order of the samples, augmentation, held-out slices.
     threads : int, optional
         At least 1; None leaves the model's.
+    memory_limit : int or str, optional
+        Bytes, or text such as "64MB", that the run may take beside data, file and interpreter. It is trained on as many
+        threads as that leaves room for, to the same bits; a limit that is too low is refused before the first step,
+        with the least that works.
     checkpoint : str or Path, optional
         Folder for a checkpoint after every epoch.
     resume : bool
@@ -117,7 +123,9 @@ def fit(
     ------
     DomainError
         If an argument is out of range, the data are empty or not finite, a label is outside the classes, nothing is
-        attached, or training diverges.
+        attached, the limit of memory is too low, or training diverges.
+    UnsupportedError
+        If there is a limit of memory and training is not compiled.
     DTypeError, ShapeError
         If the data are of the wrong kind, or do not fit the model.
     FormatError, VerificationError
@@ -126,6 +134,7 @@ def fit(
         If another thread trains or changes the model.
     """
     chosen_loss = make_loss(loss, label_smoothing)
+    limit = None if memory_limit is None else parse_bytes(memory_limit)
     params = model.parameters()
     if not params and not model.wants_statistics:
         raise DomainError("fit: `model` must have a method attached; call model.attach(...) first")
@@ -150,6 +159,9 @@ def fit(
         recipe = replace(recipe, learning_rate=default_learning_rate(model.default_learning_rate, steps))
     if threads is not None:
         check_int("fit", "threads", threads, low=1)
+    if limit is not None:
+        batch = min(batch_size, len(training))
+        threads = threads_within(model, recipe.optimizer, batch, threads or model.threads, limit)
     with (
         checkpoint_folder(checkpoint, resume=resume),
         model.training("fit"),

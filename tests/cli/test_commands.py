@@ -304,6 +304,11 @@ def test_inspect_of_a_model(workplace: Path, run_json: RunJson) -> None:
     assert report["numbers"] == 4 * 18 + 4 + 4 * 4 + 12 + 3
 
 
+def test_a_limit_of_memory_that_is_too_low_is_refused(workplace: Path, fails: Callable[..., str]) -> None:
+    assert "`memory_limit` must be at least" in fails(*TRAIN, "--out", "out", "--memory-limit", "1kB")
+    assert main([*TRAIN, "--out", "out", "--memory-limit", "64MB"]) == 0
+
+
 def test_merged_model_keeps_graph_and_names(workplace: Path, run_json: RunJson) -> None:
     run_json(*TRAIN, "--out", "out")
     changed = run_json("merge", "base.onnx", "out", "-o", "merged.onnx")["changed_tensors"]

@@ -19,6 +19,7 @@ from lieref.kernel.simd.machine_code import library as load_library
 from lieref.model.engine import reference
 from lieref.model.engine.adapter import Adapter, Factors
 from lieref.model.engine.describe import ProgramSizes, sizes_of
+from lieref.model.engine.footprint import Footprint, footprint
 from lieref.model.engine.lower import lower
 from lieref.model.engine.lowered import LoweredGraph
 from lieref.model.engine.packed_weights import Contents, PackedWeights
@@ -111,7 +112,7 @@ class Engine:
     parameters : FlatParams
         Live factors of the fused adapters, ``<weight>:<factor>``, zero until written; see `Adapter` for shapes.
     threads : int
-        At most so many; may be changed before the first call.
+        At most so many; may be changed between calls.
     classes : int
         Outputs of one sample.
     output_shape : tuple of int
@@ -144,6 +145,10 @@ class Engine:
     def sizes(self) -> ProgramSizes:
         """What its programs take."""
         return sizes_of(self._plans)
+
+    def footprint(self, samples: int, threads: int, *, training: bool) -> Footprint:
+        """Return what memory a caller takes for batches of so many samples on so many threads."""
+        return footprint(self._plans, samples, threads, training)
 
     @property
     def weights(self) -> Mapping[str, FloatArray]:
@@ -300,10 +305,12 @@ class Engine:
                 self.set_weights(changed)
             packed = self._packed
             packed.fill()
-            if self._idle:
-                session = self._idle.pop()
+            session = next((one for one in self._idle if one.threads == self.threads), None)
+            if session is not None:
+                self._idle.remove(session)
                 session.use(packed)
             else:
+                self._idle.clear()  # what was made for other threads
                 session = Session(self._plans, packed, self._factors.addresses, self.threads)
             if not (packed.prepared[training] or self._plans.adapters):
                 session.prepare(training)

@@ -81,7 +81,7 @@ class Session:
         self.packed = packed
         self._plans = plans
         self._factors = factors
-        self._threads = threads
+        self.threads = threads
         self._runner = Runner(plans.library)
         self._calls: dict[tuple[int, int, bool] | str, Call] = {}
         self._accumulators: list[Array] = []
@@ -122,7 +122,7 @@ class Session:
         spans = [passes(begin, end, plans.net.flat) for begin, end in edges]
         sums = [address_of(self._sums(part)) if training else 0 for part in range(len(edges))]
         accumulators = integers([len(edges), *sums])
-        workers = min(self._threads, len(edges))
+        workers = min(self.threads, len(edges))
         work: list[list[Entry]] = []
         for worker in range(workers):
             mine = [(span, sums[part]) for part in range(worker, len(edges), workers) for span in spans[part]]

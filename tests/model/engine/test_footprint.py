@@ -1,0 +1,69 @@
+"""What a caller is said to take is what it takes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lieref.kernel.simd import memory
+from lieref.model.engine import Adapter, compile_graph
+from tests.model.engine.networks import NETS, trainable
+
+
+@pytest.fixture
+def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Bytes of every array that compiled code is given, in the order in which they are made."""
+    sizes: list[int] = []
+    allocate = memory.allocate
+    monkeypatch.setattr(memory, "allocate", lambda count: (sizes.append(count), allocate(count))[1])
+    return sizes
+
+
+@pytest.mark.parametrize(("samples", "threads"), [(3, 1), (40, 2), (100, 3)])
+@pytest.mark.parametrize("name", NETS)
+def test_a_session_takes_what_is_said(name: str, samples: int, threads: int, taken: list[int]) -> None:
+    graph = NETS[name]()
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0], threads=threads)
+    said = engine.footprint(samples, threads, training=True)
+    taken.clear()
+    x = np.random.default_rng(0).standard_normal((samples, *graph.inputs[0].shape[1:])).astype(np.float32)
+    engine.loss_and_grad(x, np.zeros(samples, int))
+    # Scripts are the rest: some hundred bytes.
+    assert sum(taken) == pytest.approx(said.arenas + said.accumulators + said.instructions, rel=0.03)
+
+
+@pytest.mark.parametrize("form", ["low_rank", "dense"])
+def test_weights_and_factors_too(form: str, taken: list[int]) -> None:
+    graph = NETS["square"]()
+    weights = [node.inputs[1] for node in graph.nodes if node.op == "Conv"]
+    adapters = {name: Adapter("exp", form, 2 if form == "low_rank" else 1) for name in weights}
+    engine = compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0], adapters=adapters)
+    said = engine.footprint(8, 1, training=True)
+    x = np.random.default_rng(0).standard_normal((8, *graph.inputs[0].shape[1:])).astype(np.float32)
+    engine.loss_and_grad(x, np.zeros(8, int))
+    initializers = sum(value.nbytes for value in engine.weights.values())
+    plan = engine._plans.get(1)
+    programs = (plan.forward, plan.training, plan.prepare, plan.prepare_training, plan.finish)
+    rows = sum(program.rows.nbytes for program in programs)  # made as ordinary arrays
+    assert sum(taken) + initializers + rows == pytest.approx(said.total, rel=0.01)
+    assert said.factors > 0
+
+
+def test_predictions_take_less_than_training() -> None:
+    graph = NETS["square"]()
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0])
+    learns, predicts = (engine.footprint(40, 2, training=training) for training in (True, False))
+    assert predicts.total < learns.total
+    assert predicts.accumulators == 0
+
+
+def test_sessions_of_another_number_of_threads_are_not_taken(taken: list[int]) -> None:
+    graph = NETS["square"]()
+    engine = compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0], threads=2)
+    x = np.random.default_rng(0).standard_normal((40, *graph.inputs[0].shape[1:])).astype(np.float32)
+    before = engine.logits(x)
+    engine.threads = 1
+    taken.clear()
+    np.testing.assert_array_equal(engine.logits(x), before)
+    assert sum(taken) == pytest.approx(engine.footprint(40, 1, training=False).total, rel=1)
+    assert [session.threads for session in engine._idle] == [1]
