@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
@@ -67,9 +66,6 @@ def footprint(plans: Plans, samples: int, threads: int, training: bool) -> Footp
     bound = [one.prepare_training, one.finish] if training else [one.prepare]
     for worker in range(workers):
         bound += [_program(plans.get(size), training) for size in _sizes(edges[worker::workers], flat)]
-    numbers = sum(
-        math.prod(factor.shape) for fused in storage.fused.values() for factor in fused.factors() if factor.name
-    )
     packed = itemsize * (storage.weight_size + SPARE)
     given = {name: plans.net.graph.initializers[name] for layer in plans.net.layers for name in layer.initializers}
     known = {id(program): program for plan in (one, *map(plans.get, _sizes(edges, flat))) for program in _all(plan)}
@@ -77,7 +73,7 @@ def footprint(plans: Plans, samples: int, threads: int, training: bool) -> Footp
         arenas=sum(itemsize * program.arena + SPARE for program in bound),
         accumulators=len(edges) * itemsize * (storage.gradient_size + SPARE) if training else 0,
         weights=(2 if plans.adapters else 1) * packed + itemsize * sum(value.size for value in given.values()),
-        factors=(3 * itemsize + 8) * (storage.factor_size + numbers),
+        factors=(3 * itemsize + 8) * (storage.factor_size + storage.numbers),
         instructions=sum(program.rows.nbytes for program in bound),
         programs=sum(program.rows.nbytes + program.table.nbytes for program in known.values()),
     )
