@@ -97,7 +97,7 @@ def test_demo_prints_a_table(
     monkeypatch.setattr(demo_module, "EPOCHS", 1)
     assert main(["demo", "--out", str(tmp_path / "out")]) == 0
     methods = ("head", "lora", "liera", "full")
-    starts = [(0, 4, "compiling (once after installation)"), *((i, 4, name) for i, name in enumerate(methods))]
+    starts = [(0, 4, "warming up"), *((i, 4, name) for i, name in enumerate(methods))]
     assert said == starts
     printed = capsys.readouterr().out
     for words in ("rotated by 15 degrees", "base", "trainable", "bytes", "seconds", "latency", "liera"):
