@@ -142,17 +142,12 @@ def test_calls_back_are_named_with_their_reason(tmp_path: Path) -> None:
 
 
 def test_a_refused_network_has_one_reason(tmp_path: Path) -> None:
-    nodes = [
-        op("Conv", ["x", "w"], "conv"),
-        op("GlobalAveragePool", ["conv"], "pool"),
-        op("Flatten", ["pool"], "y"),
-    ]
-    proto = make_onnx(nodes, {"w": f32(4, 3, 3, 3)}, ["N", 3, "H", 8], "y", ["N", 4])
-    report = engine_report(lieref.load(saved(proto, tmp_path)))
+    nodes = [op("Gemm", ["x", "w"], "h", transB=1), op("ReduceMean", ["h"], "y", keepdims=0)]
+    report = engine_report(lieref.load(saved(make_onnx(nodes, {"w": f32(5, 3)}, ["N", 3], "y", []), tmp_path)))
     assert {row.outcome for row in report.nodes} == {"reference"}
     assert {row.reason for row in report.nodes} == set(report.reasons)
-    assert (report.engine, report.sizes, report.multiply_adds, report.compiled_share) == ("reference", None, None, None)
-    assert report.remedy == "an export with a fixed image size"
+    assert (report.engine, report.sizes, report.multiply_adds, report.compiled_share) == ("reference", None, 15, 0.0)
+    assert report.remedy == "an export whose samples do not meet, from one input of floats to one row of scores"
 
 
 def test_training_instructions_are_those_of_the_adapter(tmp_path: Path) -> None:

@@ -65,15 +65,24 @@ def test_a_compiled_network_says_nothing(tmp_path: Path) -> None:
     assert (model.engine, model.slow_reasons) == ("f2", ())
 
 
-def test_a_free_image_size_is_said_with_what_helps(tmp_path: Path) -> None:
-    model = lieref.load(net(tmp_path, size="H"))
+def test_a_refused_network_is_said_once_with_what_helps(tmp_path: Path) -> None:
+    nodes = [op("Gemm", ["x", "w"], "h", transB=1), op("ReduceMean", ["h"], "y", keepdims=0)]
+    model = lieref.load(saved(make_onnx(nodes, {"w": f32(5, 3)}, ["N", 3], "y", []), tmp_path))
     assert model.engine == "reference"
-    (text,) = said(lambda: [model.predict(images()) for _ in range(2)])
+    (text,) = said(lambda: [model.choice.say_slow() for _ in range(2)])
     assert text.startswith(f"predict: {tmp_path / 'net.onnx'} is run operator by operator, several times slower")
-    assert text.endswith("what helps: an export with a fixed image size")
+    assert text.endswith(
+        "what helps: an export whose samples do not meet, from one input of floats to one row of scores"
+    )
     assert model.slow_reasons[0] in text
     assert "\n" not in text
-    assert said(lambda: copy.copy(model).predict(images())) == []
+    assert said(copy.copy(model).choice.say_slow) == []
+
+
+def test_a_free_image_size_that_is_refused_has_its_remedy(tmp_path: Path) -> None:
+    model = lieref.load(net(tmp_path, size="H"))
+    for text in said(lambda: [model.predict(images()) for _ in range(2)]):
+        assert text.endswith("what helps: an export with a fixed image size")
 
 
 def test_a_fixed_batch_is_compiled(tmp_path: Path) -> None:
