@@ -1,7 +1,8 @@
 """Rows of a 3x3 convolution of stride 1 through Winograd's transforms.
 
 The image is cut into tiles of m x m outputs, and a few rows of tiles at a time go through input transform, one matrix
-product a frequency, and output transform with the epilogue, so that the frequencies stay in the cache.
+product a frequency, and output transform with the epilogue, so that the frequencies stay in the cache. Where m does not
+divide the image, the last tiles reach into the halo: they read zeros there, and what they write there is cleared.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from collections.abc import Sequence
 
 from lieref.kernel.simd.frequency import FREQUENCY_STEPS
 from lieref.kernel.simd.kernels import KernelName
-from lieref.kernel.simd.tiles import FrequencyTile, TransformTile
+from lieref.kernel.simd.tiles import DEPTHWISE_TILES, FrequencyTile, PixelTile, TransformTile
 from lieref.model.engine.layer import Epilogue, FusedLayer, need_gradient_halo, parities
 from lieref.model.engine.layout import tap_blocks
 from lieref.model.engine.product import gradient_rows, gradient_run_rows, run_places
 from lieref.model.engine.program import Place, Row, Taps, Tensor
-from lieref.model.engine.tiling import conv_tiles, together
+from lieref.model.engine.tiling import conv_tiles, depthwise_pixels, together
 from lieref.model.engine.weights import Storage
 
 TILES = (24, 64)
@@ -28,6 +29,9 @@ LEAST_TILES = 16
 """Fewest tiles of an image: each transformed weight, up to four times as many as the weights, serves a tile once. With
 16 instead of 4, a step of ResNet-8 with F(4x4, 3x3) takes 0.93 of the time on a core with 2 MiB of L2; F(2x2, 3x3) on
 images of 4x4 took 1.1 times as long as the direct sum with 16 channels, twice as long with 256."""
+
+MOST_WORK = 0.75
+"""Most products of the transform, tiles beyond the image included, for one of the direct sum."""
 
 LEAST_CHANNELS = 16
 """Fewest channels in and out, padded to vectors: below, the transforms cost more than the products they save."""
@@ -43,10 +47,44 @@ def tile_size(layer: FusedLayer, storage: Storage, x: Tensor, out: Tensor) -> in
         window.kernel == (3, 3) and window.strides == window.dilations == (1, 1) and layer.groups == 1
         and max(window.pads) <= 2 and min(x.pixel, out.pixel) >= LEAST_CHANNELS
     )  # fmt: skip
-    sizes = (x.height, x.width, out.height, out.width)
-    pixels = out.height * out.width
-    found = (m for m in WINOGRAD[storage.winograd] if pixels >= LEAST_TILES * m * m and all(n % m == 0 for n in sizes))
-    return next(found, 0) if fits else 0
+    return next((m for m in WINOGRAD[storage.winograd] if fits and _pays(m, x) and _pays(m, out)), 0)
+
+
+def _pays(m: int, t: Tensor) -> bool:
+    """Return whether a transform with outputs of this size has tiles enough and saves products."""
+    rows, cols = _tiles(m, (t.height, t.width))
+    return rows * cols >= LEAST_TILES and rows * cols * (m + 2) ** 2 <= MOST_WORK * 9 * t.height * t.width
+
+
+def _tiles(m: int, size: tuple[int, int]) -> tuple[int, int]:
+    """Return the tiles that cover an image, down and across."""
+    return -(-size[0] // m), -(-size[1] // m)
+
+
+def _need_tiles(m: int, place: Place, size: tuple[int, int], more: int = 0) -> None:
+    """Widen the halo of a tensor for the tiles of an image from a place on, each `more` pixels wider than its m."""
+    t, (rows, cols) = place.tensor, _tiles(m, size)
+    t.need_halo(
+        max(-place.y, 0), max(-place.x, 0), max(place.y + rows * m + more - t.height, 0),
+        max(place.x + cols * m + more - t.width, 0),
+    )  # fmt: skip
+
+
+def _clear_beyond(storage: Storage, m: int, target: Place) -> list[Row]:
+    """Return the rows that set to zero again what the last tiles wrote outside the image."""
+    t = target.tensor
+    rows, cols = (n * m for n in _tiles(m, (t.height, t.width)))
+    found = []
+    for y, x, down, across in ((0, t.width, t.height, cols - t.width), (t.height, 0, rows - t.height, cols)):
+        corner, pixels = Place(t, y, x), down * across
+        for first, count, width in storage.columns(t.pixel) if pixels else []:
+            ints = {
+                "blocks": count, "channel": first, "count": pixels, "cols": across, "tap_count": 0, "weight": 0,
+                "column": 0, **Epilogue().fields(),
+            }  # fmt: skip
+            kernel = KernelName("depthwise", PixelTile(depthwise_pixels(DEPTHWISE_TILES, storage.isa, pixels), width))
+            found.append(Row(kernel, ints, {"in": corner, "out": corner}, {"taps": Taps(t, ())}))  # a sum over no taps
+    return found
 
 
 def forward(layer: FusedLayer, storage: Storage, m: int, x: Tensor, out: Tensor, epilogue: Epilogue) -> list[Row]:
@@ -73,10 +111,14 @@ def _convolve(
     assert layer.axes is not None  # a convolution has a weight
     frequencies = (m + 2) ** 2
     inner, outer = source.tensor.pixel, target.tensor.pixel
+    size = target.tensor.height, target.tensor.width
     blocks = tap_blocks(layer.axes, run_places(taps, 9, inner, 9 * inner), backward=backward)
     direct = storage.add_matrix(layer.weight, layer.axes, 9 * inner, outer, blocks)
     depth = _whole_runs(inner)  # rows behind the last stay zero
     weight = storage.reserve(frequencies * depth * outer)
+    _need_tiles(m, source, size, 2)
+    for place in epilogue.places(target).values():
+        _need_tiles(m, place, size)
     for first, count, width in direct.spans:
         ints = {
             "blocks": count, "rows": inner, "in": direct.offset + first * direct.depth,
@@ -85,7 +127,7 @@ def _convolve(
         }  # fmt: skip
         storage.prepare.append(Row(KernelName("winograd_weight", TransformTile(m, width)), ints, {}))
     rows = []
-    for start, tile_rows, tile_cols in _strips(m, (target.tensor.height, target.tensor.width)):
+    for start, tile_rows, tile_cols in _strips(m, size):
         tiles = tile_rows * tile_cols
         v, products = _scratch(m, inner, tiles), _scratch(m, outer, tiles)
         rows += _transform(storage, "winograd_input", m, source, start, (tile_rows, tile_cols), v)
@@ -96,7 +138,7 @@ def _convolve(
             ints["bias"] += first
             places = {"in": Place(products, channel=first), **epilogue.places(corner)}
             rows.append(Row(KernelName("winograd_output", TransformTile(m, width)), ints, places))
-    return rows
+    return [*rows, *_clear_beyond(storage, m, target)]
 
 
 def _products(storage: Storage, weight: int, depth: int, v: Tensor, products: Tensor) -> list[Row]:
@@ -127,6 +169,8 @@ def weight_gradient(layer: FusedLayer, storage: Storage, m: int, x: Tensor, g: T
     padded = gradient_run_rows(storage, inner, outer)
     sums = storage.layout(storage.reserve_gradient(frequencies * padded * outer), padded, outer, (), 0)
     source = Place(x, -layer.window.pads[0], -layer.window.pads[1])
+    _need_tiles(m, source, (g.height, g.width), 2)
+    _need_tiles(m, Place(g), (g.height, g.width))
     rows = []
     for number, (first_row, tile_rows, tile_cols) in enumerate(_strips(m, (g.height, g.width))):
         tiles = tile_rows * tile_cols
@@ -154,7 +198,7 @@ def weight_gradient(layer: FusedLayer, storage: Storage, m: int, x: Tensor, g: T
 
 def _strips(m: int, size: tuple[int, int]) -> list[tuple[int, int, int]]:
     """Return (first tile row, tile rows, tiles in a row) of each strip: the shortest strips that waste least."""
-    height, cols = size[0] // m, size[1] // m
+    height, cols = _tiles(m, size)
     least, most = TILES
     fitting = [step for step in range(1, height + 1) if step * cols <= most] or [1]
 

@@ -44,19 +44,29 @@ def gradient_size(x, g_value, m):
     return np.einsum("pi,ocpq,qj->ocij", g, np.einsum("cyxpq,oyxpq->ocpq", v, bars), g)
 
 
+def outside(arena, t):
+    """A tensor's halo and padded channels, zeros where its pixels are."""
+    first = t.offset - t.shift
+    found = arena[first : first + t.size].reshape(-1, t.row // t.pixel, t.pixel).copy()
+    found[t.halo[0] : t.halo[0] + t.height, t.halo[1] : t.halo[1] + t.width, : t.channels] = 0
+    return found
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("isa", isa_module.available())
 @pytest.mark.parametrize("m", [2, 4])
 @settings(max_examples=25)
 @given(
     size=st.tuples(st.integers(1, 6), st.integers(1, 9)),
+    beyond=st.tuples(st.integers(0, 3), st.integers(0, 3)),
     pads=st.sampled_from([(1, 1, 1, 1), (0, 1, 2, 1), (2, 0, 0, 2)]),
     channels=st.tuples(st.sampled_from([16, 17, 22, 40]), st.sampled_from([16, 22, 31, 48])),
     seed=st.integers(0, 2**16),
 )  # fmt: skip
-def test_winograd_is_within_n_u_s(m, isa, dtype, size, pads, channels, seed):
+def test_winograd_is_within_n_u_s(m, isa, dtype, size, beyond, pads, channels, seed):
     rng = np.random.default_rng(seed)
-    height, width = m * size[0], m * size[1]  # pads add up to 2, so outputs have the size of inputs
+    # The last tiles reach beyond the image. Pads add up to 2, so outputs have the size of inputs.
+    height, width = (max(m * n - b % m, 1) for n, b in zip(size, beyond, strict=True))
     inner, outer = channels
     window = Window((3, 3), (1, 1), pads)
     w, x, g_value = (
@@ -67,7 +77,8 @@ def test_winograd_is_within_n_u_s(m, isa, dtype, size, pads, channels, seed):
     storage = Storage(isa, dtype, frozenset({"w"}), winograd=f"f{m}")
     a, x_bar = (make_tensor(inner, height, width, isa, dtype) for _ in range(2))
     out, g = (make_tensor(outer, height, width, isa, dtype) for _ in range(2))
-    with mock.patch.object(winograd, "LEAST_TILES", 1):  # so that small images, quick to check, come this way
+    small = {"LEAST_TILES": 1, "MOST_WORK": 99.0}  # so that small images, quick to check, come this way
+    with mock.patch.multiple(winograd, **small):
         one = OneLayer(storage, {"x": a}, {"x": x_bar})
         rows = [*conv.forward(one, layer, out, Epilogue()), *conv.backward(one, layer, g)]
     rows = [*storage.prepare, *rows, *storage.finish]
@@ -76,15 +87,18 @@ def test_winograd_is_within_n_u_s(m, isa, dtype, size, pads, channels, seed):
     x8, w8, g8 = (v.astype("f8") for v in (x, w, g_value))
     exact = define(x8, w8, g8, window, 1)
     t, left, b, r = pads
-    padded = np.pad(np.abs(x8), ((0, 0), (t, b), (left, r)))
-    g_padded = np.pad(np.abs(g8), ((0, 0), (2 - t, 2 - b), (2 - left, 2 - r)))
+    rest = m * size[0] - height, m * size[1] - width
+    padded = np.pad(np.abs(x8), ((0, 0), (t, b + rest[0]), (left, r + rest[1])))
+    g_padded = np.pad(np.abs(g8), ((0, 0), (2 - t, 2 - b + rest[0]), (2 - left, 2 - r + rest[1])))
+    g_tiled = np.pad(np.abs(g8), ((0, 0), (0, rest[0]), (0, rest[1])))
     flipped = np.abs(w8)[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
     sizes = (
-        forward_size(padded, np.abs(w8), m),
-        forward_size(g_padded, flipped, m),
-        gradient_size(padded, np.abs(g8), m),
+        forward_size(padded, np.abs(w8), m)[:, :height, :width],
+        forward_size(g_padded, flipped, m)[:, :height, :width],
+        gradient_size(padded, g_tiled, m),
     )
     terms = np.array([inner, outer, size[0] * size[1]]) + 6 * (m + 2)
+    assert not any(outside(arena, t).any() for t in (a, x_bar, out, g))
     found = (view(arena, out), view(arena, x_bar), storage.accumulators[0].read(sums).reshape(w.shape))
     for got, want, bound, n in zip(found, exact, sizes, terms, strict=True):
         within(got, want, bound, n, dtype)
