@@ -11,7 +11,18 @@ from typing import Any, NamedTuple
 
 from llvmlite import ir
 
-from lieref.kernel.simd import adapter, conv, depthwise, flat, frequency, maximum, pointwise, sample, weight_gradient
+from lieref.kernel.simd import (
+    adapter,
+    conv,
+    depthwise,
+    flat,
+    frequency,
+    maximum,
+    pointwise,
+    sample,
+    weight_gradient,
+    zeros,
+)
 from lieref.kernel.simd import winograd as wino
 from lieref.kernel.simd.access import Access, Numbers
 from lieref.kernel.simd.adamw import emit_adamw
@@ -180,6 +191,7 @@ FAMILIES: dict[str, Family] = {
     "gather": Family("core", flat.FLAT_FIELDS, _no_tiles, flat.emit_gather, flat.gather_accesses),
     "scatter": Family("core", flat.FLAT_FIELDS, _no_tiles, flat.emit_scatter, flat.scatter_accesses),
     "clear": Family("core", flat.FLAT_FIELDS, _whole_tiles, flat.emit_clear, flat.clear_accesses),
+    "zeros": Family("core", zeros.ZEROS_FIELDS, _whole_tiles, zeros.emit_zeros, zeros.zeros_accesses),
     "sum_parts": Family("core", flat.FLAT_FIELDS, _whole_tiles, flat.emit_sum_parts, flat.sum_parts_accesses),
     "depthwise3": Family(
         "depthwise", depthwise.DEPTHWISE_FIELDS, _depthwise3_tiles, depthwise.emit_depthwise3,

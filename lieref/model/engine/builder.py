@@ -53,7 +53,8 @@ class Builder:
         channels, height, width = self.net.sizes[name]
         known = self.tensors.get(name)
         pixel = known.pixel if known else channels if bare else self.storage.pad(channels)
-        return Tensor(channels, height, self.samples if self.net.flat else width, pixel)
+        width = self.samples if self.net.flat else width
+        return Tensor(channels, height, width, pixel, name=f"gradient of {name}" if known else name)
 
     def target(self, name: str) -> tuple[Tensor, Epilogue]:
         """Return a new tensor for the gradient of `name`, and what adds what there is of it so far."""

@@ -7,18 +7,21 @@ integers. A tensor is NHWC with a permanent halo of zeros, so that a padded conv
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 
 from lieref._types import Array
+from lieref.kernel.simd.conv import SPARE
 from lieref.kernel.simd.kernels import FAMILIES, KernelName
 from lieref.kernel.simd.machine_code import Library
 from lieref.kernel.simd.memory import integers, placed
 from lieref.kernel.simd.row import ROW_LENGTH, Fields
+from lieref.kernel.simd.tiles import WidthTile
 from lieref.model.engine.memories import Memories, Memory, check_accesses
+from lieref.model.engine.place import Lifetime, Request, extent, must_clear, place
 
 ALIGN_BYTES = 64
 
@@ -50,6 +53,8 @@ class Tensor:
         Element of the arena where pixel (0, 0) starts; -1 until it is placed.
     scratch : bool
         Whether its rows read no element that they have not written for this sample.
+    name : str
+        What it is, in words of the network.
     """
 
     channels: int
@@ -59,6 +64,7 @@ class Tensor:
     halo: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
     offset: int = -1
     scratch: bool = False
+    name: str = ""
 
     def need_halo(self, top: int, left: int, bottom: int, right: int) -> None:
         """Widen the halo to hold this many zero pixels on each side."""
@@ -154,7 +160,7 @@ class Row:
 
     def tensors(self) -> list[Tensor]:
         """Return the tensors this row reads or writes."""
-        return [place.tensor for place in self.places.values()]
+        return [met.tensor for met in self.places.values()]
 
 
 @dataclass(frozen=True)
@@ -172,6 +178,8 @@ class Program:
         Rows whose kernel is chosen when a script is written, by the names in `OPEN`.
     functions : dict of int to function
         Rows that are Python functions.
+    lifetimes : list of Lifetime
+        The tensors in the arena.
     """
 
     rows: Array
@@ -179,6 +187,7 @@ class Program:
     arena: int
     open: dict[str, int]
     functions: dict[int, RowFunction]
+    lifetimes: list[Lifetime]
 
     def with_kernels(self, addresses: dict[str, int], functions: Sequence[int]) -> Array:
         """Return the rows with the open ones and the Python functions, in their order, filled."""
@@ -205,7 +214,7 @@ def assemble(rows: Sequence[Row], library: Library, memories: Memories) -> Progr
     InternalError
         If an instruction reads or writes outside an operand.
     """
-    arena = _place_tensors(rows, ALIGN_BYTES // np.dtype(library.dtype).itemsize)
+    rows, lifetimes, arena = _place_tensors(rows, library)
     table: list[int] = []
     starts: dict[tuple[int, ...], int] = {}
     choices: dict[str, int] = {}
@@ -214,8 +223,8 @@ def assemble(rows: Sequence[Row], library: Library, memories: Memories) -> Progr
     numbers: list[dict[str, int]] = []
     for number, row in enumerate(rows):
         values = {"address": 0}
-        for name, place in row.places.items():
-            values.update({key: value for key, value in place.fields(name).items() if key in row.fields.names})
+        for name, met in row.places.items():
+            values.update({key: value for key, value in met.fields(name).items() if key in row.fields.names})
         values.update(row.ints)
         for name, taps in row.taps.items():
             offsets = tuple(taps.offsets())
@@ -235,35 +244,64 @@ def assemble(rows: Sequence[Row], library: Library, memories: Memories) -> Progr
     known = {**memories, "arena": Memory(arena), "table": Memory(len(table))}
     for row, values in zip(rows, numbers, strict=True):
         check_accesses(row, values, table, known)
-    return Program(packed, integers(table or [0]), arena, choices, functions)
+    return Program(packed, integers(table or [0]), arena, choices, functions, lifetimes)
 
 
-def _place_tensors(rows: Sequence[Row], align: int) -> int:
-    """Give every tensor its place; tensors of one geometry whose lives do not meet share one.
-
-    Only equal geometries may share: then the halo of one is the halo of the other and stays zero. One with padded
-    channels shares with none: not every row writes them, and a NaN there would outlive the sample it came from. Scratch
-    tensors share whatever their geometry: every place of theirs holds the largest.
-    """
+def _place_tensors(rows: Sequence[Row], library: Library) -> tuple[list[Row], list[Lifetime], int]:
+    """Give every tensor its place; return the rows with those that clear one, the lifetimes, and the arena's size."""
+    align = ALIGN_BYTES // np.dtype(library.dtype).itemsize
     first: dict[Tensor, int] = {}
     last: dict[Tensor, int] = {}
     for number, row in enumerate(rows):
         for tensor in row.tensors():
             first.setdefault(tensor, number)
             last[tensor] = number
-    scratch_size = max((tensor.size for tensor in first if tensor.scratch), default=0)
-    end = align
-    homes: dict[tuple[int, ...], list[tuple[int, int]]] = {}  # geometry -> (busy until, start)
-    for tensor in first:
-        geometry = () if tensor.scratch else (tensor.height, tensor.width, tensor.pixel, *tensor.halo)
-        shared = homes.setdefault(geometry, []) if tensor.channels == tensor.pixel else []
-        for i, (busy, start) in enumerate(shared):
-            if busy < first[tensor]:
-                shared[i] = (last[tensor], start)
-                break
-        else:
-            start = end
-            shared.append((last[tensor], start))
-            end += -(-((scratch_size if tensor.scratch else tensor.size) + RUN_SPARE) // align) * align
-        tensor.offset = start + tensor.shift
-    return end + 4 * align  # a padded run of the weight gradient reads beyond the last element
+    tensors = list(first)
+    requests = [Request(t.size + RUN_SPARE, first[t], last[t], _zeros(t)) for t in tensors]
+    offsets = place(requests, align)
+    for tensor, offset in zip(tensors, offsets, strict=True):
+        tensor.offset = align + offset + tensor.shift
+    cleared = {t for t, due in zip(tensors, must_clear(requests, offsets), strict=True) if due}
+    found: list[Row] = []
+    moved: list[int] = []  # where each row has come to stand
+    for number, row in enumerate(rows):
+        for tensor in dict.fromkeys(row.tensors()):
+            if tensor in cleared and first[tensor] == number:
+                found += _clear(tensor, library.isa.lanes(library.dtype))
+        moved.append(len(found))
+        found.append(row)
+    lifetimes = [
+        Lifetime(t.name, align + o, t.size, moved[first[t]], moved[last[t]])
+        for t, o in zip(tensors, offsets, strict=True)
+    ]
+    # A padded run of the weight gradient reads beyond the last element.
+    return found, lifetimes, align + extent(requests, offsets) + 4 * align
+
+
+def _zeros(t: Tensor) -> Hashable:
+    """Return what tells where a tensor must be zero, None where it need not be.
+
+    Halo and slack of one geometry are the same elements. Not every row writes padded channels, and a NaN there must not
+    outlive the sample it came from: no other tensor keeps their zeros.
+    """
+    if t.scratch:
+        return None
+    return (t.height, t.width, t.pixel, *t.halo) if t.channels == t.pixel else id(t)
+
+
+def _clear(t: Tensor, lanes: int) -> list[Row]:
+    """Return the rows that make zero what must be of a tensor; where channels are padded, all of it."""
+    _, left, bottom, right = t.halo
+    before, between, after = t.shift, (left + right) * t.pixel, right * t.pixel + bottom * t.row + SPARE
+    segments = [
+        (Place(t, -t.halo[0], -left), before, 1),
+        (Place(t, 0, t.width), between, t.height - 1),
+        (Place(t, t.height - 1, t.width), after, 1),
+    ]
+    if t.channels != t.pixel:
+        segments = [(Place(t, -t.halo[0], -left), t.size + SPARE, 1)]
+    return [
+        Row(KernelName("zeros", WidthTile(lanes)), {"count": count, "segments": many, "step": t.row}, {"out": start})
+        for start, count, many in segments
+        if count and many
+    ]

@@ -223,7 +223,9 @@ def _scratch(m: int, channels: int, tiles: int) -> Tensor:
     Channels that are no whole runs are read on into the spare pixel, which must then stay zero.
     """
     halo = [0, 0, 0, 1]
-    return Tensor(channels, (m + 2) ** 2, tiles, channels, halo, scratch=channels == _whole_runs(channels))
+    return Tensor(
+        channels, (m + 2) ** 2, tiles, channels, halo, scratch=channels == _whole_runs(channels), name="frequencies"
+    )
 
 
 def _transform(
