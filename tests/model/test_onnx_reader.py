@@ -136,6 +136,16 @@ def test_nan_weight_is_refused(tmp_path: Path) -> None:
         read_onnx(saved(proto, tmp_path))
 
 
+def test_values_that_take_the_place_of_others_may_be_infinite_and_not_nan(tmp_path: Path) -> None:
+    nodes = [helper.make_node("Where", ["keep", "x", "fill"], ["y"])]
+    keep, fill = np.array([True, False, True]), np.array([0.0, -np.inf, np.inf], np.float32)
+    proto = make_onnx(nodes, {"keep": keep, "fill": fill}, ["N", 3], "y", ["N", 3])
+    assert read_onnx(saved(proto, tmp_path))[0].initializers["fill"][1] == -np.inf
+    fill[2] = np.nan
+    with pytest.raises(FormatError, match=r"tensor fill .* finite"):
+        read_onnx(saved(make_onnx(nodes, {"keep": keep, "fill": fill}, ["N", 3], "y", ["N", 3]), tmp_path))
+
+
 def test_two_inputs_are_refused(tmp_path: Path) -> None:
     proto = make_onnx([helper.make_node("Add", ["x", "z"], ["y"])], {}, ["N", 3], "y", ["N", 3])
     proto.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N", 3]))
