@@ -6,5 +6,11 @@ REASONS: dict[str, str] = {
     "lieref/kernel/parallel.py::for_each_chunk: if threads == 1 or len(bounds) <= 1: -> if ((threads == 1)):": (
         "a single chunk is computed by a thread of the pool instead of the caller: the same call with the same numbers"
     ),
+    "lieref/numerics/certified_array.py::Certified.sqrt: slope = np.where(least > 0, a.radius / np.where(least > 0, "
+    "least, 1.0), np.inf) -> slope = np.where(least > 0, a.radius / np.where(least >= 0, least, 1.0), np.inf)": (
+        "what is divided by zero is not looked at, and no warning is given there: the method runs under errstate"
+    ),
+    "lieref/param/dictionary.py::learned_codes: best = residual.T @ z + (z @ z) * atoms[a] -> best = residual.T @ z + "
+    "(((z) @ (z))) * atoms[a]": ("the same product of a vector with itself, in brackets"),
 }
 """Reason by the key of a mutant, `file::function: old line -> new line`."""

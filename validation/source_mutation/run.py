@@ -263,7 +263,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, help="folder for the copy; a temporary one by default")
     parser.add_argument("--result", default="source_mutation", help="name of the result")
     options = parser.parse_args()
-    started = time.perf_counter()
+    started, where = time.perf_counter(), environment()  # of the files that are copied now
     with tempfile.TemporaryDirectory() as temporary:
         shop = Workshop((options.work or Path(temporary)).resolve())
         packages = [p for p in PACKAGES if not options.only or (p or "lieref") in options.only]
@@ -282,7 +282,7 @@ def main() -> None:
         if check.outcome != "survived":
             sys.exit(f"the tests fail without a mutation: {check}")
     result = {
-        **environment(),
+        **where,
         "seed": options.seed,
         "count": options.count,
         "seconds": round(time.perf_counter() - started),
