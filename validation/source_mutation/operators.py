@@ -69,7 +69,9 @@ def _dropped_factor(source: Source, node: ast.AST) -> Change:
 def _swapped_operands(source: Source, node: ast.AST) -> Change:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult | ast.Sub | ast.Div | ast.Pow):
         token = {ast.MatMult: "@", ast.Sub: "-", ast.Div: "/", ast.Pow: "**"}[type(node.op)]
-        yield node, f"(({source.text(node.right)}) {token} ({source.text(node.left)}))"
+        left, right = source.text(node.left), source.text(node.right)
+        if left != right:
+            yield node, f"(({right}) {token} ({left}))"
 
 
 @_operator("sign")

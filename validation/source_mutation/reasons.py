@@ -10,7 +10,5 @@ REASONS: dict[str, str] = {
     "least, 1.0), np.inf) -> slope = np.where(least > 0, a.radius / np.where(least >= 0, least, 1.0), np.inf)": (
         "what is divided by zero is not looked at, and no warning is given there: the method runs under errstate"
     ),
-    "lieref/param/dictionary.py::learned_codes: best = residual.T @ z + (z @ z) * atoms[a] -> best = residual.T @ z + "
-    "(((z) @ (z))) * atoms[a]": ("the same product of a vector with itself, in brackets"),
 }
 """Reason by the key of a mutant, `file::function: old line -> new line`."""
