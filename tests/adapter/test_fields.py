@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 import lieref
 from lieref.adapter import read_adapter
-from lieref.adapter.fields import FIELDS, shown
+from lieref.adapter.fields import FIELDS, is_number, shown
 from lieref.adapter.folder import CONFIG_NAME, MAX_CONFIG_BYTES, TENSORS_NAME
 from lieref.adapter.tensor_file import MAX_HEADER_BYTES, decode_tensors, encode_tensors
 from lieref.errors import DomainError, FormatError, LierefError, VerificationError
@@ -54,6 +55,14 @@ def changed(config: Any, place: tuple[Any, ...], value: Any) -> Any:
     copy = dict(config) if isinstance(config, dict) else list(config)
     copy[place[0]] = changed(copy[place[0]], place[1:], value)
     return copy
+
+
+@pytest.mark.parametrize(("value", "number"), [
+    (16, True), (0.5, True), (-3, True), (2**63 - 1, True), (2**63, False), (-(2**63), False), (True, False),
+    ("16", False), (math.inf, False), (math.nan, False), (None, False),
+])  # fmt: skip
+def test_numbers_are_finite_and_fit(value: Any, number: bool) -> None:
+    assert is_number(value) is number
 
 
 def test_any_value_in_any_place_is_taken_or_refused(folder: Path, model: lieref.Model) -> None:

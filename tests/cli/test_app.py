@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import click
 import pytest
 
 from lieref.cli import app, main
+from lieref.cli.console import stdout_to_stderr
 from lieref.errors import DomainError, MissingExtraError, VerificationError
 
 
@@ -219,6 +221,16 @@ def test_what_fails_while_an_object_goes_away_prints_nothing_and_swallows_no_int
     assert main(["dropping"]) == status
     assert sys.unraisablehook is before
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_what_others_print_goes_to_stderr_for_a_while(capfd: pytest.CaptureFixture[str]) -> None:
+    with stdout_to_stderr():
+        os.write(1, b"from C")
+        print(" from Python")
+    os.write(1, b"again")
+    printed = capfd.readouterr()
+    assert printed.out == "again"
+    assert sorted(printed.err.split()) == ["C", "Python", "from", "from"]
 
 
 def test_closed_streams_are_no_error(monkeypatch: pytest.MonkeyPatch) -> None:

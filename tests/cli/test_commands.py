@@ -250,11 +250,12 @@ def test_facts_are_rows_without_a_header(workplace: Path, capsys: pytest.Capture
     assert main([*TRAIN, "--out", "out"]) == 0
     capsys.readouterr()
     assert main(["eval", "base.onnx", "--adapter", "out", "--data", "test.npz"]) == 0
-    lines = [[cell.strip() for cell in line.strip("│").split("│")] for line in capsys.readouterr().out.splitlines()]
+    printed = capsys.readouterr().out
+    lines = [[cell.strip() for cell in line.strip("│").split("│")] for line in printed.splitlines()]
     facts = {line[0]: line[1] for line in lines if len(line) == 2}
     assert facts["adapter"] == "out"
     assert facts["samples"] == "24"
-    assert "name" not in facts
+    assert "┃" not in printed, "what stands between the cells of a header"
 
 
 def test_latency_is_the_median_of_what_fits_into_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,6 +319,13 @@ def test_merged_model_keeps_graph_and_names(workplace: Path, run_json: RunJson) 
         if tensor.name in changed:
             tensor.raw_data = next(t.raw_data for t in base.graph.initializer if t.name == tensor.name)
     assert merged == base
+
+
+def test_merge_names_what_it_changed_in_order(workplace: Path, run_json: RunJson) -> None:
+    run_json(*TRAIN, "--out", "out", "--method", "full")
+    changed = run_json("merge", "base.onnx", "out", "-o", "merged.onnx")["changed_tensors"]
+    assert len(changed) >= 4
+    assert changed == sorted(changed)
 
 
 def test_methods_lists_the_registry(run_json: RunJson) -> None:

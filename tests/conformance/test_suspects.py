@@ -3,26 +3,66 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lieref.conformance import check
+from lieref.conformance import check, formulas
 from lieref.conformance.backend import CallableBackend
-from lieref.conformance.case import Case
-from lieref.conformance.mistakes import SUSPECTS
+from lieref.conformance.case import Case, Expected
+from lieref.conformance.mistakes import SUSPECTS, Question
 from lieref.conformance.operations import OPERATIONS
 from lieref.conformance.profile import DIAGNOSES, PROFILES
 from lieref.conformance.report import Report, Result
 from lieref.conformance.runner import check_case
-from lieref.conformance.suspects import suspect
+from lieref.conformance.suspects import _answers, _like_roundings, _renamed, suspect
 from lieref.conformance.vectors import read_vectors
 from lieref.conformance.verdict import FAIL, CaseVerdict
+from lieref.numerics.bound import UNIT_ROUNDOFF
 from tests.conformance import ports
 from tests.conformance.wrong import WRONG, Wrong
 
 CASES = [case for case in read_vectors()[0] if case.result == "valid"]
+
+
+def test_every_mistake_can_be_made() -> None:
+    """Each asks a question that has an answer, in some case of some operation whose table it is in."""
+    silent = {name for table in SUSPECTS.values() for name in table}
+    for case in sorted(CASES, key=lambda case: sum(value.size for value in case.inputs.values())):
+        for name in silent & SUSPECTS.get(case.op, {}).keys():
+            answers = (_answers(a) if isinstance(a, Question) else a for a in SUSPECTS[case.op][name](case))
+            if any(_renamed(found, case.expected).keys() & case.expected.keys() for found in answers):
+                silent.remove(name)
+    assert not silent
+
+
+@pytest.mark.parametrize(("degree", "squarings"), [(5, 0), (5, 2), (4, 3)])
+def test_series_that_end_early_are_tried_with_the_usual_scalings(degree: int, squarings: int) -> None:
+    """Of a norm between 2 and 4: none, to a norm below 1, and once more."""
+    a = np.array([[1.5, -0.75, 0.25], [1.0, 0.5, -0.5], [0.25, 0.25, 1.0]])
+    case = next(c for c in CASES if c.op == "expm" and c.dtype == "f64" and c.inputs["a"].shape == a.shape)
+    short = np.eye(3)
+    for k in range(degree, 0, -1):
+        short = np.eye(3) + a / 2**squarings @ short / k
+    wanted = np.linalg.matrix_power(short, 2**squarings)
+    found = [next(iter(values.values()))[0].hi for values in formulas.matrix_series(replace(case, inputs={"a": a}))]
+    assert min(np.abs(value - wanted).max() for value in found) < 1e-13
+
+
+@pytest.mark.parametrize(("rms", "mean", "like"), [
+    (1.0, 3.5, True), (1.0, -3.5, True), (1.0, 4.5, False), (1.0, -4.5, False), (0.019, 0.0, False), (0.021, 0.0, True),
+    (3.9, 0.0, True), (4.1, 0.0, False),
+])  # fmt: skip
+def test_errors_like_roundings_are_centred_and_of_their_size(rms: float, mean: float, like: bool) -> None:
+    """In units of u S, of sums of 16 terms: the mean in standard deviations of 400 errors, at most sqrt(16) at all."""
+    one = np.ones(400)
+    expected = Expected(one, 0 * one, 0 * one, one, 0 * one, 16)
+    shift = mean / 20 * rms
+    errors = np.where(np.arange(400) % 2, 1.0, -1.0) * np.sqrt(rms**2 - shift**2) + shift
+    actual = one + errors * UNIT_ROUNDOFF["float16"]
+    assert _like_roundings(expected, actual, "float16") == like
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 
 from lieref.conformance.arrays import compact, decode, encode, hexadecimal, write_npz
 from lieref.conformance.case import Case
+from lieref.conformance.families import conv
 from lieref.conformance.generate import numbered_specs
 from lieref.conformance.operations import OPERATIONS
 from lieref.conformance.schema import SIGNATURES, schema_of, violations
@@ -47,6 +48,17 @@ def test_core_set_is_reproduced(tmp_path: Path) -> None:
     write_vectors(tmp_path / "old", chosen)
     ours, old = contents(tmp_path / "new"), contents(tmp_path / "old")
     assert [name for name in ours if ours[name] != old[name]] == []
+
+
+def test_the_full_set_has_what_fast_convolutions_are_made_for() -> None:
+    """Images that tiles of four cover exactly, with channels by the sixteen; and some that nothing divides."""
+    layouts = [(np.shape(spec.inputs["x"]), np.shape(spec.inputs["weight"]), spec.attrs) for spec in conv.full()]
+    tiled = [
+        x for x, w, attrs in layouts
+        if w[2:] == (3, 3) and attrs["strides"] == [1, 1] and x[1] % 16 == w[0] % 16 == x[2] % 4 == x[3] % 4 == 0
+    ]  # fmt: skip
+    odd = [x for x, w, _ in layouts if x[1] >= 16 and len(x) == 4 and x[2] % 2 == x[3] % 2 == 1]
+    assert min(len(tiled), len(odd)) >= 14, "one of every kind of data"
 
 
 def test_stored_cases_give_the_stored_bytes(tmp_path: Path) -> None:

@@ -147,6 +147,21 @@ def test_history_survives_json() -> None:
     assert History.from_dict(json.loads(history.to_json())) == history
 
 
+@pytest.mark.parametrize(
+    "place", [("learning_rate",), ("epochs", 0, "loss"), ("epochs", 1, "seconds"), ("trials", 0, "loss")]
+)
+@pytest.mark.parametrize("value", ["1.5", True, [1.5]])
+def test_history_holds_numbers(place: tuple[Any, ...], value: Any) -> None:
+    history = json.loads(fit(SoftmaxRegression(), *blobs(), epochs=2, validation=0.25, learning_rate="auto").to_json())
+    inside = history
+    for key in place[:-1]:
+        inside = inside[key]
+    assert isinstance(inside[place[-1]], float)
+    inside[place[-1]] = value
+    with pytest.raises(TypeError, match="where a number belongs"):
+        History.from_dict(history)
+
+
 # Validation and the best epoch
 
 

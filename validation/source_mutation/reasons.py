@@ -10,5 +10,10 @@ REASONS: dict[str, str] = {
     "least, 1.0), np.inf) -> slope = np.where(least > 0, a.radius / np.where(least >= 0, least, 1.0), np.inf)": (
         "what is divided by zero is not looked at, and no warning is given there: the method runs under errstate"
     ),
+    "lieref/model/engine/lowered.py::covers_image: return all(-rank <= axis < rank for axis in given) and sorted("
+    "axis % rank for axis in given) == list(range(2, rank)) -> return all(-rank < axis < rank for axis in given) and "
+    "sorted(axis % rank for axis in given) == list(range(2, rank))": (
+        "the axis -rank is that of the batch, which the second half refuses"
+    ),
 }
 """Reason by the key of a mutant, `file::function: old line -> new line`."""
