@@ -23,6 +23,7 @@ from lieref.model.adapters import Attached
 from lieref.model.identity import network_digest
 from lieref.model.layer import dropped_layers
 from lieref.model.network import Network
+from lieref.model.onnx_file import OnnxFile
 from lieref.model.onnx_reader import graph_from_proto, read_onnx
 from lieref.model.onnx_writer import encode_onnx, replace_tensors
 from lieref.model.simplify import in_dtype, in_float64, simplify
@@ -78,6 +79,15 @@ class Model(Network):
     """
 
     classes: tuple[str, ...] | None = None
+
+    @property
+    def proto(self) -> Any:
+        """The file as an onnx.ModelProto, a new one each time; None where there was no file."""
+        return None if self._file is None else self._file.proto()
+
+    @proto.setter
+    def proto(self, proto: Any) -> None:
+        self._file = None if proto is None else OnnxFile(proto, self.graph.initializers)
 
     @cached_property
     def network_sha256(self) -> str:

@@ -74,8 +74,9 @@ def engine_report(network: Network) -> EngineReport:
             sizes = compiled.engine(graph, all_trainable(net), network.threads).sizes
         elif not (division := network.division()).refusal:
             sizes = compiled.engine(graph, division.wanted, network.threads, division.fused).sizes
-    if network.proto is not None:
-        rows = trace(file_nodes(network.proto), network.proto.graph.output[0].name, graph, rows)
+    file = network.proto
+    if file is not None:
+        rows = trace(file_nodes(file), file.graph.output[0].name, graph, rows)
     reached = [row for row in rows if row.outcome != UNREACHED]
     total = _sum(row.multiply_adds for row in reached)
     compiled_sum = _sum(row.multiply_adds for row in reached if row.outcome in (COMPILED, JOINED))

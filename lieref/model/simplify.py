@@ -292,7 +292,8 @@ def in_dtype(graph: Graph, dtype: np.dtype[np.floating]) -> Graph:
         for node in graph.nodes
     )
     with np.errstate(over="ignore"):
-        changed = {name: value.astype(dtype) for name, value in graph.initializers.items() if value.dtype.kind == "f"}
+        floats = {name: value for name, value in graph.initializers.items() if value.dtype.kind == "f"}
+        changed = {name: value.astype(dtype, copy=False) for name, value in floats.items()}
     for name, value in changed.items():
         if _is_finite(graph.initializers[name]) and not _is_finite(value):
             raise DomainError(f"load: tensor {name} must hold numbers of {dtype}; one is too large")
