@@ -26,8 +26,12 @@ def tensors_with(
 
 
 def refolded(folded: Graph, folds: Sequence[Fold], tensors: dict[str, Array], names: set[str]) -> Graph:
-    """Return the folded graph with these tensors of the file, which differ from the file's where `names` says."""
-    changed = {name: tensors[name] for name in names}
+    """Return the folded graph with these tensors of the file, which differ from the file's where `names` says.
+
+    Those that have been folded into others, and are read no more, are left as they were: that saves their memory.
+    """
+    read = {name for node in folded.nodes for name in node.inputs}
+    changed = {name: tensors[name] for name in names & read}
     for fold in folds:
         if not names.isdisjoint(fold.sources()):
             changed.update(fold.apply(tensors))
