@@ -135,8 +135,7 @@ class Engine:
         initializers = net.graph.initializers
         constants = {name for layer in net.layers for name in reference.constants(layer, net.graph)}
         given = {name: initializers[name] for layer in net.layers for name in (*layer.initializers, *constants)}
-        values = {name: np.array(value, self._dtype) for name, value in given.items()}
-        self._packed = PackedWeights(storage, Contents(values, given))
+        self._packed = PackedWeights(storage, Contents.of(given, self._dtype))
         self._lock = make_lock()  # for the packed weights, and the sessions
         self._idle: list[Session] = []
         self._alone = Exclusive("the engine's adapters")
@@ -157,6 +156,8 @@ class Engine:
 
     def set_weights(self, weights: Mapping[str, FloatArray]) -> None:
         """Replace initializers (ONNX layout); the others keep their values, and calls under way all of theirs.
+
+        An array of the engine's own type is kept as it is, so it must not be written to afterwards.
 
         Raises
         ------

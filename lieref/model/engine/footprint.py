@@ -26,7 +26,7 @@ class Footprint:
     accumulators : int
         Sums of the gradients, of every part of a batch.
     weights : int
-        Packed, and the initializers they are packed from.
+        Packed, and copies of the initializers that are of another type than the engine's; the others are the network's.
     factors : int
         Of adapters, as the kernels read them.
     instructions : int
@@ -67,12 +67,15 @@ def footprint(plans: Plans, samples: int, threads: int, training: bool) -> Footp
     for worker in range(workers):
         bound += [_program(plans.get(size), training) for size in _sizes(edges[worker::workers], flat)]
     packed = itemsize * (storage.weight_size + SPARE)
-    given = {name: plans.net.graph.initializers[name] for layer in plans.net.layers for name in layer.initializers}
+    initializers = {
+        name: plans.net.graph.initializers[name] for layer in plans.net.layers for name in layer.initializers
+    }
+    copied = sum(value.size for value in initializers.values() if value.dtype != plans.library.dtype)
     known = {id(program): program for plan in (one, *map(plans.get, _sizes(edges, flat))) for program in _all(plan)}
     return Footprint(
         arenas=sum(itemsize * program.arena + SPARE for program in bound),
         accumulators=len(edges) * itemsize * (storage.gradient_size + SPARE) if training else 0,
-        weights=(2 if plans.adapters else 1) * packed + itemsize * sum(value.size for value in given.values()),
+        weights=(2 if plans.adapters else 1) * packed + itemsize * copied,
         factors=(3 * itemsize + 8) * (storage.factor_size + storage.numbers),
         instructions=sum(program.rows.nbytes for program in bound),
         programs=sum(program.rows.nbytes + program.table.nbytes for program in known.values()),

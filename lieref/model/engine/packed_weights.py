@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,6 +18,11 @@ class Contents(NamedTuple):
 
     values: Mapping[str, FloatArray]
     given: Mapping[str, Array]
+
+    @classmethod
+    def of(cls, given: Mapping[str, Array], dtype: np.dtype[Any]) -> Contents:
+        """Return the contents for arrays; those of this type are shared, not copied: nobody writes to them."""
+        return cls({name: np.asarray(value, dtype) for name, value in given.items()}, given)
 
 
 class PackedWeights:
@@ -69,8 +74,8 @@ class PackedWeights:
         # First what is no longer right, so that an interruption at any moment leaves something that `fill` mends.
         target._stale |= frozenset(contents)
         target.prepared = [False, False]
-        new = {name: np.array(value, self._storage.dtype) for name, value in contents.items()}
-        target._contents = Contents({**known.values, **new}, {**known.given, **contents})
+        new = Contents.of(contents, np.dtype(self._storage.dtype))
+        target._contents = Contents({**known.values, **new.values}, {**known.given, **contents})
         target.fill()
         return target
 
