@@ -18,7 +18,7 @@ from lieref.model.engine import compile_graph, program
 from lieref.model.engine.memories import check_accesses
 from lieref.model.engine.place import Lifetime, Request, extent, must_clear, place, plan_text
 from lieref.model.engine.program import Tensor
-from tests.model.engine.networks import NETS, trainable
+from tests.model.engine.networks import NETS, Net, trainable
 
 ALIGN = 4
 ZERO = -1
@@ -197,6 +197,29 @@ def test_arenas_stay_small(name):
         padded = [(-(-(one.elements + program.SPARE) // 16) * 16, one.first, one.last) for one in made.lifetimes]
         assert made.arena <= 1.2 * most_alive(padded) + 80, "80 elements are before the first and behind the last"
         assert 4 * made.arena <= pinned
+
+
+def test_what_the_backward_pass_does_not_read_is_not_kept():
+    """Before the first trainable weight nothing is kept; behind it, an input of a layer that has none, or a mask's."""
+    net = Net((8, 12, 10))
+    for _ in range(6):
+        net.conv(8, 8, (3, 3), pads=(1, 1, 1, 1))
+        net.add("Relu")
+    net.add("Flatten", net.add("GlobalAveragePool"))
+    net.gemm(4, 8)
+    graph = net.graph()
+    weights = [name for name in graph.initializers if graph.initializers[name].ndim == 4]
+
+    def kept(*trained):
+        engine = compile_graph(graph, trainable=frozenset(trained), logits=graph.outputs[0], winograd="direct")
+        lifetimes = {one.name: one for one in engine._plans.get(1).training.lifetimes}
+        backward = lifetimes[f"gradient of {graph.outputs[0]}"].first
+        return [name for name, one in lifetimes.items() if one.first < backward <= one.last and "gradient" not in name]
+
+    images = [node.outputs[0] for node in graph.nodes if node.op == "Relu"]
+    assert kept(weights[5]) == [images[4], images[5], graph.outputs[0]], "its input, and where its clamp holds"
+    assert kept(weights[2]) == [*images[1:6], graph.outputs[0]]
+    assert kept(*weights) == ["x", *images, graph.outputs[0]]
 
 
 def apart(asked, align):
