@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from lieref._types import Array, FloatArray
 from lieref.model.fold import Fold
@@ -25,7 +25,34 @@ def tensors_with(
     return tensors
 
 
-def refolded(folded: Graph, folds: Sequence[Fold], tensors: dict[str, Array], names: set[str]) -> Graph:
+class TensorsInTurn(Mapping[str, Array]):
+    """What `tensors_with` returns, each made when it is asked for: together they take the network's memory once more.
+
+    The last site's are kept, for a weight and its bias are asked for one after the other.
+    """
+
+    def __init__(self, sites: Iterable[Site], base: dict[str, Array], statistics: Mapping[str, FloatArray]) -> None:
+        self._sites = {tensor: site for site in sites for tensor in site.tensors}
+        self._base = base
+        self._plain: dict[str, Array] = {**base, **statistics}
+        self._last: tuple[Site | None, dict[str, FloatArray]] = None, {}
+
+    def __getitem__(self, name: str) -> Array:
+        site = self._sites.get(name)
+        if site is None:
+            return self._plain[name]
+        if site is not self._last[0]:
+            self._last = site, site.adapted(self._base)
+        return self._last[1][name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._plain)
+
+    def __len__(self) -> int:
+        return len(self._plain)
+
+
+def refolded(folded: Graph, folds: Sequence[Fold], tensors: Mapping[str, Array], names: set[str]) -> Graph:
     """Return the folded graph with these tensors of the file, which differ from the file's where `names` says.
 
     Those that have been folded into others, and are read no more, are left as they were: that saves their memory.

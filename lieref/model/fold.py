@@ -10,6 +10,7 @@ the gradients flow back to the tensors of the file.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -45,7 +46,7 @@ class Fold:
         bias = () if self.layer.bias is None else (self.layer.bias,)
         return (self.layer.weight, *bias, self.scale, self.shift, self.mean, self.var)
 
-    def apply(self, tensors: dict[str, Array]) -> dict[str, FloatArray]:
+    def apply(self, tensors: Mapping[str, Array]) -> dict[str, FloatArray]:
         """Return the folded weight and bias computed from original tensors."""
         folded_weight, folded_bias = fold(*self._arguments(tensors), self.epsilon)
         return {
@@ -69,7 +70,7 @@ class Fold:
         a = np.abs(scale) / np.sqrt(var + self.epsilon)
         return a * np.abs(bias) + a * np.abs(mean) + np.abs(shift)
 
-    def _arguments(self, tensors: dict[str, Array]) -> Arguments:
+    def _arguments(self, tensors: Mapping[str, Array]) -> Arguments:
         weight = self.layer.to_canonical(tensors[self.layer.weight])
         zero = np.zeros(weight.shape[0], weight.dtype)
         bias = zero if self.layer.bias is None else tensors[self.layer.bias]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from lieref._threads import Use
 from lieref._types import Array, FloatArray
 from lieref.errors import UnsupportedError
 from lieref.model import executor
-from lieref.model.adapted import changed_names, factor_gradients, refolded
+from lieref.model.adapted import TensorsInTurn, changed_names, factor_gradients, refolded
 from lieref.model.adapters import TOOLS, Adapters
 from lieref.model.backend import Loss, as_rows
 from lieref.model.choice import EngineChoice
@@ -362,7 +362,7 @@ class Network(Adapters):
                 before: Graph = use.before
                 return before
             factors = (factor for site in self.sites.values() for factor in site.params.values())
-            return self._current.get(self._attached(), lambda: self._refold(self._current_tensors()), factors)
+            return self._current.get(self._attached(), self._adapted_graph, factors)
 
     def bias_spread(self) -> dict[str, FloatArray]:
         """Return, for each folded bias, |a b0| + |a mean| + |shift|: what an evaluation that does not fold sums."""
@@ -371,7 +371,11 @@ class Network(Adapters):
 
     # Inside
 
-    def _refold(self, tensors: dict[str, Array], sites: Sequence[Site] | None = None) -> Graph:
+    def _adapted_graph(self) -> Graph:
+        """Return the folded graph with all tensors adapted, one after the other."""
+        return self._refold(TensorsInTurn(self.sites.values(), self.graph.initializers, self.statistics))
+
+    def _refold(self, tensors: Mapping[str, Array], sites: Sequence[Site] | None = None) -> Graph:
         """Return the folded graph with these tensors, which differ from the file's at the sites and in statistics."""
         chosen = tuple(self.sites.values()) if sites is None else sites
         return refolded(self.folded, self.folds, tensors, changed_names(chosen, self.statistics))
