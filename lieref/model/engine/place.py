@@ -2,13 +2,13 @@
 
 A tensor is alive from the first instruction that names it to the last; two that are alive at the same time share no
 element. The largest is placed first, and each in the first gap between those placed that are alive with it (the greedy
-planner of TensorFlow Lite Micro): at most 12 % above the most that is alive at once on the test networks, and a third
-below what tensors of equal geometry alone sharing took on ResNet-8 and MobileNet.
+planner of TensorFlow Lite Micro). Against the most that is alive at once, the arena of training is larger by 12 % for
+ResNet-8, 5 % for ResNet-18 and 1 % for MobileNet; it is 33 to 45 % smaller than where equal geometries alone share.
 
 Some of a tensor must be zero when it is read: its halo, padded channels, slack. Tensors of one geometry have their
-zeros at the same elements, and no instruction of theirs writes there: one that follows others exactly in their place
-finds its zeros. Any other is cleared there before its first instruction (`must_clear`). That costs less than is
-measured: a step of ResNet-8, DS-CNN or MobileNet takes the same time within 1 %.
+zeros at the same elements, and their instructions leave them so: one that follows others exactly in their place finds
+its zeros. Any other is cleared there before its first instruction (`must_clear`): with it, a step takes 0.99 of
+the time on ResNet-8 and MobileNet, whose arenas are as large as the second-level cache, and 1.01 on DS-CNN's 0.4 MB.
 """
 
 from __future__ import annotations
