@@ -25,12 +25,6 @@ if TYPE_CHECKING:
     from lieref.model.engine.builder import Builder
 
 
-def _window_taps(layer: FusedLayer) -> list[tuple[int, int]]:
-    """Return the window's taps, row-major."""
-    dy, dx = layer.window.dilations
-    return [(ky * dy, kx * dx) for ky, kx in layer.window.taps]
-
-
 def tap_rows(
     storage: Storage, weight: tuple[int, int], source: Place, taps: Taps, target: Place, size: tuple[int, int],
     epilogue: Epilogue, channels: int = 0,
@@ -91,8 +85,7 @@ def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> l
     x.need_halo(*window.input_halo(x.height, x.width))
     weight = _tap_weight(layer, storage, window.taps, out.pixel)
     source = Place(x, -window.pads[0], -window.pads[1], *window.strides)
-    taps = Taps(x, tuple(_window_taps(layer)))
-    return tap_rows(storage, weight, source, taps, Place(out), (out.height, out.width), epilogue)
+    return tap_rows(storage, weight, source, Taps(x, window.reach), Place(out), (out.height, out.width), epilogue)
 
 
 # The gradients are those of `conv`, channel by channel; a mean has the weight 1 / taps, a x + b the weight a.
@@ -129,8 +122,7 @@ def input_gradient(layer: FusedLayer, storage: Storage, g: Tensor, x_bar: Tensor
 
 def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -> list[Row]:
     """Return the rows of the gradient of a depthwise convolution with respect to its weight."""
-    window = layer.window
-    taps = _window_taps(layer)
+    window, taps = layer.window, layer.window.reach
     assert layer.axes is not None  # a convolution has a weight
     taps_in_rows = tap_blocks(layer.axes, run_places(window.taps, 1, 1, 1))
     (sums,) = storage.add_accumulator(layer.weight, layer.axes.elements, len(taps), g.pixel, [taps_in_rows])
@@ -141,7 +133,7 @@ def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -
         blocks = (len(taps) - done) // block
         if not blocks:
             continue
-        part = Taps(x, tuple(taps[done : done + blocks * block]))
+        part = Taps(x, taps[done : done + blocks * block])
         for first, count, width in sums.spans:
             ints = {
                 "blocks": count, "channel": first, "rows": g.height, "cols": g.width, "tap_blocks": blocks,

@@ -38,10 +38,9 @@ def _sides(parts: Sequence[WeightAxes], inner: Tensor, outer: Tensor) -> tuple[i
     return (inner.pixel, outer.pixel) if len(parts) == 1 else (parts[0].shape[1], parts[0].shape[0])
 
 
-def _joined(window: Window, parts: Sequence[WeightAxes]) -> tuple[int, tuple[tuple[int, int], ...]]:
-    """Return how many taps make a run, neighbours in memory, and the pixels where the runs start."""
-    (dy, dx), joined = window.dilations, window.kernel[1] if len(parts) == 1 and window.dilations[1] == 1 else 1
-    return joined, tuple((ky * dy, kx * dx) for ky, kx in window.taps[::joined])
+def _joined(window: Window, parts: Sequence[WeightAxes]) -> int:
+    """Return how many taps make a run: those of a row of the window where their pixels are one piece of memory."""
+    return window.kernel[1] if len(parts) == 1 and window.dilations[1] == 1 else 1
 
 
 def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Row]:
@@ -53,8 +52,8 @@ def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> l
         return winograd.forward(layer, storage, m, x, out, epilogue)
     parts, groups = _parts(layer, storage)
     inner, outer = _sides(parts, x, out)
-    joined, starts = _joined(window, parts)
-    run = joined * inner
+    joined = _joined(window, parts)
+    run, starts = joined * inner, window.reach[::joined]
     apart = padded_run(run)
     rows = []
     for number, part in enumerate(parts):
@@ -94,7 +93,7 @@ def input_gradient(layer: FusedLayer, storage: Storage, g: Tensor, x_bar: Tensor
     if m:
         return winograd.input_gradient(layer, storage, m, g, x_bar, epilogue)
     inner, outer = _sides(parts, x_bar, g)
-    joined = window.kernel[1] if len(parts) == 1 and window.strides[1] == window.dilations[1] == 1 else 1
+    joined = _joined(window, parts) if window.strides[1] == 1 else 1
     rows = []
     for parity in parities(window, x_bar.height, x_bar.width):
         need_gradient_halo(g, parity)
@@ -138,8 +137,8 @@ def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -
     window = layer.window
     parts, groups = _parts(layer, storage)
     inner, outer = _sides(parts, x, g)
-    joined, starts = _joined(window, parts)
-    run = joined * inner
+    joined = _joined(window, parts)
+    run, starts = joined * inner, window.reach[::joined]
     apart = gradient_run_rows(storage, run, outer)
     blocks = [tap_blocks(part, run_places(window.taps, joined, inner, apart), groups) for part in parts]
     sums = storage.add_accumulator(layer.weight, parts[0].elements, len(starts) * apart, outer, blocks)

@@ -30,6 +30,11 @@ class Window:
         """The taps (ky, kx), row-major."""
         return [(ky, kx) for ky in range(self.kernel[0]) for kx in range(self.kernel[1])]
 
+    @property
+    def reach(self) -> tuple[tuple[int, int], ...]:
+        """The pixels the taps read, relative to the first."""
+        return tuple((ky * self.dilations[0], kx * self.dilations[1]) for ky, kx in self.taps)
+
     def output(self, height: int, width: int) -> tuple[int, int]:
         """Return the size of the output; below 1 where the image is smaller than the kernel."""
         return tuple(
