@@ -233,18 +233,21 @@ class Fused:
             Factor("lora_b", self.right, lanes, lane_scale),
         ]
 
-    def adapt_rows(self, layout: Layout, zero: int) -> list[Row]:
-        """Return the rows that fill a packed matrix of the weight; `zero` is the place of a zero weight."""
+    def adapt_rows(self, layout: Layout, zero: int) -> tuple[list[Row], bool]:
+        """Return the rows that fill a packed matrix of the weight, and whether they read the base in its place.
+
+        `zero` is the place of a zero weight.
+        """
         if layout is self.forward:
-            return self._compute(Piece(0, layout.depth, False, 0), layout)
+            return self._compute(Piece(0, layout.depth, False, 0), layout), True
         pieces = self._pieces(layout)
         squares = [self._transpose_row(layout, piece) for piece in pieces]
         if not self.adapter.outer and None in squares:
-            return [self._permute_row(layout, zero)]
+            return [self._permute_row(layout, zero)], False
         found: list[Row] = []
         for piece, square in zip(pieces, squares, strict=True):
             found += [square] if square is not None else self._compute(piece, layout)
-        return found
+        return found, None in squares
 
     def _pieces(self, layout: Layout) -> list[Piece]:
         """Return the outer products that make up a layout, each with the rows of zeros behind it."""

@@ -66,7 +66,7 @@ def footprint(plans: Plans, samples: int, threads: int, training: bool) -> Footp
     bound = [one.prepare_training, one.finish] if training else [one.prepare]
     for worker in range(workers):
         bound += [_program(plans.get(size), training) for size in _sizes(edges[worker::workers], flat)]
-    packed = itemsize * (storage.weight_size + SPARE)
+    packed = itemsize * (storage.weight_size + storage.base_size + 2 * SPARE)
     initializers = {
         name: plans.net.graph.initializers[name] for layer in plans.net.layers for name in layer.initializers
     }
@@ -75,7 +75,7 @@ def footprint(plans: Plans, samples: int, threads: int, training: bool) -> Footp
     return Footprint(
         arenas=sum(itemsize * program.arena + SPARE for program in bound),
         accumulators=len(edges) * itemsize * (storage.gradient_size + SPARE) if training else 0,
-        weights=(2 if plans.adapters else 1) * packed + itemsize * copied,
+        weights=packed + itemsize * copied,
         factors=(3 * itemsize + 8) * (storage.factor_size + storage.numbers),
         instructions=sum(program.rows.nbytes for program in bound),
         programs=sum(program.rows.nbytes + program.table.nbytes for program in known.values()),

@@ -46,9 +46,8 @@ class PackedWeights:
             if known != want:
                 raise InternalError(f"compile_graph: {pack.name} must have {want} elements; got {known}")
         self._storage = storage
-        size = storage.weight_size + 64
-        self._weights = aligned(size, storage.dtype)
-        self._bases = aligned(size, storage.dtype) if storage.adapters else self._weights
+        self._weights = aligned(storage.weight_size + 64, storage.dtype)
+        self._bases = aligned(storage.base_size + 64, storage.dtype)
         for (number, count), offset in storage.constants.items():
             self._weights[offset : offset + count] = number
         self.addresses = {"weights": address_of(self._weights), "bases": address_of(self._bases)}
@@ -89,7 +88,7 @@ class PackedWeights:
                 vector = derived.affine.vectors(weights, derived.channels)[derived.part]
                 self._weights[derived.offset : derived.offset + derived.channels] = vector
         for pack in self._storage.packs:
-            if pack.name in stale:
+            if pack.copied and pack.name in stale:
                 memory = self._bases if pack.name in self._storage.adapters else self._weights
                 pack.layout.pack(weights[pack.name].ravel(), memory)
         self._stale = frozenset()

@@ -21,10 +21,11 @@ from lieref.model.engine.tiling import columns, pad_channels
 
 @dataclass(frozen=True)
 class Pack:
-    """A packed copy of the weight `name`."""
+    """A packed matrix of the weight `name`; `copied` says whether it is read as it is, or as the base of an adapter."""
 
     name: str
     layout: Layout
+    copied: bool = True
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,8 @@ class Storage:
         Offsets of numbers that never change.
     weight_size, factor_size, gradient_size : int
         Elements reserved so far.
+    base_size : int
+        Elements among which the bases of adapted weights are, each at the place of its weight.
     weight_regions, gradient_regions : list of (int, int)
         Each reserved place and its elements, without what fills it to whole vectors.
     """
@@ -94,6 +97,7 @@ class Storage:
     derived: list[Derived] = field(default_factory=list)
     accumulators: list[Accumulator] = field(default_factory=list)
     weight_size: int = 0
+    base_size: int = 0
     factor_size: int = 0
     gradient_size: int = 0
     weight_regions: list[Region] = field(default_factory=list)
@@ -106,10 +110,11 @@ class Storage:
         flat = {f"factor_{name}": Memory(self.factor_size) for name in ("index", "scale")}
         theta = {name: Memory(self.numbers) for name in ("theta_bar", "theta_index", "theta_scale")}
         weights = Memory(self.weight_size, self.weight_regions)
+        bases = Memory(self.base_size, [(at, size) for at, size in self.weight_regions if at + size <= self.base_size])
         gradients = Memory(self.gradient_size, self.gradient_regions)
         return {
-            "weights": weights, "bases": weights, "factors": factors,
-            "factor_gradients": factors, "gradients": gradients, **flat, **theta,
+            "weights": weights, "bases": bases, "factors": factors, "factor_gradients": factors,
+            "gradients": gradients, **flat, **theta,
         }  # fmt: skip
 
     @property
@@ -127,9 +132,7 @@ class Storage:
         if not depth:
             return self.layout(0, 0, lanes, (), axes.elements)
         layout = self.layout(self.reserve(depth * lanes), depth, lanes, blocks, axes.elements)
-        self.packs.append(Pack(name, layout))
-        if name in self.adapters:
-            self._fuse(name, axes, layout)
+        self.packs.append(Pack(name, layout, name not in self.adapters or self._fuse(name, axes, layout)))
         return layout
 
     def add_bias(self, name: str, channels: int, padded: int) -> int:
@@ -206,9 +209,16 @@ class Storage:
         """Return a layout of the panels that cover so many lanes."""
         return Layout(offset, depth, tuple(self.columns(lanes)), blocks, elements)
 
-    def _fuse(self, name: str, axes: WeightAxes, layout: Layout) -> None:
-        """Add the rows that fill a packed matrix of an adapted weight; its first one is the forward layout."""
+    def _fuse(self, name: str, axes: WeightAxes, layout: Layout) -> bool:
+        """Add the rows that fill a packed matrix of an adapted weight; return whether they read the base.
+
+        The first one of a weight is the forward layout.
+        """
         if name not in self.fused:
             self.fused[name] = Fused(self.adapters[name], axes, layout, self.factor_size)
             self.factor_size += self.fused[name].size
-        self.prepare += self.fused[name].adapt_rows(layout, self.repeated(0.0))
+        rows, reads_base = self.fused[name].adapt_rows(layout, self.repeated(0.0))
+        self.prepare += rows
+        if reads_base:
+            self.base_size = layout.offset + layout.size
+        return reads_base

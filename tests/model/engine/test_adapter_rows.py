@@ -31,11 +31,14 @@ def run(storage, rows, values, base, factors, isa, dtype):
     (fused,) = storage.fused.values()
     memory = {
         "weights": aligned(storage.weight_size + 64, dtype),
-        "bases": aligned(storage.weight_size + 64, dtype), "gradients": aligned(storage.gradient_size + 64, dtype),
+        "bases": aligned(storage.base_size + 64, dtype), "gradients": aligned(storage.gradient_size + 64, dtype),
         "factors": aligned(storage.factor_size, dtype), "factor_gradients": aligned(storage.factor_size, dtype),
     }  # fmt: skip
+    memory["bases"][...] = np.nan
     for pack in storage.packs:
-        pack.layout.pack(base.ravel(), memory["bases"])
+        if pack.copied:
+            memory["bases"][pack.layout.offset :][: pack.layout.size] = 0
+            pack.layout.pack(base.ravel(), memory["bases"])
     for factor in fused.factors():
         known = np.append(factors[factor.name].ravel() if factor.name else [], 0)
         chosen = np.where(factor.index == ONE, 1, known[np.maximum(factor.index, -1)])
