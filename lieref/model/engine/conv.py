@@ -23,14 +23,13 @@ if TYPE_CHECKING:
     from lieref.model.engine.builder import Builder
 
 
-def _parts(layer: FusedLayer, storage: Storage) -> tuple[list[WeightAxes], int]:
-    """Return the weights of the products that run by themselves, and how many groups each of them joins."""
-    assert layer.axes is not None  # a convolution has a weight
-    groups, narrow = layer.groups, storage.pad(1)
-    outputs, inputs = layer.axes.shape[0] // groups, layer.axes.shape[1]
-    if inputs % narrow or outputs % narrow:
-        return [layer.axes], groups
-    return [layer.axes.group(number, groups) for number in range(groups)], 1
+def _parts(layer: FusedLayer, storage: Storage) -> list[WeightAxes]:
+    """Return the weights of the products that run by themselves: of each group, or of all."""
+    axes, narrow = layer.axes, storage.pad(1)
+    assert axes is not None  # a convolution has a weight
+    if axes.shape[1] % narrow or axes.shape[0] // axes.groups % narrow:
+        return [axes]
+    return [axes.group(number) for number in range(axes.groups)]
 
 
 def _sides(parts: Sequence[WeightAxes], inner: Tensor, outer: Tensor) -> tuple[int, int]:
@@ -50,14 +49,14 @@ def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> l
     m = winograd.tile_size(layer, storage, x, out)
     if m:
         return winograd.forward(layer, storage, m, x, out, epilogue)
-    parts, groups = _parts(layer, storage)
+    parts = _parts(layer, storage)
     inner, outer = _sides(parts, x, out)
     joined = _joined(window, parts)
     run, starts = joined * inner, window.reach[::joined]
     apart = padded_run(run)
     rows = []
     for number, part in enumerate(parts):
-        blocks = tap_blocks(part, run_places(window.taps, joined, inner, apart), groups)
+        blocks = tap_blocks(part, run_places(window.taps, joined, inner, apart))
         matrix = storage.add_matrix(layer.weight, part, len(starts) * apart, outer, blocks)
         source = Place(x, -window.pads[0], -window.pads[1], *window.strides, channel=number * inner)
         target = Place(out, channel=number * outer)
@@ -86,9 +85,9 @@ def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Row]:
 def input_gradient(layer: FusedLayer, storage: Storage, g: Tensor, x_bar: Tensor, epilogue: Epilogue) -> list[Row]:
     """Return the rows of the gradient with respect to the input."""
     window = layer.window
-    parts, groups = _parts(layer, storage)
+    parts = _parts(layer, storage)
     if len(parts) == 1 and window.covers(x_bar.height, x_bar.width) and window.kernel != (1, 1):
-        return _whole_image_gradient(layer, parts[0], groups, storage, g, x_bar, epilogue)
+        return _whole_image_gradient(layer, parts[0], storage, g, x_bar, epilogue)
     m = winograd.tile_size(layer, storage, g, x_bar)
     if m:
         return winograd.input_gradient(layer, storage, m, g, x_bar, epilogue)
@@ -101,7 +100,7 @@ def input_gradient(layer: FusedLayer, storage: Storage, g: Tensor, x_bar: Tensor
         run = joined * outer if starts else 0
         apart = padded_run(run)
         for number, part in enumerate(parts):
-            blocks = tap_blocks(part, run_places(parity.taps, joined, outer, apart), groups, backward=True)
+            blocks = tap_blocks(part, run_places(parity.taps, joined, outer, apart), backward=True)
             matrix = storage.add_matrix(layer.weight, part, len(starts) * apart, inner, blocks)
             source = Place(g, channel=number * outer)
             target = Place(x_bar, parity.y, parity.x, *window.strides, channel=number * inner)
@@ -111,13 +110,13 @@ def input_gradient(layer: FusedLayer, storage: Storage, g: Tensor, x_bar: Tensor
 
 
 def _whole_image_gradient(
-    layer: FusedLayer, axes: WeightAxes, groups: int, storage: Storage, g: Tensor, x_bar: Tensor, epilogue: Epilogue
+    layer: FusedLayer, axes: WeightAxes, storage: Storage, g: Tensor, x_bar: Tensor, epilogue: Epilogue
 ) -> list[Row]:
     """Return the rows where the window is the whole image: one product a row of it, all its pixels as channels."""
     rows = []
     for y in range(x_bar.height):
         places = [TapPlace(y, x, 0, x * x_bar.pixel) for x in range(x_bar.width)]
-        blocks = tap_blocks(axes, places, groups, backward=True)
+        blocks = tap_blocks(axes, places, backward=True)
         lanes = x_bar.width * x_bar.pixel
         matrix = storage.add_matrix(layer.weight, axes, padded_run(g.pixel), lanes, blocks)
         one = Taps(g, ((0, 0),))
@@ -135,12 +134,12 @@ def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -
     if m:
         return winograd.weight_gradient(layer, storage, m, x, g)
     window = layer.window
-    parts, groups = _parts(layer, storage)
+    parts = _parts(layer, storage)
     inner, outer = _sides(parts, x, g)
     joined = _joined(window, parts)
     run, starts = joined * inner, window.reach[::joined]
     apart = gradient_run_rows(storage, run, outer)
-    blocks = [tap_blocks(part, run_places(window.taps, joined, inner, apart), groups) for part in parts]
+    blocks = [tap_blocks(part, run_places(window.taps, joined, inner, apart)) for part in parts]
     sums = storage.add_accumulator(layer.weight, parts[0].elements, len(starts) * apart, outer, blocks)
     rows = []
     band = max(1, BAND_PIXELS // g.width)

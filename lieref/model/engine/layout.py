@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -35,19 +35,22 @@ class WeightAxes:
         Of the initializer.
     start : int
         Element (0, 0, 0, 0).
+    groups : int
+        Equal parts of the outputs, each of which takes channels of its own.
     """
 
     shape: tuple[int, int, int, int]
     strides: tuple[int, int, int, int]
     elements: int
     start: int = 0
+    groups: int = 1
 
     @classmethod
-    def row_major(cls, outputs: int, inputs: int, height: int, width: int) -> WeightAxes:
+    def row_major(cls, outputs: int, inputs: int, height: int, width: int, groups: int = 1) -> WeightAxes:
         """Return the axes of a weight of Conv."""
         taps = height * width
         shape, strides = (outputs, inputs, height, width), (inputs * taps, taps, width, 1)
-        return cls(shape, strides, math.prod(shape))
+        return cls(shape, strides, math.prod(shape), 0, groups)
 
     @classmethod
     def matrix(cls, outputs: int, image: tuple[int, int, int], transposed: bool) -> WeightAxes:
@@ -73,9 +76,9 @@ class WeightAxes:
         """Return the element (0, 0, ky, kx)."""
         return self.start + ky * self.strides[2] + kx * self.strides[3]
 
-    def group(self, number: int, groups: int) -> WeightAxes:
-        """Return one of `groups` equal parts of the outputs."""
-        outputs = self.shape[0] // groups
+    def group(self, number: int) -> WeightAxes:
+        """Return the weight of one group."""
+        outputs = self.shape[0] // self.groups
         start = self.start + number * outputs * self.strides[0]
         return WeightAxes((outputs, *self.shape[1:]), self.strides, self.elements, start)
 
@@ -107,18 +110,16 @@ class TapPlace(NamedTuple):
     lane: int = 0
 
 
-def tap_blocks(
-    axes: WeightAxes, places: Iterable[TapPlace], groups: int = 1, backward: bool = False
-) -> tuple[Block, ...]:
+def tap_blocks(axes: WeightAxes, places: Iterable[TapPlace], backward: bool = False) -> tuple[Block, ...]:
     """Return the blocks of a weight: rows are input channels and lanes output channels, `backward` the reverse.
 
     Several groups lie on the diagonal of each tap: the dense convolution that is equal to the grouped one.
     """
     places = list(places)
-    outputs, inputs = axes.shape[0] // groups, axes.shape[1]
+    outputs, inputs = axes.shape[0] // axes.groups, axes.shape[1]
     found = []
-    for number in range(groups):
-        part = axes.group(number, groups)
+    for number in range(axes.groups):
+        part = axes.group(number)
         (o, i), (o_step, i_step) = (number * outputs, number * inputs), axes.strides[:2]
         for place in places:
             start = part.tap(place.ky, place.kx)
@@ -155,7 +156,7 @@ class Layout:
     depth : int
         Rows.
     spans : tuple of (first lane, panels, width)
-        They cover all lanes.
+        All of the matrix, or those in use.
     blocks : tuple of Block
     elements : int
         Of the flat weight.
@@ -188,13 +189,26 @@ class Layout:
 
     @property
     def lanes(self) -> int:
-        """Lanes, the padded ones included."""
-        return sum(panels * width for _, panels, width in self.spans)
+        """Lanes up to the end of the last panel."""
+        first, panels, width = self.spans[-1]
+        return first + panels * width
 
     @property
     def size(self) -> int:
         """Elements of the packed matrix."""
         return self.depth * self.lanes
+
+    def restricted(self, blocks: tuple[Block, ...]) -> Layout:
+        """Return the layout of some of the blocks, and of the panels that reach from the first to the last of them."""
+        if blocks == self.blocks:
+            return self
+        start, end = min(block.lane for block in blocks), max(block.lane + block.lanes for block in blocks)
+        spans = []
+        for first, panels, width in self.spans:
+            skip, stop = max(start - first, 0) // width, min(-(-(end - first) // width), panels)
+            if skip < stop:
+                spans.append((first + skip * width, stop - skip, width))
+        return replace(self, spans=tuple(spans), blocks=blocks)
 
     def pack(self, weight: Array, memory: Array) -> None:
         """Copy a flat weight into its place of a memory, whose zeros between the blocks stay."""

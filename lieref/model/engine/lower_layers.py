@@ -77,8 +77,9 @@ def conv(net: LoweredGraph, node: Node) -> None:
         raise unsupported(node, f"the bias must have one number for each of {outputs} channels; got {vector.shape}")
     window = _window(net, node, shape[2:], size)
     bias = node.inputs[2] if vector is not None else ""
-    axes = WeightAxes.row_major(outputs, shape[1], *window.kernel)
     kind = "depthwise" if groups == outputs == channels > 1 else "conv"
+    # A depthwise convolution takes one channel for each lane: no groups of lanes.
+    axes = WeightAxes.row_major(outputs, shape[1], *window.kernel, 1 if kind == "depthwise" else groups)
     layer = FusedLayer(kind, x, node.outputs[0], window, outputs, node.inputs[1], bias, axes, groups)
     net.append(layer, _image_shape(net, node, layer))
 

@@ -32,9 +32,9 @@ def layouts(draw):
     kh, kw = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     kind = draw(st.sampled_from(["conv", "gemm", "matmul"]))
     if kind == "conv":
-        axes, shape = WeightAxes.row_major(outputs, inputs, kh, kw), (outputs, inputs, kh, kw)
+        axes, shape = WeightAxes.row_major(outputs, inputs, kh, kw, groups), (outputs, inputs, kh, kw)
     else:
-        axes = WeightAxes.matrix(outputs, (inputs, kh, kw), kind == "gemm")
+        axes = replace(WeightAxes.matrix(outputs, (inputs, kh, kw), kind == "gemm"), groups=groups)
         shape = (outputs, inputs * kh * kw) if kind == "gemm" else (inputs * kh * kw, outputs)
     order = np.arange(outputs * inputs * kh * kw).reshape(shape)
     weight = (order if kind != "matmul" else order.T).reshape(outputs, inputs, kh, kw)
@@ -43,7 +43,7 @@ def layouts(draw):
     backward, gap = draw(st.booleans()), draw(st.integers(0, 3))
     part = draw(st.integers(0, groups - 1)) if draw(st.booleans()) else None
     if part is not None:  # one group by itself
-        axes = axes.group(part, groups)
+        axes = axes.group(part)
         weight = weight[part * outputs // groups : (part + 1) * outputs // groups]
         groups = 1
     rows, lanes = (len(weight), inputs * groups) if backward else (inputs * groups, len(weight))
@@ -53,7 +53,7 @@ def layouts(draw):
         for number, (ky, kx) in enumerate(taps)
     ]
     depth = max(place.row for place in places) + rows + gap
-    blocks = tap_blocks(axes, places, groups, backward)
+    blocks = tap_blocks(axes, places, backward)
     width = max(place.lane for place in places) + lanes
     layout = Layout(draw(st.integers(0, 40)), depth, spans(width), blocks, axes.elements)
     matrix = np.full((depth, layout.lanes), -1)
@@ -102,7 +102,7 @@ def test_numbers_of_a_view():
     """Element (o, i, ky, kx) of a matrix (C H W, outputs) is number o J + j."""
     axes = WeightAxes.matrix(3, (2, 2, 1), transposed=False)
     assert np.array_equal(axes.numbered(), np.arange(12).reshape(3, 4).T.ravel())
-    assert np.array_equal(axes.group(1, 3).numbered(), [n for j in range(4) for n in (-1, j, -1)])
+    assert np.array_equal(replace(axes, groups=3).group(1).numbered(), [n for j in range(4) for n in (-1, j, -1)])
 
 
 @pytest.mark.parametrize(

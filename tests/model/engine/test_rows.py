@@ -53,8 +53,8 @@ def test_convolution_and_both_gradients_are_within_n_u_s(isa, dtype, geometry):
     channels, out_channels = groups * inner, groups * outer
     w = rng.standard_normal((out_channels, inner, *window.kernel)).astype(dtype)
     x = rng.standard_normal((channels, height, width)).astype(dtype)
-    axes = WeightAxes.row_major(*w.shape)
     depthwise = groups == channels == out_channels > 1
+    axes = WeightAxes.row_major(*w.shape, 1 if depthwise else groups)
     layer = FusedLayer("depthwise" if depthwise else "conv", "x", "y", window, out_channels, "w", "b", axes, groups)
     storage = Storage(isa, dtype, frozenset({"w"}))
     a = make_tensor(channels, height, width, isa, dtype)
