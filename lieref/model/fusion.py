@@ -1,10 +1,10 @@
 """Which adapters the engine computes itself, from the algebra element to the weight and back.
 
-Those that act entry by entry, with a map the engine has, on a layer with one conv group or a depthwise one. Of a low
-rank in the `unfold` matricisation and of a factor for each output channel the engine takes the factors; of any other
-parameterisation it takes xi, and its cotangent comes back. A BatchNormalization folded into the layer multiplies row o
-of the weight by a[o]: under the Hadamard group it commutes with the adapter, and to an added one it gives the factor
-a[o]. Every other adapter is computed outside.
+Those that act entry by entry, with a map the engine has. Of a low rank in the `unfold` matricisation that no conv
+groups but those of a depthwise layer share, and of a factor for each output channel, the engine takes the factors; of
+any other parameterisation it takes xi, and its cotangent comes back. A BatchNormalization folded into the layer
+multiplies row o of the weight by a[o]: under the Hadamard group it commutes with the adapter, and to an added one it
+gives the factor a[o]. Every other adapter is computed outside.
 """
 
 from __future__ import annotations
@@ -170,9 +170,7 @@ def fused_site(
         return Outside("its bias or BatchNormalization is adapted too", "adapters on its weight alone")
     shape = layer.to_canonical(tensors[site.tensor]).shape
     depthwise = site.groups == shape[0] > 1 == shape[1]
-    if not (site.groups == 1 or depthwise):
-        return Outside(f"its convolution has {site.groups} groups", "target_modules without it")
-    map_name, form = _map_name(method), _form(method, depthwise)
+    map_name, form = _map_name(method), _form(method, shape, site.groups, depthwise)
     if isinstance(method.action, ElementWise) and method.action.strict:
         return Outside(f"{method.name} is strict, which is checked in NumPy", "strict=False")
     if form is None:
@@ -193,7 +191,7 @@ def fused_site(
     return FusedSite(site, weight, adapter, shape, recipe if takes_xi else None)
 
 
-def _form(method: Combination, depthwise: bool) -> str | None:
+def _form(method: Combination, shape: Shape, groups: int, depthwise: bool) -> str | None:
     """Return the engine's name for how xi comes from the factors, None where it has none."""
     recipe, action = method.parameterisation, method.action
     if isinstance(action, ScaleMode):
@@ -201,7 +199,11 @@ def _form(method: Combination, depthwise: bool) -> str | None:
     if not isinstance(action, ElementWise) or action.strict:
         return None
     if type(recipe) is LowRank and recipe.matricisation == "unfold":
-        return "channel" if depthwise and recipe.share_groups is False else "low_rank"
+        apart = recipe.factor_groups(shape, groups) == groups
+        if depthwise:
+            return "channel" if apart else "low_rank"
+        if apart:
+            return "low_rank"
     return "dense"
 
 

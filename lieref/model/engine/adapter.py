@@ -9,6 +9,7 @@ where rows and lanes change places, else by recomputing or by a list of places.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -32,7 +33,9 @@ FORMS = ("low_rank", "rows", "channel", "dense")
 
 @dataclass(frozen=True)
 class Adapter:
-    """An adapter of one weight (O, I / groups, ...) whose entries per output channel are J.
+    """An adapter of one weight (O, I / groups, ...) whose entries per output channel are J; G are its groups.
+
+    A depthwise weight counts as one group.
 
     Attributes
     ----------
@@ -42,7 +45,7 @@ class Adapter:
         What xi[o, j] is, and the factors it has:
 
         ========  ===========================  =====================================
-        low_rank  s sum_q b[o, q] a[q, j]      ``lora_a`` (rank, J), ``lora_b`` (O, rank)
+        low_rank  s sum_q b[o, q] a[g, q, j]   ``lora_a`` (G rank, J), ``lora_b`` (O, rank), g the group of o
         rows      s x[o]                       ``xi`` (O,)
         channel   s b[o] a[o, j]               ``lora_a`` (O, J), ``lora_b`` (O, 1); depthwise weights
         dense     s x[o, j]                    ``xi`` (O, J)
@@ -151,7 +154,7 @@ ZERO, ONE = -1, -2
 
 @dataclass(frozen=True)
 class Fused:
-    """One adapted weight: its forward layout, and the place of its factors.
+    """An adapted weight, or one group of it: its forward layout, and the place of its factors.
 
     Attributes
     ----------
@@ -159,14 +162,21 @@ class Fused:
     axes : WeightAxes
         (O, I, kh, kw), J = I kh kw.
     forward : Layout
+        Of several groups joined to a dense matrix, the blocks of this one.
     left : int
         Offset of a among the factors; b follows it.
+    number : int
+        Equal parts of the weight before this one: their factors are stacked along the first axis.
+    joined : bool
+        Whether the rows between the blocks are those of other groups, not zeros.
     """
 
     adapter: Adapter
     axes: WeightAxes
     forward: Layout
     left: int
+    number: int = 0
+    joined: bool = False
 
     @property
     def right(self) -> int:
@@ -191,7 +201,7 @@ class Fused:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the trained factors by their names; see `Adapter`."""
+        """Shapes of the trained factors of this part by their names; see `Adapter`."""
         o, rank = self.axes.shape[0], self.adapter.rank
         j = self.axes.size // o
         found: dict[str, dict[str, tuple[int, ...]]] = {
@@ -207,7 +217,7 @@ class Fused:
         width = self.axes.size // channels
         scale = np.full(channels, self.adapter.scaling)
         if self.adapter.row_scale is not None:
-            scale = scale * self.adapter.row_scale
+            scale = scale * self.adapter.row_scale[self.number * channels :][:channels]
         if self.adapter.outer:
             columns = np.full((rank, _whole(depth)), ZERO, np.int64)
             rows = np.full((rank, _whole(padded)), ZERO, np.int64)
@@ -216,7 +226,8 @@ class Fused:
             for block in self.forward.blocks:
                 of_a = np.arange(block.rows) * len(taps) + taps[block.start]
                 columns[:, block.row : block.row + block.rows] = ONE if form == "rows" else ranks * width + of_a
-            rows[:, :channels] = np.arange(channels) * rank + ranks
+            lane = self.forward.blocks[0].lane
+            rows[:, lane : lane + channels] = np.arange(channels) * rank + ranks
             b_scale = np.where(rows < 0, 1.0, scale[rows // rank])
             a_name, b_name = ("", "xi") if form == "rows" else ("lora_a", "lora_b")
             a = Factor(a_name, self.left, columns.ravel(), np.ones(columns.size))
@@ -238,7 +249,7 @@ class Fused:
 
         `zero` is the place of a zero weight.
         """
-        if layout is self.forward:
+        if layout is self.forward and not self.joined:
             return self._compute(Piece(0, layout.depth, False, 0), layout), True
         pieces = self._pieces(layout)
         squares = [self._transpose_row(layout, piece) for piece in pieces]
@@ -252,15 +263,17 @@ class Fused:
     def _pieces(self, layout: Layout) -> list[Piece]:
         """Return the outer products that make up a layout, each with the rows of zeros behind it."""
         found: list[Piece] = []
-        row_of_tap = self.row_of_tap
+        row_of_tap, outputs = self.row_of_tap, (self.axes.shape[0], self.axes.strides[0])
         end = dict(pairwise([*dict.fromkeys(block.row for block in layout.blocks), layout.depth]))
         for block in layout.blocks:
-            transposed = block.rows == self.axes.shape[0]  # in a forward layout the rows of a tap are input channels
-            piece = Piece(block.row, end[block.row] - block.row, transposed, row_of_tap[block.start] - block.lane)
+            transposed = (block.rows, block.row_step) == outputs
+            start = row_of_tap[block.start] - (block.lane if transposed else 0)
+            rows = block.rows if self.joined else end[block.row] - block.row
+            piece = Piece(block.row, rows, transposed, start)
             last = found[-1] if found else piece
             if piece == last:  # the taps side by side of a whole image follow one another in the forward layout too
                 found[-1:] = [piece]
-            elif not transposed and piece.start == last.start + last.rows:
+            elif not transposed and (piece.row - last.row, piece.start - last.start) == (last.rows, last.rows):
                 found[-1] = replace(last, rows=last.rows + piece.rows)
             else:
                 found.append(piece)
@@ -291,14 +304,15 @@ class Fused:
             return {"left": left, "right": self.right + first, **column}
         if piece.transposed:
             ranks = {"left_rank": b_rank, "right_rank": a_rank, "left_column": 0}
-            return {"left": self.right, "right": self.left + piece.start + first, **ranks}
+            outputs = self.right + self.forward.blocks[0].lane
+            return {"left": outputs, "right": self.left + piece.start + first, **ranks}
         ranks = {"left_rank": a_rank, "right_rank": b_rank, "left_column": 0}
         return {"left": self.left + piece.start, "right": self.right + first, **ranks}
 
     def _transpose_row(self, layout: Layout, piece: Piece) -> Row | None:
         """Return the row that fills a piece from the forward layout, if both are made of whole squares."""
         forward = self.forward
-        if not piece.transposed or len(layout.spans) != 1 or len(forward.spans) != 1:
+        if self.joined or not piece.transposed or len(layout.spans) != 1 or len(forward.spans) != 1:
             return None
         (_, count, width), (_, blocks, other) = layout.spans[0], forward.spans[0]
         if width != other or piece.rows != blocks * width or piece.start + count * width > forward.depth:
@@ -361,19 +375,21 @@ class Factors:
         scalings multiplied in), and the orders from one to the other.
     """
 
-    def __init__(self, fused: dict[str, Fused], dtype: str) -> None:
-        size = sum(f.size for f in fused.values())
+    def __init__(self, fused: Mapping[str, Sequence[Fused]], dtype: str) -> None:
+        size = sum(part.size for parts in fused.values() for part in parts)
         shapes: dict[str, tuple[int, ...]] = {}
         index, scale = np.full(size, ZERO, np.int64), np.ones(size, dtype)
         count = 0
-        for name, one in fused.items():
-            for factor in one.factors():
-                place = slice(factor.offset, factor.offset + factor.index.size)
-                index[place] = np.where(factor.index < 0, factor.index, factor.index + count)
-                scale[place] = factor.scale
+        for name, parts in fused.items():
+            for of_parts in zip(*(part.factors() for part in parts), strict=True):
+                for factor in of_parts:
+                    place = slice(factor.offset, factor.offset + factor.index.size)
+                    index[place] = np.where(factor.index < 0, factor.index, factor.index + count)
+                    scale[place] = factor.scale
+                    count += math.prod(parts[0].shapes.get(factor.name, (0,)))
                 if factor.name:
-                    shapes[f"{name}:{factor.name}"] = one.shapes[factor.name]
-                    count += math.prod(one.shapes[factor.name])
+                    length, *others = parts[0].shapes[factor.name]
+                    shapes[f"{name}:{factor.name}"] = (len(parts) * length, *others)
         theta = aligned(count + 2, dtype)
         theta[count : count + 2] = 0, 1  # the constants ZERO and ONE
         index[index == ZERO] = count

@@ -92,8 +92,8 @@ def compile_graph(
     for name, adapter in adapters.items():
         layers = [layer for layer in net.layers if name in (layer.weight, layer.bias, *layer.fixed)]
         kind = layers[0].kind if len(layers) == 1 and layers[0].weight == name else ""
-        if not (kind == "depthwise" or (kind == "conv" and layers[0].groups == 1 and adapter.form != "channel")):
-            rule = "adapt the weight of one layer that is dense or depthwise"
+        if not (kind == "depthwise" or (kind == "conv" and adapter.form != "channel")):
+            rule = 'adapt the weight of one layer, that of form "channel" a depthwise one'
             raise UnsupportedError(f"compile_graph: `adapters` must {rule}; got {name!r}")
         if adapter.row_scale is not None:
             check_shape("compile_graph", f"row_scale of {name}", adapter.row_scale, (layers[0].channels,))

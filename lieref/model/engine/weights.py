@@ -65,8 +65,8 @@ class Storage:
         Initializers whose gradient is wanted, the adapted ones among them.
     adapters : dict of str to Adapter
         Weights adapted inside the engine.
-    fused : dict of str to Fused
-        Where their factors are.
+    fused : dict of str to list of Fused
+        Where their factors are, by equal parts.
     winograd : "direct", "f2" or "f4"
     prepare : list of Row
         What fills packs from other packs: adapted weights, Winograd's frequencies.
@@ -87,7 +87,7 @@ class Storage:
     dtype: str
     trainable: frozenset[str]
     adapters: dict[str, Adapter] = field(default_factory=dict)
-    fused: dict[str, Fused] = field(default_factory=dict)
+    fused: dict[str, list[Fused]] = field(default_factory=dict)
     winograd: str = "direct"
     prepare: list[Row] = field(default_factory=list)
     finish: list[Row] = field(default_factory=list)
@@ -105,7 +105,7 @@ class Storage:
 
     def memories(self) -> dict[str, Memory]:
         """Return the operands reserved so far in each memory."""
-        regions = [region for fused in self.fused.values() for region in fused.regions]
+        regions = [region for parts in self.fused.values() for part in parts for region in part.regions]
         factors = Memory(self.factor_size, regions)
         flat = {f"factor_{name}": Memory(self.factor_size) for name in ("index", "scale")}
         theta = {name: Memory(self.numbers) for name in ("theta_bar", "theta_index", "theta_scale")}
@@ -120,7 +120,8 @@ class Storage:
     @property
     def numbers(self) -> int:
         """Trained numbers of all adapters."""
-        return sum(math.prod(shape) for fused in self.fused.values() for shape in fused.shapes.values())
+        parts = [part for parts in self.fused.values() for part in parts]
+        return sum(math.prod(shape) for part in parts for shape in part.shapes.values())
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -180,7 +181,8 @@ class Storage:
             self.layout(offset + number * size, depth, lanes, blocks, elements) for number, blocks in enumerate(parts)
         )
         if name in self.adapters:
-            self.collect += self.fused[name].collect_rows(*layouts)
+            for layout in layouts:
+                self.collect += [row for part, own in self._of_parts(name, layout) for row in part.collect_rows(own)]
         else:
             self.accumulators.append(Accumulator(name, layouts))
         return layouts
@@ -212,13 +214,32 @@ class Storage:
     def _fuse(self, name: str, axes: WeightAxes, layout: Layout) -> bool:
         """Add the rows that fill a packed matrix of an adapted weight; return whether they read the base.
 
-        The first one of a weight is the forward layout.
+        The first one of a weight, or of a group that runs by itself, is the forward layout.
         """
-        if name not in self.fused:
-            self.fused[name] = Fused(self.adapters[name], axes, layout, self.factor_size)
-            self.factor_size += self.fused[name].size
-        rows, reads_base = self.fused[name].adapt_rows(layout, self.repeated(0.0))
-        self.prepare += rows
+        adapter, parts = self.adapters[name], self.fused.setdefault(name, [])
+        if not any(part.axes.start == axes.start for part in parts):
+            joined = axes.groups > 1 and adapter.outer  # then each group has factors of its own
+            each = len(layout.blocks) // axes.groups
+            for number in range(axes.groups if joined else 1):
+                own = layout.restricted(layout.blocks[number * each :][:each]) if joined else layout
+                of_own = axes.group(number) if joined else axes
+                parts.append(Fused(adapter, of_own, own, self.factor_size, len(parts), joined))
+                self.factor_size += parts[-1].size
+        reads_base = False
+        for part, own in self._of_parts(name, layout):
+            rows, reads = part.adapt_rows(own, self.repeated(0.0))
+            self.prepare += rows
+            reads_base |= reads
         if reads_base:
             self.base_size = layout.offset + layout.size
         return reads_base
+
+    def _of_parts(self, name: str, layout: Layout) -> list[tuple[Fused, Layout]]:
+        """Return the parts of an adapted weight that are in a layout, each with its blocks of it."""
+        found = []
+        for part in self.fused[name]:
+            starts = part.row_of_tap
+            blocks = tuple(block for block in layout.blocks if block.start in starts)
+            if blocks:
+                found.append((part, layout.restricted(blocks)))
+        return found

@@ -163,7 +163,7 @@ def random_adapters(graph, rng):
         if value is None or value.ndim < 2:  # of a malformed network
             continue
         depthwise = groups > 1 and value.shape[1] == 1 and value.shape[0] == groups
-        if rng.random() < 0.5 and (groups == 1 or depthwise):
+        if rng.random() < 0.5:
             form = str(rng.choice(["low_rank", "rows", "dense", *(["channel"] if depthwise else [])]))
             map_name = str(rng.choice(["exp", "bounded", "taylor1", "taylor2", "add"]))
             adapters[name] = Adapter(map_name, form, int(rng.integers(1, 6)) if form == "low_rank" else 1, 0.5)

@@ -38,7 +38,7 @@ def adapters(graph, form, map_name):
     groups = {node.inputs[1]: node.attrs.get("group", 1) for node in graph.nodes if len(node.inputs) > 1}
     weights = [name for name in trainable(graph) if graph.initializers[name].ndim > 1]
     depthwise = {w for w in weights if groups[w] > 1 and graph.initializers[w].shape[1] == 1}
-    fitting = [w for w in weights if w in depthwise or (groups[w] == 1 and form != "channel")]
+    fitting = [w for w in weights if w in depthwise or form != "channel"]
     return {w: Adapter(map_name, form, 3 if form == "low_rank" else 1) for w in fitting}
 
 

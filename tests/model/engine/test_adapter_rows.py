@@ -28,7 +28,7 @@ TARGETS = [(isa, dtype) for isa in isa_module.available() for dtype in ("float32
 
 def run(storage, rows, values, base, factors, isa, dtype):
     """Run all rows; return the packed weights and the gradients of the factors by name."""
-    (fused,) = storage.fused.values()
+    (parts,) = storage.fused.values()
     memory = {
         "weights": aligned(storage.weight_size + 64, dtype),
         "bases": aligned(storage.base_size + 64, dtype), "gradients": aligned(storage.gradient_size + 64, dtype),
@@ -39,19 +39,21 @@ def run(storage, rows, values, base, factors, isa, dtype):
         if pack.copied:
             memory["bases"][pack.layout.offset :][: pack.layout.size] = 0
             pack.layout.pack(base.ravel(), memory["bases"])
-    for factor in fused.factors():
-        known = np.append(factors[factor.name].ravel() if factor.name else [], 0)
+    for number, factor in [(part.number, factor) for part in parts for factor in part.factors()]:
+        own = np.split(factors[factor.name], len(parts))[number] if factor.name else np.zeros(0)
+        known = np.append(own, 0)
         chosen = np.where(factor.index == ONE, 1, known[np.maximum(factor.index, -1)])
         memory["factors"][factor.offset : factor.offset + chosen.size] = chosen * factor.scale
     run_on([*storage.prepare, *rows, *storage.finish, *storage.collect], storage, memory, values)
-    gradients = {}
-    for factor in fused.factors():
-        if factor.name:
-            real = np.flatnonzero(factor.index >= 0)
-            found = np.zeros(np.prod(fused.shapes[factor.name]))
-            found[factor.index[real]] = memory["factor_gradients"][factor.offset + real] * factor.scale[real]
-            gradients[factor.name] = found.reshape(fused.shapes[factor.name])
-    return memory["weights"], gradients
+    gradients = {name: [] for name in factors}
+    for part in parts:
+        for factor in part.factors():
+            if factor.name:
+                real = np.flatnonzero(factor.index >= 0)
+                found = np.zeros(part.shapes[factor.name])
+                found.flat[factor.index[real]] = memory["factor_gradients"][factor.offset + real] * factor.scale[real]
+                gradients[factor.name].append(found)
+    return memory["weights"], {name: np.concatenate(found) for name, found in gradients.items()}
 
 
 @pytest.mark.parametrize(("isa", "dtype"), TARGETS)
@@ -60,28 +62,29 @@ def run(storage, rows, values, base, factors, isa, dtype):
 @settings(max_examples=12)
 @given(
     kernel=st.tuples(st.integers(1, 3), st.integers(1, 4)), rank=st.integers(1, 6),
-    inner=st.sampled_from([1, 3, 8, 16, 17, 32]), outer=st.sampled_from([1, 5, 8, 16, 33]), depthwise=st.booleans(),
-    seed=st.integers(0, 2**16),
+    inner=st.sampled_from([1, 3, 8, 16, 17, 32]), outer=st.sampled_from([1, 5, 8, 16, 33]),
+    kind=st.sampled_from(["dense", "groups", "depthwise"]), seed=st.integers(0, 2**16),
 )  # fmt: skip
-def test_adapters_are_within_n_u_s(form, map_name, isa, dtype, kernel, rank, inner, outer, depthwise, seed):
-    depthwise = depthwise or form == "channel"
+def test_adapters_are_within_n_u_s(form, map_name, isa, dtype, kernel, rank, inner, outer, kind, seed):
+    depthwise = kind == "depthwise" or form == "channel" or (kind, inner, outer) == ("groups", 1, 1)
     if depthwise:
         inner, outer = 1, max(outer, 2)
     rng = np.random.default_rng(seed)
-    groups = outer if depthwise else 1
+    groups = outer if depthwise else 3 if kind == "groups" else 1
+    outer = outer * groups if kind == "groups" and not depthwise else outer
     window, channels = Window(kernel, (1, 1), (1, 0, 0, 1)), groups * inner
     if min(window.output(5, 6)) < 1:
         return
     o, j = outer, inner * kernel[0] * kernel[1]
     rank = rank if form == "low_rank" else 1
     shapes = {
-        "low_rank": {"lora_a": (rank, j), "lora_b": (o, rank)}, "rows": {"xi": (o,)},
+        "low_rank": {"lora_a": (rank if depthwise else groups * rank, j), "lora_b": (o, rank)}, "rows": {"xi": (o,)},
         "channel": {"lora_a": (o, j), "lora_b": (o, 1)}, "dense": {"xi": (o, j)},
     }[form]  # fmt: skip
     factors = {name: (0.4 * rng.standard_normal(shape)).astype(dtype) for name, shape in shapes.items()}
     base = rng.standard_normal((o, inner, *kernel)).astype(dtype)
     adapter = Adapter(map_name, form, rank, 0.7, rng.uniform(0.5, 2, o).astype(dtype), BOUND)
-    axes = WeightAxes.row_major(*base.shape)
+    axes = WeightAxes.row_major(*base.shape, 1 if depthwise else groups)
     layer = FusedLayer("depthwise" if depthwise else "conv", "x", "y", window, o, "w", "", axes, groups)
     storage = Storage(isa, dtype, frozenset({"w"}), {"w": adapter})
     a, x_bar = (make_tensor(channels, 5, 6, isa, dtype) for _ in range(2))

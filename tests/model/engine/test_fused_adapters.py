@@ -27,11 +27,7 @@ def test_fused_adapters_agree_with_factors_applied_outside(name, form, map_name,
     graph = NETS[name]()
     weights = [n for n in trainable(graph) if graph.initializers[n].ndim > 1]
     groups = {node.inputs[1]: node.attrs.get("group", 1) for node in graph.nodes if len(node.inputs) > 1}
-    fusable = sorted(
-        w
-        for w in weights
-        if (groups[w] == 1 and form != "channel") or (groups[w] > 1 and graph.initializers[w].shape[1] == 1)
-    )
+    fusable = sorted(w for w in weights if form != "channel" or (groups[w] > 1 and graph.initializers[w].shape[1] == 1))
     outputs = {w: graph.initializers[w].shape[1 if matmul(graph, w) else 0] for w in fusable}
     scales = {w: rng.uniform(0.5, 2, outputs[w]) for w in fusable[::2]}
     double = as_float64(graph).initializers
@@ -91,11 +87,11 @@ def test_an_adapter_that_makes_no_sense_is_refused(options, error, message):
 def test_an_adapter_that_does_not_fit_its_weight_is_refused():
     graph = plain_net()
     dense, depthwise, grouped = (graph.nodes[i].inputs[1] for i in (0, 2, 3))
+    by_channel, bias = Adapter("exp", "channel"), graph.nodes[0].inputs[2]
     for weight, adapter in (
-        (grouped, Adapter("exp")), (dense, Adapter("exp", "channel")), (graph.nodes[0].inputs[2], Adapter("exp")),
-        ("nothing", Adapter("exp")),
+        (grouped, by_channel), (dense, by_channel), (bias, Adapter("exp")), ("nothing", Adapter("exp"))
     ):  # fmt: skip
-        with pytest.raises(UnsupportedError, match="adapt the weight of one layer"):
+        with pytest.raises(UnsupportedError, match="must adapt the weight of one layer"):
             compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0], adapters={weight: adapter})
     adapters = {depthwise: Adapter("exp", row_scale=np.ones(23))}
     with pytest.raises(ShapeError, match="row_scale"):
