@@ -8,8 +8,6 @@ where rows and lanes change places, else by recomputing or by a list of places.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -17,12 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from lieref._check import check_choice, check_int, check_real
-from lieref._flat import FlatParams
-from lieref._types import Array, FloatArray
-from lieref.errors import InternalError
+from lieref._types import FloatArray
 from lieref.kernel.simd.adapter import MAPS
 from lieref.kernel.simd.kernels import KernelName
-from lieref.kernel.simd.memory import address_of, aligned, placed
 from lieref.kernel.simd.row import float_bits
 from lieref.kernel.simd.tiles import FormTile, NoTile, WidthTile
 from lieref.model.engine.layout import Layout, WeightAxes
@@ -129,30 +124,6 @@ class Run(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Factor:
-    """Where the elements of one factor are among the factors, in the order of a packed layout.
-
-    Attributes
-    ----------
-    name : str
-        "" for one that is not trained.
-    offset : int
-    index : int64 array
-        Element of the factor at each place, ZERO or ONE where there is a constant.
-    scale : array
-        What multiplies the element at each place.
-    """
-
-    name: str
-    offset: int
-    index: Array
-    scale: FloatArray
-
-
-ZERO, ONE = -1, -2
-
-
-@dataclass(frozen=True)
 class Fused:
     """An adapted weight, or one group of it: its forward layout, and the place of its factors.
 
@@ -182,12 +153,12 @@ class Fused:
     def right(self) -> int:
         """Offset of b among the factors."""
         rows = self.forward.depth if self.adapter.outer else self.forward.size
-        return self.left + (self.adapter.rank if self.adapter.outer else 1) * _whole(rows)
+        return self.left + (self.adapter.rank if self.adapter.outer else 1) * whole_vectors(rows)
 
     @property
     def size(self) -> int:
         """Elements of both factors, each padded to whole vectors."""
-        return self.right - self.left + self.adapter.rank * _whole(self.forward.lanes)
+        return self.right - self.left + self.adapter.rank * whole_vectors(self.forward.lanes)
 
     @property
     def row_of_tap(self) -> dict[int, int]:
@@ -209,40 +180,6 @@ class Fused:
             "channel": {"lora_a": (o, j), "lora_b": (o, 1)}, "dense": {"xi": (o, j)},
         }  # fmt: skip
         return found[self.adapter.form]
-
-    def factors(self) -> list[Factor]:
-        """Return the factors a and b, those that the form has."""
-        form, rank = self.adapter.form, self.adapter.rank
-        depth, padded, channels = self.forward.depth, self.forward.lanes, self.axes.shape[0]
-        width = self.axes.size // channels
-        scale = np.full(channels, self.adapter.scaling)
-        if self.adapter.row_scale is not None:
-            scale = scale * self.adapter.row_scale[self.number * channels :][:channels]
-        if self.adapter.outer:
-            columns = np.full((rank, _whole(depth)), ZERO, np.int64)
-            rows = np.full((rank, _whole(padded)), ZERO, np.int64)
-            ranks = np.arange(rank)[:, None]
-            taps = self.axes.taps
-            for block in self.forward.blocks:
-                of_a = np.arange(block.rows) * len(taps) + taps[block.start]
-                columns[:, block.row : block.row + block.rows] = ONE if form == "rows" else ranks * width + of_a
-            lane = self.forward.blocks[0].lane
-            rows[:, lane : lane + channels] = np.arange(channels) * rank + ranks
-            b_scale = np.where(rows < 0, 1.0, scale[rows // rank])
-            a_name, b_name = ("", "xi") if form == "rows" else ("lora_a", "lora_b")
-            a = Factor(a_name, self.left, columns.ravel(), np.ones(columns.size))
-            return [a, Factor(b_name, self.right, rows.ravel(), b_scale.ravel())]
-        packed = self.forward.arranged(self.axes.numbered(), ZERO)
-        if form == "dense":
-            entries_scale = np.where(packed < 0, 1.0, scale[packed // width])
-            return [Factor("xi", self.left, packed, entries_scale)]
-        lanes = np.full(_whole(padded), ZERO, np.int64)
-        lanes[:channels] = np.arange(channels)
-        lane_scale = np.where(lanes < 0, 1.0, scale[lanes])
-        return [
-            Factor("lora_a", self.left, packed, np.ones(packed.size)),
-            Factor("lora_b", self.right, lanes, lane_scale),
-        ]
 
     def adapt_rows(self, layout: Layout, zero: int) -> tuple[list[Row], bool]:
         """Return the rows that fill a packed matrix of the weight, and whether they read the base in its place.
@@ -297,7 +234,7 @@ class Fused:
     def _factor_fields(self, first: int, width: int, piece: Piece) -> dict[str, int]:
         """Return where a and b start for the lanes from channel `first` on and the rows of a piece."""
         depth = self.forward.depth
-        a_rank, b_rank = _whole(depth), _whole(self.forward.lanes)
+        a_rank, b_rank = whole_vectors(depth), whole_vectors(self.forward.lanes)
         if not self.adapter.outer:
             left = self.left + first * depth + piece.start * width
             column = {"left_column": depth * width, "left_rank": 0, "right_rank": 0}
@@ -356,58 +293,6 @@ class Fused:
         return found
 
 
-def _whole(count: int) -> int:
+def whole_vectors(count: int) -> int:
     """Round up to whole vectors of the widest kind, so that a vector never reaches into the next rank."""
     return -(-count // 16) * 16
-
-
-class Factors:
-    """Factors and their gradients, as the caller sees them and as the kernels read them.
-
-    Attributes
-    ----------
-    parameters : FlatParams
-        Factors by ``<weight>:<factor>``; see `Adapter` for names and shapes.
-    theta_bar : flat array
-        Their gradients.
-    addresses : dict of str to int
-        The context's entries: both arrays, the same numbers where the kernels read and write them (constants included,
-        scalings multiplied in), and the orders from one to the other.
-    """
-
-    def __init__(self, fused: Mapping[str, Sequence[Fused]], dtype: str) -> None:
-        size = sum(part.size for parts in fused.values() for part in parts)
-        shapes: dict[str, tuple[int, ...]] = {}
-        index, scale = np.full(size, ZERO, np.int64), np.ones(size, dtype)
-        count = 0
-        for name, parts in fused.items():
-            for of_parts in zip(*(part.factors() for part in parts), strict=True):
-                for factor in of_parts:
-                    place = slice(factor.offset, factor.offset + factor.index.size)
-                    index[place] = np.where(factor.index < 0, factor.index, factor.index + count)
-                    scale[place] = factor.scale
-                    count += math.prod(parts[0].shapes.get(factor.name, (0,)))
-                if factor.name:
-                    length, *others = parts[0].shapes[factor.name]
-                    shapes[f"{name}:{factor.name}"] = (len(parts) * length, *others)
-        theta = aligned(count + 2, dtype)
-        theta[count : count + 2] = 0, 1  # the constants ZERO and ONE
-        index[index == ZERO] = count
-        index[index == ONE] = count + 1
-        self.theta_bar = aligned(count, dtype)
-        back = np.zeros(count, np.int64)
-        back[index[index < count]] = np.flatnonzero(index < count)
-        arrays = {
-            "factors": aligned(size, dtype), "factor_gradients": aligned(size, dtype), "theta": theta,
-            "theta_bar": self.theta_bar, "factor_index": placed(index), "factor_scale": placed(scale),
-            "theta_index": placed(back), "theta_scale": placed(scale[back]),
-        }  # fmt: skip
-        self._alive = arrays
-        if not (((0 <= index) & (index < count + 2)).all() and ((0 <= back) & (back < size)).all()):
-            raise InternalError("compile_graph: the orders of factors must stay inside them")
-        self.addresses = {name: address_of(array) for name, array in arrays.items()}
-        self.parameters = FlatParams(theta[:count], tuple(shapes.items()))
-
-    def gradients(self) -> FlatParams:
-        """Return a copy of the gradients, by the names of the parameters."""
-        return FlatParams(self.theta_bar.copy(), self.parameters.shapes)

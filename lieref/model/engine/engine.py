@@ -17,8 +17,9 @@ from lieref.kernel.simd.isa import available
 from lieref.kernel.simd.machine_code import Library
 from lieref.kernel.simd.machine_code import library as load_library
 from lieref.model.engine import reference
-from lieref.model.engine.adapter import Adapter, Factors
+from lieref.model.engine.adapter import Adapter
 from lieref.model.engine.describe import ProgramSizes, sizes_of
+from lieref.model.engine.factors import Factors
 from lieref.model.engine.footprint import Footprint, footprint
 from lieref.model.engine.lower import lower
 from lieref.model.engine.lowered import LoweredGraph

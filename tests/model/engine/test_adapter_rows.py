@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.adapter import MAPS
 from lieref.kernel.simd.memory import aligned
-from lieref.model.engine.adapter import FORMS, ONE, Adapter
+from lieref.model.engine.adapter import FORMS, Adapter
+from lieref.model.engine.factors import ONE, factors_of
 from lieref.model.engine.kinds import KINDS
 from lieref.model.engine.layer import Epilogue, FusedLayer, Window
 from lieref.model.engine.layout import WeightAxes
@@ -39,7 +40,7 @@ def run(storage, rows, values, base, factors, isa, dtype):
         if pack.copied:
             memory["bases"][pack.layout.offset :][: pack.layout.size] = 0
             pack.layout.pack(base.ravel(), memory["bases"])
-    for number, factor in [(part.number, factor) for part in parts for factor in part.factors()]:
+    for number, factor in [(part.number, factor) for part in parts for factor in factors_of(part)]:
         own = np.split(factors[factor.name], len(parts))[number] if factor.name else np.zeros(0)
         known = np.append(own, 0)
         chosen = np.where(factor.index == ONE, 1, known[np.maximum(factor.index, -1)])
@@ -47,7 +48,7 @@ def run(storage, rows, values, base, factors, isa, dtype):
     run_on([*storage.prepare, *rows, *storage.finish, *storage.collect], storage, memory, values)
     gradients = {name: [] for name in factors}
     for part in parts:
-        for factor in part.factors():
+        for factor in factors_of(part):
             if factor.name:
                 real = np.flatnonzero(factor.index >= 0)
                 found = np.zeros(part.shapes[factor.name])
