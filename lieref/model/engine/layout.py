@@ -90,7 +90,7 @@ class WeightAxes:
 
 
 class Block(NamedTuple):
-    """The rows and lanes of one tap of one group: row i, lane j is element `start` + i `row_step` + j `lane_step`."""
+    """One tap of one group: element `start` + i `row_step` + j `lane_step` in its row i and lane j."""
 
     row: int
     rows: int

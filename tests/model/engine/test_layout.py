@@ -84,6 +84,12 @@ def test_panels_hold_the_matrix(drawn):
     assert place == layout.offset + layout.size
     assert not memory[: layout.offset].any()
     assert not memory[place:].any()
+    apart = np.zeros_like(memory)
+    for block in layout.blocks:
+        alone = layout.restricted((block,))
+        assert all(first <= block.lane + block.lanes and block.lane < alone.lanes for first, *_ in alone.spans)
+        alone.pack(weight, apart)
+    assert np.array_equal(apart, memory)
     back = np.zeros(axes.elements)
     layout.unpack(memory, back)
     held = np.isin(np.arange(axes.elements), matrix)
