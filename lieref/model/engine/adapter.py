@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
 
-import numpy as np
-
 from lieref._check import check_choice, check_int, check_real
 from lieref._types import FloatArray
 from lieref.kernel.simd.adapter import MAPS
@@ -109,9 +107,7 @@ class Permutation(NamedTuple):
 
     def offsets(self) -> list[int]:
         """Return the offsets in elements."""
-        places = np.empty(self.source.elements, np.int64)
-        self.source.unpack(np.arange(self.source.offset + self.source.size), places)
-        found: list[int] = self.target.arranged(places, self.zero).tolist()
+        found: list[int] = self.target.arranged(self.source.places(), self.zero).tolist()
         return found
 
 

@@ -85,7 +85,8 @@ class WeightAxes:
     def numbered(self) -> Array:
         """Return the row-major place in (O, I, kh, kw) of each element of the initializer, -1 where it is elsewhere."""
         found = np.full(self.elements, -1, np.int64)
-        _view(found, self.start, self.shape, self.strides)[...] = np.arange(self.size).reshape(self.shape)
+        view = np.ndarray(self.shape, np.int64, found, 8 * self.start, [8 * step for step in self.strides])
+        view[...] = np.arange(self.size).reshape(self.shape)
         return found
 
 
@@ -143,6 +144,11 @@ class _Copy(NamedTuple):
     packed_strides: tuple[int, ...]
     element: int
     strides: tuple[int, ...]
+
+    def in_bytes(self, item: int) -> _Copy:
+        """Return it with places and strides in bytes."""
+        packed_strides, strides = (tuple(n * item for n in steps) for steps in (self.packed_strides, self.strides))
+        return _Copy(self.shape, self.packed * item, packed_strides, self.element * item, strides)
 
 
 @dataclass(frozen=True)
@@ -212,26 +218,46 @@ class Layout:
 
     def pack(self, weight: Array, memory: Array) -> None:
         """Copy a flat weight into its place of a memory, whose zeros between the blocks stay."""
-        packed = memory[self.offset : self.offset + self.size]
-        for copy in self._copies:
-            view = _view(packed, copy.packed, copy.shape, copy.packed_strides)
-            view[...] = _view(weight, copy.element, copy.shape, copy.strides)
+        for packed, plain in self._views(memory[self.offset : self.offset + self.size], weight):
+            packed[...] = plain
 
     def unpack(self, memory: Array, weight: Array) -> None:
         """Copy the blocks of a memory back to the flat weight."""
-        packed = memory[self.offset : self.offset + self.size]
-        for copy in self._copies:
-            view = _view(weight, copy.element, copy.shape, copy.strides)
-            view[...] = _view(packed, copy.packed, copy.shape, copy.packed_strides)
+        for packed, plain in self._views(memory[self.offset : self.offset + self.size], weight):
+            plain[...] = packed
 
     def arranged(self, values: Array, padding: int) -> Array:
         """Return integers (elements,) as they are packed, `padding` where there is no element."""
-        memory = np.full(self.offset + self.size, padding, np.int64)
-        self.pack(values, memory)
-        return memory[self.offset :]
+        found = np.full(self.size, padding, np.int64)
+        for packed, plain in self._views(found, values):
+            packed[...] = plain
+        return found
+
+    def places(self) -> Array:
+        """Return where each element (elements,) is in the memory, -1 where it is not."""
+        found = np.full(self.elements, -1, np.int64)
+        for packed, plain in self._views(np.arange(self.offset, self.offset + self.size), found):
+            plain[...] = packed
+        return found
+
+    def _views(self, packed: Array, weight: Array) -> Iterator[tuple[Array, Array]]:
+        """Yield the same elements of the packed matrix and of the flat weight; one type of array for both."""
+        copies = self._copies.get(weight.itemsize)
+        if copies is None:
+            copies = self._copies[weight.itemsize] = [copy.in_bytes(weight.itemsize) for copy in self._elementwise()]
+        for shape, place, packed_strides, element, strides in copies:
+            yield (
+                np.ndarray(shape, packed.dtype, packed, place, packed_strides),
+                np.ndarray(shape, weight.dtype, weight, element, strides),
+            )
 
     @cached_property
-    def _copies(self) -> tuple[_Copy, ...]:
+    def _copies(self) -> dict[int, list[_Copy]]:
+        """Copies in bytes, by the bytes of an element."""
+        return {}
+
+    def _elementwise(self) -> list[_Copy]:
+        """Return the copies in elements."""
         found = []
         for blocks in _equal_steps(self.blocks):
             block, (rows_apart, apart) = blocks[0], _step(blocks[0], blocks[min(1, len(blocks) - 1)])
@@ -244,7 +270,7 @@ class Layout:
                         (apart, width * block.lane_step, block.row_step, block.lane_step),
                     )
                 )  # fmt: skip
-        return tuple(found)
+        return found
 
     def _panels(self, block: Block) -> Iterator[tuple[int, int, int, int, int]]:
         """Yield (place, width, first lane, panels, lanes of each) for the whole panels of a block and for its ends."""
@@ -274,9 +300,3 @@ def _equal_steps(blocks: Iterable[Block]) -> list[list[Block]]:
 
 def _step(one: Block, other: Block) -> tuple[int, int]:
     return other.row - one.row, other.start - one.start
-
-
-def _view(memory: Array, start: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Array:
-    """Return a view of a flat array from element `start` on, strides in elements."""
-    item = memory.itemsize
-    return np.ndarray(shape, memory.dtype, memory, start * item, tuple(n * item for n in strides))

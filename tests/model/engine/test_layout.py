@@ -95,6 +95,9 @@ def test_panels_hold_the_matrix(drawn):
     held = np.isin(np.arange(axes.elements), matrix)
     assert np.array_equal(back, np.where(held, weight, 0))
     assert np.array_equal(layout.arranged(np.arange(axes.elements), -1), memory[layout.offset : place] - 1)
+    places = layout.places()
+    assert np.array_equal(places >= 0, held)
+    assert np.array_equal(memory[places[held]], weight[held])
 
 
 def test_a_vector_is_one_row():
