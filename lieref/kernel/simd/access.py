@@ -7,13 +7,27 @@ counts and the steps. Each family says so beside the code that it emits (`Family
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 Numbers = Mapping[str, int]
 """The integers of an instruction by their names."""
 
 Range = tuple[int, int]
 """The first and the last of some offsets."""
+
+
+class Slack(NamedTuple):
+    """How far behind an operand a kernel may reach, and what must be there when it reads.
+
+    Attributes
+    ----------
+    elements : int
+    sort : "finite" or "any"
+        Finite numbers, as they are multiplied by zero, or anything, as what becomes of it is not read.
+    """
+
+    elements: int
+    sort: Literal["finite", "any"]
 
 
 class Access(NamedTuple):
@@ -28,8 +42,6 @@ class Access(NamedTuple):
     first, last : int
         Elements of the memory.
     written : bool
-    beyond : int
-        Elements behind the operand that may be read too: what they hold meets zero weights, or sums that nobody reads.
     """
 
     memory: str
@@ -37,7 +49,6 @@ class Access(NamedTuple):
     first: int
     last: int
     written: bool
-    beyond: int
 
 
 def steps(*loops: tuple[int, int]) -> Range | None:
@@ -57,9 +68,7 @@ def entries(table: Sequence[int], start: int, count: int) -> Range | None:
     return (min(part), max(part)) if len(part) else None
 
 
-def access(
-    memory: str, operand: str, start: int, *offsets: Range | None, written: bool = False, beyond: int = 0
-) -> list[Access]:
+def access(memory: str, operand: str, start: int, *offsets: Range | None, written: bool = False) -> list[Access]:
     """Return the access to all sums of a start and one offset of each range; none where a range is empty."""
     first = last = start
     for offset in offsets:
@@ -67,4 +76,4 @@ def access(
             return []
         first += offset[0]
         last += offset[1]
-    return [Access(memory, operand, first, last, written, beyond)]
+    return [Access(memory, operand, first, last, written)]

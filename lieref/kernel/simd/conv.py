@@ -17,7 +17,7 @@ from functools import partial
 
 from llvmlite import ir
 
-from lieref.kernel.simd.access import Access, Numbers, Range, access, entries, steps
+from lieref.kernel.simd.access import Access, Numbers, Range, Slack, access, entries, steps
 from lieref.kernel.simd.emit import Pointer, Variable
 from lieref.kernel.simd.epilogue import (
     EPILOGUE_FIELDS,
@@ -28,7 +28,7 @@ from lieref.kernel.simd.epilogue import (
     walked,
 )
 from lieref.kernel.simd.row import Fields, Kernel
-from lieref.kernel.simd.tiles import ConvTile, FrequencyTile
+from lieref.kernel.simd.tiles import CONV_STEPS, ConvTile, FrequencyTile
 
 CONV_FIELDS = Fields(
     "blocks", "channel", "column",  # channel blocks; first channel; elements from one vector column to the next
@@ -41,8 +41,8 @@ CONV_FIELDS = Fields(
 )  # fmt: skip
 
 
-SPARE = 3
-"""Elements behind a tensor that the last part of a run reads: it multiplies them by zero weights."""
+CONV_SLACK = {"in": Slack(max(CONV_STEPS) - 1, "finite")}
+"""What the last part of a run reads behind a tensor it multiplies by zero weights: all of a part but one element."""
 
 
 def conv_accesses(f: Numbers, tile: ConvTile, table: Sequence[int]) -> list[Access]:
@@ -64,7 +64,7 @@ def run_accesses(
     columns = steps((f["blocks"] * tile.vectors, f["column"]), (runs * length * tile.width, 1))
     return [
         *access("table", "runs", f["runs"], steps((runs, 1))),
-        *access("arena", "in", f["in"], pixels, entries(table, f["runs"], runs), steps((length, 1)), beyond=SPARE),
+        *access("arena", "in", f["in"], pixels, entries(table, f["runs"], runs), steps((length, 1))),
         *access("weights", "weight", f["weight"], weights, columns),
     ]
 

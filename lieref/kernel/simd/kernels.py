@@ -5,8 +5,9 @@ Families are compiled in groups, each when a network first wants a kernel of it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from llvmlite import ir
@@ -24,7 +25,7 @@ from lieref.kernel.simd import (
     zeros,
 )
 from lieref.kernel.simd import winograd as wino
-from lieref.kernel.simd.access import Access, Numbers
+from lieref.kernel.simd.access import Access, Numbers, Slack
 from lieref.kernel.simd.adamw import emit_adamw
 from lieref.kernel.simd.isa import Isa
 from lieref.kernel.simd.row import Fields
@@ -70,6 +71,8 @@ class Family(NamedTuple):
         Emits the kernel of a tile: (module, symbol, dtype, tile).
     accesses : callable
         Returns what an instruction reads and writes: (its integers, tile, table).
+    slack : mapping of str to Slack
+        How far behind an operand, by its field, a kernel may reach; no further than the operand where it is left out.
     """
 
     group: str
@@ -77,6 +80,7 @@ class Family(NamedTuple):
     tiles: Callable[[Isa, str], Iterable[Tile]]
     emit: Callable[[ir.Module, str, str, Any], None]
     accesses: Callable[[Numbers, Any, Sequence[int]], list[Access]]
+    slack: Mapping[str, Slack] = MappingProxyType({})
 
 
 class KernelName(NamedTuple):
@@ -169,10 +173,10 @@ def _pointwise(emit: Callable[..., None], accesses: Callable[..., list[Access]])
 
 
 FAMILIES: dict[str, Family] = {
-    "conv": Family("core", conv.CONV_FIELDS, _conv_tiles, conv.emit_conv, conv.conv_accesses),
+    "conv": Family("core", conv.CONV_FIELDS, _conv_tiles, conv.emit_conv, conv.conv_accesses, conv.CONV_SLACK),
     "gradient": Family(
         "core", weight_gradient.WEIGHT_GRADIENT_FIELDS, _gradient_tiles, weight_gradient.emit_weight_gradient,
-        weight_gradient.weight_gradient_accesses,
+        weight_gradient.weight_gradient_accesses, weight_gradient.GRADIENT_SLACK,
     ),
     "bias_gradient": Family(
         "core", weight_gradient.BIAS_GRADIENT_FIELDS, _width_tiles, weight_gradient.emit_bias_gradient,
@@ -191,7 +195,9 @@ FAMILIES: dict[str, Family] = {
     "gather": Family("core", flat.FLAT_FIELDS, _no_tiles, flat.emit_gather, flat.gather_accesses),
     "scatter": Family("core", flat.FLAT_FIELDS, _no_tiles, flat.emit_scatter, flat.scatter_accesses),
     "clear": Family("core", flat.FLAT_FIELDS, _whole_tiles, flat.emit_clear, flat.clear_accesses),
-    "zeros": Family("core", zeros.ZEROS_FIELDS, _whole_tiles, zeros.emit_zeros, zeros.zeros_accesses),
+    "zeros": Family(
+        "core", zeros.ZEROS_FIELDS, _whole_tiles, zeros.emit_zeros, zeros.zeros_accesses, zeros.ZEROS_SLACK
+    ),
     "sum_parts": Family("core", flat.FLAT_FIELDS, _whole_tiles, flat.emit_sum_parts, flat.sum_parts_accesses),
     "depthwise3": Family(
         "depthwise", depthwise.DEPTHWISE_FIELDS, _depthwise3_tiles, depthwise.emit_depthwise3,
@@ -242,6 +248,11 @@ FAMILIES: dict[str, Family] = {
     },
 }  # fmt: skip
 """Families by name."""
+
+
+def most_slack(sort: str) -> int:
+    """Return how many elements of a sort any family reads behind an operand at most."""
+    return max((s.elements for family in FAMILIES.values() for s in family.slack.values() if s.sort == sort), default=0)
 
 
 def _emit_adamw(module: ir.Module, isa: Isa, dtype: str) -> None:

@@ -14,10 +14,10 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
-from lieref.kernel.simd.access import Access, Numbers, access, entries, steps
+from lieref.kernel.simd.access import Access, Numbers, Slack, access, entries, steps
 from lieref.kernel.simd.emit import Pointer, Real, Variable
 from lieref.kernel.simd.row import Fields, Kernel
-from lieref.kernel.simd.tiles import GradientTile, WidthTile
+from lieref.kernel.simd.tiles import GRADIENT_TILES, GradientTile, WidthTile
 
 WEIGHT_GRADIENT_FIELDS = Fields(
     "repeats", "repeat_in", "repeat_g", "repeat_out",  # independent problems: Winograd's frequencies
@@ -32,9 +32,8 @@ WEIGHT_GRADIENT_FIELDS = Fields(
 )  # fmt: skip
 
 
-SPARE = 15
-"""Elements behind a tensor that a padded run reads: the sums over them are rows that nobody reads. At most 15, as the
-deepest block is of 12 rows, and a run is covered by whole blocks of at most two depths."""
+GRADIENT_SLACK = {"in": Slack(max(depth for tiles in GRADIENT_TILES.values() for depth, _ in tiles) - 1, "any")}
+"""What a padded run reads behind a tensor goes into rows that nobody reads: all of its last block but one element."""
 
 
 def weight_gradient_accesses(f: Numbers, tile: GradientTile, table: Sequence[int]) -> list[Access]:
@@ -50,7 +49,7 @@ def weight_gradient_accesses(f: Numbers, tile: GradientTile, table: Sequence[int
     channels = steps((columns * tile.width, 1))
     return [
         *access("table", "runs", f["runs"], steps((runs, 1))),
-        *access("arena", "in", f["in"], x, entries(table, f["runs"], runs), k, beyond=SPARE),
+        *access("arena", "in", f["in"], x, entries(table, f["runs"], runs), k),
         *access("arena", "g", f["g"] + f["channel"], g, channels),
         *access("gradients", "out", f["out"], sums, lanes, written=True),
     ]

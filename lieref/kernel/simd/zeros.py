@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from llvmlite import ir
 
-from lieref.kernel.simd.access import Access, Numbers, access, steps
+from lieref.kernel.simd.access import Access, Numbers, Slack, access, steps
 from lieref.kernel.simd.conv import SPARE
 from lieref.kernel.simd.emit import Real
 from lieref.kernel.simd.row import Fields, Kernel
@@ -16,10 +16,14 @@ ZEROS_FIELDS = Fields("out", "count", "segments", "step")
 """Where the first segment starts; elements of one; how many; elements from one to the next."""
 
 
+ZEROS_SLACK = {"out": Slack(SPARE, "finite")}
+"""What is read behind a tensor, as a part of it, is cleared with it."""
+
+
 def zeros_accesses(f: Numbers, tile: WidthTile, table: Sequence[int]) -> list[Access]:
-    """Return what an instruction accesses: the slack behind a tensor too, which is read as a part of it."""
+    """Return what an instruction accesses."""
     segments = steps((f["segments"], f["step"]), (f["count"], 1))
-    return access("arena", "out", f["out"], segments, written=True, beyond=SPARE)
+    return access("arena", "out", f["out"], segments, written=True)
 
 
 def emit_zeros(module: ir.Module, name: str, dtype: str, tile: WidthTile) -> None:

@@ -47,14 +47,16 @@ def check_accesses(row: Row, values: Mapping[str, int], table: Sequence[int], me
     """
     if row.kernel is None:  # a function that is handed tensors
         for tensor in row.tensors():
-            _check(row, Access("arena", "", *_extent(tensor), True, 0), (0, memories["arena"].size))
+            _check(row, Access("arena", "", *_extent(tensor), True), (0, memories["arena"].size))
         return
-    for access in FAMILIES[row.kernel.family].accesses(values, row.kernel.tile, table):
+    family = FAMILIES[row.kernel.family]
+    for access in family.accesses(values, row.kernel.tile, table):
         memory = memories[access.memory]
-        _check(row, access._replace(beyond=0), (0, memory.size))
+        _check(row, access, (0, memory.size))
         if access.memory == "arena":
             start, last = _extent(row.places[access.operand].tensor)
-            _check(row, access, (start, last + 1 - start))
+            slack = family.slack[access.operand].elements if access.operand in family.slack else 0
+            _check(row, access, (start, last + 1 + slack - start))
         elif access.operand and access.memory != "table":
             place = bisect_right(memory.operands, (values[access.operand], math.inf)) - 1
             _check(row, access, memory.operands[place] if place >= 0 else (0, 0))
@@ -67,7 +69,7 @@ def _extent(tensor: Tensor) -> Region:
 
 
 def _check(row: Row, access: Access, region: Region) -> None:
-    first, end = region[0], region[0] + region[1] + access.beyond
+    first, end = region[0], region[0] + region[1]
     if not (first <= access.first and access.last < end):
         kernel = "a function" if row.kernel is None else f"{row.kernel.family} {tuple(row.kernel.tile or ())}"
         does = "write" if access.written else "read"

@@ -16,6 +16,7 @@ from llvmlite import ir
 
 from lieref.errors import InternalError
 from lieref.kernel.simd import isa as isa_module
+from lieref.kernel.simd.access import Slack
 from lieref.kernel.simd.adapter import MAPS
 from lieref.kernel.simd.kernels import FAMILIES, KernelName
 from lieref.kernel.simd.row import CONTEXT, ELEMENTS, Fields
@@ -218,7 +219,8 @@ def test_nothing_outside_an_operand_is_assembled(assembled):
             if one.memory == "arena":
                 tensor = row.places[one.operand].tensor
                 start = tensor.offset - tensor.shift
-                moves += [start - one.first - 1, start + tensor.size + one.beyond - one.last]
+                slack = FAMILIES[kernel.family].slack.get(one.operand, Slack(0, "any"))
+                moves += [start - one.first - 1, start + tensor.size + slack.elements - one.last]
             for by in moves:
                 moved = {**values, one.operand: values[one.operand] + by}
                 with pytest.raises(InternalError, match=f"must (read|write) `{one.operand}` inside"):
