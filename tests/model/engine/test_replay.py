@@ -1,0 +1,86 @@
+"""Programs of the test networks, instruction by instruction, against what the instructions mean."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lieref.kernel.simd import isa as isa_module
+from lieref.kernel.simd.adapter import MAPS
+from lieref.model.engine import compile_graph
+from lieref.model.engine.adapter import FORMS
+from lieref.model.engine.session import gradients_of
+from tests.kernel.simd.meaning import MEANINGS
+from tests.model.engine import replay as replay_module
+from tests.model.engine.networks import NETS, trainable
+from tests.model.engine.replay import replay_run
+from tests.model.engine.test_accesses import adapters
+
+SAMPLES = 3
+ISA = isa_module.available()[0]
+
+
+def samples(engine, rng):
+    x = rng.standard_normal((SAMPLES, *engine._shape)).astype(np.float32)
+    y = rng.integers(0, engine.classes, SAMPLES)
+    return x, y, engine._targets(y, SAMPLES)
+
+
+@pytest.mark.parametrize("winograd", ["f2", "f4"])
+@pytest.mark.parametrize("name", NETS)
+def test_every_instruction_of_a_network_does_what_it_means(name, winograd, rng):
+    if winograd == "f4" and name != "square":
+        return  # no other has 3x3 convolutions of so many pixels
+    graph = NETS[name]()
+    engine = compile_graph(
+        graph, trainable=trainable(graph), logits=graph.outputs[0], winograd=winograd, isa=ISA
+    )  # fmt: skip
+    x, y, targets = samples(engine, rng)
+    wrong, out, *_ = replay_run(engine, x, np.zeros_like(targets), "logits", False)
+    assert wrong is None
+    assert np.array_equal(out, engine.logits(x)), "the run itself is another"
+    wrong, _, losses, total = replay_run(engine, x, targets, "cross_entropy", True)
+    assert wrong is None
+    value, _, gradients = engine.loss_and_grad(x, y)
+    assert losses.sum() == value
+    found = gradients_of(engine._plans, engine.weights, total)
+    assert found.keys() == gradients.keys()
+    assert all(np.array_equal(found[name], gradients[name]) for name in found)
+
+
+@pytest.mark.parametrize("number", range(len(MAPS)))
+@pytest.mark.parametrize("name", ["residual", "plain"])
+def test_every_instruction_of_an_adapted_network_does_what_it_means(name, number, rng):
+    graph = NETS[name]()
+    form = FORMS[(number + len(name)) % len(FORMS)]
+    engine = compile_graph(
+        graph, trainable=frozenset(), logits=graph.outputs[0], isa=ISA, adapters=adapters(graph, form, MAPS[number])
+    )
+    theta = engine.parameters.flat
+    theta[:] = 0.1 * rng.standard_normal(theta.size)
+    x, _, targets = samples(engine, rng)
+    wrong, *_ = replay_run(engine, x, targets, "squared_error", True, scale=0.5)
+    assert wrong is None
+
+
+def test_the_first_instruction_that_differs_is_named(monkeypatch, rng):
+    graph = NETS["vector"]()
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0], isa=ISA)
+    x, _, targets = samples(engine, rng)
+
+    def other(f, tile, table, s):
+        first, *rest = MEANINGS["conv"](f, tile, table, s)
+        return [first._replace(result=first.result + 1e-3), *rest]
+
+    monkeypatch.setattr(replay_module, "MEANINGS", {**MEANINGS, "conv": other})
+    wrong, *_ = replay_run(engine, x, targets, "cross_entropy", True)
+    assert wrong.startswith("instruction 1, conv")
+
+    def elsewhere(f, tile, table, s):
+        return [
+            one._replace(index=one.index[:-1], result=one.result[:-1]) for one in MEANINGS["conv"](f, tile, table, s)
+        ]
+
+    monkeypatch.setattr(replay_module, "MEANINGS", {**MEANINGS, "conv": elsewhere})
+    wrong, *_ = replay_run(engine, x, targets, "cross_entropy", True)
+    assert "is written, and must not be" in wrong
