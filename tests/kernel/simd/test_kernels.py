@@ -41,6 +41,18 @@ def test_every_family_has_a_meaning_and_instructions():
     assert set(instructions.FAMILIES) == set(FAMILIES)
 
 
+def test_declared_slack_is_what_an_instruction_reads_at_most():
+    isa = isa_module.ISAS[isa_module.available()[0]]
+    for name, family in FAMILIES.items():
+        met = [
+            instruction.slack
+            for tile in family.tiles(isa, "float32") for instruction in instructions.FAMILIES[name](tile, "float32")
+        ]  # fmt: skip
+        declared = {operand: slack.elements for operand, slack in family.slack.items()}
+        used = {operand: max(one.get(operand, 0) for one in met) for one in met for operand in one}
+        assert used == declared, name
+
+
 def test_what_lies_outside_is_fenced():
     """The machine code of whole vectors, given an instruction for half ones, reads and writes too much."""
     isa = isa_module.ISAS[isa_module.available()[0]]
