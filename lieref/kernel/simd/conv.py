@@ -41,8 +41,10 @@ CONV_FIELDS = Fields(
 )  # fmt: skip
 
 
-CONV_SLACK = {"in": Slack(max(CONV_STEPS) - 1, "finite")}
-"""What the last part of a run reads behind a tensor it multiplies by zero weights: all of a part but one element."""
+SPARE = max(CONV_STEPS) - 1
+"""Elements behind a tensor that the last part of a run reads, all but one at most: it multiplies them by zero."""
+
+CONV_SLACK = {"in": Slack(SPARE, "finite")}
 
 
 def conv_accesses(f: Numbers, tile: ConvTile, table: Sequence[int]) -> list[Access]:

@@ -11,8 +11,8 @@ from lieref.model.engine.parts import parts, passes
 from lieref.model.engine.plan import Plan, Plans
 from lieref.model.engine.program import Program
 
-SPARE = 64 + 64
-"""Bytes of an array for its alignment, and elements behind weights and accumulators that kernels may read."""
+ALIGNMENT = 64
+"""Bytes of an array for its alignment."""
 
 
 @dataclass(frozen=True)
@@ -66,15 +66,15 @@ def footprint(plans: Plans, samples: int, threads: int, training: bool) -> Footp
     bound = [one.prepare_training, one.finish] if training else [one.prepare]
     for worker in range(workers):
         bound += [_program(plans.get(size), training) for size in _sizes(edges[worker::workers], flat)]
-    packed = itemsize * (storage.weight_size + storage.base_size + 2 * SPARE)
+    packed = itemsize * (storage.weight_size + storage.base_size) + 2 * ALIGNMENT
     initializers = {
         name: plans.net.graph.initializers[name] for layer in plans.net.layers for name in layer.initializers
     }
     copied = sum(value.size for value in initializers.values() if value.dtype != plans.library.dtype)
     known = {id(program): program for plan in (one, *map(plans.get, _sizes(edges, flat))) for program in _all(plan)}
     return Footprint(
-        arenas=sum(itemsize * program.arena + SPARE for program in bound),
-        accumulators=len(edges) * itemsize * (storage.gradient_size + SPARE) if training else 0,
+        arenas=sum(itemsize * program.arena + ALIGNMENT for program in bound),
+        accumulators=len(edges) * (itemsize * storage.gradient_size + ALIGNMENT) if training else 0,
         weights=packed + itemsize * copied,
         factors=(3 * itemsize + 8) * (storage.factor_size + storage.numbers),
         instructions=sum(program.rows.nbytes for program in bound),

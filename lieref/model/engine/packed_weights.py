@@ -46,8 +46,8 @@ class PackedWeights:
             if known != want:
                 raise InternalError(f"compile_graph: {pack.name} must have {want} elements; got {known}")
         self._storage = storage
-        self._weights = aligned(storage.weight_size + 64, storage.dtype)
-        self._bases = aligned(storage.base_size + 64, storage.dtype)
+        self._weights = aligned(storage.weight_size, storage.dtype)
+        self._bases = aligned(storage.base_size, storage.dtype)
         for (number, count), offset in storage.constants.items():
             self._weights[offset : offset + count] = number
         self.addresses = {"weights": address_of(self._weights), "bases": address_of(self._bases)}

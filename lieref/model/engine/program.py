@@ -14,8 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from lieref._types import Array
-from lieref.kernel.simd.conv import SPARE
-from lieref.kernel.simd.kernels import FAMILIES, KernelName
+from lieref.kernel.simd.kernels import FAMILIES, KernelName, most_slack
 from lieref.kernel.simd.machine_code import Library
 from lieref.kernel.simd.memory import integers, placed
 from lieref.kernel.simd.row import ROW_LENGTH, Fields
@@ -25,8 +24,8 @@ from lieref.model.engine.place import Lifetime, Request, extent, must_clear, pla
 
 ALIGN_BYTES = 64
 
-RUN_SPARE = 4
-"""Zeros behind a tensor: the last part of a run reads up to three elements beyond it, and multiplies them by zero."""
+RUN_SPARE = most_slack("finite")
+"""Zeros behind a tensor: what kernels read there they multiply by zero."""
 
 OPEN = ("load", "load3", "output")
 """Families whose tile may be chosen when a script is written: by the samples' element type and by the loss."""
@@ -274,8 +273,7 @@ def _place_tensors(rows: Sequence[Row], library: Library) -> tuple[list[Row], li
         Lifetime(t.name, align + o, t.size, moved[first[t]], moved[last[t]])
         for t, o in zip(tensors, offsets, strict=True)
     ]
-    # A padded run of the weight gradient reads beyond the last element.
-    return found, lifetimes, align + extent(requests, offsets) + 4 * align
+    return found, lifetimes, align + extent(requests, offsets) + most_slack("any")
 
 
 def _zeros(t: Tensor) -> Hashable:
@@ -292,14 +290,14 @@ def _zeros(t: Tensor) -> Hashable:
 def _clear(t: Tensor, lanes: int) -> list[Row]:
     """Return the rows that make zero what must be of a tensor; where channels are padded, all of it."""
     _, left, bottom, right = t.halo
-    before, between, after = t.shift, (left + right) * t.pixel, right * t.pixel + bottom * t.row + SPARE
+    before, between, after = t.shift, (left + right) * t.pixel, right * t.pixel + bottom * t.row + RUN_SPARE
     segments = [
         (Place(t, -t.halo[0], -left), before, 1),
         (Place(t, 0, t.width), between, t.height - 1),
         (Place(t, t.height - 1, t.width), after, 1),
     ]
     if t.channels != t.pixel:
-        segments = [(Place(t, -t.halo[0], -left), t.size + SPARE, 1)]
+        segments = [(Place(t, -t.halo[0], -left), t.size + RUN_SPARE, 1)]
     return [
         Row(KernelName("zeros", WidthTile(lanes)), {"count": count, "segments": many, "step": t.row}, {"out": start})
         for start, count, many in segments

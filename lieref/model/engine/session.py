@@ -164,7 +164,7 @@ class Session:
     def _sums(self, part: int) -> Array:
         """Return the gradient accumulators of a part."""
         while part >= len(self._accumulators):
-            self._accumulators.append(aligned(self._plans.gradient_size + 64, self._plans.library.dtype))
+            self._accumulators.append(aligned(self._plans.gradient_size, self._plans.library.dtype))
         return self._accumulators[part]
 
 

@@ -81,8 +81,8 @@ def run_on(rows, storage, memory, values):
 
 def run_rows(rows, storage, values, weights):
     """Run rows of a storage without adapters; return the arena and the accumulators."""
-    packed = aligned(storage.weight_size + 64, storage.dtype)
-    sums = aligned(storage.gradient_size + 64, storage.dtype)
+    packed = aligned(storage.weight_size, storage.dtype)
+    sums = aligned(storage.gradient_size, storage.dtype)
     for pack in storage.packs:
         pack.layout.pack(weights[pack.name].ravel(), packed)
     for (number, count), offset in storage.constants.items():

@@ -31,8 +31,8 @@ def run(storage, rows, values, base, factors, isa, dtype):
     """Run all rows; return the packed weights and the gradients of the factors by name."""
     (parts,) = storage.fused.values()
     memory = {
-        "weights": aligned(storage.weight_size + 64, dtype),
-        "bases": aligned(storage.base_size + 64, dtype), "gradients": aligned(storage.gradient_size + 64, dtype),
+        "weights": aligned(storage.weight_size, dtype),
+        "bases": aligned(storage.base_size, dtype), "gradients": aligned(storage.gradient_size, dtype),
         "factors": aligned(storage.factor_size, dtype), "factor_gradients": aligned(storage.factor_size, dtype),
     }  # fmt: skip
     memory["bases"][...] = np.nan

@@ -28,8 +28,8 @@ def test_a_session_takes_what_is_said(name: str, samples: int, threads: int, tak
     taken.clear()
     x = np.random.default_rng(0).standard_normal((samples, *graph.inputs[0].shape[1:])).astype(np.float32)
     engine.loss_and_grad(x, np.zeros(samples, int))
-    # Scripts are the rest: some hundred bytes.
-    assert sum(taken) == pytest.approx(said.arenas + said.accumulators + said.instructions, rel=0.03)
+    # Scripts and contexts are the rest, whatever the network.
+    assert 0 < sum(taken) - (said.arenas + said.accumulators + said.instructions) < 1024
 
 
 @pytest.mark.parametrize("form", ["low_rank", "dense"])
