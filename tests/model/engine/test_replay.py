@@ -16,14 +16,17 @@ from tests.model.engine.networks import NETS, trainable
 from tests.model.engine.replay import replay_run
 from tests.model.engine.test_accesses import adapters
 
-SAMPLES = 3
+SAMPLES = {False: 3, True: 70}
+"""Of images, and where a sample is a vector: two parts, whose sums are added."""
+
 ISA = isa_module.available()[0]
 
 
 def samples(engine, rng):
-    x = rng.standard_normal((SAMPLES, *engine._shape)).astype(np.float32)
-    y = rng.integers(0, engine.classes, SAMPLES)
-    return x, y, engine._targets(y, SAMPLES)
+    count = SAMPLES[engine._plans.net.flat]
+    x = rng.standard_normal((count, *engine._shape)).astype(np.float32)
+    y = rng.integers(0, engine.classes, count)
+    return x, y, engine._targets(y, count)
 
 
 @pytest.mark.parametrize("winograd", ["f2", "f4"])
