@@ -99,12 +99,17 @@ def library(isa_name: str, dtype: str) -> Library:
 
 
 def _compile(isa: Isa, dtype: str, group: str, machine: llvm.TargetMachine) -> bytes:
-    """Return the object file of a group of kernels.
+    """Return the object file of a group of kernels."""
+    module = ir.Module(name=f"lieref_{group}_{isa.name}_{dtype}")
+    emit_group(group, module, isa, dtype)
+    return bytes(machine.emit_object(optimised(module, machine)))
+
+
+def optimised(module: ir.Module, machine: llvm.TargetMachine) -> llvm.ModuleRef:
+    """Return a module of kernels as it is given to the code generator.
 
     The loop vectoriser and the unroller stay off: the kernels are vectorised and unrolled as written.
     """
-    module = ir.Module(name=f"lieref_{group}_{isa.name}_{dtype}")
-    emit_group(group, module, isa, dtype)
     parsed = llvm.parse_assembly(str(module))
     parsed.triple = machine.triple
     parsed.data_layout = str(machine.target_data)
@@ -112,7 +117,7 @@ def _compile(isa: Isa, dtype: str, group: str, machine: llvm.TargetMachine) -> b
     options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = options.loop_interleaving = False
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(parsed, builder)
-    return bytes(machine.emit_object(parsed))
+    return parsed
 
 
 def _cache_name(isa: Isa, dtype: str, group: str) -> str:
