@@ -18,6 +18,7 @@ PACKAGES = (
     "numba",
     "llvmlite",
     "torch",
+    "torchvision",
     "jax",
     "onnxruntime",
     "onnx",
