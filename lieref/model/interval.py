@@ -86,6 +86,7 @@ _FUNCTIONS: dict[str, Callable[[float, float], Interval]] = {
     "Tanh": lambda low, high: (-1.0, 1.0),
     "Erf": lambda low, high: (-1.0, 1.0),
     "Relu": lambda low, high: (max(low, 0.0), max(high, 0.0)),
+    "Softplus": lambda low, high: (0.0, math.inf),
     "Exp": lambda low, high: (_exp(low), _exp(high)),
     "Neg": lambda low, high: (-high, -low),
     "Sqrt": lambda low, high: (math.sqrt(max(low, 0.0)), math.sqrt(max(high, 0.0))),

@@ -112,6 +112,18 @@ def tanh_vjp(x: Array, *, y: Array, y_bar: Array) -> tuple[Array]:
     return (y_bar * (4 * small / (1 + small) ** 2),)
 
 
+def softplus(x: Array) -> Array:
+    """Return log(1 + exp(x)) as max(x, 0) + log(1 + exp(-|x|)), without overflow."""
+    y: Array = np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
+    return y
+
+
+# dy = sigmoid(x) dx
+def softplus_vjp(x: Array, *, y: Array, y_bar: Array) -> tuple[Array]:
+    """Return (sigmoid(x) y_bar,)."""
+    return (sigmoid(x) * y_bar,)
+
+
 def erf(x: Array) -> Array:
     """Return the error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
     from scipy.special import erf as scipy_erf

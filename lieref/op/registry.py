@@ -161,6 +161,7 @@ _TABLE = (
     Operator("Sigmoid", activation.sigmoid, activation.sigmoid_vjp, rules.floats("Sigmoid")),
     Operator("Slice", gather.take_slice, gather.take_slice_vjp, rules.take_slice),
     Operator("Softmax", softmax.softmax, softmax.softmax_vjp, rules.softmax),
+    Operator("Softplus", activation.softplus, activation.softplus_vjp, rules.floats("Softplus")),
     Operator("Sqrt", arithmetic.sqrt, arithmetic.sqrt_vjp, rules.floats("Sqrt")),
     Operator("Squeeze", shape.squeeze, shape.squeeze_vjp, rules.squeeze),
     Operator("Sub", arithmetic.sub, arithmetic.sub_vjp, rules.broadcast("Sub"), (0, 1)),

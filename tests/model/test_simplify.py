@@ -481,3 +481,65 @@ def test_a_constant_behind_a_convolution_that_ia3_leaves_is_said(tmp_path: Path)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         lieref.load(saved(proto, tmp_path)).attach("scale")
+
+
+SPLITS: dict[str, tuple[int, dict[str, Any], dict[str, np.ndarray]]] = {
+    "sizes": (3, {"axis": 1}, {"sizes": np.array([2, 5, 1])}),
+    "equal": (4, {"axis": -3, "num_outputs": 4}, {}),
+    "last_smaller": (3, {"axis": 1, "num_outputs": 3}, {}),
+    "rows": (2, {"axis": 2, "num_outputs": 2}, {}),
+}
+
+
+@pytest.mark.parametrize("case", SPLITS)
+def test_a_split_is_slices(case: str, tmp_path: Path) -> None:
+    count, attrs, sizes = SPLITS[case]
+    parts = [f"p{i}" for i in range(count)]
+    split = helper.make_node("Split", ["c", *sizes], parts, name="split", **attrs)
+    nodes = [op("Conv", ["x", "w"], "c"), split]
+    nodes += [op("GlobalAveragePool", [part], f"{part}_mean") for part in parts]
+    nodes += [op("Concat", [f"{part}_mean" for part in parts], "means", axis=1), op("Flatten", ["means"], "f")]
+    width = 16 if case == "rows" else 8
+    nodes.append(op("Gemm", ["f", "v"], "y", transB=1))
+    tensors = {"w": f32(8, 3, 1, 1), "v": f32(5, width), **sizes}
+    proto = make_onnx(nodes, tensors, ["N", 3, 6, 5], "y", ["N", 5])
+    proto.opset_import[0].version = 18
+    model = lieref.load(saved(proto, tmp_path))
+    assert (model.engine, model.slow_reasons) == ("f2", ())
+    x, y, loss = f32(4, 3, 6, 5), np.array([0, 4, 2, 1]), lieref.CrossEntropy()
+    np.testing.assert_allclose(model.predict(x), by_runtime(proto, x), rtol=1e-5, atol=1e-6)
+    exact = moved(lieref.load(tmp_path / "net.onnx", dtype="float64").attach("full"))
+    want = exact.loss_and_grad(x, y, loss)[2]
+    for name, gradient in moved(model.attach("full")).loss_and_grad(x, y, loss)[2].items():
+        assert np.linalg.norm(gradient - want[name]) <= 5e-6 * np.linalg.norm(want[name]), name
+
+
+def test_sizes_of_a_split_must_be_those_of_the_axis(tmp_path: Path) -> None:
+    split = helper.make_node("Split", ["x", "sizes"], ["a", "b"], name="cut", axis=1)
+    nodes = [split, op("Add", ["a", "b"], "y")]
+    for sizes, error in (([2, 3], ShapeError), ([6], ShapeError), ([-1, 7], ShapeError)):
+        proto = make_onnx(nodes, {"sizes": np.array(sizes)}, ["N", 6], "y", ["N", 3])
+        with pytest.raises(error, match="node cut"):
+            lieref.load(saved(proto, tmp_path))
+    cut = helper.make_node("Split", ["x", "sizes"], ["a", "b"], name="cut", axis=1)
+    nodes = [op("Cast", ["x"], "sizes", to=TensorProto.INT64), cut, op("Add", ["a", "b"], "y")]
+    with pytest.raises(UnsupportedError, match=r"node cut .*sizes must be constants"):
+        lieref.load(saved(make_onnx(nodes, {}, ["N", 6], "y", ["N", 3]), tmp_path))
+
+
+def test_a_bias_that_layers_share_through_identities_leaves_them_compiled(tmp_path: Path) -> None:
+    """As PyTorch's older exporter writes convolutions without a bias, their normalisations folded."""
+    nodes = [
+        op("Identity", ["zero"], "b1"),
+        op("Identity", ["zero"], "b2"),
+        op("Conv", ["x", "w1", "b1"], "c1"),
+        op("Relu", ["c1"], "r1"),
+        op("Conv", ["r1", "w2", "b2"], "c2"),
+        op("GlobalAveragePool", ["c2"], "g"),
+        op("Flatten", ["g"], "y"),
+    ]
+    tensors = {"zero": np.zeros(5, np.float32), "w1": f32(5, 3, 3, 3), "w2": f32(5, 5, 1, 1)}
+    model = lieref.load(saved(make_onnx(nodes, tensors, ["N", 3, 6, 6], "y", ["N", 5]), tmp_path)).attach("liera", r=1)
+    division = model._division()
+    assert (model.engine, model.slow_reasons, division.outside) == ("f2", (), ())
+    assert len(division.fused.sites) == 2

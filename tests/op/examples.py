@@ -77,6 +77,7 @@ _LIST = (
     Example("HardSigmoid", (spread(3, 8),), {"alpha": 0.25, "beta": 0.375}),
     Example("Sigmoid", (spread(3, 8),)),
     Example("Tanh", (spread(3, 8),)),
+    Example("Softplus", (spread(3, 8),)),
     Example("Erf", (spread(3, 8),), float32_constant=True),
     Example("Gelu", (spread(3, 8),), float32_constant=True),
     Example("Gelu", (spread(3, 8),), {"approximate": "tanh"}, float32_constant=True),

@@ -84,7 +84,12 @@ def _sigmoid(x):
     return 1 / (1 + mpmath.exp(-x))
 
 
+def _softplus(x):
+    return mpmath.log1p(mpmath.exp(x))
+
+
 SMOOTH = {
+    "softplus": (_softplus, _sigmoid),
     "sigmoid": (_sigmoid, lambda x: _sigmoid(x) * _sigmoid(-x)),
     "tanh": (mpmath.tanh, lambda x: mpmath.sech(x) ** 2),
 }  # fmt: skip
@@ -95,11 +100,24 @@ SMOOTH = {
 @pytest.mark.parametrize("name", SMOOTH)
 def test_smooth_activations_and_slopes_are_right_to_a_few_ulp(name, isa, dtype):
     # exp is off by 2 ulp; a sum, one or two products and a division of it by half an ulp each, doubled near a power of
-    # two: 2 (2 + 2) at most for a value, 2 (2 + 2 * 2 + 3 / 2) for a slope, which squares 1 + e.
+    # two: 2 (2 + 2) at most for a value, 2 (2 + 2 * 2 + 3 / 2) for a slope, which squares 1 + e. A logarithm has the
+    # same few: its series is close to one.
     x = samples(-30, 30, dtype)
     for function, exact, most in zip(ACTIVATIONS[name], SMOOTH[name], (8, 15), strict=True):
         assert ulps(compiled(function, isa, dtype)(x), exactly(exact, x), dtype) <= most
     assert compiled(tanh, isa, dtype)(np.zeros(16, dtype)).tolist() == [0.0] * 16
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("isa", ISAS, ids=lambda isa: isa.name)
+def test_silu_and_its_slope(isa, dtype):
+    """The slope is a difference: near its zero at -1.28 it is as right as its two terms."""
+    x = samples(-30, 30, dtype)
+    value, slope = (compiled(function, isa, dtype)(x) for function in ACTIVATIONS["silu"])
+    assert ulps(value, exactly(lambda v: v * _sigmoid(v), x), dtype) <= 9  # a sigmoid's, and one product
+    wide = x.astype("f8")
+    s, rest = (np.array([float(v) for v in exactly(_sigmoid, sign * x)]) for sign in (1, -1))
+    assert np.all(np.abs(slope - s * (1 + wide * rest)) <= 8 * np.finfo(dtype).eps * s * (1 + np.abs(wide) * rest))
 
 
 PIECEWISE = {
@@ -127,4 +145,4 @@ def test_piecewise_activations_and_slopes(name, isa, dtype):
 
 
 def test_every_activation_is_tested():
-    assert set(SMOOTH) | set(PIECEWISE) == set(ACTIVATIONS)
+    assert {*SMOOTH, *PIECEWISE, "silu"} == set(ACTIVATIONS)
