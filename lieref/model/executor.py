@@ -38,14 +38,19 @@ def run(graph: Graph, x: Array, *, until: str | None = None, threads: int = 1) -
     if until in values:
         return values
     for node in graph.nodes:
-        operator = OPERATORS[node.op]
-        options = {"threads": threads} if operator.threaded else {}
-        outputs = operator.forward(*_inputs(node, values), **node.attrs, **options)
-        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
-        values.update(zip(node.outputs, outputs, strict=False))
+        run_node(node, values, threads=threads)
         if until in node.outputs:
             break
     return values
+
+
+def run_node(node: Node, values: dict[str, Array], *, threads: int = 1) -> None:
+    """Add what a node gives to the tensors known so far."""
+    operator = OPERATORS[node.op]
+    options = {"threads": threads} if operator.threaded else {}
+    outputs = operator.forward(*_inputs(node, values), **node.attrs, **options)
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    values.update(zip(node.outputs, outputs, strict=False))
 
 
 def finish(graph: Graph, tensor: str, value: Array) -> Array:

@@ -21,6 +21,7 @@ from lieref.kernel.simd import (
     maximum,
     pointwise,
     sample,
+    select,
     weight_gradient,
     zeros,
 )
@@ -226,6 +227,7 @@ FAMILIES: dict[str, Family] = {
     },
     "product": _pointwise(pointwise.emit_product, pointwise.pair_accesses),
     "dot": Family("pointwise", pointwise.POINTWISE_FIELDS, _width_tiles, pointwise.emit_dot, pointwise.dot_accesses),
+    "select": Family("pointwise", select.SELECT_FIELDS, _pixel_tiles, select.emit_select, select.select_accesses),
     "maximum": Family(
         "pointwise", maximum.MAXIMUM_FIELDS, _width_tiles, maximum.emit_maximum, maximum.maximum_accesses
     ),

@@ -19,7 +19,7 @@ from llvmlite import ir
 
 from lieref.kernel.simd.access import Access, Numbers, access, steps
 from lieref.kernel.simd.depthwise import channel_range
-from lieref.kernel.simd.elementary import exp, tanh
+from lieref.kernel.simd.elementary import exp, log1p, tanh
 from lieref.kernel.simd.emit import Real, Variable
 from lieref.kernel.simd.epilogue import (
     EPILOGUE_FIELDS,
@@ -64,6 +64,25 @@ def _sigmoid_slope(k: Kernel, x: Real) -> Real:
     return e / ((e + 1.0) * (e + 1.0))
 
 
+# y = x s with s = sigmoid(x), and dy = (s + x s (1 - s)) dx = s (1 + x (1 - s)) dx, where 1 - s = sigmoid(-x).
+def _silu(k: Kernel, x: Real) -> Real:
+    return x * _sigmoid(k, x)
+
+
+def _silu_slope(k: Kernel, x: Real) -> Real:
+    e = exp(k, -x.max(-x))
+    small, large = e / (e + 1.0), k.vector(1.0, k.width) / (e + 1.0)
+    negative = x.below(0.0)
+    s, rest = k.where(negative, small, large), k.where(negative, large, small)
+    slope: Real = s * (x * rest + 1.0)
+    return slope
+
+
+# log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)), with slope sigmoid(x).
+def _softplus(k: Kernel, x: Real) -> Real:
+    return x.max(0.0) + log1p(k, exp(k, -x.max(-x)))
+
+
 # 1 / cosh(x)^2 = 4 e / (1 + e)^2 with e = exp(-2 |x|).
 def _tanh_slope(k: Kernel, x: Real) -> Real:
     e = exp(k, x.max(-x) * -2.0)
@@ -103,6 +122,8 @@ def _leaky_relu_slope(k: Kernel, x: Real) -> Real:
 
 ACTIVATIONS = {
     "sigmoid": Activation(_sigmoid, _sigmoid_slope),
+    "silu": Activation(_silu, _silu_slope),
+    "softplus": Activation(_softplus, _sigmoid),
     "tanh": Activation(tanh, _tanh_slope),
     "hard_sigmoid": Activation(_hard_sigmoid, _hard_sigmoid_slope),
     "hard_swish": Activation(_hard_swish, _hard_swish_slope),

@@ -172,10 +172,12 @@ class FusedLayer:
     affine : Affine or None
     function : str
         Kernel of an activation; `numbers` are its alpha and beta.
-    node : Node or None
-        The operator of a reference layer.
-    reads : dict of int to (tensor, shape)
-        Its inputs that are tensors, by position, and the shape of one sample of each.
+    selected : tuple of int
+        Channel of x that each channel of a selection is.
+    nodes : tuple of Node
+        The operators of a reference layer, in order.
+    reads : dict of str to (tensor, shape)
+        Their inputs that the engine holds, by their names in the graph, and the shape of one sample of each.
     shape : tuple of int
         Shape of one sample of its output.
     reason : str
@@ -197,8 +199,9 @@ class FusedLayer:
     affine: Affine | None = None
     function: str = ""
     numbers: tuple[float, float] = (0.0, 0.0)
-    node: Node | None = None
-    reads: dict[int, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
+    selected: tuple[int, ...] = ()
+    nodes: tuple[Node, ...] = ()
+    reads: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     shape: tuple[int, ...] = ()
     reason: str = ""
 
@@ -210,8 +213,7 @@ class FusedLayer:
     @property
     def fixed(self) -> tuple[str, ...]:
         """The initializers it reads whose gradient it does not give."""
-        node = self.node.inputs if self.node else ()
-        read = tuple(name for i, name in enumerate(node) if name and i not in self.reads)
+        read = tuple(name for node in self.nodes for name in node.inputs if name and name not in self.reads)
         return read + (self.affine.names if self.affine else ())
 
     @property

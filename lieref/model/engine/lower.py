@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from lieref.errors import UnsupportedError
 from lieref.model.engine import lower_layers, lower_pointwise
-from lieref.model.engine.layer import FusedLayer, Window
-from lieref.model.engine.lowered import LoweredGraph, as_size, unsupported
-from lieref.model.engine.reference import output_shape
+from lieref.model.engine.lower_reference import Trial, call_back
+from lieref.model.engine.lower_views import VIEWS, settle, view
+from lieref.model.engine.lowered import MOST_AXES, LoweredGraph, as_size, unsupported
 from lieref.model.graph import Graph, Node
 
 
@@ -32,41 +32,35 @@ def lower(graph: Graph, logits: str) -> LoweredGraph:
     net.flat = len(shape) == 1
     net.sizes[info.name] = as_size(shape)
     net.shapes[info.name] = shape
+    trial = Trial()
     for node in _needed(graph, logits):
         try:
+            if node.op in VIEWS and view(net, node):
+                continue
             if node.op not in LOWER:
                 raise unsupported(node, "the operator has no compiled form")
+            for name in node.inputs:
+                _settle(net, name, trial)
             LOWER[node.op](net, node)
         except UnsupportedError as error:
-            _reference(net, node, error)
+            call_back(net, node, error, trial)
+    _settle(net, logits, trial)
+    if logits in net.unheld:
+        raise net.unheld[logits]
     net.logits, net.output_shape = net.resolve(logits), net.shapes.get(logits, ())
     if net.producer(net.logits) is None or net.sizes[net.logits][1:] != (1, 1):
         raise UnsupportedError(f"compile_graph: `logits` must be one row a sample; got {net.sizes.get(net.logits)}")
     return net
 
 
-def _reference(net: LoweredGraph, node: Node, error: UnsupportedError) -> None:
-    """Append a layer that calls the node's reference function.
-
-    Raises
-    ------
-    UnsupportedError
-        The given error, if the node is not a function of single samples with one output of at most three axes.
-    """
-    shapes = {name: net.shapes[name] for name in node.inputs if name in net.shapes}
-    shape = output_shape(net.graph, node, shapes) if shapes else None
-    if shape is None or not 1 <= len(shape) <= 3 or (net.flat and len(shape) != 1):
-        raise error
-    reads = {i: (net.resolve(name), shapes[name]) for i, name in enumerate(node.inputs) if name in shapes}
-    first = next(iter(reads.values()))[0]
-    channels, height, width = as_size(shape)
-    out = node.outputs[0]
-    reason = str(error).removeprefix("compile_graph: ")
-    net.layers.append(
-        FusedLayer("reference", first, out, Window(), channels, node=node, reads=reads, shape=shape, reason=reason)
-    )
-    net.sizes[out] = (channels, height, width)
-    net.shapes[out] = shape
+def _settle(net: LoweredGraph, name: str, trial: Trial) -> None:
+    """Make a view a tensor that the engine holds, by a layer, or by a call back; one of more axes stays a view."""
+    if settle(net, name) or len(net.shapes[name]) > MOST_AXES:
+        return
+    node = net.graph.producer(name)
+    if node is not None:
+        error = unsupported(node, "its output must be channels and pixels of one tensor, in order")
+        call_back(net, node, error, trial)
 
 
 def _needed(graph: Graph, logits: str) -> list[Node]:
@@ -97,10 +91,6 @@ LOWER: dict[str, Callable[[LoweredGraph, Node], None]] = {
     "Relu": lower_pointwise.relu,
     "Clip": lower_pointwise.clip,
     **dict.fromkeys(lower_pointwise.ACTIVATIONS, lower_pointwise.activation),
-    "Flatten": lower_pointwise.flatten,
-    "Reshape": lower_pointwise.flatten,
-    "Squeeze": lower_pointwise.squeeze,
-    "Identity": lower_pointwise.same,
     "Dropout": lower_pointwise.same,
 }
 """Operators with a compiled form."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from lieref.model.engine.kinds import KINDS
 from lieref.model.engine.layer import Affine, FusedLayer, Window
-from lieref.model.engine.lowered import LoweredGraph, covers_image, unsupported
+from lieref.model.engine.lowered import LoweredGraph, unsupported
 from lieref.model.graph import Node
 
 ACTIVATIONS: dict[str, tuple[str, float, float]] = {
@@ -17,6 +17,7 @@ ACTIVATIONS: dict[str, tuple[str, float, float]] = {
     "HardSigmoid": ("hard_sigmoid", 0.2, 0.5),
     "HardSwish": ("hard_swish", 0.0, 0.0),
     "LeakyRelu": ("leaky_relu", 0.01, 0.0),
+    "Softplus": ("softplus", 0.0, 0.0),
 }
 """Kernel of an activation, and ONNX's defaults of its alpha and beta."""
 
@@ -78,12 +79,14 @@ def divide(net: LoweredGraph, node: Node) -> None:
 
 
 def multiply(net: LoweredGraph, node: Node) -> None:
-    """Mul by a constant, by a tensor of the same shape, or by one factor for each channel."""
+    """Mul by a constant, by a tensor of the same shape, or by one factor a channel; x sigmoid(x) is one layer."""
     for constant in (0, 1):
         if node.inputs[constant] in net.graph.initializers:
             _affine(net, node, constant, "multiply")
             return
     (a, size), (b, other) = net.size(node, 0), net.size(node, 1)
+    if _joins_as_silu(net, node, a, b) or _joins_as_silu(net, node, b, a):
+        return
     if size != other and math.prod(size) < math.prod(other):
         a, b, size, other = b, a, other, size
     shapes = sorted((net.shapes[name] for name in node.inputs), key=math.prod)
@@ -91,6 +94,18 @@ def multiply(net: LoweredGraph, node: Node) -> None:
     if other not in (size, (size[0], 1, 1)) or shapes[0] not in (shape, gate):
         raise unsupported(node, f"the factors must have one shape or be one a channel; got {shapes[0]} and {shape}")
     net.append(FusedLayer("product", a, node.outputs[0], Window(), size[0], others=(b,)), shape)
+
+
+def _joins_as_silu(net: LoweredGraph, node: Node, x: str, gate: str) -> bool:
+    """Make x sigmoid(x) of the layer that computes the sigmoid, where nothing else reads that."""
+    layer = net.producer(gate)
+    if layer is None or layer.function != "sigmoid" or layer.x != x or layer.clamp or layer.add:
+        return False
+    if not net.read_only_by(gate, node) or net.shapes[node.inputs[0]] != net.shapes[node.inputs[1]]:
+        return False
+    layer.function = "silu"
+    net.rename(layer, node.outputs[0])
+    return True
 
 
 def batch_normalization(net: LoweredGraph, node: Node) -> None:
@@ -177,27 +192,3 @@ def same(net: LoweredGraph, node: Node) -> None:
     name, _ = net.size(node)
     net.alias[node.outputs[0]] = name
     net.shapes[node.outputs[0]] = net.shapes[node.inputs[0]]
-
-
-def flatten(net: LoweredGraph, node: Node) -> None:
-    """Flatten, and a Reshape that flattens."""
-    if node.op == "Flatten" and node.attrs.get("axis", 1) != 1:
-        raise unsupported(node, "axis must be 1")
-    if node.op == "Reshape":
-        shape = net.constant(node, 1)
-        _, size = net.size(node)
-        if shape is None or len(shape) != 2 or int(shape[1]) not in (-1, math.prod(size)):
-            raise unsupported(node, "the new shape must be (N, features)")
-    same(net, node)
-    net.shapes[node.outputs[0]] = (math.prod(net.shapes[node.inputs[0]]),)
-
-
-def squeeze(net: LoweredGraph, node: Node) -> None:
-    """Squeeze of all axes of an image of one pixel."""
-    _, size = net.size(node)
-    rank = len(net.shapes[node.inputs[0]]) + 1
-    axes = node.attrs.get("axes", net.constant(node, 1))
-    image = rank > 2
-    if size[1:] != (1, 1) or not image or axes is None or not covers_image(axes, rank):
-        raise unsupported(node, "the axes must be those of an image of one pixel")
-    flatten(net, node)

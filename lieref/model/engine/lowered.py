@@ -14,6 +14,25 @@ from lieref.model.graph import Graph, Node
 Size = tuple[int, int, int]
 """Channels, height and width of one sample."""
 
+MOST_AXES = 3
+"""Of one sample that the engine holds."""
+
+
+@dataclass(frozen=True)
+class View:
+    """A tensor of the graph whose numbers stand elsewhere in one that the engine holds.
+
+    Attributes
+    ----------
+    base : str
+        Name of that tensor.
+    places : int array
+        Of one sample: for each number its place in the base, row by row of (channels, height, width).
+    """
+
+    base: str
+    places: Array
+
 
 @dataclass
 class LoweredGraph:
@@ -35,6 +54,10 @@ class LoweredGraph:
         Shape of one sample of every tensor of the graph, as ONNX sees it.
     alias : dict of str to str
         Tensors that another one stands for, after fusion and reshaping.
+    views : dict of str to View
+        Tensors whose numbers stand in other places of another one, as long as no layer wants them in theirs.
+    unheld : dict of str to UnsupportedError
+        Tensors that the engine cannot hold, and why: they are computed again for each tensor behind them.
     flat : bool
         Whether a sample is a vector: the samples of a batch are then the pixels of one image.
     """
@@ -47,6 +70,8 @@ class LoweredGraph:
     sizes: dict[str, Size] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     alias: dict[str, str] = field(default_factory=dict)
+    views: dict[str, View] = field(default_factory=dict)
+    unheld: dict[str, UnsupportedError] = field(default_factory=dict)
     flat: bool = False
 
     def resolve(self, name: str) -> str:

@@ -115,7 +115,8 @@ def gate_net():
     f = net.add("HardSwish", net.conv(3, 6, (1, 1), x=d))
     net.add("Add", net.add("Concat", d, e, f, axis=1), net_const(net, np.linspace(-1, 1, 14).reshape(1, 14, 1, 1)))
     net.conv(9, 14, (2, 2))
-    g = net.add("LeakyRelu", alpha=0.2)
+    g = net.add("Softplus", net.add("LeakyRelu", alpha=0.2))
+    g = net.add("Mul", net.add("Sigmoid", g), g)
     net.add("Div", net.add("Mul", g, g), net_const(net, 400.0))
     top = net.add("GlobalMaxPool", net.last)
     net.add("Sub", net_const(net, np.linspace(0, 1, 9)[:, None, None]), top)
@@ -206,6 +207,49 @@ def joined_net():
     return net.graph()
 
 
+def moved(net, x, op, *constants, **attrs):
+    """Add an operator whose further inputs are integers."""
+    return net.add(op, x, *(net_axes(net, *values) for values in constants), **attrs)
+
+
+def views_net():
+    """Channels in another order, halves, every other pixel, behind each other and behind what takes them apart."""
+    net = Net((3, 9, 7))
+    a = net.conv(12, 3, (1, 1))
+    b = net.add("Relu", net.conv(12, 12, (1, 1), x=a))
+    apart = moved(net, b, "Reshape", (-1, 3, 4, 9, 7))
+    shuffled = moved(net, net.add("Transpose", apart, perm=(0, 2, 1, 3, 4)), "Reshape", (-1, 12, 9, 7))
+    sum_ = net.add("Add", moved(net, b, "Gather", tuple(range(11, -1, -1)), axis=1), a)
+    gated = net.add("Clip", sum_, net_const(net, -0.5), net_const(net, 1.5))
+    left = moved(net, shuffled, "Slice", (0,), (5,), (1,))
+    right = moved(net, shuffled, "Slice", (4,), (12,), (1,))
+    thin = moved(net, gated, "Slice", (1, 2), (9, 7), (2, 3), (2, 3))
+    some = moved(net, thin, "Gather", (7, 0, 11), axis=1)
+    even = moved(net, right, "Slice", (0, 0, 1), (8, 9, 7), (1, 2, 3), (3, 1, 1))
+    ends = [net.conv(4, 5, (3, 3), x=left), net.conv(4, 8, (3, 3), x=right), net.conv(4, 3, (2, 2), x=some)]
+    ends.append(net.conv(4, 3, (1, 1), x=net.add("Sigmoid", even)))
+    squares = [net.add("GlobalAveragePool", end) for end in ends]
+    flat = [moved(net, squares[0], "Squeeze", (2, 3)), *(net.add("Flatten", square) for square in squares[1:])]
+    net.add("Flatten", moved(net, net.add("Identity", net.add("Concat", *flat, axis=1)), "Unsqueeze", (2, 3)))
+    net.gemm(4, 16)
+    return net.graph()
+
+
+def attention_net():
+    """Products of tensors of four axes: between compiled layers, one call back."""
+    net = Net((3, 4, 5))
+    a = net.conv(8, 3, (1, 1))
+    queries, keys, values = (
+        moved(net, net.conv(8, 8, (1, 1), x=a, bias=False, scale=0.2), "Reshape", (-1, 2, 4, 20)) for _ in range(3)
+    )
+    scores = net.add("Softmax", net.add("MatMul", net.add("Transpose", queries, perm=(0, 1, 3, 2)), keys), axis=-1)
+    mixed = net.add("MatMul", values, net.add("Transpose", scores, perm=(0, 1, 3, 2)))
+    net.add("Relu", net.add("Add", moved(net, mixed, "Reshape", (-1, 8, 4, 5)), a))
+    net.add("Flatten", net.add("GlobalAveragePool"))
+    net.gemm(4, 8)
+    return net.graph()
+
+
 def two_headed_net():
     """Outputs that are joined: their pixels are wider than their gradient's."""
     net = Net((9,))
@@ -228,6 +272,8 @@ def square_net(height=8):
 
 NETS = {
     "square": square_net,
+    "views": views_net,
+    "attention": attention_net,
     "two heads": two_headed_net,
     "joined": joined_net,
     "fused": fused_net,

@@ -10,9 +10,9 @@ from lieref.model import executor
 from lieref.model.engine import Adapter
 from lieref.model.graph import Graph
 from lieref.op.registry import OPERATORS
-from tests.model.engine.networks import Net, net_const
+from tests.model.engine.networks import Net, net_axes, net_const
 
-ACTIVATIONS = ("Relu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "LeakyRelu", "Erf", "Gelu")
+ACTIVATIONS = ("Relu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "LeakyRelu", "Softplus", "Erf", "Gelu")
 
 
 class Drawn(Net):
@@ -108,6 +108,23 @@ def combine(net):
     return net.attempt(op, *(names if net.rng.random() < 0.5 else names[::-1]))
 
 
+def move(net):
+    """A channel shuffle, or a slice of channels and pixels."""
+    channels, *image = net.shapes[net.last]
+    if net.rng.random() < 0.4:
+        groups = net.pick(*(g for g in range(1, channels + 1) if channels % g == 0))
+        apart = net_axes(net, -1, groups, channels // groups, *image)
+        if not net.attempt("Reshape", net.last, apart):
+            return False
+        net.attempt("Transpose", perm=(0, 2, 1, *range(3, 3 + len(image))))
+        return net.attempt("Reshape", net.last, net_axes(net, -1, channels, *image))
+    starts = [net.below(0, n) for n in (channels, *image)]
+    ends = [net.below(start + 1, n + 1) for start, n in zip(starts, (channels, *image), strict=True)]
+    axes = range(1, len(starts) + 1)
+    steps = [net.pick(1, 1, 2, 3) for _ in starts]
+    return net.attempt("Slice", net.last, *(net_axes(net, *values) for values in (starts, ends, axes, steps)))
+
+
 def by_channel(net):
     """A constant for each channel, a BatchNormalization that is not folded, or a gate."""
     shape = net.shapes[net.last]
@@ -141,7 +158,9 @@ def random_network(rng) -> Graph:
     channels = int(rng.choice([1, 2, 3, 3, 4, 7, 8, 16, 17, 20]))
     net = Drawn((channels, *(int(rng.integers(1, 15)) for _ in range(sides))), rng)
     steps = (
-        (convolve, convolve, pool, activate, activate, combine, by_channel) if sides else (linear, activate, combine)
+        (convolve, convolve, pool, activate, activate, combine, by_channel, move)
+        if sides
+        else (linear, activate, combine)
     )
     for _ in range(int(rng.integers(1, 7))):
         net.pick(*steps)(net)

@@ -112,9 +112,22 @@ class Trace:
         target = builder.inttoptr(ir.Constant(i64, self._address), signature.as_pointer())
         builder.call(target, [pointer, ir.Constant(i64, size_of(value.type)), ir.Constant(i64, int(written))])
 
+    def _touch_lanes(self, builder, pointers, real, kind):
+        """Note what a gather loads: nothing, by a place in its own row, where a lane is masked."""
+        for lane in range(kind.count):
+            number = ir.Constant(ir.IntType(32), lane)
+            address = builder.extract_element(pointers, number)
+            chosen = builder.select(builder.extract_element(real, number), address, builder.function.args[0])
+            self._touch(builder, chosen, ir.Constant(kind.element, 0.0), False)
+
     def compiled(self, kernel, isa, patch):
         """The traced kernel, and what keeps it alive."""
-        load, store, trace = ir.IRBuilder.load, ir.IRBuilder.store, self
+        load, store, call, trace = ir.IRBuilder.load, ir.IRBuilder.store, ir.IRBuilder.call, self
+
+        def traced_call(self, function, args, *rest, **options):
+            if getattr(function, "name", "").startswith("llvm.masked.gather"):
+                trace._touch_lanes(self, args[0], args[2], args[3].type)
+            return call(self, function, args, *rest, **options)
 
         def traced_load(self, pointer, *args, **options):
             value = load(self, pointer, *args, **options)
@@ -129,6 +142,7 @@ class Trace:
         with patch.context() as inner:
             inner.setattr(ir.IRBuilder, "load", traced_load)
             inner.setattr(ir.IRBuilder, "store", traced_store)
+            inner.setattr(ir.IRBuilder, "call", traced_call)
             FAMILIES[kernel.family].emit(module, kernel.symbol, "float32", kernel.tile)
         plain = llvm.Target.from_default_triple().create_target_machine(cpu=isa.cpu, opt=0, jit=True)
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), plain)

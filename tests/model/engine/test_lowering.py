@@ -12,9 +12,11 @@ from lieref.errors import UnsupportedError
 from lieref.model.engine import Adapter, compile_graph
 from lieref.model.engine.kinds import KINDS
 from lieref.model.engine.lower import LOWER, lower
+from lieref.model.engine.lower_views import VIEWS
 from tests.model.engine.networks import (
     NETS,
     Net,
+    attention_net,
     close,
     net_axes,
     net_const,
@@ -22,6 +24,7 @@ from tests.model.engine.networks import (
     plain_net,
     reference,
     trainable,
+    views_net,
 )
 
 
@@ -30,7 +33,7 @@ def test_every_kind_and_operator_is_in_some_network():
     graphs = [make() for make in NETS.values()]
     layers = [layer for graph in graphs for layer in lower(graph, graph.outputs[0]).layers]
     assert {layer.kind for layer in layers} == set(KINDS)
-    assert {node.op for graph in graphs for node in graph.nodes} >= set(LOWER)
+    assert {node.op for graph in graphs for node in graph.nodes} >= set(LOWER) | VIEWS
     fusing = {name for name, kind in KINDS.items() if kind.fuses}
     assert {layer.kind for layer in layers if layer.add} == fusing
     assert {layer.kind for layer in layers if layer.clamp} == fusing
@@ -295,3 +298,52 @@ def test_limits_of_one_number_in_any_shape(shape, rng):
     want = np.clip(x @ graph.initializers[weight].T + graph.initializers[bias], -0.5, 0.5)
     assert np.allclose(engine.logits(x), want, rtol=0, atol=1e-6)
     assert {type(layer.clamp) for layer in engine._plans.net.layers} == {tuple}
+
+
+def kinds_of(graph):
+    return [layer.kind for layer in lower(graph, graph.outputs[0]).layers]
+
+
+def test_what_only_moves_numbers_is_compiled():
+    kinds = kinds_of(views_net())
+    assert "reference" not in kinds
+    assert kinds.count("select") == 5  # one for each tensor that a layer reads, whatever the nodes between
+
+
+def test_tensors_that_the_engine_does_not_hold_are_called_back_together():
+    graph = attention_net()
+    layers = lower(graph, graph.outputs[0]).layers
+    called = [layer for layer in layers if layer.kind == "reference"]
+    assert len(called) == 1
+    assert [node.op for node in called[0].nodes].count("MatMul") == 2
+    assert called[0].reason.startswith("node 't4' (Reshape)")
+
+
+def test_a_tensor_that_mixes_samples_on_the_way_is_called_back(rng):
+    """Samples as the second axis, as PyTorch's attention has them: between two transpositions they come apart again."""
+    net = Net((4, 6))
+    net.conv(8, 4, (1,))
+    net.add("Transpose", perm=(1, 0, 2))
+    net.add("Exp", net.add("Mul", net.last, net_const(net, 0.1)))
+    net.add("Transpose", perm=(1, 0, 2))
+    net.conv(3, 8, (2,))
+    net.add("Flatten")
+    net.gemm(3, 15)
+    graph = net.graph()
+    assert kinds_of(graph).count("reference") == 1
+    wanted = trainable(graph)
+    engine = compile_graph(graph, trainable=wanted, logits=graph.outputs[0], dtype="float64")
+    x, y = rng.standard_normal((5, 4, 6)), np.array([0, 2, 1, 1, 0])
+    _, z, grads = engine.loss_and_grad(x, y)
+    _, want_z, want = reference(graph, x, y, wanted, "cross_entropy")
+    assert close(z, want_z, 1e-13)
+    assert all(close(grads[key], want[key], 1e-13) for key in wanted)
+
+
+def test_a_gate_of_its_own_argument_is_one_layer():
+    net = Net((4, 3, 3))
+    a = net.conv(6, 4, (1, 1))
+    net.add("Mul", a, net.add("Sigmoid", a))
+    net.add("Flatten", net.add("GlobalAveragePool"))
+    layers = lower(net.graph(), net.last).layers
+    assert [(layer.kind, layer.function) for layer in layers[:2]] == [("conv", ""), ("activation", "silu")]

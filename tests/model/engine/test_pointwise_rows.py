@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from lieref.kernel.pool_naive import max_pool_naive, max_pool_naive_vjp
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.window import make_window
-from lieref.model.engine import pointwise, pool
+from lieref.model.engine import pointwise, pool, select
 from lieref.model.engine.layer import Epilogue, FusedLayer, Window
 from lieref.model.engine.weights import Storage
 from tests.model.engine.rows import OneLayer, make_tensor, run_rows, view, within
@@ -122,3 +122,38 @@ def test_max_pool_and_its_gradient(isa, dtype, size, kernel, strides, dilations,
     )  # fmt: skip
     assert np.array_equal(view(arena, out), max_pool_naive(a[None], definition)[0])
     assert np.array_equal(view(arena, x_bar), max_pool_naive_vjp(a[None], bar[None], definition)[0])
+
+
+@pytest.mark.parametrize(("isa", "dtype"), TARGETS)
+@settings(max_examples=40)
+@given(
+    size=SIZES, strides=st.tuples(*[st.integers(1, 3)] * 2), fraction=st.tuples(*[st.floats(0, 0.99)] * 3),
+    run=st.booleans(),
+)  # fmt: skip
+def test_selection_and_its_gradient(isa, dtype, size, strides, fraction, run):
+    """Some channels in any order, or neighbours, of pixels from one on to one of the last."""
+    channels, height, width, seed = size
+    rng = np.random.default_rng(seed)
+    count = 1 + int(fraction[0] * channels)
+    start = int(rng.integers(channels - count + 1))
+    chosen = tuple(range(start, start + count)) if run else tuple(map(int, rng.permutation(channels)[:count]))
+    y0, x0 = int(fraction[1] * height), int(fraction[2] * width)
+    kept = (slice(y0, height, strides[0]), slice(x0, width, strides[1]))
+    ends = [range(n)[part][-1] - (n - 1) for n, part in zip((height, width), kept, strict=True)]
+    window = Window(strides=strides, pads=(-y0, -x0, *ends))
+    a, more = draw(seed, dtype, size[:3], size[:3])
+    want = a[list(chosen)][:, *kept]
+    assert window.output(height, width) == want.shape[1:]
+    (bar,) = draw(seed + 1, dtype, want.shape)
+    x, x_bar, aux = (make_tensor(channels, height, width, isa, dtype) for _ in range(3))
+    out, g = (make_tensor(*want.shape, isa, dtype) for _ in range(2))
+    layer = FusedLayer("select", "x", "y", window, count, selected=chosen)
+    storage = Storage(isa, dtype, frozenset())
+    one = OneLayer(storage, {"x": x}, {"x": x_bar}, Epilogue(aux=aux))
+    rows = [*select.forward(one, layer, out, Epilogue()), *select.backward(one, layer, g)]
+    arena, _ = run_rows(rows, storage, {x: a, g: bar, aux: more}, {})
+    assert np.array_equal(view(arena, out), want)
+    want_bar = more.copy()
+    for number, channel in enumerate(chosen):
+        want_bar[channel][kept] += bar[number]
+    assert np.array_equal(view(arena, x_bar), want_bar)

@@ -1,0 +1,125 @@
+"""From ONNX nodes to layers: operators without a compiled form, called back in Python with those before them.
+
+The engine holds tensors of floats of up to three axes, for one sample at a time. What a node gives beside that (a
+tensor of four axes, of integers, of all samples together) is held by nobody: it is computed again, from tensors that
+are held, by every reference layer behind it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from lieref._types import Array
+from lieref.errors import UnsupportedError
+from lieref.model.engine.layer import FusedLayer, Window
+from lieref.model.engine.lowered import MOST_AXES, LoweredGraph, as_size
+from lieref.model.executor import run_node
+from lieref.model.graph import Node
+from lieref.op.registry import OPERATORS
+
+SAMPLES = 3
+"""Samples a node is tried with: no usual slice, axis or factor of the batch."""
+
+
+@dataclass
+class Trial:
+    """What nodes give for samples of random positive numbers, sent through together and one by one.
+
+    Attributes
+    ----------
+    together : dict of str to array
+    apart : list of dict of str to array
+        One for each sample.
+    """
+
+    together: dict[str, Array] = field(default_factory=dict)
+    apart: list[dict[str, Array]] = field(default_factory=lambda: [{} for _ in range(SAMPLES)])
+
+
+def call_back(net: LoweredGraph, node: Node, error: UnsupportedError, trial: Trial) -> None:
+    """Append a layer that calls the reference functions of a node, or keep its output among the tensors not held."""
+    out = node.outputs[0]
+    nodes = _with_unheld(net, node)
+    net.views.pop(out, None)
+    outer = _outer(net, nodes)
+    shape = _shape(net, nodes, outer, trial)
+    reason = next((net.unheld[each.outputs[0]] for each in nodes if each.outputs[0] in net.unheld), error)
+    if shape is None or not outer or not 1 <= len(shape) <= MOST_AXES or (net.flat and len(shape) != 1):
+        net.unheld[out] = reason
+        net.shapes.pop(out, None)
+        return
+    text = str(reason).removeprefix("compile_graph: ")
+    for layer in _only_for(net, outer, nodes):
+        net.layers.remove(layer)
+        nodes, text = layer.nodes + nodes, layer.reason
+    names = {each.name for each in nodes}
+    nodes = tuple(each for each in net.graph.nodes if each.name in names)
+    reads = {name: (net.resolve(name), net.shapes[name]) for name in _outer(net, nodes)}
+    first = next(iter(reads.values()))[0]
+    channels, height, width = as_size(shape)
+    net.layers.append(
+        FusedLayer("reference", first, out, Window(), channels, nodes=nodes, reads=reads, shape=shape, reason=text)
+    )
+    net.sizes[out] = (channels, height, width)
+    net.shapes[out] = shape
+
+
+def _outer(net: LoweredGraph, nodes: tuple[Node, ...]) -> list[str]:
+    """Return the tensors that nodes read and do not make."""
+    made = {name for node in nodes for name in node.outputs}
+    read = dict.fromkeys(name for node in nodes for name in node.inputs)
+    return [name for name in read if name in net.shapes and name not in made]
+
+
+def _only_for(net: LoweredGraph, outer: list[str], nodes: tuple[Node, ...]) -> list[FusedLayer]:
+    """Return the reference layers whose outputs nothing but these nodes reads."""
+    found = []
+    for layer in net.layers:
+        if layer.kind == "reference" and layer.out in outer and layer.out not in net.graph.outputs:
+            readers = [n for n in net.graph.nodes if any(net.resolve(name) == layer.out for name in n.inputs if name)]
+            if all(reader in nodes for reader in readers):
+                found.append(layer)
+    return found
+
+
+def _with_unheld(net: LoweredGraph, node: Node) -> tuple[Node, ...]:
+    """Return a node behind those that compute what it reads from tensors that the engine holds, in graph order."""
+    wanted, found = set(node.inputs), [node]
+    for before in reversed(net.graph.nodes[: net.graph.nodes.index(node)]):
+        out = before.outputs[0]
+        if out in wanted and (out in net.views or out in net.unheld):
+            found.append(before)
+            wanted.update(before.inputs)
+    return tuple(found[::-1])
+
+
+def _shape(net: LoweredGraph, nodes: tuple[Node, ...], outer: list[str], trial: Trial) -> tuple[int, ...] | None:
+    """Return the shape of one sample of the last node's output, None where samples do not go through one by one."""
+    rng = np.random.default_rng(0)
+    for name in outer:
+        if name not in trial.together:
+            drawn = rng.uniform(0.5, 1.5, (SAMPLES, *net.shapes[name])).astype(net.graph.dtype)
+            trial.together[name] = drawn
+            for i, values in enumerate(trial.apart):
+                values[name] = drawn[i : i + 1]
+    for node in nodes:
+        out = node.outputs[0]
+        if out in trial.together:
+            continue
+        if node.op not in OPERATORS or len([name for name in node.outputs if name]) != 1:
+            return None
+        for values in (trial.together, *trial.apart):
+            known = {**net.graph.initializers, **values}
+            try:
+                run_node(node, known)
+            except Exception:  # the operator refuses these shapes, or reads what another refused: so does the engine
+                return None
+            values[out] = known[out]
+    both, parts = trial.together[out], [values[out] for values in trial.apart]
+    if both.ndim == 0 or both.dtype != net.graph.dtype:
+        return None  # one number for all samples, or no numbers that have a gradient
+    apart = np.concatenate(parts)
+    same = both.shape == apart.shape and len(both) == SAMPLES
+    return tuple(both.shape[1:]) if same and np.allclose(both, apart, rtol=1e-4, atol=1e-5) else None
