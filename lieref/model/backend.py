@@ -19,6 +19,7 @@ from lieref.model import executor
 from lieref.model.engine import Engine, compile_graph
 from lieref.model.fusion import FusedSites
 from lieref.model.graph import Graph
+from lieref.model.simplify import at_size, at_some_size
 
 NONE_FUSED = FusedSites()
 
@@ -86,7 +87,8 @@ class Reference:
 
 
 MOST_ENGINES = 4
-"""Engines that are kept: one for inference and one for each set of adapters, the last used last."""
+"""Engines that are kept: one for inference and one for each set of adapters, for each size of samples where a network
+takes several; the last used last."""
 
 
 class Compiled:
@@ -113,14 +115,15 @@ class Compiled:
         return ""
 
     def engine(self, graph: Graph, wanted: frozenset[str], threads: int, fused: FusedSites = NONE_FUSED) -> Engine:
-        """Return the engine for these gradients and adapters, made on first use.
+        """Return the engine for these gradients, adapters and samples of the graph's size, made on first use.
 
         Raises
         ------
         UnsupportedError
             If it refuses them.
         """
-        key = (wanted, fused.key)
+        graph = at_some_size(graph)
+        key = (wanted, fused.key, graph.inputs[0].shape)
         with self._lock:
             found = self._engines.pop(key, None)
             if found is None:
@@ -139,7 +142,7 @@ class Compiled:
             return found
 
     def logits(self, graph: Graph, x: Array, threads: int) -> FloatArray:  # noqa: D102
-        engine = self.engine(graph, frozenset(), threads, NONE_FUSED)
+        engine = self.engine(_for_samples(graph, x), frozenset(), threads, NONE_FUSED)
         result = engine.logits(x, graph.initializers)
         _check_outputs(result)
         return result.reshape(-1, *engine.output_shape)
@@ -154,7 +157,7 @@ class Compiled:
         threads: int,
         fused: FusedSites = NONE_FUSED,
     ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
-        engine = self.engine(graph, wanted, threads, fused)
+        engine = self.engine(_for_samples(graph, x), wanted, threads, fused)
         if fused.sites:
             fused.fill(engine.parameters)
         form = loss.compiled_form(y, engine.classes)
@@ -168,6 +171,11 @@ class Compiled:
         found = {name: bars[name] for name in wanted}
         factors = fused.pull_back(bars)
         return value, logits, {**found, **factors} if found else factors
+
+
+def _for_samples(graph: Graph, x: Array) -> Graph:
+    """Return the graph for samples of the size of these, itself where its input has no free axes."""
+    return at_size(graph, x.shape[1:]) if None in graph.inputs[0].shape[1:] else graph
 
 
 def _as_float(graph: Graph, x: Array) -> Array:

@@ -20,6 +20,7 @@ from lieref.model.engine.describe import (
 from lieref.model.engine.lower import LOWER, lower
 from lieref.model.network import Network
 from lieref.model.provenance import file_nodes, trace
+from lieref.model.simplify import at_some_size
 
 ASKED = "the reference path is asked for"
 
@@ -67,7 +68,7 @@ def engine_report(network: Network) -> EngineReport:
     if choice.speed.kind == "reference":
         rows = refused(graph, (*choice.speed.reasons, ASKED)[0], counts)
     else:
-        net = lower(graph, logits)
+        net = lower(at_some_size(graph), logits)
         rows = describe(net, logits, ways_of(net, choice.asked), counts)
         compiled = choice.compiled[choice.asked]
         if not network.sites:

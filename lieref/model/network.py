@@ -122,9 +122,9 @@ class Network(Adapters):
         (F(4x4, 3x3), faster, but several times the rounding error), "direct" (without a transform) or "reference"
         (operator by operator). It reads "mixed" where a compiled network calls some operators back, sample by sample,
         or predicts compiled and trains operator by operator, which the first training step tells. It reads "reference"
-        where the engine cannot take the network: in float64, with a free image size, with an operator that mixes
-        samples, or where compiled code is switched off. A `SlowPathWarning` says once what stands in the way and what
-        would help, where that takes a tenth of the time or more.
+        where the engine cannot take the network: in float64, with an operator that mixes samples, or where compiled
+        code is switched off. A `SlowPathWarning` says once what stands in the way and what would help, where that takes
+        a tenth of the time or more. A network for images of any size is compiled for each size that comes.
         """
         return self.choice.name(self._known_division())
 

@@ -37,6 +37,9 @@ MOST_SIZES, MOST_SAMPLES = 8, 4096
 MOST_GROWTH = 2**20
 """A constant is computed ahead where it has at most so many elements, or no more than what it is computed from."""
 
+USUAL_EXTENTS = (224, 64, 512)
+"""Heights and widths that a network for any is tried with."""
+
 FLOAT_TYPES = {"float32": 1, "float64": 11}
 """ONNX's numbers of the float types."""
 
@@ -138,6 +141,34 @@ def free_batch(graph: Graph) -> Graph:
         with suppress(LierefError):
             return _constant_shapes(_with_batch(graph, size))
     raise plain
+
+
+def at_size(graph: Graph, shape: tuple[int, ...]) -> Graph:
+    """Return the graph of a network that takes samples of any size for those of one: its shape arithmetic is constant.
+
+    Parameters
+    ----------
+    graph : Graph
+        In plain form, axes of its input free.
+    shape : tuple of int
+        Of one sample.
+
+    Raises
+    ------
+    LierefError
+        If a node cannot take its inputs.
+    """
+    info = graph.inputs[0]
+    return _drop_unread(_constant_shapes(replace(graph, inputs=(replace(info, shape=(info.shape[0], *shape)),))))
+
+
+def at_some_size(graph: Graph) -> Graph:
+    """Return the graph for samples of a usual size; itself where its input has no free axes, or no such size fits."""
+    shape = graph.inputs[0].shape[1:]
+    for extent in USUAL_EXTENTS if None in shape else ():
+        with suppress(LierefError):
+            return at_size(graph, tuple(extent if n is None else n for n in shape))
+    return graph
 
 
 def _sizes_of_reshapes(graph: Graph) -> list[int]:

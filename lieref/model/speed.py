@@ -13,6 +13,7 @@ from lieref.model.engine.layer import FusedLayer
 from lieref.model.engine.lower import lower
 from lieref.model.fusion import Outside
 from lieref.model.graph import Graph
+from lieref.model.simplify import at_some_size
 from lieref.model.site import Site, listed
 from lieref.param._base import LierefWarning
 
@@ -69,7 +70,7 @@ def assess(graph: Graph, logits: str) -> Speed:
     if compiled_code_is_off():
         return Speed("reference", ("compiled code is switched off",), "unset NUMBA_DISABLE_JIT", 1.0)
     try:
-        net = lower(graph, logits)
+        net = lower(at_some_size(graph), logits)
     except UnsupportedError as error:
         return Speed("reference", (str(error).removeprefix("compile_graph: "),), _remedy(graph), 1.0)
     called = [layer for layer in net.layers if layer.kind == "reference"]

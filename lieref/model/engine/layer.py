@@ -206,6 +206,11 @@ class FusedLayer:
     reason: str = ""
 
     @property
+    def node(self) -> Node | None:
+        """The operator whose output a reference layer gives."""
+        return self.nodes[-1] if self.nodes else None
+
+    @property
     def initializers(self) -> tuple[str, ...]:
         """The initializers it is packed from."""
         return tuple(name for name in (self.weight, self.bias) if name) + (self.affine.names if self.affine else ())

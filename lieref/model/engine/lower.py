@@ -7,7 +7,7 @@ from collections.abc import Callable
 from lieref.errors import UnsupportedError
 from lieref.model.engine import lower_layers, lower_pointwise
 from lieref.model.engine.lower_reference import Trial, call_back
-from lieref.model.engine.lower_views import VIEWS, settle, view
+from lieref.model.engine.lower_views import VIEWS, as_image, settle, view
 from lieref.model.engine.lowered import MOST_AXES, LoweredGraph, as_size, unsupported
 from lieref.model.graph import Graph, Node
 
@@ -41,6 +41,8 @@ def lower(graph: Graph, logits: str) -> LoweredGraph:
                 raise unsupported(node, "the operator has no compiled form")
             for name in node.inputs:
                 _settle(net, name, trial)
+            if node.op in WINDOWED:
+                as_image(net, node)
             LOWER[node.op](net, node)
         except UnsupportedError as error:
             call_back(net, node, error, trial)
@@ -72,6 +74,9 @@ def _needed(graph: Graph, logits: str) -> list[Node]:
             wanted |= set(node.inputs)
     return found[::-1]
 
+
+WINDOWED = frozenset({"AveragePool", "Conv", "MaxPool"})
+"""Operators that walk the rows of an image."""
 
 LOWER: dict[str, Callable[[LoweredGraph, Node], None]] = {
     "Conv": lower_layers.conv,

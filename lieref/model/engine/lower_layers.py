@@ -9,7 +9,7 @@ from lieref.errors import LierefError
 from lieref.kernel.window import make_window
 from lieref.model.engine.layer import FusedLayer, Window
 from lieref.model.engine.layout import WeightAxes
-from lieref.model.engine.lowered import LoweredGraph, Size, covers_image, unsupported
+from lieref.model.engine.lowered import LoweredGraph, Size, as_size, covers_image, unsupported
 from lieref.model.graph import Node
 
 
@@ -22,7 +22,8 @@ def _window(net: LoweredGraph, node: Node, kernel: tuple[int, ...], size: Size) 
         If the window has another rank than the image, or than 1 or 2, or the image is too small for one.
     """
     rank = len(kernel)
-    if rank not in (1, 2) or rank != len(net.shapes[node.inputs[0]]) - 1:
+    shape = net.shapes[node.inputs[0]]
+    if rank not in (1, 2) or rank != len(shape) - 1 or as_size(shape) != size:
         raise unsupported(node, "windows must be 1-d or 2-d, as the image is")
     attrs: dict[str, Any] = node.attrs
     try:

@@ -45,7 +45,7 @@ def add(net: LoweredGraph, node: Node) -> None:
         and net.read_only_by(late, node)
     ):
         layer.add = early
-        net.rename(layer, node.outputs[0])
+        net.rename(layer, node, node.inputs[0])
     else:
         layer = FusedLayer("identity", late, node.outputs[0], Window(), size[0], add=early)
         net.append(layer, net.shapes[node.inputs[0]])
@@ -61,7 +61,7 @@ def _joins_as_bias(net: LoweredGraph, node: Node, bias: str, x: str) -> bool:
     if not vector or len(net.shapes[name]) != 1 or not net.read_only_by(name, node):
         return False
     layer.bias = bias
-    net.rename(layer, node.outputs[0])
+    net.rename(layer, node, x)
     return True
 
 
@@ -104,7 +104,7 @@ def _joins_as_silu(net: LoweredGraph, node: Node, x: str, gate: str) -> bool:
     if not net.read_only_by(gate, node) or net.shapes[node.inputs[0]] != net.shapes[node.inputs[1]]:
         return False
     layer.function = "silu"
-    net.rename(layer, node.outputs[0])
+    net.rename(layer, node, node.inputs[0])
     return True
 
 
@@ -181,7 +181,7 @@ def _clamp(net: LoweredGraph, node: Node, low: float, high: float) -> None:
     layer = net.producer(x)
     if layer and KINDS[layer.kind].fuses and not layer.clamp and net.read_only_by(x, node):
         layer.clamp = (low, high)
-        net.rename(layer, node.outputs[0])
+        net.rename(layer, node, node.inputs[0])
     else:
         layer = FusedLayer("identity", x, node.outputs[0], Window(), size[0], clamp=(low, high))
         net.append(layer, net.shapes[node.inputs[0]])

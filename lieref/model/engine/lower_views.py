@@ -36,14 +36,29 @@ def view(net: LoweredGraph, node: Node) -> bool:
         return False
     out = node.outputs[0]
     net.shapes[out] = places.shape
-    plain = len(places.shape) == 1 or (
-        len(places.shape) <= MOST_AXES and as_size(places.shape) == net.sizes[below.base]
-    )
+    # Pixels may be counted in other rows: `as_image` moves them for those who walk them as one.
+    plain = len(places.shape) == 1 or (len(places.shape) <= MOST_AXES and len(places) == net.sizes[below.base][0])
     if plain and places.size == size and np.array_equal(places.ravel(), np.arange(size)):
         net.alias[out] = below.base
     else:
         net.views[out] = View(below.base, places)
     return True
+
+
+def as_image(net: LoweredGraph, node: Node) -> None:
+    """Give a node that walks the rows of an image those of its shape, by a call back where they are others."""
+    name = node.inputs[0]
+    base, shape = net.resolve(name), net.shapes.get(name, ())
+    if base not in net.sizes or len(shape) not in (2, 3) or as_size(shape) == net.sizes[base]:
+        return
+    out = f"{name}.image"
+    reason = f"node {node.name!r} ({node.op}): the rows of its image must be those of the tensor below"
+    copy = Node(out, "Identity", (name,), (out,))
+    reads = {name: (base, shape)}
+    net.layers.append(
+        FusedLayer("reference", base, out, Window(), shape[0], nodes=(copy,), reads=reads, shape=shape, reason=reason)
+    )
+    net.sizes[out], net.shapes[out], net.alias[name] = as_size(shape), shape, out
 
 
 def _below(net: LoweredGraph, name: str) -> View | None:

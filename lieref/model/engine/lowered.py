@@ -119,11 +119,12 @@ class LoweredGraph:
         others = [n for n in readers if all(self.resolve(o) != name for o in n.outputs if o)]  # not what joined it
         return others == [node] and name not in self.graph.outputs
 
-    def rename(self, layer: FusedLayer, out: str) -> None:
-        """Let a layer write `out` instead of the tensor it wrote before."""
+    def rename(self, layer: FusedLayer, node: Node, read: str) -> None:
+        """Let a layer write the output of a node, which has the shape of the input `read`, and not what it wrote."""
+        (out,) = node.outputs
         self.alias[layer.out] = out
         self.sizes[out] = self.sizes.pop(layer.out)
-        self.shapes[out] = self.shapes[layer.out]
+        self.shapes[out] = self.shapes[read]
         layer.out = out
 
 

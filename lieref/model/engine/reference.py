@@ -21,6 +21,7 @@ from lieref.model.graph import Graph
 if TYPE_CHECKING:
     from lieref.model.engine.builder import Builder
 
+
 def constants(layer: FusedLayer, graph: Graph) -> list[str]:
     """Return the float initializers that a reference layer reads: the engine keeps them as it keeps weights."""
     names = dict.fromkeys(name for node in layer.nodes for name in node.inputs)
@@ -73,7 +74,7 @@ def forward(b: Builder, layer: FusedLayer, out: Tensor, _: Epilogue) -> list[Row
 
 
 def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Row]:
-    """Return the row that calls the operators' VJPs, and those that add their results to the gradients of the inputs."""
+    """Return the row that calls the operators' VJPs, and those that add what they give to the inputs' gradients."""
     graph, tensors, flat = b.net.graph, b.tensors, b.net.flat
     out, last = tensors[layer.out], layer.nodes[-1].outputs[0]
     targets = {read: b.tensor(name) for read, (name, _) in layer.reads.items() if name in b.needed}

@@ -18,6 +18,7 @@ from tests.model.engine.networks import (
     Net,
     attention_net,
     close,
+    moved,
     net_axes,
     net_const,
     odd_vector_net,
@@ -164,12 +165,23 @@ def image_and_vector_joined():
     return net
 
 
+def image_as_a_line():
+    """Its mean is that of the image; a window on it is none on the image."""
+    net = image(3, 4, 5)
+    line = net.add("Relu", moved(net, net.last, "Reshape", (-1, 6, 20)))
+    a = net.add("ReduceMean", line, axes=(2,), keepdims=0)
+    b = net.add("ReduceMean", net.conv(3, 6, (3,), x=line, strides=(2,)), axes=(2,), keepdims=0)
+    net.add("Concat", a, b, axis=1)
+    net.gemm(3, 9)
+    return net
+
+
 AWKWARD = {
     make.__name__: make
     for make in (
         matrix_product_over_rows, sum_of_the_input_with_itself, kept_axes_joined, mean_of_a_line, mean_over_one_axis,
         squeezed_by_half, flattened_image_normalised, flattened_image_times_a_constant, flattened_images_joined,
-        image_and_vector_joined,
+        image_and_vector_joined, image_as_a_line,
     )
 } | {f"sum_with_the_input_{i}": partial(sum_with_the_input, i) for i in (0, 1)}  # fmt: skip
 
