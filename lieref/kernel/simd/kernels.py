@@ -173,6 +173,11 @@ def _pointwise(emit: Callable[..., None], accesses: Callable[..., list[Access]])
     return Family("pointwise", pointwise.POINTWISE_FIELDS, _pixel_tiles, emit, accesses)
 
 
+def _select(fields: Fields, sources: Sequence[str]) -> Family:
+    emit, accesses = partial(select.emit_select, sources), partial(select.select_accesses, sources=sources)
+    return Family("pointwise", fields, _pixel_tiles, emit, accesses)
+
+
 FAMILIES: dict[str, Family] = {
     "conv": Family("core", conv.CONV_FIELDS, _conv_tiles, conv.emit_conv, conv.conv_accesses, conv.CONV_SLACK),
     "gradient": Family(
@@ -227,7 +232,8 @@ FAMILIES: dict[str, Family] = {
     },
     "product": _pointwise(pointwise.emit_product, pointwise.pair_accesses),
     "dot": Family("pointwise", pointwise.POINTWISE_FIELDS, _width_tiles, pointwise.emit_dot, pointwise.dot_accesses),
-    "select": Family("pointwise", select.SELECT_FIELDS, _pixel_tiles, select.emit_select, select.select_accesses),
+    "select": _select(select.SELECT_FIELDS, ("in",)),
+    "select_pair": _select(select.PAIR_FIELDS, ("in", "other")),
     "maximum": Family(
         "pointwise", maximum.MAXIMUM_FIELDS, _width_tiles, maximum.emit_maximum, maximum.maximum_accesses
     ),

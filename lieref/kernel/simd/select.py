@@ -1,7 +1,8 @@
-"""Channels in another order, some left out or said twice: out[p, c] = epilogue(in[p, channel[c]]).
+"""Channels in another order, some left out, of one tensor or of two: out[p, c] = epilogue(in[p, channel[c]]).
 
-The table holds, for each channel of the output, the channel it is of the input, or -1 for a zero. The gradient of a
-selection is one too, by the inverse table, as long as no channel is taken twice.
+The table holds, for each channel of the output, the channel it is of an input, or -1 where it is none of it; one that
+is of neither is zero. The gradient of a selection is one too, by the inverse table, as long as no channel is taken
+twice.
 """
 
 from __future__ import annotations
@@ -34,35 +35,50 @@ SELECT_FIELDS = Fields(
     *EPILOGUE_FIELDS,
 )  # fmt: skip
 
+PAIR_FIELDS = Fields(*SELECT_FIELDS.names[1:], "other", "other_row", "other_pixel", "other_channels")
 
-def select_accesses(f: Numbers, tile: PixelTile, table: Sequence[int]) -> list[Access]:
+SOURCES = {"in": "channels", "other": "other_channels"}
+"""Inputs, and where in the table the channels of each start."""
+
+
+def select_accesses(f: Numbers, tile: PixelTile, table: Sequence[int], sources: Sequence[str]) -> list[Access]:
     """Return what an instruction accesses."""
     lanes = channel_range(f, tile.width)
     if lanes is None:
         return []
     first, count = lanes[0], f["blocks"] * tile.width
-    taken = [place for place in table[f["channels"] + first : f["channels"] + first + count] if place >= 0]
-    reached = (min(taken), max(taken)) if taken else None
-    return [
-        *access("table", "channels", f["channels"] + first, steps((count, 1))),
-        *access("arena", "in", f["in"], walked(f, "in"), reached),
-        *epilogue_accesses(f, (first, first + count - 1), partial(walked, f)),
-    ]
+    found = epilogue_accesses(f, (first, first + count - 1), partial(walked, f))
+    for source in sources:
+        start = f[SOURCES[source]] + first
+        taken = [place for place in table[start : start + count] if place >= 0]
+        reached = (min(taken), max(taken)) if taken else None
+        found += access("table", SOURCES[source], start, steps((count, 1)))
+        found += access("arena", source, f[source], walked(f, source), reached)
+    return found
 
 
-def emit_select(module: ir.Module, name: str, dtype: str, tile: PixelTile) -> None:
-    """Emit the kernel: of a block of channels the places are read once for all pixels of a tile."""
+def emit_select(sources: Sequence[str], module: ir.Module, name: str, dtype: str, tile: PixelTile) -> None:
+    """Emit the kernel for one input, or for two of which each has some of the channels.
+
+    The places of a block of channels are read once for all pixels of a tile.
+    """
     pixels, width = tile
-    k = Kernel(module, name, dtype, SELECT_FIELDS, width)
-    arena, table = k.base("arena"), k.base("table", "channels")
+    k = Kernel(module, name, dtype, SELECT_FIELDS if len(sources) == 1 else PAIR_FIELDS, width)
+    arena = k.base("arena")
+    tables = [k.base("table", SOURCES[source]) for source in sources]
     count, cols = k.field("count"), k.field("cols")
     with tile_starts(k, count, pixels) as start:
         walk = partial(walk_pixels, k, start, pixels, cols)
-        sources, out = walk("in"), walk("out")
+        starts, out = [walk(source) for source in sources], walk("out")
         with k.loop(k.field("blocks")) as block:
             channel = k.field("channel") + block * width
-            places, real = _places(k, table + channel)
-            cells = [[Variable(_gather(k, arena + source, places, real))] for source in sources]
+            places = [_places(k, table + channel) for table in tables]
+            cells = []
+            for p in range(pixels):
+                found = k.vector(0.0, width)
+                for source, taken in zip(starts, places, strict=True):
+                    found = _gather(k, arena + source[p], taken, found)
+                cells.append([Variable(found)])
             emit_epilogue(k, cells, channel, walk, out)
     k.finish()
 
@@ -74,20 +90,20 @@ def _places(k: Kernel, table: Pointer) -> tuple[Any, Any]:
     return places, k.b.icmp_signed(">=", places, ir.Constant(kind, [0] * k.width))
 
 
-def _gather(k: Kernel, pixel: Pointer, places: Any, real: Any) -> Real:
-    """Return the numbers at these places of a pixel, zero where there is none (`llvm.masked.gather`)."""
-    base = k.b.ptrtoint(pixel.ir, I64)
-    addresses = _splat(k, Int(k, base)) if k.width > 1 else base
+def _gather(k: Kernel, pixel: Pointer, taken: tuple[Any, Any], otherwise: Real) -> Real:
+    """Return the numbers at these places of a pixel, the others where there is none (`llvm.masked.gather`)."""
+    places, real = taken
+    addresses = _splat(k, Int(k, k.b.ptrtoint(pixel.ir, I64)))
     size = ir.Constant(places.type, [ITEM_BYTES[k.real]] * k.width)
     addresses = k.b.inttoptr(k.b.add(addresses, k.b.mul(places, size)), ir.VectorType(POINTER, k.width))
     kind = ir.VectorType(k.real, k.width)
     name = f"llvm.masked.gather.v{k.width}{'f32' if k.real == F32 else 'f64'}.v{k.width}p0"
     function = k.module.globals.get(name)
     if function is None:
-        taken = [ir.VectorType(POINTER, k.width), I32, real.type, kind]
-        function = ir.Function(k.module, ir.FunctionType(kind, taken), name)
-    zero = ir.Constant(kind, [0.0] * k.width)
-    return Real(k, k.b.call(function, [addresses, ir.Constant(I32, ITEM_BYTES[k.real]), real, zero]))
+        arguments = [ir.VectorType(POINTER, k.width), I32, real.type, kind]
+        function = ir.Function(k.module, ir.FunctionType(kind, arguments), name)
+    alignment = ir.Constant(I32, ITEM_BYTES[k.real])
+    return Real(k, k.b.call(function, [addresses, alignment, real, otherwise.ir]))
 
 
 def _splat(k: Kernel, value: Int) -> Any:

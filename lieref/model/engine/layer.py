@@ -173,7 +173,7 @@ class FusedLayer:
     function : str
         Kernel of an activation; `numbers` are its alpha and beta.
     selected : tuple of int
-        Channel of x that each channel of a selection is.
+        Channel that each channel of a selection is, of x and the others side by side.
     nodes : tuple of Node
         The operators of a reference layer, in order.
     reads : dict of str to (tensor, shape)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from lieref.errors import UnsupportedError
 from lieref.model.engine import lower_layers, lower_pointwise
 from lieref.model.engine.lower_reference import Trial, call_back
-from lieref.model.engine.lower_views import VIEWS, as_image, settle, view
+from lieref.model.engine.lower_views import VIEWS, as_image, join_pairs, settle, view
 from lieref.model.engine.lowered import MOST_AXES, LoweredGraph, as_size, unsupported
 from lieref.model.graph import Graph, Node
 
@@ -50,6 +50,7 @@ def lower(graph: Graph, logits: str) -> LoweredGraph:
     if logits in net.unheld:
         raise net.unheld[logits]
     net.logits, net.output_shape = net.resolve(logits), net.shapes.get(logits, ())
+    join_pairs(net)
     if net.producer(net.logits) is None or net.sizes[net.logits][1:] != (1, 1):
         raise UnsupportedError(f"compile_graph: `logits` must be one row a sample; got {net.sizes.get(net.logits)}")
     return net

@@ -128,3 +128,20 @@ def _steps(positions: Array) -> int | None:
     if steps.size > 1 or (steps.size and steps[0] < 1):
         return None
     return int(steps[0]) if steps.size else 1
+
+
+def join_pairs(net: LoweredGraph) -> None:
+    """Let selections of two tensors side by side read these, where nothing else wants them side by side."""
+    for layer in [layer for layer in net.layers if layer.kind == "concat" and len(layer.others) == 1]:
+        readers = [reader for reader in net.layers if layer.out in reader.inputs]
+        alone = readers and all(
+            reader.kind == "select"
+            and not reader.others
+            and reader.inputs.count(layer.out) == 1
+            and reader.x == layer.out
+            for reader in readers
+        )
+        if alone and layer.out != net.logits and layer.x != layer.others[0]:
+            for reader in readers:
+                reader.x, reader.others = layer.x, layer.others
+            net.layers.remove(layer)

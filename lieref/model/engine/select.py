@@ -1,4 +1,4 @@
-"""Selections: some channels, in any order, of every s-th pixel from one on.
+"""Selections: some channels, in any order, of every s-th pixel from one on, of one tensor or of two side by side.
 
     out[c, i, j] = x[channel[c], y0 + i sy, x0 + j sx]
 
@@ -23,40 +23,56 @@ if TYPE_CHECKING:
 
 def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Row]:
     """Return the rows of out = epilogue(selection); neighbouring channels are copied whole vectors at a time."""
-    x, window, start = b.tensors[layer.x], layer.window, layer.selected[0]
-    source = Place(x, -window.pads[0], -window.pads[1], *window.strides)
-    run = layer.selected == tuple(range(start, start + len(layer.selected)))
-    if run and start + out.pixel <= x.pixel:
-        moved = Place(x, source.y, source.x, source.step_y, source.step_x, start)
-        return copy_rows(b.storage, moved, Place(out), epilogue, out.pixel)
-    return _rows(b.storage, list(layer.selected), source, Place(out), (out.height, out.width), epilogue)
+    x, start, count = b.tensors[layer.x], layer.selected[0], len(layer.selected)
+    run = layer.selected == tuple(range(start, start + count))
+    if run and not layer.others and start + out.pixel <= x.pixel:
+        return copy_rows(b.storage, _taken(layer, x, start), Place(out), epilogue, out.pixel)
+    sources, first = [], 0
+    for name in (layer.x, *layer.others):
+        part = b.tensors[name]
+        own = [c - first if first <= c < first + part.channels else -1 for c in layer.selected]
+        sources.append((_taken(layer, part), own))
+        first += part.channels
+    return _rows(b.storage, sources, Place(out), (out.height, out.width), epilogue)
 
 
 def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Row]:
-    """Return the rows of the gradient; pixels and channels that were not taken have the other gradients alone."""
-    if layer.x not in b.needed:
-        return []
-    x_bar, epilogue = b.target(layer.x)
+    """Return the rows of the gradients; pixels and channels that were not taken have the other gradients alone."""
     place = {channel: i for i, channel in enumerate(layer.selected)}
-    back = [place.get(channel, -1) for channel in range(x_bar.channels)]
-    target = Place(x_bar, -layer.window.pads[0], -layer.window.pads[1], *layer.window.strides)
-    rows = _rows(b.storage, back, Place(g), target, (g.height, g.width), epilogue)
-    if (g.height, g.width) == (x_bar.height, x_bar.width):
-        return rows
-    nothing, size = Taps(x_bar, ()), (x_bar.height, x_bar.width)
-    return [*tap_rows(b.storage, (0, 0), Place(x_bar), nothing, Place(x_bar), size, epilogue), *rows]
+    rows, first = [], 0
+    for name in (layer.x, *layer.others):
+        channels = b.tensors[name].channels
+        if name in b.needed:
+            x_bar, epilogue = b.target(name)
+            back = [place.get(first + channel, -1) for channel in range(channels)]
+            if (g.height, g.width) != (x_bar.height, x_bar.width):
+                nothing, size = Taps(x_bar, ()), (x_bar.height, x_bar.width)
+                rows += tap_rows(b.storage, (0, 0), Place(x_bar), nothing, Place(x_bar), size, epilogue)
+            rows += _rows(b.storage, [(Place(g), back)], _taken(layer, x_bar), (g.height, g.width), epilogue)
+        first += channels
+    return rows
+
+
+def _taken(layer: FusedLayer, t: Tensor, channel: int = 0) -> Place:
+    """Return the pixels of an input that are taken."""
+    window = layer.window
+    return Place(t, -window.pads[0], -window.pads[1], *window.strides, channel)
 
 
 def _rows(
-    storage: Storage, channels: list[int], source: Place, target: Place, size: tuple[int, int], epilogue: Epilogue
+    storage: Storage, sources: list[tuple[Place, list[int]]], target: Place, size: tuple[int, int], epilogue: Epilogue
 ) -> list[Row]:
-    """Return rows of target = epilogue(channels of source), and of zeros in the padding of the target."""
+    """Return rows of target = epilogue(channels of the sources), and of zeros in the padding of the target."""
     rows, cols = size
     pixels = next((p for p in POINTWISE_PIXELS if p <= rows * cols), 1)
-    table = Places((*channels, *[-1] * (target.tensor.pixel - len(channels))))
-    places = {"in": source, **epilogue.places(target)}
+    padding = [-1] * (target.tensor.pixel - len(sources[0][1]))
+    tables = {"channels": Places((*sources[0][1], *padding))}
+    places = {"in": sources[0][0], **epilogue.places(target)}
+    for source, channels in sources[1:]:
+        places["other"], tables["other_channels"] = source, Places((*channels, *padding))
     found = []
     for first, blocks, width in storage.columns(target.tensor.pixel):
         ints = {"blocks": blocks, "channel": first, "count": rows * cols, "cols": cols, **epilogue.fields()}
-        found.append(Row(KernelName("select", PixelTile(pixels, width)), ints, places, {"channels": table}))
+        kernel = KernelName("select" if len(sources) == 1 else "select_pair", PixelTile(pixels, width))
+        found.append(Row(kernel, ints, places, tables))
     return found

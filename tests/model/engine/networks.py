@@ -235,6 +235,22 @@ def views_net():
     return net.graph()
 
 
+def shuffle_net():
+    """Two tensors side by side whose channels are dealt out anew: in halves, and whole, every other pixel."""
+    net = Net((3, 6, 5))
+    left, right = net.add("Relu", net.conv(5, 3, (1, 1))), net.conv(9, 3, (3, 3), x="x", pads=(1, 1, 1, 1))
+    for height in (6, 3):
+        apart = moved(net, net.add("Concat", left, right, axis=1), "Reshape", (-1, 2, 7, height, 5))
+        whole = moved(net, net.add("Transpose", apart, perm=(0, 2, 1, 3, 4)), "Reshape", (-1, 14, height, 5))
+        halves = [moved(net, whole, "Slice", (i, 0), (i + 7, height), (1, 2), (1, 2)) for i in (0, 7)]
+        left = halves[0]
+        right = net.add("Relu", net.conv(7, 7, (3, 3), x=halves[1], pads=(1, 1, 1, 1), scale=0.2))
+    net.add("GlobalAveragePool", net.add("Concat", left, right, axis=1))
+    net.add("Flatten")
+    net.gemm(4, 14)
+    return net.graph()
+
+
 def attention_net():
     """Products of tensors of four axes: between compiled layers, one call back."""
     net = Net((3, 4, 5))
@@ -273,6 +289,7 @@ def square_net(height=8):
 NETS = {
     "square": square_net,
     "views": views_net,
+    "shuffle": shuffle_net,
     "attention": attention_net,
     "two heads": two_headed_net,
     "joined": joined_net,

@@ -24,6 +24,7 @@ from tests.model.engine.networks import (
     odd_vector_net,
     plain_net,
     reference,
+    shuffle_net,
     trainable,
     views_net,
 )
@@ -320,6 +321,12 @@ def test_what_only_moves_numbers_is_compiled():
     kinds = kinds_of(views_net())
     assert "reference" not in kinds
     assert kinds.count("select") == 5  # one for each tensor that a layer reads, whatever the nodes between
+
+
+def test_a_shuffle_of_two_tensors_reads_them_where_they_are():
+    layers = lower(shuffle_net(), shuffle_net().outputs[0]).layers
+    assert [layer.kind for layer in layers].count("concat") == 1  # the last, which is no shuffle
+    assert [len(layer.others) for layer in layers if layer.kind == "select"] == [1] * 4
 
 
 def test_tensors_that_the_engine_does_not_hold_are_called_back_together():
