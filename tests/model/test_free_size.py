@@ -55,6 +55,6 @@ def test_a_free_height_and_width_are_compiled_for_each_size(tmp_path: Path, rng:
         assert value == pytest.approx(want_value, rel=1e-6)
         for name, gradient in gradients.items():
             assert np.linalg.norm(gradient - want[name]) <= 5e-6 * np.linalg.norm(want[name]), name
-    division = model._division()
+    division = model.division()
     assert isinstance(division.backend, Compiled)
     assert division.outside == ()

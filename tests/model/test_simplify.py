@@ -540,6 +540,6 @@ def test_a_bias_that_layers_share_through_identities_leaves_them_compiled(tmp_pa
     ]
     tensors = {"zero": np.zeros(5, np.float32), "w1": f32(5, 3, 3, 3), "w2": f32(5, 5, 1, 1)}
     model = lieref.load(saved(make_onnx(nodes, tensors, ["N", 3, 6, 6], "y", ["N", 5]), tmp_path)).attach("liera", r=1)
-    division = model._division()
+    division = model.division()
     assert (model.engine, model.slow_reasons, division.outside) == ("f2", (), ())
     assert len(division.fused.sites) == 2

@@ -211,7 +211,7 @@ def _heads(net: LoweredGraph, needed: set[str]) -> dict[str, str]:
     for node in net.graph.nodes:
         if node.name in needed:
             first.setdefault(net.resolve(node.outputs[0]), node.name)
-    return {layer.out: first[layer.out] for layer in net.layers}
+    return {layer.out: first.get(layer.out, layer.out) for layer in net.layers}
 
 
 def _next(net: LoweredGraph, node: Node, layers: Mapping[str, FusedLayer]) -> FusedLayer | None:
