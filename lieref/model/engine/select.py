@@ -25,7 +25,7 @@ def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> l
     """Return the rows of out = epilogue(selection); neighbouring channels are copied whole vectors at a time."""
     x, start, count = b.tensors[layer.x], layer.selected[0], len(layer.selected)
     run = layer.selected == tuple(range(start, start + count))
-    if run and not layer.others and start + out.pixel <= x.pixel:
+    if run and not layer.others and count == out.pixel and start + count <= x.pixel:
         return copy_rows(b.storage, _taken(layer, x, start), Place(out), epilogue, out.pixel)
     sources, first = [], 0
     for name in (layer.x, *layer.others):
