@@ -233,6 +233,7 @@ FAMILIES: dict[str, Family] = {
     "product": _pointwise(pointwise.emit_product, pointwise.pair_accesses),
     "dot": Family("pointwise", pointwise.POINTWISE_FIELDS, _width_tiles, pointwise.emit_dot, pointwise.dot_accesses),
     "select": _select(select.SELECT_FIELDS, ("in",)),
+    "deal": Family("pointwise", select.DEAL_FIELDS, _pixel_tiles, select.emit_deal, select.deal_accesses),
     "select_pair": _select(select.PAIR_FIELDS, ("in", "other")),
     "maximum": Family(
         "pointwise", maximum.MAXIMUM_FIELDS, _width_tiles, maximum.emit_maximum, maximum.maximum_accesses

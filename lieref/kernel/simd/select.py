@@ -2,7 +2,9 @@
 
 The table holds, for each channel of the output, the channel it is of an input, or -1 where it is none of it; one that
 is of neither is zero. The gradient of a selection is one too, by the inverse table, as long as no channel is taken
-twice.
+twice. Channels dealt from two tensors in turn, as a shuffle of two groups leaves them, need no table:
+
+    out[p, 2 i] = epilogue(in[p, i]),  out[p, 2 i + 1] = epilogue(other[p, i])
 """
 
 from __future__ import annotations
@@ -32,6 +34,14 @@ SELECT_FIELDS = Fields(
     "count", "cols",  # pixels, pixels in a row
     "in", "in_row", "in_pixel",
     "channels",  # where the channels of the input start, in the table
+    *EPILOGUE_FIELDS,
+)  # fmt: skip
+
+DEAL_FIELDS = Fields(
+    "blocks", "channel",
+    "count", "cols",
+    "in", "in_row", "in_pixel",
+    "other", "other_row", "other_pixel",
     *EPILOGUE_FIELDS,
 )  # fmt: skip
 
@@ -79,6 +89,37 @@ def emit_select(sources: Sequence[str], module: ir.Module, name: str, dtype: str
                 for source, taken in zip(starts, places, strict=True):
                     found = _gather(k, arena + source[p], taken, found)
                 cells.append([Variable(found)])
+            emit_epilogue(k, cells, channel, walk, out)
+    k.finish()
+
+
+def deal_accesses(f: Numbers, tile: PixelTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction that deals channels accesses."""
+    channels = channel_range(f, tile.width)
+    half = None if channels is None else (channels[0] // 2, channels[1] // 2)
+    return [
+        *access("arena", "in", f["in"], walked(f, "in"), half),
+        *access("arena", "other", f["other"], walked(f, "other"), half),
+        *epilogue_accesses(f, channels, partial(walked, f)),
+    ]
+
+
+def emit_deal(module: ir.Module, name: str, dtype: str, tile: PixelTile) -> None:
+    """Emit the kernel of channels in turn: half a vector of each input, their lanes interleaved."""
+    pixels, width = tile
+    k = Kernel(module, name, dtype, DEAL_FIELDS, width)
+    arena, half = k.base("arena"), width // 2
+    turns = [lane for i in range(half) for lane in (i, half + i)]
+    with tile_starts(k, k.field("count"), pixels) as start:
+        walk = partial(walk_pixels, k, start, pixels, k.field("cols"))
+        pairs, out = list(zip(walk("in"), walk("other"), strict=True)), walk("out")
+        with k.loop(k.field("blocks")) as block:
+            channel = k.field("channel") + block * width
+            place = channel // 2
+            cells = []
+            for pair in pairs:
+                a, b = (arena.vector_at(source + place, half) for source in pair)
+                cells.append([Variable(k.shuffle(a, b, turns))])
             emit_epilogue(k, cells, channel, walk, out)
     k.finish()
 

@@ -7,6 +7,7 @@ The gradient sends each number back to where it came from: no number of x is tak
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lieref.kernel.simd.kernels import KernelName
@@ -65,14 +66,35 @@ def _rows(
     """Return rows of target = epilogue(channels of the sources), and of zeros in the padding of the target."""
     rows, cols = size
     pixels = next((p for p in POINTWISE_PIXELS if p <= rows * cols), 1)
-    padding = [-1] * (target.tensor.pixel - len(sources[0][1]))
+    count = len(sources[0][1])
+    padding = [-1] * (target.tensor.pixel - count)
     tables = {"channels": Places((*sources[0][1], *padding))}
     places = {"in": sources[0][0], **epilogue.places(target)}
     for source, channels in sources[1:]:
         places["other"], tables["other_channels"] = source, Places((*channels, *padding))
+    dealt = _dealt(sources)
     found = []
     for first, blocks, width in storage.columns(target.tensor.pixel):
-        ints = {"blocks": blocks, "channel": first, "count": rows * cols, "cols": cols, **epilogue.fields()}
-        kernel = KernelName("select" if len(sources) == 1 else "select_pair", PixelTile(pixels, width))
-        found.append(Row(kernel, ints, places, tables))
+        tile = PixelTile(pixels, width)
+        ints = {"count": rows * cols, "cols": cols, **epilogue.fields()}
+        whole = min(max(count - first, 0) // width, blocks) if dealt else 0
+        if whole:
+            row = Row(KernelName("deal", tile), {**ints, "blocks": whole, "channel": first}, {**places, **dealt})
+            found.append(row)
+        if whole < blocks:
+            kernel = KernelName("select" if len(sources) == 1 else "select_pair", tile)
+            rest = {"blocks": blocks - whole, "channel": first + whole * width}
+            found.append(Row(kernel, {**ints, **rest}, places, tables))
     return found
+
+
+def _dealt(sources: list[tuple[Place, list[int]]]) -> dict[str, Place]:
+    """Return where two sources start whose neighbouring channels are taken in turn; nothing where they are not."""
+    if len(sources) == 1:
+        return {}
+    for (a, even), (b, odd) in (sources, sources[::-1]):
+        starts, count = (even[0], odd[1] if len(odd) > 1 else -1), len(even)
+        turns = [(starts[0] + i // 2, -1) if i % 2 == 0 else (-1, starts[1] + i // 2) for i in range(count)]
+        if min(starts) >= 0 and turns == list(zip(even, odd, strict=True)):
+            return {"in": replace(a, channel=starts[0]), "other": replace(b, channel=starts[1])}
+    return {}

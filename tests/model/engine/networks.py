@@ -236,18 +236,18 @@ def views_net():
 
 
 def shuffle_net():
-    """Two tensors side by side whose channels are dealt out anew: in halves, and whole, every other pixel."""
+    """Two tensors side by side whose channels are dealt out in turn, in halves of every other pixel."""
     net = Net((3, 6, 5))
-    left, right = net.add("Relu", net.conv(5, 3, (1, 1))), net.conv(9, 3, (3, 3), x="x", pads=(1, 1, 1, 1))
+    left, right = net.add("Relu", net.conv(19, 3, (1, 1))), net.conv(27, 3, (3, 3), x="x", pads=(1, 1, 1, 1))
     for height in (6, 3):
-        apart = moved(net, net.add("Concat", left, right, axis=1), "Reshape", (-1, 2, 7, height, 5))
-        whole = moved(net, net.add("Transpose", apart, perm=(0, 2, 1, 3, 4)), "Reshape", (-1, 14, height, 5))
-        halves = [moved(net, whole, "Slice", (i, 0), (i + 7, height), (1, 2), (1, 2)) for i in (0, 7)]
+        apart = moved(net, net.add("Concat", left, right, axis=1), "Reshape", (-1, 2, 23, height, 5))
+        whole = moved(net, net.add("Transpose", apart, perm=(0, 2, 1, 3, 4)), "Reshape", (-1, 46, height, 5))
+        halves = [moved(net, whole, "Slice", (i, 0), (i + 23, height), (1, 2), (1, 2)) for i in (0, 23)]
         left = halves[0]
-        right = net.add("Relu", net.conv(7, 7, (3, 3), x=halves[1], pads=(1, 1, 1, 1), scale=0.2))
+        right = net.add("Relu", net.conv(23, 1, (3, 3), x=halves[1], group=23, pads=(1, 1, 1, 1), scale=0.2))
     net.add("GlobalAveragePool", net.add("Concat", left, right, axis=1))
     net.add("Flatten")
-    net.gemm(4, 14)
+    net.gemm(4, 46)
     return net.graph()
 
 
