@@ -234,6 +234,9 @@ FAMILIES: dict[str, Family] = {
     "dot": Family("pointwise", pointwise.POINTWISE_FIELDS, _width_tiles, pointwise.emit_dot, pointwise.dot_accesses),
     "select": _select(select.SELECT_FIELDS, ("in",)),
     "deal": Family("pointwise", select.DEAL_FIELDS, _pixel_tiles, select.emit_deal, select.deal_accesses),
+    "undeal": Family(
+        "pointwise", select.UNDEAL_FIELDS, _pixel_tiles, select.emit_undeal, select.undeal_accesses
+    ),
     "select_pair": _select(select.PAIR_FIELDS, ("in", "other")),
     "maximum": Family(
         "pointwise", maximum.MAXIMUM_FIELDS, _width_tiles, maximum.emit_maximum, maximum.maximum_accesses

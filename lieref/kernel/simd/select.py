@@ -4,7 +4,8 @@ The table holds, for each channel of the output, the channel it is of an input, 
 is of neither is zero. The gradient of a selection is one too, by the inverse table, as long as no channel is taken
 twice. Channels dealt from two tensors in turn, as a shuffle of two groups leaves them, need no table:
 
-    out[p, 2 i] = epilogue(in[p, i]),  out[p, 2 i + 1] = epilogue(other[p, i])
+    deal    out[p, 2 i] = epilogue(in[p, i]),  out[p, 2 i + 1] = epilogue(other[p, i])
+    undeal  out[p, c] = epilogue(in[p, 2 c] for begin <= c < end, else 0)     its gradient
 """
 
 from __future__ import annotations
@@ -42,6 +43,14 @@ DEAL_FIELDS = Fields(
     "count", "cols",
     "in", "in_row", "in_pixel",
     "other", "other_row", "other_pixel",
+    *EPILOGUE_FIELDS,
+)  # fmt: skip
+
+UNDEAL_FIELDS = Fields(
+    "blocks", "channel",
+    "count", "cols",
+    "in", "in_row", "in_pixel",
+    "begin", "end",  # channels of the output that are dealt
     *EPILOGUE_FIELDS,
 )  # fmt: skip
 
@@ -122,6 +131,59 @@ def emit_deal(module: ir.Module, name: str, dtype: str, tile: PixelTile) -> None
                 cells.append([Variable(k.shuffle(a, b, turns))])
             emit_epilogue(k, cells, channel, walk, out)
     k.finish()
+
+
+def undeal_accesses(f: Numbers, tile: PixelTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction that gathers every other channel accesses."""
+    channels = channel_range(f, tile.width)
+    if channels is None:
+        return []
+    first, last = max(channels[0], f["begin"]), min(channels[1], f["end"] - 1)
+    return [
+        *access("arena", "in", f["in"], walked(f, "in"), (2 * first, 2 * last) if first <= last else None),
+        *epilogue_accesses(f, channels, partial(walked, f)),
+    ]
+
+
+def emit_undeal(module: ir.Module, name: str, dtype: str, tile: PixelTile) -> None:
+    """Emit the kernel of every other channel: two vectors of which the even lanes are loaded (`llvm.masked.load`)."""
+    pixels, width = tile
+    k = Kernel(module, name, dtype, UNDEAL_FIELDS, width)
+    arena = k.base("arena")
+    with tile_starts(k, k.field("count"), pixels) as start:
+        walk = partial(walk_pixels, k, start, pixels, k.field("cols"))
+        sources, out = walk("in"), walk("out")
+        with k.loop(k.field("blocks")) as block:
+            channel = k.field("channel") + block * width
+            masks = [_dealt(k, channel + part * (width // 2)) for part in range(2)]
+            cells = []
+            for source in sources:
+                place = arena + source + channel * 2
+                a, b = (_masked(k, place + part * width, mask) for part, mask in enumerate(masks))
+                cells.append([Variable(k.shuffle(a, b, range(0, 2 * width, 2)))])
+            emit_epilogue(k, cells, channel, walk, out)
+    k.finish()
+
+
+def _dealt(k: Kernel, channel: Int) -> Any:
+    """Return the even lanes of a vector whose output channels, from this one on, are dealt."""
+    kind = ir.VectorType(I64, k.width)
+    even = ir.Constant(ir.VectorType(ir.IntType(1), k.width), [lane % 2 == 0 for lane in range(k.width)])
+    channels = k.b.add(_splat(k, channel), ir.Constant(kind, [lane // 2 for lane in range(k.width)]))
+    begun = k.b.icmp_signed(">=", channels, _splat(k, k.field("begin")))
+    left = k.b.icmp_signed("<", channels, _splat(k, k.field("end")))
+    return k.b.and_(k.b.and_(begun, left), even)
+
+
+def _masked(k: Kernel, place: Pointer, mask: Any) -> Real:
+    """Return a vector of the lanes of a mask, zero elsewhere."""
+    kind = ir.VectorType(k.real, k.width)
+    name = f"llvm.masked.load.v{k.width}{'f32' if k.real == F32 else 'f64'}.p0"
+    function = k.module.globals.get(name)
+    if function is None:
+        function = ir.Function(k.module, ir.FunctionType(kind, [POINTER, I32, mask.type, kind]), name)
+    alignment, zero = ir.Constant(I32, ITEM_BYTES[k.real]), ir.Constant(kind, [0.0] * k.width)
+    return Real(k, k.b.call(function, [place.ir, alignment, mask, zero]))
 
 
 def _places(k: Kernel, table: Pointer) -> tuple[Any, Any]:

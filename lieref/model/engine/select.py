@@ -72,6 +72,11 @@ def _rows(
     places = {"in": sources[0][0], **epilogue.places(target)}
     for source, channels in sources[1:]:
         places["other"], tables["other_channels"] = source, Places((*channels, *padding))
+    if (undealt := _undealt(sources)) is not None:
+        limits, places["in"] = undealt
+        kernel, tables = "undeal", {}
+    else:
+        limits, kernel = {}, "select" if len(sources) == 1 else "select_pair"
     dealt = _dealt(sources)
     found = []
     for first, blocks, width in storage.columns(target.tensor.pixel):
@@ -82,9 +87,8 @@ def _rows(
             row = Row(KernelName("deal", tile), {**ints, "blocks": whole, "channel": first}, {**places, **dealt})
             found.append(row)
         if whole < blocks:
-            kernel = KernelName("select" if len(sources) == 1 else "select_pair", tile)
             rest = {"blocks": blocks - whole, "channel": first + whole * width}
-            found.append(Row(kernel, {**ints, **rest}, places, tables))
+            found.append(Row(KernelName(kernel, tile), {**ints, **limits, **rest}, places, tables))
     return found
 
 
@@ -98,3 +102,15 @@ def _dealt(sources: list[tuple[Place, list[int]]]) -> dict[str, Place]:
         if min(starts) >= 0 and turns == list(zip(even, odd, strict=True)):
             return {"in": replace(a, channel=starts[0]), "other": replace(b, channel=starts[1])}
     return {}
+
+
+def _undealt(sources: list[tuple[Place, list[int]]]) -> tuple[dict[str, int], Place] | None:
+    """Return which channels are every other one of a source, and where it starts; None where some are not."""
+    (source, channels), *others = sources
+    real = [c for c, place in enumerate(channels) if place >= 0]
+    if others or len(real) < 2:
+        return None
+    begin, end = real[0], real[-1] + 1
+    if channels[begin:end] != list(range(channels[begin], channels[begin] + 2 * (end - begin), 2)):
+        return None
+    return {"begin": begin, "end": end}, replace(source, channel=channels[begin] - 2 * begin)

@@ -113,10 +113,13 @@ class Trace:
         builder.call(target, [pointer, ir.Constant(i64, size_of(value.type)), ir.Constant(i64, int(written))])
 
     def _touch_lanes(self, builder, pointers, real, kind):
-        """Note what a gather loads: nothing, by a place in its own row, where a lane is masked."""
+        """Note what masked lanes load, of neighbours or anywhere: where one loads nothing, a place in its row."""
         for lane in range(kind.count):
             number = ir.Constant(ir.IntType(32), lane)
-            address = builder.extract_element(pointers, number)
+            if isinstance(pointers.type, ir.VectorType):
+                address = builder.extract_element(pointers, number)
+            else:
+                address = builder.gep(pointers, [number], source_etype=kind.element)
             chosen = builder.select(builder.extract_element(real, number), address, builder.function.args[0])
             self._touch(builder, chosen, ir.Constant(kind.element, 0.0), False)
 
@@ -125,7 +128,7 @@ class Trace:
         load, store, call, trace = ir.IRBuilder.load, ir.IRBuilder.store, ir.IRBuilder.call, self
 
         def traced_call(self, function, args, *rest, **options):
-            if getattr(function, "name", "").startswith("llvm.masked.gather"):
+            if getattr(function, "name", "").startswith("llvm.masked"):
                 trace._touch_lanes(self, args[0], args[2], args[3].type)
             return call(self, function, args, *rest, **options)
 
