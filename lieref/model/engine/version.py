@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-PROGRAM_VERSION = 2
+PROGRAM_VERSION = 3
 """Raised with every change after which some network is trained to other bits: another tiling of a sum over pixels or
 samples, another transform, another cut of a batch. A run that began under another version is not resumed."""
