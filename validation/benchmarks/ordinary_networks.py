@@ -237,6 +237,7 @@ def main() -> None:
         child(side, source, *map(int, sizes))
         return
     try:
+        import onnxscript  # noqa: F401
         import torch
 
         from validation.benchmarks import _torchvision  # noqa: F401
