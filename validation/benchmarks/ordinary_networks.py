@@ -245,11 +245,14 @@ def main() -> None:
         sys.exit(f"ordinary_networks: torch, torchvision and onnxscript must be installed; {error}")
     torch.set_num_threads(options.threads)
     print(environment()["machine"]["processor"], flush=True)
-    rows = []
-    for name in options.models:
-        rows.append(measure(name, options))
-        show(rows[-1])
-    write(options.out, rows)
+    rows: list[dict[str, Any]] = []
+    try:
+        for name in options.models:
+            rows.append(measure(name, options))
+            show(rows[-1])
+    finally:  # a run takes long: what was measured of one that is stopped is kept
+        if rows:
+            write(options.out, rows)
 
 
 if __name__ == "__main__":
