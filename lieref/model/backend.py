@@ -114,23 +114,33 @@ class Compiled:
             return str(error).removeprefix("compile_graph: ")
         return ""
 
-    def engine(self, graph: Graph, wanted: frozenset[str], threads: int, fused: FusedSites = NONE_FUSED) -> Engine:
-        """Return the engine for these gradients, adapters and samples of the graph's size, made on first use.
+    def engine(
+        self, graph: Graph, wanted: frozenset[str], threads: int, fused: FusedSites = NONE_FUSED,
+        size: tuple[int, ...] | None = None,
+    ) -> Engine:  # fmt: skip
+        """Return the engine for these gradients, adapters and samples, made on first use.
+
+        Parameters
+        ----------
+        size : tuple of int, optional
+            Of one sample, where the graph takes any; a usual one by default.
 
         Raises
         ------
         UnsupportedError
             If it refuses them.
         """
-        graph = at_some_size(graph)
-        key = (wanted, fused.key, graph.inputs[0].shape)
+        if size is None:
+            graph = at_some_size(graph)
+        fixed = None not in graph.inputs[0].shape[1:]
+        key = (wanted, fused.key, graph.inputs[0].shape[1:] if fixed else size)
         with self._lock:
             found = self._engines.pop(key, None)
             if found is None:
                 if len(self._engines) == MOST_ENGINES:
                     self._engines.pop(next(iter(self._engines)))
                 found = compile_graph(
-                    graph,
+                    graph if fixed or size is None else at_size(graph, size),
                     trainable=wanted,
                     logits=self._logits,
                     adapters={site.weight: site.adapter for site in fused.sites},
@@ -142,7 +152,7 @@ class Compiled:
             return found
 
     def logits(self, graph: Graph, x: Array, threads: int) -> FloatArray:  # noqa: D102
-        engine = self.engine(_for_samples(graph, x), frozenset(), threads, NONE_FUSED)
+        engine = self.engine(graph, frozenset(), threads, NONE_FUSED, x.shape[1:])
         result = engine.logits(x, graph.initializers)
         _check_outputs(result)
         return result.reshape(-1, *engine.output_shape)
@@ -157,7 +167,7 @@ class Compiled:
         threads: int,
         fused: FusedSites = NONE_FUSED,
     ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
-        engine = self.engine(_for_samples(graph, x), wanted, threads, fused)
+        engine = self.engine(graph, wanted, threads, fused, x.shape[1:])
         if fused.sites:
             fused.fill(engine.parameters)
         form = loss.compiled_form(y, engine.classes)
@@ -171,11 +181,6 @@ class Compiled:
         found = {name: bars[name] for name in wanted}
         factors = fused.pull_back(bars)
         return value, logits, {**found, **factors} if found else factors
-
-
-def _for_samples(graph: Graph, x: Array) -> Graph:
-    """Return the graph for samples of the size of these, itself where its input has no free axes."""
-    return at_size(graph, x.shape[1:]) if None in graph.inputs[0].shape[1:] else graph
 
 
 def _as_float(graph: Graph, x: Array) -> Array:

@@ -205,7 +205,7 @@ def _to_array(onnx: Any, tensor: Any, source: str) -> Array:
         raise FormatError(f"load: tensor {tensor.name} of {source} must be readable; {error}") from error
     if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
         raise UnsupportedError(f"load: tensor {tensor.name} of {source} must be numeric; got {array.dtype}")
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
+    return array.astype(array.dtype.newbyteorder("="))
 
 
 def _attribute(onnx: Any, attribute: Any, node: str, source: str) -> AttrValue:
