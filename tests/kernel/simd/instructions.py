@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from lieref.kernel.simd.adapter import MAPS
 from lieref.kernel.simd.conv import SPARE
 from lieref.kernel.simd.depthwise import BLOCK
@@ -314,6 +316,36 @@ def pointwise(tile, dtype, pixels=None):
         )  # fmt: skip
 
 
+def select(inputs, tile, dtype):
+    """Channels in any order, some of them none; of two inputs those of one are none of the other's."""
+    fields = ("channels", "other_channels")[:inputs]
+    for instruction in pointwise(tile, dtype):
+        ints = {name: n for name, n in instruction.ints.items() if name not in ("alpha", "beta")}
+        if inputs == 1:
+            ints = {name: n for name, n in ints.items() if not name.startswith("other")}
+        count = (ints["blocks"] + 1) * tile.width  # those before the first channel of the instruction too
+        order = np.random.default_rng(count).permutation(count)
+        order[::5] = -1
+        tables = [[n if i % inputs == turn else -1 for i, n in enumerate(order.tolist())] for turn in range(inputs)]
+        starts = {name: BEFORE + i * count for i, name in enumerate(fields)}
+        yield Instruction({**ints, **starts}, [n for one in tables for n in one])
+
+
+def deal(tile, dtype):
+    """Channels of two inputs in turn."""
+    for instruction in pointwise(tile, dtype):
+        yield Instruction({name: n for name, n in instruction.ints.items() if name not in ("alpha", "beta")})
+
+
+def undeal(tile, dtype):
+    """Every channel, none of the first and of the last ones, and none at all."""
+    for number, instruction in enumerate(pointwise(tile, dtype)):
+        ints = {n: v for n, v in instruction.ints.items() if n not in ("alpha", "beta") and not n.startswith("other")}
+        first, last = tile.width, (ints["blocks"] + 1) * tile.width
+        begin, end = ((first, last), (first + 1, last - 2), (0, first))[number]
+        yield Instruction({**ints, "begin": begin, "end": end})
+
+
 def dot(tile, dtype):
     """Images of one pixel, of a row and of several."""
     for instruction in pointwise(tile, dtype, 3):
@@ -385,6 +417,10 @@ FAMILIES: dict[str, Callable[[Any, str], Iterator[Instruction]]] = {
     "winograd_weight_back": partial(winograd_weight, lambda tile: (tile.m + 2) ** 2, lambda tile: 9),
     **{f"{name}{end}": pointwise for name in ACTIVATIONS for end in ("", "_slope")},
     "product": pointwise,
+    "select": partial(select, 1),
+    "select_pair": partial(select, 2),
+    "deal": deal,
+    "undeal": undeal,
     "dot": dot,
     "maximum": partial(maximum, False),
     "maximum_gradient": partial(maximum, True),

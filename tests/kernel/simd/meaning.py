@@ -18,7 +18,7 @@ from lieref.kernel.simd.epilogue import ADD, BIAS, CLAMP, MASK
 from lieref.kernel.simd.frequency import FREQUENCY_STEPS
 from lieref.kernel.simd.winograd import INPUT, OUTPUT, WEIGHT
 from tests.kernel.simd.adapter_meaning import adapt, collect
-from tests.kernel.simd.bounded import Bounded, dot, product, total
+from tests.kernel.simd.bounded import UNIT, Bounded, dot, product, total
 from tests.kernel.simd.state import Write, grid, lanes
 
 
@@ -303,9 +303,20 @@ def _hard_swish_slope(x, a, b):
     return inside.where(np.abs(x.value) < 3, Bounded(np.where(x.value > 0, 1.0, 0.0), 0.0, x.dtype))
 
 
+def _silu_slope(x, a, b):
+    """Two terms that cancel near -1.28, each right to a few ulp."""
+    s, rest = 1 / (1 + np.exp(-x.value)), 1 / (1 + np.exp(x.value))
+    size = s * (1 + np.abs(x.value) * rest)
+    return Bounded(s * (1 + x.value * rest), 0.0, x.dtype) + Bounded(0 * size, 16 * UNIT[x.dtype] * size, x.dtype)
+
+
 ACTIVATIONS: dict[str, Callable[[Any, float, float], Any]] = {
     "sigmoid": _sigmoid,
     "sigmoid_slope": _sigmoid_slope,
+    "silu": lambda x, a, b: x * _sigmoid(x, a, b),
+    "silu_slope": _silu_slope,
+    "softplus": lambda x, a, b: Bounded(np.logaddexp(0, x.value), 0.0, x.dtype).rounded(0.0, 20),
+    "softplus_slope": _sigmoid,
     "tanh": lambda x, a, b: x.tanh(),
     "tanh_slope": _tanh_slope,
     "hard_sigmoid": lambda x, a, b: (x * a + b).clip(0, 1),
@@ -339,6 +350,38 @@ def product_of_tensors(f, tile, table, s):
     """out = epilogue(in other)."""
     channels, x, other = _pair(f, tile, s)
     return finish(f, s, x * other, channels, partial(pixels, f))
+
+
+SELECTED = (("in", "channels"), ("other", "other_channels"))
+"""Inputs of a selection, and where in the table the channels of each start."""
+
+
+def select(inputs, f, tile, table, s):
+    """out[p, c] = epilogue(in[p, channel[c]]), zero where there is no channel; of two inputs each has some."""
+    count = f["blocks"] * tile.width
+    y = Bounded(np.zeros((f["count"], count)), 0.0, s.dtype)
+    for source, entries in SELECTED[:inputs]:
+        taken = offsets(table, f[entries] + f["channel"], count)
+        real = np.flatnonzero(taken >= 0)
+        x = s.read("arena", pixels(f, source)[:, None] + taken[real])
+        y.value[:, real] = x.value
+    return finish(f, s, y, channels_of(f, count), partial(pixels, f))
+
+
+def deal(f, tile, table, s):
+    """out[p, 2 i] = epilogue(in[p, i]), out[p, 2 i + 1] = epilogue(other[p, i])."""
+    channels = channels_of(f, f["blocks"] * tile.width)
+    a, b = (s.read("arena", pixels(f, t)[:, None] + channels // 2) for t in ("in", "other"))
+    return finish(f, s, a.where(channels % 2 == 0, b), channels, partial(pixels, f))
+
+
+def undeal(f, tile, table, s):
+    """out[p, c] = epilogue(in[p, 2 c] for begin <= c < end, else 0)."""
+    channels = channels_of(f, f["blocks"] * tile.width)
+    real = np.flatnonzero((channels >= f["begin"]) & (channels < f["end"]))
+    y = Bounded(np.zeros((f["count"], len(channels))), 0.0, s.dtype)
+    y.value[:, real] = s.read("arena", pixels(f, "in")[:, None] + 2 * channels[real]).value
+    return finish(f, s, y, channels, partial(pixels, f))
 
 
 def dot_of_tensors(f, tile, table, s):
@@ -413,6 +456,10 @@ MEANINGS: dict[str, Callable[..., list[Write]]] = {
     "winograd_weight_back": partial(_weight, {m: matrix.T for m, matrix in WEIGHT.items()}, "gradients"),
     "winograd_product": winograd_product,
     **{name: partial(activation, name) for name in ACTIVATIONS},
+    "select": partial(select, 1),
+    "select_pair": partial(select, 2),
+    "deal": deal,
+    "undeal": undeal,
     "product": product_of_tensors,
     "dot": dot_of_tensors,
     "maximum": maximum,
