@@ -115,11 +115,11 @@ def make_plan(
         return assemble([*order, *storage.prepare], library, storage.memories())
 
     def finish(storage: Storage) -> Program:
-        rows = [flat("sum_parts", lanes, storage.gradient_size), *storage.finish]
+        before, after = [flat("sum_parts", lanes, storage.gradient_size)], []
         if adapters:
-            rows += [flat("clear", lanes, storage.factor_size), *storage.collect]
-            rows += [flat("scatter", NoTile(), storage.numbers)]
-        return assemble(rows, library, storage.memories())
+            before += [flat("clear", lanes, storage.factor_size)]
+            after += [flat("scatter", NoTile(), storage.numbers)]
+        return assemble([*before, *storage.finish, *after], library, storage.memories())
 
     inference = builder()
     forward = _assemble([*forward_rows(inference), _output(inference, "logits")], inference, library)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -70,8 +70,8 @@ class Storage:
     winograd : "direct", "f2" or "f4"
     prepare : list of Row
         What fills packs from other packs: adapted weights, Winograd's frequencies.
-    finish, collect : list of Row
-        What makes weight gradients of frequencies, and factor gradients of weight gradients.
+    finish : list of Row
+        What makes weight gradients of frequencies, and factor gradients of weight gradients, weight by weight.
     packs, derived, accumulators : list of Pack, Derived, Accumulator
     constants : dict of (number, elements) to int
         Offsets of numbers that never change.
@@ -81,6 +81,8 @@ class Storage:
         Elements among which the bases of adapted weights are, each at the place of its weight.
     weight_regions, gradient_regions : list of (int, int)
         Each reserved place and its elements, without what fills it to whole vectors.
+    passing : (int, int)
+        The accumulators that hold a gradient from the row that makes it of others to those that read it.
     """
 
     isa: str
@@ -91,7 +93,6 @@ class Storage:
     winograd: str = "direct"
     prepare: list[Row] = field(default_factory=list)
     finish: list[Row] = field(default_factory=list)
-    collect: list[Row] = field(default_factory=list)
     packs: list[Pack] = field(default_factory=list)
     constants: dict[tuple[float, int], int] = field(default_factory=dict)
     derived: list[Derived] = field(default_factory=list)
@@ -102,6 +103,7 @@ class Storage:
     gradient_size: int = 0
     weight_regions: list[Region] = field(default_factory=list)
     gradient_regions: list[Region] = field(default_factory=list)
+    passing: Region = (0, 0)
 
     def memories(self) -> dict[str, Memory]:
         """Return the operands reserved so far in each memory."""
@@ -163,9 +165,13 @@ class Storage:
         return offset
 
     def add_accumulator(
-        self, name: str, elements: int, depth: int, lanes: int, parts: Sequence[tuple[Block, ...]]
-    ) -> tuple[Layout, ...]:
+        self, name: str, elements: int, depth: int, lanes: int, parts: Sequence[tuple[Block, ...]],
+        made: Callable[[Layout], list[Row]] | None = None,
+    ) -> tuple[Layout, ...]:  # fmt: skip
         """Reserve accumulators for the gradient of a weight, a matrix (depth, lanes) for the blocks of each part.
+
+        With `made`, the rows that make it of other sums, nothing is summed there over samples: where an adapter alone
+        reads it, all such gradients pass through one place.
 
         Raises
         ------
@@ -176,13 +182,16 @@ class Storage:
         if held != elements:
             raise InternalError(f"add_accumulator: `parts` must hold {elements} elements of {name}; got {held}")
         size = depth * lanes
-        offset = self.reserve_gradient(size * len(parts))
+        passes = made is not None and name in self.adapters
+        offset = (self._reserve_passing if passes else self.reserve_gradient)(size * len(parts))
         layouts = tuple(
             self.layout(offset + number * size, depth, lanes, blocks, elements) for number, blocks in enumerate(parts)
         )
+        if made is not None:
+            self.finish += [row for layout in layouts for row in made(layout)]
         if name in self.adapters:
             for layout in layouts:
-                self.collect += [row for part, own in self._of_parts(name, layout) for row in part.collect_rows(own)]
+                self.finish += [row for part, own in self._of_parts(name, layout) for row in part.collect_rows(own)]
         else:
             self.accumulators.append(Accumulator(name, layouts))
         return layouts
@@ -193,6 +202,12 @@ class Storage:
         self.gradient_regions.append((offset, size))
         self.gradient_size += -(-size // 16) * 16
         return offset
+
+    def _reserve_passing(self, size: int) -> int:
+        """Return the accumulators that gradients pass through, new ones where they are too few."""
+        if size > self.passing[1]:
+            self.passing = self.reserve_gradient(size), size
+        return self.passing[0]
 
     @property
     def lanes(self) -> int:

@@ -13,7 +13,7 @@ from lieref.kernel.simd.frequency import FREQUENCY_STEPS
 from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.tiles import DEPTHWISE_TILES, FrequencyTile, PixelTile, TransformTile
 from lieref.model.engine.layer import Epilogue, FusedLayer, need_gradient_halo, parities
-from lieref.model.engine.layout import tap_blocks
+from lieref.model.engine.layout import Layout, tap_blocks
 from lieref.model.engine.product import gradient_rows, gradient_run_rows, run_places
 from lieref.model.engine.program import Place, Row, Taps, Tensor
 from lieref.model.engine.tiling import conv_tiles, depthwise_pixels, together
@@ -185,14 +185,19 @@ def weight_gradient(layer: FusedLayer, storage: Storage, m: int, x: Tensor, g: T
         )  # fmt: skip
     assert layer.axes is not None  # a convolution has a weight
     blocks = tap_blocks(layer.axes, run_places(layer.window.taps, 9, inner, 9 * inner))
-    (direct,) = storage.add_accumulator(layer.weight, layer.axes.elements, 9 * inner, outer, [blocks])
-    for first, count, width in direct.spans:
-        ints = {
-            "blocks": count, "rows": inner, "in": sums.offset + first * padded, "in_column": padded * width,
-            "in_step": padded * outer, "out": direct.offset + first * direct.depth,
-            "out_column": direct.depth * width, "out_step": inner * width,
-        }  # fmt: skip
-        storage.finish.append(Row(KernelName("winograd_weight_back", TransformTile(m, width)), ints, {}))
+
+    def back(direct: Layout) -> list[Row]:
+        found = []
+        for first, count, width in direct.spans:
+            ints = {
+                "blocks": count, "rows": inner, "in": sums.offset + first * padded, "in_column": padded * width,
+                "in_step": padded * outer, "out": direct.offset + first * direct.depth,
+                "out_column": direct.depth * width, "out_step": inner * width,
+            }  # fmt: skip
+            found.append(Row(KernelName("winograd_weight_back", TransformTile(m, width)), ints, {}))
+        return found
+
+    storage.add_accumulator(layer.weight, layer.axes.elements, 9 * inner, outer, [blocks], back)
     return rows
 
 
