@@ -81,8 +81,8 @@ class Storage:
         Elements among which the bases of adapted weights are, each at the place of its weight.
     weight_regions, gradient_regions : list of (int, int)
         Each reserved place and its elements, without what fills it to whole vectors.
-    passing : (int, int)
-        The accumulators that hold a gradient from the row that makes it of others to those that read it.
+    passing : dict of str to (int, int)
+        Of each memory the place of what is there only from the rows that make it to those behind them that read it.
     """
 
     isa: str
@@ -103,7 +103,7 @@ class Storage:
     gradient_size: int = 0
     weight_regions: list[Region] = field(default_factory=list)
     gradient_regions: list[Region] = field(default_factory=list)
-    passing: Region = (0, 0)
+    passing: dict[str, Region] = field(default_factory=dict)
 
     def memories(self) -> dict[str, Memory]:
         """Return the operands reserved so far in each memory."""
@@ -130,11 +130,23 @@ class Storage:
         """Elements of the packed weights, the factors and the accumulators."""
         return self.weight_size, self.factor_size, self.gradient_size
 
-    def add_matrix(self, name: str, axes: WeightAxes, depth: int, lanes: int, blocks: tuple[Block, ...]) -> Layout:
-        """Reserve room for a packed matrix (depth, lanes) of a weight and return its layout."""
+    def add_matrix(
+        self, name: str, axes: WeightAxes, depth: int, lanes: int, blocks: tuple[Block, ...], passing: bool = False
+    ) -> Layout:
+        """Reserve room for a packed matrix (depth, lanes) of a weight and return its layout.
+
+        With `passing`, only rows that prepare the weights read it, right behind those that fill it: such matrices of
+        adapted weights pass through one place, but for those that have a base there, or zeros that no row writes.
+        """
         if not depth:
             return self.layout(0, 0, lanes, (), axes.elements)
-        layout = self.layout(self.reserve(depth * lanes), depth, lanes, blocks, axes.elements)
+        size = depth * lanes
+        passes = (
+            passing and name in self.adapters and sum(block.rows * block.lanes for block in blocks) == size
+            and not self._adapted(name, self.layout(0, depth, lanes, blocks, axes.elements))[1]
+        )  # fmt: skip
+        offset = self._pass("weights", size) if passes else self.reserve(size)
+        layout = self.layout(offset, depth, lanes, blocks, axes.elements)
         self.packs.append(Pack(name, layout, name not in self.adapters or self._fuse(name, axes, layout)))
         return layout
 
@@ -183,7 +195,8 @@ class Storage:
             raise InternalError(f"add_accumulator: `parts` must hold {elements} elements of {name}; got {held}")
         size = depth * lanes
         passes = made is not None and name in self.adapters
-        offset = (self._reserve_passing if passes else self.reserve_gradient)(size * len(parts))
+        room = size * len(parts)
+        offset = self._pass("gradients", room) if passes else self.reserve_gradient(room)
         layouts = tuple(
             self.layout(offset + number * size, depth, lanes, blocks, elements) for number, blocks in enumerate(parts)
         )
@@ -203,11 +216,11 @@ class Storage:
         self.gradient_size += -(-size // 16) * 16
         return offset
 
-    def _reserve_passing(self, size: int) -> int:
-        """Return the accumulators that gradients pass through, new ones where they are too few."""
-        if size > self.passing[1]:
-            self.passing = self.reserve_gradient(size), size
-        return self.passing[0]
+    def _pass(self, memory: str, size: int) -> int:
+        """Return where matrices pass through the "weights" or "gradients", a new place where that is too small."""
+        if size > self.passing.get(memory, (0, 0))[1]:
+            self.passing[memory] = (self.reserve if memory == "weights" else self.reserve_gradient)(size), size
+        return self.passing[memory][0]
 
     @property
     def lanes(self) -> int:
@@ -240,14 +253,16 @@ class Storage:
                 of_own = axes.group(number) if joined else axes
                 parts.append(Fused(adapter, of_own, own, self.factor_size, len(parts), joined))
                 self.factor_size += parts[-1].size
-        reads_base = False
-        for part, own in self._of_parts(name, layout):
-            rows, reads = part.adapt_rows(own, self.repeated(0.0))
-            self.prepare += rows
-            reads_base |= reads
+        rows, reads_base = self._adapted(name, layout)
+        self.prepare += rows
         if reads_base:
             self.base_size = layout.offset + layout.size
         return reads_base
+
+    def _adapted(self, name: str, layout: Layout) -> tuple[list[Row], bool]:
+        """Return the rows that fill a packed matrix of an adapted weight, and whether they read the base."""
+        found = [part.adapt_rows(own, self.repeated(0.0)) for part, own in self._of_parts(name, layout)]
+        return [row for rows, _ in found for row in rows], any(reads for _, reads in found)
 
     def _of_parts(self, name: str, layout: Layout) -> list[tuple[Fused, Layout]]:
         """Return the parts of an adapted weight that are in a layout, each with its blocks of it."""

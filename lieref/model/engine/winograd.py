@@ -113,7 +113,7 @@ def _convolve(
     inner, outer = source.tensor.pixel, target.tensor.pixel
     size = target.tensor.height, target.tensor.width
     blocks = tap_blocks(layer.axes, run_places(taps, 9, inner, 9 * inner), backward=backward)
-    direct = storage.add_matrix(layer.weight, layer.axes, 9 * inner, outer, blocks)
+    direct = storage.add_matrix(layer.weight, layer.axes, 9 * inner, outer, blocks, passing=backward)
     depth = _whole_runs(inner)  # rows behind the last stay zero
     weight = storage.reserve(frequencies * depth * outer)
     _need_tiles(m, source, size, 2)
