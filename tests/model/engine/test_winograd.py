@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.winograd import INPUT, OUTPUT, WEIGHT
-from lieref.model.engine import conv, winograd
+from lieref.model.engine import Adapter, compile_graph, conv, winograd
 from lieref.model.engine.layer import Epilogue, FusedLayer, Window
 from lieref.model.engine.layout import WeightAxes
 from lieref.model.engine.weights import Storage
+from tests.model.engine.networks import Net
 from tests.model.engine.rows import OneLayer, define, make_tensor, run_rows, view, within
 
 
@@ -102,3 +103,36 @@ def test_winograd_is_within_n_u_s(m, isa, dtype, size, beyond, pads, channels, s
     found = (view(arena, out), view(arena, x_bar), storage.accumulators[0].read(sums).reshape(w.shape))
     for got, want, bound, n in zip(found, exact, sizes, terms, strict=True):
         within(got, want, bound, n, dtype)
+
+
+@pytest.mark.parametrize("map_name", ["exp", "taylor1"])
+def test_what_passes_through_one_place_is_what_it_is_apart(map_name, rng, monkeypatch):
+    net = Net((16, 12, 12))
+    sizes = ((32, 16), (16, 32), (32, 16), (16, 32), (24, 16), (24, 24))  # not all are transposed on the way back
+    for out, inner in sizes:
+        net.conv(out, inner, (3, 3), scale=0.1, pads=(1, 1, 1, 1))
+        net.add("Relu")
+    net.add("Flatten", net.add("GlobalAveragePool"))
+    net.gemm(4, 24)
+    graph = net.graph()
+    adapters = {node.inputs[1]: Adapter(map_name, "low_rank", 2) for node in graph.nodes if node.op == "Conv"}
+    x, y = rng.standard_normal((5, 16, 12, 12)).astype(np.float32), rng.integers(0, 4, 5)
+    values = rng.standard_normal(10_000).astype(np.float32)
+    found = []
+    for passes in (True, False):
+        if not passes:
+            apart = {"weights": Storage.reserve, "gradients": Storage.reserve_gradient}
+            monkeypatch.setattr(Storage, "_pass", lambda storage, memory, size, a=apart: a[memory](storage, size))
+        engine = compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0], adapters=adapters)
+        engine.parameters.flat[...] = 0.1 * values[: engine.parameters.flat.size]
+        runs = [engine.loss_and_grad(x, y) for _ in range(2)]
+        found.append((engine._plans.get(1).storage.sizes, *runs))
+    (small, *passed), (large, *kept) = found
+    # The direct gradients of all but the largest layer, and the backward weights of those that are whole vectors.
+    direct = [9 * out * inner for out, inner in sizes]
+    assert large[2] - small[2] == sum(direct) - max(direct)
+    assert large[0] > small[0]
+    for a, b in zip(passed, kept, strict=True):
+        assert a[0] == b[0]
+        assert np.array_equal(a[1], b[1])
+        assert all(np.array_equal(a[2][key], b[2][key]) for key in b[2])
