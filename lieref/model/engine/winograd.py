@@ -30,6 +30,10 @@ LEAST_TILES = 16
 16 instead of 4, a step of ResNet-8 with F(4x4, 3x3) takes 0.93 of the time on a core with 2 MiB of L2; F(2x2, 3x3) on
 images of 4x4 took 1.1 times as long as the direct sum with 16 channels, twice as long with 256."""
 
+LARGE_WEIGHTS = 1 << 20
+"""Weights of a layer that "f2" transforms only if twice the tiles share them; "f4" is for speed before all.
+With the 512 channels of ResNet-18 on 7x7 images transformed, a step takes 0.93 of the time and 130 to 220 MB more."""
+
 MOST_WORK = 0.75
 """Most products of the transform, tiles beyond the image included, for one of the direct sum."""
 
@@ -47,13 +51,15 @@ def tile_size(layer: FusedLayer, storage: Storage, x: Tensor, out: Tensor) -> in
         window.kernel == (3, 3) and window.strides == window.dilations == (1, 1) and layer.groups == 1
         and max(window.pads) <= 2 and min(x.pixel, out.pixel) >= LEAST_CHANNELS
     )  # fmt: skip
-    return next((m for m in WINOGRAD[storage.winograd] if fits and _pays(m, x) and _pays(m, out)), 0)
+    large = storage.winograd == "f2" and 9 * x.pixel * out.pixel > LARGE_WEIGHTS
+    least = 2 * LEAST_TILES if large else LEAST_TILES
+    return next((m for m in WINOGRAD[storage.winograd] if fits and _pays(m, x, least) and _pays(m, out, least)), 0)
 
 
-def _pays(m: int, t: Tensor) -> bool:
+def _pays(m: int, t: Tensor, least: int) -> bool:
     """Return whether a transform with outputs of this size has tiles enough and saves products."""
     rows, cols = _tiles(m, (t.height, t.width))
-    return rows * cols >= LEAST_TILES and rows * cols * (m + 2) ** 2 <= MOST_WORK * 9 * t.height * t.width
+    return rows * cols >= least and rows * cols * (m + 2) ** 2 <= MOST_WORK * 9 * t.height * t.width
 
 
 def _tiles(m: int, size: tuple[int, int]) -> tuple[int, int]:
