@@ -19,7 +19,7 @@ from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.row import float_bits
 from lieref.kernel.simd.tiles import FormTile, NoTile, WidthTile
 from lieref.model.engine.layout import Layout, WeightAxes
-from lieref.model.engine.program import Row
+from lieref.model.engine.program import Instruction
 
 FORMS = ("low_rank", "rows", "channel", "dense")
 
@@ -177,18 +177,18 @@ class Fused:
         }  # fmt: skip
         return found[self.adapter.form]
 
-    def adapt_rows(self, layout: Layout, zero: int) -> tuple[list[Row], bool]:
-        """Return the rows that fill a packed matrix of the weight, and whether they read the base in its place.
+    def adapt(self, layout: Layout, zero: int) -> tuple[list[Instruction], bool]:
+        """Return the instructions that fill a packed matrix of the weight, and whether they read the base in its place.
 
         `zero` is the place of a zero weight.
         """
         if layout is self.forward and not self.joined:
             return self._compute(Piece(0, layout.depth, False, 0), layout), True
         pieces = self._pieces(layout)
-        squares = [self._transpose_row(layout, piece) for piece in pieces]
+        squares = [self._transpose(layout, piece) for piece in pieces]
         if not self.adapter.outer and None in squares:
-            return [self._permute_row(layout, zero)], False
-        found: list[Row] = []
+            return [self._permute(layout, zero)], False
+        found: list[Instruction] = []
         for piece, square in zip(pieces, squares, strict=True):
             found += [square] if square is not None else self._compute(piece, layout)
         return found, None in squares
@@ -212,8 +212,8 @@ class Fused:
                 found.append(piece)
         return found
 
-    def _compute(self, piece: Piece, layout: Layout) -> list[Row]:
-        """Return the rows that compute a piece from the factors, one a span of panels."""
+    def _compute(self, piece: Piece, layout: Layout) -> list[Instruction]:
+        """Return the instructions that compute a piece from the factors, one a span of panels."""
         found = []
         for first, count, width in layout.spans:
             ints = {
@@ -221,7 +221,7 @@ class Fused:
                 "weight": layout.offset + first * layout.depth + piece.row * width,
                 "bound": float_bits(self.adapter.bound), **self._factor_fields(first, width, piece),
             }  # fmt: skip
-            found.append(Row(self._kernel("adapt", width), ints, {}))
+            found.append(Instruction(self._kernel("adapt", width), ints, {}))
         return found
 
     def _kernel(self, does: str, width: int) -> KernelName:
@@ -242,8 +242,8 @@ class Fused:
         ranks = {"left_rank": a_rank, "right_rank": b_rank, "left_column": 0}
         return {"left": self.left + piece.start, "right": self.right + first, **ranks}
 
-    def _transpose_row(self, layout: Layout, piece: Piece) -> Row | None:
-        """Return the row that fills a piece from the forward layout, if both are made of whole squares."""
+    def _transpose(self, layout: Layout, piece: Piece) -> Instruction | None:
+        """Return the instruction that fills a piece from the forward layout, if both are made of whole squares."""
         forward = self.forward
         if self.joined or not piece.transposed or len(layout.spans) != 1 or len(forward.spans) != 1:
             return None
@@ -255,15 +255,17 @@ class Fused:
             "rows": count, "row_in": width * width, "row_out": layout.depth * width,
             "in": forward.offset + piece.start * width, "out": layout.offset + piece.row * width,
         }  # fmt: skip
-        return Row(KernelName("transpose", WidthTile(width)), ints, {})
+        return Instruction(KernelName("transpose", WidthTile(width)), ints, {})
 
-    def _permute_row(self, layout: Layout, zero: int) -> Row:
-        """Return the row that fills a layout element by element from the forward layout."""
+    def _permute(self, layout: Layout, zero: int) -> Instruction:
+        """Return the instruction that fills a layout element by element from the forward layout."""
         ints = {"count": layout.size, "out": layout.offset}
-        return Row(KernelName("permute", NoTile()), ints, {}, {"places": Permutation(self.forward, layout, zero)})
+        return Instruction(
+            KernelName("permute", NoTile()), ints, {}, {"places": Permutation(self.forward, layout, zero)}
+        )
 
-    def collect_rows(self, sums: Layout) -> list[Row]:
-        """Return the rows that turn accumulators into factor gradients."""
+    def collect(self, sums: Layout) -> list[Instruction]:
+        """Return the instructions that turn accumulators into factor gradients."""
         runs: list[Run] = []
         row_of_tap = self.row_of_tap
         for block in sums.blocks:
@@ -285,7 +287,7 @@ class Fused:
                     "gradient": sums.offset + first * sums.depth + row * width,
                     **self._factor_fields(first, width, Piece(start, length, False, start)),
                 }  # fmt: skip
-                found.append(Row(self._kernel("collect", width), ints, {}))
+                found.append(Instruction(self._kernel("collect", width), ints, {}))
         return found
 
 

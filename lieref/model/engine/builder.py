@@ -7,10 +7,10 @@ own clamp, so what is stored is the gradient before the activation.
 
 from __future__ import annotations
 
-from lieref.model.engine.channel import copy_rows
+from lieref.model.engine.channel import copy_pixels
 from lieref.model.engine.layer import Epilogue
 from lieref.model.engine.lowered import LoweredGraph
-from lieref.model.engine.program import Place, Row, Tensor
+from lieref.model.engine.program import Instruction, Place, Tensor
 from lieref.model.engine.weights import Storage
 
 
@@ -62,8 +62,8 @@ class Builder:
         self.bars[name] = self.tensor(name)
         return self.bars[name], epilogue
 
-    def add_gradient(self, name: str, g: Tensor) -> list[Row]:
-        """Return the rows that add g itself to the gradient of a tensor; none where it is the only summand.
+    def add_gradient(self, name: str, g: Tensor) -> list[Instruction]:
+        """Return the instructions that add g itself to the gradient of a tensor; none where it is the only summand.
 
         One with other pixels than the tensor's is copied: the tensor's may have room for what joins it to others.
         """
@@ -72,17 +72,17 @@ class Builder:
             self.bars[name] = g
             return []
         target = self.bars[name] = self.tensor(name)
-        return copy_rows(self.storage, Place(g), Place(target), Epilogue(aux=aux, mask=mask))
+        return copy_pixels(self.storage, Place(g), Place(target), Epilogue(aux=aux, mask=mask))
 
-    def start_backward(self) -> list[Row]:
-        """Return the rows that apply the derivative of the outputs' own clamp to the gradient of the loss."""
+    def start_backward(self) -> list[Instruction]:
+        """Return the instructions that apply the derivative of the outputs' own clamp to the gradient of the loss."""
         name = self.net.logits
         clamp = self._clamps[name]
         if not clamp:
             return []
         g, self.bars[name] = self.bars[name], self.tensor(name)
         mask = (self.tensors[name], *clamp)
-        return copy_rows(self.storage, Place(g), Place(self.bars[name]), Epilogue(mask=mask))
+        return copy_pixels(self.storage, Place(g), Place(self.bars[name]), Epilogue(mask=mask))
 
     def _mask(self, name: str) -> tuple[Tensor, float, float] | None:
         """Return what applies the clamp's derivative, on the last contribution to a tensor."""

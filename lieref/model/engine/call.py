@@ -11,7 +11,7 @@ from lieref._types import Array
 from lieref.kernel.simd.memory import address_of, aligned, integers
 from lieref.kernel.simd.row import CONTEXT, ENTRY, STOP
 from lieref.model.engine.packed_weights import PackedWeights
-from lieref.model.engine.program import Program, RowFunction
+from lieref.model.engine.program import Callback, Program
 
 Span = tuple[int, int, int, int]
 """First sample, end, samples at once, and 1 where the sums over samples start anew."""
@@ -103,7 +103,7 @@ class Entry:
     numbers: list[int]
 
 
-def _entry_point(function: RowFunction, arena: Array, state: State) -> Any:
+def _entry_point(function: Callback, arena: Array, state: State) -> Any:
     """Return a row's function as a kernel.
 
     A kernel is handed a row and a context; a C function that declares the first alone leaves the other be.
@@ -113,7 +113,7 @@ def _entry_point(function: RowFunction, arena: Array, state: State) -> Any:
     return ctypes.CFUNCTYPE(None, ctypes.c_void_p)(generator.send)
 
 
-def _called_back(function: RowFunction, arena: Array, state: State) -> Generator[None, int, None]:
+def _called_back(function: Callback, arena: Array, state: State) -> Generator[None, int, None]:
     """Call the function each time that a number is sent, and end the run at the first thing that is raised.
 
     Nothing can be raised through compiled code, so it is kept for whoever has started the run. A generator and not a

@@ -17,7 +17,7 @@ from lieref.kernel.simd.tiles import (
 from lieref.model.engine.layer import Epilogue, FusedLayer, need_gradient_halo, parities
 from lieref.model.engine.layout import tap_blocks
 from lieref.model.engine.product import run_places
-from lieref.model.engine.program import Place, Row, Taps, Tensor
+from lieref.model.engine.program import Instruction, Place, Taps, Tensor
 from lieref.model.engine.tiling import depthwise_pixels, strip_rows
 from lieref.model.engine.weights import Storage
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from lieref.model.engine.builder import Builder
 
 
-def tap_rows(
+def sum_taps(
     storage: Storage, weight: tuple[int, int], source: Place, taps: Taps, target: Place, size: tuple[int, int],
     epilogue: Epilogue, channels: int = 0,
-) -> list[Row]:  # fmt: skip
-    """Return rows of sums over taps; `weight` is its offset and the elements a channel advances in it.
+) -> list[Instruction]:  # fmt: skip
+    """Return instructions of sums over taps; `weight` is its offset and the elements a channel advances in it.
 
     So many padded channels from those of the places on, by default all that every tensor has room for: a pixel with
     more keeps its zeros there.
@@ -44,14 +44,16 @@ def tap_rows(
             "weight": offset + first * advance, "column": width * advance, **epilogue.fields(),
         }  # fmt: skip
         kernel = _tap_kernel(storage, source, taps, size, width)
-        found.append(Row(kernel, ints, places, {"taps": taps}))
+        found.append(Instruction(kernel, ints, places, {"taps": taps}))
     return found
 
 
-def copy_rows(storage: Storage, source: Place, target: Place, epilogue: Epilogue, channels: int = 0) -> list[Row]:
-    """Return the rows of target = epilogue(source), pixel by pixel; see `tap_rows` for the channels."""
+def copy_pixels(
+    storage: Storage, source: Place, target: Place, epilogue: Epilogue, channels: int = 0
+) -> list[Instruction]:
+    """Return the instructions of target = epilogue(source), pixel by pixel; see `sum_taps` for the channels."""
     taps, size = Taps(source.tensor, ((0, 0),)), (target.tensor.height, target.tensor.width)
-    return tap_rows(storage, (storage.repeated(1.0), 0), source, taps, target, size, epilogue, channels)
+    return sum_taps(storage, (storage.repeated(1.0), 0), source, taps, target, size, epilogue, channels)
 
 
 def _tap_kernel(storage: Storage, source: Place, taps: Taps, size: tuple[int, int], width: int) -> KernelName:
@@ -79,55 +81,57 @@ def _tap_weight(layer: FusedLayer, storage: Storage, taps: list[tuple[int, int]]
     return storage.repeated(share, len(taps)), 0
 
 
-def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Row]:
-    """Return the rows of out[p, c] = epilogue(sum_t w[t, c] x[s p + d t - pad, c])."""
+def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Instruction]:
+    """Return the instructions of out[p, c] = epilogue(sum_t w[t, c] x[s p + d t - pad, c])."""
     storage, x, window = b.storage, b.tensors[layer.x], layer.window
     x.need_halo(*window.input_halo(x.height, x.width))
     weight = _tap_weight(layer, storage, window.taps, out.pixel)
     source = Place(x, -window.pads[0], -window.pads[1], *window.strides)
-    return tap_rows(storage, weight, source, Taps(x, window.reach), Place(out), (out.height, out.width), epilogue)
+    return sum_taps(storage, weight, source, Taps(x, window.reach), Place(out), (out.height, out.width), epilogue)
 
 
 # The gradients are those of `conv`, channel by channel; a mean has the weight 1 / taps, a x + b the weight a.
 
 
-def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Row]:
-    """Return the rows of the gradients of the weight, where there is one, and of the input."""
-    rows: list[Row] = []
+def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
+    """Return the instructions of the gradients of the weight, where there is one, and of the input."""
+    found: list[Instruction] = []
     if layer.weight in b.storage.trainable:
-        rows += weight_gradient(layer, b.storage, b.tensors[layer.x], g)
+        found += weight_gradient(layer, b.storage, b.tensors[layer.x], g)
     if layer.x in b.needed:
-        rows += input_gradient(layer, b.storage, g, *b.target(layer.x))
-    return rows
+        found += input_gradient(layer, b.storage, g, *b.target(layer.x))
+    return found
 
 
-def input_gradient(layer: FusedLayer, storage: Storage, g: Tensor, x_bar: Tensor, epilogue: Epilogue) -> list[Row]:
-    """Return the rows of the gradient with respect to the input."""
+def input_gradient(
+    layer: FusedLayer, storage: Storage, g: Tensor, x_bar: Tensor, epilogue: Epilogue
+) -> list[Instruction]:
+    """Return the instructions of the gradient with respect to the input."""
     window = layer.window
     if layer.kind == "average" and window.covers(x_bar.height, x_bar.width):
         weight = _tap_weight(layer, storage, [(0, 0)], x_bar.pixel)
         source = Place(g, step_y=0, step_x=0)
         size = (x_bar.height, x_bar.width)
-        return tap_rows(storage, weight, source, Taps(g, ((0, 0),)), Place(x_bar), size, epilogue)
-    rows = []
+        return sum_taps(storage, weight, source, Taps(g, ((0, 0),)), Place(x_bar), size, epilogue)
+    found = []
     for parity in parities(window, x_bar.height, x_bar.width):
         need_gradient_halo(g, parity)
         weight = _tap_weight(layer, storage, list(parity.taps), x_bar.pixel)
         target = Place(x_bar, parity.y, parity.x, *window.strides)
-        rows += tap_rows(
+        found += sum_taps(
             storage, weight, Place(g), Taps(g, parity.shifts), target, (parity.rows, parity.cols), epilogue
         )
-    return rows
+    return found
 
 
-def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -> list[Row]:
-    """Return the rows of the gradient of a depthwise convolution with respect to its weight."""
+def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -> list[Instruction]:
+    """Return the instructions of the gradient of a depthwise convolution with respect to its weight."""
     window, taps = layer.window, layer.window.reach
     assert layer.axes is not None  # a convolution has a weight
     taps_in_rows = tap_blocks(layer.axes, run_places(window.taps, 1, 1, 1))
     (sums,) = storage.add_accumulator(layer.weight, layer.axes.elements, len(taps), g.pixel, [taps_in_rows])
     places = {"in": Place(x, -window.pads[0], -window.pads[1], *window.strides), "g": Place(g)}
-    rows = []
+    found = []
     done = 0
     for block in DEPTHWISE_GRADIENT_TAPS:
         blocks = (len(taps) - done) // block
@@ -141,6 +145,6 @@ def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -
                 "out": sums.offset + first * len(taps) + done * width, "column": len(taps) * width, "begin": 1,
             }  # fmt: skip
             kernel = KernelName("depthwise_gradient", TapTile(block, width))
-            rows.append(Row(kernel, ints, places, {"taps": part}))
+            found.append(Instruction(kernel, ints, places, {"taps": part}))
         done += blocks * block
-    return rows
+    return found

@@ -15,8 +15,8 @@ from lieref.kernel.simd.tiles import WidthTile
 from lieref.model.engine import winograd
 from lieref.model.engine.layer import Epilogue, FusedLayer, Window, need_gradient_halo, parities
 from lieref.model.engine.layout import TapPlace, WeightAxes, tap_blocks, vector_block
-from lieref.model.engine.product import gradient_rows, gradient_run_rows, padded_run, product_rows, run_places
-from lieref.model.engine.program import Place, Row, Taps, Tensor
+from lieref.model.engine.product import gradient_run_rows, multiply, multiply_gradient, padded_run, run_places
+from lieref.model.engine.program import Instruction, Place, Taps, Tensor
 from lieref.model.engine.weights import Storage
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ def _joined(window: Window, parts: Sequence[WeightAxes]) -> int:
     return window.kernel[1] if len(parts) == 1 and window.dilations[1] == 1 else 1
 
 
-def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Row]:
-    """Return the rows of out[p] = epilogue(sum_t w[t] x[s p + d t - pad]), t the taps, s strides, d dilations."""
+def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Instruction]:
+    """Return the instructions of out[p] = epilogue(sum_t w[t] x[s p + d t - pad]): taps t, strides s, dilations d."""
     storage, x, window = b.storage, b.tensors[layer.x], layer.window
     x.need_halo(*window.input_halo(x.height, x.width))
     m = winograd.tile_size(layer, storage, x, out)
@@ -54,7 +54,7 @@ def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> l
     joined = _joined(window, parts)
     run, starts = joined * inner, window.reach[::joined]
     apart = padded_run(run)
-    rows = []
+    found = []
     for number, part in enumerate(parts):
         blocks = tap_blocks(part, run_places(window.taps, joined, inner, apart))
         matrix = storage.add_matrix(layer.weight, part, len(starts) * apart, outer, blocks)
@@ -62,8 +62,8 @@ def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> l
         target = Place(out, channel=number * outer)
         finish = replace(epilogue, bias=epilogue.bias + number * outer if epilogue.bias >= 0 else -1)
         size = (out.height * out.width, out.width)
-        rows += product_rows(storage, matrix, source, Taps(x, starts), run, target, size, finish)
-    return rows
+        found += multiply(storage, matrix, source, Taps(x, starts), run, target, size, finish)
+    return found
 
 
 # From out[p] = sum_t w[t] x[s p + d t - pad] follow
@@ -72,18 +72,20 @@ def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> l
 # The pixels i of one parity class (i mod s) share their t, so each class is one product.
 
 
-def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Row]:
-    """Return the rows of the gradients of the weight and of the input."""
-    rows: list[Row] = []
+def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
+    """Return the instructions of the gradients of the weight and of the input."""
+    found: list[Instruction] = []
     if layer.weight in b.storage.trainable:
-        rows += weight_gradient(layer, b.storage, b.tensors[layer.x], g)
+        found += weight_gradient(layer, b.storage, b.tensors[layer.x], g)
     if layer.x in b.needed:
-        rows += input_gradient(layer, b.storage, g, *b.target(layer.x))
-    return rows
+        found += input_gradient(layer, b.storage, g, *b.target(layer.x))
+    return found
 
 
-def input_gradient(layer: FusedLayer, storage: Storage, g: Tensor, x_bar: Tensor, epilogue: Epilogue) -> list[Row]:
-    """Return the rows of the gradient with respect to the input."""
+def input_gradient(
+    layer: FusedLayer, storage: Storage, g: Tensor, x_bar: Tensor, epilogue: Epilogue
+) -> list[Instruction]:
+    """Return the instructions of the gradient with respect to the input."""
     window = layer.window
     parts = _parts(layer, storage)
     if len(parts) == 1 and window.covers(x_bar.height, x_bar.width) and window.kernel != (1, 1):
@@ -93,7 +95,7 @@ def input_gradient(layer: FusedLayer, storage: Storage, g: Tensor, x_bar: Tensor
         return winograd.input_gradient(layer, storage, m, g, x_bar, epilogue)
     inner, outer = _sides(parts, x_bar, g)
     joined = _joined(window, parts) if window.strides[1] == 1 else 1
-    rows = []
+    found = []
     for parity in parities(window, x_bar.height, x_bar.width):
         need_gradient_halo(g, parity)
         starts = parity.shifts[::joined]
@@ -105,31 +107,31 @@ def input_gradient(layer: FusedLayer, storage: Storage, g: Tensor, x_bar: Tensor
             source = Place(g, channel=number * outer)
             target = Place(x_bar, parity.y, parity.x, *window.strides, channel=number * inner)
             size = (parity.rows * parity.cols, parity.cols)
-            rows += product_rows(storage, matrix, source, Taps(g, starts), run, target, size, epilogue)
-    return rows
+            found += multiply(storage, matrix, source, Taps(g, starts), run, target, size, epilogue)
+    return found
 
 
 def _whole_image_gradient(
     layer: FusedLayer, axes: WeightAxes, storage: Storage, g: Tensor, x_bar: Tensor, epilogue: Epilogue
-) -> list[Row]:
-    """Return the rows where the window is the whole image: one product a row of it, all its pixels as channels."""
-    rows = []
+) -> list[Instruction]:
+    """Return those where the window is the whole image: one product a row of it, all its pixels as channels."""
+    found = []
     for y in range(x_bar.height):
         places = [TapPlace(y, x, 0, x * x_bar.pixel) for x in range(x_bar.width)]
         blocks = tap_blocks(axes, places, backward=True)
         lanes = x_bar.width * x_bar.pixel
         matrix = storage.add_matrix(layer.weight, axes, padded_run(g.pixel), lanes, blocks)
         one = Taps(g, ((0, 0),))
-        rows += product_rows(storage, matrix, Place(g), one, g.pixel, Place(x_bar, y), (1, 1), epilogue)
-    return rows
+        found += multiply(storage, matrix, Place(g), one, g.pixel, Place(x_bar, y), (1, 1), epilogue)
+    return found
 
 
 BAND_PIXELS = 512
 """Pixels of the output whose products are summed by themselves, which bounds the rounding error of large images."""
 
 
-def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -> list[Row]:
-    """Return the rows of the gradient with respect to the weight."""
+def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -> list[Instruction]:
+    """Return the instructions of the gradient with respect to the weight."""
     m = winograd.tile_size(layer, storage, x, g)
     if m:
         return winograd.weight_gradient(layer, storage, m, x, g)
@@ -141,7 +143,7 @@ def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -
     apart = gradient_run_rows(storage, run, outer)
     blocks = [tap_blocks(part, run_places(window.taps, joined, inner, apart)) for part in parts]
     sums = storage.add_accumulator(layer.weight, parts[0].elements, len(starts) * apart, outer, blocks)
-    rows = []
+    found = []
     band = max(1, BAND_PIXELS // g.width)
     for number, part in enumerate(sums):
         for y in range(0, g.height, band):
@@ -149,18 +151,18 @@ def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -
             source = Place(x, top, -window.pads[1], *window.strides, channel=number * inner)
             target = Place(g, y, channel=number * outer)
             pixels = min(band, g.height - y), g.width
-            rows += gradient_rows(storage, part, source, Taps(x, starts), run, target, pixels, begin=int(y == 0))
-    return rows
+            found += multiply_gradient(storage, part, source, Taps(x, starts), run, target, pixels, begin=int(y == 0))
+    return found
 
 
-def bias_gradient(layer: FusedLayer, storage: Storage, g: Tensor) -> list[Row]:
-    """Return the rows of the gradient with respect to the bias."""
+def bias_gradient(layer: FusedLayer, storage: Storage, g: Tensor) -> list[Instruction]:
+    """Return the instructions of the gradient with respect to the bias."""
     (sums,) = storage.add_accumulator(layer.bias, g.channels, 1, g.pixel, [(vector_block(g.channels),)])
-    rows = []
+    found = []
     for first, count, width in sums.spans:
         ints = {
             "blocks": count, "channel": first, "rows": g.height, "cols": g.width,
             "out": sums.offset, "begin": 1,
         }  # fmt: skip
-        rows.append(Row(KernelName("bias_gradient", WidthTile(width)), ints, {"g": Place(g)}))
-    return rows
+        found.append(Instruction(KernelName("bias_gradient", WidthTile(width)), ints, {"g": Place(g)}))
+    return found

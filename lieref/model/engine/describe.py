@@ -12,7 +12,7 @@ from lieref.kernel.simd.tiles import TransformTile
 from lieref.model.engine.layer import FusedLayer
 from lieref.model.engine.lowered import LoweredGraph
 from lieref.model.engine.parts import FLAT_SAMPLES
-from lieref.model.engine.plan import Plans, forward_rows, make_builder
+from lieref.model.engine.plan import Plans, forward_instructions, make_builder
 from lieref.model.graph import Graph, Node
 
 COMPILED, JOINED, FOLDED = "compiled", "joined", "folded"
@@ -154,7 +154,7 @@ def ways_of(net: LoweredGraph, winograd: str, isa: str | None = None) -> dict[st
         Instruction set, the CPU's widest by default.
     """
     builder = make_builder(net, isa or best().name, "float32", frozenset(), {}, winograd, _samples(net))
-    rows = forward_rows(builder)
+    rows = forward_instructions(builder)
     transforms: dict[int, int] = {}
     for row in rows:
         if row.kernel is not None and isinstance(row.kernel.tile, TransformTile) and "out" in row.places:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from lieref.model.engine import channel, conv, pointwise, pool, reference, select
 from lieref.model.engine.builder import Builder
 from lieref.model.engine.layer import Epilogue, FusedLayer
-from lieref.model.engine.program import Row, Tensor
+from lieref.model.engine.program import Instruction, Tensor
 
 
 class Kind(NamedTuple):
@@ -23,16 +23,16 @@ class Kind(NamedTuple):
     Attributes
     ----------
     forward : callable
-        Rows of (builder, layer, output, epilogue).
+        Instructions of (builder, layer, output, epilogue).
     backward : callable
-        Rows of (builder, layer, gradient of its sums, before residual and clamp).
+        Instructions of (builder, layer, gradient of its sums, before residual and clamp).
     fuses : bool
-        Whether a residual and a clamp may join the layer: its rows end in an epilogue, and its derivative does not
-        read the output.
+        Whether a residual and a clamp may join the layer: its instructions end in an epilogue, and its derivative
+        does not read the output.
     """
 
-    forward: Callable[[Builder, FusedLayer, Tensor, Epilogue], list[Row]]
-    backward: Callable[[Builder, FusedLayer, Tensor], list[Row]]
+    forward: Callable[[Builder, FusedLayer, Tensor, Epilogue], list[Instruction]]
+    backward: Callable[[Builder, FusedLayer, Tensor], list[Instruction]]
     fuses: bool
 
 

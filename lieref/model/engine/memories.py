@@ -15,7 +15,7 @@ from lieref.kernel.simd.access import Access
 from lieref.kernel.simd.kernels import FAMILIES
 
 if TYPE_CHECKING:
-    from lieref.model.engine.program import Row, Tensor
+    from lieref.model.engine.program import Instruction, Tensor
 
 Region = tuple[int, int]
 """First element of an operand, and how many it has."""
@@ -32,12 +32,12 @@ Memories = Mapping[str, Memory]
 """The memories by their names in the context."""
 
 
-def check_accesses(row: Row, values: Mapping[str, int], table: Sequence[int], memories: Memories) -> None:
+def check_accesses(row: Instruction, values: Mapping[str, int], table: Sequence[int], memories: Memories) -> None:
     """Raise `InternalError` unless an instruction's accesses lie in its operands, and its tensors in the arena.
 
     Parameters
     ----------
-    row : Row
+    row : Instruction
     values : mapping of str to int
         Its integers by name.
     table : sequence of int
@@ -68,7 +68,7 @@ def _extent(tensor: Tensor) -> Region:
     return start, start + tensor.size - 1
 
 
-def _check(row: Row, access: Access, region: Region) -> None:
+def _check(row: Instruction, access: Access, region: Region) -> None:
     first, end = region[0], region[0] + region[1]
     if not (first <= access.first and access.last < end):
         kernel = "a function" if row.kernel is None else f"{row.kernel.family} {tuple(row.kernel.tile or ())}"

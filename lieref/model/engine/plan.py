@@ -16,7 +16,7 @@ from lieref.model.engine.kinds import KINDS
 from lieref.model.engine.layer import Epilogue, FusedLayer
 from lieref.model.engine.lowered import LoweredGraph
 from lieref.model.engine.memories import Memory
-from lieref.model.engine.program import Place, Program, Row, Tensor, assemble
+from lieref.model.engine.program import Instruction, Place, Program, Tensor, assemble
 from lieref.model.engine.weights import Storage
 from lieref.model.engine.winograd import LEAST_CHANNELS
 
@@ -107,8 +107,8 @@ def make_plan(
 
     lanes = WidthTile(library.isa.lanes(library.dtype))
 
-    def flat(family: str, tile: Tile, count: int) -> Row:
-        return Row(KernelName(family, tile), {"count": count}, {})
+    def flat(family: str, tile: Tile, count: int) -> Instruction:
+        return Instruction(KernelName(family, tile), {"count": count}, {})
 
     def prepare(storage: Storage) -> Program:
         order = [flat("gather", NoTile(), storage.factor_size)] if adapters else []
@@ -122,12 +122,12 @@ def make_plan(
         return assemble([*before, *storage.finish, *after], library, storage.memories())
 
     inference = builder()
-    forward = _assemble([*forward_rows(inference), _output(inference, "logits")], inference, library)
+    forward = _assemble([*forward_instructions(inference), _output(inference, "logits")], inference, library)
     storage, training = inference.storage, None
     if storage.trainable:
         # The same packed forward weights come first in both, so one copy of the weights serves both programs.
         learner = builder()
-        training = _assemble([*forward_rows(learner), *_backward(learner)], learner, library)
+        training = _assemble([*forward_instructions(learner), *_backward(learner)], learner, library)
         storage = learner.storage
     return Plan(forward, training, prepare(inference.storage), prepare(storage), finish(storage), storage)
 
@@ -141,7 +141,7 @@ def make_builder(
     return Builder(net, storage, samples)
 
 
-def _assemble(rows: list[Row], b: Builder, library: Library) -> Program:
+def _assemble(rows: list[Instruction], b: Builder, library: Library) -> Program:
     """Return the program of samples: the caller's arrays are seen from the sample at work on."""
     outputs = b.samples * b.net.sizes[b.net.logits][0]
     caller = {"images": b.samples * math.prod(b.net.sizes[b.net.input]), "logits": outputs, "targets": outputs}
@@ -149,7 +149,7 @@ def _assemble(rows: list[Row], b: Builder, library: Library) -> Program:
     return assemble(rows, library, {**b.storage.memories(), **own})
 
 
-def forward_rows(b: Builder) -> list[Row]:
+def forward_instructions(b: Builder) -> list[Instruction]:
     """Return the rows from the sample to the outputs."""
     net = b.net
     readers = [layer for layer in net.layers if net.input in layer.inputs]
@@ -167,7 +167,7 @@ def forward_rows(b: Builder) -> list[Row]:
     return rows
 
 
-def _backward(b: Builder) -> list[Row]:
+def _backward(b: Builder) -> list[Instruction]:
     """Return the rows from the outputs to the gradients."""
     b.bars[b.net.logits] = b.tensor(b.net.logits)
     rows = [_output(b, "logits"), _output(b), *b.start_backward()]
@@ -190,8 +190,8 @@ def _bias(b: Builder, layer: FusedLayer, out: Tensor) -> int:
     return b.storage.add_bias(layer.bias, layer.channels, out.pixel) if layer.bias else -1
 
 
-def _load(b: Builder) -> Row:
-    """Return the row that copies a sample, or several vectors, into the arena."""
+def _load(b: Builder) -> Instruction:
+    """Return the instruction that copies a sample, or several vectors, into the arena."""
     image = b.tensors[b.net.input]
     channels, height, width = b.net.sizes[b.net.input]
     ints = {"samples": 1, "sample": channels * height * width, "channels": channels, "rows": height, "cols": width}
@@ -199,13 +199,13 @@ def _load(b: Builder) -> Row:
     if b.net.flat:  # a sample is contiguous on both sides
         ints |= {"samples": b.samples, "channels": 1, "cols": channels, "out_pixel": 1, "out_sample": image.pixel}
     name = "load3" if channels == image.pixel == 3 and not b.net.flat else "load"
-    return Row(KernelName(name, None), ints, {"out": Place(image)})
+    return Instruction(KernelName(name, None), ints, {"out": Place(image)})
 
 
-def _output(b: Builder, loss: str = "") -> Row:
-    """Return the row that reads the outputs: "logits" for their copy to the caller, by default the loss of the run."""
+def _output(b: Builder, loss: str = "") -> Instruction:
+    """Return what reads the outputs: "logits" for their copy to the caller, by default the loss of the run."""
     z, g = b.tensors[b.net.logits], b.bars.get(b.net.logits)
     ints = {"samples": b.samples, "classes": z.channels, "in_sample": z.pixel, "g_sample": g.pixel if g else 0}
     tile = OutputTile(loss, b.storage.lanes) if loss else None
     places = {"in": Place(z), "g": Place(g)} if g else {"in": Place(z)}
-    return Row(KernelName("output", tile), ints if g else {**ints, "g": 0}, places)
+    return Instruction(KernelName("output", tile), ints if g else {**ints, "g": 0}, places)

@@ -9,23 +9,23 @@ from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.pointwise import POINTWISE_PIXELS
 from lieref.kernel.simd.row import float_bits
 from lieref.kernel.simd.tiles import PixelTile, WidthTile
-from lieref.model.engine.channel import copy_rows
+from lieref.model.engine.channel import copy_pixels
 from lieref.model.engine.layer import Epilogue, FusedLayer
-from lieref.model.engine.program import Place, Row, Tensor
+from lieref.model.engine.program import Instruction, Place, Tensor
 from lieref.model.engine.weights import Storage
 
 if TYPE_CHECKING:
     from lieref.model.engine.builder import Builder
 
 
-def _rows(
+def _entrywise(
     kernel: str, storage: Storage, places: dict[str, Place], target: Tensor, pixels: tuple[int, int],
     epilogue: Epilogue, numbers: tuple[float, float] = (0.0, 0.0),
-) -> list[Row]:  # fmt: skip
+) -> list[Instruction]:  # fmt: skip
     count, cols = pixels
     size = next((p for p in POINTWISE_PIXELS if p <= count), 1)
     alone = {} if "other" in places else {"other": 0, "other_row": 0, "other_pixel": 0}
-    rows = []
+    found = []
     all_places = {**places, **epilogue.places(Place(target))}
     for first, blocks, width in storage.columns(min(place.tensor.pixel for place in all_places.values())):
         ints = {
@@ -33,8 +33,8 @@ def _rows(
             "beta": float_bits(numbers[1]), **alone, **epilogue.fields(),
         }  # fmt: skip
         tile = WidthTile(width) if kernel == "dot" else PixelTile(size, width)
-        rows.append(Row(KernelName(kernel, tile), ints, all_places))
-    return rows
+        found.append(Instruction(KernelName(kernel, tile), ints, all_places))
+    return found
 
 
 def _pixels(t: Tensor) -> tuple[int, int]:
@@ -46,45 +46,45 @@ def _beside(t: Tensor, image: Tensor) -> Place:
     return Place(t) if _pixels(t) == _pixels(image) else Place(t, step_y=0, step_x=0)
 
 
-def activation_forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Row]:
-    """Return the rows of out = epilogue(f(x))."""
+def activation_forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Instruction]:
+    """Return the instructions of out = epilogue(f(x))."""
     places = {"in": Place(b.tensors[layer.x])}
-    return _rows(layer.function, b.storage, places, out, _pixels(out), epilogue, layer.numbers)
+    return _entrywise(layer.function, b.storage, places, out, _pixels(out), epilogue, layer.numbers)
 
 
-def activation_backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Row]:
-    """Return the rows of x_bar = g f'(x)."""
+def activation_backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
+    """Return the instructions of x_bar = g f'(x)."""
     if layer.x not in b.needed:
         return []
     x_bar, epilogue = b.target(layer.x)
     places = {"in": Place(g), "other": Place(b.tensors[layer.x])}
-    return _rows(f"{layer.function}_slope", b.storage, places, x_bar, _pixels(x_bar), epilogue, layer.numbers)
+    return _entrywise(f"{layer.function}_slope", b.storage, places, x_bar, _pixels(x_bar), epilogue, layer.numbers)
 
 
-def product_forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Row]:
-    """Return the rows of out = epilogue(x factor), the factor another tensor or one number for each channel."""
+def product_forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Instruction]:
+    """Return the instructions of out = epilogue(x factor), the factor another tensor or one number for each channel."""
     x, factor = b.tensors[layer.x], b.tensors[layer.others[0]]
-    return _rows("product", b.storage, {"in": Place(x), "other": _beside(factor, x)}, out, _pixels(out), epilogue)
+    return _entrywise("product", b.storage, {"in": Place(x), "other": _beside(factor, x)}, out, _pixels(out), epilogue)
 
 
-def product_backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Row]:
-    """Return the rows that give each factor g times the other, summed over the pixels where it is one for all."""
-    rows: list[Row] = []
+def product_backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
+    """Return those that give each factor g times the other, summed over the pixels where it is one for all."""
+    found: list[Instruction] = []
     for name, other in ((layer.x, layer.others[0]), (layer.others[0], layer.x)):
         if name in b.needed:
             bar, epilogue = b.target(name)
             places = {"in": Place(g), "other": _beside(b.tensors[other], g)}
             kernel = "product" if _pixels(bar) == _pixels(g) else "dot"
-            rows += _rows(kernel, b.storage, places, bar, _pixels(g), epilogue)
-    return rows
+            found += _entrywise(kernel, b.storage, places, bar, _pixels(g), epilogue)
+    return found
 
 
-def identity_forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Row]:
-    """Return the rows of out = epilogue(x)."""
-    return copy_rows(b.storage, Place(b.tensors[layer.x]), Place(out), epilogue)
+def identity_forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Instruction]:
+    """Return the instructions of out = epilogue(x)."""
+    return copy_pixels(b.storage, Place(b.tensors[layer.x]), Place(out), epilogue)
 
 
-def identity_backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Row]:
+def identity_backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
     """Pass the gradient on as it is."""
     return b.add_gradient(layer.x, g) if layer.x in b.needed else []
 
@@ -98,29 +98,29 @@ def _concat_width(storage: Storage, channels: Sequence[int]) -> int:
     return storage.pad(widest)
 
 
-def concat_forward(b: Builder, layer: FusedLayer, out: Tensor, _: Epilogue) -> list[Row]:
-    """Return the rows that copy tensors side by side; the padding of one is overwritten by the next.
+def concat_forward(b: Builder, layer: FusedLayer, out: Tensor, _: Epilogue) -> list[Instruction]:
+    """Return the instructions that copy tensors side by side; the padding of one is overwritten by the next.
 
     The pixels of `out` are widened to hold the padding of the last one.
     """
     parts = [b.tensors[name] for name in (layer.x, *layer.others)]
     out.pixel = _concat_width(b.storage, [part.channels for part in parts])
-    rows, start = [], 0
+    found, start = [], 0
     for part in parts:
         target = Place(out, channel=start)
-        rows += copy_rows(b.storage, Place(part), target, Epilogue(), b.storage.pad(part.channels))
+        found += copy_pixels(b.storage, Place(part), target, Epilogue(), b.storage.pad(part.channels))
         start += part.channels
-    return rows
+    return found
 
 
-def concat_backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Row]:
-    """Return the rows that give each tensor its channels of g; what comes into its padding meets zero weights only."""
-    rows: list[Row] = []
+def concat_backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
+    """Return those that give each tensor its channels of g; what comes into its padding meets zero weights only."""
+    found: list[Instruction] = []
     start = 0
     for name in (layer.x, *layer.others):
         channels = b.tensors[name].channels
         if name in b.needed:
             x_bar, epilogue = b.target(name)
-            rows += copy_rows(b.storage, Place(g, channel=start), Place(x_bar), epilogue, b.storage.pad(channels))
+            found += copy_pixels(b.storage, Place(g, channel=start), Place(x_bar), epilogue, b.storage.pad(channels))
         start += channels
-    return rows
+    return found

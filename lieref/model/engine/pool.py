@@ -6,30 +6,30 @@ from typing import TYPE_CHECKING
 
 from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.tiles import WidthTile
-from lieref.model.engine.channel import tap_rows
+from lieref.model.engine.channel import sum_taps
 from lieref.model.engine.layer import Epilogue, FusedLayer
-from lieref.model.engine.program import Place, Places, Row, Taps, Tensor
+from lieref.model.engine.program import Instruction, Place, Places, Taps, Tensor
 from lieref.model.engine.weights import Storage
 
 if TYPE_CHECKING:
     from lieref.model.engine.builder import Builder
 
 
-def forward(b: Builder, layer: FusedLayer, out: Tensor, _: Epilogue) -> list[Row]:
-    """Return the rows of out[p] = max_t x[s p + d t - pad] over the taps t inside the image."""
-    return _maximum_rows("maximum", layer, b.storage, b.tensors[layer.x], {"out": Place(out)})
+def forward(b: Builder, layer: FusedLayer, out: Tensor, _: Epilogue) -> list[Instruction]:
+    """Return the instructions of out[p] = max_t x[s p + d t - pad] over the taps t inside the image."""
+    return _maximum("maximum", layer, b.storage, b.tensors[layer.x], {"out": Place(out)})
 
 
-def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Row]:
-    """Return the rows that add g of each output at the first place that has its value."""
+def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
+    """Return the instructions that add g of each output at the first place that has its value."""
     if layer.x not in b.needed:
         return []
     x_bar = b.tensor(layer.x)
     nothing = Taps(x_bar, ())  # a sum over no taps: zero
-    rows = tap_rows(b.storage, (0, 0), Place(x_bar), nothing, Place(x_bar), (x_bar.height, x_bar.width), Epilogue())
+    found = sum_taps(b.storage, (0, 0), Place(x_bar), nothing, Place(x_bar), (x_bar.height, x_bar.width), Epilogue())
     places = {"out": Place(b.tensors[layer.out]), "g": Place(g), **_first_taps(layer, "g_in", "g_tap", x_bar)}
-    rows += _maximum_rows("maximum_gradient", layer, b.storage, b.tensors[layer.x], places)
-    return [*rows, *b.add_gradient(layer.x, x_bar)]
+    found += _maximum("maximum_gradient", layer, b.storage, b.tensors[layer.x], places)
+    return [*found, *b.add_gradient(layer.x, x_bar)]
 
 
 def _first_taps(layer: FusedLayer, name: str, tap: str, t: Tensor) -> dict[str, Place]:
@@ -38,7 +38,9 @@ def _first_taps(layer: FusedLayer, name: str, tap: str, t: Tensor) -> dict[str, 
     return {name: Place(t, -window.pads[0], -window.pads[1], *window.strides), tap: Place(t, 0, 0, *window.dilations)}
 
 
-def _maximum_rows(kernel: str, layer: FusedLayer, storage: Storage, x: Tensor, places: dict[str, Place]) -> list[Row]:
+def _maximum(
+    kernel: str, layer: FusedLayer, storage: Storage, x: Tensor, places: dict[str, Place]
+) -> list[Instruction]:
     out = places["out"].tensor
     places = {**places, **_first_taps(layer, "in", "tap", x)}
     sides = (("row_taps", 0, x.height), ("col_taps", 1, x.width))
@@ -47,7 +49,7 @@ def _maximum_rows(kernel: str, layer: FusedLayer, storage: Storage, x: Tensor, p
         for name, axis, size in sides
     }
     return [
-        Row(
+        Instruction(
             KernelName(kernel, WidthTile(width)),
             {"blocks": count, "channel": first, "rows": out.height, "cols": out.width}, places, taps,
         )

@@ -12,7 +12,7 @@ from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.tiles import ConvTile, GradientTile
 from lieref.model.engine.layer import Epilogue
 from lieref.model.engine.layout import Layout, TapPlace
-from lieref.model.engine.program import Place, Row, Taps
+from lieref.model.engine.program import Instruction, Place, Taps
 from lieref.model.engine.tiling import conv_tiles, gradient_blocks, gradient_tiles, run_parts, together
 from lieref.model.engine.weights import Storage
 
@@ -26,15 +26,15 @@ def run_places(taps: Sequence[tuple[int, int]], together: int, rows: int, apart:
 
 
 def padded_run(run: int) -> int:
-    """Return the rows of a run with those of zeros behind it, so that whole parts cover it."""
+    """Return the instructions of a run with those of zeros behind it, so that whole parts cover it."""
     return math.prod(run_parts(run))
 
 
-def product_rows(
+def multiply(
     storage: Storage, matrix: Layout, source: Place, taps: Taps, run: int, target: Place, size: tuple[int, int],
     epilogue: Epilogue,
-) -> list[Row]:  # fmt: skip
-    """Return rows of target = epilogue(sums over `taps` of runs of `run` elements of the source), one a tile shape.
+) -> list[Instruction]:  # fmt: skip
+    """Return target = epilogue(sums over `taps` of runs of `run` elements of the source): one instruction a tile shape.
 
     Parameters
     ----------
@@ -44,7 +44,7 @@ def product_rows(
     """
     steps, parts = run_parts(run)
     runs = {"runs": Taps(taps.tensor, taps.pixels, parts, steps)}
-    rows = []
+    found = []
     depth = matrix.depth
     for first, vectors, width in matrix.spans:
         done = 0
@@ -56,9 +56,9 @@ def product_rows(
                 "weight": matrix.offset + channel * depth, **epilogue.fields(),
             }  # fmt: skip
             places = {"in": source, **epilogue.places(target)}
-            rows.append(Row(KernelName("conv", ConvTile(p, v, steps, width)), ints, places, runs))
+            found.append(Instruction(KernelName("conv", ConvTile(p, v, steps, width)), ints, places, runs))
             done += v * blocks
-    return rows
+    return found
 
 
 def gradient_run_rows(storage: Storage, run: int, channels: int) -> int:
@@ -73,11 +73,11 @@ ONCE = {"repeats": 1, "repeat_in": 0, "repeat_g": 0, "repeat_out": 0}
 """Fields of a gradient that is one problem."""
 
 
-def gradient_rows(
+def multiply_gradient(
     storage: Storage, sums: Layout, source: Place, taps: Taps, run: int, g: Place, size: tuple[int, int],
     repeats: dict[str, int] | None = None, begin: int = 1,
-) -> list[Row]:  # fmt: skip
-    """Return rows that add the gradient of such a product with respect to its weights, one a tile shape.
+) -> list[Instruction]:  # fmt: skip
+    """Return instructions that add the gradient of such a product with respect to its weights, one a tile shape.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def gradient_rows(
         1 where no row before this one adds to these accumulators.
     """
     run_rows, total = sums.depth // len(taps.pixels), sums.depth
-    rows = []
+    found = []
     for first, vectors, width in sums.spans:
         start = 0
         for depth, count in gradient_blocks(storage.isa, run, vectors):
@@ -103,7 +103,7 @@ def gradient_rows(
                     "run_blocks": count, "out": sums.offset + channel * total, "begin": begin,
                 }  # fmt: skip
                 kernel = KernelName("gradient", GradientTile(depth, v, width))
-                rows.append(Row(kernel, ints, {"in": source, "g": g}, {"runs": taps}))
+                found.append(Instruction(kernel, ints, {"in": source, "g": g}, {"runs": taps}))
                 done += v * blocks
             start += depth * count
-    return rows
+    return found

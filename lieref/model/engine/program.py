@@ -1,7 +1,7 @@
-"""Tensors in the arena and the rows that call kernels on them.
+"""Tensors in the arena and the instructions that call kernels on them.
 
-A plan is first made of symbols: a `Tensor` knows its sizes and the halo its readers need, a `Row` names a kernel and
-where in which tensors it works. Once all rows exist, the tensors get their places in the arena and the rows become
+A plan is first made of symbols: a `Tensor` knows its sizes and the halo its readers need, an `Instruction` names a
+kernel and where in which tensors it works. Once all exist, tensors get places in the arena and instructions turn into
 integers. A tensor is NHWC with a permanent halo of zeros, so that a padded convolution needs no boundary case.
 """
 
@@ -33,7 +33,7 @@ OPEN = ("load", "load3", "output")
 NO_FIELDS = Fields()
 
 
-RowFunction = Callable[[Array, Mapping[str, Array]], None]
+Callback = Callable[[Array, Mapping[str, Array]], None]
 """A row that is a Python function: it is given the arena and the initializers in use."""
 
 
@@ -140,7 +140,7 @@ class Places:
 
 
 @dataclass(frozen=True)
-class Row:
+class Instruction:
     """One instruction: its kernel, its integers, and the tensors it works on.
 
     With a `function` instead of a kernel it is a call back to Python.
@@ -150,7 +150,7 @@ class Row:
     ints: dict[str, int]
     places: dict[str, Place]
     taps: Mapping[str, Table] = field(default_factory=dict)
-    function: RowFunction | None = None
+    function: Callback | None = None
 
     @property
     def fields(self) -> Fields:
@@ -185,7 +185,7 @@ class Program:
     table: Array
     arena: int
     open: dict[str, int]
-    functions: dict[int, RowFunction]
+    functions: dict[int, Callback]
     lifetimes: list[Lifetime]
 
     def with_kernels(self, addresses: dict[str, int], functions: Sequence[int]) -> Array:
@@ -198,12 +198,12 @@ class Program:
         return rows
 
 
-def assemble(rows: Sequence[Row], library: Library, memories: Memories) -> Program:
+def assemble(rows: Sequence[Instruction], library: Library, memories: Memories) -> Program:
     """Place all tensors, turn the rows into integers, and check that each accesses its operands alone.
 
     Parameters
     ----------
-    rows : sequence of Row
+    rows : sequence of Instruction
     library : Library
     memories : Memories
         Operands outside the arena.
@@ -218,7 +218,7 @@ def assemble(rows: Sequence[Row], library: Library, memories: Memories) -> Progr
     starts: dict[tuple[int, ...], int] = {}
     choices: dict[str, int] = {}
     packed = np.zeros((len(rows), ROW_LENGTH), np.int64)
-    functions: dict[int, RowFunction] = {}
+    functions: dict[int, Callback] = {}
     numbers: list[dict[str, int]] = []
     for number, row in enumerate(rows):
         values = {"address": 0}
@@ -246,7 +246,7 @@ def assemble(rows: Sequence[Row], library: Library, memories: Memories) -> Progr
     return Program(packed, integers(table or [0]), arena, choices, functions, lifetimes)
 
 
-def _place_tensors(rows: Sequence[Row], library: Library) -> tuple[list[Row], list[Lifetime], int]:
+def _place_tensors(rows: Sequence[Instruction], library: Library) -> tuple[list[Instruction], list[Lifetime], int]:
     """Give every tensor its place; return the rows with those that clear one, the lifetimes, and the arena's size."""
     align = ALIGN_BYTES // np.dtype(library.dtype).itemsize
     first: dict[Tensor, int] = {}
@@ -261,7 +261,7 @@ def _place_tensors(rows: Sequence[Row], library: Library) -> tuple[list[Row], li
     for tensor, offset in zip(tensors, offsets, strict=True):
         tensor.offset = align + offset + tensor.shift
     cleared = {t for t, due in zip(tensors, must_clear(requests, offsets), strict=True) if due}
-    found: list[Row] = []
+    found: list[Instruction] = []
     moved: list[int] = []  # where each row has come to stand
     for number, row in enumerate(rows):
         for tensor in dict.fromkeys(row.tensors()):
@@ -287,8 +287,8 @@ def _zeros(t: Tensor) -> Hashable:
     return (t.height, t.width, t.pixel, *t.halo) if t.channels == t.pixel else id(t)
 
 
-def _clear(t: Tensor, lanes: int) -> list[Row]:
-    """Return the rows that make zero what must be of a tensor; where channels are padded, all of it."""
+def _clear(t: Tensor, lanes: int) -> list[Instruction]:
+    """Return the instructions that make zero what must be of a tensor; where channels are padded, all of it."""
     _, left, bottom, right = t.halo
     before, between, after = t.shift, (left + right) * t.pixel, right * t.pixel + bottom * t.row + RUN_SPARE
     segments = [
@@ -299,7 +299,9 @@ def _clear(t: Tensor, lanes: int) -> list[Row]:
     if t.channels != t.pixel:
         segments = [(Place(t, -t.halo[0], -left), t.size + RUN_SPARE, 1)]
     return [
-        Row(KernelName("zeros", WidthTile(lanes)), {"count": count, "segments": many, "step": t.row}, {"out": start})
+        Instruction(
+            KernelName("zeros", WidthTile(lanes)), {"count": count, "segments": many, "step": t.row}, {"out": start}
+        )
         for start, count, many in segments
         if count and many
     ]

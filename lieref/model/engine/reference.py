@@ -14,7 +14,7 @@ import numpy as np
 
 from lieref._types import Array
 from lieref.model.engine.layer import Epilogue, FusedLayer
-from lieref.model.engine.program import Place, Row, RowFunction, Tensor
+from lieref.model.engine.program import Callback, Instruction, Place, Tensor
 from lieref.model.executor import pull_back, run_node
 from lieref.model.graph import Graph
 
@@ -60,8 +60,8 @@ def _values(
     return values
 
 
-def forward(b: Builder, layer: FusedLayer, out: Tensor, _: Epilogue) -> list[Row]:
-    """Return the row that calls the reference functions."""
+def forward(b: Builder, layer: FusedLayer, out: Tensor, _: Epilogue) -> list[Instruction]:
+    """Return the instruction that calls the reference functions."""
     graph, tensors, flat = b.net.graph, b.tensors, b.net.flat
     last = layer.nodes[-1]
 
@@ -70,11 +70,11 @@ def forward(b: Builder, layer: FusedLayer, out: Tensor, _: Epilogue) -> list[Row
         run_node(last, values)
         _write(arena, out, values[last.outputs[0]], flat)
 
-    return [_row(layer, tensors, {"out": Place(out)}, call)]
+    return [_call_back(layer, tensors, {"out": Place(out)}, call)]
 
 
-def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Row]:
-    """Return the row that calls the operators' VJPs, and those that add what they give to the inputs' gradients."""
+def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
+    """Return what calls the operators' VJPs, and what adds their results to the gradients of the inputs."""
     graph, tensors, flat = b.net.graph, b.tensors, b.net.flat
     out, last = tensors[layer.out], layer.nodes[-1].outputs[0]
     targets = {read: b.tensor(name) for read, (name, _) in layer.reads.items() if name in b.needed}
@@ -88,13 +88,13 @@ def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Row]:
             _write(arena, targets[read], bar, flat)
 
     places = {f"target{i}": Place(t) for i, t in enumerate(targets.values())}
-    rows = [_row(layer, tensors, {"out": Place(out), "g": Place(g), **places}, call)]
+    found = [_call_back(layer, tensors, {"out": Place(out), "g": Place(g), **places}, call)]
     for read, target in targets.items():
-        rows += b.add_gradient(layer.reads[read][0], target)
-    return rows
+        found += b.add_gradient(layer.reads[read][0], target)
+    return found
 
 
-def _row(layer: FusedLayer, tensors: dict[str, Tensor], places: dict[str, Place], call: RowFunction) -> Row:
+def _call_back(layer: FusedLayer, tensors: dict[str, Tensor], places: dict[str, Place], call: Callback) -> Instruction:
     """Return a row that keeps its inputs alive."""
     inputs = {f"input{i}": Place(tensors[name]) for i, (name, _) in enumerate(layer.reads.values())}
-    return Row(None, {}, {**inputs, **places}, function=call)
+    return Instruction(None, {}, {**inputs, **places}, function=call)

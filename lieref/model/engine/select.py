@@ -13,34 +13,34 @@ from typing import TYPE_CHECKING
 from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.pointwise import POINTWISE_PIXELS
 from lieref.kernel.simd.tiles import PixelTile
-from lieref.model.engine.channel import copy_rows, tap_rows
+from lieref.model.engine.channel import copy_pixels, sum_taps
 from lieref.model.engine.layer import Epilogue, FusedLayer
-from lieref.model.engine.program import Place, Places, Row, Taps, Tensor
+from lieref.model.engine.program import Instruction, Place, Places, Taps, Tensor
 from lieref.model.engine.weights import Storage
 
 if TYPE_CHECKING:
     from lieref.model.engine.builder import Builder
 
 
-def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Row]:
-    """Return the rows of out = epilogue(selection); neighbouring channels are copied whole vectors at a time."""
+def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Instruction]:
+    """Return those of out = epilogue(selection); neighbouring channels are copied whole vectors at a time."""
     x, start, count = b.tensors[layer.x], layer.selected[0], len(layer.selected)
     run = layer.selected == tuple(range(start, start + count))
     if run and not layer.others and count == out.pixel and start + count <= x.pixel:
-        return copy_rows(b.storage, _taken(layer, x, start), Place(out), epilogue, out.pixel)
+        return copy_pixels(b.storage, _taken(layer, x, start), Place(out), epilogue, out.pixel)
     sources, first = [], 0
     for name in (layer.x, *layer.others):
         part = b.tensors[name]
         own = [c - first if first <= c < first + part.channels else -1 for c in layer.selected]
         sources.append((_taken(layer, part), own))
         first += part.channels
-    return _rows(b.storage, sources, Place(out), (out.height, out.width), epilogue)
+    return _take(b.storage, sources, Place(out), (out.height, out.width), epilogue)
 
 
-def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Row]:
-    """Return the rows of the gradients; pixels and channels that were not taken have the other gradients alone."""
+def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
+    """Return those of the gradients; pixels and channels that were not taken have the other gradients alone."""
     place = {channel: i for i, channel in enumerate(layer.selected)}
-    rows, first = [], 0
+    found, first = [], 0
     for name in (layer.x, *layer.others):
         channels = b.tensors[name].channels
         if name in b.needed:
@@ -48,10 +48,10 @@ def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Row]:
             back = [place.get(first + channel, -1) for channel in range(channels)]
             if (g.height, g.width) != (x_bar.height, x_bar.width):
                 nothing, size = Taps(x_bar, ()), (x_bar.height, x_bar.width)
-                rows += tap_rows(b.storage, (0, 0), Place(x_bar), nothing, Place(x_bar), size, epilogue)
-            rows += _rows(b.storage, [(Place(g), back)], _taken(layer, x_bar), (g.height, g.width), epilogue)
+                found += sum_taps(b.storage, (0, 0), Place(x_bar), nothing, Place(x_bar), size, epilogue)
+            found += _take(b.storage, [(Place(g), back)], _taken(layer, x_bar), (g.height, g.width), epilogue)
         first += channels
-    return rows
+    return found
 
 
 def _taken(layer: FusedLayer, t: Tensor, channel: int = 0) -> Place:
@@ -60,10 +60,10 @@ def _taken(layer: FusedLayer, t: Tensor, channel: int = 0) -> Place:
     return Place(t, -window.pads[0], -window.pads[1], *window.strides, channel)
 
 
-def _rows(
+def _take(
     storage: Storage, sources: list[tuple[Place, list[int]]], target: Place, size: tuple[int, int], epilogue: Epilogue
-) -> list[Row]:
-    """Return rows of target = epilogue(channels of the sources), and of zeros in the padding of the target."""
+) -> list[Instruction]:
+    """Return instructions of target = epilogue(channels of the sources), and of zeros in the padding of the target."""
     rows, cols = size
     pixels = next((p for p in POINTWISE_PIXELS if p <= rows * cols), 1)
     count = len(sources[0][1])
@@ -84,11 +84,13 @@ def _rows(
         ints = {"count": rows * cols, "cols": cols, **epilogue.fields()}
         whole = min(max(count - first, 0) // width, blocks) if dealt else 0
         if whole:
-            row = Row(KernelName("deal", tile), {**ints, "blocks": whole, "channel": first}, {**places, **dealt})
+            row = Instruction(
+                KernelName("deal", tile), {**ints, "blocks": whole, "channel": first}, {**places, **dealt}
+            )
             found.append(row)
         if whole < blocks:
             rest = {"blocks": blocks - whole, "channel": first + whole * width}
-            found.append(Row(KernelName(kernel, tile), {**ints, **limits, **rest}, places, tables))
+            found.append(Instruction(KernelName(kernel, tile), {**ints, **limits, **rest}, places, tables))
     return found
 
 

@@ -15,7 +15,7 @@ from lieref.model.engine.adapter import Adapter, Fused
 from lieref.model.engine.layer import Affine
 from lieref.model.engine.layout import Block, Layout, WeightAxes, vector_block
 from lieref.model.engine.memories import Memory, Region
-from lieref.model.engine.program import Row
+from lieref.model.engine.program import Instruction
 from lieref.model.engine.tiling import columns, pad_channels
 
 
@@ -68,9 +68,9 @@ class Storage:
     fused : dict of str to list of Fused
         Where their factors are, by equal parts.
     winograd : "direct", "f2" or "f4"
-    prepare : list of Row
+    prepare : list of Instruction
         What fills packs from other packs: adapted weights, Winograd's frequencies.
-    finish : list of Row
+    finish : list of Instruction
         What makes weight gradients of frequencies, and factor gradients of weight gradients, weight by weight.
     packs, derived, accumulators : list of Pack, Derived, Accumulator
     constants : dict of (number, elements) to int
@@ -91,8 +91,8 @@ class Storage:
     adapters: dict[str, Adapter] = field(default_factory=dict)
     fused: dict[str, list[Fused]] = field(default_factory=dict)
     winograd: str = "direct"
-    prepare: list[Row] = field(default_factory=list)
-    finish: list[Row] = field(default_factory=list)
+    prepare: list[Instruction] = field(default_factory=list)
+    finish: list[Instruction] = field(default_factory=list)
     packs: list[Pack] = field(default_factory=list)
     constants: dict[tuple[float, int], int] = field(default_factory=dict)
     derived: list[Derived] = field(default_factory=list)
@@ -178,7 +178,7 @@ class Storage:
 
     def add_accumulator(
         self, name: str, elements: int, depth: int, lanes: int, parts: Sequence[tuple[Block, ...]],
-        made: Callable[[Layout], list[Row]] | None = None,
+        made: Callable[[Layout], list[Instruction]] | None = None,
     ) -> tuple[Layout, ...]:  # fmt: skip
         """Reserve accumulators for the gradient of a weight, a matrix (depth, lanes) for the blocks of each part.
 
@@ -204,7 +204,7 @@ class Storage:
             self.finish += [row for layout in layouts for row in made(layout)]
         if name in self.adapters:
             for layout in layouts:
-                self.finish += [row for part, own in self._of_parts(name, layout) for row in part.collect_rows(own)]
+                self.finish += [row for part, own in self._of_parts(name, layout) for row in part.collect(own)]
         else:
             self.accumulators.append(Accumulator(name, layouts))
         return layouts
@@ -240,7 +240,7 @@ class Storage:
         return Layout(offset, depth, tuple(self.columns(lanes)), blocks, elements)
 
     def _fuse(self, name: str, axes: WeightAxes, layout: Layout) -> bool:
-        """Add the rows that fill a packed matrix of an adapted weight; return whether they read the base.
+        """Add the instructions that fill a packed matrix of an adapted weight; return whether they read the base.
 
         The first one of a weight, or of a group that runs by itself, is the forward layout.
         """
@@ -259,9 +259,9 @@ class Storage:
             self.base_size = layout.offset + layout.size
         return reads_base
 
-    def _adapted(self, name: str, layout: Layout) -> tuple[list[Row], bool]:
-        """Return the rows that fill a packed matrix of an adapted weight, and whether they read the base."""
-        found = [part.adapt_rows(own, self.repeated(0.0)) for part, own in self._of_parts(name, layout)]
+    def _adapted(self, name: str, layout: Layout) -> tuple[list[Instruction], bool]:
+        """Return the instructions that fill a packed matrix of an adapted weight, and whether they read the base."""
+        found = [part.adapt(own, self.repeated(0.0)) for part, own in self._of_parts(name, layout)]
         return [row for rows, _ in found for row in rows], any(reads for _, reads in found)
 
     def _of_parts(self, name: str, layout: Layout) -> list[tuple[Fused, Layout]]:

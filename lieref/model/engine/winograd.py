@@ -14,8 +14,8 @@ from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.tiles import DEPTHWISE_TILES, FrequencyTile, PixelTile, TransformTile
 from lieref.model.engine.layer import Epilogue, FusedLayer, need_gradient_halo, parities
 from lieref.model.engine.layout import Layout, tap_blocks
-from lieref.model.engine.product import gradient_rows, gradient_run_rows, run_places
-from lieref.model.engine.program import Place, Row, Taps, Tensor
+from lieref.model.engine.product import gradient_run_rows, multiply_gradient, run_places
+from lieref.model.engine.program import Instruction, Place, Taps, Tensor
 from lieref.model.engine.tiling import conv_tiles, depthwise_pixels, together
 from lieref.model.engine.weights import Storage
 
@@ -76,8 +76,8 @@ def _need_tiles(m: int, place: Place, size: tuple[int, int], more: int = 0) -> N
     )  # fmt: skip
 
 
-def _clear_beyond(storage: Storage, m: int, target: Place) -> list[Row]:
-    """Return the rows that set to zero again what the last tiles wrote outside the image."""
+def _clear_beyond(storage: Storage, m: int, target: Place) -> list[Instruction]:
+    """Return the instructions that set to zero again what the last tiles wrote outside the image."""
     t = target.tensor
     rows, cols = (n * m for n in _tiles(m, (t.height, t.width)))
     found = []
@@ -89,20 +89,24 @@ def _clear_beyond(storage: Storage, m: int, target: Place) -> list[Row]:
                 "column": 0, **Epilogue().fields(),
             }  # fmt: skip
             kernel = KernelName("depthwise", PixelTile(depthwise_pixels(DEPTHWISE_TILES, storage.isa, pixels), width))
-            found.append(Row(kernel, ints, {"in": corner, "out": corner}, {"taps": Taps(t, ())}))  # a sum over no taps
+            found.append(
+                Instruction(kernel, ints, {"in": corner, "out": corner}, {"taps": Taps(t, ())})
+            )  # a sum over no taps
     return found
 
 
-def forward(layer: FusedLayer, storage: Storage, m: int, x: Tensor, out: Tensor, epilogue: Epilogue) -> list[Row]:
-    """Return the rows of the forward pass."""
+def forward(
+    layer: FusedLayer, storage: Storage, m: int, x: Tensor, out: Tensor, epilogue: Epilogue
+) -> list[Instruction]:
+    """Return the instructions of the forward pass."""
     source = Place(x, -layer.window.pads[0], -layer.window.pads[1])
     return _convolve(layer, storage, m, layer.window.taps, source, Place(out), epilogue)
 
 
 def input_gradient(
     layer: FusedLayer, storage: Storage, m: int, g: Tensor, x_bar: Tensor, epilogue: Epilogue
-) -> list[Row]:
-    """Return the rows of the gradient with respect to the input: g convolved with the taps in reverse."""
+) -> list[Instruction]:
+    """Return the instructions of the gradient with respect to the input: g convolved with the taps in reverse."""
     (parity,) = parities(layer.window, x_bar.height, x_bar.width)
     need_gradient_halo(g, parity)
     source = Place(g, *parity.shifts[0])
@@ -112,8 +116,8 @@ def input_gradient(
 def _convolve(
     layer: FusedLayer, storage: Storage, m: int, taps: Sequence[tuple[int, int]], source: Place, target: Place,
     epilogue: Epilogue, backward: bool = False,
-) -> list[Row]:  # fmt: skip
-    """Return the rows of target = epilogue(source * w), w being packed as (taps, in) x out before its transform."""
+) -> list[Instruction]:  # fmt: skip
+    """Return those of target = epilogue(source * w), w being packed as (taps, in) x out before its transform."""
     assert layer.axes is not None  # a convolution has a weight
     frequencies = (m + 2) ** 2
     inner, outer = source.tensor.pixel, target.tensor.pixel
@@ -131,25 +135,25 @@ def _convolve(
             "in_column": direct.depth * width, "in_step": inner * width, "out": weight + first * depth,
             "out_column": depth * width, "out_step": depth * outer,
         }  # fmt: skip
-        storage.prepare.append(Row(KernelName("winograd_weight", TransformTile(m, width)), ints, {}))
-    rows = []
+        storage.prepare.append(Instruction(KernelName("winograd_weight", TransformTile(m, width)), ints, {}))
+    found = []
     for start, tile_rows, tile_cols in _strips(m, size):
         tiles = tile_rows * tile_cols
         v, products = _scratch(m, inner, tiles), _scratch(m, outer, tiles)
-        rows += _transform(storage, "winograd_input", m, source, start, (tile_rows, tile_cols), v)
-        rows += _products(storage, weight, depth, v, products)
+        found += _transform(storage, "winograd_input", m, source, start, (tile_rows, tile_cols), v)
+        found += _products(storage, weight, depth, v, products)
         for first, count, width in storage.columns(outer):
             corner = Place(target.tensor, target.y + start * m, target.x, channel=first)
             ints = {"tile_rows": tile_rows, "tile_cols": tile_cols, "blocks": count, **epilogue.fields()}
             ints["bias"] += first
             places = {"in": Place(products, channel=first), **epilogue.places(corner)}
-            rows.append(Row(KernelName("winograd_output", TransformTile(m, width)), ints, places))
-    return [*rows, *_clear_beyond(storage, m, target)]
+            found.append(Instruction(KernelName("winograd_output", TransformTile(m, width)), ints, places))
+    return [*found, *_clear_beyond(storage, m, target)]
 
 
-def _products(storage: Storage, weight: int, depth: int, v: Tensor, products: Tensor) -> list[Row]:
-    """Return the rows of the products of all frequencies with weights of `depth` rows that are packed at `weight`."""
-    rows = []
+def _products(storage: Storage, weight: int, depth: int, v: Tensor, products: Tensor) -> list[Instruction]:
+    """Return those of the products of all frequencies with weights of `depth` rows that are packed at `weight`."""
+    found = []
     outer, tiles = products.pixel, products.width
     parts = depth // FREQUENCY_STEPS
     for first, vectors, width in storage.columns(outer):
@@ -163,13 +167,13 @@ def _products(storage: Storage, weight: int, depth: int, v: Tensor, products: Te
             }  # fmt: skip
             places = {"in": Place(v), "out": Place(products, channel=channel)}
             runs = {"runs": Taps(v, ((0, 0),), parts, FREQUENCY_STEPS)}
-            rows.append(Row(KernelName("winograd_product", FrequencyTile(p, n, width)), ints, places, runs))
+            found.append(Instruction(KernelName("winograd_product", FrequencyTile(p, n, width)), ints, places, runs))
             done += n * blocks
-    return rows
+    return found
 
 
-def weight_gradient(layer: FusedLayer, storage: Storage, m: int, x: Tensor, g: Tensor) -> list[Row]:
-    """Return the rows of the weight gradient; its frequencies are summed over samples and transformed once."""
+def weight_gradient(layer: FusedLayer, storage: Storage, m: int, x: Tensor, g: Tensor) -> list[Instruction]:
+    """Return the instructions of the weight gradient; its frequencies are summed over samples and transformed once."""
     frequencies = (m + 2) ** 2
     inner, outer = x.pixel, g.pixel
     padded = gradient_run_rows(storage, inner, outer)
@@ -177,22 +181,22 @@ def weight_gradient(layer: FusedLayer, storage: Storage, m: int, x: Tensor, g: T
     source = Place(x, -layer.window.pads[0], -layer.window.pads[1])
     _need_tiles(m, source, (g.height, g.width), 2)
     _need_tiles(m, Place(g), (g.height, g.width))
-    rows = []
+    found = []
     for number, (first_row, tile_rows, tile_cols) in enumerate(_strips(m, (g.height, g.width))):
         tiles = tile_rows * tile_cols
         v, bars = _scratch(m, inner, tiles), _scratch(m, outer, tiles)
-        rows += _transform(storage, "winograd_input", m, source, first_row, (tile_rows, tile_cols), v)
-        rows += _transform(storage, "winograd_gradient", m, Place(g), first_row, (tile_rows, tile_cols), bars)
+        found += _transform(storage, "winograd_input", m, source, first_row, (tile_rows, tile_cols), v)
+        found += _transform(storage, "winograd_gradient", m, Place(g), first_row, (tile_rows, tile_cols), bars)
         repeats = {
             "repeats": frequencies, "repeat_in": v.row, "repeat_g": bars.row, "repeat_out": padded * outer,
         }  # fmt: skip
-        rows += gradient_rows(
+        found += multiply_gradient(
             storage, sums, Place(v), Taps(v, ((0, 0),)), inner, Place(bars), (1, tiles), repeats, int(number == 0)
         )  # fmt: skip
     assert layer.axes is not None  # a convolution has a weight
     blocks = tap_blocks(layer.axes, run_places(layer.window.taps, 9, inner, 9 * inner))
 
-    def back(direct: Layout) -> list[Row]:
+    def back(direct: Layout) -> list[Instruction]:
         found = []
         for first, count, width in direct.spans:
             ints = {
@@ -200,11 +204,11 @@ def weight_gradient(layer: FusedLayer, storage: Storage, m: int, x: Tensor, g: T
                 "in_step": padded * outer, "out": direct.offset + first * direct.depth,
                 "out_column": direct.depth * width, "out_step": inner * width,
             }  # fmt: skip
-            found.append(Row(KernelName("winograd_weight_back", TransformTile(m, width)), ints, {}))
+            found.append(Instruction(KernelName("winograd_weight_back", TransformTile(m, width)), ints, {}))
         return found
 
     storage.add_accumulator(layer.weight, layer.axes.elements, 9 * inner, outer, [blocks], back)
-    return rows
+    return found
 
 
 def _strips(m: int, size: tuple[int, int]) -> list[tuple[int, int, int]]:
@@ -241,12 +245,12 @@ def _scratch(m: int, channels: int, tiles: int) -> Tensor:
 
 def _transform(
     storage: Storage, kernel: str, m: int, source: Place, start: int, tiles: tuple[int, int], out: Tensor
-) -> list[Row]:
-    """Return the rows that transform a strip of tiles into frequencies."""
-    rows = []
+) -> list[Instruction]:
+    """Return the instructions that transform a strip of tiles into frequencies."""
+    found = []
     for first, count, width in storage.columns(out.pixel):
         corner = Place(source.tensor, source.y + start * m, source.x, channel=first)
         ints = {"tile_rows": tiles[0], "tile_cols": tiles[1], "blocks": count}
         places = {"in": corner, "in_tile": Place(source.tensor, step_y=m, step_x=m), "out": Place(out, channel=first)}
-        rows.append(Row(KernelName(kernel, TransformTile(m, width)), ints, places))
-    return rows
+        found.append(Instruction(KernelName(kernel, TransformTile(m, width)), ints, places))
+    return found
