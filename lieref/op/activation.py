@@ -34,6 +34,17 @@ def leaky_relu_vjp(x: Array, *, y: Array, y_bar: Array, alpha: float = 0.01) -> 
     return (np.where(x > 0, y_bar, alpha * y_bar),)
 
 
+def elu(x: Array, *, alpha: float = 1.0) -> Array:
+    """Return x where x >= 0, else alpha (exp(x) - 1)."""
+    return np.where(x < 0, alpha * np.expm1(np.minimum(x, 0)), x)
+
+
+# dy = dx where x > 0, else alpha exp(x) dx; alpha at x = 0. exp(x) keeps its digits where y + alpha has none.
+def elu_vjp(x: Array, *, y: Array, y_bar: Array, alpha: float = 1.0) -> tuple[Array]:
+    """Return (y_bar or alpha exp(x) y_bar,)."""
+    return (np.where(x > 0, y_bar, alpha * np.exp(np.minimum(x, 0)) * y_bar),)
+
+
 def clip(x: Array, low: Array | None = None, high: Array | None = None, *, min: Any = None, max: Any = None) -> Array:
     """Return min(max(x, low), high); the limits are inputs, or attributes in old files; absent means none."""
     low, high = _limits(x, low, high, min, max)

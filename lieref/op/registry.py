@@ -123,6 +123,7 @@ _TABLE = (
     Operator("Conv", convolution.conv, convolution.conv_vjp, rules.conv, (0, 1, 2), _AUTO_PAD),
     Operator("Div", arithmetic.div, arithmetic.div_vjp, rules.broadcast("Div"), (0, 1)),
     Operator("Dropout", shape.dropout, shape.dropout_vjp, rules.dropout),
+    Operator("Elu", activation.elu, activation.elu_vjp, rules.floats("Elu")),
     Operator("Equal", logic.equal, logic.equal_vjp, rules.broadcast("Equal", result=bool), ()),
     Operator("Erf", activation.erf, activation.erf_vjp, rules.floats("Erf")),
     Operator("Exp", arithmetic.exp, arithmetic.exp_vjp, rules.floats("Exp")),

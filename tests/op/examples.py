@@ -68,6 +68,8 @@ _LIST = (
     Example("Relu", (spread(2, 3, 4),)),
     Example("LeakyRelu", (spread(2, 3, 4),), {"alpha": 0.25}),
     Example("LeakyRelu", (spread(2, 3, 4),), float32_constant=True),
+    Example("Elu", (spread(2, 3, 4),), {"alpha": 0.25}),
+    Example("Elu", (spread(2, 3, 4),)),
     Example("Clip", (spread(2, 9), np.array(-1.0), np.array(2.0)), opset=11),
     Example("Clip", (spread(2, 9), None, np.array(2.0))),
     Example("Clip", (spread(2, 9), np.array(-1.0))),

@@ -24,6 +24,7 @@ VARIANCE = spread(3, low=0.3)
 CASES: dict[str, tuple[str, dict[str, Any], Callable[..., Any], tuple[Array, ...]]] = {
     "relu": ("Relu", {}, F.relu, (POINTS,)),
     "leaky": ("LeakyRelu", {"alpha": 0.3}, lambda x: F.leaky_relu(x, 0.3), (POINTS,)),
+    "elu": ("Elu", {"alpha": 0.3}, lambda x: F.elu(x, 0.3), (POINTS,)),
     "clip": ("Clip", {"min": -1.0, "max": 2.5}, lambda x: torch.nn.functional.hardtanh(x, -1.0, 2.5), (POINTS,)),
     "sigmoid": ("Sigmoid", {}, torch.sigmoid, (POINTS,)),
     "tanh": ("Tanh", {}, torch.tanh, (POINTS,)),

@@ -1,4 +1,4 @@
-"""The exponential from additions, products and integer shifts; tanh and log(1 + e) from it or a sum, and one division.
+"""The exponential from additions, products and integer shifts; exp(x) - 1, tanh and log(1 + e) beside it.
 
     exp(x) = 2^k exp(r),   k = round(x / ln 2),   r = x - k ln 2 in [-ln 2 / 2, ln 2 / 2],   exp(r) = 1 + r q(r)
 
@@ -65,6 +65,21 @@ def exp(f: Function, x: Real) -> Real:
     return series * Real(f, f.b.bitcast(f.b.add(exponent, bits_of_one), kind))
 
 
+def expm1(f: Function, x: Real) -> Real:
+    """Return exp(x) - 1, entry by entry, with a relative error of a few ulp.
+
+    Where the difference would cancel, for |x| up to ln 2 / 2, it is x q(x).
+    """
+    y: Real = f.where(x.max(-x).below(0.5 * math.log(2.0)), _near_zero(f, x), exp(f, x) - 1.0)
+    return y
+
+
+def _near_zero(f: Function, x: Real) -> Real:
+    """Return exp(x) - 1 of x clamped to |x| up to ln 2 / 2."""
+    x = x.max(-0.5 * math.log(2.0)).min(0.5 * math.log(2.0))
+    return x * _q(f, x)
+
+
 def tanh(f: Function, x: Real) -> Real:
     """Return tanh(x), entry by entry, with a relative error of a few ulp.
 
@@ -76,8 +91,7 @@ def tanh(f: Function, x: Real) -> Real:
     one = Real(f, f.like(x, 1.0))
     far = (one - e) / (e + 1.0)
     far = f.where(x.below(0.0), -far, far)
-    twice = (x + x).max(-0.5 * math.log(2.0)).min(0.5 * math.log(2.0))
-    m = twice * _q(f, twice)
+    m = _near_zero(f, x + x)
     y: Real = f.where(size.below(0.25 * math.log(2.0)), m / (m + 2.0), far)
     return y
 

@@ -19,7 +19,7 @@ from llvmlite import ir
 
 from lieref.kernel.simd.access import Access, Numbers, access, steps
 from lieref.kernel.simd.depthwise import channel_range
-from lieref.kernel.simd.elementary import exp, log1p, tanh
+from lieref.kernel.simd.elementary import exp, expm1, log1p, tanh
 from lieref.kernel.simd.emit import Real, Variable
 from lieref.kernel.simd.epilogue import (
     EPILOGUE_FIELDS,
@@ -120,6 +120,17 @@ def _leaky_relu_slope(k: Kernel, x: Real) -> Real:
     return slope
 
 
+# exp(x) - 1 is `expm1`: close to zero the difference would keep no digit.
+def _elu(k: Kernel, x: Real) -> Real:
+    y: Real = k.where(x.below(0.0), expm1(k, x) * _number(k, "alpha"), x)
+    return y
+
+
+def _elu_slope(k: Kernel, x: Real) -> Real:
+    slope: Real = k.where(x.above(0.0), k.vector(1.0, k.width), exp(k, x) * _number(k, "alpha"))
+    return slope
+
+
 ACTIVATIONS = {
     "sigmoid": Activation(_sigmoid, _sigmoid_slope),
     "silu": Activation(_silu, _silu_slope),
@@ -128,6 +139,7 @@ ACTIVATIONS = {
     "hard_sigmoid": Activation(_hard_sigmoid, _hard_sigmoid_slope),
     "hard_swish": Activation(_hard_swish, _hard_swish_slope),
     "leaky_relu": Activation(_leaky_relu, _leaky_relu_slope),
+    "elu": Activation(_elu, _elu_slope),
 }
 
 

@@ -17,6 +17,7 @@ ACTIVATIONS: dict[str, tuple[str, float, float]] = {
     "HardSigmoid": ("hard_sigmoid", 0.2, 0.5),
     "HardSwish": ("hard_swish", 0.0, 0.0),
     "LeakyRelu": ("leaky_relu", 0.01, 0.0),
+    "Elu": ("elu", 1.0, 0.0),
     "Softplus": ("softplus", 0.0, 0.0),
 }
 """Kernel of an activation, and ONNX's defaults of its alpha and beta."""

@@ -11,7 +11,7 @@ from llvmlite import binding as llvm
 from llvmlite import ir
 
 from lieref.kernel.simd import isa as isa_module
-from lieref.kernel.simd.elementary import exp, tanh
+from lieref.kernel.simd.elementary import exp, expm1, tanh
 from lieref.kernel.simd.pointwise import ACTIVATIONS
 from lieref.kernel.simd.row import CONTEXT, Fields, Kernel, float_bits
 
@@ -80,6 +80,18 @@ def test_exp_is_right_to_two_ulp_over_its_range(isa, dtype):
     assert np.isfinite(run(np.array([-np.inf, np.inf, -1e4, 1e4] * 4, dtype))).all()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("isa", ISAS, ids=lambda isa: isa.name)
+def test_exp_minus_one_is_right_to_a_few_ulp(isa, dtype):
+    run = compiled(expm1, isa, dtype)
+    x = samples(*((-86, 88) if dtype == "float32" else (-707, 709)), dtype)
+    got = run(x)
+    # 2 ulp of exp(x) are up to 8 of the difference, at ln 2 / 2, and it is rounded once.
+    assert ulps(got, exactly(mpmath.expm1, x), dtype) <= 9
+    assert np.all(got[-16:] == 0)
+    assert np.isnan(run(np.full(16, np.nan, dtype))).all()
+
+
 def _sigmoid(x):
     return 1 / (1 + mpmath.exp(-x))
 
@@ -92,6 +104,9 @@ SMOOTH = {
     "softplus": (_softplus, _sigmoid),
     "sigmoid": (_sigmoid, lambda x: _sigmoid(x) * _sigmoid(-x)),
     "tanh": (mpmath.tanh, lambda x: mpmath.sech(x) ** 2),
+    "elu": (
+        lambda x: ALPHA * mpmath.expm1(x) if x < 0 else x, lambda x: ALPHA * mpmath.exp(x) if x <= 0 else mpmath.mpf(1),
+    ),
 }  # fmt: skip
 
 
@@ -101,7 +116,7 @@ SMOOTH = {
 def test_smooth_activations_and_slopes_are_right_to_a_few_ulp(name, isa, dtype):
     # exp is off by 2 ulp; a sum, one or two products and a division of it by half an ulp each, doubled near a power of
     # two: 2 (2 + 2) at most for a value, 2 (2 + 2 * 2 + 3 / 2) for a slope, which squares 1 + e. A logarithm has the
-    # same few: its series is close to one.
+    # same few: its series is close to one. In 0.3 (exp(x) - 1), 2 ulp of exp are at most 5, and alpha is rounded too.
     x = samples(-30, 30, dtype)
     for function, exact, most in zip(ACTIVATIONS[name], SMOOTH[name], (8, 15), strict=True):
         assert ulps(compiled(function, isa, dtype)(x), exactly(exact, x), dtype) <= most

@@ -133,7 +133,7 @@ def gate_vector_net():
     net.add("Clip", net.last, net_const(net, -2.0), net_const(net, 2.0))
     net.add("Mul", net.last, net_const(net, np.linspace(0.5, 1.5, 7)))
     net.add("Concat", net.last, b, axis=-1)
-    net.add("Sigmoid", net.gemm(5, 14))
+    net.add("Elu", net.gemm(5, 14), alpha=0.7)
     net.gemm(4, 5)
     return net.graph()
 

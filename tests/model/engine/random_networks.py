@@ -12,7 +12,7 @@ from lieref.model.graph import Graph
 from lieref.op.registry import OPERATORS
 from tests.model.engine.networks import Net, net_axes, net_const
 
-ACTIVATIONS = ("Relu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "LeakyRelu", "Softplus", "Erf", "Gelu")
+ACTIVATIONS = ("Relu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "LeakyRelu", "Elu", "Softplus", "Erf", "Gelu")
 
 
 class Drawn(Net):
