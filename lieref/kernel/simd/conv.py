@@ -4,10 +4,11 @@ Forward, with x in NHWC inside a zero halo and the channels of one kernel row co
 
     out[p, o] = epilogue( sum_run sum_k x[offset[run] + pixel[p] + k] w[o // W][run, k][o % W] )
 
-A run is a few neighbouring elements, 4 or 3: a part of a kernel row of kw * Ci elements, or of one tap of Ci where taps
-are not neighbours. Short runs of one length make the sum a single loop, whose addresses are a pixel's pointer and the
-run's offset. The gradient with respect to the input is the same sum over the gradient of the output, one parity class
-of input pixels at a time, so that a stride costs no multiplication by zero. So is a matrix product.
+A run is here a few neighbouring elements, 4 or 3: a part of what is a run elsewhere, a kernel row of kw * Ci elements,
+or one tap of Ci where taps are not neighbours. Short runs of one length make the sum a single loop, whose addresses are
+a pixel's pointer and the run's offset. The gradient with respect to the input is the same sum over the gradient of the
+output, one parity class of input pixels at a time, so that a stride costs no multiplication by zero. So is a matrix
+product.
 """
 
 from __future__ import annotations

@@ -1,7 +1,10 @@
 """Kernels on flat arrays: factors to and from the order of the packed layouts, and the sum of the parts of a batch.
 
-factors[i] = theta[factor_index[i]] factor_scale[i]           theta_bar[j] = gradients[theta_index[j]] theta_scale[j]
-accumulators[i] = part_0[i] + part_1[i] + ...                 in this order, whatever thread computed which part
+gather       factors[i] = theta[factor_index[i]] factor_scale[i]
+scatter      theta_bar[j] = factor_gradients[theta_index[j]] theta_scale[j]
+sum_parts    gradients[i] = part_0[i] + part_1[i] + ...    in this order, whatever thread computed which part
+
+A scatter is a gather by the inverse order. `gradients` are the accumulators of part 0.
 """
 
 from __future__ import annotations
@@ -76,8 +79,8 @@ def emit_clear(module: ir.Module, name: str, dtype: str, tile: WidthTile) -> Non
     (width,) = tile
     k = Kernel(module, name, dtype, FLAT_FIELDS, width)
     y, zero = k.base("factor_gradients"), k.vector(0.0, width)
-    with k.loop(k.field("count") // width) as part:
-        y.store(part * width, zero)
+    with k.loop(k.field("count") // width) as vector:
+        y.store(vector * width, zero)
     k.finish()
 
 
@@ -92,8 +95,8 @@ def emit_sum_parts(module: ir.Module, name: str, dtype: str, tile: WidthTile) ->
 
     count = parts.int_at(0)
     total = accumulators(1)
-    with k.when(k.integer(1) < count), k.loop(k.field("count") // width) as part:
-        at = part * width
+    with k.when(k.integer(1) < count), k.loop(k.field("count") // width) as vector:
+        at = vector * width
         value = Variable(total.vector_at(at, width))
         with k.loop(count - 1) as other:
             value.set(value.get() + accumulators(other + 2).vector_at(at, width))

@@ -28,7 +28,7 @@ STOP = len(REQUEST)
 
 CONTEXT = (
     *REQUEST,
-    "gradients",  # accumulators of the weight gradients
+    "gradients",  # accumulators of the weight gradients of one part, in the end of all
     "parts",  # int64: how many parts a batch has, and where the accumulators of each are
     "image",  # index of the sample at work
     "first",  # 1 on the first sample of a part: gradients are set, not added to

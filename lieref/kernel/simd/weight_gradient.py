@@ -2,9 +2,10 @@
 
     dw[o // W][run, k][o % W] += sum_p x[offset[run] + pixel[p] + k] g[p, o]
 
-From out[p, o] = sum_k x[offset + pixel[p] + k] w[k, o] follows <g, out> = sum_ko w[k, o] sum_p x[..] g[p, o]: the
-factor of a weight is its gradient. The accumulators stay in registers over all pixels of the sample, and a block of g
-in the cache over all k. A run is padded to whole blocks of k: the rows beyond its end collect sums over neighbouring
+k numbers the elements of a run and W is the width of a vector. From out[p, o] = sum_k x[offset + pixel[p] + k] w[k, o]
+follows <g, out> = sum_ko w[k, o] sum_p x[..] g[p, o]: what multiplies a weight is its gradient. The sums stay in
+registers over all pixels of the instruction, and a block of g in the cache over all k; then they are added to dw, the
+accumulators in memory. A run is padded to whole blocks of k: the rows of dw beyond its end take sums over neighbouring
 elements that nobody reads.
 """
 
@@ -25,10 +26,10 @@ WEIGHT_GRADIENT_FIELDS = Fields(
     "rows", "cols",  # output pixels
     "in", "in_row", "in_pixel",
     "runs", "run_count", "run_rows",  # rows of dw from one run to the next
-    "start", "run_blocks",  # first k of this row's blocks in a run, and how many of them
+    "start", "run_blocks",  # first k of this instruction's blocks in a run, and how many of them
     "g", "g_row", "g_pixel",
     "out",
-    "begin",  # 1 where this row is the first of the sample to reach its dw
+    "begin",  # 1 where this instruction is the first of the sample to reach its dw
 )  # fmt: skip
 
 
@@ -68,14 +69,14 @@ def emit_weight_gradient(module: ir.Module, name: str, dtype: str, tile: Gradien
         with (
             k.loop(k.field("blocks")) as block,
             k.loop(k.field("run_count")) as run,
-            k.loop(k.field("run_blocks")) as part,
+            k.loop(k.field("run_blocks")) as number,
         ):
-            x = x_base + (table.int_at(run) + start + part * depth)
+            x = x_base + (table.int_at(run) + start + number * depth)
             g = g_base + block * (vectors * width)
             zero = k.vector(0.0, width)
             sums = [[Variable(zero) for _ in range(vectors)] for _ in range(depth)]
             sum_over_pixels(k, sums, x, g)
-            out = out_base + ((run * k.field("run_rows") + start + part * depth) * width + block * vectors * column)
+            out = out_base + ((run * k.field("run_rows") + start + number * depth) * width + block * vectors * column)
             targets = [[out + (column * v + d * width) for v in range(vectors)] for d in range(depth)]
             accumulate(k, sums, targets)
     k.finish()
@@ -101,7 +102,7 @@ def sum_over_pixels(k: Kernel, sums: list[list[Variable]], x: Pointer, g: Pointe
 
 
 def accumulate(k: Kernel, sums: list[list[Variable]], targets: list[list[Pointer]]) -> None:
-    """Add the sums to the accumulators, or set them in the first row of the part's first sample to reach them."""
+    """Add the sums to the accumulators; the first instruction of a part's first sample to reach them sets them."""
     fresh = k.context_int("first").equals(1) & k.field("begin").equals(1)
     with k.b.if_else(fresh.ir) as (then, otherwise):
         with then:

@@ -146,7 +146,7 @@ def input_accesses(f: Numbers, tile: TransformTile, table: Sequence[int]) -> lis
 
 
 def gradient_accesses(f: Numbers, tile: TransformTile, table: Sequence[int]) -> list[Access]:
-    """Return what an instruction of the transform of gradients accesses."""
+    """Return what an instruction of the transform of gradients of outputs accesses."""
     return _transform_accesses(f, tile.width, (tile.m + 2) ** 2, tile.m)
 
 
@@ -250,7 +250,7 @@ def emit_input(module: ir.Module, name: str, dtype: str, tile: TransformTile) ->
 
 
 def emit_gradient(module: ir.Module, name: str, dtype: str, tile: TransformTile) -> None:
-    """Emit the transform of gradients."""
+    """Emit the transform of gradients of outputs; that of weight gradients is `emit_weight_back`."""
     emit_tile_transform(module, name, dtype, OUTPUT[tile.m].T, tile.width)
 
 

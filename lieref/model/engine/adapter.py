@@ -112,7 +112,7 @@ class Permutation(NamedTuple):
 
 
 class Run(NamedTuple):
-    """Rows of accumulators that are as many rows of the forward layout."""
+    """Rows of accumulators that are as many rows of the forward layout: those of one tap, or of several."""
 
     row: int
     forward: int
@@ -228,7 +228,10 @@ class Fused:
         return KernelName(f"{does}_{self.adapter.map}", FormTile(self.adapter.kernel, width))
 
     def _factor_fields(self, first: int, width: int, piece: Piece) -> dict[str, int]:
-        """Return where a and b start for the lanes from channel `first` on and the rows of a piece."""
+        """Return where a and b start for the lanes from channel `first` on and the rows of a piece.
+
+        The kernel's left factor has a number a row: a, but b where the piece is transposed.
+        """
         depth = self.forward.depth
         a_rank, b_rank = whole_vectors(depth), whole_vectors(self.forward.lanes)
         if not self.adapter.outer:
@@ -265,27 +268,30 @@ class Fused:
         )
 
     def collect(self, sums: Layout) -> list[Instruction]:
-        """Return the instructions that turn accumulators into factor gradients."""
+        """Return the instructions that add to the factor gradients what follows from accumulators.
+
+        They read the weight, and write the factor gradients, by the forward layout.
+        """
         runs: list[Run] = []
         row_of_tap = self.row_of_tap
         for block in sums.blocks:
             run = Run(block.row, row_of_tap[block.start], block.rows)
             last = runs[-1] if runs else run
-            # Taps join where nothing lies between them: sums of rows that only fill a run may be anything.
+            # Taps join where nothing lies between them: the sums in rows that only pad may be anything.
             if (run.row - last.row, run.forward - last.forward) == (last.rows, last.rows):
                 runs[-1] = last._replace(rows=last.rows + run.rows)
             else:
                 runs.append(run)
         found = []
         forward = self.forward
-        for row, start, length in runs:
+        for row, start, rows in runs:
             for first, count, width in sums.spans:
                 ints = {
                     "blocks": count, "column": forward.depth * width, "gradient_column": sums.depth * width,
-                    "rows": length, "rank": self.adapter.rank, "bound": float_bits(self.adapter.bound),
+                    "rows": rows, "rank": self.adapter.rank, "bound": float_bits(self.adapter.bound),
                     "weight": forward.offset + first * forward.depth + start * width,
                     "gradient": sums.offset + first * sums.depth + row * width,
-                    **self._factor_fields(first, width, Piece(start, length, False, start)),
+                    **self._factor_fields(first, width, Piece(start, rows, False, start)),
                 }  # fmt: skip
                 found.append(Instruction(self._kernel("collect", width), ints, {}))
         return found

@@ -1,8 +1,8 @@
 """A program under construction: its tensors, and the gradients that have come together so far.
 
-Backward, every tensor collects contributions from the layers that read it: a gradient computed by rows, or, through a
-residual sum, another tensor's gradient as it is. The last contribution also applies the derivative of the tensor's
-own clamp, so what is stored is the gradient before the activation.
+Backward, every tensor receives contributions from the layers that read it: a gradient computed by instructions, or,
+through a residual sum, another tensor's gradient as it is. The last contribution also applies the derivative of the
+tensor's own clamp, so what is stored is the gradient before the activation.
 """
 
 from __future__ import annotations

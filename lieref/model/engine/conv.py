@@ -60,9 +60,9 @@ def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> l
         matrix = storage.add_matrix(layer.weight, part, len(starts) * apart, outer, blocks)
         source = Place(x, -window.pads[0], -window.pads[1], *window.strides, channel=number * inner)
         target = Place(out, channel=number * outer)
-        finish = replace(epilogue, bias=epilogue.bias + number * outer if epilogue.bias >= 0 else -1)
+        own = replace(epilogue, bias=epilogue.bias + number * outer if epilogue.bias >= 0 else -1)
         size = (out.height * out.width, out.width)
-        found += multiply(storage, matrix, source, Taps(x, starts), run, target, size, finish)
+        found += multiply(storage, matrix, source, Taps(x, starts), run, target, size, own)
     return found
 
 
@@ -142,16 +142,16 @@ def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -
     run, starts = joined * inner, window.reach[::joined]
     apart = gradient_run_rows(storage, run, outer)
     blocks = [tap_blocks(part, run_places(window.taps, joined, inner, apart)) for part in parts]
-    sums = storage.add_accumulator(layer.weight, parts[0].elements, len(starts) * apart, outer, blocks)
+    sums_of_parts = storage.add_accumulator(layer.weight, parts[0].elements, len(starts) * apart, outer, blocks)
     found = []
     band = max(1, BAND_PIXELS // g.width)
-    for number, part in enumerate(sums):
+    for number, sums in enumerate(sums_of_parts):
         for y in range(0, g.height, band):
             top = y * window.strides[0] - window.pads[0]
             source = Place(x, top, -window.pads[1], *window.strides, channel=number * inner)
             target = Place(g, y, channel=number * outer)
-            pixels = min(band, g.height - y), g.width
-            found += multiply_gradient(storage, part, source, Taps(x, starts), run, target, pixels, begin=int(y == 0))
+            size = min(band, g.height - y), g.width
+            found += multiply_gradient(storage, sums, source, Taps(x, starts), run, target, size, begin=int(y == 0))
     return found
 
 

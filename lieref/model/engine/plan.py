@@ -30,9 +30,11 @@ class Plan:
     forward : Program
     training : Program or None
         None where nothing is trainable.
-    prepare, prepare_training, finish : Program
-        What fills packed weights from factors and other weights for each of the two, and what makes the gradients from
-        the sums over the samples of each part.
+    prepare, prepare_training : Program
+        What fills packed weights from factors and other weights, for each of the two.
+    finish : Program
+        What makes the gradients from the sums over the samples of each part: it adds the parts, transforms frequencies,
+        and of adapted weights collects the factor gradients and brings them into the caller's order.
     storage : Storage
         What the packed weights and the gradient accumulators hold.
     """

@@ -62,7 +62,7 @@ def multiply(
 
 
 def gradient_run_rows(storage: Storage, run: int, channels: int) -> int:
-    """Return how many rows of accumulators a run of `run` elements needs, blocks of k being whole."""
+    """Return how many rows of accumulators a run of `run` elements needs: whole blocks of them, as tiles are deep."""
     return max(
         sum(depth * count for depth, count in gradient_blocks(storage.isa, run, vectors))
         for _, vectors, _ in storage.columns(channels)
@@ -77,19 +77,22 @@ def multiply_gradient(
     storage: Storage, sums: Layout, source: Place, taps: Taps, run: int, g: Place, size: tuple[int, int],
     repeats: dict[str, int] | None = None, begin: int = 1,
 ) -> list[Instruction]:  # fmt: skip
-    """Return instructions that add the gradient of such a product with respect to its weights, one a tile shape.
+    """Return instructions that add the gradient of what `multiply` makes with respect to its weights, one a tile shape.
 
     Parameters
     ----------
     sums : Layout
         Accumulators: runs of `gradient_run_rows` rows.
+    g : Place
+        Gradient of the product, where `target` was.
     size : (rows of output pixels, pixels in a row)
+        Not all pixels first, as of a product.
     repeats : dict, optional
         The fields ``repeats`` and ``repeat_*``.
     begin : int
-        1 where no row before this one adds to these accumulators.
+        1 where no instruction of the sample before these adds to these accumulators.
     """
-    run_rows, total = sums.depth // len(taps.pixels), sums.depth
+    run_rows, all_rows = sums.depth // len(taps.pixels), sums.depth
     found = []
     for first, vectors, width in sums.spans:
         start = 0
@@ -98,9 +101,9 @@ def multiply_gradient(
             for v, blocks in gradient_tiles(storage.isa, depth, vectors):
                 channel = first + done * width
                 ints = {
-                    **(repeats or ONCE), "blocks": blocks, "channel": channel, "column": total * width, "rows": size[0],
-                    "cols": size[1], "run_count": len(taps.pixels), "run_rows": run_rows, "start": start,
-                    "run_blocks": count, "out": sums.offset + channel * total, "begin": begin,
+                    **(repeats or ONCE), "blocks": blocks, "channel": channel, "column": all_rows * width,
+                    "rows": size[0], "cols": size[1], "run_count": len(taps.pixels), "run_rows": run_rows,
+                    "start": start, "run_blocks": count, "out": sums.offset + channel * all_rows, "begin": begin,
                 }  # fmt: skip
                 kernel = KernelName("gradient", GradientTile(depth, v, width))
                 found.append(Instruction(kernel, ints, {"in": source, "g": g}, {"runs": taps}))

@@ -50,8 +50,8 @@ class Job:
     Attributes
     ----------
     stages : list of list of Script
-        One stage after the other, the scripts of a stage on a thread each: the samples of each thread, what makes
-        gradients of their sums.
+        One stage after the other, the scripts of a stage on a thread each: what adapts weights, the samples of each
+        thread, what makes gradients of their sums.
     accumulators : int64 array
         How many parts, and where the accumulators of each are.
     """
@@ -95,7 +95,11 @@ class Session:
                 call.use(packed)
 
     def run(self, x: Array, targets: Array, out: Array, losses: Array | None, task: Task) -> Array | None:
-        """Run all samples through a program, in fixed parts; return the accumulators of the gradients."""
+        """Run all samples through a program, in fixed parts; return the accumulators of the gradients.
+
+        They are those of the first part, to which the others have been added. Gradients of factors are not among them,
+        but in the caller's `theta_bar`: see `Factors`.
+        """
         key = len(x), x.itemsize == 1, task.loss, task.training
         job = self._jobs.get(key)
         if job is None:
@@ -169,7 +173,7 @@ class Session:
 
 
 def gradients_of(plans: Plans, shapes: Mapping[str, FloatArray], total: Array | None) -> dict[str, FloatArray]:
-    """Return the gradient of each trainable initializer in ONNX layout, zero for an empty batch.
+    """Return the gradient of each trainable initializer in ONNX layout, but for adapted ones; zero for an empty batch.
 
     Parameters
     ----------
@@ -181,6 +185,6 @@ def gradients_of(plans: Plans, shapes: Mapping[str, FloatArray], total: Array | 
     found: dict[str, FloatArray] = {}
     for accumulator in plans.get(1).storage.accumulators:
         like = shapes[accumulator.name]
-        part = np.zeros(like.shape, like.dtype) if total is None else accumulator.read(total).reshape(like.shape)
-        found[accumulator.name] = found[accumulator.name] + part if accumulator.name in found else part
+        own = np.zeros(like.shape, like.dtype) if total is None else accumulator.read(total).reshape(like.shape)
+        found[accumulator.name] = found[accumulator.name] + own if accumulator.name in found else own
     return found

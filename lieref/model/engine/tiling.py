@@ -86,7 +86,7 @@ GRADIENT_PIXELS = 64
 
 @lru_cache(maxsize=4096)
 def gradient_blocks(isa: str, run: int, vectors: int) -> tuple[tuple[int, int], ...]:
-    """Return (depth, count) of the blocks of k, of at most two depths, that cover a run of the weight gradient."""
+    """Return (depth, count) of the blocks of successive elements, of at most two depths, that cover a run of `run`."""
     depths = {d for d, _ in GRADIENT_TILES[ISAS[isa].registers] if gradient_tiles(isa, d, vectors)}
     cost = {d: sum(n * _gradient_cycles(isa, d, v) for v, n in gradient_tiles(isa, d, vectors)) for d in depths}
     best: tuple[float, tuple[tuple[int, int], ...]] = (float("inf"), ())

@@ -30,7 +30,7 @@ class Pack:
 
 @dataclass(frozen=True)
 class Accumulator:
-    """The gradient of the weight `name` among the gradient accumulators; each layout holds a part of it."""
+    """The gradient of the weight `name` among the gradient accumulators; each layout holds some of its elements."""
 
     name: str
     layouts: tuple[Layout, ...]
@@ -66,13 +66,16 @@ class Storage:
     adapters : dict of str to Adapter
         Weights adapted inside the engine.
     fused : dict of str to list of Fused
-        Where their factors are, by equal parts.
+        Where their factors are: of each weight one, or one for each of its groups.
     winograd : "direct", "f2" or "f4"
     prepare : list of Instruction
         What fills packs from other packs: adapted weights, Winograd's frequencies.
     finish : list of Instruction
-        What makes weight gradients of frequencies, and factor gradients of weight gradients, weight by weight.
-    packs, derived, accumulators : list of Pack, Derived, Accumulator
+        What makes weight gradients of frequencies, and factor gradients of weight gradients, weight by weight: the
+        middle of the program that is `finish` in a `Plan`.
+    packs, derived : list of Pack, Derived
+    accumulators : list of Accumulator
+        Gradients that are read out as they are; those of adapted weights are not: instructions of `finish` read them.
     constants : dict of (number, elements) to int
         Offsets of numbers that never change.
     weight_size, factor_size, gradient_size : int
@@ -183,7 +186,8 @@ class Storage:
         """Reserve accumulators for the gradient of a weight, a matrix (depth, lanes) for the blocks of each part.
 
         With `made`, the rows that make it of other sums, nothing is summed there over samples: where an adapter alone
-        reads it, all such gradients pass through one place.
+        reads it, all such gradients pass through one place. Of an adapted weight, whose packed matrices must be there
+        already, the instructions that collect its factor gradients are added to `finish`.
 
         Raises
         ------
@@ -265,7 +269,7 @@ class Storage:
         return [row for rows, _ in found for row in rows], any(reads for _, reads in found)
 
     def _of_parts(self, name: str, layout: Layout) -> list[tuple[Fused, Layout]]:
-        """Return the parts of an adapted weight that are in a layout, each with its blocks of it."""
+        """Return those of an adapted weight's `fused` that are in a layout, each with its blocks of it."""
         found = []
         for part in self.fused[name]:
             starts = part.row_of_tap
