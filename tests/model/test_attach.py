@@ -366,3 +366,17 @@ def test_constant_that_is_read_twice_or_is_no_row_is_no_bias(tmp_path: Path, rng
         ]
         model = lieref.load(saved(make_onnx(nodes, tensors, ["N", 7], "y", ["N", 6]), tmp_path))
         assert [layer.bias for layer in model.layers] == [None]
+
+
+def test_what_is_trained_is_said_beside_all_numbers_of_the_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Shapes are no numbers that could be trained."""
+    nodes = [
+        helper.make_node("Reshape", ["x", "shape"], ["flat"], name="flatten"),
+        helper.make_node("Gemm", ["flat", "w", "b"], ["y"], name="head", transB=1),
+    ]
+    tensors = {"shape": np.array([0, -1]), "w": np.ones((5, 12), np.float32), "b": np.ones(5, np.float32)}
+    model = lieref.load(saved(make_onnx(nodes, tensors, ["N", 3, 4], "y", ["N", 5]), tmp_path))
+    model.attach("lora", r=1).print_trainable_parameters()
+    assert capsys.readouterr().out == "trainable: 17 | all: 65 | 26.15 %\n"

@@ -16,7 +16,8 @@ import pytest
 from onnx import helper
 
 import lieref
-from lieref.model.speed import WORTH_SAYING_SECONDS, SlowPathWarning
+from lieref.model.engine.layer import FusedLayer, Window
+from lieref.model.speed import ELEMENT_SECONDS, WORTH_SAYING_SECONDS, SlowPathWarning, _call_seconds
 from lieref.train.loss import CrossEntropy
 from tests.model.nets import make_onnx, residual_net, saved
 
@@ -200,3 +201,11 @@ def test_training_that_the_engine_refuses_is_said_and_predictions_stay_compiled(
     assert model.engine == "mixed"
     assert model.slow_reasons[0].startswith("training: ")
     assert model.unload().engine == "f2"
+
+
+def test_what_a_call_back_reads_costs_too() -> None:
+    """A sum over a large image writes little: its time is that of what it reads."""
+    few, many = (
+        FusedLayer("reference", "x", "y", Window(), 1, reads={"x": ("x", (n,))}, shape=(1,)) for n in (10, 10**6)
+    )
+    assert _call_seconds(many) - _call_seconds(few) == pytest.approx(ELEMENT_SECONDS * (10**6 - 10))

@@ -38,7 +38,17 @@ def needed(one: lieref.Model, samples: int, threads: int) -> int:
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("64MB", 64 * 10**6), ("1.5 GiB", 3 * 2**29), ("300kB", 300_000), (" 7 ", 7), ("2B", 2), (12345, 12345)],
+    [
+        ("64MB", 64 * 10**6),
+        ("1.5 GiB", 3 * 2**29),
+        ("300kB", 300_000),
+        ("2GB", 2 * 10**9),
+        ("5KiB", 5120),
+        ("3 MiB", 3 * 2**20),
+        (" 7 ", 7),
+        ("2B", 2),
+        (12345, 12345),
+    ],
 )
 def test_a_limit_is_bytes(text: int | str, expected: int) -> None:
     assert parse_bytes(text) == expected
