@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lieref._types import Array
-from lieref.errors import UnsupportedError
+from lieref.errors import ShapeError, UnsupportedError
 from lieref.op.axes import either
 
 
@@ -71,6 +71,9 @@ def clip_vjp(
 def _limits(x: Array, low: Any, high: Any, low_attribute: Any, high_attribute: Any) -> tuple[Array, Array]:
     low, high = either("Clip", "min", low, low_attribute), either("Clip", "max", high, high_attribute)
     least, most = (-np.inf, np.inf) if x.dtype.kind == "f" else (np.iinfo(x.dtype).min, np.iinfo(x.dtype).max)
+    for name, limit in (("min", low), ("max", high)):
+        if limit is not None and np.size(limit) != 1:
+            raise ShapeError(f"Clip: `{name}` must be one number; got shape {np.shape(limit)}")
     return np.asarray(least if low is None else low, x.dtype), np.asarray(most if high is None else high, x.dtype)
 
 

@@ -24,7 +24,7 @@ def lower(graph: Graph, logits: str) -> LoweredGraph:
     net = LoweredGraph(graph)
     info = graph.inputs[0]
     shape = tuple(n for n in info.shape[1:] if n is not None)
-    if len(graph.inputs) != 1 or len(shape) not in (1, 2, 3) or None in info.shape[1:]:
+    if len(graph.inputs) != 1 or len(shape) not in (1, 2, 3) or None in info.shape[1:] or 0 in shape:
         raise UnsupportedError(f"compile_graph: `graph` must have one input (N, C, H, W) of fixed size; got {info}")
     if info.dtype not in ("float32", "float64"):
         raise UnsupportedError(f"compile_graph: `graph` must have an input of floats; got {info.dtype}")

@@ -46,7 +46,8 @@ def call_back(net: LoweredGraph, node: Node, error: UnsupportedError, trial: Tri
     outer = _outer(net, nodes)
     shape = _shape(net, nodes, outer, trial)
     reason = next((net.unheld[each.outputs[0]] for each in nodes if each.outputs[0] in net.unheld), error)
-    if shape is None or not outer or not 1 <= len(shape) <= MOST_AXES or (net.flat and len(shape) != 1):
+    held = shape is not None and 1 <= len(shape) <= MOST_AXES and 0 not in shape
+    if shape is None or not held or not outer or (net.flat and len(shape) != 1):
         net.unheld[out] = reason
         net.shapes.pop(out, None)
         return

@@ -107,8 +107,16 @@ class LoweredGraph:
         return name, self.sizes[name]
 
     def append(self, layer: FusedLayer, shape: tuple[int, ...]) -> None:
-        """Add a layer whose output has, for one sample, this shape as ONNX sees it."""
+        """Add a layer whose output has, for one sample, this shape as ONNX sees it.
+
+        Raises
+        ------
+        UnsupportedError
+            If there is no number in it.
+        """
         height, width = layer.window.output(*self.sizes[layer.x][1:])
+        if min(layer.channels, height, width) < 1:
+            raise UnsupportedError(f"compile_graph: tensor {layer.out!r} must hold numbers; got shape {shape}")
         self.layers.append(layer)
         self.sizes[layer.out] = (layer.channels, height, width)
         self.shapes[layer.out] = shape

@@ -247,7 +247,8 @@ def malformed_network(rng) -> Graph:
             nodes[place] = replace(node, inputs=tuple(inputs))
         elif wrong == "order":
             info = graph.inputs[0]
-            shape = (None, *(int(n) for n in rng.integers(1, 9, len(info.shape) - 1 + int(rng.integers(-1, 2)))))
+            axes = max(len(info.shape) - 1 + int(rng.integers(-1, 2)), 0)
+            shape = (None, *(int(n) for n in rng.integers(1, 9, axes)))
             graph = replace(graph, inputs=(replace(info, shape=shape),))
         graph = replace(graph, nodes=tuple(nodes))
     return graph
