@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from lieref.errors import UnsupportedError
 from lieref.model.engine import lower_layers, lower_pointwise
+from lieref.model.engine.layer import FusedLayer
 from lieref.model.engine.lower_reference import Trial, call_back
 from lieref.model.engine.lower_views import VIEWS, as_image, join_pairs, settle, view
 from lieref.model.engine.lowered import MOST_AXES, LoweredGraph, as_size, unsupported
@@ -50,6 +51,7 @@ def lower(graph: Graph, logits: str) -> LoweredGraph:
     if logits in net.unheld:
         raise net.unheld[logits]
     net.logits, net.output_shape = net.resolve(logits), net.shapes.get(logits, ())
+    net.layers = _read(net)
     join_pairs(net)
     if net.producer(net.logits) is None or net.sizes[net.logits][1:] != (1, 1):
         raise UnsupportedError(f"compile_graph: `logits` must be one row a sample; got {net.sizes.get(net.logits)}")
@@ -64,6 +66,16 @@ def _settle(net: LoweredGraph, name: str, trial: Trial) -> None:
     if node is not None:
         error = unsupported(node, "its output must be channels and pixels of one tensor, in order")
         call_back(net, node, error, trial)
+
+
+def _read(net: LoweredGraph) -> list[FusedLayer]:
+    """Return the layers that the result depends on: a call back computes again what it has taken in."""
+    wanted, found = {net.logits}, []
+    for layer in reversed(net.layers):
+        if layer.out in wanted:
+            found.append(layer)
+            wanted.update(layer.inputs)
+    return found[::-1]
 
 
 def _needed(graph: Graph, logits: str) -> list[Node]:

@@ -75,12 +75,13 @@ def _outer(net: LoweredGraph, nodes: tuple[Node, ...]) -> list[str]:
 
 
 def _only_for(net: LoweredGraph, outer: list[str], nodes: tuple[Node, ...]) -> list[FusedLayer]:
-    """Return the reference layers whose outputs nothing but these nodes reads."""
+    """Return the reference layers whose outputs, and views of them, nothing but these nodes reads."""
     found = []
     for layer in net.layers:
-        if layer.kind == "reference" and layer.out in outer and layer.out not in net.graph.outputs:
-            readers = [n for n in net.graph.nodes if any(net.resolve(name) == layer.out for name in n.inputs if name)]
-            if all(reader in nodes for reader in readers):
+        if layer.kind == "reference" and layer.out in outer:
+            names = {layer.out, *(name for name, seen in net.views.items() if seen.base == layer.out)}
+            read = [n for n in net.graph.nodes if any(net.resolve(name) in names for name in n.inputs if name)]
+            if names.isdisjoint(net.graph.outputs) and all(reader in nodes for reader in read):
                 found.append(layer)
     return found
 

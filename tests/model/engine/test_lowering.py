@@ -177,12 +177,24 @@ def image_as_a_line():
     return net
 
 
+def part_of_a_call_back_that_is_read_beside_it():
+    """Erf and Gelu are called back; what is cut out between them is read by the sum too."""
+    net = image(3, 4, 5)
+    net.add("Erf")
+    cut = moved(net, net.last, "Slice", (1,), (3,), (2,))
+    net.add("Concat", net.add("Gelu", cut), cut, axis=2)
+    net.add("GlobalAveragePool")
+    net.add("Flatten")
+    net.gemm(3, 6)
+    return net
+
+
 AWKWARD = {
     make.__name__: make
     for make in (
         matrix_product_over_rows, sum_of_the_input_with_itself, kept_axes_joined, mean_of_a_line, mean_over_one_axis,
         squeezed_by_half, flattened_image_normalised, flattened_image_times_a_constant, flattened_images_joined,
-        image_and_vector_joined, image_as_a_line,
+        image_and_vector_joined, image_as_a_line, part_of_a_call_back_that_is_read_beside_it,
     )
 } | {f"sum_with_the_input_{i}": partial(sum_with_the_input, i) for i in (0, 1)}  # fmt: skip
 
