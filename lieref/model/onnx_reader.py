@@ -77,6 +77,10 @@ def graph_from_proto(proto: Any, source: str) -> Graph:
     inputs = tuple(_tensor_info(onnx, value) for value in proto.graph.input if value.name not in initializers)
     if len(inputs) != 1:
         raise UnsupportedError(f"load: {source} must have one input; got {len(inputs)}: {[i.name for i in inputs]}")
+    if not inputs[0].shape:
+        raise UnsupportedError(
+            f"load: the input {inputs[0].name} of {source} must have an axis of samples; got shape ()"
+        )
     graph = Graph(
         nodes=tuple(_sorted(nodes, {i.name for i in inputs} | set(initializers), source)),
         inputs=inputs,

@@ -153,6 +153,12 @@ def test_two_inputs_are_refused(tmp_path: Path) -> None:
         read_onnx(saved(proto, tmp_path))
 
 
+def test_an_input_without_samples_is_refused(tmp_path: Path) -> None:
+    proto = make_onnx([helper.make_node("Relu", ["x"], ["y"])], {}, [], "y", [])
+    with pytest.raises(UnsupportedError, match="input x .* must have an axis of samples"):
+        read_onnx(saved(proto, tmp_path))
+
+
 def external(folder: Path, location: str) -> Path:
     """Write the residual net with its first weight stored outside the file, at `location`."""
     proto = residual_net()
