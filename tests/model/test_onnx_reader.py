@@ -155,7 +155,7 @@ def test_two_inputs_are_refused(tmp_path: Path) -> None:
 
 def test_an_input_without_samples_is_refused(tmp_path: Path) -> None:
     proto = make_onnx([helper.make_node("Relu", ["x"], ["y"])], {}, [], "y", [])
-    with pytest.raises(UnsupportedError, match="input x .* must have an axis of samples"):
+    with pytest.raises(UnsupportedError, match=r"input x .* must have an axis of samples"):
         read_onnx(saved(proto, tmp_path))
 
 
