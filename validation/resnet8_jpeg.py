@@ -67,7 +67,7 @@ def run(
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise SystemExit(f"{method}: {done.stderr.strip()}")
-    report: dict[str, object] = json.loads(done.stdout)
+    report: dict[str, object] = {**json.loads(done.stdout), "out": out.name}
     return report
 
 
