@@ -69,10 +69,11 @@ def assess(graph: Graph, logits: str) -> Speed:
     """Return how the engine takes the part of a graph that computes the tensor `logits`."""
     if compiled_code_is_off():
         return Speed("reference", ("compiled code is switched off",), "unset NUMBA_DISABLE_JIT", 1.0)
+    sized = at_some_size(graph)
     try:
-        net = lower(at_some_size(graph), logits)
+        net = lower(sized, logits)
     except UnsupportedError as error:
-        return Speed("reference", (str(error).removeprefix("compile_graph: "),), _remedy(graph), 1.0)
+        return Speed("reference", (str(error).removeprefix("compile_graph: "),), _remedy(sized), 1.0)
     called = [layer for layer in net.layers if layer.kind == "reference"]
     if not called:
         return Speed("compiled")
@@ -94,7 +95,7 @@ def _call_seconds(layer: FusedLayer) -> float:
 
 
 def _remedy(graph: Graph) -> str:
-    """Return what would bring a network into the engine that it refuses as a whole."""
+    """Return what would bring a refused network into the engine; axes that are free still are those no size fits."""
     if None in graph.inputs[0].shape[1:]:
         return "an export with a fixed image size"
     return "an export whose samples do not meet, from one input of floats to one row of scores"

@@ -80,10 +80,13 @@ def test_a_refused_network_is_said_once_with_what_helps(tmp_path: Path) -> None:
     assert said(copy.copy(model).choice.say_slow) == []
 
 
-def test_a_free_image_size_that_is_refused_has_its_remedy(tmp_path: Path) -> None:
+def test_a_free_image_size_is_compiled_and_is_not_blamed_for_what_else_is_refused(tmp_path: Path) -> None:
     model = lieref.load(net(tmp_path, size="H"))
-    for text in said(lambda: [model.predict(images()) for _ in range(2)]):
-        assert text.endswith("what helps: an export with a fixed image size")
+    assert said(lambda: model.predict(images())) == []
+    assert (model.engine, model.slow_reasons) == ("f2", ())
+    model = lieref.load(net(tmp_path, op("Softmax", ["conv"], "end", axis=0), size="H"))
+    (text,) = said(lambda: [model.predict(images()) for _ in range(2)])
+    assert text.endswith("samples do not meet, from one input of floats to one row of scores")
 
 
 def test_a_fixed_batch_is_compiled(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from lieref.model.engine.weights import Storage
 
 
 class Builder:
-    """What the rows of a program are made with.
+    """What the instructions of a program are made with.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""Rows of sums of products: the tiles that make up a product with packed weights, and the gradient of one.
+"""Sums of products: the tiles that make up a product with packed weights, and the gradient of one.
 
 The register tile of each span of vector columns is chosen here.
 """
