@@ -22,10 +22,13 @@ from lieref.kernel.simd.emit import F64, I8, Int, Pointer, Real, Variable
 from lieref.kernel.simd.row import Fields, Kernel
 from lieref.kernel.simd.tiles import LoadTile, OutputTile
 
-# Samples at once; elements from one to the next as given; its sizes; the image in the arena.
-LOAD_FIELDS = Fields("samples", "sample", "channels", "rows", "cols", "out", "out_row", "out_pixel", "out_sample")
-# Samples at once; outputs of one; where they are, where their gradient goes, and elements from one sample to the next.
-OUTPUT_FIELDS = Fields("samples", "classes", "in", "in_sample", "g", "g_sample")
+# Samples at once, and the first of them, counted from the one at work on; elements from one to the next as given; its
+# sizes; the image in the arena.
+LOAD_FIELDS = Fields(
+    "samples", "image", "sample", "channels", "rows", "cols", "out", "out_row", "out_pixel", "out_sample"
+)  # fmt: skip
+# The same samples; outputs of one; where they are, where their gradient goes, and elements from one sample to the next.
+OUTPUT_FIELDS = Fields("samples", "image", "classes", "in", "in_sample", "g", "g_sample")
 
 LOSSES = ("logits", "given", "squared_error", "cross_entropy")
 """What may be done with the outputs; "logits" copies them to the caller."""
@@ -36,28 +39,32 @@ def load_accesses(f: Numbers, tile: LoadTile | None, table: Sequence[int]) -> li
     samples, channels, rows, cols = (f[name] for name in ("samples", "channels", "rows", "cols"))
     image = steps((samples, f["sample"]), (channels * rows * cols, 1))
     place = steps((samples, f["out_sample"]), (rows, f["out_row"]), (cols, f["out_pixel"]), (channels, 1))
-    return [*access("images", "", 0, image), *access("arena", "out", f["out"], place, written=True)]
+    return [
+        *access("images", "", f["image"] * f["sample"], image),
+        *access("arena", "out", f["out"], place, written=True),
+    ]
 
 
 def load3_accesses(f: Numbers, tile: LoadTile | None, table: Sequence[int]) -> list[Access]:
     """Return what an instruction for three channels accesses."""
     rows, cols = f["rows"], f["cols"]
     return [
-        *access("images", "", 0, steps((3 * rows * cols, 1))),
+        *access("images", "", f["image"] * f["sample"], steps((3 * rows * cols, 1))),
         *access("arena", "out", f["out"], steps((rows, f["out_row"]), (3 * cols, 1)), written=True),
     ]
 
 
 def output_accesses(f: Numbers, tile: OutputTile | None, table: Sequence[int]) -> list[Access]:
     """Return what an instruction accesses, of the caller's arrays from the sample on; the most without a tile."""
-    samples, classes = f["samples"], f["classes"]
+    samples, classes, image = f["samples"], f["classes"], f["image"]
+    line = image * classes
     entries, loss = steps((samples * classes, 1)), tile.loss if tile else "squared_error"
     found = access("arena", "in", f["in"], steps((samples, f["in_sample"]), (classes, 1)))
     if loss == "logits":
-        return found + access("logits", "", 0, entries, written=True)
+        return found + access("logits", "", line, entries, written=True)
     bars = access("arena", "g", f["g"], steps((samples, f["g_sample"]), (classes, 1)), written=True)
-    bars += access("targets", "", 0, entries)
-    return bars if loss == "given" else found + bars + access("losses", "", 0, steps((samples, 1)), written=True)
+    bars += access("targets", "", line, entries)
+    return bars if loss == "given" else found + bars + access("losses", "", image, steps((samples, 1)), written=True)
 
 
 def emit_output(module: ir.Module, name: str, dtype: str, tile: OutputTile) -> None:
@@ -111,7 +118,12 @@ def emit_load3(module: ir.Module, name: str, dtype: str, tile: LoadTile) -> None
 def _images(k: Kernel, source: str) -> Pointer:
     """Return where the sample at work is in the caller's array."""
     element = I8 if source == "uint8" else k.real
-    return Pointer(k, k.base("images").ir, element) + k.context_int("image") * k.field("sample")
+    return Pointer(k, k.base("images").ir, element) + _image(k) * k.field("sample")
+
+
+def _image(k: Kernel) -> Int:
+    """Return the number of the instruction's first sample."""
+    return k.context_int("image") + k.field("image")
 
 
 def _load(k: Kernel, at: Pointer, source: str, lanes: int) -> Real:
@@ -196,14 +208,14 @@ def emit_cross_entropy(module: ir.Module, name: str, dtype: str) -> None:
 
 def _sample_pointers(k: Kernel, sample: Int) -> tuple[Pointer, Pointer, Pointer, Pointer]:
     """Return where this sample's outputs, targets, gradient and result row are."""
-    line = (k.context_int("image") + sample) * k.field("classes")
+    line = (_image(k) + sample) * k.field("classes")
     z = k.base("arena", "in") + sample * k.field("in_sample")
     g = k.base("arena", "g") + sample * k.field("g_sample")
     return z, k.base("targets") + line, g, k.base("logits") + line
 
 
 def _store_loss(k: Kernel, sample: Int, loss: Real) -> None:
-    k.base("losses").store(k.context_int("image") + sample, loss)
+    k.base("losses").store(_image(k) + sample, loss)
 
 
 def _wide(k: Kernel, value: Real) -> Real:

@@ -82,12 +82,12 @@ class Call:
         gradients, parts : int
             Where the accumulators are, and the list of those of all parts.
         """
-        key = tuple(kernels.values()) if kernels else ()
+        begin, end, step, fresh = span
+        key = (*(kernels.values() if kernels else ()), min(step, self.program.samples))
         if key not in self._rows:
             own = [ctypes.cast(callback, ctypes.c_void_p).value or 0 for callback in self._callbacks]
-            self._rows[key] = self.program.with_kernels(kernels or {}, own)
+            self._rows[key] = self.program.with_kernels(kernels or {}, own, step)
         rows = self._rows[key]
-        begin, end, step, fresh = span
         numbers = {
             "context": address_of(self._context), "gradients": gradients, "parts": parts, "rows": address_of(rows),
             "row_count": len(rows), "begin": begin, "end": end, "step": step, "fresh": fresh,

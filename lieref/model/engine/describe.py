@@ -174,13 +174,12 @@ def all_trainable(net: LoweredGraph) -> frozenset[str]:
 
 def sizes_of(plans: Plans) -> ProgramSizes:
     """Return what the programs of a network take."""
-    samples = _samples(plans.net)
-    plan = plans.get(samples)
+    plan = plans.get(_samples(plans.net))
     programs = [program for program in (plan.forward, plan.training) if program is not None]
     itemsize = np.dtype(plans.library.dtype).itemsize
     return ProgramSizes(
         isa=plans.library.isa.name,
-        samples=samples,
+        samples=plans.at_once(plan.training is not None),
         forward=len(plan.forward.rows),
         training=0 if plan.training is None else len(plan.training.rows),
         arena_bytes=itemsize * max(program.arena for program in programs),

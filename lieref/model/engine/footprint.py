@@ -7,9 +7,12 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from lieref.kernel.simd.row import ROW_LENGTH
 from lieref.model.engine.parts import parts, passes
 from lieref.model.engine.plan import Plan, Plans
 from lieref.model.engine.program import Program
+
+ROW_BYTES = 8 * ROW_LENGTH
 
 ALIGNMENT = 64
 """Bytes of an array for its alignment."""
@@ -59,36 +62,37 @@ def footprint(plans: Plans, samples: int, threads: int, training: bool) -> Footp
         Whether gradients are wanted.
     """
     itemsize, flat = np.dtype(plans.library.dtype).itemsize, plans.net.flat
-    storage = plans.get(1).storage
+    one = plans.get(1)
+    storage = one.storage
     edges = parts(samples, flat, plans.gradient_size * itemsize)
     workers = min(threads, len(edges))
-    one = plans.get(1)
     bound = [one.prepare_training, one.finish] if training else [one.prepare]
+    rows = sum(len(program.rows) for program in bound)
     for worker in range(workers):
-        bound += [_program(plans.get(size), training) for size in _sizes(edges[worker::workers], flat)]
+        sizes = _sizes(plans, edges[worker::workers], training)
+        programs = {size: plans.program(size, training) for size in sizes}
+        bound += {id(program): program for program in programs.values()}.values()
+        rows += sum(program.row_count(size) for size, program in programs.items())
     packed = itemsize * (storage.weight_size + storage.base_size) + 2 * ALIGNMENT
     initializers = {
         name: plans.net.graph.initializers[name] for layer in plans.net.layers for name in layer.initializers
     }
     copied = sum(value.size for value in initializers.values() if value.dtype != plans.library.dtype)
-    known = {id(program): program for plan in (one, *map(plans.get, _sizes(edges, flat))) for program in _all(plan)}
+    made = [plans.get(size) for size in _sizes(plans, edges, training)] if flat else []
+    known = {id(program): program for plan in (one, *made) for program in _all(plan)}
     return Footprint(
         arenas=sum(itemsize * program.arena + ALIGNMENT for program in bound),
         accumulators=len(edges) * (itemsize * storage.gradient_size + ALIGNMENT) if training else 0,
         weights=packed + itemsize * copied,
         factors=(3 * itemsize + 8) * (storage.factor_size + storage.numbers),
-        instructions=sum(program.rows.nbytes for program in bound),
+        instructions=ROW_BYTES * rows,
         programs=sum(program.rows.nbytes + program.table.nbytes for program in known.values()),
     )
 
 
-def _program(plan: Plan, training: bool) -> Program:
-    return plan.forward if plan.training is None or not training else plan.training
-
-
-def _sizes(edges: Sequence[tuple[int, int]], flat: bool) -> set[int]:
+def _sizes(plans: Plans, edges: Sequence[tuple[int, int]], training: bool) -> set[int]:
     """Return the numbers of samples that are worked on at once."""
-    return {span[2] for part in edges for span in passes(*part, flat)}
+    return {span[2] for part in edges for span in passes(*part, plans.at_once(training))}
 
 
 def _all(plan: Plan) -> list[Program]:

@@ -42,9 +42,8 @@ def parts(samples: int, flat: bool, gradient_bytes: int) -> list[tuple[int, int]
     return [(a, b) for a, b in pairwise(edges) if b > a]
 
 
-def passes(begin: int, end: int, flat: bool) -> list[Span]:
-    """Return the passes of a part: one of single samples, or one of whole blocks of vectors and one of the rest."""
-    step = FLAT_SAMPLES if flat else 1
+def passes(begin: int, end: int, step: int) -> list[Span]:
+    """Return the passes of a part: one of whole blocks of `step` samples at once, and one of the rest at once."""
     whole = begin + (end - begin) // step * step
     spans = [(begin, whole, step, 1), (whole, end, end - whole, int(whole == begin))]
     return [span for span in spans if span[1] > span[0]]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from lieref._threads import make_lock
 from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.machine_code import Library
@@ -12,10 +14,12 @@ from lieref.kernel.simd.tiles import LoadTile, NoTile, OutputTile, Tile, WidthTi
 from lieref.model.engine.adapter import Adapter
 from lieref.model.engine.builder import Builder
 from lieref.model.engine.conv import bias_gradient
+from lieref.model.engine.group import alone, grouped
 from lieref.model.engine.kinds import KINDS
 from lieref.model.engine.layer import Epilogue, FusedLayer
 from lieref.model.engine.lowered import LoweredGraph
 from lieref.model.engine.memories import Memory
+from lieref.model.engine.parts import FLAT_SAMPLES
 from lieref.model.engine.program import Instruction, Place, Program, Tensor, assemble
 from lieref.model.engine.weights import Storage
 from lieref.model.engine.winograd import LEAST_CHANNELS
@@ -81,6 +85,15 @@ class Plans:
                 self._plans[samples] = plan
             return self._plans[samples]
 
+    def program(self, samples: int, training: bool) -> Program:
+        """Return the program that runs so many samples at once: where a sample is an image, one serves all numbers."""
+        plan = self.get(samples if self.net.flat else 1)
+        return plan.training if training and plan.training is not None else plan.forward
+
+    def at_once(self, training: bool) -> int:
+        """Return the most samples of a pass."""
+        return FLAT_SAMPLES if self.net.flat else self.program(1, training).samples
+
     @property
     def gradient_size(self) -> int:
         """Elements of the gradient accumulators of one part."""
@@ -145,10 +158,12 @@ def make_builder(
 
 def _assemble(rows: list[Instruction], b: Builder, library: Library) -> Program:
     """Return the program of samples: the caller's arrays are seen from the sample at work on."""
-    outputs = b.samples * b.net.sizes[b.net.logits][0]
-    caller = {"images": b.samples * math.prod(b.net.sizes[b.net.input]), "logits": outputs, "targets": outputs}
-    own = {name: Memory(size) for name, size in {**caller, "losses": b.samples}.items()}
-    return assemble(rows, library, {**b.storage.memories(), **own})
+    group = alone(rows) if b.net.flat else grouped(rows, np.dtype(library.dtype).itemsize)
+    samples = b.samples * group.samples
+    outputs = samples * b.net.sizes[b.net.logits][0]
+    caller = {"images": samples * math.prod(b.net.sizes[b.net.input]), "logits": outputs, "targets": outputs}
+    own = {name: Memory(size) for name, size in {**caller, "losses": samples}.items()}
+    return assemble(group.rows, library, {**b.storage.memories(), **own}, group.blocks, group.samples)
 
 
 def forward_instructions(b: Builder) -> list[Instruction]:
@@ -197,7 +212,7 @@ def _load(b: Builder) -> Instruction:
     image = b.tensors[b.net.input]
     channels, height, width = b.net.sizes[b.net.input]
     ints = {"samples": 1, "sample": channels * height * width, "channels": channels, "rows": height, "cols": width}
-    ints["out_sample"] = 0
+    ints |= {"image": 0, "out_sample": 0}
     if b.net.flat:  # a sample is contiguous on both sides
         ints |= {"samples": b.samples, "channels": 1, "cols": channels, "out_pixel": 1, "out_sample": image.pixel}
     name = "load3" if channels == image.pixel == 3 and not b.net.flat else "load"
@@ -207,7 +222,8 @@ def _load(b: Builder) -> Instruction:
 def _output(b: Builder, loss: str = "") -> Instruction:
     """Return what reads the outputs: "logits" for their copy to the caller, by default the loss of the run."""
     z, g = b.tensors[b.net.logits], b.bars.get(b.net.logits)
-    ints = {"samples": b.samples, "classes": z.channels, "in_sample": z.pixel, "g_sample": g.pixel if g else 0}
+    ints = {"samples": b.samples, "image": 0, "classes": z.channels, "in_sample": z.pixel}
+    ints["g_sample"] = g.pixel if g else 0
     tile = OutputTile(loss, b.storage.lanes) if loss else None
     places = {"in": Place(z), "g": Place(g)} if g else {"in": Place(z)}
     return Instruction(KernelName("output", tile), ints if g else {**ints, "g": 0}, places)

@@ -7,8 +7,11 @@ integers. A tensor is NHWC with a permanent halo of zeros, so that a padded conv
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -30,6 +33,9 @@ RUN_SPARE = most_slack("finite")
 OPEN = ("load", "load3", "output")
 """Families whose tile may be chosen when a script is written: by the samples' element type and by the loss."""
 
+SUMMING = ("gradient", "bias_gradient", "depthwise_gradient")
+"""Families that add to the accumulators, or set them where their field ``begin`` and the context say so."""
+
 NO_FIELDS = Fields()
 
 
@@ -50,6 +56,8 @@ class Tensor:
         Zero pixels above, left, below and right.
     offset : int
         Element of the arena where pixel (0, 0) starts; -1 until it is placed.
+    pitch : int
+        Elements from one sample's copy to the next, 0 where the samples of a group take turns in one place.
     scratch : bool
         Whether its rows read no element that they have not written for this sample.
     name : str
@@ -62,6 +70,7 @@ class Tensor:
     pixel: int
     halo: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
     offset: int = -1
+    pitch: int = 0
     scratch: bool = False
     name: str = ""
 
@@ -161,6 +170,22 @@ class Instruction:
         """Return the tensors this row reads or writes."""
         return [met.tensor for met in self.places.values()]
 
+    @property
+    def sums(self) -> bool:
+        """Whether it adds to the accumulators, which the first sample alone of a group may set."""
+        return self.kernel is not None and self.kernel.family in SUMMING
+
+    def steps(self) -> dict[str, int]:
+        """Return what is added to its integers for each further sample of a group."""
+        known = self.fields.names
+        found = {name: met.tensor.pitch for name, met in self.places.items() if name in known}
+        return found | {"image": 1} if "image" in known else found
+
+    def of_sample(self, sample: int) -> Instruction:
+        """Return the same on the tensors of another sample of a group."""
+        moved = {t: replace(t, offset=t.offset + sample * t.pitch) for t in self.tensors()}
+        return replace(self, places={name: replace(met, tensor=moved[met.tensor]) for name, met in self.places.items()})
+
 
 @dataclass(frozen=True)
 class Program:
@@ -173,52 +198,69 @@ class Program:
         Offsets of runs and taps.
     arena : int
         Elements of working memory.
-    open : dict of str to int
+    open : dict of str to list of int
         Rows whose kernel is chosen when a script is written, by the names in `OPEN`.
     functions : dict of int to function
         Rows that are Python functions.
     lifetimes : list of Lifetime
         The tensors in the arena.
+    sample : int64 array (calls,)
+        Which sample of a group each row works at.
     """
 
     rows: Array
     table: Array
     arena: int
-    open: dict[str, int]
+    open: dict[str, list[int]]
     functions: dict[int, Callback]
     lifetimes: list[Lifetime]
+    sample: Array
 
-    def with_kernels(self, addresses: dict[str, int], functions: Sequence[int]) -> Array:
-        """Return the rows with the open ones and the Python functions, in their order, filled."""
-        rows = placed(self.rows).reshape(self.rows.shape)
-        for name, number in self.open.items():
-            rows[number, 0] = addresses[name]
+    @property
+    def samples(self) -> int:
+        """Samples of a group, 1 where a sample is a vector."""
+        return int(self.sample.max(initial=0)) + 1
+
+    def row_count(self, samples: int) -> int:
+        """Return how many rows the first `samples` of a group have."""
+        return int((self.sample < samples).sum())
+
+    def with_kernels(self, addresses: dict[str, int], functions: Sequence[int], samples: int) -> Array:
+        """Return the rows of the first `samples` of a group, with the open ones and the Python functions filled."""
+        rows = self.rows.copy()
+        for name, numbers in self.open.items():
+            rows[numbers, 0] = addresses[name]
         for number, address in zip(self.functions, functions, strict=True):
             rows[number, 0] = address
-        return rows
+        return placed(rows[self.sample < samples]).reshape(-1, ROW_LENGTH)
 
 
-def assemble(rows: Sequence[Instruction], library: Library, memories: Memories) -> Program:
+def assemble(
+    rows: Sequence[Instruction], library: Library, memories: Memories, blocks: Sequence[int] = (), samples: int = 1
+) -> Program:
     """Place all tensors, turn the rows into integers, and check that each accesses its operands alone.
 
     Parameters
     ----------
     rows : sequence of Instruction
+        Of one sample.
     library : Library
     memories : Memories
         Operands outside the arena.
+    blocks : sequence of int
+        Where the blocks of rows end that a group goes through, each sample by sample; by default all are one.
+    samples : int
+        Of a group.
 
     Raises
     ------
     InternalError
         If an instruction reads or writes outside an operand.
     """
-    rows, lifetimes, arena = _place_tensors(rows, library)
+    rows, (order, sample), lifetimes, arena = _place_tensors(rows, library, blocks or [len(rows)], samples)
     table: list[int] = []
     starts: dict[tuple[int, ...], int] = {}
-    choices: dict[str, int] = {}
-    packed = np.zeros((len(rows), ROW_LENGTH), np.int64)
-    functions: dict[int, Callback] = {}
+    packed, steps = (np.zeros((len(rows), ROW_LENGTH), np.int64) for _ in range(2))
     numbers: list[dict[str, int]] = []
     for number, row in enumerate(rows):
         values = {"address": 0}
@@ -231,24 +273,52 @@ def assemble(rows: Sequence[Instruction], library: Library, memories: Memories) 
                 starts[offsets] = len(table)
                 table.extend(offsets)
             values[name] = starts[offsets]
-        if row.kernel is None:
-            assert row.function is not None  # one of both
-            functions[number] = row.function
-        elif row.kernel.tile is None:
-            choices[row.kernel.family] = number
-        else:
+        if row.kernel is not None and row.kernel.tile is not None:
             values["address"] = library.address(row.kernel)
         packed[number] = row.fields.pack(**values)
         numbers.append(values)
     known = {**memories, "arena": Memory(arena), "table": Memory(len(table))}
-    for row, values in zip(rows, numbers, strict=True):
+    steps, sums = np.zeros_like(packed), np.zeros(packed.shape, bool)
+    for number, (row, values) in enumerate(zip(rows, numbers, strict=True)):
         check_accesses(row, values, table, known)
-    return Program(packed, integers(table or [0]), arena, choices, functions, lifetimes)
+        if samples > 1:  # the samples between the first and the last lie between theirs
+            own, names = row.steps(), row.fields.names
+            steps[number, [names.index(name) for name in own]] = [*own.values()]
+            sums[number, names.index("begin") if row.sums else 0] = row.sums
+            last = {name: values[name] + (samples - 1) * step for name, step in own.items()}
+            check_accesses(row.of_sample(samples - 1), {**values, **last}, table, known)
+    choices: dict[str, list[int]] = defaultdict(list)
+    functions: dict[int, Callback] = {}
+    for turn, number in enumerate(order.tolist()):
+        row = rows[number]
+        if row.kernel is None:
+            assert row.function is not None  # one of both
+            functions[turn] = row.function
+        elif row.kernel.tile is None:
+            choices[row.kernel.family].append(turn)
+    each = packed[order] + sample[:, None] * steps[order]
+    each[sums[order] & (sample > 0)[:, None]] = 0
+    return Program(each, integers(table or [0]), arena, dict(choices), functions, lifetimes, sample)
 
 
-def _place_tensors(rows: Sequence[Instruction], library: Library) -> tuple[list[Instruction], list[Lifetime], int]:
-    """Give every tensor its place; return the rows with those that clear one, the lifetimes, and the arena's size."""
+def _order(blocks: Sequence[int], samples: int) -> tuple[Array, Array]:
+    """Return the rows in their order for a group, and which sample each works at: block by block, sample by sample."""
+    spans = [*pairwise((0, *blocks))] or [(0, 0)]
+    order = [np.tile(np.arange(begin, end), samples) for begin, end in spans]
+    sample = [np.repeat(np.arange(samples), end - begin) for begin, end in spans]
+    return np.concatenate(order), np.concatenate(sample)
+
+
+def _place_tensors(
+    rows: Sequence[Instruction], library: Library, blocks: Sequence[int], samples: int
+) -> tuple[list[Instruction], tuple[Array, Array], list[Lifetime], int]:
+    """Give every tensor its place; return the rows with those that clear one, their order, lifetimes, the arena's size.
+
+    What is alive in one block alone is so for one sample after the other: it has one place, from its first row to its
+    last. All else has a copy for each sample, from the first block that meets it to the end of the last.
+    """
     align = ALIGN_BYTES // np.dtype(library.dtype).itemsize
+    edges = [0, *blocks]
     first: dict[Tensor, int] = {}
     last: dict[Tensor, int] = {}
     for number, row in enumerate(rows):
@@ -256,24 +326,38 @@ def _place_tensors(rows: Sequence[Instruction], library: Library) -> tuple[list[
             first.setdefault(tensor, number)
             last[tensor] = number
     tensors = list(first)
-    requests = [Request(t.size + RUN_SPARE, first[t], last[t], _zeros(t)) for t in tensors]
+    requests = []
+    for t in tensors:
+        size, begin, end = t.size + RUN_SPARE, first[t], last[t]
+        block, behind = bisect_right(edges, begin) - 1, bisect_right(edges, end)
+        t.pitch = 0
+        if samples > 1 and block + 1 < behind:
+            t.pitch = -(-size // align) * align
+            size, begin, end = size + (samples - 1) * t.pitch, edges[block], edges[behind] - 1
+        requests.append(Request(size, begin, end, _zeros(t)))
     offsets = place(requests, align)
     for tensor, offset in zip(tensors, offsets, strict=True):
         tensor.offset = align + offset + tensor.shift
     cleared = {t for t, due in zip(tensors, must_clear(requests, offsets), strict=True) if due}
     found: list[Instruction] = []
     moved: list[int] = []  # where each row has come to stand
+    ends: list[int] = []
     for number, row in enumerate(rows):
         for tensor in dict.fromkeys(row.tensors()):
             if tensor in cleared and first[tensor] == number:
                 found += _clear(tensor, library.isa.lanes(library.dtype))
         moved.append(len(found))
         found.append(row)
+        if number + 1 == blocks[len(ends)]:
+            ends.append(len(found))
+    order, sample = _order(ends, samples)
+    at = np.empty((samples, len(found)), np.int64)
+    at[sample, order] = np.arange(len(order))
     lifetimes = [
-        Lifetime(t.name, align + o, t.size, moved[first[t]], moved[last[t]])
-        for t, o in zip(tensors, offsets, strict=True)
+        Lifetime(t.name, align + o, r.size - RUN_SPARE, int(at[0, moved[first[t]]]), int(at[-1, moved[last[t]]]))
+        for t, o, r in zip(tensors, offsets, requests, strict=True)
     ]
-    return found, lifetimes, align + extent(requests, offsets) + most_slack("any")
+    return found, (order, sample), lifetimes, align + extent(requests, offsets) + most_slack("any")
 
 
 def _zeros(t: Tensor) -> Hashable:
@@ -284,7 +368,7 @@ def _zeros(t: Tensor) -> Hashable:
     """
     if t.scratch:
         return None
-    return (t.height, t.width, t.pixel, *t.halo) if t.channels == t.pixel else id(t)
+    return (t.height, t.width, t.pixel, *t.halo, t.pitch) if t.channels == t.pixel else id(t)
 
 
 def _clear(t: Tensor, lanes: int) -> list[Instruction]:

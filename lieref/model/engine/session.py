@@ -83,7 +83,7 @@ class Session:
         self._factors = factors
         self.threads = threads
         self._runner = Runner(plans.library)
-        self._calls: dict[tuple[int, int, bool] | str, Call] = {}
+        self._calls: dict[tuple[int, int] | str, Call] = {}
         self._accumulators: list[Array] = []
         self._jobs: dict[tuple[int, bool, str, bool], Job] = {}
 
@@ -123,7 +123,8 @@ class Session:
         plans = self._plans
         kernels = plans.open_kernels(bytes_in, loss)
         edges = parts(samples, plans.net.flat, plans.gradient_size * np.dtype(plans.library.dtype).itemsize)
-        spans = [passes(begin, end, plans.net.flat) for begin, end in edges]
+        at_once = plans.at_once(training)
+        spans = [passes(begin, end, at_once) for begin, end in edges]
         sums = [address_of(self._sums(part)) if training else 0 for part in range(len(edges))]
         accumulators = integers([len(edges), *sums])
         workers = min(self.threads, len(edges))
@@ -142,11 +143,9 @@ class Session:
 
     def _call(self, samples: int, worker: int, training: bool) -> Call:
         """Return the program for so many samples at once, bound to a thread's own arena."""
-        key = samples, worker, training
+        program = self._plans.program(samples, training)
+        key = id(program), worker
         if key not in self._calls:
-            plan = self._plans.get(samples)
-            program = plan.training if training else plan.forward
-            assert program is not None  # the engine has checked that there is something to train
             self._calls[key] = self._bind(program)
         return self._calls[key]
 

@@ -8,12 +8,14 @@ divide the image, the last tiles reach into the halo: they read zeros there, and
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from lieref.kernel.simd.frequency import FREQUENCY_STEPS
 from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.tiles import DEPTHWISE_TILES, FrequencyTile, PixelTile, TransformTile
 from lieref.model.engine.layer import Epilogue, FusedLayer, need_gradient_halo, parities
 from lieref.model.engine.layout import Layout, tap_blocks
+from lieref.model.engine.pieces import LARGE
 from lieref.model.engine.product import gradient_run_rows, multiply_gradient, run_places
 from lieref.model.engine.program import Instruction, Place, Taps, Tensor
 from lieref.model.engine.tiling import conv_tiles, depthwise_pixels, together
@@ -137,19 +139,26 @@ def _convolve(
             "out_column": depth * width, "out_step": depth * outer,
         }  # fmt: skip
         storage.prepare.append(Instruction(KernelName("winograd_weight", TransformTile(m, width)), ints, {}))
-    found = []
+    strips = []
     for start, tile_rows, tile_cols in _strips(m, size):
         tiles = tile_rows * tile_cols
         v, products = _scratch(m, inner, tiles), _scratch(m, outer, tiles)
-        found += _transform(storage, "winograd_input", m, source, start, (tile_rows, tile_cols), v)
-        found += _products(storage, weight, depth, v, products)
+        inputs = _transform(storage, "winograd_input", m, source, start, (tile_rows, tile_cols), v)
+        outputs = []
         for first, count, width in storage.columns(outer):
             corner = Place(target.tensor, target.y + start * m, target.x, channel=first)
             ints = {"tile_rows": tile_rows, "tile_cols": tile_cols, "blocks": count, **epilogue.fields()}
             ints["bias"] += first
             places = {"in": Place(products, channel=first), **epilogue.places(corner)}
-            found.append(Instruction(KernelName("winograd_output", TransformTile(m, width)), ints, places))
-    return [*found, *_clear_beyond(storage, m, target)]
+            outputs.append(Instruction(KernelName("winograd_output", TransformTile(m, width)), ints, places))
+        strips.append((inputs, _products(storage, weight, depth, v, products), outputs))
+    return [*_in_order(strips, frequencies * depth * outer), *_clear_beyond(storage, m, target)]
+
+
+def _in_order(strips: Sequence[Sequence[list[Instruction]]], weights: int) -> list[Instruction]:
+    """Return the instructions of strips, strip by strip, or step by step where the weights are what is to be shared."""
+    parts = chain(*zip(*strips, strict=True)) if weights > LARGE else chain(*strips)
+    return [*chain(*parts)]
 
 
 def _products(storage: Storage, weight: int, depth: int, v: Tensor, products: Tensor) -> list[Instruction]:
@@ -182,18 +191,19 @@ def weight_gradient(layer: FusedLayer, storage: Storage, m: int, x: Tensor, g: T
     source = Place(x, -layer.window.pads[0], -layer.window.pads[1])
     _need_tiles(m, source, (g.height, g.width), 2)
     _need_tiles(m, Place(g), (g.height, g.width))
-    found = []
+    strips = []
     for number, (first_row, tile_rows, tile_cols) in enumerate(_strips(m, (g.height, g.width))):
         tiles = tile_rows * tile_cols
         v, bars = _scratch(m, inner, tiles), _scratch(m, outer, tiles)
-        found += _transform(storage, "winograd_input", m, source, first_row, (tile_rows, tile_cols), v)
-        found += _transform(storage, "winograd_gradient", m, Place(g), first_row, (tile_rows, tile_cols), bars)
+        inputs = _transform(storage, "winograd_input", m, source, first_row, (tile_rows, tile_cols), v)
+        inputs += _transform(storage, "winograd_gradient", m, Place(g), first_row, (tile_rows, tile_cols), bars)
         repeats = {
             "repeats": frequencies, "repeat_in": v.row, "repeat_g": bars.row, "repeat_out": padded * outer,
         }  # fmt: skip
-        found += multiply_gradient(
+        products = multiply_gradient(
             storage, sums, Place(v), Taps(v, ((0, 0),)), inner, Place(bars), (1, tiles), repeats, int(number == 0)
         )  # fmt: skip
+        strips.append((inputs, products))
     assert layer.axes is not None  # a convolution has a weight
     blocks = tap_blocks(layer.axes, run_places(layer.window.taps, 9, inner, 9 * inner))
 
@@ -209,7 +219,7 @@ def weight_gradient(layer: FusedLayer, storage: Storage, m: int, x: Tensor, g: T
         return found
 
     storage.add_accumulator(layer.weight, layer.axes.elements, 9 * inner, outer, [blocks], back)
-    return found
+    return _in_order(strips, frequencies * padded * outer)
 
 
 def _strips(m: int, size: tuple[int, int]) -> list[tuple[int, int, int]]:

@@ -210,7 +210,8 @@ def load(tile, dtype):
         pixel, size = channels + 3, channels * rows * cols
         yield Instruction(
             {
-                "samples": samples, "sample": size, "channels": channels, "rows": rows, "cols": cols,
+                "samples": samples, "image": samples - 1, "sample": size,
+                "channels": channels, "rows": rows, "cols": cols,
                 **tensor("out", (cols + 1) * pixel, pixel), "out_sample": (rows + 1) * (cols + 1) * pixel,
             }, context={"image": 2},
         )  # fmt: skip
@@ -219,14 +220,14 @@ def load(tile, dtype):
 def load3(tile, dtype):
     """Rows of less than a vector, of whole ones, and of one pixel more."""
     for rows, cols in ((1, 1), (2, tile.width), (2, 2 * tile.width + 1)):
-        ints = {"samples": 1, "sample": 3 * rows * cols, "channels": 3, "rows": rows, "cols": cols, "out_sample": 0}
-        yield Instruction({**ints, **tensor("out", 3 * cols + 6, 3)}, context={"image": 2})
+        ints = {"samples": 1, "image": rows - 1, "sample": 3 * rows * cols, "channels": 3, "rows": rows, "cols": cols}
+        yield Instruction({**ints, "out_sample": 0, **tensor("out", 3 * cols + 6, 3)}, context={"image": 2})
 
 
 def output(tile, dtype):
     """One sample and several, outputs of less than a vector, of whole ones, and of one more."""
     for samples, classes in ((1, 1), (2, tile.width), (3, 2 * tile.width + 1)):
-        ints = {"samples": samples, "classes": classes, "in": 0, "in_sample": classes + 2, "g": 0}
+        ints = {"samples": samples, "image": samples - 1, "classes": classes, "in": 0, "in_sample": classes + 2, "g": 0}
         yield Instruction({**ints, "g_sample": classes + 1}, context={"image": 1, "scale": 0.3})
 
 

@@ -144,7 +144,8 @@ def load(f, tile, table, s, samples=None, pixel=None):
     """Samples (C, H, W) of the caller's array in the arena's NHWC."""
     samples, pixel = f["samples"] if samples is None else samples, f["out_pixel"] if pixel is None else pixel
     size = f["rows"] * f["cols"]
-    source = grid((samples, f["sample"]), (f["channels"], size), (size, 1)) + s.context["image"] * f["sample"]
+    first = (s.context["image"] + f["image"]) * f["sample"]
+    source = first + grid((samples, f["sample"]), (f["channels"], size), (size, 1))
     place = grid((samples, f["out_sample"]), (f["channels"], 1), (f["rows"], f["out_row"]), (f["cols"], pixel))
     values = s.read("images", source).reshape(*place.shape)
     return [Write("arena", f["out"] + place, values)]
@@ -157,8 +158,8 @@ def load3(f, tile, table, s):
 
 def output(f, tile, table, s):
     """What is done with the outputs z of each sample, given its targets t."""
-    sample = np.arange(f["samples"])
-    here = ((s.context["image"] + sample) * f["classes"])[:, None] + np.arange(f["classes"])
+    sample = s.context["image"] + f["image"] + np.arange(f["samples"])
+    here = (sample * f["classes"])[:, None] + np.arange(f["classes"])
     place, target = (f[t] + grid((f["samples"], f[f"{t}_sample"]), (f["classes"], 1)) for t in ("in", "g"))
     if tile.loss == "logits":
         return [Write("logits", here, s.read("arena", place))]
@@ -174,7 +175,7 @@ def output(f, tile, table, s):
         sums = total(e, 1)
         losses = mass * sums.log() - total(t * shifted, 1)
         bars = (e * (mass / sums)[:, None] - t).narrowed(s.dtype)
-    return [Write("arena", target, bars), Write("losses", s.context["image"] + sample, losses)]
+    return [Write("arena", target, bars), Write("losses", sample, losses)]
 
 
 def transpose(f, tile, table, s):

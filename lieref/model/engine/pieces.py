@@ -1,0 +1,105 @@
+"""Instructions of products cut into pieces, each with weights or accumulators of its own.
+
+A piece computes some of the outputs, or adds to some of the accumulators, exactly as the whole instruction does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from lieref.kernel.simd.tiles import ConvTile, FrequencyTile, GradientTile
+from lieref.model.engine.program import Instruction, Taps
+
+LARGE = 1 << 19
+"""Weights of a product, in numbers, from which on a group shares them."""
+
+PIECE = 1 << 16
+"""Weights of a piece: with those of the samples at work, 256 KiB stay in a second-level cache of 512 KiB."""
+
+Piece = tuple[tuple[int, ...], Instruction]
+"""What names its weights, and the instruction."""
+
+
+def weights_of(row: Instruction) -> int:
+    """Return how many weights a product reads, or accumulators its gradient adds to; 0 of any other instruction."""
+    f = row.ints
+    match row.kernel.tile if row.kernel else None:
+        case ConvTile() as tile:
+            return f["blocks"] * tile.vectors * f["column"]
+        case FrequencyTile() as tile:
+            return f["frequencies"] * f["blocks"] * tile.vectors * f["column"]
+        case GradientTile() as tile:
+            rows = f["run_count"] * f["run_blocks"] * tile.depth
+            return f["repeats"] * f["blocks"] * tile.vectors * tile.width * rows
+    return 0
+
+
+def spans(count: int, each: int) -> Iterator[tuple[int, int]]:
+    """Yield (first, how many) of the parts of `count` things of so many weights each, each part as large as a piece."""
+    step = max(1, PIECE // max(each, 1))
+    for first in range(0, count, step):
+        yield first, min(step, count - first)
+
+
+def _conv(row: Instruction) -> Iterator[Piece]:
+    """Yield spans of channel blocks."""
+    assert row.kernel is not None
+    assert isinstance(row.kernel.tile, ConvTile)
+    f, tile = row.ints, row.kernel.tile
+    block = tile.vectors * f["column"]
+    for first, count in spans(f["blocks"], block):
+        weight = f["weight"] + first * block
+        own = {"blocks": count, "channel": f["channel"] + first * tile.vectors * tile.width, "weight": weight}
+        yield (weight, count * block), replace(row, ints={**f, **own, "together": min(f["together"], count)})
+
+
+def _products(row: Instruction) -> Iterator[Piece]:
+    """Yield spans of frequencies, or of the channel blocks of one."""
+    assert row.kernel is not None
+    assert isinstance(row.kernel.tile, FrequencyTile)
+    f, tile, source, out = row.ints, row.kernel.tile, row.places["in"], row.places["out"]
+    block = tile.vectors * f["column"]
+    for y, frequencies in spans(f["frequencies"], f["blocks"] * block):
+        for first, count in spans(f["blocks"], block) if frequencies == 1 else [(0, f["blocks"])]:
+            weight = f["weight"] + y * f["weight_step"] + first * block
+            own = {"frequencies": frequencies, "blocks": count, "weight": weight}
+            channel = out.channel + first * tile.vectors * tile.width
+            places = {"in": replace(source, y=source.y + y), "out": replace(out, y=out.y + y, channel=channel)}
+            ints = {**f, **own, "together": min(f["together"], count)}
+            yield (weight, frequencies, count * block), replace(row, ints=ints, places=places)
+
+
+def _gradient(row: Instruction) -> Iterator[Piece]:
+    """Yield spans of problems, or of the channel blocks of one, or of the runs of one of these."""
+    assert row.kernel is not None
+    assert isinstance(row.kernel.tile, GradientTile)
+    f, tile, places = row.ints, row.kernel.tile, row.places
+    (taps,) = row.taps.values()
+    assert isinstance(taps, Taps)
+    assert taps.parts == 1  # as `multiply_gradient` makes them
+    run = f["run_blocks"] * tile.depth * tile.vectors * tile.width
+    block = f["run_count"] * run
+    for y, repeats in spans(f["repeats"], f["blocks"] * block):
+        moved = places if not y else {name: replace(met, y=met.y + y) for name, met in places.items()}
+        for first, count in spans(f["blocks"], block) if repeats == 1 else [(0, f["blocks"])]:
+            for start, runs in spans(f["run_count"], run) if count == 1 else [(0, f["run_count"])]:
+                out = f["out"] + y * f["repeat_out"] + first * tile.vectors * f["column"]
+                out += start * f["run_rows"] * tile.width
+                channel = f["channel"] + first * tile.vectors * tile.width
+                own = {"repeats": repeats, "blocks": count, "run_count": runs, "out": out, "channel": channel}
+                of = {"runs": replace(taps, pixels=taps.pixels[start : start + runs])}
+                key = out, f["start"], channel, repeats, count, runs
+                yield key, replace(row, ints={**f, **own}, places=moved, taps=of)
+
+
+PRODUCTS: dict[str, Callable[[Instruction], Iterator[Piece]]] = {
+    "conv": _conv, "winograd_product": _products, "gradient": _gradient,
+}  # fmt: skip
+"""How the instructions of each family are cut."""
+
+
+def cut(row: Instruction) -> Iterator[Piece]:
+    """Yield the pieces of a product or of a gradient."""
+    assert row.kernel is not None
+    return PRODUCTS[row.kernel.family](row)

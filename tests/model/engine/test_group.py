@@ -1,0 +1,237 @@
+"""Groups of samples: the same bits as sample by sample, whatever the batch, the threads and the places in the arena."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lieref.kernel.simd import isa as isa_module
+from lieref.kernel.simd import memory
+from lieref.kernel.simd.adapter import MAPS
+from lieref.kernel.simd.isa import best
+from lieref.kernel.simd.kernels import FAMILIES, KernelName
+from lieref.kernel.simd.tiles import ConvTile, PixelTile
+from lieref.model.engine import compile_graph, group, pieces, program, winograd
+from lieref.model.engine.adapter import FORMS
+from lieref.model.engine.program import Instruction, Place, Tensor
+from tests.model.engine.networks import NETS, Net, trainable
+from tests.model.engine.replay import kernels_by_address, replay_run
+from tests.model.engine.test_accesses import adapters
+from tests.model.engine.test_place import apart
+
+MOST = group.SAMPLES[0]
+BATCHES = (*range(1, 2 * MOST + 2), 40)
+IMAGES = [name for name in NETS if len(NETS[name]().inputs[0].shape) > 2]
+
+
+def large_everywhere(patch, weights=16, piece=96):
+    """Let a handful of weights count as large."""
+    patch.setattr(group, "LARGE", weights)
+    patch.setattr(winograd, "LARGE", weights)
+    patch.setattr(pieces, "PIECE", piece)
+    patch.setattr(group, "_large_weights", lambda rows: 1 << 40 if len(group._blocks(rows)) > 1 else 0)
+
+
+def wide_net():
+    """Images of 12x12 and 6x6 whose 3x3 convolutions take the transforms, in strips, and a residual sum."""
+    net = Net((3, 24, 24))
+    first = net.conv(32, 3, (3, 3), pads=(1, 1, 1, 1), strides=(2, 2), scale=0.1)
+    net.conv(32, 32, (3, 3), pads=(1, 1, 1, 1), scale=0.1)
+    net.add("Relu")
+    net.conv(32, 32, (3, 3), pads=(1, 1, 1, 1), scale=0.1)
+    net.add("Add", first, net.last)
+    net.add("Relu")
+    net.conv(48, 32, (3, 3), pads=(1, 1, 1, 1), strides=(2, 2), scale=0.1)
+    net.conv(48, 1, (3, 3), group=48, pads=(1, 1, 1, 1))
+    net.conv(40, 48, (1, 1), scale=0.1)
+    net.add("Relu")
+    net.add("GlobalAveragePool")
+    net.add("Flatten")
+    net.gemm(10, 40)
+    return net.graph()
+
+
+def compiled(graph, grouped, **options):
+    with pytest.MonkeyPatch.context() as patch:
+        if grouped:
+            large_everywhere(patch)
+        return compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0], **options)
+
+
+def same(a, b):
+    assert a[0] == b[0]
+    assert np.array_equal(a[1], b[1])
+    assert a[2].keys() == b[2].keys()
+    assert all(np.array_equal(a[2][name], b[2][name]) for name in a[2])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("way", ["f2", "f4", "direct"])
+def test_every_batch_has_the_bits_of_single_samples(way, dtype, rng):
+    graph = wide_net()
+    one, many = (compiled(graph, grouped, winograd=way, dtype=dtype) for grouped in (False, True))
+    assert [engine._plans.at_once(True) for engine in (one, many)] == [1, MOST]
+    families = {row.kernel.family for row in _rows_of(graph, way)}
+    assert ("winograd_product" in families) == (way != "direct")
+    for count in BATCHES:
+        x = rng.standard_normal((count, *graph.inputs[0].shape[1:])).astype(dtype)
+        y = rng.integers(0, 10, count)
+        for threads in (1, 2, 4):
+            one.threads = many.threads = threads
+            for loss in ("cross_entropy", "mse") if count == 3 else ("cross_entropy",):
+                target = y if loss == "cross_entropy" else rng.standard_normal((count, 10)).astype(dtype)
+                same(one.loss_and_grad(x, target, loss), many.loss_and_grad(x, target, loss))
+            assert np.array_equal(one.logits(x), many.logits(x))
+
+
+def _rows_of(graph, way):
+    """Return the instructions of a forward pass that is grouped."""
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        before = group._blocks
+        patch.setattr(group, "_blocks", lambda rows: (found.extend(rows), before(rows))[1])
+        compiled(graph, True, winograd=way)
+    return found
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_so_has_every_network(name, rng):
+    graph = NETS[name]()
+    one, many = (compiled(graph, grouped, winograd="f4") for grouped in (False, True))
+    training = many._plans.get(1).training
+    assert training.samples == (1 if training.functions else MOST), "functions know the tensors of one sample"
+    for count in (1, MOST + 1, 19):
+        x = rng.standard_normal((count, *graph.inputs[0].shape[1:])).astype(np.float32)
+        y = rng.integers(0, 4, count)
+        same(one.loss_and_grad(x, y), many.loss_and_grad(x, y))
+        assert np.array_equal(one.logits(x), many.logits(x))
+
+
+@pytest.mark.parametrize("number", range(len(MAPS)))
+def test_so_have_adapters(number, rng):
+    graph = wide_net()
+    form = FORMS[number % len(FORMS)]
+    results = []
+    for grouped in (False, True):
+        with pytest.MonkeyPatch.context() as patch:
+            if grouped:
+                large_everywhere(patch)
+            engine = compile_graph(
+                graph, trainable=frozenset(), logits=graph.outputs[0], adapters=adapters(graph, form, MAPS[number])
+            )
+        engine.parameters.flat[:] = 0.1 * np.random.default_rng(7).standard_normal(engine.parameters.flat.size)
+        x = np.random.default_rng(8).standard_normal((MOST + 2, 3, 24, 24)).astype(np.float32)
+        results.append(engine.loss_and_grad(x, np.arange(MOST + 2)))
+    same(*results)
+
+
+@pytest.mark.parametrize("name", ["wide", "square", "residual", "plain", "gates", "shuffle"])
+def test_bits_do_not_depend_on_places(name, rng, monkeypatch):
+    """Nor does a sample of NaN leave anything behind."""
+    graph = wide_net() if name == "wide" else NETS[name]()
+    x = rng.standard_normal((MOST + 1, *graph.inputs[0].shape[1:])).astype(np.float32)
+    y = rng.integers(0, 4, len(x))
+    results = []
+    for placer in (apart, program.place):
+        monkeypatch.setattr(program, "place", placer)
+        engine = compiled(graph, True)
+        results.append(engine.loss_and_grad(x, y))
+        with np.errstate(all="ignore"):
+            engine.loss_and_grad(np.full_like(x, np.nan), y)
+            engine.logits(np.full_like(x, np.nan))
+        results.append(engine.loss_and_grad(x, y))
+        assert np.array_equal(engine.logits(x), results[-1][1])
+    for result in results[1:]:
+        same(results[0], result)
+
+
+@pytest.mark.parametrize("way", ["f4", "direct"])
+def test_every_instruction_does_what_it_means(way, rng):
+    graph = wide_net()
+    engine = compiled(graph, True, winograd=way, isa=isa_module.available()[0])
+    x = rng.standard_normal((MOST + 1, 3, 24, 24)).astype(np.float32)
+    targets = engine._targets(rng.integers(0, 10, len(x)), len(x))
+    for loss, training in (("logits", False), ("cross_entropy", True)):
+        wrong, *_ = replay_run(engine, x, targets, loss, training)
+        assert wrong is None
+
+
+def test_a_group_reads_a_piece_of_weights_for_all_its_samples():
+    engine = compiled(wide_net(), True, winograd="direct")
+    training = engine._plans.get(1).training
+    assert training.samples == MOST
+    names = kernels_by_address(engine._plans.library.isa.name, "float32")
+    for family, field in (("conv", "weight"), ("gradient", "out")):
+        numbers = training.rows[:, FAMILIES[family].fields.names.index(field)]
+        mine = np.array([number > 0 and names[number].family == family for number in training.rows[:, 0].tolist()])
+        pieces_met = np.unique(numbers[mine])
+        assert len(pieces_met) > 10
+        together = 0
+        for piece in pieces_met:
+            where = np.flatnonzero(mine & (numbers == piece))
+            if len(where) == MOST:  # one that is not large lies among others
+                together += (np.diff(where) == 1).all()
+                assert training.sample[where].tolist() == [*range(MOST)]
+        assert together > len(pieces_met) // 3
+
+
+def test_the_first_sample_alone_sets_accumulators():
+    training = compiled(wide_net(), True)._plans.get(1).training
+    names = kernels_by_address(best().name, "float32")
+    for number, sample in zip(training.rows, training.sample, strict=True):
+        family = names[number[0]].family if number[0] else ""
+        if family in program.SUMMING and sample:
+            assert number[FAMILIES[family].fields.names.index("begin")] == 0
+
+
+def test_samples_are_as_many_as_memory_allows(monkeypatch):
+    graph = wide_net()
+    whole, alone = (compiled(graph, grouped)._plans.get(1).training for grouped in (True, False))
+    assert (whole.samples, alone.samples) == (MOST, 1)
+    assert alone.arena < whole.arena
+    for most, samples in ((1 << 30, MOST), (500_000, 2), (1_000, 1)):
+        monkeypatch.setattr(group, "MOST_BYTES", most)
+        training = compiled(graph, True)._plans.get(1).training
+        assert training.samples == samples
+        assert 4 * (training.arena - alone.arena) < most + 100_000, (
+            "what is kept of the samples, and where nothing fits"
+        )
+
+
+def test_a_group_saves_more_than_it_keeps(monkeypatch):
+    large_everywhere(monkeypatch)
+    kept = []
+    before = group._most_kept
+    monkeypatch.setattr(group, "_most_kept", lambda blocks: (kept.append(before(blocks)), kept[-1])[1])
+    graph = wide_net()
+    compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0])
+    for shared, samples in ((kept[-1] + 1, MOST), (kept[-1], 1)):
+        monkeypatch.setattr(group, "_large_weights", lambda rows, shared=shared: shared)
+        engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0])
+        assert engine._plans.at_once(True) == samples
+
+
+def test_a_product_that_reads_another_is_no_part_of_it():
+    a, b, c = (Tensor(8, 4, 4, 8) for _ in range(3))
+    conv, copy = KernelName("conv", ConvTile(1, 1, 4, 8)), KernelName("depthwise", PixelTile(1, 8))
+
+    def row(kernel, source, out):
+        return Instruction(kernel, {"blocks": 1, "column": 64}, {"in": Place(source), "out": Place(out)})
+
+    rows = [row(copy, a, b), row(conv, a, b), row(conv, a, b), row(conv, b, c), row(copy, c, a), row(copy, a, b)]
+    assert [len(run) for run in group._runs(rows)] == [1, 2, 1, 2]
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("samples", [2, MOST + 1, 40])
+def test_a_session_takes_what_is_said(samples, training, monkeypatch):
+    sizes = []
+    allocate = memory.allocate
+    monkeypatch.setattr(memory, "allocate", lambda count: (sizes.append(count), allocate(count))[1])
+    engine = compiled(wide_net(), True, threads=2)
+    said = engine.footprint(samples, 2, training=training)
+    sizes.clear()
+    x = np.zeros((samples, 3, 24, 24), np.float32)
+    engine.loss_and_grad(x, np.zeros(samples, int)) if training else engine.logits(x)
+    # Scripts and contexts are the rest, whatever the network.
+    assert 0 < sum(sizes) - (said.arenas + said.accumulators + said.instructions) < 1024
