@@ -140,6 +140,14 @@ class Pointer(Value):
             loaded.set_metadata("invariant.load", self.f.module.add_metadata([]))
         return Int(self.f, loaded)
 
+    def add_shared(self, index: Int | int, value: int) -> Int:
+        """Add to an integer that other threads add to; return what it was. Reads and writes stay on their side."""
+        return Int(self.f, self.f.b.atomic_rmw("add", (self + index).ir, ir.Constant(I64, value), "acq_rel"))
+
+    def shared_at(self, index: Int | int) -> Int:
+        """Load an integer that other threads add to; what follows sees what they had written before."""
+        return Int(self.f, self.f.b.load_atomic((self + index).ir, "acquire", 8, typ=I64))
+
     def real_at(self, index: Int | int) -> Real:
         """Load one floating-point number."""
         return Real(self.f, self.f.b.load((self + index).ir, typ=self.element))
@@ -277,6 +285,22 @@ class Function:
         self.b.position_at_end(body)
         yield index
         counter.set(index + 1)
+        self.b.branch(head)
+        self.b.position_at_end(done)
+
+    @contextmanager
+    def forever(self) -> Iterator[Callable[[Bool], None]]:
+        """Emit ``while True:``; yields what emits ``if condition: break``."""
+        head, done = (self.function.append_basic_block(name) for name in ("forever", "done"))
+        self.b.branch(head)
+        self.b.position_at_end(head)
+
+        def leave_if(condition: Bool) -> None:
+            on = self.function.append_basic_block("on")
+            self.b.cbranch(condition.ir, done, on)
+            self.b.position_at_end(on)
+
+        yield leave_if
         self.b.branch(head)
         self.b.position_at_end(done)
 

@@ -25,12 +25,13 @@ from lieref.kernel.simd import (
     weight_gradient,
     zeros,
 )
+from lieref.kernel.simd import cut as cutting
 from lieref.kernel.simd import winograd as wino
 from lieref.kernel.simd.access import Access, Numbers, Slack
 from lieref.kernel.simd.adamw import emit_adamw
 from lieref.kernel.simd.isa import Isa
 from lieref.kernel.simd.row import Fields
-from lieref.kernel.simd.run import emit_run
+from lieref.kernel.simd.run import emit_run, emit_shared_run
 from lieref.kernel.simd.tiles import (
     CONV_STEPS,
     CONV_TILES,
@@ -74,6 +75,8 @@ class Family(NamedTuple):
         Returns what an instruction reads and writes: (its integers, tile, table).
     slack : mapping of str to Slack
         How far behind an operand, by its field, a kernel may reach; no further than the operand where it is left out.
+    cut : callable, optional
+        Returns how an instruction is cut into parts for several threads, or None: (its integers, tile).
     """
 
     group: str
@@ -82,6 +85,7 @@ class Family(NamedTuple):
     emit: Callable[[ir.Module, str, str, Any], None]
     accesses: Callable[[Numbers, Any, Sequence[int]], list[Access]]
     slack: Mapping[str, Slack] = MappingProxyType({})
+    cut: Callable[[Numbers, Any], cutting.Cut | None] | None = None
 
 
 class KernelName(NamedTuple):
@@ -165,12 +169,17 @@ def _no_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
     return [NoTile()]
 
 
-def _transform(emit: Callable[..., None], fields: Fields, accesses: Callable[..., list[Access]]) -> Family:
-    return Family("winograd", fields, _transform_tiles, emit, accesses)
+def _transform(
+    emit: Callable[..., None], fields: Fields, accesses: Callable[..., list[Access]],
+    cut: Callable[..., cutting.Cut] | None = None,
+) -> Family:  # fmt: skip
+    return Family("winograd", fields, _transform_tiles, emit, accesses, cut=cut)
 
 
-def _pointwise(emit: Callable[..., None], accesses: Callable[..., list[Access]]) -> Family:
-    return Family("pointwise", pointwise.POINTWISE_FIELDS, _pixel_tiles, emit, accesses)
+def _pointwise(
+    emit: Callable[..., None], accesses: Callable[..., list[Access]], cut: Callable[..., cutting.Cut | None]
+) -> Family:
+    return Family("pointwise", pointwise.POINTWISE_FIELDS, _pixel_tiles, emit, accesses, cut=cut)
 
 
 def _select(fields: Fields, sources: Sequence[str]) -> Family:
@@ -179,17 +188,21 @@ def _select(fields: Fields, sources: Sequence[str]) -> Family:
 
 
 FAMILIES: dict[str, Family] = {
-    "conv": Family("core", conv.CONV_FIELDS, _conv_tiles, conv.emit_conv, conv.conv_accesses, conv.CONV_SLACK),
+    "conv": Family(
+        "core", conv.CONV_FIELDS, _conv_tiles, conv.emit_conv, conv.conv_accesses, conv.CONV_SLACK,
+        cutting.cut_conv,
+    ),
     "gradient": Family(
         "core", weight_gradient.WEIGHT_GRADIENT_FIELDS, _gradient_tiles, weight_gradient.emit_weight_gradient,
-        weight_gradient.weight_gradient_accesses, weight_gradient.GRADIENT_SLACK,
+        weight_gradient.weight_gradient_accesses, weight_gradient.GRADIENT_SLACK, cutting.cut_gradient,
     ),
     "bias_gradient": Family(
         "core", weight_gradient.BIAS_GRADIENT_FIELDS, _width_tiles, weight_gradient.emit_bias_gradient,
         weight_gradient.bias_gradient_accesses,
     ),
     "depthwise": Family(
-        "core", depthwise.DEPTHWISE_FIELDS, _depthwise_tiles, depthwise.emit_depthwise, depthwise.depthwise_accesses
+        "core", depthwise.DEPTHWISE_FIELDS, _depthwise_tiles, depthwise.emit_depthwise, depthwise.depthwise_accesses,
+        cut=cutting.cut_depthwise,
     ),
     "load": Family("core", sample.LOAD_FIELDS, _load_tiles, sample.emit_load, sample.load_accesses),
     "load3": Family("core", sample.LOAD_FIELDS, _load_tiles, sample.emit_load3, sample.load3_accesses),
@@ -207,30 +220,32 @@ FAMILIES: dict[str, Family] = {
     "sum_parts": Family("core", flat.FLAT_FIELDS, _whole_tiles, flat.emit_sum_parts, flat.sum_parts_accesses),
     "depthwise3": Family(
         "depthwise", depthwise.DEPTHWISE_FIELDS, _depthwise3_tiles, depthwise.emit_depthwise3,
-        depthwise.depthwise3_accesses,
+        depthwise.depthwise3_accesses, cut=cutting.cut_depthwise3,
     ),
     "depthwise_gradient": Family(
         "depthwise", depthwise.DEPTHWISE_GRADIENT_FIELDS, _tap_tiles, depthwise.emit_depthwise_gradient,
-        depthwise.depthwise_gradient_accesses,
+        depthwise.depthwise_gradient_accesses, cut=cutting.cut_depthwise_gradient,
     ),
-    "winograd_input": _transform(wino.emit_input, wino.TILE_FIELDS, wino.input_accesses),
-    "winograd_gradient": _transform(wino.emit_gradient, wino.TILE_FIELDS, wino.gradient_accesses),
-    "winograd_output": _transform(wino.emit_output, wino.OUTPUT_TILE_FIELDS, wino.output_accesses),
+    "winograd_input": _transform(wino.emit_input, wino.TILE_FIELDS, wino.input_accesses, cutting.cut_transform),
+    "winograd_gradient": _transform(
+        wino.emit_gradient, wino.TILE_FIELDS, wino.gradient_accesses, cutting.cut_transform
+    ),
+    "winograd_output": _transform(wino.emit_output, wino.OUTPUT_TILE_FIELDS, wino.output_accesses, cutting.cut_output),
     "winograd_weight": _transform(wino.emit_weight, wino.WEIGHT_FIELDS, wino.weight_accesses),
     "winograd_weight_back": _transform(wino.emit_weight_back, wino.WEIGHT_FIELDS, wino.weight_back_accesses),
     "winograd_product": Family(
         "winograd", frequency.FREQUENCY_FIELDS, _frequency_tiles, frequency.emit_frequency_products,
-        frequency.frequency_accesses,
+        frequency.frequency_accesses, cut=cutting.cut_frequency,
     ),
     **{
-        name: _pointwise(partial(pointwise.emit_pointwise, one.value), pointwise.value_accesses)
+        name: _pointwise(partial(pointwise.emit_pointwise, one.value), pointwise.value_accesses, cutting.cut_value)
         for name, one in pointwise.ACTIVATIONS.items()
     },
     **{
-        f"{name}_slope": _pointwise(partial(pointwise.emit_slope, one.slope), pointwise.pair_accesses)
+        f"{name}_slope": _pointwise(partial(pointwise.emit_slope, one.slope), pointwise.pair_accesses, cutting.cut_pair)
         for name, one in pointwise.ACTIVATIONS.items()
     },
-    "product": _pointwise(pointwise.emit_product, pointwise.pair_accesses),
+    "product": _pointwise(pointwise.emit_product, pointwise.pair_accesses, cutting.cut_pair),
     "dot": Family("pointwise", pointwise.POINTWISE_FIELDS, _width_tiles, pointwise.emit_dot, pointwise.dot_accesses),
     "select": _select(select.SELECT_FIELDS, ("in",)),
     "deal": Family("pointwise", select.DEAL_FIELDS, _pixel_tiles, select.emit_deal, select.deal_accesses),
@@ -239,7 +254,8 @@ FAMILIES: dict[str, Family] = {
     ),
     "select_pair": _select(select.PAIR_FIELDS, ("in", "other")),
     "maximum": Family(
-        "pointwise", maximum.MAXIMUM_FIELDS, _width_tiles, maximum.emit_maximum, maximum.maximum_accesses
+        "pointwise", maximum.MAXIMUM_FIELDS, _width_tiles, maximum.emit_maximum, maximum.maximum_accesses,
+        cut=cutting.cut_maximum,
     ),
     "maximum_gradient": Family(
         "pointwise", maximum.MAXIMUM_GRADIENT_FIELDS, _width_tiles, maximum.emit_maximum_gradient,
@@ -275,8 +291,13 @@ def _emit_run(module: ir.Module, isa: Isa, dtype: str) -> None:
     emit_run(module, "run")
 
 
+def _emit_shared_run(module: ir.Module, isa: Isa, dtype: str) -> None:
+    emit_shared_run(module, "shared_run")
+
+
 ROUTINES: dict[str, tuple[str, Callable[[ir.Module, Isa, str], None]]] = {
     "run": ("core", _emit_run),
+    "shared_run": ("core", _emit_shared_run),
     "adamw": ("adamw", _emit_adamw),  # networks that run operator by operator want it alone
 }
 """Compiled functions that no instruction names: their group, and what emits them."""

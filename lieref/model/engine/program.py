@@ -206,6 +206,8 @@ class Program:
         The tensors in the arena.
     sample : int64 array (calls,)
         Which sample of a group each row works at.
+    kernels : list of KernelName or None
+        Those of the rows; None for a Python function.
     """
 
     rows: Array
@@ -215,6 +217,7 @@ class Program:
     functions: dict[int, Callback]
     lifetimes: list[Lifetime]
     sample: Array
+    kernels: list[KernelName | None]
 
     @property
     def samples(self) -> int:
@@ -296,9 +299,10 @@ def assemble(
             functions[turn] = row.function
         elif row.kernel.tile is None:
             choices[row.kernel.family].append(turn)
+    kernels = [rows[number].kernel for number in order.tolist()]
     each = packed[order] + sample[:, None] * steps[order]
     each[sums[order] & (sample > 0)[:, None]] = 0
-    return Program(each, integers(table or [0]), arena, dict(choices), functions, lifetimes, sample)
+    return Program(each, integers(table or [0]), arena, dict(choices), functions, lifetimes, sample, kernels)
 
 
 def _order(blocks: Sequence[int], samples: int) -> tuple[Array, Array]:

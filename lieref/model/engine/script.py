@@ -14,19 +14,21 @@ from lieref._types import Array
 from lieref.kernel.simd.machine_code import Library
 from lieref.kernel.simd.memory import address_of, integers
 from lieref.kernel.simd.row import REQUEST
+from lieref.kernel.simd.run import SHARED
 from lieref.model.engine.call import Entry
+from lieref.model.engine.share import SharedProgram
 
 _NUMBERS = struct.Struct("=qqqqdq")
 """A request and its stop; ten times as fast to write as an array is."""
 
 
 class Runner:
-    """The compiled loop, and the request it takes; one for all scripts of a session.
+    """The compiled loops, and the request it takes; one for all scripts of a session.
 
     Attributes
     ----------
-    run : callable
-        Takes the addresses of a script and of the request.
+    run, shared_run : callable
+        Each takes the addresses of a script and of the request.
     request : int64 array
         In the order of `REQUEST`, then `STOP`; its address is `address`.
     arrays : tuple of array
@@ -34,9 +36,9 @@ class Runner:
     """
 
     def __init__(self, library: Library) -> None:
-        self.run: Callable[[int, int], None] = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(
-            library.address("run")
-        )
+        kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
+        self.run: Callable[[int, int], None] = kind(library.address("run"))
+        self.shared_run: Callable[[int, int], None] = kind(library.address("shared_run"))
         self.request = integers([0] * (len(REQUEST) + 1))
         self.address = address_of(self.request)
         self._numbers = self.request.data
@@ -67,3 +69,47 @@ class Script:
         for failures in self._failures:
             if failures:
                 raise failures[0]
+
+
+class SharedScript:
+    """One entry that several threads run together: each calls it, once `start` has been called.
+
+    Parameters
+    ----------
+    runner : Runner
+    entry : Entry
+        Of a call of the program that is shared.
+    shared : SharedProgram
+    images : int
+        Passes of the entry.
+    """
+
+    def __init__(self, runner: Runner, entry: Entry, shared: SharedProgram, images: int) -> None:
+        self._runner = runner
+        phases = len(shared.phases) - 1
+        self._state = integers([0] * (2 * phases * images))
+        numbers = {
+            "phase_count": phases, "phases": address_of(shared.phases), "pieces": address_of(shared.pieces),
+            "state": address_of(self._state), "rest": _REST.value or 0,
+        }  # fmt: skip
+        self._memory = entry, shared  # they keep alive what the numbers point to
+        self._array: Array = integers([1, *entry.numbers, *(numbers[name] for name in SHARED)])
+        self._address = address_of(self._array)
+
+    def start(self) -> None:
+        """Forget the last run; no thread may be in it."""
+        self._state.fill(0)
+
+    def __call__(self) -> None:
+        """Do what is left to do, with the others who have called."""
+        self._runner.shared_run(self._address, self._runner.address)
+
+
+def _let_others_run() -> ctypes.c_void_p:
+    """Return the address of the system's function that gives the processor to a thread that waits for it."""
+    if hasattr(ctypes, "windll"):
+        return ctypes.cast(ctypes.windll.kernel32.SwitchToThread, ctypes.c_void_p)
+    return ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p)
+
+
+_REST = _let_others_run()

@@ -16,7 +16,8 @@ from lieref.model.engine.packed_weights import PackedWeights
 from lieref.model.engine.parts import parts, passes
 from lieref.model.engine.plan import Plans
 from lieref.model.engine.program import Program
-from lieref.model.engine.script import Runner, Script
+from lieref.model.engine.script import Runner, Script, SharedScript
+from lieref.model.engine.share import share
 
 MOST_JOBS = 32
 """Scripts that are kept, the last made: one for each batch size, element type and loss, with and without gradients."""
@@ -49,14 +50,14 @@ class Job:
 
     Attributes
     ----------
-    stages : list of list of Script
+    stages : list of list of Script, or of list of SharedScript
         One stage after the other, the scripts of a stage on a thread each: what adapts weights, the samples of each
-        thread, what makes gradients of their sums.
+        thread, what makes gradients of their sums. Where there is one part, all threads may share its script.
     accumulators : int64 array
         How many parts, and where the accumulators of each are.
     """
 
-    stages: list[list[Script]]
+    stages: list[list[Script] | list[SharedScript]]
     accumulators: Array
 
 
@@ -108,6 +109,8 @@ class Session:
             job = self._jobs[key] = self._make_job(*key)
         self._runner.set(x, targets, out, losses, task.scale)
         for scripts in job.stages:
+            if isinstance(scripts[0], SharedScript):
+                scripts[0].start()
             if len(scripts) == 1:
                 scripts[0]()
             else:
@@ -127,7 +130,8 @@ class Session:
         spans = [passes(begin, end, at_once) for begin, end in edges]
         sums = [address_of(self._sums(part)) if training else 0 for part in range(len(edges))]
         accumulators = integers([len(edges), *sums])
-        workers = min(self.threads, len(edges))
+        together = self._share(samples, training, kernels, sums[0]) if len(edges) == 1 else []
+        workers = 0 if together else min(self.threads, len(edges))
         work: list[list[Entry]] = []
         for worker in range(workers):
             mine = [(span, sums[part]) for part in range(worker, len(edges), workers) for span in spans[part]]
@@ -136,10 +140,27 @@ class Session:
         # Factors change before every run, other weights seldom.
         first = [self._prepare(training).entry(ONCE)] if plans.adapters else []
         finish = [self._finish().entry(ONCE, None, sums[0], address_of(accumulators))] if training else []
+
+        def scripts(stage: list[list[Entry]]) -> list[Script]:
+            return [Script(self._runner, entries) for entries in stage if entries]
+
         # One thread goes through all of it at once; several meet before and after the samples.
-        stages = [[[*first, *work[0], *finish]]] if workers == 1 else [[first], work, [finish]]
-        scripts = [[Script(self._runner, entries) for entries in stage if entries] for stage in stages]
-        return Job([stage for stage in scripts if stage], accumulators)
+        stages: list[list[Script] | list[SharedScript]] = [
+            scripts([first]), together or scripts(work), scripts([finish])
+        ]  # fmt: skip
+        if workers == 1:
+            stages = [scripts([[*first, *work[0], *finish]])]
+        return Job([stage for stage in stages if stage], accumulators)
+
+    def _share(self, samples: int, training: bool, kernels: dict[str, int], sums: int) -> list[SharedScript]:
+        """Return the script of one part for each thread, none where its samples are not shared."""
+        if self.threads == 1 or self._plans.net.flat:
+            return []
+        shared = share(self._plans.program(1, training), self.threads)
+        if shared is None:
+            return []
+        entry = self._bind(shared.program).entry((0, samples, 1, 1), kernels, sums)
+        return [SharedScript(self._runner, entry, shared, samples)] * self.threads
 
     def _call(self, samples: int, worker: int, training: bool) -> Call:
         """Return the program for so many samples at once, bound to a thread's own arena."""

@@ -1,0 +1,86 @@
+"""One image over several threads: the bits of one thread, whoever does what."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from lieref.model.engine import compile_graph, session, share
+from lieref.model.engine.script import SharedScript
+from tests.model.engine.networks import NETS, square_net, trainable
+
+
+@pytest.fixture
+def everything_is_shared(monkeypatch):
+    monkeypatch.setattr(share, "LEAST_PIECE", 1)
+    monkeypatch.setattr(share, "LEAST_SHARED", 1)
+
+
+@pytest.fixture
+def shared(monkeypatch):
+    """The scripts that threads have shared."""
+    made = []
+
+    class Kept(SharedScript):
+        def start(self):
+            made.append(self)
+            super().start()
+
+    monkeypatch.setattr(session, "SharedScript", Kept)
+    return made
+
+
+CALLS_BACK = {"attention", "two heads"}
+"""Networks of which a part runs in Python."""
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("winograd", ["f2", "f4", "direct"])
+@pytest.mark.parametrize("name", NETS)
+def test_bits_are_those_of_one_thread(name, winograd, dtype, rng, everything_is_shared, shared):
+    graph = NETS[name]()
+    options = {"trainable": trainable(graph), "logits": graph.outputs[0], "winograd": winograd, "dtype": dtype}
+    alone, several = (compile_graph(graph, **options, threads=threads) for threads in (1, 3))
+    for samples in (1, 3):
+        x = rng.standard_normal((samples, *graph.inputs[0].shape[1:])).astype(dtype)
+        want, got = alone.loss_and_grad(x, y := rng.integers(0, 2, samples)), several.loss_and_grad(x, y)
+        assert got[0] == want[0]
+        assert np.array_equal(got[1], want[1])
+        assert all(np.array_equal(got[2][key], want[2][key]) for key in want[2])
+        assert np.array_equal(several.logits(x), alone.logits(x))
+
+
+def test_networks_without_python_are_shared(rng, everything_is_shared, shared):
+    met = set()
+    for name, make in NETS.items():
+        graph = make()
+        engine = compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0], threads=2)
+        shared.clear()
+        engine.logits(rng.standard_normal((1, *graph.inputs[0].shape[1:])).astype(np.float32))
+        met |= {name} if shared else set()
+    assert {"square", "residual"} <= met
+    assert not met & CALLS_BACK
+
+
+def test_a_thread_that_comes_late_finds_nothing_to_do(rng, everything_is_shared, shared):
+    graph = square_net()
+    engine = compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0], threads=2)
+    x = rng.standard_normal((2, *graph.inputs[0].shape[1:])).astype(np.float32)
+    want = engine.logits(x)
+    script, out = shared[-1], engine.logits(x)
+    late = threading.Thread(target=script)
+    late.start()
+    late.join(10)
+    assert not late.is_alive()
+    assert np.array_equal(out, want)
+    assert np.array_equal(engine.logits(x), want)
+
+
+def test_small_networks_and_one_thread_are_not_shared(rng, shared):
+    graph = square_net()
+    x = rng.standard_normal((1, *graph.inputs[0].shape[1:])).astype(np.float32)
+    for threads in (1, 2):
+        compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0], threads=threads).logits(x)
+    assert not shared
