@@ -19,7 +19,7 @@ from llvmlite import ir
 
 from lieref.kernel.simd.access import Access, Numbers, access, steps
 from lieref.kernel.simd.depthwise import channel_range
-from lieref.kernel.simd.elementary import exp, expm1, log1p, tanh
+from lieref.kernel.simd.elementary import exp, expm1, log1p, sigmoid_parts, tanh
 from lieref.kernel.simd.emit import Real, Variable
 from lieref.kernel.simd.epilogue import (
     EPILOGUE_FIELDS,
@@ -52,30 +52,28 @@ class Activation(NamedTuple):
     slope: Callable[[Kernel, Real], Real]
 
 
-# With e = exp(-|x|), which never overflows: sigmoid(x) = (1 or e) / (1 + e), and its derivative is e / (1 + e)^2.
+# With e = exp(-x): sigmoid(x) = 1 / (1 + e), and its derivative is e / (1 + e)^2.
 def _sigmoid(k: Kernel, x: Real) -> Real:
-    e = exp(k, -x.max(-x))
-    numerator: Real = k.where(x.below(0.0), e, 1.0)
-    return numerator / (e + 1.0)
+    _, more = sigmoid_parts(k, x)
+    return k.vector(1.0, k.width) / more
 
 
 def _sigmoid_slope(k: Kernel, x: Real) -> Real:
-    e = exp(k, -x.max(-x))
-    return e / ((e + 1.0) * (e + 1.0))
+    e, more = sigmoid_parts(k, x)
+    s = k.vector(1.0, k.width) / more
+    return e * s * s  # e s is at most 1, the square of 1 + e might overflow
 
 
-# y = x s with s = sigmoid(x), and dy = (s + x s (1 - s)) dx = s (1 + x (1 - s)) dx, where 1 - s = sigmoid(-x).
+# y = x s with s = sigmoid(x), and dy = (s + x s (1 - s)) dx = s (1 + x (1 - s)) dx, where 1 - s = e s.
 def _silu(k: Kernel, x: Real) -> Real:
-    return x * _sigmoid(k, x)
+    _, more = sigmoid_parts(k, x)
+    return x / more
 
 
 def _silu_slope(k: Kernel, x: Real) -> Real:
-    e = exp(k, -x.max(-x))
-    small, large = e / (e + 1.0), k.vector(1.0, k.width) / (e + 1.0)
-    negative = x.below(0.0)
-    s, rest = k.where(negative, small, large), k.where(negative, large, small)
-    slope: Real = s * (x * rest + 1.0)
-    return slope
+    e, more = sigmoid_parts(k, x)
+    s = k.vector(1.0, k.width) / more
+    return s * x.muladd(e * s, 1.0)
 
 
 # log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)), with slope sigmoid(x).
@@ -83,10 +81,9 @@ def _softplus(k: Kernel, x: Real) -> Real:
     return x.max(0.0) + log1p(k, exp(k, -x.max(-x)))
 
 
-# 1 / cosh(x)^2 = 4 e / (1 + e)^2 with e = exp(-2 |x|).
+# 1 / cosh(x)^2 = 4 e / (1 + e)^2 with e = exp(-2 x).
 def _tanh_slope(k: Kernel, x: Real) -> Real:
-    e = exp(k, x.max(-x) * -2.0)
-    return e * 4.0 / ((e + 1.0) * (e + 1.0))
+    return _sigmoid_slope(k, x + x) * 4.0
 
 
 def _hard_sigmoid(k: Kernel, x: Real) -> Real:

@@ -11,7 +11,8 @@ from llvmlite import binding as llvm
 from llvmlite import ir
 
 from lieref.kernel.simd import isa as isa_module
-from lieref.kernel.simd.elementary import exp, expm1, tanh
+from lieref.kernel.simd.elementary import _Q, exp, expm1, tanh
+from lieref.kernel.simd.emit import F32, F64
 from lieref.kernel.simd.pointwise import ACTIVATIONS
 from lieref.kernel.simd.row import CONTEXT, Fields, Kernel, float_bits
 
@@ -90,6 +91,15 @@ def test_exp_minus_one_is_right_to_a_few_ulp(isa, dtype):
     assert ulps(got, exactly(mpmath.expm1, x), dtype) <= 9
     assert np.all(got[-16:] == 0)
     assert np.isnan(run(np.full(16, np.nan, dtype))).all()
+
+
+def test_the_polynomial_of_exp_is_as_near_as_it_says():
+    for kind, most in ((F32, 1.5e-8), (F64, 2.0**-53)):
+        for r in np.linspace(-0.5, 0.5, 1001) * np.log(2):
+            with mpmath.workdps(40):
+                x = mpmath.mpf(r)
+                off = x * mpmath.polyval(_Q[kind][::-1], x) / mpmath.expm1(x) - 1 if r else _Q[kind][0] - 1
+            assert abs(off) <= most, r
 
 
 def _sigmoid(x):
