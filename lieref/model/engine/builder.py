@@ -7,8 +7,10 @@ tensor's own clamp, so what is stored is the gradient before the activation.
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 from lieref.model.engine.channel import copy_pixels
-from lieref.model.engine.layer import Epilogue
+from lieref.model.engine.layer import Epilogue, FusedLayer
 from lieref.model.engine.lowered import LoweredGraph
 from lieref.model.engine.program import Instruction, Place, Tensor
 from lieref.model.engine.weights import Storage
@@ -44,14 +46,46 @@ class Builder:
         readers = [name for layer in net.layers if layer.out in self.needed for name in layer.inputs]
         self._unread = {name: readers.count(name) for name in self.needed}
         self._clamps = {layer.out: layer.clamp for layer in net.layers}
+        self._joined: dict[str, tuple[str, int]] = {}
+        self._wholes: dict[str, Tensor] = {}
+        for layer in net.layers:
+            if layer.kind == "concat":
+                self._join(layer)
+
+    def _join(self, layer: FusedLayer) -> None:
+        """Let the layers before a concatenation write where their outputs come to stand in it.
+
+        Only where all are whole vectors, for a layer writes its padding too. The input and the output of the network
+        stay what they are; what is joined twice is copied the second time. Where nothing else reads the parts and all
+        have one clamp, its derivative is applied to the gradient of the whole.
+        """
+        names = (layer.x, *layer.others)
+        channels = [self.net.sizes[name][0] for name in names]
+        if any(count % self.storage.pad(1) for count in channels):
+            return
+        own = {one.out: one for one in self.net.layers}
+        free = {name for name in own if name != self.net.logits} - self._joined.keys()
+        for name, first in zip(names, accumulate(channels, initial=0), strict=False):
+            if name in free - self._joined.keys():
+                self._joined[name] = layer.out, first
+        read = [name for one in self.net.layers for name in one.inputs]
+        clamps = {self._clamps.get(name) for name in names}
+        if len(clamps) == 1 and all(name in free and read.count(name) == 1 for name in names):
+            self._clamps |= {layer.out: clamps.pop(), **dict.fromkeys(names, None)}
 
     def tensor(self, name: str, bare: bool = False) -> Tensor:
-        """Return a new tensor of the size of `name`; a bare one has no padded channels.
+        """Return a tensor of the size of `name`, new or a part of what it is joined to; a bare one has no padding.
 
         A gradient has the pixels of its tensor, so that all layouts of a weight order its inputs in one way.
         """
         channels, height, width = self.net.sizes[name]
         known = self.tensors.get(name)
+        if known is None and name in self._wholes:
+            return self._wholes[name]
+        if known is None and name in self._joined:
+            into, first = self._joined[name]
+            self._wholes[into] = whole = self.tensor(into)
+            return whole.part(channels, first, name)
         pixel = known.pixel if known else channels if bare else self.storage.pad(channels)
         width = self.samples if self.net.flat else width
         return Tensor(channels, height, width, pixel, name=f"gradient of {name}" if known else name)

@@ -37,9 +37,9 @@ def _sides(parts: Sequence[WeightAxes], inner: Tensor, outer: Tensor) -> tuple[i
     return (inner.pixel, outer.pixel) if len(parts) == 1 else (parts[0].shape[1], parts[0].shape[0])
 
 
-def _joined(window: Window, parts: Sequence[WeightAxes]) -> int:
+def _joined(window: Window, parts: Sequence[WeightAxes], t: Tensor) -> int:
     """Return how many taps make a run: those of a row of the window where their pixels are one piece of memory."""
-    return window.kernel[1] if len(parts) == 1 and window.dilations[1] == 1 else 1
+    return window.kernel[1] if len(parts) == 1 and window.dilations[1] == 1 and t.whole is None else 1
 
 
 def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Instruction]:
@@ -51,7 +51,7 @@ def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> l
         return winograd.forward(layer, storage, m, x, out, epilogue)
     parts = _parts(layer, storage)
     inner, outer = _sides(parts, x, out)
-    joined = _joined(window, parts)
+    joined = _joined(window, parts, x)
     run, starts = joined * inner, window.reach[::joined]
     apart = padded_run(run)
     found = []
@@ -88,13 +88,15 @@ def input_gradient(
     """Return the instructions of the gradient with respect to the input."""
     window = layer.window
     parts = _parts(layer, storage)
-    if len(parts) == 1 and window.covers(x_bar.height, x_bar.width) and window.kernel != (1, 1):
+    beside = [place.tensor for place in epilogue.places(Place(x_bar)).values()]
+    whole = window.covers(x_bar.height, x_bar.width) and all(t.whole is None for t in beside)
+    if len(parts) == 1 and whole and window.kernel != (1, 1):
         return _whole_image_gradient(layer, parts[0], storage, g, x_bar, epilogue)
     m = winograd.tile_size(layer, storage, g, x_bar)
     if m:
         return winograd.input_gradient(layer, storage, m, g, x_bar, epilogue)
     inner, outer = _sides(parts, x_bar, g)
-    joined = _joined(window, parts) if window.strides[1] == 1 else 1
+    joined = _joined(window, parts, g) if window.strides[1] == 1 else 1
     found = []
     for parity in parities(window, x_bar.height, x_bar.width):
         need_gradient_halo(g, parity)
@@ -138,7 +140,7 @@ def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -
     window = layer.window
     parts = _parts(layer, storage)
     inner, outer = _sides(parts, x, g)
-    joined = _joined(window, parts)
+    joined = _joined(window, parts, x)
     run, starts = joined * inner, window.reach[::joined]
     apart = gradient_run_rows(storage, run, outer)
     blocks = [tap_blocks(part, run_places(window.taps, joined, inner, apart)) for part in parts]

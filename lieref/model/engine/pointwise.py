@@ -101,25 +101,33 @@ def _concat_width(storage: Storage, channels: Sequence[int]) -> int:
 def concat_forward(b: Builder, layer: FusedLayer, out: Tensor, _: Epilogue) -> list[Instruction]:
     """Return the instructions that copy tensors side by side; the padding of one is overwritten by the next.
 
-    The pixels of `out` are widened to hold the padding of the last one.
+    The pixels of `out` are widened to hold the padding of the last one. What was written where it belongs stays.
     """
     parts = [b.tensors[name] for name in (layer.x, *layer.others)]
     out.pixel = _concat_width(b.storage, [part.channels for part in parts])
     found, start = [], 0
     for part in parts:
         target = Place(out, channel=start)
-        found += copy_pixels(b.storage, Place(part), target, Epilogue(), b.storage.pad(part.channels))
+        if Place(part).in_whole() != target.in_whole():
+            found += copy_pixels(b.storage, Place(part), target, Epilogue(), b.storage.pad(part.channels))
         start += part.channels
     return found
 
 
 def concat_backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
-    """Return those that give each tensor its channels of g; what comes into its padding meets zero weights only."""
+    """Return those that give each tensor its channels of g: as they are, or, where they are no whole vectors, a copy.
+
+    What comes into the padding of a copy meets zero weights only.
+    """
     found: list[Instruction] = []
     start = 0
-    for name in (layer.x, *layer.others):
+    names = (layer.x, *layer.others)
+    whole = all(b.tensors[name].channels % b.storage.pad(1) == 0 for name in names)
+    for name in names:
         channels = b.tensors[name].channels
-        if name in b.needed:
+        if name in b.needed and whole:
+            found += b.add_gradient(name, g.part(channels, start, f"gradient of {name}"))
+        elif name in b.needed:
             x_bar, epilogue = b.target(name)
             found += copy_pixels(b.storage, Place(g, channel=start), Place(x_bar), epilogue, b.storage.pad(channels))
         start += channels

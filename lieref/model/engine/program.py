@@ -51,7 +51,7 @@ class Tensor:
     ----------
     channels, height, width : int
     pixel : int
-        Elements from one pixel to the next: the channels, padded to whole vectors.
+        Elements of one pixel: the channels, padded to whole vectors.
     halo : list of int
         Zero pixels above, left, below and right.
     offset : int
@@ -62,6 +62,10 @@ class Tensor:
         Whether its rows read no element that they have not written for this sample.
     name : str
         What it is, in words of the network.
+    whole : Tensor or None
+        What this is a part of: some channels, from `start` on, of the same pixels. It has no memory of its own, and
+        the halo is shared.
+    start : int
     """
 
     channels: int
@@ -73,15 +77,29 @@ class Tensor:
     pitch: int = 0
     scratch: bool = False
     name: str = ""
+    whole: Tensor | None = None
+    start: int = 0
+
+    def part(self, channels: int, start: int, name: str) -> Tensor:
+        """Return some channels, from one on; both must be whole vectors."""
+        whole = self.whole or self
+        found = Tensor(channels, self.height, self.width, channels, name=name, whole=whole, start=self.start + start)
+        found.halo = whole.halo
+        return found
 
     def need_halo(self, top: int, left: int, bottom: int, right: int) -> None:
         """Widen the halo to hold this many zero pixels on each side."""
-        self.halo = [max(have, need) for have, need in zip(self.halo, (top, left, bottom, right), strict=True)]
+        self.halo[:] = [max(have, need) for have, need in zip(self.halo, (top, left, bottom, right), strict=True)]
+
+    @property
+    def step(self) -> int:
+        """Elements from one pixel to the next."""
+        return self.whole.pixel if self.whole else self.pixel
 
     @property
     def row(self) -> int:
         """Elements from one row to the next."""
-        return (self.width + self.halo[1] + self.halo[3]) * self.pixel
+        return (self.width + self.halo[1] + self.halo[3]) * self.step
 
     @property
     def size(self) -> int:
@@ -91,7 +109,7 @@ class Tensor:
     @property
     def shift(self) -> int:
         """Elements before pixel (0, 0)."""
-        return self.halo[0] * self.row + self.halo[1] * self.pixel
+        return self.halo[0] * self.row + self.halo[1] * self.step
 
 
 @dataclass(frozen=True)
@@ -105,11 +123,16 @@ class Place:
     step_x: int = 1
     channel: int = 0
 
+    def in_whole(self) -> Place:
+        """Return the same place in the tensor that this one's is a part of."""
+        t = self.tensor
+        return replace(self, tensor=t.whole, channel=self.channel + t.start) if t.whole else self
+
     def fields(self, name: str) -> dict[str, int]:
         """Return the fields `name`, `name`_row and `name`_pixel."""
         t = self.tensor
-        start = t.offset + self.y * t.row + self.x * t.pixel + self.channel
-        return {name: start, f"{name}_row": self.step_y * t.row, f"{name}_pixel": self.step_x * t.pixel}
+        start = t.offset + self.y * t.row + self.x * t.step + self.channel
+        return {name: start, f"{name}_row": self.step_y * t.row, f"{name}_pixel": self.step_x * t.step}
 
 
 class Table(Protocol):
@@ -133,7 +156,7 @@ class Taps:
 
     def offsets(self) -> list[int]:
         """Return the offsets in elements."""
-        starts = [dy * self.tensor.row + dx * self.tensor.pixel for dy, dx in self.pixels]
+        starts = [dy * self.tensor.row + dx * self.tensor.step for dy, dx in self.pixels]
         return [start + i * self.step for start in starts for i in range(self.parts)]
 
 
@@ -160,6 +183,10 @@ class Instruction:
     places: dict[str, Place]
     taps: Mapping[str, Table] = field(default_factory=dict)
     function: Callback | None = None
+
+    def __post_init__(self) -> None:
+        """Name whole tensors, for they are what has a place and a lifetime."""
+        object.__setattr__(self, "places", {name: met.in_whole() for name, met in self.places.items()})
 
     @property
     def fields(self) -> Fields:

@@ -44,8 +44,9 @@ def _write(arena: Array, t: Tensor, value: Array, flat: bool) -> None:
 
 def view(arena: Array, t: Tensor) -> Array:
     """Return the arena's tensor as an array (channels, height, width)."""
-    strides = (arena.itemsize, t.row * arena.itemsize, t.pixel * arena.itemsize)
-    return np.lib.stride_tricks.as_strided(arena[t.offset :], (t.channels, t.height, t.width), strides)
+    strides = (arena.itemsize, t.row * arena.itemsize, t.step * arena.itemsize)
+    first = (t.whole or t).offset + t.start
+    return np.lib.stride_tricks.as_strided(arena[first:], (t.channels, t.height, t.width), strides)
 
 
 def _values(

@@ -207,6 +207,26 @@ def joined_net():
     return net.graph()
 
 
+def fire_net():
+    """Whole vectors side by side: of one clamp and of several, read elsewhere too, twice, and what is joined again."""
+    net = Net((3, 5, 7))
+    net.conv(8, 3, (3, 3), pads=(1, 1, 1, 1))
+    x = net.add("Relu")
+    a, b = (net.add("Relu", net.conv(16, 8, (n, n), x=x, pads=(n // 2,) * 4)) for n in (1, 3))
+    x = net.add("MaxPool", net.add("Concat", a, b, axis=1), kernel_shape=(3, 3), strides=(2, 2))
+    a = net.conv(8, 32, (2, 2), x=x, scale=0.2, pads=(0, 0, 1, 1))
+    b = net.add("Relu", net.conv(16, 32, (3, 3), x=x, scale=0.1, pads=(1, 1, 1, 1)))
+    c = net.add("Sigmoid", a)
+    d = net.add("Concat", net.add("Concat", a, b, axis=1), x, a, c, axis=1)
+    e = net.add("Concat", net.add("Relu", net.conv(16, 72, (1, 1), x=d, scale=0.1)), b, axis=1)
+    g = net.add("Relu", net.conv(8, 32, (2, 3), x=e, scale=0.1))
+    f = net.conv(8, 16, (2, 3), x=b, scale=0.1)
+    h = net.conv(8, 32, (2, 3), x=x, scale=0.05)
+    net.add("Flatten", net.add("Concat", net.add("Relu", f), g, net.add("Relu", h), axis=1))
+    net.gemm(5, 24)
+    return net.graph()
+
+
 def moved(net, x, op, *constants, **attrs):
     """Add an operator whose further inputs are integers."""
     return net.add(op, x, *(net_axes(net, *values) for values in constants), **attrs)
@@ -293,6 +313,7 @@ NETS = {
     "attention": attention_net,
     "two heads": two_headed_net,
     "joined": joined_net,
+    "fire": fire_net,
     "fused": fused_net,
     "shapes": shapes_net,
     "gates": gate_net,

@@ -10,8 +10,9 @@ import numpy as np
 from lieref.kernel.simd.machine_code import library
 from lieref.kernel.simd.memory import aligned
 from lieref.kernel.simd.row import CONTEXT
+from lieref.model.engine.channel import copy_pixels
 from lieref.model.engine.layer import Epilogue
-from lieref.model.engine.program import Tensor, assemble
+from lieref.model.engine.program import Place, Tensor, assemble
 from lieref.model.engine.reference import view
 from lieref.model.engine.tiling import pad_channels
 
@@ -35,8 +36,8 @@ class OneLayer:
         return self._gradients[name]
 
     def add_gradient(self, name, g):
-        assert g is self._gradients[name]
-        return []
+        own = self._gradients[name]
+        return [] if g is own else copy_pixels(self.storage, Place(g), Place(own), Epilogue())
 
 
 def taps(window):

@@ -120,28 +120,48 @@ class Arena:
         kind = np.append(inside.ravel(), np.zeros(program.RUN_SPARE, int))
         return start, kind
 
-    def parts(self, t, first, last):
+    def parts(self, t, first, last, elements):
+        """Which elements an access meets, none of other channels than those of some elements, and what they are."""
         start, kind = self.region(t)
-        here = slice(max(first, start), min(last + 1, start + len(kind)))
-        return self.owner[here], kind[here.start - start : here.stop - start]
+        here = np.arange(max(first, start), min(last + 1, start + len(kind)))
+        if elements is not None:
+            here = here[np.isin((here - start) % t.pixel, (elements - start) % t.pixel)]
+        return here, kind[here - start]
 
-    def read(self, t, number, first, last):
-        owner, kind = self.parts(t, first, last)
+    def read(self, t, number, first, last, elements):
+        here, kind = self.parts(t, first, last, elements)
+        owner = self.owner[here]
         assert (owner[kind == 1] == number).all(), "a tensor's channels are its own"
         if not t.scratch:
             assert (owner[kind == 0] == ZERO).all(), "halo and slack are zero"
             assert np.isin(owner[kind == 2], (ZERO, number)).all(), "padded channels are zero, or its own"
 
-    def write(self, t, number, first, last):
+    def write(self, t, number, first, last, elements):
         """Padded channels are not written by every row: they are its own only where they were zero."""
-        owner, kind = self.parts(t, first, last)
-        own = (kind == 1) | ((kind == 2) & ((owner == ZERO) | t.scratch))
-        owner[own] = number
+        here, kind = self.parts(t, first, last, elements)
+        own = (kind == 1) | ((kind == 2) & ((self.owner[here] == ZERO) | t.scratch))
+        self.owner[here[own]] = number
 
     def clear(self, values):
         for segment in range(values["segments"]):
             start = values["out"] + segment * values["step"]
             self.owner[start : start + values["count"]] = ZERO
+
+
+def pixel_met(kernel, operand, values, table):
+    """The elements an instruction meets at one pixel of an operand, or at its taps; None for all.
+
+    Its other pixels are whole pixels away, so that these tell which channels it meets.
+    """
+    family, tile = kernel
+    if family in ("conv", "gradient") and operand == "in":
+        runs = np.array(table[values["runs"] :][: values["run_count"]], int)
+        length = tile.steps if family == "conv" else values["run_blocks"] * tile.depth
+        return (values["in"] + values.get("start", 0) + runs[:, None] + np.arange(length)).ravel()
+    if "blocks" not in values or family in ("winograd_product", "select", "select_pair", "deal", "undeal"):
+        return None
+    lanes = values["blocks"] * getattr(tile, "vectors", 1) * tile.width
+    return values[operand] + values.get("channel", 0) + np.arange(lanes)
 
 
 @pytest.mark.parametrize("isa", sorted({isa_module.available()[0], isa_module.available()[-1]}))
@@ -159,7 +179,7 @@ def test_every_read_finds_its_own(name, isa):
                 if row.kernel is None:
                     outputs = {k: t for k, t in named.items() if k.startswith("target")} or {"out": named["out"]}
                     met = [
-                        (k, t, k in outputs, t.offset - t.shift, t.offset - t.shift + t.size - 1)
+                        (k, t, k in outputs, t.offset - t.shift, t.offset - t.shift + t.size - 1, None)
                         for k, t in named.items()
                     ]
                 elif row.kernel.family == "zeros":
@@ -169,12 +189,19 @@ def test_every_read_finds_its_own(name, isa):
                 else:
                     said = FAMILIES[row.kernel.family].accesses(values, row.kernel.tile, table)
                     met = [
-                        (one.operand, named[one.operand], one.written, one.first, one.last)
+                        (
+                            one.operand,
+                            named[one.operand],
+                            one.written,
+                            one.first,
+                            one.last,
+                            pixel_met(row.kernel, one.operand, values, table),
+                        )
                         for one in said
                         if one.memory == "arena"
                     ]
-                for _, t, written, first, last in sorted(met, key=lambda one: one[2]):
-                    (arena.write if written else arena.read)(t, numbers[t], first, last)
+                for _, t, written, *where in sorted(met, key=lambda one: one[2]):
+                    (arena.write if written else arena.read)(t, numbers[t], *where)
     assert cleared, "tensors follow others in their place"
 
 
@@ -183,6 +210,7 @@ ARENAS = {
     "shapes": (848, 1552), "gates": (6480, 24624), "gate vector": (560, 864), "odd": (5840, 15152),
     "odd vector": (496, 672), "residual": (7248, 14240), "plain": (7768, 16792), "vector": (624, 944),
     "line": (1556, 3344), "views": (10112, 23952), "shuffle": (10992, 21040), "attention": (3792, 6912),
+    "fire": (10640, 20356),
 }  # fmt: skip
 """Bytes of the arenas of each network, outputs alone and training, where vectors hold four numbers."""
 
