@@ -4,8 +4,9 @@ out[p, c] = max_t x[pixel[p] + t, c]
 g_x[pixel[p] + t*, c] += g[p, c],   t* the first t with x = out     (the taps' order is row-major)
 
 The derivative of a maximum is 1 in the tap that attains it and 0 in the others; of equal taps the first takes it all,
-as in PyTorch. A table holds, for each row and each column of the output, the first tap inside the image and how many
-there are.
+as in PyTorch. There x is out, so that the derivative of a clamp on x is known from out: with MASK, g counts where
+low < out < high alone. A table holds, for each row and each column of the output, the first tap inside the image and
+how many there are.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from llvmlite import ir
 from lieref.kernel.simd.access import Access, Numbers, Range, access, steps
 from lieref.kernel.simd.depthwise import channel_range
 from lieref.kernel.simd.emit import Bool, Int, Pointer, Variable
+from lieref.kernel.simd.epilogue import MASK
 from lieref.kernel.simd.row import Fields, Kernel
 from lieref.kernel.simd.tiles import WidthTile
 
@@ -34,6 +36,7 @@ MAXIMUM_GRADIENT_FIELDS = Fields(
     "g", "g_row", "g_pixel",
     "g_in", "g_in_row", "g_in_pixel",  # gradient of the input, zero before the first row that adds to it
     "g_tap_row", "g_tap_pixel",
+    "flags", "low", "high",  # of an epilogue, but MASK alone
 )  # fmt: skip
 
 
@@ -121,6 +124,9 @@ def emit_maximum_gradient(module: ir.Module, name: str, dtype: str, tile: WidthT
         source, target = _place(k, "in", y, x, channel), _place(k, "g_in", y, x, channel)
         largest, zero = _place(k, "out", y, x, channel).vector_at(0, width), k.vector(0.0, width)
         left = Variable(_place(k, "g", y, x, channel).vector_at(0, width))
+        with k.when(k.field("flags").has(MASK)):
+            low, high = k.splat(k.real_field("low"), width), k.splat(k.real_field("high"), width)
+            left.set(k.where(largest.above(low) & largest.below(high), left.get(), zero))
         found = Variable(zero.above(1.0))  # in which lanes the tap has been found
         with _taps(k, y, x) as (ky, kx):
             value = source.vector_at(_tap(k, "tap", ky, kx), width)

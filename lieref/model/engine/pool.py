@@ -17,19 +17,21 @@ if TYPE_CHECKING:
 
 def forward(b: Builder, layer: FusedLayer, out: Tensor, _: Epilogue) -> list[Instruction]:
     """Return the instructions of out[p] = max_t x[s p + d t - pad] over the taps t inside the image."""
-    return _maximum("maximum", layer, b.storage, b.tensors[layer.x], {"out": Place(out)})
+    return _maximum("maximum", layer, b.storage, b.tensors[layer.x], {"out": Place(out)}, {})
 
 
 def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
     """Return the instructions that add g of each output at the first place that has its value."""
     if layer.x not in b.needed:
         return []
-    x_bar = b.tensor(layer.x)
-    nothing = Taps(x_bar, ())  # a sum over no taps: zero
-    found = sum_taps(b.storage, (0, 0), Place(x_bar), nothing, Place(x_bar), (x_bar.height, x_bar.width), Epilogue())
+    x_bar, epilogue = b.target(layer.x)
+    nothing = Taps(x_bar, ())  # a sum over no taps: the other gradients alone
+    before = epilogue if epilogue.aux else Epilogue()
+    found = sum_taps(b.storage, (0, 0), Place(x_bar), nothing, Place(x_bar), (x_bar.height, x_bar.width), before)
     places = {"out": Place(b.tensors[layer.out]), "g": Place(g), **_first_taps(layer, "g_in", "g_tap", x_bar)}
-    found += _maximum("maximum_gradient", layer, b.storage, b.tensors[layer.x], places)
-    return [*found, *b.add_gradient(layer.x, x_bar)]
+    masked = Epilogue(mask=epilogue.mask).fields()
+    ints = {name: masked[name] for name in ("flags", "low", "high")}
+    return [*found, *_maximum("maximum_gradient", layer, b.storage, b.tensors[layer.x], places, ints)]
 
 
 def _first_taps(layer: FusedLayer, name: str, tap: str, t: Tensor) -> dict[str, Place]:
@@ -39,7 +41,7 @@ def _first_taps(layer: FusedLayer, name: str, tap: str, t: Tensor) -> dict[str, 
 
 
 def _maximum(
-    kernel: str, layer: FusedLayer, storage: Storage, x: Tensor, places: dict[str, Place]
+    kernel: str, layer: FusedLayer, storage: Storage, x: Tensor, places: dict[str, Place], ints: dict[str, int]
 ) -> list[Instruction]:
     out = places["out"].tensor
     places = {**places, **_first_taps(layer, "in", "tap", x)}
@@ -51,7 +53,7 @@ def _maximum(
     return [
         Instruction(
             KernelName(kernel, WidthTile(width)),
-            {"blocks": count, "channel": first, "rows": out.height, "cols": out.width}, places, taps,
+            {"blocks": count, "channel": first, "rows": out.height, "cols": out.width, **ints}, places, taps,
         )
         for first, count, width in storage.columns(out.pixel)
     ]  # fmt: skip

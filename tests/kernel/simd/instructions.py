@@ -356,8 +356,9 @@ def dot(tile, dtype):
 
 def maximum(backward, tile, dtype):
     """Windows that overlap, that stand apart, and that a padding cuts, one of them to nothing."""
-    for rows, cols, strides, kernel, first, blocks in (
-        (1, 1, (1, 1), (1, 1), (0, 0), 1), (3, 4, (1, 2), (3, 2), (1, 1), 2), (2, 2, (3, 1), (2, 3), (0, 2), 1),
+    for rows, cols, strides, kernel, first, blocks, flags in (
+        (1, 1, (1, 1), (1, 1), (0, 0), 1, 0), (3, 4, (1, 2), (3, 2), (1, 1), 2, MASK),
+        (2, 2, (3, 1), (2, 3), (0, 2), 1, MASK),
     ):  # fmt: skip
         pixel = (blocks + 1) * tile.width
         width = cols * strides[1] + kernel[1]
@@ -370,6 +371,7 @@ def maximum(backward, tile, dtype):
         g_in = tensor("g_in", strides[0] * width * pixel, strides[1] * pixel)
         beyond = {
             **tensor("g", cols * pixel, pixel), **g_in, "g_tap_row": width * pixel, "g_tap_pixel": pixel,
+            "flags": flags, "low": float_bits(LOW), "high": float_bits(HIGH),
         }  # fmt: skip
         yield Instruction(
             {

@@ -429,12 +429,13 @@ def maximum(f, tile, table, s):
 
 
 def maximum_gradient(f, tile, table, s):
-    """g_x[p + t] += g[p], t the first tap with x = out."""
+    """g_x[p + t] += g[p], t the first tap with x = out; with a mask, where out is in between."""
+    low, high = s.number(f["low"]), s.number(f["high"])
     channels = channels_of(f, f["blocks"] * tile.width)
     sums: dict[int, Bounded] = {}
     for y, x, taps in _windows(f, table):
         largest, g = (s.raw("arena", f[t] + y * f[f"{t}_row"] + x * f[f"{t}_pixel"] + channels) for t in ("out", "g"))
-        left = np.ones(len(channels), bool)
+        left = (low < largest) & (largest < high) if f["flags"] & MASK else np.ones(len(channels), bool)
         values = s.raw("arena", _tapped(f, "in", "tap", y, x, taps)[:, None] + channels)
         for place, value in zip(_tapped(f, "g_in", "g_tap", y, x, taps).tolist(), values, strict=True):
             here = left & ~(value < largest)
