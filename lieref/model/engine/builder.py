@@ -28,7 +28,8 @@ class Builder:
     tensors : dict of str to Tensor
         Those of the forward pass.
     bars : dict of str to Tensor
-        Sum of the gradients that have reached a tensor; after the last, the gradient before its own clamp.
+        Sum of the gradients that have reached a tensor; after the last, the gradient before its own clamp. Those of
+        tensors whose layers have passed theirs on are not in it.
     needed : set of str
         Tensors that depend on a trainable weight.
     """
@@ -90,11 +91,17 @@ class Builder:
         width = self.samples if self.net.flat else width
         return Tensor(channels, height, width, pixel, name=f"gradient of {name}" if known else name)
 
-    def target(self, name: str) -> tuple[Tensor, Epilogue]:
-        """Return a new tensor for the gradient of `name`, and what adds what there is of it so far."""
+    def target(self, name: str, over: Tensor | None = None) -> tuple[Tensor, Epilogue]:
+        """Return a tensor for the gradient of `name`, and what adds what there is of it so far.
+
+        It is a new one, or `over`, a gradient that no later instruction reads: where no other tensor's is it too and it
+        has the same pixels, it may be overwritten, pixel by pixel, and takes no more memory through the cache.
+        """
         epilogue = Epilogue(aux=self.bars.get(name), mask=self._mask(name))
-        self.bars[name] = self.tensor(name)
-        return self.bars[name], epilogue
+        if over is None or over.pixel != self.tensors[name].pixel or any(map(over.meets, self.bars.values())):
+            over = self.tensor(name)
+        self.bars[name] = over
+        return over, epilogue
 
     def add_gradient(self, name: str, g: Tensor) -> list[Instruction]:
         """Return the instructions that add g itself to the gradient of a tensor; none where it is the only summand.

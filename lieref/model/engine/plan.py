@@ -191,7 +191,7 @@ def _backward(b: Builder) -> list[Instruction]:
     for layer in reversed(b.net.layers):
         if layer.out not in b.needed:
             continue
-        g = b.bars[layer.out]
+        g = b.bars.pop(layer.out)
         rows += KINDS[layer.kind].backward(b, layer, g)
         if layer.bias in b.storage.trainable:
             rows += bias_gradient(layer, b.storage, g)

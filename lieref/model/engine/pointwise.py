@@ -46,6 +46,12 @@ def _beside(t: Tensor, image: Tensor) -> Place:
     return Place(t) if _pixels(t) == _pixels(image) else Place(t, step_y=0, step_x=0)
 
 
+def _spare(b: Builder, layer: FusedLayer, g: Tensor) -> Tensor | None:
+    """Return the gradient of a layer's sums if its last reader may write over it: no tile computes a pixel again."""
+    whole_tiles = g.height * g.width % POINTWISE_PIXELS[0] == 0
+    return g if whole_tiles and layer.add not in b.needed else None
+
+
 def activation_forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Instruction]:
     """Return the instructions of out = epilogue(f(x))."""
     places = {"in": Place(b.tensors[layer.x])}
@@ -53,10 +59,10 @@ def activation_forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epi
 
 
 def activation_backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
-    """Return the instructions of x_bar = g f'(x)."""
+    """Return the instructions of x_bar = g f'(x), in the place of g where nothing else reads that."""
     if layer.x not in b.needed:
         return []
-    x_bar, epilogue = b.target(layer.x)
+    x_bar, epilogue = b.target(layer.x, _spare(b, layer, g))
     places = {"in": Place(g), "other": Place(b.tensors[layer.x])}
     return _entrywise(f"{layer.function}_slope", b.storage, places, x_bar, _pixels(x_bar), epilogue, layer.numbers)
 
@@ -70,9 +76,11 @@ def product_forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilog
 def product_backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
     """Return those that give each factor g times the other, summed over the pixels where it is one for all."""
     found: list[Instruction] = []
-    for name, other in ((layer.x, layer.others[0]), (layer.others[0], layer.x)):
+    x, factor = layer.x, layer.others[0]
+    # That of x, which has as many pixels as g, comes last and may take its place.
+    for name, other, over in ((factor, x, None), (x, factor, _spare(b, layer, g))):
         if name in b.needed:
-            bar, epilogue = b.target(name)
+            bar, epilogue = b.target(name, over)
             places = {"in": Place(g), "other": _beside(b.tensors[other], g)}
             kernel = "product" if _pixels(bar) == _pixels(g) else "dot"
             found += _entrywise(kernel, b.storage, places, bar, _pixels(g), epilogue)

@@ -87,6 +87,11 @@ class Tensor:
         found.halo = whole.halo
         return found
 
+    def meets(self, other: Tensor) -> bool:
+        """Return whether both share memory."""
+        apart = max(self.start, other.start) >= min(self.start + self.pixel, other.start + other.pixel)
+        return (self.whole or self) is (other.whole or other) and not apart
+
     def need_halo(self, top: int, left: int, bottom: int, right: int) -> None:
         """Widen the halo to hold this many zero pixels on each side."""
         self.halo[:] = [max(have, need) for have, need in zip(self.halo, (top, left, bottom, right), strict=True)]

@@ -29,7 +29,7 @@ class OneLayer:
         self.needed = set(gradients)
         self._gradients, self._epilogue = gradients, epilogue or Epilogue()
 
-    def target(self, name):
+    def target(self, name, over=None):
         return self._gradients[name], self._epilogue
 
     def tensor(self, name):

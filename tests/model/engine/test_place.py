@@ -206,11 +206,11 @@ def test_every_read_finds_its_own(name, isa):
 
 
 ARENAS = {
-    "square": (109008, 161184), "two heads": (544, 736), "joined": (848, 960), "fused": (7056, 12528),
+    "square": (109008, 161184), "two heads": (544, 736), "joined": (848, 960), "fused": (7056, 11504),
     "shapes": (848, 1552), "gates": (6480, 24624), "gate vector": (560, 864), "odd": (5840, 15152),
     "odd vector": (496, 672), "residual": (7248, 14240), "plain": (7768, 16792), "vector": (624, 944),
-    "line": (1556, 3344), "views": (10112, 23952), "shuffle": (10992, 21040), "attention": (3792, 6912),
-    "fire": (10640, 20356),
+    "line": (1556, 3024), "views": (10112, 23888), "shuffle": (10992, 21040), "attention": (3792, 6912),
+    "fire": (10640, 22468),
 }  # fmt: skip
 """Bytes of the arenas of each network, outputs alone and training, where vectors hold four numbers."""
 
@@ -248,6 +248,41 @@ def test_what_the_backward_pass_does_not_read_is_not_kept():
     assert kept(weights[5]) == [images[4], images[5], graph.outputs[0]], "its input, and where its clamp holds"
     assert kept(weights[2]) == [*images[1:6], graph.outputs[0]]
     assert kept(*weights) == ["x", *images, graph.outputs[0]]
+
+
+def gradients(net, x):
+    """Whose gradients have a place of their own, in a network that goes on from a tensor to its outputs."""
+    net.add("Flatten", net.add("GlobalAveragePool", net.conv(8, 8, (1, 1), x=x)))
+    graph = net.graph()
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0])
+    return {
+        one.name.removeprefix("gradient of ") for one in engine._plans.get(1).training.lifetimes if "of" in one.name
+    }
+
+
+@pytest.mark.parametrize("width", [6, 5])
+def test_a_gradient_that_nothing_else_reads_is_written_over(width):
+    """Pixel by pixel, where whole tiles of them cover the image."""
+    net = Net((8, 3, width)) if width == 5 else Net((8, 2, width))
+    a = net.conv(8, 8, (1, 1))
+    b = net.add("Sigmoid", a)
+    c = net.add("Mul", b, net.add("GlobalAveragePool", b))
+    found = gradients(net, c)
+    assert c in found
+    assert (a in found) == (width == 5)
+
+
+def test_a_gradient_that_is_another_tensors_too_is_not_written_over():
+    net = Net((8, 2, 6))
+    early, a, b = net.conv(16, 8, (1, 1)), net.conv(8, 8, (1, 1), x="x"), net.conv(8, 8, (1, 1), x="x")
+    joined = net.add("Concat", net.add("Sigmoid", a), net.add("Sigmoid", b), axis=1)
+    found = gradients(net, net.conv(8, 16, (1, 1), x=net.add("Add", joined, early)))
+    assert {a, b} <= found, "the gradient of the sum is that of its early summand"
+    net = Net((8, 2, 6))
+    a, b = net.conv(8, 8, (1, 1)), net.conv(8, 8, (1, 1), x="x")
+    found = gradients(net, net.add("Add", net.add("Sigmoid", a), net.add("Sigmoid", b)))
+    assert b in found, "the late summand's layer passes the gradient on to the early one"
+    assert a not in found
 
 
 def apart(asked, align):
