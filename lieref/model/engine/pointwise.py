@@ -23,11 +23,15 @@ def _entrywise(
     epilogue: Epilogue, numbers: tuple[float, float] = (0.0, 0.0),
 ) -> list[Instruction]:  # fmt: skip
     count, cols = pixels
-    size = next((p for p in POINTWISE_PIXELS if p <= count), 1)
     alone = {} if "other" in places else {"other": 0, "other_row": 0, "other_pixel": 0}
     found = []
     all_places = {**places, **epilogue.places(Place(target))}
-    for first, blocks, width in storage.columns(min(place.tensor.pixel for place in all_places.values())):
+    channels = min(place.tensor.pixel for place in all_places.values())
+    if kernel != "dot" and all(_in_lines(place, channels) for place in all_places.values()):
+        count, cols, channels = count // cols, 1, cols * channels
+    again = target in [place.tensor for place in places.values()]  # a tile must not read what the one before it wrote
+    size = 1 if again or channels >= LINE * storage.lanes else next(p for p in POINTWISE_PIXELS if p <= count)
+    for first, blocks, width in storage.columns(channels):
         ints = {
             "blocks": blocks, "channel": first, "count": count, "cols": cols, "alpha": float_bits(numbers[0]),
             "beta": float_bits(numbers[1]), **alone, **epilogue.fields(),
@@ -35,6 +39,16 @@ def _entrywise(
         tile = WidthTile(width) if kernel == "dot" else PixelTile(size, width)
         found.append(Instruction(KernelName(kernel, tile), ints, all_places))
     return found
+
+
+LINE = 4
+"""Vectors of a pixel from which on it is worked at alone, so that memory passes in order: silu on 144 x 56 x 56 pixels
+that are not in the cache takes 0.4 of the time of four pixels at once, silu in the cache of 16 channels 1.25 of it."""
+
+
+def _in_lines(place: Place, channels: int) -> bool:
+    """Return whether the pixels of a row are one piece of memory, so that it can be worked at as one pixel."""
+    return place.step_x == 1 and place.tensor.step == channels
 
 
 def _pixels(t: Tensor) -> tuple[int, int]:
@@ -47,9 +61,8 @@ def _beside(t: Tensor, image: Tensor) -> Place:
 
 
 def _spare(b: Builder, layer: FusedLayer, g: Tensor) -> Tensor | None:
-    """Return the gradient of a layer's sums if its last reader may write over it: no tile computes a pixel again."""
-    whole_tiles = g.height * g.width % POINTWISE_PIXELS[0] == 0
-    return g if whole_tiles and layer.add not in b.needed else None
+    """Return the gradient of a layer's sums if the layer itself is its last reader, which may write over it."""
+    return None if layer.add in b.needed else g
 
 
 def activation_forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Instruction]:

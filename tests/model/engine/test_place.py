@@ -260,16 +260,14 @@ def gradients(net, x):
     }
 
 
-@pytest.mark.parametrize("width", [6, 5])
-def test_a_gradient_that_nothing_else_reads_is_written_over(width):
-    """Pixel by pixel, where whole tiles of them cover the image."""
-    net = Net((8, 3, width)) if width == 5 else Net((8, 2, width))
+def test_a_gradient_that_nothing_else_reads_is_written_over():
+    net = Net((8, 3, 5))
     a = net.conv(8, 8, (1, 1))
     b = net.add("Sigmoid", a)
     c = net.add("Mul", b, net.add("GlobalAveragePool", b))
     found = gradients(net, c)
     assert c in found
-    assert (a in found) == (width == 5)
+    assert a not in found
 
 
 def test_a_gradient_that_is_another_tensors_too_is_not_written_over():
