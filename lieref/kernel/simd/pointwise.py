@@ -20,7 +20,7 @@ from llvmlite import ir
 from lieref.kernel.simd.access import Access, Numbers, access, steps
 from lieref.kernel.simd.depthwise import channel_range
 from lieref.kernel.simd.elementary import exp, expm1, log1p, sigmoid_parts, tanh
-from lieref.kernel.simd.emit import Real, Variable
+from lieref.kernel.simd.emit import Int, Real, Variable
 from lieref.kernel.simd.epilogue import (
     EPILOGUE_FIELDS,
     emit_epilogue,
@@ -43,6 +43,10 @@ POINTWISE_FIELDS = Fields(
 
 POINTWISE_PIXELS = (4, 1)
 """Pixels worked at once: their exponentials overlap."""
+
+
+DOT_VECTORS = 4
+"""Vectors of a pixel whose sums are made at once: neighbours in memory."""
 
 
 class Activation(NamedTuple):
@@ -219,17 +223,22 @@ def emit_dot(module: ir.Module, name: str, dtype: str, tile: WidthTile) -> None:
     (width,) = tile
     k = Kernel(module, name, dtype, POINTWISE_FIELDS, width)
     arena, cols = k.base("arena"), k.field("cols")
-    with k.loop(k.field("blocks")) as block:
-        channel = k.field("channel") + block * width
-        total = Variable(k.vector(0.0, width))
+
+    def some(first: Int, vectors: int) -> None:
+        channel = k.field("channel") + first * width
+        totals = [Variable(k.vector(0.0, width)) for _ in range(vectors)]
         with k.loop(k.field("count") // cols) as y:
-            line = Variable(k.vector(0.0, width))  # summed by itself: the error grows with rows plus columns
+            lines = [Variable(k.vector(0.0, width)) for _ in range(vectors)]  # the error grows with rows plus columns
             with k.loop(cols) as x:
                 a, b = (
-                    arena.vector_at(k.field(t) + channel + y * k.field(f"{t}_row") + x * k.field(f"{t}_pixel"), width)
+                    arena + (k.field(t) + channel + y * k.field(f"{t}_row") + x * k.field(f"{t}_pixel"))
                     for t in ("in", "other")
                 )
-                line.set(a.muladd(b, line.get()))
-            total.set(total.get() + line.get())
-        emit_epilogue(k, [[total]], channel, lambda tensor: [k.field(tensor)])
+                for v, line in enumerate(lines):
+                    line.set(a.vector_at(v * width, width).muladd(b.vector_at(v * width, width), line.get()))
+            for total, line in zip(totals, lines, strict=True):
+                total.set(total.get() + line.get())
+        emit_epilogue(k, [totals], channel, lambda tensor: [k.field(tensor)])
+
+    k.in_tiles(k.field("blocks"), DOT_VECTORS, some)
     k.finish()

@@ -14,7 +14,7 @@ from lieref.kernel.simd.conv import SPARE
 from lieref.kernel.simd.depthwise import BLOCK
 from lieref.kernel.simd.epilogue import ADD, BIAS, CLAMP, MASK
 from lieref.kernel.simd.frequency import FREQUENCY_STEPS
-from lieref.kernel.simd.pointwise import ACTIVATIONS
+from lieref.kernel.simd.pointwise import ACTIVATIONS, DOT_VECTORS
 from lieref.kernel.simd.row import float_bits
 
 ALL = BIAS | ADD | CLAMP | MASK
@@ -301,11 +301,12 @@ def winograd_weight(taken, made, tile, dtype):
         )
 
 
-def pointwise(tile, dtype, pixels=None):
+def pointwise(tile, dtype, pixels=None, vectors=(1, 2, 1)):
     """Whole tiles and one pixel more, of rows with a halo and without."""
     pixels = tile.pixels if pixels is None else pixels
     for count, cols, halo, flags, blocks in (
-        (pixels, pixels, 0, 0, 1), (pairs(pixels), 2, 1, ALL, 2), (2 * pixels + 1, 2 * pixels + 1, 1, ADD, 1),
+        (pixels, pixels, 0, 0, vectors[0]), (pairs(pixels), 2, 1, ALL, vectors[1]),
+        (2 * pixels + 1, 2 * pixels + 1, 1, ADD, vectors[2]),
     ):  # fmt: skip
         pixel = (blocks + 1) * tile.width + 1
         yield Instruction(
@@ -348,8 +349,8 @@ def undeal(tile, dtype):
 
 
 def dot(tile, dtype):
-    """Images of one pixel, of a row and of several."""
-    for instruction in pointwise(tile, dtype, 3):
+    """Images of a row and of several; vectors that are summed at once, one more and one less."""
+    for instruction in pointwise(tile, dtype, 3, (DOT_VECTORS - 1, DOT_VECTORS + 1, DOT_VECTORS)):
         ints = instruction.ints
         yield Instruction({**ints, "count": 3 * ints["cols"]})
 
