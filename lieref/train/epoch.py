@@ -100,6 +100,7 @@ def train_epoch(
     epoch: int,
     progress: Callable[[Progress], None] | None = None,
     unmoved: set[str] | None = None,
+    see: Callable[[Array, Array], None] | None = None,
 ) -> tuple[Score, float]:
     """Train on every sample once, in the order of the stream (seed, "order", epoch).
 
@@ -119,6 +120,8 @@ def train_epoch(
         Called after each update.
     unmoved : set of str, optional
         Names of parameters; those that a gradient reaches are taken out.
+    see : callable, optional
+        Called with the outputs and the targets of each step, before its update.
 
     Returns
     -------
@@ -147,6 +150,8 @@ def train_epoch(
             x = apply(x, positions, draws, axes)
         with reporting_divergence(f"in epoch {epoch + 1}, step {step + 1}, at a learning rate of {rate:.3g}"):
             loss, logits, grads = model.loss_and_grad(x, y, recipe.loss, layout=layout)
+            if see is not None:
+                see(logits, y)
             if recipe.clip_norm is not None:
                 grads = clip_by_global_norm(grads, recipe.clip_norm)
             optimizer.step(params, grads, rate)

@@ -8,7 +8,6 @@ its opposite.
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import dataclass
 
@@ -19,17 +18,25 @@ from lieref._types import Array
 from lieref.errors import LierefWarning
 from lieref.model.samples import own_layout
 from lieref.train._protocol import Trainable
-from lieref.train.epoch import EVALUATION_BATCH, Part
+from lieref.train.epoch import Part
+from lieref.train.sequential import LOOKS, at_least, at_most, level, looks
 
-MOST_SAMPLES = 512
+MOST_SAMPLES = LOOKS[-1]
 """Random training samples that are looked at: two batches, a fraction of an epoch. A class of two in a hundred that a
 mirror turns into another then shows as ten lost against none gained."""
 
-FEWEST_SAMPLES = 32
+FEWEST_SAMPLES = LOOKS[0]
 """With fewer the binomial spread is as wide as most differences: nothing is said."""
 
-DEVIATIONS = 2.0
-"""Standard deviations that count as a difference: chance alone passes them once in 44 times."""
+LEAST_KNOWLEDGE = 0.1
+"""Of what a guess gets wrong, the share that a base which knows the samples gets right, at least: chosen. One that is
+surely right on less is at chance without a further look."""
+
+FORWARD_PASSES = 3
+"""What a training step takes of a sample: forward, and backward to activations and to weights."""
+
+MOST_OF_A_RUN = 0.1
+"""Share of a run's time that the first look may take."""
 
 
 class AtChanceWarning(LierefWarning):
@@ -56,6 +63,8 @@ class Evidence:
         Classes among the labels.
     lost, gained : int
         Samples that are right as they are and wrong mirrored, and the reverse; 0 where nothing was mirrored.
+    looks : int
+        How many times the samples are looked at, at most, each time to stop if they tell enough.
     """
 
     samples: int
@@ -64,29 +73,85 @@ class Evidence:
     classes: int
     lost: int = 0
     gained: int = 0
+    looks: int = 1
 
     @property
     def is_at_chance(self) -> bool:
-        """Whether there is enough to tell, and the base is not better than a guess by more than `DEVIATIONS`."""
-        spread = math.sqrt(self.expected * (1 - self.expected) / max(self.samples, 1))
-        return self.is_enough and self.right / self.samples <= self.expected + DEVIATIONS * spread
+        """Whether there is enough to tell, and a guess could well be as good as the base."""
+        return self.is_enough and at_least(self.right, self.samples, self.expected) > level(self.looks)
+
+    @property
+    def is_known_at_chance(self) -> bool:
+        """Whether a base that knows the samples would hardly be as bad."""
+        least = self.expected + LEAST_KNOWLEDGE * (1 - self.expected)
+        return self.is_enough and at_most(self.right, self.samples, least) <= level(self.looks)
 
     @property
     def is_enough(self) -> bool:
         """Whether there are samples, and classes to mistake for one another."""
         return self.samples >= FEWEST_SAMPLES and self.classes > 1
 
-    # If a mirror changes nothing, lost and gained are equally likely, and lost - gained has the variance lost + gained
-    # (McNemar's test).
+    @property
+    def knows(self) -> bool:
+        """Whether the base knows the classes."""
+        return self.is_enough and not self.is_at_chance
+
+    # If a mirror changes nothing, each of the lost and gained is lost with probability 1 / 2 (McNemar's test).
     @property
     def survives_mirror(self) -> bool:
         """Whether the base knows the classes, and a mirror does not take them away."""
-        known = self.is_enough and not self.is_at_chance
-        return known and self.lost - self.gained <= DEVIATIONS * math.sqrt(self.lost + self.gained)
+        return self.knows and at_least(self.lost, self.lost + self.gained, 0.5) > level(self.looks)
+
+
+class Answers:
+    """The base's answers to some samples, as they come in.
+
+    Parameters
+    ----------
+    times : int
+        How often they are looked at, at most.
+    """
+
+    def __init__(self, times: int = 1) -> None:
+        self.times = times
+        self.lost = self.gained = 0
+        self._predicted = self._labels = np.empty(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def add(self, predicted: Array, y: Array) -> None:
+        """Take the classes that were predicted of further samples, and theirs."""
+        self._predicted = np.concatenate([self._predicted, predicted])
+        self._labels = np.concatenate([self._labels, y])
+
+    def add_mirrored(self, mirrored: Array, first: int) -> None:
+        """Take the classes that were predicted of the samples from `first` on when they were mirrored."""
+        right, still = (classes == self._labels[first:] for classes in (self._predicted[first:], mirrored))
+        self.lost += int(np.count_nonzero(right & ~still))
+        self.gained += int(np.count_nonzero(~right & still))
+
+    @property
+    def evidence(self) -> Evidence:
+        """What they say."""
+        both = self._predicted, self._labels
+        classes = max(int(labels.max()) for labels in both) + 1
+        shares = [np.bincount(labels, minlength=classes) / len(self) for labels in both]
+        right = int(np.count_nonzero(self._predicted == self._labels))
+        seen, expected = int(np.count_nonzero(shares[1])), float(shares[0] @ shares[1])
+        return Evidence(len(self), right, expected, seen, self.lost, self.gained, self.times)
+
+
+def is_worth_a_look(samples: int, epochs: int) -> bool:
+    """Return whether a run is long enough to predict some samples before it, only to judge the base."""
+    return FEWEST_SAMPLES <= MOST_OF_A_RUN * FORWARD_PASSES * samples * epochs
 
 
 def gather_evidence(model: Trainable, part: Part, seed: int, mirrored_axis: int | None = None) -> Evidence:
     """Return how often a model is right on random samples of a part, and with an axis also on them mirrored.
+
+    They are taken in the order of the stream (seed, "evidence"), and no more of them than tell: whether the base is at
+    chance, and if it is not, whether a mirror takes the classes away. That it does not, only all of them tell.
 
     Parameters
     ----------
@@ -94,37 +159,76 @@ def gather_evidence(model: Trainable, part: Part, seed: int, mirrored_axis: int 
     part : Part
         Its targets are labels.
     seed : int
-        Of the stream (seed, "evidence").
     mirrored_axis : int, optional
         Axis of the width.
     """
-    chosen = rng.stream(seed, "evidence").permutation(len(part))[:MOST_SAMPLES]
-    x, y = part.take(chosen)
-    predicted = _predict(model, x)
-    right = predicted == y
-    classes = max(int(predicted.max()), int(y.max())) + 1
-    shares = [np.bincount(labels, minlength=classes) / len(y) for labels in (predicted, y)]
-    lost = gained = 0
-    if mirrored_axis is not None:
-        mirrored = _predict(model, np.flip(x, mirrored_axis)) == y
-        lost, gained = int(np.count_nonzero(right & ~mirrored)), int(np.count_nonzero(~right & mirrored))
-    seen = int(np.count_nonzero(shares[1]))
-    return Evidence(len(y), int(np.count_nonzero(right)), float(shares[0] @ shares[1]), seen, lost, gained)
+    order = rng.stream(seed, "evidence").permutation(len(part))[:MOST_SAMPLES]
+    ends = looks(len(order))
+    answers, mirrored = Answers(len(ends)), 0
+    for end in ends:
+        x, y = part.take(order[len(answers) : end])
+        answers.add(_predict(model, x), y)
+        if mirrored_axis is not None and answers.evidence.knows:  # one at chance justifies no flip anyway
+            x, _ = part.take(order[mirrored:end])
+            answers.add_mirrored(_predict(model, np.flip(x, mirrored_axis)), mirrored)
+            mirrored = end
+        found = answers.evidence
+        if found.is_known_at_chance or (found.knows and (mirrored_axis is None or not found.survives_mirror)):
+            break
+    return answers.evidence
 
 
-def warn_at_chance(evidence: Evidence, x: Array, mirrors: bool) -> None:
+class Witness:
+    """Judges the base by the outputs of a run's first steps, where predictions would take too much of the run.
+
+    In the first step every adapter is the identity still, so its outputs are the base's own. Only batches of fewer than
+    `FEWEST_SAMPLES` need further steps for as many: a model that has learnt the classes in those is not warned of.
+
+    Parameters
+    ----------
+    x : array
+        All training samples.
+    """
+
+    def __init__(self, x: Array) -> None:
+        self._x = x
+        self._answers = Answers()
+        self._steps = 0
+
+    def see(self, logits: Array, y: Array) -> None:
+        """Take the outputs of the next step, and warn as soon as there are enough that are no better than chance."""
+        if len(self._answers) >= FEWEST_SAMPLES:
+            return
+        self._steps += 1
+        self._answers.add(np.argmax(logits, axis=1), y)
+        if self._answers.evidence.is_at_chance:
+            when = "" if self._steps == 1 else f" in its first {self._steps} steps"
+            warn_at_chance(self._answers.evidence, self._x, False, when, stacklevel=7)
+
+
+def warn_at_chance(evidence: Evidence, x: Array, mirrors: bool, when: str = "", *, stacklevel: int = 4) -> None:
     """Say that the base knows nothing of the samples, with what is most often the reason, and what follows for flips.
 
-    `mirrors` says that the evidence was to decide on them.
+    Parameters
+    ----------
+    evidence : Evidence
+    x : array
+        All training samples.
+    mirrors : bool
+        Whether the evidence was to decide on flips.
+    when : str
+        In which steps it gave these answers, "" where it was before any.
+    stacklevel : int
+        From here to the caller of `fit`.
     """
     flips = "; `augment` 'auto' mirrors nothing, ('flip',) or () decides" if mirrors else ""
     warnings.warn(
-        f"fit: the base is right on {evidence.right / evidence.samples:.1%} of {evidence.samples} training samples, "
-        f"which is no better than chance ({evidence.expected:.1%}); unless its last layer is new, check the scaling "
+        f"fit: the base is right on {evidence.right / evidence.samples:.1%} of {evidence.samples} training "
+        f"samples{when}, which is no better than chance ({evidence.expected:.1%}); unless its last layer is new, check the scaling "
         f"(these are {x.dtype} from {x.min():.4g} to {x.max():.4g}), the order of the channels (RGB or BGR), the "
         f"layout, and the numbers of the classes{flips}",
         AtChanceWarning,
-        stacklevel=3,
+        stacklevel=stacklevel,
     )
 
 
@@ -134,16 +238,14 @@ def warn_flip(evidence: Evidence) -> None:
     shares = f"{evidence.right / evidence.samples:.1%} of {evidence.samples} training images"
     if evidence.survives_mirror:
         text = f"mirrors images: the base is right on {shares} and on {mirrored / evidence.samples:.1%} mirrored"
-    elif evidence.is_enough and not evidence.is_at_chance:
+    elif evidence.knows:
         text = f"mirrors nothing: the base is right on {shares}, but on {mirrored / evidence.samples:.1%} mirrored"
     else:
         text = f"mirrors nothing: the base cannot tell whether left and right matter, it is right on {shares}"
-    warnings.warn(f"fit: `augment` 'auto' {text}; ('flip',) or () decides", FlipWarning, stacklevel=3)
+    warnings.warn(f"fit: `augment` 'auto' {text}; ('flip',) or () decides", FlipWarning, stacklevel=4)
 
 
 def _predict(model: Trainable, x: Array) -> Array:
     """Return the class of each sample."""
-    layout, starts = own_layout(model.input_shape), range(0, len(x), EVALUATION_BATCH)
-    logits = [model.logits(x[start : start + EVALUATION_BATCH], layout=layout) for start in starts]
-    classes: Array = np.argmax(np.concatenate(logits), axis=1)
+    classes: Array = np.argmax(model.logits(x, layout=own_layout(model.input_shape)), axis=1)
     return classes

@@ -24,7 +24,14 @@ from lieref.train.augment import image_axes, make_augmentation
 from lieref.train.checkpoint import Checkpoint, checkpoint_folder, read_checkpoint, run_identity, write_checkpoint
 from lieref.train.data import split
 from lieref.train.epoch import Part, Progress, Score, evaluate, reporting_divergence, train_epoch
-from lieref.train.evidence import gather_evidence, warn_at_chance, warn_flip
+from lieref.train.evidence import (
+    FEWEST_SAMPLES,
+    Witness,
+    gather_evidence,
+    is_worth_a_look,
+    warn_at_chance,
+    warn_flip,
+)
 from lieref.train.history import EpochRecord, History
 from lieref.train.learning_rate import default_learning_rate, search_learning_rate
 from lieref.train.loss import Loss, as_targets, make_loss
@@ -167,27 +174,35 @@ def fit(
         model.training("fit"),
         _all_or_nothing(model, threads),
     ):
-        recipe = _look_at_base(model, training, recipe, augment == AUTO, resume)
-        return _train(_Run(model, recipe, training, held_out, checkpoint, resume, progress))
+        recipe, witness = _look_at_base(model, training, recipe, augment == AUTO, resume)
+        return _train(_Run(model, recipe, training, held_out, checkpoint, resume, progress, witness))
 
 
-def _look_at_base(model: Trainable, training: Part, recipe: Recipe, auto: bool, resume: bool) -> Recipe:
-    """Return the recipe with the flips that the base justifies; say what it knows of the samples."""
+def _look_at_base(
+    model: Trainable, training: Part, recipe: Recipe, auto: bool, resume: bool
+) -> tuple[Recipe, Witness | None]:
+    """Return the recipe with the flips that the base justifies; say what it knows of the samples.
+
+    Where that would take too much of the run, and the first steps see the samples as they are, the witness that is
+    returned says it.
+    """
     decides = auto and recipe.augmentation.flip
-    if not recipe.loss.classifies or (resume and not decides):
-        return recipe
+    # Statistics that are estimated first may cure a base; a run that goes on has said it.
+    tells = recipe.loss.classifies and not model.wants_statistics and not resume
+    if not decides and not tells:
+        return recipe, None
+    if not recipe.augmentation and not is_worth_a_look(len(training), recipe.epochs):
+        return recipe, Witness(training.x) if len(training) >= FEWEST_SAMPLES else None
     axes = image_axes(model.input_shape) if decides else None
     with reporting_divergence("before training"):
         evidence = gather_evidence(model, training, recipe.seed, None if axes is None else axes[1])
-    # Statistics that are estimated first may cure a base; a run that goes on has said it.
-    told = evidence.is_at_chance and not model.wants_statistics and not resume
-    if told:
+    if tells and evidence.is_at_chance:
         warn_at_chance(evidence, training.x, decides)
-    if not decides:
-        return recipe
-    if not told:
+    elif decides:
         warn_flip(evidence)
-    return replace(recipe, augmentation=replace(recipe.augmentation, flip=evidence.survives_mirror))
+    if decides:
+        recipe = replace(recipe, augmentation=replace(recipe.augmentation, flip=evidence.survives_mirror))
+    return recipe, None
 
 
 @dataclass(frozen=True)
@@ -201,6 +216,7 @@ class _Run:
     folder: str | Path | None
     resume: bool
     progress: Callable[[Progress], None] | None
+    witness: Witness | None
 
 
 def _train(run: _Run) -> History:
@@ -266,7 +282,8 @@ def _add_epoch(
 ) -> History:
     """Train one epoch, score it on the validation set if there is one, and return the longer history."""
     started = time.perf_counter()
-    score, rate = train_epoch(run.model, run.training, run.recipe, peak, optimizer, epoch, run.progress, unmoved)
+    see = run.witness.see if run.witness is not None else None
+    score, rate = train_epoch(run.model, run.training, run.recipe, peak, optimizer, epoch, run.progress, unmoved, see)
     record = EpochRecord(epoch + 1, score.loss, score.accuracy, None, None, rate, 0.0)
     best_epoch = None
     if run.held_out is not None:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lieref.train.evidence import AtChanceWarning, Evidence, FlipWarning
+from lieref.train.epoch import Part
+from lieref.train.evidence import AtChanceWarning, Evidence, FlipWarning, gather_evidence
 from lieref.train.loop import fit
 from tests.train.toy_model import SoftmaxRegression, blobs
 
@@ -49,7 +50,7 @@ def said(model: Any, x: np.ndarray, y: np.ndarray, **options: Any) -> tuple[list
     ("rows", "flips", "words"),
     [
         (True, True, "mirrors images: the base is right on 100.0% of 200 training images and on 100.0% mirrored"),
-        (False, False, "mirrors nothing: the base is right on 100.0% of 200 training images, but on 0.0% mirrored"),
+        (False, False, "mirrors nothing: the base is right on 100.0% of 32 training images, but on 0.0% mirrored"),
     ],
 )
 def test_auto_flips_where_the_base_recognises_mirrored_images(rows: bool, flips: bool, words: str) -> None:
@@ -88,6 +89,76 @@ def test_a_base_at_chance_is_said_once_with_its_likely_reasons() -> None:
     assert [type(note) for note in notes] == [AtChanceWarning]
     for words in ("33.3% of 96", "no better than chance (33.3%)", "scaling", "float32 from -", "RGB or BGR", "numbers"):
         assert words in str(notes[0])
+
+
+class Guess(SoftmaxRegression):
+    """Answers with the class that the sample's first feature names; counts the samples it predicts."""
+
+    def __init__(self, classes: int) -> None:
+        super().__init__((None, 1), classes)
+        self.predicted = 0
+
+    def logits(self, x: np.ndarray, *, layout: str | None = None) -> np.ndarray:
+        self.predicted += len(x)
+        return super().logits(x) + 10 * np.eye(len(self.bias), dtype=np.float32)[x[:, 0].astype(int)]
+
+
+def answers(model: Guess, x: np.ndarray, y: np.ndarray) -> Evidence:
+    return gather_evidence(model, Part(x[:, None].astype(np.float32), y, np.arange(len(y))), 0)
+
+
+@pytest.mark.parametrize(
+    ("share", "classes", "fewest", "most", "at_chance"),
+    [
+        pytest.param(1.0, 10, 32, 32, False, id="it knows them"),
+        pytest.param(0.5, 10, 32, 32, False, id="it knows half of them"),
+        pytest.param(0.0, 1000, 64, 64, True, id="it knows none of a thousand classes"),  # 0.9^32 = 3 %, 0.9^64 = 0.1 %
+        pytest.param(0.0, 10, 64, 256, True, id="a guess among ten is right now and then"),
+        pytest.param(0.04, 2, 256, 512, True, id="hardly better than a guess among two"),
+    ],
+)
+def test_looking_ends_where_the_answer_is_clear(
+    share: float, classes: int, fewest: int, most: int, at_chance: bool
+) -> None:
+    rng = np.random.default_rng(2)
+    y, guess = rng.integers(0, classes, (2, 2000))
+    model = Guess(classes)
+    found = answers(model, np.where(rng.random(2000) < share, y, guess), y)
+    assert fewest <= found.samples <= most
+    assert found.is_at_chance == at_chance
+    assert model.predicted == found.samples
+
+
+def test_looking_several_times_is_wrong_no_more_often_than_once() -> None:
+    """A base at chance passes for one that knows the samples once in 44 times at most, whenever it is looked at."""
+    rng = np.random.default_rng(3)
+    for classes in (2, 10, 1000):
+        passed = 0
+        for _ in range(400):
+            y, guess = rng.integers(0, classes, (2, 512))
+            passed += not answers(Guess(classes), guess, y).is_at_chance
+        assert passed <= 400 / 44 + 3 * (400 / 44) ** 0.5
+
+
+def test_a_run_too_short_for_a_look_judges_the_base_by_its_first_step() -> None:
+    x, y = blobs(34)
+    model = SoftmaxRegression()
+    looked: list[int] = []
+    predict = model.logits
+    model.logits = lambda x, **options: (looked.append(len(x)), predict(x, **options))[1]  # type: ignore[method-assign]
+    notes, _ = said(model, x, y, batch_size=33)
+    assert max(looked) == 33  # the first step itself: the toy predicts there
+    assert [type(note) for note in notes] == [AtChanceWarning]
+    assert "of 33 training samples, which" in str(notes[0])
+
+
+@pytest.mark.parametrize(("batch", "steps", "samples"), [(8, 4, 32), (9, 4, 34), (31, 2, 34), (1, 32, 32)])
+def test_small_batches_need_further_steps(batch: int, steps: int, samples: int) -> None:
+    y, guess = np.arange(34) % 3, np.arange(34) // 3 % 3
+    notes, _ = said(Guess(3), guess[:, None].astype(np.float32), y, batch_size=batch)
+    assert [type(note) for note in notes] == [AtChanceWarning]
+    assert f"of {samples} training samples in its first {steps} steps" in str(notes[0])
+    assert said(Guess(3), y[:, None].astype(np.float32), y, batch_size=batch)[0] == []
 
 
 def trained(x: np.ndarray, y: np.ndarray) -> SoftmaxRegression:
