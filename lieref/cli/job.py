@@ -76,7 +76,7 @@ def load_samples(
         if data.class_names is not None:
             raise DomainError(f"load_data: the targets of {path} must be numbers for the loss {loss}; got names")
         return Samples(x, data.y)
-    outputs = model.logits(x[:1], layout=own_layout(shape)).shape[-1]
+    outputs = model.outputs or model.logits(x[:1], layout=own_layout(shape)).shape[-1]
     found = data.class_names or known
     if found is not None:
         check_number_of_classes("load_data", found, outputs, str(path), given=known is not None)

@@ -69,11 +69,8 @@ class Adapters:
         """Return what a copy starts with: adapters of its own, and none of the tools."""
         with self._alone.take("copy"), self._lock:
             state = {name: value for name, value in vars(self).items() if name not in self._tools}
-            sites = {
-                tensor: replace(site, params={name: factor.copy() for name, factor in site.params.items()})
-                for tensor, site in self.sites.items()
-            }
-            return {**state, "attached": [*self.attached], "statistics": {**self.statistics}, "sites": sites}
+            attached, statistics = [*self.attached], {**self.statistics}
+            return {**state, "attached": attached, "statistics": statistics, "sites": self.copied_sites()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Become a copy."""
@@ -86,6 +83,13 @@ class Adapters:
         new = type(self).__new__(type(self))
         new.__setstate__(self.__getstate__())
         return new
+
+    def copied_sites(self) -> dict[str, Site]:
+        """Return the sites with factors of their own."""
+        return {
+            tensor: replace(site, params={name: factor.copy() for name, factor in site.params.items()})
+            for tensor, site in self.sites.items()
+        }
 
     @property
     def layers(self) -> tuple[Layer, ...]:

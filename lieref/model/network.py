@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,18 @@ from lieref.errors import UnsupportedError
 from lieref.model import executor
 from lieref.model.adapted import TensorsInTurn, changed_names, factor_gradients, refolded
 from lieref.model.adapters import TOOLS, Adapters
+from lieref.model.arithmetic import BATCH
 from lieref.model.backend import Loss, as_rows
 from lieref.model.choice import EngineChoice
 from lieref.model.division import Division, divide
+from lieref.model.earlier import Earlier
 from lieref.model.fold import fold_batch_norm
 from lieref.model.graph import Graph
 from lieref.model.memo import Memo
 from lieref.model.memory import training_memory
 from lieref.model.samples import arrange, as_numbers, batches, check_samples, for_backend, wrong_batch
 from lieref.model.scores import logits_name, probabilities
+from lieref.model.shapes import infer_specs
 from lieref.model.site import Site
 from lieref.model.statistics import reestimated
 
@@ -100,7 +103,7 @@ class Network(Adapters):
             If another thread trains or changes the network.
         """
         with self._lock:
-            return self._alone.take(doing, self.current_graph())
+            return self._alone.take(doing, Earlier(self._graph_of, self.copied_sites(), {**self.statistics}))
 
     # What the network is
 
@@ -113,6 +116,15 @@ class Network(Adapters):
     def dtype(self) -> np.dtype[Any]:
         """Element type of the network's weights: float32 or float64."""
         return self.graph.dtype
+
+    @property
+    def outputs(self) -> int | None:
+        """Scores of a sample, C of `logits`; None where only a prediction tells: of a fixed batch, or a free size."""
+        shape = infer_specs(self.folded, BATCH)[self.logits_name].shape
+        sample = [extent for extent in shape[1:] if extent is not None]
+        if self._fixed_batch or len(sample) < max(len(shape) - 1, 1):
+            return None
+        return int(as_rows(np.empty((1, *sample), self.dtype)).shape[-1])
 
     @property
     def engine(self) -> str:
@@ -270,8 +282,9 @@ class Network(Adapters):
             division = self.division()
             self.choice.say_training(division, self.graph.initializers, len(samples))
             tensors = self._current_tensors(division.outside)
+            graph = refolded(self.folded, self.folds, tensors, changed_names(division.outside, self.statistics))
             value, logits, bars = division.backend.loss_and_grad(
-                self._refold(tensors, division.outside), samples, y, loss, division.wanted, self.threads, division.fused
+                graph, samples, y, loss, division.wanted, self.threads, division.fused
             )
             if not division.outside:
                 return value, logits, bars
@@ -359,23 +372,17 @@ class Network(Adapters):
         with self._lock:
             use = self._alone.of_another()
             if use is not None and use.before is not None:
-                before: Graph = use.before
-                return before
+                earlier: Earlier = use.before
+                return earlier.graph
             factors = (factor for site in self.sites.values() for factor in site.params.values())
-            return self._current.get(self._attached(), self._adapted_graph, factors)
+            return self._current.get(self._attached(), lambda: self._graph_of(self.sites, self.statistics), factors)
+
+    def _graph_of(self, sites: Mapping[str, Site], statistics: Mapping[str, FloatArray]) -> Graph:
+        """Return the folded graph with all tensors adapted, one after the other."""
+        tensors = TensorsInTurn(sites.values(), self.graph.initializers, statistics)
+        return refolded(self.folded, self.folds, tensors, changed_names(sites.values(), statistics))
 
     def bias_spread(self) -> dict[str, FloatArray]:
         """Return, for each folded bias, |a b0| + |a mean| + |shift|: what an evaluation that does not fold sums."""
         tensors = self._current_tensors()
         return {fold_.folded_bias: fold_.bias_spread(tensors) for fold_ in self.folds}
-
-    # Inside
-
-    def _adapted_graph(self) -> Graph:
-        """Return the folded graph with all tensors adapted, one after the other."""
-        return self._refold(TensorsInTurn(self.sites.values(), self.graph.initializers, self.statistics))
-
-    def _refold(self, tensors: Mapping[str, Array], sites: Sequence[Site] | None = None) -> Graph:
-        """Return the folded graph with these tensors, which differ from the file's at the sites and in statistics."""
-        chosen = tuple(self.sites.values()) if sites is None else sites
-        return refolded(self.folded, self.folds, tensors, changed_names(chosen, self.statistics))

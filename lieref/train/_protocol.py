@@ -54,6 +54,10 @@ class Trainable(Protocol):
         """Shape of the input, the batch first; None where an axis is free."""
 
     @property
+    def outputs(self) -> int | None:
+        """Outputs of a sample, C of `logits`; None where only a prediction tells."""
+
+    @property
     def arithmetic(self) -> Mapping[str, str | int]:
         """What, besides its numbers, the bits of its training depend on, and as ``program`` the version of that."""
 

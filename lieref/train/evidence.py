@@ -224,9 +224,9 @@ def warn_at_chance(evidence: Evidence, x: Array, mirrors: bool, when: str = "", 
     flips = "; `augment` 'auto' mirrors nothing, ('flip',) or () decides" if mirrors else ""
     warnings.warn(
         f"fit: the base is right on {evidence.right / evidence.samples:.1%} of {evidence.samples} training "
-        f"samples{when}, which is no better than chance ({evidence.expected:.1%}); unless its last layer is new, check the scaling "
-        f"(these are {x.dtype} from {x.min():.4g} to {x.max():.4g}), the order of the channels (RGB or BGR), the "
-        f"layout, and the numbers of the classes{flips}",
+        f"samples{when}, which is no better than chance ({evidence.expected:.1%}); unless its last layer is new, check "
+        f"the scaling (these are {x.dtype} from {x.min():.4g} to {x.max():.4g}), the order of the channels (RGB or "
+        f"BGR), the layout, and the numbers of the classes{flips}",
         AtChanceWarning,
         stacklevel=stacklevel,
     )

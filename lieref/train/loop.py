@@ -329,7 +329,8 @@ def _parts(
 def _part(model: Trainable, x: Any, y: Any, loss: Loss, layout: str | None) -> Part:
     """Return all samples of a set."""
     samples = arrange(check_samples("fit", x), model.input_shape, layout, function="fit")
-    outputs = model.logits(samples[:1], layout=own_layout(model.input_shape)).shape[-1]
+    # A prediction would pack the weights once more, for inference.
+    outputs = model.outputs or model.logits(samples[:1], layout=own_layout(model.input_shape)).shape[-1]
     targets = loss.check_targets("fit", as_targets("fit", y), outputs)
     if len(targets) != len(samples):
         raise ShapeError(f"fit: `y` must have one entry for each of {len(samples)} samples; got {len(targets)}")

@@ -12,8 +12,9 @@ from lieref.train.optimizer import Optimizer
 
 UNITS = {"": 1, "B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
-COPIES = 3
-"""Of all parameters beside the optimiser's: their gradient, their values before the run, and of the best epoch."""
+COPIES = 4
+"""Of all parameters beside the optimiser's: their gradient, their values before the run, once to put them back and once
+for threads that predict meanwhile, and of the best epoch."""
 
 
 class FewerThreadsWarning(LierefWarning):

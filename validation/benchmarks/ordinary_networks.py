@@ -2,9 +2,8 @@
 
 torchvision's architectures with random weights, through both of PyTorch's ONNX exporters. PyTorch takes the same steps
 on the same network, its normalisations folded, in the better of both memory layouts, and compiled where there is a
-C++ compiler. A `fit` of lieref also judges by the outputs of its steps whether the base knows the samples; "steps" are
-the four steps without all that. Beside them the peak memory of a process for each side, and the time of one image against ONNX
-Runtime.
+C++ compiler. "steps" are the four steps without what else a `fit` does. Beside them the peak memory of a process for
+each side, and the time of one image against ONNX Runtime.
 
 python -m validation.benchmarks.ordinary_networks --models ResNet-18 --batch 8 --threads 1 --size 224
 """
