@@ -185,6 +185,7 @@ def _print_engine(report: dict[str, Any]) -> None:
             "instructions forward": f"{sizes['forward']:,}",
             "instructions training": f"{sizes['training']:,}, of {of}",
             "arena of a thread": f"{sizes['arena_bytes']:,} bytes",
+            "with all recomputed": f"{sizes['least_arena_bytes']:,} bytes",
             "packed weights": f"{sizes['weight_bytes']:,} bytes",
             "accumulators of a part": f"{sizes['accumulator_bytes']:,} bytes",
         }

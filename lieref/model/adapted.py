@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from lieref._types import Array, FloatArray
 from lieref.model.fold import Fold
@@ -63,6 +63,14 @@ def refolded(folded: Graph, folds: Sequence[Fold], tensors: Mapping[str, Array],
         if not names.isdisjoint(fold.sources()):
             changed.update(fold.apply(tensors))
     return folded.with_initializers(changed)
+
+
+def adapted_graph(
+    folded: Graph, folds: Sequence[Fold], base: dict[str, Array], sites: Collection[Site],
+    statistics: Mapping[str, FloatArray],
+) -> Graph:  # fmt: skip
+    """Return the folded graph with re-estimated statistics and all sites adapted, one after the other."""
+    return refolded(folded, folds, TensorsInTurn(sites, base, statistics), changed_names(sites, statistics))
 
 
 # Derivation.  The sites make tensors of factors, the folds make folded tensors of those: W_f = N(A(theta)).  The chain

@@ -49,11 +49,13 @@ class Backend(Protocol):
         wanted: frozenset[str],
         threads: int,
         fused: FusedSites = NONE_FUSED,
+        recomputation: int = 0,
     ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
         """Return the mean loss, the logits, and cotangents.
 
         They are those of the wanted initializers, and those of the factors of the fused sites, named
-        ``<tensor>:<factor>``. The graph holds the base of a fused weight.
+        ``<tensor>:<factor>``. The graph holds the base of a fused weight. The engine computes activations again as
+        that of its `recomputations` says.
         """
 
 
@@ -77,6 +79,7 @@ class Reference:
         wanted: frozenset[str],
         threads: int,
         fused: FusedSites = NONE_FUSED,
+        recomputation: int = 0,
     ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
         values = executor.run(graph, _as_float(graph, x), until=self._logits, threads=threads)
         logits = as_rows(values[self._logits])
@@ -166,8 +169,10 @@ class Compiled:
         wanted: frozenset[str],
         threads: int,
         fused: FusedSites = NONE_FUSED,
+        recomputation: int = 0,
     ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
         engine = self.engine(graph, wanted, threads, fused, x.shape[1:])
+        engine.recompute(recomputation)
         if fused.sites:
             fused.fill(engine.parameters)
         form = loss.compiled_form(y, engine.classes)

@@ -74,7 +74,9 @@ def engine_report(network: Network) -> EngineReport:
         if not network.sites:
             sizes = compiled.engine(graph, all_trainable(net), network.threads).sizes
         elif not (division := network.division()).refusal:
-            sizes = compiled.engine(graph, division.wanted, network.threads, division.fused).sizes
+            engine = compiled.engine(graph, division.wanted, network.threads, division.fused)
+            engine.recompute(network.recomputation)
+            sizes = engine.sizes
     file = network.proto
     if file is not None:
         rows = trace(file_nodes(file), file.graph.output[0].name, graph, rows)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -14,17 +14,18 @@ from lieref._threads import Use
 from lieref._types import Array, FloatArray
 from lieref.errors import UnsupportedError
 from lieref.model import executor
-from lieref.model.adapted import TensorsInTurn, changed_names, factor_gradients, refolded
+from lieref.model.adapted import adapted_graph, changed_names, factor_gradients, refolded
 from lieref.model.adapters import TOOLS, Adapters
 from lieref.model.arithmetic import BATCH
 from lieref.model.backend import Loss, as_rows
 from lieref.model.choice import EngineChoice
 from lieref.model.division import Division, divide
 from lieref.model.earlier import Earlier
+from lieref.model.engine.recompute import Recomputation
 from lieref.model.fold import fold_batch_norm
 from lieref.model.graph import Graph
 from lieref.model.memo import Memo
-from lieref.model.memory import training_memory
+from lieref.model.memory import recomputations, training_memory
 from lieref.model.samples import arrange, as_numbers, batches, check_samples, for_backend, wrong_batch
 from lieref.model.scores import logits_name, probabilities
 from lieref.model.shapes import infer_specs
@@ -60,6 +61,8 @@ class Network(Adapters):
     ----------
     threads : int
         Threads of the kernels, all cores by default; the numbers do not depend on it.
+    recomputation : int
+        Which of `recomputations` a training step uses; the numbers do not depend on it.
     folded : Graph
         What is computed: BatchNormalization in the weights of layers, as far as it goes.
     folds : tuple of Fold
@@ -77,6 +80,7 @@ class Network(Adapters):
         self.source = source
         self.base_sha256 = base_sha256
         self.threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.recomputation = 0
         self.folded, self.folds = fold_batch_norm(graph)
         self.logits_name = logits_name(self.folded)
         self._probabilities = probabilities(self.folded)
@@ -124,7 +128,7 @@ class Network(Adapters):
         sample = [extent for extent in shape[1:] if extent is not None]
         if self._fixed_batch or len(sample) < max(len(shape) - 1, 1):
             return None
-        return int(as_rows(np.empty((1, *sample), self.dtype)).shape[-1])
+        return int(as_rows(np.empty((1, *sample))).shape[-1])
 
     @property
     def engine(self) -> str:
@@ -284,7 +288,7 @@ class Network(Adapters):
             tensors = self._current_tensors(division.outside)
             graph = refolded(self.folded, self.folds, tensors, changed_names(division.outside, self.statistics))
             value, logits, bars = division.backend.loss_and_grad(
-                graph, samples, y, loss, division.wanted, self.threads, division.fused
+                graph, samples, y, loss, division.wanted, self.threads, division.fused, self.recomputation
             )
             if not division.outside:
                 return value, logits, bars
@@ -292,21 +296,32 @@ class Network(Adapters):
             found = factor_gradients(division.outside, self.folds, self.graph.initializers, tensors, bars)
             return value, logits, {**factors, **found}
 
-    def training_memory(self, samples: int, threads: int) -> dict[str, int]:
+    @property
+    def recomputations(self) -> tuple[Recomputation, ...]:
+        """Ways to compute activations of a training step again instead of keeping them; the first is not to."""
+        return recomputations(self.choice, self.division(), self.threads)
+
+    def training_memory(
+        self, samples: int, threads: int, *, predicts: bool = True, recomputation: int = 0
+    ) -> dict[str, int]:
         """Return the bytes that training steps take, by what they are for, beside data, file and optimiser.
 
         Parameters
         ----------
-        samples : int
-            Of a batch.
-        threads : int
+        samples, threads : int
+            Of a batch, and at work.
+        predicts : bool
+            Whether the network predicts between the steps.
+        recomputation : int
+            Which of `recomputations` is used.
 
         Raises
         ------
         UnsupportedError
             If the steps are not compiled: what NumPy takes then is not known ahead.
         """
-        return training_memory(self.choice, self.division(), self.graph, samples, threads)
+        how = self.choice, self.division(), self.graph
+        return training_memory(*how, samples, threads, predicts=predicts, recomputation=recomputation)
 
     @property
     def probability_node(self) -> str | None:
@@ -372,17 +387,14 @@ class Network(Adapters):
         with self._lock:
             use = self._alone.of_another()
             if use is not None and use.before is not None:
-                earlier: Earlier = use.before
-                return earlier.graph
+                return cast(Earlier, use.before).graph
             factors = (factor for site in self.sites.values() for factor in site.params.values())
             return self._current.get(self._attached(), lambda: self._graph_of(self.sites, self.statistics), factors)
 
     def _graph_of(self, sites: Mapping[str, Site], statistics: Mapping[str, FloatArray]) -> Graph:
-        """Return the folded graph with all tensors adapted, one after the other."""
-        tensors = TensorsInTurn(sites.values(), self.graph.initializers, statistics)
-        return refolded(self.folded, self.folds, tensors, changed_names(sites.values(), statistics))
+        return adapted_graph(self.folded, self.folds, self.graph.initializers, sites.values(), statistics)
 
     def bias_spread(self) -> dict[str, FloatArray]:
         """Return, for each folded bias, |a b0| + |a mean| + |shift|: what an evaluation that does not fold sums."""
         tensors = self._current_tensors()
-        return {fold_.folded_bias: fold_.bias_spread(tensors) for fold_ in self.folds}
+        return {each.folded_bias: each.bias_spread(tensors) for each in self.folds}

@@ -29,6 +29,18 @@ class Attached(Protocol):
         """Patterns of the layers it adapts, None for all."""
 
 
+class Recomputation(Protocol):
+    """Activations that are computed again."""
+
+    @property
+    def layers(self) -> int:
+        """How many layers are computed twice."""
+
+    @property
+    def cost(self) -> float:
+        """Share of a step's time that this adds."""
+
+
 class Trainable(Protocol):
     """A network with adapters.
 
@@ -42,12 +54,15 @@ class Trainable(Protocol):
         Whether `estimate_statistics` is to run before training.
     threads : int
         Threads of the kernels; the numbers do not depend on it.
+    recomputation : int
+        Which of `recomputations` a step uses; the numbers do not depend on it.
     """
 
     base_sha256: str
     statistics: dict[str, FloatArray]
     wants_statistics: bool
     threads: int
+    recomputation: int
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -90,5 +105,11 @@ class Trainable(Protocol):
     def estimate_statistics(self, x: Array, *, layout: str | None = None) -> None:
         """Re-estimate the statistics of every BatchNormalization on `x`, without labels."""
 
-    def training_memory(self, samples: int, threads: int) -> dict[str, int]:
+    @property
+    def recomputations(self) -> Sequence[Recomputation]:
+        """Ways to compute activations again instead of keeping them, ever more of them; the first is not to."""
+
+    def training_memory(
+        self, samples: int, threads: int, *, predicts: bool = True, recomputation: int = 0
+    ) -> dict[str, int]:
         """Return the bytes that steps of so many samples take, by what they are for."""

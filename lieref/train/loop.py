@@ -35,7 +35,7 @@ from lieref.train.evidence import (
 from lieref.train.history import EpochRecord, History
 from lieref.train.learning_rate import default_learning_rate, search_learning_rate
 from lieref.train.loss import Loss, as_targets, make_loss
-from lieref.train.memory import parse_bytes, threads_within
+from lieref.train.memory import parse_bytes, within
 from lieref.train.optimizer import Optimizer, make_optimizer
 from lieref.train.recipe import AUTO, Recipe
 
@@ -112,8 +112,8 @@ def fit(
         At least 1; None leaves the model's.
     memory_limit : int or str, optional
         Bytes, or text such as "64MB", that the run may take beside data, file and interpreter. It is trained on as many
-        threads as that leaves room for, to the same bits; a limit that is too low is refused before the first step,
-        with the least that works.
+        threads as that leaves room for, and where one takes more, some activations are computed again instead of kept,
+        to the same bits; a limit that is too low is refused before the first step, with the least that works.
     checkpoint : str or Path, optional
         Folder for a checkpoint after every epoch.
     resume : bool
@@ -164,15 +164,18 @@ def fit(
     steps = recipe.total_steps(len(training))
     if learning_rate is None and params:  # statistics alone have no gradient, hence no rate of their own
         recipe = replace(recipe, learning_rate=default_learning_rate(model.default_learning_rate, steps))
+    recomputation = None
     if threads is not None:
         check_int("fit", "threads", threads, low=1)
     if limit is not None:
         batch = min(batch_size, len(training))
-        threads = threads_within(model, recipe.optimizer, batch, threads or model.threads, limit)
+        predicts = held_out is not None or recipe.learning_rate == AUTO or _looks(training, recipe)
+        most = threads or model.threads
+        threads, recomputation = within(model, recipe.optimizer, batch, most, limit, predicts=predicts)
     with (
         checkpoint_folder(checkpoint, resume=resume),
         model.training("fit"),
-        _all_or_nothing(model, threads),
+        _all_or_nothing(model, threads, recomputation),
     ):
         recipe, witness = _look_at_base(model, training, recipe, augment == AUTO, resume)
         return _train(_Run(model, recipe, training, held_out, checkpoint, resume, progress, witness))
@@ -191,7 +194,7 @@ def _look_at_base(
     tells = recipe.loss.classifies and not model.wants_statistics and not resume
     if not decides and not tells:
         return recipe, None
-    if not recipe.augmentation and not is_worth_a_look(len(training), recipe.epochs):
+    if not _looks(training, recipe):
         return recipe, Witness(training.x) if len(training) >= FEWEST_SAMPLES else None
     axes = image_axes(model.input_shape) if decides else None
     with reporting_divergence("before training"):
@@ -203,6 +206,12 @@ def _look_at_base(
     if decides:
         recipe = replace(recipe, augmentation=replace(recipe.augmentation, flip=evidence.survives_mirror))
     return recipe, None
+
+
+def _looks(training: Part, recipe: Recipe) -> bool:
+    """Return whether the base predicts samples before the run: it is long, or its first step sees them otherwise."""
+    worth = bool(recipe.augmentation) or is_worth_a_look(len(training), recipe.epochs)
+    return recipe.loss.classifies and worth
 
 
 @dataclass(frozen=True)
@@ -344,14 +353,16 @@ def _assign(params: Params, values: Params) -> None:
 
 
 @contextmanager
-def _all_or_nothing(model: Trainable, threads: int | None) -> Iterator[None]:
+def _all_or_nothing(model: Trainable, threads: int | None, recomputation: int | None) -> Iterator[None]:
     """Run with so many threads, and put the model back as it was if anything fails, an interruption included."""
     params = model.parameters()
     before = {name: parameter.copy() for name, parameter in params.items()}
     statistics, wants_statistics = dict(model.statistics), model.wants_statistics
-    threads_before = model.threads
+    threads_before, recomputation_before = model.threads, model.recomputation
     if threads is not None:
         model.threads = threads
+    if recomputation is not None:
+        model.recomputation = recomputation
     try:
         yield
     except BaseException:
@@ -359,4 +370,4 @@ def _all_or_nothing(model: Trainable, threads: int | None) -> Iterator[None]:
         model.statistics, model.wants_statistics = statistics, wants_statistics
         raise
     finally:
-        model.threads = threads_before
+        model.threads, model.recomputation = threads_before, recomputation_before

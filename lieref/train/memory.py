@@ -1,4 +1,7 @@
-"""A run within a limit of memory: what it takes is known before its first step, and fewer threads take less."""
+"""A run within a limit of memory: what it takes is known before its first step.
+
+Fewer threads take less, and what is computed again instead of kept takes less again.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,10 @@ class FewerThreadsWarning(LierefWarning):
     """A limit of memory leaves room for fewer threads than were asked for."""
 
 
+class RecomputationWarning(LierefWarning):
+    """A limit of memory leaves no room for all activations: some are computed again for the gradients."""
+
+
 def parse_bytes(limit: int | str) -> int:
     """Return a number of bytes, given as such or as text such as "64MB" or "1.5 GiB".
 
@@ -37,10 +44,13 @@ def parse_bytes(limit: int | str) -> int:
     return int(float(found[1]) * UNITS[found[2]])
 
 
-def threads_within(model: Trainable, optimizer: Optimizer, samples: int, threads: int, limit: int) -> int:
-    """Return the most threads, at most `threads`, with which a run stays within a limit of bytes.
+def within(
+    model: Trainable, optimizer: Optimizer, samples: int, threads: int, limit: int, *, predicts: bool
+) -> tuple[int, int]:
+    """Return how many threads and which of the model's recomputations keep a run within a limit of bytes.
 
-    Data, file, libraries and interpreter are not counted: no setting of a run changes what they take.
+    They are the most threads, at most `threads`, that need no recomputation; where one thread needs some, the least
+    that does. Data, file, libraries and interpreter are not counted: no setting of a run changes what they take.
 
     Parameters
     ----------
@@ -50,6 +60,8 @@ def threads_within(model: Trainable, optimizer: Optimizer, samples: int, threads
         Of a batch.
     threads : int
     limit : int
+    predicts : bool
+        Whether the run predicts too, before or between its steps.
 
     Raises
     ------
@@ -60,21 +72,33 @@ def threads_within(model: Trainable, optimizer: Optimizer, samples: int, threads
 
     Warns
     -----
-    FewerThreadsWarning
+    FewerThreadsWarning, RecomputationWarning
     """
     parameters = sum(array.nbytes for array in model.parameters().values())
     own = {"optimiser and copies of the parameters": (len(optimizer.slots) + COPIES) * parameters}
 
-    def needed(batch: int, count: int) -> dict[str, int]:
-        return {**model.training_memory(batch, count), **own}
+    def needed(batch: int, count: int, level: int) -> dict[str, int]:
+        return {**model.training_memory(batch, count, predicts=predicts, recomputation=level), **own}
 
     for count in range(threads, 0, -1):
-        if sum(needed(samples, count).values()) <= limit:
+        if sum(needed(samples, count, 0).values()) <= limit:
             if count < threads:
                 text = f"fit: memory_limit leaves room for {count} of {threads} threads; the numbers stay the same"
                 warnings.warn(text, FewerThreadsWarning, stacklevel=3)
-            return count
-    least, smallest = needed(samples, 1), sum(needed(1, 1).values())
+            return count, 0
+    levels = model.recomputations
+    for level in range(1, len(levels)):
+        if sum(needed(samples, 1, level).values()) <= limit:
+            how = "takes samples one by one, which reads large weights for each"
+            if levels[level].layers:
+                how = f"computes {levels[level].layers} layers again for their gradients, which takes about "
+                how += f"{levels[level].cost:.0%} more time"
+            one = "" if threads == 1 else "trains on 1 thread and "
+            text = f"fit: to keep memory_limit it {one}{how}; the numbers stay the same"
+            warnings.warn(text, RecomputationWarning, stacklevel=3)
+            return 1, level
+    least = min((needed(samples, 1, level) for level in range(len(levels))), key=lambda parts: sum(parts.values()))
+    smallest = min(sum(needed(1, 1, level).values()) for level in range(len(levels)))
     parts = ", ".join(f"{what} {size:,}" for what, size in least.items() if size)
     raise DomainError(
         f"fit: `memory_limit` must be at least {sum(least.values()):,} bytes for batches of {samples}, or {smallest:,} "

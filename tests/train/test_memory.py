@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
 
 import lieref
 from lieref.errors import DomainError, UnsupportedError
 from lieref.train.loop import fit
-from lieref.train.memory import FewerThreadsWarning, parse_bytes
-from tests.model.nets import residual_net, saved
+from lieref.train.memory import FewerThreadsWarning, RecomputationWarning, parse_bytes
+from tests.model.nets import make_onnx, residual_net, saved
 
 pytestmark = pytest.mark.filterwarnings("ignore::lieref.errors.LierefWarning")
 
@@ -30,10 +31,11 @@ def model(tmp_path: Path, threads: int = 2, method: str = "liera") -> lieref.Mod
     return found
 
 
-def needed(one: lieref.Model, samples: int, threads: int) -> int:
+def needed(one: lieref.Model, samples: int, threads: int, level: int = 0, *, predicts: bool = True) -> int:
     """AdamW has two moments; gradient, values before the run, twice, and of the best epoch make six."""
     parameters = sum(array.nbytes for array in one.parameters().values())
-    return sum(one.training_memory(samples, threads).values()) + 6 * parameters
+    taken = one.training_memory(samples, threads, predicts=predicts, recomputation=level)
+    return sum(taken.values()) + 6 * parameters
 
 
 @pytest.mark.parametrize(
@@ -104,3 +106,50 @@ def test_the_reference_path_knows_no_limit(tmp_path: Path, data: Any) -> None:
     one.engine = "reference"
     with pytest.raises(UnsupportedError, match="the reference path is asked for"):
         fit(one, *data, **RUN, memory_limit="1GB")
+
+
+def deep(tmp_path: Path, threads: int = 2) -> lieref.Model:
+    """Eight convolutions on an image that is large beside their weights."""
+    rng = np.random.default_rng(5)
+    tensors = {f"w{i}": (0.3 * rng.standard_normal((6, 6 if i else 3, 3, 3))).astype(np.float32) for i in range(8)}
+    nodes = []
+    for i in range(8):
+        read = f"r{i - 1}" if i else "x"
+        nodes.append(helper.make_node("Conv", [read, f"w{i}"], [f"c{i}"], name=f"conv{i}", pads=[1, 1, 1, 1]))
+        nodes.append(helper.make_node("Relu", [f"c{i}"], [f"r{i}"], name=f"relu{i}"))
+    nodes.append(helper.make_node("GlobalAveragePool", ["r7"], ["g"], name="pool"))
+    nodes.append(helper.make_node("Flatten", ["g"], ["f"], name="flatten"))
+    found = lieref.load(saved(make_onnx(nodes, tensors, ["N", 3, 40, 40], "f", ["N", 6]), tmp_path)).attach("liera")
+    found.threads = threads
+    return found
+
+
+def test_what_does_not_fit_is_computed_again_to_the_same_bits(tmp_path: Path, rng: np.random.Generator) -> None:
+    data = rng.standard_normal((16, 3, 40, 40)).astype(np.float32), rng.integers(0, 6, 16)
+    run: dict[str, Any] = {"epochs": 2, "batch_size": 8, "augment": ()}
+    free, tight = deep(tmp_path), deep(tmp_path)
+    fit(free, *data, **run)
+    totals = [needed(tight, 8, 1, level, predicts=False) for level in range(len(tight.recomputations))]
+    assert len(totals) > 2
+    assert totals == sorted(totals, reverse=True)
+    with pytest.warns(RecomputationWarning, match=r"on 1 thread and computes \d layers again .* about \d+% more time"):
+        fit(tight, *data, **run, memory_limit=totals[0] - 1)
+    for name, array in free.parameters().items():
+        np.testing.assert_array_equal(tight.parameters()[name], array)
+    assert (tight.recomputation, tight.threads) == (0, 2)
+    with pytest.raises(DomainError, match=f"must be at least {totals[-1]:,} bytes for batches of 8"):
+        fit(tight, *data, **run, memory_limit=totals[-1] - 1)
+    one = deep(tmp_path, threads=1)
+    with pytest.warns(RecomputationWarning, match=r"memory_limit it computes"):
+        fit(one, *data, **run, memory_limit=totals[-1])
+    for name, array in free.parameters().items():
+        np.testing.assert_array_equal(one.parameters()[name], array)
+
+
+def test_predictions_are_counted_where_there_are_some(tmp_path: Path, data: Any) -> None:
+    least = needed(model(tmp_path), 40, 1, predicts=False)
+    assert least < needed(model(tmp_path), 40, 1)
+    fit(model(tmp_path), *data, **RUN, augment=(), memory_limit=least)
+    for more in ({}, {"augment": (), "validation": 0.25}, {"augment": (), "learning_rate": "auto"}):
+        with pytest.raises(DomainError, match="predictions"):
+            fit(model(tmp_path), *data, **RUN, **more, memory_limit=least)

@@ -28,6 +28,7 @@ class SoftmaxRegression:
         self.base_sha256 = base_sha256
         self.default_learning_rate = learning_rate
         self.threads = 1
+        self.recomputation = 0
         self.outputs = classes
         self.arithmetic: dict[str, str | int] = {"engine": "toy", "program": 1}
         self.compiles_first = False

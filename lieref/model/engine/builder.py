@@ -32,6 +32,10 @@ class Builder:
         tensors whose layers have passed theirs on are not in it.
     needed : set of str
         Tensors that depend on a trainable weight.
+    start : int
+        Instructions of the forward pass before those of the first layer.
+    edges : list of int
+        How many there are up to the end of each layer.
     """
 
     def __init__(self, net: LoweredGraph, storage: Storage, samples: int) -> None:
@@ -41,6 +45,8 @@ class Builder:
         self.tensors: dict[str, Tensor] = {}
         self.bars: dict[str, Tensor] = {}
         self.needed: set[str] = set()
+        self.start = 0
+        self.edges: list[int] = []
         for layer in net.layers:
             if set(layer.inputs) & self.needed or {layer.weight, layer.bias} & storage.trainable:
                 self.needed.add(layer.out)

@@ -73,6 +73,8 @@ class ProgramSizes:
         Instructions of one pass; `training` is 0 where nothing is trained.
     arena_bytes : int
         Working memory of one thread, of the larger of the two.
+    least_arena_bytes : int
+        The same where training computes again all that a limit of memory may ask for.
     weight_bytes, accumulator_bytes : int
         Packed weights, which all threads share, and the sums of the gradients of one part of a batch.
     """
@@ -82,6 +84,7 @@ class ProgramSizes:
     forward: int
     training: int
     arena_bytes: int
+    least_arena_bytes: int
     weight_bytes: int
     accumulator_bytes: int
 
@@ -172,17 +175,18 @@ def all_trainable(net: LoweredGraph) -> frozenset[str]:
     return frozenset({name for layer in net.layers for name in (layer.weight, layer.bias) if name} - fixed)
 
 
-def sizes_of(plans: Plans) -> ProgramSizes:
-    """Return what the programs of a network take."""
-    plan = plans.get(_samples(plans.net))
-    programs = [program for program in (plan.forward, plan.training) if program is not None]
+def sizes_of(plans: Plans, least: Plans) -> ProgramSizes:
+    """Return what the programs of a network take; the plans `least` compute again what they can."""
+    plan, again = (each.get(_samples(plans.net)) for each in (plans, least))
+    arenas = [max(p.arena for p in (one.forward, one.training) if p is not None) for one in (plan, again)]
     itemsize = np.dtype(plans.library.dtype).itemsize
     return ProgramSizes(
         isa=plans.library.isa.name,
         samples=plans.at_once(plan.training is not None),
         forward=len(plan.forward.rows),
         training=0 if plan.training is None else len(plan.training.rows),
-        arena_bytes=itemsize * max(program.arena for program in programs),
+        arena_bytes=itemsize * arenas[0],
+        least_arena_bytes=itemsize * min(arenas),
         weight_bytes=itemsize * plan.storage.weight_size,
         accumulator_bytes=itemsize * plan.storage.gradient_size,
     )

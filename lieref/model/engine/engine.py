@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from lieref.model.engine.lower import lower
 from lieref.model.engine.lowered import LoweredGraph
 from lieref.model.engine.packed_weights import Contents, PackedWeights
 from lieref.model.engine.plan import Plans
+from lieref.model.engine.recompute import Recomputation
 from lieref.model.engine.session import FORWARD, Session, Task, gradients_of
 from lieref.model.engine.winograd import WINOGRAD
 from lieref.model.graph import Graph
@@ -130,6 +132,7 @@ class Engine:
         self._dtype = np.dtype(library.dtype)
         self._shape = net.graph.inputs[0].shape[1:]
         self._plans = Plans(net, library, trainable, adapters, winograd)
+        self._recomputing = {0: self._plans}
         storage = self._plans.get(1).storage
         self._factors = Factors(storage.fused, library.dtype)
         self.parameters = self._factors.parameters
@@ -144,11 +147,33 @@ class Engine:
     @property
     def sizes(self) -> ProgramSizes:
         """What its programs take."""
-        return sizes_of(self._plans)
+        return sizes_of(self._plans, self._plans_of(len(self.recomputations) - 1))
 
-    def footprint(self, samples: int, threads: int, *, training: bool) -> Footprint:
+    @cached_property
+    def recomputations(self) -> tuple[Recomputation, ...]:
+        """What computing activations again for the gradients may save, nothing first, then ever less memory."""
+        return self._plans.recomputations()
+
+    def recompute(self, number: int) -> None:
+        """Do so from now on as one of `recomputations` says, the last where there are fewer; no result changes."""
+        with self._lock:
+            plans = self._plans_of(number)
+            if plans is not self._plans:
+                self._plans = plans
+                self._recomputing = {min(number, len(self.recomputations) - 1): plans}
+                self._idle.clear()
+
+    def _plans_of(self, number: int) -> Plans:
+        """Return the plans of one of `recomputations`."""
+        number = min(number, len(self.recomputations) - 1) if number else 0
+        if number not in self._recomputing:
+            segments = self.recomputations[number].segments
+            self._recomputing[number] = self._plans.recomputing(segments)
+        return self._recomputing[number]
+
+    def footprint(self, samples: int, threads: int, *, training: bool, recomputation: int = 0) -> Footprint:
         """Return what memory a caller takes for batches of so many samples on so many threads."""
-        return footprint(self._plans, samples, threads, training)
+        return footprint(self._plans_of(recomputation), samples, threads, training)
 
     @property
     def weights(self) -> Mapping[str, FloatArray]:

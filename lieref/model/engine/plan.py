@@ -21,6 +21,7 @@ from lieref.model.engine.lowered import LoweredGraph
 from lieref.model.engine.memories import Memory
 from lieref.model.engine.parts import FLAT_SAMPLES
 from lieref.model.engine.program import Instruction, Place, Program, Tensor, assemble
+from lieref.model.engine.recompute import NOTHING, Pass, Recomputation, Segments, choices, recomputed
 from lieref.model.engine.weights import Storage
 from lieref.model.engine.winograd import LEAST_CHANNELS
 
@@ -61,17 +62,21 @@ class Plans:
     trainable : frozenset of str
         Initializers whose gradient is wanted, but for adapted ones.
     adapters : dict of str to Adapter
+    segments : Segments or None
+        Layers whose activations are computed again for the gradients; groups of samples are then off. None lets them be
+        and computes nothing again.
     """
 
     def __init__(
         self, net: LoweredGraph, library: Library, trainable: frozenset[str], adapters: dict[str, Adapter],
-        winograd: str,
+        winograd: str, segments: Segments | None = None,
     ) -> None:  # fmt: skip
         self.net = net
         self.library = library
         self.trainable = trainable
         self.adapters = adapters
         self._winograd = winograd
+        self.segments = segments
         self._lock = make_lock()
         self._plans: dict[int, Plan] = {}
 
@@ -79,7 +84,9 @@ class Plans:
         """Return the plan for this many samples at once."""
         with self._lock:
             if samples not in self._plans:
-                plan = make_plan(self.net, self.library, self.trainable, self.adapters, self._winograd, samples)
+                plan = make_plan(
+                    self.net, self.library, self.trainable, self.adapters, self._winograd, samples, self.segments
+                )  # fmt: skip
                 # Layouts depend on channels and kernels alone, so that one copy of the weights serves every plan.
                 assert all(plan.storage.sizes == known.storage.sizes for known in self._plans.values())
                 self._plans[samples] = plan
@@ -93,6 +100,20 @@ class Plans:
     def at_once(self, training: bool) -> int:
         """Return the most samples of a pass."""
         return FLAT_SAMPLES if self.net.flat else self.program(1, training).samples
+
+    def recomputing(self, segments: Segments | None) -> Plans:
+        """Return the plans of the same network with other `segments`."""
+        return Plans(self.net, self.library, self.trainable, self.adapters, self._winograd, segments)
+
+    def recomputations(self) -> tuple[Recomputation, ...]:
+        """Return what may save memory, first nothing, alone where nothing is trained or a sample is a vector."""
+        if self.net.flat or not (self.trainable or self.adapters):
+            return (NOTHING,)
+        b = make_builder(
+            self.net, self.library.isa.name, self.library.dtype, self.trainable, self.adapters, self._winograd, 1
+        )
+        found = choices(b, training_instructions(b))
+        return (NOTHING, *found) if self.at_once(True) > 1 else (NOTHING, *found[1:])
 
     @property
     def gradient_size(self) -> int:
@@ -114,8 +135,9 @@ def make_plan(
     adapters: dict[str, Adapter],
     winograd: str,
     samples: int,
+    segments: Segments | None = None,
 ) -> Plan:
-    """Return the plan; `samples` at once where a sample is a vector, else 1."""
+    """Return the plan; `samples` at once where a sample is a vector, else 1; `segments` are computed again."""
 
     def builder() -> Builder:
         return make_builder(net, library.isa.name, library.dtype, trainable, adapters, winograd, samples)
@@ -142,7 +164,10 @@ def make_plan(
     if storage.trainable:
         # The same packed forward weights come first in both, so one copy of the weights serves both programs.
         learner = builder()
-        training = _assemble([*forward_instructions(learner), *_backward(learner)], learner, library)
+        rows = training_instructions(learner)
+        if segments:
+            rows = recomputed(Pass(rows, learner.start, learner.edges), segments)
+        training = _assemble(rows, learner, library, single=segments is not None)
         storage = learner.storage
     return Plan(forward, training, prepare(inference.storage), prepare(storage), finish(storage), storage)
 
@@ -156,9 +181,9 @@ def make_builder(
     return Builder(net, storage, samples)
 
 
-def _assemble(rows: list[Instruction], b: Builder, library: Library) -> Program:
-    """Return the program of samples: the caller's arrays are seen from the sample at work on."""
-    group = alone(rows) if b.net.flat else grouped(rows, np.dtype(library.dtype).itemsize)
+def _assemble(rows: list[Instruction], b: Builder, library: Library, single: bool = False) -> Program:
+    """Return the program of samples, `single` ones if so; the caller's arrays are seen from the sample at work on."""
+    group = alone(rows) if b.net.flat or single else grouped(rows, np.dtype(library.dtype).itemsize)
     samples = b.samples * group.samples
     outputs = samples * b.net.sizes[b.net.logits][0]
     caller = {"images": samples * math.prod(b.net.sizes[b.net.input]), "logits": outputs, "targets": outputs}
@@ -177,11 +202,18 @@ def forward_instructions(b: Builder) -> list[Instruction]:
     )
     b.tensors[net.input] = b.tensor(net.input, bare)
     rows = [_load(b)]
+    b.start = len(rows)
     for layer in net.layers:
         out = b.tensors[layer.out] = b.tensor(layer.out)
         epilogue = Epilogue(_bias(b, layer, out), b.tensors[layer.add] if layer.add else None, layer.clamp)
         rows += KINDS[layer.kind].forward(b, layer, out, epilogue)
+        b.edges.append(len(rows))
     return rows
+
+
+def training_instructions(b: Builder) -> list[Instruction]:
+    """Return the rows from the sample to the gradients."""
+    return [*forward_instructions(b), *_backward(b)]
 
 
 def _backward(b: Builder) -> list[Instruction]:

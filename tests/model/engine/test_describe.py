@@ -134,6 +134,8 @@ def test_sizes_are_those_of_the_programs(winograd: str) -> None:
     assert (sizes.forward, sizes.training) == (len(plan.forward.rows), len(plan.training.rows))
     assert sizes.forward < sizes.training
     assert sizes.arena_bytes == 4 * plan.training.arena
+    least = engine._plans.recomputing(engine.recomputations[-1].segments).get(sizes.samples)
+    assert sizes.least_arena_bytes == 4 * min(least.training.arena, plan.training.arena)
     weights = sum(value.nbytes for value in graph.initializers.values())
     assert sizes.weight_bytes >= weights
     assert sizes.accumulator_bytes >= weights
