@@ -153,3 +153,14 @@ def test_predictions_are_counted_where_there_are_some(tmp_path: Path, data: Any)
     for more in ({}, {"augment": (), "validation": 0.25}, {"augment": (), "learning_rate": "auto"}):
         with pytest.raises(DomainError, match="predictions"):
             fit(model(tmp_path), *data, **RUN, **more, memory_limit=least)
+
+
+def test_a_run_that_predicts_nothing_packs_no_weights_for_predictions(tmp_path: Path, data: Any) -> None:
+    one = model(tmp_path)
+    fit(one, *data, **RUN, augment=())
+    assert len(one.choice.compiled["f2"]._engines) == 1
+    assert one._current._known is None  # no copy of all adapted weights either
+    before = one.predict(data[0])
+    fit(one, *data, **RUN, augment=(), validation=0.25)
+    assert len(one.choice.compiled["f2"]._engines) == 2
+    assert not np.array_equal(one.predict(data[0]), before)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
+from lieref.kernel.simd.memory import PAGE_BYTES
 from lieref.kernel.simd.row import ROW_LENGTH
 from lieref.model.engine.parts import parts, passes
 from lieref.model.engine.plan import Plan, Plans
@@ -73,7 +74,10 @@ def footprint(plans: Plans, samples: int, threads: int, training: bool) -> Footp
         programs = {size: plans.program(size, training) for size in sizes}
         bound += {id(program): program for program in programs.values()}.values()
         rows += sum(program.row_count(size) for size, program in programs.items())
-    packed = itemsize * (storage.weight_size + storage.base_size) + 2 * ALIGNMENT
+    # Of the bases, only the pages that hold some take memory.
+    based = [pack.layout.size for pack in storage.packs if pack.copied and pack.name in storage.adapters]
+    bases = sum(itemsize * size + PAGE_BYTES for size in based)
+    packed = itemsize * storage.weight_size + min(bases, itemsize * storage.base_size) + 2 * ALIGNMENT
     initializers = {
         name: plans.net.graph.initializers[name] for layer in plans.net.layers for name in layer.initializers
     }

@@ -9,7 +9,7 @@ import numpy as np
 
 from lieref._types import Array, FloatArray
 from lieref.errors import InternalError
-from lieref.kernel.simd.memory import address_of, aligned
+from lieref.kernel.simd.memory import address_of, aligned, leave_holes
 from lieref.model.engine.weights import Storage
 
 
@@ -48,6 +48,7 @@ class PackedWeights:
         self._storage = storage
         self._weights = aligned(storage.weight_size, storage.dtype)
         self._bases = aligned(storage.base_size, storage.dtype)
+        leave_holes(self._bases)
         for (number, count), offset in storage.constants.items():
             self._weights[offset : offset + count] = number
         self.addresses = {"weights": address_of(self._weights), "bases": address_of(self._bases)}
