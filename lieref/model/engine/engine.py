@@ -348,7 +348,7 @@ class Engine:
     def _give_back(self, session: Session) -> None:
         with self._lock:
             session.packed.users -= 1
-            if len(self._idle) < MOST_IDLE:
+            if len(self._idle) < MOST_IDLE and session.plans is self._plans:  # `recompute` may have been called since
                 self._idle.append(session)
 
     def _gradients(self, total: Array | None) -> dict[str, FloatArray]:

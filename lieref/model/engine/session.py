@@ -80,7 +80,7 @@ class Session:
 
     def __init__(self, plans: Plans, packed: PackedWeights, factors: dict[str, int], threads: int) -> None:
         self.packed = packed
-        self._plans = plans
+        self.plans = plans
         self._factors = factors
         self.threads = threads
         self._runner = Runner(plans.library)
@@ -123,7 +123,7 @@ class Session:
 
     def _make_job(self, samples: int, bytes_in: bool, loss: str, training: bool) -> Job:
         """Return the scripts for a number of samples, their element type and a loss."""
-        plans = self._plans
+        plans = self.plans
         kernels = plans.open_kernels(bytes_in, loss)
         edges = parts(samples, plans.net.flat, plans.gradient_size * np.dtype(plans.library.dtype).itemsize)
         at_once = plans.at_once(training)
@@ -154,9 +154,9 @@ class Session:
 
     def _share(self, samples: int, training: bool, kernels: dict[str, int], sums: int) -> list[SharedScript]:
         """Return the script of one part for each thread, none where its samples are not shared."""
-        if self.threads == 1 or self._plans.net.flat:
+        if self.threads == 1 or self.plans.net.flat:
             return []
-        shared = share(self._plans.program(1, training), self.threads)
+        shared = share(self.plans.program(1, training), self.threads)
         if shared is None:
             return []
         entry = self._bind(shared.program).entry((0, samples, 1, 1), kernels, sums)
@@ -164,7 +164,7 @@ class Session:
 
     def _call(self, samples: int, worker: int, training: bool) -> Call:
         """Return the program for so many samples at once, bound to a thread's own arena."""
-        program = self._plans.program(samples, training)
+        program = self.plans.program(samples, training)
         key = id(program), worker
         if key not in self._calls:
             self._calls[key] = self._bind(program)
@@ -173,22 +173,22 @@ class Session:
     def _prepare(self, training: bool) -> Call:
         key = "prepare training" if training else "prepare"
         if key not in self._calls:
-            plan = self._plans.get(1)
+            plan = self.plans.get(1)
             self._calls[key] = self._bind(plan.prepare_training if training else plan.prepare)
         return self._calls[key]
 
     def _finish(self) -> Call:
         if "finish" not in self._calls:
-            self._calls["finish"] = self._bind(self._plans.get(1).finish)
+            self._calls["finish"] = self._bind(self.plans.get(1).finish)
         return self._calls["finish"]
 
     def _bind(self, program: Program) -> Call:
-        return Call(program, self._plans.library.dtype, self.packed, self._factors, self._runner.request)
+        return Call(program, self.plans.library.dtype, self.packed, self._factors, self._runner.request)
 
     def _sums(self, part: int) -> Array:
         """Return the gradient accumulators of a part."""
         while part >= len(self._accumulators):
-            self._accumulators.append(aligned(self._plans.gradient_size, self._plans.library.dtype))
+            self._accumulators.append(aligned(self.plans.gradient_size, self.plans.library.dtype))
         return self._accumulators[part]
 
 

@@ -104,6 +104,21 @@ def test_the_choices_take_ever_less_memory_for_ever_more_work_and_no_bit(rng):
         assert arena >= known[min(number, len(known) - 1)].peak
 
 
+def test_a_session_of_other_plans_is_not_taken_again(rng):
+    graph = deep_net()
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0])
+    x, y = batch(engine, rng)
+
+    def loss(out, targets):
+        engine.recompute(2)  # while a call is under way
+        return 0.0, np.zeros_like(out)
+
+    engine.loss_and_grad(x, y, loss)
+    assert engine._idle == []
+    engine.loss_and_grad(x, y)
+    assert [session.plans for session in engine._idle] == [engine._plans]
+
+
 def test_what_a_call_takes_is_what_is_said(rng, monkeypatch):
     from lieref.kernel.simd import memory
 
