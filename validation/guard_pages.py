@@ -6,7 +6,8 @@ python -m validation.guard_pages malformed --networks 5000
 Each buffer that compiled code is given (arena, packed weights, factors, accumulators, tables, instructions, scripts,
 input, targets, outputs, losses, gradients) ends at such a page, or begins at one; the first access outside kills the
 process. So networks are run in processes of their own, batch by batch: one that dies names the network's seed, and
-``--seed`` runs it alone. Networks take turns in instruction set and in the end that is guarded.
+``--seed`` runs it alone. Networks take turns in instruction set, in the end that is guarded, and in running in groups
+of samples, as if their few weights were large.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from lieref._types import Array
 from lieref.errors import LierefError
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd import memory
-from lieref.model.engine import compile_graph, engine
+from lieref.model.engine import compile_graph, engine, group, pieces
 from lieref.model.graph import Graph
 from tests.model.engine.random_networks import (
     malformed_network,
@@ -50,6 +51,8 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 FINE = ("forward", "forward and gradients", "refused", "refused late")
 """What may come of a network."""
 
+LARGE, LEAST_SHARED = (pieces.LARGE, pieces.PIECE), group.LEAST_SHARED
+
 MALFORMED = 1 << 32
 """Seeds of malformed networks begin here."""
 
@@ -67,6 +70,10 @@ class Case:
     @property
     def at_end(self) -> bool:
         return self.seed // len(isa_module.available()) % 2 == 0
+
+    @property
+    def grouped(self) -> bool:
+        return self.seed // (2 * len(isa_module.available())) % 2 == 0
 
     @property
     def malformed(self) -> bool:
@@ -119,6 +126,8 @@ def run_one(case: Case) -> str:
     trainable, adapters = random_adapters(graph, rng) if not case.malformed or rng.random() < 0.5 else (frozenset(), {})
     memory.allocate = lambda size: guarded(size, case.at_end)
     engine.np = GuardedNumpy(case.at_end)  # type: ignore[attr-defined, assignment]
+    pieces.LARGE, pieces.PIECE = (16, 96) if case.grouped else LARGE
+    group.LEAST_SHARED = -1.0 if case.grouped else LEAST_SHARED
     dtype = str(rng.choice(["float32", "float32", "float64"]))
     winograd = str(rng.choice(["f2", "f4", "direct"]))
     try:

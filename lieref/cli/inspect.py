@@ -182,8 +182,8 @@ def _print_engine(report: dict[str, Any]) -> None:
         of = "all weights" if report["adapter"] is None else f"the adapter ({report['method']})"
         facts |= {
             "instruction set": sizes["isa"],
-            "instructions forward": f"{sizes['forward']:,}",
-            "instructions training": f"{sizes['training']:,}, of {of}",
+            "instructions forward": f"{sizes['forward']:,}{_together(sizes['samples'])}",
+            "instructions training": f"{sizes['training']:,}{_together(sizes['training_samples'])}, of {of}",
             "arena of a thread": f"{sizes['arena_bytes']:,} bytes",
             "with all recomputed": f"{sizes['least_arena_bytes']:,} bytes",
             "packed weights": f"{sizes['weight_bytes']:,} bytes",
@@ -194,6 +194,11 @@ def _print_engine(report: dict[str, Any]) -> None:
         click.echo(f"Operators with a compiled form: {', '.join(report['operators'])}.")
     for outcome in dict.fromkeys(row["outcome"] for row in nodes):
         click.echo(f"{outcome}: {OUTCOMES[outcome]}.")
+
+
+def _together(samples: int) -> str:
+    """Return how many samples a pass of instructions takes, where they are several."""
+    return f" for up to {samples} samples at once" if samples > 1 else ""
 
 
 def _how(row: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ def test_every_node_of_the_file_is_there(workplace: Path, run_json: RunJson) -> 
     # 6 x 5 pixels, 4 filters of 2 x 3 x 3, and a matrix 3 x 4
     assert (report["multiply_adds"], report["compiled_share"]) == (30 * 4 * 18 + 12, 1.0)
     assert set(report["sizes"]) == {
-        "isa", "samples", "forward", "training", "arena_bytes", "least_arena_bytes", "weight_bytes",
+        "isa", "samples", "training_samples", "forward", "training", "arena_bytes", "least_arena_bytes", "weight_bytes",
         "accumulator_bytes",
     }  # fmt: skip
 

@@ -67,10 +67,10 @@ class ProgramSizes:
     ----------
     isa : str
         Instruction set.
-    samples : int
-        So many are worked on at once.
+    samples, training_samples : int
+        At most so many are worked on at once, forward and in training.
     forward, training : int
-        Instructions of one pass; `training` is 0 where nothing is trained.
+        Instructions of one pass over as many; `training` is 0 where nothing is trained.
     arena_bytes : int
         Working memory of one thread, of the larger of the two.
     least_arena_bytes : int
@@ -81,6 +81,7 @@ class ProgramSizes:
 
     isa: str
     samples: int
+    training_samples: int
     forward: int
     training: int
     arena_bytes: int
@@ -182,7 +183,8 @@ def sizes_of(plans: Plans, least: Plans) -> ProgramSizes:
     itemsize = np.dtype(plans.library.dtype).itemsize
     return ProgramSizes(
         isa=plans.library.isa.name,
-        samples=plans.at_once(plan.training is not None),
+        samples=plans.at_once(False),
+        training_samples=0 if plan.training is None else plans.at_once(True),
         forward=len(plan.forward.rows),
         training=0 if plan.training is None else len(plan.training.rows),
         arena_bytes=itemsize * arenas[0],

@@ -14,7 +14,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, groupby
 
-from lieref.model.engine.pieces import LARGE, PRODUCTS, cut, weights_of
+from lieref.model.engine import pieces
+from lieref.model.engine.pieces import PRODUCTS, cut, weights_of
 from lieref.model.engine.program import Instruction, Tensor
 
 SAMPLES = (4, 2)
@@ -22,6 +23,11 @@ SAMPLES = (4, 2)
 
 MOST_BYTES = 48 << 20
 """Most memory of the tensors of a group's further samples; chosen: a twelfth of what training ResNet-18 takes."""
+
+LEAST_SHARED = 1.0
+"""Fewest large weights for each number kept of a sample from block to block, such as activations until the backward
+pass. These have left the cache when they are read again, which without groups they need not. A step of MobileNetV2
+(0.5) takes as long either way, one of MobileNetV3-small (1.7) 0.97 of the time, one of ResNet-18 (12) 0.95."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +52,6 @@ class Grouped:
 def grouped(rows: Sequence[Instruction], itemsize: int) -> Grouped:
     """Return the instructions for groups, or as they are where a group takes too much memory or saves too little.
 
-    What is kept of each sample from block to block, such as activations until the backward pass, has left the cache
-    when it is read again, which without groups it need not: the large weights must be more. A step of MobileNetV2 (15
-    MiB of weights for 28 MiB kept) takes as long either way, one of MobileNetV3-small (19 for 11) 0.97 of the time.
-
     Instructions that call back to Python are left as they are: a function knows the tensors of one sample.
 
     Parameters
@@ -64,7 +66,7 @@ def grouped(rows: Sequence[Instruction], itemsize: int) -> Grouped:
         cut_rows, blocks = [row for block in found for row in block], [*accumulate(map(len, found))]
         kept, shared = _most_kept(found), _large_weights(rows)
         for samples in SAMPLES:
-            if shared > kept and (samples - 1) * kept * itemsize <= MOST_BYTES:
+            if shared > LEAST_SHARED * kept and (samples - 1) * kept * itemsize <= MOST_BYTES:
                 return Grouped(cut_rows, blocks, samples)
     return alone(rows)
 
@@ -86,7 +88,7 @@ def _blocks(rows: Sequence[Instruction]) -> list[list[Instruction]]:
 
 
 def _is_large(run: Sequence[Instruction]) -> bool:
-    return sum(map(weights_of, run)) > LARGE
+    return sum(map(weights_of, run)) > pieces.LARGE
 
 
 def _large_weights(rows: Sequence[Instruction]) -> int:

@@ -13,9 +13,9 @@ from itertools import chain
 from lieref.kernel.simd.frequency import FREQUENCY_STEPS
 from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.tiles import DEPTHWISE_TILES, FrequencyTile, PixelTile, TransformTile
+from lieref.model.engine import pieces
 from lieref.model.engine.layer import Epilogue, FusedLayer, need_gradient_halo, parities
 from lieref.model.engine.layout import Layout, tap_blocks
-from lieref.model.engine.pieces import LARGE
 from lieref.model.engine.product import gradient_run_rows, multiply_gradient, run_places
 from lieref.model.engine.program import Instruction, Place, Taps, Tensor
 from lieref.model.engine.tiling import conv_tiles, depthwise_pixels, together
@@ -160,7 +160,7 @@ def _convolve(
 
 def _in_order(strips: Sequence[Sequence[list[Instruction]]], weights: int) -> list[Instruction]:
     """Return the instructions of strips, strip by strip, or step by step where the weights are what is to be shared."""
-    parts = chain(*zip(*strips, strict=True)) if weights > LARGE else chain(*strips)
+    parts = chain(*zip(*strips, strict=True)) if weights > pieces.LARGE else chain(*strips)
     return [*chain(*parts)]
 
 

@@ -11,7 +11,7 @@ from lieref.kernel.simd.adapter import MAPS
 from lieref.kernel.simd.isa import best
 from lieref.kernel.simd.kernels import FAMILIES, KernelName
 from lieref.kernel.simd.tiles import ConvTile, PixelTile
-from lieref.model.engine import compile_graph, group, pieces, program, winograd
+from lieref.model.engine import compile_graph, group, pieces, program
 from lieref.model.engine.adapter import FORMS
 from lieref.model.engine.program import Instruction, Place, Tensor
 from tests.model.engine.networks import NETS, Net, trainable
@@ -26,10 +26,9 @@ IMAGES = [name for name in NETS if len(NETS[name]().inputs[0].shape) > 2]
 
 def large_everywhere(patch, weights=16, piece=96):
     """Let a handful of weights count as large."""
-    patch.setattr(group, "LARGE", weights)
-    patch.setattr(winograd, "LARGE", weights)
+    patch.setattr(pieces, "LARGE", weights)
     patch.setattr(pieces, "PIECE", piece)
-    patch.setattr(group, "_large_weights", lambda rows: 1 << 40 if len(group._blocks(rows)) > 1 else 0)
+    patch.setattr(group, "LEAST_SHARED", -1.0)
 
 
 def wide_net():
@@ -200,13 +199,17 @@ def test_samples_are_as_many_as_memory_allows(monkeypatch):
 
 def test_a_group_saves_more_than_it_keeps(monkeypatch):
     large_everywhere(monkeypatch)
-    kept = []
-    before = group._most_kept
-    monkeypatch.setattr(group, "_most_kept", lambda blocks: (kept.append(before(blocks)), kept[-1])[1])
+    kept, shared = [], []
+    for name, found in (("_most_kept", kept), ("_large_weights", shared)):
+        before = getattr(group, name)
+        monkeypatch.setattr(
+            group, name, lambda *args, before=before, found=found: (found.append(before(*args)), found[-1])[1]
+        )
     graph = wide_net()
     compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0])
-    for shared, samples in ((kept[-1] + 1, MOST), (kept[-1], 1)):
-        monkeypatch.setattr(group, "_large_weights", lambda rows, shared=shared: shared)
+    just = shared[-1] / kept[-1]
+    for least, samples in ((just - 0.01, MOST), (just, 1)):
+        monkeypatch.setattr(group, "LEAST_SHARED", least)
         engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0])
         assert engine._plans.at_once(True) == samples
 
@@ -235,3 +238,12 @@ def test_a_session_takes_what_is_said(samples, training, monkeypatch):
     engine.loss_and_grad(x, np.zeros(samples, int)) if training else engine.logits(x)
     # Scripts and contexts are the rest, whatever the network.
     assert 0 < sum(sizes) - (said.arenas + said.accumulators + said.instructions) < 1024
+
+
+def test_what_is_described_is_what_runs():
+    for grouped in (False, True):
+        engine = compiled(wide_net(), grouped)
+        sizes, plan = engine.sizes, engine._plans.get(1)
+        assert (sizes.samples, sizes.training_samples) == ((MOST, MOST) if grouped else (1, 1))
+        assert (sizes.forward, sizes.training) == (len(plan.forward.rows), len(plan.training.rows))
+        assert sizes.arena_bytes == 4 * plan.training.arena

@@ -36,5 +36,5 @@ def test_networks_take_turns_in_everything():
     from validation.guard_pages import Case
 
     sets = isa_module.available()
-    cases = {(Case(seed).isa, Case(seed).at_end) for seed in range(2 * len(sets))}
-    assert len(cases) == 2 * len(sets)
+    cases = {(Case(seed).isa, Case(seed).at_end, Case(seed).grouped) for seed in range(4 * len(sets))}
+    assert len(cases) == 4 * len(sets)
