@@ -21,13 +21,15 @@ from lieref.model.engine.program import Instruction, Tensor
 SAMPLES = (4, 2)
 """Samples of a group, the most first."""
 
-MOST_BYTES = 48 << 20
-"""Most memory of the tensors of a group's further samples; chosen: a twelfth of what training ResNet-18 takes."""
+MOST_BYTES = 16 << 20
+"""Most memory of the tensors of a group's further samples. With 13 MiB, in groups of two, a step of ResNet-18 takes
+0.955 ("f2") and 0.94 ("f4") of the time; with 40 MiB, in groups of four, 0.96 and 0.925."""
 
-LEAST_SHARED = 1.0
+LEAST_SHARED = 4.0
 """Fewest large weights for each number kept of a sample from block to block, such as activations until the backward
 pass. These have left the cache when they are read again, which without groups they need not. A step of MobileNetV2
-(0.5) takes as long either way, one of MobileNetV3-small (1.7) 0.97 of the time, one of ResNet-18 (12) 0.95."""
+(0.5) or of ShuffleNet (2) takes as long in groups of four, one of MobileNetV3-small (1.7) 0.98 of the time for 30 MiB
+more; ResNet-18 has 12. Without a backward pass little is kept: outputs of MobileNetV3-small take 0.95 of the time."""
 
 
 @dataclass(frozen=True)
