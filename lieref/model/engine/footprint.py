@@ -9,7 +9,7 @@ import numpy as np
 
 from lieref.kernel.simd.memory import PAGE_BYTES
 from lieref.kernel.simd.row import ROW_LENGTH
-from lieref.model.engine.parts import parts, passes
+from lieref.model.engine.parts import passes
 from lieref.model.engine.plan import Plan, Plans
 from lieref.model.engine.program import Program
 
@@ -65,7 +65,7 @@ def footprint(plans: Plans, samples: int, threads: int, training: bool) -> Footp
     itemsize, flat = np.dtype(plans.library.dtype).itemsize, plans.net.flat
     one = plans.get(1)
     storage = one.storage
-    edges = parts(samples, flat, plans.gradient_size * itemsize)
+    edges = plans.parts(samples, training)
     workers = min(threads, len(edges))
     bound = [one.prepare_training, one.finish] if training else [one.prepare]
     rows = sum(len(program.rows) for program in bound)

@@ -19,7 +19,7 @@ from lieref.model.engine.kinds import KINDS
 from lieref.model.engine.layer import Epilogue, FusedLayer
 from lieref.model.engine.lowered import LoweredGraph
 from lieref.model.engine.memories import Memory
-from lieref.model.engine.parts import FLAT_SAMPLES
+from lieref.model.engine.parts import FLAT_SAMPLES, parts
 from lieref.model.engine.program import Instruction, Place, Program, Tensor, assemble
 from lieref.model.engine.recompute import NOTHING, Pass, Recomputation, Segments, choices, recomputed
 from lieref.model.engine.weights import Storage
@@ -100,6 +100,12 @@ class Plans:
     def at_once(self, training: bool) -> int:
         """Return the most samples of a pass."""
         return FLAT_SAMPLES if self.net.flat else self.program(1, training).samples
+
+    def parts(self, samples: int, training: bool) -> list[tuple[int, int]]:
+        """Return the parts (begin, end) of a batch."""
+        accumulated = self.gradient_size * np.dtype(self.library.dtype).itemsize if training else 0
+        shareable = not self.net.flat and not self.program(1, training).functions
+        return parts(samples, self.net.flat, accumulated, fewest=1 if shareable else 2)
 
     def recomputing(self, segments: Segments | None) -> Plans:
         """Return the plans of the same network with other `segments`."""

@@ -13,7 +13,7 @@ from lieref.kernel.parallel import run_all
 from lieref.kernel.simd.memory import address_of, aligned, integers
 from lieref.model.engine.call import ONCE, Call, Entry
 from lieref.model.engine.packed_weights import PackedWeights
-from lieref.model.engine.parts import parts, passes
+from lieref.model.engine.parts import passes
 from lieref.model.engine.plan import Plans
 from lieref.model.engine.program import Program
 from lieref.model.engine.script import Runner, Script, SharedScript
@@ -125,7 +125,7 @@ class Session:
         """Return the scripts for a number of samples, their element type and a loss."""
         plans = self.plans
         kernels = plans.open_kernels(bytes_in, loss)
-        edges = parts(samples, plans.net.flat, plans.gradient_size * np.dtype(plans.library.dtype).itemsize)
+        edges = plans.parts(samples, training)
         at_once = plans.at_once(training)
         spans = [passes(begin, end, at_once) for begin, end in edges]
         sums = [address_of(self._sums(part)) if training else 0 for part in range(len(edges))]
