@@ -27,6 +27,7 @@ def intervals(graph: Graph) -> dict[str, Interval]:
     for node in graph.nodes:
         inputs = [found[name] if name else EVERYTHING for name in node.inputs]
         low, high = _of_node(graph, node, inputs)
+        found.update(dict.fromkeys(node.outputs, EVERYTHING))
         found[node.outputs[0]] = EVERYTHING if math.isnan(low) or math.isnan(high) else (low, high)
     return found
 
@@ -47,6 +48,12 @@ def _of_node(graph: Graph, node: Node, inputs: list[Interval]) -> Interval:
             return _hull(inputs)
         case "Where":
             return _hull(inputs[1:])
+        case "Max":
+            return max(each[0] for each in inputs), max(each[1] for each in inputs)
+        case "Min":
+            return min(each[0] for each in inputs), min(each[1] for each in inputs)
+        case "Sum":
+            return sum(each[0] for each in inputs), sum(each[1] for each in inputs)
         case "Clip":
             bottom = inputs[1][0] if len(inputs) > 1 and node.inputs[1] else -math.inf
             top = inputs[2][1] if len(inputs) > 2 and node.inputs[2] else math.inf
@@ -83,7 +90,15 @@ _FUNCTIONS: dict[str, Callable[[float, float], Interval]] = {
     "Softmax": lambda low, high: (0.0, 1.0),
     "Sigmoid": lambda low, high: (0.0, 1.0),
     "HardSigmoid": lambda low, high: (0.0, 1.0),
+    "Hardmax": lambda low, high: (0.0, 1.0),
+    "LogSoftmax": lambda low, high: (-math.inf, 0.0),
     "Tanh": lambda low, high: (-1.0, 1.0),
+    "Sin": lambda low, high: (-1.0, 1.0),
+    "Cos": lambda low, high: (-1.0, 1.0),
+    "Sign": lambda low, high: (-1.0, 1.0),
+    "Softsign": lambda low, high: (-1.0, 1.0),
+    "Abs": lambda low, high: (max(low, -high, 0.0), max(-low, high)),
+    "Reciprocal": lambda low, high: _reciprocal((low, high)),
     "Erf": lambda low, high: (-1.0, 1.0),
     "Relu": lambda low, high: (max(low, 0.0), max(high, 0.0)),
     "Softplus": lambda low, high: (0.0, math.inf),

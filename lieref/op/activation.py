@@ -138,6 +138,45 @@ def softplus_vjp(x: Array, *, y: Array, y_bar: Array) -> tuple[Array]:
     return (sigmoid(x) * y_bar,)
 
 
+def softsign(x: Array) -> Array:
+    """Return x / (1 + |x|)."""
+    y: Array = x / (1 + np.abs(x))
+    return y
+
+
+# dy = dx / (1 + |x|)^2
+def softsign_vjp(x: Array, *, y: Array, y_bar: Array) -> tuple[Array]:
+    """Return (y_bar / (1 + |x|)^2,)."""
+    below = 1 + np.abs(x)
+    return (y_bar / below / below,)
+
+
+def mish(x: Array) -> Array:
+    """Return x tanh(softplus(x))."""
+    y: Array = x * np.tanh(softplus(x))
+    return y
+
+
+# With t = tanh(softplus(x)) and softplus' = sigmoid: dy = (t + x (1 - t^2) sigmoid(x)) dx.
+def mish_vjp(x: Array, *, y: Array, y_bar: Array) -> tuple[Array]:
+    """Return (slope y_bar,)."""
+    t = np.tanh(softplus(x))
+    return ((t + x * (1 - t * t) * sigmoid(x)) * y_bar,)
+
+
+def swish(x: Array, *, alpha: float = 1.0) -> Array:
+    """Return x sigmoid(alpha x)."""
+    y: Array = x * sigmoid(alpha * x)
+    return y
+
+
+# dy = (s + alpha x s (1 - s)) dx with s = sigmoid(alpha x), and 1 - s = sigmoid(-alpha x).
+def swish_vjp(x: Array, *, y: Array, y_bar: Array, alpha: float = 1.0) -> tuple[Array]:
+    """Return (slope y_bar,)."""
+    s = sigmoid(alpha * x)
+    return ((s + alpha * x * s * sigmoid(-alpha * x)) * y_bar,)
+
+
 def erf(x: Array) -> Array:
     """Return the error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x."""
     from scipy.special import erf as scipy_erf

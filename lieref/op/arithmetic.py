@@ -1,4 +1,4 @@
-"""Add, Sub, Mul, Div, Neg, Pow, Sqrt, Exp: element by element, inputs broadcast against each other."""
+"""Add, Sub, Mul, Div, Neg, Reciprocal, Pow, Sqrt, Exp, Log: element by element, inputs broadcast against each other."""
 
 from __future__ import annotations
 
@@ -85,6 +85,25 @@ def neg_vjp(x: Array, *, y: Array, y_bar: Array) -> tuple[Array]:
     return (-y_bar,)
 
 
+def reciprocal(x: Array) -> Array:
+    """Return 1 / x.
+
+    Raises
+    ------
+    DomainError
+        If an entry is zero.
+    """
+    if not np.all(x):
+        raise DomainError("Reciprocal: `x` must be nonzero; got 0")
+    return np.reciprocal(x)
+
+
+# d(1 / x) = -dx / x^2 = -y^2 dx
+def reciprocal_vjp(x: Array, *, y: Array, y_bar: Array) -> tuple[Array]:
+    """Return (-y^2 y_bar,)."""
+    return (-y * y * y_bar,)
+
+
 def power(a: Array, b: Array) -> Array:
     """Return a ** b in the dtype of a; the exponent may have another dtype.
 
@@ -140,3 +159,23 @@ def exp(x: Array) -> Array:
 def exp_vjp(x: Array, *, y: Array, y_bar: Array) -> tuple[Array]:
     """Return (y y_bar,)."""
     return (y * y_bar,)
+
+
+def log(x: Array) -> Array:
+    """Return the natural logarithm; that of zero is minus infinity, as ONNX says and masks of attention use it.
+
+    Raises
+    ------
+    DomainError
+        If an entry is negative.
+    """
+    if np.any(x < 0):
+        raise DomainError(f"Log: `x` must be at least 0; got {x.min()}")
+    with np.errstate(divide="ignore"):
+        return np.log(x)
+
+
+# d log x = dx / x, infinite at zero: taken as 0 there, as that of the square root is.
+def log_vjp(x: Array, *, y: Array, y_bar: Array) -> tuple[Array]:
+    """Return (y_bar / x,), zero where x is zero."""
+    return (np.where(x > 0, y_bar / np.where(x > 0, x, 1), 0),)

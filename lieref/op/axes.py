@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from lieref._types import Shape
+from lieref._check import check_same_dtype
+from lieref._types import Array, Shape
 from lieref.errors import DomainError, DTypeError, ShapeError
 
 MOST_ELEMENTS = 2**31
@@ -56,6 +57,12 @@ def broadcast_shape(function: str, *shapes: Shape) -> Shape:
         return np.broadcast_shapes(*shapes)
     except ValueError:
         raise ShapeError(f"{function}: inputs must broadcast; got shapes {', '.join(map(str, shapes))}") from None
+
+
+def check_broadcast(function: str, *arrays: Array) -> None:
+    """Raise `DTypeError` or `ShapeError` unless arrays share one dtype and broadcast."""
+    check_same_dtype(function, **{f"input {i}": array for i, array in enumerate(arrays)})
+    broadcast_shape(function, *(array.shape for array in arrays))
 
 
 def check_size(function: str, shape: Sequence[int | None], most: int = MOST_ELEMENTS) -> None:

@@ -1,4 +1,4 @@
-"""Equal, Not and Where: conditions, and a choice between two arrays."""
+"""Equal, Not, And, Or, Xor and Where: conditions, and a choice between two arrays."""
 
 from __future__ import annotations
 
@@ -34,6 +34,39 @@ def logical_not_vjp(x: Array, *, y: Array, y_bar: Array) -> tuple[None]:
     return (None,)
 
 
+def logical_and(a: Array, b: Array) -> Array:
+    """Return whether both hold."""
+    _check_bools("And", a, b)
+    return np.asarray(np.logical_and(a, b))
+
+
+def logical_and_vjp(a: Array, b: Array, *, y: Array, y_bar: Array) -> tuple[None, None]:
+    """Return (None, None): a truth value has no derivative."""
+    return None, None
+
+
+def logical_or(a: Array, b: Array) -> Array:
+    """Return whether one or both hold."""
+    _check_bools("Or", a, b)
+    return np.asarray(np.logical_or(a, b))
+
+
+def logical_or_vjp(a: Array, b: Array, *, y: Array, y_bar: Array) -> tuple[None, None]:
+    """Return (None, None): a truth value has no derivative."""
+    return None, None
+
+
+def logical_xor(a: Array, b: Array) -> Array:
+    """Return whether one alone holds."""
+    _check_bools("Xor", a, b)
+    return np.asarray(np.logical_xor(a, b))
+
+
+def logical_xor_vjp(a: Array, b: Array, *, y: Array, y_bar: Array) -> tuple[None, None]:
+    """Return (None, None): a truth value has no derivative."""
+    return None, None
+
+
 def where(condition: Array, a: Array, b: Array) -> Array:
     """Return a where the condition holds, b elsewhere."""
     _check_bool("Where", condition)
@@ -55,3 +88,9 @@ def where_vjp(condition: Array, a: Array, b: Array, *, y: Array, y_bar: Array) -
 def _check_bool(function: str, array: Array) -> None:
     if array.dtype.kind != "b":
         raise DTypeError(f"{function}: condition must be bool; got {array.dtype}")
+
+
+def _check_bools(function: str, a: Array, b: Array) -> None:
+    _check_bool(function, a)
+    _check_bool(function, b)
+    broadcast_shape(function, a.shape, b.shape)

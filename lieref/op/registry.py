@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from lieref._types import Array, AttrValue
+from lieref._types import AttrValue
 from lieref.errors import DomainError, FormatError, UnsupportedError
 from lieref.op import (
     activation,
@@ -30,75 +26,8 @@ from lieref.op import (
     softmax,
 )
 from lieref.op import shape_rules as rules
-
-REQUIRED = inspect.Parameter.empty
-"""Default of an attribute that a node must give."""
-
-_RUN_OPTIONS = frozenset({"threads", "needs", "y", "y_bar"})
-
-
-@dataclass(frozen=True)
-class Operator:
-    """An ONNX operator.
-
-    Attributes
-    ----------
-    name
-        ONNX's name.
-    function, function_vjp
-        ``f(*inputs, **attributes) -> y`` and ``f_vjp(*inputs, y, y_bar, **attributes) -> cotangents``; an absent
-        optional input is None. Attributes have ONNX's names.
-    shape
-        Gives the shape and dtype of the output from those of the inputs: `lieref.op.shape_rules`.
-    differentiable
-        Positions of the inputs that get a cotangent; None for all.
-    allowed
-        For an attribute that takes only some values here, those values.
-    outputs
-        How many of the node's outputs are computed; a node that names more cannot be run.
-    """
-
-    name: str
-    function: Callable[..., Any]
-    function_vjp: Callable[..., tuple[Any, ...]]
-    shape: rules.Rule
-    differentiable: tuple[int, ...] | None = (0,)
-    allowed: Mapping[str, tuple[AttrValue, ...]] = field(default_factory=dict)
-    outputs: int = 1
-
-    @cached_property
-    def attributes(self) -> dict[str, Any]:
-        """Attribute names and their defaults, `REQUIRED` where there is none."""
-        parameters = inspect.signature(self.function).parameters.values()
-        return {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in _RUN_OPTIONS}
-
-    @cached_property
-    def arity(self) -> tuple[int, float]:
-        """Fewest inputs, all of them present, and most inputs."""
-        kinds = inspect.Parameter
-        parameters = inspect.signature(self.function).parameters.values()
-        places = [p for p in parameters if p.kind in (kinds.POSITIONAL_ONLY, kinds.POSITIONAL_OR_KEYWORD)]
-        several = any(p.kind is kinds.VAR_POSITIONAL for p in parameters)
-        return sum(p.default is REQUIRED for p in places) + several, math.inf if several else len(places)
-
-    @cached_property
-    def threaded(self) -> bool:
-        """Whether `forward` and `vjp` take a keyword `threads`."""
-        return "threads" in inspect.signature(self.function).parameters
-
-    @cached_property
-    def selective(self) -> bool:
-        """Whether `vjp` takes a keyword `needs`: which inputs' cotangents to compute."""
-        return "needs" in inspect.signature(self.function_vjp).parameters
-
-    def forward(self, *inputs: Array | None, **attrs: Any) -> Any:
-        """Return the output."""
-        return self.function(*inputs, **attrs)
-
-    def vjp(self, *inputs: Array | None, y: Any, y_bar: Any, **attrs: Any) -> tuple[Array | None, ...]:
-        """Return one cotangent for each input passed, None for one that has none."""
-        return self.function_vjp(*inputs, y=y, y_bar=y_bar, **attrs)[: len(inputs)]
-
+from lieref.op.entry import REQUIRED, Operator
+from lieref.op.table_element_wise import ELEMENT_WISE
 
 _POSITIVE = frozenset({"group", "strides", "dilations", "kernel_shape"})
 
@@ -151,7 +80,7 @@ _TABLE = (
     ),
     Operator("Mul", arithmetic.mul, arithmetic.mul_vjp, rules.broadcast("Mul"), (0, 1)),
     Operator("Neg", arithmetic.neg, arithmetic.neg_vjp, rules.same),
-    Operator("Not", logic.logical_not, logic.logical_not_vjp, rules.logical_not, ()),
+    Operator("Not", logic.logical_not, logic.logical_not_vjp, rules.logical("Not"), ()),
     Operator("Pad", pad.pad, pad.pad_vjp, rules.pad, allowed={"mode": ("constant", "reflect", "edge")}),
     Operator("Pow", arithmetic.power, arithmetic.power_vjp, rules.broadcast("Pow", one_dtype=False), (0, 1)),
     Operator("ReduceMean", reduction.reduce_mean, reduction.reduce_mean_vjp, rules.reduce("ReduceMean", empty=False)),
@@ -161,7 +90,7 @@ _TABLE = (
     Operator("Shape", cast.shape_of, cast.shape_of_vjp, rules.shape_of, ()),
     Operator("Sigmoid", activation.sigmoid, activation.sigmoid_vjp, rules.floats("Sigmoid")),
     Operator("Slice", gather.take_slice, gather.take_slice_vjp, rules.take_slice),
-    Operator("Softmax", softmax.softmax, softmax.softmax_vjp, rules.softmax),
+    Operator("Softmax", softmax.softmax, softmax.softmax_vjp, rules.softmax("Softmax")),
     Operator("Softplus", activation.softplus, activation.softplus_vjp, rules.floats("Softplus")),
     Operator("Sqrt", arithmetic.sqrt, arithmetic.sqrt_vjp, rules.floats("Sqrt")),
     Operator("Squeeze", shape.squeeze, shape.squeeze_vjp, rules.squeeze),
@@ -173,7 +102,7 @@ _TABLE = (
     Operator("Where", logic.where, logic.where_vjp, rules.where, (1, 2)),
 )
 
-OPERATORS: dict[str, Operator] = {operator.name: operator for operator in _TABLE}
+OPERATORS: dict[str, Operator] = {operator.name: operator for operator in (*_TABLE, *ELEMENT_WISE)}
 """Every operator lieref runs, by ONNX name."""
 
 
@@ -231,10 +160,10 @@ def check_attributes(op_type: str, attrs: Mapping[str, AttrValue], node_name: st
 def resolve_attributes(op_type: str, attrs: Mapping[str, AttrValue], opset: int) -> dict[str, AttrValue]:
     """Return the attributes with the meaning they have in the file's opset written out.
 
-    Only Softmax needs it: below opset 13 all axes from `axis` (1 by default) on sum to one together.
+    Only Softmax and its kin need it: below opset 13 all axes from `axis` (1 by default) on are taken together.
     """
     resolved = dict(attrs)
-    if op_type == "Softmax" and opset < 13:
+    if op_type in ("Softmax", "LogSoftmax", "Hardmax") and opset < 13:
         resolved.setdefault("axis", 1)
         resolved["coerce_2d"] = 1
     return resolved

@@ -78,10 +78,12 @@ def dropout(
     return TensorSpec(x.shape, x.dtype)
 
 
-def broadcast(function: str, *, result: Any = None, one_dtype: bool = True) -> Rule:
+def broadcast(function: str, *, result: Any = None, one_dtype: bool = True, of_floats: bool = False) -> Rule:
     """Return the rule of an operator on inputs that broadcast."""
 
     def rule(*inputs: TensorSpec, **attrs: Any) -> TensorSpec:
+        if of_floats:
+            need_float(function, inputs[0])
         if one_dtype:
             check_dtypes(function, *inputs)
         return TensorSpec(broadcast_extents(function, *inputs), np.dtype(result) if result else inputs[0].dtype)
@@ -89,10 +91,20 @@ def broadcast(function: str, *, result: Any = None, one_dtype: bool = True) -> R
     return rule
 
 
-def logical_not(x: TensorSpec) -> TensorSpec:
-    """Return the shape of x."""
-    need_bool("Not", x)
-    return TensorSpec(x.shape, x.dtype)
+def logical(function: str) -> Rule:
+    """Return the rule of an operator on truth values that broadcast."""
+
+    def rule(*inputs: TensorSpec) -> TensorSpec:
+        for each in inputs:
+            need_bool(function, each)
+        return TensorSpec(broadcast_extents(function, *inputs), np.dtype(bool))
+
+    return rule
+
+
+def truth(x: TensorSpec, **attrs: Any) -> TensorSpec:
+    """Return the shape of x, whose entries are asked something."""
+    return TensorSpec(x.shape, np.dtype(bool))
 
 
 def where(condition: TensorSpec, a: TensorSpec, b: TensorSpec) -> TensorSpec:
@@ -242,11 +254,15 @@ def matmul(a: TensorSpec, b: TensorSpec) -> TensorSpec:
     return TensorSpec(shape, a.dtype)
 
 
-def softmax(x: TensorSpec, *, axis: int = -1, coerce_2d: int = 0) -> TensorSpec:
-    """Return the shape of x."""
-    need_float("Softmax", x)
-    one_axis("Softmax", axis, x.ndim)
-    return TensorSpec(x.shape, x.dtype)
+def softmax(function: str) -> Rule:
+    """Return the rule of Softmax, LogSoftmax and Hardmax."""
+
+    def rule(x: TensorSpec, *, axis: int = -1, coerce_2d: int = 0) -> TensorSpec:
+        need_float(function, x)
+        one_axis(function, axis, x.ndim)
+        return TensorSpec(x.shape, x.dtype)
+
+    return rule
 
 
 def concat(*parts: TensorSpec, axis: int) -> TensorSpec:

@@ -56,7 +56,7 @@ def onnx_output(example: Example, dtype: Any) -> Array:
     node = onnx.helper.make_node(example.op, names, ["y"], name="node", **attrs)
     graph = onnx.helper.make_graph([node], "g", infos, [out])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", example.opset)])
-    model.ir_version = 9
+    model.ir_version = 9 if example.opset <= 21 else 11
     onnx.checker.check_model(model)
     if example.evaluator == ORT:
         runtime = pytest.importorskip("onnxruntime")
@@ -184,7 +184,7 @@ def test_cotangents_have_the_shape_and_dtype_of_their_input(example: Example, dt
     y_bar = np.ones_like(y)
     bars = OPERATORS[example.op].vjp(*inputs, y=y, y_bar=y_bar, **attributes(example))
     for a, bar in zip(inputs, bars, strict=True):
-        if bar is not None:
+        if bar is not None and a.dtype.kind == "f":
             assert bar.dtype == a.dtype == dtype
             assert bar.shape == a.shape
             assert np.isfinite(bar).all()
@@ -219,7 +219,7 @@ def test_any_memory_layout_gives_the_same_numbers(example: Example) -> None:
             strict=True,
         ):
             if b is not None:
-                scale = np.abs(b).max(initial=1) * max(b.size, y.size) * 16
+                scale = float(np.abs(b).max(initial=1)) * max(b.size, y.size) * 16
                 np.testing.assert_allclose(a, b, rtol=0, atol=scale * np.finfo(float).eps)
 
 

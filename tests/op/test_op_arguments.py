@@ -26,6 +26,25 @@ ONES = np.ones(3)
         ("Pow", (-X, np.array(0.5)), {}, DomainError, "Pow: the power must exist"),
         ("Pow", (X, np.array(-1.0)), {}, DomainError, "Pow: the power must exist"),
         ("Clip", (X, np.array(0.0)), {"min": 1.0}, DomainError, "Clip: `min` must be an input or an attribute"),
+        ("Log", (-X,), {}, DomainError, "Log: `x` must be at least 0; got -23"),
+        ("Reciprocal", (X,), {}, DomainError, "Reciprocal: `x` must be nonzero; got 0"),
+        ("Mod", (X, X), {}, DomainError, "Mod: `b` must be nonzero; got 0"),
+        ("Asin", (X,), {}, DomainError, "Asin: `x` must be -1 to 1; got 2"),
+        ("Acos", (X - 9,), {}, DomainError, "Acos: `x` must be -1 to 1; got -9"),
+        ("Acosh", (X,), {}, DomainError, "Acosh: `x` must be at least 1; got 0"),
+        ("Atanh", (X,), {}, DomainError, "Atanh: `x` must be above -1 and below 1; got 1"),
+        ("Celu", (X,), {"alpha": 0.0}, DomainError, "Celu: `alpha` must be nonzero"),
+        ("PRelu", (X, np.ones((2, 2, 3, 4))), {}, ShapeError, r"PRelu: `slope` must broadcast to \(2, 3, 4\)"),
+        ("PRelu", (X[:1], X), {}, ShapeError, r"PRelu: `slope` must broadcast to \(1, 3, 4\)"),
+        ("Max", (X, X[:, 0], X[:, :, :2]), {}, ShapeError, r"Max: inputs must broadcast; got shapes \(2, 3, 4\)"),
+        ("Min", (X, X.astype(int)), {}, DTypeError, "Min: all arrays must share one dtype"),
+        ("Mean", (ints(1), ints(2)), {}, DTypeError, "Mean: the input"),
+        ("Less", (X, X.astype(int)), {}, DTypeError, "Less: all arrays must share one dtype"),
+        ("And", (X, X), {}, DTypeError, "And: condition must be bool"),
+        ("Xor", (X > 1, X), {}, DTypeError, "Xor: condition must be bool"),
+        ("BitwiseAnd", (X, X), {}, DTypeError, "BitwiseAnd: the inputs must be integers; got float64"),
+        ("LogSoftmax", (X,), {"axis": -4}, DomainError, "LogSoftmax: `axis` must be -3 to 2; got -4"),
+        ("Hardmax", (X,), {"axis": 3}, DomainError, "Hardmax: `axis` must be -3 to 2; got 3"),
         ("Concat", (X, X[:, :2]), {"axis": 0}, ShapeError, "Concat: inputs must agree on every axis but 0"),
         ("Concat", (X, X), {"axis": 3}, DomainError, "Concat: `axis` must be -3 to 2; got 3"),
         ("Concat", (X, X.astype(int)), {"axis": 0}, DTypeError, "Concat: all arrays must share one dtype"),
@@ -82,7 +101,8 @@ def test_bad_input(op: str, inputs: Any, attrs: dict[str, Any], error: type[Lier
     with pytest.raises(error, match=message):
         OPERATORS[op].forward(*inputs, **attrs)
     # these look at numbers that are known only when the network runs, or at an attribute that has its table of values
-    if op not in ("Div", "Pow", "Sqrt", "Gelu"):
+    numbers = ("Div", "Pow", "Sqrt", "Log", "Reciprocal", "Mod", "Asin", "Acos", "Acosh", "Atanh")
+    if op not in (*numbers, "Gelu"):
         with pytest.raises(LierefError, match=f"^{op}: "):
             OPERATORS[op].shape(*(None if a is None else TensorSpec.of(a) for a in inputs), **attrs)
 
@@ -127,7 +147,36 @@ def test_softmax_before_opset_13_sums_over_all_later_axes() -> None:
     np.testing.assert_allclose(y.sum(axis=2), 1, rtol=1e-15)
 
 
-@pytest.mark.parametrize("op", ["Relu", "Sigmoid", "Softmax", "Flatten", "GlobalAveragePool"])
+def test_logarithm_of_zero_is_minus_infinity_without_a_gradient() -> None:
+    x = np.array([0.0, 1.0, np.e])
+    y = OPERATORS["Log"].forward(x)
+    np.testing.assert_allclose(y, [-np.inf, 0, 1], rtol=0, atol=2e-16)
+    np.testing.assert_allclose(OPERATORS["Log"].vjp(x, y=y, y_bar=np.ones(3))[0], [0, 1, 1 / np.e], rtol=1e-15)
+
+
+@pytest.mark.parametrize(("op", "x"), [("Asin", [-1.0, 1.0]), ("Acos", [-1.0, 1.0]), ("Acosh", [1.0, 1.0])])
+def test_an_infinite_slope_is_taken_as_zero(op: str, x: list[float]) -> None:
+    y = OPERATORS[op].forward(np.array(x))
+    assert OPERATORS[op].vjp(np.array(x), y=y, y_bar=np.ones(2))[0].tolist() == [0, 0]
+
+
+def test_functions_without_an_end_do_not_overflow() -> None:
+    x = np.array([-1e300, 1e300])
+    for op in ("Softsign", "Mish", "Swish", "Asinh", "LogSoftmax"):
+        y = OPERATORS[op].forward(x)
+        assert np.isfinite(y).all()
+        assert np.isfinite(OPERATORS[op].vjp(x, y=y, y_bar=np.ones(2))[0]).all()
+
+
+def test_infinities_are_told_apart_by_sign() -> None:
+    x = np.array([-np.inf, np.inf, np.nan, 1.0])
+    assert OPERATORS["IsInf"].forward(x).tolist() == [True, True, False, False]
+    assert OPERATORS["IsInf"].forward(x, detect_positive=0).tolist() == [True, False, False, False]
+    assert OPERATORS["IsInf"].forward(x, detect_negative=0).tolist() == [False, True, False, False]
+    assert OPERATORS["IsNaN"].forward(x).tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize("op", ["Relu", "Sigmoid", "Softmax", "LogSoftmax", "Hardmax", "Flatten", "GlobalAveragePool"])
 def test_empty_batch(op: str) -> None:
     x = np.zeros((0, 3, 4), np.float32)
     y = OPERATORS[op].forward(x)

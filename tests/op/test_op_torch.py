@@ -54,6 +54,32 @@ CASES: dict[str, tuple[str, dict[str, Any], Callable[..., Any], tuple[Array, ...
     "reflect": ("Pad", {"mode": "reflect", "pads": (0, 2, 0, 1)}, lambda x: F.pad(x, (2, 1), "reflect"), (MATRIX,)),
     "edge": ("Pad", {"mode": "edge", "pads": (0, 2, 0, 5)}, lambda x: F.pad(x, (2, 5), "replicate"), (MATRIX,)),
     "constant": ("Pad", {"pads": (1, 2, 0, 3), "value": 1.5}, lambda x: F.pad(x, (2, 3, 1, 0), value=1.5), (MATRIX,)),
+    "softplus": ("Softplus", {}, F.softplus, (POINTS,)),
+    **{
+        name: (name.title(), {}, getattr(torch, name), (POINTS[3:-2],))
+        for name in ("abs", "sign", "floor", "ceil", "round", "sin", "cos", "tan", "atan", "sinh", "cosh", "asinh")
+    },
+    **{name: (name.title(), {}, getattr(torch, name), (spread(3, 4) / 3,)) for name in ("asin", "acos", "atanh")},
+    "acosh": ("Acosh", {}, torch.acosh, (spread(3, 4, low=1.2),)),
+    "log": ("Log", {}, torch.log, (spread(3, 4, low=1e-9),)),
+    "reciprocal": ("Reciprocal", {}, torch.reciprocal, (spread(3, 4),)),
+    "fmod": ("Mod", {"fmod": 1}, torch.fmod, (spread(2, 1, 4), spread(3, 1, seed=1) + 0.03)),
+    "remainder": ("Mod", {}, torch.remainder, (spread(2, 1, 4), spread(3, 1, seed=1) + 0.03)),
+    "max": ("Max", {}, torch.maximum, (spread(2, 3), spread(3, seed=1) + 0.11)),
+    "min": ("Min", {}, torch.minimum, (spread(2, 3), spread(3, seed=1) + 0.11)),
+    "sum": ("Sum", {}, lambda a, b, c: a + b + c, (spread(2, 3), spread(3, seed=1), spread(2, 1, seed=2))),
+    "mean-of-inputs": ("Mean", {}, lambda a, b: (a + b) / 2, (spread(2, 3), spread(3, seed=1))),
+    "prelu": ("PRelu", {}, F.prelu, (POINTS[:, None] * [1, 1, 0.3], np.array([0.3, -0.5, 0.0]))),
+    "celu": ("Celu", {"alpha": 0.25}, lambda x: F.celu(x, 0.25), (POINTS,)),
+    "selu": ("Selu", {"alpha": 1.6732632423543772, "gamma": 1.0507009873554805}, F.selu, (POINTS,)),
+    "threshold": ("ThresholdedRelu", {"alpha": 0.5}, lambda x: F.threshold(x, 0.5, 0), (POINTS,)),
+    "softshrink": ("Shrink", {"lambd": 0.5, "bias": 0.5}, lambda x: F.softshrink(x, 0.5), (POINTS,)),
+    "hardshrink": ("Shrink", {"lambd": 0.5}, lambda x: F.hardshrink(x, 0.5), (POINTS,)),
+    "softsign": ("Softsign", {}, F.softsign, (POINTS,)),
+    "mish": ("Mish", {}, F.mish, (POINTS,)),
+    "silu": ("Swish", {}, F.silu, (POINTS,)),
+    "swish": ("Swish", {"alpha": 1.7}, lambda x: x * torch.sigmoid(1.7 * x), (POINTS,)),
+    "log-softmax": ("LogSoftmax", {"axis": 0}, lambda x: F.log_softmax(x, 0), (POINTS,)),
     "mean": ("ReduceMean", {"axes": (0, -1), "keepdims": 0}, lambda x: x.mean((0, -1)), (spread(2, 3, 4),)),
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ import pytest
 
 from lieref.kernel.pool import max_pool_vjp
 from lieref.op.pool import global_max_pool, global_max_pool_vjp
+from lieref.op.registry import OPERATORS
 
 TIED = np.array([[[[0.0, 7.0, 1.0], [7.0, 7.0, -2.0]], [[5.0, 5.0, 5.0], [5.0, 5.0, 5.0]]]])
 
@@ -23,3 +24,19 @@ def test_maximum_of_a_window_sends_its_gradient_to_the_first(dtype: type) -> Non
     y_bar = np.array([[[[2.0, 4.0]], [[3.0, 8.0]]]], dtype)
     x_bar = max_pool_vjp(x, y_bar, (2, 2))
     assert x_bar.tolist() == [[[[0, 6, 0], [0, 0, 0]], [[3, 8, 0], [0, 0, 0]]]]
+
+
+@pytest.mark.parametrize("op", ["Max", "Min"])
+def test_largest_of_several_inputs_sends_its_gradient_to_the_first(op: str) -> None:
+    parts = (np.array([1.0, 2.0, 2.0]), np.array([1.0, 2.0, 3.0]), np.array([1.0]))
+    y = OPERATORS[op].forward(*parts)
+    bars = OPERATORS[op].vjp(*parts, y=y, y_bar=np.array([2.0, 3.0, 5.0]))
+    expected = {"Max": ([2, 3, 0], [0, 0, 5], [0]), "Min": ([2, 0, 0], [0, 0, 0], [8])}[op]
+    assert [bar.tolist() for bar in bars] == [list(each) for each in expected]
+
+
+@pytest.mark.parametrize("op", ["Sign", "Floor", "Ceil", "Round", "Hardmax"])
+def test_a_jump_has_no_gradient(op: str) -> None:
+    x = np.array([-1.0, 0.0, 0.5, 2.0])
+    y = OPERATORS[op].forward(x)
+    assert OPERATORS[op].vjp(x, y=y, y_bar=np.ones(4))[0].tolist() == [0, 0, 0, 0]

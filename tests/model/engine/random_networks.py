@@ -12,7 +12,11 @@ from lieref.model.graph import Graph
 from lieref.op.registry import OPERATORS
 from tests.model.engine.networks import Net, net_axes, net_const
 
-ACTIVATIONS = ("Relu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "LeakyRelu", "Elu", "Softplus", "Erf", "Gelu")
+ACTIVATIONS = (
+    "Relu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "LeakyRelu", "Elu", "Softplus", "Erf", "Gelu",
+    "Abs", "Sign", "Floor", "Round", "Sin", "Atan", "Asinh", "Celu", "Selu", "ThresholdedRelu", "Shrink", "Softsign",
+    "Mish", "Swish", "LogSoftmax",
+)  # fmt: skip
 
 
 class Drawn(Net):
