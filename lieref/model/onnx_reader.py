@@ -268,6 +268,8 @@ def _checked(nodes: list[Node], opset: int, outputs: set[str], source: str) -> l
                 f"load: output {extra[0]} of {node.op} (node {node.name} of {source}) is not computed"
             )
         kept = node.outputs[: OPERATORS[node.op].outputs]
+        while len(kept) > 1 and kept[-1] not in read:
+            kept = kept[:-1]
         checked.append(replace(node, outputs=kept, attrs=resolve_attributes(node.op, node.attrs, opset)))
     return checked
 

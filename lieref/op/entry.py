@@ -30,7 +30,9 @@ class Operator:
         ``f(*inputs, **attributes) -> y`` and ``f_vjp(*inputs, y, y_bar, **attributes) -> cotangents``; an absent
         optional input is None. Attributes have ONNX's names.
     shape
-        Gives the shape and dtype of the output from those of the inputs: `lieref.op.shape_rules`.
+        Gives the shape and dtype of the output from those of the inputs: `lieref.op.shape_rules`. For several outputs
+        the functions and the rule give tuples; `function_vjp` gets y and y_bar of those that the node names, as tuples
+        where there is more than one.
     differentiable
         Positions of the inputs that get a cotangent; None for all.
     allowed

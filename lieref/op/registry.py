@@ -28,6 +28,7 @@ from lieref.op import (
 from lieref.op import shape_rules as rules
 from lieref.op.entry import REQUIRED, Operator
 from lieref.op.table_element_wise import ELEMENT_WISE
+from lieref.op.table_reduction import REDUCTIONS
 
 _POSITIVE = frozenset({"group", "strides", "dilations", "kernel_shape"})
 
@@ -102,7 +103,7 @@ _TABLE = (
     Operator("Where", logic.where, logic.where_vjp, rules.where, (1, 2)),
 )
 
-OPERATORS: dict[str, Operator] = {operator.name: operator for operator in (*_TABLE, *ELEMENT_WISE)}
+OPERATORS: dict[str, Operator] = {operator.name: operator for operator in (*_TABLE, *ELEMENT_WISE, *REDUCTIONS)}
 """Every operator lieref runs, by ONNX name."""
 
 

@@ -38,8 +38,8 @@ from lieref.op.spec import (
     window_outputs,
 )  # fmt: skip
 
-Rule: TypeAlias = Callable[..., TensorSpec]
-"""``rule(*inputs, **attributes) -> TensorSpec``; an absent optional input is None."""
+Rule: TypeAlias = Callable[..., Any]
+"""``rule(*inputs, **attributes) -> TensorSpec``, a tuple of them for several outputs; an optional input may be None."""
 
 
 def same(x: TensorSpec, *others: TensorSpec | None, **attrs: Any) -> TensorSpec:
@@ -410,13 +410,15 @@ def gather(x: TensorSpec, indices: TensorSpec, *, axis: int = 0) -> TensorSpec:
     return TensorSpec((*x.shape[:place], *indices.shape, *x.shape[place + 1 :]), x.dtype)
 
 
-def reduce(function: str, *, empty: bool) -> Rule:
+def reduce(function: str, *, empty: bool, of_floats: bool = False) -> Rule:
     """Return the rule of a reduction; `empty` says whether a reduced axis may be empty."""
 
     def rule(
         x: TensorSpec, axes_input: TensorSpec | None = None,
         *, axes: Any = None, keepdims: int = 1, noop_with_empty_axes: int = 0,
     ) -> TensorSpec:  # fmt: skip
+        if of_floats:
+            need_float(function, x)
         given = given_value(function, "axes", axes_input, axes)
         if given is None and axes_input is not None:
             raise UnsupportedError(f"{function}: `axes` must be constant")

@@ -6,6 +6,7 @@ import numpy as np
 
 from tests.op.example import ORT, Example, ints, spread
 from tests.op.examples_element_wise import ELEMENT_WISE
+from tests.op.examples_reduction import REDUCTIONS
 
 IMAGE = spread(2, 3, 7, 6)
 _LIST = (
@@ -159,4 +160,6 @@ _LIST = (
     Example("Tile", (spread(2, 3), ints(3, 2))),
 )  # fmt: skip
 
-EXAMPLES: dict[str, Example] = {f"{i:03}-{example}": example for i, example in enumerate((*_LIST, *ELEMENT_WISE))}
+EXAMPLES: dict[str, Example] = {
+    f"{i:03}-{example}": example for i, example in enumerate((*_LIST, *ELEMENT_WISE, *REDUCTIONS))
+}

@@ -68,6 +68,16 @@ ONES = np.ones(3)
         ("ReduceMean", (X,), {"axes": (1, -2)}, DomainError, r"ReduceMean: `axes` must be all different; got \(1, 1\)"),
         ("ReduceMean", (X[:0],), {}, ShapeError, "ReduceMean: reduced axes must not be empty"),
         ("ReduceSum", (X,), {"axes": (3,)}, DomainError, "ReduceSum: `axis` must be -3 to 2; got 3"),
+        ("ReduceMax", (X,), {"axes": (3,)}, DomainError, "ReduceMax: `axis` must be -3 to 2; got 3"),
+        ("ReduceL2", (X.astype(int),), {}, DTypeError, "ReduceL2: the input must be float32 or float64; got int64"),
+        ("ReduceLogSum", (-X,), {}, DomainError, "Log: `x` must be at least 0; got -276"),
+        ("ArgMax", (X[:0],), {}, ShapeError, "ArgMax: the axis must not be empty"),
+        ("ArgMin", (X,), {"axis": 3}, DomainError, "ArgMin: `axis` must be -3 to 2; got 3"),
+        ("CumSum", (X, ints(0, 1)), {}, ShapeError, r"CumSum: `axis` must be one integer; got \(0, 1\)"),
+        ("CumProd", (X, ints(3)), {}, DomainError, "CumProd: `axis` must be -3 to 2; got 3"),
+        ("TopK", (X, ints(5)), {}, DomainError, "TopK: `k` must be 0 to 4, the extent of the axis; got 5"),
+        ("TopK", (X,), {}, DomainError, "TopK: `k` must be given; got none"),
+        ("TopK", (X, ints(1, 2)), {}, ShapeError, r"TopK: `k` must be one integer; got \(1, 2\)"),
         ("Reshape", (X, ints(5, -1)), {}, ShapeError, "Reshape: `shape` must keep the 24 elements"),
         ("Reshape", (X, ints(-1, -1)), {}, ShapeError, "Reshape: `shape` must have at most one -1"),
         ("Reshape", (X, ints(2, 3, 4, 0)), {}, ShapeError, "Reshape: a 0 in `shape` must have an axis of x to copy"),
@@ -101,7 +111,7 @@ def test_bad_input(op: str, inputs: Any, attrs: dict[str, Any], error: type[Lier
     with pytest.raises(error, match=message):
         OPERATORS[op].forward(*inputs, **attrs)
     # these look at numbers that are known only when the network runs, or at an attribute that has its table of values
-    numbers = ("Div", "Pow", "Sqrt", "Log", "Reciprocal", "Mod", "Asin", "Acos", "Acosh", "Atanh")
+    numbers = ("Div", "Pow", "Sqrt", "Log", "Reciprocal", "Mod", "Asin", "Acos", "Acosh", "Atanh", "ReduceLogSum")
     if op not in (*numbers, "Gelu"):
         with pytest.raises(LierefError, match=f"^{op}: "):
             OPERATORS[op].shape(*(None if a is None else TensorSpec.of(a) for a in inputs), **attrs)
@@ -166,6 +176,27 @@ def test_functions_without_an_end_do_not_overflow() -> None:
         y = OPERATORS[op].forward(x)
         assert np.isfinite(y).all()
         assert np.isfinite(OPERATORS[op].vjp(x, y=y, y_bar=np.ones(2))[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("op", "value"),
+    [
+        ("ReduceMax", -np.inf), ("ReduceMin", np.inf), ("ReduceProd", 1), ("ReduceL1", 0), ("ReduceL2", 0),
+        ("ReduceSumSquare", 0), ("ReduceLogSum", -np.inf), ("ReduceLogSumExp", -np.inf),
+    ],
+)  # fmt: skip
+def test_a_reduction_of_nothing(op: str, value: float) -> None:
+    x = np.zeros((2, 0, 3))
+    y = OPERATORS[op].forward(x, ints(1))
+    assert y.tolist() == np.full((2, 1, 3), value).tolist()
+    assert OPERATORS[op].vjp(x, ints(1), y=y, y_bar=np.ones_like(y))[0].shape == x.shape
+
+
+def test_infinite_results_have_no_gradient() -> None:
+    for op, x in (("ReduceLogSum", np.zeros(3)), ("ReduceLogSumExp", np.full(3, -np.inf))):
+        y = OPERATORS[op].forward(x)
+        assert y == -np.inf
+        assert OPERATORS[op].vjp(x, y=y, y_bar=np.ones(1))[0].tolist() == [0, 0, 0]
 
 
 def test_infinities_are_told_apart_by_sign() -> None:

@@ -19,6 +19,7 @@ F = torch.nn.functional
 POINTS = np.array([-800.0, -40.0, -3.0, -2.5, -1.0, -1e-9, -0.0, 0.0, 1e-9, 0.5, 1.0, 2.5, 3.0, 40.0, 800.0])
 VECTOR = [spread(3, seed=i) for i in range(3)]
 MATRIX = spread(2, 4)
+ZEROS = np.array([[1.5, 0.0, -2.0, 0.5], [0.0, 3.0, 0.0, 2.0], [2.0, -0.5, 1.0, 4.0], [0.0, 0.0, 0.0, 0.0]])
 VARIANCE = spread(3, low=0.3)
 
 CASES: dict[str, tuple[str, dict[str, Any], Callable[..., Any], tuple[Array, ...]]] = {
@@ -80,6 +81,15 @@ CASES: dict[str, tuple[str, dict[str, Any], Callable[..., Any], tuple[Array, ...
     "silu": ("Swish", {}, F.silu, (POINTS,)),
     "swish": ("Swish", {"alpha": 1.7}, lambda x: x * torch.sigmoid(1.7 * x), (POINTS,)),
     "log-softmax": ("LogSoftmax", {"axis": 0}, lambda x: F.log_softmax(x, 0), (POINTS,)),
+    "amax": ("ReduceMax", {"axes": (0, -1), "keepdims": 0}, lambda x: x.amax((0, -1)), (spread(2, 3, 4),)),
+    "amin": ("ReduceMin", {"axes": (1,)}, lambda x: x.amin(1, True), (spread(2, 3, 4),)),
+    "prod": ("ReduceProd", {"axes": (1,)}, lambda x: x.prod(1, True), (spread(2, 5) / 2,)),
+    "prod-zeros": ("ReduceProd", {"axes": (1,), "keepdims": 0}, lambda x: x.prod(1), (ZEROS,)),
+    "l1": ("ReduceL1", {"axes": (1,)}, lambda x: x.abs().sum(1, True), (ZEROS,)),
+    "l2": ("ReduceL2", {"axes": (1,)}, lambda x: x.norm(dim=1, keepdim=True), (ZEROS,)),
+    "sum-square": ("ReduceSumSquare", {"axes": (0, 2)}, lambda x: (x * x).sum((0, 2), True), (spread(2, 3, 4),)),
+    "log-sum": ("ReduceLogSum", {"axes": (-1,)}, lambda x: x.sum(-1, True).log(), (spread(2, 3, 4, low=0.2),)),
+    "logsumexp": ("ReduceLogSumExp", {"axes": (0,), "keepdims": 0}, lambda x: x.logsumexp(0), (POINTS[:, None],)),
     "mean": ("ReduceMean", {"axes": (0, -1), "keepdims": 0}, lambda x: x.mean((0, -1)), (spread(2, 3, 4),)),
 }  # fmt: skip
 
@@ -105,3 +115,36 @@ def close(mine: Array, theirs: Array, n: int) -> None:
     assert mine.shape == theirs.shape
     assert np.isfinite(mine).all()
     np.testing.assert_allclose(mine, theirs, rtol=n * np.finfo(float).eps, atol=n * np.finfo(float).eps)
+
+
+@pytest.mark.parametrize("attrs", [{}, {"exclusive": 1}, {"reverse": 1}, {"exclusive": 1, "reverse": 1}])
+@pytest.mark.parametrize("op", ["CumSum", "CumProd"])
+def test_cumulative(op: str, attrs: dict[str, int]) -> None:
+    axis = np.array(1)
+    y = OPERATORS[op].forward(ZEROS, axis, **attrs)
+    y_bar = np.cos(np.arange(y.size)).reshape(y.shape)
+    leaf = torch.tensor(ZEROS, requires_grad=True)
+    x = leaf.flip(1) if attrs.get("reverse") else leaf
+    neutral = torch.full_like(x[:, :1], op == "CumProd")
+    x = torch.cat([neutral, x[:, :-1]], 1) if attrs.get("exclusive") else x
+    expected = {"CumSum": torch.cumsum, "CumProd": torch.cumprod}[op](x, 1)
+    expected = expected.flip(1) if attrs.get("reverse") else expected
+    expected.backward(torch.tensor(y_bar))
+    close(y, expected.detach().numpy(), 16)
+    close(OPERATORS[op].vjp(ZEROS, axis, y=y, y_bar=y_bar, **attrs)[0], leaf.grad.numpy(), 16)
+
+
+@pytest.mark.parametrize("largest", [0, 1])
+def test_top_k(largest: int) -> None:
+    x, k = spread(2, 5, 3), np.array([2])
+    y = OPERATORS["TopK"].forward(x, k, axis=1, largest=largest)
+    y_bar = np.cos(np.arange(y[0].size)).reshape(y[0].shape)
+    leaf = torch.tensor(x, requires_grad=True)
+    values, places = leaf.topk(2, dim=1, largest=bool(largest))
+    values.backward(torch.tensor(y_bar))
+    np.testing.assert_array_equal(y[1], places.numpy())
+    close(y[0], values.detach().numpy(), 1)
+    for given in ((y, (y_bar, np.zeros_like(y[1]))), (y[0], y_bar)):
+        bars = OPERATORS["TopK"].vjp(x, k, y=given[0], y_bar=given[1], axis=1, largest=largest)
+        close(bars[0], leaf.grad.numpy(), 1)
+        assert bars[1] is None

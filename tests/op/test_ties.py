@@ -40,3 +40,23 @@ def test_a_jump_has_no_gradient(op: str) -> None:
     x = np.array([-1.0, 0.0, 0.5, 2.0])
     y = OPERATORS[op].forward(x)
     assert OPERATORS[op].vjp(x, y=y, y_bar=np.ones(4))[0].tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(("op", "sign"), [("ReduceMax", 1), ("ReduceMin", -1)])
+def test_largest_along_axes_sends_its_gradient_to_the_first(op: str, sign: int) -> None:
+    x = sign * TIED[0]
+    y = OPERATORS[op].forward(x, axes=(1, 2), keepdims=0)
+    (x_bar,) = OPERATORS[op].vjp(x, y=y, y_bar=np.array([2.0, 3.0]), axes=(1, 2), keepdims=0)
+    assert x_bar.tolist() == [[[0, 2, 0], [0, 0, 0]], [[3, 0, 0], [0, 0, 0]]]
+
+
+def test_equal_entries_keep_their_order() -> None:
+    x = np.array([1, 3, 3, 2, 3])
+    assert [a.tolist() for a in OPERATORS["TopK"].forward(x, np.array([4]))] == [[3, 3, 3, 2], [1, 2, 4, 3]]
+    assert [a.tolist() for a in OPERATORS["TopK"].forward(-x, np.array([4]), largest=0)] == [
+        [-3, -3, -3, -2],
+        [1, 2, 4, 3],
+    ]
+    assert OPERATORS["ArgMax"].forward(x).tolist() == [1]
+    assert OPERATORS["ArgMax"].forward(x, select_last_index=1).tolist() == [4]
+    assert OPERATORS["ArgMin"].forward(-x, keepdims=0, select_last_index=1).tolist() == 4
