@@ -41,7 +41,6 @@ EXCLUDED: Final[dict[str, str]] = {
         "a model of opset 6 with an attribute that went with opset 7; opsets from 11 on are read"
     ),
     r"test_operator_(pow|sqrt)": "the expected output holds NaN; inputs outside the domain are refused instead",
-    r"test_wrap_pad": "padding by wrapping around is not supported",
 }
 """Tests of operators lieref has that it does not run: pattern of the test's name -> reason."""
 

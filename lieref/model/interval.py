@@ -15,7 +15,8 @@ EVERYTHING: Interval = (-math.inf, math.inf)
 
 MOVING = frozenset({
     "Identity", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Gather", "Expand",
-    "Tile", "CastLike", "Cast", "MaxPool", "GlobalMaxPool", "ReduceMean",
+    "Tile", "CastLike", "Cast", "MaxPool", "GlobalMaxPool", "ReduceMean", "Compress", "GatherElements", "GatherND",
+    "ReverseSequence", "TopK",
 })  # fmt: skip
 """Operators whose outputs lie between the entries of their first input."""
 

@@ -1,4 +1,4 @@
-"""Pad: constant, reflected or repeated edges; negative pads cut."""
+"""Pad: constant, reflected, repeated or wrapped edges; negative pads cut."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def pad(
     constant_value, value
         What `constant` adds; 0 where absent.
     mode
-        `constant`, `reflect` (mirrored about the edge element, which is not repeated) or `edge` (the edge repeated).
+        `constant`, `reflect` (mirrored about the edge element, which is not repeated), `edge` (the edge repeated) or
+        `wrap` (the array repeated).
     """
     source = _source("Pad", x, either("Pad", "pads", pads_input, pads), axes, mode)
     fill = either("Pad", "constant_value", constant_value, value)
@@ -85,7 +86,9 @@ def amounts(function: str, shape: Sequence[int | None], pads: Any, axes: Any, mo
         added[axis] = (begin, end)
         if extent is None:
             continue
-        longest = {"reflect": extent - 1, "edge": math.inf if extent else 0, "constant": math.inf}[mode]
+        longest = {"reflect": extent - 1, "edge": math.inf if extent else 0, "wrap": math.inf if extent else 0}.get(
+            mode, math.inf
+        )
         if max(begin, end) > longest or extent + begin + end < 0:
             raise ShapeError(
                 f"{function}: `pads` of axis {axis} must fit mode {mode} and extent {extent}; got {begin}, {end}"
@@ -102,6 +105,8 @@ def _source(function: str, x: Array, pads: Any, axes: Any, mode: str) -> list[An
         index = np.arange(-begin, extent + end)
         if mode == "edge":
             index = np.clip(index, 0, extent - 1)
+        elif mode == "wrap":
+            index = index % max(extent, 1)
         elif mode == "reflect":
             index = np.where(index < 0, -index, index)
             index = np.where(index >= extent, 2 * (extent - 1) - index, index)

@@ -28,6 +28,7 @@ from lieref.op import (
 from lieref.op import shape_rules as rules
 from lieref.op.entry import REQUIRED, Operator
 from lieref.op.table_element_wise import ELEMENT_WISE
+from lieref.op.table_indexed import INDEXED
 from lieref.op.table_reduction import REDUCTIONS
 
 _POSITIVE = frozenset({"group", "strides", "dilations", "kernel_shape"})
@@ -82,7 +83,7 @@ _TABLE = (
     Operator("Mul", arithmetic.mul, arithmetic.mul_vjp, rules.broadcast("Mul"), (0, 1)),
     Operator("Neg", arithmetic.neg, arithmetic.neg_vjp, rules.same),
     Operator("Not", logic.logical_not, logic.logical_not_vjp, rules.logical("Not"), ()),
-    Operator("Pad", pad.pad, pad.pad_vjp, rules.pad, allowed={"mode": ("constant", "reflect", "edge")}),
+    Operator("Pad", pad.pad, pad.pad_vjp, rules.pad, allowed={"mode": ("constant", "reflect", "edge", "wrap")}),
     Operator("Pow", arithmetic.power, arithmetic.power_vjp, rules.broadcast("Pow", one_dtype=False), (0, 1)),
     Operator("ReduceMean", reduction.reduce_mean, reduction.reduce_mean_vjp, rules.reduce("ReduceMean", empty=False)),
     Operator("ReduceSum", reduction.reduce_sum, reduction.reduce_sum_vjp, rules.reduce("ReduceSum", empty=True)),
@@ -103,7 +104,9 @@ _TABLE = (
     Operator("Where", logic.where, logic.where_vjp, rules.where, (1, 2)),
 )
 
-OPERATORS: dict[str, Operator] = {operator.name: operator for operator in (*_TABLE, *ELEMENT_WISE, *REDUCTIONS)}
+OPERATORS: dict[str, Operator] = {
+    operator.name: operator for operator in (*_TABLE, *ELEMENT_WISE, *REDUCTIONS, *INDEXED)
+}
 """Every operator lieref runs, by ONNX name."""
 
 

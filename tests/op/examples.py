@@ -6,6 +6,7 @@ import numpy as np
 
 from tests.op.example import ORT, Example, ints, spread
 from tests.op.examples_element_wise import ELEMENT_WISE
+from tests.op.examples_indexed import INDEXED
 from tests.op.examples_reduction import REDUCTIONS
 
 IMAGE = spread(2, 3, 7, 6)
@@ -161,5 +162,5 @@ _LIST = (
 )  # fmt: skip
 
 EXAMPLES: dict[str, Example] = {
-    f"{i:03}-{example}": example for i, example in enumerate((*_LIST, *ELEMENT_WISE, *REDUCTIONS))
+    f"{i:03}-{example}": example for i, example in enumerate((*_LIST, *ELEMENT_WISE, *REDUCTIONS, *INDEXED))
 }
