@@ -77,7 +77,7 @@ class Graph:
     initializers : dict of str to array
         Constant tensors: weights, biases, statistics, shapes.
     opset : int
-        ONNX operator-set version, 11 to 21.
+        ONNX operator-set version, 7 to 28.
     made : dict of str to Made
         The initializers that are none in the file: see `lieref.model.simplify`.
     """

@@ -14,7 +14,8 @@ from lieref._types import Array, AttrValue
 from lieref.errors import FormatError, UnsupportedError
 from lieref.model.graph import Graph, Made, Node, TensorInfo
 
-OPSETS = range(11, 22)
+OPSETS = range(7, 29)
+"""Below 7 operators broadcast by attributes; above 28 none is known yet."""
 MAX_FILE_BYTES = 2**31  # protobuf cannot hold more; also stops a mistaken path to a huge file from filling memory
 
 
@@ -24,7 +25,7 @@ def read_onnx(path: str | Path) -> tuple[Graph, Any, str]:
     Parameters
     ----------
     path : str or Path
-        A ``.onnx`` file, opsets 11 to 21. Tensors stored outside the file must lie in the file's own folder.
+        A ``.onnx`` file, opsets 7 to 28. Tensors stored outside the file must lie in the file's own folder.
 
     Returns
     -------

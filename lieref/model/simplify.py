@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from lieref.model.canonical import canonical_layers, free_name
 from lieref.model.graph import Graph, Made, Node
 from lieref.model.shapes import infer_specs
 from lieref.model.split import slices_for_splits
+from lieref.op.cast import DTYPES
 from lieref.op.registry import OPERATORS
 from lieref.op.spec import TensorSpec
 
@@ -42,6 +44,9 @@ USUAL_EXTENTS = (224, 64, 512)
 
 FLOAT_TYPES = {"float32": 1, "float64": 11}
 """ONNX's numbers of the float types."""
+
+TYPED = {"Cast": "to", "CastLike": "", "EyeLike": "dtype", "ConstantOfShape": "value"}
+"""Operators that give a type of their own, and the attribute that says it."""
 
 
 def simplify(graph: Graph) -> Graph:
@@ -310,23 +315,21 @@ def in_dtype(graph: Graph, dtype: np.dtype[np.floating]) -> Graph:
     Raises
     ------
     UnsupportedError
-        If a constant is in half precision.
+        If a constant is in half precision, or a node makes numbers in it.
     DomainError
         If a constant is too large for the type.
     """
     if any(value.dtype == np.float16 for value in graph.initializers.values()):
         raise UnsupportedError("load: the model's weights must be float32 or float64; got float16")
     specs = infer_specs(graph, _batches(graph)[0])
+    for node in graph.nodes:
+        if node.op in TYPED and specs[node.outputs[0]].dtype == np.float16:
+            raise UnsupportedError(f"load: node {node.name} ({node.op}) must give float32 or float64; got float16")
     casts = [node for node in graph.nodes if node.op in ("Cast", "CastLike")]
     graph = _skip(
         graph, {n.name for n in casts if specs[n.inputs[0]].dtype.kind == specs[n.outputs[0]].dtype.kind == "f"}
     )
-    nodes = tuple(
-        replace(node, attrs={**node.attrs, "to": FLOAT_TYPES[dtype.name]})
-        if node.op == "Cast" and node.attrs["to"] in FLOAT_TYPES.values()
-        else node
-        for node in graph.nodes
-    )
+    nodes = tuple(_typed(node, dtype) for node in graph.nodes)
     with np.errstate(over="ignore"):
         floats = {name: value for name, value in graph.initializers.items() if value.dtype.kind == "f"}
         changed = {name: value.astype(dtype, copy=False) for name, value in floats.items()}
@@ -340,7 +343,26 @@ def in_dtype(graph: Graph, dtype: np.dtype[np.floating]) -> Graph:
     return graph
 
 
+def _typed(node: Node, dtype: np.dtype[np.floating]) -> Node:
+    """Return a node that gives floats of its own type as one that gives them in `dtype`."""
+    name, said = TYPED.get(node.op, ""), _type_said(node)
+    if said is None or np.dtype(said).kind != "f":
+        return node
+    value = node.attrs.get(name, np.zeros(1))
+    number = value.astype(dtype) if isinstance(value, np.ndarray) else FLOAT_TYPES[dtype.name]
+    return replace(node, attrs={**node.attrs, name: number})
+
+
+def _type_said(node: Node) -> type | np.dtype[Any] | None:
+    """Return the type that a node says its output has, None where it says none."""
+    if node.op == "ConstantOfShape":
+        value = node.attrs.get("value")
+        return value.dtype if isinstance(value, np.ndarray) else np.float32
+    number = node.attrs.get(TYPED.get(node.op, ""))
+    return None if number is None else DTYPES[number]  # type: ignore[index]
+
+
 def in_float64(graph: Graph) -> list[str]:
-    """Return the names of the constants in float64, and of the nodes that cast to it."""
-    casts = [node.name for node in graph.nodes if node.op == "Cast" and node.attrs["to"] == FLOAT_TYPES["float64"]]
-    return [*casts, *(name for name, value in graph.initializers.items() if value.dtype == np.float64)]
+    """Return the names of the constants in float64, and of the nodes that say that their numbers are."""
+    nodes = [node.name for node in graph.nodes if _type_said(node) == np.float64]
+    return [*nodes, *(name for name, value in graph.initializers.items() if value.dtype == np.float64)]

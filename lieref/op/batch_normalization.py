@@ -18,6 +18,7 @@ def batch_normalization(
     *,
     epsilon: float = 1e-5,
     momentum: float = 0.9,
+    spatial: int = 1,
     training_mode: int = 0,
 ) -> FloatArray:
     """Return scale (x - mean) / sqrt(var + epsilon) + bias, channel by channel.
@@ -32,6 +33,8 @@ def batch_normalization(
         Added to the variance.
     momentum, training_mode
         Of training with moving statistics; unused, the statistics are frozen.
+    spatial
+        Below opset 9: whether the statistics are those of channels, the only ones here.
     """
     inverse = _inverse_deviation(x, scale, bias, mean, var, epsilon)
     y: FloatArray = (x - _channel(mean, x)) * _channel(scale * inverse, x) + _channel(bias, x)
@@ -52,6 +55,7 @@ def batch_normalization_vjp(
     y_bar: FloatArray,
     epsilon: float = 1e-5,
     momentum: float = 0.9,
+    spatial: int = 1,
     training_mode: int = 0,
 ) -> tuple[FloatArray, FloatArray, FloatArray, None, None]:
     """Return (x_bar, scale_bar, bias_bar, None, None): the statistics are frozen."""

@@ -17,6 +17,7 @@ DTYPES = {
     6: np.int32,
     7: np.int64,
     9: np.bool_,
+    10: np.float16,
     11: np.float64,
     12: np.uint32,
     13: np.uint64,
@@ -30,29 +31,38 @@ def check_type(function: str, dtype: np.dtype[Any]) -> None:
         raise UnsupportedError(f"{function}: arrays must be of a type lieref has; got {dtype}")
 
 
-def cast(x: Array, *, to: int, saturate: int = 1) -> Array:
-    """Return x converted to the type with ONNX's number `to`; `saturate` concerns 8-bit floats only."""
+def cast(x: Array, *, to: int, round_mode: str = "up", saturate: int = 1) -> Array:
+    """Return x converted to the type with ONNX's number `to`; a float too large for its new type is infinite.
+
+    `round_mode` and `saturate` concern 8-bit floats only.
+    """
     if to not in DTYPES:
         raise UnsupportedError(f"Cast: `to` must be one of {', '.join(map(str, DTYPES))}; got {to}")
-    result: Array = x.astype(DTYPES[to])
+    with np.errstate(over="ignore"):
+        result: Array = x.astype(DTYPES[to])
     return result
 
 
-def cast_vjp(x: Array, *, y: Array, y_bar: Array, to: int, saturate: int = 1) -> tuple[Array | None]:
+def cast_vjp(
+    x: Array, *, y: Array, y_bar: Array, to: int, round_mode: str = "up", saturate: int = 1
+) -> tuple[Array | None]:
     """Return (y_bar in the dtype of x,), None where either side is not a float."""
     if x.dtype.kind != "f" or y.dtype.kind != "f":
         return (None,)
     return (y_bar.astype(x.dtype),)
 
 
-def cast_like(x: Array, like: Array, *, saturate: int = 1) -> Array:
-    """Return x converted to the type of `like`; `saturate` concerns 8-bit floats only."""
+def cast_like(x: Array, like: Array, *, round_mode: str = "up", saturate: int = 1) -> Array:
+    """Return x converted to the type of `like`; `round_mode` and `saturate` concern 8-bit floats only."""
     check_type("CastLike", like.dtype)
-    result: Array = x.astype(like.dtype.newbyteorder("="))
+    with np.errstate(over="ignore"):
+        result: Array = x.astype(like.dtype.newbyteorder("="))
     return result
 
 
-def cast_like_vjp(x: Array, like: Array, *, y: Array, y_bar: Array, saturate: int = 1) -> tuple[Array | None, None]:
+def cast_like_vjp(
+    x: Array, like: Array, *, y: Array, y_bar: Array, round_mode: str = "up", saturate: int = 1
+) -> tuple[Array | None, None]:
     """Return (y_bar in the dtype of x, None), None for both where either side is not a float."""
     return (None if x.dtype.kind != "f" or y.dtype.kind != "f" else y_bar.astype(x.dtype)), None
 

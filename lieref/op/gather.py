@@ -9,7 +9,7 @@ import numpy as np
 
 from lieref._types import Array
 from lieref.errors import DomainError, DTypeError, ShapeError
-from lieref.op.axes import integers, one_axis
+from lieref.op.axes import either, integers, one_axis
 
 
 def gather(x: Array, indices: Array, *, axis: int = 0) -> Array:
@@ -46,26 +46,37 @@ def check_indices(indices: Array, extent: int) -> Array:
     return indices
 
 
-def take_slice(x: Array, starts: Array, ends: Array, axes: Array | None = None, steps: Array | None = None) -> Array:
-    """Return every step-th element from start to end along each axis; limits beyond the array are moved to its edge."""
-    return x[slices(x.shape, starts, ends, axes, steps)].copy()
+def take_slice(
+    x: Array, starts_input: Array | None = None, ends_input: Array | None = None, axes_input: Array | None = None,
+    steps: Array | None = None, *, starts: Any = None, ends: Any = None, axes: Any = None,
+) -> Array:  # fmt: skip
+    """Return every step-th element from start to end along each axis; limits beyond the array are moved to its edge.
+
+    The limits and their axes are inputs, or attributes below opset 10.
+    """
+    limits = _limits(starts_input, ends_input, axes_input, starts, ends, axes)
+    return x[slices(x.shape, *limits, steps)].copy()
 
 
 # y copies each element of x at most once: x_bar is y_bar at those places and zero elsewhere.
 def take_slice_vjp(
-    x: Array,
-    starts: Array,
-    ends: Array,
-    axes: Array | None = None,
-    steps: Array | None = None,
-    *,
-    y: Array,
-    y_bar: Array,
-) -> tuple[Array, None, None, None, None]:
+    x: Array, starts_input: Array | None = None, ends_input: Array | None = None, axes_input: Array | None = None,
+    steps: Array | None = None, *, y: Array, y_bar: Array, starts: Any = None, ends: Any = None, axes: Any = None,
+) -> tuple[Array, None, None, None, None]:  # fmt: skip
     """Return (x_bar, None, None, None, None)."""
+    limits = _limits(starts_input, ends_input, axes_input, starts, ends, axes)
     x_bar = np.zeros(x.shape, y_bar.dtype)
-    x_bar[slices(x.shape, starts, ends, axes, steps)] = y_bar
+    x_bar[slices(x.shape, *limits, steps)] = y_bar
     return x_bar, None, None, None, None
+
+
+def _limits(
+    starts_input: Any, ends_input: Any, axes_input: Any, starts: Any, ends: Any, axes: Any
+) -> tuple[Any, Any, Any]:
+    first, last = either("Slice", "starts", starts_input, starts), either("Slice", "ends", ends_input, ends)
+    if first is None or last is None:
+        raise DomainError("Slice: `starts` and `ends` must be given; got none")
+    return first, last, either("Slice", "axes", axes_input, axes)
 
 
 def slices(shape: Sequence[int | None], starts: Any, ends: Any, axes: Any, steps: Any) -> tuple[slice, ...]:

@@ -24,9 +24,12 @@ def max_pool(
     strides: Any = 1,
     threads: int = 1,
 ) -> FloatArray:
-    """Return the largest element under each window; the optional second output (indices) is not computed."""
-    return kernel.max_pool(
-        x,
+    """Return the largest element under each window; the optional second output (indices) is not computed.
+
+    Integers of 8 bits are taken as float32, which holds them exactly.
+    """
+    y = kernel.max_pool(
+        x.astype(np.float32) if x.dtype in (np.int8, np.uint8) else x,
         kernel_shape,
         strides=strides,
         pads=pads,
@@ -35,6 +38,7 @@ def max_pool(
         auto_pad=auto_pad,
         threads=threads,
     )
+    return y.astype(x.dtype, copy=False)
 
 
 def max_pool_vjp(
@@ -50,8 +54,10 @@ def max_pool_vjp(
     storage_order: int = 0,
     strides: Any = 1,
     threads: int = 1,
-) -> tuple[FloatArray]:
-    """Return (x_bar,)."""
+) -> tuple[FloatArray | None]:
+    """Return (x_bar,), None for integers."""
+    if x.dtype.kind != "f":
+        return (None,)
     x_bar = kernel.max_pool_vjp(
         x,
         y_bar,

@@ -35,6 +35,8 @@ _POSITIVE = frozenset({"group", "strides", "dilations", "kernel_shape"})
 
 _AUTO_PAD: dict[str, tuple[AttrValue, ...]] = {"auto_pad": ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER")}
 
+_ROUND_MODE: dict[str, tuple[AttrValue, ...]] = {"round_mode": ("up", "down", "nearest")}
+
 _TABLE = (
     Operator("Add", arithmetic.add, arithmetic.add_vjp, rules.broadcast("Add"), (0, 1)),
     Operator("AveragePool", pool.average_pool, pool.average_pool_vjp, rules.pool("AveragePool"), allowed=_AUTO_PAD),
@@ -44,10 +46,10 @@ _TABLE = (
         batch_normalization.batch_normalization_vjp,
         rules.batch_normalization,
         (0, 1, 2),
-        {"training_mode": (0,)},
+        {"spatial": (1,), "training_mode": (0,)},
     ),
-    Operator("Cast", cast.cast, cast.cast_vjp, rules.cast, allowed={"to": tuple(cast.DTYPES)}),
-    Operator("CastLike", cast.cast_like, cast.cast_like_vjp, rules.cast_like),
+    Operator("Cast", cast.cast, cast.cast_vjp, rules.cast, allowed={"to": tuple(cast.DTYPES), **_ROUND_MODE}),
+    Operator("CastLike", cast.cast_like, cast.cast_like_vjp, rules.cast_like, allowed=_ROUND_MODE),
     Operator("Clip", activation.clip, activation.clip_vjp, rules.clip),
     Operator("Concat", concat.concat, concat.concat_vjp, rules.concat, None),
     Operator("Constant", constant.constant, constant.constant_vjp, rules.constant, ()),

@@ -1,4 +1,4 @@
-"""ScatterElements and ScatterND: entries, or slices, written or added at the places that indices name."""
+"""Scatter, ScatterElements and ScatterND: entries, or slices, written or added at the places that indices name."""
 
 from __future__ import annotations
 
@@ -43,6 +43,18 @@ def scatter_elements_spec(
     check_elements("ScatterElements", x.shape, indices, axis)
     _check_updates("ScatterElements", updates, indices.shape)
     return TensorSpec(x.shape, x.dtype)
+
+
+def scatter(x: Array, indices: Array, updates: Array, *, axis: int = 0) -> Array:
+    """Return what `scatter_elements` gives: its name below opset 11."""
+    return scatter_elements(x, indices, updates, axis=axis)
+
+
+def scatter_vjp(
+    x: Array, indices: Array, updates: Array, *, y: Array, y_bar: Array, axis: int = 0
+) -> tuple[Array, None, Array]:
+    """Return (x_bar, None, updates_bar)."""
+    return scatter_elements_vjp(x, indices, updates, y=y, y_bar=y_bar, axis=axis)
 
 
 def scatter_nd(x: Array, indices: Array, updates: Array, *, reduction: str = "none") -> Array:

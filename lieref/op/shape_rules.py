@@ -114,14 +114,14 @@ def where(condition: TensorSpec, a: TensorSpec, b: TensorSpec) -> TensorSpec:
     return TensorSpec(broadcast_extents("Where", condition, a, b), a.dtype)
 
 
-def cast(x: TensorSpec, *, to: int, saturate: int = 1) -> TensorSpec:
+def cast(x: TensorSpec, *, to: int, round_mode: str = "up", saturate: int = 1) -> TensorSpec:
     """Return the shape of x in another dtype."""
     if to not in DTYPES:
         raise UnsupportedError(f"Cast: `to` must be one of {', '.join(map(str, DTYPES))}; got {to}")
     return TensorSpec(x.shape, np.dtype(DTYPES[to]))
 
 
-def cast_like(x: TensorSpec, like: TensorSpec, *, saturate: int = 1) -> TensorSpec:
+def cast_like(x: TensorSpec, like: TensorSpec, *, round_mode: str = "up", saturate: int = 1) -> TensorSpec:
     """Return the shape of x in the dtype of the other input."""
     check_type("CastLike", like.dtype)
     return TensorSpec(x.shape, like.dtype)
@@ -142,7 +142,7 @@ def shape_of(x: TensorSpec, *, start: int = 0, end: int | None = None) -> Tensor
 
 def batch_normalization(
     x: TensorSpec, scale: TensorSpec, bias: TensorSpec, mean: TensorSpec, var: TensorSpec,
-    *, epsilon: float = 1e-5, momentum: float = 0.9, training_mode: int = 0,
+    *, epsilon: float = 1e-5, momentum: float = 0.9, spatial: int = 1, training_mode: int = 0,
 ) -> TensorSpec:  # fmt: skip
     """Return the shape of x; the four vectors have one number for each channel."""
     function = "BatchNormalization"
@@ -194,7 +194,8 @@ def pool(function: str) -> Rule:
         x: TensorSpec, *, kernel_shape: Any, auto_pad: str = "NOTSET", ceil_mode: int = 0, dilations: Any = 1,
         pads: Any = 0, strides: Any = 1, storage_order: int = 0, count_include_pad: int = 0,
     ) -> TensorSpec:  # fmt: skip
-        need_float(function, x)
+        if function != "MaxPool" or x.dtype not in (np.int8, np.uint8):
+            need_float(function, x)
         if not 3 <= x.ndim <= 5:
             raise ShapeError(f"{function}: `X` must have shape (N, C, 1 to 3 spatial axes); got {text(x.shape)}")
         kernel = per_axis(function, "kernel_shape", kernel_shape, x.ndim - 2, low=1)
@@ -386,12 +387,18 @@ def pad(
 
 
 def take_slice(
-    x: TensorSpec, starts: TensorSpec, ends: TensorSpec, axes: TensorSpec | None = None, steps: TensorSpec | None = None
-) -> TensorSpec:
+    x: TensorSpec, starts_input: TensorSpec | None = None, ends_input: TensorSpec | None = None,
+    axes_input: TensorSpec | None = None, steps: TensorSpec | None = None,
+    *, starts: Any = None, ends: Any = None, axes: Any = None,
+) -> TensorSpec:  # fmt: skip
     """Return how many elements lie between the limits."""
-    if any(spec is not None and spec.value is None for spec in (starts, ends, axes, steps)):
+    given = (("starts", starts_input, starts), ("ends", ends_input, ends), ("axes", axes_input, axes))
+    first, last, chosen = (given_value("Slice", name, tensor, attribute) for name, tensor, attribute in given)
+    if any(spec is not None and spec.value is None for spec in (starts_input, ends_input, axes_input, steps)):
         return TensorSpec((None,) * x.ndim, x.dtype)
-    index = slices(x.shape, starts.value, ends.value, axes and axes.value, steps and steps.value)
+    if first is None or last is None:
+        raise DomainError("Slice: `starts` and `ends` must be given; got none")
+    index = slices(x.shape, first, last, chosen, steps and steps.value)
     shape = (
         extent if item == slice(None) else None if extent is None else len(range(*item.indices(extent)))
         for extent, item in zip(x.shape, index, strict=True)

@@ -33,6 +33,7 @@ INDEXED = (
         reverse_sequence.reverse_sequence_vjp,
         reverse_sequence.reverse_sequence_spec,
     ),
+    Operator("Scatter", scatter.scatter, scatter.scatter_vjp, scatter.scatter_elements_spec, (0, 2)),
     Operator(
         "ScatterElements",
         scatter.scatter_elements,

@@ -50,4 +50,4 @@ def ints(*values: int) -> Array:
 
 
 ORT = "onnxruntime"
-"""Who evaluates where onnx.reference is wrong: unsorted axes, negative pads, ceil mode, opsets 11 and 12."""
+"""Who evaluates where onnx.reference is wrong, or refuses: unsorted axes, negative pads and indices, old opsets."""

@@ -29,7 +29,7 @@ ELEMENT_WISE = (
     Example("Sum", (spread(2, 3), spread(3, seed=1), spread(2, 1, seed=2))),
     Example("Mean", (spread(2, 3), spread(3, seed=1), spread(2, 1, seed=2))),
     Example("Log", (spread(2, 3, low=0.2),)),
-    Example("Reciprocal", (spread(2, 3),)),
+    Example("Reciprocal", (spread(2, 3, low=0.9) * [1, -1, 1],)),
     Example("Sin", (spread(3, 4),)),
     Example("Cos", (spread(3, 4),)),
     Example("Tan", (INSIDE,)),

@@ -31,6 +31,7 @@ INDEXED = (
     Example("ScatterElements", (spread(3, 4), TWICE, spread(2, 3, seed=1)), {"reduction": "mul"}, evaluator=ORT),
     Example("ScatterElements", (spread(3, 4), TWICE, spread(2, 3, seed=1) + 0.11), {"reduction": "max"}, evaluator=ORT),
     Example("ScatterElements", (spread(3, 4), TWICE, spread(2, 3, seed=1) + 0.11), {"reduction": "min"}, evaluator=ORT),
+    Example("Scatter", (spread(3, 4), ints(0, 2)[None], spread(1, 2, seed=1)), {"axis": 0}, opset=9, evaluator=ORT),
     Example("ScatterND", (TABLE, ROWS[:, 0], spread(3, 4, seed=1))),
     Example("ScatterND", (TABLE, ROWS, spread(3, 2, 4, seed=1)), {"reduction": "add"}, evaluator=ORT),
     Example("NonZero", (ints(0, 3, 0, -1),)),
