@@ -16,6 +16,9 @@ from lieref.model.graph import Graph, Made, Node, TensorInfo
 
 OPSETS = range(7, 29)
 """Below 7 operators broadcast by attributes; above 28 none is known yet."""
+BOUNDED = frozenset({"Clip", "Expand", "Max", "Min", "Pad", "ScatterElements", "ScatterND", "Trilu", "Where"})
+"""Operators that read numbers that may be infinite by intent: bounds, padding values, masks."""
+
 MAX_FILE_BYTES = 2**31  # protobuf cannot hold more; also stops a mistaken path to a huge file from filling memory
 
 
@@ -286,8 +289,8 @@ def _tensor_info(onnx: Any, value: Any) -> TensorInfo:
 
 
 def _is_parameter(graph: Graph, name: str) -> bool:
-    """Tell whether a tensor is a weight (Clip bounds and padding values may be infinite by intent)."""
-    return all(node.op not in ("Clip", "Pad", "Where") for node in graph.consumers(name))
+    """Tell whether a tensor is a weight (bounds, padding values and masks may be infinite by intent)."""
+    return all(node.op not in BOUNDED for node in graph.consumers(name))
 
 
 def _sorted(nodes: list[Node], known: set[str], source: str) -> list[Node]:

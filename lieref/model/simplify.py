@@ -45,6 +45,9 @@ USUAL_EXTENTS = (224, 64, 512)
 FLOAT_TYPES = {"float32": 1, "float64": 11}
 """ONNX's numbers of the float types."""
 
+INFINITE = frozenset({"ConstantOfShape", "Log", "ReduceMax", "ReduceMin"})
+"""Operators that give infinities by intent: a value that a node says, and what ONNX says of zero and of nothing."""
+
 TYPED = {"Cast": "to", "CastLike": "", "EyeLike": "dtype", "ConstantOfShape": "value"}
 """Operators that give a type of their own, and the attribute that says it."""
 
@@ -90,7 +93,8 @@ def fold_constants(graph: Graph) -> Graph:
         if value is None:
             nodes.append(node)
         else:
-            if not _is_finite(value) and all(_is_finite(tensors[name]) for name in node.inputs if name):
+            meant = node.op in INFINITE and not np.isnan(value).any()
+            if not meant and not _is_finite(value) and all(_is_finite(tensors[name]) for name in node.inputs if name):
                 raise DomainError(f"load: node {node.name}: its value must be finite; it holds a NaN or an infinity")
             tensors[node.outputs[0]] = value
             made[node.outputs[0]] = Made(value.dtype.name)

@@ -11,6 +11,9 @@ from lieref.errors import DTypeError, ShapeError
 from lieref.op.axes import one_axis
 from lieref.op.spec import TensorSpec, product, text
 
+MOST_SORTED = 4096
+"""A rule looks for equal entries among so many at most: more are data, not shapes."""
+
 
 def non_zero(x: Array) -> Array:
     """Return where the entries are that are not zero: int64, shape (axes, entries), in the order of the array."""
@@ -106,7 +109,7 @@ def unique_vjp(x: Array, *, y: Any, y_bar: Any, axis: int | None = None, sorted:
 def unique_spec(x: TensorSpec, *, axis: int | None = None, sorted: int = 1) -> tuple[TensorSpec, ...]:
     """Return the four shapes; how many are different is known where the numbers are."""
     place = None if axis is None else one_axis("Unique", axis, x.ndim)
-    if x.value is not None:
+    if x.value is not None and x.value.size <= MOST_SORTED:
         return tuple(TensorSpec.of(y) for y in unique(x.value, axis=axis, sorted=sorted))
     shape = (None,) if place is None else (*x.shape[:place], None, *x.shape[place + 1 :])
     count = product(x.shape) if place is None else x.shape[place]

@@ -179,3 +179,31 @@ def test_a_number_that_a_node_makes_has_the_type_of_the_network(tmp_path: Path) 
     y = lieref.load(path, dtype="float64").predict(x)
     assert y.dtype == np.float64
     np.testing.assert_array_equal(y, x + 0.25 + np.eye(4, 3))
+
+
+def test_masks_of_minus_infinity_are_read(tmp_path: Path) -> None:
+    never = np.float32([-np.inf])
+    nodes = [
+        op("Gemm", ["x", "w"], "c"),
+        op("ConstantOfShape", ["square"], "k", value=tensor(never)),
+        op("Trilu", ["k", "one"], "above"),
+        op("Log", ["some"], "l"),
+        op("Gather", ["above", "row"], "mask"),
+        op("Max", ["c", "low"], "m"),
+        op("Add", ["m", "l"], "a"),
+        op("Where", ["half", "a", "mask"], "s"),
+        op("Softmax", ["s"], "p"),
+        op("Gemm", ["p", "v"], "y"),
+    ]
+    tensors = {
+        "w": f32(3, 4), "v": np.eye(4, dtype=np.float32),
+        "square": np.array([4, 4]), "one": np.array(1), "some": np.float32([1, 0, 2, 1]),
+        "row": np.array(1), "low": never, "half": np.array([True, True, False, False]),
+    }  # fmt: skip
+    proto = make_onnx(nodes, tensors, ["N", 3], "y", ["N", 4])
+    x = f32(5, 3)
+    model = lieref.load(saved(proto, tmp_path))
+    model.engine = "reference"
+    y = model.predict(x)
+    np.testing.assert_allclose(y, by_runtime(proto, x), rtol=1e-5, atol=1e-6)
+    assert (y[:, 1:] == 0).all()
