@@ -20,6 +20,7 @@ import lieref
 from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME, read_adapter
 from lieref.adapter.tensor_file import encode_tensors, read_tensor_file
 from lieref.model.shapes import infer_specs
+from lieref.op.registry import OPERATORS
 from lieref.train.cap import FREE_BYTES
 from lieref.train.checkpoint import FILE_NAME, Checkpoint, read_checkpoint, write_checkpoint
 from lieref.train.history import EpochRecord, History
@@ -109,19 +110,20 @@ def _example_net(example: Any) -> onnx.ModelProto | None:
         for name, array in zip(names[1:], rest, strict=True)
         if array is not None
     ]
+    outputs = ["y", *(f"y{i}" for i in range(1, OPERATORS[example.op].outputs))]
     graph = helper.make_graph(
-        [helper.make_node(example.op, names, ["y"], name="node", **example.attrs)],
+        [helper.make_node(example.op, names, outputs, name="node", **example.attrs)],
         "net",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *first.shape[1:]])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
         tensors,
     )
-    return _model(graph, min(max(example.opset, 11), 21))
+    return _model(graph, example.opset)
 
 
 def _model(graph: onnx.GraphProto, opset: int) -> onnx.ModelProto:
     """Return a model whose output has the shape that ONNX infers."""
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8 if opset < 22 else 11)
     return onnx.shape_inference.infer_shapes(model)
 
 
