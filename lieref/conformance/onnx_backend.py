@@ -17,7 +17,7 @@ from onnx.backend.base import Backend, BackendRep
 
 from lieref._types import Array
 from lieref.errors import UnsupportedError
-from lieref.op.registry import OPERATORS, check_attributes, resolve_attributes, supported
+from lieref.op.registry import OPERATORS, check_attributes, check_inputs, resolve_attributes, supported
 
 EXCLUDED: Final[dict[str, str]] = {
     r"test_cast(like)?_\w*_to_BFLOAT16(_expanded)?": "NumPy has no bfloat16",
@@ -64,8 +64,11 @@ class LierefRep(BackendRep):
         values: dict[str, Array] = {**self._constants, **dict(zip(names, map(np.asarray, given), strict=False))}
         for node, attrs in zip(self._graph.node, self._attrs, strict=True):
             operands = [values[name] if name else None for name in node.input]
-            outputs = OPERATORS[node.op_type].forward(*operands, **attrs)
-            values.update(zip(node.output, outputs if isinstance(outputs, tuple) else (outputs,), strict=False))
+            operator = OPERATORS[node.op_type]
+            for place, name in enumerate(node.output):
+                if name:
+                    which = {"output": place} if operator.outputs > 1 else {}
+                    values[name] = operator.forward(*operands, **attrs, **which)
         return tuple(values[output.name] for output in self._graph.output)
 
 
@@ -86,6 +89,7 @@ class LierefBackend(Backend):
                 raise UnsupportedError(f"LierefBackend: operator {node.op_type} must be one lieref has")
             if any(node.output[OPERATORS[node.op_type].outputs :]):
                 raise UnsupportedError(f"LierefBackend: {node.op_type} must have no further outputs; got {node.output}")
+            check_inputs(node.op_type, node.input, node.name or node.op_type)
         return LierefRep(model)
 
     @classmethod

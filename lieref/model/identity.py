@@ -47,8 +47,6 @@ def network_digest(graph: Graph) -> str:
         while inputs and not inputs[-1]:
             inputs.pop()  # an optional input left out at the end may be named or not
         for number, output in enumerate(node.outputs):
-            if not output:
-                continue
             kind = (node.op.encode(), b"%d" % number)
             digests[output] = _joined(*kind, _joined(*attributes), _joined(*inputs))
     return _joined(*(of(name) for name in graph.outputs)).hex()

@@ -28,7 +28,6 @@ def intervals(graph: Graph) -> dict[str, Interval]:
     for node in graph.nodes:
         inputs = [found[name] if name else EVERYTHING for name in node.inputs]
         low, high = _of_node(graph, node, inputs)
-        found.update(dict.fromkeys(node.outputs, EVERYTHING))
         found[node.outputs[0]] = EVERYTHING if math.isnan(low) or math.isnan(high) else (low, high)
     return found
 
@@ -40,7 +39,7 @@ def _of_constant(value: Array) -> Interval:
 def _of_node(graph: Graph, node: Node, inputs: list[Interval]) -> Interval:
     """Return the interval of a node's output; of an operator without a rule, everything."""
     low, high = inputs[0] if inputs else EVERYTHING
-    if node.op in MOVING:
+    if node.op in MOVING and not node.attrs.get("output"):
         return low, high
     if node.op in _FUNCTIONS:
         return _FUNCTIONS[node.op](low, high)

@@ -271,11 +271,25 @@ def _checked(nodes: list[Node], opset: int, outputs: set[str], source: str) -> l
             raise UnsupportedError(
                 f"load: output {extra[0]} of {node.op} (node {node.name} of {source}) is not computed"
             )
-        kept = node.outputs[: OPERATORS[node.op].outputs]
-        while len(kept) > 1 and kept[-1] not in read:
-            kept = kept[:-1]
-        checked.append(replace(node, outputs=kept, attrs=resolve_attributes(node.op, node.attrs, opset)))
+        attrs = resolve_attributes(node.op, node.attrs, opset)
+        checked += _one_output_each(replace(node, attrs=attrs), OPERATORS[node.op].outputs, read)
     return checked
+
+
+def _one_output_each(node: Node, count: int, read: set[str]) -> list[Node]:
+    """Return a node for each output that is read, at least one; each computes its own."""
+    if count == 1:
+        return [replace(node, outputs=node.outputs[:1])]
+    places = [place for place, name in enumerate(node.outputs) if name and name in read] or [0]
+    return [
+        replace(
+            node,
+            name=node.name if place == places[0] else f"{node.name}.{place}",
+            outputs=node.outputs[place : place + 1],
+            attrs={**node.attrs, "output": place},
+        )
+        for place in places
+    ]
 
 
 def _tensor_info(onnx: Any, value: Any) -> TensorInfo:

@@ -38,27 +38,23 @@ def infer_specs(graph: Graph, batch: int) -> dict[str, TensorSpec]:
     specs[info.name] = TensorSpec((batch, *info.shape[1:]) if info.shape else (), np.dtype(info.dtype))
     for node in graph.nodes:
         try:
-            found = _infer(node, [specs[name] if name else None for name in node.inputs])
-            for spec in found:
-                check_size(node.op, _sample(spec, batch), MOST_IN_A_SAMPLE)
+            spec = _infer(node, [specs[name] if name else None for name in node.inputs])
+            check_size(node.op, _sample(spec, batch), MOST_IN_A_SAMPLE)
         except LierefError as error:
             raise type(error)(f"load: node {node.name}: {error}") from error
-        specs.update(zip(node.outputs, found, strict=False))
+        specs[node.outputs[0]] = spec
     return specs
 
 
-def _infer(node: Node, inputs: list[TensorSpec | None]) -> tuple[TensorSpec, ...]:
-    """Return what is known of each output; the numbers of several outputs are not computed ahead."""
+def _infer(node: Node, inputs: list[TensorSpec | None]) -> TensorSpec:
     operator = OPERATORS[node.op]
     spec = operator.shape(*inputs, **node.attrs)
-    if isinstance(spec, tuple):
-        return spec
     values = [None if each is None else each.value for each in inputs]
     known = all(each is None or value is not None for each, value in zip(inputs, values, strict=True))
     whole = all(value is None or (value.dtype.kind in "iub" and value.size <= MOST_KNOWN) for value in values)
     if spec.value is None and known and whole and None not in spec.shape and _size(spec) <= MOST_KNOWN:
-        return (TensorSpec.of(np.asarray(operator.forward(*values, **node.attrs))),)
-    return (spec,)
+        return TensorSpec.of(np.asarray(operator.forward(*values, **node.attrs)))
+    return spec
 
 
 def _size(spec: TensorSpec) -> int:

@@ -106,16 +106,14 @@ def _is_finite(value: Array) -> bool:
 
 
 def _constant_value(node: Node, tensors: dict[str, Array]) -> Array | None:
-    """Return what a node gives, None where that depends on the input, is large, or is several tensors."""
+    """Return what a node gives, None where that depends on the input or is large."""
     if not all(name in tensors for name in node.inputs if name):
         return None
     inputs = [tensors[name] if name else None for name in node.inputs]
     try:
-        spec = OPERATORS[node.op].shape(*(None if a is None else TensorSpec.of(a) for a in inputs), **node.attrs)
-        if isinstance(spec, tuple):
-            return None
-        size = int(np.prod([extent or 0 for extent in spec.shape]))
-        if None in spec.shape or size > max([MOST_GROWTH, *(a.size for a in inputs if a is not None)]):
+        shape = OPERATORS[node.op].shape(*(None if a is None else TensorSpec.of(a) for a in inputs), **node.attrs).shape
+        size = int(np.prod([extent or 0 for extent in shape]))
+        if None in shape or size > max([MOST_GROWTH, *(a.size for a in inputs if a is not None)]):
             return None
         with np.errstate(over="ignore", invalid="ignore"):
             return np.asarray(OPERATORS[node.op].forward(*inputs, **node.attrs))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from lieref._types import Array
@@ -68,8 +66,8 @@ def compress_spec(x: TensorSpec, condition: TensorSpec, *, axis: int | None = No
     return TensorSpec(shape, x.dtype)
 
 
-def unique(x: Array, *, axis: int | None = None, sorted: int = 1) -> tuple[Array, Array, Array, Array]:
-    """Return the different entries of x, or its different slices along `axis`, and three lists of int64.
+def unique(x: Array, *, axis: int | None = None, output: int = 0, sorted: int = 1) -> Array:
+    """Return the different entries of x, or its different slices along `axis`, or a list of int64 about them.
 
     Parameters
     ----------
@@ -77,19 +75,11 @@ def unique(x: Array, *, axis: int | None = None, sorted: int = 1) -> tuple[Array
         Any shape.
     axis
         Absent for the array as one list.
+    output
+        0 for each of them once, 1 for where each comes first, 2 for the place of each entry, or slice, of x among them,
+        3 for how often each comes.
     sorted
         0 for the order in which they come first.
-
-    Returns
-    -------
-    y
-        Each of them once.
-    first
-        Where each comes first.
-    inverse
-        For each entry, or slice, of x the place of its equal in y.
-    counts
-        How often each comes.
     """
     place = None if axis is None else one_axis("Unique", axis, x.ndim)
     y, first, inverse, counts = np.unique(x, True, True, True, axis=place)
@@ -98,28 +88,26 @@ def unique(x: Array, *, axis: int | None = None, sorted: int = 1) -> tuple[Array
         order = np.argsort(first)
         y, first, counts = np.take(y, order, axis=place), first[order], counts[order]
         inverse = np.argsort(order)[inverse]
-    return y, first.astype(np.int64), inverse.astype(np.int64), counts.astype(np.int64)
+    return (y, first.astype(np.int64), inverse.astype(np.int64), counts.astype(np.int64))[output]
 
 
-def unique_vjp(x: Array, *, y: Any, y_bar: Any, axis: int | None = None, sorted: int = 1) -> tuple[None]:
+def unique_vjp(
+    x: Array, *, y: Array, y_bar: Array, axis: int | None = None, output: int = 0, sorted: int = 1
+) -> tuple[None]:
     """Return (None,): which entries are equal jumps with the smallest change of one."""
     return (None,)
 
 
-def unique_spec(x: TensorSpec, *, axis: int | None = None, sorted: int = 1) -> tuple[TensorSpec, ...]:
-    """Return the four shapes; how many are different is known where the numbers are."""
+def unique_spec(x: TensorSpec, *, axis: int | None = None, output: int = 0, sorted: int = 1) -> TensorSpec:
+    """Return the shape; how many are different is known where the numbers are."""
     place = None if axis is None else one_axis("Unique", axis, x.ndim)
     if x.value is not None and x.value.size <= MOST_SORTED:
-        return tuple(TensorSpec.of(y) for y in unique(x.value, axis=axis, sorted=sorted))
+        return TensorSpec.of(unique(x.value, axis=axis, output=output, sorted=sorted))
+    if output:
+        extent = None if output != 2 else product(x.shape) if place is None else x.shape[place]
+        return TensorSpec((extent,), np.dtype(np.int64))
     shape = (None,) if place is None else (*x.shape[:place], None, *x.shape[place + 1 :])
-    count = product(x.shape) if place is None else x.shape[place]
-    whole = np.dtype(np.int64)
-    return (
-        TensorSpec(shape, x.dtype),
-        TensorSpec((None,), whole),
-        TensorSpec((count,), whole),
-        TensorSpec((None,), whole),
-    )
+    return TensorSpec(shape, x.dtype)
 
 
 def _compress_axis(x: TensorSpec, condition: TensorSpec, axis: int | None) -> int | None:

@@ -30,15 +30,15 @@ class Operator:
         ``f(*inputs, **attributes) -> y`` and ``f_vjp(*inputs, y, y_bar, **attributes) -> cotangents``; an absent
         optional input is None. Attributes have ONNX's names.
     shape
-        Gives the shape and dtype of the output from those of the inputs: `lieref.op.shape_rules`. For several outputs
-        the functions and the rule give tuples; `function_vjp` gets y and y_bar of those that the node names, as tuples
-        where there is more than one.
+        Gives the shape and dtype of the output from those of the inputs: `lieref.op.shape_rules`.
     differentiable
         Positions of the inputs that get a cotangent; None for all.
     allowed
         For an attribute that takes only some values here, those values.
     outputs
-        How many of the node's outputs are computed; a node that names more cannot be run.
+        How many of the node's outputs are computed; a node that names more cannot be run. Where there are several, the
+        attribute `output` says which the functions give: a node of a network has one output, and one of a file that
+        has several is as many nodes.
     """
 
     name: str

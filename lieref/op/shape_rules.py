@@ -38,8 +38,8 @@ from lieref.op.spec import (
     window_outputs,
 )  # fmt: skip
 
-Rule: TypeAlias = Callable[..., Any]
-"""``rule(*inputs, **attributes) -> TensorSpec``, a tuple of them for several outputs; an optional input may be None."""
+Rule: TypeAlias = Callable[..., TensorSpec]
+"""``rule(*inputs, **attributes) -> TensorSpec``; an absent optional input is None."""
 
 
 def same(x: TensorSpec, *others: TensorSpec | None, **attrs: Any) -> TensorSpec:

@@ -52,5 +52,13 @@ INDEXED = (
     ),
     Operator("Size", fill.size_of, fill.size_of_vjp, fill.size_of_spec, ()),
     Operator("Trilu", triangle.trilu, triangle.trilu_vjp, triangle.trilu_spec),
-    Operator("Unique", data_dependent.unique, data_dependent.unique_vjp, data_dependent.unique_spec, (), outputs=4),
+    Operator(
+        "Unique",
+        data_dependent.unique,
+        data_dependent.unique_vjp,
+        data_dependent.unique_spec,
+        (),
+        {"output": (0, 1, 2, 3)},
+        4,
+    ),
 )

@@ -13,9 +13,10 @@ from lieref.op.spec import TensorSpec
 
 
 def top_k(
-    x: Array, k_input: Array | None = None, *, axis: int = -1, k: int | None = None, largest: int = 1, sorted: int = 1
-) -> tuple[Array, Array]:
-    """Return the k largest entries along an axis, the largest first, and their positions as int64.
+    x: Array, k_input: Array | None = None, *,
+    axis: int = -1, k: int | None = None, largest: int = 1, output: int = 0, sorted: int = 1,
+) -> Array:  # fmt: skip
+    """Return the k largest entries along an axis, the largest first, or their positions as int64.
 
     Parameters
     ----------
@@ -25,32 +26,35 @@ def top_k(
         One integer, from 0 to the extent of the axis; an attribute below opset 10.
     largest
         0 for the smallest entries, the smallest first.
+    output
+        0 for the entries, 1 for their positions.
     sorted
         0 leaves the order free; it is the same here.
 
     Of entries that are equal those at lower positions come first.
     """
     places = _places(x, either("TopK", "k", k_input, k), axis, largest)
-    return np.take_along_axis(x, places, axis), places
+    return places if output else np.take_along_axis(x, places, axis)
 
 
 # y copies entries of x: x_bar is y_bar at their places and zero elsewhere. Positions have no derivative.
 def top_k_vjp(
-    x: Array, k_input: Array | None = None, *, y: Any, y_bar: Any,
-    axis: int = -1, k: int | None = None, largest: int = 1, sorted: int = 1,
-) -> tuple[Array, None]:  # fmt: skip
-    """Return (x_bar, None); y and y_bar are pairs, or those of the values alone."""
-    values_bar = y_bar[0] if isinstance(y_bar, tuple) else y_bar
-    x_bar = np.zeros(x.shape, values_bar.dtype)
-    np.put_along_axis(x_bar, _places(x, either("TopK", "k", k_input, k), axis, largest), values_bar, axis)
+    x: Array, k_input: Array | None = None, *, y: Array, y_bar: Array,
+    axis: int = -1, k: int | None = None, largest: int = 1, output: int = 0, sorted: int = 1,
+) -> tuple[Array | None, None]:  # fmt: skip
+    """Return (x_bar, None); (None, None) for positions."""
+    if output:
+        return None, None
+    x_bar = np.zeros(x.shape, y_bar.dtype)
+    np.put_along_axis(x_bar, _places(x, either("TopK", "k", k_input, k), axis, largest), y_bar, axis)
     return x_bar, None
 
 
 def top_k_spec(
     x: TensorSpec, k_input: TensorSpec | None = None, *,
-    axis: int = -1, k: int | None = None, largest: int = 1, sorted: int = 1,
-) -> tuple[TensorSpec, TensorSpec]:  # fmt: skip
-    """Return k in place of the axis, for values and for positions."""
+    axis: int = -1, k: int | None = None, largest: int = 1, output: int = 0, sorted: int = 1,
+) -> TensorSpec:  # fmt: skip
+    """Return k in place of the axis."""
     place = one_axis("TopK", axis, x.ndim)
     given = either("TopK", "k", k_input, k)
     if isinstance(given, TensorSpec):
@@ -59,7 +63,7 @@ def top_k_spec(
     else:
         count = _count(given, x.shape[place])
     shape = (*x.shape[:place], count, *x.shape[place + 1 :])
-    return TensorSpec(shape, x.dtype), TensorSpec(shape, np.dtype(np.int64))
+    return TensorSpec(shape, np.dtype(np.int64) if output else x.dtype)
 
 
 def _count(k: Any, extent: int | None) -> int:

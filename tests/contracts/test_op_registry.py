@@ -22,29 +22,9 @@ def attributes(example: Example) -> dict[str, Any]:
     return resolve_attributes(example.op, example.attrs, example.opset)
 
 
-def outputs(example: Example, inputs: Any) -> tuple[Array, ...]:
-    y = OPERATORS[example.op].forward(*inputs, **attributes(example))
-    return y if isinstance(y, tuple) else (y,)
-
-
 def forward(example: Example, inputs: Any) -> Array:
-    """Return the output; of several, the floats, one behind the other."""
-    ys = outputs(example, inputs)
-    floats = [y.ravel() for y in ys if y.dtype.kind == "f"]
-    return ys[0] if len(ys) == 1 else np.concatenate(floats) if floats else np.zeros(0)
-
-
-def vjp(example: Example, inputs: Any, y_bar: Array) -> tuple[Array | None, ...]:
-    """Return the cotangents for one of what `forward` gives."""
-    ys = outputs(example, inputs)
-    if len(ys) == 1:
-        return OPERATORS[example.op].vjp(*inputs, y=ys[0], y_bar=y_bar, **attributes(example))
-    bars, place = [], 0
-    for y in ys:
-        size = y.size if y.dtype.kind == "f" else 0
-        bars.append(y_bar[place : place + size].reshape(y.shape) if size else np.zeros_like(y))
-        place += size
-    return OPERATORS[example.op].vjp(*inputs, y=ys, y_bar=tuple(bars), **attributes(example))
+    y: Array = OPERATORS[example.op].forward(*inputs, **attributes(example))
+    return y
 
 
 def as_dtype(inputs: Any, dtype: Any) -> list[Array | None]:
@@ -61,7 +41,7 @@ def differentiable(example: Example) -> dict[str, Array]:
     }
 
 
-def onnx_outputs(example: Example, dtype: Any) -> list[Array]:
+def onnx_output(example: Example, dtype: Any) -> Array:
     onnx = pytest.importorskip("onnx")
     names = [f"i{i}" if a is not None else "" for i, a in enumerate(example.inputs)]
     attrs = {k: onnx.numpy_helper.from_array(v) if isinstance(v, np.ndarray) else v for k, v in example.attrs.items()}
@@ -70,15 +50,14 @@ def onnx_outputs(example: Example, dtype: Any) -> list[Array]:
         onnx.helper.make_tensor_value_info(n, onnx.helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
         for n, a in feeds.items()
     ]
-    mine = outputs(example, as_dtype(example.inputs, dtype))
-    out = [
-        onnx.helper.make_tensor_value_info(
-            f"y{i}", onnx.helper.np_dtype_to_tensor_dtype(y.dtype), [f"d{i}{axis}" for axis in range(y.ndim)]
-        )
-        for i, y in enumerate(mine)
-    ]
-    node = onnx.helper.make_node(example.op, names, [f"y{i}" for i in range(len(mine))], name="node", **attrs)
-    graph = onnx.helper.make_graph([node], "g", infos, out)
+    mine = forward(example, as_dtype(example.inputs, dtype))
+    free = [f"d{i}" for i in range(mine.ndim)]
+    out = onnx.helper.make_tensor_value_info("y", onnx.helper.np_dtype_to_tensor_dtype(mine.dtype), free)
+    before = [f"o{i}" for i in range(attrs.pop("output", 0))]
+    fewest = onnx.defs.get_schema(example.op, example.opset).min_output
+    behind = [f"o{i}" for i in range(len(before) + 1, fewest)]
+    node = onnx.helper.make_node(example.op, names, [*before, "y", *behind], name="node", **attrs)
+    graph = onnx.helper.make_graph([node], "g", infos, [out])
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", example.opset)])
     model.ir_version = 9 if example.opset <= 21 else 11
     onnx.checker.check_model(model)
@@ -90,8 +69,13 @@ def onnx_outputs(example: Example, dtype: Any) -> list[Array]:
             pytest.skip(f"ONNX Runtime has no {example.op} in {np.dtype(dtype)}")
     else:
         session = pytest.importorskip("onnx.reference").ReferenceEvaluator(model)
-    found: list[Array] = session.run(None, feeds)
-    return found
+    try:
+        y: Array = session.run(None, feeds)[0]
+    except Exception as error:  # of a class of ONNX Runtime's own, which says of LSTM and GRU only now what it has not
+        if "double" not in str(error):
+            raise
+        pytest.skip(f"ONNX Runtime has no {example.op} in {np.dtype(dtype)}")
+    return y
 
 
 def test_every_operator_has_an_example_and_uses_every_attribute() -> None:
@@ -118,55 +102,60 @@ def test_attributes_are_accepted(example: Example) -> None:
     check_attributes(example.op, example.attrs, "node")
 
 
-def spec_of(array: Array | None, known: bool, hidden: int | None = None) -> TensorSpec | None:
-    """Return what a rule is told of an input: every extent but `hidden`, numbers where `known`, of floats one."""
-    if array is None:
-        return None
-    shape = tuple(None if axis == hidden else extent for axis, extent in enumerate(array.shape))
-    return TensorSpec(shape, array.dtype, array if known and (array.dtype.kind != "f" or array.ndim == 0) else None)
+def told(example: Example, inputs: Any, hidden: tuple[int, int] | None = None) -> list[TensorSpec | None]:
+    """Return what a rule is told of inputs: the numbers of constants, every extent but `hidden` (input, axis)."""
+    specs: list[TensorSpec | None] = []
+    for i, array in enumerate(inputs):
+        if array is None:
+            specs.append(None)
+            continue
+        shape = tuple(None if (i, axis) == hidden else extent for axis, extent in enumerate(array.shape))
+        constant = array.dtype.kind != "f" or i in example.constants
+        specs.append(TensorSpec(shape, array.dtype, array if constant else None))
+    return specs
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @every_example
 def test_rule_gives_the_shape_and_dtype_of_the_output(example: Example, dtype: Any) -> None:
     inputs = as_dtype(example.inputs, dtype)
-    found = OPERATORS[example.op].shape(*(spec_of(a, True) for a in inputs), **attributes(example))
-    specs = found if isinstance(found, tuple) else (found,)
-    assert [(spec.shape, spec.dtype) for spec in specs] == [(y.shape, y.dtype) for y in outputs(example, inputs)]
+    y = forward(example, inputs)
+    found = OPERATORS[example.op].shape(*told(example, inputs), **attributes(example))
+    assert (found.shape, found.dtype) == (y.shape, y.dtype)
 
 
 @every_example
 def test_rule_without_an_extent_contradicts_nothing(example: Example) -> None:
-    ys = outputs(example, example.inputs)
+    y = forward(example, example.inputs)
     for position, array in enumerate(example.inputs):
         for axis in range(np.ndim(array) if array is not None else 0):
-            specs = [spec_of(a, True, axis if i == position else None) for i, a in enumerate(example.inputs)]
+            specs = told(example, example.inputs, (position, axis))
             try:
                 found = OPERATORS[example.op].shape(*specs, **attributes(example))
             except UnsupportedError as error:
                 assert "known" in str(error)  # noqa: PT017
                 continue
-            for spec, y in zip(found if isinstance(found, tuple) else (found,), ys, strict=True):
-                assert len(spec.shape) == y.ndim
-                assert all(a in (None, b) for a, b in zip(spec.shape, y.shape, strict=True))
+            assert len(found.shape) == y.ndim
+            assert all(a in (None, b) for a, b in zip(found.shape, y.shape, strict=True))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @every_example
 def test_forward_is_what_onnx_says(example: Example, dtype: Any) -> None:
     inputs = as_dtype(example.inputs, dtype)
-    ys, wanted = outputs(example, inputs), onnx_outputs(example, dtype)
-    assert [(y.dtype, y.shape) for y in ys] == [(want.dtype, want.shape) for want in wanted]
+    y = forward(example, inputs)
+    want = onnx_output(example, dtype)
+    assert y.dtype == want.dtype
+    assert y.shape == want.shape
     # n roundings on either side, each at most u times the largest partial result
     floats = [abs(a) for a in inputs if a is not None and a.dtype.kind == "f"]
     n = 4 + max((a.size for a in floats), default=0)
-    largest = max([*(np.abs(y).max(initial=0) for y in ys), *(a.max(initial=0) for a in floats)])
+    largest = max([np.abs(y).max(initial=0), *(a.max(initial=0) for a in floats)])
     if example.multilinear and example.op != "Div":
         largest = max(largest, forward(example, [a if a is None else abs(a) for a in inputs]).max())
     unit = float(np.finfo(np.float32 if example.float32_constant else dtype).eps) / 2
     tolerance = 2 * n * unit * largest
-    for y, want in zip(ys, wanted, strict=True):
-        np.testing.assert_allclose(y, want, rtol=0, atol=tolerance)
+    np.testing.assert_allclose(y, want, rtol=0, atol=tolerance)
 
 
 @every_example
@@ -183,7 +172,7 @@ def test_vjp_is_the_adjoint_of_the_derivative(example: Example, rng: np.random.G
         return forward(example, at(x))
 
     def f_vjp(x: Any, y_bar: Array) -> dict[str, Array]:
-        bars = vjp(example, at(x), y_bar)
+        bars = OPERATORS[example.op].vjp(*at(x), y=f(x), y_bar=y_bar, **attributes(example))
         assert len(bars) == len(example.inputs)
         for i, bar in enumerate(bars):
             assert (bar is not None) == (str(i) in x), f"cotangent of input {i}"
@@ -206,7 +195,7 @@ def test_cotangents_have_the_shape_and_dtype_of_their_input(example: Example, dt
     before = [None if a is None else a.copy() for a in inputs]
     y = forward(example, inputs)
     y_bar = np.ones_like(y)
-    bars = vjp(example, inputs, y_bar)
+    bars = OPERATORS[example.op].vjp(*inputs, y=y, y_bar=y_bar, **attributes(example))
     for a, bar in zip(inputs, bars, strict=True):
         if bar is not None and a.dtype.kind == "f":
             assert bar.dtype == a.dtype == dtype
@@ -222,7 +211,7 @@ def test_cotangents_have_the_shape_and_dtype_of_their_input(example: Example, dt
 def test_any_memory_layout_gives_the_same_numbers(example: Example) -> None:
     y = forward(example, example.inputs)
     y_bar = np.ones_like(y)
-    bars = vjp(example, example.inputs, y_bar)
+    bars = OPERATORS[example.op].vjp(*example.inputs, y=y, y_bar=y_bar, **attributes(example))
 
     def strided(a: Array) -> Array:
         wide = np.zeros((*a.shape, 2), a.dtype)[..., 0]
@@ -238,7 +227,7 @@ def test_any_memory_layout_gives_the_same_numbers(example: Example) -> None:
     for change in (lambda a: np.array(a, order="F"), strided, lambda a: a.astype(a.dtype.newbyteorder(">")), read_only):
         inputs = [None if a is None else change(a) for a in example.inputs]
         for a, b in zip(
-            (forward(example, inputs), *vjp(example, inputs, y_bar)),
+            (forward(example, inputs), *OPERATORS[example.op].vjp(*inputs, y=y, y_bar=y_bar, **attributes(example))),
             (y, *bars),
             strict=True,
         ):
@@ -276,7 +265,7 @@ def test_only_the_cotangents_needed() -> None:
 @pytest.mark.parametrize(
     ("op", "attrs", "message"),
     [
-        ("Einsum", {}, r"operator Einsum \(node n7\) must be one lieref has"),
+        ("Loop", {}, r"operator Loop \(node n7\) must be one lieref has"),
         ("Relu", {"slope": 1}, r"attribute `slope` of operator Relu \(node n7\) must be one lieref knows; knows none"),
         (
             "Pad",

@@ -1,4 +1,4 @@
-"""A node with its inputs, and numbers to make inputs of."""
+"""A node with its inputs, for the laws that every operator obeys."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class Example:
 
     `opset` is the one whose form (attribute or input) the node has. `multilinear` says that no error is larger than
     that of a sum of products of the inputs. `evaluator` names who gives the expected output, and `float32_constant`
-    says that ONNX has a constant of the operator (1 / 6, a default of 0.01) in float32 only.
+    says that ONNX has a constant of the operator (1 / 6, a default of 0.01), or its statistics, in float32 only.
+    `constants` are the places of inputs of floats that are constants of a network, and decide about shapes.
     """
 
     op: str
@@ -26,6 +27,7 @@ class Example:
     multilinear: bool = False
     evaluator: str = "onnx.reference"
     float32_constant: bool = False
+    constants: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         shapes = "x".join("-" if a is None else str(a.shape).replace(" ", "") for a in self.inputs)

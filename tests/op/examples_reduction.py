@@ -47,6 +47,6 @@ REDUCTIONS = (
     Example("CumProd", (INSIDE, np.array(-2)), {"exclusive": 1, "reverse": 1}, opset=26),
     Example("TopK", (spread(2, 5, 3), ints(2)), {"axis": 1}),
     Example("TopK", (spread(2, 5), ints(5)), {"largest": 0, "sorted": 1}),
-    Example("TopK", (WHOLE, ints(2))),
+    Example("TopK", (WHOLE, ints(2)), {"output": 1}),
     Example("TopK", (spread(2, 5),), {"k": 2}, opset=9, evaluator=ORT),
 )  # fmt: skip

@@ -110,9 +110,10 @@ def _example_net(example: Any) -> onnx.ModelProto | None:
         for name, array in zip(names[1:], rest, strict=True)
         if array is not None
     ]
+    attrs = {key: value for key, value in example.attrs.items() if key != "output"}
     outputs = ["y", *(f"y{i}" for i in range(1, OPERATORS[example.op].outputs))]
     graph = helper.make_graph(
-        [helper.make_node(example.op, names, outputs, name="node", **example.attrs)],
+        [helper.make_node(example.op, names, outputs, name="node", **attrs)],
         "net",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", *first.shape[1:]])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],

@@ -41,10 +41,6 @@ class Trial:
 def call_back(net: LoweredGraph, node: Node, error: UnsupportedError, trial: Trial) -> None:
     """Append a layer that calls the reference functions of a node, or keep its output among the tensors not held."""
     out = node.outputs[0]
-    named = [name for name in node.outputs if name]
-    if named != [out]:
-        net.unheld.update(dict.fromkeys(named, error))  # a layer has one output
-        return
     nodes = _with_unheld(net, node)
     net.views.pop(out, None)
     outer = _outer(net, nodes)
@@ -94,7 +90,8 @@ def _with_unheld(net: LoweredGraph, node: Node) -> tuple[Node, ...]:
     """Return a node behind those that compute what it reads from tensors that the engine holds, in graph order."""
     wanted, found = set(node.inputs), [node]
     for before in reversed(net.graph.nodes[: net.graph.nodes.index(node)]):
-        if any(out in wanted and (out in net.views or out in net.unheld) for out in before.outputs):
+        out = before.outputs[0]
+        if out in wanted and (out in net.views or out in net.unheld):
             found.append(before)
             wanted.update(before.inputs)
     return tuple(found[::-1])
@@ -110,9 +107,10 @@ def _shape(net: LoweredGraph, nodes: tuple[Node, ...], outer: list[str], trial: 
             for i, values in enumerate(trial.apart):
                 values[name] = drawn[i : i + 1]
     for node in nodes:
-        if all(out in trial.together for out in node.outputs if out):
+        out = node.outputs[0]
+        if out in trial.together:
             continue
-        if node.op not in OPERATORS:
+        if node.op not in OPERATORS or len([name for name in node.outputs if name]) != 1:
             return None
         for values in (trial.together, *trial.apart):
             known = {**net.graph.initializers, **values}
@@ -120,8 +118,7 @@ def _shape(net: LoweredGraph, nodes: tuple[Node, ...], outer: list[str], trial: 
                 run_node(node, known)
             except Exception:  # the operator refuses these shapes, or reads what another refused: so does the engine
                 return None
-            values.update({out: known[out] for out in node.outputs if out})
-    out = nodes[-1].outputs[0]
+            values[out] = known[out]
     both, parts = trial.together[out], [values[out] for values in trial.apart]
     if both.ndim == 0 or both.dtype != net.graph.dtype:
         return None  # one number for all samples, or no numbers that have a gradient
