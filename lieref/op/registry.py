@@ -17,6 +17,7 @@ from lieref.op import (
     convolution,
     gather,
     gemm,
+    layer_rules,
     logic,
     matmul,
     pad,
@@ -39,12 +40,14 @@ _ROUND_MODE: dict[str, tuple[AttrValue, ...]] = {"round_mode": ("up", "down", "n
 
 _TABLE = (
     Operator("Add", arithmetic.add, arithmetic.add_vjp, rules.broadcast("Add"), (0, 1)),
-    Operator("AveragePool", pool.average_pool, pool.average_pool_vjp, rules.pool("AveragePool"), allowed=_AUTO_PAD),
+    Operator(
+        "AveragePool", pool.average_pool, pool.average_pool_vjp, layer_rules.pool("AveragePool"), allowed=_AUTO_PAD
+    ),
     Operator(
         "BatchNormalization",
         batch_normalization.batch_normalization,
         batch_normalization.batch_normalization_vjp,
-        rules.batch_normalization,
+        layer_rules.batch_normalization,
         (0, 1, 2),
         {"spatial": (1,), "training_mode": (0,)},
     ),
@@ -53,7 +56,7 @@ _TABLE = (
     Operator("Clip", activation.clip, activation.clip_vjp, rules.clip),
     Operator("Concat", concat.concat, concat.concat_vjp, rules.concat, None),
     Operator("Constant", constant.constant, constant.constant_vjp, rules.constant, ()),
-    Operator("Conv", convolution.conv, convolution.conv_vjp, rules.conv, (0, 1, 2), _AUTO_PAD),
+    Operator("Conv", convolution.conv, convolution.conv_vjp, layer_rules.conv, (0, 1, 2), _AUTO_PAD),
     Operator("Div", arithmetic.div, arithmetic.div_vjp, rules.broadcast("Div"), (0, 1)),
     Operator("Dropout", shape.dropout, shape.dropout_vjp, rules.dropout),
     Operator("Elu", activation.elu, activation.elu_vjp, rules.floats("Elu")),
@@ -66,21 +69,25 @@ _TABLE = (
     Operator(
         "Gelu", activation.gelu, activation.gelu_vjp, rules.floats("Gelu"), allowed={"approximate": ("none", "tanh")}
     ),
-    Operator("Gemm", gemm.gemm, gemm.gemm_vjp, rules.gemm, (0, 1, 2), {"transA": (0, 1), "transB": (0, 1)}),
+    Operator("Gemm", gemm.gemm, gemm.gemm_vjp, layer_rules.gemm, (0, 1, 2), {"transA": (0, 1), "transB": (0, 1)}),
     Operator(
         "GlobalAveragePool",
         pool.global_average_pool,
         pool.global_average_pool_vjp,
-        rules.global_pool("GlobalAveragePool"),
+        layer_rules.global_pool("GlobalAveragePool"),
     ),
-    Operator("GlobalMaxPool", pool.global_max_pool, pool.global_max_pool_vjp, rules.global_pool("GlobalMaxPool")),
+    Operator("GlobalMaxPool", pool.global_max_pool, pool.global_max_pool_vjp, layer_rules.global_pool("GlobalMaxPool")),
     Operator("HardSigmoid", activation.hard_sigmoid, activation.hard_sigmoid_vjp, rules.floats("HardSigmoid")),
     Operator("HardSwish", activation.hard_swish, activation.hard_swish_vjp, rules.floats("HardSwish")),
     Operator("Identity", shape.identity, shape.identity_vjp, rules.same),
     Operator("LeakyRelu", activation.leaky_relu, activation.leaky_relu_vjp, rules.floats("LeakyRelu")),
-    Operator("MatMul", matmul.matmul, matmul.matmul_vjp, rules.matmul, (0, 1)),
+    Operator("MatMul", matmul.matmul, matmul.matmul_vjp, layer_rules.matmul, (0, 1)),
     Operator(
-        "MaxPool", pool.max_pool, pool.max_pool_vjp, rules.pool("MaxPool"), allowed={**_AUTO_PAD, "storage_order": (0,)}
+        "MaxPool",
+        pool.max_pool,
+        pool.max_pool_vjp,
+        layer_rules.pool("MaxPool"),
+        allowed={**_AUTO_PAD, "storage_order": (0,)},
     ),
     Operator("Mul", arithmetic.mul, arithmetic.mul_vjp, rules.broadcast("Mul"), (0, 1)),
     Operator("Neg", arithmetic.neg, arithmetic.neg_vjp, rules.same),

@@ -52,4 +52,4 @@ def ints(*values: int) -> Array:
 
 
 ORT = "onnxruntime"
-"""Who evaluates where onnx.reference is wrong, or refuses: unsorted axes, negative pads and indices, old opsets."""
+"""Who evaluates where onnx.reference is wrong: unsorted axes, negative pads, ceil mode, opsets 11 and 12."""
