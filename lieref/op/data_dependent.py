@@ -23,7 +23,7 @@ def non_zero_vjp(x: Array, *, y: Array, y_bar: Array) -> tuple[None]:
     return (None,)
 
 
-def non_zero_spec(x: TensorSpec) -> TensorSpec:
+def non_zero_shape(x: TensorSpec) -> TensorSpec:
     """Return (axes, entries that are not zero)."""
     count = None if x.value is None else int(np.count_nonzero(x.value))
     return TensorSpec((x.ndim, count), np.dtype(np.int64))
@@ -58,7 +58,7 @@ def compress_vjp(x: Array, condition: Array, *, y: Array, y_bar: Array, axis: in
     return x_bar.reshape(x.shape), None
 
 
-def compress_spec(x: TensorSpec, condition: TensorSpec, *, axis: int | None = None) -> TensorSpec:
+def compress_shape(x: TensorSpec, condition: TensorSpec, *, axis: int | None = None) -> TensorSpec:
     """Return the shape of x with as many slices as the condition holds for."""
     place = _compress_axis(x, condition, axis)
     count = None if condition.value is None else int(np.count_nonzero(condition.value))
@@ -98,7 +98,7 @@ def unique_vjp(
     return (None,)
 
 
-def unique_spec(x: TensorSpec, *, axis: int | None = None, output: int = 0, sorted: int = 1) -> TensorSpec:
+def unique_shape(x: TensorSpec, *, axis: int | None = None, output: int = 0, sorted: int = 1) -> TensorSpec:
     """Return the shape; how many are different is known where the numbers are."""
     place = None if axis is None else one_axis("Unique", axis, x.ndim)
     if x.value is not None and x.value.size <= MOST_SORTED:

@@ -26,7 +26,7 @@ def constant_of_shape_vjp(shape: Array, *, y: Array, y_bar: Array, value: Any = 
     return (None,)
 
 
-def constant_of_shape_spec(shape: TensorSpec, *, value: Any = None) -> TensorSpec:
+def constant_of_shape_shape(shape: TensorSpec, *, value: Any = None) -> TensorSpec:
     """Return the shape asked for, in the dtype of the value."""
     dtype = _number(value).dtype
     if shape.value is None:
@@ -65,7 +65,7 @@ def arithmetic_sequence_vjp(
     return np.full(start.shape, start_bar, start.dtype), None, np.full(delta.shape, delta_bar, delta.dtype)
 
 
-def arithmetic_sequence_spec(
+def arithmetic_sequence_shape(
     start: TensorSpec, limit: TensorSpec, delta: TensorSpec, *, stash_type: int = 1
 ) -> TensorSpec:
     """Return how many numbers there are, where all three are known."""
@@ -88,7 +88,7 @@ def size_of_vjp(x: Array, *, y: Array, y_bar: Array) -> tuple[None]:
     return (None,)
 
 
-def size_of_spec(x: TensorSpec) -> TensorSpec:
+def size_of_shape(x: TensorSpec) -> TensorSpec:
     """Return one number, known where every extent is."""
     count = product(x.shape)
     return TensorSpec((), np.dtype(np.int64), None if count is None else np.array(count, np.int64))
@@ -107,7 +107,7 @@ def eye_like_vjp(x: Array, *, y: Array, y_bar: Array, dtype: int | None = None, 
     return (None,)
 
 
-def eye_like_spec(x: TensorSpec, *, dtype: int | None = None, k: int = 0) -> TensorSpec:
+def eye_like_shape(x: TensorSpec, *, dtype: int | None = None, k: int = 0) -> TensorSpec:
     """Return the shape of x."""
     if x.ndim != 2:
         raise ShapeError(f"EyeLike: the input must be a matrix; got shape {text(x.shape)}")
@@ -140,7 +140,7 @@ def one_hot_vjp(
     return None, None, np.array([y_bar[~hot].sum(), y_bar[hot].sum()], values.dtype)
 
 
-def one_hot_spec(indices: TensorSpec, depth: TensorSpec, values: TensorSpec, *, axis: int = -1) -> TensorSpec:
+def one_hot_shape(indices: TensorSpec, depth: TensorSpec, values: TensorSpec, *, axis: int = -1) -> TensorSpec:
     """Return the shape of the indices with the new axis."""
     place = one_axis("OneHot", axis, indices.ndim + 1)
     if values.shape not in ((2,), (None,)):

@@ -26,7 +26,7 @@ def gather_elements_vjp(x: Array, indices: Array, *, y: Array, y_bar: Array, axi
     return _collected(x, element_places("GatherElements", x.shape, indices, axis), y_bar), None
 
 
-def gather_elements_spec(x: TensorSpec, indices: TensorSpec, *, axis: int = 0) -> TensorSpec:
+def gather_elements_shape(x: TensorSpec, indices: TensorSpec, *, axis: int = 0) -> TensorSpec:
     """Return the shape of the indices."""
     check_elements("GatherElements", x.shape, indices, axis)
     return TensorSpec(indices.shape, x.dtype)
@@ -49,7 +49,7 @@ def gather_nd_vjp(x: Array, indices: Array, *, y: Array, y_bar: Array, batch_dim
     return _collected(x, slice_places("GatherND", x.shape, indices, batch_dims), y_bar), None
 
 
-def gather_nd_spec(x: TensorSpec, indices: TensorSpec, *, batch_dims: int = 0) -> TensorSpec:
+def gather_nd_shape(x: TensorSpec, indices: TensorSpec, *, batch_dims: int = 0) -> TensorSpec:
     """Return the rows of indices, then the slices."""
     lead, rest = check_slices("GatherND", x.shape, indices, batch_dims)
     return TensorSpec((*lead, *rest), x.dtype)

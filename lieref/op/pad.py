@@ -86,9 +86,8 @@ def amounts(function: str, shape: Sequence[int | None], pads: Any, axes: Any, mo
         added[axis] = (begin, end)
         if extent is None:
             continue
-        longest = {"reflect": extent - 1, "edge": math.inf if extent else 0, "wrap": math.inf if extent else 0}.get(
-            mode, math.inf
-        )
+        around = math.inf if extent else 0
+        longest = {"constant": math.inf, "edge": around, "reflect": extent - 1, "wrap": around}[mode]
         if max(begin, end) > longest or extent + begin + end < 0:
             raise ShapeError(
                 f"{function}: `pads` of axis {axis} must fit mode {mode} and extent {extent}; got {begin}, {end}"

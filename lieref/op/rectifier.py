@@ -32,7 +32,7 @@ def prelu_vjp(x: Array, slope: Array, *, y: Array, y_bar: Array) -> tuple[Array,
     return np.where(x > 0, y_bar, slope * y_bar), sum_to_shape(np.where(x > 0, 0, x) * y_bar, slope.shape)
 
 
-def prelu_spec(x: TensorSpec, slope: TensorSpec) -> TensorSpec:
+def prelu_shape(x: TensorSpec, slope: TensorSpec) -> TensorSpec:
     """Return the shape of x."""
     check_dtypes("PRelu", x, slope)
     found = broadcast_extents("PRelu", x, slope)
@@ -54,7 +54,7 @@ def celu_vjp(x: Array, *, y: Array, y_bar: Array, alpha: float = 1.0) -> tuple[A
     return (np.exp(np.minimum(x, 0) / alpha) * y_bar,)
 
 
-def celu_spec(x: TensorSpec, *, alpha: float = 1.0) -> TensorSpec:
+def celu_shape(x: TensorSpec, *, alpha: float = 1.0) -> TensorSpec:
     """Return the shape of x."""
     need_float("Celu", x)
     _check_alpha(alpha)

@@ -26,7 +26,7 @@ def reverse_sequence(x: Array, lengths: Array, *, batch_axis: int = 1, time_axis
     ShapeError, DTypeError, DomainError
         If these do not hold.
     """
-    reverse_sequence_spec(TensorSpec.of(x), TensorSpec.of(lengths), batch_axis=batch_axis, time_axis=time_axis)
+    reverse_sequence_shape(TensorSpec.of(x), TensorSpec.of(lengths), batch_axis=batch_axis, time_axis=time_axis)
     return _reversed(x, lengths, time_axis)
 
 
@@ -38,7 +38,9 @@ def reverse_sequence_vjp(
     return _reversed(y_bar, lengths, time_axis), None
 
 
-def reverse_sequence_spec(x: TensorSpec, lengths: TensorSpec, *, batch_axis: int = 1, time_axis: int = 0) -> TensorSpec:
+def reverse_sequence_shape(
+    x: TensorSpec, lengths: TensorSpec, *, batch_axis: int = 1, time_axis: int = 0
+) -> TensorSpec:
     """Return the shape of x."""
     function = "ReverseSequence"
     if {batch_axis, time_axis} != {0, 1}:

@@ -35,7 +35,7 @@ def scatter_elements_vjp(
     return _scattered_vjp(x, _element_places(x, indices, updates, axis), updates, y, y_bar, reduction)
 
 
-def scatter_elements_spec(
+def scatter_elements_shape(
     x: TensorSpec, indices: TensorSpec, updates: TensorSpec, *, axis: int = 0, reduction: str = "none"
 ) -> TensorSpec:
     """Return the shape of x."""
@@ -77,7 +77,7 @@ def scatter_nd_vjp(
     return _scattered_vjp(x, _slice_places(x, indices, updates), updates, y, y_bar, reduction)
 
 
-def scatter_nd_spec(x: TensorSpec, indices: TensorSpec, updates: TensorSpec, *, reduction: str = "none") -> TensorSpec:
+def scatter_nd_shape(x: TensorSpec, indices: TensorSpec, updates: TensorSpec, *, reduction: str = "none") -> TensorSpec:
     """Return the shape of x."""
     check_dtypes("ScatterND", x, updates)
     lead, rest = check_slices("ScatterND", x.shape, indices)
@@ -86,12 +86,12 @@ def scatter_nd_spec(x: TensorSpec, indices: TensorSpec, updates: TensorSpec, *, 
 
 
 def _element_places(x: Array, indices: Array, updates: Array, axis: int) -> Array:
-    scatter_elements_spec(TensorSpec.of(x), TensorSpec.of(indices), TensorSpec.of(updates), axis=axis)
+    scatter_elements_shape(TensorSpec.of(x), TensorSpec.of(indices), TensorSpec.of(updates), axis=axis)
     return element_places("ScatterElements", x.shape, indices, axis).ravel()
 
 
 def _slice_places(x: Array, indices: Array, updates: Array) -> Array:
-    scatter_nd_spec(TensorSpec.of(x), TensorSpec.of(indices), TensorSpec.of(updates))
+    scatter_nd_shape(TensorSpec.of(x), TensorSpec.of(indices), TensorSpec.of(updates))
     return slice_places("ScatterND", x.shape, indices).ravel()
 
 

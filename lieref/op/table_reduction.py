@@ -36,5 +36,5 @@ REDUCTIONS = (
         reduction.reduce_sum_square_vjp,
         rules.reduce("ReduceSumSquare", empty=True),
     ),
-    Operator("TopK", top_k.top_k, top_k.top_k_vjp, top_k.top_k_spec, allowed={"output": (0, 1)}, outputs=2),
+    Operator("TopK", top_k.top_k, top_k.top_k_vjp, top_k.top_k_shape, allowed={"output": (0, 1)}, outputs=2),
 )

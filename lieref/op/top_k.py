@@ -50,7 +50,7 @@ def top_k_vjp(
     return x_bar, None
 
 
-def top_k_spec(
+def top_k_shape(
     x: TensorSpec, k_input: TensorSpec | None = None, *,
     axis: int = -1, k: int | None = None, largest: int = 1, output: int = 0, sorted: int = 1,
 ) -> TensorSpec:  # fmt: skip

@@ -31,7 +31,7 @@ def trilu_vjp(x: Array, k: Array | None = None, *, y: Array, y_bar: Array, upper
     return (np.triu if upper else np.tril)(y_bar, _diagonal(k)), None
 
 
-def trilu_spec(x: TensorSpec, k: TensorSpec | None = None, *, upper: int = 1) -> TensorSpec:
+def trilu_shape(x: TensorSpec, k: TensorSpec | None = None, *, upper: int = 1) -> TensorSpec:
     """Return the shape of x."""
     if x.ndim < 2:
         raise ShapeError(f"Trilu: the input must have shape (..., rows, columns); got {text(x.shape)}")
