@@ -303,8 +303,12 @@ def _tensor_info(onnx: Any, value: Any) -> TensorInfo:
 
 
 def _is_parameter(graph: Graph, name: str) -> bool:
-    """Tell whether a tensor is a weight (bounds, padding values and masks may be infinite by intent)."""
-    return all(node.op not in BOUNDED for node in graph.consumers(name))
+    """Tell whether a tensor is a weight (bounds, padding values and masks may be infinite by intent).
+
+    What is added to scores, minus infinity for those that do not count, is a mask.
+    """
+    mask = graph.initializers[name].max() < np.inf
+    return all(node.op not in BOUNDED and not (mask and node.op == "Add") for node in graph.consumers(name))
 
 
 def _sorted(nodes: list[Node], known: set[str], source: str) -> list[Node]:

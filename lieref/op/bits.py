@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from lieref._types import Array
 from lieref.errors import DTypeError
 from lieref.op.axes import check_broadcast
+from lieref.op.shape_rules import Rule
 from lieref.op.spec import TensorSpec, broadcast_extents, check_dtypes
 
 
@@ -71,7 +71,7 @@ def bitwise_not_vjp(x: Array, *, y: Array, y_bar: Array) -> tuple[None]:
     return (None,)
 
 
-def bits_rule(function: str) -> Callable[..., TensorSpec]:
+def bits_rule(function: str) -> Rule:
     """Return the rule of an operator on integers that broadcast."""
 
     def rule(*inputs: TensorSpec, **attrs: Any) -> TensorSpec:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from lieref._types import Array
 from lieref.errors import ShapeError
 from lieref.op.axes import integers, one_axis
+from lieref.op.shape_rules import Rule
 from lieref.op.spec import TensorSpec
 
 
@@ -66,7 +65,7 @@ def cum_prod_vjp(
     return _rows_back(x_bar, place, reverse), None
 
 
-def cumulative_rule(function: str) -> Any:
+def cumulative_rule(function: str) -> Rule:
     """Return the rule of CumSum and CumProd: the shape of x."""
 
     def rule(x: TensorSpec, axis: TensorSpec, *, exclusive: int = 0, reverse: int = 0) -> TensorSpec:

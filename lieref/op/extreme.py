@@ -15,6 +15,7 @@ from lieref._types import Array, Shape
 from lieref.errors import ShapeError
 from lieref.op.axes import one_axis
 from lieref.op.reduction import reduced_axes
+from lieref.op.shape_rules import Rule
 from lieref.op.spec import TensorSpec, text
 
 
@@ -102,7 +103,7 @@ def arg_min_vjp(
     return (None,)
 
 
-def arg_rule(function: str) -> Any:
+def arg_rule(function: str) -> Rule:
     """Return the rule of ArgMax and ArgMin."""
 
     def rule(x: TensorSpec, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> TensorSpec:

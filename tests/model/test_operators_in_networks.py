@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import lieref
-from lieref.errors import UnsupportedError
+from lieref.errors import FormatError, UnsupportedError
 from tests.model.nets import make_onnx, saved
 
 pytestmark = pytest.mark.filterwarnings("ignore::lieref.model.speed.SlowPathWarning")
@@ -207,3 +207,29 @@ def test_masks_of_minus_infinity_are_read(tmp_path: Path) -> None:
     y = model.predict(x)
     np.testing.assert_allclose(y, by_runtime(proto, x), rtol=1e-5, atol=1e-6)
     assert (y[:, 1:] == 0).all()
+
+
+def test_a_mask_that_is_added_to_scores_leaves_out_what_comes_later(tmp_path: Path) -> None:
+    nodes = [
+        op("MatMul", ["x", "q"], "scores"),
+        op("Add", ["scores", "mask"], "masked"),
+        op("Softmax", ["masked"], "p"),
+        op("MatMul", ["p", "v"], "u"),
+        op("ReduceMax", ["u"], "y", axes=[1], keepdims=0),
+    ]
+    mask = np.triu(np.full((4, 4), -np.inf, np.float32), 1)
+    proto = make_onnx(nodes, {"q": f32(3, 4), "mask": mask, "v": f32(4, CLASSES)}, ["N", 4, 3], "y", ["N", CLASSES])
+    path = saved(proto, tmp_path)
+    x, y, loss = f32(5, 4, 3), np.arange(5), lieref.CrossEntropy()
+    model, exact = lieref.load(path), lieref.load(path, dtype="float64")
+    np.testing.assert_allclose(model.predict(x), by_runtime(proto, x), rtol=1e-5, atol=1e-6)
+    want = exact.attach("full").loss_and_grad(x.astype(np.float64), y, loss)[2]
+    for name, gradient in model.attach("full").loss_and_grad(x, y, loss)[2].items():
+        assert np.linalg.norm(gradient - want[name]) <= 2e-5 * np.linalg.norm(want[name]), name
+
+
+def test_infinite_weights_are_refused(tmp_path: Path) -> None:
+    for op_type, value in (("Add", np.inf), ("Mul", -np.inf), ("Sub", np.inf)):
+        proto = make_onnx([op(op_type, ["x", "w"], "y")], {"w": np.float32([1, value, 2])}, ["N", 3], "y", ["N", 3])
+        with pytest.raises(FormatError, match=r"tensor w of .* must be finite"):
+            lieref.load(saved(proto, tmp_path))
