@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lieref._types import Array, Shape
-from lieref.errors import DTypeError, ShapeError
+from lieref.errors import DomainError, DTypeError, ShapeError
 from lieref.op.arithmetic import log, log_vjp
 from lieref.op.axes import either, many_axes
 
@@ -152,7 +152,10 @@ def reduce_log_sum(
     """
     over = reduced_axes("ReduceLogSum", x, axes_input, axes, noop_with_empty_axes)
     need_floats("ReduceLogSum", x)
-    return np.asarray(log(x.sum(axis=over, keepdims=bool(keepdims))), x.dtype)
+    total = np.asarray(x.sum(axis=over, keepdims=bool(keepdims)), x.dtype)
+    if np.any(total < 0):
+        raise DomainError(f"ReduceLogSum: the sums must be at least 0; got {total.min()}")
+    return np.asarray(log(total))
 
 
 # dy = sum dx / s with the sum s; infinite at s = 0 and taken as 0 there, as in Log.
