@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lieref.op import cumulative, extreme, reduction, top_k
+from lieref.op import cumulative, extreme, lp_normalization, reduction, top_k
 from lieref.op import shape_rules as rules
 from lieref.op.entry import Operator
 
@@ -11,6 +11,13 @@ REDUCTIONS = (
     Operator("ArgMin", extreme.arg_min, extreme.arg_min_vjp, extreme.arg_rule("ArgMin"), ()),
     Operator("CumProd", cumulative.cum_prod, cumulative.cum_prod_vjp, cumulative.cumulative_rule("CumProd")),
     Operator("CumSum", cumulative.cum_sum, cumulative.cum_sum_vjp, cumulative.cumulative_rule("CumSum")),
+    Operator(
+        "LpNormalization",
+        lp_normalization.lp_normalization,
+        lp_normalization.lp_normalization_vjp,
+        lp_normalization.lp_normalization_shape,
+        allowed={"p": (1, 2)},
+    ),
     Operator("ReduceL1", reduction.reduce_l1, reduction.reduce_l1_vjp, rules.reduce("ReduceL1", empty=True)),
     Operator(
         "ReduceL2", reduction.reduce_l2, reduction.reduce_l2_vjp, rules.reduce("ReduceL2", empty=True, of_floats=True)

@@ -233,3 +233,26 @@ def test_infinite_weights_are_refused(tmp_path: Path) -> None:
         proto = make_onnx([op(op_type, ["x", "w"], "y")], {"w": np.float32([1, value, 2])}, ["N", 3], "y", ["N", 3])
         with pytest.raises(FormatError, match=r"tensor w of .* must be finite"):
             lieref.load(saved(proto, tmp_path))
+
+
+def test_a_sum_of_branches_is_additions_and_compiled(tmp_path: Path) -> None:
+    """As residual networks of old exporters have it."""
+    nodes = [
+        op("Conv", ["x", "w"], "c"),
+        op("Relu", ["c"], "r"),
+        op("Conv", ["r", "u"], "d"),
+        op("Sum", ["d", "c", "r"], "s"),
+        op("Sum", ["s"], "alone"),
+        op("GlobalAveragePool", ["alone"], "g"),
+        op("Flatten", ["g"], "f"),
+        op("Gemm", ["f", "v", "a"], "y", transB=1),
+    ]
+    tensors = {"w": f32(6, 3, 1, 1), "u": f32(6, 6, 1, 1), "v": f32(CLASSES, 6), "a": f32(CLASSES)}
+    proto = make_onnx(nodes, tensors, ["N", 3, 5, 4], "y", ["N", CLASSES], opset=8)
+    x, y, loss = f32(4, 3, 5, 4), np.array([0, 4, 2, 1]), lieref.CrossEntropy()
+    model = lieref.load(saved(proto, tmp_path))
+    assert (model.engine, model.slow_reasons) == ("f2", ())
+    np.testing.assert_allclose(model.predict(x), by_runtime(proto, x), rtol=1e-5, atol=1e-5)
+    want = lieref.load(tmp_path / "net.onnx", dtype="float64").attach("full").loss_and_grad(x.astype(float), y, loss)[2]
+    for name, gradient in model.attach("full").loss_and_grad(x, y, loss)[2].items():
+        assert np.linalg.norm(gradient - want[name]) <= 2e-5 * np.linalg.norm(want[name]), name

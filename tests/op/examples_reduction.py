@@ -45,6 +45,8 @@ REDUCTIONS = (
     Example("CumSum", (spread(2, 3), ints(-1)), {"exclusive": 1, "reverse": 1}, evaluator=ORT),
     Example("CumProd", (INSIDE, np.array(1)), opset=26),
     Example("CumProd", (INSIDE, np.array(-2)), {"exclusive": 1, "reverse": 1}, opset=26),
+    Example("LpNormalization", (spread(2, 3, 4),)),
+    Example("LpNormalization", (spread(2, 3, 4),), {"axis": 1, "p": 1}, evaluator=ORT),
     Example("TopK", (spread(2, 5, 3), ints(2)), {"axis": 1}),
     Example("TopK", (spread(2, 5), ints(5)), {"largest": 0, "sorted": 1}),
     Example("TopK", (WHOLE, ints(2)), {"output": 1}),

@@ -75,6 +75,7 @@ ONES = np.ones(3)
         ("ArgMin", (X,), {"axis": 3}, DomainError, "ArgMin: `axis` must be -3 to 2; got 3"),
         ("CumSum", (X, ints(0, 1)), {}, ShapeError, r"CumSum: `axis` must be one integer; got \(0, 1\)"),
         ("CumProd", (X, ints(3)), {}, DomainError, "CumProd: `axis` must be -3 to 2; got 3"),
+        ("LpNormalization", (X,), {"axis": 3}, DomainError, "LpNormalization: `axis` must be -3 to 2; got 3"),
         ("TopK", (X, ints(5)), {}, DomainError, "TopK: `k` must be 0 to 4, the extent of the axis; got 5"),
         ("TopK", (X,), {}, DomainError, "TopK: `k` must be given; got none"),
         ("TopK", (X, ints(1, 2)), {}, ShapeError, r"TopK: `k` must be one integer; got \(1, 2\)"),
@@ -223,6 +224,16 @@ def test_a_reduction_of_nothing(op: str, value: float) -> None:
     y = OPERATORS[op].forward(x, ints(1))
     assert y.tolist() == np.full((2, 1, 3), value).tolist()
     assert OPERATORS[op].vjp(x, ints(1), y=y, y_bar=np.ones_like(y))[0].shape == x.shape
+
+
+@pytest.mark.parametrize("p", [1, 2])
+def test_norms_are_those_of_any_size_and_a_zero_stays_one(p: int) -> None:
+    x = np.array([[3e200, 4e200], [3e-200, -4e-200], [0.0, 0.0]])
+    y = OPERATORS["LpNormalization"].forward(x, p=p)
+    np.testing.assert_allclose(y, np.array([[3, 4], [3, -4], [0, 0]]) / (7 if p == 1 else 5), rtol=1e-15)
+    (x_bar,) = OPERATORS["LpNormalization"].vjp(x, y=y, y_bar=np.ones_like(y), p=p)
+    assert np.isfinite(x_bar).all()
+    assert x_bar[2].tolist() == [0, 0]
 
 
 def test_infinite_results_have_no_gradient() -> None:

@@ -90,6 +90,8 @@ CASES: dict[str, tuple[str, dict[str, Any], Callable[..., Any], tuple[Array, ...
     "sum-square": ("ReduceSumSquare", {"axes": (0, 2)}, lambda x: (x * x).sum((0, 2), True), (spread(2, 3, 4),)),
     "log-sum": ("ReduceLogSum", {"axes": (-1,)}, lambda x: x.sum(-1, True).log(), (spread(2, 3, 4, low=0.2),)),
     "logsumexp": ("ReduceLogSumExp", {"axes": (0,), "keepdims": 0}, lambda x: x.logsumexp(0), (POINTS[:, None],)),
+    "l1-normalize": ("LpNormalization", {"p": 1, "axis": 1}, lambda x: F.normalize(x, 1, 1), (spread(2, 3, 4),)),
+    "l2-normalize": ("LpNormalization", {"axis": 1}, lambda x: F.normalize(x, 2, 1), (spread(2, 3, 4),)),
     "mean": ("ReduceMean", {"axes": (0, -1), "keepdims": 0}, lambda x: x.mean((0, -1)), (spread(2, 3, 4),)),
 }  # fmt: skip
 
