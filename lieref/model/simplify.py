@@ -1,10 +1,10 @@
 """A network as its exporter wrote it, in the plain form that everything behind the reader works on.
 
-Split is slices, Sum is additions, constants are computed (also weights behind Transpose, Reshape, Mul, Cast or
-Identity), Identity and Dropout are gone, shape arithmetic that does not depend on the samples is a constant, the batch
-is free where the network allows it, a Softmax that is written out is one node, and every layer has its weight and bias
-in the plain form of `canonical`. Shapes are inferred and checked on the way. Each step is a function from a graph to a
-graph that computes the same.
+Split is slices, operators that others make up are those, constants are computed (also weights behind Transpose,
+Reshape, Mul, Cast or Identity), Identity and Dropout are gone, shape arithmetic that does not depend on the samples is
+a constant, the batch is free where the network allows it, a Softmax that is written out is one node, and every layer
+has its weight and bias in the plain form of `canonical`. Shapes are inferred and checked on the way. Each step is a
+function from a graph to a graph that computes the same.
 
 A constant made here is an initializer of the graph and none of the file; `Graph.made` says how the file gets it.
 """
@@ -21,9 +21,9 @@ from lieref._types import Array
 from lieref.errors import DomainError, LierefError, ShapeError, UnsupportedError
 from lieref.model.canonical import canonical_layers, free_name
 from lieref.model.graph import Graph, Made, Node
+from lieref.model.plain_operators import plain_operators
 from lieref.model.shapes import infer_specs
 from lieref.model.split import slices_for_splits
-from lieref.model.sums import adds_for_sums
 from lieref.op.cast import DTYPES
 from lieref.op.registry import OPERATORS
 from lieref.op.spec import TensorSpec
@@ -71,8 +71,8 @@ def simplify(graph: Graph) -> Graph:
     LierefError
         Of the operator's own class if a node cannot take its inputs; the message names the node.
     """
-    graph = adds_for_sums(slices_for_splits(graph, _batches(graph)[0]))
-    graph = _drop_unread(fold_constants(graph))
+    graph = slices_for_splits(graph, _batches(graph)[0])
+    graph = _drop_unread(plain_operators(fold_constants(graph)))
     graph = free_batch(graph)
     _check_not_empty(graph)
     return _drop_unread(canonical_layers(join_softmax(skip_copies(graph))))

@@ -34,9 +34,13 @@ def tensor(value: Any) -> Any:
 # From c, (N, 6, 5, 4), to z, of as many numbers a sample as `width` says; the constants are i0, i1, ...
 MIDDLES: dict[str, tuple[int, int, list[Any], list[np.ndarray]]] = {
     "PRelu": (120, 17, [op("PRelu", ["c", "i0"], "z")], [f32(6, 1, 1)]),
+    "PRelu, one slope": (120, 17, [op("PRelu", ["c", "i0"], "z")], [np.float32([0.25])]),
     "Mish": (120, 18, [op("Mish", ["c"], "z")], []),
     "Swish": (120, 24, [op("Swish", ["c"], "z", alpha=1.25)], []),
+    "Swish, plain": (120, 24, [op("Swish", ["c"], "z")], []),
     "Celu": (120, 17, [op("Celu", ["c"], "z", alpha=0.5)], []),
+    "Celu, plain": (120, 17, [op("Celu", ["c"], "z")], []),
+    "Selu": (120, 17, [op("Selu", ["c"], "z", alpha=1.5)], []),
     "Abs": (120, 17, [op("Abs", ["c"], "z")], []),
     "Log": (120, 17, [op("Sigmoid", ["c"], "s"), op("Log", ["s"], "z")], []),
     "Reciprocal": (120, 17, [op("Exp", ["c"], "e"), op("Reciprocal", ["e"], "z")], []),
@@ -88,6 +92,10 @@ MIDDLES: dict[str, tuple[int, int, list[Any], list[np.ndarray]]] = {
 }  # fmt: skip
 
 
+COMPILED = ("Celu, plain", "Mish", "PRelu, one slope", "Selu", "Swish, plain")
+"""What the parts that `lieref.model.plain_operators` writes have a compiled form for."""
+
+
 def network(case: str, opset: int | None = None) -> Any:
     width, since, nodes, constants = MIDDLES[case]
     tensors = {f"i{i}": value for i, value in enumerate(constants)}
@@ -119,7 +127,8 @@ def test_a_network_computes_what_the_runtime_does_and_trains_as_in_float64(case:
     # 1e-5: a hundred roundings of float32 of numbers of order one
     np.testing.assert_allclose(model.predict(x), by_runtime(proto, x), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(exact.predict(x.astype(np.float64)), model.predict(x), rtol=1e-5, atol=1e-5)
-    assert model.engine == "mixed"  # what has no compiled form is called back, the rest stays compiled
+    # what has no compiled form is called back, the rest stays compiled
+    assert model.engine == ("f2" if case in COMPILED else "mixed")
     want = exact.attach("full").loss_and_grad(x.astype(np.float64), y, loss)[2]
     found = model.attach("full").loss_and_grad(x, y, loss)[2]
     assert found.keys() == want.keys()

@@ -1,0 +1,95 @@
+"""Operators that others make up, written as those: a compiled engine knows the parts.
+
+Sum is additions, Mish is x tanh(softplus(x)), Swish x sigmoid(alpha x), Selu a number times Elu, Celu with alpha one is
+Elu, and PRelu with one slope for all is LeakyRelu. Values and derivatives are those of the operator, to the rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from lieref._types import Array, AttrValue
+from lieref.model.canonical import free_name
+from lieref.model.graph import Graph, Node
+from lieref.op.rectifier import SELU_ALPHA, SELU_GAMMA
+
+
+@dataclass
+class Parts:
+    """The nodes that take the place of one, and their constants; the last of them gives its output."""
+
+    graph: Graph
+    node: Node
+    nodes: list[Node] = field(default_factory=list)
+    constants: dict[str, Array] = field(default_factory=dict)
+
+    def add(self, op: str, *inputs: str, **attrs: AttrValue) -> str:
+        """Append a node that is not the last; return the name of its output."""
+        name = f"{self.node.name}.{len(self.nodes)}"
+        out = free_name(self.graph, name)
+        self.nodes.append(Node(name, op, inputs, (out,), dict(attrs)))
+        return out
+
+    def end(self, op: str, *inputs: str, **attrs: AttrValue) -> None:
+        """Append the last node, which has the name and the output of the one that is replaced."""
+        self.nodes.append(Node(self.node.name, op, inputs, self.node.outputs, dict(attrs)))
+
+    def constant(self, value: float) -> str:
+        """Return the name of a new constant in the type of the network."""
+        name = free_name(self.graph, f"{self.node.name}.factor")
+        self.constants[name] = np.array(value, self.graph.dtype)
+        return name
+
+
+def plain_operators(graph: Graph) -> Graph:
+    """Return the graph with such operators written as their parts."""
+    nodes: list[Node] = []
+    constants: dict[str, Array] = {}
+    for node in graph.nodes:
+        parts = Parts(graph, node)
+        if node.op in _WRITTEN:
+            _WRITTEN[node.op](parts, *node.inputs)
+        nodes += parts.nodes or [node]
+        constants.update(parts.constants)
+    return replace(graph, nodes=tuple(nodes), initializers={**graph.initializers, **constants})
+
+
+def _sum(parts: Parts, total: str, *others: str) -> None:
+    if not others:
+        return parts.end("Identity", total)
+    for other in others[:-1]:
+        total = parts.add("Add", total, other)
+    return parts.end("Add", total, others[-1])
+
+
+def _mish(parts: Parts, x: str) -> None:
+    parts.end("Mul", x, parts.add("Tanh", parts.add("Softplus", x)))
+
+
+def _swish(parts: Parts, x: str) -> None:
+    if parts.node.attrs.get("alpha", 1.0) == 1:
+        parts.end("Mul", x, parts.add("Sigmoid", x))
+
+
+def _celu(parts: Parts, x: str) -> None:
+    if parts.node.attrs.get("alpha", 1.0) == 1:
+        parts.end("Elu", x, alpha=1.0)
+
+
+def _selu(parts: Parts, x: str) -> None:
+    alpha, gamma = parts.node.attrs.get("alpha", SELU_ALPHA), parts.node.attrs.get("gamma", SELU_GAMMA)
+    parts.end("Mul", parts.add("Elu", x, alpha=alpha), parts.constant(float(gamma)))  # type: ignore[arg-type]
+
+
+def _prelu(parts: Parts, x: str, slope: str) -> None:
+    value = parts.graph.initializers.get(slope)
+    if value is not None and value.size == 1:
+        parts.end("LeakyRelu", x, alpha=float(value.reshape(())))
+
+
+_WRITTEN: dict[str, Callable[..., None]] = {
+    "Celu": _celu, "Mish": _mish, "PRelu": _prelu, "Selu": _selu, "Sum": _sum, "Swish": _swish,
+}  # fmt: skip
