@@ -1,4 +1,8 @@
-"""The table of operators: what lieref can run, what each node may say, and how it is differentiated."""
+"""The table of operators: what lieref can run, what each node may say, and how it is differentiated.
+
+A new operator is a function, its VJP, a rule of its shape and a row here or in one of the tables that this one joins:
+`table_element_wise`, `table_reduction`, `table_indexed`; the tests ask for an example of it.
+"""
 
 from __future__ import annotations
 
