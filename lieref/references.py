@@ -50,6 +50,8 @@ REFERENCES: dict[str, str] = {
     "Journal on Matrix Analysis and Applications 30(4), 2009, 1639-1657.",
     "Higham08": "N. J. Higham, Functions of matrices: theory and computation, SIAM, 2008.",
     "Guo17": "C. Guo et al., On calibration of modern neural networks, ICML 2017, arXiv:1706.04599v2.",
+    "Kolesnikov20": "A. Kolesnikov et al., Big transfer (BiT): general visual representation learning, ECCV 2020, "
+    "arXiv:1912.11370.",
     "Lavin16": "A. Lavin and S. Gray, Fast algorithms for convolutional neural networks, CVPR 2016, arXiv:1509.09308.",
     "Cody80": "W. J. Cody and W. Waite, Software manual for the elementary functions, Prentice-Hall, 1980.",
 }

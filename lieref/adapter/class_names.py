@@ -40,10 +40,11 @@ def classes_of_proto(proto: Any, source: str) -> tuple[str, ...] | None:
     return None
 
 
-def write_classes(proto: Any, classes: tuple[str, ...]) -> None:
-    """Write the names into a ModelProto's metadata, in place of those it has."""
+def write_classes(proto: Any, classes: tuple[str, ...] | None) -> None:
+    """Write the names into a ModelProto's metadata, in place of those it has; None takes them out."""
     others = [entry for entry in proto.metadata_props if entry.key != METADATA_KEY]
     kept = [(entry.key, entry.value) for entry in others]
     del proto.metadata_props[:]
-    for key, value in [*kept, (METADATA_KEY, json.dumps(list(classes)))]:
+    new = [] if classes is None else [(METADATA_KEY, json.dumps(list(classes)))]
+    for key, value in [*kept, *new]:
         proto.metadata_props.add(key=key, value=value)

@@ -45,6 +45,10 @@ def is_list(value: Any, test: _Test, most: int | None = None) -> bool:
     return isinstance(value, list) and (most is None or len(value) <= most) and all(map(test, value))
 
 
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
 _PEFT: _Rules = {
     "peft_type": ("text", is_text),
     "r": ("a positive integer or null", lambda v: v is None or (is_size(v) and v > 0)),
@@ -56,6 +60,7 @@ _SECTION: _Rules = {
     "network_sha256": ("64 hexadecimal digits", is_sha256),
     "methods": ("a list of objects", lambda v: is_list(v, lambda item: isinstance(item, dict))),
     "statistics": ("a list of different names", lambda v: is_list(v, is_text) and len(set(v)) == len(v)),
+    "head": ("an object", _is_object),
     "sites": ("an object of objects", lambda v: isinstance(v, dict) and is_list([*v.values()], _is_object)),
 }
 _METHOD: _Rules = {
@@ -66,6 +71,14 @@ _METHOD: _Rules = {
 _SITE: _Rules = {
     "method": ("an object with a name", lambda v: isinstance(v, dict) and is_text(v.get("name"))),
     "shape": ("a list of sizes", lambda v: is_list(v, is_size, MOST_AXES)),
+}
+_HEAD: _Rules = {
+    "classes": ("an integer from 2", lambda v: is_size(v) and v >= 2),
+    "features": ("text", is_text),
+    "size": ("an integer from 0", is_size),
+    "pool": ("true or false", lambda v: isinstance(v, bool)),
+    "weight": ("text", is_text),
+    "bias": ("text", is_text),
 }
 FIELDS = tuple(_PEFT)
 """The fields of PEFT that a configuration must have."""
@@ -84,6 +97,8 @@ def check_fields(function: str, config: Mapping[str, Any], what: str) -> None:
         raise FormatError(f"{function}: {what} must have a section lieref; got {shown(section)}")
     _check(function, config, _PEFT, what)
     _check(function, section, _SECTION, f"{what}, lieref")
+    if "head" in section:
+        _check(function, section["head"], _HEAD, f"{what}, lieref.head", required=True)
     for number, entry in enumerate(section.get("methods", ())):
         _check(function, entry, _METHOD, f"{what}, lieref.methods[{number}]", required=True)
     for name, entry in section.get("sites", {}).items():
@@ -97,10 +112,6 @@ def shown(value: Any, length: int = 80) -> str:
     except ValueError:  # an integer of more digits than Python writes
         text = f"a {type(value).__name__} of too many digits"
     return text if len(text) <= length else f"{text[: length - 3]}..."
-
-
-def _is_object(value: Any) -> bool:
-    return isinstance(value, dict)
 
 
 def _check(function: str, fields: Mapping[str, Any], rules: _Rules, what: str, *, required: bool = False) -> None:

@@ -20,12 +20,15 @@ from lieref.adapter.folder import CONFIG_NAME, FORMATS, TENSORS_NAME, check_base
 from lieref.adapter.strict_json import path_text
 from lieref.errors import DomainError, FormatError, LierefError, UnsupportedError
 from lieref.model.adapters import Attached
+from lieref.model.form import Form
+from lieref.model.graph import Graph
+from lieref.model.head import NewHead
 from lieref.model.identity import network_digest
 from lieref.model.layer import dropped_layers
 from lieref.model.network import Network
 from lieref.model.onnx_file import OnnxFile
 from lieref.model.onnx_reader import graph_from_proto, read_onnx
-from lieref.model.onnx_writer import encode_onnx, replace_tensors
+from lieref.model.onnx_writer import encode_onnx, replace_end, replace_tensors
 from lieref.model.simplify import in_dtype, in_float64, simplify
 from lieref.model.site import Site, adaptable_tensors, share_memory
 from lieref.param._base import LierefWarning
@@ -82,8 +85,13 @@ class Model(Network):
 
     @property
     def proto(self) -> Any:
-        """The file as an onnx.ModelProto, a new one each time; None where there was no file."""
-        return None if self._file is None else self._file.proto()
+        """The file as an onnx.ModelProto, a new one each time; None where there was no file.
+
+        With a new head in place of its own where there is one, its weight and bias zeros.
+        """
+        if self._file is None or self.head is None:
+            return self._file_proto()
+        return replace_end(self._file_proto(), self.head)
 
     @proto.setter
     def proto(self, proto: Any) -> None:
@@ -92,7 +100,21 @@ class Model(Network):
     @cached_property
     def network_sha256(self) -> str:
         """Digest of weights and layers, whatever file they are in; see `network_digest`."""
-        return network_digest(graph_from_proto(self.proto, self.source))
+        return network_digest(self._file_graph())
+
+    def _file_proto(self) -> Any:
+        """Return the file as it was read."""
+        return None if self._file is None else self._file.proto()
+
+    def _file_graph(self) -> Graph:
+        return self._base.graph if self._file is None else graph_from_proto(self._file_proto(), self.source)
+
+    def _switch(self, form: Form) -> None:
+        if self.head is None:
+            self._own_classes = self.classes
+        super()._switch(form)
+        # A new head has classes of its own.
+        self.classes = self._own_classes if form.head is None else form.head.names
 
     def save_adapter(self, folder: str | Path) -> None:
         """Write the adapters to a folder: ``adapter_model.safetensors`` and ``adapter_config.json``.
@@ -130,6 +152,7 @@ class Model(Network):
                 "base_sha256": self.base_sha256,
                 "network_sha256": self.network_sha256,
                 "classes": None if self.classes is None else list(check_classes("save_adapter", self.classes)),
+                **({} if self.head is None else {"head": self.head.to_dict()}),
                 "methods": [
                     {
                         "config": entry.method.config(),
@@ -140,7 +163,7 @@ class Model(Network):
                 ],
                 "statistics": sorted(self.statistics),
                 "sites": {
-                    tensor: {"method": site.method.config(), "shape": list(self._canonical_shape(site))}
+                    tensor: {"method": site.method.config(), "shape": list(_canonical_shape(site, self.graph))}
                     for tensor, site in self.sites.items()
                 },
             },
@@ -161,9 +184,11 @@ class Model(Network):
         same_file = config["lieref"]["base_sha256"] == self.base_sha256
         check_base(config, self.base_sha256, None if same_file else self.network_sha256)
         classes = parse_classes(config["lieref"].get("classes"), str(folder))
-        statistics, sites, attached = self._read_state(tensors, config["lieref"], str(folder))
+        form = self._read_head(config["lieref"].get("head"), classes, str(folder))
+        statistics, sites, attached = self._read_state(form.graph, tensors, config["lieref"], str(folder))
         share_memory(sites)
         with self._alone.take("load_adapter"), self._lock:
+            self._switch(form)
             self.statistics, self.sites, self.attached, self.wants_statistics = statistics, sites, attached, False
             self.classes = classes or self.classes
         return self
@@ -194,7 +219,10 @@ class Model(Network):
             raise DomainError(
                 f"add_weighted_adapter: `weights` must match the folders; got {len(weights)} and {len(folders)}"
             )
-        parts = [Model(self.graph, self.proto, self.source, self.base_sha256).load_adapter(f) for f in folders]
+        base = self._base.graph
+        parts = [Model(base, self._file_proto(), self.source, self.base_sha256).load_adapter(f) for f in folders]
+        if any(part.head is not None for part in parts):
+            raise UnsupportedError("add_weighted_adapter: adapters must hold no new head; those do not add")
         named = {part.classes for part in parts} - {None}
         if len(named) > 1:
             raise UnsupportedError(
@@ -209,25 +237,31 @@ class Model(Network):
             method, params = add_weighted_adapter(
                 [(site.method, site.params) for site, _ in here],
                 [w for _, w in here],
-                self._canonical_shape(first),
+                _canonical_shape(first, self._base.graph),
                 first.groups,
             )
             params = {name: value.astype(self.dtype) for name, value in params.items()}
             sites[tensor] = Site(tensor, method, params, first.groups, first.layer)
         share_memory(sites)
         with self._alone.take("add_weighted_adapter"), self._lock:
+            self._switch(self._base)
             self.statistics, self.sites, self.wants_statistics = {}, sites, False
             self.attached = [entry for part in parts for entry in part.attached]
             self.classes = next(iter(named), self.classes)
         return self
 
     def merge_and_unload(self) -> Model:
-        """Return a plain model whose weights are the adapted ones: same graph, same names. This one is unloaded."""
+        """Return a plain model whose weights are the adapted ones: same graph, same names. This one is unloaded.
+
+        A new head takes the place of what lay behind its features.
+        """
         with self._alone.take("merge_and_unload"):
             changed = self.adapted_tensors()
         graph = self.graph.with_initializers(changed)
         proto = replace_tensors(self.proto, changed, self.graph.made)
-        if self.classes is not None:
+        if self.classes is None:
+            write_classes(proto, None)
+        else:
             write_classes(proto, check_classes("merge_and_unload", self.classes))
         merged = Model(graph, proto, self.source, hashlib.sha256(proto.SerializeToString()).hexdigest())
         merged.classes = self.classes
@@ -252,18 +286,28 @@ class Model(Network):
             raise FormatError(f"save: {path} must lie in a folder that exists; there is no {path.parent}")
         write_file(path, data)
 
-    def _canonical_shape(self, site: Site) -> tuple[int, ...]:
-        return site.layer.shape if site.layer is not None else self.graph.initializers[site.tensor].shape
+    def _read_head(self, fields: dict[str, Any] | None, classes: tuple[str, ...] | None, source: str) -> Form:
+        """Return the form that an adapter is for: that of the base, or with the new head that it names."""
+        if fields is None:
+            return self._base
+        try:
+            wanted = NewHead(classes or fields["classes"], fields["features"], fields["pool"])
+            form = self._with_head(wanted)
+        except LierefError as error:
+            raise FormatError(f"load_adapter: the head in {source} must fit the model; {error}") from error
+        if form.head is None or form.head.to_dict() != fields:
+            raise FormatError(f"load_adapter: the head in {source} must fit the model; got {shown(fields)}")
+        return form
 
     def _read_state(
-        self, tensors: dict[str, Array], section: dict[str, Any], source: str
+        self, graph: Graph, tensors: dict[str, Array], section: dict[str, Any], source: str
     ) -> tuple[dict[str, Array], dict[str, Site], list[Attached]]:
         """Return statistics, sites and methods of an adapter, everything checked against this network."""
         left = dict(tensors)
         factors: dict[str, list[str]] = {}
         for key in tensors:  # `<tensor>:<factor>`; a tensor may have colons in its name, a factor has none
             factors.setdefault(key.rpartition(":")[0], []).append(key)
-        known = adaptable_tensors(self.graph)
+        known = adaptable_tensors(graph)
         try:
             version = FORMATS[section["format"]]
             attached = [
@@ -290,7 +334,7 @@ class Model(Network):
         statistics = {}
         for name in names:
             statistics[name] = self._take(left, f"{name}:statistic", source)
-            if name not in self.graph.initializers or statistics[name].shape != self.graph.initializers[name].shape:
+            if name not in graph.initializers or statistics[name].shape != graph.initializers[name].shape:
                 raise FormatError(f"load_adapter: statistic {shown(name)} of {source} must fit the model")
         sites: dict[str, Site] = {}
         for tensor, method in methods.items():
@@ -301,12 +345,12 @@ class Model(Network):
             params = {key.rpartition(":")[2]: self._take(left, key, source) for key in keys}
             site = Site(tensor, method, params, groups[tensor], layer)
             try:
-                adapted = site.adapted(self.graph.initializers)[tensor]
+                adapted = site.adapted(graph.initializers)[tensor]
             except (ArithmeticError, KeyError, LierefError, TypeError, ValueError) as error:
                 raise FormatError(
                     f"load_adapter: the factors of {shown(tensor)} in {source} must fit it; {shown(error, 300)}"
                 ) from error
-            if adapted.shape != self.graph.initializers[tensor].shape or shapes[tensor] != self._canonical_shape(site):
+            if adapted.shape != graph.initializers[tensor].shape or shapes[tensor] != _canonical_shape(site, graph):
                 raise FormatError(f"load_adapter: the factors of {shown(tensor)} in {source} must fit it")
             sites[tensor] = site
         if left:
@@ -324,3 +368,7 @@ class Model(Network):
             array = left.pop(name).astype(self.dtype, copy=False)
         check_finite("load_adapter", f"{name} as {self.dtype}", array)
         return array
+
+
+def _canonical_shape(site: Site, graph: Graph) -> tuple[int, ...]:
+    return site.layer.shape if site.layer is not None else graph.initializers[site.tensor].shape

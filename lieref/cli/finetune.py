@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from lieref.errors import LierefError
 
 if TYPE_CHECKING:
     from lieref.evaluate.report import Report
+    from lieref.train.data import Dataset
 
 REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 
@@ -48,6 +50,15 @@ def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) ->
     "--alpha", type=click.FloatRange(min=0, min_open=True), help="Scaling alpha / rank.  [default: the method's]"
 )
 @click.option("--target", "targets", multiple=True, help="Layers to adapt: pattern, repeatable.  [default: all]")
+@click.option(
+    "--head",
+    default="keep",
+    show_default=True,
+    type=click.Choice(["keep", "new"]),
+    help="new: a last layer for other classes, trained along with the adapter; alone with --method head.",
+)
+@click.option("--features", metavar="TENSOR", help="What a new head reads.  [default: what the last layer reads]")
+@click.option("--pool", is_flag=True, help="Average features that are images over their positions.")
 @click.option("--epochs", default=10, show_default=True, type=click.IntRange(min=1))
 @click.option("--batch", default=128, show_default=True, type=click.IntRange(min=1))
 @click.option("--lr", callback=parse_rate, metavar="auto|X", help="auto searches a ladder.  [default: the method's]")
@@ -74,7 +85,11 @@ def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) ->
 @click.option("--threads", type=click.IntRange(min=1), help="Changes the speed, never the result.  [default: all]")
 @click.option("--memory-limit", metavar="64MB", help="Memory that training may take beside the data.")
 @click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of the data, where both would fit.")
-@click.option("--classes", help="Names of the model's outputs in order: a,b,c or @FILE.  [default: the model's]")
+@click.option(
+    "--classes",
+    help="Names of the outputs in order: a,b,c or @FILE; of a new head also their number.  "
+    "[default: the model's; of a new head the data's]",
+)
 @click.option(
     "--max-bytes", type=click.IntRange(min=1), help="Memory a data set may take.  [default: 100 times its file]"
 )
@@ -87,6 +102,10 @@ def finetune(base: Path, out: Path, as_json: bool, **options: Any) -> None:
     OUT holds adapter_model.safetensors, adapter_config.json, report.json and history.json, and appears when everything
     is done. While it runs, the state is kept in a hidden folder beside OUT; --resume continues from there.
     """
+    if options["head"] == "keep" and (options["features"] is not None or options["pool"]):
+        raise click.UsageError("--features and --pool say what a new head reads; add --head new")
+    if options["head"] == "new" and options["loss"] != "cross_entropy":
+        raise click.UsageError("--head new is for classes; leave out --loss")
     report = run_finetune(base, Path(os.path.abspath(out)), **options)
     if as_json:
         print_json(report.to_dict())
@@ -105,6 +124,9 @@ def run_finetune(
     rank: int | None,
     alpha: float | None,
     targets: tuple[str, ...],
+    head: str,
+    features: str | None,
+    pool: bool,
     epochs: int,
     batch: int,
     lr: float | str | None,
@@ -131,12 +153,29 @@ def run_finetune(
         unfinished.check(resume, force)
         model = load(base)
         model.threads = threads or model.threads
+        attach = partial(job.attach_method, model, method, rank=rank, alpha=alpha, targets=targets, seed=seed)
+        new = head == "new"
+
+        def give_head(data: Dataset) -> None:
+            attach(head=job.new_head(data, train, classes=classes, features=features, pool=pool))
+
         with progress_bar("finetune"):
             training, testing = job.load_sets(
-                model, train, test, layout, loss=loss, classes=classes, max_bytes=max_bytes
+                model,
+                train,
+                test,
+                layout,
+                loss=loss,
+                classes=classes,
+                max_bytes=max_bytes,
+                give_head=give_head if new else None,
             )
-            before = None if testing is None else job.score(model, testing, loss)
-        job.attach_method(model, method, rank=rank, alpha=alpha, targets=targets, seed=seed)
+            # The base has no answers to the questions of a new head.
+            before = None if testing is None or new else job.score(model, testing, loss)
+        if model.head is None:
+            attach()
+        else:
+            say(f"new head: {model.head.describe()}")
         with unfinished.kept(resume):
             with progress_bar(method) as progress:
                 history = job.train(

@@ -107,6 +107,7 @@ def describe_adapter(folder: Path) -> dict[str, Any]:
         "base": config["base_model_name_or_path"],
         "base_sha256": config["lieref"]["base_sha256"],
         "classes": config["lieref"].get("classes"),
+        "head": config["lieref"].get("head"),
         "bytes": adapter_bytes(folder),
         "numbers": sum(array.size for array in tensors.values()),
         "tensors": [
@@ -213,7 +214,9 @@ def _count(number: int | None) -> str:
 
 def _print_adapter(report: dict[str, Any]) -> None:
     names = ("method", "r", "lora_alpha", "target_modules", "base", "base_sha256", "classes", "bytes", "numbers")
-    print_facts(report["path"], {name: report[name] for name in names})
+    head = report["head"]
+    new = {} if head is None else {"new head": f"{head['classes']} classes from {head['features']} ({head['size']})"}
+    print_facts(report["path"], {**{name: report[name] for name in names}, **new})
     print_table(
         "Tensors",
         ("name", "shape", "dtype"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from lieref.adapter.model import Model
     from lieref.cli.console import Progress
     from lieref.evaluate.report import Report
+    from lieref.model.head import NewHead
+    from lieref.train.data import Dataset
     from lieref.train.epoch import Progress as State
     from lieref.train.epoch import Score
     from lieref.train.history import History
@@ -54,10 +57,12 @@ def load_samples(
     loss: str = "cross_entropy",
     classes: tuple[str, ...] | None = None,
     max_bytes: int | None = None,
+    give_head: Callable[[Dataset], None] | None = None,
 ) -> Samples:
     """Read labelled data and bring it into the layout of the model; raises as `load_data` and `arrange` do.
 
-    Labels that are names are matched with `classes` or, without them, with ``model.classes``.
+    Labels that are names are matched with `classes` or, without them, with ``model.classes``. What `give_head` does
+    with the data gives the model a new head for them, whose outputs the names define.
     """
     from lieref.model.samples import arrange, own_layout
     from lieref.train.augment import image_axes
@@ -69,17 +74,20 @@ def load_samples(
     axes = image_axes(shape)
     size = None if axes is None else (shape[axes[0]], shape[axes[1]])
     channels = 1 if axes is not None and 1 in (shape[1], shape[3]) else 3
-    known = classes or model.classes
+    known = classes or (model.classes if give_head is None else None)
     data = load_data(path, channels=channels, size=size, classes=known, max_bytes=max_bytes)
     x = arrange(data.x, shape, layout or data.layout, function="load_data")
     if not make_loss(loss).classifies:
         if data.class_names is not None:
             raise DomainError(f"load_data: the targets of {path} must be numbers for the loss {loss}; got names")
         return Samples(x, data.y)
+    if give_head is not None:
+        give_head(data)
     outputs = model.outputs or model.logits(x[:1], layout=own_layout(shape)).shape[-1]
     found = data.class_names or known
     if found is not None:
-        check_number_of_classes("load_data", found, outputs, str(path), given=known is not None)
+        given = known is not None or give_head is not None
+        check_number_of_classes("load_data", found, outputs, str(path), given=given)
     if data.class_names is not None:
         counts = np.bincount(data.y, minlength=len(data.class_names))
         return Samples(x, data.y, found, tuple(n for n, c in zip(data.class_names, counts, strict=True) if not c))
@@ -98,11 +106,17 @@ def load_sets(
     loss: str,
     classes: str | None,
     max_bytes: int | None,
+    give_head: Callable[[Dataset], None] | None = None,
 ) -> tuple[Samples, Samples | None]:
-    """Read the samples to train on and those to test on, matched by the same names, which the model has afterwards."""
-    names = parse_classes(classes) or model.classes
-    training = load_samples(train, model, layout, loss=loss, classes=names, max_bytes=max_bytes)
+    """Read the samples to train on and those to test on, matched by the same names, which the model has afterwards.
+
+    With a new head (see `load_samples`) `classes` may be their number.
+    """
+    names = None if give_head is not None and is_number(classes) else parse_classes(classes)
+    names = names or (model.classes if give_head is None else None)
+    training = load_samples(train, model, layout, loss=loss, classes=names, max_bytes=max_bytes, give_head=give_head)
     model.classes = training.classes
+    names = names if give_head is None else training.classes
     if test is None:
         return training, None
     testing = load_samples(test, model, layout, loss=loss, classes=names, max_bytes=max_bytes)
@@ -137,12 +151,55 @@ def parse_classes(text: str | None) -> tuple[str, ...] | None:
     return check_classes("load_data", tuple(name.strip() for name in names))
 
 
+def is_number(classes: str | None) -> bool:
+    """Tell whether ``--classes`` of a new head is the number of classes."""
+    return classes is not None and classes.isdecimal()
+
+
+def new_head(data: Dataset, train: Path, *, classes: str | None, features: str | None, pool: bool) -> NewHead:
+    """Return a new head for the classes of the data, or for those that were given.
+
+    Raises
+    ------
+    DomainError
+        If they contradict one another, or the data have no classes to count.
+    """
+    from lieref.model.head import NewHead
+    from lieref.train.classes import listed
+
+    names = data.class_names
+    if is_number(classes):
+        count = int(classes or 0)
+        if names is not None and len(names) != count:
+            raise DomainError(
+                f"finetune: `--classes` must be the number of classes in {train}, {len(names)} ({listed(names)}), or "
+                f"their names; got {classes}"
+            )
+        return NewHead(names or count, features, pool)
+    names = names or parse_classes(classes)
+    if names is None:
+        if data.y.ndim != 1 or data.y.dtype.kind not in "iu" or data.y.min() < 0:
+            raise DomainError(
+                f"finetune: the targets of {train} must be numbers of classes from 0 for a new head; got "
+                f"{data.y.dtype} of shape {data.y.shape}, at least {data.y.min()}"
+            )
+        return NewHead(int(data.y.max()) + 1, features, pool)
+    return NewHead(names, features, pool)
+
+
 def attach_method(
-    model: Model, method: str, *, rank: int | None, alpha: float | None, targets: tuple[str, ...], seed: int
+    model: Model,
+    method: str,
+    *,
+    rank: int | None,
+    alpha: float | None,
+    targets: tuple[str, ...],
+    seed: int,
+    head: NewHead | None = None,
 ) -> None:
-    """Attach a method by name."""
+    """Attach a method by name, with a new head where there is to be one."""
     options = {name: value for name, value in (("r", rank), ("lora_alpha", alpha)) if value is not None}
-    model.attach(method, target_modules=list(targets) or None, seed=seed, **options)
+    model.attach(method, target_modules=list(targets) or None, head=head, seed=seed, **options)
 
 
 def parse_augment(text: str) -> str | tuple[str, ...]:
@@ -209,6 +266,8 @@ def finish(
     from lieref.evaluate.report import Report
 
     files = adapter_files(model)
+    head, rate = model.head, history.learning_rate
+    factor = 1.0 if head is None else model.rate_factors.get(f"{head.weight}:xi", 1.0)
     method, rank, trainable = model.method_name, model.attached[-1].method.rank, model.num_trainable()
     merged = model.merge_and_unload()
     model.unload()
@@ -231,6 +290,7 @@ def finish(
         details={
             "base_loss": None if before is None else before.loss,
             "loss": None if after is None else after.loss,
+            "head": None if head is None else {**head.to_dict(), "learning_rate": rate and rate * factor},
             **details,
         },
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -12,9 +13,11 @@ from lieref._threads import Exclusive, make_lock
 from lieref._types import Array, FloatArray
 from lieref.errors import DomainError
 from lieref.model.adapted import changed_names, tensors_with
+from lieref.model.form import Form
 from lieref.model.graph import Graph
+from lieref.model.head import NAME, Head, NewHead, with_new_head
 from lieref.model.layer import Layer, find_layers
-from lieref.model.site import Site, make_sites, say_left_out, share_memory
+from lieref.model.site import Site, make_head_sites, make_sites, say_left_out, share_memory
 from lieref.param.method import Method
 
 TOOLS = frozenset({"_lock", "_alone"})
@@ -35,8 +38,8 @@ class Adapters:
 
     Attributes
     ----------
-    graph : Graph
-        Of the file; never changed.
+    source : str
+        Path or name, for messages and reports.
     attached : list of Attached
         In order.
     sites : dict of str to Site
@@ -52,8 +55,9 @@ class Adapters:
     dropped: tuple[str, ...] = ()
     _tools = TOOLS
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, source: str) -> None:
+        self.source = source
+        self._base = self._form = Form.of(graph, source)
         self.attached: list[Attached] = []
         self.sites: dict[str, Site] = {}
         self.statistics: dict[str, FloatArray] = {}
@@ -70,7 +74,10 @@ class Adapters:
         with self._alone.take("copy"), self._lock:
             state = {name: value for name, value in vars(self).items() if name not in self._tools}
             attached, statistics = [*self.attached], {**self.statistics}
-            return {**state, "attached": attached, "statistics": statistics, "sites": self.copied_sites()}
+            base = copy.copy(self._base)
+            form = base if self._form is self._base else copy.copy(self._form)
+            own = {"_base": base, "_form": form, "sites": self.copied_sites()}
+            return {**state, **own, "attached": attached, "statistics": statistics}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Become a copy."""
@@ -97,30 +104,77 @@ class Adapters:
         return find_layers(self.graph)
 
     @property
+    def graph(self) -> Graph:
+        """Graph of the file in plain form, with a new head in place of its own where there is one; never changed."""
+        return self._form.graph
+
+    @property
+    def head(self) -> Head | None:
+        """The new head, where there is one."""
+        return self._form.head
+
+    @property
     def method_name(self) -> str:
-        """Names of the attached methods joined by a plus sign, ``base`` where there is none."""
-        return "+".join(entry.method.name for entry in self.attached) or "base"
+        """Names of the attached methods joined by a plus sign, ``base`` where there is none.
+
+        A new head is one of them, the last.
+        """
+        names = [entry.method.name for entry in self._methods()]
+        return "+".join(names if self.head is None else [*names, NAME.replace("_", "-")]) or "base"
 
     @property
     def default_learning_rate(self) -> float:
         """Learning rate of the attached method that works without tuning."""
-        rates = [e.method.default_learning_rate for e in self.attached if e.method.scope != "statistics"]
+        rates = [e.method.default_learning_rate for e in self._methods() if e.method.scope != "statistics"]
+        if self.head is not None and not rates:
+            return self.head.learning_rate
         if not rates:
             raise DomainError("fit: a method that trains must be attached first; none is")
         return rates[-1]
 
-    def attach(self, method: Any, *, target_modules: Any = None, seed: int = 0, **config: Any) -> Self:
+    @property
+    def rate_factors(self) -> dict[str, float]:
+        """What the learning rate is multiplied with, by the names of `parameters`, where that is not one.
+
+        A new head that is trained beside another method has the rate it would have alone.
+        """
+        if self.head is None:
+            return {}
+        factor = self.head.learning_rate / self.default_learning_rate
+        return {} if factor == 1 else {f"{tensor}:xi": factor for tensor in self.head.tensors}
+
+    @property
+    def has_new_head(self) -> bool:
+        """Whether the outputs are those of a new head."""
+        return self.head is not None
+
+    def _methods(self) -> list[Attached]:
+        """Return what is attached beside a new head."""
+        return [entry for entry in self.attached if self.head is None or entry.method.scope != "head"]
+
+    def attach(
+        self,
+        method: Any,
+        *,
+        target_modules: Any = None,
+        head: NewHead | None = None,
+        seed: int = 0,
+        **config: Any,
+    ) -> Self:
         """Attach a fine-tuning method; the network computes the same numbers as before until it is trained.
 
         Parameters
         ----------
-        method : config, Method or str
+        method : config, Method, str or NewHead
             A configuration such as ``LieRAConfig(r=4, target_modules=["conv2d*"])``, or a method's name with its
-            options as keywords; ``norm-stats+NAME`` re-estimates the statistics first. A rank that a layer has no
-            room for is lowered there, and one warning names the layers.
+            options as keywords, or a new head that is trained alone; ``norm-stats+NAME`` re-estimates the statistics
+            first. A rank that a layer has no room for is lowered there, and one warning names the layers.
         target_modules : list of str, optional
             Names or shell patterns of nodes, weights and operators. By default all layers the method has a meaning for
             and on which the first output depends; a warning names those left out.
+        head : NewHead, optional
+            A new last layer, trained along with the method; with the method ``head`` alone. The method adapts what
+            lies before it.
         seed : int
             For the factors' initial values.
 
@@ -132,22 +186,38 @@ class Adapters:
         Raises
         ------
         DomainError
-            If a pattern matches nothing or reaches no output, or a tensor already carries an adapter.
+            If a pattern matches nothing or reaches no output, or a tensor already carries an adapter; if the features
+            of a new head are no tensor of the file, nothing before them can be adapted, or something is attached.
         UnsupportedError, ShapeError
-            If the method has no meaning for a target, or for any layer.
+            If the method has no meaning for a target, or for any layer; if the features are not one vector a sample.
         """
         from lieref.param.config import resolve
 
+        if isinstance(method, NewHead):
+            if head is not None:
+                raise DomainError("attach: `head` must be left out where the method is a new head; got both")
+            method, head = "head", method
         chosen, patterns, methods_for = resolve(method, target_modules, config)
         check_int("attach", "seed", seed, low=0, high=2**63 - 1)
         with self._alone.take("attach"), self._lock:
+            if head is not None and (self.attached or self.head is not None):
+                raise DomainError(f"attach: a new head must come first, before {self.method_name}; call unload()")
+            form = None if head is None else self._with_head(head)
+            graph, new = (self.graph, self.head) if form is None else (form.graph, form.head)
             statistics = chosen.scope == "statistics" or chosen.recipe.statistics_first
-            if statistics and not any(node.op == "BatchNormalization" for node in self.graph.nodes):
+            if statistics and not any(node.op == "BatchNormalization" for node in graph.nodes):
                 raise DomainError("attach: norm-stats needs a model with BatchNormalization; it has none")
-            if chosen.scope != "statistics":
+            sites: dict[str, Site] = {}
+            if chosen.scope != "statistics" and not (form is not None and chosen.scope == "head"):
                 if chosen.scope in ("weight", "all"):
-                    say_left_out(self.graph, self.dropped)
-                self.sites.update(make_sites(self.graph, chosen, methods_for, patterns, self.sites, seed))
+                    say_left_out(graph, self.dropped)
+                without = () if new is None else new.tensors
+                sites = make_sites(graph, chosen, methods_for, patterns, self.sites, seed, without)
+            if form is not None and new is not None:
+                sites |= make_head_sites(graph, new.tensors, seed)
+                share_memory(sites)
+                self._switch(form)
+            self.sites.update(sites)
             self.wants_statistics = self.wants_statistics or statistics
             self.attached.append(Attached(chosen, None if patterns is None else tuple(patterns), seed))
         return self
@@ -156,6 +226,7 @@ class Adapters:
         """Remove every adapter: the network is its base again, bit for bit."""
         with self._alone.take("unload"), self._lock:
             self.attached, self.sites, self.statistics, self.wants_statistics = [], {}, {}, False
+            self._switch(self._base)
         return self
 
     def parameters(self) -> dict[str, FloatArray]:
@@ -196,6 +267,20 @@ class Adapters:
     def merged_graph(self) -> Graph:
         """Return the graph with the adapted tensors in place of their bases."""
         return self.graph.with_initializers(self.adapted_tensors())
+
+    def _with_head(self, wanted: NewHead) -> Form:
+        """Return the form of the network with a new head in place of its own."""
+        graph, head = with_new_head(self._file_graph(), self._base.graph, wanted)
+        return Form.of(graph, self.source, head)
+
+    def _file_graph(self) -> Graph:
+        """Return the graph as the file has it."""
+        return self._base.graph
+
+    def _switch(self, form: Form) -> None:
+        """Compute with another form from now on; the lock is held."""
+        form.choice.asked = self._form.choice.asked
+        self._form = form
 
     def _current_tensors(self, sites: Sequence[Site] | None = None) -> dict[str, Array]:
         """Return the tensors of the file with these sites adapted, all by default."""

@@ -111,6 +111,16 @@ class Graph:
                 names.add(node.name)
         return names
 
+    def descendants(self, node: str) -> set[str]:
+        """Return the names of the nodes that depend on the node of this name."""
+        made = {output for each in self.nodes if each.name == node for output in each.outputs}
+        names: set[str] = set()
+        for each in self.nodes:
+            if not made.isdisjoint(each.inputs):
+                made.update(each.outputs)
+                names.add(each.name)
+        return names
+
     def with_initializers(self, changed: dict[str, Array]) -> Graph:
         """Return the same graph with some initializers replaced."""
         return replace(self, initializers={**self.initializers, **changed})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Mapping
 from typing import Any, cast
@@ -22,12 +21,12 @@ from lieref.model.choice import EngineChoice
 from lieref.model.division import Division, divide
 from lieref.model.earlier import Earlier
 from lieref.model.engine.recompute import Recomputation
-from lieref.model.fold import fold_batch_norm
+from lieref.model.fold import Fold
+from lieref.model.form import Form
 from lieref.model.graph import Graph
 from lieref.model.memo import Memo
 from lieref.model.memory import recomputations, training_memory
 from lieref.model.samples import arrange, as_numbers, batches, check_samples, for_backend, wrong_batch
-from lieref.model.scores import logits_name, probabilities
 from lieref.model.shapes import infer_specs
 from lieref.model.site import Site
 from lieref.model.statistics import reestimated
@@ -63,38 +62,22 @@ class Network(Adapters):
         Threads of the kernels, all cores by default; the numbers do not depend on it.
     recomputation : int
         Which of `recomputations` a training step uses; the numbers do not depend on it.
-    folded : Graph
-        What is computed: BatchNormalization in the weights of layers, as far as it goes.
-    folds : tuple of Fold
-    logits_name : str
-        Tensor of it that the losses read.
-    choice : EngineChoice
-        What runs it.
     """
 
     _tools = TOOLS | {"_divided", "_current"}
 
     def __init__(self, graph: Graph, proto: Any, source: str, base_sha256: str) -> None:
-        super().__init__(graph)
+        super().__init__(graph, source)
         self.proto = proto
-        self.source = source
         self.base_sha256 = base_sha256
         self.threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.recomputation = 0
-        self.folded, self.folds = fold_batch_norm(graph)
-        self.logits_name = logits_name(self.folded)
-        self._probabilities = probabilities(self.folded)
-        self.choice = EngineChoice(self.folded, self.logits_name, source)
 
     def _make_tools(self) -> None:
         """Make what is no state: what has been computed, and locks."""
         super()._make_tools()
         self._divided: Memo[Division] = Memo()
         self._current: Memo[Graph] = Memo()
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy starts with: the same engine is asked for, and no compiled program shared."""
-        return {**super().__getstate__(), "choice": copy.copy(self.choice)}
 
     # One thread at a time
 
@@ -110,6 +93,26 @@ class Network(Adapters):
             return self._alone.take(doing, Earlier(self._graph_of, self.copied_sites(), {**self.statistics}))
 
     # What the network is
+
+    @property
+    def folded(self) -> Graph:
+        """What is computed: BatchNormalization in the weights of layers, as far as it goes."""
+        return self._form.folded
+
+    @property
+    def folds(self) -> tuple[Fold, ...]:
+        """What has been folded."""
+        return self._form.folds
+
+    @property
+    def logits_name(self) -> str:
+        """Tensor of `folded` that the losses read."""
+        return self._form.logits_name
+
+    @property
+    def choice(self) -> EngineChoice:
+        """What runs it."""
+        return self._form.choice
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
@@ -205,29 +208,31 @@ class Network(Adapters):
 
         Raises as `as_input` does.
         """
-        return as_rows(self._scores(x, batch_size, layout))
+        return as_rows(self._scores(x, batch_size, layout)[0])
 
     def predict(self, x: Array, *, batch_size: int = 256, layout: str | None = None) -> FloatArray:
         """Return the network's output as ONNX Runtime would: probabilities where the graph ends in Softmax.
 
         Raises as `as_input` does.
         """
-        return executor.finish(self.folded, self.logits_name, self._scores(x, batch_size, layout))
+        scores, form = self._scores(x, batch_size, layout)
+        return executor.finish(form.folded, form.logits_name, scores)
 
-    def _scores(self, x: Array, batch_size: int, layout: str | None) -> FloatArray:
-        """Return the logits in the graph's shape."""
+    def _scores(self, x: Array, batch_size: int, layout: str | None) -> tuple[FloatArray, Form]:
+        """Return the logits in the graph's shape, and the form that has computed them."""
         check_int("predict", "batch_size", batch_size, low=1)
         x = self._arranged("predict", x, layout)
         if self._fixed_batch:
             batch_size = self._fixed_batch
             if len(x) % batch_size:
                 raise wrong_batch(batch_size, len(x))
-        graph = self.current_graph()
-        backend, _ = self.choice.backend(frozenset(), self.threads)
-        self.choice.say_slow()
+        with self._lock:  # another thread may attach a new head
+            form, graph = self._form, self.current_graph()
+        backend, _ = form.choice.backend(frozenset(), self.threads)
+        form.choice.say_slow()
         own = (for_backend(part, self.graph.inputs[0], self.dtype) for part in batches(x, batch_size))
         parts = [backend.logits(graph, part, self.threads) for part in own]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return (parts[0] if len(parts) == 1 else np.concatenate(parts)), form
 
     def division(self) -> Division:
         """Return who computes which adapter in a training step: the backend all that it can, or none."""
@@ -248,7 +253,7 @@ class Network(Adapters):
 
     def _divides(self) -> tuple[object, ...]:
         """Return what the division follows from."""
-        return self.choice.asked, self.threads, *self._attached()
+        return self._form, self.choice.asked, self.threads, *self._attached()
 
     # Derivation.  l(theta) = loss(N(F(A(theta)))): factors -> adapted tensors -> folded tensors -> logits -> loss.
     # The chain rule from the right: logits_bar from the loss, folded_bar by the graph in reverse, tensor_bar by each
@@ -326,11 +331,11 @@ class Network(Adapters):
     @property
     def probability_node(self) -> str | None:
         """Name of the node that makes probabilities of the scores where `logits` cannot leave it out, else None."""
-        return None if self._probabilities is None else self._probabilities.name
+        return None if self._form.probabilities is None else self._form.probabilities.name
 
     def _check_loss(self, loss: Loss) -> None:
         """Raise `UnsupportedError` if a loss of scores would be computed on probabilities."""
-        node = self._probabilities if getattr(loss, "classifies", False) else None
+        node = self._form.probabilities if getattr(loss, "classifies", False) else None
         if node is not None:
             raise UnsupportedError(
                 f"fit: the loss must read scores (logits); node {node.name} ({node.op}) makes probabilities of them, "
@@ -389,7 +394,8 @@ class Network(Adapters):
             if use is not None and use.before is not None:
                 return cast(Earlier, use.before).graph
             factors = (factor for site in self.sites.values() for factor in site.params.values())
-            return self._current.get(self._attached(), lambda: self._graph_of(self.sites, self.statistics), factors)
+            known = (self._form, *self._attached())
+            return self._current.get(known, lambda: self._graph_of(self.sites, self.statistics), factors)
 
     def _graph_of(self, sites: Mapping[str, Site], statistics: Mapping[str, FloatArray]) -> Graph:
         return adapted_graph(self.folded, self.folds, self.graph.initializers, sites.values(), statistics)

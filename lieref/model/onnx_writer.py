@@ -11,6 +11,7 @@ from lieref._check import need
 from lieref._types import Array
 from lieref.errors import FormatError
 from lieref.model.graph import Made
+from lieref.model.head import Head
 from lieref.model.onnx_reader import node_names
 
 
@@ -58,6 +59,65 @@ def replace_tensors(proto: Any, changed: dict[str, Array], made: Mapping[str, Ma
         holder.CopyFrom(onnx.numpy_helper.from_array(stored.astype(dtype), name))
     _drop_unread(result, before)
     return result
+
+
+def replace_end(proto: Any, head: Head) -> Any:
+    """Return a copy of a ModelProto that ends in a new head; its weight and bias are zeros.
+
+    The first output keeps its name, and its type with K scores; what nothing reads any longer is left out.
+
+    Parameters
+    ----------
+    proto : onnx.ModelProto
+    head : Head
+        Made for the graph of this file.
+    """
+    onnx = need("onnx", "app", "writing ONNX models")
+    result = onnx.ModelProto()
+    result.CopyFrom(proto)
+    graph = result.graph
+    for node, name in zip(graph.node, node_names(proto), strict=True):
+        node.name = name  # one without is known by its place, which moves when others go
+    output = graph.output[0]
+    if head.renamed:
+        for node in graph.node:
+            for names in (node.input, node.output):
+                names[:] = [head.renamed if name == output.name else name for name in names]
+    else:
+        last = next(node for node in graph.node if output.name in node.output)
+        last.output[:] = ["" if name == output.name else name for name in last.output]
+    shape = output.type.tensor_type.shape
+    batch = onnx.TensorShapeProto.Dimension()
+    if shape.dim:
+        batch.CopyFrom(shape.dim[0])
+    del shape.dim[:]
+    shape.dim.append(batch)
+    shape.dim.add().dim_value = head.classes
+    for node in head.nodes:
+        said = {name: value for name, value in node.attrs.items() if name != "coerce_2d"}  # what the opset means
+        graph.node.append(onnx.helper.make_node(node.op, node.inputs, node.outputs, node.name, **said))
+    for name, value in head.initializers().items():
+        graph.initializer.append(onnx.numpy_helper.from_array(value, name))
+    _keep_reached(graph)
+    return result
+
+
+def _keep_reached(graph: Any) -> None:
+    """Leave out of a file's graph what no output depends on."""
+    wanted, made = {value.name for value in graph.output}, {graph.input[0].name}
+    for node in reversed([*graph.node]):  # a valid file has each node behind what it reads
+        if wanted.isdisjoint(filter(None, node.output)):
+            graph.node.remove(node)
+        else:
+            wanted.update(node.input)
+            made.update(node.output)
+    constants = {tensor.name for tensor in graph.initializer}
+    for tensor in [each for each in graph.initializer if each.name not in wanted]:
+        graph.initializer.remove(tensor)
+    for value in [each for each in graph.input if each.name in constants - wanted]:
+        graph.input.remove(value)
+    for value in [each for each in graph.value_info if each.name not in made | wanted]:
+        graph.value_info.remove(value)
 
 
 def _make_room(onnx: Any, proto: Any, name: str, how: Made) -> None:

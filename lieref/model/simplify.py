@@ -71,16 +71,16 @@ def simplify(graph: Graph) -> Graph:
     LierefError
         Of the operator's own class if a node cannot take its inputs; the message names the node.
     """
-    graph = slices_for_splits(graph, _batches(graph)[0])
-    graph = _drop_unread(plain_operators(fold_constants(graph)))
+    graph = slices_for_splits(graph, batches_of(graph)[0])
+    graph = drop_unread(plain_operators(fold_constants(graph)))
     graph = free_batch(graph)
     _check_not_empty(graph)
-    return _drop_unread(canonical_layers(join_softmax(skip_copies(graph))))
+    return drop_unread(canonical_layers(join_softmax(skip_copies(graph))))
 
 
 def _check_not_empty(graph: Graph) -> None:
     """Raise `ShapeError` if the first output holds no number of a sample."""
-    shape = infer_specs(graph, _batches(graph)[0])[graph.outputs[0]].shape
+    shape = infer_specs(graph, batches_of(graph)[0])[graph.outputs[0]].shape
     if 0 in shape:
         raise ShapeError(f"load: the output {graph.outputs[0]} must hold a number of each sample; got shape {shape}")
 
@@ -169,7 +169,7 @@ def at_size(graph: Graph, shape: tuple[int, ...]) -> Graph:
         If a node cannot take its inputs.
     """
     info = graph.inputs[0]
-    return _drop_unread(_constant_shapes(replace(graph, inputs=(replace(info, shape=(info.shape[0], *shape)),))))
+    return drop_unread(_constant_shapes(replace(graph, inputs=(replace(info, shape=(info.shape[0], *shape)),))))
 
 
 def at_some_size(graph: Graph) -> Graph:
@@ -199,7 +199,7 @@ def _keeps_samples_apart(graph: Graph) -> bool:
     return len(each) == len(batches) and len(set(each)) == 1
 
 
-def _batches(graph: Graph) -> tuple[int, int]:
+def batches_of(graph: Graph) -> tuple[int, int]:
     """Return two numbers of samples to infer shapes for; they are one where the graph takes only one."""
     fixed = graph.inputs[0].shape[0] if graph.inputs[0].shape else None
     return BATCHES if fixed is None else (fixed, fixed)
@@ -229,7 +229,7 @@ def _constant_shapes(graph: Graph) -> Graph:
     LierefError
         If a node cannot take its inputs.
     """
-    few, many = (infer_specs(graph, batch) for batch in _batches(graph))
+    few, many = (infer_specs(graph, batch) for batch in batches_of(graph))
     tensors, made, targets, nodes = dict(graph.initializers), dict(graph.made), {}, []
     for node in graph.nodes:
         name = node.outputs[0]
@@ -299,7 +299,7 @@ def _written_softmax(graph: Graph, node: Node) -> tuple[str, int] | None:
     return above.inputs[0], over[0]
 
 
-def _drop_unread(graph: Graph) -> Graph:
+def drop_unread(graph: Graph) -> Graph:
     """Leave out the nodes and constants that no output depends on."""
     wanted = set(graph.outputs)
     nodes = []
@@ -324,7 +324,7 @@ def in_dtype(graph: Graph, dtype: np.dtype[np.floating]) -> Graph:
     """
     if any(value.dtype == np.float16 for value in graph.initializers.values()):
         raise UnsupportedError("load: the model's weights must be float32 or float64; got float16")
-    specs = infer_specs(graph, _batches(graph)[0])
+    specs = infer_specs(graph, batches_of(graph)[0])
     for node in graph.nodes:
         if node.op in TYPED and specs[node.outputs[0]].dtype == np.float16:
             raise UnsupportedError(f"load: node {node.name} ({node.op}) must give float32 or float64; got float16")
@@ -342,7 +342,7 @@ def in_dtype(graph: Graph, dtype: np.dtype[np.floating]) -> Graph:
     info = graph.inputs[0]
     info = replace(info, dtype=dtype.name) if np.dtype(info.dtype).kind == "f" else info
     graph = replace(graph, nodes=nodes, inputs=(info,)).with_initializers(changed)
-    infer_specs(graph, _batches(graph)[0])
+    infer_specs(graph, batches_of(graph)[0])
     return graph
 
 

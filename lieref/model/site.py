@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from lieref._flat import gather
@@ -13,6 +13,7 @@ from lieref.model.graph import Graph, Node
 from lieref.model.layer import Layer, find_layers, select_layers, unadaptable
 from lieref.param._base import LierefWarning, ManyTrainablesWarning, RankLoweredWarning
 from lieref.param.method import FEWER, Method
+from lieref.param.registry import get_method
 from lieref.rng import stream
 
 
@@ -97,7 +98,7 @@ def adaptable_tensors(graph: Graph) -> dict[str, Layer | None]:
 
 
 def tensors_in_scope(
-    graph: Graph, scope: str, patterns: list[str] | tuple[str, ...] | None
+    graph: Graph, scope: str, patterns: list[str] | tuple[str, ...] | None, without: Collection[str] = ()
 ) -> tuple[dict[str, Layer | None], tuple[str, ...]]:
     """Return the tensors a method adapts, and the nodes left out because the trained output does not depend on them.
 
@@ -112,6 +113,8 @@ def tensors_in_scope(
         BatchNormalization. ``all``: all of these and every scale.
     patterns : list of str or None
         Patterns for layers; only ``weight`` reads them.
+    without : collection of str
+        Tensors of a new head, which are trained anyway.
 
     Raises
     ------
@@ -120,7 +123,12 @@ def tensors_in_scope(
     UnsupportedError
         If the scope is ``head`` and the last layer has a weight that cannot be adapted.
     """
-    found = find_layers(graph)
+    found = tuple(layer for layer in find_layers(graph) if scope == "head" or layer.weight not in without)
+    if not found and without:
+        raise DomainError(
+            "attach: the features of the new head must depend on a layer that can be adapted; they depend on none (the "
+            "method head trains the new head alone)"
+        )
     if not found:
         raise DomainError("attach: the model must have a Conv, Gemm or MatMul with a constant weight; it has none")
     reaching = graph.ancestors(graph.outputs[0])
@@ -155,21 +163,10 @@ def _last(graph: Graph, layers: Sequence[Layer], reaching: set[str]) -> list[Lay
     """Return the layers that no other linear layer depends on; `reaching` are the nodes that count."""
     refused = {name: why for name, why in unadaptable(graph).items() if name in reaching}
     linear = {layer.node for layer in layers} | set(refused)
-    last = {name for name in linear if not linear & _descendants(graph, name)}
+    last = {name for name in linear if not linear & graph.descendants(name)}
     for name in sorted(last & set(refused)):
         raise UnsupportedError(f"attach: head must be a layer whose weight can be adapted; {name}: {refused[name]}")
     return [layer for layer in layers if layer.node in last]
-
-
-def _descendants(graph: Graph, name: str) -> set[str]:
-    """Return the names of the nodes that depend on a node."""
-    made = {output for node in graph.nodes if node.name == name for output in node.outputs}
-    after: set[str] = set()
-    for node in graph.nodes:
-        if not made.isdisjoint(node.inputs):
-            made.update(node.outputs)
-            after.add(node.name)
-    return after
 
 
 def make_sites(
@@ -179,6 +176,7 @@ def make_sites(
     patterns: list[str] | None,
     taken: Mapping[str, Site],
     seed: int,
+    without: Collection[str] = (),
 ) -> dict[str, Site]:
     """Return the sites of a method on a network, by tensor.
 
@@ -193,6 +191,8 @@ def make_sites(
     taken : mapping of str to Site
         Tensors that carry an adapter already.
     seed : int
+    without : collection of str
+        Tensors of a new head, which have sites of their own.
 
     Raises
     ------
@@ -209,7 +209,7 @@ def make_sites(
     sites: dict[str, Site] = {}
     refused: dict[str, LierefError] = {}
     owners = {name: site.method.name for site in taken.values() for name in site.tensors}
-    tensors, unreached = tensors_in_scope(graph, method.scope, patterns)
+    tensors, unreached = tensors_in_scope(graph, method.scope, patterns, without)
     layers = [layer for layer in tensors.values() if layer is not None]
     own = dict(zip(layers, methods_for(layers), strict=True)) if method.scope == "weight" else {}
     for tensor, layer in tensors.items():
@@ -228,6 +228,12 @@ def make_sites(
     _say(graph, method, sites, refused, unreached)
     share_memory(sites)
     return sites
+
+
+def make_head_sites(graph: Graph, tensors: Sequence[str], seed: int) -> dict[str, Site]:
+    """Return the sites of a new head: the method ``head`` on its weight and its bias."""
+    known, method = adaptable_tensors(graph), get_method("head")
+    return {name: make_site(graph, name, known[name], method, seed) for name in tensors}
 
 
 def _say(

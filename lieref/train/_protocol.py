@@ -88,6 +88,14 @@ class Trainable(Protocol):
     def default_learning_rate(self) -> float:
         """Learning rate of the attached method that works without tuning."""
 
+    @property
+    def rate_factors(self) -> Mapping[str, float]:
+        """What the learning rate of single arrays of `parameters` is multiplied with."""
+
+    @property
+    def has_new_head(self) -> bool:
+        """Whether its outputs are of a head that is new, and know nothing before training."""
+
     def training(self, doing: str) -> AbstractContextManager[object]:
         """Return a context in which no other thread trains or changes the model; `doing` names the caller."""
 

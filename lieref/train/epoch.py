@@ -154,7 +154,7 @@ def train_epoch(
                 see(logits, y)
             if recipe.clip_norm is not None:
                 grads = clip_by_global_norm(grads, recipe.clip_norm)
-            optimizer.step(params, grads, rate)
+            optimizer.step(params, grads, rate, model.rate_factors)
             _check_finite_run(loss, params)
         if unmoved:
             unmoved.difference_update([name for name in unmoved if grads[name].any()])

@@ -248,6 +248,12 @@ def warn_flip(evidence: Evidence) -> None:
     warnings.warn(f"fit: `augment` 'auto' {text}; ('flip',) or () decides", FlipWarning, stacklevel=4)
 
 
+def warn_no_flip() -> None:
+    """Say that ``augment="auto"`` does not mirror for a new head."""
+    text = "a new head does not know yet whether left and right matter"
+    warnings.warn(f"fit: `augment` 'auto' mirrors nothing: {text}; ('flip',) or () decides", FlipWarning, stacklevel=4)
+
+
 def _predict(model: Trainable, part: Part, chosen: NDArray[np.int64], mirrored_axis: int | None = None) -> Array:
     """Return the class of each of the chosen samples, mirrored where there is an axis; a copy of a few at a time."""
     layout, classes = own_layout(model.input_shape), np.empty(len(chosen), np.int64)

@@ -31,6 +31,7 @@ from lieref.train.evidence import (
     is_worth_a_look,
     warn_at_chance,
     warn_flip,
+    warn_no_flip,
 )
 from lieref.train.history import EpochRecord, History
 from lieref.train.learning_rate import default_learning_rate, search_learning_rate
@@ -190,6 +191,11 @@ def _look_at_base(
     returned says it.
     """
     decides = auto and recipe.augmentation.flip
+    if model.has_new_head:  # it knows nothing yet
+        if decides:
+            warn_no_flip()
+            recipe = replace(recipe, augmentation=replace(recipe.augmentation, flip=False))
+        return recipe, None
     # Statistics that are estimated first may cure a base; a run that goes on has said it.
     tells = recipe.loss.classifies and not model.wants_statistics and not resume
     if not decides and not tells:

@@ -7,14 +7,16 @@ optimiser holds its settings and its state; `fresh` gives one with the same sett
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from lieref._check import check_choice, check_finite, check_real, check_same_dtype, check_shape
-from lieref._flat import FlatParams, gather
+from lieref._flat import FlatParams, Shapes, gather
 from lieref._types import Array, FloatArray, Params
 from lieref.errors import DomainError, FormatError, ShapeError
 from lieref.kernel.adamw import update_adamw
@@ -41,7 +43,9 @@ class Optimizer(ABC):
     _flat_slots: Params = field(default_factory=dict, init=False, repr=False, compare=False)
     _layout: Any = field(default=None, init=False, repr=False, compare=False)
 
-    def step(self, params: Params, grads: Params, learning_rate: float) -> None:
+    def step(
+        self, params: Params, grads: Params, learning_rate: float, factors: Mapping[str, float] | None = None
+    ) -> None:
         """Update every parameter in place.
 
         Parameters
@@ -52,6 +56,8 @@ class Optimizer(ABC):
             Derivative of the loss in each parameter: same names, shapes and dtypes.
         learning_rate : float
             At least 0.
+        factors : mapping of str to float, optional
+            What the learning rate of single parameters is multiplied with.
 
         Raises
         ------
@@ -74,7 +80,9 @@ class Optimizer(ABC):
                 check_finite("Optimizer.step", f"gradient of {name}", grads[name])
         slots = self._slots(theta)
         self.steps += 1
-        self._update(theta.flat, theta_bar.flat, learning_rate, slots)
+        for part, factor in _parts(theta.shapes, factors) if factors else [(slice(None), 1.0)]:
+            state = {name: slot[part] for name, slot in slots.items()}
+            self._update(theta.flat[part], theta_bar.flat[part], learning_rate * factor, state)
         if theta is not params:
             for name, array in params.items():
                 array[...] = theta[name]
@@ -132,6 +140,18 @@ class Optimizer(ABC):
         """Return the name and the settings, plain JSON values."""
         settings = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.init}
         return {"name": self.name, **settings}
+
+
+def _parts(shapes: Shapes, factors: Mapping[str, float]) -> list[tuple[slice, float]]:
+    """Return the successive parts of a memory that have one learning rate each, with its factor."""
+    parts: list[tuple[slice, float]] = []
+    end = 0
+    for name, shape in shapes:
+        start, end, factor = end, end + math.prod(shape), factors.get(name, 1.0)
+        if parts and parts[-1][1] == factor:
+            start = parts.pop()[0].start
+        parts.append((slice(start, end), factor))
+    return parts
 
 
 def _same_memory(params: Params, grads: Params) -> tuple[FlatParams, FlatParams] | None:
