@@ -22,7 +22,7 @@ from lieref.errors import DomainError, FormatError, LierefError, UnsupportedErro
 from lieref.model.adapters import Attached
 from lieref.model.form import Form
 from lieref.model.graph import Graph
-from lieref.model.head import NewHead
+from lieref.model.head import Head, NewHead
 from lieref.model.identity import network_digest
 from lieref.model.layer import dropped_layers
 from lieref.model.network import Network
@@ -185,7 +185,7 @@ class Model(Network):
         check_base(config, self.base_sha256, None if same_file else self.network_sha256)
         classes = parse_classes(config["lieref"].get("classes"), str(folder))
         form = self._read_head(config["lieref"].get("head"), classes, str(folder))
-        statistics, sites, attached = self._read_state(form.graph, tensors, config["lieref"], str(folder))
+        statistics, sites, attached = self._read_state(form.graph, form.head, tensors, config["lieref"], str(folder))
         share_memory(sites)
         with self._alone.take("load_adapter"), self._lock:
             self._switch(form)
@@ -300,7 +300,7 @@ class Model(Network):
         return form
 
     def _read_state(
-        self, graph: Graph, tensors: dict[str, Array], section: dict[str, Any], source: str
+        self, graph: Graph, head: Head | None, tensors: dict[str, Array], section: dict[str, Any], source: str
     ) -> tuple[dict[str, Array], dict[str, Site], list[Attached]]:
         """Return statistics, sites and methods of an adapter, everything checked against this network."""
         left = dict(tensors)
@@ -353,6 +353,8 @@ class Model(Network):
             if adapted.shape != graph.initializers[tensor].shape or shapes[tensor] != _canonical_shape(site, graph):
                 raise FormatError(f"load_adapter: the factors of {shown(tensor)} in {source} must fit it")
             sites[tensor] = site
+        if head is not None and not sites.keys() >= {*head.tensors}:
+            raise FormatError(f"load_adapter: {source} must hold the new head's weight and bias")
         if left:
             raise FormatError(f"load_adapter: {source} must hold no other tensors; got {shown(min(left))}")
         return statistics, sites, attached

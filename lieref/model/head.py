@@ -5,11 +5,13 @@ The network ends there. What lay behind the tensor is gone, unless another outpu
 probabilities. The graph holds zeros for both: what is trained is added to them, and so is the weight itself.
 
 They start at zero, as in [Kolesnikov20]: every class then has the same score, whatever the scale of the features, and
-the first step moves no adapter, for the gradient that reaches the features is W^T y_bar = 0.
+the first step moves no adapter, for the gradient that reaches the features is W^T y_bar = 0. A uniform start within
+1 / sqrt(F) gives ResNet-8 with five classes of 500 images 0 to 1 points more or less, and of 5,000 images 0.5 less.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -31,8 +33,13 @@ from lieref.op.spec import TensorSpec
 NAME = "new_head"
 """Of its node; its tensors begin with it."""
 
-LEARNING_RATE = 3e-3
-"""TODO"""
+LEARNING_RATE = 0.8
+"""Times 1 / sqrt(F), the learning rate: F weights that move by h each move a score by about h sqrt(F) times a feature.
+
+Measured on a ladder of six rates, with AdamW and 80 to 630 steps: the best rates lie around 1 for 32 features of
+ResNet-8, at 0.1 to 0.3 for 64 of them, alone and with LieRA or LoRA beside it, at 0.01 to 0.03 for 784 pixels of digits
+and at 0.01 for 4,096 features; three times more or less costs a point or two.
+"""
 
 MOST_SHOWN = 5
 """So many tensors are named in an error."""
@@ -77,7 +84,8 @@ class NewHead:
         """Names of the classes, None where only their number is known."""
         if isinstance(self.classes, (int, np.integer)):
             return None
-        if isinstance(self.classes, str) or not all(isinstance(name, str) for name in self.classes):
+        named = isinstance(self.classes, Sequence) and not isinstance(self.classes, str)
+        if not named or not all(isinstance(name, str) for name in self.classes):
             raise DTypeError(f"NewHead: `classes` must be a number or a sequence of names; got {self.classes!r}")
         return tuple(self.classes)
 
@@ -137,7 +145,7 @@ class Head:
     @property
     def learning_rate(self) -> float:
         """Learning rate for AdamW that works without tuning."""
-        return LEARNING_RATE
+        return LEARNING_RATE / math.sqrt(self.size)
 
     def initializers(self) -> dict[str, Array]:
         """Return them in the type of the file, zeros."""

@@ -83,9 +83,7 @@ def replace_end(proto: Any, head: Head) -> Any:
         for node in graph.node:
             for names in (node.input, node.output):
                 names[:] = [head.renamed if name == output.name else name for name in names]
-    else:
-        last = next(node for node in graph.node if output.name in node.output)
-        last.output[:] = ["" if name == output.name else name for name in last.output]
+    _keep_reached(graph, {head.nodes[0].inputs[0], *(value.name for value in graph.output[1:])})
     shape = output.type.tensor_type.shape
     batch = onnx.TensorShapeProto.Dimension()
     if shape.dim:
@@ -98,13 +96,12 @@ def replace_end(proto: Any, head: Head) -> Any:
         graph.node.append(onnx.helper.make_node(node.op, node.inputs, node.outputs, node.name, **said))
     for name, value in head.initializers().items():
         graph.initializer.append(onnx.numpy_helper.from_array(value, name))
-    _keep_reached(graph)
     return result
 
 
-def _keep_reached(graph: Any) -> None:
-    """Leave out of a file's graph what no output depends on."""
-    wanted, made = {value.name for value in graph.output}, {graph.input[0].name}
+def _keep_reached(graph: Any, wanted: set[str]) -> None:
+    """Leave out of a file's graph what these tensors do not depend on."""
+    made = {graph.input[0].name}
     for node in reversed([*graph.node]):  # a valid file has each node behind what it reads
         if wanted.isdisjoint(filter(None, node.output)):
             graph.node.remove(node)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lieref._flat import gather
 from lieref.errors import DomainError, DTypeError, FormatError, ShapeError
 from lieref.train.optimizer import OPTIMIZERS, SGD, AdamW, Optimizer, make_optimizer
 
@@ -177,3 +178,23 @@ def test_make_optimizer_returns_settings_without_state() -> None:
     assert fresh.steps == 0
     assert list(fresh.state()) == ["steps"]
     assert {name: type(make_optimizer(name)) for name in OPTIMIZERS} == OPTIMIZERS
+
+
+@pytest.mark.parametrize("optimizer", ALL, ids=str)
+@pytest.mark.parametrize("flat", [True, False])
+def test_a_factor_is_a_learning_rate_of_its_own(optimizer: Optimizer, flat: bool) -> None:
+    """Together, with factors, the parameters move as each would alone at its own rate."""
+    rng = np.random.default_rng(0)
+    shapes = {"a": (2, 3), "b": (4,), "c": (3,), "d": (2, 2)}
+    start = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+    factors = {"b": 30.0, "c": 30.0, "d": 0.25}
+    together = gather(start) if flat else {name: array.copy() for name, array in start.items()}
+    alone = {name: {name: array.copy()} for name, array in start.items()}
+    one, each = optimizer.fresh(), {name: optimizer.fresh() for name in shapes}
+    for _ in range(3):
+        grads = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+        one.step(together, gather(grads) if flat else grads, 0.1, factors)
+        for name in shapes:
+            each[name].step(alone[name], {name: grads[name]}, 0.1 * factors.get(name, 1.0))
+    for name in shapes:
+        np.testing.assert_array_equal(together[name], alone[name][name])
