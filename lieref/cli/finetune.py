@@ -17,6 +17,7 @@ from lieref._atomic import remove_folder, write_folder
 from lieref.adapter.strict_json import format_json, path_text
 from lieref.cli.console import print_json, print_reports, progress_bar, say
 from lieref.cli.output import ADAPTER_NAMES, reserved_folder
+from lieref.cli.target_options import target_options
 from lieref.errors import LierefError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) ->
 @click.option(
     "--alpha", type=click.FloatRange(min=0, min_open=True), help="Scaling alpha / rank.  [default: the method's]"
 )
-@click.option("--target", "targets", multiple=True, help="Layers to adapt: pattern, repeatable.  [default: all]")
+@target_options
 @click.option(
     "--head",
     default="keep",
@@ -124,6 +125,8 @@ def run_finetune(
     rank: int | None,
     alpha: float | None,
     targets: tuple[str, ...],
+    exclude: tuple[str, ...],
+    blocks: tuple[int, ...] | None,
     head: str,
     features: str | None,
     pool: bool,
@@ -153,7 +156,8 @@ def run_finetune(
         unfinished.check(resume, force)
         model = load(base)
         model.threads = threads or model.threads
-        attach = partial(job.attach_method, model, method, rank=rank, alpha=alpha, targets=targets, seed=seed)
+        where: dict[str, Any] = {"targets": targets, "exclude": exclude, "blocks": blocks}
+        attach = partial(job.attach_method, model, method, rank=rank, alpha=alpha, seed=seed, **where)
         new = head == "new"
 
         def give_head(data: Dataset) -> None:

@@ -11,17 +11,49 @@ import click
 
 from lieref._types import Shape
 from lieref.cli.console import print_facts, print_json, print_table, progress_bar
+from lieref.cli.target_options import target_options
 
 
 @click.command(short_help="Show what a model or an adapter folder holds.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--engine", "of_engine", is_flag=True, help="Show what becomes of every node of a model in the engine.")
 @click.option("--adapter", type=click.Path(path_type=Path), help="With --engine: adapter folder that is trained on.")
+@target_options
+@click.option("--method", help="With --target, --exclude or --blocks: what adapts the layers.  [default: liera]")
+@click.option("--rank", "--r", type=click.IntRange(min=1), help="Of its factors.  [default: the method's]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def inspect(path: Path, of_engine: bool, adapter: Path | None, as_json: bool) -> None:
-    """Show the layers of a model, with the names --target takes, or the tensors of an adapter folder."""
+def inspect(
+    path: Path,
+    of_engine: bool,
+    adapter: Path | None,
+    targets: tuple[str, ...],
+    exclude: tuple[str, ...],
+    blocks: tuple[int, ...] | None,
+    method: str | None,
+    rank: int | None,
+    as_json: bool,
+) -> None:
+    """Show the layers of a model, with the names --target takes, or the tensors of an adapter folder.
+
+    With --target, --exclude, --blocks or --method: the layers that a method would adapt, and how many numbers it would
+    train.
+    """
     if adapter is not None and not of_engine:
         raise click.UsageError("--adapter goes with --engine; to see what a folder holds, give it as the path")
+    choosing = bool(targets or exclude or blocks or method)
+    if rank is not None and not choosing:
+        raise click.UsageError("--rank goes with --method, --target, --exclude or --blocks")
+    if choosing and (of_engine or path.is_dir()):
+        raise click.UsageError(
+            "--target, --exclude, --blocks and --method choose layers of a model; leave out the rest"
+        )
+    if choosing:
+        report = describe_targets(path, method or "liera", rank, targets=targets, exclude=exclude, blocks=blocks)
+        if not as_json:
+            _print_targets(report)
+            return
+        print_json(report)
+        return
     if of_engine:
         report = describe_engine(path, adapter)
         if not as_json:
@@ -70,6 +102,38 @@ def describe_model(path: Path) -> dict[str, Any]:
             }
             for layer in model.layers
         ],
+    }
+
+
+def describe_targets(path: Path, method: str, rank: int | None, **where: Any) -> dict[str, Any]:
+    """Return what `inspect --target` prints: the tensors that a method would adapt."""
+    from lieref.adapter.model import load
+    from lieref.cli.job import attach_method
+
+    model = load(path)
+    attach_method(model, method, rank=rank, alpha=None, seed=0, **where)
+    base = model.graph.initializers
+    rows = [
+        {
+            "node": None if site.layer is None else site.layer.node,
+            "op": None if site.layer is None else site.layer.op,
+            "tensor": tensor,
+            "shape": list(base[tensor].shape if site.layer is None else site.layer.shape),
+            "numbers": base[tensor].size,
+            "rank": site.method.rank,
+            "trained": sum(site.params[name].size for name in site.method.trainable(site.params)),
+        }
+        for tensor, site in model.sites.items()
+    ]
+    adapted = {site.layer.node for site in model.sites.values() if site.layer is not None}
+    return {
+        "kind": "targets",
+        "path": str(path),
+        "method": model.method_name,
+        "trained": model.num_trainable(),
+        "numbers": sum(value.size for value in base.values() if value.dtype.kind == "f"),
+        "adapted": rows,
+        "others": [layer.node for layer in model.layers if layer.node not in adapted],
     }
 
 
@@ -155,8 +219,31 @@ def _print_model(report: dict[str, Any]) -> None:
         first = report["layers"][0]
         click.echo(
             "--target takes shell patterns for the names in the first three columns, "
-            f"such as --target '{first['node']}' or --target {first['op']}."
+            f"such as --target '{first['node']}' or --target {first['op']}; add it here to see what it takes."
         )
+
+
+def _print_targets(report: dict[str, Any]) -> None:
+    print_table(
+        f"What {report['method']} would adapt",
+        ("node", "operator", "tensor", "shape", "numbers", "rank", "trained"),
+        [
+            (
+                row["node"] or "",
+                row["op"] or "",
+                row["tensor"],
+                _readable(row["shape"]),
+                f"{row['numbers']:,}",
+                "" if row["rank"] is None else str(row["rank"]),
+                f"{row['trained']:,}",
+            )
+            for row in report["adapted"]
+        ],
+    )
+    trained, numbers = report["trained"], report["numbers"]
+    click.echo(f"trained: {trained:,} of {numbers:,} numbers, {100 * trained / max(numbers, 1):.2f} %")
+    if report["others"]:
+        click.echo(f"left as they are: {', '.join(report['others'])}")
 
 
 def _print_engine(report: dict[str, Any]) -> None:

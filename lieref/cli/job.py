@@ -195,11 +195,14 @@ def attach_method(
     alpha: float | None,
     targets: tuple[str, ...],
     seed: int,
+    exclude: tuple[str, ...] = (),
+    blocks: tuple[int, ...] | None = None,
     head: NewHead | None = None,
 ) -> None:
-    """Attach a method by name, with a new head where there is to be one."""
-    options = {name: value for name, value in (("r", rank), ("lora_alpha", alpha)) if value is not None}
-    model.attach(method, target_modules=list(targets) or None, head=head, seed=seed, **options)
+    """Attach a method by name, to the layers that `target_options` choose, with a new head where there is to be one."""
+    given = {"r": rank, "lora_alpha": alpha, "exclude_modules": exclude or None, "layers_to_transform": blocks}
+    options = {name: value for name, value in given.items() if value is not None}
+    model.attach(method, target_modules=targets or None, head=head, seed=seed, **options)
 
 
 def parse_augment(text: str) -> str | tuple[str, ...]:

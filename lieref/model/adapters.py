@@ -170,8 +170,9 @@ class Adapters:
             options as keywords, or a new head that is trained alone; ``norm-stats+NAME`` re-estimates the statistics
             first. A rank that a layer has no room for is lowered there, and one warning names the layers.
         target_modules : list of str, optional
-            Names or shell patterns of nodes, weights and operators. By default all layers the method has a meaning for
-            and on which the first output depends; a warning names those left out.
+            Patterns of nodes, weights and operators, see `lieref.param.targets`, whose other fields are keywords here
+            too: ``exclude_modules``, ``layers_to_transform``, ``layers_pattern``. By default all layers the method has
+            a meaning for and on which the first output depends; a warning names those left out.
         head : NewHead, optional
             A new last layer, trained along with the method; with the method ``head`` alone. The method adapts what
             lies before it.
@@ -197,7 +198,7 @@ class Adapters:
             if head is not None:
                 raise DomainError("attach: `head` must be left out where the method is a new head; got both")
             method, head = "head", method
-        chosen, patterns, methods_for = resolve(method, target_modules, config)
+        chosen, targets, methods_for = resolve(method, target_modules, config)
         check_int("attach", "seed", seed, low=0, high=2**63 - 1)
         with self._alone.take("attach"), self._lock:
             if head is not None and (self.attached or self.head is not None):
@@ -212,14 +213,14 @@ class Adapters:
                 if chosen.scope in ("weight", "all"):
                     say_left_out(graph, self.dropped)
                 without = () if new is None else new.tensors
-                sites = make_sites(graph, chosen, methods_for, patterns, self.sites, seed, without)
+                sites = make_sites(graph, chosen, methods_for, targets, self.sites, seed, without)
             if form is not None and new is not None:
                 sites |= make_head_sites(graph, new.tensors, seed)
                 share_memory(sites)
                 self._switch(form)
             self.sites.update(sites)
             self.wants_statistics = self.wants_statistics or statistics
-            self.attached.append(Attached(chosen, None if patterns is None else tuple(patterns), seed))
+            self.attached.append(Attached(chosen, targets.modules, seed))
         return self
 
     def unload(self) -> Self:

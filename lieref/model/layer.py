@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lieref._types import Array
-from lieref.errors import DomainError
 from lieref.model.graph import Graph, Node
-from lieref.param.config import named_by
 
 LINEAR_OPERATORS = ("Conv", "Gemm", "MatMul")
 
@@ -77,28 +75,6 @@ def dropped_layers(before: Graph, after: Graph) -> tuple[str, ...]:
     kept, fed = {node.name for node in after.nodes}, _fed(before)
     linear = [node for node in before.nodes if node.op in LINEAR_OPERATORS and fed.intersection(node.inputs)]
     return tuple(node.name for node in linear if node.name not in kept)
-
-
-def select_layers(layers: tuple[Layer, ...], patterns: list[str] | tuple[str, ...] | None) -> tuple[Layer, ...]:
-    """Return the layers that a list of patterns names, see `named_by`; all of them where the list is None.
-
-    Raises
-    ------
-    DomainError
-        If a pattern matches no layer; the message lists the names there are.
-    """
-    if patterns is None:
-        return layers
-    names = ", ".join(layer.node for layer in layers)
-    if not patterns:
-        raise DomainError(f"attach: `target_modules` must name at least one layer; there are: {names}")
-    chosen: set[int] = set()
-    for pattern in patterns:
-        named = named_by(pattern, layers)
-        if not named:
-            raise DomainError(f"attach: `target_modules` must match a layer; {pattern!r} matches none of: {names}")
-        chosen.update(named)
-    return tuple(layers[index] for index in sorted(chosen))
 
 
 def _layer(graph: Graph, node: Node) -> Layer | str | None:

@@ -10,11 +10,15 @@ from lieref._flat import gather
 from lieref._types import Array, FloatArray, Params
 from lieref.errors import DomainError, LierefError, ShapeError, UnsupportedError
 from lieref.model.graph import Graph, Node
-from lieref.model.layer import Layer, find_layers, select_layers, unadaptable
+from lieref.model.layer import Layer, find_layers, unadaptable
 from lieref.param._base import LierefWarning, ManyTrainablesWarning, RankLoweredWarning
 from lieref.param.method import FEWER, Method
 from lieref.param.registry import get_method
+from lieref.param.targets import Targets
 from lieref.rng import stream
+
+ALL = Targets()
+"""Every layer."""
 
 
 class SkippedLayersWarning(LierefWarning):
@@ -98,7 +102,7 @@ def adaptable_tensors(graph: Graph) -> dict[str, Layer | None]:
 
 
 def tensors_in_scope(
-    graph: Graph, scope: str, patterns: list[str] | tuple[str, ...] | None, without: Collection[str] = ()
+    graph: Graph, scope: str, targets: Targets = ALL, without: Collection[str] = ()
 ) -> tuple[dict[str, Layer | None], tuple[str, ...]]:
     """Return the tensors a method adapts, and the nodes left out because the trained output does not depend on them.
 
@@ -111,8 +115,8 @@ def tensors_in_scope(
         ``weight``: the weights of the target layers. ``head``: weight and bias of the last layer, the one that no other
         layer comes after; several that are added up are all last. ``bias``: every bias and every shift of a
         BatchNormalization. ``all``: all of these and every scale.
-    patterns : list of str or None
-        Patterns for layers; only ``weight`` reads them.
+    targets : Targets
+        Only ``weight`` reads them.
     without : collection of str
         Tensors of a new head, which are trained anyway.
 
@@ -132,7 +136,8 @@ def tensors_in_scope(
     if not found:
         raise DomainError("attach: the model must have a Conv, Gemm or MatMul with a constant weight; it has none")
     reaching = graph.ancestors(graph.outputs[0])
-    chosen = select_layers(found, patterns if scope == "weight" else None)
+    last = () if without or scope != "weight" else [layer.node for layer in _last(graph, found, reaching, False)]
+    chosen = tuple(found[index] for index in (targets if scope == "weight" else ALL).select(found, last))
     layers = [layer for layer in chosen if layer.node in reaching]
     norms = [node for node in _norms(graph) if scope in ("bias", "all") and node.name in reaching]
     if scope == "head":
@@ -159,12 +164,18 @@ def _norms(graph: Graph) -> list[Node]:
     return [node for node in graph.nodes if node.op == "BatchNormalization"]
 
 
-def _last(graph: Graph, layers: Sequence[Layer], reaching: set[str]) -> list[Layer]:
-    """Return the layers that no other linear layer depends on; `reaching` are the nodes that count."""
+def _last(graph: Graph, layers: Sequence[Layer], reaching: set[str], all_or_none: bool = True) -> list[Layer]:
+    """Return the layers that no other linear layer depends on; `reaching` are the nodes that count.
+
+    Raises
+    ------
+    UnsupportedError
+        If all of them are wanted and the weight of one cannot be adapted.
+    """
     refused = {name: why for name, why in unadaptable(graph).items() if name in reaching}
     linear = {layer.node for layer in layers} | set(refused)
     last = {name for name in linear if not linear & graph.descendants(name)}
-    for name in sorted(last & set(refused)):
+    for name in sorted(last & set(refused)) if all_or_none else ():
         raise UnsupportedError(f"attach: head must be a layer whose weight can be adapted; {name}: {refused[name]}")
     return [layer for layer in layers if layer.node in last]
 
@@ -173,7 +184,7 @@ def make_sites(
     graph: Graph,
     method: Method,
     methods_for: Callable[[Sequence[Layer]], list[Method]],
-    patterns: list[str] | None,
+    targets: Targets,
     taken: Mapping[str, Site],
     seed: int,
     without: Collection[str] = (),
@@ -186,8 +197,8 @@ def make_sites(
     method : Method
     methods_for : callable
         Gives each of the target layers its method, with its own rank and alpha; asked in the scope ``weight`` only.
-    patterns : list of str or None
-        Target layers. Without patterns the layers that the method has no meaning for are left out, with a warning.
+    targets : Targets
+        Layers to adapt. Without patterns those that the method has no meaning for are left out, with a warning.
     taken : mapping of str to Site
         Tensors that carry an adapter already.
     seed : int
@@ -209,7 +220,7 @@ def make_sites(
     sites: dict[str, Site] = {}
     refused: dict[str, LierefError] = {}
     owners = {name: site.method.name for site in taken.values() for name in site.tensors}
-    tensors, unreached = tensors_in_scope(graph, method.scope, patterns, without)
+    tensors, unreached = tensors_in_scope(graph, method.scope, targets, without)
     layers = [layer for layer in tensors.values() if layer is not None]
     own = dict(zip(layers, methods_for(layers), strict=True)) if method.scope == "weight" else {}
     for tensor, layer in tensors.items():
@@ -217,7 +228,7 @@ def make_sites(
         try:
             site = make_site(graph, tensor, layer, own.get(layer, method) if layer is not None else method, seed)
         except (ShapeError, UnsupportedError) as error:
-            if patterns is not None or layer is None:
+            if targets.modules is not None or layer is None:
                 raise
             refused[layer.node] = error
             continue

@@ -1,48 +1,22 @@
 """What a user writes to attach a method to a network: which method, where, and with which rank on which layer.
 
-Field names are PEFT's: `r`, `lora_alpha`, `target_modules`, `rank_pattern`. A pattern is the name of a layer, of its
-weight tensor or of its operator; what is none of these is a shell pattern for them.
+Field names are PEFT's: `r`, `lora_alpha`, `target_modules`, `rank_pattern`; `targets` says what a pattern is.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from fnmatch import fnmatchcase
-from typing import Any, ClassVar, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 from lieref._check import check_int, check_real
-from lieref._types import Shape
 from lieref.errors import DomainError, DTypeError
 from lieref.param.method import Method
 from lieref.param.registry import get_method
+from lieref.param.targets import FIELDS, NamedLayer, Targets, named_by
 
 _PATTERNS = {"rank_pattern": "r", "alpha_pattern": "lora_alpha"}
 """Fields with patterns, and the option each chooses."""
-
-
-class NamedLayer(Protocol):
-    """What a configuration reads of a layer."""
-
-    @property
-    def node(self) -> str:
-        """Name of the layer."""
-
-    @property
-    def weight(self) -> str:
-        """Name of its weight tensor."""
-
-    @property
-    def op(self) -> str:
-        """Its operator."""
-
-    @property
-    def shape(self) -> Shape:
-        """Shape of the weight, out channels first."""
-
-    @property
-    def groups(self) -> int:
-        """Conv groups."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,8 +29,12 @@ class MethodConfig:
         Name for `get_method`.
     options : mapping
         Fields for `get_method`.
-    target_modules : list of str, optional
-        Patterns of the layers to adapt; all layers by default.
+    target_modules, exclude_modules : list of str, optional
+        Patterns of the layers to adapt, all by default, and of those among them to leave as they are.
+    layers_to_transform : list of int, optional
+        Numbers of the blocks to adapt layers in, as in ``blocks.3.fc1``.
+    layers_pattern : list of str, optional
+        What stands before the number, such as ``blocks``.
     rank_pattern, alpha_pattern : mapping of str to int, to float
         `r` and `lora_alpha` of the layers a pattern names; the first pattern that names a layer counts.
 
@@ -69,6 +47,9 @@ class MethodConfig:
     method: str
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     target_modules: Sequence[str] | str | None = None
+    exclude_modules: Sequence[str] | str | None = None
+    layers_to_transform: Sequence[int] | int | None = None
+    layers_pattern: Sequence[str] | str | None = None
     rank_pattern: Mapping[str, int] = dataclasses.field(default_factory=dict)
     alpha_pattern: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
@@ -82,13 +63,13 @@ class MethodConfig:
             check_int("MethodConfig", f"rank_pattern[{pattern!r}]", rank, low=1)
         for pattern, alpha in self.alpha_pattern.items():
             check_real("MethodConfig", f"alpha_pattern[{pattern!r}]", alpha, above=0.0)
-        _patterns(self.target_modules)
+        self.targets.given  # noqa: B018  checks the fields
         self.build()
 
     @property
-    def patterns(self) -> list[str] | None:
-        """The targets as a list, None for all layers."""
-        return _patterns(self.target_modules)
+    def targets(self) -> Targets:
+        """The layers to adapt."""
+        return Targets.of(*(getattr(self, field) for field in FIELDS))
 
     def build(self) -> Method:
         """Return the method without the exceptions of single layers."""
@@ -173,25 +154,10 @@ class HiraConfig(_NamedConfig):
     r: int = 4
 
 
-def named_by(pattern: str, layers: Sequence[NamedLayer]) -> list[int]:
-    """Return the indices of the layers that a pattern names.
-
-    A pattern that is itself the name of a node, of a weight or of an operator names just that: names may hold brackets.
-    One whose brackets as a choice of characters name nothing has brackets of names.
-    """
-    names = [(layer.node, layer.weight, layer.op) for layer in layers]
-    exact = [index for index, all_ in enumerate(names) if pattern in all_]
-    return exact or _matching(pattern, names) or _matching(pattern.replace("[", "[[]"), names)
-
-
-def _matching(pattern: str, names: Sequence[tuple[str, ...]]) -> list[int]:
-    return [index for index, all_ in enumerate(names) if any(fnmatchcase(name, pattern) for name in all_)]
-
-
 def resolve(
     method: MethodConfig | Method | str, target_modules: Sequence[str] | str | None, options: Mapping[str, Any]
-) -> tuple[Method, list[str] | None, Callable[[Sequence[NamedLayer]], list[Method]]]:
-    """Return what `attach` needs: the method, the target patterns, and what gives each layer its own method.
+) -> tuple[Method, Targets, Callable[[Sequence[NamedLayer]], list[Method]]]:
+    """Return what `attach` needs: the method, the layers to adapt, and what gives each of them its own method.
 
     Parameters
     ----------
@@ -199,7 +165,7 @@ def resolve(
     target_modules : list of str, optional
         Overrides those of the configuration.
     options : mapping
-        Fields for a method given by name; empty otherwise.
+        The other fields of `Targets.of`, which override the configuration's; and fields for a method given by name.
 
     Raises
     ------
@@ -208,39 +174,32 @@ def resolve(
     DomainError
         If the name or an option is not valid, or targets or patterns are given for a method that has its own.
     """
+    where = {"target_modules": target_modules, **{key: options[key] for key in FIELDS if key in options}}
+    where = {key: value for key, value in where.items() if value is not None}
+    options = {key: value for key, value in options.items() if key not in FIELDS}
     if isinstance(method, str):
-        patterns = {key: options[key] for key in ("rank_pattern", "alpha_pattern") if key in options}
+        patterns = {key: options[key] for key in _PATTERNS if key in options}
         rest = {key: value for key, value in options.items() if key not in patterns}
-        config = MethodConfig(method=method, options=rest, target_modules=target_modules, **patterns)
-        return resolve(config, None, {})
+        return resolve(MethodConfig(method=method, options=rest, **where, **patterns), None, {})
     if options:
         raise DTypeError(
             f"attach: options must come with a method's name, not with a configuration; got {list(options)}"
         )
     if isinstance(method, Method):
-        return method, _own_targets(method, _patterns(target_modules)), lambda layers: [method] * len(layers)
+        return method, _own_targets(method, Targets.of(**where)), lambda layers: [method] * len(layers)
     if not isinstance(method, MethodConfig):
         raise DTypeError(f"attach: `method` must be a configuration, a Method or a name; got {type(method).__name__}")
     chosen = method.build()
-    targets = method.patterns if target_modules is None else _patterns(target_modules)
     for field in _PATTERNS:
         if getattr(method, field) and chosen.scope != "weight":
             raise DomainError(f"attach: `{field}` must be left out for {chosen.name}; got {getattr(method, field)}")
+    targets = Targets.of(**{field: where.get(field, getattr(method, field)) for field in FIELDS})
     return chosen, _own_targets(chosen, targets), method.methods_for
 
 
-def _own_targets(method: Method, patterns: list[str] | None) -> list[str] | None:
-    """Return the patterns if the method adapts the layers it is told to."""
-    if patterns is not None and method.scope != "weight":
-        raise DomainError(f"attach: `target_modules` must be left out for {method.name}; got {patterns}")
-    return patterns
-
-
-def _patterns(targets: Sequence[str] | str | None) -> list[str] | None:
-    """Return target patterns as a list; one string is one pattern."""
-    if targets is None:
-        return None
-    listed = [targets] if isinstance(targets, str) or not isinstance(targets, Iterable) else list(targets)
-    if not listed or not all(isinstance(pattern, str) and pattern for pattern in listed):
-        raise DomainError(f"MethodConfig: `target_modules` must be a list of patterns; got {targets!r}")
-    return listed
+def _own_targets(method: Method, targets: Targets) -> Targets:
+    """Return the targets if the method adapts the layers it is told to."""
+    if targets.given and method.scope != "weight":
+        name, value = next(iter(targets.given.items()))
+        raise DomainError(f"attach: `{name}` must be left out for {method.name}; got {value}")
+    return targets

@@ -58,3 +58,40 @@ def test_calls_back_are_printed_with_their_reason(workplace: Path, capsys: pytes
 def test_an_adapter_without_engine_is_wrong_use(workplace: Path, fails: Callable[..., str]) -> None:
     assert "--adapter goes with --engine" in fails("inspect", "base.onnx", "--adapter", "out")
     assert "an ONNX file" in fails("inspect", ".", "--engine")
+
+
+def test_targets_are_shown_with_what_they_train(workplace: Path, run_json: RunJson) -> None:
+    report = run_json("inspect", "base.onnx", "--target", "all-conv", "--method", "lora", "--rank", 2)
+    (row,) = report["adapted"]
+    assert (row["node"], row["shape"], row["rank"]) == ("conv", [4, 2, 3, 3], 2)
+    assert row["trained"] == report["trained"] == 2 * (4 + 2 * 9)
+    assert report["others"] == ["head"]
+    assert run_json("inspect", "base.onnx", "--exclude", "conv")["adapted"][0]["node"] == "head"
+    biases = run_json("inspect", "base.onnx", "--method", "bias")["adapted"]
+    assert [row["tensor"] for row in biases] == ["conv.bias", "norm.shift", "head.bias"] or {
+        row["tensor"] for row in biases
+    } == {"conv.bias", "norm.shift", "head.bias"}
+
+
+def test_targets_in_words(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "base.onnx", "--target", "conv"]) == 0
+    printed = capsys.readouterr().out
+    assert "What liera would adapt" in printed
+    assert "left as they are: head" in printed
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--target", "cnv"), "'cnv' matches none of: conv, head (close: conv)"),
+        (("--blocks", "0"), "which have no numbers; got 0"),
+        (("--blocks", "1-"), "no list of blocks"),
+        (("--rank", "2"), "--rank goes with"),
+        (("--target", "conv", "--engine"), "leave out the rest"),
+        (("--target", "conv", "--method", "head"), "`target_modules` must be left out for head"),
+    ],
+)
+def test_targets_that_name_nothing(
+    workplace: Path, fails: Callable[..., str], options: tuple[str, ...], words: str
+) -> None:
+    assert words in fails("inspect", "base.onnx", *options)

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from lieref.errors import DomainError, DTypeError
-from lieref.param.config import HiraConfig, LieRAConfig, LoraConfig, MethodConfig, named_by, resolve
+from lieref.param.config import HiraConfig, LieRAConfig, LoraConfig, MethodConfig, resolve
 from lieref.param.registry import get_method
+from lieref.param.targets import Targets, named_by
 
 
 @dataclass(frozen=True)
@@ -92,17 +93,17 @@ def test_resolve_takes_a_name_a_method_or_a_configuration() -> None:
     layer = Layer()
     by_name = resolve("lora", ["a*"], {"r": 3, "rank_pattern": {"conv*": 2}})
     by_config = resolve(LoraConfig(r=3, rank_pattern={"conv*": 2}, target_modules="a*"), None, {})
-    for chosen, patterns, methods_for in (by_name, by_config):
-        assert (chosen.rank, patterns, [method.rank for method in methods_for([layer])]) == (3, ["a*"], [2])
+    for chosen, targets, methods_for in (by_name, by_config):
+        assert (chosen.rank, targets, [method.rank for method in methods_for([layer])]) == (3, Targets(("a*",)), [2])
     method = get_method("lora", r=3)
-    chosen, patterns, methods_for = resolve(method, None, {})
+    chosen, targets, methods_for = resolve(method, None, {})
     assert chosen is method
-    assert patterns is None
+    assert targets == Targets()
     assert methods_for([layer, layer]) == [method, method]
 
 
 def test_call_overrides_the_targets_of_the_configuration() -> None:
-    assert resolve(LoraConfig(target_modules=["a"]), ["b"], {})[1] == ["b"]
+    assert resolve(LoraConfig(target_modules=["a"]), ["b"], {})[1] == Targets(("b",))
 
 
 def test_resolve_refuses_what_it_does_not_know() -> None:
