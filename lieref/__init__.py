@@ -42,6 +42,7 @@ _MODULES = {
         "conv",
         "conv_vjp",
     ),
+    "lieref.model.head": ("NewHead",),
     "lieref.numerics.expm": (
         "expm",
         "expm_frechet",
@@ -100,6 +101,7 @@ if TYPE_CHECKING:
     from lieref.evaluate.metric import evaluate_model
     from lieref.group.registry import make_action, make_group, make_map
     from lieref.kernel.conv import conv, conv_vjp
+    from lieref.model.head import NewHead
     from lieref.numerics.expm import expm, expm_frechet, expm_minus_identity, expm_vjp
     from lieref.numerics.low_rank import (
         exp_low_rank,
@@ -142,6 +144,7 @@ __all__ = [
     "MethodConfig",
     "MissingExtraError",
     "Model",
+    "NewHead",
     "NotInGroupError",
     "ShapeError",
     "UnsupportedError",

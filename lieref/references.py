@@ -32,6 +32,10 @@ REFERENCES: dict[str, str] = {
     "Hamidi25": "M. Hamidi and M. Pilanci, ELRA, OpenReview JVyPNQCT8E, 2025.",
     "BenZaken22": "E. Ben Zaken et al., BitFit: simple parameter-efficient fine-tuning for transformer-based masked "
     "language-models, ACL 2022, arXiv:2106.10199.",
+    "Frankle21": "J. Frankle, D. Schwab and A. Morcos, Training BatchNorm and only BatchNorm: on the expressive power "
+    "of random features in CNNs, ICLR 2021, arXiv:2003.00152.",
+    "Zhao24": "B. Zhao et al., Tuning LayerNorm in attention: towards efficient multi-modal LLM finetuning, ICLR 2024, "
+    "arXiv:2312.11420.",
     "Li16": "Y. Li et al., Revisiting batch normalization for practical domain adaptation, 2016, arXiv:1603.04779.",
     "Giles08": "M. Giles, An extended collection of matrix derivative results for forward and reverse mode algorithmic "
     "differentiation, Oxford University, report NA-08-01, 2008.",

@@ -13,6 +13,8 @@ from lieref._threads import Exclusive, make_lock
 from lieref._types import Array, FloatArray
 from lieref.errors import DomainError
 from lieref.model.adapted import changed_names, tensors_with
+from lieref.model.choice import EngineChoice
+from lieref.model.fold import Fold
 from lieref.model.form import Form
 from lieref.model.graph import Graph
 from lieref.model.head import NAME, Head, NewHead, with_new_head
@@ -109,6 +111,26 @@ class Adapters:
         return self._form.graph
 
     @property
+    def folded(self) -> Graph:
+        """What is computed: BatchNormalization in the weights of layers, as far as it goes."""
+        return self._form.folded
+
+    @property
+    def folds(self) -> tuple[Fold, ...]:
+        """What has been folded."""
+        return self._form.folds
+
+    @property
+    def logits_name(self) -> str:
+        """Tensor of `folded` that the losses read."""
+        return self._form.logits_name
+
+    @property
+    def choice(self) -> EngineChoice:
+        """What runs it."""
+        return self._form.choice
+
+    @property
     def head(self) -> Head | None:
         """The new head, where there is one."""
         return self._form.head
@@ -144,9 +166,9 @@ class Adapters:
         return {} if factor == 1 else {f"{tensor}:xi": factor for tensor in self.head.tensors}
 
     @property
-    def has_new_head(self) -> bool:
-        """Whether the outputs are those of a new head."""
-        return self.head is not None
+    def new_head(self) -> dict[str, Any] | None:
+        """What makes the new head again, plain JSON values; None where there is none."""
+        return None if self.head is None else self.head.to_dict()
 
     def _methods(self) -> list[Attached]:
         """Return what is attached beside a new head."""

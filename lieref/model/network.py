@@ -17,11 +17,9 @@ from lieref.model.adapted import adapted_graph, changed_names, factor_gradients,
 from lieref.model.adapters import TOOLS, Adapters
 from lieref.model.arithmetic import BATCH
 from lieref.model.backend import Loss, as_rows
-from lieref.model.choice import EngineChoice
 from lieref.model.division import Division, divide
 from lieref.model.earlier import Earlier
 from lieref.model.engine.recompute import Recomputation
-from lieref.model.fold import Fold
 from lieref.model.form import Form
 from lieref.model.graph import Graph
 from lieref.model.memo import Memo
@@ -93,26 +91,6 @@ class Network(Adapters):
             return self._alone.take(doing, Earlier(self._graph_of, self.copied_sites(), {**self.statistics}))
 
     # What the network is
-
-    @property
-    def folded(self) -> Graph:
-        """What is computed: BatchNormalization in the weights of layers, as far as it goes."""
-        return self._form.folded
-
-    @property
-    def folds(self) -> tuple[Fold, ...]:
-        """What has been folded."""
-        return self._form.folds
-
-    @property
-    def logits_name(self) -> str:
-        """Tensor of `folded` that the losses read."""
-        return self._form.logits_name
-
-    @property
-    def choice(self) -> EngineChoice:
-        """What runs it."""
-        return self._form.choice
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:

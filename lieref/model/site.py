@@ -17,6 +17,15 @@ from lieref.param.registry import get_method
 from lieref.param.targets import Targets
 from lieref.rng import stream
 
+NORMALISATIONS = (
+    "BatchNormalization",
+    "GroupNormalization",
+    "InstanceNormalization",
+    "LayerNormalization",
+    "RMSNormalization",
+)
+"""Operators whose second input is a scale and whose third, if any, a shift."""
+
 ALL = Targets()
 """Every layer."""
 
@@ -114,7 +123,7 @@ def tensors_in_scope(
     scope : str
         ``weight``: the weights of the target layers. ``head``: weight and bias of the last layer, the one that no other
         layer comes after; several that are added up are all last. ``bias``: every bias and every shift of a
-        BatchNormalization. ``all``: all of these and every scale.
+        normalisation. ``norm``: every scale and shift of one. ``all``: all of these.
     targets : Targets
         Only ``weight`` reads them.
     without : collection of str
@@ -139,17 +148,17 @@ def tensors_in_scope(
     last = () if without or scope != "weight" else [layer.node for layer in _last(graph, found, reaching, False)]
     chosen = tuple(found[index] for index in (targets if scope == "weight" else ALL).select(found, last))
     layers = [layer for layer in chosen if layer.node in reaching]
-    norms = [node for node in _norms(graph) if scope in ("bias", "all") and node.name in reaching]
+    norms = [node for node in _norms(graph) if scope in ("bias", "norm", "all") and node.name in reaching]
     if scope == "head":
         layers = _last(graph, layers, reaching)
-    elif scope not in ("weight", "bias", "all"):
-        raise DomainError(f"attach: a method's scope must be weight, head, bias or all; got {scope!r}")
+    elif scope not in ("weight", "bias", "norm", "all"):
+        raise DomainError(f"attach: a method's scope must be weight, head, bias, norm or all; got {scope!r}")
     tensors: dict[str, Layer | None] = {}
-    if scope != "bias":
+    if scope not in ("bias", "norm"):
         tensors.update({layer.weight: layer for layer in layers})
     if scope != "weight":
-        vectors = [layer.bias for layer in layers]
-        vectors += [name for node in norms for name in node.inputs[1 if scope == "all" else 2 : 3]]
+        vectors = [] if scope == "norm" else [layer.bias for layer in layers]
+        vectors += [name for node in norms for name in node.inputs[2 if scope == "bias" else 1 : 3]]
         tensors.update({name: None for name in vectors if name in graph.initializers})
     unreached = [layer.node for layer in chosen if layer.node not in reaching and layer.weight not in tensors]
     if not tensors and unreached:
@@ -161,7 +170,7 @@ def tensors_in_scope(
 
 
 def _norms(graph: Graph) -> list[Node]:
-    return [node for node in graph.nodes if node.op == "BatchNormalization"]
+    return [node for node in graph.nodes if node.op in NORMALISATIONS]
 
 
 def _last(graph: Graph, layers: Sequence[Layer], reaching: set[str], all_or_none: bool = True) -> list[Layer]:

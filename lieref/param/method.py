@@ -30,9 +30,9 @@ class Recipe:
         Row of `METHODS`, or the parts joined by "+".
     settings : mapping
         Fields and values from which `get_method` makes the same method again.
-    scope : {"weight", "head", "bias", "all", "statistics"}
-        What the method trains: target weights through their factors, only the last layer, only biases, every tensor,
-        or no tensor at all (statistics are re-estimated).
+    scope : {"weight", "head", "bias", "norm", "all", "statistics"}
+        What the method trains: target weights through their factors, only the last layer, only biases, only scales and
+        shifts of normalisations, every tensor, or no tensor at all (statistics are re-estimated).
     default_learning_rate : float
         For AdamW; works at a few hundred steps without tuning.
     statistics_first : bool

@@ -122,13 +122,14 @@ def _hadamard(
 
 
 # Learning rates: between what 500 and what 10,000 images prefer on ResNet-8 where both were searched (full, head, bias,
-# scale, lora, lora-view, liera), near the best of three on 500 images elsewhere: validation/learning_rates.py.
+# norm, scale, lora, lora-view, liera), near the best of three on 500 images elsewhere: validation/learning_rates.py.
 _ROWS = (
-    _additive("full", "Every weight and bias of a layer, scale and shift of a BatchNormalization", "dense", "", 3e-4,
+    _additive("full", "Every weight and bias of a layer, scale and shift of a normalisation", "dense", "", 3e-4,
               scope="all"),
     _additive("head", "The last layer only", "dense", "", 3e-3, scope="head"),
-    _additive("bias", "Every bias of a layer and shift of a BatchNormalization", "dense", "[BenZaken22]", 1e-2,
+    _additive("bias", "Every bias of a layer and shift of a normalisation", "dense", "[BenZaken22]", 1e-2,
               scope="bias"),
+    _additive("norm", "Every scale and shift of a normalisation", "dense", "[Frankle21] [Zhao24]", 1e-2, scope="norm"),
     MethodRow("norm-stats", "BatchNorm statistics re-estimated without labels; nothing is trained", None, "additive",
               "exp", "element-wise", "[Li16]", 0.0, scope="statistics"),
     MethodRow("scale", "One positive factor for each output channel of the weight; the bias stays", "dense", "scaling",

@@ -93,8 +93,8 @@ class Trainable(Protocol):
         """What the learning rate of single arrays of `parameters` is multiplied with."""
 
     @property
-    def has_new_head(self) -> bool:
-        """Whether its outputs are of a head that is new, and know nothing before training."""
+    def new_head(self) -> Mapping[str, Any] | None:
+        """What makes its head again, plain JSON values, where that is new and knows nothing before training."""
 
     def training(self, doing: str) -> AbstractContextManager[object]:
         """Return a context in which no other thread trains or changes the model; `doing` names the caller."""

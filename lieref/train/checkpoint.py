@@ -77,6 +77,7 @@ def run_identity(model: Trainable, recipe: Recipe, training: Part, validation: P
             {"method": entry.method.config(), "target_modules": entry.target_modules and list(entry.target_modules)}
             for entry in model.attached
         ],
+        "head": None if model.new_head is None else dict(model.new_head),
         "initial parameters": _digest(model.parameters()),
         "statistics": _digest(model.statistics),
         "training data": _digest_part(training),

@@ -191,7 +191,7 @@ def _look_at_base(
     returned says it.
     """
     decides = auto and recipe.augmentation.flip
-    if model.has_new_head:  # it knows nothing yet
+    if model.new_head is not None:  # it knows nothing yet
         if decides:
             warn_no_flip()
             recipe = replace(recipe, augmentation=replace(recipe.augmentation, flip=False))

@@ -85,7 +85,10 @@ def test_classes_come_from_the_data(place: Path, run_json: RunJson) -> None:
     assert report["head"]["classes"] == 11
 
 
-def test_resumed_runs_give_the_same_bits(place: Path, run_json: RunJson, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumed_runs_give_the_same_bits(
+    place: Path, run_json: RunJson, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of the same head: ``d`` holds the numbers of ``e``, with axes of one entry."""
     import lieref.train.loop as loop
 
     run_json(*TRAIN)
@@ -101,6 +104,8 @@ def test_resumed_runs_give_the_same_bits(place: Path, run_json: RunJson, monkeyp
     monkeypatch.setattr(loop, "_add_epoch", stopping)
     assert main([*TRAIN, "--force"]) == 130
     monkeypatch.setattr(loop, "_add_epoch", plain)
+    assert main([*TRAIN, "--force", "--resume", "--features", "d"]) == 2
+    assert "another head features" in capsys.readouterr().err
     run_json(*TRAIN, "--force", "--resume")
     assert (place / "out" / "adapter_model.safetensors").read_bytes() == whole
 

@@ -85,5 +85,5 @@ def test_table_is_plain_data_with_known_references() -> None:
     assert [row["name"] for row in rows] == list(METHODS)
     for row in rows:
         assert all(key.strip("[]") in REFERENCES for key in row["reference"].split()), row["reference"]
-        assert row["scope"] in {"weight", "head", "bias", "all", "statistics"}
+        assert row["scope"] in {"weight", "head", "bias", "norm", "all", "statistics"}
         assert row["geometry"] or row["parameterisation"] is None

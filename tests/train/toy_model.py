@@ -33,7 +33,7 @@ class SoftmaxRegression:
         self.arithmetic: dict[str, str | int] = {"engine": "toy", "program": 1}
         self.compiles_first = False
         self.rate_factors: dict[str, float] = {}
-        self.has_new_head = False
+        self.new_head: dict[str, Any] | None = None
         self.statistics: dict[str, np.ndarray] = {}
         self.wants_statistics = wants_statistics
         self.attached = [SimpleNamespace(method=SimpleNamespace(config=lambda: {"method": "toy"}), target_modules=None)]

@@ -155,6 +155,7 @@ METHODS: dict[str, Method] = {
     "full": _adds("dense"),
     "head": _adds("dense"),
     "bias": _adds("dense"),
+    "norm": _adds("dense"),
     "norm-stats": nothing,
     "scale": partial(combine, "dense", "scaling", "exp", "scaling"),
     "ia3": partial(combine, "dense", "scaling", "taylor1", "scaling+bias"),

@@ -122,7 +122,7 @@ def _method(name: str, kind: Kind, more: Options) -> tuple[Method, Options] | No
     """Return the method with its options, or None where it has no meaning for this kind of weight."""
     options = {**settings(name, kind), **more}
     method = get_method(name, **options)
-    if (len(kind.shape) == 1) != (method.scope == "bias"):
+    if (len(kind.shape) == 1) != (method.scope in ("bias", "norm")):
         return None
     return (method, options) if method.supports(kind.shape, kind.groups) is None else None
 
