@@ -2,8 +2,8 @@
 
 ``adapter_model.safetensors`` holds the trained numbers. ``adapter_config.json`` has the field names of PEFT, so that
 its users find their way, and a section ``lieref`` with what PEFT does not record: the format version, the SHA-256 of
-the base model's file, the one of the network in it, which stays the same when that is saved again, and the SHA-256 of
-the tensor file. Reading needs NumPy alone.
+the base model's file, the one of the network in it, which stays the same when that is saved again, the SHA-256 of the
+tensor file, and where a new head has its place. Reading needs NumPy alone.
 """
 
 from __future__ import annotations

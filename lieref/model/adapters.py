@@ -11,7 +11,7 @@ from lieref._check import check_int
 from lieref._flat import in_place
 from lieref._threads import Exclusive, make_lock
 from lieref._types import Array, FloatArray
-from lieref.errors import DomainError
+from lieref.errors import DomainError, LierefError
 from lieref.model.adapted import changed_names, tensors_with
 from lieref.model.choice import EngineChoice
 from lieref.model.fold import Fold
@@ -164,6 +164,15 @@ class Adapters:
             return {}
         factor = self.head.learning_rate / self.default_learning_rate
         return {} if factor == 1 else {f"{tensor}:xi": factor for tensor in self.head.tensors}
+
+    @property
+    def default_features(self) -> str | None:
+        """Tensor of the file that a new head reads by default; None where it must be named."""
+        try:
+            _, head = with_new_head(self._file_graph(), self._base.graph, NewHead(2))
+        except LierefError:
+            return None
+        return head.features
 
     @property
     def new_head(self) -> dict[str, Any] | None:

@@ -5,8 +5,9 @@ The network ends there. What lay behind the tensor is gone, unless another outpu
 probabilities. The graph holds zeros for both: what is trained is added to them, and so is the weight itself.
 
 They start at zero, as in [Kolesnikov20]: every class then has the same score, whatever the scale of the features, and
-the first step moves no adapter, for the gradient that reaches the features is W^T y_bar = 0. A uniform start within
-1 / sqrt(F) gives ResNet-8 with five classes of 500 images 0 to 1 points more or less, and of 5,000 images 0.5 less.
+the first step moves no adapter, for the gradient that reaches the features is W^T y_bar = 0. On ResNet-8
+with five new classes a uniform start within 1 / sqrt(F) gave 0.1 points less to 1 more on 500 images (three seeds, a
+spread of 1), and 0.4 to 0.7 less on 5,000.
 """
 
 from __future__ import annotations

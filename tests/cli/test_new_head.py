@@ -65,6 +65,7 @@ def test_one_command_to_other_classes(place: Path, run_json: RunJson, method: st
     assert scores.shape == (60, 5)
     assert np.mean(scores.argmax(axis=1) == np.load("new.npz")["y"]) == report["accuracy"]
     assert run_json("inspect", "merged.onnx")["classes"] == report["classes"]
+    assert run_json("inspect", "base.onnx")["features"] == "e"
     assert run_json("inspect", "out")["head"]["features"] == "e"
     assert (place / "base.onnx").read_bytes() == base
 
