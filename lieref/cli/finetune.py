@@ -127,6 +127,8 @@ def run_finetune(
     targets: tuple[str, ...],
     exclude: tuple[str, ...],
     blocks: tuple[int, ...] | None,
+    rank_pattern: dict[str, int],
+    alpha_pattern: dict[str, float],
     head: str,
     features: str | None,
     pool: bool,
@@ -157,6 +159,7 @@ def run_finetune(
         model = load(base)
         model.threads = threads or model.threads
         where: dict[str, Any] = {"targets": targets, "exclude": exclude, "blocks": blocks}
+        where |= {"rank_pattern": rank_pattern, "alpha_pattern": alpha_pattern}
         attach = partial(job.attach_method, model, method, rank=rank, alpha=alpha, seed=seed, **where)
         new = head == "new"
 

@@ -29,6 +29,8 @@ def inspect(
     targets: tuple[str, ...],
     exclude: tuple[str, ...],
     blocks: tuple[int, ...] | None,
+    rank_pattern: dict[str, int],
+    alpha_pattern: dict[str, float],
     method: str | None,
     rank: int | None,
     as_json: bool,
@@ -40,7 +42,7 @@ def inspect(
     """
     if adapter is not None and not of_engine:
         raise click.UsageError("--adapter goes with --engine; to see what a folder holds, give it as the path")
-    choosing = bool(targets or exclude or blocks or method)
+    choosing = bool(targets or exclude or blocks or method or rank_pattern or alpha_pattern)
     if rank is not None and not choosing:
         raise click.UsageError("--rank goes with --method, --target, --exclude or --blocks")
     if choosing and (of_engine or path.is_dir()):
@@ -48,7 +50,9 @@ def inspect(
             "--target, --exclude, --blocks and --method choose layers of a model; leave out the rest"
         )
     if choosing:
-        report = describe_targets(path, method or "liera", rank, targets=targets, exclude=exclude, blocks=blocks)
+        where: dict[str, Any] = {"targets": targets, "exclude": exclude, "blocks": blocks}
+        where |= {"rank_pattern": rank_pattern, "alpha_pattern": alpha_pattern}
+        report = describe_targets(path, method or "liera", rank, **where)
         if not as_json:
             _print_targets(report)
             return

@@ -197,10 +197,18 @@ def attach_method(
     seed: int,
     exclude: tuple[str, ...] = (),
     blocks: tuple[int, ...] | None = None,
+    rank_pattern: dict[str, int] | None = None,
+    alpha_pattern: dict[str, float] | None = None,
     head: NewHead | None = None,
 ) -> None:
     """Attach a method by name, to the layers that `target_options` choose, with a new head where there is to be one."""
-    given = {"r": rank, "lora_alpha": alpha, "exclude_modules": exclude or None, "layers_to_transform": blocks}
+    given: dict[str, Any] = {
+        "r": rank,
+        "lora_alpha": alpha,
+        "exclude_modules": exclude or None,
+        "layers_to_transform": blocks,
+    }
+    given |= {"rank_pattern": rank_pattern or None, "alpha_pattern": alpha_pattern or None}
     options = {name: value for name, value in given.items() if value is not None}
     model.attach(method, target_modules=targets or None, head=head, seed=seed, **options)
 

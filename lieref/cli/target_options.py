@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -25,9 +26,42 @@ def parse_blocks(ctx: click.Context, param: click.Parameter, value: str | None) 
     return tuple(numbers)
 
 
+def parse_pattern(
+    ctx: click.Context, param: click.Parameter, values: tuple[str, ...]
+) -> dict[str, int] | dict[str, float]:
+    """Return ``{"fc1": 8}`` of ``fc1=8``: whole numbers for ranks, others for alphas."""
+    kind = int if param.name == "rank_pattern" else float
+    found: dict[str, Any] = {}
+    for value in values:
+        pattern, sign, number = value.rpartition("=")
+        try:
+            found[pattern] = kind(number)
+        except ValueError:
+            sign = ""
+        if not (pattern and sign and math.isfinite(found[pattern]) and found[pattern] > 0):
+            raise click.BadParameter(f"{value!r} is no pattern and a positive number, such as fc1=8", ctx, param)
+    return found
+
+
 def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--target``, ``--exclude`` and ``--blocks`` to a command."""
+    """Add ``--target``, ``--exclude``, ``--blocks``, ``--rank-of`` and ``--alpha-of`` to a command."""
     for option in (
+        click.option(
+            "--alpha-of",
+            "alpha_pattern",
+            multiple=True,
+            callback=parse_pattern,
+            metavar="PATTERN=X",
+            help="Alpha of the layers a pattern names.",
+        ),
+        click.option(
+            "--rank-of",
+            "rank_pattern",
+            multiple=True,
+            callback=parse_pattern,
+            metavar="PATTERN=R",
+            help="Rank of the layers a pattern names, repeatable; the first that names a layer counts.",
+        ),
         click.option(
             "--blocks",
             callback=parse_blocks,

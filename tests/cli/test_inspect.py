@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,16 @@ def test_targets_are_shown_with_what_they_train(workplace: Path, run_json: RunJs
     } == {"conv.bias", "norm.shift", "head.bias"}
 
 
+def test_single_layers_have_ranks_of_their_own(workplace: Path, run_json: RunJson) -> None:
+    ranks = ("--method", "lora", "--rank-of", "all-conv=1", "--rank-of", "re:.*=2", "--alpha-of", "head=3.5")
+    rows = run_json("inspect", "base.onnx", *ranks)["adapted"]
+    assert {row["node"]: row["rank"] for row in rows} == {"conv": 1, "head": 2}
+    run_json("finetune", "base.onnx", "--train", "train.npz", "--epochs", "1", "--out", "out", *ranks)
+    sites = json.loads((workplace / "out" / "adapter_config.json").read_text())["lieref"]["sites"]
+    assert {name: site["method"]["r"] for name, site in sites.items()} == {"conv.weight": 1, "head.weight": 2}
+    assert sites["head.weight"]["method"]["lora_alpha"] == 3.5
+
+
 def test_targets_in_words(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["inspect", "base.onnx", "--target", "conv"]) == 0
     printed = capsys.readouterr().out
@@ -87,6 +98,11 @@ def test_targets_in_words(workplace: Path, capsys: pytest.CaptureFixture[str]) -
         (("--blocks", "0"), "which have no numbers; got 0"),
         (("--blocks", "1-"), "no list of blocks"),
         (("--rank", "2"), "--rank goes with"),
+        (("--rank-of", "conv"), "is no pattern and a positive number"),
+        (("--rank-of", "conv=0"), "is no pattern and a positive number"),
+        (("--rank-of", "conv=1.5"), "is no pattern and a positive number"),
+        (("--alpha-of", "conv=nan"), "is no pattern and a positive number"),
+        (("--alpha-of", "cnv=2"), "`alpha_pattern` must name layers"),
         (("--target", "conv", "--engine"), "leave out the rest"),
         (("--target", "conv", "--method", "head"), "`target_modules` must be left out for head"),
     ],
