@@ -86,6 +86,21 @@ def test_classes_come_from_the_data(place: Path, run_json: RunJson) -> None:
     assert report["head"]["classes"] == 11
 
 
+def test_the_learning_rate_that_is_searched_keeps_the_proportion(place: Path, run_json: RunJson) -> None:
+    usual = run_json(*TRAIN)
+    found = run_json(*TRAIN, "--force", "--lr", "auto")
+    assert len(json.loads((place / "out" / "history.json").read_text())["trials"]) >= 3
+    for report in (usual, found):
+        assert report["head"]["learning_rate"] / report["lr"] == pytest.approx(0.4 / 0.02)  # 0.8 / sqrt(4), and LieRA's
+
+
+def test_threads_change_no_bit(place: Path, run_json: RunJson) -> None:
+    for out, threads in (("a", 1), ("b", 2)):
+        run_json(*TRAIN, "--out", out, "--threads", threads)
+    a, b = ((place / out / "adapter_model.safetensors").read_bytes() for out in ("a", "b"))
+    assert a == b
+
+
 def test_resumed_runs_give_the_same_bits(
     place: Path, run_json: RunJson, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
