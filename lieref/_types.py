@@ -18,5 +18,5 @@ Params: TypeAlias = dict[str, FloatArray]
 
 Shape: TypeAlias = tuple[int, ...]
 
-AttrValue: TypeAlias = int | float | str | tuple[int, ...] | tuple[float, ...] | Array
+AttrValue: TypeAlias = int | float | str | tuple[int, ...] | tuple[float, ...] | tuple[str, ...] | Array
 """Value of an ONNX attribute after reading."""

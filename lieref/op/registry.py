@@ -1,7 +1,7 @@
 """The table of operators: what lieref can run, what each node may say, and how it is differentiated.
 
 A new operator is a function, its VJP, a rule of its shape and a row here or in one of the tables that this one joins:
-`table_element_wise`, `table_reduction`, `table_indexed`; the tests ask for an example of it.
+`table_element_wise`, `table_reduction`, `table_indexed`, `table_layers`; the tests ask for an example of it.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from lieref.op import shape_rules as rules
 from lieref.op.entry import REQUIRED, Operator
 from lieref.op.table_element_wise import ELEMENT_WISE
 from lieref.op.table_indexed import INDEXED
+from lieref.op.table_layers import LAYERS
 from lieref.op.table_reduction import REDUCTIONS
 
 _POSITIVE = frozenset({"group", "strides", "dilations", "kernel_shape"})
@@ -118,7 +119,7 @@ _TABLE = (
 )
 
 OPERATORS: dict[str, Operator] = {
-    operator.name: operator for operator in (*_TABLE, *ELEMENT_WISE, *REDUCTIONS, *INDEXED)
+    operator.name: operator for operator in (*_TABLE, *ELEMENT_WISE, *REDUCTIONS, *INDEXED, *LAYERS)
 }
 """Every operator lieref runs, by ONNX name."""
 

@@ -45,6 +45,11 @@ class TensorSpec:
         return len(self.shape)
 
 
+def specs(*arrays: Array | None) -> list[Any]:
+    """Return the specs of arrays, None for one that is absent: an operator checks them by its rule."""
+    return [None if array is None else TensorSpec.of(array) for array in arrays]
+
+
 def check_channels(function: str, name: str, spec: TensorSpec, count: int | None) -> None:
     """Raise `ShapeError` unless a tensor is a vector with one number for each channel."""
     if spec.ndim != 1 or differ(spec.shape[0], count):

@@ -238,7 +238,7 @@ def test_any_memory_layout_gives_the_same_numbers(example: Example) -> None:
 
 def test_threads_change_nothing() -> None:
     threaded = [example for example in EXAMPLES.values() if OPERATORS[example.op].threaded]
-    assert {example.op for example in threaded} == {"Conv", "Gemm", "MatMul", "MaxPool", "AveragePool"}
+    assert {example.op for example in threaded} == {"AveragePool", "Conv", "ConvTranspose", "Gemm", "MatMul", "MaxPool"}
     for example in threaded:
         operator, attrs = OPERATORS[example.op], attributes(example)
         y = operator.forward(*example.inputs, **attrs)
@@ -252,7 +252,7 @@ def test_threads_change_nothing() -> None:
 
 def test_only_the_cotangents_needed() -> None:
     selective = [example for example in EXAMPLES.values() if OPERATORS[example.op].selective]
-    assert {example.op for example in selective} == {"Conv"}
+    assert {example.op for example in selective} == {"Conv", "ConvTranspose"}
     for example in selective:
         operator, attrs = OPERATORS[example.op], attributes(example)
         y = forward(example, example.inputs)

@@ -8,6 +8,7 @@ from tests.op.example import ORT, Example, ints, spread
 from tests.op.examples_element_wise import ELEMENT_WISE
 from tests.op.examples_indexed import INDEXED
 from tests.op.examples_reduction import REDUCTIONS
+from tests.op.layer_examples import LAYERS
 
 IMAGE = spread(2, 3, 7, 6)
 _LIST = (
@@ -168,5 +169,5 @@ _LIST = (
 )  # fmt: skip
 
 EXAMPLES: dict[str, Example] = {
-    f"{i:03}-{example}": example for i, example in enumerate((*_LIST, *ELEMENT_WISE, *REDUCTIONS, *INDEXED))
+    f"{i:03}-{example}": example for i, example in enumerate((*_LIST, *ELEMENT_WISE, *REDUCTIONS, *INDEXED, *LAYERS))
 }
