@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,14 +25,14 @@ class State:
 
     Attributes
     ----------
-    constants : mapping of str to array
-        Initializers in use.
+    packed : PackedWeights
+        Its initializers in use: replaced where it stands, when it is in no other hands.
     request : int64 array
         Of the run; its `STOP` ends the run.
     failures : list of BaseException
     """
 
-    constants: Mapping[str, Array]
+    packed: PackedWeights
     request: Array
     failures: list[BaseException] = field(default_factory=list)
 
@@ -55,7 +55,7 @@ class Call:
         self, program: Program, dtype: str, packed: PackedWeights, addresses: dict[str, int], request: Array
     ) -> None:
         self.program = program
-        self.state = State(packed.values, request)
+        self.state = State(packed, request)
         arena = aligned(program.arena, dtype)
         known = {
             **addresses, **packed.addresses, "arena": address_of(arena), "table": address_of(program.table)
@@ -69,7 +69,7 @@ class Call:
         """Compute with other weights from now on."""
         for name, address in packed.addresses.items():
             self._context[CONTEXT.index(name)] = address
-        self.state.constants = packed.values
+        self.state.packed = packed
         self._memory = self._memory[0], packed
 
     def entry(self, span: Span, kernels: dict[str, int] | None = None, gradients: int = 0, parts: int = 0) -> Entry:
@@ -124,7 +124,7 @@ def _called_back(function: Callback, arena: Array, state: State) -> Generator[No
         try:
             while True:
                 yield
-                function(arena, state.constants)
+                function(arena, state.packed.values)
         except GeneratorExit:
             return
         except BaseException as error:

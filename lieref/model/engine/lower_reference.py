@@ -80,10 +80,24 @@ def _only_for(net: LoweredGraph, outer: list[str], nodes: tuple[Node, ...]) -> l
     for layer in net.layers:
         if layer.kind == "reference" and layer.out in outer:
             names = {layer.out, *(name for name, seen in net.views.items() if seen.base == layer.out)}
-            read = [n for n in net.graph.nodes if any(net.resolve(name) in names for name in n.inputs if name)]
-            if names.isdisjoint(net.graph.outputs) and all(reader in nodes for reader in read):
+            if _stays_inside(net, names, nodes):
                 found.append(layer)
     return found
+
+
+def _stays_inside(net: LoweredGraph, names: set[str], nodes: tuple[Node, ...]) -> bool:
+    """Tell whether nothing outside these nodes reads tensors, or what they give but for the last.
+
+    That is held by nobody: whoever else reads it computes it again, from these tensors.
+    """
+    names, size = set(names), 0
+    while len(names) > size:
+        size = len(names)
+        read = [n for n in net.graph.nodes if any(net.resolve(name) in names for name in n.inputs if name)]
+        if not names.isdisjoint(net.graph.outputs) or not all(reader in nodes for reader in read):
+            return False
+        names.update(reader.outputs[0] for reader in read if reader != nodes[-1])
+    return True
 
 
 def _with_unheld(net: LoweredGraph, node: Node) -> tuple[Node, ...]:

@@ -286,6 +286,37 @@ def attention_net():
     return net.graph()
 
 
+def layers_net():
+    """Layers that are called back: resampling, a normalisation, and cells along the rows, between compiled ones."""
+    net = Net((3, 4, 5))
+    a = net.add("Relu", net.conv(4, 3, (1, 1)))
+    fixed = {name: net_const(net, 0.5 * net.rng.standard_normal(shape)) for name, shape in {
+        "kernels": (4, 2, 2, 2), "w": (1, 12, 4), "r": (1, 12, 3), "scale": (4,), "shift": (4,),
+    }.items()}  # fmt: skip
+    half = net.add("MaxPool", a, kernel_shape=(2, 1), strides=(2, 1))
+    up = net.add("ConvTranspose", half, fixed["kernels"], group=2, strides=(2, 1), pads=(0, 0, 0, 1))
+    resized = net.add("Resize", half, "", "", net_axes(net, 4, 5), mode="linear", axes=(2, 3))
+    sum_ = net.add("Add", net.add("Add", up, resized), a)
+    normal = net.add("InstanceNormalization", sum_, fixed["scale"], fixed["shift"])
+    means = moved(net, normal, "ReduceMean", (3,), keepdims=0)
+    states = net.add("LSTM", net.add("Transpose", means, perm=(2, 0, 1)), fixed["w"], fixed["r"], hidden_size=3)
+    net.add("Flatten", net.add("Transpose", states, perm=(2, 0, 1, 3)))
+    net.gemm(4, 12)
+    return replace(net.graph(), opset=18)
+
+
+def branches_net():
+    """What is called back is read by one node, which nobody holds, and that by two that are called back apart."""
+    net = Net((3, 4))
+    normal = net.add("LayerNormalization", "x", net_const(net, np.ones(4)))
+    apart = net.add("Reshape", net.add("Transpose", normal, perm=(1, 0, 2)), net_axes(net, 3, -1, 2, 2))
+    ends = [moved(net, apart, "Gather", (i,), axis=3) for i in (0, 1)]
+    halves = [moved(net, net.add("Transpose", end, perm=(1, 0, 2, 3)), "Reshape", (-1, 6)) for end in ends]
+    net.add("Concat", net.add("Softmax", halves[0]), net.add("Softmax", halves[1]), axis=1)
+    net.gemm(4, 12)
+    return net.graph()
+
+
 def two_headed_net():
     """Outputs that are joined: their pixels are wider than their gradient's."""
     net = Net((9,))
@@ -311,6 +342,8 @@ NETS = {
     "views": views_net,
     "shuffle": shuffle_net,
     "attention": attention_net,
+    "layers": layers_net,
+    "branches": branches_net,
     "two heads": two_headed_net,
     "joined": joined_net,
     "fire": fire_net,
