@@ -34,6 +34,25 @@ class Node:
 
 
 @dataclass(frozen=True)
+class Branch:
+    """One of the two sub-graphs of an If: nodes, own constants, and the tensors that are its outputs.
+
+    It also reads tensors of the graph around it.
+    """
+
+    nodes: tuple[Node, ...]
+    constants: dict[str, Array]
+    outputs: tuple[str, ...]
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Tensors that it reads and does not hold, each once."""
+        own = {*self.constants, *(name for node in self.nodes for name in node.outputs)}
+        read = [*(name for node in self.nodes for name in node.inputs), *self.outputs]
+        return tuple(dict.fromkeys(name for name in read if name and name not in own))
+
+
+@dataclass(frozen=True)
 class TensorInfo:
     """Name, shape (None where the axis is free) and NumPy dtype name of a graph input."""
 

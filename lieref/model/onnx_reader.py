@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,13 @@ import numpy as np
 from lieref._check import need
 from lieref._types import Array, AttrValue
 from lieref.errors import FormatError, UnsupportedError
-from lieref.model.graph import Graph, Made, Node, TensorInfo
+from lieref.model.checked import checked_nodes
+from lieref.model.graph import Branch, Graph, Made, Node, TensorInfo
+
+MASKED = frozenset({
+    "Add", "Attention", "Cast", "Expand", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze",
+})  # fmt: skip
+"""Operators that add a mask to scores, or bring it into its shape."""
 
 OPSETS = range(7, 29)
 """Below 7 operators broadcast by attributes; above 28 none is known yet."""
@@ -59,25 +65,8 @@ def graph_from_proto(proto: Any, source: str) -> Graph:
     opset = _opset(proto, source)
     if proto.functions:
         raise UnsupportedError(f"load: {source} must hold no local functions; got {proto.functions[0].name}")
-    initializers: dict[str, Array] = {}
-    for tensor in proto.graph.initializer:
-        initializers[tensor.name] = _to_array(onnx, tensor, source)
-    if proto.graph.sparse_initializer:
-        raise UnsupportedError(f"load: {source} must hold no sparse initializers")
-    nodes: list[Node] = []
-    made: dict[str, Made] = {}
-    for name, item in zip(node_names(proto), proto.graph.node, strict=True):
-        if item.domain not in ("", "ai.onnx"):
-            raise UnsupportedError(
-                f"load: node {name} of {source} must be a standard ONNX operator; got {item.domain}.{item.op_type}"
-            )
-        attrs = {a.name: _attribute(onnx, a, name, source) for a in item.attribute}
-        if item.op_type == "Constant":
-            initializers[item.output[0]] = _constant(attrs, name, source)
-            made[item.output[0]] = Made(initializers[item.output[0]].dtype.name)
-            continue
-        nodes.append(Node(name, item.op_type, tuple(item.input), tuple(item.output), attrs))
-    nodes = _checked(nodes, opset, {value.name for value in proto.graph.output}, source)
+    nodes, initializers, made = _contents(onnx, proto.graph, node_names(proto), source)
+    nodes = checked_nodes(nodes, opset, [value.name for value in proto.graph.output], source)
     inputs = tuple(_tensor_info(onnx, value) for value in proto.graph.input if value.name not in initializers)
     if len(inputs) != 1:
         raise UnsupportedError(f"load: {source} must have one input; got {len(inputs)}: {[i.name for i in inputs]}")
@@ -94,13 +83,49 @@ def graph_from_proto(proto: Any, source: str) -> Graph:
         made=made,
     )
     for name, value in initializers.items():
-        if (
-            value.dtype.kind == "f"
-            and not np.isfinite(value).all()
-            and (_is_parameter(graph, name) or np.isnan(value).any())
-        ):
+        if value.dtype.kind == "f" and not np.isfinite(value).all() and not _may_be_infinite(graph, name, value):
             raise FormatError(f"load: tensor {name} of {source} must be finite; it holds a NaN or an infinity")
     return graph
+
+
+def _contents(
+    onnx: Any, graph: Any, names: list[str], source: str
+) -> tuple[list[Node], dict[str, Array], dict[str, Made]]:
+    """Return the nodes of a GraphProto, its constants, and which of them are no initializers of the file."""
+    initializers: dict[str, Array] = {}
+    for tensor in graph.initializer:
+        initializers[tensor.name] = _to_array(onnx, tensor, source)
+    if graph.sparse_initializer:
+        raise UnsupportedError(f"load: {source} must hold no sparse initializers")
+    nodes: list[Node] = []
+    made: dict[str, Made] = {}
+    for name, item in zip(names, graph.node, strict=True):
+        if item.domain not in ("", "ai.onnx"):
+            raise UnsupportedError(
+                f"load: node {name} of {source} must be a standard ONNX operator; got {item.domain}.{item.op_type}"
+            )
+        if item.op_type == "If":
+            nodes.append(_if(onnx, item, name, source))
+            continue
+        attrs = {a.name: _attribute(onnx, a, name, source) for a in item.attribute}
+        if item.op_type == "Constant":
+            initializers[item.output[0]] = _constant(attrs, name, source)
+            made[item.output[0]] = Made(initializers[item.output[0]].dtype.name)
+            continue
+        nodes.append(Node(name, item.op_type, tuple(item.input), tuple(item.output), attrs))
+    return nodes, initializers, made
+
+
+def _if(onnx: Any, item: Any, name: str, source: str) -> Node:
+    """Return an If whose inputs are the condition and all that its branches read from outside."""
+    branches = {}
+    for attribute in item.attribute:
+        graph = attribute.g
+        names = [f"{name}.{each.name or f'{each.op_type}_{index}'}" for index, each in enumerate(graph.node)]
+        nodes, constants, _ = _contents(onnx, graph, names, source)
+        branches[attribute.name] = Branch(tuple(nodes), constants, tuple(value.name for value in graph.output))
+    outside = dict.fromkeys(each for branch in branches.values() for each in branch.reads)
+    return Node(name, "If", (*item.input, *outside), tuple(item.output), branches)  # type: ignore[arg-type]
 
 
 def node_names(proto: Any) -> list[str]:
@@ -144,18 +169,24 @@ def _load_proto(path: Path) -> tuple[Any, str]:
 
 def _check_names(proto: Any, path: Path) -> None:
     """Raise `FormatError` if a name is no text: protobuf decodes one only when it is read."""
-    graph = proto.graph
     try:
-        names = [
-            item.name for item in (*graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info)
-        ]
-        for node in graph.node:
-            names += [node.op_type, node.domain, *node.input, *node.output, *(each.name for each in node.attribute)]
-        text = all(isinstance(name, str) for name in names)  # protobuf hands out bytes, or raises, where it is none
+        # protobuf hands out bytes, or raises, where a name is none
+        text = all(isinstance(name, str) for name in _names(proto.graph))
     except UnicodeDecodeError:
         text = False
     if not text:
         raise FormatError(f"load: {path} must be a valid ONNX model; a name in it is no UTF-8 text")
+
+
+def _names(graph: Any) -> Iterator[Any]:
+    """Yield every name in a GraphProto and in those that its nodes hold."""
+    for item in (*graph.node, *graph.initializer, *graph.input, *graph.output, *graph.value_info):
+        yield item.name
+    for node in graph.node:
+        yield from (node.op_type, node.domain, *node.input, *node.output, *(each.name for each in node.attribute))
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                yield from _names(attribute.g)
 
 
 def _load_external(onnx: Any, proto: Any, path: Path) -> list[bytes]:
@@ -224,10 +255,9 @@ def _attribute(onnx: Any, attribute: Any, node: str, source: str) -> AttrValue:
     if attribute.type == kind.TENSOR:
         return _to_array(onnx, value, source)
     if attribute.type == kind.STRING:
-        try:
-            return str(value.decode())
-        except UnicodeDecodeError as error:
-            raise FormatError(f"load: attribute {attribute.name} of node {node} of {source} must be text") from error
+        return _text(value, attribute.name, node, source)
+    if attribute.type == kind.STRINGS:
+        return tuple(_text(item, attribute.name, node, source) for item in value)
     if attribute.type in (kind.INTS, kind.FLOATS):
         return tuple(value)
     if attribute.type in (kind.INT, kind.FLOAT):
@@ -236,6 +266,13 @@ def _attribute(onnx: Any, attribute: Any, node: str, source: str) -> AttrValue:
     raise UnsupportedError(
         f"load: attribute {attribute.name} of node {node} of {source} must be a number, text or tensor"
     )
+
+
+def _text(value: bytes, attribute: str, node: str, source: str) -> str:
+    try:
+        return str(value.decode())
+    except UnicodeDecodeError as error:
+        raise FormatError(f"load: attribute {attribute} of node {node} of {source} must be text") from error
 
 
 def _constant(attrs: dict[str, AttrValue], node: str, source: str) -> Array:
@@ -252,46 +289,6 @@ def _constant(attrs: dict[str, AttrValue], node: str, source: str) -> Array:
     raise UnsupportedError(f"load: node {node} of {source} must hold a numeric constant; got {sorted(attrs)}")
 
 
-def _checked(nodes: list[Node], opset: int, outputs: set[str], source: str) -> list[Node]:
-    """Return the nodes with attributes in their meaning at this opset; refuse what lieref cannot run."""
-    from lieref.op.registry import OPERATORS, check_attributes, check_inputs, resolve_attributes, supported
-
-    read = outputs.union(*(node.inputs for node in nodes))
-    checked = []
-    for node in nodes:
-        if node.op == "Split":  # `simplify` makes it slices; onnx.checker has seen its attributes
-            checked.append(node)
-            continue
-        if not supported(node.op):
-            raise UnsupportedError(f"load: operator {node.op} (node {node.name} of {source}) is not one lieref has")
-        check_inputs(node.op, node.inputs, node.name)
-        check_attributes(node.op, node.attrs, node.name)
-        extra = [name for name in node.outputs[OPERATORS[node.op].outputs :] if name in read and name]
-        if extra:
-            raise UnsupportedError(
-                f"load: output {extra[0]} of {node.op} (node {node.name} of {source}) is not computed"
-            )
-        attrs = resolve_attributes(node.op, node.attrs, opset)
-        checked += _one_output_each(replace(node, attrs=attrs), OPERATORS[node.op].outputs, read)
-    return checked
-
-
-def _one_output_each(node: Node, count: int, read: set[str]) -> list[Node]:
-    """Return a node for each output that is read, at least one; each computes its own."""
-    if count == 1:
-        return [replace(node, outputs=node.outputs[:1])]
-    places = [place for place, name in enumerate(node.outputs) if name and name in read] or [0]
-    return [
-        replace(
-            node,
-            name=node.name if place == places[0] else f"{node.name}.{place}",
-            outputs=node.outputs[place : place + 1],
-            attrs={**node.attrs, "output": place},
-        )
-        for place in places
-    ]
-
-
 def _tensor_info(onnx: Any, value: Any) -> TensorInfo:
     kind = value.type.tensor_type
     shape = tuple(d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim)
@@ -302,13 +299,12 @@ def _tensor_info(onnx: Any, value: Any) -> TensorInfo:
     return TensorInfo(value.name, shape, dtype.name)
 
 
-def _is_parameter(graph: Graph, name: str) -> bool:
-    """Tell whether a tensor is a weight (bounds, padding values and masks may be infinite by intent).
-
-    What is added to scores, minus infinity for those that do not count, is a mask.
-    """
-    mask = graph.initializers[name].max() < np.inf
-    return all(node.op not in BOUNDED and not (mask and node.op == "Add") for node in graph.consumers(name))
+def _may_be_infinite(graph: Graph, name: str, value: Array) -> bool:
+    """Tell whether a tensor's infinities are meant: limits and padding, or the minus infinities of a mask."""
+    ops = {node.op for node in graph.consumers(name)}
+    limit = not ops.isdisjoint(BOUNDED)
+    mask = bool(ops) and ops <= MASKED and not np.isposinf(value).any()
+    return (limit or mask) and not np.isnan(value).any()
 
 
 def _sorted(nodes: list[Node], known: set[str], source: str) -> list[Node]:

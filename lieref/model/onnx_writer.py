@@ -133,7 +133,14 @@ def _make_room(onnx: Any, proto: Any, name: str, how: Made) -> None:
 
 def _read(proto: Any) -> set[str]:
     """Return the names that a node reads or that are an output."""
-    return {name for node in proto.graph.node for name in node.input} | {value.name for value in proto.graph.output}
+    return _read_in(proto.graph) | {value.name for value in proto.graph.output}
+
+
+def _read_in(graph: Any) -> set[str]:
+    """Return the names that nodes read, those in the branches of an If included."""
+    names = {name for node in graph.node for name in node.input}
+    inner = [attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")]
+    return names.union(*(_read_in(each) | {value.name for value in each.output} for each in inner))
 
 
 def _drop_unread(proto: Any, before: set[str]) -> None:

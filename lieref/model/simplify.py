@@ -1,10 +1,10 @@
 """A network as its exporter wrote it, in the plain form that everything behind the reader works on.
 
-Split is slices, operators that others make up are those, constants are computed (also weights behind Transpose,
-Reshape, Mul, Cast or Identity), Identity and Dropout are gone, shape arithmetic that does not depend on the samples is
-a constant, the batch is free where the network allows it, a Softmax that is written out is one node, and every layer
-has its weight and bias in the plain form of `canonical`. Shapes are inferred and checked on the way. Each step is a
-function from a graph to a graph that computes the same.
+Split is slices, an If the branch that it takes, operators that others make up are those, constants are computed (also
+weights behind Transpose, Reshape, Mul, Cast or Identity), Identity and Dropout are gone, shape arithmetic that does not
+depend on the samples is a constant, the batch is free where the network allows it, a Softmax that is written out is one
+node, and every layer has its weight and bias in the plain form of `canonical`. Shapes are inferred and checked on the
+way. Each step is a function from a graph to a graph that computes the same.
 
 A constant made here is an initializer of the graph and none of the file; `Graph.made` says how the file gets it.
 """
@@ -19,11 +19,14 @@ import numpy as np
 
 from lieref._types import Array
 from lieref.errors import DomainError, LierefError, ShapeError, UnsupportedError
-from lieref.model.canonical import canonical_layers, free_name
+from lieref.model.branch import IF, take_branch
+from lieref.model.canonical import canonical_layers
+from lieref.model.checked import EXPANDED
 from lieref.model.graph import Graph, Made, Node
+from lieref.model.loosen import loosen, reshape_to, without_zero_states
 from lieref.model.plain_operators import plain_operators
 from lieref.model.shapes import infer_specs
-from lieref.model.split import slices_for_splits
+from lieref.model.split import slices_for_split
 from lieref.op.cast import DTYPES
 from lieref.op.registry import OPERATORS
 from lieref.op.spec import TensorSpec
@@ -71,11 +74,19 @@ def simplify(graph: Graph) -> Graph:
     LierefError
         Of the operator's own class if a node cannot take its inputs; the message names the node.
     """
-    graph = slices_for_splits(graph, batches_of(graph)[0])
-    graph = drop_unread(plain_operators(fold_constants(graph)))
+    graph = expand(graph)
+    graph = drop_unread(plain_operators(without_zero_states(fold_constants(graph))))
     graph = free_batch(graph)
     _check_not_empty(graph)
     return drop_unread(canonical_layers(join_softmax(skip_copies(graph))))
+
+
+def expand(graph: Graph) -> Graph:
+    """Return the graph with slices for each Split, and for each If the branch that it takes."""
+    while node := next((node for node in graph.nodes if node.op in EXPANDED), None):
+        batches = batches_of(graph)
+        graph = take_branch(graph, node, batches) if node.op == IF else slices_for_split(graph, node, batches[0])
+    return graph
 
 
 def _check_not_empty(graph: Graph) -> None:
@@ -142,7 +153,7 @@ def free_batch(graph: Graph) -> Graph:
     for size in sizes:
         with suppress(LierefError):
             specs = infer_specs(graph, size)
-            freed = _constant_shapes(_with_batch(_loosen_reshapes(graph, specs, size), None))
+            freed = _constant_shapes(_with_batch(loosen(graph, specs, size), None))
             if _keeps_samples_apart(freed):
                 return freed
     if not isinstance(plain, LierefError):
@@ -210,17 +221,6 @@ def _with_batch(graph: Graph, batch: int | None) -> Graph:
     return replace(graph, inputs=(replace(info, shape=(batch, *info.shape[1:])),)) if info.shape else graph
 
 
-def _loosen_reshapes(graph: Graph, specs: dict[str, TensorSpec], batch: int) -> Graph:
-    """Let each Reshape that keeps the samples apart keep them whatever their number: (8, -1) becomes (-1, 16)."""
-    targets = {}
-    for node in graph.nodes:
-        if node.op == "Reshape":
-            before, after = specs[node.inputs[0]].shape, specs[node.outputs[0]].shape
-            if before[:1] == after[:1] == (batch,) and None not in after and 0 not in after:
-                targets[node.name] = np.array([-1, *after[1:]], np.int64)
-    return _reshape_to(graph, targets)
-
-
 def _constant_shapes(graph: Graph) -> Graph:
     """Make constants of shape arithmetic that is the same for any number of samples, and of the targets of Reshape.
 
@@ -242,19 +242,7 @@ def _constant_shapes(graph: Graph) -> Graph:
             if None not in a.shape and 0 not in a.shape and len(moving) <= 1:
                 targets[node.name] = np.array([-1 if axis in moving else n for axis, n in enumerate(a.shape)], np.int64)
         nodes.append(node)
-    return _reshape_to(replace(graph, nodes=tuple(nodes), initializers=tensors, made=made), targets)
-
-
-def _reshape_to(graph: Graph, targets: dict[str, Array]) -> Graph:
-    """Give the Reshape nodes of these names constant targets."""
-    tensors, nodes = dict(graph.initializers), []
-    for node in graph.nodes:
-        if node.name in targets:
-            name = free_name(graph, f"{node.name}.shape")
-            tensors[name] = targets[node.name]
-            node = replace(node, inputs=(node.inputs[0], name), attrs={})
-        nodes.append(node)
-    return replace(graph, nodes=tuple(nodes), initializers=tensors)
+    return reshape_to(replace(graph, nodes=tuple(nodes), initializers=tensors, made=made), targets)
 
 
 def skip_copies(graph: Graph) -> Graph:

@@ -12,15 +12,14 @@ from lieref.model.canonical import free_name
 from lieref.model.graph import Graph, Node
 from lieref.model.shapes import infer_specs
 
-SPLIT = "Split"
 
-
-def slices_for_splits(graph: Graph, batch: int) -> Graph:
-    """Return the graph with a Slice for each output of a Split.
+def slices_for_split(graph: Graph, node: Node, batch: int) -> Graph:
+    """Return the graph with a Slice for each output of a Split; no node before it is one.
 
     Parameters
     ----------
     graph : Graph
+    node : Node
     batch : int
         Number of samples that shapes are inferred for, where a Split does not say its sizes.
 
@@ -31,12 +30,6 @@ def slices_for_splits(graph: Graph, batch: int) -> Graph:
     ShapeError
         If its sizes are none of the axis.
     """
-    while node := next((node for node in graph.nodes if node.op == SPLIT), None):
-        graph = _expand(graph, node, batch)
-    return graph
-
-
-def _expand(graph: Graph, node: Node, batch: int) -> Graph:
     place = graph.nodes.index(node)
     axis = int(node.attrs.get("axis", 0))  # type: ignore[arg-type]
     cuts = np.cumsum([0, *_sizes(graph, node, place, axis, batch)])
