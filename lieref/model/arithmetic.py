@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 
 from lieref.model.graph import Graph, Node
+from lieref.model.layer import LINEAR_OPERATORS, RECURRENT_OPERATORS
 from lieref.model.shapes import infer_specs
 from lieref.op.spec import TensorSpec
 
-COUNTED = ("Conv", "Gemm", "MatMul")
+COUNTED = LINEAR_OPERATORS
 """Operators whose products are counted; every other one does a few operations an element, which are not."""
 
 BATCH = 2
@@ -46,6 +47,11 @@ def _count(node: Node, specs: dict[str, TensorSpec]) -> int | None:
     out, first, second = specs[node.outputs[0]].shape, specs[node.inputs[0]].shape, specs[node.inputs[1]].shape
     if None in out or None in first or None in second:
         return None
+    if node.op in RECURRENT_OPERATORS:  # at each time of each sample, all of W and of R
+        weights = math.prod(second) + math.prod(specs[node.inputs[2]].shape)  # type: ignore[arg-type]
+        return math.prod(first[:2]) * weights  # type: ignore[arg-type]
+    if node.op == "ConvTranspose":  # each input is read by its kernels
+        return math.prod(first) * math.prod(second[1:])  # type: ignore[arg-type]
     if node.op == "Conv":  # each output sums over its filter
         return math.prod(out) * math.prod(second[1:])  # type: ignore[arg-type]
     transposed = node.op == "Gemm" and node.attrs.get("transA", 0)

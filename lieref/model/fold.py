@@ -19,7 +19,7 @@ import numpy as np
 from lieref._types import Array, FloatArray
 from lieref.errors import FormatError
 from lieref.model.graph import Graph, Node
-from lieref.model.layer import Layer, find_layers
+from lieref.model.layer import RECURRENT_OPERATORS, Layer, find_layers
 
 Arguments: TypeAlias = tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]
 """weight, bias, scale, shift, mean, var."""
@@ -135,8 +135,8 @@ def fold_vjp(
 def fold_batch_norm(graph: Graph) -> tuple[Graph, tuple[Fold, ...]]:
     """Return the graph without the BatchNormalizations that follow a linear layer, and what was folded.
 
-    A BatchNormalization folds where it alone reads the output of a Conv, Gemm or MatMul whose weight is constant and is
-    used once, and where its four vectors are constant. Any other one stays a node.
+    A BatchNormalization folds where it alone reads the output of a convolution, Gemm or MatMul whose weight is constant
+    and is used once, and where its four vectors are constant. Any other one stays a node.
 
     Parameters
     ----------
@@ -148,7 +148,7 @@ def fold_batch_norm(graph: Graph) -> tuple[Graph, tuple[Fold, ...]]:
         Its folded weights are new initializers, named ``<node>.folded_weight`` and ``<node>.folded_bias``.
     folds : tuple of Fold
     """
-    layers = {layer.node: layer for layer in find_layers(graph)}
+    layers = {layer.node: layer for layer in find_layers(graph) if layer.op not in RECURRENT_OPERATORS}
     folds: list[Fold] = []
     renamed: dict[str, str] = {}
     nodes: list[Node] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,12 +10,13 @@ import numpy as np
 from lieref._types import Array
 from lieref.model.graph import Graph, Node
 
-LINEAR_OPERATORS = ("Conv", "Gemm", "MatMul")
+RECURRENT_OPERATORS = ("GRU", "LSTM", "RNN")
+LINEAR_OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul", *RECURRENT_OPERATORS)
 
 
 @dataclass(frozen=True)
 class Layer:
-    """A Conv, Gemm or MatMul with a constant weight.
+    """A constant weight that a node multiplies with; a recurrent node has two such layers.
 
     Attributes
     ----------
@@ -25,17 +27,20 @@ class Layer:
     weight, bias : str
         Initializer names; `bias` is None where the layer has none.
     shape : tuple of int
-        Shape of the weight in canonical layout: (out, in / groups, *kernel) for Conv, (out, in) otherwise.
+        Shape of the weight in canonical layout: (out, in / groups, *kernel) for convolutions, (out, in) otherwise.
     groups : int
         Convolution groups, 1 for linear layers.
     transposed : bool
-        Whether the file stores the weight as (in, out).
+        Whether the file stores the weight as (in, out), or as (in, out / groups, *kernel) for a ConvTranspose.
     shared : bool
         Whether another node reads the same weight.
     two_dimensional : bool
         Whether the layer's input is a matrix (Gemm always; MatMul where it is fed by one).
     position : int
-        Which input of the node the weight is: 0 for a MatMul with the weight on the left, else 1.
+        Which input of the node the weight is: 0 for a MatMul with the weight on the left, 2 for the matrix that a
+        recurrent node multiplies its state with, else 1.
+    directions : int
+        Of a recurrent node, whose file stores as many matrices; their rows come one behind the other. 0 for others.
     """
 
     node: str
@@ -48,26 +53,44 @@ class Layer:
     shared: bool
     two_dimensional: bool
     position: int = 1
+    directions: int = 0
 
     def to_canonical(self, stored: Array) -> Array:
         """Return the weight in canonical layout, out channels first."""
-        return np.ascontiguousarray(stored.T) if self.transposed else stored
+        if self.directions:
+            return stored.reshape(-1, stored.shape[-1])
+        return _exchanged(stored, self.groups) if self.transposed else stored
 
     def from_canonical(self, weight: Array) -> Array:
         """Return the weight in the layout of the file."""
-        return np.ascontiguousarray(weight.T) if self.transposed else weight
+        if self.directions:
+            return weight.reshape(self.directions, -1, weight.shape[-1])
+        return _exchanged(weight, self.groups) if self.transposed else weight
+
+
+def _exchanged(weight: Array, groups: int) -> Array:
+    """Return a weight with the channels of its first two axes exchanged in each group."""
+    apart = weight.reshape(groups, len(weight) // groups, *weight.shape[1:]).swapaxes(1, 2)
+    return np.ascontiguousarray(apart).reshape(groups * apart.shape[1], *apart.shape[2:])
 
 
 def find_layers(graph: Graph) -> tuple[Layer, ...]:
     """Return the adaptable layers of a graph, in graph order."""
-    found = (_layer(graph, node) for node in graph.nodes if node.op in LINEAR_OPERATORS)
-    return tuple(layer for layer in found if isinstance(layer, Layer))
+    return tuple(layer for _, layer in _candidates(graph) if isinstance(layer, Layer))
 
 
 def unadaptable(graph: Graph) -> dict[str, str]:
     """Return, by node name, why the weight of a linear layer cannot be adapted."""
-    found = {node.name: _layer(graph, node) for node in graph.nodes if node.op in LINEAR_OPERATORS}
-    return {name: why for name, why in found.items() if isinstance(why, str)}
+    return {name: why for name, why in _candidates(graph) if isinstance(why, str)}
+
+
+def _candidates(graph: Graph) -> Iterator[tuple[str, Layer | str | None]]:
+    """Yield each linear node's name with its layer, see `_layer`; a recurrent node comes with each of its two."""
+    for node in graph.nodes:
+        if node.op in RECURRENT_OPERATORS:
+            yield from ((node.name, _recurrent(graph, node, position)) for position in (1, 2))
+        elif node.op in LINEAR_OPERATORS:
+            yield node.name, _layer(graph, node)
 
 
 def dropped_layers(before: Graph, after: Graph) -> tuple[str, ...]:
@@ -85,7 +108,8 @@ def _layer(graph: Graph, node: Node) -> Layer | str | None:
     weight = graph.initializers[node.inputs[position]]
     if position == 0 and node.op != "MatMul":
         return f"its weight {node.inputs[0]} is the first factor of a {node.op}"
-    if weight.ndim < 2 or (node.op != "Conv" and weight.ndim > 2):
+    convolves = node.op in ("Conv", "ConvTranspose")
+    if weight.ndim < 2 or (not convolves and weight.ndim > 2):
         return f"its weight {node.inputs[position]} of shape {weight.shape} is no matrix"
     if node.op == "Gemm":
         if node.attrs.get("alpha", 1.0) != 1.0:
@@ -94,9 +118,11 @@ def _layer(graph: Graph, node: Node) -> Layer | str | None:
             return "its input comes transposed"
         transposed = not node.attrs.get("transB", 0)
     else:
-        transposed = node.op == "MatMul" and position == 1
-    shape = weight.shape[::-1] if transposed else weight.shape
-    groups = int(node.attrs.get("group", 1)) if node.op == "Conv" else 1  # type: ignore[arg-type]
+        transposed = node.op == "ConvTranspose" or (node.op == "MatMul" and position == 1)
+    groups = int(node.attrs.get("group", 1)) if convolves else 1  # type: ignore[arg-type]
+    shape = weight.shape
+    if transposed:
+        shape = (weight.shape[1] * groups, weight.shape[0] // groups, *weight.shape[2:])
     readers = sum(other.inputs.count(node.inputs[position]) for other in graph.nodes)
     before = graph.producer(node.inputs[0])
     flat = node.op == "Gemm" or (before is not None and before.op in ("Flatten", "Gemm"))
@@ -106,13 +132,27 @@ def _layer(graph: Graph, node: Node) -> Layer | str | None:
     )  # fmt: skip
 
 
+def _recurrent(graph: Graph, node: Node, position: int) -> Layer | str | None:
+    """Return the layer of the input's matrices of a recurrent node, or of its state's; see `_layer`."""
+    name = node.inputs[position]
+    if not _is_weight(graph, name):
+        return None if name in _fed(graph) else f"its weight {name} is computed from larger constants"
+    weight = graph.initializers[name]
+    directions, rows, columns = weight.shape
+    readers = sum(other.inputs.count(name) for other in graph.nodes)
+    # The bias of a recurrent node is one for both products, and belongs to neither.
+    return Layer(
+        node.name, node.op, name, None, (directions * rows, columns), 1, False, readers > 1, False, position, directions
+    )
+
+
 def _bias(graph: Graph, node: Node, out: int) -> str | None:
     """Return the bias with one number for each output; a C that broadcasts along rows is none.
 
     It is an input of the node, or what an Add behind a product adds to its rows, as exporters of dense layers write it.
     """
     name = node.inputs[2] if len(node.inputs) > 2 else ""
-    if node.op != "Conv" and not name and _is_weight(graph, node.inputs[1]):
+    if node.op in ("Gemm", "MatMul") and not name and _is_weight(graph, node.inputs[1]):
         readers = graph.consumers(node.outputs[0])
         if len(readers) == 1 and readers[0].op == "Add" and node.outputs[0] not in graph.outputs:
             added = next((one for one in readers[0].inputs if one != node.outputs[0]), "")

@@ -10,7 +10,7 @@ from lieref._flat import gather
 from lieref._types import Array, FloatArray, Params
 from lieref.errors import DomainError, LierefError, ShapeError, UnsupportedError
 from lieref.model.graph import Graph, Node
-from lieref.model.layer import Layer, find_layers, unadaptable
+from lieref.model.layer import RECURRENT_OPERATORS, Layer, find_layers, unadaptable
 from lieref.param._base import LierefWarning, ManyTrainablesWarning, RankLoweredWarning
 from lieref.param.method import FEWER, Method
 from lieref.param.registry import get_method
@@ -52,7 +52,7 @@ class Site:
     groups : int
         Convolution groups.
     layer : Layer or None
-        The layer whose weight it is; None for biases and the vectors of a BatchNormalization, stored as they are.
+        The layer whose weight it is; None for biases and the vectors of a normalisation, stored as they are.
     """
 
     tensor: str
@@ -105,7 +105,7 @@ class Site:
 def adaptable_tensors(graph: Graph) -> dict[str, Layer | None]:
     """Return every tensor an adapter may carry: the weights of layers, each with its layer, biases, scales, shifts."""
     layers, norms = find_layers(graph), _norms(graph)
-    vectors = [layer.bias for layer in layers] + [name for node in norms for name in node.inputs[1:3]]
+    vectors = [*_biases(graph, layers), *(name for node in norms for name in node.inputs[1:3])]
     known: dict[str, Layer | None] = {name: None for name in vectors if name in graph.initializers}
     return known | {layer.weight: layer for layer in layers}
 
@@ -143,7 +143,7 @@ def tensors_in_scope(
             "method head trains the new head alone)"
         )
     if not found:
-        raise DomainError("attach: the model must have a Conv, Gemm or MatMul with a constant weight; it has none")
+        raise DomainError("attach: the model must have a linear layer with a constant weight; it has none")
     reaching = graph.ancestors(graph.outputs[0])
     last = () if without or scope != "weight" else [layer.node for layer in _last(graph, found, reaching, False)]
     chosen = tuple(found[index] for index in (targets if scope == "weight" else ALL).select(found, last))
@@ -157,7 +157,7 @@ def tensors_in_scope(
     if scope not in ("bias", "norm"):
         tensors.update({layer.weight: layer for layer in layers})
     if scope != "weight":
-        vectors = [] if scope == "norm" else [layer.bias for layer in layers]
+        vectors = [] if scope == "norm" else _biases(graph, layers)
         vectors += [name for node in norms for name in node.inputs[2 if scope == "bias" else 1 : 3]]
         tensors.update({name: None for name in vectors if name in graph.initializers})
     unreached = [layer.node for layer in chosen if layer.node not in reaching and layer.weight not in tensors]
@@ -167,6 +167,13 @@ def tensors_in_scope(
     if not tensors:
         raise DomainError(f"attach: the model must have a tensor in the scope {scope!r}; it has none")
     return tensors, () if scope == "head" else tuple(unreached)
+
+
+def _biases(graph: Graph, layers: Sequence[Layer]) -> list[str | None]:
+    """Return the biases of layers; of a recurrent node, the one for both of its products."""
+    nodes = {layer.node for layer in layers if layer.op in RECURRENT_OPERATORS}
+    recurrent = [node.inputs[3] for node in graph.nodes if node.name in nodes and len(node.inputs) > 3]
+    return [*(layer.bias for layer in layers), *recurrent]
 
 
 def _norms(graph: Graph) -> list[Node]:
