@@ -349,3 +349,26 @@ def test_tensors_of_reference_rows_are_seen_when_they_change(
     model.engine = "reference"
     np.testing.assert_allclose(changed, model.logits(x), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(changed, model.merge_and_unload().logits(x), rtol=1e-5, atol=1e-5)
+
+
+def test_a_trained_weight_that_a_call_back_reads_is_read_anew(tmp_path: Path, rng: np.random.Generator) -> None:
+    """A product behind a transposition is called back in Python: it must not keep the weight of the first run."""
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["columns"], name="conv", pads=[0, 1, 0, 1]),
+        helper.make_node("Reshape", ["columns", "s"], ["flat"], name="flat"),
+        helper.make_node("Transpose", ["flat"], ["frames"], name="frames", perm=[0, 2, 1]),
+        helper.make_node("MatMul", ["frames", "v"], ["letters"], name="letters"),
+        helper.make_node("ReduceMean", ["letters"], ["y"], name="mean", axes=[1], keepdims=0),
+    ]
+    draw = {"w": (9, 1, 3, 3), "v": (9, 4)}
+    tensors = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in draw.items()}
+    proto = make_onnx(nodes, {**tensors, "s": np.array([0, 9, -1])}, ["N", 1, 3, 8], "y", ["N", 4])
+    model = lieref.load(saved(proto, tmp_path)).attach("full")
+    x = rng.standard_normal((5, 1, 3, 8)).astype(np.float32)
+    first = model.logits(x)
+    assert model.engine == "mixed"
+    model.parameters()["v:xi"][...] += 0.25
+    compiled = model.logits(x)
+    model.engine = "reference"
+    assert np.abs(model.logits(x) - first).max() > 0.1
+    np.testing.assert_allclose(compiled, model.logits(x), rtol=1e-4, atol=1e-5)
