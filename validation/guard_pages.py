@@ -147,7 +147,7 @@ def run_one(case: Case) -> str:
             return "other numbers than the reference"
         if trainable or adapters:
             outcome = "forward and gradients"
-            for loss in ("cross_entropy", "mse", lambda z, y: (0.0, z)):
+            for loss in ("cross_entropy", "mean_squared_error", lambda z, y: (0.0, z)):
                 y = rng.integers(0, z.shape[1], samples) if loss == "cross_entropy" else z
                 net.loss_and_grad(x, y, loss)
     return outcome

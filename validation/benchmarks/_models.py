@@ -131,7 +131,7 @@ def batch(graph: Graph, size: int) -> tuple[Array, Array, str]:
     rng = np.random.default_rng(1)
     x = rng.standard_normal((size, *graph.inputs[0].shape[1:])).astype(np.float32)
     if graph.initializers[graph.nodes[-1].inputs[1]].shape[0] == x[0].size:
-        return x, x, "mse"
+        return x, x, "mean_squared_error"
     classes = graph.initializers[graph.nodes[-1].inputs[1]].shape[0]
     return x, rng.integers(0, classes, size), "cross_entropy"
 

@@ -4,10 +4,12 @@ Losses, with z the outputs of a sample, t its row of targets and s the context's
 
     cross entropy   loss = sum_j t_j (log sum_i exp z_i - z_j)    g_j = (sum_i t_i) softmax(z)_j - t_j
     squared error   loss = s sum_j (z_j - t_j)^2                  g_j = 2 s (z_j - t_j)
+    binary          loss = sum_j |t_j| log(1 + exp(-u_j))         g_j = -t_j / (1 + exp(u_j)),  u_j = sign(t_j) z_j
     given           loss = 0                                      g_j = t_j
 
 The first g is d/dz_j of log(sum_k exp z_k) sum_i t_i - sum_i t_i z_i. Class weights, label smoothing and the mean over
-the batch are in the targets of the first.
+the batch are in the targets of the first. In those of the binary cross-entropy a yes is the weight of its answer over
+their number, a no the negative of that, and an answer that is ignored zero.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ LOAD_FIELDS = Fields(
 # The same samples; outputs of one; where they are, where their gradient goes, and elements from one sample to the next.
 OUTPUT_FIELDS = Fields("samples", "image", "classes", "in", "in_sample", "g", "g_sample")
 
-LOSSES = ("logits", "given", "squared_error", "cross_entropy")
+LOSSES = ("logits", "given", "mean_squared_error", "cross_entropy", "binary_cross_entropy")
 """What may be done with the outputs; "logits" copies them to the caller."""
 
 
@@ -58,7 +60,7 @@ def output_accesses(f: Numbers, tile: OutputTile | None, table: Sequence[int]) -
     """Return what an instruction accesses, of the caller's arrays from the sample on; the most without a tile."""
     samples, classes, image = f["samples"], f["classes"], f["image"]
     line = image * classes
-    entries, loss = steps((samples * classes, 1)), tile.loss if tile else "squared_error"
+    entries, loss = steps((samples * classes, 1)), tile.loss if tile else "mean_squared_error"
     found = access("arena", "in", f["in"], steps((samples, f["in_sample"]), (classes, 1)))
     if loss == "logits":
         return found + access("logits", "", line, entries, written=True)
@@ -69,10 +71,15 @@ def output_accesses(f: Numbers, tile: OutputTile | None, table: Sequence[int]) -
 
 def emit_output(module: ir.Module, name: str, dtype: str, tile: OutputTile) -> None:
     """Emit what is done with the outputs."""
-    if tile.loss == "squared_error":
+    if tile.loss == "mean_squared_error":
         emit_squared_error(module, name, dtype, tile.width)
     else:
-        emit = {"logits": emit_logits, "given": emit_given, "cross_entropy": emit_cross_entropy}[tile.loss]
+        emit = {
+            "logits": emit_logits,
+            "given": emit_given,
+            "cross_entropy": emit_cross_entropy,
+            "binary_cross_entropy": emit_binary_cross_entropy,
+        }[tile.loss]
         emit(module, name, dtype)
 
 
@@ -203,6 +210,28 @@ def emit_cross_entropy(module: ir.Module, name: str, dtype: str) -> None:
             g.store(j, k.narrow(e * factor - _wide(k, t.real_at(j))))
         log_sum = Real(k, k.call_intrinsic("llvm.log", [total.get().ir]))
         _store_loss(k, sample, mass.get() * log_sum - product.get())
+    k.finish()
+
+
+def emit_binary_cross_entropy(module: ir.Module, name: str, dtype: str) -> None:
+    """Emit the binary cross-entropy against a row of signed weights, in float64; no exponential overflows.
+
+    log(1 + exp(-u)) = max(-u, 0) + log(1 + e) and 1 / (1 + exp(u)) = exp(-max(u, 0)) / (1 + e) with e = exp(-|u|).
+    """
+    k = Kernel(module, name, dtype, OUTPUT_FIELDS, 1)
+    one, zero = Real(k, ir.Constant(F64, 1.0)), Real(k, ir.Constant(F64, 0.0))
+    with k.loop(k.field("samples")) as sample:
+        z, t, g, _ = _sample_pointers(k, sample)
+        loss = Variable(zero)
+        with k.loop(k.field("classes")) as j:
+            weight = _wide(k, t.real_at(j))
+            sign = Real(k, k.call_intrinsic("llvm.copysign", [one.ir, weight.ir]))
+            u = sign * _wide(k, z.real_at(j))
+            below = one + exp(k, -u.max(-u))
+            rest = (-u).max(zero) + Real(k, k.call_intrinsic("llvm.log", [below.ir]))
+            loss.set((sign * weight).muladd(rest, loss.get()))
+            g.store(j, k.narrow(-(weight * (exp(k, -u.max(zero)) / below))))
+        _store_loss(k, sample, loss.get())
     k.finish()
 
 

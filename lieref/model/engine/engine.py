@@ -34,6 +34,9 @@ from lieref.model.graph import Graph
 SHARED: AbstractContextManager[object] = nullcontext()
 """What calls work in that any number of threads may make at once."""
 
+BUILT_IN = ("cross_entropy", "mean_squared_error", "binary_cross_entropy")
+"""Losses that a compiled step computes."""
+
 MOST_IDLE = 8
 """Sessions that are kept for later callers; where more threads than that run at once, some make theirs anew."""
 
@@ -57,7 +60,7 @@ def compile_graph(
     trainable : frozenset of str
         Initializers whose gradient is wanted: weights and biases of Conv, Gemm and MatMul.
     logits : str
-        Tensor that is the result, (N, classes).
+        Tensor that is the result, (N, ...); the engine gives its numbers as rows (N, classes).
     adapters : dict of str to Adapter, optional
         Weights adapted inside the engine: their factors are `Engine.parameters`, their gradients come back in the place
         of the weight's.
@@ -73,8 +76,8 @@ def compile_graph(
     ------
     UnsupportedError
         If an operator without a compiled form works on several samples at once, the network does not go from one input
-        (N, ...) of floats to one row of outputs a sample, `trainable` or `adapters` names what the engine cannot train,
-        or compiled code is switched off (NUMBA_DISABLE_JIT=1).
+        (N, ...) of floats to an output of at most three axes a sample, `trainable` or `adapters` names what the engine
+        cannot train, or compiled code is switched off (NUMBA_DISABLE_JIT=1).
     DomainError
         If `winograd`, `dtype` or `isa` is unknown, or this CPU does not have that instruction set.
     ShapeError
@@ -119,7 +122,7 @@ class Engine:
     classes : int
         Outputs of one sample.
     output_shape : tuple of int
-        Their shape in the graph: (classes,), or (classes, 1, 1) of an image of one pixel.
+        Their shape in the graph, such as (classes,), or that of an image.
     """
 
     def __init__(
@@ -240,9 +243,10 @@ class Engine:
         y : int array (N,) or float array (N, classes)
             Labels or rows of targets. Rows of targets are weights of -log softmax, already divided by N for the mean:
             they carry label smoothing and class weights.
-        loss : "cross_entropy", "mse", or callable
-            "mse" is the mean over all entries of (output - y)^2. A callable takes (outputs, y) and returns the loss
-            and its gradient with respect to the outputs; it costs a second forward pass.
+        loss : "cross_entropy", "mean_squared_error", "binary_cross_entropy", or callable
+            "mean_squared_error" is the mean over all entries of (output - y)^2. Rows of "binary_cross_entropy" are
+            signed weights, positive for yes, already divided by the number of answers. A callable takes (outputs, y)
+            and returns the loss and its gradient with respect to the outputs; it costs a second forward pass.
         weights : mapping of str to array, optional
             See `logits`.
 
@@ -287,10 +291,10 @@ class Engine:
 
     def _built_in(self, loss: str, y: Array, out: Array) -> tuple[FloatArray, Task]:
         """Return the rows of targets of a loss that the engine has, and what to do with them."""
-        if check_choice("loss_and_grad", "loss", loss, ("cross_entropy", "mse")) == "mse":
-            y = _check_numbers("loss_and_grad", "y", y)
-            return self._fitting(y, out), Task("squared_error", True, 1.0 / max(out.size, 1))
-        return self._fitting(self._targets(y, len(out)), out), Task("cross_entropy", True)
+        check_choice("loss_and_grad", "loss", loss, BUILT_IN)
+        rows = self._targets(y, len(out)) if loss == "cross_entropy" else _check_numbers("loss_and_grad", "y", y)
+        scale = 1.0 / max(out.size, 1) if loss == "mean_squared_error" else 1.0
+        return self._fitting(rows, out), Task(loss, True, scale)
 
     def _fitting(self, targets: Array, out: Array) -> FloatArray:
         """Return rows of targets as the kernels read them."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from lieref.errors import UnsupportedError
 from lieref.model.engine import lower_layers, lower_pointwise
-from lieref.model.engine.layer import FusedLayer
+from lieref.model.engine.layer import FusedLayer, Window
 from lieref.model.engine.lower_reference import Trial, call_back
 from lieref.model.engine.lower_views import VIEWS, as_image, join_pairs, settle, view
 from lieref.model.engine.lowered import MOST_AXES, LoweredGraph, as_size, unsupported
@@ -20,7 +21,7 @@ def lower(graph: Graph, logits: str) -> LoweredGraph:
     ------
     UnsupportedError
         If a node on the way works on several samples at once, if there is more than one input, it is no float, has more
-        than three axes besides the batch or a free one, or if `logits` is not one row a sample.
+        than three axes besides the batch or a free one, or if `logits` has more.
     """
     net = LoweredGraph(graph)
     info = graph.inputs[0]
@@ -53,9 +54,20 @@ def lower(graph: Graph, logits: str) -> LoweredGraph:
     net.logits, net.output_shape = net.resolve(logits), net.shapes.get(logits, ())
     net.layers = _read(net)
     join_pairs(net)
-    if net.producer(net.logits) is None or net.sizes[net.logits][1:] != (1, 1):
-        raise UnsupportedError(f"compile_graph: `logits` must be one row a sample; got {net.sizes.get(net.logits)}")
+    if net.producer(net.logits) is None:
+        raise UnsupportedError(f"compile_graph: `logits` must be computed by a layer; got {net.logits!r}")
+    if net.sizes[net.logits][1:] != (1, 1):
+        _as_row(net, logits)
     return net
+
+
+def _as_row(net: LoweredGraph, name: str) -> None:
+    """Make one row of a result that is an image, as the caller reads it, by a call back that moves each number."""
+    out, shape = f"{name}.row", net.output_shape
+    row, move = (math.prod(shape),), Node(out, "Flatten", (name,), (out,), {"axis": 1})
+    reads = {name: (net.logits, shape)}
+    net.layers.append(FusedLayer("reference", net.logits, out, Window(), row[0], nodes=(move,), reads=reads, shape=row))
+    net.logits, net.sizes[out], net.shapes[out] = out, (row[0], 1, 1), row
 
 
 def _settle(net: LoweredGraph, name: str, trial: Trial) -> None:

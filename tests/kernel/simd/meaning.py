@@ -165,9 +165,17 @@ def output(f, tile, table, s):
         return [Write("logits", here, s.read("arena", place))]
     if tile.loss == "given":
         return [Write("arena", target, s.read("targets", here))]
-    if tile.loss == "squared_error":
+    if tile.loss == "mean_squared_error":
         off = s.read("arena", place) - s.read("targets", here)
         bars, losses = off * (2 * s.scale), total(off * off, 1) * s.scale
+    elif tile.loss == "binary_cross_entropy":  # in float64, as the next
+        z, t = (s.read(*which, dtype="float64") for which in (("arena", place), ("targets", here)))
+        sign = np.copysign(1.0, t.value)
+        u = z * sign
+        up = u.value >= 0
+        e = (u * np.where(up, -1.0, 1.0)).exp()
+        losses = total(t * sign * (u * np.where(up, 0.0, -1.0) + (e + 1.0).log()), 1)
+        bars = (t * -1.0 * ((u * np.where(up, -1.0, 0.0)).exp() / (e + 1.0))).narrowed(s.dtype)
     else:  # in float64, whatever the type of the numbers
         z, t = (s.read(*which, dtype="float64") for which in (("arena", place), ("targets", here)))
         shifted = z - z.value.max(1, keepdims=True)

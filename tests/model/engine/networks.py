@@ -373,7 +373,7 @@ def reference(graph, x, y, wanted, kind):
     graph = as_float64(graph)
     values = executor.run(graph, x.astype("f8"))
     z = values[graph.outputs[0]]
-    if kind == "mse":
+    if kind == "mean_squared_error":
         loss, bar = np.mean((z - y) ** 2), 2 * (z - y) / z.size
     else:
         shifted, rows = z - z.max(1, keepdims=True), np.arange(len(y))

@@ -47,8 +47,8 @@ def test_agrees_with_the_reference_path(name, samples, dtype, tolerance, isa, rn
     wanted = trainable(graph)
     engine = compile_graph(graph, trainable=wanted, logits=graph.outputs[0], dtype=dtype, isa=isa)
     x = rng.standard_normal((samples, *graph.inputs[0].shape[1:])).astype(dtype)
-    kind = "mse" if name == "vector" else "cross_entropy"
-    y = x if kind == "mse" else rng.integers(0, 4, samples)
+    kind = "mean_squared_error" if name == "vector" else "cross_entropy"
+    y = x if kind == "mean_squared_error" else rng.integers(0, 4, samples)
     loss, z, grads = engine.loss_and_grad(x, y, kind)
     want_loss, want_z, want_grads = reference(graph, x, y, wanted, kind)
     # A cross entropy is a difference of outputs: where it is small, they are what rounding goes by.
@@ -183,7 +183,7 @@ def test_empty_batch_and_bad_input(rng):
     with pytest.raises(DTypeError, match=f"`{weight}` must be numbers"):
         engine.set_weights({weight: engine.weights[weight].astype(str)})
     with pytest.raises(DTypeError, match="`y` must be numbers"):
-        engine.loss_and_grad(x, np.full((3, 4), "a"), "mse")
+        engine.loss_and_grad(x, np.full((3, 4), "a"), "mean_squared_error")
     with pytest.raises(ShapeError, match="must have shape"):
         engine.loss_and_grad(x, np.zeros((3, 5), np.float32))
     with pytest.raises(DomainError, match="isa"):
@@ -368,8 +368,8 @@ def test_real_networks(name, data_dir, rng):
     wanted = frozenset(n for node in graph.nodes if node.op in ("Conv", "Gemm") for n in node.inputs[1:])
     engine = compile_graph(graph, trainable=wanted, logits=graph.outputs[0])
     x = rng.standard_normal((2, *graph.inputs[0].shape[1:])).astype(np.float32)
-    kind = "mse" if x.ndim == 2 else "cross_entropy"
-    y = x if kind == "mse" else np.array([0, 1])
+    kind = "mean_squared_error" if x.ndim == 2 else "cross_entropy"
+    y = x if kind == "mean_squared_error" else np.array([0, 1])
     loss, z, grads = engine.loss_and_grad(x, y, kind)
     want_loss, want_z, want_grads = reference(graph, x, y, wanted, kind)
     assert abs(loss - want_loss) <= 5e-6 * want_loss

@@ -77,7 +77,7 @@ def test_every_batch_has_the_bits_of_single_samples(way, dtype, rng):
         y = rng.integers(0, 10, count)
         for threads in (1, 2, 4):
             one.threads = many.threads = threads
-            for loss in ("cross_entropy", "mse") if count == 3 else ("cross_entropy",):
+            for loss in ("cross_entropy", "mean_squared_error") if count == 3 else ("cross_entropy",):
                 target = y if loss == "cross_entropy" else rng.standard_normal((count, 10)).astype(dtype)
                 same(one.loss_and_grad(x, target, loss), many.loss_and_grad(x, target, loss))
             assert np.array_equal(one.logits(x), many.logits(x))

@@ -7,6 +7,7 @@ import pytest
 
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.adapter import MAPS
+from lieref.kernel.simd.sample import LOSSES
 from lieref.model.engine import compile_graph
 from lieref.model.engine.adapter import FORMS
 from lieref.model.engine.session import gradients_of
@@ -62,7 +63,7 @@ def test_every_instruction_of_an_adapted_network_does_what_it_means(name, number
     theta = engine.parameters.flat
     theta[:] = 0.1 * rng.standard_normal(theta.size)
     x, _, targets = samples(engine, rng)
-    wrong, *_ = replay_run(engine, x, targets, "squared_error", True, scale=0.5)
+    wrong, *_ = replay_run(engine, x, targets, "mean_squared_error", True, scale=0.5)
     assert wrong is None
 
 
@@ -87,3 +88,16 @@ def test_the_first_instruction_that_differs_is_named(monkeypatch, rng):
     monkeypatch.setattr(replay_module, "MEANINGS", {**MEANINGS, "conv": elsewhere})
     wrong, *_ = replay_run(engine, x, targets, "cross_entropy", True)
     assert "is written, and must not be" in wrong
+
+
+@pytest.mark.parametrize("loss", [loss for loss in LOSSES if loss != "logits"])
+@pytest.mark.parametrize("name", ["plain", "vector"])
+def test_every_loss_does_what_it_means(name, loss, rng):
+    """Targets of both signs, one of them zero: weights of yes and no, or rows of probabilities that need not be any."""
+    graph = NETS[name]()
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0], isa=ISA)
+    x, _, targets = samples(engine, rng)
+    signed = rng.standard_normal(targets.shape).astype(targets.dtype)
+    signed[1, 0] = 0
+    wrong, *_ = replay_run(engine, x, np.abs(signed) if loss == "cross_entropy" else signed, loss, True, scale=0.5)
+    assert wrong is None
