@@ -58,4 +58,10 @@ REFERENCES: dict[str, str] = {
     "arXiv:1912.11370.",
     "Lavin16": "A. Lavin and S. Gray, Fast algorithms for convolutional neural networks, CVPR 2016, arXiv:1509.09308.",
     "Cody80": "W. J. Cody and W. Waite, Software manual for the elementary functions, Prentice-Hall, 1980.",
+    "Graves06": "A. Graves et al., Connectionist temporal classification: labelling unsegmented sequence data with "
+    "recurrent neural networks, ICML 2006.",
+    "Levenshtein66": "V. Levenshtein, Binary codes capable of correcting deletions, insertions and reversals, Soviet "
+    "Physics Doklady 10 (1966) 707.",
+    "Chan83": "T. Chan, G. Golub and R. LeVeque, Algorithms for computing the sample variance, The American "
+    "Statistician 37 (1983) 242.",
 }

@@ -244,7 +244,8 @@ class Adapters:
                 if chosen.scope in ("weight", "all"):
                     say_left_out(graph, self.dropped)
                 without = () if new is None else new.tensors
-                sites = make_sites(graph, chosen, methods_for, targets, self.sites, seed, without)
+                reached = self._trained_graph() if form is None else graph
+                sites = make_sites(reached, chosen, methods_for, targets, self.sites, seed, without)
             if form is not None and new is not None:
                 sites |= make_head_sites(graph, new.tensors, seed)
                 share_memory(sites)
@@ -253,6 +254,10 @@ class Adapters:
             self.wants_statistics = self.wants_statistics or statistics
             self.attached.append(Attached(chosen, targets.modules, seed))
         return self
+
+    def _trained_graph(self) -> Graph:
+        """Return the graph whose first output is all that is trained."""
+        return self.graph
 
     def unload(self) -> Self:
         """Remove every adapter: the network is its base again, bit for bit."""

@@ -30,8 +30,11 @@ class Loss(Protocol):
     def value_and_grad(self, logits: FloatArray, y: Array) -> tuple[float, FloatArray]:
         """Return the mean loss and its gradient with respect to the logits (N, ...)."""
 
-    def compiled_form(self, y: Array, outputs: int) -> tuple[str, Array] | None:
-        """Return the loss as the engine evaluates it, ("cross_entropy" or "mse", rows), or None if it cannot."""
+    def compiled_form(self, y: Array, shape: tuple[int, ...]) -> tuple[str, Array] | None:
+        """Return the loss as the engine evaluates it, (name, rows), or None if it cannot.
+
+        `shape` is that of what the network gives for one sample.
+        """
 
 
 class Backend(Protocol):
@@ -175,12 +178,19 @@ class Compiled:
         engine.recompute(recomputation)
         if fused.sites:
             fused.fill(engine.parameters)
-        form = loss.compiled_form(y, engine.classes)
+        shape = rows_shape(engine.output_shape)
+        form = loss.compiled_form(y, shape)
         if form is None:
-            value, logits, bars = engine.loss_and_grad(x, y, loss.value_and_grad, graph.initializers)
+
+            def rows_loss(outputs: FloatArray, targets: Array) -> tuple[float, FloatArray]:
+                value, bar = loss.value_and_grad(outputs.reshape(-1, *shape), targets)
+                return value, bar.reshape(outputs.shape)
+
+            value, logits, bars = engine.loss_and_grad(x, y, rows_loss, graph.initializers)
         else:
             kind, rows = form
             value, logits, bars = engine.loss_and_grad(x, np.asarray(rows, np.float32), kind, graph.initializers)
+        logits = logits.reshape(-1, *shape)
         _check_outputs(logits)
         _check_gradients(value, bars)
         found = {name: bars[name] for name in wanted}
@@ -197,8 +207,13 @@ def _as_float(graph: Graph, x: Array) -> Array:
 
 def as_rows(logits: FloatArray) -> FloatArray:
     """Return logits as the losses read them: with one axis of scores, as (N, C, 1, 1) or (N, 1, C), they are (N, C)."""
-    count = math.prod(logits.shape[1:])
-    return logits.reshape(len(logits), count) if logits.ndim > 2 and count == max(logits.shape[1:]) else logits
+    return logits.reshape(len(logits), *rows_shape(logits.shape[1:]))
+
+
+def rows_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of what the losses read of one sample, from that in the graph; see `as_rows`."""
+    count = math.prod(shape)
+    return (count,) if len(shape) > 1 and count == max(shape) else shape
 
 
 def _check_outputs(logits: FloatArray) -> None:

@@ -10,7 +10,8 @@ from lieref.model.choice import EngineChoice
 from lieref.model.fold import Fold, fold_batch_norm
 from lieref.model.graph import Graph, Node
 from lieref.model.head import Head
-from lieref.model.scores import logits_name, probabilities
+from lieref.model.outputs import scores_names, with_row
+from lieref.model.scores import probabilities
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,10 @@ class Form:
     choice : EngineChoice
     head : Head or None
         The new head that the graph ends in.
+    final : str
+        The final operator that the losses leave out, one of `lieref.model.scores.FINAL`.
+    outputs : int
+        How many of the first outputs they read; `folded` puts the scores of several into one row.
     """
 
     graph: Graph
@@ -40,13 +45,31 @@ class Form:
     probabilities: Node | None
     choice: EngineChoice
     head: Head | None = None
+    final: str = "Softmax"
+    outputs: int = 1
 
     @classmethod
     def of(cls, graph: Graph, source: str, head: Head | None = None) -> Self:
         """Return the form of a graph; `source` names the network in warnings."""
         folded, folds = fold_batch_norm(graph)
-        logits = logits_name(folded)
-        return cls(graph, folded, folds, logits, probabilities(folded), EngineChoice(folded, logits, source), head)
+        (logits,) = scores_names(folded, 1, "Softmax")
+        node = probabilities(folded, logits)
+        return cls(graph, folded, folds, logits, node, EngineChoice(folded, logits, source), head)
+
+    def reading(self, final: str, outputs: int, source: str) -> Self:
+        """Return the form whose losses read the scores of so many outputs before a final operator of this kind."""
+        folded, _ = fold_batch_norm(self.graph)
+        scores = scores_names(folded, outputs, final)
+        if [self.logits_name] == scores and self.outputs == 1:
+            return replace(self, final=final)
+        made = [probabilities(folded, name) for name in scores]
+        node = next((node for node in made if node is not None), None)
+        folded, logits = (folded, scores[0]) if outputs == 1 else with_row(folded, scores)
+        choice = EngineChoice(folded, logits, source)
+        choice.ask(self.choice.asked)
+        return replace(
+            self, folded=folded, logits_name=logits, probabilities=node, choice=choice, final=final, outputs=outputs
+        )
 
     def __copy__(self) -> Self:
         """Return a form that asks for the same engine, and shares no compiled program."""

@@ -79,7 +79,7 @@ def engine_report(network: Network) -> EngineReport:
             sizes = engine.sizes
     file = network.proto
     if file is not None:
-        rows = trace(file_nodes(file), file.graph.output[0].name, graph, rows)
+        rows = trace(file_nodes(file), network.outputs[0], graph, rows)
     reached = [row for row in rows if row.outcome != UNREACHED]
     total = _sum(row.multiply_adds for row in reached)
     compiled_sum = _sum(row.multiply_adds for row in reached if row.outcome in (COMPILED, JOINED))

@@ -14,9 +14,8 @@ from lieref._types import Array, FloatArray
 from lieref.errors import UnsupportedError
 from lieref.model import executor
 from lieref.model.adapted import adapted_graph, changed_names, factor_gradients, refolded
-from lieref.model.adapters import TOOLS, Adapters
 from lieref.model.arithmetic import BATCH
-from lieref.model.backend import Loss, as_rows
+from lieref.model.backend import Loss, as_rows, rows_shape
 from lieref.model.division import Division, divide
 from lieref.model.earlier import Earlier
 from lieref.model.engine.recompute import Recomputation
@@ -24,13 +23,15 @@ from lieref.model.form import Form
 from lieref.model.graph import Graph
 from lieref.model.memo import Memo
 from lieref.model.memory import recomputations, training_memory
+from lieref.model.outputs import shapes_of_others
+from lieref.model.reading import Readable
 from lieref.model.samples import arrange, as_numbers, batches, check_samples, for_backend, wrong_batch
 from lieref.model.shapes import infer_specs
 from lieref.model.site import Site
 from lieref.model.statistics import reestimated
 
 
-class Network(Adapters):
+class Network(Readable):
     """A graph, the adapters attached to it, and its gradients.
 
     The tensors of the file are never changed: an adapted tensor is computed from its base and its factors whenever it
@@ -60,9 +61,16 @@ class Network(Adapters):
         Threads of the kernels, all cores by default; the numbers do not depend on it.
     recomputation : int
         Which of `recomputations` a training step uses; the numbers do not depend on it.
+    outputs : tuple of str
+        The file's names of the outputs; the first is what `predict` returns and losses read.
+    output_weights : dict of str to float
+        The outputs that whoever loaded the network has asked for, and the factors of their losses; they are the first.
+    task : dict or None
+        What the adapters were trained for: a task's name and settings; `fit` sets it, and adapters carry it.
     """
 
-    _tools = TOOLS | {"_divided", "_current"}
+    task: dict[str, Any] | None = None
+    _tools = Readable._tools | {"_current"}
 
     def __init__(self, graph: Graph, proto: Any, source: str, base_sha256: str) -> None:
         super().__init__(graph, source)
@@ -74,7 +82,6 @@ class Network(Adapters):
     def _make_tools(self) -> None:
         """Make what is no state: what has been computed, and locks."""
         super()._make_tools()
-        self._divided: Memo[Division] = Memo()
         self._current: Memo[Graph] = Memo()
 
     # One thread at a time
@@ -98,18 +105,23 @@ class Network(Adapters):
         return self.graph.inputs[0].shape
 
     @property
+    def undecided(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the outputs behind the first, of one sample, where nobody has said that the first is meant."""
+        if self.output_weights or self.head is not None or len(self.outputs) == 1:
+            return {}
+        return shapes_of_others(self.graph, self.outputs)
+
+    @property
     def dtype(self) -> np.dtype[Any]:
         """Element type of the network's weights: float32 or float64."""
         return self.graph.dtype
 
     @property
-    def outputs(self) -> int | None:
-        """Scores of a sample, C of `logits`; None where only a prediction tells: of a fixed batch, or a free size."""
+    def scores_shape(self) -> tuple[int, ...] | None:
+        """Shape of one sample of `logits`; None where only a prediction tells: of a fixed batch, or a free size."""
         shape = infer_specs(self.folded, BATCH)[self.logits_name].shape
-        sample = [extent for extent in shape[1:] if extent is not None]
-        if self._fixed_batch or len(sample) < max(len(shape) - 1, 1):
-            return None
-        return int(as_rows(np.empty((1, *sample))).shape[-1])
+        sample = tuple(extent for extent in shape[1:] if extent is not None)
+        return None if self._fixed_batch or len(sample) < max(len(shape) - 1, 1) else rows_shape(sample)
 
     @property
     def engine(self) -> str:
@@ -193,19 +205,19 @@ class Network(Adapters):
 
         Raises as `as_input` does.
         """
-        scores, form = self._scores(x, batch_size, layout)
+        scores, form = self._scores(x, batch_size, layout, first=True)
         return executor.finish(form.folded, form.logits_name, scores)
 
-    def _scores(self, x: Array, batch_size: int, layout: str | None) -> tuple[FloatArray, Form]:
-        """Return the logits in the graph's shape, and the form that has computed them."""
+    def _scores(self, x: Array, batch_size: int, layout: str | None, *, first: bool = False) -> tuple[FloatArray, Form]:
+        """Return logits in the graph's shape, of the first output alone if asked, and the form that computes them."""
         check_int("predict", "batch_size", batch_size, low=1)
         x = self._arranged("predict", x, layout)
         if self._fixed_batch:
             batch_size = self._fixed_batch
             if len(x) % batch_size:
                 raise wrong_batch(batch_size, len(x))
-        with self._lock:  # another thread may attach a new head
-            form, graph = self._form, self.current_graph()
+        with self._lock:  # another thread may attach a new head, or let the losses read another tensor
+            form, graph = self._first() if first else self._form, self.current_graph()
         backend, _ = form.choice.backend(frozenset(), self.threads)
         form.choice.say_slow()
         own = (for_backend(part, self.graph.inputs[0], self.dtype) for part in batches(x, batch_size))
@@ -313,11 +325,11 @@ class Network(Adapters):
 
     def _check_loss(self, loss: Loss) -> None:
         """Raise `UnsupportedError` if a loss of scores would be computed on probabilities."""
-        node = self._form.probabilities if getattr(loss, "classifies", False) else None
+        node = self._form.probabilities if getattr(loss, "takes_scores", False) else None
         if node is not None:
             raise UnsupportedError(
                 f"fit: the loss must read scores (logits); node {node.name} ({node.op}) makes probabilities of them, "
-                "and what follows cannot be left out: export the network without it, or with a Softmax at its end"
+                f"and cannot be left out: export the network without it, or with {self.reading or 'Softmax'} at its end"
             )
 
     def estimate_statistics(

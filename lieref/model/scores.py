@@ -10,10 +10,14 @@ PASSING = ("Identity", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze", 
 """Operators that hand the numbers of a sample on as they are."""
 
 
-def logits_name(graph: Graph) -> str:
-    """Return the tensor the losses read: the input of a final Softmax, else the first output.
+FINAL = ("Softmax", "Sigmoid", "")
+"""Final operators that a loss may stand before; none for a loss of the output itself."""
 
-    What follows the Softmax may rename positions; that is left out too.
+
+def logits_name(graph: Graph, final: str = "Softmax") -> str:
+    """Return the tensor the losses read: the input of a final operator of this kind, else the first output.
+
+    What follows the operator may rename positions; that is left out too.
 
     Raises
     ------
@@ -26,17 +30,17 @@ def logits_name(graph: Graph) -> str:
         raise UnsupportedError("load: the model's first output must be computed by a node")
     while node is not None and node.op in PASSING:
         node = graph.producer(node.inputs[0])
-    return node.inputs[0] if node is not None and node.op == "Softmax" else name
+    return node.inputs[0] if node is not None and node.op == final else name
 
 
-def probabilities(graph: Graph) -> Node | None:
+def probabilities(graph: Graph, logits: str) -> Node | None:
     """Return the node that makes probabilities of the scores, where the losses would read those; None where not.
 
     It is a Softmax, or a division of numbers by their own sum, with nothing but functions of single numbers behind it;
     or what else keeps every number between zero and one, as a Sigmoid does, also one that is written out: a
     cross-entropy of what comes out would be one of probabilities taken for scores.
     """
-    logits, within = logits_name(graph), intervals(graph)
+    within = intervals(graph)
     made: dict[str, Node | None] = {}
     for node in graph.nodes:
         found = [made.get(name) for name in node.inputs if name and name not in graph.initializers]
