@@ -84,6 +84,7 @@ _MODULES = {
     ),
     "lieref.train.history": ("History",),
     "lieref.train.loop": ("fit",),
+    "lieref.train.task_registry": ("make_task",),
     "lieref.train.loss": (
         "CrossEntropy",
         "MeanSquaredError",
@@ -123,6 +124,7 @@ if TYPE_CHECKING:
     from lieref.train.loop import fit
     from lieref.train.loss import CrossEntropy, MeanSquaredError
     from lieref.train.optimizer import SGD, AdamW
+    from lieref.train.task_registry import make_task
 
 __all__ = [
     "METHODS",
@@ -176,6 +178,7 @@ __all__ = [
     "make_action",
     "make_group",
     "make_map",
+    "make_task",
     "matrix_phi",
     "matrix_phi_vjp",
     "torch_atol",

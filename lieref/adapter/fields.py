@@ -58,6 +58,11 @@ _PEFT: _Rules = {
 }
 _SECTION: _Rules = {
     "network_sha256": ("64 hexadecimal digits", is_sha256),
+    "task": ("an object with a name or null", lambda v: v is None or (isinstance(v, dict) and is_text(v.get("name")))),
+    "output": (
+        "an object of numbers or null",
+        lambda v: v is None or (isinstance(v, dict) and is_list([*v.values()], is_number)),
+    ),
     "methods": ("a list of objects", lambda v: is_list(v, lambda item: isinstance(item, dict))),
     "statistics": ("a list of different names", lambda v: is_list(v, is_text) and len(set(v)) == len(v)),
     "head": ("an object", _is_object),

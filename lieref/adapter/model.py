@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from lieref.model.network import Network
 from lieref.model.onnx_file import OnnxFile
 from lieref.model.onnx_reader import graph_from_proto, read_onnx
 from lieref.model.onnx_writer import encode_onnx, replace_end, replace_tensors
+from lieref.model.outputs import weights_of, with_first_outputs
 from lieref.model.simplify import in_dtype, in_float64, simplify
 from lieref.model.site import Site, adaptable_tensors, share_memory
 from lieref.param._base import LierefWarning
@@ -38,7 +39,7 @@ from lieref.param.upgrade import upgraded
 from lieref.train.classes import check_classes
 
 
-def load(path: str | Path, *, dtype: str = "float32") -> Model:
+def load(path: str | Path, *, dtype: str = "float32", output: str | Mapping[str, float] | None = None) -> Model:
     """Read an ONNX model.
 
     Parameters
@@ -46,6 +47,9 @@ def load(path: str | Path, *, dtype: str = "float32") -> Model:
     path : str or Path
     dtype : {"float32", "float64"}
         Arithmetic of the network; float64 is for references, float32 for training.
+    output : str or mapping of str to float, optional
+        Name of the output that is predicted and trained, the file's first by default; or of several, each with the
+        factor of its loss: all are trained, and the first of them is predicted.
 
     Returns
     -------
@@ -57,15 +61,21 @@ def load(path: str | Path, *, dtype: str = "float32") -> Model:
         If the file is missing, broken or not ONNX.
     UnsupportedError
         If the network uses something lieref does not have; the message names the node.
+    DomainError
+        If there is no such output.
     """
     check_choice("load", "dtype", dtype, ("float32", "float64"))
     graph, proto, digest = read_onnx(path)
+    weights = weights_of(output)
+    graph = with_first_outputs(graph, weights)
     plain = simplify(graph)
     wide = in_float64(plain) if dtype == "float32" else []
     if wide:
         text = f"load: {', '.join(wide[:3])} of {path} asks for float64 and is computed in float32"
         warnings.warn(f'{text}; dtype="float64" keeps it', LierefWarning, stacklevel=2)
     model = Model(in_dtype(plain, np.dtype(dtype)), proto, str(path), digest)
+    model.outputs = graph.outputs
+    model.train_outputs(weights)
     model.dropped = dropped_layers(graph, plain)
     model.classes = classes_of_proto(proto, str(path))
     return model
@@ -151,6 +161,8 @@ class Model(Network):
             "lieref": {
                 "base_sha256": self.base_sha256,
                 "network_sha256": self.network_sha256,
+                "task": self.task,
+                "output": self.output_weights or ({self.outputs[0]: 1.0} if len(self.outputs) > 1 else None),
                 "classes": None if self.classes is None else list(check_classes("save_adapter", self.classes)),
                 **({} if self.head is None else {"head": self.head.to_dict()}),
                 "methods": [
@@ -191,6 +203,7 @@ class Model(Network):
             self._switch(form)
             self.statistics, self.sites, self.attached, self.wants_statistics = statistics, sites, attached, False
             self.classes = classes or self.classes
+            self.task = config["lieref"].get("task")
         return self
 
     def add_weighted_adapter(self, folders: Sequence[str | Path], weights: Sequence[float]) -> Model:
@@ -264,7 +277,8 @@ class Model(Network):
         else:
             write_classes(proto, check_classes("merge_and_unload", self.classes))
         merged = Model(graph, proto, self.source, hashlib.sha256(proto.SerializeToString()).hexdigest())
-        merged.classes = self.classes
+        merged.classes, merged.outputs = self.classes, self.outputs
+        merged.train_outputs(self.output_weights)
         self.unload()
         return merged
 

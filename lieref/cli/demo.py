@@ -70,6 +70,8 @@ def run_demo(out: Path, seed: int, threads: int | None) -> tuple[list[Report], d
 
 def _compare(seed: int, threads: int | None) -> tuple[list[Report], dict[str, Any], dict[str, bytes]]:
     """Return a report for each method, the facts they share, and the files to write but the report."""
+    import numpy as np
+
     from lieref.adapter.model import load
     from lieref.cli import job
     from lieref.cli.demo_data import BASE_MODEL, SHIFT, camera_shift, load_digits
@@ -77,21 +79,22 @@ def _compare(seed: int, threads: int | None) -> tuple[list[Report], dict[str, An
 
     begin = time.perf_counter()
     _, tune, test = load_digits()
-    training = job.Samples(camera_shift(tune.x), tune.y)
-    testing = job.Samples(camera_shift(test.x), test.y)
+    tune_y, test_y = np.asarray(tune.y), np.asarray(test.y)
+    training = job.Samples(camera_shift(tune.x), tune_y)
+    testing = job.Samples(camera_shift(test.x), test_y)
     base = load(BASE_MODEL)
     threads = threads or base.threads
     with progress_bar("demo"):
         before = job.score(base, job.Samples(test.x, test.y)).accuracy
     files = {
         "base.onnx": BASE_MODEL.read_bytes(),
-        "train.npz": write_npz({"x": training.x, "y": training.y}),
-        "test.npz": write_npz({"x": testing.x, "y": testing.y}),
+        "train.npz": write_npz({"x": training.x, "y": tune_y}),
+        "test.npz": write_npz({"x": testing.x, "y": test_y}),
     }
     reports = []
     with progress_bar("demo") as progress:
         progress(0, len(METHODS), "warming up")
-        _fine_tune("full", job.Samples(training.x[:BATCH], training.y[:BATCH]), testing, seed, threads, epochs=1)
+        _fine_tune("full", job.Samples(training.x[:BATCH], tune_y[:BATCH]), testing, seed, threads, epochs=1)
         for number, method in enumerate(METHODS):
             progress(number, len(METHODS), method)
             report, made = _fine_tune(method, training, testing, seed, threads, epochs=EPOCHS)

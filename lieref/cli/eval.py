@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from lieref.cli.console import number, percent, print_facts, print_json, progress_bar
+from lieref.cli.task_options import chosen_task, output_option, task_options
 
 
 @click.command("eval", short_help="Measure a model on labelled data.")
 @click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
 @click.option("--adapter", type=click.Path(path_type=Path), help="Adapter folder made for MODEL.")
 @click.option("--data", required=True, type=click.Path(path_type=Path), help="Labelled data: .npz, .csv or folder.")
-@click.option(
-    "--loss",
-    default="cross_entropy",
-    show_default=True,
-    type=click.Choice(["cross_entropy", "mean_squared_error"]),
-    help="For classes, or for numbers.",
-)
+@output_option
+@task_options
 @click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of the data, where both would fit.")
 @click.option("--classes", help="Names of the model's outputs in order: a,b,c or @FILE.  [default: the adapter's]")
 @click.option(
@@ -30,23 +27,27 @@ def evaluate(
     model_path: Path,
     adapter: Path | None,
     data: Path,
-    loss: str,
+    task: tuple[str | None, dict[str, Any]],
+    outputs: dict[str, float] | None,
     layout: str | None,
     classes: str | None,
     max_bytes: int | None,
     as_json: bool,
 ) -> None:
-    """Print accuracy and mean loss of MODEL on labelled data."""
+    """Print the mean loss of MODEL on labelled data, and how well it does: for classes its accuracy."""
+    from lieref.adapter.folder import read_adapter
     from lieref.adapter.model import load
     from lieref.cli.job import load_samples, parse_classes, score
 
-    model = load(model_path)
+    if adapter is not None and outputs is None:
+        outputs = read_adapter(adapter)[1]["lieref"].get("output")
+    model = load(model_path, output=outputs)
     if adapter is not None:
         model.load_adapter(adapter)
-    names = parse_classes(classes)
+    names, chosen = parse_classes(classes), chosen_task(model, task)
     with progress_bar("eval"):
-        samples = load_samples(data, model, layout, loss=loss, classes=names, max_bytes=max_bytes)
-        measured = score(model, samples, loss)
+        samples = load_samples(data, model, layout, task=chosen, classes=names, max_bytes=max_bytes)
+        measured = score(model, samples, chosen)
     report = {
         "model": str(model_path),
         "adapter": None if adapter is None else str(adapter),
@@ -54,15 +55,20 @@ def evaluate(
         "samples": len(samples.x),
         "classes": None if samples.classes is None else list(samples.classes),
         "missing_classes": list(samples.missing),
+        "outputs": list(model.output_weights or model.outputs[:1]),
+        "task": chosen.to_dict(),
         "accuracy": measured.accuracy,
         "loss": measured.loss,
+        "metrics": measured.metrics,
     }
     if as_json:
         print_json(report)
     else:
         texts = {
+            "outputs": ", ".join(model.output_weights or model.outputs[:1]),
             "classes": ", ".join(samples.classes or ()) or "-",
             "missing_classes": ", ".join(samples.missing) or "-",
         }
-        numbers = {"accuracy": percent(measured.accuracy), "loss": number(measured.loss)}
-        print_facts(str(data), {**report, **texts, **numbers})
+        numbers = {"loss": number(measured.loss), **{name: number(value) for name, value in measured.metrics.items()}}
+        shown = {**report, **texts, "task": chosen.name, **numbers, "accuracy": percent(measured.accuracy)}
+        print_facts(str(data), {name: value for name, value in shown.items() if name != "metrics"})

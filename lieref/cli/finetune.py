@@ -18,6 +18,7 @@ from lieref.adapter.strict_json import format_json, path_text
 from lieref.cli.console import print_json, print_reports, progress_bar, say
 from lieref.cli.output import ADAPTER_NAMES, reserved_folder
 from lieref.cli.target_options import target_options
+from lieref.cli.task_options import chosen_task, output_option, task_options
 from lieref.errors import LierefError
 
 if TYPE_CHECKING:
@@ -64,13 +65,8 @@ def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) ->
 @click.option("--batch", default=128, show_default=True, type=click.IntRange(min=1))
 @click.option("--lr", callback=parse_rate, metavar="auto|X", help="auto searches a ladder.  [default: the method's]")
 @click.option("--optimizer", default="adamw", show_default=True, type=click.Choice(["adamw", "sgd"]))
-@click.option(
-    "--loss",
-    default="cross_entropy",
-    show_default=True,
-    type=click.Choice(["cross_entropy", "mean_squared_error"]),
-    help="For classes, or for numbers.",
-)
+@output_option
+@task_options
 @click.option(
     "--validation",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -105,8 +101,10 @@ def finetune(base: Path, out: Path, as_json: bool, **options: Any) -> None:
     """
     if options["head"] == "keep" and (options["features"] is not None or options["pool"]):
         raise click.UsageError("--features and --pool say what a new head reads; add --head new")
-    if options["head"] == "new" and options["loss"] != "cross_entropy":
-        raise click.UsageError("--head new is for classes; leave out --loss")
+    if options["head"] == "new" and options["task"][0] not in (None, "classes"):
+        raise click.UsageError("--head new is for classes; leave out --task")
+    if options["head"] == "new" and len(options["outputs"] or ()) > 1:
+        raise click.UsageError("--head new is for one output; name one --output")
     report = run_finetune(base, Path(os.path.abspath(out)), **options)
     if as_json:
         print_json(report.to_dict())
@@ -136,7 +134,8 @@ def run_finetune(
     batch: int,
     lr: float | str | None,
     optimizer: str,
-    loss: str,
+    task: tuple[str | None, dict[str, Any]],
+    outputs: dict[str, float] | None,
     validation: float | None,
     augment: str,
     seed: int,
@@ -156,8 +155,9 @@ def run_finetune(
     with reserved_folder("finetune", out, names, force=force) as replaces:
         unfinished = _Unfinished(out)
         unfinished.check(resume, force)
-        model = load(base)
+        model = load(base, output=outputs)
         model.threads = threads or model.threads
+        chosen = chosen_task(model, task)
         where: dict[str, Any] = {"targets": targets, "exclude": exclude, "blocks": blocks}
         where |= {"rank_pattern": rank_pattern, "alpha_pattern": alpha_pattern}
         attach = partial(job.attach_method, model, method, rank=rank, alpha=alpha, seed=seed, **where)
@@ -172,13 +172,13 @@ def run_finetune(
                 train,
                 test,
                 layout,
-                loss=loss,
+                task=chosen,
                 classes=classes,
                 max_bytes=max_bytes,
                 give_head=give_head if new else None,
             )
             # The base has no answers to the questions of a new head.
-            before = None if testing is None or new else job.score(model, testing, loss)
+            before = None if testing is None or new else job.score(model, testing, chosen)
         if model.head is None:
             attach()
         else:
@@ -193,7 +193,7 @@ def run_finetune(
                     batch_size=batch,
                     learning_rate=lr,
                     optimizer=optimizer,
-                    loss=loss,
+                    task=chosen,
                     validation=validation,
                     augment=job.parse_augment(augment),
                     seed=seed,
@@ -202,11 +202,12 @@ def run_finetune(
                     resume=resume,
                 )
                 unfinished.trained = True
-                after = None if testing is None else job.score(model, testing, loss)
+                after = None if testing is None else job.score(model, testing, chosen)
             report, _, files = job.finish(
                 model,
                 history,
                 training,
+                task=chosen,
                 before=before,
                 after=after,
                 seed=seed,
@@ -220,6 +221,7 @@ def run_finetune(
                 test_samples=None if testing is None else len(testing.x),
                 classes=None if model.classes is None else list(model.classes),
                 missing_classes=list(training.missing),
+                outputs=list(model.output_weights or model.outputs[:1]),
                 base=path_text(base),
                 base_sha256=model.base_sha256,
                 out=path_text(out),

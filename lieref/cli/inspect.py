@@ -175,6 +175,8 @@ def describe_adapter(folder: Path) -> dict[str, Any]:
         "target_modules": config["target_modules"],
         "base": config["base_model_name_or_path"],
         "base_sha256": config["lieref"]["base_sha256"],
+        "task": config["lieref"].get("task"),
+        "outputs": config["lieref"].get("output"),
         "classes": config["lieref"].get("classes"),
         "head": config["lieref"].get("head"),
         "bytes": adapter_bytes(folder),
@@ -309,7 +311,9 @@ def _print_adapter(report: dict[str, Any]) -> None:
     names = ("method", "r", "lora_alpha", "target_modules", "base", "base_sha256", "classes", "bytes", "numbers")
     head = report["head"]
     new = {} if head is None else {"new head": f"{head['classes']} classes from {head['features']} ({head['size']})"}
-    print_facts(report["path"], {**{name: report[name] for name in names}, **new})
+    task = {"task": None if report["task"] is None else report["task"]["name"]}
+    outputs = {"outputs": ", ".join(report["outputs"])} if report["outputs"] else {}
+    print_facts(report["path"], {**{name: report[name] for name in names}, **new, **task, **outputs})
     print_table(
         "Tensors",
         ("name", "shape", "dtype"),

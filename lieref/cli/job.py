@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from lieref.train.epoch import Progress as State
     from lieref.train.epoch import Score
     from lieref.train.history import History
+    from lieref.train.task import Task
 
 # Predictions timed for a latency: enough for a steady median, or what fits into a second.
 LATENCY_REPEATS, LATENCY_SECONDS = 200, 1.0
@@ -36,7 +38,8 @@ class Samples:
 
     Attributes
     ----------
-    x, y : arrays
+    x : array
+    y : array, dict of arrays by output, or None
     classes : tuple of str or None
         Names of the model's outputs, where the labels came as names or the model has them.
     missing : tuple of str
@@ -44,7 +47,7 @@ class Samples:
     """
 
     x: Array
-    y: Array
+    y: Any
     classes: tuple[str, ...] | None = None
     missing: tuple[str, ...] = ()
 
@@ -54,7 +57,7 @@ def load_samples(
     model: Model,
     layout: str | None,
     *,
-    loss: str = "cross_entropy",
+    task: Task | None = None,
     classes: tuple[str, ...] | None = None,
     max_bytes: int | None = None,
     give_head: Callable[[Dataset], None] | None = None,
@@ -62,28 +65,44 @@ def load_samples(
     """Read labelled data and bring it into the layout of the model; raises as `load_data` and `arrange` do.
 
     Labels that are names are matched with `classes` or, without them, with ``model.classes``. What `give_head` does
-    with the data gives the model a new head for them, whose outputs the names define.
+    with the data gives the model a new head for them, whose outputs the names define. Where no task is given it is
+    `Classes`.
     """
     from lieref.model.samples import arrange, own_layout
     from lieref.train.augment import image_axes
     from lieref.train.classes import check_number_of_classes, warn_missing
     from lieref.train.data import load_data
-    from lieref.train.loss import make_loss
+    from lieref.train.sample_tasks import Classes
 
+    chosen = task or Classes()
     shape = model.input_shape
     axes = image_axes(shape)
     size = None if axes is None else (shape[axes[0]], shape[axes[1]])
     channels = 1 if axes is not None and 1 in (shape[1], shape[3]) else 3
     known = classes or (model.classes if give_head is None else None)
-    data = load_data(path, channels=channels, size=size, classes=known, max_bytes=max_bytes)
+    several = tuple(model.output_weights) if len(model.output_weights) > 1 else None
+    data = load_data(
+        path,
+        task=chosen.name,
+        outputs=several,
+        input_name=model.graph.inputs[0].name,
+        channels=channels,
+        size=size,
+        classes=known,
+        max_bytes=max_bytes,
+    )
     x = arrange(data.x, shape, layout or data.layout, function="load_data")
-    if not make_loss(loss).classifies:
+    if not chosen.has_labels or several:
         if data.class_names is not None:
-            raise DomainError(f"load_data: the targets of {path} must be numbers for the loss {loss}; got names")
-        return Samples(x, data.y)
+            raise DomainError(
+                f"load_data: the targets of {path} must be numbers for the task {chosen.name!r}; got names"
+            )
+        return Samples(x, data.y, model.classes)
+    if data.y is None:
+        raise DomainError(f"load_data: {path} must hold targets")
     if give_head is not None:
         give_head(data)
-    outputs = model.outputs or model.logits(x[:1], layout=own_layout(shape)).shape[-1]
+    outputs = (model.scores_shape or model.logits(x[:1], layout=own_layout(shape)).shape)[-1]
     found = data.class_names or known
     if found is not None:
         given = known is not None or give_head is not None
@@ -103,7 +122,7 @@ def load_sets(
     test: Path | None,
     layout: str | None,
     *,
-    loss: str,
+    task: Task,
     classes: str | None,
     max_bytes: int | None,
     give_head: Callable[[Dataset], None] | None = None,
@@ -114,12 +133,12 @@ def load_sets(
     """
     names = None if give_head is not None and is_number(classes) else parse_classes(classes)
     names = names or (model.classes if give_head is None else None)
-    training = load_samples(train, model, layout, loss=loss, classes=names, max_bytes=max_bytes, give_head=give_head)
+    training = load_samples(train, model, layout, task=task, classes=names, max_bytes=max_bytes, give_head=give_head)
     model.classes = training.classes
     names = names if give_head is None else training.classes
     if test is None:
         return training, None
-    testing = load_samples(test, model, layout, loss=loss, classes=names, max_bytes=max_bytes)
+    testing = load_samples(test, model, layout, task=task, classes=names, max_bytes=max_bytes)
     if training.classes is None and testing.classes is not None:
         raise DomainError(
             f"load_data: the labels of {test} must be numbers like those of {train}, or the outputs named in order by "
@@ -244,15 +263,23 @@ def _words(state: State) -> str:
     return f"{state.phase}, epoch {state.epoch} of {state.epochs}, loss {state.loss:.3f}" if state.step else state.phase
 
 
-def score(model: Model, samples: Samples, loss: str = "cross_entropy") -> Score:
-    """Return mean loss and accuracy; no accuracy where there are no classes to be right about."""
+def score(model: Model, samples: Samples, task: Task | None = None) -> Score:
+    """Return mean loss and metrics of a task, `Classes` where none is given."""
+    from lieref.model.samples import own_layout
     from lieref.train.epoch import Part, evaluate
-    from lieref.train.loss import make_loss
+    from lieref.train.sample_tasks import Classes
+    from lieref.train.several_outputs import SeveralOutputs, task_for
 
-    function = make_loss(loss)
-    outputs = model.logits(samples.x[:1]).shape[-1]
-    targets = function.check_targets("score", samples.y, outputs)
-    return evaluate(model, Part(samples.x, targets, np.arange(len(samples.x))), function)
+    chosen: Task = task or Classes()
+    model.reading = chosen.reads
+    shape = model.logits(samples.x[:1], layout=own_layout(model.input_shape)).shape[1:]
+    chosen = task_for(model, chosen, samples.x.shape[1:])
+    if isinstance(chosen, SeveralOutputs):
+        chosen, targets = chosen.with_targets("score", samples.x, samples.y)
+    else:
+        targets = chosen.targets("score", samples.x, samples.y, shape)
+    part = Part(samples.x, targets, np.arange(len(samples.x)), math.prod(shape))
+    return evaluate(model, part, chosen)
 
 
 def adapter_files(model: Model) -> dict[str, bytes]:
@@ -267,6 +294,7 @@ def finish(
     history: History,
     training: Samples,
     *,
+    task: Task | None = None,
     before: Score | None,
     after: Score | None,
     seed: int,
@@ -275,6 +303,7 @@ def finish(
 ) -> tuple[Report, Model, dict[str, bytes]]:
     """Return report, merged model and adapter files of a trained model, which is its base again afterwards."""
     from lieref.evaluate.report import Report
+    from lieref.train.sample_tasks import Classes
 
     files = adapter_files(model)
     head, rate = model.head, history.learning_rate
@@ -302,6 +331,9 @@ def finish(
             "base_loss": None if before is None else before.loss,
             "loss": None if after is None else after.loss,
             "head": None if head is None else {**head.to_dict(), "learning_rate": rate and rate * factor},
+            "base_metrics": None if before is None else before.metrics,
+            "metrics": None if after is None else after.metrics,
+            "task": model.task or (task or Classes()).to_dict(),
             **details,
         },
     )

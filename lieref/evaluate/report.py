@@ -81,17 +81,16 @@ def _percent(value: float) -> str:
 def _rows(reports: Sequence[Report], base: str) -> list[tuple[str, ...]]:
     """Return the header and one row of text for each report, after one for the base model."""
     first = reports[0]
-    rows: list[tuple[str, ...]] = [("method", "rank", "trainable", "accuracy", "bytes", "seconds", "latency us", "lr")]
-    rows.append(
-        (base, "", "0", _text(first.base_accuracy, _percent), "0", "", _text(first.latency_us_base, _tenths), "")
-    )
+    metric, before, _ = _measured(first)
+    rows: list[tuple[str, ...]] = [("method", "rank", "trainable", metric, "bytes", "seconds", "latency us", "lr")]
+    rows.append((base, "", "0", before, "0", "", _text(first.latency_us_base, _tenths), ""))
     for report in reports:
         rows.append(
             (
                 report.method,
                 _text(report.rank, str),
                 f"{report.trainable:,}",
-                _text(report.accuracy, _percent),
+                _measured(report)[2],
                 f"{report.update_bytes:,}",
                 _tenths(report.train_seconds),
                 _text(report.latency_us_merged, _tenths),
@@ -99,6 +98,16 @@ def _rows(reports: Sequence[Report], base: str) -> list[tuple[str, ...]]:
             )
         )
     return rows
+
+
+def _measured(report: Report) -> tuple[str, str, str]:
+    """Return the name of the first metric in the details, or accuracy, and its values before and after."""
+    metrics = report.details.get("metrics") or {}
+    name = next(iter(metrics), "accuracy")
+    if name == "accuracy":
+        return name, _text(report.base_accuracy, _percent), _text(report.accuracy, _percent)
+    before = (report.details.get("base_metrics") or {}).get(name)
+    return name.replace("_", " "), _text(before, "{:.4g}".format), _text(metrics[name], "{:.4g}".format)
 
 
 def _tenths(value: float) -> str:

@@ -56,6 +56,10 @@ class Trainable(Protocol):
         Threads of the kernels; the numbers do not depend on it.
     recomputation : int
         Which of `recomputations` a step uses; the numbers do not depend on it.
+    reading : str
+        The final operator that `logits` and the losses leave out: "Softmax", "Sigmoid", or "" for none.
+    task : dict or None
+        What it was trained for: the task's name and settings.
     """
 
     base_sha256: str
@@ -63,14 +67,31 @@ class Trainable(Protocol):
     wants_statistics: bool
     threads: int
     recomputation: int
+    reading: str
+    task: dict[str, Any] | None
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:
         """Shape of the input, the batch first; None where an axis is free."""
 
     @property
-    def outputs(self) -> int | None:
-        """Outputs of a sample, C of `logits`; None where only a prediction tells."""
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs; the first is trained."""
+
+    @property
+    def output_weights(self) -> Mapping[str, float]:
+        """The outputs that were asked for, and the factors of their losses; empty where nobody has asked."""
+
+    def output_shapes(self, sample: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+        """Return the shapes of what `logits` holds of each of them, for one sample of this shape."""
+
+    @property
+    def undecided(self) -> Mapping[str, tuple[int, ...]]:
+        """Shapes of the outputs behind the first, of one sample, where nobody has said that the first is meant."""
+
+    @property
+    def scores_shape(self) -> tuple[int, ...] | None:
+        """Shape of one sample of `logits`; None where only a prediction tells."""
 
     @property
     def arithmetic(self) -> Mapping[str, str | int]:
@@ -103,7 +124,7 @@ class Trainable(Protocol):
         """Return the live trainable arrays by name: what is written into them changes the model."""
 
     def logits(self, x: Array, *, layout: str | None = None) -> FloatArray:
-        """Return the (N, C) outputs before a final Softmax for a batch of any numeric dtype, in this layout."""
+        """Return what the losses read for a batch of any numeric dtype, in this layout: (N, ...)."""
 
     def loss_and_grad(
         self, x: Array, y: Array, loss: Loss, *, layout: str | None = None

@@ -27,7 +27,7 @@ from lieref.train.npz import read_npz, write_npz
 from lieref.train.recipe import Recipe
 
 FILE_NAME = "checkpoint.npz"
-FORMAT = 3
+FORMAT = 4
 LOCK_NAME = "checkpoint.lock"
 
 _GROUPS = ("params", "best_params", "optimizer")

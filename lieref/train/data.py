@@ -8,19 +8,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lieref import rng
-from lieref._check import check_real
+from lieref._check import check_choice, check_real
 from lieref._types import Array
 from lieref.errors import DomainError, FormatError, ShapeError
 from lieref.model.samples import check_samples
 from lieref.train.classes import check_classes, warn_missing
 from lieref.train.images import read_image_folder
-from lieref.train.npz import read_npz
+from lieref.train.masks import read_mask_folder
+from lieref.train.npz import npz_names, read_npz
 from lieref.train.table import read_csv
+from lieref.train.task_registry import TASKS
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,8 @@ class Dataset:
     Attributes
     ----------
     x : (N, ...) array of integers, booleans or floats
-    y : (N,) integer labels, or (N,) or (N, K) numbers for a regression
+    y : (N, ...) array, dict of such arrays, or None
+        Labels or numbers; by output where there are several; None where the targets of a task are in the samples.
     layout : {"NCHW", "NHWC"} or None
         Where it is known from the source.
     class_names : tuple of str or None
@@ -38,14 +42,15 @@ class Dataset:
     """
 
     x: Array
-    y: Array
+    y: Any
     layout: str | None = None
     class_names: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         check_samples("Dataset", self.x)
-        if np.shape(self.y)[:1] != (len(self.x),):
-            raise ShapeError(f"Dataset: `y` must have one entry for each of {len(self.x)} samples; got {self.y.shape}")
+        for y in self.y.values() if isinstance(self.y, dict) else () if self.y is None else (self.y,):
+            if np.shape(y)[:1] != (len(self.x),):
+                raise ShapeError(f"Dataset: `y` must have one entry for each of {len(self.x)} samples; got {y.shape}")
 
     def __len__(self) -> int:
         return len(self.x)
@@ -54,6 +59,9 @@ class Dataset:
 def load_data(
     path: str | Path,
     *,
+    task: str = "classes",
+    outputs: Sequence[str] | None = None,
+    input_name: str | None = None,
     channels: int = 3,
     size: tuple[int | None, int | None] | None = None,
     classes: Sequence[str] | None = None,
@@ -65,7 +73,14 @@ def load_data(
     ----------
     path : str or Path
         An ``.npz`` with the arrays ``x`` and ``y``; a folder with one sub-folder of images for each class; or a
-        ``.csv`` of numbers whose column ``label`` (the last one where none has that name) holds the targets.
+        ``.csv`` of numbers whose column ``label`` (the last one where none has that name) holds the targets. For the
+        task ``"dense"`` a folder has the sub-folders ``images`` and ``masks``; for ``"tokens"`` no ``y`` is needed.
+    task : str
+        Name of the task.
+    outputs : sequence of str, optional
+        Outputs that have targets of their own, in the arrays ``y_<output>`` of an ``.npz``.
+    input_name : str, optional
+        Name of the model's input: an ``.npz`` may hold the samples under it instead of ``x``.
     channels : int
         For a folder of images: 1 reads them as grey, 3 as RGB.
     size : (int or None, int or None), optional
@@ -90,24 +105,38 @@ def load_data(
     UnsupportedError
         If an image cannot be read without a guess; see `read_image_folder`.
     """
+    check_choice("load_data", "task", task, tuple(TASKS))
     source = Path(path)
     names = None if classes is None else check_classes("load_data", classes)
     found: tuple[str, ...] | None = None
     layout = None
-    if source.is_dir():
+    y: Any
+    if outputs is not None and not (source.suffix.lower() == ".npz" and source.is_file()):
+        raise FormatError(f"load_data: the targets of {len(outputs)} outputs must be in an .npz; got {path}")
+    if source.is_dir() and task == "dense":
+        x, y = read_mask_folder(source, channels=channels, size=size, max_bytes=max_bytes)
+        layout = "NHWC"
+    elif source.is_dir():
         x, y, found = read_image_folder(source, channels=channels, size=size, classes=names, max_bytes=max_bytes)
         layout = "NHWC"
     elif not source.exists():
         raise FormatError(f"load_data: `path` must exist; there is no {path}")
     elif source.suffix.lower() == ".npz":
-        arrays = read_npz(source, ("x", "y"), max_bytes=max_bytes)
-        x, y = arrays["x"], arrays["y"]
+        held = npz_names(source)
+        x_name = input_name if input_name in held and "x" not in held else "x"
+        names_of = {name: f"y_{name}" for name in outputs or ()}
+        wanted = tuple(names_of.values()) or (("y",) if not TASKS[task].from_input or "y" in held else ())
+        arrays = read_npz(source, (str(x_name), *wanted), max_bytes=max_bytes)
+        x, y = (
+            arrays[str(x_name)],
+            {name: arrays[key] for name, key in names_of.items()} if outputs else arrays.get("y"),
+        )
     elif source.suffix.lower() == ".csv":
         x, y, found = read_csv(source, classes=names, max_bytes=max_bytes)
     else:
         raise FormatError(f"load_data: `path` must be an .npz, a .csv or a folder of images; got {path}")
     data = Dataset(x, y, layout, found)
-    if found is not None:
+    if found is not None and y is not None:
         warn_missing("load_data", y, found, str(path))
     return data
 

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lieref import rng
 from lieref._flat import FlatParams
-from lieref._types import Array
+from lieref._types import Array, FloatArray
 from lieref.errors import DomainError
 from lieref.model.samples import own_layout
 from lieref.train._protocol import Trainable
 from lieref.train.augment import apply, draw, image_axes
 from lieref.train.clip import clip_by_global_norm
-from lieref.train.loss import Loss
 from lieref.train.optimizer import Optimizer
 from lieref.train.recipe import Recipe, steps_per_epoch
 from lieref.train.schedule import learning_rate_factor
+from lieref.train.task import Counts, Task, add_counts
 
 EVALUATION_BATCH = 256
+"""Samples that are evaluated at once, at most."""
+
+EVALUATION_NUMBERS = 2**21
+"""Fewer where that many outputs are reached before: 16 MiB of images or of scores of tokens."""
 
 
 @dataclass(frozen=True)
@@ -36,11 +40,14 @@ class Part:
     y : (M, ...) array
     indices : (N,) int64
         The samples of this part.
+    outputs : int
+        Numbers that the model gives for a sample.
     """
 
     x: Array
     y: Array
     indices: NDArray[np.int64]
+    outputs: int = 1
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -53,14 +60,20 @@ class Part:
 
 @dataclass(frozen=True)
 class Score:
-    """Mean loss over a part, and the share of right answers (None for a regression)."""
+    """Mean loss over a part, the metrics of the task, and of one of them how good it is: more is better."""
 
     loss: float
-    accuracy: float | None
+    metrics: dict[str, float] = field(default_factory=dict)
+    merit: float = 0.0
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share of right answers, None where the task has none."""
+        return self.metrics.get("accuracy")
 
     def is_better_than(self, other: Score) -> bool:
-        """Return whether the accuracy is higher or, where it is equal, the loss lower; a tie is not better."""
-        return (self.accuracy or 0.0, -self.loss) > (other.accuracy or 0.0, -other.loss)
+        """Return whether the merit is higher or, where it is equal, the loss lower; a tie is not better."""
+        return (self.merit, -self.loss) > (other.merit, -other.loss)
 
 
 @dataclass(frozen=True)
@@ -139,8 +152,10 @@ def train_epoch(
     order = rng.stream(recipe.seed, "order", epoch).permutation(len(part))
     draws = draw(recipe.augmentation, len(part), recipe.seed, epoch)
     axes, layout = image_axes(model.input_shape), own_layout(model.input_shape)
-    params = model.parameters()
-    loss_sum, right, rate = 0.0, 0, 0.0
+    params, loss_of = model.parameters(), recipe.task.loss
+    target_axes = recipe.task.image_axes(part.y)
+    total_of = _Total(recipe.task)
+    rate = 0.0
     for batch in range(steps):
         step = epoch * steps + batch
         rate = peak * learning_rate_factor(recipe.schedule, step, total, recipe.warmup_steps)
@@ -148,39 +163,60 @@ def train_epoch(
         x, y = part.take(positions)
         if recipe.augmentation and axes is not None:
             x = apply(x, positions, draws, axes)
+            y = y if target_axes is None else apply(y, positions, draws, target_axes)
         with reporting_divergence(f"in epoch {epoch + 1}, step {step + 1}, at a learning rate of {rate:.3g}"):
-            loss, logits, grads = model.loss_and_grad(x, y, recipe.loss, layout=layout)
+            loss, logits, grads = model.loss_and_grad(x, y, loss_of, layout=layout)
             if see is not None:
                 see(logits, y)
             if recipe.clip_norm is not None:
                 grads = clip_by_global_norm(grads, recipe.clip_norm)
             optimizer.step(params, grads, rate, model.rate_factors)
             _check_finite_run(loss, params)
+            total_of.add(loss, logits, y)
         if unmoved:
             unmoved.difference_update([name for name in unmoved if grads[name].any()])
-        loss_sum += loss * len(positions)
-        if recipe.loss.classifies:
-            right += int(np.count_nonzero(np.argmax(logits, axis=1) == y))
         if progress is not None:
             progress(Progress(epoch + 1, recipe.epochs, step + 1, total, loss, rate))
     first = peak * learning_rate_factor(recipe.schedule, epoch * steps, total, recipe.warmup_steps)
-    return Score(loss_sum / len(part), right / len(part) if recipe.loss.classifies else None), first
+    return total_of.score(), first
 
 
-def evaluate(model: Trainable, part: Part, loss: Loss) -> Score:
-    """Return the loss and the accuracy over a part.
+class _Total:
+    """Loss and counts of some batches."""
+
+    def __init__(self, task: Task) -> None:
+        self._task, self._loss = task, task.loss
+        self._values: list[tuple[float, float]] = []
+        self._counts: Counts = {}
+
+    def add(self, value: float, logits: FloatArray, y: Array) -> None:
+        """Add a batch."""
+        self._values.append((value, self._loss.weight(y)))
+        self._counts = add_counts(self._counts, self._task.counts(logits, y))
+
+    def score(self) -> Score:
+        """Return the mean loss, each target once, and the metrics."""
+        whole = sum(weight for _, weight in self._values)
+        mean = sum(value * weight for value, weight in self._values) / whole if whole else 0.0
+        metrics = self._task.metrics(self._counts)
+        return Score(self._values[0][0] if len(self._values) == 1 else mean, metrics, self._task.merit(metrics))
+
+
+def evaluate(model: Trainable, part: Part, task: Task) -> Score:
+    """Return the loss and the metrics over a part.
 
     Raises
     ------
     DomainError
         If a logit is not finite.
     """
-    starts, layout = range(0, len(part), EVALUATION_BATCH), own_layout(model.input_shape)
-    batches = (part.take(slice(start, start + EVALUATION_BATCH))[0] for start in starts)
-    logits = np.concatenate([model.logits(x, layout=layout) for x in batches])
-    y = part.y[part.indices]
-    value, _ = loss.value_and_grad(logits, y)
-    return Score(value, float(np.mean(np.argmax(logits, axis=1) == y)) if loss.classifies else None)
+    layout, loss, total = own_layout(model.input_shape), task.loss, _Total(task)
+    step = min(EVALUATION_BATCH, max(1, EVALUATION_NUMBERS // part.outputs))
+    for start in range(0, len(part), step):
+        x, y = part.take(slice(start, start + step))
+        logits = model.logits(x, layout=layout)
+        total.add(loss.value_and_grad(logits, y)[0], logits, y)
+    return total.score()
 
 
 @contextmanager

@@ -19,9 +19,10 @@ class EpochRecord:
         From 1.
     loss : float
         Mean over the epoch's samples, each taken when its batch was trained on.
-    accuracy : float or None
-        Share of those samples the model got right, 0 to 1; None for a regression.
-    validation_loss, validation_accuracy : float or None
+    metrics : dict of str to float
+        The metrics of the task over those samples, such as ``accuracy``.
+    validation_loss : float or None
+    validation_metrics : dict of str to float or None
         After the epoch; None without a validation set.
     learning_rate : float
         At the first step.
@@ -31,20 +32,35 @@ class EpochRecord:
 
     epoch: int
     loss: float
-    accuracy: float | None
+    metrics: dict[str, float]
     validation_loss: float | None
-    validation_accuracy: float | None
+    validation_metrics: dict[str, float] | None
     learning_rate: float
     seconds: float
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of right answers, 0 to 1; None where the task has none."""
+        return self.metrics.get("accuracy")
+
+    @property
+    def validation_accuracy(self) -> float | None:
+        """The same on the validation set; None without one."""
+        return None if self.validation_metrics is None else self.validation_metrics.get("accuracy")
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One learning rate tried on the held-out slice; accuracy and loss are None where training diverged."""
+    """One learning rate tried on the held-out slice; metrics and loss are None where training diverged."""
 
     learning_rate: float
-    accuracy: float | None
+    metrics: dict[str, float] | None
     loss: float | None
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of right answers; None where the task has none."""
+        return None if self.metrics is None else self.metrics.get("accuracy")
 
 
 @dataclass(frozen=True)
@@ -104,7 +120,12 @@ class History:
             }
         )
         numbers = [history.learning_rate, history.preparation_seconds, history.best_epoch]
-        numbers += chain(*map(dataclasses.astuple, history.epochs), *map(dataclasses.astuple, history.trials))
+        fields = [*chain(*(vars(record).items() for record in (*history.epochs, *history.trials)))]
+        for name, value in fields:
+            if name.endswith("metrics") and value is not None:
+                numbers += {**value}.values()
+            else:
+                numbers.append(value)
         for number in numbers:
             if number is not None and (isinstance(number, bool) or not isinstance(number, (int, float))):
                 raise TypeError(f"{number!r:.60} where a number belongs")

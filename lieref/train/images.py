@@ -95,7 +95,7 @@ def read_image_folder(
         labels = number_by_name("read_image_folder", names, labels, classes, str(folder))
         names = tuple(classes)
     cap = memory_cap(sum(file.stat().st_size for file, _ in files), max_bytes)
-    reader = _Reader(channels, size or (None, None), len(files), cap, str(folder))
+    reader = ImageReader(channels, size or (None, None), len(files), cap, str(folder))
     for file, _ in files:
         reader.add(file)
     reader.say()
@@ -130,7 +130,7 @@ def _list(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
 
 
 @dataclass
-class _Reader:
+class ImageReader:
     """Decodes one image after the other into one array, which is made when the size of the first is known."""
 
     channels: int
@@ -149,7 +149,7 @@ class _Reader:
         """Decode one image; its header is checked before its pixels are touched."""
         from PIL import Image, ImageOps
 
-        with _reporting(file), Image.open(file, formats=_FORMATS) as image:
+        with reporting(file), Image.open(file, formats=_FORMATS) as image:
             width, height = image.size
             # Either way round: the orientation may stand behind the pixels, which are not touched yet.
             if not self._fits(height, width) and not self._fits(width, height):
@@ -213,7 +213,7 @@ class _Reader:
 
 
 @contextmanager
-def _reporting(file: Path) -> Iterator[None]:
+def reporting(file: Path) -> Iterator[None]:
     """Turn whatever a decoder raises into one error with the file's name.
 
     Pillow's readers raise a dozen classes on damaged files, and warn where they go on with half of one.

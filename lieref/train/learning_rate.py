@@ -51,7 +51,7 @@ def default_learning_rate(rate: float, steps: int) -> float:
 def search_learning_rate(
     model: Trainable, part: Part, recipe: Recipe, progress: Callable[[Progress], None] | None = None
 ) -> tuple[float, tuple[Trial, ...]]:
-    """Return the learning rate that does best on a held-out slice of `part`, by accuracy and then by loss.
+    """Return the learning rate that does best on a held-out slice of `part`, by the task's metric and then by loss.
 
     Parameters
     ----------
@@ -75,9 +75,9 @@ def search_learning_rate(
     DomainError
         If the set is too small to hold out a slice, or training diverges at every learning rate.
     """
-    kept, held = split(part.y[part.indices], HELD_OUT, recipe.seed, "learning-rate", stratified=recipe.loss.classifies)
-    training = Part(part.x, part.y, part.indices[kept])
-    held_out = Part(part.x, part.y, part.indices[held])
+    kept, held = split(part.y[part.indices], HELD_OUT, recipe.seed, "learning-rate", stratified=recipe.task.has_labels)
+    training = replace(part, indices=part.indices[kept])
+    held_out = replace(part, indices=part.indices[held])
     steps = steps_per_epoch(len(training), recipe.batch_size)
     epochs = min(recipe.epochs, -(-TRIAL_STEPS // steps))
     trial_recipe = replace(recipe, epochs=epochs, warmup_steps=min(recipe.warmup_steps, epochs * steps // 2))
@@ -101,7 +101,7 @@ def search_learning_rate(
         tried = ", ".join(f"{rate:.3g}" for rate in rates.values())
         raise DomainError(f"fit: `learning_rate` must be given; training diverged at all of {tried}")
     trials = (
-        Trial(rates[rung], None, None) if score is None else Trial(rates[rung], score.accuracy, score.loss)
+        Trial(rates[rung], None, None) if score is None else Trial(rates[rung], score.metrics, score.loss)
         for rung, score in scores.items()
     )
     return rates[best[0]], tuple(trials)
@@ -128,7 +128,7 @@ def _score(
         for epoch in range(recipe.epochs):
             train_epoch(model, training, recipe, rate, optimizer, epoch, report)
         with reporting_divergence(f"at a learning rate of {rate:.3g}"):
-            return evaluate(model, held_out, recipe.loss)
+            return evaluate(model, held_out, recipe.task)
     except DomainError:
         return None
     finally:

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import numpy as np
 from lieref import rng
 from lieref._check import check_int, check_real
 from lieref._types import Array, Params
-from lieref.errors import DomainError, ShapeError
+from lieref.errors import DomainError, ShapeError, UnsupportedError
 from lieref.model.samples import arrange, check_samples, own_layout
 from lieref.model.site import StillLayersWarning, listed
 from lieref.train._protocol import Trainable
@@ -24,21 +25,17 @@ from lieref.train.augment import image_axes, make_augmentation
 from lieref.train.checkpoint import Checkpoint, checkpoint_folder, read_checkpoint, run_identity, write_checkpoint
 from lieref.train.data import split
 from lieref.train.epoch import Part, Progress, Score, evaluate, reporting_divergence, train_epoch
-from lieref.train.evidence import (
-    FEWEST_SAMPLES,
-    Witness,
-    gather_evidence,
-    is_worth_a_look,
-    warn_at_chance,
-    warn_flip,
-    warn_no_flip,
-)
+from lieref.train.evidence import Witness
 from lieref.train.history import EpochRecord, History
+from lieref.train.judge_base import look_at_base, looks_before, show_labelled
 from lieref.train.learning_rate import default_learning_rate, search_learning_rate
-from lieref.train.loss import Loss, as_targets, make_loss
 from lieref.train.memory import parse_bytes, within
 from lieref.train.optimizer import Optimizer, make_optimizer
 from lieref.train.recipe import AUTO, Recipe
+from lieref.train.several_outputs import SeveralOutputs, task_for
+from lieref.train.task import Task
+from lieref.train.task_registry import make_task
+from lieref.train.which_output import targets_of_first
 
 COMPILING = "compiling (once after installation)"
 """The phase before the first step where machine code is not yet there."""
@@ -50,8 +47,9 @@ STATISTICS_SAMPLES = 2000
 def fit(
     model: Trainable,
     x: Array,
-    y: Array,
+    y: Array | None = None,
     *,
+    task: str | Task = "classes",
     epochs: int = 10,
     batch_size: int = 128,
     learning_rate: float | str | None = None,
@@ -59,8 +57,6 @@ def fit(
     schedule: str = "cosine",
     warmup_steps: int = 0,
     clip_norm: float | None = None,
-    loss: str | Loss = "cross_entropy",
-    label_smoothing: float = 0.0,
     augment: str | Sequence[str] = AUTO,
     validation: float | tuple[Array, Array] | None = None,
     layout: str | None = None,
@@ -83,7 +79,13 @@ def fit(
     x : (N, ...) array of integers or floats
         In the model's layout, or with the channels at the other end. Values go to the model as they are; a base that
         does no better than chance on them is said in a warning.
-    y : (N,) integer labels, or (N, C) targets for the mean squared error
+    y : array
+        Targets as the task wants them: (N,) integers for ``"classes"``; (N, K) of 0 and 1 for ``"multilabel"``; numbers
+        of the output's shape for ``"numbers"``; (N, H, W) integers for ``"dense"``; (N, S) integers padded with -1, or
+        lists, for ``"sequence"``; none for ``"tokens"``, whose targets are the ids of `x` one place on. A dict of them
+        by output where the model was loaded for several.
+    task : str or Task
+        A name, or what `make_task` returns, with settings.
     epochs, batch_size : int
         At least 1.
     learning_rate : float, "auto" or None
@@ -96,15 +98,12 @@ def fit(
         Steps of linear warm-up.
     clip_norm : float, optional
         Largest global norm of the gradient.
-    loss : {"cross_entropy", "mean_squared_error"} or Loss
-    label_smoothing : float
-        0 to 1, for cross-entropy given by name.
     augment : "auto" or sequence of str
         ``"flip"``, ``"shift(2)"``; ``"auto"`` flips colour images that are classified where the base recognises them
         as often mirrored, and says what it chose.
     validation : float or (x, y), optional
         Share of the training set to hold out (the same of every class), or a set of its own. The model ends with the
-        parameters of the epoch that did best on it: by accuracy, then by loss.
+        parameters of the epoch that did best on it: by the metric of the task, then by loss.
     layout : {"NCHW", "NHWC"}, optional
         Of `x`; needed only where both fit the model.
     seed : int
@@ -130,18 +129,18 @@ def fit(
     Raises
     ------
     DomainError
-        If an argument is out of range, the data are empty or not finite, a label is outside the classes, nothing is
+        If an argument is out of range, the data are empty or not finite, targets are out of range, nothing is
         attached, the limit of memory is too low, or training diverges.
     UnsupportedError
         If there is a limit of memory and training is not compiled.
     DTypeError, ShapeError
-        If the data are of the wrong kind, or do not fit the model.
+        If the data are of the wrong kind, or do not fit the model or the task.
     FormatError, VerificationError
         If the checkpoint is damaged, or belongs to another run.
     BusyError
         If another thread trains or changes the model.
     """
-    chosen_loss = make_loss(loss, label_smoothing)
+    chosen = make_task(task)
     limit = None if memory_limit is None else parse_bytes(memory_limit)
     params = model.parameters()
     if not params and not model.wants_statistics:
@@ -155,69 +154,61 @@ def fit(
         schedule=schedule,
         warmup_steps=warmup_steps,
         clip_norm=clip_norm,
-        loss=chosen_loss,
-        augmentation=make_augmentation(augment, model.input_shape, classifies=chosen_loss.classifies),
+        task=chosen,
+        augmentation=make_augmentation(augment, model.input_shape, classifies=chosen.has_labels),
         seed=seed,
     )
-    if progress is not None and model.compiles_first:
-        progress(Progress(0, epochs, 0, 1, math.nan, 0.0, COMPILING))
-    training, held_out = _parts(model, x, y, chosen_loss, validation, layout, seed)
-    steps = recipe.total_steps(len(training))
-    if learning_rate is None and params:  # statistics alone have no gradient, hence no rate of their own
-        recipe = replace(recipe, learning_rate=default_learning_rate(model.default_learning_rate, steps))
-    recomputation = None
     if threads is not None:
         check_int("fit", "threads", threads, low=1)
-    if limit is not None:
-        batch = min(batch_size, len(training))
-        predicts = held_out is not None or recipe.learning_rate == AUTO or _looks(training, recipe)
-        most = threads or model.threads
-        threads, recomputation = within(model, recipe.optimizer, batch, most, limit, predicts=predicts)
-    with (
-        checkpoint_folder(checkpoint, resume=resume),
-        model.training("fit"),
-        _all_or_nothing(model, threads, recomputation),
-    ):
-        recipe, witness = _look_at_base(model, training, recipe, augment == AUTO, resume)
-        return _train(_Run(model, recipe, training, held_out, checkpoint, resume, progress, witness))
+    with _reading(model, chosen):
+        if progress is not None and model.compiles_first:
+            progress(Progress(0, epochs, 0, 1, math.nan, 0.0, COMPILING))
+        training, held_out, chosen = _parts(model, x, y, chosen, validation, layout, seed)
+        recipe = replace(recipe, task=chosen)
+        _check_moves(recipe, model, training)
+        steps = recipe.total_steps(len(training))
+        if learning_rate is None and params:  # statistics alone have no gradient, hence no rate of their own
+            recipe = replace(recipe, learning_rate=default_learning_rate(model.default_learning_rate, steps))
+        recomputation = None
+        if limit is not None:
+            batch = min(batch_size, len(training))
+            predicts = held_out is not None or recipe.learning_rate == AUTO or looks_before(training, recipe)
+            most = threads or model.threads
+            threads, recomputation = within(model, recipe.optimizer, batch, most, limit, predicts=predicts)
+        with (
+            checkpoint_folder(checkpoint, resume=resume),
+            model.training("fit"),
+            _all_or_nothing(model, threads, recomputation),
+        ):
+            recipe, witness = look_at_base(model, training, recipe, augment == AUTO, resume)
+            history = _train(_Run(model, recipe, training, held_out, checkpoint, resume, progress, witness))
+            model.task = chosen.to_dict()
+            return history
 
 
-def _look_at_base(
-    model: Trainable, training: Part, recipe: Recipe, auto: bool, resume: bool
-) -> tuple[Recipe, Witness | None]:
-    """Return the recipe with the flips that the base justifies; say what it knows of the samples.
-
-    Where that would take too much of the run, and the first steps see the samples as they are, the witness that is
-    returned says it.
-    """
-    decides = auto and recipe.augmentation.flip
-    if model.new_head is not None:  # it knows nothing yet
-        if decides:
-            warn_no_flip()
-            recipe = replace(recipe, augmentation=replace(recipe.augmentation, flip=False))
-        return recipe, None
-    # Statistics that are estimated first may cure a base; a run that goes on has said it.
-    tells = recipe.loss.classifies and not model.wants_statistics and not resume
-    if not decides and not tells:
-        return recipe, None
-    if not _looks(training, recipe):
-        return recipe, Witness(training.x) if len(training) >= FEWEST_SAMPLES else None
-    axes = image_axes(model.input_shape) if decides else None
-    with reporting_divergence("before training"):
-        evidence = gather_evidence(model, training, recipe.seed, None if axes is None else axes[1])
-    if tells and evidence.is_at_chance:
-        warn_at_chance(evidence, training.x, decides)
-    elif decides:
-        warn_flip(evidence)
-    if decides:
-        recipe = replace(recipe, augmentation=replace(recipe.augmentation, flip=evidence.survives_mirror))
-    return recipe, None
+@contextmanager
+def _reading(model: Trainable, task: Task) -> Iterator[None]:
+    """Let the model's logits be what the task reads; as before if anything fails."""
+    before = model.reading
+    model.reading = task.reads
+    try:
+        yield
+    except BaseException:
+        model.reading = before
+        raise
 
 
-def _looks(training: Part, recipe: Recipe) -> bool:
-    """Return whether the base predicts samples before the run: it is long, or its first step sees them otherwise."""
-    worth = bool(recipe.augmentation) or is_worth_a_look(len(training), recipe.epochs)
-    return recipe.loss.classifies and worth
+def _check_moves(recipe: Recipe, model: Trainable, training: Part) -> None:
+    """Raise `UnsupportedError` if images are moved whose targets cannot be moved with them."""
+    if recipe.augmentation and isinstance(recipe.task, SeveralOutputs) and recipe.task.has_images:
+        raise UnsupportedError("fit: `augment` must be () where targets of several outputs are images")
+    axes, target = image_axes(model.input_shape), recipe.task.image_axes(training.y)
+    if recipe.augmentation.shift and axes is not None and target is not None:
+        sizes = [tuple(a.shape[axis] for axis in at) for a, at in ((training.x, axes), (training.y, target))]
+        if sizes[0] != sizes[1]:
+            raise UnsupportedError(
+                f"fit: `augment` must not shift where images and targets differ in size; got {sizes[0]} and {sizes[1]}"
+            )
 
 
 @dataclass(frozen=True)
@@ -297,59 +288,69 @@ def _add_epoch(
 ) -> History:
     """Train one epoch, score it on the validation set if there is one, and return the longer history."""
     started = time.perf_counter()
-    see = run.witness.see if run.witness is not None else None
+    see = None if run.witness is None else run.witness.see
+    if see is not None and getattr(run.recipe.task, "ignore_index", None) is not None:
+        see = partial(show_labelled, see, run.recipe.task)
     score, rate = train_epoch(run.model, run.training, run.recipe, peak, optimizer, epoch, run.progress, unmoved, see)
-    record = EpochRecord(epoch + 1, score.loss, score.accuracy, None, None, rate, 0.0)
+    record = EpochRecord(epoch + 1, score.loss, score.metrics, None, None, rate, 0.0)
     best_epoch = None
     if run.held_out is not None:
         with reporting_divergence(f"on the validation set after epoch {epoch + 1}, at a learning rate of {peak:.3g}"):
-            after = evaluate(run.model, run.held_out, run.recipe.loss)
-        record = replace(record, validation_loss=after.loss, validation_accuracy=after.accuracy)
-        best = _best_score(history)
+            after = evaluate(run.model, run.held_out, run.recipe.task)
+        record = replace(record, validation_loss=after.loss, validation_metrics=after.metrics)
+        best = _best_score(history, run.recipe.task)
         best_epoch = record.epoch if best is None or after.is_better_than(best) else history.best_epoch
     record = replace(record, seconds=time.perf_counter() - started)
     return replace(history, epochs=(*history.epochs, record), best_epoch=best_epoch)
 
 
-def _best_score(history: History) -> Score | None:
+def _best_score(history: History, task: Task) -> Score | None:
     """Return the score of the best epoch so far, None before the first."""
     if history.best_epoch is None:
         return None
     record = history.epochs[history.best_epoch - 1]
-    return None if record.validation_loss is None else Score(record.validation_loss, record.validation_accuracy)
+    if record.validation_loss is None or record.validation_metrics is None:
+        return None
+    return Score(record.validation_loss, record.validation_metrics, task.merit(record.validation_metrics))
 
 
 def _parts(
     model: Trainable,
     x: Array,
-    y: Array,
-    loss: Loss,
+    y: Array | None,
+    task: Task,
     validation: float | tuple[Array, Array] | None,
     layout: str | None,
     seed: int,
-) -> tuple[Part, Part | None]:
-    """Return the training and the validation samples, checked and in the model's layout."""
-    training = _part(model, x, y, loss, layout)
+) -> tuple[Part, Part | None, Task]:
+    """Return training and validation samples, checked and in the model's layout, and the task of all outputs."""
+    training, task = _part(model, x, y, task, layout, targets_of_first)
     if validation is None:
-        return training, None
+        return training, None, task
     if isinstance(validation, tuple):
         if len(validation) != 2:
             raise DomainError(f"fit: `validation` must be a fraction or (x, y); got {len(validation)} entries")
-        return training, _part(model, *validation, loss, layout)
+        return training, _part(model, *validation, task, layout)[0], task
     check_real("fit", "validation", validation, above=0.0, high=1.0)
-    kept, held = split(training.y, validation, seed, "validation", stratified=loss.classifies)
-    return replace(training, indices=kept), replace(training, indices=held)
+    kept, held = split(training.y, validation, seed, "validation", stratified=task.has_labels)
+    return replace(training, indices=kept), replace(training, indices=held), task
 
 
-def _part(model: Trainable, x: Any, y: Any, loss: Loss, layout: str | None) -> Part:
-    """Return all samples of a set."""
+def _part(
+    model: Trainable, x: Any, y: Any, task: Task, layout: str | None, targets_of: Callable[..., Array] | None = None
+) -> tuple[Part, Task]:
+    """Return all samples of a set, and the task of all outputs; `targets_of` looks at outputs that nobody asked for."""
     samples = arrange(check_samples("fit", x), model.input_shape, layout, function="fit")
     # A prediction would pack the weights once more, for inference.
-    outputs = model.outputs or model.logits(samples[:1], layout=own_layout(model.input_shape)).shape[-1]
-    targets = loss.check_targets("fit", as_targets("fit", y), outputs)
+    shape = model.scores_shape or model.logits(samples[:1], layout=own_layout(model.input_shape)).shape[1:]
+    task = task_for(model, task, samples.shape[1:])
+    if isinstance(task, SeveralOutputs):
+        task, targets = task.with_targets("fit", samples, y)
+    else:
+        targets = targets_of(model, task, samples, y, shape) if targets_of else task.targets("fit", samples, y, shape)
     if len(targets) != len(samples):
         raise ShapeError(f"fit: `y` must have one entry for each of {len(samples)} samples; got {len(targets)}")
-    return Part(samples, targets, np.arange(len(samples)))
+    return Part(samples, targets, np.arange(len(samples)), math.prod(shape)), task
 
 
 def _assign(params: Params, values: Params) -> None:

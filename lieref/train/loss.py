@@ -1,7 +1,8 @@
 """Losses of the network's outputs, each a mean over the batch with its derivative beside it.
 
-A classification loss takes logits, never probabilities; the model hands over the tensor before a final Softmax.
-Values are computed in float64 whatever the dtype of the logits; the cotangent has the dtype of the logits.
+A loss of probabilities takes logits; the model hands over the tensor before a final Softmax or Sigmoid. Values are
+computed in float64 whatever the dtype of the logits; the cotangent has the dtype of the logits. A batch of which every
+target is ignored has the loss 0 and a gradient of zeros.
 """
 
 from __future__ import annotations
@@ -13,12 +14,16 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lieref._check import check_choice, check_finite, check_float, check_real
+from lieref._check import check_finite, check_float, check_int, check_real
 from lieref._types import Array, FloatArray
 from lieref.errors import DomainError, DTypeError, ShapeError
 
 LARGEST_LOGIT = 1e300
 """Differences of logits up to this size do not overflow in float64."""
+
+BLOCK = 2**20
+"""Logits that are worked on in float64 at once: what is larger, as images of classes are, costs no memory in float64.
+A batch of class scores is smaller, and its sums keep one order."""
 
 
 class Loss(ABC):
@@ -27,16 +32,19 @@ class Loss(ABC):
     Attributes
     ----------
     name : str
-        Key in `LOSSES`.
+        Key in `lieref.train.loss_registry.LOSSES`.
     classifies : bool
-        Whether targets are class labels, so that an accuracy exists.
+        Whether targets are class labels.
+    takes_scores : bool
+        Whether it makes probabilities of the logits itself, so that those of the network would be wrong.
     """
 
     name: ClassVar[str]
     classifies: ClassVar[bool]
+    takes_scores: ClassVar[bool] = True
 
     @abstractmethod
-    def check_targets(self, function: str, y: Array, outputs: int) -> Array:
+    def check_targets(self, function: str, y: Array, shape: tuple[int, ...]) -> Array:
         """Return the targets in the form `value_and_grad` takes, or raise one clear error.
 
         Parameters
@@ -44,8 +52,8 @@ class Loss(ABC):
         function : str
             Name of the caller, for the message.
         y : (N, ...) array
-        outputs : int
-            Number of values the network gives for one sample.
+        shape : tuple of int
+            Of what the network gives for one sample.
 
         Raises
         ------
@@ -59,13 +67,14 @@ class Loss(ABC):
 
         Parameters
         ----------
-        logits : (N, C) float32 or float64, finite
-        y : (N,) labels or (N, C) targets
+        logits : (N, C, ...) float32 or float64, finite
+        y : (N, ...) array
+            Labels or targets, as the loss wants them.
 
         Returns
         -------
         value : float
-        logits_bar : (N, C), dtype of the logits
+        logits_bar : (N, C, ...), dtype of the logits
 
         Raises
         ------
@@ -73,21 +82,27 @@ class Loss(ABC):
             If an argument is of the wrong kind, shape or range, or the loss is not finite.
         """
 
-    def compiled_form(self, y: Array, outputs: int) -> tuple[str, Array] | None:
+    def weight(self, y: Array) -> float:
+        """Return what the sum of the loss over a batch was divided by, so that means of batches make one mean."""
+        return float(len(y))
+
+    def compiled_form(self, y: Array, shape: tuple[int, ...]) -> tuple[str, Array] | None:
         """Return the loss as the training engine evaluates it inside its compiled step, or None if it cannot.
 
         Parameters
         ----------
         y : (N, ...) array
             Targets, as in `value_and_grad`.
-        outputs : int
-            Number of values the network gives for one sample.
+        shape : tuple of int
+            Of what the network gives for one sample.
 
         Returns
         -------
-        kind : "cross_entropy" or "mse"
-            - sum_nc r_nc log softmax(z)_nc with the rows r that follow, or the mean of (z - r)^2 over all entries.
+        name : str
+            "cross_entropy" is - sum_nc r_nc log softmax(z)_nc with the rows r that follow, "mean_squared_error" the
+            mean of (z - r)^2 over all entries, and "binary_cross_entropy" sum_nc |r_nc| log(1 + exp(-sign(r_nc) z_nc)).
         rows : (N, C) array
+            C numbers for the outputs of one sample, in order.
         """
         return None
 
@@ -115,15 +130,17 @@ def log_softmax(logits: FloatArray) -> NDArray[np.float64]:
     return log_p
 
 
-def check_logits(function: str, logits: Any) -> FloatArray:
-    """Return logits as a finite, non-empty (N, C) float array.
+def check_logits(function: str, logits: Any, ndim: int | None = None) -> FloatArray:
+    """Return logits as a finite, non-empty (N, C, ...) float array, of `ndim` axes where that is given.
 
     Raises
     ------
     DTypeError, ShapeError, DomainError
-        If they are not float, not two axes, empty, not finite or above `LARGEST_LOGIT`.
+        If they are not float, have other axes, are empty, not finite or above `LARGEST_LOGIT`.
     """
-    array = check_float(function, "logits", logits, ndim=2)
+    array = check_float(function, "logits", logits, ndim=ndim)
+    if array.ndim < 2:
+        raise ShapeError(f"{function}: `logits` must have 2 axes or more; got shape {array.shape}")
     if array.size == 0:
         raise DomainError(f"{function}: `logits` must hold at least one sample and one class; got shape {array.shape}")
     largest = float(np.max(np.abs(array)))
@@ -132,15 +149,17 @@ def check_logits(function: str, logits: Any) -> FloatArray:
     return array
 
 
-def check_labels(function: str, y: Any, classes: int) -> NDArray[np.int64]:
-    """Return labels as (N,) int64 inside 0 .. classes - 1.
+def check_labels(
+    function: str, y: Any, classes: int, positions: tuple[int, ...] = (), ignore_index: int | None = None
+) -> NDArray[np.int64]:
+    """Return labels as (N, *positions) int64 inside 0 .. classes - 1, or `ignore_index`.
 
     Raises
     ------
     DTypeError
         If they are not integers.
     ShapeError
-        If they have more than one axis.
+        If they have another shape.
     DomainError
         If one lies outside the classes.
     """
@@ -149,15 +168,25 @@ def check_labels(function: str, y: Any, classes: int) -> NDArray[np.int64]:
         raise DTypeError(
             f"{function}: `y` must be integer class labels; got {labels.dtype} (y.astype(int) makes whole numbers so)"
         )
-    if labels.ndim != 1:
-        hint = " (y.argmax(axis=1) for one-hot rows)" if labels.ndim == 2 and labels.shape[1] == classes else ""
-        raise ShapeError(f"{function}: `y` must have shape (N,); got {labels.shape}{hint}")
+    if labels.ndim == 0 or labels.shape[1:] != positions:
+        hint = " (y.argmax(axis=1) for one-hot rows)" if labels.shape[1:] == (classes, *positions) else ""
+        raise ShapeError(f"{function}: `y` must have shape {batch_shape(positions)}; got {labels.shape}{hint}")
     outside = (labels < 0) | (labels >= classes)
+    if ignore_index is not None:
+        outside &= labels != ignore_index
     if outside.any():
-        where = int(np.argmax(outside))
+        where = np.argwhere(outside)[0]
+        place = int(where[0]) if len(where) == 1 else tuple(map(int, where))
         hint = " (labels count from 0)" if labels.min() == 1 and labels.max() == classes else ""
-        raise DomainError(f"{function}: `y` must be 0 to {classes - 1}; got {labels[where]} at index {where}{hint}")
+        also = "" if ignore_index is None else f", or {ignore_index} where it is ignored"
+        got = labels[tuple(where)]
+        raise DomainError(f"{function}: `y` must be 0 to {classes - 1}{also}; got {got} at index {place}{hint}")
     return labels.astype(np.int64, copy=False)
+
+
+def batch_shape(shape: tuple[int, ...]) -> str:
+    """Return the shape of a batch in words: ``(N,)`` or ``(N, 4, 5)``."""
+    return f"(N, {', '.join(map(str, shape))})" if shape else "(N,)"
 
 
 def as_targets(function: str, y: Any) -> Array:
@@ -176,9 +205,12 @@ def check_same_length(function: str, logits: FloatArray, y: Array) -> None:
 
 @dataclass(frozen=True)
 class CrossEntropy(Loss):
-    """Cross-entropy of class labels, with label smoothing and class weights as in PyTorch.
+    """Cross-entropy of class labels, with label smoothing, class weights and an ignored label as in PyTorch.
 
     L = - sum_nc t_nc log p_nc / sum_n w(y_n),  t_nc = w_c ((1 - s) [c = y_n] + s / C)
+
+    The classes are the second axis of the logits; n counts the samples and all positions behind it, without those whose
+    label is ignored.
 
     Attributes
     ----------
@@ -186,13 +218,17 @@ class CrossEntropy(Loss):
         s, 0 to 1.
     class_weights : tuple of C floats, each above 0, or None
         w; None is all ones.
+    ignore_index : int or None
+        Label of positions that are left out.
     """
 
     label_smoothing: float = 0.0
     class_weights: tuple[float, ...] | None = None
+    ignore_index: int | None = None
 
     name: ClassVar[str] = "cross_entropy"
     classifies: ClassVar[bool] = True
+    class_axis: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         smoothing = check_real("CrossEntropy", "label_smoothing", self.label_smoothing, low=0.0, high=1.0)
@@ -200,46 +236,74 @@ class CrossEntropy(Loss):
         if self.class_weights is not None:
             weights = tuple(check_real("CrossEntropy", "class_weights", w, above=0.0) for w in self.class_weights)
             object.__setattr__(self, "class_weights", weights)
+        if self.ignore_index is not None:
+            check_int("CrossEntropy", "ignore_index", self.ignore_index)
 
-    def check_targets(self, function: str, y: Array, outputs: int) -> Array:
-        """Return the labels as int64; see `Loss.check_targets`."""
-        self._weights(function, outputs)
-        return check_labels(function, y, outputs)
+    def check_targets(self, function: str, y: Array, shape: tuple[int, ...]) -> Array:
+        """Return the labels as (N, ...) int64; see `Loss.check_targets`."""
+        classes, positions = self._split(shape)
+        self._weights(function, classes)
+        labels = check_labels(function, y, classes, positions, self.ignore_index)
+        check_not_all_ignored(function, labels, self.ignore_index)
+        return labels
 
     # Derivation.  Let T_n = sum_c t_nc and S = sum_n w(y_n), both free of z, and log p_nc = z_nc - log sum_k exp(z_nk).
     #   L  = - (1/S) sum_nc t_nc log p_nc
     #   dL = - (1/S) sum_nc t_nc (dz_nc - sum_k p_nk dz_nk) = (1/S) sum_nc (T_n p_nc - t_nc) dz_nc
-    # Hence z_bar = (T_n p - t) / S, and the code works with the rows t / S.  Without smoothing and weights this is
-    # (p - onehot(y)) / N.  Derived here.
+    # Hence z_bar = (T_n p - t) / S, and the code works with the rows t / S, zero where a label is ignored.  Without
+    # smoothing and weights this is (p - onehot(y)) / N.  Derived here.
     def value_and_grad(self, logits: FloatArray, y: Array) -> tuple[float, FloatArray]:
         """Return the mean loss and its cotangent; see `Loss.value_and_grad`."""
         logits = check_logits("CrossEntropy", logits)
-        classes = logits.shape[1]
-        labels = check_labels("CrossEntropy", y, classes)
+        classes, positions = self._split(logits.shape[1:])
+        labels = check_labels("CrossEntropy", y, classes, positions, self.ignore_index)
         check_same_length("CrossEntropy", logits, labels)
-        rows = self._rows(labels, classes)
-        log_p = log_softmax(logits)
-        value = -np.sum(rows * log_p)
-        logits_bar = np.sum(rows, axis=1, keepdims=True) * np.exp(log_p) - rows
-        return float(value), logits_bar.astype(logits.dtype)
+        last = np.moveaxis(logits, self.class_axis, -1)
+        scores, flat, whole = last.reshape(-1, classes), labels.ravel(), self.weight(labels)
+        bars = np.empty(scores.shape, logits.dtype)
+        value, step = 0.0, max(1, BLOCK // classes)
+        for start in range(0, len(scores), step):
+            block = slice(start, start + step)
+            rows = self._rows(flat[block], classes, whole)
+            log_p = log_softmax(scores[block])
+            value -= float(np.sum(rows * log_p))
+            bars[block] = np.sum(rows, axis=1, keepdims=True) * np.exp(log_p) - rows
+        return value, np.ascontiguousarray(np.moveaxis(bars.reshape(last.shape), -1, self.class_axis))
 
-    def compiled_form(self, y: Array, outputs: int) -> tuple[str, Array]:
-        """Return the rows t_nc / S, the weights of -log p_nc; see `Loss.compiled_form`."""
-        return "cross_entropy", self._rows(check_labels("CrossEntropy", y, outputs), outputs)
+    def weight(self, y: Array) -> float:
+        """Return S, the sum of the weights of the labels that count."""
+        kept = y if self.ignore_index is None else y[y != self.ignore_index]
+        return float(kept.size if self.class_weights is None else np.sum(np.array(self.class_weights)[kept]))
 
-    def _rows(self, labels: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
-        """Return t_nc / S, (N, C)."""
+    def compiled_form(self, y: Array, shape: tuple[int, ...]) -> tuple[str, Array] | None:
+        """Return the rows t_nc / S, the weights of -log p_nc, of one label a sample; see `Loss.compiled_form`."""
+        if len(shape) != 1:
+            return None
+        labels = check_labels("CrossEntropy", y, shape[0], (), self.ignore_index)
+        return self.name, self._rows(labels, shape[0], self.weight(labels))
+
+    def _split(self, shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
+        """Return the number of classes and the positions in the shape of one sample."""
+        axis = self.class_axis - 1 if self.class_axis > 0 else len(shape) + self.class_axis
+        return shape[axis], shape[:axis] + shape[axis + 1 :]
+
+    def _rows(self, labels: NDArray[np.int64], classes: int, whole: float) -> NDArray[np.float64]:
+        """Return t_nc / S, (M, C), for M labels."""
         rows = np.full((len(labels), classes), self.label_smoothing / classes)
+        left = None if self.ignore_index is None else labels == self.ignore_index
+        labels = labels if left is None else np.where(left, 0, labels)
         rows[np.arange(len(labels)), labels] += 1.0 - self.label_smoothing
-        if self.class_weights is None:
-            return rows / len(labels)
-        weights = self._weights("CrossEntropy", classes)
-        return rows * weights / np.sum(weights[labels])
+        if self.class_weights is not None:
+            rows *= self._weights("CrossEntropy", classes)
+        if left is not None:
+            rows[left] = 0.0
+        return rows / whole if whole else rows
 
     def to_dict(self) -> dict[str, Any]:
         """Return the name and the settings."""
         weights = None if self.class_weights is None else list(self.class_weights)
-        return {"name": self.name, "label_smoothing": self.label_smoothing, "class_weights": weights}
+        settings = {"label_smoothing": self.label_smoothing, "class_weights": weights}
+        return {"name": self.name, **settings, "ignore_index": self.ignore_index}
 
     def _weights(self, function: str, classes: int) -> NDArray[np.float64]:
         """Return the (C,) class weights."""
@@ -253,30 +317,35 @@ class CrossEntropy(Loss):
         return np.array(self.class_weights)
 
 
+def check_not_all_ignored(function: str, targets: Array, ignore_index: int | None) -> None:
+    """Raise `DomainError` if there is nothing to learn from."""
+    if ignore_index is not None and targets.size and bool(np.all(targets == ignore_index)):
+        raise DomainError(f"{function}: `y` must hold a target that is not ignored; all are {ignore_index}")
+
+
 @dataclass(frozen=True)
 class MeanSquaredError(Loss):
     """Mean over all entries of the squared difference, L = sum_nc (z_nc - y_nc)^2 / (N C)."""
 
     name: ClassVar[str] = "mean_squared_error"
     classifies: ClassVar[bool] = False
+    takes_scores: ClassVar[bool] = False
 
-    def check_targets(self, function: str, y: Array, outputs: int) -> Array:
-        """Return the targets as (N, C); (N,) is taken as (N, 1); see `Loss.check_targets`."""
+    def check_targets(self, function: str, y: Array, shape: tuple[int, ...]) -> Array:
+        """Return the targets as (N, *shape); axes of one entry may be left out; see `Loss.check_targets`."""
         targets = as_targets(function, y)
         if targets.dtype.kind not in "iuf":
             raise DTypeError(f"{function}: `y` must be numbers; got {targets.dtype}")
-        if targets.ndim == 1:
-            targets = targets[:, np.newaxis]
-        if targets.ndim != 2 or targets.shape[1] != outputs:
-            raise ShapeError(f"{function}: `y` must have shape (N, {outputs}); got {np.shape(y)}")
+        if targets.ndim == 0 or [n for n in targets.shape[1:] if n != 1] != [n for n in shape if n != 1]:
+            raise ShapeError(f"{function}: `y` must have shape {batch_shape(shape)}; got {np.shape(y)}")
         check_finite(function, "y", targets)
-        return targets
+        return targets.reshape(len(targets), *shape)
 
     # Derivation.  dL = (2 / (N C)) sum_nc (z_nc - y_nc) dz_nc, hence z_bar = 2 (z - y) / (N C).
     def value_and_grad(self, logits: FloatArray, y: Array) -> tuple[float, FloatArray]:
         """Return the mean loss and its cotangent; see `Loss.value_and_grad`."""
         logits = check_logits("MeanSquaredError", logits)
-        targets = self.check_targets("MeanSquaredError", y, logits.shape[1])
+        targets = self.check_targets("MeanSquaredError", y, logits.shape[1:])
         check_same_length("MeanSquaredError", logits, targets)
         with np.errstate(over="ignore"):
             difference = logits.astype(np.float64) - targets
@@ -285,37 +354,11 @@ class MeanSquaredError(Loss):
             raise DomainError(f"MeanSquaredError: `logits` must give a finite loss; got {value}")
         return value, (2.0 / difference.size * difference).astype(logits.dtype)
 
-    def compiled_form(self, y: Array, outputs: int) -> tuple[str, Array]:
-        """Return the targets; see `Loss.compiled_form`."""
-        return "mse", self.check_targets("MeanSquaredError", y, outputs)
+    def compiled_form(self, y: Array, shape: tuple[int, ...]) -> tuple[str, Array]:
+        """Return the targets in rows; see `Loss.compiled_form`."""
+        targets = self.check_targets("MeanSquaredError", y, shape)
+        return self.name, targets.reshape(len(targets), -1)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the name."""
         return {"name": self.name}
-
-
-LOSSES: dict[str, type[Loss]] = {loss.name: loss for loss in (CrossEntropy, MeanSquaredError)}
-
-
-def make_loss(loss: str | Loss, label_smoothing: float = 0.0) -> Loss:
-    """Return a loss from its name, or the loss itself.
-
-    Parameters
-    ----------
-    loss : str or Loss
-        Key of `LOSSES`, or an instance that carries its own settings.
-    label_smoothing : float
-        0 to 1; only for cross-entropy given by name.
-
-    Raises
-    ------
-    DomainError
-        If the name is unknown, or smoothing is asked for where it has no meaning.
-    """
-    if loss == CrossEntropy.name:
-        return CrossEntropy(label_smoothing)
-    if label_smoothing != 0.0:
-        raise DomainError(f"fit: `label_smoothing` must be 0 unless the loss is 'cross_entropy'; got {label_smoothing}")
-    if isinstance(loss, Loss):
-        return loss
-    return LOSSES[check_choice("fit", "loss", loss, tuple(LOSSES))]()

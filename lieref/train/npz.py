@@ -87,6 +87,18 @@ def read_npz(
         raise FormatError(f"read_npz: {path} must be a whole .npz file; {error}") from error
 
 
+def npz_names(path: str | Path) -> tuple[str, ...]:
+    """Return the names of the arrays in an ``.npz`` file, none where it is no such file: `read_npz` says so."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return tuple(info.filename.removesuffix(".npy") for info in archive.infolist())
+    except (
+        OSError, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError, struct.error,
+        zipfile.BadZipFile,
+    ):  # fmt: skip
+        return ()
+
+
 def write_npz(arrays: dict[str, Array]) -> bytes:
     """Return the bytes of an ``.npz`` file; the same arrays always give the same bytes.
 

@@ -8,9 +8,9 @@ from typing import Any
 from lieref._check import check_choice, check_int, check_real
 from lieref.errors import DomainError
 from lieref.train.augment import Augmentation
-from lieref.train.loss import Loss
 from lieref.train.optimizer import Optimizer
 from lieref.train.schedule import SCHEDULES
+from lieref.train.task import Task
 
 AUTO = "auto"
 
@@ -35,7 +35,7 @@ class Recipe:
         At least 0.
     clip_norm : float or None
         Above 0; largest global norm of the gradient.
-    loss : Loss
+    task : Task
     augmentation : Augmentation
     seed : int
         0 to 2**63 - 1.
@@ -48,7 +48,7 @@ class Recipe:
     schedule: str
     warmup_steps: int
     clip_norm: float | None
-    loss: Loss
+    task: Task
     augmentation: Augmentation
     seed: int
 
@@ -88,7 +88,7 @@ class Recipe:
             "schedule": self.schedule,
             "warmup_steps": self.warmup_steps,
             "clip_norm": self.clip_norm,
-            "loss": self.loss.to_dict(),
+            "task": self.task.to_dict(),
             "augmentation": self.augmentation.to_dict(),
             "seed": self.seed,
         }

@@ -333,7 +333,7 @@ class Checkpoints(Kind):
 
     def __init__(self) -> None:
         self._params = {"w:a": np.ones((2, 3), np.float32), "w:b": np.zeros(3, np.float32)}
-        record = EpochRecord(1, 0.5, 0.5, 0.4, 0.75, 0.1, 2.0)
+        record = EpochRecord(1, 0.5, {"accuracy": 0.5}, 0.4, {"accuracy": 0.75}, 0.1, 2.0)
         optimizer = lieref.AdamW()
         optimizer.step({name: value.copy() for name, value in self._params.items()}, self._params, 0.1)
         self._run = {"recipe": {"epochs": 3}, "base": "0" * 64}
