@@ -20,7 +20,8 @@ from lieref.param.low_rank_group import LowRankForm, low_rank_form
 from lieref.param.method import Method
 from lieref.param.registry import get_method
 from lieref.train.clip import clip_by_global_norm
-from lieref.train.loss import LOSSES, Loss
+from lieref.train.loss import Loss
+from lieref.train.loss_registry import LOSSES
 from lieref.train.schedule import learning_rate_factor
 
 Arrays: TypeAlias = dict[str, FloatArray]
@@ -143,8 +144,7 @@ def _matrix_phi_vjp(x: Arrays, attrs: Attrs) -> Arrays:
 
 def _loss_of(x: Arrays, attrs: Attrs) -> tuple[Loss, Any]:
     settings = {name: value for name, value in attrs.items() if name not in ("loss", "labels")}
-    if "class_weights" in settings:
-        settings["class_weights"] = tuple(settings["class_weights"])
+    settings = {name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()}
     return LOSSES[attrs["loss"]](**settings), x["targets"] if "targets" in x else np.array(attrs["labels"])
 
 

@@ -24,33 +24,83 @@ from lieref.errors import UnsupportedError
 
 
 # L = - sum_nc t_nc log p_nc / sum_n w(y_n), log p_nc = z_nc - log sum_k exp(z_nk), and t_nc = w_c ((1 - s) [c = y_n] +
-# s / C): torch.nn.CrossEntropyLoss with label_smoothing s, weight w and reduction "mean". An implementation subtracts
-# the largest logit of each row first, which changes no value.
-def cross_entropy(logits: Numbers, attrs: Mapping[str, Any]) -> Number:
-    """Return the mean cross-entropy of labels; ``label_smoothing`` and ``class_weights`` as in PyTorch."""
+# s / C): torch.nn.CrossEntropyLoss with label_smoothing s, weight w and reduction "mean", without the rows whose label
+# is ignored. An implementation subtracts the largest logit of each row first, which changes no value.
+def cross_entropy(logits: Numbers, targets: None, attrs: Mapping[str, Any]) -> Number:
+    """Return the mean cross-entropy of labels; all settings as in PyTorch."""
     classes, smoothing = logits.shape[1], attrs.get("label_smoothing", 0.0)
     weights = attrs.get("class_weights") or [1.0] * classes
     terms = []
-    for row, label in zip(logits, attrs["labels"], strict=True):
+    labels = [label for label in attrs["labels"] if label != attrs.get("ignore_index")]
+    rows = [row for row, label in zip(logits, attrs["labels"], strict=True) if label != attrs.get("ignore_index")]
+    for row, label in zip(rows, labels, strict=True):
         largest = max(range(classes), key=lambda c: row[c].value)
         shifted = [z - row[largest] for z in row]
         normaliser = log(total(exp(z) for z in shifted))
         for c in range(classes):
             share = number(smoothing) / classes + (1 - number(smoothing) if c == label else 0)
             terms.append((normaliser - shifted[c]) * share * weights[c])
-    whole: float = sum(weights[label] for label in attrs["labels"])
+    whole: float = sum(weights[label] for label in labels)
     return total(terms) / whole
 
 
-def mean_squared_error(logits: Numbers, targets: Numbers) -> Number:
+def mean_squared_error(logits: Numbers, targets: Numbers, attrs: Mapping[str, Any]) -> Number:
     """Return the mean over all entries of (z - y)^2."""
     difference: list[Number] = list((logits - targets).flat)
     return dot(difference, difference) / len(difference)
 
 
+# The mean of p_c y log(1 + exp(-z)) + (1 - y) log(1 + exp(z)), torch.nn.BCEWithLogitsLoss with pos_weight p, without
+# the answers that are ignored. log(1 + exp(z)) = max(z, 0) + log(1 + exp(-|z|)): an implementation does not overflow.
+def binary_cross_entropy(logits: Numbers, targets: Numbers, attrs: Mapping[str, Any]) -> Number:
+    """Return the mean binary cross-entropy of answers 0 and 1."""
+    weights = attrs.get("positive_weights") or [1.0] * logits.shape[1]
+    terms = []
+    for row, answers in zip(logits, targets, strict=True):
+        for z, answer, weight in zip(row, answers, weights, strict=True):
+            if answer.value == attrs.get("ignore_index"):
+                continue
+            wrong = z * -1.0 if answer.value == 1 else z
+            rest = log(exp(wrong * -1.0 if wrong.value > 0 else wrong) + 1)
+            terms.append((wrong + rest if wrong.value > 0 else rest) * (weight if answer.value == 1 else 1.0))
+    return total(terms) / len(terms)
+
+
+# The mean over samples of -log p(l): p(l) is the sum, over all sequences of classes of T frames that become l when
+# equal neighbours are one and blanks go, of the product of their probabilities [Graves06, equation 3]. Summed frame by
+# frame over the places of l with blanks around its labels, equation 6, in which nothing cancels.
+def ctc(logits: Numbers, targets: None, attrs: Mapping[str, Any]) -> Number:
+    """Return the mean of -log of the probability of targets; those of -1 fill up the shorter ones."""
+    blank, terms = attrs.get("blank", 0), []
+    for frames, padded in zip(logits, attrs["labels"], strict=True):
+        places = [blank]
+        for label in (label for label in padded if label >= 0):
+            places += [label, blank]
+        reached: list[Number | None] = []
+        for time, row in enumerate(frames):
+            largest = max(row, key=lambda z: z.value)
+            weights = [exp(z - largest) for z in row]
+            whole = total(weights)
+            now: list[Number | None] = []
+            for place, label in enumerate(places):
+                if time == 0:
+                    now.append(weights[label] / whole if place < 2 else None)
+                    continue
+                near = reached[max(place - 1, 0) : place + 1]
+                if place > 1 and label not in (blank, places[place - 2]):
+                    near.append(reached[place - 2])
+                ways = [way for way in near if way is not None]
+                now.append(total(ways) * (weights[label] / whole) if ways else None)
+            reached = now
+        terms.append(log(total([way for way in reached[-2:] if way is not None])) * -1.0)
+    return total(terms) / len(terms)
+
+
 LOSSES: dict[str, Callable[..., Number]] = {
     "cross_entropy": cross_entropy,
     "mean_squared_error": mean_squared_error,
+    "binary_cross_entropy": binary_cross_entropy,
+    "ctc": ctc,
 }
 """Definition of each loss."""
 
@@ -59,7 +109,7 @@ def loss(logits: Numbers, targets: Numbers | None, attrs: Mapping[str, Any]) -> 
     """Return the loss of a batch: of labels in `attrs`, or of an array of targets."""
     if attrs["loss"] not in LOSSES:
         raise UnsupportedError(f"loss: `loss` must be one of {', '.join(LOSSES)}; got {attrs['loss']!r}")
-    return LOSSES[attrs["loss"]](logits, attrs if targets is None else targets)
+    return LOSSES[attrs["loss"]](logits, targets, attrs)
 
 
 # torch.optim.SGD: g <- g + wd p, v <- mu v + g, p <- p - lr v, with Nesterov p <- p - lr (g + mu v).

@@ -10,11 +10,15 @@ import numpy as np
 from lieref._types import Array, FloatArray
 from lieref.conformance.data import Draw
 from lieref.conformance.families.spec import Spec
-from lieref.train.loss import LOSSES
+from lieref.train.loss_registry import LOSSES
 from lieref.train.schedule import SCHEDULES
 
 SHAPE: Final = (5, 4)
 LABELS: Final = [2, 0, 3, 3, 1]
+
+FRAMES: Final = (2, 5, 4)
+SEQUENCES: Final = [[1, 1, 2], [2, -1, -1]]
+"""Two equal labels, which need a blank between them, beside a short target; classes 0 and 3 are left for the blank."""
 
 SETTINGS: Final[dict[str, tuple[dict[str, Any], ...]]] = {
     "cross_entropy": (
@@ -22,15 +26,23 @@ SETTINGS: Final[dict[str, tuple[dict[str, Any], ...]]] = {
         {"label_smoothing": 0.125},
         {"class_weights": [0.5, 2.0, 1.25, 3.0]},
         {"label_smoothing": 0.25, "class_weights": [0.5, 2.0, 1.25, 3.0]},
+        {"ignore_index": 3},
+        {"class_weights": [0.5, 2.0, 1.25, 3.0], "ignore_index": 0},
     ),
+    "binary_cross_entropy": (
+        {},
+        {"positive_weights": [0.5, 2.0, 1.25, 3.0]},
+        {"ignore_index": -1},
+    ),
+    "ctc": ({"blank": 0}, {"blank": 3}),
 }
 """Settings of each loss beside its default ones."""
 
 
-def _logits() -> Iterator[tuple[str, FloatArray, tuple[str, ...]]]:
+def _logits(shape: tuple[int, ...]) -> Iterator[tuple[str, FloatArray, tuple[str, ...]]]:
     draw = Draw("loss")
-    generic = draw.normal(SHAPE)
-    yield "zero", np.zeros(SHAPE), ("IdentityInit",)
+    generic = draw.normal(shape)
+    yield "zero", np.zeros(shape), ("IdentityInit",)
     yield "tiny", generic * 2.0**-20, ("ScaleTiny",)
     yield "generic", generic, ()
     # exp overflows in float32 without the shift by the largest logit.
@@ -40,17 +52,29 @@ def _logits() -> Iterator[tuple[str, FloatArray, tuple[str, ...]]]:
 def losses(name: str, dtype: str) -> Iterator[Spec]:
     """Return the cases of one loss, with its settings on the generic data."""
     classifies = LOSSES[name].classifies
-    for comment, logits, flags in _logits():
+    for comment, logits, flags in _logits(FRAMES if name == "ctc" else SHAPE):
         for options in SETTINGS.get(name, ({},)) if comment == "generic" else ({},):
             inputs: dict[str, Array] = {"logits": logits}
             attrs: dict[str, Any] = {"loss": name, **options}
             if classifies:
                 attrs["labels"] = LABELS
+            elif name == "ctc":
+                attrs["labels"] = SEQUENCES
+            elif name == "binary_cross_entropy":
+                inputs["targets"] = _answers(options.get("ignore_index"))
             else:
                 inputs["targets"] = Draw("loss", "targets").normal(SHAPE)
             full_comment = ", ".join([comment, *options])
             yield Spec(f"loss_{name}", "loss", inputs, attrs, dtype, full_comment, flags)
             yield Spec(f"loss_{name}", "loss_vjp", inputs, attrs, dtype, full_comment, flags)
+
+
+def _answers(ignored: int | None) -> FloatArray:
+    """Return 0 and 1 where the targets of numbers are negative or not, and where two of them are ignored that."""
+    answers = (Draw("loss", "targets").normal(SHAPE) >= 0).astype(np.float64)
+    if ignored is not None:
+        answers[[1, 4], [0, 2]] = ignored
+    return answers
 
 
 def clipping(dtype: str) -> Iterator[Spec]:
