@@ -100,7 +100,7 @@ def test_missing_classes_are_said(photos: Path, run_json: RunJson, capsys: pytes
         ((*TRAIN, "--train", "dog", "--classes", "dog,dog,cat"), "got 'dog' twice"),
         ((*TRAIN, "--train", "dog", "--classes", "dog,,cat"), "none of them empty"),
         ((*TRAIN, "--train", "dog", "--classes", "@nowhere.txt"), "nowhere.txt must be a readable file of names"),
-        ((*TRAIN, "--train", "images", "--loss", "mean_squared_error"), "must be numbers for the loss"),
+        ((*TRAIN, "--train", "images", "--task", "numbers"), "must be numbers for the task"),
         ((*TRAIN, "--train", "train.npz", "--test", "images"), "numbers like those of train.npz"),
         (("eval", "base.onnx", "--data", "images", "--max-bytes", "1000"), "max_bytes raises the cap"),
         (("eval", "base.onnx", "--data", "large"), "must be 6 x 5 pixels (height x width) as the model takes them"),

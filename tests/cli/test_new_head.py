@@ -137,7 +137,7 @@ def test_resumed_runs_give_the_same_bits(
         (("--classes", "3"), "`y` must be 0 to 2; got 3"),
         (("--classes", "a,b,c"), "`y` must be 0 to 2; got 3"),
         (("--classes", "a,b,a"), "`classes` must differ"),
-        (("--loss", "mean_squared_error"), "--head new is for classes"),
+        (("--task", "numbers"), "--head new is for classes"),
         (("--target", "head"), "'head' matches none of"),
     ],
 )

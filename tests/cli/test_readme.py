@@ -13,6 +13,7 @@ import pytest
 import lieref
 from lieref.cli.app import COMMANDS
 from lieref.cli.methods import markdown_table
+from lieref.train.task_registry import TASKS
 from tests.cli.helpers import small_network, write_data
 
 README = Path(lieref.__file__).parent.parent / "README.md"
@@ -29,6 +30,15 @@ def between(name: str) -> str:
 
 def test_method_table_is_that_of_the_registry() -> None:
     assert between("methods") == markdown_table(), "put the output of `lieref methods --markdown` into README.md"
+
+
+def test_task_table_is_that_of_the_registry() -> None:
+    section = README.read_text(encoding="utf-8").partition("## Tasks\n")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| `(\w+)`(?: \(default\))? \| ([^|]+) \|", section, re.MULTILINE))
+    assert list(rows) == list(TASKS)
+    assert {name: task.gives or "anything" for name, task in TASKS.items()} == {
+        name: gives.removeprefix("scores ") for name, gives in rows.items()
+    }
 
 
 def test_commands_named_exist() -> None:

@@ -29,7 +29,8 @@ from lieref.group.registry import ACTIONS, GROUPS, MAPS
 from lieref.numerics import expm, low_rank, matrix_maps, phi
 from lieref.param.low_rank_group import FORMS
 from lieref.param.registry import METHODS, PARAMETERISATIONS
-from lieref.train.loss import LOSSES, MeanSquaredError
+from lieref.train.loss import MeanSquaredError
+from lieref.train.loss_registry import LOSSES
 from lieref.train.optimizer import OPTIMIZERS
 from lieref.train.schedule import SCHEDULES
 

@@ -128,6 +128,11 @@ def test_layers_the_trained_output_does_not_depend_on_are_left_out_by_name(tmp_p
     assert texts == [f"attach: {method} leaves fc_a, fc_c alone: the output b, which is trained, does not depend on it"]
     x, y = f32(np.random.default_rng(0), 8, 4), np.arange(8) % 3
     before = {name: value.copy() for name, value in model.parameters().items()}
+    with pytest.raises(
+        DomainError, match="which output is trained must be said where several fit; got none of b, a, c"
+    ):
+        lieref.fit(model, x, y, epochs=2, augment=())
+    model.train_outputs({"b": 1.0})
     lieref.fit(model, x, y, epochs=2, augment=())
     assert all(not np.array_equal(value, before[name]) for name, value in model.parameters().items())
 

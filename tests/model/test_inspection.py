@@ -147,7 +147,10 @@ def test_a_refused_network_has_one_reason(tmp_path: Path) -> None:
     assert {row.outcome for row in report.nodes} == {"reference"}
     assert {row.reason for row in report.nodes} == set(report.reasons)
     assert (report.engine, report.sizes, report.multiply_adds, report.compiled_share) == ("reference", None, 15, 0.0)
-    assert report.remedy == "an export whose samples do not meet, from one input of floats to one row of scores"
+    assert (
+        report.remedy
+        == "an export whose samples do not meet, from one input of floats to one result of up to three axes a sample"
+    )
 
 
 def test_training_instructions_are_those_of_the_adapter(tmp_path: Path) -> None:

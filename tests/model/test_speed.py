@@ -73,7 +73,8 @@ def test_a_refused_network_is_said_once_with_what_helps(tmp_path: Path) -> None:
     (text,) = said(lambda: [model.choice.say_slow() for _ in range(2)])
     assert text.startswith(f"predict: {tmp_path / 'net.onnx'} is run operator by operator, several times slower")
     assert text.endswith(
-        "what helps: an export whose samples do not meet, from one input of floats to one row of scores"
+        "what helps: an export whose samples do not meet, from one input of floats to one result of up to three axes a "
+        "sample"
     )
     assert model.slow_reasons[0] in text
     assert "\n" not in text
@@ -86,7 +87,7 @@ def test_a_free_image_size_is_compiled_and_is_not_blamed_for_what_else_is_refuse
     assert (model.engine, model.slow_reasons) == ("f2", ())
     model = lieref.load(net(tmp_path, op("Softmax", ["conv"], "end", axis=0), size="H"))
     (text,) = said(lambda: [model.predict(images()) for _ in range(2)])
-    assert text.endswith("samples do not meet, from one input of floats to one row of scores")
+    assert text.endswith("samples do not meet, from one input of floats to one result of up to three axes a sample")
 
 
 def test_a_fixed_batch_is_compiled(tmp_path: Path) -> None:

@@ -19,16 +19,16 @@ from lieref.train.checkpoint import FILE_NAME
 from lieref.train.epoch import Progress
 from lieref.train.history import History
 from lieref.train.loop import fit
-from lieref.train.loss import CrossEntropy
 from lieref.train.npz import read_npz, write_npz
 from lieref.train.optimizer import SGD
+from lieref.train.sample_tasks import Classes
 
 SETTINGS: dict[str, Any] = {"epochs": 5, "batch_size": 16, "seed": 3}
 VARIANTS = [
     {},
     {"optimizer": "sgd", "schedule": "constant"},
     {"validation": 0.25},
-    {"learning_rate": "auto", "validation": 0.25, "warmup_steps": 4, "clip_norm": 0.1, "label_smoothing": 0.1},
+    {"learning_rate": "auto", "validation": 0.25, "warmup_steps": 4, "clip_norm": 0.1, "task": Classes(0.1)},
 ]
 
 
@@ -154,7 +154,7 @@ X, Y = blobs()
         ({"seed": 4}, r"recipe seed: the checkpoint has 3, this run 4"),
         ({"learning_rate": 0.1}, r"recipe learning_rate: the checkpoint has 0.04, this run 0.1"),
         ({"optimizer": SGD()}, r"recipe optimizer"),
-        ({"loss": CrossEntropy(0.5)}, r"recipe loss label_smoothing: the checkpoint has 0.0, this run 0.5"),
+        ({"task": Classes(0.5)}, r"recipe task label_smoothing: the checkpoint has 0.0, this run 0.5"),
         ({"x": X + 1}, "training data"),
         ({"y": Y[::-1]}, "training data"),
         ({"validation": 0.25}, "training data"),
@@ -260,8 +260,8 @@ def renamed(group: str, name: str) -> Any:
     [
         (lambda path: path.write_bytes(path.read_bytes()[:-100]), "must be a whole"),
         (lambda path: path.write_bytes(b""), "must be a whole"),
-        (tampered(meta=lambda meta: {**meta, "format": 1}), "checkpoint of format 3; got 1: finish that run"),
-        (tampered(meta=lambda meta: {"format": 3}), "must be a checkpoint of lieref"),
+        (tampered(meta=lambda meta: {**meta, "format": 1}), "checkpoint of format 4; got 1: finish that run"),
+        (tampered(meta=lambda meta: {"format": 4}), "must be a checkpoint of lieref"),
         (tampered(meta=lambda meta: {**meta, "names": []}), "must be a checkpoint of lieref"),
         (tampered(meta=lambda meta: {**meta, "names": {**meta["names"], "params": [[]]}}), "must be a checkpoint of"),
         (tampered(meta=lambda meta: {**meta, "history": {}}), "must be a checkpoint of lieref"),

@@ -201,7 +201,7 @@ def test_a_guess_is_judged_by_the_classes_it_takes() -> None:
 def test_statistics_may_cure_a_base_and_regressions_have_no_chance() -> None:
     x, y = blobs(120)
     assert said(SoftmaxRegression(wants_statistics=True), x, y)[0] == []
-    assert said(SoftmaxRegression(), x, np.eye(3)[y], loss="mean_squared_error")[1] is False
+    assert said(SoftmaxRegression(), x, np.eye(3)[y], task="numbers")[1] is False
 
 
 def test_a_resumed_run_decides_alike_and_says_nothing_twice(tmp_path: Any) -> None:

@@ -13,9 +13,9 @@ from lieref.train.augment import Augmentation
 from lieref.train.epoch import Part, Progress
 from lieref.train.learning_rate import default_learning_rate, search_learning_rate
 from lieref.train.loop import fit
-from lieref.train.loss import CrossEntropy
 from lieref.train.optimizer import SGD
 from lieref.train.recipe import Recipe
+from lieref.train.sample_tasks import Classes
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_search_survives_rates_that_diverge(default: float, diverged: list[bool]
     model = SoftmaxRegression(learning_rate=default)
     before = bits(model)
     part = Part(*blobs(), np.arange(60))
-    recipe = Recipe(2, 16, "auto", SGD(), "cosine", 0, None, CrossEntropy(), Augmentation(), seed=0)
+    recipe = Recipe(2, 16, "auto", SGD(), "cosine", 0, None, Classes(), Augmentation(), seed=0)
     rate, trials = search_learning_rate(model, part, recipe)
     assert [trial.accuracy is None for trial in trials] == diverged
     assert rate < 2e37

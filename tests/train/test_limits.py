@@ -12,12 +12,12 @@ import pytest
 from lieref.errors import DomainError, ShapeError
 from lieref.model.samples import arrange
 from lieref.train.augment import Augmentation
-from lieref.train.loss import CrossEntropy
 from lieref.train.optimizer import SGD, AdamW
 from lieref.train.recipe import Recipe
+from lieref.train.sample_tasks import Classes
 from lieref.train.schedule import learning_rate_factor
 
-RECIPE = Recipe(2, 16, 0.1, SGD(), "cosine", 0, 1.0, CrossEntropy(), Augmentation(), seed=0)
+RECIPE = Recipe(2, 16, 0.1, SGD(), "cosine", 0, 1.0, Classes(), Augmentation(), seed=0)
 TINY, BELOW_ONE = 5e-324, math.nextafter(1.0, 0.0)
 
 

@@ -20,6 +20,7 @@ from lieref.train.history import History
 from lieref.train.loop import fit
 from lieref.train.loss import CrossEntropy
 from lieref.train.optimizer import SGD
+from lieref.train.sample_tasks import Classes
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_fit_is_torchs_training_to_rounding() -> None:
     torch = pytest.importorskip("torch")
     x, y = blobs(50)
     model = SoftmaxRegression(dtype=np.float64)
-    fit(model, x, y, epochs=3, batch_size=16, learning_rate=0.1, label_smoothing=0.1, clip_norm=0.5, seed=5)
+    fit(model, x, y, epochs=3, batch_size=16, learning_rate=0.1, task=Classes(0.1), clip_norm=0.5, seed=5)
 
     layer = torch.nn.Linear(6, 3).double()
     torch.nn.init.zeros_(layer.weight)
@@ -111,7 +112,7 @@ def test_defaults_are_the_measured_recipe() -> None:
         "schedule": "cosine",
         "warmup_steps": 0,
         "clip_norm": None,
-        "loss": {"name": "cross_entropy", "label_smoothing": 0.0, "class_weights": None},
+        "task": {"name": "classes", "label_smoothing": 0.0, "class_weights": None, "ignore_index": None},
         "augmentation": {"flip": False, "shift": 0},
         "seed": 0,
     }
@@ -240,7 +241,7 @@ def test_training_images_are_flipped_and_validation_images_are_not() -> None:
 def test_mean_squared_error_trains_a_regression() -> None:
     x, y = blobs(60)
     target = np.eye(3)[y]
-    history = fit(SoftmaxRegression(), x, target, epochs=6, batch_size=16, loss="mean_squared_error", validation=0.2)
+    history = fit(SoftmaxRegression(), x, target, epochs=6, batch_size=16, task="numbers", validation=0.2)
     assert history.epochs[-1].loss < 0.5 * history.epochs[0].loss
     assert history.epochs[-1].accuracy is None
     assert history.epochs[-1].validation_accuracy is None
@@ -312,8 +313,7 @@ GOOD_X, GOOD_Y = blobs(12)
         ({"schedule": "step"}, DomainError, "`schedule` must be one of constant, cosine"),
         ({"warmup_steps": 11}, DomainError, "`warmup_steps` must be at most the 10 steps of the run; got 11"),
         ({"clip_norm": 0.0}, DomainError, "`clip_norm` must be above 0"),
-        ({"loss": "hinge"}, DomainError, "`loss` must be one of"),
-        ({"label_smoothing": 2.0}, DomainError, "`label_smoothing` must be at most 1"),
+        ({"task": "hinge"}, DomainError, "`task` must be one of classes, multilabel, numbers, dense"),
         ({"augment": 3}, DomainError, "`augment` must be 'auto' or a sequence of names; got 3"),
         ({"augment": (3,)}, DomainError, "`augment` must hold 'flip'"),
         ({"augment": ("flip",)}, UnsupportedError, "not an image"),
@@ -390,7 +390,7 @@ def test_fit_does_not_use_the_state_of_the_optimiser_it_is_given() -> None:
 def test_class_weights_reach_the_loss() -> None:
     x, y = blobs(60)
     weighted, plain = SoftmaxRegression(), SoftmaxRegression()
-    fit(weighted, x, y, epochs=2, loss=CrossEntropy(class_weights=(5.0, 1.0, 1.0)))
+    fit(weighted, x, y, epochs=2, task=Classes(class_weights=(5.0, 1.0, 1.0)))
     fit(plain, x, y, epochs=2)
     assert np.mean(weighted.logits(x).argmax(axis=1) == 0) >= np.mean(plain.logits(x).argmax(axis=1) == 0)
     assert bits(weighted) != bits(plain)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lieref.errors import DomainError, DTypeError, ShapeError
-from lieref.train.loss import LOSSES, CrossEntropy, Loss, MeanSquaredError, log_softmax, make_loss
+from lieref.train.loss import CrossEntropy, Loss, MeanSquaredError, log_softmax
 
 ENTROPIES = [
     CrossEntropy(),
@@ -107,22 +107,22 @@ def test_gradient_keeps_the_dtype(loss: Loss, dtype: type, rng: np.random.Genera
 def test_compiled_form_of_cross_entropy_is_the_same_loss(loss: CrossEntropy, rng: np.random.Generator) -> None:
     logits = rng.standard_normal((3, 4))
     y = np.array([3, 0, 3])
-    kind, rows = loss.compiled_form(y, 4)
+    kind, rows = loss.compiled_form(y, (4,))
     assert kind == "cross_entropy"
     log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
     assert loss.value_and_grad(logits, y)[0] == pytest.approx(-np.sum(rows * log_p), rel=1e-13)
 
 
 def test_compiled_form_of_mean_squared_error_is_its_targets() -> None:
-    kind, rows = MeanSquaredError().compiled_form(np.array([1.0, 2.0]), 1)
-    assert kind == "mse"
+    kind, rows = MeanSquaredError().compiled_form(np.array([1.0, 2.0]), (1,))
+    assert kind == "mean_squared_error"
     np.testing.assert_array_equal(rows, [[1.0], [2.0]])
 
 
 @pytest.mark.parametrize("loss", [CrossEntropy(), MeanSquaredError()], ids=repr)
 def test_compiled_form_refuses_what_the_loss_refuses(loss: Loss) -> None:
     with pytest.raises((DTypeError, ShapeError)):
-        loss.compiled_form(np.array([[0.5, 1.0]]), 3)
+        loss.compiled_form(np.array([[0.5, 1.0]]), (3,))
 
 
 GOOD = np.zeros((2, 3))
@@ -146,7 +146,7 @@ GOOD = np.zeros((2, 3))
         (GOOD + 1e301, np.array([0, 1]), DomainError, r"at most 1e\+300"),
         (GOOD.astype(int), np.array([0, 1]), DTypeError, r"`logits` must be float32 or float64"),
         (GOOD[:0], np.array([], dtype=int), DomainError, r"at least one sample"),
-        (GOOD[0], np.array([0]), ShapeError, r"must have 2 axes"),
+        (GOOD[0], np.array([0]), ShapeError, r"must have 2 axes or more"),
     ],
 )
 def test_cross_entropy_refuses(logits: Any, y: Any, error: type[Exception], message: str) -> None:
@@ -187,14 +187,3 @@ def test_cross_entropy_refuses_settings_out_of_range(arguments: dict[str, Any]) 
 def test_class_weights_must_match_the_classes() -> None:
     with pytest.raises(ShapeError, match="each of 3 classes; got 2"):
         CrossEntropy(class_weights=(1.0, 2.0)).value_and_grad(GOOD, np.array([0, 1]))
-
-
-def test_make_loss_knows_every_name_and_refuses_others() -> None:
-    assert [type(make_loss(name)) for name in LOSSES] == list(LOSSES.values())
-    assert make_loss("cross_entropy", 0.2) == CrossEntropy(0.2)
-    loss = CrossEntropy(class_weights=(1.0, 2.0))
-    assert make_loss(loss) is loss
-    with pytest.raises(DomainError, match="`loss` must be one of cross_entropy, mean_squared_error; got 'hinge'"):
-        make_loss("hinge")
-    with pytest.raises(DomainError, match="`label_smoothing` must be 0 unless"):
-        make_loss("mean_squared_error", 0.1)

@@ -29,7 +29,12 @@ class SoftmaxRegression:
         self.default_learning_rate = learning_rate
         self.threads = 1
         self.recomputation = 0
-        self.outputs = classes
+        self.scores_shape = (classes,)
+        self.reading = "Softmax"
+        self.outputs = ("logits",)
+        self.output_weights: dict[str, float] = {}
+        self.undecided: dict[str, tuple[int, ...]] = {}
+        self.task: dict[str, Any] | None = None
         self.arithmetic: dict[str, str | int] = {"engine": "toy", "program": 1}
         self.compiles_first = False
         self.rate_factors: dict[str, float] = {}
@@ -41,6 +46,9 @@ class SoftmaxRegression:
         self.bias = np.zeros(classes, dtype)
         self.has_weights = has_weights
         self.batches: list[np.ndarray] = []
+
+    def output_shapes(self, sample: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+        return (self.bias.shape,)
 
     def training(self, doing: str) -> AbstractContextManager[None]:
         return nullcontext()
