@@ -37,9 +37,11 @@ class Classes(Task):
 
     def counts(self, logits: FloatArray, y: Array) -> Counts:
         """Return the numbers of labels and of right answers; of equal scores the first counts."""
-        kept = np.ones(y.shape, bool) if self.ignore_index is None else y != self.ignore_index
-        right = (np.argmax(logits, axis=1) == y) & kept
-        return {"labels": int(np.count_nonzero(kept)), "right": int(np.count_nonzero(right))}
+        right = np.argmax(logits, axis=1) == y
+        if self.ignore_index is None:
+            return {"labels": y.size, "right": int(np.count_nonzero(right))}
+        kept = y != self.ignore_index
+        return {"labels": int(np.count_nonzero(kept)), "right": int(np.count_nonzero(right & kept))}
 
     def metrics(self, counts: Counts) -> dict[str, float]:
         """Return the accuracy, the share of right answers."""
