@@ -3,7 +3,8 @@
 torchvision's architectures with random weights, through both of PyTorch's ONNX exporters. PyTorch takes the same steps
 on the same network, its normalisations folded, in the better of both memory layouts, and compiled where there is a
 C++ compiler. "steps" are the four steps without what else a `fit` does. Beside them the peak memory of a process for
-each side, and the time of one image against ONNX Runtime.
+each side, the time of one image against ONNX Runtime, and the ratio of a step that did nothing but its products, none
+of them saved by a transform, at the rate of NumPy's matrix product.
 
 python -m validation.benchmarks.ordinary_networks --models ResNet-18 --batch 8 --threads 1 --size 224
 """
@@ -27,8 +28,9 @@ from typing import Any
 import numpy as np
 
 import lieref
+from lieref.model.arithmetic import multiply_adds
 from lieref.model.network import Network
-from validation.benchmarks._measure import alternate, summary, write
+from validation.benchmarks._measure import alternate, sgemm_rate, summary, write
 from validation.benchmarks._models import RANK
 from validation.record import environment
 
@@ -116,6 +118,12 @@ def peak_of(side: str, source: str, options: argparse.Namespace) -> float:
     return float(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
+def direct_ms(path: Path, rate: float) -> float:
+    """Least time of an image's training step at a rate in GF/s, if no sum is saved: three passes, 2 a product."""
+    first, *others = (count for count in multiply_adds(lieref.load(path).graph).values() if count)
+    return 2e-6 * (2 * first + 3 * sum(others)) / rate  # the first layer needs no gradient of its input
+
+
 def train(name: str, options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Times of one `fit`, of lieref from both exporters' files and of PyTorch in every way there is."""
     from validation.benchmarks import _torchvision as peer
@@ -179,6 +187,8 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
             "torch": peak_of("torch", f"{name}/{layout.split()[1]}", options),
         }
         single = infer(Path(folder) / "dynamo.onnx", options)
+        rate = sgemm_rate()
+        direct = direct_ms(Path(folder) / "dynamo.onnx", rate)
     ratios = {
         key.removeprefix("lieref "): {
             number: best(times, "torch", number) / times[key][number] for number in ("min_ms", "median_ms", "cpu_ms")
@@ -189,7 +199,9 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, Any]:
     exports = [times[f"lieref {exporter} f2"]["min_ms"] for exporter in ("dynamo", "TorchScript")]
     return {
         "model": name, "batch": options.batch, "threads": options.threads, "size": options.size, **found,
-        "torch_best": layout, "ratios": ratios, "goals": GOALS[name], "exporters": max(exports) / min(exports),
+        "torch_best": layout, "sgemm_gflops": rate, "direct_ms": direct,
+        "direct_ratio": times[layout]["min_ms"] / (STEPS * options.batch * direct),
+        "ratios": ratios, "goals": GOALS[name], "exporters": max(exports) / min(exports),
         "peak_mb": peaks, "memory": peaks["lieref"] / peaks["torch"], "inference": single,
         "inference_ratio": single["times"]["onnxruntime"]["min_ms"] / single["times"]["lieref"]["min_ms"],
     }  # fmt: skip
@@ -211,6 +223,10 @@ def show(row: dict[str, Any]) -> None:
             f"ratio {ratio['min_ms']:.2f}  median {ratio['median_ms']:.2f}  processor {ratio['cpu_ms']:.2f}"
             + (f"  goal {goal}" if goal else "")
         )
+    print(
+        f"  its products alone, without transforms, at this core's {row['sgemm_gflops']:.0f} GF/s: "
+        f"{row['direct_ms']:.2f} ms, ratio {row['direct_ratio']:.2f}"
+    )
     for exporter, reasons in row["uncompiled"].items():
         for reason in reasons:
             print(f"  not compiled ({exporter}): {reason}")
