@@ -18,8 +18,8 @@ from lieref.kernel.simd.adapter import MAPS
 from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.row import float_bits
 from lieref.kernel.simd.tiles import FormTile, NoTile, WidthTile
+from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layout import Layout, WeightAxes
-from lieref.model.engine.program import Instruction
 
 FORMS = ("low_rank", "rows", "channel", "dense")
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 from itertools import accumulate
 
 from lieref.model.engine.channel import copy_pixels
+from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import Epilogue, FusedLayer
 from lieref.model.engine.lowered import LoweredGraph
-from lieref.model.engine.program import Instruction, Place, Tensor
+from lieref.model.engine.tensor import Place, Tensor
 from lieref.model.engine.weights import Storage
 
 

@@ -10,8 +10,9 @@ from typing import Any
 from lieref._types import Array
 from lieref.kernel.simd.memory import address_of, aligned, integers
 from lieref.kernel.simd.row import CONTEXT, ENTRY, STOP
+from lieref.model.engine.instruction import Callback
 from lieref.model.engine.packed_weights import PackedWeights
-from lieref.model.engine.program import Callback, Program
+from lieref.model.engine.program import Program
 
 Span = tuple[int, int, int, int]
 """First sample, end, samples at once, and 1 where the sums over samples start anew."""

@@ -14,10 +14,11 @@ from lieref.kernel.simd.tiles import (
     PixelTile,
     TapTile,
 )
+from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import Epilogue, FusedLayer, need_gradient_halo, parities
 from lieref.model.engine.layout import tap_blocks
 from lieref.model.engine.product import run_places
-from lieref.model.engine.program import Instruction, Place, Taps, Tensor
+from lieref.model.engine.tensor import Place, Taps, Tensor
 from lieref.model.engine.tiling import depthwise_pixels, strip_rows
 from lieref.model.engine.weights import Storage
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.tiles import WidthTile
 from lieref.model.engine import winograd
+from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import Epilogue, FusedLayer, Window, need_gradient_halo, parities
 from lieref.model.engine.layout import TapPlace, WeightAxes, tap_blocks, vector_block
 from lieref.model.engine.product import gradient_run_rows, multiply, multiply_gradient, padded_run, run_places
-from lieref.model.engine.program import Instruction, Place, Taps, Tensor
+from lieref.model.engine.tensor import Place, Taps, Tensor
 from lieref.model.engine.weights import Storage
 
 if TYPE_CHECKING:

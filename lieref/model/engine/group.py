@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from itertools import accumulate, groupby
 
 from lieref.model.engine import pieces
+from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.pieces import PRODUCTS, cut, weights_of
-from lieref.model.engine.program import Instruction, Tensor
+from lieref.model.engine.tensor import Tensor
 
 SAMPLES = (4, 2)
 """Samples of a group, the most first."""

@@ -13,8 +13,9 @@ from typing import NamedTuple
 
 from lieref.model.engine import channel, conv, pointwise, pool, reference, select
 from lieref.model.engine.builder import Builder
+from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import Epilogue, FusedLayer
-from lieref.model.engine.program import Instruction, Tensor
+from lieref.model.engine.tensor import Tensor
 
 
 class Kind(NamedTuple):

@@ -12,7 +12,7 @@ from lieref._types import FloatArray
 from lieref.kernel.simd.epilogue import ADD, BIAS, CLAMP, MASK
 from lieref.kernel.simd.row import float_bits
 from lieref.model.engine.layout import WeightAxes
-from lieref.model.engine.program import Place, Tensor
+from lieref.model.engine.tensor import Place, Tensor
 from lieref.model.graph import Node
 
 

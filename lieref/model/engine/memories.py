@@ -15,7 +15,8 @@ from lieref.kernel.simd.access import Access
 from lieref.kernel.simd.kernels import FAMILIES
 
 if TYPE_CHECKING:
-    from lieref.model.engine.program import Instruction, Tensor
+    from lieref.model.engine.instruction import Instruction
+    from lieref.model.engine.tensor import Tensor
 
 Region = tuple[int, int]
 """First element of an operand, and how many it has."""

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from lieref.kernel.simd.tiles import ConvTile, FrequencyTile, GradientTile
-from lieref.model.engine.program import Instruction, Taps
+from lieref.model.engine.instruction import Instruction
+from lieref.model.engine.tensor import Taps
 
 LARGE = 3 << 18
 """Weights of a product from which on a group shares them: in float32 3 MiB, more than most second-level caches. With

@@ -15,13 +15,15 @@ from lieref.model.engine.adapter import Adapter
 from lieref.model.engine.builder import Builder
 from lieref.model.engine.conv import bias_gradient
 from lieref.model.engine.group import alone, grouped
+from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.kinds import KINDS
 from lieref.model.engine.layer import Epilogue, FusedLayer
 from lieref.model.engine.lowered import LoweredGraph
 from lieref.model.engine.memories import Memory
 from lieref.model.engine.parts import FLAT_SAMPLES, parts
-from lieref.model.engine.program import Instruction, Place, Program, Tensor, assemble
+from lieref.model.engine.program import Program, assemble
 from lieref.model.engine.recompute import NOTHING, Pass, Recomputation, Segments, choices, recomputed
+from lieref.model.engine.tensor import Place, Tensor
 from lieref.model.engine.weights import Storage
 from lieref.model.engine.winograd import LEAST_CHANNELS
 

@@ -10,8 +10,9 @@ from lieref.kernel.simd.pointwise import POINTWISE_PIXELS
 from lieref.kernel.simd.row import float_bits
 from lieref.kernel.simd.tiles import PixelTile, WidthTile
 from lieref.model.engine.channel import copy_pixels
+from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import Epilogue, FusedLayer
-from lieref.model.engine.program import Instruction, Place, Tensor
+from lieref.model.engine.tensor import Place, Tensor
 from lieref.model.engine.weights import Storage
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.tiles import WidthTile
 from lieref.model.engine.channel import sum_taps
+from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import Epilogue, FusedLayer
-from lieref.model.engine.program import Instruction, Place, Places, Taps, Tensor
+from lieref.model.engine.tensor import Place, Places, Taps, Tensor
 from lieref.model.engine.weights import Storage
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.tiles import ConvTile, GradientTile
+from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import Epilogue
 from lieref.model.engine.layout import Layout, TapPlace
-from lieref.model.engine.program import Instruction, Place, Taps
+from lieref.model.engine.tensor import Place, Taps
 from lieref.model.engine.tiling import conv_tiles, gradient_blocks, gradient_tiles, run_parts, together
 from lieref.model.engine.weights import Storage
 

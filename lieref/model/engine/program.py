@@ -1,222 +1,35 @@
-"""Tensors in the arena and the instructions that call kernels on them.
+"""Programs: instructions become integers, and tensors get their places in the arena.
 
-A plan is first made of symbols: a `Tensor` knows its sizes and the halo its readers need, an `Instruction` names a
-kernel and where in which tensors it works. Once all exist, tensors get places in the arena and instructions turn into
-integers. A tensor is NHWC with a permanent halo of zeros, so that a padded convolution needs no boundary case.
+Once all instructions are there, every tensor's geometry is known: each is placed, cleared where it must be zero, and
+each instruction is packed into a row of integers and checked to stay inside its operands. From a group's instructions,
+which are those of one sample, follow the rows of all its samples.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
 
 import numpy as np
 
 from lieref._types import Array
-from lieref.kernel.simd.kernels import FAMILIES, KernelName, most_slack
+from lieref.kernel.simd.kernels import KernelName, most_slack
 from lieref.kernel.simd.machine_code import Library
 from lieref.kernel.simd.memory import integers, placed
-from lieref.kernel.simd.row import ROW_LENGTH, Fields
+from lieref.kernel.simd.row import ROW_LENGTH
 from lieref.kernel.simd.tiles import WidthTile
+from lieref.model.engine.instruction import Callback, Instruction
 from lieref.model.engine.memories import Memories, Memory, check_accesses
 from lieref.model.engine.place import Lifetime, Request, extent, must_clear, place
+from lieref.model.engine.tensor import RUN_SPARE, Place, Tensor
 
 ALIGN_BYTES = 64
 
-RUN_SPARE = most_slack("finite")
-"""Zeros behind a tensor: what kernels read there they multiply by zero."""
-
 OPEN = ("load", "load3", "output")
 """Families whose tile may be chosen when a script is written: by the samples' element type and by the loss."""
-
-SUMMING = ("gradient", "bias_gradient", "depthwise_gradient")
-"""Families that add to the accumulators, or set them where their field ``begin`` and the context say so."""
-
-NO_FIELDS = Fields()
-
-
-Callback = Callable[[Array, Mapping[str, Array]], None]
-"""A row that is a Python function: it is given the arena and the initializers in use."""
-
-
-@dataclass(eq=False)
-class Tensor:
-    """One sample's activation, or the gradient of one.
-
-    Attributes
-    ----------
-    channels, height, width : int
-    pixel : int
-        Elements of one pixel: the channels, padded to whole vectors.
-    halo : list of int
-        Zero pixels above, left, below and right.
-    offset : int
-        Element of the arena where pixel (0, 0) starts; -1 until it is placed.
-    pitch : int
-        Elements from one sample's copy to the next, 0 where the samples of a group take turns in one place.
-    scratch : bool
-        Whether its rows read no element that they have not written for this sample.
-    name : str
-        What it is, in words of the network.
-    whole : Tensor or None
-        What this is a part of: some channels, from `start` on, of the same pixels. It has no memory of its own, and
-        the halo is shared.
-    start : int
-    """
-
-    channels: int
-    height: int
-    width: int
-    pixel: int
-    halo: list[int] = field(default_factory=lambda: [0, 0, 0, 0])
-    offset: int = -1
-    pitch: int = 0
-    scratch: bool = False
-    name: str = ""
-    whole: Tensor | None = None
-    start: int = 0
-
-    def part(self, channels: int, start: int, name: str) -> Tensor:
-        """Return some channels, from one on; both must be whole vectors."""
-        whole = self.whole or self
-        found = Tensor(channels, self.height, self.width, channels, name=name, whole=whole, start=self.start + start)
-        found.halo = whole.halo
-        return found
-
-    def meets(self, other: Tensor) -> bool:
-        """Return whether both share memory."""
-        apart = max(self.start, other.start) >= min(self.start + self.pixel, other.start + other.pixel)
-        return (self.whole or self) is (other.whole or other) and not apart
-
-    def need_halo(self, top: int, left: int, bottom: int, right: int) -> None:
-        """Widen the halo to hold this many zero pixels on each side."""
-        self.halo[:] = [max(have, need) for have, need in zip(self.halo, (top, left, bottom, right), strict=True)]
-
-    @property
-    def step(self) -> int:
-        """Elements from one pixel to the next."""
-        return self.whole.pixel if self.whole else self.pixel
-
-    @property
-    def row(self) -> int:
-        """Elements from one row to the next."""
-        return (self.width + self.halo[1] + self.halo[3]) * self.step
-
-    @property
-    def size(self) -> int:
-        """Elements of the tensor and its halo."""
-        return (self.height + self.halo[0] + self.halo[2]) * self.row
-
-    @property
-    def shift(self) -> int:
-        """Elements before pixel (0, 0)."""
-        return self.halo[0] * self.row + self.halo[1] * self.step
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a kernel meets a tensor: a first pixel, a channel, and steps between rows and pixels."""
-
-    tensor: Tensor
-    y: int = 0
-    x: int = 0
-    step_y: int = 1
-    step_x: int = 1
-    channel: int = 0
-
-    def in_whole(self) -> Place:
-        """Return the same place in the tensor that this one's is a part of."""
-        t = self.tensor
-        return replace(self, tensor=t.whole, channel=self.channel + t.start) if t.whole else self
-
-    def fields(self, name: str) -> dict[str, int]:
-        """Return the fields `name`, `name`_row and `name`_pixel."""
-        t = self.tensor
-        start = t.offset + self.y * t.row + self.x * t.step + self.channel
-        return {name: start, f"{name}_row": self.step_y * t.row, f"{name}_pixel": self.step_x * t.step}
-
-
-class Table(Protocol):
-    """Offsets that a kernel reads; made when a program is assembled."""
-
-    def offsets(self) -> list[int]:
-        """Return the offsets in elements."""
-
-
-@dataclass(frozen=True)
-class Taps:
-    """Offsets of pixels relative to the first, as a table the kernel reads.
-
-    Each stands for a run of `parts` times `step` elements and is followed by the offsets of its further parts.
-    """
-
-    tensor: Tensor
-    pixels: tuple[tuple[int, int], ...]
-    parts: int = 1
-    step: int = 0
-
-    def offsets(self) -> list[int]:
-        """Return the offsets in elements."""
-        starts = [dy * self.tensor.row + dx * self.tensor.step for dy, dx in self.pixels]
-        return [start + i * self.step for start in starts for i in range(self.parts)]
-
-
-@dataclass(frozen=True)
-class Places:
-    """Offsets that are known from the start, as a table the kernel reads."""
-
-    places: tuple[int, ...]
-
-    def offsets(self) -> list[int]:
-        """Return the offsets in elements."""
-        return list(self.places)
-
-
-@dataclass(frozen=True)
-class Instruction:
-    """One instruction: its kernel, its integers, and the tensors it works on.
-
-    With a `function` instead of a kernel it is a call back to Python.
-    """
-
-    kernel: KernelName | None
-    ints: dict[str, int]
-    places: dict[str, Place]
-    taps: Mapping[str, Table] = field(default_factory=dict)
-    function: Callback | None = None
-
-    def __post_init__(self) -> None:
-        """Name whole tensors, for they are what has a place and a lifetime."""
-        object.__setattr__(self, "places", {name: met.in_whole() for name, met in self.places.items()})
-
-    @property
-    def fields(self) -> Fields:
-        """Names of its integers."""
-        return NO_FIELDS if self.kernel is None else FAMILIES[self.kernel.family].fields
-
-    def tensors(self) -> list[Tensor]:
-        """Return the tensors this row reads or writes."""
-        return [met.tensor for met in self.places.values()]
-
-    @property
-    def sums(self) -> bool:
-        """Whether it adds to the accumulators, which the first sample alone of a group may set."""
-        return self.kernel is not None and self.kernel.family in SUMMING
-
-    def steps(self) -> dict[str, int]:
-        """Return what is added to its integers for each further sample of a group."""
-        known = self.fields.names
-        found = {name: met.tensor.pitch for name, met in self.places.items() if name in known}
-        return found | {"image": 1} if "image" in known else found
-
-    def of_sample(self, sample: int) -> Instruction:
-        """Return the same on the tensors of another sample of a group."""
-        moved = {t: replace(t, offset=t.offset + sample * t.pitch) for t in self.tensors()}
-        return replace(self, places={name: replace(met, tensor=moved[met.tensor]) for name, met in self.places.items()})
 
 
 @dataclass(frozen=True)
@@ -293,35 +106,14 @@ def assemble(
         If an instruction reads or writes outside an operand.
     """
     rows, (order, sample), lifetimes, arena = _place_tensors(rows, library, blocks or [len(rows)], samples)
-    table: list[int] = []
-    starts: dict[tuple[int, ...], int] = {}
-    packed, steps = (np.zeros((len(rows), ROW_LENGTH), np.int64) for _ in range(2))
-    numbers: list[dict[str, int]] = []
-    for number, row in enumerate(rows):
-        values = {"address": 0}
-        for name, met in row.places.items():
-            values.update({key: value for key, value in met.fields(name).items() if key in row.fields.names})
-        values.update(row.ints)
-        for name, taps in row.taps.items():
-            offsets = tuple(taps.offsets())
-            if offsets not in starts:
-                starts[offsets] = len(table)
-                table.extend(offsets)
-            values[name] = starts[offsets]
-        if row.kernel is not None and row.kernel.tile is not None:
-            values["address"] = library.address(row.kernel)
-        packed[number] = row.fields.pack(**values)
-        numbers.append(values)
-    known = {**memories, "arena": Memory(arena), "table": Memory(len(table))}
-    steps, sums = np.zeros_like(packed), np.zeros(packed.shape, bool)
-    for number, (row, values) in enumerate(zip(rows, numbers, strict=True)):
-        check_accesses(row, values, table, known)
+    table = _Table()
+    numbers = [_numbers(row, library, table) for row in rows]
+    known = {**memories, "arena": Memory(arena), "table": Memory(len(table.offsets))}
+    for row, values in zip(rows, numbers, strict=True):
+        check_accesses(row, values, table.offsets, known)
         if samples > 1:  # the samples between the first and the last lie between theirs
-            own, names = row.steps(), row.fields.names
-            steps[number, [names.index(name) for name in own]] = [*own.values()]
-            sums[number, names.index("begin") if row.sums else 0] = row.sums
-            last = {name: values[name] + (samples - 1) * step for name, step in own.items()}
-            check_accesses(row.of_sample(samples - 1), {**values, **last}, table, known)
+            last = {name: values[name] + (samples - 1) * step for name, step in row.steps().items()}
+            check_accesses(row.of_sample(samples - 1), {**values, **last}, table.offsets, known)
     choices: dict[str, list[int]] = defaultdict(list)
     functions: dict[int, Callback] = {}
     for turn, number in enumerate(order.tolist()):
@@ -332,9 +124,48 @@ def assemble(
         elif row.kernel.tile is None:
             choices[row.kernel.family].append(turn)
     kernels = [rows[number].kernel for number in order.tolist()]
-    each = packed[order] + sample[:, None] * steps[order]
-    each[sums[order] & (sample > 0)[:, None]] = 0
-    return Program(each, integers(table or [0]), arena, dict(choices), functions, lifetimes, sample, kernels)
+    packed = _packed(rows, numbers, order, sample)
+    return Program(packed, integers(table.offsets or [0]), arena, dict(choices), functions, lifetimes, sample, kernels)
+
+
+class _Table:
+    """The offsets that kernels read, equal ones once."""
+
+    def __init__(self) -> None:
+        self.offsets: list[int] = []
+        self._starts: dict[tuple[int, ...], int] = {}
+
+    def start(self, offsets: tuple[int, ...]) -> int:
+        """Return where these offsets start."""
+        if offsets not in self._starts:
+            self._starts[offsets] = len(self.offsets)
+            self.offsets += offsets
+        return self._starts[offsets]
+
+
+def _numbers(row: Instruction, library: Library, table: _Table) -> dict[str, int]:
+    """Return the integers of an instruction by name; address 0 for a kernel that is chosen later, or a function."""
+    values = {"address": library.address(row.kernel) if row.kernel is not None and row.kernel.tile is not None else 0}
+    for name, met in row.places.items():
+        values |= {key: value for key, value in met.fields(name).items() if key in row.fields.names}
+    values |= row.ints
+    return values | {name: table.start(tuple(taps.offsets())) for name, taps in row.taps.items()}
+
+
+def _packed(rows: Sequence[Instruction], numbers: Sequence[dict[str, int]], order: Array, sample: Array) -> Array:
+    """Return the rows of integers of all samples, in order: each sample's are moved to its copies of the tensors."""
+    packed, steps = (np.zeros((len(rows), ROW_LENGTH), np.int64) for _ in range(2))
+    begin = np.zeros(len(rows), np.int64)  # which integer says that accumulators are set, 0 for none
+    for number, (row, values) in enumerate(zip(rows, numbers, strict=True)):
+        names = row.fields.names
+        packed[number] = row.fields.pack(**values)
+        for name, step in row.steps().items():
+            steps[number, names.index(name)] = step
+        begin[number] = names.index("begin") if row.sums else 0
+    found = packed[order] + sample[:, None] * steps[order]
+    later = np.flatnonzero((sample > 0) & (begin[order] > 0))
+    found[later, begin[order[later]]] = 0
+    return found
 
 
 def _order(blocks: Sequence[int], samples: int) -> tuple[Array, Array]:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import FusedLayer
 from lieref.model.engine.lowered import LoweredGraph
-from lieref.model.engine.program import RUN_SPARE, Instruction, Tensor
+from lieref.model.engine.tensor import RUN_SPARE, Tensor
 
 if TYPE_CHECKING:
     from lieref.model.engine.builder import Builder

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lieref._types import Array
+from lieref.model.engine.instruction import Callback, Instruction
 from lieref.model.engine.layer import Epilogue, FusedLayer
-from lieref.model.engine.program import Callback, Instruction, Place, Tensor
+from lieref.model.engine.tensor import Place, Tensor
 from lieref.model.executor import pull_back, run_node
 from lieref.model.graph import Graph
 

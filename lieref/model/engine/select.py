@@ -14,8 +14,9 @@ from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.pointwise import POINTWISE_PIXELS
 from lieref.kernel.simd.tiles import PixelTile
 from lieref.model.engine.channel import copy_pixels, sum_taps
+from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import Epilogue, FusedLayer
-from lieref.model.engine.program import Instruction, Place, Places, Taps, Tensor
+from lieref.model.engine.tensor import Place, Places, Taps, Tensor
 from lieref.model.engine.weights import Storage
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from lieref._types import Array
 from lieref.errors import InternalError
 from lieref.kernel.simd.isa import ISAS
 from lieref.model.engine.adapter import Adapter, Fused
+from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import Affine
 from lieref.model.engine.layout import Block, Layout, WeightAxes, vector_block
 from lieref.model.engine.memories import Memory, Region
-from lieref.model.engine.program import Instruction
 from lieref.model.engine.tiling import columns, pad_channels
 
 

@@ -14,10 +14,11 @@ from lieref.kernel.simd.frequency import FREQUENCY_STEPS
 from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.tiles import DEPTHWISE_TILES, FrequencyTile, PixelTile, TransformTile
 from lieref.model.engine import pieces
+from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import Epilogue, FusedLayer, need_gradient_halo, parities
 from lieref.model.engine.layout import Layout, tap_blocks
 from lieref.model.engine.product import gradient_run_rows, multiply_gradient, run_places
-from lieref.model.engine.program import Instruction, Place, Taps, Tensor
+from lieref.model.engine.tensor import Place, Taps, Tensor
 from lieref.model.engine.tiling import conv_tiles, depthwise_pixels, together
 from lieref.model.engine.weights import Storage
 

@@ -12,8 +12,9 @@ from lieref.kernel.simd.memory import aligned
 from lieref.kernel.simd.row import CONTEXT
 from lieref.model.engine.channel import copy_pixels
 from lieref.model.engine.layer import Epilogue
-from lieref.model.engine.program import Place, Tensor, assemble
+from lieref.model.engine.program import assemble
 from lieref.model.engine.reference import view
+from lieref.model.engine.tensor import Place, Tensor
 from lieref.model.engine.tiling import pad_channels
 
 

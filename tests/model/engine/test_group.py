@@ -13,7 +13,8 @@ from lieref.kernel.simd.kernels import FAMILIES, KernelName
 from lieref.kernel.simd.tiles import ConvTile, PixelTile
 from lieref.model.engine import compile_graph, group, pieces, program
 from lieref.model.engine.adapter import FORMS
-from lieref.model.engine.program import Instruction, Place, Tensor
+from lieref.model.engine.instruction import SUMMING, Instruction
+from lieref.model.engine.tensor import Place, Tensor
 from tests.model.engine.networks import NETS, Net, trainable
 from tests.model.engine.replay import kernels_by_address, replay_run
 from tests.model.engine.test_accesses import adapters
@@ -179,7 +180,7 @@ def test_the_first_sample_alone_sets_accumulators():
     names = kernels_by_address(best().name, "float32")
     for number, sample in zip(training.rows, training.sample, strict=True):
         family = names[number[0]].family if number[0] else ""
-        if family in program.SUMMING and sample:
+        if family in SUMMING and sample:
             assert number[FAMILIES[family].fields.names.index("begin")] == 0
 
 

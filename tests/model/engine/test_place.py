@@ -17,7 +17,7 @@ from lieref.kernel.simd.row import CONTEXT
 from lieref.model.engine import compile_graph, program
 from lieref.model.engine.memories import check_accesses
 from lieref.model.engine.place import Lifetime, Request, extent, must_clear, place, plan_text
-from lieref.model.engine.program import Tensor
+from lieref.model.engine.tensor import RUN_SPARE, Tensor
 from tests.model.engine.networks import NETS, Net, trainable
 
 ALIGN = 4
@@ -117,7 +117,7 @@ class Arena:
         inside = np.zeros((t.height + t.halo[0] + t.halo[2], t.width + t.halo[1] + t.halo[3], t.pixel), int)
         pixels = inside[t.halo[0] : t.halo[0] + t.height, t.halo[1] : t.halo[1] + t.width]
         pixels[..., : t.channels], pixels[..., t.channels :] = 1, 2
-        kind = np.append(inside.ravel(), np.zeros(program.RUN_SPARE, int))
+        kind = np.append(inside.ravel(), np.zeros(RUN_SPARE, int))
         return start, kind
 
     def parts(self, t, first, last, elements):
@@ -222,7 +222,7 @@ def test_arenas_stay_small(name):
     engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0], isa=isa)
     plan = engine._plans.get(1)
     for made, pinned in zip((plan.forward, plan.training), ARENAS[name], strict=True):
-        padded = [(-(-(one.elements + program.RUN_SPARE) // 16) * 16, one.first, one.last) for one in made.lifetimes]
+        padded = [(-(-(one.elements + RUN_SPARE) // 16) * 16, one.first, one.last) for one in made.lifetimes]
         assert made.arena <= 1.2 * most_alive(padded) + 80, "80 elements are before the first and behind the last"
         assert 4 * made.arena <= pinned
 

@@ -1,0 +1,63 @@
+"""Instructions: a kernel, its integers, and the places where it meets tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from lieref._types import Array
+from lieref.kernel.simd.kernels import FAMILIES, KernelName
+from lieref.kernel.simd.row import Fields
+from lieref.model.engine.tensor import Place, Table, Tensor
+
+SUMMING = ("gradient", "bias_gradient", "depthwise_gradient")
+"""Families that add to the accumulators, or set them where their field ``begin`` and the context say so."""
+
+NO_FIELDS = Fields()
+
+
+Callback = Callable[[Array, Mapping[str, Array]], None]
+"""A row that is a Python function: it is given the arena and the initializers in use."""
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction: its kernel, its integers, and the tensors it works on.
+
+    With a `function` instead of a kernel it is a call back to Python.
+    """
+
+    kernel: KernelName | None
+    ints: dict[str, int]
+    places: dict[str, Place]
+    taps: Mapping[str, Table] = field(default_factory=dict)
+    function: Callback | None = None
+
+    def __post_init__(self) -> None:
+        """Name whole tensors, for they are what has a place and a lifetime."""
+        object.__setattr__(self, "places", {name: met.in_whole() for name, met in self.places.items()})
+
+    @property
+    def fields(self) -> Fields:
+        """Names of its integers."""
+        return NO_FIELDS if self.kernel is None else FAMILIES[self.kernel.family].fields
+
+    def tensors(self) -> list[Tensor]:
+        """Return the tensors this row reads or writes."""
+        return [met.tensor for met in self.places.values()]
+
+    @property
+    def sums(self) -> bool:
+        """Whether it adds to the accumulators, which the first sample alone of a group may set."""
+        return self.kernel is not None and self.kernel.family in SUMMING
+
+    def steps(self) -> dict[str, int]:
+        """Return what is added to its integers for each further sample of a group."""
+        known = self.fields.names
+        found = {name: met.tensor.pitch for name, met in self.places.items() if name in known}
+        return found | {"image": 1} if "image" in known else found
+
+    def of_sample(self, sample: int) -> Instruction:
+        """Return the same on the tensors of another sample of a group."""
+        moved = {t: replace(t, offset=t.offset + sample * t.pitch) for t in self.tensors()}
+        return replace(self, places={name: replace(met, tensor=moved[met.tensor]) for name, met in self.places.items()})
