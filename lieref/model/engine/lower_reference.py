@@ -14,13 +14,10 @@ import numpy as np
 from lieref._types import Array
 from lieref.errors import UnsupportedError
 from lieref.model.engine.layer import FusedLayer, Window
-from lieref.model.engine.lowered import MOST_AXES, LoweredGraph, as_size
+from lieref.model.engine.lowered import MOST_AXES, TRIED, LoweredGraph, as_size
 from lieref.model.executor import run_node
 from lieref.model.graph import Node
 from lieref.op.registry import OPERATORS
-
-SAMPLES = 3
-"""Samples a node is tried with: no usual slice, axis or factor of the batch."""
 
 
 @dataclass
@@ -35,7 +32,7 @@ class Trial:
     """
 
     together: dict[str, Array] = field(default_factory=dict)
-    apart: list[dict[str, Array]] = field(default_factory=lambda: [{} for _ in range(SAMPLES)])
+    apart: list[dict[str, Array]] = field(default_factory=lambda: [{} for _ in range(TRIED)])
 
 
 def call_back(net: LoweredGraph, node: Node, error: UnsupportedError, trial: Trial) -> None:
@@ -116,7 +113,7 @@ def _shape(net: LoweredGraph, nodes: tuple[Node, ...], outer: list[str], trial: 
     rng = np.random.default_rng(0)
     for name in outer:
         if name not in trial.together:
-            drawn = rng.uniform(0.5, 1.5, (SAMPLES, *net.shapes[name])).astype(net.graph.dtype)
+            drawn = rng.uniform(0.5, 1.5, (TRIED, *net.shapes[name])).astype(net.graph.dtype)
             trial.together[name] = drawn
             for i, values in enumerate(trial.apart):
                 values[name] = drawn[i : i + 1]
@@ -137,5 +134,5 @@ def _shape(net: LoweredGraph, nodes: tuple[Node, ...], outer: list[str], trial: 
     if both.ndim == 0 or both.dtype != net.graph.dtype:
         return None  # one number for all samples, or no numbers that have a gradient
     apart = np.concatenate(parts)
-    same = both.shape == apart.shape and len(both) == SAMPLES
+    same = both.shape == apart.shape and len(both) == TRIED
     return tuple(both.shape[1:]) if same and np.allclose(both, apart, rtol=1e-4, atol=1e-5) else None

@@ -14,15 +14,12 @@ import numpy as np
 
 from lieref._types import Array
 from lieref.model.engine.layer import FusedLayer, Window
-from lieref.model.engine.lowered import MOST_AXES, LoweredGraph, Size, View, as_size
+from lieref.model.engine.lowered import MOST_AXES, TRIED, LoweredGraph, Size, View, as_size
 from lieref.model.graph import Node
 from lieref.op.registry import OPERATORS
 
 VIEWS = frozenset({"Flatten", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze"})
 """Operators whose output holds numbers of their first input."""
-
-SAMPLES = 3
-"""Samples whose places are sent through a node: no usual slice, axis or factor of the batch."""
 
 
 def view(net: LoweredGraph, node: Node) -> bool:
@@ -74,16 +71,16 @@ def _below(net: LoweredGraph, name: str) -> View | None:
 
 def _moved(net: LoweredGraph, node: Node, places: Array, size: int) -> Array | None:
     """Return the places behind a node, None where samples do not go through it one by one."""
-    given = places + size * np.arange(SAMPLES).reshape(-1, *[1] * places.ndim)
+    given = places + size * np.arange(TRIED).reshape(-1, *[1] * places.ndim)
     constants = [net.graph.initializers[name] if name else None for name in node.inputs[1:]]
     try:
         found = np.asarray(OPERATORS[node.op].forward(given, *constants, **node.attrs))
     except Exception:  # the operator refuses this shape: so does the engine
         return None
-    if len(found) != SAMPLES or found.ndim < 2 or 0 in found.shape:
+    if len(found) != TRIED or found.ndim < 2 or 0 in found.shape:
         return None
     first: Array = found[0]
-    apart = first + size * np.arange(SAMPLES).reshape(-1, *[1] * first.ndim)
+    apart = first + size * np.arange(TRIED).reshape(-1, *[1] * first.ndim)
     return first if np.array_equal(found, apart) and int(first.max()) < size else None
 
 

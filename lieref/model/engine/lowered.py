@@ -18,6 +18,12 @@ MOST_AXES = 3
 """Of one sample that the engine holds."""
 
 
+TRIED = 3
+"""Samples that a node is tried with, to see whether they go through it one by one: no usual slice, axis or factor of
+the batch. Numbers are compared with those of each sample alone (`lower_reference`), places with those of the first,
+moved on by whole samples (`lower_views`)."""
+
+
 @dataclass(frozen=True)
 class View:
     """A tensor of the graph whose numbers stand elsewhere in one that the engine holds.
