@@ -49,6 +49,14 @@ def sum_taps(
     return found
 
 
+def sum_nothing(storage: Storage, target: Place, size: tuple[int, int], epilogue: Epilogue) -> list[Instruction]:
+    """Return the instructions of target = epilogue(0), a sum over no taps: zeros, or what the epilogue adds alone.
+
+    It writes pixels. What belongs to no pixel of a tensor is cleared where the program is assembled, by `zeros`.
+    """
+    return sum_taps(storage, (0, 0), target, Taps(target.tensor, ()), target, size, epilogue)
+
+
 def copy_pixels(
     storage: Storage, source: Place, target: Place, epilogue: Epilogue, channels: int = 0
 ) -> list[Instruction]:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.tiles import WidthTile
-from lieref.model.engine.channel import sum_taps
+from lieref.model.engine.channel import sum_nothing
 from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import Epilogue, FusedLayer
-from lieref.model.engine.tensor import Place, Places, Taps, Tensor
+from lieref.model.engine.tensor import Place, Places, Tensor
 from lieref.model.engine.weights import Storage
 
 if TYPE_CHECKING:
@@ -26,9 +26,8 @@ def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
     if layer.x not in b.needed:
         return []
     x_bar, epilogue = b.target(layer.x)
-    nothing = Taps(x_bar, ())  # a sum over no taps: the other gradients alone
-    before = epilogue if epilogue.aux else Epilogue()
-    found = sum_taps(b.storage, (0, 0), Place(x_bar), nothing, Place(x_bar), (x_bar.height, x_bar.width), before)
+    before = epilogue if epilogue.aux else Epilogue()  # the other gradients, or zeros
+    found = sum_nothing(b.storage, Place(x_bar), (x_bar.height, x_bar.width), before)
     places = {"out": Place(b.tensors[layer.out]), "g": Place(g), **_first_taps(layer, "g_in", "g_tap", x_bar)}
     masked = Epilogue(mask=epilogue.mask).fields()
     ints = {name: masked[name] for name in ("flags", "low", "high")}

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.pointwise import POINTWISE_PIXELS
 from lieref.kernel.simd.tiles import PixelTile
-from lieref.model.engine.channel import copy_pixels, sum_taps
+from lieref.model.engine.channel import copy_pixels, sum_nothing
 from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import Epilogue, FusedLayer
-from lieref.model.engine.tensor import Place, Places, Taps, Tensor
+from lieref.model.engine.tensor import Place, Places, Tensor
 from lieref.model.engine.weights import Storage
 
 if TYPE_CHECKING:
@@ -48,8 +48,7 @@ def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
             x_bar, epilogue = b.target(name)
             back = [place.get(first + channel, -1) for channel in range(channels)]
             if (g.height, g.width) != (x_bar.height, x_bar.width):
-                nothing, size = Taps(x_bar, ()), (x_bar.height, x_bar.width)
-                found += sum_taps(b.storage, (0, 0), Place(x_bar), nothing, Place(x_bar), size, epilogue)
+                found += sum_nothing(b.storage, Place(x_bar), (x_bar.height, x_bar.width), epilogue)
             found += _take(b.storage, [(Place(g), back)], _taken(layer, x_bar), (g.height, g.width), epilogue)
         first += channels
     return found

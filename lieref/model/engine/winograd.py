@@ -12,14 +12,15 @@ from itertools import chain
 
 from lieref.kernel.simd.frequency import FREQUENCY_STEPS
 from lieref.kernel.simd.kernels import KernelName
-from lieref.kernel.simd.tiles import DEPTHWISE_TILES, FrequencyTile, PixelTile, TransformTile
+from lieref.kernel.simd.tiles import FrequencyTile, TransformTile
 from lieref.model.engine import pieces
+from lieref.model.engine.channel import sum_nothing
 from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import Epilogue, FusedLayer, need_gradient_halo, parities
 from lieref.model.engine.layout import Layout, tap_blocks
 from lieref.model.engine.product import gradient_run_rows, multiply_gradient, run_places
 from lieref.model.engine.tensor import Place, Taps, Tensor
-from lieref.model.engine.tiling import conv_tiles, depthwise_pixels, together
+from lieref.model.engine.tiling import conv_tiles, together
 from lieref.model.engine.weights import Storage
 
 TILES = (24, 64)
@@ -87,19 +88,9 @@ def _clear_beyond(storage: Storage, m: int, target: Place) -> list[Instruction]:
     """Return the instructions that set to zero again what the last tiles wrote outside the image."""
     t = target.tensor
     rows, cols = (n * m for n in _tiles(m, (t.height, t.width)))
-    found = []
-    for y, x, down, across in ((0, t.width, t.height, cols - t.width), (t.height, 0, rows - t.height, cols)):
-        corner, pixels = Place(t, y, x), down * across
-        for first, count, width in storage.columns(t.pixel) if pixels else []:
-            ints = {
-                "blocks": count, "channel": first, "count": pixels, "cols": across, "tap_count": 0, "weight": 0,
-                "column": 0, **Epilogue().fields(),
-            }  # fmt: skip
-            kernel = KernelName("depthwise", PixelTile(depthwise_pixels(DEPTHWISE_TILES, storage.isa, pixels), width))
-            found.append(
-                Instruction(kernel, ints, {"in": corner, "out": corner}, {"taps": Taps(t, ())})
-            )  # a sum over no taps
-    return found
+    bands = ((0, t.width, t.height, cols - t.width), (t.height, 0, rows - t.height, cols))
+    beyond = [(Place(t, y, x), (down, across)) for y, x, down, across in bands if down * across]
+    return [row for corner, size in beyond for row in sum_nothing(storage, corner, size, Epilogue())]
 
 
 def forward(
