@@ -104,12 +104,7 @@ def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> l
 
 def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
     """Return the instructions of the gradients of the weight, where there is one, and of the input."""
-    found: list[Instruction] = []
-    if layer.weight in b.storage.trainable:
-        found += weight_gradient(layer, b.storage, b.tensors[layer.x], g)
-    if layer.x in b.needed:
-        found += input_gradient(layer, b.storage, g, *b.target(layer.x))
-    return found
+    return b.gradients(layer, g, weight_gradient, input_gradient)
 
 
 def input_gradient(
