@@ -44,7 +44,7 @@ DEPTHWISE_GRADIENT_FIELDS = Fields(
     "taps", "tap_blocks",
     "g", "g_row", "g_pixel",
     "out", "column",
-    "begin",
+    "fresh",
 )  # fmt: skip
 
 
@@ -189,11 +189,11 @@ def emit_depthwise_gradient(module: ir.Module, name: str, dtype: str, tile: TapT
     k = Kernel(module, name, dtype, DEPTHWISE_GRADIENT_FIELDS, width)
     table = k.base("table", "taps")
     x_pixel, g_pixel = k.field("in_pixel"), k.field("g_pixel")
-    first = k.context_int("first").equals(1) & k.field("begin").equals(1)
+    begun = k.context_int("fresh").equals(1) & k.field("fresh").equals(1)
     rows, cols, together = k.field("rows"), k.field("cols"), k.field("together")
     with k.loop((rows + (together - 1)) // together) as strip, k.loop(k.field("tap_blocks")) as part:
         offsets = [table.int_at(part * taps + t) for t in range(taps)]
-        fresh = first & strip.equals(0)
+        fresh = begun & strip.equals(0)
         top = strip * together
         height = k.where(rows - top < together, rows - top, together)
         x_strip = k.base("arena", "in") + (k.field("channel") + top * k.field("in_row"))

@@ -31,7 +31,7 @@ CONTEXT = (
     "gradients",  # accumulators of the weight gradients of one part, in the end of all
     "parts",  # int64: how many parts a batch has, and where the accumulators of each are
     "image",  # index of the sample at work
-    "first",  # 1 on the first sample of a part: gradients are set, not added to
+    "fresh",  # 1 on the first sample of a part: gradients are set, not added to, by instructions that say so too
     "arena",  # activations and their gradients
     "weights",  # packed weights and biases
     "table",  # int64 offsets of kernel runs and taps

@@ -103,7 +103,7 @@ class _Entry:
         """Write down which image it is the turn of."""
         f, fields = self.f, self.fields
         self.context.store(CONTEXT.index("image"), fields["begin"] + turn * fields["step"])
-        self.context.store(CONTEXT.index("first"), f.where(turn.equals(0), fields["fresh"], f.integer(0)))
+        self.context.store(CONTEXT.index("fresh"), f.where(turn.equals(0), fields["fresh"], f.integer(0)))
 
     def call(self, number: Int) -> None:
         """Call the kernel of a row, unless a row has failed."""

@@ -29,7 +29,7 @@ WEIGHT_GRADIENT_FIELDS = Fields(
     "start", "run_blocks",  # first k of this instruction's blocks in a run, and how many of them
     "g", "g_row", "g_pixel",
     "out",
-    "begin",  # 1 where this instruction is the first of the sample to reach its dw
+    "fresh",  # 1 where this instruction is the first of the sample to reach its dw
 )  # fmt: skip
 
 
@@ -103,7 +103,7 @@ def sum_over_pixels(k: Kernel, sums: list[list[Variable]], x: Pointer, g: Pointe
 
 def accumulate(k: Kernel, sums: list[list[Variable]], targets: list[list[Pointer]]) -> None:
     """Add the sums to the accumulators; the first instruction of a part's first sample to reach them sets them."""
-    fresh = k.context_int("first").equals(1) & k.field("begin").equals(1)
+    fresh = k.context_int("fresh").equals(1) & k.field("fresh").equals(1)
     with k.b.if_else(fresh.ir) as (then, otherwise):
         with then:
             for cells, places in zip(sums, targets, strict=True):
@@ -115,7 +115,7 @@ def accumulate(k: Kernel, sums: list[list[Variable]], targets: list[list[Pointer
                     place.store(0, cell.get() + place.vector_at(0, k.width))
 
 
-BIAS_GRADIENT_FIELDS = Fields("blocks", "channel", "rows", "cols", "g", "g_row", "g_pixel", "out", "begin")
+BIAS_GRADIENT_FIELDS = Fields("blocks", "channel", "rows", "cols", "g", "g_row", "g_pixel", "out", "fresh")
 
 
 def bias_gradient_accesses(f: Numbers, tile: WidthTile, table: Sequence[int]) -> list[Access]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Generator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from lieref._types import Array
 from lieref.kernel.simd.memory import address_of, aligned, integers
@@ -14,10 +14,18 @@ from lieref.model.engine.instruction import Callback
 from lieref.model.engine.packed_weights import PackedWeights
 from lieref.model.engine.program import Program
 
-Span = tuple[int, int, int, int]
-"""First sample, end, samples at once, and 1 where the sums over samples start anew."""
 
-ONCE: Span = (0, 1, 1, 1)
+class Span(NamedTuple):
+    """Samples that an entry runs, from `begin` on, `step` at once; `fresh` is 1 where it sets the sums over samples."""
+
+    begin: int
+    end: int
+    step: int
+    fresh: int
+
+
+ONCE = Span(0, 1, 1, 1)
+"""What has nothing to do with samples."""
 
 
 @dataclass
@@ -83,15 +91,14 @@ class Call:
         gradients, parts : int
             Where the accumulators are, and the list of those of all parts.
         """
-        begin, end, step, fresh = span
-        key = (*(kernels.values() if kernels else ()), min(step, self.program.samples))
+        key = (*(kernels.values() if kernels else ()), min(span.step, self.program.samples))
         if key not in self._rows:
             own = [ctypes.cast(callback, ctypes.c_void_p).value or 0 for callback in self._callbacks]
-            self._rows[key] = self.program.with_kernels(kernels or {}, own, step)
+            self._rows[key] = self.program.with_kernels(kernels or {}, own, span.step)
         rows = self._rows[key]
         numbers = {
             "context": address_of(self._context), "gradients": gradients, "parts": parts, "rows": address_of(rows),
-            "row_count": len(rows), "begin": begin, "end": end, "step": step, "fresh": fresh,
+            "row_count": len(rows), **span._asdict(),
         }  # fmt: skip
         return Entry(self, [numbers[name] for name in ENTRY])
 

@@ -146,7 +146,7 @@ def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -
             ints = {
                 "blocks": count, "channel": first, "rows": g.height, "cols": g.width, "tap_blocks": blocks,
                 "together": strip_rows(g.width),
-                "out": sums.offset + first * len(taps) + done * width, "column": len(taps) * width, "begin": 1,
+                "out": sums.offset + first * len(taps) + done * width, "column": len(taps) * width, "fresh": 1,
             }  # fmt: skip
             kernel = KernelName("depthwise_gradient", TapTile(block, width))
             found.append(Instruction(kernel, ints, places, {"taps": part}))

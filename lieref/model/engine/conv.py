@@ -149,7 +149,7 @@ def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -
             source = Place(x, top, -window.pads[1], *window.strides, channel=number * inner)
             target = Place(g, y, channel=number * outer)
             size = min(band, g.height - y), g.width
-            found += multiply_gradient(storage, sums, source, Taps(x, starts), run, target, size, begin=int(y == 0))
+            found += multiply_gradient(storage, sums, source, Taps(x, starts), run, target, size, fresh=int(y == 0))
     return found
 
 
@@ -160,7 +160,7 @@ def bias_gradient(layer: FusedLayer, storage: Storage, g: Tensor) -> list[Instru
     for first, count, width in sums.spans:
         ints = {
             "blocks": count, "channel": first, "rows": g.height, "cols": g.width,
-            "out": sums.offset, "begin": 1,
+            "out": sums.offset, "fresh": 1,
         }  # fmt: skip
         found.append(Instruction(KernelName("bias_gradient", WidthTile(width)), ints, {"g": Place(g)}))
     return found

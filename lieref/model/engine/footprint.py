@@ -96,7 +96,7 @@ def footprint(plans: Plans, samples: int, threads: int, training: bool) -> Footp
 
 def _sizes(plans: Plans, edges: Sequence[tuple[int, int]], training: bool) -> set[int]:
     """Return the numbers of samples that are worked on at once."""
-    return {span[2] for part in edges for span in passes(*part, plans.at_once(training))}
+    return {span.step for part in edges for span in passes(*part, plans.at_once(training))}
 
 
 def _all(plan: Plan) -> list[Program]:

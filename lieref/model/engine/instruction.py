@@ -11,7 +11,7 @@ from lieref.kernel.simd.row import Fields
 from lieref.model.engine.tensor import Place, Table, Tensor
 
 SUMMING = ("gradient", "bias_gradient", "depthwise_gradient")
-"""Families that add to the accumulators, or set them where their field ``begin`` and the context say so."""
+"""Families that add to the accumulators, or set them where their field ``fresh`` and the context say so."""
 
 NO_FIELDS = Fields()
 

@@ -48,5 +48,5 @@ def parts(samples: int, flat: bool, gradient_bytes: int, fewest: int) -> list[tu
 def passes(begin: int, end: int, step: int) -> list[Span]:
     """Return the passes of a part: one of whole blocks of `step` samples at once, and one of the rest at once."""
     whole = begin + (end - begin) // step * step
-    spans = [(begin, whole, step, 1), (whole, end, end - whole, int(whole == begin))]
-    return [span for span in spans if span[1] > span[0]]
+    spans = [Span(begin, whole, step, 1), Span(whole, end, end - whole, int(whole == begin))]
+    return [span for span in spans if span.end > span.begin]

@@ -76,7 +76,7 @@ ONCE = {"repeats": 1, "repeat_in": 0, "repeat_g": 0, "repeat_out": 0}
 
 def multiply_gradient(
     storage: Storage, sums: Layout, source: Place, taps: Taps, run: int, g: Place, size: tuple[int, int],
-    repeats: dict[str, int] | None = None, begin: int = 1,
+    repeats: dict[str, int] | None = None, fresh: int = 1,
 ) -> list[Instruction]:  # fmt: skip
     """Return instructions that add the gradient of what `multiply` makes with respect to its weights, one a tile shape.
 
@@ -90,7 +90,7 @@ def multiply_gradient(
         Not all pixels first, as of a product.
     repeats : dict, optional
         The fields ``repeats`` and ``repeat_*``.
-    begin : int
+    fresh : int
         1 where no instruction of the sample before these adds to these accumulators.
     """
     run_rows, all_rows = sums.depth // len(taps.pixels), sums.depth
@@ -104,7 +104,7 @@ def multiply_gradient(
                 ints = {
                     **(repeats or ONCE), "blocks": blocks, "channel": channel, "column": all_rows * width,
                     "rows": size[0], "cols": size[1], "run_count": len(taps.pixels), "run_rows": run_rows,
-                    "start": start, "run_blocks": count, "out": sums.offset + channel * all_rows, "begin": begin,
+                    "start": start, "run_blocks": count, "out": sums.offset + channel * all_rows, "fresh": fresh,
                 }  # fmt: skip
                 kernel = KernelName("gradient", GradientTile(depth, v, width))
                 found.append(Instruction(kernel, ints, {"in": source, "g": g}, {"runs": taps}))

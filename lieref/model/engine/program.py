@@ -155,16 +155,16 @@ def _numbers(row: Instruction, library: Library, table: _Table) -> dict[str, int
 def _packed(rows: Sequence[Instruction], numbers: Sequence[dict[str, int]], order: Array, sample: Array) -> Array:
     """Return the rows of integers of all samples, in order: each sample's are moved to its copies of the tensors."""
     packed, steps = (np.zeros((len(rows), ROW_LENGTH), np.int64) for _ in range(2))
-    begin = np.zeros(len(rows), np.int64)  # which integer says that accumulators are set, 0 for none
+    fresh = np.zeros(len(rows), np.int64)  # which integer says that accumulators are set, 0 for none
     for number, (row, values) in enumerate(zip(rows, numbers, strict=True)):
         names = row.fields.names
         packed[number] = row.fields.pack(**values)
         for name, step in row.steps().items():
             steps[number, names.index(name)] = step
-        begin[number] = names.index("begin") if row.sums else 0
+        fresh[number] = names.index("fresh") if row.sums else 0
     found = packed[order] + sample[:, None] * steps[order]
-    later = np.flatnonzero((sample > 0) & (begin[order] > 0))
-    found[later, begin[order[later]]] = 0
+    later = np.flatnonzero((sample > 0) & (fresh[order] > 0))
+    found[later, fresh[order[later]]] = 0
     return found
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from lieref._types import Array, FloatArray
 from lieref.kernel.parallel import run_all
 from lieref.kernel.simd.memory import address_of, aligned, integers
-from lieref.model.engine.call import ONCE, Call, Entry
+from lieref.model.engine.call import ONCE, Call, Entry, Span
 from lieref.model.engine.packed_weights import PackedWeights
 from lieref.model.engine.parts import passes
 from lieref.model.engine.plan import Plans
@@ -135,7 +135,7 @@ class Session:
         work: list[list[Entry]] = []
         for worker in range(workers):
             mine = [(span, sums[part]) for part in range(worker, len(edges), workers) for span in spans[part]]
-            calls = [self._call(span[2], worker, training) for span, _ in mine]
+            calls = [self._call(span.step, worker, training) for span, _ in mine]
             work.append([call.entry(span, kernels, where) for call, (span, where) in zip(calls, mine, strict=True)])
         # Factors change before every run, other weights seldom.
         first = [self._prepare(training).entry(ONCE)] if plans.adapters else []
@@ -159,7 +159,7 @@ class Session:
         shared = share(self.plans.program(1, training), self.threads)
         if shared is None:
             return []
-        entry = self._bind(shared.program).entry((0, samples, 1, 1), kernels, sums)
+        entry = self._bind(shared.program).entry(Span(0, samples, 1, 1), kernels, sums)
         return [SharedScript(self._runner, entry, shared, samples)] * self.threads
 
     def _call(self, samples: int, worker: int, training: bool) -> Call:

@@ -122,7 +122,7 @@ def execute(address, kernel, ints, memories, context):
     where = {
         name: array.ctypes.data + bases[name] * array.itemsize for name, array in memories.arrays.items()
     }  # fmt: skip
-    numbers = {"image": context.get("image", 0), "first": context.get("first", 0)}
+    numbers = {"image": context.get("image", 0), "fresh": context.get("fresh", 0)}
     numbers["scale"] = float_bits(context.get("scale", 0.0))
     if kernel.family == "sum_parts":
         parts = integers([len(context["parts"]), *(where[name] for name in context["parts"])])
@@ -156,7 +156,7 @@ def differences(before, after, bases, writes: list[Write]):
 def check(address, kernel: KernelName, instruction, dtype, rng):
     """Run an instruction and assert that it does what it means, and that it says what it accesses."""
     ints, table, memories = place(kernel, instruction, dtype, rng)
-    family, context = FAMILIES[kernel.family], {"first": 0, "image": 0, "scale": 0.0, **instruction.context}
+    family, context = FAMILIES[kernel.family], {"fresh": 0, "image": 0, "scale": 0.0, **instruction.context}
     if kernel.family == "sum_parts":
         context["parts"] = ["gradients", *instruction.sizes]
     before = {name: array.copy() for name, array in memories.arrays.items()}

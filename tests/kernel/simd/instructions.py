@@ -138,8 +138,8 @@ def gradient(tile, dtype):
                 "repeat_out": blocks * vectors * runs * run_rows * width, "blocks": blocks, "channel": width,
                 "column": runs * run_rows * width, "rows": rows, "cols": cols, **tensor("in", row, run),
                 "runs": BEFORE, "run_count": runs, "run_rows": run_rows, "start": start, "run_blocks": blocks_k,
-                **tensor("g", g_row, channels + width), "out": 0, "begin": begin,
-            }, [i * row for i in range(runs)], {}, {"in": beyond} if beyond else {}, {"first": first},
+                **tensor("g", g_row, channels + width), "out": 0, "fresh": begin,
+            }, [i * row for i in range(runs)], {}, {"in": beyond} if beyond else {}, {"fresh": first},
         )  # fmt: skip
 
 
@@ -149,8 +149,8 @@ def bias_gradient(tile, dtype):
         pixel = (blocks + 1) * tile.width
         g = tensor("g", (cols + halo) * pixel, pixel)
         yield Instruction(
-            {"blocks": blocks, "channel": tile.width, "rows": rows, "cols": cols, **g, "out": 0, "begin": begin},
-            context={"first": first},
+            {"blocks": blocks, "channel": tile.width, "rows": rows, "cols": cols, **g, "out": 0, "fresh": begin},
+            context={"fresh": first},
         )
 
 
@@ -199,8 +199,8 @@ def depthwise_gradient(tile, dtype):
             {
                 "blocks": blocks, "channel": width, "rows": rows, "cols": cols, "together": together,
                 **tensor("in", (cols + 2) * pixel, pixel), "taps": BEFORE, "tap_blocks": parts,
-                **tensor("g", cols * pixel + 3, pixel), "out": 0, "column": count * width, "begin": begin,
-            }, [(5 * t) % count * pixel for t in range(count)], context={"first": first},
+                **tensor("g", cols * pixel + 3, pixel), "out": 0, "column": count * width, "fresh": begin,
+            }, [(5 * t) % count * pixel for t in range(count)], context={"fresh": first},
         )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ class State:
     memories : dict of str to (array, int)
         Flat arrays by their names in the context, and which element of each its address points to.
     context : dict of str to number
-        "image", "first", "scale", and as "parts" the names of the memories that are summed.
+        "image", "fresh", "scale", and as "parts" the names of the memories that are summed.
     """
 
     def __init__(self, dtype, memories, context):
@@ -62,7 +62,7 @@ class State:
 
     def fresh(self, f):
         """Whether accumulators are set and not added to."""
-        return bool(self.context["first"] == 1 and f["begin"] == 1)
+        return bool(self.context["fresh"] == 1 and f["fresh"] == 1)
 
 
 def grid(*loops):

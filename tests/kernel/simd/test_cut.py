@@ -52,7 +52,7 @@ def test_parts_leave_what_the_whole_leaves(name, dtype):
                 continue
             met += 1
             assert sum(one[cut.field] for one in some) == ints[cut.field]
-            context = {"first": 0, "image": 0, "scale": 0.0, **instruction.context}
+            context = {"fresh": 0, "image": 0, "scale": 0.0, **instruction.context}
             whole = left_by(address, kernel, [ints], memories, context)
             assert left_by(address, kernel, some[::-1], memories, context) == whole, (kernel, ints)
     assert met, "no instruction here has parts"

@@ -40,7 +40,7 @@ def replay(program, rows, names, memories, context, constants):
     memories : dict of str to array
         By their names in the context. They hold afterwards what the compiled program has left there.
     context : dict of str to number or list
-        "image", "first", "scale", and as "parts" the names of the memories that are summed.
+        "image", "fresh", "scale", and as "parts" the names of the memories that are summed.
     constants : dict of str to array
         What rows that are Python functions read beside the arena; they are called as they are.
 
@@ -52,7 +52,7 @@ def replay(program, rows, names, memories, context, constants):
     where = {name: address_of(array) for name, array in memories.items()}
     parts = integers([len(context["parts"]), *(where[name] for name in context["parts"])])
     known = {**where, "parts": address_of(parts), "table": address_of(program.table)}
-    known |= {"image": context["image"], "first": context["first"], "scale": float_bits(context["scale"])}
+    known |= {"image": context["image"], "fresh": context["fresh"], "scale": float_bits(context["scale"])}
     run = integers(known.get(name, 0) for name in CONTEXT)
     for number, row in enumerate(rows):
         if number in program.functions:
@@ -106,7 +106,7 @@ def replay_run(engine, x, targets, loss, training, scale=1.0):
         context = {"scale": scale, "parts": ["gradients" if name == own else name for name in sums.values()]}
         (rows,) = [rows for rows in entry.call._rows.values() if address_of(rows) == of["rows"]]
         for turn, sample in enumerate(range(of["begin"], of["end"], of["step"])):
-            context |= {"image": sample, "first": of["fresh"] if turn == 0 else 0}
+            context |= {"image": sample, "fresh": of["fresh"] if turn == 0 else 0}
             wrong = replay(entry.call.program, rows, names, memories, context, packed.values)
             if wrong:
                 return wrong, out, losses, None

@@ -74,7 +74,7 @@ def run_on(rows, storage, memory, values):
     for tensor, value in values.items():
         view(arena, tensor)[...] = value
     known = {name: array.ctypes.data for name, array in {**memory, "arena": arena, "table": program.table}.items()}
-    context = np.array([{**known, "first": 1}.get(name, 0) for name in CONTEXT], np.int64)
+    context = np.array([{**known, "fresh": 1}.get(name, 0) for name in CONTEXT], np.int64)
     for row in program.rows[: len(rows)]:
         call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)(int(row[0]))
         call(row.ctypes.data, context.ctypes.data)

@@ -181,7 +181,7 @@ def test_the_first_sample_alone_sets_accumulators():
     for number, sample in zip(training.rows, training.sample, strict=True):
         family = names[number[0]].family if number[0] else ""
         if family in SUMMING and sample:
-            assert number[FAMILIES[family].fields.names.index("begin")] == 0
+            assert number[FAMILIES[family].fields.names.index("fresh")] == 0
 
 
 def test_samples_are_as_many_as_memory_allows(monkeypatch):
