@@ -67,7 +67,7 @@ def footprint(plans: Plans, samples: int, threads: int, training: bool) -> Footp
     storage = one.storage
     edges = plans.parts(samples, training)
     workers = min(threads, len(edges))
-    bound = [one.prepare_training, one.finish] if training else [one.prepare]
+    bound = [one.prepare_training, one.collect] if training else [one.prepare]
     rows = sum(len(program.rows) for program in bound)
     for worker in range(workers):
         sizes = _sizes(plans, edges[worker::workers], training)
@@ -100,5 +100,5 @@ def _sizes(plans: Plans, edges: Sequence[tuple[int, int]], training: bool) -> se
 
 
 def _all(plan: Plan) -> list[Program]:
-    programs = (plan.forward, plan.training, plan.prepare, plan.prepare_training, plan.finish)
+    programs = (plan.forward, plan.training, plan.prepare, plan.prepare_training, plan.collect)
     return [program for program in programs if program is not None]

@@ -39,7 +39,7 @@ class Plan:
         None where nothing is trainable.
     prepare, prepare_training : Program
         What fills packed weights from factors and other weights, for each of the two.
-    finish : Program
+    collect : Program
         What makes the gradients from the sums over the samples of each part: it adds the parts, transforms frequencies,
         and of adapted weights collects the factor gradients and brings them into the caller's order.
     storage : Storage
@@ -50,7 +50,7 @@ class Plan:
     training: Program | None
     prepare: Program
     prepare_training: Program
-    finish: Program
+    collect: Program
     storage: Storage
 
 
@@ -159,12 +159,12 @@ def make_plan(
         order = [flat("gather", NoTile(), storage.factor_size)] if adapters else []
         return assemble([*order, *storage.prepare], library, storage.memories())
 
-    def finish(storage: Storage) -> Program:
+    def collect(storage: Storage) -> Program:
         before, after = [flat("sum_parts", lanes, storage.gradient_size)], []
         if adapters:
             before += [flat("clear", lanes, storage.factor_size)]
             after += [flat("scatter", NoTile(), storage.numbers)]
-        return assemble([*before, *storage.finish, *after], library, storage.memories())
+        return assemble([*before, *storage.collect, *after], library, storage.memories())
 
     inference = builder()
     forward = _assemble([*forward_instructions(inference), _output(inference, "logits")], inference, library)
@@ -177,7 +177,7 @@ def make_plan(
             rows = recomputed(Pass(rows, learner.start, learner.edges), segments)
         training = _assemble(rows, learner, library, single=segments is not None)
         storage = learner.storage
-    return Plan(forward, training, prepare(inference.storage), prepare(storage), finish(storage), storage)
+    return Plan(forward, training, prepare(inference.storage), prepare(storage), collect(storage), storage)
 
 
 def make_builder(

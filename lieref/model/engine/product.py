@@ -70,7 +70,7 @@ def gradient_run_rows(storage: Storage, run: int, channels: int) -> int:
     )
 
 
-ONCE = {"repeats": 1, "repeat_in": 0, "repeat_g": 0, "repeat_out": 0}
+ONE_PROBLEM = {"repeats": 1, "repeat_in": 0, "repeat_g": 0, "repeat_out": 0}
 """Fields of a gradient that is one problem."""
 
 
@@ -102,7 +102,7 @@ def multiply_gradient(
             for v, blocks in gradient_tiles(storage.isa, depth, vectors):
                 channel = first + done * width
                 ints = {
-                    **(repeats or ONCE), "blocks": blocks, "channel": channel, "column": all_rows * width,
+                    **(repeats or ONE_PROBLEM), "blocks": blocks, "channel": channel, "column": all_rows * width,
                     "rows": size[0], "cols": size[1], "run_count": len(taps.pixels), "run_rows": run_rows,
                     "start": start, "run_blocks": count, "out": sums.offset + channel * all_rows, "fresh": fresh,
                 }  # fmt: skip

@@ -138,18 +138,18 @@ class Session:
             calls = [self._call(span.step, worker, training) for span, _ in mine]
             work.append([call.entry(span, kernels, where) for call, (span, where) in zip(calls, mine, strict=True)])
         # Factors change before every run, other weights seldom.
-        first = [self._prepare(training).entry(ONCE)] if plans.adapters else []
-        finish = [self._finish().entry(ONCE, None, sums[0], address_of(accumulators))] if training else []
+        prepare = [self._prepare(training).entry(ONCE)] if plans.adapters else []
+        collect = [self._collect().entry(ONCE, None, sums[0], address_of(accumulators))] if training else []
 
         def scripts(stage: list[list[Entry]]) -> list[Script]:
             return [Script(self._runner, entries) for entries in stage if entries]
 
         # One thread goes through all of it at once; several meet before and after the samples.
         stages: list[list[Script] | list[SharedScript]] = [
-            scripts([first]), together or scripts(work), scripts([finish])
+            scripts([prepare]), together or scripts(work), scripts([collect])
         ]  # fmt: skip
         if workers == 1:
-            stages = [scripts([[*first, *work[0], *finish]])]
+            stages = [scripts([[*prepare, *work[0], *collect]])]
         return Job([stage for stage in stages if stage], accumulators)
 
     def _share(self, samples: int, training: bool, kernels: dict[str, int], sums: int) -> list[SharedScript]:
@@ -177,10 +177,10 @@ class Session:
             self._calls[key] = self._bind(plan.prepare_training if training else plan.prepare)
         return self._calls[key]
 
-    def _finish(self) -> Call:
-        if "finish" not in self._calls:
-            self._calls["finish"] = self._bind(self.plans.get(1).finish)
-        return self._calls["finish"]
+    def _collect(self) -> Call:
+        if "collect" not in self._calls:
+            self._calls["collect"] = self._bind(self.plans.get(1).collect)
+        return self._calls["collect"]
 
     def _bind(self, program: Program) -> Call:
         return Call(program, self.plans.library.dtype, self.packed, self._factors, self._runner.request)

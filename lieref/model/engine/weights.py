@@ -70,12 +70,12 @@ class Storage:
     winograd : "direct", "f2" or "f4"
     prepare : list of Instruction
         What fills packs from other packs: adapted weights, Winograd's frequencies.
-    finish : list of Instruction
+    collect : list of Instruction
         What makes weight gradients of frequencies, and factor gradients of weight gradients, weight by weight: the
-        middle of the program that is `finish` in a `Plan`.
+        middle of the program that is `collect` in a `Plan`.
     packs, derived : list of Pack, Derived
     accumulators : list of Accumulator
-        Gradients that are read out as they are; those of adapted weights are not: instructions of `finish` read them.
+        Gradients that are read out as they are; those of adapted weights are not: instructions of `collect` read them.
     constants : dict of (number, elements) to int
         Offsets of numbers that never change.
     weight_size, factor_size, gradient_size : int
@@ -95,7 +95,7 @@ class Storage:
     fused: dict[str, list[Fused]] = field(default_factory=dict)
     winograd: str = "direct"
     prepare: list[Instruction] = field(default_factory=list)
-    finish: list[Instruction] = field(default_factory=list)
+    collect: list[Instruction] = field(default_factory=list)
     packs: list[Pack] = field(default_factory=list)
     constants: dict[tuple[float, int], int] = field(default_factory=dict)
     derived: list[Derived] = field(default_factory=list)
@@ -187,7 +187,7 @@ class Storage:
 
         With `made`, the rows that make it of other sums, nothing is summed there over samples: where an adapter alone
         reads it, all such gradients pass through one place. Of an adapted weight, whose packed matrices must be there
-        already, the instructions that collect its factor gradients are added to `finish`.
+        already, the instructions that collect its factor gradients are added to `collect`.
 
         Raises
         ------
@@ -205,10 +205,10 @@ class Storage:
             self.layout(offset + number * size, depth, lanes, blocks, elements) for number, blocks in enumerate(parts)
         )
         if made is not None:
-            self.finish += [row for layout in layouts for row in made(layout)]
+            self.collect += [row for layout in layouts for row in made(layout)]
         if name in self.adapters:
             for layout in layouts:
-                self.finish += [row for part, own in self._of_parts(name, layout) for row in part.collect(own)]
+                self.collect += [row for part, own in self._of_parts(name, layout) for row in part.collect(own)]
         else:
             self.accumulators.append(Accumulator(name, layouts))
         return layouts

@@ -45,7 +45,7 @@ def run(storage, rows, values, base, factors, isa, dtype):
         known = np.append(own, 0)
         chosen = np.where(factor.index == ONE, 1, known[np.maximum(factor.index, -1)])
         memory["factors"][factor.offset : factor.offset + chosen.size] = chosen * factor.scale
-    run_on([*storage.prepare, *rows, *storage.finish], storage, memory, values)
+    run_on([*storage.prepare, *rows, *storage.collect], storage, memory, values)
     gradients = {name: [] for name in factors}
     for part in parts:
         for factor in factors_of(part):

@@ -45,7 +45,7 @@ def test_weights_and_factors_too(form: str, taken: list[int]) -> None:
     x = np.random.default_rng(0).standard_normal((8, *graph.inputs[0].shape[1:])).astype(np.float32)
     engine.loss_and_grad(x, np.zeros(8, int))
     plan = engine._plans.get(1)
-    programs = (plan.forward, plan.training, plan.prepare, plan.prepare_training, plan.finish)
+    programs = (plan.forward, plan.training, plan.prepare, plan.prepare_training, plan.collect)
     rows = sum(program.rows.nbytes for program in programs)  # made as ordinary arrays
     bases = engine._packed._bases
     pages = np.unique((bases.ctypes.data + bases.itemsize * np.flatnonzero(bases)) // memory.PAGE_BYTES)

@@ -82,7 +82,7 @@ def test_winograd_is_within_n_u_s(m, isa, dtype, size, beyond, pads, channels, s
     with mock.patch.multiple(winograd, **small):
         one = OneLayer(storage, {"x": a}, {"x": x_bar})
         rows = [*conv.forward(one, layer, out, Epilogue()), *conv.backward(one, layer, g)]
-    rows = [*storage.prepare, *rows, *storage.finish]
+    rows = [*storage.prepare, *rows, *storage.collect]
     assert any(row.kernel.family == "winograd_output" and row.kernel.tile.m == m for row in rows)
     arena, sums = run_rows(rows, storage, {a: x, g: g_value}, {"w": w})
     x8, w8, g8 = (v.astype("f8") for v in (x, w, g_value))
