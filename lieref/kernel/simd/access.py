@@ -64,8 +64,8 @@ def steps(*loops: tuple[int, int]) -> Range | None:
 
 def entries(table: Sequence[int], start: int, count: int) -> Range | None:
     """Return the offsets that `count` entries of a table hold."""
-    part = table[max(start, 0) : max(start + count, 0)]
-    return (min(part), max(part)) if len(part) else None
+    found = table[max(start, 0) : max(start + count, 0)]
+    return (min(found), max(found)) if len(found) else None
 
 
 def access(memory: str, operand: str, start: int, *offsets: Range | None, written: bool = False) -> list[Access]:

@@ -1,7 +1,12 @@
-"""Parts of one instruction that several threads may work on at once: its independent rows, blocks or frequencies.
+"""Pieces of one instruction that several threads may work on at once: its independent rows, blocks or frequencies.
 
-A part is the same instruction with a smaller count and moved operands. No two parts write the same element, and each
+A piece is the same instruction with a smaller count and moved operands. No two pieces write the same element, and each
 element is the sum of the same numbers in the same order as before the cut, so that the bits are the same too.
+
+The engine cuts some instructions before (`lieref.model.engine.pieces`), so that a group of samples takes turns with few
+weights. That is another cut: by what they read of the weights, among them a kernel's runs and tables, while tensors
+have no places yet. Here all operands are integers, and each moves by a fixed step from piece to piece; how many pieces
+there are depends on the threads of a caller, who shares the program with others.
 """
 
 from __future__ import annotations
@@ -34,7 +39,7 @@ class Cut(NamedTuple):
         How much of the field is one unit.
     units : int
     least : int
-        Fewest units of a part.
+        Fewest units of a piece.
     steps : mapping of str to int
         How far each field moves from one unit to the next.
     work : int
@@ -49,8 +54,8 @@ class Cut(NamedTuple):
     work: int
 
 
-def parts(f: Numbers, cut: Cut, count: int) -> list[dict[str, int]]:
-    """Return the integers of at most `count` parts of an instruction, as equal as whole units allow."""
+def pieces(f: Numbers, cut: Cut, count: int) -> list[dict[str, int]]:
+    """Return the integers of at most `count` pieces of an instruction, as equal as whole units allow."""
     count = max(1, min(count, cut.units // max(cut.least, 1)))
     edges = [cut.units * i // count for i in range(count + 1)]
     found = []
@@ -61,7 +66,7 @@ def parts(f: Numbers, cut: Cut, count: int) -> list[dict[str, int]]:
 
 
 def _by_rows(f: Numbers, pixels: int, tensors: Sequence[str], work: int) -> Cut | None:
-    """Return the cut of `count` pixels in rows of `cols`; a part has at least the pixels of a tile."""
+    """Return the cut of `count` pixels in rows of `cols`; a piece has at least the pixels of a tile."""
     count, cols = f["count"], f["cols"]
     if count % cols:
         return None

@@ -76,7 +76,7 @@ class Family(NamedTuple):
     slack : mapping of str to Slack
         How far behind an operand, by its field, a kernel may reach; no further than the operand where it is left out.
     cut : callable, optional
-        Returns how an instruction is cut into parts for several threads, or None: (its integers, tile).
+        Returns how an instruction is cut into pieces for several threads, or None: (its integers, tile).
     """
 
     group: str

@@ -17,7 +17,7 @@ ZEROS_FIELDS = Fields("out", "count", "segments", "step")
 
 
 ZEROS_SLACK = {"out": Slack(SPARE, "finite")}
-"""What is read behind a tensor, as a part of it, is cleared with it."""
+"""What is read behind a tensor is cleared with it."""
 
 
 def zeros_accesses(f: Numbers, tile: WidthTile, table: Sequence[int]) -> list[Access]:
@@ -34,8 +34,8 @@ def emit_zeros(module: ir.Module, name: str, dtype: str, tile: WidthTile) -> Non
     whole = count // width
     with k.loop(k.field("segments")) as segment:
         target = out + segment * step
-        with k.loop(whole) as part:
-            target.store(part * width, k.vector(0.0, width))
+        with k.loop(whole) as vector:
+            target.store(vector * width, k.vector(0.0, width))
         with k.loop(count - whole * width) as rest:
             target.store(whole * width + rest, Real(k, ir.Constant(k.real, 0.0)))
     k.finish()

@@ -133,7 +133,7 @@ class Fused:
     left : int
         Offset of a among the factors; b follows it.
     number : int
-        Equal parts of the weight before this one: their factors are stacked along the first axis.
+        Groups of the weight before this one: their factors are stacked along the first axis.
     joined : bool
         Whether the rows between the blocks are those of other groups, not zeros.
     """
@@ -168,7 +168,7 @@ class Fused:
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Shapes of the trained factors of this part by their names; see `Adapter`."""
+        """Shapes of the trained factors by their names; see `Adapter`."""
         o, rank = self.axes.shape[0], self.adapter.rank
         j = self.axes.size // o
         found: dict[str, dict[str, tuple[int, ...]]] = {

@@ -71,7 +71,7 @@ class Builder:
         """Let the layers before a concatenation write where their outputs come to stand in it.
 
         Only where all are whole vectors, for a layer writes its padding too. The input and the output of the network
-        stay what they are; what is joined twice is copied the second time. Where nothing else reads the parts and all
+        stay what they are; what is joined twice is copied the second time. Where nothing else reads them and all
         have one clamp, its derivative is applied to the gradient of the whole.
         """
         names = (layer.x, *layer.others)
@@ -89,7 +89,7 @@ class Builder:
             self._clamps |= {layer.out: clamps.pop(), **dict.fromkeys(names, None)}
 
     def tensor(self, name: str, bare: bool = False) -> Tensor:
-        """Return a tensor of the size of `name`, new or a part of what it is joined to; a bare one has no padding.
+        """Return a tensor of the size of `name`, new or a slice of what it is joined to; a bare one has no padding.
 
         A gradient has the pixels of its tensor, so that all layouts of a weight order its inputs in one way.
         """
@@ -100,7 +100,7 @@ class Builder:
         if known is None and name in self._joined:
             into, first = self._joined[name]
             self._wholes[into] = whole = self.tensor(into)
-            return whole.part(channels, first, name)
+            return whole.slice(channels, first, name)
         pixel = known.pixel if known else channels if bare else self.storage.pad(channels)
         width = self.samples if self.net.flat else width
         return Tensor(channels, height, width, pixel, name=f"gradient of {name}" if known else name)

@@ -141,7 +141,7 @@ def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -
         blocks = (len(taps) - done) // block
         if not blocks:
             continue
-        part = Taps(x, taps[done : done + blocks * block])
+        own = Taps(x, taps[done : done + blocks * block])
         for first, count, width in sums.spans:
             ints = {
                 "blocks": count, "channel": first, "rows": g.height, "cols": g.width, "tap_blocks": blocks,
@@ -149,6 +149,6 @@ def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -
                 "out": sums.offset + first * len(taps) + done * width, "column": len(taps) * width, "fresh": 1,
             }  # fmt: skip
             kernel = KernelName("depthwise_gradient", TapTile(block, width))
-            found.append(Instruction(kernel, ints, places, {"taps": part}))
+            found.append(Instruction(kernel, ints, places, {"taps": own}))
         done += blocks * block
     return found

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lieref.model.engine.builder import Builder
 
 
-def _parts(layer: FusedLayer, storage: Storage) -> list[WeightAxes]:
+def _product_axes(layer: FusedLayer, storage: Storage) -> list[WeightAxes]:
     """Return the weights of the products that run by themselves: of each group, or of all."""
     axes, narrow = layer.axes, storage.pad(1)
     assert axes is not None  # a convolution has a weight
@@ -33,14 +33,14 @@ def _parts(layer: FusedLayer, storage: Storage) -> list[WeightAxes]:
     return [axes.group(number) for number in range(axes.groups)]
 
 
-def _sides(parts: Sequence[WeightAxes], inner: Tensor, outer: Tensor) -> tuple[int, int]:
-    """Return the channels that a product takes and gives: those of a part, or of a whole pixel with its padding."""
-    return (inner.pixel, outer.pixel) if len(parts) == 1 else (parts[0].shape[1], parts[0].shape[0])
+def _sides(products: Sequence[WeightAxes], inner: Tensor, outer: Tensor) -> tuple[int, int]:
+    """Return the channels that a product takes and gives: those of a group, or of a whole pixel with its padding."""
+    return (inner.pixel, outer.pixel) if len(products) == 1 else (products[0].shape[1], products[0].shape[0])
 
 
-def _joined(window: Window, parts: Sequence[WeightAxes], t: Tensor) -> int:
+def _joined(window: Window, products: Sequence[WeightAxes], t: Tensor) -> int:
     """Return how many taps make a run: those of a row of the window where their pixels are one piece of memory."""
-    return window.kernel[1] if len(parts) == 1 and window.dilations[1] == 1 and t.whole is None else 1
+    return window.kernel[1] if len(products) == 1 and window.dilations[1] == 1 and t.whole is None else 1
 
 
 def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Instruction]:
@@ -50,15 +50,15 @@ def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> l
     m = winograd.tile_size(layer, storage, x, out)
     if m:
         return winograd.forward(layer, storage, m, x, out, epilogue)
-    parts = _parts(layer, storage)
-    inner, outer = _sides(parts, x, out)
-    joined = _joined(window, parts, x)
+    products = _product_axes(layer, storage)
+    inner, outer = _sides(products, x, out)
+    joined = _joined(window, products, x)
     run, starts = joined * inner, window.reach[::joined]
     apart = padded_run(run)
     found = []
-    for number, part in enumerate(parts):
-        blocks = tap_blocks(part, run_places(window.taps, joined, inner, apart))
-        matrix = storage.add_matrix(layer.weight, part, len(starts) * apart, outer, blocks)
+    for number, axes in enumerate(products):
+        blocks = tap_blocks(axes, run_places(window.taps, joined, inner, apart))
+        matrix = storage.add_matrix(layer.weight, axes, len(starts) * apart, outer, blocks)
         source = Place(x, -window.pads[0], -window.pads[1], *window.strides, channel=number * inner)
         target = Place(out, channel=number * outer)
         own = replace(epilogue, bias=epilogue.bias + number * outer if epilogue.bias >= 0 else -1)
@@ -83,25 +83,25 @@ def input_gradient(
 ) -> list[Instruction]:
     """Return the instructions of the gradient with respect to the input."""
     window = layer.window
-    parts = _parts(layer, storage)
+    products = _product_axes(layer, storage)
     beside = [place.tensor for place in epilogue.places(Place(x_bar)).values()]
     whole = window.covers(x_bar.height, x_bar.width) and all(t.whole is None for t in beside)
-    if len(parts) == 1 and whole and window.kernel != (1, 1):
-        return _whole_image_gradient(layer, parts[0], storage, g, x_bar, epilogue)
+    if len(products) == 1 and whole and window.kernel != (1, 1):
+        return _whole_image_gradient(layer, products[0], storage, g, x_bar, epilogue)
     m = winograd.tile_size(layer, storage, g, x_bar)
     if m:
         return winograd.input_gradient(layer, storage, m, g, x_bar, epilogue)
-    inner, outer = _sides(parts, x_bar, g)
-    joined = _joined(window, parts, g) if window.strides[1] == 1 else 1
+    inner, outer = _sides(products, x_bar, g)
+    joined = _joined(window, products, g) if window.strides[1] == 1 else 1
     found = []
     for parity in parities(window, x_bar.height, x_bar.width):
         need_gradient_halo(g, parity)
         starts = parity.shifts[::joined]
         run = joined * outer if starts else 0
         apart = padded_run(run)
-        for number, part in enumerate(parts):
-            blocks = tap_blocks(part, run_places(parity.taps, joined, outer, apart), backward=True)
-            matrix = storage.add_matrix(layer.weight, part, len(starts) * apart, inner, blocks)
+        for number, axes in enumerate(products):
+            blocks = tap_blocks(axes, run_places(parity.taps, joined, outer, apart), backward=True)
+            matrix = storage.add_matrix(layer.weight, axes, len(starts) * apart, inner, blocks)
             source = Place(g, channel=number * outer)
             target = Place(x_bar, parity.y, parity.x, *window.strides, channel=number * inner)
             size = (parity.rows * parity.cols, parity.cols)
@@ -134,16 +134,16 @@ def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -
     if m:
         return winograd.weight_gradient(layer, storage, m, x, g)
     window = layer.window
-    parts = _parts(layer, storage)
-    inner, outer = _sides(parts, x, g)
-    joined = _joined(window, parts, x)
+    products = _product_axes(layer, storage)
+    inner, outer = _sides(products, x, g)
+    joined = _joined(window, products, x)
     run, starts = joined * inner, window.reach[::joined]
     apart = gradient_run_rows(storage, run, outer)
-    blocks = [tap_blocks(part, run_places(window.taps, joined, inner, apart)) for part in parts]
-    sums_of_parts = storage.add_accumulator(layer.weight, parts[0].elements, len(starts) * apart, outer, blocks)
+    blocks = [tap_blocks(axes, run_places(window.taps, joined, inner, apart)) for axes in products]
+    all_sums = storage.add_accumulator(layer.weight, products[0].elements, len(starts) * apart, outer, blocks)
     found = []
     band = max(1, BAND_PIXELS // g.width)
-    for number, sums in enumerate(sums_of_parts):
+    for number, sums in enumerate(all_sums):
         for y in range(0, g.height, band):
             top = y * window.strides[0] - window.pads[0]
             source = Place(x, top, -window.pads[1], *window.strides, channel=number * inner)

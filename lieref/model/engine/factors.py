@@ -90,20 +90,20 @@ class Factors:
     """
 
     def __init__(self, fused: Mapping[str, Sequence[Fused]], dtype: str) -> None:
-        size = sum(part.size for parts in fused.values() for part in parts)
+        size = sum(one.size for groups in fused.values() for one in groups)
         shapes: dict[str, tuple[int, ...]] = {}
         index, scale = np.full(size, ZERO, np.int64), np.ones(size, dtype)
         count = 0
-        for name, parts in fused.items():
-            for of_parts in zip(*(factors_of(part) for part in parts), strict=True):
-                for factor in of_parts:
+        for name, groups in fused.items():
+            for of_groups in zip(*(factors_of(one) for one in groups), strict=True):
+                for factor in of_groups:
                     place = slice(factor.offset, factor.offset + factor.index.size)
                     index[place] = np.where(factor.index < 0, factor.index, factor.index + count)
                     scale[place] = factor.scale
-                    count += math.prod(parts[0].shapes.get(factor.name, (0,)))
+                    count += math.prod(groups[0].shapes.get(factor.name, (0,)))
                 if factor.name:
-                    length, *others = parts[0].shapes[factor.name]
-                    shapes[f"{name}:{factor.name}"] = (len(parts) * length, *others)
+                    length, *others = groups[0].shapes[factor.name]
+                    shapes[f"{name}:{factor.name}"] = (len(groups) * length, *others)
         theta = aligned(count + 2, dtype)
         theta[count : count + 2] = 0, 1  # the constants ZERO and ONE
         index[index == ZERO] = count

@@ -36,7 +36,7 @@ class WeightAxes:
     start : int
         Element (0, 0, 0, 0).
     groups : int
-        Equal parts of the outputs, each of which takes channels of its own.
+        Equal shares of the outputs, each of which takes channels of its own.
     """
 
     shape: tuple[int, int, int, int]
@@ -120,10 +120,10 @@ def tap_blocks(axes: WeightAxes, places: Iterable[TapPlace], backward: bool = Fa
     outputs, inputs = axes.shape[0] // axes.groups, axes.shape[1]
     found = []
     for number in range(axes.groups):
-        part = axes.group(number)
+        own = axes.group(number)
         (o, i), (o_step, i_step) = (number * outputs, number * inputs), axes.strides[:2]
         for place in places:
-            start = part.tap(place.ky, place.kx)
+            start = own.tap(place.ky, place.kx)
             if backward:
                 found.append(Block(place.row + o, outputs, place.lane + i, inputs, start, o_step, i_step))
             else:

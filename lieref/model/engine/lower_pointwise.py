@@ -137,17 +137,17 @@ def _affine(net: LoweredGraph, node: Node, constant: int, kind: str) -> None:
 
 def concatenate(net: LoweredGraph, node: Node) -> None:
     """Concat along the channels."""
-    parts = [net.size(node, i) for i in range(len(node.inputs))]
+    joined = [net.size(node, i) for i in range(len(node.inputs))]
     rank = len(net.shapes[node.inputs[0]]) + 1
     axis = int(node.attrs.get("axis", 1))  # type: ignore[arg-type]
     shapes = [net.shapes[name] for name in node.inputs]
     if (
         axis not in (1, 1 - rank)
-        or len({(size[1:], shape[1:]) for (_, size), shape in zip(parts, shapes, strict=True)}) > 1
+        or len({(size[1:], shape[1:]) for (_, size), shape in zip(joined, shapes, strict=True)}) > 1
     ):
         raise unsupported(node, "tensors of one size must be joined along the channels")
-    channels = sum(size[0] for _, size in parts)
-    names = [name for name, _ in parts]
+    channels = sum(size[0] for _, size in joined)
+    names = [name for name, _ in joined]
     layer = FusedLayer("concat", names[0], node.outputs[0], Window(), channels, others=tuple(names[1:]))
     net.append(layer, (sum(shape[0] for shape in shapes), *shapes[0][1:]))
 

@@ -130,9 +130,9 @@ def _shape(net: LoweredGraph, nodes: tuple[Node, ...], outer: list[str], trial: 
             except Exception:  # the operator refuses these shapes, or reads what another refused: so does the engine
                 return None
             values[out] = known[out]
-    both, parts = trial.together[out], [values[out] for values in trial.apart]
+    both, each = trial.together[out], [values[out] for values in trial.apart]
     if both.ndim == 0 or both.dtype != net.graph.dtype:
         return None  # one number for all samples, or no numbers that have a gradient
-    apart = np.concatenate(parts)
+    apart = np.concatenate(each)
     same = both.shape == apart.shape and len(both) == TRIED
     return tuple(both.shape[1:]) if same and np.allclose(both, apart, rtol=1e-4, atol=1e-5) else None

@@ -86,7 +86,7 @@ class PackedWeights:
             return
         for derived in self._storage.derived:
             if stale & set(derived.affine.names):
-                vector = derived.affine.vectors(weights, derived.channels)[derived.part]
+                vector = derived.affine.vectors(weights, derived.channels)[derived.which]
                 self._weights[derived.offset : derived.offset + derived.channels] = vector
         for pack in self._storage.packs:
             if pack.copied and pack.name in stale:

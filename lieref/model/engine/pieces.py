@@ -1,6 +1,10 @@
-"""Instructions of products cut into pieces, each with weights or accumulators of its own.
+"""Instructions of products cut into pieces, each with weights or accumulators of its own, for groups of samples.
 
 A piece computes some of the outputs, or adds to some of the accumulators, exactly as the whole instruction does.
+
+Threads that share one image cut instructions in another way (`lieref.kernel.simd.cut`): by rows of the image or blocks
+of channels, each operand moved by a fixed step. Here a piece is named by the weights that it reads, may be some of the
+runs of a table, and is made while tensors have no places yet: a group's samples go through it one after the other.
 """
 
 from __future__ import annotations
@@ -38,7 +42,7 @@ def weights_of(row: Instruction) -> int:
 
 
 def spans(count: int, each: int) -> Iterator[tuple[int, int]]:
-    """Yield (first, how many) of the parts of `count` things of so many weights each, each part as large as a piece."""
+    """Yield (first, how many) of the pieces of `count` things of so many weights each."""
     step = max(1, PIECE // max(each, 1))
     for first in range(0, count, step):
         yield first, min(step, count - first)
@@ -79,7 +83,7 @@ def _gradient(row: Instruction) -> Iterator[Piece]:
     f, tile, places = row.ints, row.kernel.tile, row.places
     (taps,) = row.taps.values()
     assert isinstance(taps, Taps)
-    assert taps.parts == 1  # as `multiply_gradient` makes them
+    assert taps.chunks == 1  # as `multiply_gradient` makes them
     run = f["run_blocks"] * tile.depth * tile.vectors * tile.width
     block = f["run_count"] * run
     for y, repeats in spans(f["repeats"], f["blocks"] * block):

@@ -112,7 +112,7 @@ def identity_backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruct
 
 
 def _concat_width(storage: Storage, channels: Sequence[int]) -> int:
-    """Return the channels of a concatenation with room for the padding of every part, the last one's included."""
+    """Return the channels of a concatenation with room for the padding of every tensor, the last one's included."""
     start, widest = 0, 0
     for count in channels:
         widest = max(widest, start + storage.pad(count))
@@ -125,14 +125,14 @@ def concat_forward(b: Builder, layer: FusedLayer, out: Tensor, _: Epilogue) -> l
 
     The pixels of `out` are widened to hold the padding of the last one. What was written where it belongs stays.
     """
-    parts = [b.tensors[name] for name in (layer.x, *layer.others)]
-    out.pixel = _concat_width(b.storage, [part.channels for part in parts])
+    joined = [b.tensors[name] for name in (layer.x, *layer.others)]
+    out.pixel = _concat_width(b.storage, [x.channels for x in joined])
     found, start = [], 0
-    for part in parts:
+    for x in joined:
         target = Place(out, channel=start)
-        if Place(part).in_whole() != target.in_whole():
-            found += copy_pixels(b.storage, Place(part), target, Epilogue(), b.storage.pad(part.channels))
-        start += part.channels
+        if Place(x).in_whole() != target.in_whole():
+            found += copy_pixels(b.storage, Place(x), target, Epilogue(), b.storage.pad(x.channels))
+        start += x.channels
     return found
 
 
@@ -148,7 +148,7 @@ def concat_backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instructio
     for name in names:
         channels = b.tensors[name].channels
         if name in b.needed and whole:
-            found += b.add_gradient(name, g.part(channels, start, f"gradient of {name}"))
+            found += b.add_gradient(name, g.slice(channels, start, f"gradient of {name}"))
         elif name in b.needed:
             x_bar, epilogue = b.target(name)
             found += copy_pixels(b.storage, Place(g, channel=start), Place(x_bar), epilogue, b.storage.pad(channels))

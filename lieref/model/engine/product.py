@@ -14,7 +14,7 @@ from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import Epilogue
 from lieref.model.engine.layout import Layout, TapPlace
 from lieref.model.engine.tensor import Place, Taps
-from lieref.model.engine.tiling import conv_tiles, gradient_blocks, gradient_tiles, run_parts, together
+from lieref.model.engine.tiling import conv_tiles, gradient_blocks, gradient_tiles, run_chunks, together
 from lieref.model.engine.weights import Storage
 
 
@@ -27,8 +27,8 @@ def run_places(taps: Sequence[tuple[int, int]], together: int, rows: int, apart:
 
 
 def padded_run(run: int) -> int:
-    """Return the instructions of a run with those of zeros behind it, so that whole parts cover it."""
-    return math.prod(run_parts(run))
+    """Return the rows of a run with those of zeros behind it, so that whole chunks cover it."""
+    return math.prod(run_chunks(run))
 
 
 def multiply(
@@ -43,8 +43,8 @@ def multiply(
         Packed weights: runs of `padded_run(run)` rows.
     size : (pixels, pixels in a row)
     """
-    steps, parts = run_parts(run)
-    runs = {"runs": Taps(taps.tensor, taps.pixels, parts, steps)}
+    steps, chunks = run_chunks(run)
+    runs = {"runs": Taps(taps.tensor, taps.pixels, chunks, steps)}
     found = []
     depth = matrix.depth
     for first, vectors, width in matrix.spans:
@@ -53,7 +53,7 @@ def multiply(
             channel = first + done * width
             ints = {
                 "blocks": blocks, "together": together(v * width * depth, blocks), "channel": channel,
-                "column": depth * width, "count": size[0], "cols": size[1], "run_count": len(taps.pixels) * parts,
+                "column": depth * width, "count": size[0], "cols": size[1], "run_count": len(taps.pixels) * chunks,
                 "weight": matrix.offset + channel * depth, **epilogue.fields(),
             }  # fmt: skip
             places = {"in": source, **epilogue.places(target)}

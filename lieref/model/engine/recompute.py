@@ -68,7 +68,7 @@ NOTHING = Recomputation()
 
 
 class Pass:
-    """The instructions of a training pass, and who writes and reads the tensors of its forward part.
+    """The instructions of a training pass, and who writes and reads the tensors of its forward half.
 
     Attributes
     ----------
@@ -79,9 +79,9 @@ class Pass:
     written : list of list of Tensor
         What the forward rows of each layer are the first to name.
     last : dict of Tensor to int
-        The last layer that must find it where it is; the number of layers where the backward part must.
+        The last layer that must find it where it is; the number of layers where the backward half must.
     saved : set of Tensor
-        What the backward part reads of the forward one.
+        What the backward half reads of the forward one.
     """
 
     def __init__(self, rows: Sequence[Instruction], start: int, edges: Sequence[int]) -> None:
@@ -95,7 +95,7 @@ class Pass:
             self.written.append([tensor for tensor in named if tensor not in known])
             known |= named
             self.last.update(dict.fromkeys(named, number))
-        # The outputs are read where the backward part begins; a function that is called back knows its tensors itself.
+        # The outputs are read where the backward half begins; a function that is called back knows its tensors itself.
         stay = [*self.written[-1], *_named([row for row in rows if row.function is not None])]
         self.last.update(dict.fromkeys(stay, len(self.of_layer)))
         self.saved = set(_named(self.backward)) & set(known)
@@ -111,8 +111,8 @@ class Pass:
         for number in reversed(range(begin, end)):
             own = self.of_layer[number]
             # What is joined along the channels is written by several layers, the first of which names it first.
-            parts = {met.tensor for row in own for name, met in row.places.items() if name == "out"}
-            if not wanted.isdisjoint(parts | {*self.written[number]}):
+            outputs = {met.tensor for row in own for name, met in row.places.items() if name == "out"}
+            if not wanted.isdisjoint(outputs | {*self.written[number]}):
                 found.append(number)
                 wanted.update(_named(own))
         return found[::-1]

@@ -31,10 +31,10 @@ def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> l
         return copy_pixels(b.storage, _taken(layer, x, start), Place(out), epilogue, out.pixel)
     sources, first = [], 0
     for name in (layer.x, *layer.others):
-        part = b.tensors[name]
-        own = [c - first if first <= c < first + part.channels else -1 for c in layer.selected]
-        sources.append((_taken(layer, part), own))
-        first += part.channels
+        x = b.tensors[name]
+        own = [c - first if first <= c < first + x.channels else -1 for c in layer.selected]
+        sources.append((_taken(layer, x), own))
+        first += x.channels
     return _take(b.storage, sources, Place(out), (out.height, out.width), epilogue)
 
 

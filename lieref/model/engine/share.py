@@ -1,6 +1,6 @@
 """One image over several threads: instructions cut into pieces, and pieces into phases.
 
-Large instructions are cut into independent parts (`lieref.kernel.simd.cut`), which are the pieces of a phase; what is
+Large instructions are cut into independent ones (`lieref.kernel.simd.cut`), which are the pieces of a phase; what is
 between them stays one piece that one thread does. Each number is computed as before, so that the bits are the same on
 any number of threads.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lieref._types import Array
-from lieref.kernel.simd.cut import Cut, parts
+from lieref.kernel.simd.cut import Cut, pieces
 from lieref.kernel.simd.kernels import FAMILIES
 from lieref.kernel.simd.memory import integers, placed
 from lieref.model.engine.program import Program
@@ -51,23 +51,23 @@ def share(program: Program, threads: int) -> SharedProgram | None:
     if threads == 1 or program.functions:
         return None
     rows: list[Array] = []
-    sources: list[int] = []  # what each row is, or is a part of
+    sources: list[int] = []  # what each row is, or is cut from
     moved: dict[int, int] = {}  # where each row has come to stand
-    pieces, phases = [0], [0]
+    ends, phases = [0], [0]  # of pieces, in rows; of phases, in pieces
     shared = 0
     for number in np.flatnonzero(program.sample == 0).tolist():
         row, moved[number] = program.rows[number], len(rows)
         cut = _cut(program, number) if number else None  # the first phase must be one piece
         wanted = min(PIECES * threads, cut.work // LEAST_PIECE) if cut else 1
-        found = _parts(program, number, cut, wanted) if cut and wanted > 1 else [row]
+        found = _pieces(program, number, cut, wanted) if cut and wanted > 1 else [row]
         if cut and len(found) > 1:
             shared += cut.work
-            _close(rows, pieces, phases)
-            pieces += range(len(rows) + 1, len(rows) + len(found) + 1)
-            phases.append(len(pieces) - 1)
+            _close(rows, ends, phases)
+            ends += range(len(rows) + 1, len(rows) + len(found) + 1)
+            phases.append(len(ends) - 1)
         rows += found
         sources += [number] * len(found)
-    _close(rows, pieces, phases)
+    _close(rows, ends, phases)
     if shared < LEAST_SHARED:
         return None
     chosen = {name: [moved[number] for number in numbers if number in moved] for name, numbers in program.open.items()}
@@ -75,15 +75,15 @@ def share(program: Program, threads: int) -> SharedProgram | None:
     kernels = [program.kernels[number] for number in sources]
     own = placed(np.array(rows)).reshape(-1, program.rows.shape[1])
     return SharedProgram(
-        replace(program, rows=own, open=chosen, sample=of_one, kernels=kernels), integers(phases), integers(pieces)
+        replace(program, rows=own, open=chosen, sample=of_one, kernels=kernels), integers(phases), integers(ends)
     )
 
 
-def _close(rows: list[Array], pieces: list[int], phases: list[int]) -> None:
+def _close(rows: list[Array], ends: list[int], phases: list[int]) -> None:
     """Make the rows behind the last piece one piece, and a phase."""
-    if pieces[-1] < len(rows):
-        pieces.append(len(rows))
-        phases.append(len(pieces) - 1)
+    if ends[-1] < len(rows):
+        ends.append(len(rows))
+        phases.append(len(ends) - 1)
 
 
 def _cut(program: Program, number: int) -> Cut | None:
@@ -103,9 +103,9 @@ def _numbers(program: Program, number: int) -> dict[str, int]:
     return dict(zip(names, program.rows[number].tolist(), strict=False))
 
 
-def _parts(program: Program, number: int, cut: Cut, wanted: int) -> list[Array]:
-    """Return the rows of the parts of a row."""
+def _pieces(program: Program, number: int, cut: Cut, wanted: int) -> list[Array]:
+    """Return the rows that a row is cut into."""
     kernel = program.kernels[number]
     assert kernel is not None  # only kernels are cut
     fields = FAMILIES[kernel.family].fields
-    return [np.array(fields.pack(**one), np.int64) for one in parts(_numbers(program, number), cut, wanted)]
+    return [np.array(fields.pack(**one), np.int64) for one in pieces(_numbers(program, number), cut, wanted)]

@@ -36,7 +36,7 @@ class Tensor:
     name : str
         What it is, in words of the network.
     whole : Tensor or None
-        What this is a part of: some channels, from `start` on, of the same pixels. It has no memory of its own, and
+        What this is a slice of: some channels, from `start` on, of the same pixels. It has no memory of its own, and
         the halo is shared.
     start : int
     """
@@ -53,7 +53,7 @@ class Tensor:
     whole: Tensor | None = None
     start: int = 0
 
-    def part(self, channels: int, start: int, name: str) -> Tensor:
+    def slice(self, channels: int, start: int, name: str) -> Tensor:
         """Return some channels, from one on; both must be whole vectors."""
         whole = self.whole or self
         found = Tensor(channels, self.height, self.width, channels, name=name, whole=whole, start=self.start + start)
@@ -102,7 +102,7 @@ class Place:
     channel: int = 0
 
     def in_whole(self) -> Place:
-        """Return the same place in the tensor that this one's is a part of."""
+        """Return the same place in the tensor that this one's is a slice of."""
         t = self.tensor
         return replace(self, tensor=t.whole, channel=self.channel + t.start) if t.whole else self
 
@@ -124,18 +124,19 @@ class Table(Protocol):
 class Taps:
     """Offsets of pixels relative to the first, as a table the kernel reads.
 
-    Each stands for a run of `parts` times `step` elements and is followed by the offsets of its further parts.
+    Each stands for a run of `chunks` times `step` elements and is followed by the offsets of its further chunks: what
+    a kernel calls a run is one chunk.
     """
 
     tensor: Tensor
     pixels: tuple[tuple[int, int], ...]
-    parts: int = 1
+    chunks: int = 1
     step: int = 0
 
     def offsets(self) -> list[int]:
         """Return the offsets in elements."""
         starts = [dy * self.tensor.row + dx * self.tensor.step for dy, dx in self.pixels]
-        return [start + i * self.step for start in starts for i in range(self.parts)]
+        return [start + i * self.step for start in starts for i in range(self.chunks)]
 
 
 @dataclass(frozen=True)

@@ -75,9 +75,9 @@ def together(size: int, blocks: int) -> int:
     return max(1, min(blocks, CACHED_WEIGHTS // max(size, 1)))
 
 
-def run_parts(run: int) -> tuple[int, int]:
-    """Return the steps of a part and how many parts cover a run of `run` elements, the fewest elements beyond it."""
-    return min(((steps, -(-run // steps)) for steps in CONV_STEPS), key=lambda part: (part[0] * part[1], -part[0]))
+def run_chunks(run: int) -> tuple[int, int]:
+    """Return the steps of a chunk and how many chunks cover a run of `run` elements, the fewest elements beyond it."""
+    return min(((steps, -(-run // steps)) for steps in CONV_STEPS), key=lambda each: (each[0] * each[1], -each[0]))
 
 
 GRADIENT_PIXELS = 64

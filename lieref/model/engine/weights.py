@@ -45,10 +45,10 @@ class Accumulator:
 
 @dataclass(frozen=True)
 class Derived:
-    """A vector of a layer's `Affine` among the packed weights: number `part` of its two, for so many channels."""
+    """A vector of a layer's `Affine` among the packed weights: number `which` of its two, for so many channels."""
 
     affine: Affine
-    part: int
+    which: int
     offset: int
     channels: int
 
@@ -110,7 +110,7 @@ class Storage:
 
     def memories(self) -> dict[str, Memory]:
         """Return the operands reserved so far in each memory."""
-        regions = [region for parts in self.fused.values() for part in parts for region in part.regions]
+        regions = [region for groups in self.fused.values() for one in groups for region in one.regions]
         factors = Memory(self.factor_size, regions)
         flat = {f"factor_{name}": Memory(self.factor_size) for name in ("index", "scale")}
         theta = {name: Memory(self.numbers) for name in ("theta_bar", "theta_index", "theta_scale")}
@@ -125,8 +125,8 @@ class Storage:
     @property
     def numbers(self) -> int:
         """Trained numbers of all adapters."""
-        parts = [part for parts in self.fused.values() for part in parts]
-        return sum(math.prod(shape) for part in parts for shape in part.shapes.values())
+        fused = [one for groups in self.fused.values() for one in groups]
+        return sum(math.prod(shape) for one in fused for shape in one.shapes.values())
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -159,10 +159,10 @@ class Storage:
         self.packs.append(Pack(name, layout))
         return layout.offset
 
-    def add_derived(self, affine: Affine, part: int, channels: int, padded: int) -> int:
+    def add_derived(self, affine: Affine, which: int, channels: int, padded: int) -> int:
         """Reserve room for a vector of an `Affine`, its padded channels zero, and return its offset."""
         offset = self.reserve(padded)
-        self.derived.append(Derived(affine, part, offset, channels))
+        self.derived.append(Derived(affine, which, offset, channels))
         return offset
 
     def repeated(self, value: float, vectors: int = 1) -> int:
@@ -180,10 +180,10 @@ class Storage:
         return offset
 
     def add_accumulator(
-        self, name: str, elements: int, depth: int, lanes: int, parts: Sequence[tuple[Block, ...]],
+        self, name: str, elements: int, depth: int, lanes: int, matrices: Sequence[tuple[Block, ...]],
         made: Callable[[Layout], list[Instruction]] | None = None,
     ) -> tuple[Layout, ...]:  # fmt: skip
-        """Reserve accumulators for the gradient of a weight, a matrix (depth, lanes) for the blocks of each part.
+        """Reserve accumulators for the gradient of a weight: matrices (depth, lanes), each of some of its blocks.
 
         With `made`, the rows that make it of other sums, nothing is summed there over samples: where an adapter alone
         reads it, all such gradients pass through one place. Of an adapted weight, whose packed matrices must be there
@@ -194,21 +194,22 @@ class Storage:
         InternalError
             If the blocks do not hold as many elements as the weight has.
         """
-        held = sum(block.rows * block.lanes for blocks in parts for block in blocks)
+        held = sum(block.rows * block.lanes for blocks in matrices for block in blocks)
         if held != elements:
-            raise InternalError(f"add_accumulator: `parts` must hold {elements} elements of {name}; got {held}")
+            raise InternalError(f"add_accumulator: `matrices` must hold {elements} elements of {name}; got {held}")
         size = depth * lanes
         passes = made is not None and name in self.adapters
-        room = size * len(parts)
+        room = size * len(matrices)
         offset = self._pass("gradients", room) if passes else self.reserve_gradient(room)
         layouts = tuple(
-            self.layout(offset + number * size, depth, lanes, blocks, elements) for number, blocks in enumerate(parts)
+            self.layout(offset + number * size, depth, lanes, blocks, elements)
+            for number, blocks in enumerate(matrices)
         )
         if made is not None:
             self.collect += [row for layout in layouts for row in made(layout)]
         if name in self.adapters:
             for layout in layouts:
-                self.collect += [row for part, own in self._of_parts(name, layout) for row in part.collect(own)]
+                self.collect += [row for one, own in self._of_groups(name, layout) for row in one.collect(own)]
         else:
             self.accumulators.append(Accumulator(name, layouts))
         return layouts
@@ -248,15 +249,15 @@ class Storage:
 
         The first one of a weight, or of a group that runs by itself, is the forward layout.
         """
-        adapter, parts = self.adapters[name], self.fused.setdefault(name, [])
-        if not any(part.axes.start == axes.start for part in parts):
+        adapter, groups = self.adapters[name], self.fused.setdefault(name, [])
+        if not any(one.axes.start == axes.start for one in groups):
             joined = axes.groups > 1 and adapter.outer  # then each group has factors of its own
             each = len(layout.blocks) // axes.groups
             for number in range(axes.groups if joined else 1):
                 own = layout.restricted(layout.blocks[number * each :][:each]) if joined else layout
                 of_own = axes.group(number) if joined else axes
-                parts.append(Fused(adapter, of_own, own, self.factor_size, len(parts), joined))
-                self.factor_size += parts[-1].size
+                groups.append(Fused(adapter, of_own, own, self.factor_size, len(groups), joined))
+                self.factor_size += groups[-1].size
         rows, reads_base = self._adapted(name, layout)
         self.prepare += rows
         if reads_base:
@@ -265,15 +266,15 @@ class Storage:
 
     def _adapted(self, name: str, layout: Layout) -> tuple[list[Instruction], bool]:
         """Return the instructions that fill a packed matrix of an adapted weight, and whether they read the base."""
-        found = [part.adapt(own, self.repeated(0.0)) for part, own in self._of_parts(name, layout)]
+        found = [one.adapt(own, self.repeated(0.0)) for one, own in self._of_groups(name, layout)]
         return [row for rows, _ in found for row in rows], any(reads for _, reads in found)
 
-    def _of_parts(self, name: str, layout: Layout) -> list[tuple[Fused, Layout]]:
+    def _of_groups(self, name: str, layout: Layout) -> list[tuple[Fused, Layout]]:
         """Return those of an adapted weight's `fused` that are in a layout, each with its blocks of it."""
         found = []
-        for part in self.fused[name]:
-            starts = part.row_of_tap
+        for one in self.fused[name]:
+            starts = one.row_of_tap
             blocks = tuple(block for block in layout.blocks if block.start in starts)
             if blocks:
-                found.append((part, layout.restricted(blocks)))
+                found.append((one, layout.restricted(blocks)))
         return found

@@ -152,26 +152,26 @@ def _convolve(
 
 def _in_order(strips: Sequence[Sequence[list[Instruction]]], weights: int) -> list[Instruction]:
     """Return the instructions of strips, strip by strip, or step by step where the weights are what is to be shared."""
-    parts = chain(*zip(*strips, strict=True)) if weights > pieces.LARGE else chain(*strips)
-    return [*chain(*parts)]
+    steps = chain(*zip(*strips, strict=True)) if weights > pieces.LARGE else chain(*strips)
+    return [*chain(*steps)]
 
 
 def _products(storage: Storage, weight: int, depth: int, v: Tensor, products: Tensor) -> list[Instruction]:
     """Return those of the products of all frequencies with weights of `depth` rows that are packed at `weight`."""
     found = []
     outer, tiles = products.channels, products.width
-    parts = depth // FREQUENCY_STEPS
+    chunks = depth // FREQUENCY_STEPS
     for first, vectors, width in storage.columns(outer):
         done = 0
         for p, n, blocks in conv_tiles(storage.isa, tiles, vectors, depth):
             channel = first + done * width
             ints = {
                 "frequencies": v.height, "weight_step": depth * outer, "blocks": blocks, "column": depth * width,
-                "together": together(n * width * depth, blocks), "count": tiles, "run_count": parts,
+                "together": together(n * width * depth, blocks), "count": tiles, "run_count": chunks,
                 "weight": weight + channel * depth,
             }  # fmt: skip
             places = {"in": Place(v), "out": Place(products, channel=channel)}
-            runs = {"runs": Taps(v, ((0, 0),), parts, FREQUENCY_STEPS)}
+            runs = {"runs": Taps(v, ((0, 0),), chunks, FREQUENCY_STEPS)}
             found.append(Instruction(KernelName("winograd_product", FrequencyTile(p, n, width)), ints, places, runs))
             done += n * blocks
     return found

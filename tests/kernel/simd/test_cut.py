@@ -1,4 +1,4 @@
-"""Instructions in parts: together, in any order, they leave the same bits as the whole."""
+"""Instructions in pieces: together, in any order, they leave the same bits as the whole."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lieref.kernel.simd import isa as isa_module
-from lieref.kernel.simd.cut import parts
+from lieref.kernel.simd.cut import pieces
 from lieref.kernel.simd.kernels import FAMILIES, KernelName
 from lieref.kernel.simd.machine_code import library
 from tests.kernel.simd import instructions
@@ -38,7 +38,7 @@ def left_by(address, kernel, some, memories, context):
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("name", CUT)
-def test_parts_leave_what_the_whole_leaves(name, dtype):
+def test_pieces_leave_what_the_whole_leaves(name, dtype):
     family, isa = FAMILIES[name], isa_module.available()[0]
     known, met = library(isa, dtype), 0
     for tile in family.tiles(known.isa, dtype):
@@ -47,7 +47,7 @@ def test_parts_leave_what_the_whole_leaves(name, dtype):
         for instruction in map(taller, instructions.FAMILIES[name](tile, dtype)):
             ints, _, memories = place(kernel, instruction, dtype, rng)
             cut = family.cut(ints, tile)
-            some = parts(ints, cut, cut.units) if cut else []
+            some = pieces(ints, cut, cut.units) if cut else []
             if len(some) < 2:
                 continue
             met += 1
@@ -55,7 +55,7 @@ def test_parts_leave_what_the_whole_leaves(name, dtype):
             context = {"fresh": 0, "image": 0, "scale": 0.0, **instruction.context}
             whole = left_by(address, kernel, [ints], memories, context)
             assert left_by(address, kernel, some[::-1], memories, context) == whole, (kernel, ints)
-    assert met, "no instruction here has parts"
+    assert met, "no instruction here has pieces"
 
 
 def test_a_part_has_the_units_that_a_tile_needs():
@@ -64,7 +64,7 @@ def test_a_part_has_the_units_that_a_tile_needs():
         ints = {"address": 0, **instruction.ints, "count": 40, "cols": 5}
         cut = FAMILIES["depthwise"].cut(ints, kernel.tile)
         for count in range(1, 12):
-            some = parts(ints, cut, count)
+            some = pieces(ints, cut, count)
             assert len(some) <= count
             assert min(one["count"] for one in some) >= kernel.tile.pixels
             assert all(one["count"] % 5 == 0 for one in some)
