@@ -1,8 +1,9 @@
-"""Rows, contexts and scripts: how the plan hands a kernel its sizes and the run its addresses.
+"""Rows, contexts and scripts: how a program hands a kernel its sizes and the caller's addresses.
 
-A kernel takes two pointers: its row of the plan (64-bit integers with names, fixed when the plan is made) and the
-context of the run (base addresses and the sample at work). Offsets in a row count elements from a base address. A
-script is a list of entries, each rows to go through for some samples; a run takes a script and a request.
+A row is an instruction as integers: an image and a matrix have rows too, but an instruction is called one only here,
+where it has become 64-bit integers with names, fixed when its program is assembled. A kernel takes two pointers: its
+row, and the context (base addresses and the sample at work). Offsets in a row count elements from a base address. A
+script is a list of entries, each rows to go through for some samples; to run is to take a script and a request.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import struct
 from lieref.kernel.simd.emit import F64, I64, Function, Int, Pointer, Real
 
 ROW_LENGTH = 48
-"""Integers in one row of a plan."""
+"""Integers in one row of a program."""
 
 REQUEST = (
     "images",  # samples as given, (N, C, H, W)

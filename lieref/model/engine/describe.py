@@ -158,11 +158,11 @@ def ways_of(net: LoweredGraph, winograd: str, isa: str | None = None) -> dict[st
         Instruction set, the CPU's widest by default.
     """
     builder = make_builder(net, isa or best().name, "float32", frozenset(), {}, winograd, _samples(net))
-    rows = forward_instructions(builder)
+    instructions = forward_instructions(builder)
     transforms: dict[int, int] = {}
-    for row in rows:
-        if row.kernel is not None and isinstance(row.kernel.tile, TransformTile) and "out" in row.places:
-            transforms[id(row.places["out"].tensor)] = row.kernel.tile.m
+    for each in instructions:
+        if each.kernel is not None and isinstance(each.kernel.tile, TransformTile) and "out" in each.places:
+            transforms[id(each.places["out"].tensor)] = each.kernel.tile.m
     found = {}
     for layer in net.layers:
         m = transforms.get(id(builder.tensors[layer.out]))

@@ -39,7 +39,7 @@ class Grouped:
 
     Attributes
     ----------
-    rows : list of Instruction
+    instructions : list of Instruction
         Of one sample.
     blocks : list of int
         Where each block of them ends.
@@ -47,87 +47,87 @@ class Grouped:
         Most samples of a group, 1 for none.
     """
 
-    rows: list[Instruction]
+    instructions: list[Instruction]
     blocks: list[int]
     samples: int
 
 
-def grouped(rows: Sequence[Instruction], itemsize: int) -> Grouped:
+def grouped(instructions: Sequence[Instruction], itemsize: int) -> Grouped:
     """Return the instructions for groups, or as they are where a group takes too much memory or saves too little.
 
     Instructions that call back to Python are left as they are: a function knows the tensors of one sample.
 
     Parameters
     ----------
-    rows : sequence of Instruction
+    instructions : sequence of Instruction
         Of one sample.
     itemsize : int
         Bytes of a number.
     """
-    if all(row.function is None for row in rows):
-        found = _blocks(rows)
-        cut_rows, blocks = [row for block in found for row in block], [*accumulate(map(len, found))]
-        kept, shared = _most_kept(found), _large_weights(rows)
+    if all(each.function is None for each in instructions):
+        found = _blocks(instructions)
+        cut_instructions, blocks = [each for block in found for each in block], [*accumulate(map(len, found))]
+        kept, shared = _most_kept(found), _large_weights(instructions)
         for samples in SAMPLES:
             if shared > LEAST_SHARED * kept and (samples - 1) * kept * itemsize <= MOST_BYTES:
-                return Grouped(cut_rows, blocks, samples)
-    return alone(rows)
+                return Grouped(cut_instructions, blocks, samples)
+    return alone(instructions)
 
 
-def alone(rows: Sequence[Instruction]) -> Grouped:
+def alone(instructions: Sequence[Instruction]) -> Grouped:
     """Return the instructions of one sample for one."""
-    return Grouped([*rows], [len(rows)], 1)
+    return Grouped([*instructions], [len(instructions)], 1)
 
 
-def _blocks(rows: Sequence[Instruction]) -> list[list[Instruction]]:
+def _blocks(instructions: Sequence[Instruction]) -> list[list[Instruction]]:
     """Return the instructions in blocks, those of large weights cut."""
     found: list[list[Instruction]] = []
-    for large, runs in groupby(_runs(rows), key=_is_large):
+    for large, products in groupby(_products(instructions), key=_is_large):
         if large:
-            found += [block for run in runs for block in _pieces(run)]
+            found += [block for product in products for block in _pieces(product)]
         else:
-            found.append([row for run in runs for row in run])
+            found.append([each for product in products for each in product])
     return found
 
 
-def _is_large(run: Sequence[Instruction]) -> bool:
-    return sum(map(weights_of, run)) > pieces.LARGE
+def _is_large(product: Sequence[Instruction]) -> bool:
+    return sum(map(weights_of, product)) > pieces.LARGE
 
 
-def _large_weights(rows: Sequence[Instruction]) -> int:
+def _large_weights(instructions: Sequence[Instruction]) -> int:
     """Return how many weights are read, and accumulators added to, in large products."""
-    return sum(weights_of(row) for run in _runs(rows) if _is_large(run) for row in run)
+    return sum(weights_of(each) for product in _products(instructions) if _is_large(product) for each in product)
 
 
-def _runs(rows: Sequence[Instruction]) -> Iterator[list[Instruction]]:
+def _products(instructions: Sequence[Instruction]) -> Iterator[list[Instruction]]:
     """Yield the instructions of each product together, of each gradient of one, and what lies between.
 
     Those of a product follow each other, are of one family, and read nothing that one of them writes.
     """
-    run: list[Instruction] = []
+    product: list[Instruction] = []
     written: set[Tensor] = set()
-    for row in rows:
-        family = _family(row)
-        reads = {met.tensor for name, met in row.places.items() if name != "out"}
-        if run and (family != _family(run[0]) or (family and reads & written)):
-            yield run
-            run, written = [], set()
-        run.append(row)
-        written |= {met.tensor for name, met in row.places.items() if name == "out"}
-    if run:
-        yield run
+    for each in instructions:
+        family = _family(each)
+        reads = {met.tensor for name, met in each.places.items() if name != "out"}
+        if product and (family != _family(product[0]) or (family and reads & written)):
+            yield product
+            product, written = [], set()
+        product.append(each)
+        written |= {met.tensor for name, met in each.places.items() if name == "out"}
+    if product:
+        yield product
 
 
-def _family(row: Instruction) -> str:
+def _family(instruction: Instruction) -> str:
     """Return the family of a product, "" for any other instruction."""
-    return row.kernel.family if row.kernel is not None and row.kernel.family in PRODUCTS else ""
+    return instruction.kernel.family if instruction.kernel is not None and instruction.kernel.family in PRODUCTS else ""
 
 
-def _pieces(run: Sequence[Instruction]) -> list[list[Instruction]]:
-    """Return the pieces of a run's instructions, those of the same weights together and in their order."""
+def _pieces(product: Sequence[Instruction]) -> list[list[Instruction]]:
+    """Return the pieces of a product's instructions, those of the same weights together and in their order."""
     found: dict[tuple[int, ...], list[Instruction]] = {}
-    for row in run:
-        for key, piece in cut(row):
+    for each in product:
+        for key, piece in cut(each):
             found.setdefault(key, []).append(piece)
     return [*found.values()]
 
@@ -137,8 +137,8 @@ def _most_kept(blocks: Sequence[Sequence[Instruction]]) -> int:
     first: dict[Tensor, int] = {}
     last: dict[Tensor, int] = {}
     for number, block in enumerate(blocks):
-        for row in block:
-            for tensor in row.tensors():
+        for each in block:
+            for tensor in each.tensors():
                 first.setdefault(tensor, number)
                 last[tensor] = number
     changes = [0] * (len(blocks) + 1)

@@ -17,7 +17,7 @@ NO_FIELDS = Fields()
 
 
 Callback = Callable[[Array, Mapping[str, Array]], None]
-"""A row that is a Python function: it is given the arena and the initializers in use."""
+"""An instruction that is a Python function: it is given the arena and the initializers in use."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Instruction:
         return NO_FIELDS if self.kernel is None else FAMILIES[self.kernel.family].fields
 
     def tensors(self) -> list[Tensor]:
-        """Return the tensors this row reads or writes."""
+        """Return the tensors it reads or writes."""
         return [met.tensor for met in self.places.values()]
 
     @property

@@ -1,4 +1,4 @@
-"""A fused layer: what the plan makes rows of."""
+"""A fused layer: what instructions are made of."""
 
 from __future__ import annotations
 
@@ -231,7 +231,9 @@ class FusedLayer:
 
 @dataclass(frozen=True)
 class Epilogue:
-    """What a row does with its sums before it stores them; clamp and mask share their limits, so there is one at most.
+    """What an instruction does with its sums before it stores them.
+
+    Clamp and mask share their limits, so there is one at most.
 
     Attributes
     ----------
@@ -250,7 +252,7 @@ class Epilogue:
     mask: tuple[Tensor, float, float] | None = None
 
     def fields(self) -> dict[str, int]:
-        """Return the integers of the row."""
+        """Return its integers."""
         assert not (self.clamp and self.mask)
         low, high = self.clamp or (self.mask[1:] if self.mask else (-math.inf, math.inf))
         flags = (

@@ -33,12 +33,14 @@ Memories = Mapping[str, Memory]
 """The memories by their names in the context."""
 
 
-def check_accesses(row: Instruction, values: Mapping[str, int], table: Sequence[int], memories: Memories) -> None:
+def check_accesses(
+    instruction: Instruction, values: Mapping[str, int], table: Sequence[int], memories: Memories
+) -> None:
     """Raise `InternalError` unless an instruction's accesses lie in its operands, and its tensors in the arena.
 
     Parameters
     ----------
-    row : Instruction
+    instruction : Instruction
     values : mapping of str to int
         Its integers by name.
     table : sequence of int
@@ -46,21 +48,21 @@ def check_accesses(row: Instruction, values: Mapping[str, int], table: Sequence[
     memories : Memories
         The table and the arena among them.
     """
-    if row.kernel is None:  # a function that is handed tensors
-        for tensor in row.tensors():
-            _check(row, Access("arena", "", *_extent(tensor), True), (0, memories["arena"].size))
+    if instruction.kernel is None:  # a function that is handed tensors
+        for tensor in instruction.tensors():
+            _check(instruction, Access("arena", "", *_extent(tensor), True), (0, memories["arena"].size))
         return
-    family = FAMILIES[row.kernel.family]
-    for access in family.accesses(values, row.kernel.tile, table):
+    family = FAMILIES[instruction.kernel.family]
+    for access in family.accesses(values, instruction.kernel.tile, table):
         memory = memories[access.memory]
-        _check(row, access, (0, memory.size))
+        _check(instruction, access, (0, memory.size))
         if access.memory == "arena":
-            start, last = _extent(row.places[access.operand].tensor)
+            start, last = _extent(instruction.places[access.operand].tensor)
             slack = family.slack[access.operand].elements if access.operand in family.slack else 0
-            _check(row, access, (start, last + 1 + slack - start))
+            _check(instruction, access, (start, last + 1 + slack - start))
         elif access.operand and access.memory != "table":
             place = bisect_right(memory.operands, (values[access.operand], math.inf)) - 1
-            _check(row, access, memory.operands[place] if place >= 0 else (0, 0))
+            _check(instruction, access, memory.operands[place] if place >= 0 else (0, 0))
 
 
 def _extent(tensor: Tensor) -> Region:
@@ -69,12 +71,13 @@ def _extent(tensor: Tensor) -> Region:
     return start, start + tensor.size - 1
 
 
-def _check(row: Instruction, access: Access, region: Region) -> None:
+def _check(instruction: Instruction, access: Access, region: Region) -> None:
     first, end = region[0], region[0] + region[1]
     if not (first <= access.first and access.last < end):
-        kernel = "a function" if row.kernel is None else f"{row.kernel.family} {tuple(row.kernel.tile or ())}"
+        kernel = instruction.kernel
+        name = "a function" if kernel is None else f"{kernel.family} {tuple(kernel.tile or ())}"
         does = "write" if access.written else "read"
         raise InternalError(
-            f"assemble: {kernel} must {does} `{access.operand}` inside {first}..{end - 1} of the {access.memory}; got "
+            f"assemble: {name} must {does} `{access.operand}` inside {first}..{end - 1} of the {access.memory}; got "
             f"{access.first}..{access.last}"
         )

@@ -27,10 +27,10 @@ Piece = tuple[tuple[int, ...], Instruction]
 """What names its weights, and the instruction."""
 
 
-def weights_of(row: Instruction) -> int:
+def weights_of(whole: Instruction) -> int:
     """Return how many weights a product reads, or accumulators its gradient adds to; 0 of any other instruction."""
-    f = row.ints
-    match row.kernel.tile if row.kernel else None:
+    f = whole.ints
+    match whole.kernel.tile if whole.kernel else None:
         case ConvTile() as tile:
             return f["blocks"] * tile.vectors * f["column"]
         case FrequencyTile() as tile:
@@ -48,23 +48,23 @@ def spans(count: int, each: int) -> Iterator[tuple[int, int]]:
         yield first, min(step, count - first)
 
 
-def _conv(row: Instruction) -> Iterator[Piece]:
+def _conv(whole: Instruction) -> Iterator[Piece]:
     """Yield spans of channel blocks."""
-    assert row.kernel is not None
-    assert isinstance(row.kernel.tile, ConvTile)
-    f, tile = row.ints, row.kernel.tile
+    assert whole.kernel is not None
+    assert isinstance(whole.kernel.tile, ConvTile)
+    f, tile = whole.ints, whole.kernel.tile
     block = tile.vectors * f["column"]
     for first, count in spans(f["blocks"], block):
         weight = f["weight"] + first * block
         own = {"blocks": count, "channel": f["channel"] + first * tile.vectors * tile.width, "weight": weight}
-        yield (weight, count * block), replace(row, ints={**f, **own, "together": min(f["together"], count)})
+        yield (weight, count * block), replace(whole, ints={**f, **own, "together": min(f["together"], count)})
 
 
-def _products(row: Instruction) -> Iterator[Piece]:
+def _products(whole: Instruction) -> Iterator[Piece]:
     """Yield spans of frequencies, or of the channel blocks of one."""
-    assert row.kernel is not None
-    assert isinstance(row.kernel.tile, FrequencyTile)
-    f, tile, source, out = row.ints, row.kernel.tile, row.places["in"], row.places["out"]
+    assert whole.kernel is not None
+    assert isinstance(whole.kernel.tile, FrequencyTile)
+    f, tile, source, out = whole.ints, whole.kernel.tile, whole.places["in"], whole.places["out"]
     block = tile.vectors * f["column"]
     for y, frequencies in spans(f["frequencies"], f["blocks"] * block):
         for first, count in spans(f["blocks"], block) if frequencies == 1 else [(0, f["blocks"])]:
@@ -73,15 +73,15 @@ def _products(row: Instruction) -> Iterator[Piece]:
             channel = out.channel + first * tile.vectors * tile.width
             places = {"in": replace(source, y=source.y + y), "out": replace(out, y=out.y + y, channel=channel)}
             ints = {**f, **own, "together": min(f["together"], count)}
-            yield (weight, frequencies, count * block), replace(row, ints=ints, places=places)
+            yield (weight, frequencies, count * block), replace(whole, ints=ints, places=places)
 
 
-def _gradient(row: Instruction) -> Iterator[Piece]:
+def _gradient(whole: Instruction) -> Iterator[Piece]:
     """Yield spans of problems, or of the channel blocks of one, or of the runs of one of these."""
-    assert row.kernel is not None
-    assert isinstance(row.kernel.tile, GradientTile)
-    f, tile, places = row.ints, row.kernel.tile, row.places
-    (taps,) = row.taps.values()
+    assert whole.kernel is not None
+    assert isinstance(whole.kernel.tile, GradientTile)
+    f, tile, places = whole.ints, whole.kernel.tile, whole.places
+    (taps,) = whole.taps.values()
     assert isinstance(taps, Taps)
     assert taps.chunks == 1  # as `multiply_gradient` makes them
     run = f["run_blocks"] * tile.depth * tile.vectors * tile.width
@@ -96,7 +96,7 @@ def _gradient(row: Instruction) -> Iterator[Piece]:
                 own = {"repeats": repeats, "blocks": count, "run_count": runs, "out": out, "channel": channel}
                 of = {"runs": replace(taps, pixels=taps.pixels[start : start + runs])}
                 key = out, f["start"], channel, repeats, count, runs
-                yield key, replace(row, ints={**f, **own}, places=moved, taps=of)
+                yield key, replace(whole, ints={**f, **own}, places=moved, taps=of)
 
 
 PRODUCTS: dict[str, Callable[[Instruction], Iterator[Piece]]] = {
@@ -105,7 +105,7 @@ PRODUCTS: dict[str, Callable[[Instruction], Iterator[Piece]]] = {
 """How the instructions of each family are cut."""
 
 
-def cut(row: Instruction) -> Iterator[Piece]:
+def cut(whole: Instruction) -> Iterator[Piece]:
     """Yield the pieces of a product or of a gradient."""
-    assert row.kernel is not None
-    return PRODUCTS[row.kernel.family](row)
+    assert whole.kernel is not None
+    return PRODUCTS[whole.kernel.family](whole)

@@ -1,4 +1,4 @@
-"""The plan of a network: its forward rows, the row of the loss, its backward rows."""
+"""The plan of a network: the instructions of its forward pass, of the loss, and of its backward pass."""
 
 from __future__ import annotations
 
@@ -172,10 +172,10 @@ def make_plan(
     if storage.trainable:
         # The same packed forward weights come first in both, so one copy of the weights serves both programs.
         learner = builder()
-        rows = training_instructions(learner)
+        instructions = training_instructions(learner)
         if segments:
-            rows = recomputed(Pass(rows, learner.start, learner.edges), segments)
-        training = _assemble(rows, learner, library, single=segments is not None)
+            instructions = recomputed(Pass(instructions, learner.start, learner.edges), segments)
+        training = _assemble(instructions, learner, library, single=segments is not None)
         storage = learner.storage
     return Plan(forward, training, prepare(inference.storage), prepare(storage), collect(storage), storage)
 
@@ -184,23 +184,23 @@ def make_builder(
     net: LoweredGraph, isa: str, dtype: str, trainable: frozenset[str], adapters: dict[str, Adapter], winograd: str,
     samples: int,
 ) -> Builder:  # fmt: skip
-    """Return what the rows of a network are made with; `isa` is a key of `ISAS`."""
+    """Return what the instructions of a network are made with; `isa` is a key of `ISAS`."""
     storage = Storage(isa, dtype, trainable | set(adapters), adapters, winograd=winograd)
     return Builder(net, storage, samples)
 
 
-def _assemble(rows: list[Instruction], b: Builder, library: Library, single: bool = False) -> Program:
+def _assemble(instructions: list[Instruction], b: Builder, library: Library, single: bool = False) -> Program:
     """Return the program of samples, `single` ones if so; the caller's arrays are seen from the sample at work on."""
-    group = alone(rows) if b.net.flat or single else grouped(rows, np.dtype(library.dtype).itemsize)
+    group = alone(instructions) if b.net.flat or single else grouped(instructions, np.dtype(library.dtype).itemsize)
     samples = b.samples * group.samples
     outputs = samples * b.net.sizes[b.net.logits][0]
     caller = {"images": samples * math.prod(b.net.sizes[b.net.input]), "logits": outputs, "targets": outputs}
     own = {name: Memory(size) for name, size in {**caller, "losses": samples}.items()}
-    return assemble(group.rows, library, {**b.storage.memories(), **own}, group.blocks, group.samples)
+    return assemble(group.instructions, library, {**b.storage.memories(), **own}, group.blocks, group.samples)
 
 
 def forward_instructions(b: Builder) -> list[Instruction]:
-    """Return the rows from the sample to the outputs."""
+    """Return the instructions from the sample to the outputs."""
     net = b.net
     readers = [layer for layer in net.layers if net.input in layer.inputs]
     bare = (
@@ -209,35 +209,35 @@ def forward_instructions(b: Builder) -> list[Instruction]:
         and all(r.kind == "conv" and r.groups == 1 and r.add != net.input for r in readers)
     )
     b.tensors[net.input] = b.tensor(net.input, bare)
-    rows = [_load(b)]
-    b.start = len(rows)
+    instructions = [_load(b)]
+    b.start = len(instructions)
     for layer in net.layers:
         out = b.tensors[layer.out] = b.tensor(layer.out)
         epilogue = Epilogue(_bias(b, layer, out), b.tensors[layer.add] if layer.add else None, layer.clamp)
-        rows += KINDS[layer.kind].forward(b, layer, out, epilogue)
-        b.edges.append(len(rows))
-    return rows
+        instructions += KINDS[layer.kind].forward(b, layer, out, epilogue)
+        b.edges.append(len(instructions))
+    return instructions
 
 
 def training_instructions(b: Builder) -> list[Instruction]:
-    """Return the rows from the sample to the gradients."""
+    """Return the instructions from the sample to the gradients."""
     return [*forward_instructions(b), *_backward(b)]
 
 
 def _backward(b: Builder) -> list[Instruction]:
-    """Return the rows from the outputs to the gradients."""
+    """Return the instructions from the outputs to the gradients."""
     b.bars[b.net.logits] = b.tensor(b.net.logits)
-    rows = [_output(b, "logits"), _output(b), *b.start_backward()]
+    instructions = [_output(b, "logits"), _output(b), *b.start_backward()]
     for layer in reversed(b.net.layers):
         if layer.out not in b.needed:
             continue
         g = b.bars.pop(layer.out)
-        rows += KINDS[layer.kind].backward(b, layer, g)
+        instructions += KINDS[layer.kind].backward(b, layer, g)
         if layer.bias in b.storage.trainable:
-            rows += bias_gradient(layer, b.storage, g)
+            instructions += bias_gradient(layer, b.storage, g)
         if layer.add in b.needed:
-            rows += b.add_gradient(layer.add, g)
-    return rows
+            instructions += b.add_gradient(layer.add, g)
+    return instructions
 
 
 def _bias(b: Builder, layer: FusedLayer, out: Tensor) -> int:

@@ -34,7 +34,7 @@ OPEN = ("load", "load3", "output")
 
 @dataclass(frozen=True)
 class Program:
-    """Rows as integers, ready to be bound to memory; never changed, so that any number of callers may share it.
+    """Instructions as rows of integers, ready to be bound to memory; any number of callers may share it.
 
     Attributes
     ----------
@@ -84,19 +84,20 @@ class Program:
 
 
 def assemble(
-    rows: Sequence[Instruction], library: Library, memories: Memories, blocks: Sequence[int] = (), samples: int = 1
-) -> Program:
-    """Place all tensors, turn the rows into integers, and check that each accesses its operands alone.
+    instructions: Sequence[Instruction], library: Library, memories: Memories, blocks: Sequence[int] = (),
+    samples: int = 1,
+) -> Program:  # fmt: skip
+    """Place all tensors, turn the instructions into integers, and check that each accesses its operands alone.
 
     Parameters
     ----------
-    rows : sequence of Instruction
+    instructions : sequence of Instruction
         Of one sample.
     library : Library
     memories : Memories
         Operands outside the arena.
     blocks : sequence of int
-        Where the blocks of rows end that a group goes through, each sample by sample; by default all are one.
+        Where the blocks of instructions end that a group goes through, each sample by sample; by default all are one.
     samples : int
         Of a group.
 
@@ -105,26 +106,28 @@ def assemble(
     InternalError
         If an instruction reads or writes outside an operand.
     """
-    rows, (order, sample), lifetimes, arena = _place_tensors(rows, library, blocks or [len(rows)], samples)
+    instructions, (order, sample), lifetimes, arena = _place_tensors(
+        instructions, library, blocks or [len(instructions)], samples
+    )
     table = _Table()
-    numbers = [_numbers(row, library, table) for row in rows]
+    numbers = [_numbers(each, library, table) for each in instructions]
     known = {**memories, "arena": Memory(arena), "table": Memory(len(table.offsets))}
-    for row, values in zip(rows, numbers, strict=True):
-        check_accesses(row, values, table.offsets, known)
+    for each, values in zip(instructions, numbers, strict=True):
+        check_accesses(each, values, table.offsets, known)
         if samples > 1:  # the samples between the first and the last lie between theirs
-            last = {name: values[name] + (samples - 1) * step for name, step in row.steps().items()}
-            check_accesses(row.of_sample(samples - 1), {**values, **last}, table.offsets, known)
+            last = {name: values[name] + (samples - 1) * step for name, step in each.steps().items()}
+            check_accesses(each.of_sample(samples - 1), {**values, **last}, table.offsets, known)
     choices: dict[str, list[int]] = defaultdict(list)
     functions: dict[int, Callback] = {}
     for turn, number in enumerate(order.tolist()):
-        row = rows[number]
-        if row.kernel is None:
-            assert row.function is not None  # one of both
-            functions[turn] = row.function
-        elif row.kernel.tile is None:
-            choices[row.kernel.family].append(turn)
-    kernels = [rows[number].kernel for number in order.tolist()]
-    packed = _packed(rows, numbers, order, sample)
+        each = instructions[number]
+        if each.kernel is None:
+            assert each.function is not None  # one of both
+            functions[turn] = each.function
+        elif each.kernel.tile is None:
+            choices[each.kernel.family].append(turn)
+    kernels = [instructions[number].kernel for number in order.tolist()]
+    packed = _packed(instructions, numbers, order, sample)
     return Program(packed, integers(table.offsets or [0]), arena, dict(choices), functions, lifetimes, sample, kernels)
 
 
@@ -143,25 +146,28 @@ class _Table:
         return self._starts[offsets]
 
 
-def _numbers(row: Instruction, library: Library, table: _Table) -> dict[str, int]:
+def _numbers(instruction: Instruction, library: Library, table: _Table) -> dict[str, int]:
     """Return the integers of an instruction by name; address 0 for a kernel that is chosen later, or a function."""
-    values = {"address": library.address(row.kernel) if row.kernel is not None and row.kernel.tile is not None else 0}
-    for name, met in row.places.items():
-        values |= {key: value for key, value in met.fields(name).items() if key in row.fields.names}
-    values |= row.ints
-    return values | {name: table.start(tuple(taps.offsets())) for name, taps in row.taps.items()}
+    kernel = instruction.kernel
+    values = {"address": library.address(kernel) if kernel is not None and kernel.tile is not None else 0}
+    for name, met in instruction.places.items():
+        values |= {key: value for key, value in met.fields(name).items() if key in instruction.fields.names}
+    values |= instruction.ints
+    return values | {name: table.start(tuple(taps.offsets())) for name, taps in instruction.taps.items()}
 
 
-def _packed(rows: Sequence[Instruction], numbers: Sequence[dict[str, int]], order: Array, sample: Array) -> Array:
+def _packed(
+    instructions: Sequence[Instruction], numbers: Sequence[dict[str, int]], order: Array, sample: Array
+) -> Array:
     """Return the rows of integers of all samples, in order: each sample's are moved to its copies of the tensors."""
-    packed, steps = (np.zeros((len(rows), ROW_LENGTH), np.int64) for _ in range(2))
-    fresh = np.zeros(len(rows), np.int64)  # which integer says that accumulators are set, 0 for none
-    for number, (row, values) in enumerate(zip(rows, numbers, strict=True)):
-        names = row.fields.names
-        packed[number] = row.fields.pack(**values)
-        for name, step in row.steps().items():
+    packed, steps = (np.zeros((len(instructions), ROW_LENGTH), np.int64) for _ in range(2))
+    fresh = np.zeros(len(instructions), np.int64)  # which integer says that accumulators are set, 0 for none
+    for number, (each, values) in enumerate(zip(instructions, numbers, strict=True)):
+        names = each.fields.names
+        packed[number] = each.fields.pack(**values)
+        for name, step in each.steps().items():
             steps[number, names.index(name)] = step
-        fresh[number] = names.index("fresh") if row.sums else 0
+        fresh[number] = names.index("fresh") if each.sums else 0
     found = packed[order] + sample[:, None] * steps[order]
     later = np.flatnonzero((sample > 0) & (fresh[order] > 0))
     found[later, fresh[order[later]]] = 0
@@ -169,7 +175,7 @@ def _packed(rows: Sequence[Instruction], numbers: Sequence[dict[str, int]], orde
 
 
 def _order(blocks: Sequence[int], samples: int) -> tuple[Array, Array]:
-    """Return the rows in their order for a group, and which sample each works at: block by block, sample by sample."""
+    """Return the instructions' order for a group, and which sample each works at: block by block, sample by sample."""
     spans = [*pairwise((0, *blocks))] or [(0, 0)]
     order = [np.tile(np.arange(begin, end), samples) for begin, end in spans]
     sample = [np.repeat(np.arange(samples), end - begin) for begin, end in spans]
@@ -177,19 +183,21 @@ def _order(blocks: Sequence[int], samples: int) -> tuple[Array, Array]:
 
 
 def _place_tensors(
-    rows: Sequence[Instruction], library: Library, blocks: Sequence[int], samples: int
+    instructions: Sequence[Instruction], library: Library, blocks: Sequence[int], samples: int
 ) -> tuple[list[Instruction], tuple[Array, Array], list[Lifetime], int]:
-    """Give every tensor its place; return the rows with those that clear one, their order, lifetimes, the arena's size.
+    """Give every tensor its place.
 
-    What is alive in one block alone is so for one sample after the other: it has one place, from its first row to its
-    last. All else has a copy for each sample, from the first block that meets it to the end of the last.
+    Return the instructions with those that clear a tensor, their order, the lifetimes, and the size of the arena.
+
+    What is alive in one block alone is so for one sample after the other: it has one place, from its first instruction
+    to its last. All else has a copy for each sample, from the first block that meets it to the end of the last.
     """
     align = ALIGN_BYTES // np.dtype(library.dtype).itemsize
     edges = [0, *blocks]
     first: dict[Tensor, int] = {}
     last: dict[Tensor, int] = {}
-    for number, row in enumerate(rows):
-        for tensor in row.tensors():
+    for number, each in enumerate(instructions):
+        for tensor in each.tensors():
             first.setdefault(tensor, number)
             last[tensor] = number
     tensors = list(first)
@@ -207,14 +215,14 @@ def _place_tensors(
         tensor.offset = align + offset + tensor.shift
     cleared = {t for t, due in zip(tensors, must_clear(requests, offsets), strict=True) if due}
     found: list[Instruction] = []
-    moved: list[int] = []  # where each row has come to stand
+    moved: list[int] = []  # where each instruction has come to stand
     ends: list[int] = []
-    for number, row in enumerate(rows):
-        for tensor in dict.fromkeys(row.tensors()):
+    for number, each in enumerate(instructions):
+        for tensor in dict.fromkeys(each.tensors()):
             if tensor in cleared and first[tensor] == number:
                 found += _clear(tensor, library.isa.lanes(library.dtype))
         moved.append(len(found))
-        found.append(row)
+        found.append(each)
         if number + 1 == blocks[len(ends)]:
             ends.append(len(found))
     order, sample = _order(ends, samples)
@@ -230,8 +238,8 @@ def _place_tensors(
 def _zeros(t: Tensor) -> Hashable:
     """Return what tells where a tensor must be zero, None where it need not be.
 
-    Halo and slack of one geometry are the same elements. Not every row writes padded channels, and a NaN there must not
-    outlive the sample it came from: no other tensor keeps their zeros.
+    Halo and slack of one geometry are the same elements. Not every instruction writes padded channels, and a NaN there
+    must not outlive the sample it came from: no other tensor keeps their zeros.
     """
     if t.scratch:
         return None

@@ -75,18 +75,18 @@ class Pass:
     before, backward : list of Instruction
         Those before the first layer's, and those behind the last one's.
     of_layer : list of list of Instruction
-        Forward rows.
+        Forward instructions.
     written : list of list of Tensor
-        What the forward rows of each layer are the first to name.
+        What the forward instructions of each layer are the first to name.
     last : dict of Tensor to int
         The last layer that must find it where it is; the number of layers where the backward half must.
     saved : set of Tensor
         What the backward half reads of the forward one.
     """
 
-    def __init__(self, rows: Sequence[Instruction], start: int, edges: Sequence[int]) -> None:
-        self.before, self.backward = [*rows[:start]], [*rows[edges[-1] :]]
-        self.of_layer = [[*rows[a:b]] for a, b in pairwise([start, *edges])]
+    def __init__(self, instructions: Sequence[Instruction], start: int, edges: Sequence[int]) -> None:
+        self.before, self.backward = [*instructions[:start]], [*instructions[edges[-1] :]]
+        self.of_layer = [[*instructions[a:b]] for a, b in pairwise([start, *edges])]
         self.written: list[list[Tensor]] = []
         self.last: dict[Tensor, int] = {}
         known = _named(self.before)
@@ -96,7 +96,7 @@ class Pass:
             known |= named
             self.last.update(dict.fromkeys(named, number))
         # The outputs are read where the backward half begins; a function that is called back knows its tensors itself.
-        stay = [*self.written[-1], *_named([row for row in rows if row.function is not None])]
+        stay = [*self.written[-1], *_named([each for each in instructions if each.function is not None])]
         self.last.update(dict.fromkeys(stay, len(self.of_layer)))
         self.saved = set(_named(self.backward)) & set(known)
 
@@ -111,25 +111,25 @@ class Pass:
         for number in reversed(range(begin, end)):
             own = self.of_layer[number]
             # What is joined along the channels is written by several layers, the first of which names it first.
-            outputs = {met.tensor for row in own for name, met in row.places.items() if name == "out"}
+            outputs = {met.tensor for each in own for name, met in each.places.items() if name == "out"}
             if not wanted.isdisjoint(outputs | {*self.written[number]}):
                 found.append(number)
                 wanted.update(_named(own))
         return found[::-1]
 
 
-def _named(rows: Sequence[Instruction]) -> dict[Tensor, None]:
-    """Return the tensors that rows name, in order."""
-    return dict.fromkeys(tensor for row in rows for tensor in row.tensors())
+def _named(instructions: Sequence[Instruction]) -> dict[Tensor, None]:
+    """Return the tensors that instructions name, in order."""
+    return dict.fromkeys(tensor for each in instructions for tensor in each.tensors())
 
 
 def recomputed(one: Pass, segments: Segments) -> list[Instruction]:
-    """Return the rows of a pass with those that compute what the segments give up."""
+    """Return the instructions of a pass with those that compute what the segments give up."""
     twins: dict[Tensor, Tensor] = {}
-    blocks: dict[int, list[Instruction]] = {}  # by the backward row that they come before
+    blocks: dict[int, list[Instruction]] = {}  # by the backward instruction that they come before
     first: dict[Tensor, int] = {}
-    for number, row in enumerate(one.backward):
-        for tensor in row.tensors():
+    for number, each in enumerate(one.backward):
+        for tensor in each.tensors():
             first.setdefault(tensor, number)
     for begin, end in segments:
         layers = one.again(begin, end)
@@ -138,11 +138,11 @@ def recomputed(one: Pass, segments: Segments) -> list[Instruction]:
         own = {t: _twin(t) for number in layers for t in one.written[number] if one.last[t] < end}
         twins.update(own)
         due = min(first[tensor] for tensor in one.dropped(begin, end))
-        rows = [_moved(row, own) for number in layers for row in one.of_layer[number]]
-        blocks[due] = rows + blocks.get(due, [])
-    found = [*one.before, *(row for own in one.of_layer for row in own)]
-    for number, row in enumerate(one.backward):
-        found += [*blocks.get(number, []), _moved(row, twins)]
+        instructions = [_moved(each, own) for number in layers for each in one.of_layer[number]]
+        blocks[due] = instructions + blocks.get(due, [])
+    found = [*one.before, *(each for own in one.of_layer for each in own)]
+    for number, each in enumerate(one.backward):
+        found += [*blocks.get(number, []), _moved(each, twins)]
     return found
 
 
@@ -151,29 +151,29 @@ def _twin(tensor: Tensor) -> Tensor:
     return replace(tensor, halo=[*tensor.halo], offset=-1, name=f"{tensor.name} again" if tensor.name else "")
 
 
-def _moved(row: Instruction, twins: Mapping[Tensor, Tensor]) -> Instruction:
-    """Return a row on other tensors; its integers and tables hold for all of one geometry."""
-    if not any(tensor in twins for tensor in row.tensors()):
-        return row
-    places = {name: replace(met, tensor=twins.get(met.tensor, met.tensor)) for name, met in row.places.items()}
-    return replace(row, places=places)
+def _moved(instruction: Instruction, twins: Mapping[Tensor, Tensor]) -> Instruction:
+    """Return an instruction on other tensors; its integers and tables hold for all of one geometry."""
+    if not any(tensor in twins for tensor in instruction.tensors()):
+        return instruction
+    places = {name: replace(met, tensor=twins.get(met.tensor, met.tensor)) for name, met in instruction.places.items()}
+    return replace(instruction, places=places)
 
 
-def choices(b: Builder, rows: Sequence[Instruction]) -> tuple[Recomputation, ...]:
+def choices(b: Builder, instructions: Sequence[Instruction]) -> tuple[Recomputation, ...]:
     """Return what recomputing may save: first nothing, of single samples, then ever less memory for ever more work.
 
     Parameters
     ----------
     b : Builder
         Of the training pass.
-    rows : sequence of Instruction
+    instructions : sequence of Instruction
         All of it.
     """
-    one = Pass(rows, b.start, b.edges)
+    one = Pass(instructions, b.start, b.edges)
     work = [_work(b.net, layer) for layer in b.net.layers]
     memory = _Memory(one)
     sizes = [sum(_size(t) for t in written if t in one.saved) for written in one.written]
-    total, found = sum(sizes), [Recomputation((), peak=peak_of(rows))]
+    total, found = sum(sizes), [Recomputation((), peak=peak_of(instructions))]
     tried: set[Segments] = {()}
     for depth in DEPTHS:
         count = _reaching(sizes, depth * total)
@@ -192,15 +192,15 @@ def choices(b: Builder, rows: Sequence[Instruction]) -> tuple[Recomputation, ...
     return tuple(best)
 
 
-def peak_of(rows: Sequence[Instruction]) -> int:
+def peak_of(instructions: Sequence[Instruction]) -> int:
     """Return the elements of the most that is alive at once."""
     first: dict[Tensor, int] = {}
     last: dict[Tensor, int] = {}
-    for number, row in enumerate(rows):
-        for tensor in row.tensors():
+    for number, each in enumerate(instructions):
+        for tensor in each.tensors():
             first.setdefault(tensor, number)
             last[tensor] = number
-    change = [0] * (len(rows) + 1)
+    change = [0] * (len(instructions) + 1)
     for tensor, number in first.items():
         change[number] += _size(tensor)
         change[last[tensor] + 1] -= _size(tensor)

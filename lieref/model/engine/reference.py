@@ -1,6 +1,6 @@
 """Operators without a compiled form: a call back to their reference functions, on the sample at work.
 
-The rest of the network stays compiled. Such a row costs tens of microseconds a sample for the way to Python and back.
+The rest of the network stays compiled. A call back takes tens of microseconds a sample on its way to Python and back.
 What lies between the operators of one layer is computed again for the gradient.
 """
 

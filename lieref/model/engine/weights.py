@@ -85,7 +85,7 @@ class Storage:
     weight_regions, gradient_regions : list of (int, int)
         Each reserved place and its elements, without what fills it to whole vectors.
     passing : dict of str to (int, int)
-        Of each memory the place of what is there only from the rows that make it to those behind them that read it.
+        Of each memory the place of what is there only from the instructions that make it to those that read it next.
     """
 
     isa: str
@@ -138,8 +138,9 @@ class Storage:
     ) -> Layout:
         """Reserve room for a packed matrix (depth, lanes) of a weight and return its layout.
 
-        With `passing`, only rows that prepare the weights read it, right behind those that fill it: such matrices of
-        adapted weights pass through one place, but for those that have a base there, or zeros that no row writes.
+        With `passing`, only instructions that prepare the weights read it, right behind those that fill it: such
+        matrices of adapted weights pass through one place, but for those that have a base there, or zeros that no
+        instruction writes.
         """
         if not depth:
             return self.layout(0, 0, lanes, (), axes.elements)
@@ -185,9 +186,9 @@ class Storage:
     ) -> tuple[Layout, ...]:  # fmt: skip
         """Reserve accumulators for the gradient of a weight: matrices (depth, lanes), each of some of its blocks.
 
-        With `made`, the rows that make it of other sums, nothing is summed there over samples: where an adapter alone
-        reads it, all such gradients pass through one place. Of an adapted weight, whose packed matrices must be there
-        already, the instructions that collect its factor gradients are added to `collect`.
+        With `made`, which makes the gradient of other sums (as of a transform's frequencies), nothing is summed there
+        over samples: where an adapter alone reads it, all such gradients pass through one place. Of an adapted weight,
+        whose packed matrices must be there already, what collects its factor gradients is added to `collect`.
 
         Raises
         ------
@@ -206,10 +207,10 @@ class Storage:
             for number, blocks in enumerate(matrices)
         )
         if made is not None:
-            self.collect += [row for layout in layouts for row in made(layout)]
+            self.collect += [each for layout in layouts for each in made(layout)]
         if name in self.adapters:
             for layout in layouts:
-                self.collect += [row for one, own in self._of_groups(name, layout) for row in one.collect(own)]
+                self.collect += [each for one, own in self._of_groups(name, layout) for each in one.collect(own)]
         else:
             self.accumulators.append(Accumulator(name, layouts))
         return layouts
@@ -258,8 +259,8 @@ class Storage:
                 of_own = axes.group(number) if joined else axes
                 groups.append(Fused(adapter, of_own, own, self.factor_size, len(groups), joined))
                 self.factor_size += groups[-1].size
-        rows, reads_base = self._adapted(name, layout)
-        self.prepare += rows
+        instructions, reads_base = self._adapted(name, layout)
+        self.prepare += instructions
         if reads_base:
             self.base_size = layout.offset + layout.size
         return reads_base
@@ -267,7 +268,7 @@ class Storage:
     def _adapted(self, name: str, layout: Layout) -> tuple[list[Instruction], bool]:
         """Return the instructions that fill a packed matrix of an adapted weight, and whether they read the base."""
         found = [one.adapt(own, self.repeated(0.0)) for one, own in self._of_groups(name, layout)]
-        return [row for rows, _ in found for row in rows], any(reads for _, reads in found)
+        return [each for instructions, _ in found for each in instructions], any(reads for _, reads in found)
 
     def _of_groups(self, name: str, layout: Layout) -> list[tuple[Fused, Layout]]:
         """Return those of an adapted weight's `fused` that are in a layout, each with its blocks of it."""
