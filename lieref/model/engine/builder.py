@@ -3,6 +3,8 @@
 Backward, every tensor receives contributions from the layers that read it: a gradient computed by instructions, or,
 through a residual sum, another tensor's gradient as it is. The last contribution also applies the derivative of the
 tensor's own clamp, so what is stored is the gradient before the activation.
+
+A tensor that a concatenation reads may be a slice of its output: written where it comes to stand, never copied.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ class Builder:
         Sum of the gradients that have reached a tensor; after the last, the gradient before its own clamp. Those of
         tensors whose layers have passed theirs on are not in it.
     needed : set of str
-        Tensors that depend on a trainable weight.
+        Tensors that depend on a trainable weight: those whose gradient is wanted.
     start : int
         Instructions of the forward pass before those of the first layer.
     edges : list of int

@@ -30,7 +30,7 @@ from lieref.model.engine.winograd import LEAST_CHANNELS
 
 @dataclass(frozen=True)
 class Plan:
-    """Programs of one network for one number of samples at once.
+    """Programs of one network for one number of samples at once, or, where a sample is an image, for groups of any.
 
     Attributes
     ----------
