@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from itertools import accumulate, groupby
 
 from lieref.model.engine import pieces
-from lieref.model.engine.instruction import Instruction
+from lieref.model.engine.instruction import Instruction, lives
 from lieref.model.engine.pieces import PRODUCTS, cut, weights_of
+from lieref.model.engine.place import Request, most_alive
 from lieref.model.engine.tensor import Tensor
 
 SAMPLES = (4, 2)
@@ -134,16 +135,5 @@ def _pieces(product: Sequence[Instruction]) -> list[list[Instruction]]:
 
 def _most_kept(blocks: Sequence[Sequence[Instruction]]) -> int:
     """Return the most elements of one sample's tensors that are kept from block to block at once."""
-    first: dict[Tensor, int] = {}
-    last: dict[Tensor, int] = {}
-    for number, block in enumerate(blocks):
-        for each in block:
-            for tensor in each.tensors():
-                first.setdefault(tensor, number)
-                last[tensor] = number
-    changes = [0] * (len(blocks) + 1)
-    for tensor, begin in first.items():
-        if last[tensor] > begin:
-            changes[begin] += tensor.size
-            changes[last[tensor] + 1] -= tensor.size
-    return max(accumulate(changes))
+    found = lives(blocks).items()
+    return most_alive([Request(tensor.size, first, last) for tensor, (first, last) in found if last > first])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from lieref._types import Array
@@ -61,3 +61,13 @@ class Instruction:
         """Return the same on the tensors of another sample of a group."""
         moved = {t: replace(t, offset=t.offset + sample * t.pitch) for t in self.tensors()}
         return replace(self, places={name: replace(met, tensor=moved[met.tensor]) for name, met in self.places.items()})
+
+
+def lives(steps: Iterable[Iterable[Instruction]]) -> dict[Tensor, tuple[int, int]]:
+    """Return the first and the last step that names each tensor; a step is an instruction by itself, or several."""
+    found: dict[Tensor, tuple[int, int]] = {}
+    for number, step in enumerate(steps):
+        for instruction in step:
+            for tensor in instruction.tensors():
+                found[tensor] = found.get(tensor, (number, number))[0], number
+    return found

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Hashable, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -71,6 +72,15 @@ def place(requests: Sequence[Request], align: int) -> list[int]:
 def extent(requests: Sequence[Request], offsets: Sequence[int]) -> int:
     """Return the elements that placed requests take."""
     return max((offset + r.size for r, offset in zip(requests, offsets, strict=True)), default=0)
+
+
+def most_alive(requests: Sequence[Request]) -> int:
+    """Return the most elements that are alive at once: no arena is smaller."""
+    changes = [0] * (max((r.last for r in requests), default=0) + 2)
+    for r in requests:
+        changes[r.first] += r.size
+        changes[r.last + 1] -= r.size
+    return max(accumulate(changes))
 
 
 def must_clear(requests: Sequence[Request], offsets: Sequence[int]) -> list[bool]:

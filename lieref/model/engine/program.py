@@ -21,7 +21,7 @@ from lieref.kernel.simd.machine_code import Library
 from lieref.kernel.simd.memory import integers, placed
 from lieref.kernel.simd.row import ROW_LENGTH
 from lieref.kernel.simd.tiles import WidthTile
-from lieref.model.engine.instruction import Callback, Instruction
+from lieref.model.engine.instruction import Callback, Instruction, lives
 from lieref.model.engine.memories import Memories, Memory, check_accesses
 from lieref.model.engine.place import Lifetime, Request, extent, must_clear, place
 from lieref.model.engine.tensor import RUN_SPARE, Place, Tensor
@@ -194,16 +194,11 @@ def _place_tensors(
     """
     align = ALIGN_BYTES // np.dtype(library.dtype).itemsize
     edges = [0, *blocks]
-    first: dict[Tensor, int] = {}
-    last: dict[Tensor, int] = {}
-    for number, each in enumerate(instructions):
-        for tensor in each.tensors():
-            first.setdefault(tensor, number)
-            last[tensor] = number
-    tensors = list(first)
+    alive = lives([each] for each in instructions)
+    tensors = list(alive)
     requests = []
     for t in tensors:
-        size, begin, end = t.size + RUN_SPARE, first[t], last[t]
+        size, (begin, end) = t.size + RUN_SPARE, alive[t]
         block, behind = bisect_right(edges, begin) - 1, bisect_right(edges, end)
         t.pitch = 0
         if samples > 1 and block + 1 < behind:
@@ -219,7 +214,7 @@ def _place_tensors(
     ends: list[int] = []
     for number, each in enumerate(instructions):
         for tensor in dict.fromkeys(each.tensors()):
-            if tensor in cleared and first[tensor] == number:
+            if tensor in cleared and alive[tensor][0] == number:
                 found += _clear(tensor, library.isa.lanes(library.dtype))
         moved.append(len(found))
         found.append(each)
@@ -229,7 +224,7 @@ def _place_tensors(
     at = np.empty((samples, len(found)), np.int64)
     at[sample, order] = np.arange(len(order))
     lifetimes = [
-        Lifetime(t.name, align + o, r.size - RUN_SPARE, int(at[0, moved[first[t]]]), int(at[-1, moved[last[t]]]))
+        Lifetime(t.name, align + o, r.size - RUN_SPARE, int(at[0, moved[alive[t][0]]]), int(at[-1, moved[alive[t][1]]]))
         for t, o, r in zip(tensors, offsets, requests, strict=True)
     ]
     return found, (order, sample), lifetimes, align + extent(requests, offsets) + most_slack("any")

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lieref.model.engine.instruction import Instruction
+from lieref.model.engine.instruction import Instruction, lives
 from lieref.model.engine.layer import FusedLayer
 from lieref.model.engine.lowered import LoweredGraph
+from lieref.model.engine.place import Request, most_alive
 from lieref.model.engine.tensor import RUN_SPARE, Tensor
 
 if TYPE_CHECKING:
@@ -127,17 +128,14 @@ def recomputed(one: Pass, segments: Segments) -> list[Instruction]:
     """Return the instructions of a pass with those that compute what the segments give up."""
     twins: dict[Tensor, Tensor] = {}
     blocks: dict[int, list[Instruction]] = {}  # by the backward instruction that they come before
-    first: dict[Tensor, int] = {}
-    for number, each in enumerate(one.backward):
-        for tensor in each.tensors():
-            first.setdefault(tensor, number)
+    read = lives([each] for each in one.backward)
     for begin, end in segments:
         layers = one.again(begin, end)
         if not layers:
             continue
         own = {t: _twin(t) for number in layers for t in one.written[number] if one.last[t] < end}
         twins.update(own)
-        due = min(first[tensor] for tensor in one.dropped(begin, end))
+        due = min(read[tensor][0] for tensor in one.dropped(begin, end))
         instructions = [_moved(each, own) for number in layers for each in one.of_layer[number]]
         blocks[due] = instructions + blocks.get(due, [])
     found = [*one.before, *(each for own in one.of_layer for each in own)]
@@ -194,21 +192,8 @@ def choices(b: Builder, instructions: Sequence[Instruction]) -> tuple[Recomputat
 
 def peak_of(instructions: Sequence[Instruction]) -> int:
     """Return the elements of the most that is alive at once."""
-    first: dict[Tensor, int] = {}
-    last: dict[Tensor, int] = {}
-    for number, each in enumerate(instructions):
-        for tensor in each.tensors():
-            first.setdefault(tensor, number)
-            last[tensor] = number
-    change = [0] * (len(instructions) + 1)
-    for tensor, number in first.items():
-        change[number] += _size(tensor)
-        change[last[tensor] + 1] -= _size(tensor)
-    alive = peak = 0
-    for step in change:
-        alive += step
-        peak = max(peak, alive)
-    return peak
+    found = lives([each] for each in instructions).items()
+    return most_alive([Request(_size(tensor), first, last) for tensor, (first, last) in found])
 
 
 # Derivation.  Segments [i, j) with d(i, j) elements dropped and k(i, j) kept: the arena holds all that is kept, and of
