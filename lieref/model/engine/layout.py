@@ -286,16 +286,16 @@ class Layout:
 
 
 def _equal_steps(blocks: Iterable[Block]) -> list[list[Block]]:
-    """Return the blocks in runs that differ only by equal steps, so that a run is one copy."""
-    runs: list[list[Block]] = []
+    """Return the blocks in series that differ only by equal steps, so that a series is one copy."""
+    found: list[list[Block]] = []
     for block in blocks:
-        run = runs[-1] if runs else []
-        same = bool(run) and block == run[0]._replace(row=block.row, start=block.start)
-        if same and (len(run) == 1 or _step(run[-1], block) == _step(run[0], run[1])):
-            run.append(block)
+        series = found[-1] if found else []
+        same = bool(series) and block == series[0]._replace(row=block.row, start=block.start)
+        if same and (len(series) == 1 or _step(series[-1], block) == _step(series[0], series[1])):
+            series.append(block)
         else:
-            runs.append([block])
-    return runs
+            found.append([block])
+    return found
 
 
 def _step(one: Block, other: Block) -> tuple[int, int]:
