@@ -9,7 +9,6 @@ A tensor that a concatenation reads may be a slice of its output: written where 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import accumulate
 
 from lieref.model.engine.channel import copy_pixels
@@ -18,12 +17,6 @@ from lieref.model.engine.layer import Epilogue, FusedLayer
 from lieref.model.engine.lowered import LoweredGraph
 from lieref.model.engine.tensor import Place, Tensor
 from lieref.model.engine.weights import Storage
-
-WeightGradient = Callable[[FusedLayer, Storage, Tensor, Tensor], list[Instruction]]
-"""Instructions of (layer, storage, input, gradient of the sums)."""
-
-InputGradient = Callable[[FusedLayer, Storage, Tensor, Tensor, Epilogue], list[Instruction]]
-"""Instructions of (layer, storage, gradient of the sums, gradient of the input, what is added to that)."""
 
 
 class Builder:
@@ -106,17 +99,6 @@ class Builder:
         pixel = known.pixel if known else channels if bare else self.storage.pad(channels)
         width = self.samples if self.net.flat else width
         return Tensor(channels, height, width, pixel, name=f"gradient of {name}" if known else name)
-
-    def gradients(
-        self, layer: FusedLayer, g: Tensor, of_weight: WeightGradient, of_input: InputGradient
-    ) -> list[Instruction]:
-        """Return the instructions of the gradients of a layer's weight and of its input, those that are wanted."""
-        found: list[Instruction] = []
-        if layer.weight in self.storage.trainable:
-            found += of_weight(layer, self.storage, self.tensors[layer.x], g)
-        if layer.x in self.needed:
-            found += of_input(layer, self.storage, g, *self.target(layer.x))
-        return found
 
     def target(self, name: str, over: Tensor | None = None) -> tuple[Tensor, Epilogue]:
         """Return a tensor for the gradient of `name`, and what adds what there is of it so far.

@@ -17,7 +17,7 @@ from lieref.kernel.simd.tiles import (
 from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import Epilogue, FusedLayer, need_gradient_halo, parities
 from lieref.model.engine.layout import tap_blocks
-from lieref.model.engine.product import run_places
+from lieref.model.engine.product import gradients, run_places
 from lieref.model.engine.tensor import Place, Taps, Tensor
 from lieref.model.engine.tiling import depthwise_pixels, strip_rows
 from lieref.model.engine.weights import Storage
@@ -104,7 +104,7 @@ def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> l
 
 def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
     """Return the instructions of the gradients of the weight, where there is one, and of the input."""
-    return b.gradients(layer, g, weight_gradient, input_gradient)
+    return gradients(b, layer, g, weight_gradient, input_gradient)
 
 
 def input_gradient(

@@ -16,7 +16,14 @@ from lieref.model.engine import winograd
 from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import Epilogue, FusedLayer, Window, need_gradient_halo, parities
 from lieref.model.engine.layout import TapPlace, WeightAxes, tap_blocks, vector_block
-from lieref.model.engine.product import gradient_run_rows, multiply, multiply_gradient, padded_run, run_places
+from lieref.model.engine.product import (
+    gradient_run_rows,
+    gradients,
+    multiply,
+    multiply_gradient,
+    padded_run,
+    run_places,
+)
 from lieref.model.engine.tensor import Place, Taps, Tensor
 from lieref.model.engine.weights import Storage
 
@@ -75,7 +82,7 @@ def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> l
 
 def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
     """Return the instructions of the gradients of the weight and of the input."""
-    return b.gradients(layer, g, weight_gradient, input_gradient)
+    return gradients(b, layer, g, weight_gradient, input_gradient)
 
 
 def input_gradient(

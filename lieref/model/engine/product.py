@@ -6,16 +6,20 @@ The register tile of each span of vector columns is chosen here.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.tiles import ConvTile, GradientTile
 from lieref.model.engine.instruction import Instruction
-from lieref.model.engine.layer import Epilogue
+from lieref.model.engine.layer import Epilogue, FusedLayer
 from lieref.model.engine.layout import Layout, TapPlace
-from lieref.model.engine.tensor import Place, Taps
+from lieref.model.engine.tensor import Place, Taps, Tensor
 from lieref.model.engine.tiling import conv_tiles, gradient_blocks, gradient_tiles, run_chunks, together
 from lieref.model.engine.weights import Storage
+
+if TYPE_CHECKING:
+    from lieref.model.engine.builder import Builder
 
 
 def run_places(taps: Sequence[tuple[int, int]], together: int, rows: int, apart: int) -> list[TapPlace]:
@@ -68,6 +72,25 @@ def gradient_run_rows(storage: Storage, run: int, channels: int) -> int:
         sum(depth * count for depth, count in gradient_blocks(storage.isa, run, vectors))
         for _, vectors, _ in storage.columns(channels)
     )
+
+
+WeightGradient = Callable[[FusedLayer, Storage, Tensor, Tensor], list[Instruction]]
+"""Instructions of (layer, storage, input, gradient of the sums)."""
+
+InputGradient = Callable[[FusedLayer, Storage, Tensor, Tensor, Epilogue], list[Instruction]]
+"""Instructions of (layer, storage, gradient of the sums, gradient of the input, what is added to that)."""
+
+
+def gradients(
+    b: Builder, layer: FusedLayer, g: Tensor, of_weight: WeightGradient, of_input: InputGradient
+) -> list[Instruction]:
+    """Return the instructions of the gradients of a layer's weight and of its input, those that are wanted."""
+    found: list[Instruction] = []
+    if layer.weight in b.storage.trainable:
+        found += of_weight(layer, b.storage, b.tensors[layer.x], g)
+    if layer.x in b.needed:
+        found += of_input(layer, b.storage, g, *b.target(layer.x))
+    return found
 
 
 ONE_PROBLEM = {"repeats": 1, "repeat_in": 0, "repeat_g": 0, "repeat_out": 0}
