@@ -223,7 +223,7 @@ def test_a_product_that_reads_another_is_no_part_of_it():
         return Instruction(kernel, {"blocks": 1, "column": 64}, {"in": Place(source), "out": Place(out)})
 
     rows = [row(copy, a, b), row(conv, a, b), row(conv, a, b), row(conv, b, c), row(copy, c, a), row(copy, a, b)]
-    assert [len(run) for run in group._runs(rows)] == [1, 2, 1, 2]
+    assert [len(run) for run in group._products(rows)] == [1, 2, 1, 2]
 
 
 @pytest.mark.parametrize("training", [True, False])
