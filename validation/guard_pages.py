@@ -6,8 +6,9 @@ python -m validation.guard_pages malformed --networks 5000
 Each buffer that compiled code is given (arena, packed weights, factors, accumulators, tables, instructions, scripts,
 input, targets, outputs, losses, gradients) ends at such a page, or begins at one; the first access outside kills the
 process. So networks are run in processes of their own, batch by batch: one that dies names the network's seed, and
-``--seed`` runs it alone. Networks take turns in instruction set, in the end that is guarded, and in running in groups
-of samples, as if their few weights were large.
+``--seed`` runs it alone. Networks take turns in instruction set, in the end that is guarded, in running in groups of
+samples, as if their few weights were large, in sharing one image between threads, as if it were, and in computing
+activations again for the gradients.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from lieref._types import Array
 from lieref.errors import LierefError
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd import memory
-from lieref.model.engine import compile_graph, engine, group, pieces
+from lieref.model.engine import compile_graph, engine, group, pieces, share
 from lieref.model.graph import Graph
 from tests.model.engine.random_networks import (
     malformed_network,
@@ -52,6 +53,7 @@ FINE = ("forward", "forward and gradients", "refused", "refused late")
 """What may come of a network."""
 
 LARGE, LEAST_SHARED = (pieces.LARGE, pieces.PIECE), group.LEAST_SHARED
+WORTH_SHARING = share.LEAST_PIECE, share.LEAST_SHARED
 
 MALFORMED = 1 << 32
 """Seeds of malformed networks begin here."""
@@ -74,6 +76,15 @@ class Case:
     @property
     def grouped(self) -> bool:
         return self.seed // (2 * len(isa_module.available())) % 2 == 0
+
+    @property
+    def shared(self) -> bool:
+        return self.seed // (4 * len(isa_module.available())) % 2 == 0
+
+    @property
+    def recomputation(self) -> int:
+        """Which of the engine's, the last for any that it does not have; groups are off but for the first."""
+        return (0, 0, 1, 9)[self.seed // (8 * len(isa_module.available())) % 4]
 
     @property
     def malformed(self) -> bool:
@@ -128,15 +139,18 @@ def run_one(case: Case) -> str:
     engine.np = GuardedNumpy(case.at_end)  # type: ignore[attr-defined, assignment]
     pieces.LARGE, pieces.PIECE = (16, 96) if case.grouped else LARGE
     group.LEAST_SHARED = -1.0 if case.grouped else LEAST_SHARED
+    share.LEAST_PIECE, share.LEAST_SHARED = (1, 1) if case.shared else WORTH_SHARING
     dtype = str(rng.choice(["float32", "float32", "float64"]))
     winograd = str(rng.choice(["f2", "f4", "direct"]))
     try:
         net = compile_graph(
-            graph, trainable=trainable, logits=graph.outputs[0], adapters=adapters, threads=int(rng.integers(1, 3)),
+            graph, trainable=trainable, logits=graph.outputs[0], adapters=adapters, threads=int(rng.integers(1, 4)),
             winograd=winograd, dtype=dtype, isa=case.isa,
         )  # fmt: skip
     except LierefError:
         return "refused"
+    if case.recomputation:
+        net.recompute(case.recomputation)
     outcome = "forward"
     for _ in range(2):
         samples = int(rng.choice(SAMPLES[:5] if len(graph.inputs[0].shape) > 2 else SAMPLES))
