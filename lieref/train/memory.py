@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from fractions import Fraction
 
 from lieref._check import check_int
 from lieref.errors import DomainError, LierefWarning
@@ -38,10 +39,11 @@ def parse_bytes(limit: int | str) -> int:
     """
     if not isinstance(limit, str):
         return check_int("fit", "memory_limit", limit, low=1)
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", limit)
-    if found is None or found[2] not in UNITS or not float(found[1]):
+    # Longer numbers are no size of a memory; a fraction keeps every byte, which a float does not from 2^53 on.
+    found = re.fullmatch(r"\s*([0-9]{1,18}(?:\.[0-9]{1,18})?)\s*([A-Za-z]*)\s*", limit)
+    if found is None or found[2] not in UNITS or not Fraction(found[1]):
         raise DomainError(f"fit: `memory_limit` must be bytes, or text such as '64MB' or '1.5GiB'; got {limit!r}")
-    return int(float(found[1]) * UNITS[found[2]])
+    return int(Fraction(found[1]) * UNITS[found[2]])
 
 
 def within(

@@ -49,6 +49,7 @@ def needed(one: lieref.Model, samples: int, threads: int, level: int = 0, *, pre
         ("3 MiB", 3 * 2**20),
         (" 7 ", 7),
         ("2B", 2),
+        ("9007199254740993", 2**53 + 1),
         (12345, 12345),
     ],
 )
@@ -56,7 +57,9 @@ def test_a_limit_is_bytes(text: int | str, expected: int) -> None:
     assert parse_bytes(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "MB", "64mb", "64 TB", "-1", "0", "1e6", "0MB", 0, -5])
+@pytest.mark.parametrize(
+    "text", ["", "MB", "64mb", "64 TB", "-1", "0", "1e6", "0MB", "1" * 400, "1" * 5000, "٣MB", 0, -5]
+)
 def test_what_is_no_limit_is_refused_before_any_work(text: int | str) -> None:
     with pytest.raises(DomainError, match="`memory_limit` must"):
         fit(None, None, None, memory_limit=text)  # type: ignore[arg-type]
