@@ -32,7 +32,10 @@ class Runner:
     request : int64 array
         In the order of `REQUEST`, then `STOP`; its address is `address`.
     arrays : tuple of array
-        What its addresses point to: threads may still use it after an interruption.
+        What its addresses point to.
+    accumulators : list of array
+        What the entries of all scripts add to. Threads may still use both after an interruption, when nobody but their
+        scripts holds the session's memory.
     """
 
     def __init__(self, library: Library) -> None:
@@ -43,6 +46,7 @@ class Runner:
         self.address = address_of(self.request)
         self._numbers = self.request.data
         self.arrays: tuple[Array | None, ...] = ()
+        self.accumulators: list[Array] = []
 
     def set(self, images: Array, targets: Array, logits: Array, losses: Array | None, scale: float) -> None:
         """Set what the next runs read and write; see `REQUEST`."""

@@ -17,7 +17,7 @@ from lieref.model.engine.parts import passes
 from lieref.model.engine.plan import Plans
 from lieref.model.engine.program import Program
 from lieref.model.engine.script import Runner, Script, SharedScript
-from lieref.model.engine.share import share
+from lieref.model.engine.share import SharedProgram, share
 
 MOST_JOBS = 32
 """Scripts that are kept, the last made: one for each batch size, element type and loss, with and without gradients."""
@@ -85,7 +85,8 @@ class Session:
         self.threads = threads
         self._runner = Runner(plans.library)
         self._calls: dict[tuple[int, int] | str, Call] = {}
-        self._accumulators: list[Array] = []
+        self._shared: dict[bool, SharedProgram | None] = {}
+        self._accumulators = self._runner.accumulators
         self._jobs: dict[tuple[int, bool, str, bool], Job] = {}
 
     def use(self, packed: PackedWeights) -> None:
@@ -156,10 +157,15 @@ class Session:
         """Return the script of one part for each thread, none where its samples are not shared."""
         if self.threads == 1 or self.plans.net.flat:
             return []
-        shared = share(self.plans.program(1, training), self.threads)
+        if training not in self._shared:
+            self._shared[training] = share(self.plans.program(1, training), self.threads)
+        shared = self._shared[training]
         if shared is None:
             return []
-        entry = self._bind(shared.program).entry(Span(0, samples, 1, 1), kernels, sums)
+        key = "shared training" if training else "shared"
+        if key not in self._calls:  # one for all numbers of samples, which `use` finds
+            self._calls[key] = self._bind(shared.program)
+        entry = self._calls[key].entry(Span(0, samples, 1, 1), kernels, sums)
         return [SharedScript(self._runner, entry, shared, samples)] * self.threads
 
     def _call(self, samples: int, worker: int, training: bool) -> Call:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -76,6 +78,56 @@ def test_a_thread_that_comes_late_finds_nothing_to_do(rng, everything_is_shared,
     assert not late.is_alive()
     assert np.array_equal(out, want)
     assert np.array_equal(engine.logits(x), want)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_weights_that_change_during_a_call_are_those_of_the_next(threads, rng, everything_is_shared):
+    graph = square_net()
+    options = {"trainable": trainable(graph), "logits": graph.outputs[0]}
+    engine = compile_graph(graph, **options, threads=threads)
+    x = rng.standard_normal((2, *graph.inputs[0].shape[1:])).astype(np.float32)
+    y = rng.integers(0, 2, 2)
+    engine.loss_and_grad(x, y)
+    engine.logits(x)
+    new = {name: 2 * graph.initializers[name] for name in trainable(graph)}
+
+    def loss(out, targets):
+        engine.set_weights(new)
+        return 0.0, np.zeros_like(out)
+
+    engine.loss_and_grad(x, y, loss)
+    fresh = compile_graph(graph.with_initializers({**graph.initializers, **new}), **options)
+    want, got = fresh.loss_and_grad(x, y), engine.loss_and_grad(x, y)
+    assert got[0] == want[0]
+    assert all(np.array_equal(got[2][key], want[2][key]) for key in want[2])
+    assert np.array_equal(engine.logits(x), fresh.logits(x))
+
+
+def test_batches_of_all_sizes_share_one_arena(rng, everything_is_shared, shared):
+    graph = square_net()
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0], threads=2)
+    for samples in (1, 2, 3):
+        x = rng.standard_normal((samples, *graph.inputs[0].shape[1:])).astype(np.float32)
+        engine.loss_and_grad(x, rng.integers(0, 2, samples))
+    assert len({id(script) for script in shared}) == 3
+    assert len({id(script._memory[0].call) for script in shared}) == 1
+
+
+def test_a_thread_that_outlives_its_session_finds_the_memory_it_adds_to(rng, everything_is_shared, shared):
+    graph = square_net()
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0], threads=2)
+    x = rng.standard_normal((2, *graph.inputs[0].shape[1:])).astype(np.float32)
+    engine.loss_and_grad(x, rng.integers(0, 2, 2))
+    (of_session,) = engine._idle
+    sums = weakref.ref(of_session._accumulators[0])
+    script = shared.pop()
+    engine._idle.clear()
+    del of_session
+    gc.collect()
+    assert sums() is not None
+    del script
+    gc.collect()
+    assert sums() is None
 
 
 def test_small_networks_and_one_thread_are_not_shared(rng, shared):
