@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from lieref._threads import make_lock
 from lieref._types import FloatArray
@@ -50,8 +50,10 @@ def run_all(tasks: Sequence[Callable[[], None]], threads: int) -> None:
             task()
         return
     pool = _pool(threads - 1)
-    others = [pool.submit(task) for task in tasks[1:]]
+    others: list[Future[None]] = []
     try:
+        for task in tasks[1:]:
+            others.append(pool.submit(task))  # one by one: an interruption must find those that have begun
         tasks[0]()
         for task, other in zip(tasks[:0:-1], others[::-1], strict=True):
             if other.cancel():
