@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import _thread
 import os
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from queue import SimpleQueue
 
 from lieref._threads import make_lock
 from lieref._types import FloatArray
@@ -12,8 +14,8 @@ from lieref._types import FloatArray
 CHUNKS = 8
 """A batch is cut into at most this many parts. It depends on nothing but the batch, so neither does a result."""
 
-_POOLS: dict[int, ThreadPoolExecutor] = {}
-_POOLS_LOCK = make_lock()
+_QUEUES: dict[int, SimpleQueue[_Job]] = {}
+_QUEUES_LOCK = make_lock()
 
 
 def chunk_bounds(count: int) -> list[tuple[int, int]]:
@@ -49,33 +51,82 @@ def run_all(tasks: Sequence[Callable[[], None]], threads: int) -> None:
         for task in tasks:
             task()
         return
-    pool = _pool(threads - 1)
-    others: list[Future[None]] = []
+    jobs = [_Job(task) for task in tasks[1:]]
+    queue = _queue(threads - 1)
     try:
-        for task in tasks[1:]:
-            others.append(pool.submit(task))  # one by one: an interruption must find those that have begun
+        for job in jobs:
+            queue.put(job)
         tasks[0]()
-        for task, other in zip(tasks[:0:-1], others[::-1], strict=True):
-            if other.cancel():
-                task()
+        for job in reversed(jobs):
+            if job.take():
+                job.task()
     except BaseException:
-        wait([other for other in others if not other.cancel()])
+        for job in jobs:
+            if not job.take():
+                job.wait()
         raise
-    begun = [other for other in others if not other.cancelled()]
-    wait(begun)
-    for other in begun:
-        other.result()
+    begun = [job for job in jobs if not job.take()]
+    for job in begun:
+        job.wait()
+    for job in begun:
+        if job.error is not None:
+            raise job.error
 
 
-def _pool(threads: int) -> ThreadPoolExecutor:
-    with _POOLS_LOCK:
-        if threads not in _POOLS:
-            _POOLS[threads] = ThreadPoolExecutor(threads, thread_name_prefix="lieref")
-        return _POOLS[threads]
+# Not an executor of the standard library: a signal that comes while one takes a task or gives one back may leave its
+# locks taken, and the next call waits for ever. Here whatever changes hands does so in one step of the interpreter.
+class _Job:
+    """A task that one thread does: who takes it first."""
+
+    def __init__(self, task: Callable[[], None]) -> None:
+        self.task = task
+        self.error: BaseException | None = None
+        self._owner: dict[str, int] = {}
+        self._working = threading.Lock()
+        self._working.acquire()
+
+    def take(self) -> bool:
+        """Return whether this thread is to do it, or has taken it before."""
+        me = threading.get_ident()
+        return self._owner.setdefault("thread", me) == me
+
+    def run(self) -> None:
+        """Do it, and keep what it raises for who waits."""
+        try:
+            self.task()
+        except BaseException as error:
+            self.error = error
+        finally:
+            self._working.release()
+
+    def wait(self) -> None:
+        """Wait until another thread has done it."""
+        with self._working:
+            pass
+
+
+def _work(queue: SimpleQueue[_Job]) -> None:
+    """Do whatever comes that nobody has taken."""
+    while True:
+        job = queue.get()
+        if job.take():
+            job.run()
+        del job  # it keeps memory alive
+
+
+def _queue(threads: int) -> SimpleQueue[_Job]:
+    """Return the queue that so many threads wait at."""
+    with _QUEUES_LOCK:
+        if threads not in _QUEUES:
+            queue: SimpleQueue[_Job] = SimpleQueue()
+            for _ in range(threads):
+                _thread.start_new_thread(_work, (queue,))  # `threading.Thread` has locks of that kind too
+            _QUEUES[threads] = queue
+        return _QUEUES[threads]
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_POOLS.clear)  # a fork has no threads of its parent
+    os.register_at_fork(after_in_child=_QUEUES.clear)  # a fork has no threads of its parent
 
 
 def tree_sum(parts: FloatArray) -> FloatArray:
