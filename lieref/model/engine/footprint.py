@@ -12,6 +12,7 @@ from lieref.kernel.simd.row import ROW_LENGTH
 from lieref.model.engine.parts import passes
 from lieref.model.engine.plan import Plan, Plans
 from lieref.model.engine.program import Program
+from lieref.model.engine.share import share
 
 ROW_BYTES = 8 * ROW_LENGTH
 
@@ -69,6 +70,13 @@ def footprint(plans: Plans, samples: int, threads: int, training: bool) -> Footp
     workers = min(threads, len(edges))
     bound = [one.prepare_training, one.collect] if training else [one.prepare]
     rows = sum(len(program.rows) for program in bound)
+    shared = share(plans.program(1, training), threads) if len(edges) == 1 and not flat else None
+    meetings = 0
+    if shared is not None:  # cut, and cut with the addresses of the memory
+        bound.append(shared.program)
+        rows += 2 * len(shared.program.rows)
+        meetings = 8 * (len(shared.pieces) + (1 + 2 * samples) * len(shared.phases))
+        workers = 0
     for worker in range(workers):
         sizes = _sizes(plans, edges[worker::workers], training)
         programs = {size: plans.program(size, training) for size in sizes}
@@ -89,7 +97,7 @@ def footprint(plans: Plans, samples: int, threads: int, training: bool) -> Footp
         accumulators=len(edges) * (itemsize * storage.gradient_size + ALIGNMENT) if training else 0,
         weights=packed + itemsize * copied,
         factors=(3 * itemsize + 8) * (storage.factor_size + storage.numbers),
-        instructions=ROW_BYTES * rows,
+        instructions=ROW_BYTES * rows + meetings,
         programs=sum(program.rows.nbytes + program.table.nbytes for program in known.values()),
     )
 

@@ -9,6 +9,7 @@ import weakref
 import numpy as np
 import pytest
 
+from lieref.kernel.simd import memory
 from lieref.model.engine import compile_graph, session, share
 from lieref.model.engine.script import SharedScript
 from tests.model.engine.networks import NETS, square_net, trainable
@@ -111,6 +112,18 @@ def test_batches_of_all_sizes_share_one_arena(rng, everything_is_shared, shared)
         engine.loss_and_grad(x, rng.integers(0, 2, samples))
     assert len({id(script) for script in shared}) == 3
     assert len({id(script._memory[0].call) for script in shared}) == 1
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_what_shared_instructions_take_is_said(samples, rng, everything_is_shared, shared, monkeypatch):
+    graph = square_net()
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0], threads=2)
+    x = rng.standard_normal((samples, *graph.inputs[0].shape[1:])).astype(np.float32)
+    said, sizes, allocate = engine.footprint(samples, 2, training=True), [], memory.allocate
+    monkeypatch.setattr(memory, "allocate", lambda count: (sizes.append(count), allocate(count))[1])
+    engine.loss_and_grad(x, rng.integers(0, 2, samples))
+    assert shared
+    assert 0 < sum(sizes) - (said.arenas + said.accumulators + said.instructions) < 2048
 
 
 def test_a_thread_that_outlives_its_session_finds_the_memory_it_adds_to(rng, everything_is_shared, shared):
