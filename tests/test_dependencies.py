@@ -55,7 +55,7 @@ EXTRAS = {name: declared(requirements) for name, requirements in PROJECT["option
 
 def test_what_lieref_imports_is_declared() -> None:
     core = declared(PROJECT["dependencies"])
-    assert imported("lieref") <= core | EXTRAS["app"] | CERTIFYING | NOT_NEEDED_TO_RUN | {"lieref"}
+    assert imported("lieref") <= core | EXTRAS["app"] | EXTRAS["text"] | CERTIFYING | NOT_NEEDED_TO_RUN | {"lieref"}
     assert imported("lieref/numerics", "lieref/kernel", "lieref/model/engine") <= core | {"lieref"}
 
 

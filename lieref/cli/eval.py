@@ -9,14 +9,18 @@ import click
 
 from lieref.cli.console import number, percent, print_facts, print_json, progress_bar
 from lieref.cli.task_options import chosen_task, output_option, task_options
+from lieref.cli.text_options import TextOptions, text_options, without_padding
 
 
 @click.command("eval", short_help="Measure a model on labelled data.")
 @click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
 @click.option("--adapter", type=click.Path(path_type=Path), help="Adapter folder made for MODEL.")
-@click.option("--data", required=True, type=click.Path(path_type=Path), help="Labelled data: .npz, .csv or folder.")
+@click.option(
+    "--data", required=True, type=click.Path(path_type=Path), help="Labelled data: .npz, .csv, folder or texts."
+)
 @output_option
 @task_options
+@text_options
 @click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of the data, where both would fit.")
 @click.option("--classes", help="Names of the model's outputs in order: a,b,c or @FILE.  [default: the adapter's]")
 @click.option(
@@ -28,6 +32,7 @@ def evaluate(
     adapter: Path | None,
     data: Path,
     task: tuple[str | None, dict[str, Any]],
+    text: TextOptions,
     outputs: dict[str, float] | None,
     layout: str | None,
     classes: str | None,
@@ -46,7 +51,8 @@ def evaluate(
         model.load_adapter(adapter)
     names, chosen = parse_classes(classes), chosen_task(model, task)
     with progress_bar("eval"):
-        samples = load_samples(data, model, layout, task=chosen, classes=names, max_bytes=max_bytes)
+        samples = load_samples(data, model, layout, task=chosen, classes=names, max_bytes=max_bytes, text=text)
+        chosen = without_padding(chosen, (samples.text or {}).get("padding"))
         measured = score(model, samples, chosen)
     report = {
         "model": str(model_path),
@@ -57,6 +63,7 @@ def evaluate(
         "missing_classes": list(samples.missing),
         "outputs": list(model.output_weights or model.outputs[:1]),
         "task": chosen.to_dict(),
+        **({} if samples.text is None else {"text": samples.text}),
         "accuracy": measured.accuracy,
         "loss": measured.loss,
         "metrics": measured.metrics,
@@ -68,6 +75,7 @@ def evaluate(
             "outputs": ", ".join(model.output_weights or model.outputs[:1]),
             "classes": ", ".join(samples.classes or ()) or "-",
             "missing_classes": ", ".join(samples.missing) or "-",
+            **({} if samples.text is None else {"text": ", ".join(f"{k} {v}" for k, v in samples.text.items())}),
         }
         numbers = {"loss": number(measured.loss), **{name: number(value) for name, value in measured.metrics.items()}}
         shown = {**report, **texts, "task": chosen.name, **numbers, "accuracy": percent(measured.accuracy)}

@@ -19,6 +19,7 @@ from lieref.cli.console import print_json, print_reports, progress_bar, say
 from lieref.cli.output import ADAPTER_NAMES, reserved_folder
 from lieref.cli.target_options import target_options
 from lieref.cli.task_options import chosen_task, output_option, task_options
+from lieref.cli.text_options import TextOptions, text_options, without_padding
 from lieref.errors import LierefError
 
 if TYPE_CHECKING:
@@ -43,7 +44,9 @@ def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) ->
 
 @click.command(short_help="Train an adapter for an ONNX model and report on it.")
 @click.argument("base", type=click.Path(path_type=Path))
-@click.option("--train", required=True, type=click.Path(path_type=Path), help="Labelled data: .npz, .csv or folder.")
+@click.option(
+    "--train", required=True, type=click.Path(path_type=Path), help="Labelled data: .npz, .csv, folder or texts."
+)
 @click.option("--test", type=click.Path(path_type=Path), help="Labelled data for the report only.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="New or empty folder for the adapter.")
 @click.option("--method", default="liera", show_default=True, help="See: lieref methods.")
@@ -67,6 +70,7 @@ def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) ->
 @click.option("--optimizer", default="adamw", show_default=True, type=click.Choice(["adamw", "sgd"]))
 @output_option
 @task_options
+@text_options
 @click.option(
     "--validation",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -135,6 +139,7 @@ def run_finetune(
     lr: float | str | None,
     optimizer: str,
     task: tuple[str | None, dict[str, Any]],
+    text: TextOptions,
     outputs: dict[str, float] | None,
     validation: float | None,
     augment: str,
@@ -176,7 +181,9 @@ def run_finetune(
                 classes=classes,
                 max_bytes=max_bytes,
                 give_head=give_head if new else None,
+                text=text,
             )
+            chosen = without_padding(chosen, (training.text or {}).get("padding"))
             # The base has no answers to the questions of a new head.
             before = None if testing is None or new else job.score(model, testing, chosen)
         if model.head is None:
@@ -221,6 +228,8 @@ def run_finetune(
                 test_samples=None if testing is None else len(testing.x),
                 classes=None if model.classes is None else list(model.classes),
                 missing_classes=list(training.missing),
+                text=training.text,
+                test_text=None if testing is None else testing.text,
                 outputs=list(model.output_weights or model.outputs[:1]),
                 base=path_text(base),
                 base_sha256=model.base_sha256,

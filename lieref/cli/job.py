@@ -20,6 +20,7 @@ from lieref.errors import DomainError, FormatError, UnsupportedError
 if TYPE_CHECKING:
     from lieref.adapter.model import Model
     from lieref.cli.console import Progress
+    from lieref.cli.text_options import TextOptions
     from lieref.evaluate.report import Report
     from lieref.model.head import NewHead
     from lieref.train.data import Dataset
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from lieref.train.epoch import Score
     from lieref.train.history import History
     from lieref.train.task import Task
+    from lieref.train.tokenizer import Encoded
 
 # Predictions timed for a latency: enough for a steady median, or what fits into a second.
 LATENCY_REPEATS, LATENCY_SECONDS = 200, 1.0
@@ -44,12 +46,15 @@ class Samples:
         Names of the model's outputs, where the labels came as names or the model has them.
     missing : tuple of str
         Classes without a sample, by name or number.
+    text : dict or None
+        Of ids: how long they are, what is padding, and of texts how many were cut.
     """
 
     x: Array
     y: Any
     classes: tuple[str, ...] | None = None
     missing: tuple[str, ...] = ()
+    text: dict[str, Any] | None = None
 
 
 def load_samples(
@@ -61,13 +66,16 @@ def load_samples(
     classes: tuple[str, ...] | None = None,
     max_bytes: int | None = None,
     give_head: Callable[[Dataset], None] | None = None,
+    text: TextOptions | None = None,
 ) -> Samples:
     """Read labelled data and bring it into the layout of the model; raises as `load_data` and `arrange` do.
 
     Labels that are names are matched with `classes` or, without them, with ``model.classes``. What `give_head` does
     with the data gives the model a new head for them, whose outputs the names define. Where no task is given it is
-    `Classes`.
+    `Classes`. Ids of tokens must be those of the model, and what became of texts is said.
     """
+    from lieref.cli.console import say
+    from lieref.cli.text_options import TextOptions, encoder_for
     from lieref.model.samples import arrange, own_layout
     from lieref.train.augment import image_axes
     from lieref.train.classes import check_number_of_classes, warn_missing
@@ -81,8 +89,12 @@ def load_samples(
     channels = 1 if axes is not None and 1 in (shape[1], shape[3]) else 3
     known = classes or (model.classes if give_head is None else None)
     several = tuple(model.output_weights) if len(model.output_weights) > 1 else None
+    options = text or TextOptions()
     data = load_data(
         path,
+        tokenizer=encoder_for(model, options),
+        text_field=options.text_field,
+        label_field=options.label_field,
         task=chosen.name,
         outputs=several,
         input_name=model.graph.inputs[0].name,
@@ -92,12 +104,15 @@ def load_samples(
         max_bytes=max_bytes,
     )
     x = arrange(data.x, shape, layout or data.layout, function="load_data")
+    said = _ids_said(model, x, data.text, path, options)
+    if data.text is not None:
+        say(data.text.describe(str(path)))
     if not chosen.has_labels or several:
         if data.class_names is not None:
             raise DomainError(
                 f"load_data: the targets of {path} must be numbers for the task {chosen.name!r}; got names"
             )
-        return Samples(x, data.y, model.classes)
+        return Samples(x, data.y, model.classes, text=said)
     if data.y is None:
         raise DomainError(f"load_data: {path} must hold targets")
     if give_head is not None:
@@ -109,11 +124,34 @@ def load_samples(
         check_number_of_classes("load_data", found, outputs, str(path), given=given)
     if data.class_names is not None:
         counts = np.bincount(data.y, minlength=len(data.class_names))
-        return Samples(x, data.y, found, tuple(n for n, c in zip(data.class_names, counts, strict=True) if not c))
+        missing = tuple(n for n, c in zip(data.class_names, counts, strict=True) if not c)
+        return Samples(x, data.y, found, missing, said)
     # What is wrong with other labels, the loss says.
     is_labels = data.y.ndim == 1 and data.y.dtype.kind in "iu" and data.y.min() >= 0 and data.y.max() < outputs
     names = (*(found or ()), *(str(number) for number in range(len(found or ()), outputs)))
-    return Samples(x, data.y, found, warn_missing("load_data", data.y, names, str(path)) if is_labels else ())
+    missing = warn_missing("load_data", data.y, names, str(path)) if is_labels else ()
+    return Samples(x, data.y, found, missing, said)
+
+
+def _ids_said(model: Model, x: Array, encoded: Encoded | None, path: Path, text: TextOptions) -> dict[str, Any] | None:
+    """Return what a report says of ids of tokens, None for other samples.
+
+    Raises
+    ------
+    DomainError
+        If they are not ids of the model.
+    """
+    from lieref.train.token_ids import check_ids, known_padding, lengths_of
+
+    known = model.vocabulary
+    if known is None or x.ndim != 2:
+        return None
+    padding = known_padding("load_data", known, text.pad_id, str(path)) if encoded is None else encoded.padding
+    check_ids("load_data", x, known, padding=padding, of=str(path))
+    said = {"vocabulary": known.rows, **lengths_of(x, padding)}
+    if encoded is None:
+        return said
+    return {**said, "cut": encoded.cut, "side": encoded.side, "tokenizer": Path(text.tokenizer or "").name}
 
 
 def load_sets(
@@ -126,6 +164,7 @@ def load_sets(
     classes: str | None,
     max_bytes: int | None,
     give_head: Callable[[Dataset], None] | None = None,
+    text: TextOptions | None = None,
 ) -> tuple[Samples, Samples | None]:
     """Read the samples to train on and those to test on, matched by the same names, which the model has afterwards.
 
@@ -133,12 +172,15 @@ def load_sets(
     """
     names = None if give_head is not None and is_number(classes) else parse_classes(classes)
     names = names or (model.classes if give_head is None else None)
-    training = load_samples(train, model, layout, task=task, classes=names, max_bytes=max_bytes, give_head=give_head)
+    given: dict[str, Any] = {"task": task, "max_bytes": max_bytes, "text": text}
+    training = load_samples(train, model, layout, classes=names, give_head=give_head, **given)
     model.classes = training.classes
     names = names if give_head is None else training.classes
     if test is None:
         return training, None
-    testing = load_samples(test, model, layout, task=task, classes=names, max_bytes=max_bytes)
+    testing = load_samples(test, model, layout, classes=names, **given)
+    if model.head is not None:  # nothing else looks at these targets before the end of the training
+        task.targets("load_data", testing.x, testing.y, (model.head.classes,))
     if training.classes is None and testing.classes is not None:
         raise DomainError(
             f"load_data: the labels of {test} must be numbers like those of {train}, or the outputs named in order by "

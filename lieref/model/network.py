@@ -29,6 +29,7 @@ from lieref.model.samples import arrange, as_numbers, batches, check_samples, fo
 from lieref.model.shapes import infer_specs
 from lieref.model.site import Site
 from lieref.model.statistics import reestimated
+from lieref.model.vocabulary import Vocabulary, vocabulary
 
 
 class Network(Readable):
@@ -103,6 +104,11 @@ class Network(Readable):
     def input_shape(self) -> tuple[int | None, ...]:
         """Shape of the input; None where an axis is free, the batch first."""
         return self.graph.inputs[0].shape
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """What it says of the ids of tokens that it reads; None where it reads no ids."""
+        return vocabulary(self.graph)
 
     @property
     def undecided(self) -> dict[str, tuple[int, ...]]:

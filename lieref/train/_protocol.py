@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from lieref._types import Array, FloatArray, Params
+from lieref.model.vocabulary import Vocabulary
 from lieref.train.loss import Loss
 
 
@@ -69,6 +70,10 @@ class Trainable(Protocol):
     recomputation: int
     reading: str
     task: dict[str, Any] | None
+
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """What it says of the ids of tokens that it reads; None where it reads no ids."""
 
     @property
     def input_shape(self) -> tuple[int | None, ...]:

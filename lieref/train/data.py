@@ -22,8 +22,10 @@ from lieref.train.classes import check_classes, warn_missing
 from lieref.train.images import read_image_folder
 from lieref.train.masks import read_mask_folder
 from lieref.train.npz import npz_names, read_npz
-from lieref.train.table import read_csv
+from lieref.train.table import read_csv, read_targets
 from lieref.train.task_registry import TASKS
+from lieref.train.text_file import LABEL_FIELD, SUFFIXES, TEXT_FIELD, read_texts
+from lieref.train.tokenizer import Encoded, TextEncoder
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,15 @@ class Dataset:
         Where it is known from the source.
     class_names : tuple of str or None
         Name of each label, where the source has names; as many as the model has outputs where they were given.
+    text : Encoded or None
+        How sentences became `x`, where the source holds sentences.
     """
 
     x: Array
     y: Any
     layout: str | None = None
     class_names: tuple[str, ...] | None = None
+    text: Encoded | None = None
 
     def __post_init__(self) -> None:
         check_samples("Dataset", self.x)
@@ -66,6 +71,10 @@ def load_data(
     size: tuple[int | None, int | None] | None = None,
     classes: Sequence[str] | None = None,
     max_bytes: int | None = None,
+    tokenizer: str | Path | TextEncoder | None = None,
+    max_length: int | None = None,
+    text_field: str = TEXT_FIELD,
+    label_field: str = LABEL_FIELD,
 ) -> Dataset:
     """Read labelled data.
 
@@ -75,6 +84,7 @@ def load_data(
         An ``.npz`` with the arrays ``x`` and ``y``; a folder with one sub-folder of images for each class; or a
         ``.csv`` of numbers whose column ``label`` (the last one where none has that name) holds the targets. For the
         task ``"dense"`` a folder has the sub-folders ``images`` and ``masks``; for ``"tokens"`` no ``y`` is needed.
+        With a tokenizer also sentences: see `read_texts`.
     task : str
         Name of the task.
     outputs : sequence of str, optional
@@ -91,6 +101,12 @@ def load_data(
         are numbers are the numbers of outputs whatever `classes` says.
     max_bytes : int, optional
         Cap on the samples' size in memory; None takes that of `lieref.train.cap.memory_cap`.
+    tokenizer : str, Path or TextEncoder, optional
+        A ``tokenizer.json``, or one made for a network: then a ``.tsv``, ``.csv`` or ``.jsonl`` holds sentences.
+    max_length : int, optional
+        Tokens behind which a sentence is cut; with the path of a tokenizer it must be given.
+    text_field, label_field : str
+        Column or key of the sentences, and of the targets, which the task ``"tokens"`` does not ask for.
 
     Returns
     -------
@@ -104,12 +120,15 @@ def load_data(
         If what it holds is empty, not numbers, not finite, a class is unknown, or x and y differ in length.
     UnsupportedError
         If an image cannot be read without a guess; see `read_image_folder`.
+    MissingExtraError
+        If sentences are to be read and tokenizers is not installed.
     """
     check_choice("load_data", "task", task, tuple(TASKS))
     source = Path(path)
     names = None if classes is None else check_classes("load_data", classes)
     found: tuple[str, ...] | None = None
-    layout = None
+    layout, text = None, None
+    x: Array
     y: Any
     if outputs is not None and not (source.suffix.lower() == ".npz" and source.is_file()):
         raise FormatError(f"load_data: the targets of {len(outputs)} outputs must be in an .npz; got {path}")
@@ -131,11 +150,23 @@ def load_data(
             arrays[str(x_name)],
             {name: arrays[key] for name, key in names_of.items()} if outputs else arrays.get("y"),
         )
+    elif source.suffix.lower() in SUFFIXES and tokenizer is not None:
+        encoder = tokenizer if isinstance(tokenizer, TextEncoder) else TextEncoder(tokenizer, max_length=max_length)
+        label = None if TASKS[task].from_input else label_field
+        read = read_texts(source, text=text_field, label=label, max_bytes=max_bytes)
+        y = None
+        if read.cells is not None:
+            y, found = read_targets("load_data", read.cells, read.lines, source, names)
+        text = encoder.encode(read.texts, read.lines, str(path), max_bytes)
+        x = text.ids
+    elif source.suffix.lower() in (".tsv", ".jsonl"):
+        raise FormatError(f"load_data: sentences must have a tokenizer.json (--tokenizer); got {path} alone")
     elif source.suffix.lower() == ".csv":
         x, y, found = read_csv(source, classes=names, max_bytes=max_bytes)
     else:
-        raise FormatError(f"load_data: `path` must be an .npz, a .csv or a folder of images; got {path}")
-    data = Dataset(x, y, layout, found)
+        raise FormatError(f"load_data: `path` must be an .npz, a .csv or a folder of images, or sentences in a "
+                          f".tsv, .csv or .jsonl; got {path}")  # fmt: skip
+    data = Dataset(x, y, layout, found, text)
     if found is not None and y is not None:
         warn_missing("load_data", y, found, str(path))
     return data

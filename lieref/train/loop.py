@@ -35,6 +35,7 @@ from lieref.train.recipe import AUTO, Recipe
 from lieref.train.several_outputs import SeveralOutputs, task_for
 from lieref.train.task import Task
 from lieref.train.task_registry import make_task
+from lieref.train.token_ids import check_ids
 from lieref.train.which_output import targets_of_first
 
 COMPILING = "compiling (once after installation)"
@@ -341,6 +342,7 @@ def _part(
 ) -> tuple[Part, Task]:
     """Return all samples of a set, and the task of all outputs; `targets_of` looks at outputs that nobody asked for."""
     samples = arrange(check_samples("fit", x), model.input_shape, layout, function="fit")
+    check_ids("fit", samples, model.vocabulary)
     # A prediction would pack the weights once more, for inference.
     shape = model.scores_shape or model.logits(samples[:1], layout=own_layout(model.input_shape)).shape[1:]
     task = task_for(model, task, samples.shape[1:])

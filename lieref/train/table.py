@@ -70,9 +70,39 @@ def read_csv(
             x, targets, lines = _parse(_rows(text, path), path, cap)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise FormatError(f"read_csv: {path} must be a readable text table in UTF-8; {error}") from error
-    if all(map(_is_number, targets)):
-        return x, _numbers(targets, lines, path), None
-    return x, *_classes(targets, lines, path, classes)
+    return x, *read_targets("read_csv", targets, lines, path, classes)
+
+
+def read_targets(
+    function: str,
+    cells: Sequence[str],
+    lines: Sequence[int] | NDArray[np.int64],
+    path: str | Path,
+    classes: Sequence[str] | None,
+) -> tuple[Array, tuple[str, ...] | None]:
+    """Return targets that were read as text, and the names of the classes where they are words.
+
+    Parameters
+    ----------
+    function : str
+        Name of the caller, for messages.
+    cells : sequence of str
+    lines : sequence of int
+        Line of each.
+    path : str or Path
+    classes : sequence of str or None
+        Names of the model's outputs.
+
+    Raises
+    ------
+    FormatError
+        If one is missing.
+    DomainError
+        If a number is not finite, or a word is not among `classes`.
+    """
+    if all(map(_is_number, cells)):
+        return _numbers(function, cells, lines, path), None
+    return _classes(function, cells, lines, path, classes)
 
 
 def _lines(text: TextIO, path: str | Path) -> Iterator[str]:
@@ -165,29 +195,35 @@ def _is_number(cell: str) -> bool:
     return "_" not in cell
 
 
-def _numbers(targets: list[str], lines: NDArray[np.int64], path: str | Path) -> Array:
+def _numbers(
+    function: str, targets: Sequence[str], lines: Sequence[int] | NDArray[np.int64], path: str | Path
+) -> Array:
     """Return targets that are numbers, as int64 where all are whole."""
     y = np.array([float(cell) for cell in targets])
     finite = np.isfinite(y)
     if not finite.all():
         where = int(np.argmin(finite))
-        raise DomainError(f"read_csv: `y` must be finite; {path}, line {lines[where]} has {targets[where].strip()!r}")
+        raise DomainError(f"{function}: `y` must be finite; {path}, line {lines[where]} has {targets[where].strip()!r}")
     is_whole = bool(np.all((y == np.rint(y)) & (np.abs(y) < 2**53)))
     return y.astype(np.int64) if is_whole else y
 
 
 def _classes(
-    targets: list[str], lines: NDArray[np.int64], path: str | Path, classes: Sequence[str] | None
+    function: str,
+    targets: Sequence[str],
+    lines: Sequence[int] | NDArray[np.int64],
+    path: str | Path,
+    classes: Sequence[str] | None,
 ) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Return the labels of targets that are words, and the names they count in."""
     for cell, line in zip(targets, lines, strict=True):
         # A missing entry, however the writer of the table spells it, is no class.
         if cell.strip().lower() in _MISSING:
-            raise FormatError(f"read_csv: {path}, line {line} must have a label; got {cell!r}")
+            raise FormatError(f"{function}: {path}, line {line} must have a label; got {cell!r}")
     of_cell = {cell: unicodedata.normalize("NFC", cell.strip()) for cell in set(targets)}
     found = tuple(sorted(set(of_cell.values())))
     index = {name: label for label, name in enumerate(found)}
     labels = np.array([index[of_cell[cell]] for cell in targets], dtype=np.int64)
     if classes is None:
         return labels, found
-    return number_by_name("read_csv", found, labels, classes, str(path)), tuple(classes)
+    return number_by_name(function, found, labels, classes, str(path)), tuple(classes)

@@ -25,6 +25,7 @@ class SoftmaxRegression:
     ) -> None:
         features = int(np.prod([d for d in input_shape if d is not None]))
         self.input_shape = input_shape
+        self.vocabulary = None
         self.base_sha256 = base_sha256
         self.default_learning_rate = learning_rate
         self.threads = 1

@@ -1,0 +1,96 @@
+"""The options that say how text becomes ids, and which id is padding."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from lieref.adapter.model import Model
+    from lieref.train.task import Task
+    from lieref.train.tokenizer import TextEncoder
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """What was given of the options.
+
+    Attributes
+    ----------
+    tokenizer : Path or None
+    text_field, label_field : str
+    max_length, pad_id : int or None
+    """
+
+    tokenizer: Path | None = None
+    text_field: str = "text"
+    label_field: str = "label"
+    max_length: int | None = None
+    pad_id: int | None = None
+
+
+_OPTIONS = (
+    click.option(
+        "--tokenizer",
+        type=click.Path(path_type=Path),
+        help="tokenizer.json for texts: a .tsv, .csv or .jsonl of sentences and labels.",
+    ),
+    click.option("--text-field", default="text", show_default=True, help="Column or key of the texts."),
+    click.option("--label-field", default="label", show_default=True, help="Column or key of their labels."),
+    click.option(
+        "--max-length", type=click.IntRange(min=1), help="Tokens behind which a text is cut.  [default: the model's]"
+    ),
+    click.option(
+        "--pad-id",
+        type=click.IntRange(min=0),
+        help="Id of padding.  [default: the tokenizer's, or what the model masks]",
+    ),
+)
+
+
+def text_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options to a command, which gets one argument `text`, a `TextOptions`."""
+
+    @functools.wraps(command)
+    def run(
+        *args: Any, tokenizer: Path | None, text_field: str, label_field: str, max_length: int | None,
+        pad_id: int | None, **options: Any,
+    ) -> Any:  # fmt: skip
+        if tokenizer is None and max_length is not None:
+            raise click.UsageError("--max-length is of texts; add --tokenizer")
+        text = TextOptions(tokenizer, text_field, label_field, max_length, pad_id)
+        return command(*args, text=text, **options)
+
+    for option in reversed(_OPTIONS):
+        run = option(run)
+    return run
+
+
+def encoder_for(model: Model, text: TextOptions) -> TextEncoder | None:
+    """Return the tokenizer made for a model, None where none was given; raises as `TextEncoder` does."""
+    from lieref.errors import ShapeError
+    from lieref.model.samples import readable
+    from lieref.train.tokenizer import TextEncoder
+
+    if text.tokenizer is None:
+        return None
+    shape = model.input_shape
+    if model.vocabulary is None or len(shape) != 2:
+        raise ShapeError(f"load_data: the model must read ids (N, T) for a tokenizer; it reads {readable(shape)}")
+    return TextEncoder(
+        text.tokenizer, model.vocabulary, length=shape[1], max_length=text.max_length, padding=text.pad_id
+    )
+
+
+def without_padding(task: Task, padding: int | None) -> Task:
+    """Return the task, which does not learn to predict the padding where it is next tokens and names no id itself."""
+    from dataclasses import replace
+
+    from lieref.train.position_tasks import Tokens
+
+    return replace(task, ignore_index=padding) if isinstance(task, Tokens) and task.ignore_index is None else task

@@ -1,0 +1,168 @@
+"""Sentences and ids from the command line: trained on, measured, merged, and refused in one line where they are wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from lieref.cli import main
+from tests.model.encoder_net import ROWS, encoder_net
+from tests.model.task_nets import NETS
+from tests.train.texts import WORDS, write_tokenizer
+
+RunJson = Callable[..., dict[str, Any]]
+Fails = Callable[..., str]
+TRAIN = ("finetune", "net.onnx", "--train", "train.tsv", "--out", "out", "--epochs", "1", "--tokenizer", "t.json")
+IDS = ("finetune", "net.onnx", "--train", "ids.npz", "--out", "out", "--epochs", "1")
+pytest.importorskip("tokenizers", reason="the extra `text` is not installed")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with net.onnx, t.json, train.tsv, test.jsonl, test.csv and ids.npz: good is 1, bad is 0."""
+    monkeypatch.chdir(tmp_path)
+    onnx.save(encoder_net(), "net.onnx")
+    write_tokenizer(Path("t.json"))
+    rng = np.random.default_rng(0)
+    texts, labels = [], np.arange(40) % 2
+    for label in labels:
+        words = ["the", "a", "film"][: rng.integers(1, 4)]
+        texts.append(" ".join([*words, ["bad", "good"][label]]))
+    texts[0] += " the film a"
+    Path("train.tsv").write_text("text\tlabel\n" + "".join(f"{t}\t{y}\n" for t, y in zip(texts, labels, strict=True)))
+    lines = [json.dumps({"text": t, "label": int(y)}) for t, y in zip(texts, labels, strict=True)]
+    Path("test.jsonl").write_text("\n".join(lines[1:]))
+    Path("test.csv").write_text("label,text\n" + "".join(f'{y},"{t}"\n' for t, y in zip(texts, labels, strict=True)))
+    ids = np.zeros((40, 5), np.int16)
+    for row, text in enumerate(texts):
+        tokens = [2, *(WORDS.index(word) for word in text.split())][:5]
+        ids[row, : len(tokens)] = tokens
+    np.savez("ids.npz", x=ids, y=labels)
+    return tmp_path
+
+
+def test_sentences_are_learnt_and_what_was_cut_is_said(
+    folder: Path, run_json: RunJson, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("--method", "full", "--epochs", "30", "--batch", "8", "--lr", "0.05", "--test", "test.jsonl")
+    assert main([*TRAIN, *options]) == 0
+    said = capsys.readouterr().err
+    assert "train.tsv: 40 texts of 3 to 5 tokens, median 4, padded with id 0 on the right to 5; 1 cut (line 2)" in said
+    assert "test.jsonl: 39 texts" in said
+    report = json.loads(Path("out/report.json").read_text())
+    assert report["accuracy"] == 1.0
+    assert report["text"] == {
+        "vocabulary": ROWS, "places": 5, "padding": 0, "shortest": 3, "median": 4, "longest": 5, "cut": 1,
+        "side": "right", "tokenizer": "t.json",
+    }  # fmt: skip
+    assert report["test_text"]["cut"] == 0
+    measured = run_json("eval", "net.onnx", "--adapter", "out", "--data", "test.csv", "--tokenizer", "t.json")
+    assert (measured["accuracy"], measured["text"]["cut"]) == (1.0, 1)
+    # The merged file answers alike in another runtime, from the same ids.
+    run_json("merge", "net.onnx", "out", "-o", "merged.onnx")
+    held = np.load("ids.npz")
+    (scores,) = onnxruntime.InferenceSession("merged.onnx").run(None, {"x": held["x"].astype(np.int64)})
+    np.testing.assert_array_equal(np.argmax(scores, axis=1), held["y"])
+
+
+def test_sentences_and_their_ids_train_to_the_same_numbers(folder: Path, run_json: RunJson) -> None:
+    texts = run_json(*TRAIN, "--test", "ids.npz")
+    ids = run_json(*IDS[:4], "--out", "other", *IDS[6:], "--test", "ids.npz")
+    assert texts["loss"] == ids["loss"]
+    assert ids["text"] == {"vocabulary": ROWS, "places": 5, "padding": 0, "shortest": 3, "median": 4, "longest": 5}
+
+
+def test_a_new_head_for_sentences_of_named_classes(folder: Path, run_json: RunJson) -> None:
+    Path("train.tsv").write_text("text\tlabel\ngood film\tpos\nbad\tneg\nthe film\tnone\n" * 8)
+    report = run_json(*TRAIN, "--head", "new", "--features", "mean", "--method", "lora", "--batch", "4")
+    assert report["classes"] == ["neg", "none", "pos"]
+    Path("test.tsv").write_text("text\tlabel\ngood\tgreat\n")
+    with pytest.raises(AssertionError, match=r"must be among the model's \(neg, none, pos\); got great"):
+        run_json("eval", "net.onnx", "--adapter", "out", "--data", "test.tsv", "--tokenizer", "t.json")
+
+
+def test_next_tokens_of_sentences_leave_out_padding(folder: Path, run_json: RunJson) -> None:
+    onnx.save(NETS["tokens"](), "net.onnx")
+    write_tokenizer(Path("t.json"), WORDS[:7])
+    report = run_json(*TRAIN, "--task", "tokens", "--test", "train.tsv", "--method", "full", "--batch", "8")
+    assert report["task"]["ignore_index"] == 0
+    assert report["metrics"]["perplexity"] < report["base_metrics"]["perplexity"]
+    measured = run_json("eval", "net.onnx", "--adapter", "out", "--data", "train.tsv", "--tokenizer", "t.json")
+    assert measured["loss"] == pytest.approx(report["loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("train.tsv", "sentence\tlabel\na\t1\n", "the header of train.tsv must have one column 'text'"),
+        ("train.tsv", "text\tlabel\na\t1\n\t0\n", "train.tsv, line 3 must hold a text"),
+        ("train.tsv", "text\tlabel\na\0\t1\n", "train.tsv, line 2 must be text; got a NUL byte"),
+        ("train.tsv", "text\tlabel\na\t0\nb\t2\n", "must be class numbers below 2"),
+        ("train.jsonl", '{"text": "a", "label": 1}\n{"text"\n', "train.jsonl, line 2 must be JSON"),
+        ("train.tsv", None, "must have at most"),
+        ("t.json", "{}", "t.json must be a tokenizer.json"),
+    ],
+)
+def test_wrong_files(folder: Path, fails: Fails, name: str, content: str | None, words: str) -> None:
+    if content is None:
+        with Path(name).open("wb") as file:
+            file.truncate(10**8)
+    else:
+        Path(name).write_text(content)
+    line = fails(*(name if part == "train.tsv" and name != "t.json" else part for part in TRAIN))
+    if "class numbers" not in words:
+        assert words in line
+    else:
+        assert "2" in line
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({(3, 1): ROWS}, f"ids.npz must be ids of the vocabulary, 0 to {ROWS - 1}; got {ROWS} in sample 3, place 1"),
+        ({(3, 1): -1}, "got -1 in sample 3, place 1"),
+        ({(4, slice(None)): 0}, "got 0 alone in sample 4"),
+    ],
+)
+@pytest.mark.parametrize("role", ["--train", "--test"])
+def test_wrong_ids(folder: Path, fails: Fails, role: str, change: dict[Any, int], words: str) -> None:
+    held = dict(np.load("ids.npz"))
+    np.savez("ok.npz", **held)
+    for place, value in change.items():
+        held["x"][place] = value
+    np.savez("ids.npz", **held)
+    files = {"--train": "ok.npz", "--test": "ok.npz", role: "ids.npz"}
+    assert words in fails("finetune", "net.onnx", "--out", "out", *(part for pair in files.items() for part in pair))
+
+
+def test_ids_longer_than_the_network(folder: Path, fails: Fails) -> None:
+    np.savez("ids.npz", x=np.ones((8, 6), np.int64), y=np.arange(8) % 2)
+    assert "must fit the model's input (N, 5); got (8, 6)" in fails(*IDS)
+
+
+def test_options_that_do_not_fit(folder: Path, fails: Fails) -> None:
+    assert "at most 5, which the network takes; got 6" in fails(*TRAIN, "--max-length", "6")
+    assert "must be 0, which the network masks; got 1" in fails(*TRAIN, "--pad-id", "1")
+    assert "must be 0, which the network masks; got 1" in fails(*IDS, "--pad-id", "1")
+    assert "add --tokenizer" in fails(*IDS, "--max-length", "3")
+    assert "must have a tokenizer.json (--tokenizer)" in fails(*TRAIN[:-2])
+    write_tokenizer(Path("t.json"), WORDS[:7])
+    assert f"as the network's embedding has rows, {ROWS}; got 7" in fails(*TRAIN)
+
+
+def test_labels_of_the_test_set_are_looked_at_before_a_new_head_is_trained(folder: Path, fails: Fails) -> None:
+    Path("test.tsv").write_text("text\tlabel\ngood\t2\n")
+    line = fails(*TRAIN, "--test", "test.tsv", "--head", "new", "--features", "mean")
+    assert line.startswith("error: load_data: `y` must")
+
+
+def test_a_network_of_numbers_takes_no_sentences(folder: Path, fails: Fails) -> None:
+    onnx.save(NETS["classes"](), "net.onnx")
+    assert "the model must read ids (N, T) for a tokenizer" in fails(*TRAIN)
