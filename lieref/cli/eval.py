@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from lieref.cli.console import number, percent, print_facts, print_json, progress_bar
+from lieref.cli.console import number, percent, print_facts, print_json, progress_bar, say
 from lieref.cli.task_options import chosen_task, output_option, task_options
 from lieref.cli.text_options import TextOptions, text_options, without_padding
 
@@ -52,6 +52,8 @@ def evaluate(
     names, chosen = parse_classes(classes), chosen_task(model, task)
     with progress_bar("eval"):
         samples = load_samples(data, model, layout, task=chosen, classes=names, max_bytes=max_bytes, text=text)
+        if samples.described:
+            say(samples.described)
         chosen = without_padding(chosen, (samples.text or {}).get("padding"))
         measured = score(model, samples, chosen)
     report = {

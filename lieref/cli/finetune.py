@@ -183,6 +183,9 @@ def run_finetune(
                 give_head=give_head if new else None,
                 text=text,
             )
+            for samples in (training, testing):
+                if samples is not None and samples.described:
+                    say(samples.described)
             chosen = without_padding(chosen, (training.text or {}).get("padding"))
             # The base has no answers to the questions of a new head.
             before = None if testing is None or new else job.score(model, testing, chosen)

@@ -48,6 +48,8 @@ class Samples:
         Classes without a sample, by name or number.
     text : dict or None
         Of ids: how long they are, what is padding, and of texts how many were cut.
+    described : str
+        A line on what became of texts, "" where there were none.
     """
 
     x: Array
@@ -55,6 +57,7 @@ class Samples:
     classes: tuple[str, ...] | None = None
     missing: tuple[str, ...] = ()
     text: dict[str, Any] | None = None
+    described: str = ""
 
 
 def load_samples(
@@ -72,9 +75,8 @@ def load_samples(
 
     Labels that are names are matched with `classes` or, without them, with ``model.classes``. What `give_head` does
     with the data gives the model a new head for them, whose outputs the names define. Where no task is given it is
-    `Classes`. Ids of tokens must be those of the model, and what became of texts is said.
+    `Classes`. Ids of tokens must be those of the model.
     """
-    from lieref.cli.console import say
     from lieref.cli.text_options import TextOptions, encoder_for
     from lieref.model.samples import arrange, own_layout
     from lieref.train.augment import image_axes
@@ -105,14 +107,13 @@ def load_samples(
     )
     x = arrange(data.x, shape, layout or data.layout, function="load_data")
     said = _ids_said(model, x, data.text, path, options)
-    if data.text is not None:
-        say(data.text.describe(str(path)))
+    described = "" if data.text is None else data.text.describe(str(path))
     if not chosen.has_labels or several:
         if data.class_names is not None:
             raise DomainError(
                 f"load_data: the targets of {path} must be numbers for the task {chosen.name!r}; got names"
             )
-        return Samples(x, data.y, model.classes, text=said)
+        return Samples(x, data.y, model.classes, text=said, described=described)
     if data.y is None:
         raise DomainError(f"load_data: {path} must hold targets")
     if give_head is not None:
@@ -125,12 +126,14 @@ def load_samples(
     if data.class_names is not None:
         counts = np.bincount(data.y, minlength=len(data.class_names))
         missing = tuple(n for n, c in zip(data.class_names, counts, strict=True) if not c)
-        return Samples(x, data.y, found, missing, said)
+        return Samples(x, data.y, found, missing, said, described)
+    if data.text is not None and chosen.has_labels:
+        chosen.targets("load_data", x, data.y, (outputs,))
     # What is wrong with other labels, the loss says.
     is_labels = data.y.ndim == 1 and data.y.dtype.kind in "iu" and data.y.min() >= 0 and data.y.max() < outputs
     names = (*(found or ()), *(str(number) for number in range(len(found or ()), outputs)))
     missing = warn_missing("load_data", data.y, names, str(path)) if is_labels else ()
-    return Samples(x, data.y, found, missing, said)
+    return Samples(x, data.y, found, missing, said, described)
 
 
 def _ids_said(model: Model, x: Array, encoded: Encoded | None, path: Path, text: TextOptions) -> dict[str, Any] | None:

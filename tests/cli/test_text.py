@@ -1,4 +1,4 @@
-"""Sentences and ids from the command line: trained on, measured, merged, and refused in one line where they are wrong."""
+"""Sentences and ids from the command line: trained on, measured, merged, and refused in one line where wrong."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ def test_sentences_and_their_ids_train_to_the_same_numbers(folder: Path, run_jso
 
 
 def test_a_new_head_for_sentences_of_named_classes(folder: Path, run_json: RunJson) -> None:
-    Path("train.tsv").write_text("text\tlabel\ngood film\tpos\nbad\tneg\nthe film\tnone\n" * 8)
-    report = run_json(*TRAIN, "--head", "new", "--features", "mean", "--method", "lora", "--batch", "4")
-    assert report["classes"] == ["neg", "none", "pos"]
+    Path("train.tsv").write_text("text\tlabel\n" + "good film\tpos\nbad\tneg\nthe film\tmixed\n" * 8)
+    report = run_json(*TRAIN, "--head", "new", "--features", "active", "--method", "lora", "--batch", "4")
+    assert report["classes"] == ["mixed", "neg", "pos"]
     Path("test.tsv").write_text("text\tlabel\ngood\tgreat\n")
     with pytest.raises(AssertionError, match=r"must be among the model's \(neg, none, pos\); got great"):
         run_json("eval", "net.onnx", "--adapter", "out", "--data", "test.tsv", "--tokenizer", "t.json")
@@ -104,7 +104,7 @@ def test_next_tokens_of_sentences_leave_out_padding(folder: Path, run_json: RunJ
         ("train.tsv", "sentence\tlabel\na\t1\n", "the header of train.tsv must have one column 'text'"),
         ("train.tsv", "text\tlabel\na\t1\n\t0\n", "train.tsv, line 3 must hold a text"),
         ("train.tsv", "text\tlabel\na\0\t1\n", "train.tsv, line 2 must be text; got a NUL byte"),
-        ("train.tsv", "text\tlabel\na\t0\nb\t2\n", "must be class numbers below 2"),
+        ("train.tsv", "text\tlabel\na\t0\nb\t2\n", "load_data: `y` must be 0 to 1; got 2"),
         ("train.jsonl", '{"text": "a", "label": 1}\n{"text"\n', "train.jsonl, line 2 must be JSON"),
         ("train.tsv", None, "must have at most"),
         ("t.json", "{}", "t.json must be a tokenizer.json"),
@@ -117,26 +117,22 @@ def test_wrong_files(folder: Path, fails: Fails, name: str, content: str | None,
     else:
         Path(name).write_text(content)
     line = fails(*(name if part == "train.tsv" and name != "t.json" else part for part in TRAIN))
-    if "class numbers" not in words:
-        assert words in line
-    else:
-        assert "2" in line
+    assert words in line
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("place", "value", "words"),
     [
-        ({(3, 1): ROWS}, f"ids.npz must be ids of the vocabulary, 0 to {ROWS - 1}; got {ROWS} in sample 3, place 1"),
-        ({(3, 1): -1}, "got -1 in sample 3, place 1"),
-        ({(4, slice(None)): 0}, "got 0 alone in sample 4"),
+        ((3, 1), ROWS, f"ids.npz must be ids of the vocabulary, 0 to {ROWS - 1}; got {ROWS} in sample 3, place 1"),
+        ((3, 1), -1, "got -1 in sample 3, place 1"),
+        (4, 0, "got 0 alone in sample 4"),
     ],
 )
 @pytest.mark.parametrize("role", ["--train", "--test"])
-def test_wrong_ids(folder: Path, fails: Fails, role: str, change: dict[Any, int], words: str) -> None:
+def test_wrong_ids(folder: Path, fails: Fails, role: str, place: Any, value: int, words: str) -> None:
     held = dict(np.load("ids.npz"))
     np.savez("ok.npz", **held)
-    for place, value in change.items():
-        held["x"][place] = value
+    held["x"][place] = value
     np.savez("ids.npz", **held)
     files = {"--train": "ok.npz", "--test": "ok.npz", role: "ids.npz"}
     assert words in fails("finetune", "net.onnx", "--out", "out", *(part for pair in files.items() for part in pair))
@@ -159,7 +155,7 @@ def test_options_that_do_not_fit(folder: Path, fails: Fails) -> None:
 
 def test_labels_of_the_test_set_are_looked_at_before_a_new_head_is_trained(folder: Path, fails: Fails) -> None:
     Path("test.tsv").write_text("text\tlabel\ngood\t2\n")
-    line = fails(*TRAIN, "--test", "test.tsv", "--head", "new", "--features", "mean")
+    line = fails(*TRAIN, "--test", "test.tsv", "--head", "new", "--features", "active")
     assert line.startswith("error: load_data: `y` must")
 
 
