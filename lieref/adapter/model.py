@@ -39,7 +39,13 @@ from lieref.param.upgrade import upgraded
 from lieref.train.classes import check_classes
 
 
-def load(path: str | Path, *, dtype: str = "float32", output: str | Mapping[str, float] | None = None) -> Model:
+def load(
+    path: str | Path,
+    *,
+    dtype: str = "float32",
+    output: str | Mapping[str, float] | None = None,
+    padding_id: int | None = None,
+) -> Model:
     """Read an ONNX model.
 
     Parameters
@@ -50,6 +56,9 @@ def load(path: str | Path, *, dtype: str = "float32", output: str | Mapping[str,
     output : str or mapping of str to float, optional
         Name of the output that is predicted and trained, the file's first by default; or of several, each with the
         factor of its loss: all are trained, and the first of them is predicted.
+    padding_id : int, optional
+        Of a network that reads ids of tokens and an ``attention_mask``: the id that the mask leaves out; it leaves out
+        nothing by default. ``token_type_ids`` are 0. `Model.derived_inputs` names those that follow from the ids.
 
     Returns
     -------
@@ -65,7 +74,9 @@ def load(path: str | Path, *, dtype: str = "float32", output: str | Mapping[str,
         If there is no such output.
     """
     check_choice("load", "dtype", dtype, ("float32", "float64"))
-    graph, proto, digest = read_onnx(path)
+    if padding_id is not None:
+        check_int("load", "padding_id", padding_id, low=0)
+    graph, proto, digest = read_onnx(path, padding_id)
     weights = weights_of(output)
     graph = with_first_outputs(graph, weights)
     plain = simplify(graph)
@@ -74,6 +85,9 @@ def load(path: str | Path, *, dtype: str = "float32", output: str | Mapping[str,
         text = f"load: {', '.join(wide[:3])} of {path} asks for float64 and is computed in float32"
         warnings.warn(f'{text}; dtype="float64" keeps it', LierefWarning, stacklevel=2)
     model = Model(in_dtype(plain, np.dtype(dtype)), proto, str(path), digest)
+    model.padding_id = padding_id
+    made = {output for node in graph.nodes for output in node.outputs}
+    model.derived_inputs = tuple(value.name for value in proto.graph.input if value.name in made)
     model.outputs = graph.outputs
     model.train_outputs(weights)
     model.dropped = dropped_layers(graph, plain)
@@ -89,9 +103,15 @@ class Model(Network):
     classes : tuple of str or None
         Names of the outputs, in their order, with which folders of images and words in tables are matched. Adapters and
         merged models carry them; set them before saving.
+    padding_id : int or None
+        Id that an ``attention_mask`` leaves out.
+    derived_inputs : tuple of str
+        Inputs of the file that are computed from the ids of tokens: the mask, and the kinds of sentences.
     """
 
     classes: tuple[str, ...] | None = None
+    padding_id: int | None = None
+    derived_inputs: tuple[str, ...] = ()
 
     @property
     def proto(self) -> Any:
@@ -117,7 +137,11 @@ class Model(Network):
         return None if self._file is None else self._file.proto()
 
     def _file_graph(self) -> Graph:
-        return self._base.graph if self._file is None else graph_from_proto(self._file_proto(), self.source)
+        return (
+            self._base.graph
+            if self._file is None
+            else graph_from_proto(self._file_proto(), self.source, self.padding_id)
+        )
 
     def _switch(self, form: Form) -> None:
         if self.head is None:
@@ -278,6 +302,7 @@ class Model(Network):
             write_classes(proto, check_classes("merge_and_unload", self.classes))
         merged = Model(graph, proto, self.source, hashlib.sha256(proto.SerializeToString()).hexdigest())
         merged.classes, merged.outputs = self.classes, self.outputs
+        merged.padding_id, merged.derived_inputs = self.padding_id, self.derived_inputs
         merged.train_outputs(self.output_weights)
         self.unload()
         return merged

@@ -9,7 +9,7 @@ import click
 
 from lieref.cli.console import number, percent, print_facts, print_json, progress_bar, say
 from lieref.cli.task_options import chosen_task, output_option, task_options
-from lieref.cli.text_options import TextOptions, text_options, without_padding
+from lieref.cli.text_options import TextOptions, padding_for, text_options, without_padding
 
 
 @click.command("eval", short_help="Measure a model on labelled data.")
@@ -43,10 +43,13 @@ def evaluate(
     from lieref.adapter.folder import read_adapter
     from lieref.adapter.model import load
     from lieref.cli.job import load_samples, parse_classes, score
+    from lieref.model.mask_inputs import describe
 
     if adapter is not None and outputs is None:
         outputs = read_adapter(adapter)[1]["lieref"].get("output")
-    model = load(model_path, output=outputs)
+    model = load(model_path, output=outputs, padding_id=padding_for(text))
+    if model.derived_inputs:
+        say(describe(model.derived_inputs, model.padding_id))
     if adapter is not None:
         model.load_adapter(adapter)
     names, chosen = parse_classes(classes), chosen_task(model, task)

@@ -19,7 +19,7 @@ from lieref.cli.console import print_json, print_reports, progress_bar, say
 from lieref.cli.output import ADAPTER_NAMES, reserved_folder
 from lieref.cli.target_options import target_options
 from lieref.cli.task_options import chosen_task, output_option, task_options
-from lieref.cli.text_options import TextOptions, text_options, without_padding
+from lieref.cli.text_options import TextOptions, padding_for, text_options, without_padding
 from lieref.errors import LierefError
 
 if TYPE_CHECKING:
@@ -155,12 +155,15 @@ def run_finetune(
     """Train, measure, write the folder `out`, and return the report; see `finetune` for the arguments."""
     from lieref.adapter.model import load
     from lieref.cli import job
+    from lieref.model.mask_inputs import describe
 
     names = {*ADAPTER_NAMES, REPORT_NAME, HISTORY_NAME}
     with reserved_folder("finetune", out, names, force=force) as replaces:
         unfinished = _Unfinished(out)
         unfinished.check(resume, force)
-        model = load(base, output=outputs)
+        model = load(base, output=outputs, padding_id=padding_for(text))
+        if model.derived_inputs:
+            say(describe(model.derived_inputs, model.padding_id))
         model.threads = threads or model.threads
         chosen = chosen_task(model, task)
         where: dict[str, Any] = {"targets": targets, "exclude": exclude, "blocks": blocks}

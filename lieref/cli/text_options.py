@@ -71,6 +71,13 @@ def text_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def padding_for(text: TextOptions) -> int | None:
+    """Return the id of padding that is known before a model is read: what was given, or the tokenizer's."""
+    from lieref.train.tokenizer import padding_of
+
+    return padding_of(text.tokenizer) if text.pad_id is None and text.tokenizer is not None else text.pad_id
+
+
 def encoder_for(model: Model, text: TextOptions) -> TextEncoder | None:
     """Return the tokenizer made for a model, None where none was given; raises as `TextEncoder` does."""
     from lieref.errors import ShapeError

@@ -14,6 +14,7 @@ from lieref._types import Array, AttrValue
 from lieref.errors import FormatError, UnsupportedError
 from lieref.model.checked import checked_nodes
 from lieref.model.graph import Branch, Graph, Made, Node, TensorInfo
+from lieref.model.mask_inputs import ids_among, mask_nodes
 
 MASKED = frozenset({
     "Add", "Attention", "Cast", "Expand", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze",
@@ -28,13 +29,15 @@ BOUNDED = frozenset({"Clip", "Expand", "Max", "Min", "Pad", "ScatterElements", "
 MAX_FILE_BYTES = 2**31  # protobuf cannot hold more; also stops a mistaken path to a huge file from filling memory
 
 
-def read_onnx(path: str | Path) -> tuple[Graph, Any, str]:
+def read_onnx(path: str | Path, padding: int | None = None) -> tuple[Graph, Any, str]:
     """Read an ONNX file.
 
     Parameters
     ----------
     path : str or Path
         A ``.onnx`` file, opsets 7 to 28. Tensors stored outside the file must lie in the file's own folder.
+    padding : int, optional
+        Id that an input attention_mask leaves out; see `mask_inputs`.
 
     Returns
     -------
@@ -56,18 +59,23 @@ def read_onnx(path: str | Path) -> tuple[Graph, Any, str]:
     """
     path = Path(path)
     proto, digest = _load_proto(path)
-    return graph_from_proto(proto, str(path)), proto, digest
+    return graph_from_proto(proto, str(path), padding), proto, digest
 
 
-def graph_from_proto(proto: Any, source: str) -> Graph:
+def graph_from_proto(proto: Any, source: str, padding: int | None = None) -> Graph:
     """Return the graph of a ModelProto whose tensors are all inside it; `source` is named in errors."""
     onnx = need("onnx", "app", "reading ONNX models")
     opset = _opset(proto, source)
     if proto.functions:
         raise UnsupportedError(f"load: {source} must hold no local functions; got {proto.functions[0].name}")
     nodes, initializers, made = _contents(onnx, proto.graph, node_names(proto), source)
-    nodes = checked_nodes(nodes, opset, [value.name for value in proto.graph.output], source)
     inputs = tuple(_tensor_info(onnx, value) for value in proto.graph.input if value.name not in initializers)
+    ids = ids_among(inputs)
+    if ids is not None:
+        derived, held = mask_nodes(onnx, inputs, ids, padding)
+        nodes, inputs = [*derived, *nodes], (ids,)
+        initializers.update(held)
+    nodes = checked_nodes(nodes, opset, [value.name for value in proto.graph.output], source)
     if len(inputs) != 1:
         raise UnsupportedError(f"load: {source} must have one input; got {len(inputs)}: {[i.name for i in inputs]}")
     if not inputs[0].shape:

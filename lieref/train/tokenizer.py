@@ -111,7 +111,7 @@ class TextEncoder:
         self.size = int(self._tokenizer.get_vocab_size(with_added_tokens=True))
         if known is not None:
             _check_size(path, self.size, known.rows)
-        self.padding = self._find_padding(known, padding, own.get("pad_id"))
+        self.padding = self._find_padding(known, padding)
         most = self._most_tokens(length, max_length)
         self.length = most if length is None else length
         self._tokenizer.no_padding()
@@ -155,10 +155,9 @@ class TextEncoder:
                     cut.append(lines[row])
         return Encoded(ids, self.length, self.padding, len(cut), tuple(cut[:3]), self.side)
 
-    def _find_padding(self, known: Vocabulary | None, wanted: int | None, own: int | None) -> int:
+    def _find_padding(self, known: Vocabulary | None, wanted: int | None) -> int:
         masked = None if known is None else known.padding
-        named = [self._tokenizer.token_to_id(token) for token in PADDING_TOKENS]
-        choices = [value for value in (wanted, own, masked, *named) if value is not None]
+        choices = [value for value in (wanted, _own_padding(self._tokenizer), masked) if value is not None]
         if not choices:
             raise DomainError(f"load_data: {self.path} must say which id is padding; give it by --pad-id")
         padding = check_int("load_data", "pad_id", choices[0], low=0)
@@ -182,6 +181,17 @@ class TextEncoder:
                 f"load_data: `max_length` must be more than the {added} tokens that the tokenizer adds; got {found}"
             )
         return found
+
+
+def padding_of(path: str | Path) -> int | None:
+    """Return the id of padding that a tokenizer.json names, None where it names none; raises as `TextEncoder` does."""
+    return _own_padding(_read(path))
+
+
+def _own_padding(tokenizer: Any) -> int | None:
+    named = (tokenizer.token_to_id(token) for token in PADDING_TOKENS)
+    said = (tokenizer.padding or {}).get("pad_id")
+    return next((value for value in (said, *named) if value is not None), None)
 
 
 def _read(path: str | Path) -> Any:

@@ -84,7 +84,7 @@ def test_a_new_head_for_sentences_of_named_classes(folder: Path, run_json: RunJs
     report = run_json(*TRAIN, "--head", "new", "--features", "active", "--method", "lora", "--batch", "4")
     assert report["classes"] == ["mixed", "neg", "pos"]
     Path("test.tsv").write_text("text\tlabel\ngood\tgreat\n")
-    with pytest.raises(AssertionError, match=r"must be among the model's \(neg, none, pos\); got great"):
+    with pytest.raises(AssertionError, match=r"must be among the model's \(mixed, neg, pos\); got great"):
         run_json("eval", "net.onnx", "--adapter", "out", "--data", "test.tsv", "--tokenizer", "t.json")
 
 
@@ -157,6 +157,30 @@ def test_labels_of_the_test_set_are_looked_at_before_a_new_head_is_trained(folde
     Path("test.tsv").write_text("text\tlabel\ngood\t2\n")
     line = fails(*TRAIN, "--test", "test.tsv", "--head", "new", "--features", "active")
     assert line.startswith("error: load_data: `y` must")
+
+
+def test_a_mask_input_follows_the_padding_of_the_tokenizer(
+    folder: Path, run_json: RunJson, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("the", "[UNK]", "[CLS]", "good", "bad", "film", "[PAD]", "a")  # the id 0 is a word
+    write_tokenizer(Path("t.json"), words)
+    onnx.save(encoder_net(None, inputs=("input_ids", "attention_mask")), "net.onnx")
+    assert main([*TRAIN, "--method", "full", "--batch", "8", "--test", "train.tsv"]) == 0
+    assert "attention_mask is 0 where the id is 6, which is padding" in capsys.readouterr().err
+    report = json.loads(Path("out/report.json").read_text())
+    assert report["text"]["padding"] == 6
+    run_json("merge", "net.onnx", "out", "-o", "merged.onnx")
+    measured = run_json("eval", "merged.onnx", "--data", "train.tsv", "--tokenizer", "t.json")
+    assert measured["loss"] == pytest.approx(report["loss"], rel=1e-5)
+    # Fed with the mask, another runtime comes to the same loss on the first sentence of two tokens and the padding.
+    ids = np.array([[2, 3, 6, 6, 6]])
+    session = onnxruntime.InferenceSession("merged.onnx")
+    (masked,) = session.run(None, {"input_ids": ids, "attention_mask": (ids != 6).astype(np.int64)})
+    (bare,) = session.run(None, {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+    Path("one.tsv").write_text(f"text\tlabel\ngood\t{int(np.argmax(masked))}\n")
+    one = run_json("eval", "merged.onnx", "--data", "one.tsv", "--tokenizer", "t.json")
+    assert one["loss"] == pytest.approx(float(np.log(np.exp(masked - masked.max()).sum())), rel=1e-4)
+    assert np.abs(masked - bare).max() > 1e-3
 
 
 def test_a_network_of_numbers_takes_no_sentences(folder: Path, fails: Fails) -> None:
