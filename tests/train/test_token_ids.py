@@ -8,6 +8,8 @@ import pytest
 import lieref
 from lieref.errors import DomainError
 from lieref.model.vocabulary import Vocabulary
+from lieref.train.epoch import Part, evaluate
+from lieref.train.task_registry import make_task
 from lieref.train.token_ids import check_ids, known_padding, lengths_of
 from tests.model.encoder_net import ROWS, encoder_net, load_net
 
@@ -66,3 +68,13 @@ def test_fit_refuses_them_before_the_first_step(value: int, message: str) -> Non
     with pytest.raises(DomainError, match=message):
         lieref.fit(model, x, np.arange(6) % 2, epochs=1)
     assert all(np.array_equal(before[name], array) for name, array in model.parameters().items())
+
+
+def test_an_evaluation_holds_few_samples_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, sizes = load_net(encoder_net()), []
+    monkeypatch.setattr(model, "logits", lambda x, **_: sizes.append(len(x)) or np.zeros((len(x), 2), np.float32))
+    x, y = np.tile([3, 4, 1, 0, 0], (70, 1)), np.arange(70) % 2
+    score = evaluate(model, Part(x, y, np.arange(70)), make_task("classes"))
+    assert sizes == [32, 32, 6]
+    assert score.accuracy == 0.5
+    assert score.loss == pytest.approx(np.log(2))
