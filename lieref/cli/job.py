@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from lieref.train.epoch import Score
     from lieref.train.history import History
     from lieref.train.task import Task
-    from lieref.train.tokenizer import Encoded
 
 # Predictions timed for a latency: enough for a steady median, or what fits into a second.
 LATENCY_REPEATS, LATENCY_SECONDS = 200, 1.0
@@ -77,7 +76,7 @@ def load_samples(
     with the data gives the model a new head for them, whose outputs the names define. Where no task is given it is
     `Classes`. Ids of tokens must be those of the model.
     """
-    from lieref.cli.text_options import TextOptions, encoder_for
+    from lieref.cli.text_options import TextOptions, encoder_for, ids_said
     from lieref.model.samples import arrange, own_layout
     from lieref.train.augment import image_axes
     from lieref.train.classes import check_number_of_classes, warn_missing
@@ -106,7 +105,7 @@ def load_samples(
         max_bytes=max_bytes,
     )
     x = arrange(data.x, shape, layout or data.layout, function="load_data")
-    said = _ids_said(model, x, data.text, path, options)
+    said = ids_said(model, x, data.text, path, options)
     described = "" if data.text is None else data.text.describe(str(path))
     if not chosen.has_labels or several:
         if data.class_names is not None:
@@ -134,27 +133,6 @@ def load_samples(
     names = (*(found or ()), *(str(number) for number in range(len(found or ()), outputs)))
     missing = warn_missing("load_data", data.y, names, str(path)) if is_labels else ()
     return Samples(x, data.y, found, missing, said, described)
-
-
-def _ids_said(model: Model, x: Array, encoded: Encoded | None, path: Path, text: TextOptions) -> dict[str, Any] | None:
-    """Return what a report says of ids of tokens, None for other samples.
-
-    Raises
-    ------
-    DomainError
-        If they are not ids of the model.
-    """
-    from lieref.train.token_ids import check_ids, known_padding, lengths_of
-
-    known = model.vocabulary
-    if known is None or x.ndim != 2:
-        return None
-    padding = known_padding("load_data", known, text.pad_id, str(path)) if encoded is None else encoded.padding
-    check_ids("load_data", x, known, padding=padding, of=str(path))
-    said = {"vocabulary": known.rows, **lengths_of(x, padding)}
-    if encoded is None:
-        return said
-    return {**said, "cut": encoded.cut, "side": encoded.side, "tokenizer": Path(text.tokenizer or "").name}
 
 
 def load_sets(

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from lieref._types import Array
     from lieref.adapter.model import Model
     from lieref.train.task import Task
-    from lieref.train.tokenizer import TextEncoder
+    from lieref.train.tokenizer import Encoded, TextEncoder
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,27 @@ def encoder_for(model: Model, text: TextOptions) -> TextEncoder | None:
     return TextEncoder(
         text.tokenizer, model.vocabulary, length=shape[1], max_length=text.max_length, padding=text.pad_id
     )
+
+
+def ids_said(model: Model, x: Array, encoded: Encoded | None, path: Path, text: TextOptions) -> dict[str, Any] | None:
+    """Return what a report says of ids of tokens, None for other samples.
+
+    Raises
+    ------
+    DomainError
+        If they are not ids of the model.
+    """
+    from lieref.train.token_ids import check_ids, known_padding, lengths_of
+
+    known = model.vocabulary
+    if known is None or x.ndim != 2:
+        return None
+    padding = known_padding("load_data", known, text.pad_id, str(path)) if encoded is None else encoded.padding
+    check_ids("load_data", x, known, padding=padding, of=str(path))
+    said = {"vocabulary": known.rows, **lengths_of(x, padding)}
+    if encoded is None:
+        return said
+    return {**said, "cut": encoded.cut, "side": encoded.side, "tokenizer": Path(text.tokenizer or "").name}
 
 
 def without_padding(task: Task, padding: int | None) -> Task:

@@ -21,7 +21,9 @@ def test_missing_source_is_refused(name: str, tmp_path: Path) -> None:
 
 def test_unknown_kind_of_source_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data.txt").write_text("1,2")
-    with pytest.raises(FormatError, match=r"must be an .npz, a .csv or a folder of images; got .*data.txt"):
+    with pytest.raises(
+        FormatError, match=r"must be an .npz, a .csv or a folder of images, or sentences .*; got .*data.txt"
+    ):
         load_data(tmp_path / "data.txt")
     with pytest.raises(FormatError, match="must exist; there is no such file"):
         read_npz(tmp_path / "data.npz")
