@@ -48,13 +48,13 @@ def evaluate(
     if adapter is not None and outputs is None:
         outputs = read_adapter(adapter)[1]["lieref"].get("output")
     model = load(model_path, output=outputs, padding_id=padding_for(text))
-    if model.derived_inputs:
-        say(describe(model.derived_inputs, model.padding_id))
     if adapter is not None:
         model.load_adapter(adapter)
     names, chosen = parse_classes(classes), chosen_task(model, task)
     with progress_bar("eval"):
         samples = load_samples(data, model, layout, task=chosen, classes=names, max_bytes=max_bytes, text=text)
+        if model.derived_inputs:
+            say(describe(model.derived_inputs, model.padding_id))
         if samples.described:
             say(samples.described)
         chosen = without_padding(chosen, (samples.text or {}).get("padding"))

@@ -162,8 +162,6 @@ def run_finetune(
         unfinished = _Unfinished(out)
         unfinished.check(resume, force)
         model = load(base, output=outputs, padding_id=padding_for(text))
-        if model.derived_inputs:
-            say(describe(model.derived_inputs, model.padding_id))
         model.threads = threads or model.threads
         chosen = chosen_task(model, task)
         where: dict[str, Any] = {"targets": targets, "exclude": exclude, "blocks": blocks}
@@ -186,6 +184,8 @@ def run_finetune(
                 give_head=give_head if new else None,
                 text=text,
             )
+            if model.derived_inputs:
+                say(describe(model.derived_inputs, model.padding_id))
             for samples in (training, testing):
                 if samples is not None and samples.described:
                     say(samples.described)

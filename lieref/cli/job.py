@@ -105,7 +105,7 @@ def load_samples(
         max_bytes=max_bytes,
     )
     x = arrange(data.x, shape, layout or data.layout, function="load_data")
-    said = ids_said(model, x, data.text, path, options)
+    said = ids_said(model, x, data.text, path, options, max_bytes)
     described = "" if data.text is None else data.text.describe(str(path))
     if not chosen.has_labels or several:
         if data.class_names is not None:

@@ -95,7 +95,9 @@ def encoder_for(model: Model, text: TextOptions) -> TextEncoder | None:
     )
 
 
-def ids_said(model: Model, x: Array, encoded: Encoded | None, path: Path, text: TextOptions) -> dict[str, Any] | None:
+def ids_said(
+    model: Model, x: Array, encoded: Encoded | None, path: Path, text: TextOptions, max_bytes: int | None
+) -> dict[str, Any] | None:
     """Return what a report says of ids of tokens, None for other samples.
 
     Raises
@@ -110,10 +112,30 @@ def ids_said(model: Model, x: Array, encoded: Encoded | None, path: Path, text: 
         return None
     padding = known_padding("load_data", known, text.pad_id, str(path)) if encoded is None else encoded.padding
     check_ids("load_data", x, known, padding=padding, of=str(path))
+    if encoded is None and model.derived_inputs and path.suffix.lower() == ".npz":
+        check_given_masks(model, path, x, padding, max_bytes)
     said = {"vocabulary": known.rows, **lengths_of(x, padding)}
     if encoded is None:
         return said
     return {**said, "cut": encoded.cut, "side": encoded.side, "tokenizer": Path(text.tokenizer or "").name}
+
+
+def check_given_masks(model: Model, path: Path, x: Array, padding: int | None, max_bytes: int | None) -> None:
+    """Raise `DomainError` if an ``.npz`` holds inputs that the model computes from its ids, and they say otherwise."""
+    import numpy as np
+
+    from lieref.errors import DomainError
+    from lieref.model.mask_inputs import MASK
+    from lieref.train.npz import npz_names, read_npz
+
+    both = tuple(name for name in model.derived_inputs if name in npz_names(path))
+    for name, given in read_npz(path, both, max_bytes=max_bytes).items():
+        wanted = (
+            np.zeros(x.shape, bool) if name != MASK else np.ones(x.shape, bool) if padding is None else x != padding
+        )
+        if not np.array_equal(given, wanted):
+            rule = "0 where an id is padding (--pad-id says which) and else 1" if name == MASK else "0"
+            raise DomainError(f"load_data: {name} of {path} must be {rule}, as it is computed; got another")
 
 
 def without_padding(task: Task, padding: int | None) -> Task:

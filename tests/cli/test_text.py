@@ -183,6 +183,20 @@ def test_a_mask_input_follows_the_padding_of_the_tokenizer(
     assert np.abs(masked - bare).max() > 1e-3
 
 
+def test_masks_in_the_data_must_be_those_that_are_computed(folder: Path, run_json: RunJson, fails: Fails) -> None:
+    onnx.save(encoder_net(None, inputs=("input_ids", "attention_mask", "token_type_ids")), "net.onnx")
+    held = np.load("ids.npz")
+    ids, mask = held["x"], (held["x"] != 0).astype(np.int64)
+    np.savez("ids.npz", input_ids=ids, attention_mask=mask, token_type_ids=np.zeros_like(ids), y=held["y"])
+    assert run_json(*IDS, "--pad-id", "0")["text"]["padding"] == 0
+    assert "attention_mask of ids.npz must be 0 where an id is padding" in fails(*IDS, "--force")
+    mask[3, 1] = 0
+    np.savez("ids.npz", input_ids=ids, attention_mask=mask, y=held["y"])
+    assert "attention_mask of ids.npz must be 0 where" in fails(*IDS, "--pad-id", "0", "--force")
+    np.savez("ids.npz", input_ids=ids, token_type_ids=ids, y=held["y"])
+    assert "token_type_ids of ids.npz must be 0, as it is computed" in fails(*IDS, "--pad-id", "0", "--force")
+
+
 def test_a_network_of_numbers_takes_no_sentences(folder: Path, fails: Fails) -> None:
     onnx.save(NETS["classes"](), "net.onnx")
     assert "the model must read ids (N, T) for a tokenizer" in fails(*TRAIN)
