@@ -1,7 +1,9 @@
 """Operators that others make up, written as those: a compiled engine knows the parts.
 
 Sum is additions, Mish is x tanh(softplus(x)), Swish x sigmoid(alpha x), Selu a number times Elu, Celu with alpha one is
-Elu, and PRelu with one slope for all is LeakyRelu. Values and derivatives are those of the operator, to the rounding.
+Elu, and PRelu with one slope for all is LeakyRelu. With one for each channel, r = relu(x), it is r + slope (x - r): no
+sum rounds, because r or x - r is zero, and the derivative at zero is the slope. Values and derivatives are those of the
+operator, to the rounding.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from lieref._types import Array, AttrValue
 from lieref.model.canonical import free_name
@@ -37,10 +40,10 @@ class Parts:
         """Append the last node, which has the name and the output of the one that is replaced."""
         self.nodes.append(Node(self.node.name, op, inputs, self.node.outputs, dict(attrs)))
 
-    def constant(self, value: float) -> str:
-        """Return the name of a new constant in the type of the network."""
+    def constant(self, value: float, dtype: DTypeLike = None) -> str:
+        """Return the name of a new constant, in the type of the network if none is given."""
         name = free_name(self.graph, f"{self.node.name}.factor")
-        self.constants[name] = np.array(value, self.graph.dtype)
+        self.constants[name] = np.array(value, self.graph.dtype if dtype is None else dtype)
         return name
 
 
@@ -86,8 +89,14 @@ def _selu(parts: Parts, x: str) -> None:
 
 def _prelu(parts: Parts, x: str, slope: str) -> None:
     value = parts.graph.initializers.get(slope)
-    if value is not None and value.size == 1:
+    if value is None or sum(extent != 1 for extent in value.shape) > 1:
+        return
+    if value.size == 1:
         parts.end("LeakyRelu", x, alpha=float(value.reshape(())))
+        return
+    positive = parts.add("Relu", x)
+    negative = parts.add("Add", x, parts.add("Mul", positive, parts.constant(-1.0, value.dtype)))
+    parts.end("Add", positive, parts.add("Mul", negative, slope))
 
 
 _WRITTEN: dict[str, Callable[..., None]] = {

@@ -92,7 +92,7 @@ MIDDLES: dict[str, tuple[int, int, list[Any], list[np.ndarray]]] = {
 }  # fmt: skip
 
 
-COMPILED = ("Celu, plain", "Mish", "PRelu, one slope", "Selu", "Swish, plain")
+COMPILED = ("Celu, plain", "Mish", "PRelu", "PRelu, one slope", "Selu", "Swish, plain")
 """What the parts that `lieref.model.plain_operators` writes have a compiled form for."""
 
 

@@ -27,7 +27,8 @@ CASES: dict[str, tuple[str, tuple[Array, ...], dict[str, Any], list[str]]] = {
     "selu": ("Selu", (), {}, ["Elu", "Mul"]),
     "selu, another": ("Selu", (), {"alpha": 0.5, "gamma": 1.25}, ["Elu", "Mul"]),
     "prelu, one slope": ("PRelu", (np.array([[-0.25]]),), {}, ["LeakyRelu"]),
-    "prelu, several slopes": ("PRelu", (ROW,), {}, ["PRelu"]),
+    "prelu, several slopes": ("PRelu", (ROW,), {}, ["Relu", "Mul", "Add", "Mul", "Add"]),
+    "prelu, a slope for each number": ("PRelu", (np.outer([1.0, -0.5], ROW),), {}, ["PRelu"]),
 }
 
 
