@@ -41,8 +41,8 @@ EXTRA_ROUNDINGS = 9  # see the module docstring
 INFLATION = 1 + 2.0**-10
 
 EXACT = (
-    "Relu", "LeakyRelu", "Clip", "MaxPool", "GlobalMaxPool", "Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze",
-    "Identity", "Dropout", "Concat", "Pad",
+    "Relu", "Clip", "MaxPool", "GlobalMaxPool", "Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity",
+    "Dropout", "Concat", "Pad",
 )  # fmt: skip
 
 
@@ -141,6 +141,8 @@ def _local_error(node: Node, values: dict[str, Array], spread: dict[str, FloatAr
         yield gamma(products + EXTRA_ROUNDINGS) * total
     elif node.op in ("Add", "Sub"):
         yield UNIT * np.abs(y)
+    elif node.op == "LeakyRelu":
+        yield UNIT * np.abs(y) * (x < 0)  # what is not negative is passed on
     elif node.op in ("AveragePool", "GlobalAveragePool"):
         kernel = x.shape[2:] if node.op == "GlobalAveragePool" else node.attrs["kernel_shape"]
         yield gamma(math.prod(kernel) + 2) * forward(np.abs(x), **node.attrs)  # type: ignore[arg-type]

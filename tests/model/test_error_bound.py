@@ -54,6 +54,19 @@ def test_one_product(op: str, tmp_path: Path, rng: np.random.Generator) -> None:
     np.testing.assert_allclose(bound, INFLATION * gamma(7) * size.T, rtol=1e-12)
 
 
+def test_a_slope_of_negative_numbers_rounds_once(tmp_path: Path, rng: np.random.Generator) -> None:
+    x, w, b = f32(rng, 3, 7), f32(rng, 7, 5), f32(rng, 5)
+    nodes = [
+        helper.make_node("Gemm", ["x", "w", "b"], ["h"], name="head"),
+        helper.make_node("LeakyRelu", ["h"], ["y"], name="leaky", alpha=0.25),
+    ]
+    _, bound = bound_of(nodes, {"w": w, "b": b}, x, tmp_path)
+    before = x.astype(np.float64) @ w + b
+    slope, size = np.where(before > 0, 1.0, 0.25), np.abs(x).astype(np.float64) @ np.abs(w) + np.abs(b)
+    want = slope * gamma(7) * size + np.where(before < 0, UNIT * np.abs(0.25 * before), 0.0)
+    np.testing.assert_allclose(bound, INFLATION * want.T, rtol=1e-12)
+
+
 @pytest.mark.parametrize("normed", [False, True])
 def test_errors_of_a_convolution_pass_what_follows(normed: bool, tmp_path: Path, rng: np.random.Generator) -> None:
     """Conv, ReLU, mean, Gemm: the derivative of a logit by the convolution's output times the error there."""
