@@ -40,7 +40,7 @@ class Parts:
         """Append the last node, which has the name and the output of the one that is replaced."""
         self.nodes.append(Node(self.node.name, op, inputs, self.node.outputs, dict(attrs)))
 
-    def constant(self, value: float, dtype: DTypeLike = None) -> str:
+    def constant(self, value: float, dtype: DTypeLike | None = None) -> str:
         """Return the name of a new constant, in the type of the network if none is given."""
         name = free_name(self.graph, f"{self.node.name}.factor")
         self.constants[name] = np.array(value, self.graph.dtype if dtype is None else dtype)
