@@ -32,6 +32,7 @@ from lieref.errors import UnsupportedError
 from lieref.model import executor
 from lieref.model.graph import Graph, Node
 from lieref.model.network import Network
+from lieref.model.simplify import in_dtype
 from lieref.op.registry import OPERATORS
 
 UNIT = 2.0**-24
@@ -53,9 +54,7 @@ def gamma(n: int) -> float:
 
 def exact_values(network: Network, x: Array) -> tuple[Graph, dict[str, Array]]:
     """Return the folded graph in float64 and all its tensors for a batch: exact next to float32."""
-    graph = network.current_graph()
-    wide = {name: v.astype(np.float64) for name, v in graph.initializers.items() if v.dtype.kind == "f"}
-    graph = graph.with_initializers(wide)
+    graph = in_dtype(network.current_graph(), np.dtype(np.float64))  # what nodes make of their own too
     x = network.as_input(x)
     x = x.astype(np.float64) if x.dtype.kind == "f" else x
     return graph, executor.run(graph, x, until=network.logits_name, threads=network.threads)
