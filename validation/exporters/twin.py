@@ -223,6 +223,11 @@ def _resize(attrs: Attrs, x: Any, _: Any = None, scales: Any = None, sizes: Any 
     return F.interpolate(x, size=size, mode=name, align_corners=where == b"align_corners")
 
 
+def _scatter(_: Attrs, x: Any, places: Any, updates: Any) -> Any:
+    index = tuple(torch.from_numpy(places[..., axis].copy()) for axis in range(places.shape[-1]))
+    return _t(x).clone().index_put(index, _t(updates))
+
+
 def _depth_to_space(attrs: Attrs, x: Any) -> Any:
     if attrs.get("mode", b"DCR") == b"CRD":
         return F.pixel_shuffle(x, attrs["blocksize"])
@@ -334,6 +339,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     "Relu": _simple(torch.relu),
     "Reshape": _reshape,
     "Resize": _resize,
+    "ScatterND": _scatter,
     "Selu": _selu,
     "Sigmoid": _simple(torch.sigmoid),
     "Slice": _slice,
