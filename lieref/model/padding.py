@@ -36,7 +36,7 @@ def _joined(graph: Graph, node: Node) -> Node:
     attrs = {name: value for name, value in node.attrs.items() if name != "auto_pad"}
     before = graph.producer(node.inputs[0])
     inputs = (before.inputs[0] if before else node.inputs[0], *node.inputs[1:])
-    return replace(node, inputs=inputs, attrs={**attrs, "pads": [int(n) for n in chain(*total)]})
+    return replace(node, inputs=inputs, attrs={**attrs, "pads": tuple(int(n) for n in chain(*total))})
 
 
 def _zeros(graph: Graph, name: str, axes: int) -> np.ndarray | None:
