@@ -352,6 +352,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     "Sum": lambda _, *xs: sum(xs),
     "Swish": lambda attrs, x: x * torch.sigmoid(attrs.get("alpha", 1.0) * x),
     "Tanh": _simple(torch.tanh),
+    "Tile": lambda _, x, repeats: x.repeat(*_ints(repeats)),
     "Transpose": lambda attrs, x: x.permute(attrs.get("perm", list(reversed(range(x.ndim))))),
     "Unsqueeze": _unsqueeze,
     "Where": _where,
