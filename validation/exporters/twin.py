@@ -299,6 +299,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     "Div": _simple(torch.div),
     "Dropout": lambda _, x, *rest: x,
     "Elu": lambda attrs, x: F.elu(x, attrs.get("alpha", 1.0)),
+    "Equal": _compare(torch.eq),
     "Erf": _simple(torch.erf),
     "Exp": _simple(torch.exp),
     "Expand": lambda _, x, shape: x.expand(torch.broadcast_shapes(x.shape, tuple(_ints(shape)))),
