@@ -67,7 +67,8 @@ def _ask(row: Row, what: str, question: Callable[[], Row]) -> None:
 
 
 def _text(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:400]
+    words = (Path(word).name if word.startswith("/") else word for word in str(error).split())
+    return f"{type(error).__name__}: {' '.join(words)}"[:400]
 
 
 def _engine(model: lieref.Model) -> Row:
