@@ -209,8 +209,9 @@ def _load_external(onnx: Any, proto: Any, path: Path) -> list[bytes]:
             continue
         fields = {entry.key: entry.value for entry in tensor.external_data}
         location = fields.get("location", "")
-        # No file system has a NUL in a name.
-        target = folder if "\0" in location else (folder / location).resolve()
+        # Words that are no UTF-8 come as bytes, and no file system has a NUL in a name.
+        unnamed = not isinstance(location, str) or "\0" in location
+        target = folder if unnamed else (folder / location).resolve()
         if not location or target == folder or not target.is_relative_to(folder):
             raise FormatError(
                 f"load: tensor {tensor.name} of {path} must be stored in the model's own folder; got {location!r}"

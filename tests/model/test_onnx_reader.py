@@ -194,6 +194,15 @@ def test_external_data_outside_the_folder_is_refused(tmp_path: Path, location: s
         read_onnx(external(folder, location))
 
 
+def test_external_data_whose_place_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = external(tmp_path, "weights.bin")
+    data = path.read_bytes()
+    assert b"weights.bin" in data
+    path.write_bytes(data.replace(b"weights.bin", b"w\xffights.bin"))
+    with pytest.raises(FormatError, match="own folder"):
+        read_onnx(path)
+
+
 def test_external_data_through_a_link_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     folder.mkdir()

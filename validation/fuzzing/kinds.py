@@ -8,6 +8,7 @@ import json
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,8 @@ class Models(Kind):
     def read(self, folder: Path, rng: np.random.Generator) -> None:
         model = lieref.load(folder / "net.onnx")
         shape = tuple(2 if d is None else d for d in model.input_shape)
-        specs = infer_specs(model.graph, shape[0])
+        sized = replace(model.graph, inputs=(replace(model.graph.inputs[0], shape=shape), *model.graph.inputs[1:]))
+        specs = infer_specs(sized, shape[0])
         if sum(np.prod([float(d or 1) for d in spec.shape]) for spec in specs.values()) > MOST_NUMBERS:
             return
         x = rng.random(shape).astype(np.float32)
