@@ -18,7 +18,9 @@ from lieref.kernel.simd import (
     depthwise,
     flat,
     frequency,
+    lookup,
     maximum,
+    move,
     pointwise,
     sample,
     select,
@@ -261,6 +263,18 @@ FAMILIES: dict[str, Family] = {
         "pointwise", maximum.MAXIMUM_GRADIENT_FIELDS, _width_tiles, maximum.emit_maximum_gradient,
         maximum.maximum_gradient_accesses,
     ),
+    "embedding": Family(
+        "lookup", lookup.EMBEDDING_FIELDS, _width_tiles, lookup.emit_embedding, lookup.embedding_accesses
+    ),
+    "embedding_gradient": Family(
+        "lookup", lookup.EMBEDDING_GRADIENT_FIELDS, _width_tiles, lookup.emit_embedding_gradient,
+        lookup.embedding_gradient_accesses,
+    ),
+    "constant": Family("lookup", lookup.CONSTANT_FIELDS, _width_tiles, lookup.emit_constant, lookup.constant_accesses),
+    "move": Family("move", move.MOVE_FIELDS, _no_tiles, move.emit_move, move.move_accesses),
+    "move_runs": Family("move", move.MOVE_FIELDS, _whole_tiles, move.emit_move_runs, move.move_accesses),
+    "add_moved": Family("move", move.MOVE_FIELDS, _no_tiles, move.emit_add_moved, move.move_accesses),
+    "add_moved_runs": Family("move", move.MOVE_FIELDS, _whole_tiles, move.emit_add_moved_runs, move.move_accesses),
     **{
         f"adapt_{name}": Family(
             name, adapter.ADAPT_FIELDS, _form_tiles, partial(adapter.emit_adapt, name), adapter.adapt_accesses

@@ -110,6 +110,8 @@ def values(kernel, memory, operand, part, instruction, rng):
         return rng.integers(0, next(iter(instruction.sizes.values())), part.size)
     if kernel.family.startswith("maximum"):
         return rng.integers(-2, 3, part.size)  # ties
+    if kernel.family.startswith("embedding") and operand == "in":
+        return rng.integers(-1, 6, part.size) + 0.5 * rng.integers(0, 2, part.size)  # of no row too
     if part.dtype == np.uint8:
         return rng.integers(0, 256, part.size)
     found = rng.standard_normal(part.size)

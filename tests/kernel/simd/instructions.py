@@ -384,6 +384,38 @@ def maximum(backward, tile, dtype):
         )  # fmt: skip
 
 
+def embedding(backward, tile, dtype):
+    """One number and several, some of no row; one vector and several; sums that are set and added to."""
+    for blocks, rows, cols, depth, begin, first in ((1, 1, 1, 1, 1, 1), (2, 2, 3, 4, 1, 0), (3, 1, 5, 3, 0, 1)):
+        pixel = (blocks + 1) * tile.width
+        column = depth * tile.width + (0 if blocks == 1 else 4)
+        ints = {
+            "blocks": blocks, "channel": tile.width, "rows": rows, "cols": cols, **tensor("in", cols * 2 + 1, 2),
+            **tensor("g" if backward else "out", (cols + 1) * pixel, pixel), "column": column, "depth": depth,
+        }  # fmt: skip
+        yield Instruction(
+            {**ints, "sums": 0, "fresh": begin} if backward else {**ints, "weight": 0}, context={"fresh": first}
+        )
+
+
+def constant(tile, dtype):
+    """One vector and several."""
+    for vectors in (1, 3):
+        yield Instruction({"count": vectors * tile.width, "weight": 0, "out": 0})
+
+
+def move(runs, tile, dtype):
+    """One number, runs with a rest, loops that go back, and targets that are met twice where that is allowed."""
+    width = tile.width if runs else 4
+    for outer, inner, a, b, starts in (
+        (1, 1, (0, 0), (1, 1), [(0, 0)]), (3, 2 * width + 1, (70, -80), (1, 1), [(2, 300), (11, 600)]),
+        (2, width + 3, (-40, 45), (1, 1) if runs else (3, -2), [(50, 90), (60, 200), (400, 400)]),
+    ):  # fmt: skip
+        table = [a[0], a[1], b[0], b[1], *(n for pair in starts for n in pair)]
+        ints = {"count": len(starts), "outer": outer, "inner": inner, "in": 0, "out": 0, "moves": BEFORE}
+        yield Instruction(ints, table)
+
+
 def adapter(backward, tile, dtype):
     """Rows and ranks of less than what is worked at once, of that, and of one more."""
     width = tile.width
@@ -426,6 +458,13 @@ FAMILIES: dict[str, Callable[[Any, str], Iterator[Instruction]]] = {
     "deal": deal,
     "undeal": undeal,
     "dot": dot,
+    "embedding": partial(embedding, False),
+    "embedding_gradient": partial(embedding, True),
+    "constant": constant,
+    "move": partial(move, False),
+    "move_runs": partial(move, True),
+    "add_moved": partial(move, False),
+    "add_moved_runs": partial(move, True),
     "maximum": partial(maximum, False),
     "maximum_gradient": partial(maximum, True),
     **{f"adapt_{name}": partial(adapter, False) for name in MAPS},

@@ -454,6 +454,52 @@ def maximum_gradient(f, tile, table, s):
     return [Write("arena", place + channels, value) for place, value in sums.items()]
 
 
+def _rows_of(f, s):
+    """Which row of a table each pixel means: the nearest to its number, of which what lies behind the point is cut."""
+    return np.clip(s.raw("arena", image(f, "in")), 0, f["depth"] - 1).astype(int)
+
+
+def embedding(f, tile, table, s):
+    """out[p, c] = table[i[p], c]."""
+    columns = lanes(f["blocks"], f["column"], tile.width)
+    place = f["weight"] + _rows_of(f, s)[:, None] * tile.width + columns
+    return [Write("arena", image(f, "out")[:, None] + channels_of(f, f["blocks"] * tile.width), s.read("weights", place))]
+
+
+def embedding_gradient(f, tile, table, s):
+    """table_bar[i[p], c] += g[p, c]."""
+    columns = f["sums"] + lanes(f["blocks"], f["column"], tile.width)
+    sums = {row: None if s.fresh(f) else s.read("gradients", row * tile.width + columns) for row in range(f["depth"])}
+    for place, row in zip(image(f, "g"), _rows_of(f, s).tolist(), strict=True):
+        g = s.read("arena", place + channels_of(f, f["blocks"] * tile.width))
+        sums[row] = g if sums[row] is None else sums[row] + g
+    empty = Bounded(np.zeros(len(columns)), 0.0, s.dtype)
+    return [
+        Write("gradients", row * tile.width + columns, empty if value is None else value) for row, value in sums.items()
+    ]
+
+
+def constant(f, tile, table, s):
+    """out[k] = weight[k]."""
+    k = np.arange(f["count"])
+    return [Write("arena", f["out"] + k, s.read("weights", f["weight"] + k))]
+
+
+def move(adds, f, tile, table, s):
+    """out[start + a + b] = in[start + a + b], or += it, pair by pair."""
+    in_a, out_a, in_b, out_b, *starts = offsets(table, f["moves"], 4 + 2 * f["count"]).tolist()
+    sums: dict[int, Bounded] = {}
+    for source, target in zip(starts[::2], starts[1::2], strict=True):
+        places = [f[t] + at + grid((f["outer"], a), (f["inner"], b)).ravel() for t, at, a, b in
+                  (("in", source, in_a, in_b), ("out", target, out_a, out_b))]  # fmt: skip
+        for one, other in zip(*(place.tolist() for place in places), strict=True):
+            value = s.read("arena", np.array([one]))
+            if adds:
+                value = sums.get(other, s.read("arena", np.array([other]))) + value
+            sums[other] = value
+    return [Write("arena", np.array([place]), value) for place, value in sums.items()]
+
+
 MEANINGS: dict[str, Callable[..., list[Write]]] = {
     "conv": conv,
     "gradient": gradient,
@@ -484,6 +530,13 @@ MEANINGS: dict[str, Callable[..., list[Write]]] = {
     "undeal": undeal,
     "product": product_of_tensors,
     "dot": dot_of_tensors,
+    "embedding": embedding,
+    "embedding_gradient": embedding_gradient,
+    "constant": constant,
+    "move": partial(move, False),
+    "move_runs": partial(move, False),
+    "add_moved": partial(move, True),
+    "add_moved_runs": partial(move, True),
     "maximum": maximum,
     "maximum_gradient": maximum_gradient,
     **{f"adapt_{name}": partial(adapt, name) for name in MAPS},
