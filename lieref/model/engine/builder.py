@@ -74,7 +74,8 @@ class Builder:
         if any(count % self.storage.pad(1) for count in channels):
             return
         own = {one.out: one for one in self.net.layers}
-        free = {name for name in own if name != self.net.logits} - self._joined.keys()
+        alone = {name for name in own if name != self.net.logits and own[name].kind != "constant"}  # it copies lines
+        free = alone - self._joined.keys()
         for name, first in zip(names, accumulate(channels, initial=0), strict=False):
             if name in free - self._joined.keys():
                 self._joined[name] = layer.out, first

@@ -86,7 +86,7 @@ def _tap_weight(layer: FusedLayer, storage: Storage, taps: list[tuple[int, int]]
         assert layer.axes is not None  # a convolution has a weight
         blocks = tap_blocks(layer.axes, run_places(taps, 1, 1, 1))
         return storage.add_matrix(layer.weight, layer.axes, len(taps), channels, blocks).offset, len(taps)
-    share = 1.0 / (layer.window.kernel[0] * layer.window.kernel[1])
+    share = layer.each or 1.0 / (layer.window.kernel[0] * layer.window.kernel[1])
     return storage.repeated(share, len(taps)), 0
 
 

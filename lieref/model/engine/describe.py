@@ -108,7 +108,7 @@ def describe(
     needed, final = net.graph.ancestors(logits), net.graph.ancestors(net.graph.outputs[0])
     layers = {layer.out: layer for layer in net.layers}
     heads = _heads(net, needed)
-    carried = set(net.alias.values())
+    carried = {net.base(name) for node in net.graph.nodes for name in node.outputs if name in net.alias}
     rows = []
     for node in net.graph.nodes:
         count = counts[node.name]
@@ -116,7 +116,7 @@ def describe(
             outcome = AFTER if node.name in final else UNREACHED
             rows.append(NodeRow(node.name, node.op, outcome, multiply_adds=count))
             continue
-        out = net.resolve(node.outputs[0])
+        out = net.base(node.outputs[0])
         layer, head = layers.get(out), heads.get(out, "")
         if layer is None and out != net.input:  # no tensor of the engine: part of the layer of a node behind it
             behind = _next(net, node, layers)
@@ -215,7 +215,7 @@ def _heads(net: LoweredGraph, needed: set[str]) -> dict[str, str]:
     first: dict[str, str] = {}
     for node in net.graph.nodes:
         if node.name in needed:
-            first.setdefault(net.resolve(node.outputs[0]), node.name)
+            first.setdefault(net.base(node.outputs[0]), node.name)
     return {layer.out: first.get(layer.out, layer.out) for layer in net.layers}
 
 
@@ -224,7 +224,7 @@ def _next(net: LoweredGraph, node: Node, layers: Mapping[str, FusedLayer]) -> Fu
     waiting = list(net.graph.consumers(node.outputs[0]))
     while waiting:
         reader = waiting.pop(0)
-        found = layers.get(net.resolve(reader.outputs[0]))
+        found = layers.get(net.base(reader.outputs[0]))
         if found is not None:
             return found
         waiting += net.graph.consumers(reader.outputs[0])

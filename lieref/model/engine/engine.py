@@ -12,7 +12,7 @@ import numpy as np
 from lieref._check import check_choice, check_int, check_shape
 from lieref._threads import Exclusive, make_lock
 from lieref._types import Array, FloatArray
-from lieref.errors import DTypeError, ShapeError, UnsupportedError
+from lieref.errors import DomainError, DTypeError, ShapeError, UnsupportedError
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.isa import available
 from lieref.kernel.simd.machine_code import Library
@@ -27,6 +27,7 @@ from lieref.model.engine.lowered import LoweredGraph
 from lieref.model.engine.packed_weights import Contents, PackedWeights
 from lieref.model.engine.plan import Plans
 from lieref.model.engine.recompute import Recomputation
+from lieref.model.engine.reference import EXACT
 from lieref.model.engine.session import FORWARD, Session, Task, gradients_of
 from lieref.model.engine.winograd import WINOGRAD
 from lieref.model.graph import Graph
@@ -98,7 +99,7 @@ def compile_graph(
     for name, adapter in adapters.items():
         layers = [layer for layer in net.layers if name in (layer.weight, layer.bias, *layer.fixed)]
         kind = layers[0].kind if len(layers) == 1 and layers[0].weight == name else ""
-        if not (kind == "depthwise" or (kind == "conv" and adapter.form != "channel")):
+        if not (kind == "depthwise" or (kind in ("conv", "embedding") and adapter.form != "channel")):
             rule = 'adapt the weight of one layer, that of form "channel" a depthwise one'
             raise UnsupportedError(f"compile_graph: `adapters` must {rule}; got {name!r}")
         if adapter.row_scale is not None:
@@ -134,6 +135,7 @@ class Engine:
         self.output_shape = net.output_shape
         self._dtype = np.dtype(library.dtype)
         self._shape = net.graph.inputs[0].shape[1:]
+        self._whole_numbers = not net.is_float(net.input)
         self._plans = Plans(net, library, trainable, adapters, winograd)
         self._recomputing = {0: self._plans}
         storage = self._plans.get(1).storage
@@ -321,6 +323,8 @@ class Engine:
         x = _check_numbers(function, "x", x)
         if x.shape[1:] != self._shape:
             raise ShapeError(f"{function}: `x` must have shape (N, {', '.join(map(str, self._shape))}); got {x.shape}")
+        if self._whole_numbers and x.size and max(-int(x.min()), int(x.max())) > EXACT:
+            raise DomainError(f"{function}: `x` must hold integers up to {EXACT}; got {x.min()} to {x.max()}")
         return np.ascontiguousarray(x, None if x.dtype == np.uint8 else self._dtype)
 
     def _use(self, function: str) -> AbstractContextManager[object]:

@@ -10,7 +10,7 @@ from lieref.kernel.simd.kernels import FAMILIES, KernelName
 from lieref.kernel.simd.row import Fields
 from lieref.model.engine.tensor import Place, Table, Tensor
 
-SUMMING = ("gradient", "bias_gradient", "depthwise_gradient")
+SUMMING = ("gradient", "bias_gradient", "depthwise_gradient", "embedding_gradient")
 """Families that add to the accumulators, or set them where their field ``fresh`` and the context say so."""
 
 NO_FIELDS = Fields()

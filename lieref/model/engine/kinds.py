@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lieref.model.engine import channel, conv, pointwise, pool, reference, select
+from lieref.model.engine import channel, constant, conv, embedding, move, pointwise, pool, reference, select
 from lieref.model.engine.builder import Builder
 from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import Epilogue, FusedLayer
@@ -48,6 +48,9 @@ KINDS: dict[str, Kind] = {
     "select": Kind(select.forward, select.backward, fuses=True),
     "maximum": Kind(pool.forward, pool.backward, fuses=False),
     "concat": Kind(pointwise.concat_forward, pointwise.concat_backward, fuses=False),
+    "move": Kind(move.forward, move.backward, fuses=False),
+    "constant": Kind(constant.forward, constant.backward, fuses=False),
+    "embedding": Kind(embedding.forward, embedding.backward, fuses=False),
     "reference": Kind(reference.forward, reference.backward, fuses=False),
 }
 """Kinds by name."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from lieref._types import FloatArray
+from lieref._types import Array, FloatArray
 from lieref.kernel.simd.epilogue import ADD, BIAS, CLAMP, MASK
 from lieref.kernel.simd.row import float_bits
 from lieref.model.engine.layout import WeightAxes
@@ -174,6 +174,10 @@ class FusedLayer:
         Kernel of an activation; `numbers` are its alpha and beta.
     selected : tuple of int
         Channel that each channel of a selection is, of x and the others side by side.
+    each : float
+        What each number of an "average" counts, 0 for its share of a mean.
+    places : int array (channels, height, width) or None
+        Of each number of a move, where it stands in x, or in x and the others one behind the other.
     nodes : tuple of Node
         The operators of a reference layer, in order.
     reads : dict of str to (tensor, shape)
@@ -200,6 +204,8 @@ class FusedLayer:
     function: str = ""
     numbers: tuple[float, float] = (0.0, 0.0)
     selected: tuple[int, ...] = ()
+    each: float = 0.0
+    places: Array | None = None
     nodes: tuple[Node, ...] = ()
     reads: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     shape: tuple[int, ...] = ()

@@ -4,80 +4,98 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
 
 from lieref.errors import UnsupportedError
-from lieref.model.engine import lower_layers, lower_pointwise
-from lieref.model.engine.layer import FusedLayer, Window
+from lieref.model.engine import lower_layers, lower_pointwise, lower_tables
+from lieref.model.engine.layer import FusedLayer
+from lieref.model.engine.lower_known import known, specs_of
 from lieref.model.engine.lower_reference import Trial, call_back
-from lieref.model.engine.lower_views import VIEWS, as_image, join_pairs, settle, view
-from lieref.model.engine.lowered import MOST_AXES, LoweredGraph, as_size, unsupported
+from lieref.model.engine.lower_views import VIEWS, arranged, image, join_pairs, settle, view
+from lieref.model.engine.lowered import LoweredGraph, as_size, unsupported
 from lieref.model.graph import Graph, Node
 
 
 def lower(graph: Graph, logits: str) -> LoweredGraph:
     """Return the fused layers that compute the tensor `logits`.
 
+    Where a sample is a vector, the samples of a batch are the pixels of one image, as long as every layer works at each
+    by itself; else each is an image of its own.
+
     Raises
     ------
     UnsupportedError
-        If a node on the way works on several samples at once, if there is more than one input, it is no float, has more
-        than three axes besides the batch or a free one, or if `logits` has more.
+        If a node on the way works on several samples at once, if there is more than one input, or one of a free size,
+        or if `logits` is not one result a sample.
     """
-    net = LoweredGraph(graph)
     info = graph.inputs[0]
     shape = tuple(n for n in info.shape[1:] if n is not None)
-    if len(graph.inputs) != 1 or len(shape) not in (1, 2, 3) or None in info.shape[1:] or 0 in shape:
-        raise UnsupportedError(f"compile_graph: `graph` must have one input (N, C, H, W) of fixed size; got {info}")
-    if info.dtype not in ("float32", "float64"):
-        raise UnsupportedError(f"compile_graph: `graph` must have an input of floats; got {info.dtype}")
-    net.input = info.name
-    net.flat = len(shape) == 1
-    net.sizes[info.name] = as_size(shape)
+    if len(graph.inputs) != 1 or not shape or None in info.shape[1:] or 0 in shape:
+        raise UnsupportedError(f"compile_graph: `graph` must have one input (N, ...) of fixed size; got {info}")
+    if len(shape) > 1 or np.dtype(info.dtype).kind != "f":
+        return _lower(graph, logits, flat=False)
+    try:
+        net = _lower(graph, logits, flat=True)
+    except UnsupportedError:
+        return _lower(graph, logits, flat=False)
+    return net if not _called(net) else min(net, _lower(graph, logits, flat=False), key=_called)
+
+
+def _called(net: LoweredGraph) -> int:
+    """Return how many operators are called back."""
+    return sum(len(layer.nodes) for layer in net.layers)
+
+
+def _lower(graph: Graph, logits: str, flat: bool) -> LoweredGraph:
+    """Return the layers; with `flat`, samples are pixels."""
+    info, specs = graph.inputs[0], specs_of(graph)
+    shape = tuple(n for n in info.shape[1:] if n is not None)
+    types = {name: spec.dtype for name, spec in specs[0].items()}
+    net = LoweredGraph(graph, info.name, flat=flat, types={**types, info.name: np.dtype(info.dtype)})
+    # Numbers of rows of a table are pixels of one channel.
+    net.sizes[info.name] = as_size(shape) if net.is_float(info.name) else (1, math.prod(shape[:-1]), shape[-1])
     net.shapes[info.name] = shape
     trial = Trial()
     for node in _needed(graph, logits):
         try:
-            if node.op in VIEWS and view(net, node):
+            if known(net, node, specs) or (node.op in VIEWS and view(net, node)):
                 continue
             if node.op not in LOWER:
                 raise unsupported(node, "the operator has no compiled form")
-            for name in node.inputs:
-                _settle(net, name, trial)
-            if node.op in WINDOWED:
-                as_image(net, node)
-            LOWER[node.op](net, node)
+            if node.op not in ANY_ORDER:
+                for name in node.inputs:
+                    settle(net, name)
+            LOWER[node.op](net, _on_image(net, node) if node.op in WINDOWED else node)
         except UnsupportedError as error:
             call_back(net, node, error, trial)
-    _settle(net, logits, trial)
     if logits in net.unheld:
         raise net.unheld[logits]
-    net.logits, net.output_shape = net.resolve(logits), net.shapes.get(logits, ())
+    _make_rows(net, logits)
     net.layers = _read(net)
     join_pairs(net)
-    if net.producer(net.logits) is None:
-        raise UnsupportedError(f"compile_graph: `logits` must be computed by a layer; got {net.logits!r}")
-    if net.sizes[net.logits][1:] != (1, 1):
-        _as_row(net, logits)
     return net
 
 
-def _as_row(net: LoweredGraph, name: str) -> None:
-    """Make one row of a result that is an image, as the caller reads it, by a call back that moves each number."""
-    out, shape = f"{name}.row", net.output_shape
-    row, move = (math.prod(shape),), Node(out, "Flatten", (name,), (out,), {"axis": 1})
-    reads = {name: (net.logits, shape)}
-    net.layers.append(FusedLayer("reference", net.logits, out, Window(), row[0], nodes=(move,), reads=reads, shape=row))
-    net.logits, net.sizes[out], net.shapes[out] = out, (row[0], 1, 1), row
+def _on_image(net: LoweredGraph, node: Node) -> Node:
+    """Return a node that walks the rows of an image reading one whose rows are those of its input."""
+    name, (held, _) = node.inputs[0], image(net, node)
+    if held == net.resolve(name):
+        return node
+    net.shapes[held] = net.shapes[name]
+    return replace(node, inputs=(held, *node.inputs[1:]))
 
 
-def _settle(net: LoweredGraph, name: str, trial: Trial) -> None:
-    """Make a view a tensor that the engine holds, by a layer, or by a call back; one of more axes stays a view."""
-    if settle(net, name) or len(net.shapes[name]) > MOST_AXES:
-        return
-    node = net.graph.producer(name)
-    if node is not None:
-        error = unsupported(node, "its output must be channels and pixels of one tensor, in order")
-        call_back(net, node, error, trial)
+def _make_rows(net: LoweredGraph, logits: str) -> None:
+    """Let the result be one row of numbers a sample, as the caller reads it, moved where they stand otherwise."""
+    seen, node = net.view(logits), net.graph.producer(logits)
+    if seen is None or node is None or net.base(logits) == net.input:
+        raise UnsupportedError(f"compile_graph: `logits` must be computed by a layer; got {logits!r}")
+    if seen.full is not None:
+        raise unsupported(node, "its samples must be its first axis")
+    net.output_shape = seen.places.shape
+    net.logits = arranged(net, node, seen, np.arange(seen.size)[:, None, None], exact=True)
 
 
 def _read(net: LoweredGraph) -> list[FusedLayer]:
@@ -103,13 +121,22 @@ def _needed(graph: Graph, logits: str) -> list[Node]:
 WINDOWED = frozenset({"AveragePool", "Conv", "MaxPool"})
 """Operators that walk the rows of an image."""
 
+ANY_ORDER = frozenset({
+    "Add", "Clip", "Concat", "Div", "Dropout", "Gather", "Gemm", "MatMul", "Mul", "ReduceMax", "ReduceMean",
+    "ReduceSum", "Relu", "Sub", *lower_pointwise.ACTIVATIONS,
+})  # fmt: skip
+"""Operators whose rows of the table take tensors in whatever order their numbers stand; the others want the graph's."""
+
 LOWER: dict[str, Callable[[LoweredGraph, Node], None]] = {
     "Conv": lower_layers.conv,
     "Gemm": lower_layers.gemm,
     "MatMul": lower_layers.matmul,
     "AveragePool": lower_layers.average,
     "GlobalAveragePool": lower_layers.global_average,
-    "ReduceMean": lower_layers.reduce_mean,
+    "ReduceMean": lower_layers.reduce,
+    "ReduceSum": lower_layers.reduce,
+    "ReduceMax": lower_layers.reduce,
+    "Gather": lower_tables.gather,
     "MaxPool": lower_layers.max_pool,
     "GlobalMaxPool": lower_layers.global_max,
     "Add": lower_pointwise.add,

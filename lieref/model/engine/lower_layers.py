@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from lieref.errors import LierefError
 from lieref.kernel.window import make_window
 from lieref.model.engine.layer import FusedLayer, Window
 from lieref.model.engine.layout import WeightAxes
-from lieref.model.engine.lowered import LoweredGraph, Size, as_size, covers_image, unsupported
+from lieref.model.engine.lower_views import arranged, give_rows, rows_of, view_of
+from lieref.model.engine.lowered import LoweredGraph, Size, as_size, unsupported
 from lieref.model.graph import Node
 
 
@@ -86,14 +89,23 @@ def conv(net: LoweredGraph, node: Node) -> None:
 
 
 def _linear(net: LoweredGraph, node: Node, shape: tuple[int, ...], transposed: bool, bias: str) -> None:
-    """Append a product with a matrix (in, out), or (out, in) transposed; an image becomes a window over all of it."""
-    x, size = net.size(node)
+    """Append a product with a matrix (in, out), or (out, in) transposed.
+
+    Of a vector that is an image below, it becomes a window over all of that; of rows, a product pixel by pixel.
+    """
     inputs, outputs = shape[::-1] if transposed else shape
-    if len(net.shapes[node.inputs[0]]) != 1 or inputs != math.prod(size):
-        raise unsupported(node, f"the input must be (N, {inputs})")
-    axes = WeightAxes.matrix(outputs, size, transposed)
-    layer = FusedLayer("conv", x, node.outputs[0], Window(kernel=size[1:]), outputs, node.inputs[1], bias, axes)
-    net.append(layer, (outputs,))
+    seen = view_of(net, node)
+    if seen.shape[-1] != inputs:
+        raise unsupported(node, f"the input must be (N, ..., {inputs}); got {seen.shape}")
+    if seen.in_order and seen.places.ndim == 1:
+        x, size = seen.base, net.sizes[seen.base]
+        axes = WeightAxes.matrix(outputs, size, transposed)
+        layer = FusedLayer("conv", x, node.outputs[0], Window(kernel=size[1:]), outputs, node.inputs[1], bias, axes)
+        net.append(layer, (outputs,))
+        return
+    x, _ = rows_of(net, node, seen)
+    axes = WeightAxes.matrix(outputs, (inputs, 1, 1), transposed)
+    give_rows(net, FusedLayer("conv", x, "", Window(), outputs, node.inputs[1], bias, axes), node, seen)
 
 
 def gemm(net: LoweredGraph, node: Node) -> None:
@@ -102,8 +114,8 @@ def gemm(net: LoweredGraph, node: Node) -> None:
     if attrs.get("transA", 0) or attrs.get("alpha", 1.0) != 1.0 or attrs.get("beta", 1.0) != 1.0:
         raise unsupported(node, "transA must be 0, alpha and beta 1")
     shape, transposed = _weight_shape(net, node), bool(attrs.get("transB", 0))
-    if len(shape) != 2:
-        raise unsupported(node, f"the weight must be a matrix; got shape {shape}")
+    if len(shape) != 2 or len(view_of(net, node).shape) != 2:
+        raise unsupported(node, f"the weight must be a matrix, and so must the input; got shape {shape}")
     bias = net.constant(node, 2)
     if bias is not None and bias.shape != (shape[0 if transposed else 1],):
         raise unsupported(node, "the bias must be a vector")
@@ -135,16 +147,31 @@ def global_average(net: LoweredGraph, node: Node) -> None:
     net.append(layer, _image_shape(net, node, layer))
 
 
-def reduce_mean(net: LoweredGraph, node: Node) -> None:
-    """ReduceMean over the image."""
-    x, size = net.size(node)
-    rank = len(net.shapes[node.inputs[0]]) + 1
-    axes = node.attrs.get("axes", net.constant(node, 1))
-    image = range(2, rank)
-    if axes is None or not image or not covers_image(axes, rank):
-        raise unsupported(node, "the mean must be over the image")
-    shape = (size[0], *(1 for _ in image)) if node.attrs.get("keepdims", 1) else size[:1]
-    net.append(FusedLayer("average", x, node.outputs[0], Window(kernel=size[1:]), size[0]), shape)
+REDUCTIONS = {"ReduceMean": ("average", 0.0), "ReduceSum": ("average", 1.0), "ReduceMax": ("maximum", 0.0)}
+"""Kind of a reduction, and what each number of a sum counts; 0 for its share of a mean."""
+
+
+def reduce(net: LoweredGraph, node: Node) -> None:
+    """ReduceMean and its kin over some axes of a sample: those that stay are the channels, the others the pixels."""
+    seen, axes = view_of(net, node), node.attrs.get("axes", net.constant(node, 1))
+    rank, sample = len(seen.shape), seen.places.shape
+    given = [] if axes is None else [int(axis) for axis in np.atleast_1d(np.asarray(axes)).ravel()]
+    gone = sorted({axis % rank for axis in given})
+    plain = seen.full is None and given and len(gone) == len(given) and all(-rank <= axis < rank for axis in given)
+    if not plain or gone[0] == 0:
+        raise unsupported(node, "it must be over some axes of each sample, each named once")
+    if net.flat:
+        raise unsupported(node, "the numbers of a vector must stay by themselves")
+    gone = [axis - 1 for axis in gone]
+    kept = [axis for axis in range(rank - 1) if axis not in gone]
+    order = np.arange(seen.size).reshape(sample).transpose(kept + gone)
+    count = math.prod(sample[axis] for axis in gone)
+    order = order.reshape(-1, 1, count)
+    x = arranged(net, node, seen, order, exact=False)
+    kind, each = REDUCTIONS[node.op]
+    layer = FusedLayer(kind, x, node.outputs[0], Window(kernel=net.sizes[x][1:]), len(order), each=each)
+    shape = tuple(1 if axis in gone else n for axis, n in enumerate(sample))
+    net.append(layer, shape if node.attrs.get("keepdims", 1) else tuple(sample[axis] for axis in kept))
 
 
 def max_pool(net: LoweredGraph, node: Node) -> None:

@@ -1,12 +1,13 @@
 """From ONNX nodes to layers: operators without a compiled form, called back in Python with those before them.
 
-The engine holds tensors of floats of up to three axes, for one sample at a time. What a node gives beside that (a
-tensor of four axes, of integers, of all samples together) is held by nobody: it is computed again, from tensors that
-are held, by every reference layer behind it.
+The engine holds tensors of one sample at a time, the samples being the first axis. What a node gives beside that (a
+tensor of all samples together, or with the samples on another axis) is held by nobody: it is computed again, from
+tensors that are held, by every reference layer behind it.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +15,8 @@ import numpy as np
 from lieref._types import Array
 from lieref.errors import UnsupportedError
 from lieref.model.engine.layer import FusedLayer, Window
-from lieref.model.engine.lowered import MOST_AXES, TRIED, LoweredGraph, as_size
+from lieref.model.engine.lower_views import settle
+from lieref.model.engine.lowered import TRIED, LoweredGraph, as_size
 from lieref.model.executor import run_node
 from lieref.model.graph import Node
 from lieref.op.registry import OPERATORS
@@ -43,7 +45,7 @@ def call_back(net: LoweredGraph, node: Node, error: UnsupportedError, trial: Tri
     outer = _outer(net, nodes)
     shape = _shape(net, nodes, outer, trial)
     reason = next((net.unheld[each.outputs[0]] for each in nodes if each.outputs[0] in net.unheld), error)
-    held = shape is not None and 1 <= len(shape) <= MOST_AXES and 0 not in shape
+    held = shape is not None and len(shape) > 0 and 0 not in shape
     if shape is None or not held or not outer or (net.flat and len(shape) != 1):
         net.unheld[out] = reason
         net.shapes.pop(out, None)
@@ -102,7 +104,11 @@ def _with_unheld(net: LoweredGraph, node: Node) -> tuple[Node, ...]:
     wanted, found = set(node.inputs), [node]
     for before in reversed(net.graph.nodes[: net.graph.nodes.index(node)]):
         out = before.outputs[0]
-        if out in wanted and (out in net.views or out in net.unheld):
+        if out in wanted:
+            with suppress(UnsupportedError):
+                settle(net, out)
+        unheld = out in net.unheld or out in net.known or (out in net.views and out not in net.sizes)
+        if out in wanted and unheld:
             found.append(before)
             wanted.update(before.inputs)
     return tuple(found[::-1])
@@ -113,7 +119,7 @@ def _shape(net: LoweredGraph, nodes: tuple[Node, ...], outer: list[str], trial: 
     rng = np.random.default_rng(0)
     for name in outer:
         if name not in trial.together:
-            drawn = rng.uniform(0.5, 1.5, (TRIED, *net.shapes[name])).astype(net.graph.dtype)
+            drawn = rng.uniform(0.5, 1.5, (TRIED, *net.shapes[name])).astype(net.types.get(name, net.graph.dtype))
             trial.together[name] = drawn
             for i, values in enumerate(trial.apart):
                 values[name] = drawn[i : i + 1]
@@ -131,8 +137,8 @@ def _shape(net: LoweredGraph, nodes: tuple[Node, ...], outer: list[str], trial: 
                 return None
             values[out] = known[out]
     both, each = trial.together[out], [values[out] for values in trial.apart]
-    if both.ndim == 0 or both.dtype != net.graph.dtype:
-        return None  # one number for all samples, or no numbers that have a gradient
+    if both.ndim == 0:
+        return None  # one number for all samples
     apart = np.concatenate(each)
     same = both.shape == apart.shape and len(both) == TRIED
     return tuple(both.shape[1:]) if same and np.allclose(both, apart, rtol=1e-4, atol=1e-5) else None

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +16,6 @@ from lieref.model.graph import Graph, Node
 
 Size = tuple[int, int, int]
 """Channels, height and width of one sample."""
-
-MOST_AXES = 3
-"""Of one sample that the engine holds."""
-
 
 TRIED = 3
 """Samples that a node is tried with, to see whether they go through it one by one: no usual slice, axis or factor of
@@ -33,11 +32,75 @@ class View:
     base : str
         Name of that tensor.
     places : int array
-        Of one sample: for each number its place in the base, row by row of (channels, height, width).
+        Of one sample: for each number its place in the base, row by row of (channels, height, width). It has the shape
+        of a sample where the samples are the first axis, else one axis.
+    step : int
+        Numbers of one sample of the base.
+    full : int array or None
+        Where the samples are not the first axis: the places of `TRIED` samples in the shape of the tensor, those of
+        each `step` behind those of the one before.
     """
 
     base: str
     places: Array
+    step: int
+    full: Array | None = None
+
+    @classmethod
+    def of(cls, base: str, full: Array, step: int) -> View | None:
+        """Return the view of the places of `TRIED` samples, None where the samples do not stand in one way."""
+        samples, flat = full.ravel() // step, full.ravel()
+        each = [flat[samples == sample] - step * sample for sample in range(TRIED)]
+        if not full.size or sum(len(one) for one in each) != full.size:
+            return None
+        if any(not np.array_equal(one, each[0]) for one in each):
+            return None
+        first = full.ndim > 1 and len(full) == TRIED
+        if first and np.array_equal(samples, np.repeat(np.arange(TRIED), each[0].size)):
+            return cls(base, full[0], step)
+        return cls(base, each[0], step, full)
+
+    @property
+    def size(self) -> int:
+        """Numbers of one sample."""
+        return self.places.size
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the tensor, with `TRIED` samples."""
+        return (TRIED, *self.places.shape) if self.full is None else self.full.shape
+
+    @property
+    def all_places(self) -> Array:
+        """The places of `TRIED` samples, whatever axis they are."""
+        if self.full is not None:
+            return self.full
+        return self.places + self.step * np.arange(TRIED).reshape(-1, *[1] * self.places.ndim)
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the numbers of a sample stand in the order of the graph, all of them."""
+        return (
+            self.full is None and self.size == self.step and np.array_equal(self.places.ravel(), np.arange(self.size))
+        )
+
+    def elsewhere(self, base: str, places: Array, step: int) -> View:
+        """Return the view of another tensor, the numbers of a sample, in the order of the graph, at other places."""
+        if self.full is None:
+            return View(base, places.reshape(self.places.shape), step)
+        full, samples = np.empty(self.full.shape, np.int64), self.full // self.step
+        for sample in range(TRIED):
+            full[samples == sample] = places.ravel() + sample * step
+        return View(base, places.ravel(), step, full)
+
+    def rows(self) -> View | None:
+        """Return the first number of each row along the last axis, None where a row is not of one sample."""
+        if self.full is None:
+            return View(self.base, self.places[..., 0], self.step) if self.places.ndim else None
+        samples = self.full // self.step
+        if not samples.ndim or (samples != samples[..., :1]).any():
+            return None
+        return View.of(self.base, self.full[..., 0], self.step)
 
 
 @dataclass
@@ -65,7 +128,14 @@ class LoweredGraph:
     unheld : dict of str to UnsupportedError
         Tensors that the engine cannot hold, and why: they are computed again for each tensor behind them.
     flat : bool
-        Whether a sample is a vector: the samples of a batch are then the pixels of one image.
+        Whether a sample is a vector, and every layer works at each by itself: the samples of a batch are then the
+        pixels of one image.
+    types : mapping of str to dtype
+        Of the tensors of the graph. Integers and truth values are held as floats, exactly.
+    known : dict of str to (array, array)
+        Tensors that depend on the number of samples alone, for `TRIED` of them and for one more.
+    arrangements : dict
+        What has been moved to where: the tensors that hold it.
     """
 
     graph: Graph
@@ -79,6 +149,29 @@ class LoweredGraph:
     views: dict[str, View] = field(default_factory=dict)
     unheld: dict[str, UnsupportedError] = field(default_factory=dict)
     flat: bool = False
+    types: Mapping[str, np.dtype[Any]] = field(default_factory=dict)
+    known: dict[str, tuple[Array, Array]] = field(default_factory=dict)
+    arrangements: dict[tuple[object, ...], str] = field(default_factory=dict)
+
+    def is_float(self, name: str) -> bool:
+        """Return whether a tensor of the graph holds floats."""
+        return self.types.get(name, self.graph.dtype).kind == "f"
+
+    def view(self, name: str) -> View | None:
+        """Return a tensor of the graph as a view of one that the engine holds, None where it holds none."""
+        if name in self.views:
+            seen = self.views[name]
+            return replace(seen, base=self.resolve(seen.base))
+        base = self.resolve(name)
+        if base not in self.sizes or name not in self.shapes:
+            return None
+        shape = self.shapes[name]
+        size = math.prod(shape)
+        return View(base, np.arange(size).reshape(shape), size)
+
+    def base(self, name: str) -> str:
+        """Return the tensor of the engine that a tensor of the graph is, or is a view of."""
+        return self.resolve(self.views[name].base if name in self.views else name)
 
     def resolve(self, name: str) -> str:
         """Return the tensor that carries `name`, through fusion and reshaping."""
@@ -127,19 +220,54 @@ class LoweredGraph:
         self.sizes[layer.out] = (layer.channels, height, width)
         self.shapes[layer.out] = shape
 
-    def read_only_by(self, name: str, node: Node) -> bool:
-        """Return whether `node` is the only reader of a tensor."""
-        readers = [n for n in self.graph.nodes if any(self.resolve(i) == name for i in n.inputs if i)]
-        others = [n for n in readers if all(self.resolve(o) != name for o in n.outputs if o)]  # not what joined it
-        return others == [node] and name not in self.graph.outputs
-
-    def rename(self, layer: FusedLayer, node: Node, read: str) -> None:
-        """Let a layer write the output of a node, which has the shape of the input `read`, and not what it wrote."""
+    def give(self, layer: FusedLayer, node: Node, like: View) -> None:
+        """Add a layer that computes the output of a node, its numbers in the order of `like`, which has their shape."""
         (out,) = node.outputs
-        self.alias[layer.out] = out
-        self.sizes[out] = self.sizes.pop(layer.out)
-        self.shapes[out] = self.shapes[read]
-        layer.out = out
+        layer.out = out if _as_the_graph(like, layer.channels) else f"{out}.rows"
+        self.append(layer, ())
+        del self.shapes[layer.out]
+        self.name(out, replace(like, base=layer.out))
+
+    def name(self, out: str, seen: View) -> None:
+        """Let a tensor of the graph be a view."""
+        if seen.full is None:
+            self.shapes[out] = seen.places.shape
+        if seen.base == out:
+            return
+        if _as_the_graph(seen, self.sizes[seen.base][0]):
+            self.alias[out] = seen.base
+        else:
+            self.views[out] = seen
+
+    def read_only_by(self, name: str, node: Node) -> bool:
+        """Return whether `node` is the only reader of a tensor of the engine."""
+        readers = [n for n in self.graph.nodes if any(self.base(i) == name for i in n.inputs if i)]
+        others = [n for n in readers if all(self.base(o) != name for o in n.outputs if o)]  # not what joined it
+        return others == [node] and all(self.base(out) != name for out in self.graph.outputs)
+
+    def take(self, name: str) -> bool:
+        """Let a tensor that was moved for a node alone become another one; return whether it is such."""
+        keys = [key for key, held in self.arrangements.items() if held == name]
+        if not keys or any(name in layer.inputs for layer in self.layers):
+            return False
+        for key in keys:
+            del self.arrangements[key]
+        return True
+
+    def rename(self, layer: FusedLayer, node: Node, like: View) -> None:
+        """Let a layer write the output of a node, its numbers in the order of `like`, and not what it wrote."""
+        (out,) = node.outputs
+        new = out if _as_the_graph(like, layer.channels) else f"{out}.rows"
+        self.alias[layer.out] = new
+        self.sizes[new] = self.sizes.pop(layer.out)
+        layer.out = new
+        self.name(out, replace(like, base=new))
+
+
+def _as_the_graph(seen: View, channels: int) -> bool:
+    """Return whether numbers stand in the graph's order, its first axis, where there are several, being channels."""
+    shape = seen.places.shape
+    return seen.in_order and (len(shape) < 2 or channels == shape[0])
 
 
 def unsupported(node: Node, rule: str) -> UnsupportedError:
@@ -147,13 +275,6 @@ def unsupported(node: Node, rule: str) -> UnsupportedError:
     return UnsupportedError(f"compile_graph: node {node.name!r} ({node.op}): {rule}")
 
 
-def covers_image(axes: object, rank: int) -> bool:
-    """Return whether axes, some counted from the end, are all of a tensor's but batch and channels, each once."""
-    given = [int(axis) for axis in np.atleast_1d(np.asarray(axes)).ravel()]
-    return all(-rank <= axis < rank for axis in given) and sorted(axis % rank for axis in given) == list(range(2, rank))
-
-
 def as_size(shape: tuple[int, ...]) -> Size:
-    """Return (channels, height, width) of one sample (F,), (C, L) or (C, H, W)."""
-    channels, height, width = {1: (*shape, 1, 1), 2: (shape[0], 1, shape[-1])}.get(len(shape), shape)
-    return channels, height, width
+    """Return (channels, height, width) of one sample (F,), (C, L) or (C, H, W); axes between these are rows."""
+    return (shape[0], 1, 1) if len(shape) == 1 else (shape[0], math.prod(shape[1:-1]), shape[-1])

@@ -65,7 +65,7 @@ class PackedWeights:
     def differing(self, initializers: Mapping[str, Array]) -> dict[str, Array]:
         """Return those of the initializers that are other arrays than were given last."""
         given = self._contents.given
-        return {name: initializers[name] for name in given if initializers[name] is not given[name]}
+        return {name: initializers[name] for name in given if initializers.get(name, given[name]) is not given[name]}
 
     def changed(self, contents: dict[str, Array]) -> PackedWeights:
         """Return these weights with some initializers replaced: this object where nobody reads it, else a copy."""

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lieref._types import Array
+from lieref.errors import DomainError
 from lieref.model.engine.instruction import Callback, Instruction
 from lieref.model.engine.layer import Epilogue, FusedLayer
+from lieref.model.engine.lowered import LoweredGraph
 from lieref.model.engine.tensor import Place, Tensor
 from lieref.model.executor import pull_back, run_node
 from lieref.model.graph import Graph
@@ -35,8 +37,14 @@ def _read(arena: Array, t: Tensor, shape: tuple[int, ...], flat: bool) -> Array:
     return np.ascontiguousarray(moved[:, 0].T) if flat else np.ascontiguousarray(moved).reshape(1, *shape)
 
 
+EXACT = 1 << 24
+"""Whole numbers up to here are held exactly as floats of 32 bits."""
+
+
 def _write(arena: Array, t: Tensor, value: Array, flat: bool) -> None:
     target = view(arena, t)
+    if value.dtype.kind in "iu" and value.size and max(-int(value.min()), int(value.max())) > EXACT:
+        raise DomainError(f"predict: {t.name} must hold integers up to {EXACT}; got {value.min()} to {value.max()}")
     if flat:
         target[:, 0] = value.T
     else:
@@ -51,12 +59,13 @@ def view(arena: Array, t: Tensor) -> Array:
 
 
 def _values(
-    layer: FusedLayer, graph: Graph, arena: Array, known: Mapping[str, Array], tensors: dict[str, Tensor], flat: bool
+    layer: FusedLayer, net: LoweredGraph, arena: Array, known: Mapping[str, Array], tensors: dict[str, Tensor]
 ) -> dict[str, Array]:
     """Return what the last node reads, and all before; `known` are the initializers in use, of integers the graph's."""
-    values = {**graph.initializers, **known}
+    values = {**net.graph.initializers, **known}
     for read, (tensor, shape) in layer.reads.items():
-        values[read] = _read(arena, tensors[tensor], shape, flat)
+        found = _read(arena, tensors[tensor], shape, net.flat)
+        values[read] = found if net.is_float(read) else found.astype(net.types[read])
     for node in layer.nodes[:-1]:
         run_node(node, values)
     return values
@@ -64,26 +73,26 @@ def _values(
 
 def forward(b: Builder, layer: FusedLayer, out: Tensor, _: Epilogue) -> list[Instruction]:
     """Return the instruction that calls the reference functions."""
-    graph, tensors, flat = b.net.graph, b.tensors, b.net.flat
+    net, tensors = b.net, b.tensors
     last = layer.nodes[-1]
 
     def call(arena: Array, known: Mapping[str, Array]) -> None:
-        values = _values(layer, graph, arena, known, tensors, flat)
+        values = _values(layer, net, arena, known, tensors)
         run_node(last, values)
-        _write(arena, out, values[last.outputs[0]], flat)
+        _write(arena, out, values[last.outputs[0]], net.flat)
 
     return [_call_back(layer, tensors, {"out": Place(out)}, call)]
 
 
 def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
     """Return what calls the operators' VJPs, and what adds their results to the gradients of the inputs."""
-    graph, tensors, flat = b.net.graph, b.tensors, b.net.flat
+    net, tensors, flat = b.net, b.tensors, b.net.flat
     out, last = tensors[layer.out], layer.nodes[-1].outputs[0]
     targets = {read: b.tensor(name) for read, (name, _) in layer.reads.items() if name in b.needed}
-    inside = replace(graph, nodes=layer.nodes)
+    inside = replace(net.graph, nodes=layer.nodes)
 
     def call(arena: Array, known: Mapping[str, Array]) -> None:
-        values = _values(layer, graph, arena, known, tensors, flat)
+        values = _values(layer, net, arena, known, tensors)
         values[last] = _read(arena, out, layer.shape, flat)
         seed = {last: _read(arena, g, layer.shape, flat)}
         for read, bar in pull_back(inside, values, seed, targets).items():

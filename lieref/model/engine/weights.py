@@ -160,6 +160,14 @@ class Storage:
         self.packs.append(Pack(name, layout))
         return layout.offset
 
+    def add_pack(self, name: str, layout: Layout) -> None:
+        """Let an initializer be packed into a place that has been reserved."""
+        self.packs.append(Pack(name, layout))
+
+    def add_sums(self, name: str, layout: Layout) -> None:
+        """Let the gradient of an initializer be read from accumulators that have been reserved."""
+        self.accumulators.append(Accumulator(name, (layout,)))
+
     def add_derived(self, affine: Affine, which: int, channels: int, padded: int) -> int:
         """Reserve room for a vector of an `Affine`, its padded channels zero, and return its offset."""
         offset = self.reserve(padded)

@@ -463,7 +463,9 @@ def embedding(f, tile, table, s):
     """out[p, c] = table[i[p], c]."""
     columns = lanes(f["blocks"], f["column"], tile.width)
     place = f["weight"] + _rows_of(f, s)[:, None] * tile.width + columns
-    return [Write("arena", image(f, "out")[:, None] + channels_of(f, f["blocks"] * tile.width), s.read("weights", place))]
+    return [
+        Write("arena", image(f, "out")[:, None] + channels_of(f, f["blocks"] * tile.width), s.read("weights", place))
+    ]
 
 
 def embedding_gradient(f, tile, table, s):

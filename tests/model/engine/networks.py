@@ -13,8 +13,8 @@ from lieref.model.graph import Graph, Node, TensorInfo
 class Net:
     """Builds a graph node by node."""
 
-    def __init__(self, shape, seed=0):
-        self.rng = np.random.default_rng(seed)
+    def __init__(self, shape, seed=0, dtype="float32"):
+        self.rng, self.dtype = np.random.default_rng(seed), dtype
         self.shape, self.nodes, self.init, self.last = shape, [], {}, "x"
 
     def add(self, op, *inputs, **attrs):
@@ -37,7 +37,7 @@ class Net:
         return self.add("Gemm", self.last, self.weight(out, inner, scale=scale), self.weight(out), transB=1)
 
     def graph(self):
-        info = TensorInfo("x", (None, *self.shape), "float32")
+        info = TensorInfo("x", (None, *self.shape), self.dtype)
         return Graph(tuple(self.nodes), (info,), (self.last,), self.init, 17)
 
 
@@ -317,6 +317,46 @@ def branches_net():
     return net.graph()
 
 
+def words_net():
+    """Numbers of rows of tables, with positions and a first token of their own, and products along the last axis."""
+    net = Net((6,), dtype="int64")
+    words = net.add("Gather", net.weight(11, 5), "x")
+    turned = net.add(
+        "Gather", net.weight(11, 5), net.add("Transpose", moved(net, "x", "Reshape", (-1, 3, 2)), perm=(0, 2, 1))
+    )
+    places = net.add("Add", words, net.weight(1, 6, 5))
+    both = net.add("Add", places, moved(net, turned, "Reshape", (-1, 6, 5)))
+    shape = net.add("Gather", net.add("Shape", "x"), net_axes(net, 0))
+    first = net.add("Expand", net.weight(1, 1, 5), net.add("Concat", shape, net_axes(net, 1), net_axes(net, 5), axis=0))
+    a = net.add("Concat", first, both, axis=1)
+    b = net.add("Relu", net.add("Add", net.add("MatMul", a, net.weight(5, 9)), net.weight(9)))
+    c = net.add("Add", net.add("MatMul", b, net.weight(9, 5)), a)
+    rows = moved(net, net.add("Transpose", c, perm=(1, 0, 2)), "Reshape", (-1, 5))
+    d = moved(net, net.add("Gemm", rows, net.weight(5, 5), net.weight(5)), "Reshape", (7, -1, 5))
+    e = net.add("Mul", net.add("Transpose", d, perm=(1, 0, 2)), net.add("Sigmoid", c))
+    f = net.add(
+        "Add",
+        net.add("Mul", e, net.add("ReduceMax", c, net_axes(net, 2))),
+        net_const(net, np.linspace(0, 1, 7)[:, None]),
+    )
+    apart = moved(net, f, "Reshape", (-1, 1, 7, 5))
+    deep = net.add(
+        "DepthToSpace",
+        net.add("SpaceToDepth", net.add("Concat", apart, apart, apart, apart, axis=1), blocksize=1),
+        blocksize=2,
+    )
+    f = moved(net, moved(net, deep, "Slice", (1, 0), (14, 10), (2, 3), (2, 2)), "Reshape", (-1, 7, 5))
+    tiled = net.add("Concat", moved(net, moved(net, f, "Slice", (1,), (3,), (1,)), "Tile", (1, 2, 1)), f, axis=2 - 1)
+    net.add(
+        "Concat",
+        moved(net, tiled, "ReduceMean", (1,), keepdims=0),
+        moved(net, f, "ReduceSum", (1,), keepdims=0),
+        axis=-1,
+    )
+    net.gemm(4, 10)
+    return replace(net.graph(), opset=18)
+
+
 def two_headed_net():
     """Outputs that are joined: their pixels are wider than their gradient's."""
     net = Net((9,))
@@ -344,6 +384,7 @@ NETS = {
     "attention": attention_net,
     "layers": layers_net,
     "branches": branches_net,
+    "words": words_net,
     "two heads": two_headed_net,
     "joined": joined_net,
     "fire": fire_net,
@@ -364,6 +405,13 @@ def trainable(graph):
     return frozenset(name for name in graph.initializers if name.startswith("w"))
 
 
+def draw(graph, count, rng, dtype=np.float32):
+    """Samples of a network: floats, or numbers of rows of its tables."""
+    info = graph.inputs[0]
+    shape = (count, *info.shape[1:])
+    return rng.integers(0, 11, shape) if info.dtype == "int64" else rng.standard_normal(shape).astype(dtype)
+
+
 def as_float64(graph):
     changed = {k: v.astype("f8") if v.dtype.kind == "f" else v for k, v in graph.initializers.items()}
     return replace(graph, initializers=changed)
@@ -371,7 +419,7 @@ def as_float64(graph):
 
 def reference(graph, x, y, wanted, kind):
     graph = as_float64(graph)
-    values = executor.run(graph, x.astype("f8"))
+    values = executor.run(graph, x.astype("f8") if x.dtype.kind == "f" else x)
     z = values[graph.outputs[0]]
     if kind == "mean_squared_error":
         loss, bar = np.mean((z - y) ** 2), 2 * (z - y) / z.size

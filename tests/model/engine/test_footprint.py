@@ -10,7 +10,11 @@ import pytest
 
 from lieref.kernel.simd import memory
 from lieref.model.engine import Adapter, compile_graph
-from tests.model.engine.networks import NETS, trainable
+from tests.model.engine.networks import (
+    NETS,
+    draw,
+    trainable,
+)
 
 
 @pytest.fixture
@@ -29,7 +33,7 @@ def test_a_session_takes_what_is_said(name: str, samples: int, threads: int, tak
     engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0], threads=threads)
     said = engine.footprint(samples, threads, training=True)
     taken.clear()
-    x = np.random.default_rng(0).standard_normal((samples, *graph.inputs[0].shape[1:])).astype(np.float32)
+    x = draw(graph, samples, np.random.default_rng(0))
     engine.loss_and_grad(x, np.zeros(samples, int))
     # Scripts and contexts are the rest, whatever the network.
     assert 0 < sum(taken) - (said.arenas + said.accumulators + said.instructions) < 1024

@@ -11,7 +11,15 @@ from lieref.kernel.simd.adapter import MAPS
 from lieref.model.engine import Adapter, compile_graph
 from lieref.model.engine.adapter import FORMS
 from tests.model.engine.adapters import BOUND, SLOPES, VALUES, algebra, pull_back
-from tests.model.engine.networks import NETS, as_float64, close, plain_net, reference, trainable
+from tests.model.engine.networks import (
+    NETS,
+    as_float64,
+    close,
+    draw,
+    plain_net,
+    reference,
+    trainable,
+)
 
 
 def matmul(graph, weight):
@@ -50,7 +58,7 @@ def test_fused_adapters_agree_with_factors_applied_outside(name, form, map_name,
         weight = VALUES[map_name](base, xi).reshape(canonical[w].shape)
         changed[w] = weight.T if matmul(graph, w) else weight
         pulls[w] = factors, rows, SLOPES[map_name](base, xi)
-    x = rng.standard_normal((5, *graph.inputs[0].shape[1:])).astype(np.float32)
+    x = draw(graph, 5, rng)
     y = rng.integers(0, 4, 5)
     for _ in range(2):  # a second call must not see what the first has left
         loss, z, grads = engine.loss_and_grad(x, y)

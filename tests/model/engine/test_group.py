@@ -15,7 +15,12 @@ from lieref.model.engine import compile_graph, group, pieces, program
 from lieref.model.engine.adapter import FORMS
 from lieref.model.engine.instruction import SUMMING, Instruction
 from lieref.model.engine.tensor import Place, Tensor
-from tests.model.engine.networks import NETS, Net, trainable
+from tests.model.engine.networks import (
+    NETS,
+    Net,
+    draw,
+    trainable,
+)
 from tests.model.engine.replay import kernels_by_address, replay_run
 from tests.model.engine.test_accesses import adapters
 from tests.model.engine.test_place import apart
@@ -74,7 +79,7 @@ def test_every_batch_has_the_bits_of_single_samples(way, dtype, rng):
     families = {row.kernel.family for row in _rows_of(graph, way)}
     assert ("winograd_product" in families) == (way != "direct")
     for count in BATCHES:
-        x = rng.standard_normal((count, *graph.inputs[0].shape[1:])).astype(dtype)
+        x = draw(graph, count, rng, dtype)
         y = rng.integers(0, 10, count)
         for threads in (1, 2, 4):
             one.threads = many.threads = threads
@@ -101,7 +106,7 @@ def test_so_has_every_network(name, rng):
     training = many._plans.get(1).training
     assert training.samples == (1 if training.functions else MOST), "functions know the tensors of one sample"
     for count in (1, MOST + 1, 19):
-        x = rng.standard_normal((count, *graph.inputs[0].shape[1:])).astype(np.float32)
+        x = draw(graph, count, rng)
         y = rng.integers(0, 4, count)
         same(one.loss_and_grad(x, y), many.loss_and_grad(x, y))
         assert np.array_equal(one.logits(x), many.logits(x))
@@ -129,7 +134,7 @@ def test_so_have_adapters(number, rng):
 def test_bits_do_not_depend_on_places(name, rng, monkeypatch):
     """Nor does a sample of NaN leave anything behind."""
     graph = wide_net() if name == "wide" else NETS[name]()
-    x = rng.standard_normal((MOST + 1, *graph.inputs[0].shape[1:])).astype(np.float32)
+    x = draw(graph, MOST + 1, rng)
     y = rng.integers(0, 4, len(x))
     results = []
     for placer in (apart, program.place):

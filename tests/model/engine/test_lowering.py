@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -18,6 +17,7 @@ from tests.model.engine.networks import (
     Net,
     attention_net,
     close,
+    draw,
     moved,
     net_axes,
     net_const,
@@ -61,10 +61,6 @@ def test_what_has_no_compiled_form_is_refused(monkeypatch):
     net.add("Add", net.add("MatMul", "x", net.weight(3, 4)), bias)
     with pytest.raises(UnsupportedError, match="Add"):
         compile_graph(net.graph(), trainable=frozenset(), logits=net.last)
-    integers = plain_net()
-    integers = replace(integers, inputs=(replace(integers.inputs[0], dtype="uint8"),))
-    with pytest.raises(UnsupportedError, match="input of floats"):
-        compile_graph(integers, trainable=frozenset(), logits=integers.outputs[0])
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
     with pytest.raises(UnsupportedError, match="NUMBA_DISABLE_JIT"):
         compile_graph(plain_net(), trainable=frozenset(), logits="t9")
@@ -203,7 +199,7 @@ AWKWARD = {
 def test_shapes_that_mislead_are_seen_as_onnx_sees_them(name, rng):
     graph = AWKWARD[name]().graph()
     wanted = trainable(graph)
-    x, y = rng.standard_normal((5, *graph.inputs[0].shape[1:])), np.array([0, 2, 1, 1, 0])
+    x, y = draw(graph, 5, rng, np.float64), np.array([0, 2, 1, 1, 0])
     engine = compile_graph(graph, trainable=wanted, logits=graph.outputs[0], dtype="float64")
     _, z, grads = engine.loss_and_grad(x, y)
     _, want_z, want = reference(graph, x, y, wanted, "cross_entropy")
@@ -345,9 +341,7 @@ def test_tensors_that_the_engine_does_not_hold_are_called_back_together():
     graph = attention_net()
     layers = lower(graph, graph.outputs[0]).layers
     called = [layer for layer in layers if layer.kind == "reference"]
-    assert len(called) == 1
-    assert [node.op for node in called[0].nodes].count("MatMul") == 2
-    assert called[0].reason.startswith("node 't4' (Reshape)")
+    assert [node.op for layer in called for node in layer.nodes] == ["MatMul", "Softmax", "MatMul"]
 
 
 def test_a_tensor_that_mixes_samples_on_the_way_is_called_back(rng):

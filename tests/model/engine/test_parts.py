@@ -8,7 +8,12 @@ import pytest
 from lieref.model.engine import compile_graph, session
 from lieref.model.engine import parts as cutting
 from lieref.model.engine.script import SharedScript
-from tests.model.engine.networks import NETS, residual_net, trainable
+from tests.model.engine.networks import (
+    NETS,
+    draw,
+    residual_net,
+    trainable,
+)
 
 
 def compiled(name, **options):
@@ -48,7 +53,7 @@ def test_threads_share_the_images_of_one_part(rng, monkeypatch):
     start = SharedScript.start
     monkeypatch.setattr(session.SharedScript, "start", lambda self: (runs.append(self), start(self))[1])
     graph = residual_net()
-    x, y = rng.standard_normal((11, *graph.inputs[0].shape[1:])).astype(np.float32), rng.integers(0, 4, 11)
+    x, y = draw(graph, 11, rng), rng.integers(0, 4, 11)
     results = []
     for threads in (1, 3):
         _, engine = compiled("residual", threads=threads)

@@ -18,7 +18,12 @@ from lieref.model.engine import compile_graph, program
 from lieref.model.engine.memories import check_accesses
 from lieref.model.engine.place import Lifetime, Request, extent, must_clear, place, plan_text
 from lieref.model.engine.tensor import RUN_SPARE, Tensor
-from tests.model.engine.networks import NETS, Net, trainable
+from tests.model.engine.networks import (
+    NETS,
+    Net,
+    draw,
+    trainable,
+)
 
 ALIGN = 4
 ZERO = -1
@@ -293,7 +298,7 @@ def apart(asked, align):
 def test_bits_do_not_depend_on_places(name, rng, monkeypatch):
     """Nor does a sample of NaN leave anything behind."""
     graph = NETS[name]()
-    x = rng.standard_normal((5, *graph.inputs[0].shape[1:])).astype(np.float32)
+    x = draw(graph, 5, rng)
     y = rng.integers(0, 4, 5)
     results = []
     for placer in (apart, place):

@@ -10,7 +10,12 @@ import pytest
 from lieref.model.engine import compile_graph
 from lieref.model.engine.plan import make_builder, training_instructions
 from lieref.model.engine.recompute import Pass, peak_of, recomputed
-from tests.model.engine.networks import NETS, Net, trainable
+from tests.model.engine.networks import (
+    NETS,
+    Net,
+    draw,
+    trainable,
+)
 from tests.model.engine.test_accesses import adapters
 
 BATCHES = {False: 17, True: 150}
@@ -39,7 +44,7 @@ def deep_net():
 
 def batch(engine, rng):
     count = BATCHES[engine._plans.net.flat]
-    x = rng.standard_normal((count, *engine._shape)).astype(np.float32)
+    x = draw(engine._plans.net.graph, count, rng)
     return x, rng.integers(0, engine.classes, count)
 
 

@@ -13,7 +13,11 @@ from lieref.model.engine.adapter import FORMS
 from lieref.model.engine.session import gradients_of
 from tests.kernel.simd.meaning import MEANINGS
 from tests.model.engine import replay as replay_module
-from tests.model.engine.networks import NETS, trainable
+from tests.model.engine.networks import (
+    NETS,
+    draw,
+    trainable,
+)
 from tests.model.engine.replay import replay_run
 from tests.model.engine.test_accesses import adapters
 
@@ -25,7 +29,7 @@ ISA = isa_module.available()[0]
 
 def samples(engine, rng):
     count = SAMPLES[engine._plans.net.flat]
-    x = rng.standard_normal((count, *engine._shape)).astype(np.float32)
+    x = draw(engine._plans.net.graph, count, rng)
     y = rng.integers(0, engine.classes, count)
     return x, y, engine._targets(y, count)
 

@@ -17,7 +17,14 @@ from lieref.errors import BusyError
 from lieref.model.engine import Adapter, compile_graph
 from lieref.model.engine.engine import MOST_IDLE
 from lieref.op.registry import OPERATORS
-from tests.model.engine.networks import NETS, odd_net, plain_net, residual_net, trainable
+from tests.model.engine.networks import (
+    NETS,
+    draw,
+    odd_net,
+    plain_net,
+    residual_net,
+    trainable,
+)
 
 SIZES = (1, 3, 9, 40, 70)
 
@@ -54,7 +61,7 @@ def same(a, b):
 def test_callers_at_once_get_what_each_gets_alone(name, threads, rng):
     graph = NETS[name]()
     engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0], threads=threads)
-    batches = [rng.standard_normal((n, *graph.inputs[0].shape[1:])).astype(np.float32) for n in SIZES]
+    batches = [draw(graph, n, rng) for n in SIZES]
     labels = [rng.integers(0, 4, n) for n in SIZES]
     alone = [engine.loss_and_grad(x, y) for x, y in zip(batches, labels, strict=True)]
 
@@ -76,7 +83,7 @@ def test_callers_at_once_get_what_each_gets_alone(name, threads, rng):
 def test_new_weights_reach_later_calls_and_none_under_way(make, rng):
     graph = make()
     engine = compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0])
-    x = rng.standard_normal((5, *graph.inputs[0].shape[1:])).astype(np.float32)
+    x = draw(graph, 5, rng)
     versions = [{k: v for k, v in graph.initializers.items() if k in engine.weights}]
     versions.append({k: (0.9 * v + 0.01).astype(v.dtype) for k, v in versions[0].items()})
     wanted = []
