@@ -164,9 +164,8 @@ def reduce(net: LoweredGraph, node: Node) -> None:
         raise unsupported(node, "the numbers of a vector must stay by themselves")
     gone = [axis - 1 for axis in gone]
     kept = [axis for axis in range(rank - 1) if axis not in gone]
-    order = np.arange(seen.size).reshape(sample).transpose(kept + gone)
     count = math.prod(sample[axis] for axis in gone)
-    order = order.reshape(-1, 1, count)
+    order = np.arange(seen.size).reshape(sample).transpose(kept + gone).reshape(-1, 1, count)
     x = arranged(net, node, seen, order, exact=False)
     kind, each = REDUCTIONS[node.op]
     layer = FusedLayer(kind, x, node.outputs[0], Window(kernel=net.sizes[x][1:]), len(order), each=each)

@@ -239,7 +239,7 @@ def concatenate(net: LoweredGraph, node: Node) -> None:
         net.give(layer, node, found)
         return
     lead = None if channels_first(net, seen[0]) else found.rows()
-    order = np.arange(step)
+    order: Array = np.arange(step)
     if lead is not None and (found.full is not None or found.places.ndim > 1):
         wide = lead.places.shape[-1] if lead.full is None else lead.size
         order = order.reshape(lead.size, -1).T.reshape(-1, lead.size // wide, wide)

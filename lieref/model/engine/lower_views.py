@@ -268,7 +268,7 @@ def held(net: LoweredGraph, node: Node, bases: tuple[str, ...], places: Array, e
         raise unsupported(node, "the numbers of a vector must keep their order")
     key = (bases, size, places.tobytes())
     if key not in net.arrangements:
-        out = f"{bases[0]}.moved{len(net.arrangements)}"
+        out = net.free(f"{bases[0]}.moved")
         _move(net, bases, out, places)
         net.arrangements[key] = out
     return net.resolve(net.arrangements[key])

@@ -245,6 +245,13 @@ class LoweredGraph:
         others = [n for n in readers if all(self.base(o) != name for o in n.outputs if o)]  # not what joined it
         return others == [node] and all(self.base(out) != name for out in self.graph.outputs)
 
+    def free(self, name: str) -> str:
+        """Return a name for a tensor that none has had."""
+        number = 0
+        while (found := f"{name}{number or ''}") in self.sizes or found in self.alias:
+            number += 1
+        return found
+
     def take(self, name: str) -> bool:
         """Let a tensor that was moved for a node alone become another one; return whether it is such."""
         keys = [key for key, held in self.arrangements.items() if held == name]

@@ -127,7 +127,8 @@ def _symbols(t: Tensor, numbers: Array) -> Array:
     """Return numbers that stand for (row, pixel, channel), from places in (channels, height, width)."""
     channel, pixel = np.divmod(numbers, t.height * t.width)
     y, x = np.divmod(pixel, t.width)
-    return y * ROW + x * PIXEL + channel
+    found: Array = y * ROW + x * PIXEL + channel
+    return found
 
 
 def _elements(t: Tensor, symbols: Array) -> Array:
@@ -137,4 +138,5 @@ def _elements(t: Tensor, symbols: Array) -> Array:
     rest = (symbols - channel) // PIXEL
     wide = ROW // PIXEL
     pixel = (rest + wide // 2) % wide - wide // 2
-    return (rest - pixel) // wide * t.row + pixel * t.step + channel
+    found: Array = (rest - pixel) // wide * t.row + pixel * t.step + channel
+    return found

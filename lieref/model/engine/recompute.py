@@ -258,6 +258,7 @@ def _work(net: LoweredGraph, layer: FusedLayer) -> int:
     """Return the multiply-adds of a layer, moving its numbers among them."""
     channels, height, width = net.sizes[layer.out]
     kernel = layer.window.kernel
-    sums = layer.axes is not None and layer.kind != "embedding"
-    each = layer.axes.size // max(layer.channels, 1) if sums else kernel[0] * kernel[1]
+    each = kernel[0] * kernel[1]
+    if layer.axes is not None and layer.kind != "embedding":
+        each = layer.axes.size // max(layer.channels, 1)
     return channels * height * width * (each + MOVING)
