@@ -352,17 +352,16 @@ def test_tensors_of_reference_rows_are_seen_when_they_change(
 
 
 def test_a_trained_weight_that_a_call_back_reads_is_read_anew(tmp_path: Path, rng: np.random.Generator) -> None:
-    """A product behind a transposition is called back in Python: it must not keep the weight of the first run."""
+    """A convolution of three axes is called back in Python: it must not keep the weight of the first run."""
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["columns"], name="conv", pads=[0, 1, 0, 1]),
-        helper.make_node("Reshape", ["columns", "s"], ["flat"], name="flat"),
-        helper.make_node("Transpose", ["flat"], ["frames"], name="frames", perm=[0, 2, 1]),
-        helper.make_node("MatMul", ["frames", "v"], ["letters"], name="letters"),
-        helper.make_node("ReduceMean", ["letters"], ["y"], name="mean", axes=[1], keepdims=0),
+        helper.make_node("Reshape", ["columns", "s"], ["volume"], name="volume"),
+        helper.make_node("Conv", ["volume", "v"], ["letters"], name="letters"),
+        helper.make_node("ReduceMean", ["letters"], ["y"], name="mean", axes=[2, 3, 4], keepdims=0),
     ]
-    draw = {"w": (9, 1, 3, 3), "v": (9, 4)}
+    draw = {"w": (9, 1, 3, 3), "v": (4, 3, 2, 1, 2)}
     tensors = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in draw.items()}
-    proto = make_onnx(nodes, {**tensors, "s": np.array([0, 9, -1])}, ["N", 1, 3, 8], "y", ["N", 4])
+    proto = make_onnx(nodes, {**tensors, "s": np.array([0, 3, 3, 1, -1])}, ["N", 1, 3, 8], "y", ["N", 4])
     model = lieref.load(saved(proto, tmp_path)).attach("full")
     x = rng.standard_normal((5, 1, 3, 8)).astype(np.float32)
     first = model.logits(x)

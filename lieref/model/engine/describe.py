@@ -108,7 +108,6 @@ def describe(
     needed, final = net.graph.ancestors(logits), net.graph.ancestors(net.graph.outputs[0])
     layers = {layer.out: layer for layer in net.layers}
     heads = _heads(net, needed)
-    carried = {net.base(name) for node in net.graph.nodes for name in node.outputs if name in net.alias}
     rows = []
     for node in net.graph.nodes:
         count = counts[node.name]
@@ -126,7 +125,7 @@ def describe(
         elif layer is None:  # a view of the network's input
             rows.append(NodeRow(node.name, node.op, FOLDED, multiply_adds=count))
         elif node.name != head:
-            outcome = JOINED if node.outputs[0] in carried or node.outputs[0] == out else FOLDED
+            outcome = JOINED if node.outputs[0] in net.joined or node.outputs[0] == out else FOLDED
             rows.append(NodeRow(node.name, node.op, outcome, into=head, multiply_adds=count))
         elif layer.kind == "reference":
             rows.append(NodeRow(node.name, node.op, REFERENCE, reason=layer.reason, multiply_adds=count))

@@ -136,6 +136,8 @@ class LoweredGraph:
         Tensors that depend on the number of samples alone, for `TRIED` of them and for one more.
     arrangements : dict
         What has been moved to where: the tensors that hold it.
+    joined : set of str
+        Outputs of nodes that joined the layer of another.
     """
 
     graph: Graph
@@ -152,6 +154,7 @@ class LoweredGraph:
     types: Mapping[str, np.dtype[Any]] = field(default_factory=dict)
     known: dict[str, tuple[Array, Array]] = field(default_factory=dict)
     arrangements: dict[tuple[object, ...], str] = field(default_factory=dict)
+    joined: set[str] = field(default_factory=set)
 
     def is_float(self, name: str) -> bool:
         """Return whether a tensor of the graph holds floats."""
@@ -266,6 +269,7 @@ class LoweredGraph:
         (out,) = node.outputs
         new = out if _as_the_graph(like, layer.channels) else f"{out}.rows"
         self.alias[layer.out] = new
+        self.joined.add(out)
         self.sizes[new] = self.sizes.pop(layer.out)
         layer.out = new
         self.name(out, replace(like, base=new))
