@@ -6,7 +6,6 @@ engine runs float32 networks; what it refuses takes the reference path.
 
 from __future__ import annotations
 
-import math
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +16,7 @@ from lieref._types import Array, FloatArray
 from lieref.errors import DomainError, UnsupportedError
 from lieref.model import executor
 from lieref.model.engine import Engine, compile_graph
+from lieref.model.engine.lowered import rows_shape
 from lieref.model.fusion import FusedSites
 from lieref.model.graph import Graph
 from lieref.model.simplify import at_size, at_some_size
@@ -208,12 +208,6 @@ def _as_float(graph: Graph, x: Array) -> Array:
 def as_rows(logits: FloatArray) -> FloatArray:
     """Return logits as the losses read them: with one axis of scores, as (N, C, 1, 1) or (N, 1, C), they are (N, C)."""
     return logits.reshape(len(logits), *rows_shape(logits.shape[1:]))
-
-
-def rows_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the shape of what the losses read of one sample, from that in the graph; see `as_rows`."""
-    count = math.prod(shape)
-    return (count,) if len(shape) > 1 and count == max(shape) else shape
 
 
 def _check_outputs(logits: FloatArray) -> None:

@@ -15,9 +15,10 @@ from lieref.errors import UnsupportedError
 from lieref.model import executor
 from lieref.model.adapted import adapted_graph, changed_names, factor_gradients, refolded
 from lieref.model.arithmetic import BATCH
-from lieref.model.backend import Loss, as_rows, rows_shape
+from lieref.model.backend import Loss, as_rows
 from lieref.model.division import Division, divide
 from lieref.model.earlier import Earlier
+from lieref.model.engine.lowered import rows_shape
 from lieref.model.engine.recompute import Recomputation
 from lieref.model.form import Form
 from lieref.model.graph import Graph

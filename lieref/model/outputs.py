@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from lieref._check import check_real
 from lieref.errors import DomainError, LierefError
-from lieref.model.backend import rows_shape
 from lieref.model.canonical import free_name
+from lieref.model.engine.lowered import rows_shape
 from lieref.model.graph import Graph, Node
 from lieref.model.scores import logits_name
 from lieref.model.shapes import infer_specs

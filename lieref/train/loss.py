@@ -99,8 +99,9 @@ class Loss(ABC):
         Returns
         -------
         name : str
-            "cross_entropy" is - sum_nc r_nc log softmax(z)_nc with the rows r that follow, "mean_squared_error" the
-            mean of (z - r)^2 over all entries, and "binary_cross_entropy" sum_nc |r_nc| log(1 + exp(-sign(r_nc) z_nc)).
+            "cross_entropy" is - sum_nc r_nc log softmax(z)_nc with the rows r that follow, the classes being the first
+            axis of a sample, or the last of "cross_entropy_last"; "mean_squared_error" is the mean of (z - r)^2 over
+            all entries, and "binary_cross_entropy" sum_nc |r_nc| log(1 + exp(-sign(r_nc) z_nc)).
         rows : (N, C) array
             C numbers for the outputs of one sample, in order.
         """
@@ -276,11 +277,14 @@ class CrossEntropy(Loss):
         return float(kept.size if self.class_weights is None else np.sum(np.array(self.class_weights)[kept]))
 
     def compiled_form(self, y: Array, shape: tuple[int, ...]) -> tuple[str, Array] | None:
-        """Return the rows t_nc / S, the weights of -log p_nc, of one label a sample; see `Loss.compiled_form`."""
-        if len(shape) != 1:
-            return None
-        labels = check_labels("CrossEntropy", y, shape[0], (), self.ignore_index)
-        return self.name, self._rows(labels, shape[0], self.weight(labels))
+        """Return the rows t_nc / S, the weights of -log p_nc; see `Loss.compiled_form`."""
+        classes, positions = self._split(shape)
+        labels = check_labels("CrossEntropy", y, classes, positions, self.ignore_index)
+        rows = self._rows(labels.ravel(), classes, self.weight(labels))
+        if self.class_axis == -1:
+            return "cross_entropy_last", rows.reshape(len(labels), -1)
+        apart = rows.reshape(len(labels), -1, classes)
+        return "cross_entropy", np.ascontiguousarray(apart.swapaxes(1, 2)).reshape(len(labels), -1)
 
     def _split(self, shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:
         """Return the number of classes and the positions in the shape of one sample."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import struct
 
+from llvmlite import ir
+
 from lieref.kernel.simd.emit import F64, I64, Function, Int, Pointer, Real
 
 ROW_LENGTH = 48
@@ -110,8 +112,10 @@ class Kernel(Function):
         return self.narrow(Pointer(self, self.context.ir, F64).real_at(CONTEXT.index(name)))
 
     def narrow(self, value: Real) -> Real:
-        """Return a float64 rounded to the function's type."""
-        return value if self.real == F64 else Real(self, self.b.fptrunc(value.ir, self.real))
+        """Return a float64, or a vector of them, rounded to the function's type."""
+        kind = value.ir.type
+        to = ir.VectorType(self.real, kind.count) if isinstance(kind, ir.VectorType) else self.real
+        return value if self.real == F64 else Real(self, self.b.fptrunc(value.ir, to))
 
     def context_int(self, name: str) -> Int:
         """Return an integer of the context."""

@@ -3,6 +3,7 @@
 Losses, with z the outputs of a sample, t its row of targets and s the context's scale:
 
     cross entropy   loss = sum_j t_j (log sum_i exp z_i - z_j)    g_j = (sum_i t_i) softmax(z)_j - t_j
+                    of each position, where a sample has classes for several: its first axis, or its last
     squared error   loss = s sum_j (z_j - t_j)^2                  g_j = 2 s (z_j - t_j)
     binary          loss = sum_j |t_j| log(1 + exp(-u_j))         g_j = -t_j / (1 + exp(u_j)),  u_j = sign(t_j) z_j
     given           loss = 0                                      g_j = t_j
@@ -29,10 +30,13 @@ from lieref.kernel.simd.tiles import LoadTile, OutputTile
 LOAD_FIELDS = Fields(
     "samples", "image", "sample", "channels", "rows", "cols", "out", "out_row", "out_pixel", "out_sample"
 )  # fmt: skip
-# The same samples; outputs of one; where they are, where their gradient goes, and elements from one sample to the next.
-OUTPUT_FIELDS = Fields("samples", "image", "classes", "in", "in_sample", "g", "g_sample")
+# The same samples; outputs of one, and how many of them are classes where these are its first axis, or its last; where
+# they are, where their gradient goes, and elements from one sample to the next.
+OUTPUT_FIELDS = Fields("samples", "image", "classes", "first", "last", "in", "in_sample", "g", "g_sample")
 
-LOSSES = ("logits", "given", "mean_squared_error", "cross_entropy", "binary_cross_entropy")
+LOSSES = (
+    "logits", "given", "mean_squared_error", "cross_entropy", "cross_entropy_last", "binary_cross_entropy"
+)  # fmt: skip
 """What may be done with the outputs; "logits" copies them to the caller."""
 
 
@@ -73,6 +77,8 @@ def emit_output(module: ir.Module, name: str, dtype: str, tile: OutputTile) -> N
     """Emit what is done with the outputs."""
     if tile.loss == "mean_squared_error":
         emit_squared_error(module, name, dtype, tile.width)
+    elif tile.loss == "cross_entropy_last":
+        emit_cross_entropy_last(module, name, dtype, tile.width)
     else:
         emit = {
             "logits": emit_logits,
@@ -186,31 +192,87 @@ def emit_squared_error(module: ir.Module, name: str, dtype: str, width: int) -> 
 
 
 def emit_cross_entropy(module: ir.Module, name: str, dtype: str) -> None:
-    """Emit the cross entropy against a row of targets, shifted by the largest output.
+    """Emit the cross entropy against a row of targets, shifted by the largest output; classes are the first axis.
 
     In float64: where a sample is fitted, its loss and its gradient are small differences of numbers near one.
     """
     k = Kernel(module, name, dtype, OUTPUT_FIELDS, 1)
-    classes = k.field("classes")
+    classes = k.field("first")
+    positions = k.field("classes") // classes
+    zero = Real(k, ir.Constant(F64, 0.0))
     with k.loop(k.field("samples")) as sample:
-        z, t, g, _ = _sample_pointers(k, sample)
-        largest = Variable(z.real_at(0))
-        with k.loop(classes) as j:
-            largest.set(largest.get().max(z.real_at(j)))
-        top, zero = _wide(k, largest.get()), Real(k, ir.Constant(F64, 0.0))
-        total, mass, product = Variable(zero), Variable(zero), Variable(zero)
-        with k.loop(classes) as j:
-            shifted, target = _wide(k, z.real_at(j)) - top, _wide(k, t.real_at(j))
-            total.set(total.get() + exp(k, shifted))
-            mass.set(mass.get() + target)
-            product.set(target.muladd(shifted, product.get()))
-        factor = mass.get() / total.get()
-        with k.loop(classes) as j:
-            e = exp(k, _wide(k, z.real_at(j)) - top)
-            g.store(j, k.narrow(e * factor - _wide(k, t.real_at(j))))
-        log_sum = Real(k, k.call_intrinsic("llvm.log", [total.get().ir]))
-        _store_loss(k, sample, mass.get() * log_sum - product.get())
+        pointers, loss = _sample_pointers(k, sample), Variable(zero)
+        with k.loop(positions) as position:
+            z, t, g, _ = (pointer + position for pointer in pointers)
+            largest = Variable(z.real_at(0))
+            with k.loop(classes) as j:
+                largest.set(largest.get().max(z.real_at(j * positions)))
+            top = _wide(k, largest.get())
+            total, mass, product = Variable(zero), Variable(zero), Variable(zero)
+            with k.loop(classes) as j:
+                at = j * positions
+                shifted, target = _wide(k, z.real_at(at)) - top, _wide(k, t.real_at(at))
+                total.set(total.get() + exp(k, shifted))
+                mass.set(mass.get() + target)
+                product.set(target.muladd(shifted, product.get()))
+            factor = mass.get() / total.get()
+            with k.loop(classes) as j:
+                at = j * positions
+                e = exp(k, _wide(k, z.real_at(at)) - top)
+                g.store(at, k.narrow(e * factor - _wide(k, t.real_at(at))))
+            loss.set(loss.get() + (mass.get() * _log(k, total.get()) - product.get()))
+        _store_loss(k, sample, loss.get())
     k.finish()
+
+
+def emit_cross_entropy_last(module: ir.Module, name: str, dtype: str, width: int) -> None:
+    """Emit the same where the classes are the last axis, as of tokens: vectors of `width`, then the rest one by one."""
+    k = Kernel(module, name, dtype, OUTPUT_FIELDS, width)
+    classes = k.field("last")
+    positions, whole = k.field("classes") // classes, classes // width
+    zero = Real(k, ir.Constant(F64, 0.0))
+    zeros = Real(k, ir.Constant(ir.VectorType(F64, width), [0.0] * width))
+    with k.loop(k.field("samples")) as sample:
+        pointers, loss = _sample_pointers(k, sample), Variable(zero)
+        with k.loop(positions) as position:
+            z, t, g, _ = (pointer + position * classes for pointer in pointers)
+            largest = Variable(z.real_at(0))
+            with k.loop(classes) as j:
+                largest.set(largest.get().max(z.real_at(j)))
+            top = _wide(k, largest.get())
+            tops = k.splat(top, width)
+            totals, masses, products = Variable(zeros), Variable(zeros), Variable(zeros)
+            with k.loop(whole) as part:
+                at = part * width
+                shifted, target = _wide(k, z.vector_at(at, width)) - tops, _wide(k, t.vector_at(at, width))
+                totals.set(totals.get() + exp(k, shifted))
+                masses.set(masses.get() + target)
+                products.set(target.muladd(shifted, products.get()))
+            total, mass, product = (Variable(k.sum(one.get())) for one in (totals, masses, products))
+            done = whole * width
+            with k.loop(classes - done) as rest:
+                at = done + rest
+                shifted, target = _wide(k, z.real_at(at)) - top, _wide(k, t.real_at(at))
+                total.set(total.get() + exp(k, shifted))
+                mass.set(mass.get() + target)
+                product.set(target.muladd(shifted, product.get()))
+            factor = mass.get() / total.get()
+            factors = k.splat(factor, width)
+            with k.loop(whole) as part:
+                at = part * width
+                e = exp(k, _wide(k, z.vector_at(at, width)) - tops)
+                g.store(at, k.narrow(e * factors - _wide(k, t.vector_at(at, width))))
+            with k.loop(classes - done) as rest:
+                at = done + rest
+                e = exp(k, _wide(k, z.real_at(at)) - top)
+                g.store(at, k.narrow(e * factor - _wide(k, t.real_at(at))))
+            loss.set(loss.get() + (mass.get() * _log(k, total.get()) - product.get()))
+        _store_loss(k, sample, loss.get())
+    k.finish()
+
+
+def _log(k: Kernel, value: Real) -> Real:
+    return Real(k, k.call_intrinsic("llvm.log", [value.ir]))
 
 
 def emit_binary_cross_entropy(module: ir.Module, name: str, dtype: str) -> None:
@@ -248,5 +310,9 @@ def _store_loss(k: Kernel, sample: Int, loss: Real) -> None:
 
 
 def _wide(k: Kernel, value: Real) -> Real:
-    """Return the number as float64."""
-    return value if value.ir.type == F64 else Real(k, k.b.fpext(value.ir, F64))
+    """Return a number, or the entries of a vector, as float64."""
+    kind = value.ir.type
+    if isinstance(kind, ir.VectorType):
+        wide = ir.VectorType(F64, kind.count)
+        return value if kind == wide else Real(k, k.b.fpext(value.ir, wide))
+    return value if kind == F64 else Real(k, k.b.fpext(value.ir, F64))

@@ -35,7 +35,7 @@ from lieref.model.graph import Graph
 SHARED: AbstractContextManager[object] = nullcontext()
 """What calls work in that any number of threads may make at once."""
 
-BUILT_IN = ("cross_entropy", "mean_squared_error", "binary_cross_entropy")
+BUILT_IN = ("cross_entropy", "cross_entropy_last", "mean_squared_error", "binary_cross_entropy")
 """Losses that a compiled step computes."""
 
 MOST_IDLE = 8
@@ -245,7 +245,8 @@ class Engine:
         y : int array (N,) or float array (N, classes)
             Labels or rows of targets. Rows of targets are weights of -log softmax, already divided by N for the mean:
             they carry label smoothing and class weights.
-        loss : "cross_entropy", "mean_squared_error", "binary_cross_entropy", or callable
+        loss : "cross_entropy", "cross_entropy_last", "mean_squared_error", "binary_cross_entropy", or callable
+            Where a sample has several axes, the classes of a cross entropy are the first, or the last.
             "mean_squared_error" is the mean over all entries of (output - y)^2. Rows of "binary_cross_entropy" are
             signed weights, positive for yes, already divided by the number of answers. A callable takes (outputs, y)
             and returns the loss and its gradient with respect to the outputs; it costs a second forward pass.

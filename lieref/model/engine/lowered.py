@@ -286,6 +286,15 @@ def unsupported(node: Node, rule: str) -> UnsupportedError:
     return UnsupportedError(f"compile_graph: node {node.name!r} ({node.op}): {rule}")
 
 
+def rows_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of what losses read of one sample: where all numbers are along one axis, that alone.
+
+    (C, 1, 1) and (1, C) are (C,).
+    """
+    count = math.prod(shape)
+    return (count,) if len(shape) > 1 and count == max(shape) else shape
+
+
 def as_size(shape: tuple[int, ...]) -> Size:
     """Return (channels, height, width) of one sample (F,), (C, L) or (C, H, W); axes between these are rows."""
     return (shape[0], 1, 1) if len(shape) == 1 else (shape[0], math.prod(shape[1:-1]), shape[-1])

@@ -18,7 +18,7 @@ from lieref.model.engine.group import alone, grouped
 from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.kinds import KINDS
 from lieref.model.engine.layer import Epilogue, FusedLayer
-from lieref.model.engine.lowered import LoweredGraph
+from lieref.model.engine.lowered import LoweredGraph, rows_shape
 from lieref.model.engine.memories import Memory
 from lieref.model.engine.parts import FLAT_SAMPLES, parts
 from lieref.model.engine.program import Program, assemble
@@ -262,7 +262,9 @@ def _load(b: Builder) -> Instruction:
 def _output(b: Builder, loss: str = "") -> Instruction:
     """Return what reads the outputs: "logits" for their copy to the caller, by default the loss of the run."""
     z, g = b.tensors[b.net.logits], b.bars.get(b.net.logits)
-    ints = {"samples": b.samples, "image": 0, "classes": z.channels, "in_sample": z.pixel}
+    shape = rows_shape(b.net.output_shape)
+    ints = {"samples": b.samples, "image": 0, "classes": z.channels, "first": shape[0], "last": shape[-1]}
+    ints["in_sample"] = z.pixel
     ints["g_sample"] = g.pixel if g else 0
     tile = OutputTile(loss, b.storage.lanes) if loss else None
     places = {"in": Place(z), "g": Place(g)} if g else {"in": Place(z)}

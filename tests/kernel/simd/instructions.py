@@ -226,8 +226,11 @@ def load3(tile, dtype):
 
 def output(tile, dtype):
     """One sample and several, outputs of less than a vector, of whole ones, and of one more."""
-    for samples, classes in ((1, 1), (2, tile.width), (3, 2 * tile.width + 1)):
+    for samples, classes, positions in ((1, 1, 1), (2, tile.width, 3), (3, 2 * tile.width + 1, 2)):
+        own = classes if tile.loss.startswith("cross_entropy") else classes * positions
+        classes *= positions
         ints = {"samples": samples, "image": samples - 1, "classes": classes, "in": 0, "in_sample": classes + 2, "g": 0}
+        ints |= {"first": own, "last": own}
         yield Instruction({**ints, "g_sample": classes + 1}, context={"image": 1, "scale": 0.3})
 
 

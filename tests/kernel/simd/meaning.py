@@ -156,6 +156,12 @@ def load3(f, tile, table, s):
     return load(f, tile, table, s, 1, 3)
 
 
+def _positions(index, classes, last):
+    """Indices of outputs as (samples, positions, classes): the classes of a sample are its last axis, or its first."""
+    shape = (len(index), -1, classes) if last else (len(index), classes, -1)
+    return index.reshape(shape) if last else index.reshape(shape).swapaxes(1, 2)
+
+
 def output(f, tile, table, s):
     """What is done with the outputs z of each sample, given its targets t."""
     sample = s.context["image"] + f["image"] + np.arange(f["samples"])
@@ -177,12 +183,15 @@ def output(f, tile, table, s):
         losses = total(t * sign * (u * np.where(up, 0.0, -1.0) + (e + 1.0).log()), 1)
         bars = (t * -1.0 * ((u * np.where(up, -1.0, 0.0)).exp() / (e + 1.0))).narrowed(s.dtype)
     else:  # in float64, whatever the type of the numbers
+        last = tile.loss == "cross_entropy_last"
+        own = f["last"] if last else f["first"]
+        place, target, here = (_positions(index, own, last) for index in (place, target, here))
         z, t = (s.read(*which, dtype="float64") for which in (("arena", place), ("targets", here)))
-        shifted = z - z.value.max(1, keepdims=True)
-        e, mass = shifted.exp(), total(t, 1)
-        sums = total(e, 1)
-        losses = mass * sums.log() - total(t * shifted, 1)
-        bars = (e * (mass / sums)[:, None] - t).narrowed(s.dtype)
+        shifted = z - z.value.max(2, keepdims=True)
+        e, mass = shifted.exp(), total(t, 2)
+        sums = total(e, 2)
+        losses = total(mass * sums.log() - total(t * shifted, 2), 1)
+        bars = (e * (mass / sums)[..., None] - t).narrowed(s.dtype)
     return [Write("arena", target, bars), Write("losses", sample, losses)]
 
 

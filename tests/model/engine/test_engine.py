@@ -14,20 +14,25 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import lieref
 from lieref.errors import DomainError, DTypeError, ShapeError, UnsupportedError
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.tiles import TransformTile, widths
+from lieref.model import executor
 from lieref.model.engine import compile_graph
 from lieref.model.engine.session import MOST_JOBS
 from lieref.model.fold import fold_batch_norm
 from lieref.model.onnx_reader import read_onnx
 from lieref.op.registry import OPERATORS
+from lieref.train.position_tasks import TokenCrossEntropy
 from tests.model.engine.networks import (
     NETS,
     Net,
+    as_float64,
     close,
     draw,
+    net_axes,
     net_const,
     odd_net,
     plain_net,
@@ -376,3 +381,28 @@ def test_real_networks(name, data_dir, rng):
     assert abs(loss - want_loss) <= 5e-6 * want_loss
     assert close(z, want_z, 5e-6)
     assert all(close(grads[k], want_grads[k], 5e-6) for k in wanted)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("loss", [lieref.CrossEntropy(0.1, None, 2), TokenCrossEntropy(0.0, None, 2)])
+def test_a_class_of_each_position_is_learnt_in_the_step(loss, dtype, rng):
+    """The classes first, as of pixels, or last, as of tokens; one position is left out."""
+    net = Net((3, 4, 5))
+    net.conv(7, 3, (1, 1))
+    last = loss.class_axis == -1
+    if last:
+        net.add("Transpose", perm=(0, 2, 3, 1))
+        net.add("Reshape", net.last, net_axes(net, 0, 20, 7))
+    graph = net.graph()
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0], dtype=dtype)
+    x, y = draw(graph, 6, rng, dtype), rng.integers(0, 7, (6, 20) if last else (6, 4, 5))
+    y.flat[3] = 2
+    name, rows = loss.compiled_form(y, engine.output_shape)
+    value, z, found = engine.loss_and_grad(x, rows, name)
+    values = executor.run(as_float64(graph), x.astype("f8"))
+    want, bar = loss.value_and_grad(values[graph.outputs[0]], y)
+    bars = executor.pull_back(as_float64(graph), values, {graph.outputs[0]: bar}, trainable(graph))
+    tolerance = 1e-6 if dtype == "float32" else 1e-14
+    assert abs(value - want) <= tolerance * want
+    assert close(z.reshape(values[graph.outputs[0]].shape), values[graph.outputs[0]], tolerance)
+    assert all(close(found[key], bars[key], 10 * tolerance) for key in bars)
