@@ -177,7 +177,8 @@ class FusedLayer:
     each : float
         What each number of an "average" counts, 0 for its share of a mean.
     places : int array (channels, height, width) or None
-        Of each number of a move, where it stands in x, or in x and the others one behind the other.
+        Of each number of a move, where it stands in x, or in x and the others one behind the other; of a constant,
+        which number of the initializer it is.
     nodes : tuple of Node
         The operators of a reference layer, in order.
     reads : dict of str to (tensor, shape)

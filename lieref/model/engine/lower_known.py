@@ -95,7 +95,8 @@ def _tensor(net: LoweredGraph, name: str) -> tuple[str, Array]:
     last = value.shape[-1] if value.ndim else 1
     rows = value.size // last
     if out not in net.sizes:
-        net.layers.append(FusedLayer("constant", "", out, Window(), last, weight=name))
+        places = np.arange(value.size).reshape(rows, last).T.reshape(last, 1, rows)
+        net.layers.append(FusedLayer("constant", "", out, Window(), last, weight=name, places=places))
         net.sizes[out] = (last, 1, rows)
     return net.resolve(out), np.arange(value.size).reshape(last, rows).T.reshape(value.shape)
 

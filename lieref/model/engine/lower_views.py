@@ -275,14 +275,20 @@ def held(net: LoweredGraph, node: Node, bases: tuple[str, ...], places: Array, e
 
 
 def _move(net: LoweredGraph, bases: tuple[str, ...], out: str, places: Array) -> None:
-    """Append a selection where the numbers are whole channels of every s-th pixel, else a move."""
+    """Append a selection, where the numbers are whole channels of every s-th pixel, a constant, or a move."""
     channels, height, width = places.shape
+    net.sizes[out] = (channels, height, width)
+    source = net.producer(bases[0])
+    if source is not None and source.kind == "constant" and len(bases) == 1:
+        assert source.places is not None  # a constant has places
+        own = source.places.ravel()[places]
+        net.layers.append(FusedLayer("constant", "", out, Window(), channels, weight=source.weight, places=own))
+        return
     chosen = _selection(places, net.sizes[bases[0]]) if len(bases) == 1 else None
     if chosen is not None:
         net.layers.append(FusedLayer("select", bases[0], out, chosen[1], channels, selected=chosen[0]))
     else:
         net.layers.append(FusedLayer("move", bases[0], out, Window(), channels, others=bases[1:], places=places))
-    net.sizes[out] = (channels, height, width)
 
 
 def _selection(places: Array, size: Size) -> tuple[tuple[int, ...], Window] | None:

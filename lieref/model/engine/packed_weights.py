@@ -88,6 +88,9 @@ class PackedWeights:
             if stale & set(derived.affine.names):
                 vector = derived.affine.vectors(weights, derived.channels)[derived.which]
                 self._weights[derived.offset : derived.offset + derived.channels] = vector
+        for one in self._storage.arranged:
+            if one.name in stale:
+                one.view(self._weights)[...] = weights[one.name].ravel()[one.places]
         for pack in self._storage.packs:
             if pack.copied and pack.name in stale:
                 memory = self._bases if pack.name in self._storage.adapters else self._weights

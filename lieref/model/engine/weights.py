@@ -44,6 +44,41 @@ class Accumulator:
 
 
 @dataclass(frozen=True)
+class Arranged:
+    """Numbers of the initializer `name` in pixels of so many elements, from an offset on.
+
+    Attributes
+    ----------
+    places : int array (channels, height, width)
+        Which of them each number of the tensor is.
+    """
+
+    name: str
+    places: Array
+    offset: int
+    pixel: int
+
+    def view(self, memory: Array) -> Array:
+        """Return the numbers in their memory, as the places are."""
+        channels, height, width = self.places.shape
+        found = memory[self.offset : self.offset + height * width * self.pixel].reshape(height, width, self.pixel)
+        return found[..., :channels].transpose(2, 0, 1)
+
+
+@dataclass(frozen=True)
+class ArrangedSums(Arranged):
+    """The gradient of such numbers among the accumulators; `elements` are those of the initializer."""
+
+    elements: int
+
+    def read(self, sums: Array) -> Array:
+        """Return the gradient, flat, out of the accumulators; a number that was read several times has their sum."""
+        found = np.zeros(self.elements, sums.dtype)
+        np.add.at(found, self.places.ravel(), self.view(sums).ravel())
+        return found
+
+
+@dataclass(frozen=True)
 class Derived:
     """A vector of a layer's `Affine` among the packed weights: number `which` of its two, for so many channels."""
 
@@ -73,8 +108,8 @@ class Storage:
     collect : list of Instruction
         What makes weight gradients of frequencies, and factor gradients of weight gradients, weight by weight: the
         middle of the program that is `collect` in a `Plan`.
-    packs, derived : list of Pack, Derived
-    accumulators : list of Accumulator
+    packs, derived, arranged : list of Pack, Derived, Arranged
+    accumulators : list of Accumulator and ArrangedSums
         Gradients that are read out as they are; those of adapted weights are not: instructions of `collect` read them.
     constants : dict of (number, elements) to int
         Offsets of numbers that never change.
@@ -99,7 +134,8 @@ class Storage:
     packs: list[Pack] = field(default_factory=list)
     constants: dict[tuple[float, int], int] = field(default_factory=dict)
     derived: list[Derived] = field(default_factory=list)
-    accumulators: list[Accumulator] = field(default_factory=list)
+    arranged: list[Arranged] = field(default_factory=list)
+    accumulators: list[Accumulator | ArrangedSums] = field(default_factory=list)
     weight_size: int = 0
     base_size: int = 0
     factor_size: int = 0
@@ -160,13 +196,17 @@ class Storage:
         self.packs.append(Pack(name, layout))
         return layout.offset
 
-    def add_pack(self, name: str, layout: Layout) -> None:
-        """Let an initializer be packed into a place that has been reserved."""
-        self.packs.append(Pack(name, layout))
+    def add_arranged(self, name: str, places: Array, pixel: int) -> int:
+        """Reserve room for numbers of an initializer in the pixels of a tensor, and return its offset."""
+        offset = self.reserve(places[0].size * pixel)
+        self.arranged.append(Arranged(name, places, offset, pixel))
+        return offset
 
-    def add_sums(self, name: str, layout: Layout) -> None:
-        """Let the gradient of an initializer be read from accumulators that have been reserved."""
-        self.accumulators.append(Accumulator(name, (layout,)))
+    def add_arranged_sums(self, name: str, places: Array, pixel: int, elements: int) -> int:
+        """Reserve accumulators for the gradient of such numbers, and return their offset."""
+        offset = self.reserve_gradient(places[0].size * pixel)
+        self.accumulators.append(ArrangedSums(name, places, offset, pixel, elements))
+        return offset
 
     def add_derived(self, affine: Affine, which: int, channels: int, padded: int) -> int:
         """Reserve room for a vector of an `Affine`, its padded channels zero, and return its offset."""
