@@ -150,3 +150,9 @@ def cut_maximum(f: Numbers, tile: WidthTile) -> Cut:
     """Return the rows of a max pool."""
     steps = {"in": f["in_row"], "out": f["out_row"], "row_taps": 2}
     return Cut("rows", 1, f["rows"], 1, steps, 9 * f["rows"] * f["cols"] * f["blocks"])
+
+
+def cut_resample(f: Numbers, tile: PixelTile) -> Cut:
+    """Return the lines of a resampling."""
+    steps = {"sources": 1, **{t: f[f"{t}_row"] for t in _EPILOGUE}}
+    return Cut("rows", 1, f["rows"], tile.pixels, steps, 4 * f["rows"] * f["cols"] * f["blocks"])

@@ -22,6 +22,7 @@ from lieref.kernel.simd import (
     maximum,
     move,
     pointwise,
+    resample,
     sample,
     select,
     weight_gradient,
@@ -147,6 +148,10 @@ def _pixel_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
     return [PixelTile(pixels, width) for width in widths(isa, dtype) for pixels in pointwise.POINTWISE_PIXELS]
 
 
+def _line_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
+    return [PixelTile(lines, width) for width in widths(isa, dtype) for lines in resample.RESAMPLE_LINES]
+
+
 def _form_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
     return [FormTile(form, width) for width in widths(isa, dtype) for form in adapter.FORMS]
 
@@ -255,6 +260,10 @@ FAMILIES: dict[str, Family] = {
         "pointwise", select.UNDEAL_FIELDS, _pixel_tiles, select.emit_undeal, select.undeal_accesses
     ),
     "select_pair": _select(select.PAIR_FIELDS, ("in", "other")),
+    "resample": Family(
+        "resample", resample.RESAMPLE_FIELDS, _line_tiles, resample.emit_resample, resample.resample_accesses,
+        cut=cutting.cut_resample,
+    ),
     "maximum": Family(
         "pointwise", maximum.MAXIMUM_FIELDS, _width_tiles, maximum.emit_maximum, maximum.maximum_accesses,
         cut=cutting.cut_maximum,

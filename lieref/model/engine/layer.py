@@ -12,6 +12,7 @@ from lieref._types import Array, FloatArray
 from lieref.kernel.simd.epilogue import ADD, BIAS, CLAMP, MASK
 from lieref.kernel.simd.row import float_bits
 from lieref.model.engine.layout import WeightAxes
+from lieref.model.engine.pixel_map import PixelMap
 from lieref.model.engine.tensor import Place, Tensor
 from lieref.model.graph import Node
 
@@ -179,6 +180,8 @@ class FusedLayer:
     places : int array (channels, height, width) or None
         Of each number of a move, where it stands in x, or in x and the others one behind the other; of a constant,
         which number of the initializer it is.
+    resampling : PixelMap or None
+        What a resampling does, which has no window.
     nodes : tuple of Node
         The operators of a reference layer, in order.
     reads : dict of str to (tensor, shape)
@@ -207,6 +210,7 @@ class FusedLayer:
     selected: tuple[int, ...] = ()
     each: float = 0.0
     places: Array | None = None
+    resampling: PixelMap | None = None
     nodes: tuple[Node, ...] = ()
     reads: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     shape: tuple[int, ...] = ()

@@ -49,8 +49,8 @@ class PackedWeights:
         self._weights = aligned(storage.weight_size, storage.dtype)
         self._bases = aligned(storage.base_size, storage.dtype)
         leave_holes(self._bases)
-        for (number, count), offset in storage.constants.items():
-            self._weights[offset : offset + count] = number
+        for (numbers, times), offset in storage.constants.items():
+            self._weights[offset : offset + len(numbers) * times] = np.tile(numbers, times)
         self.addresses = {"weights": address_of(self._weights), "bases": address_of(self._bases)}
         self.prepared = [False, False]
         self.users = 0

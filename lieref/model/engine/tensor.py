@@ -92,7 +92,10 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a kernel meets a tensor: a first pixel, a channel, and steps between rows and pixels."""
+    """Where a kernel meets a tensor: a first pixel, a channel, and steps between rows and pixels.
+
+    Where `turned`, the kernel takes the tensor's columns for rows.
+    """
 
     tensor: Tensor
     y: int = 0
@@ -100,6 +103,7 @@ class Place:
     step_y: int = 1
     step_x: int = 1
     channel: int = 0
+    turned: bool = False
 
     def in_whole(self) -> Place:
         """Return the same place in the tensor that this one's is a slice of."""
@@ -110,7 +114,10 @@ class Place:
         """Return the fields `name`, `name`_row and `name`_pixel."""
         t = self.tensor
         start = t.offset + self.y * t.row + self.x * t.step + self.channel
-        return {name: start, f"{name}_row": self.step_y * t.row, f"{name}_pixel": self.step_x * t.step}
+        row, pixel = self.step_y * t.row, self.step_x * t.step
+        if self.turned:
+            row, pixel = pixel, row
+        return {name: start, f"{name}_row": row, f"{name}_pixel": pixel}
 
 
 class Table(Protocol):

@@ -111,8 +111,8 @@ class Storage:
     packs, derived, arranged : list of Pack, Derived, Arranged
     accumulators : list of Accumulator and ArrangedSums
         Gradients that are read out as they are; those of adapted weights are not: instructions of `collect` read them.
-    constants : dict of (number, elements) to int
-        Offsets of numbers that never change.
+    constants : dict of (numbers, int) to int
+        Offsets of numbers that never change, so many times one after the other.
     weight_size, factor_size, gradient_size : int
         Elements reserved so far.
     base_size : int
@@ -132,7 +132,7 @@ class Storage:
     prepare: list[Instruction] = field(default_factory=list)
     collect: list[Instruction] = field(default_factory=list)
     packs: list[Pack] = field(default_factory=list)
-    constants: dict[tuple[float, int], int] = field(default_factory=dict)
+    constants: dict[tuple[tuple[float, ...], int], int] = field(default_factory=dict)
     derived: list[Derived] = field(default_factory=list)
     arranged: list[Arranged] = field(default_factory=list)
     accumulators: list[Accumulator | ArrangedSums] = field(default_factory=list)
@@ -216,9 +216,13 @@ class Storage:
 
     def repeated(self, value: float, vectors: int = 1) -> int:
         """Return the offset of so many vectors of one number; room is reserved once."""
-        key = value, vectors * self.lanes
+        return self.fixed((value,), vectors * self.lanes)
+
+    def fixed(self, numbers: tuple[float, ...], times: int = 1) -> int:
+        """Return the offset of numbers that never change, so many times one after the other; room is reserved once."""
+        key = numbers, times
         if key not in self.constants:
-            self.constants[key] = self.reserve(key[1])
+            self.constants[key] = self.reserve(len(numbers) * times)
         return self.constants[key]
 
     def reserve(self, size: int) -> int:

@@ -358,6 +358,28 @@ def dot(tile, dtype):
         yield Instruction({**ints, "count": 3 * ints["cols"]})
 
 
+def resample(tile, dtype):
+    """Whole tiles and one line more, lines that are repeated, pixels of no tap, of one and of several; both turns."""
+    lines, width = tile
+    for rows, counts, flags, blocks, turned in (
+        (lines, (1,), 0, 1, False), (2 * lines + 1, (2, 0, 3), ALL, 2, False), (lines + 1, (1, 4), ADD | BIAS, 1, True),
+        (2 * lines, (0, 0), MASK, 1, True),
+    ):  # fmt: skip
+        pixel, cols, taps = (blocks + 1) * width + 1, len(counts), sum(counts)
+        along, across = (rows * pixel + 3, pixel) if turned else (pixel, (cols + 1) * pixel)
+        sources = [(5 * line) % rows // 2 * (taps + 1) * pixel for line in range(rows)]
+        starts = [sum(counts[:i]) for i in range(cols + 1)]
+        sizes = {"out": 0, "aux": 2, "mask": 5}
+        places = {k: v for name, more in sizes.items() for k, v in tensor(name, across + more, along + more).items()}
+        yield Instruction(
+            {
+                "blocks": blocks, "channel": width, "rows": rows, "cols": cols, "in": 0, "sources": BEFORE,
+                "starts": BEFORE + rows, "taps": BEFORE + rows + cols + 1, "weight": 0, "flags": flags, "bias": 0,
+                "low": float_bits(LOW), "high": float_bits(HIGH), **places,
+            }, [*sources, *starts, *((7 * tap) % max(taps, 1) * pixel for tap in range(taps))],
+        )  # fmt: skip
+
+
 def maximum(backward, tile, dtype):
     """Windows that overlap, that stand apart, and that a padding cuts, one of them to nothing."""
     for rows, cols, strides, kernel, first, blocks, flags in (
@@ -468,6 +490,7 @@ FAMILIES: dict[str, Callable[[Any, str], Iterator[Instruction]]] = {
     "move_runs": partial(move, True),
     "add_moved": partial(move, False),
     "add_moved_runs": partial(move, True),
+    "resample": resample,
     "maximum": partial(maximum, False),
     "maximum_gradient": partial(maximum, True),
     **{f"adapt_{name}": partial(adapter, False) for name in MAPS},

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,23 @@ def depthwise_gradient(f, tile, table, s):
     place = f["out"] + np.arange(len(taps))[:, None] * tile.width + lanes(f["blocks"], f["column"], tile.width)
     before = None if s.fresh(f) else s.read("gradients", place)
     return [Write("gradients", place, total(x * g, 0, before))]
+
+
+def resample(f, tile, table, s):
+    """out[line, p, c] = epilogue(sum over the taps t of p of w[t] x[source[line] + offset[t], c])."""
+    channels, lines = channels_of(f, f["blocks"] * tile.width), offsets(table, f["sources"], f["rows"])
+    starts, found = offsets(table, f["starts"], f["cols"] + 1), []
+    for pixel, (first, end) in enumerate(pairwise(starts)):
+        x = s.read(
+            "arena", f["in"] + np.add.outer(lines, offsets(table, f["taps"] + first, end - first))[..., None] + channels
+        )
+        w = s.read("weights", f["weight"] + np.arange(first, end)[:, None])
+
+        def where(tensor, pixel=pixel):
+            return f[tensor] + np.arange(f["rows"]) * f[f"{tensor}_row"] + pixel * f[f"{tensor}_pixel"]
+
+        found += finish(f, s, total(x * w, 1), channels, where)
+    return found
 
 
 def load(f, tile, table, s, samples=None, pixel=None):
@@ -548,6 +566,7 @@ MEANINGS: dict[str, Callable[..., list[Write]]] = {
     "move_runs": partial(move, False),
     "add_moved": partial(move, True),
     "add_moved_runs": partial(move, True),
+    "resample": resample,
     "maximum": maximum,
     "maximum_gradient": maximum_gradient,
     **{f"adapt_{name}": partial(adapt, name) for name in MAPS},

@@ -87,8 +87,8 @@ def run_rows(rows, storage, values, weights):
     sums = aligned(storage.gradient_size, storage.dtype)
     for pack in storage.packs:
         pack.layout.pack(weights[pack.name].ravel(), packed)
-    for (number, count), offset in storage.constants.items():
-        packed[offset : offset + count] = number
+    for (numbers, times), offset in storage.constants.items():
+        packed[offset : offset + len(numbers) * times] = np.tile(numbers, times)
     return run_on(rows, storage, {"weights": packed, "gradients": sums}, values), sums
 
 
