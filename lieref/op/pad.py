@@ -37,7 +37,7 @@ def pad(
         `constant`, `reflect` (mirrored about the edge element, which is not repeated), `edge` (the edge repeated) or
         `wrap` (the array repeated).
     """
-    source = _source("Pad", x, either("Pad", "pads", pads_input, pads), axes, mode)
+    source = sources("Pad", x.shape, either("Pad", "pads", pads_input, pads), axes, mode)
     fill = either("Pad", "constant_value", constant_value, value)
     y = np.full([len(index) for index in source], 0 if fill is None else np.asarray(fill).reshape(()), x.dtype)
     inside = [np.flatnonzero(index >= 0) for index in source]
@@ -61,7 +61,7 @@ def pad_vjp(
 ) -> tuple[Array, None, None, None]:
     """Return (x_bar, None, None, None)."""
     x_bar = y_bar
-    for axis, index in enumerate(_source("Pad", x, either("Pad", "pads", pads_input, pads), axes, mode)):
+    for axis, index in enumerate(sources("Pad", x.shape, either("Pad", "pads", pads_input, pads), axes, mode)):
         moved = np.moveaxis(x_bar, axis, 0)
         collected = np.zeros((x.shape[axis], *moved.shape[1:]), x.dtype)
         inside = index >= 0
@@ -95,12 +95,12 @@ def amounts(function: str, shape: Sequence[int | None], pads: Any, axes: Any, mo
     return added
 
 
-def _source(function: str, x: Array, pads: Any, axes: Any, mode: str) -> list[Any]:
-    """Return for each axis the index in x that each element of y copies, -1 for a constant."""
-    added = amounts(function, x.shape, pads, axes, mode)
-    check_size(function, [extent + begin + end for extent, (begin, end) in zip(x.shape, added, strict=True)])
-    source = []
-    for extent, (begin, end) in zip(x.shape, added, strict=True):
+def sources(function: str, shape: Shape, pads: Any, axes: Any, mode: str) -> list[Array]:
+    """Return for each axis the index in x, of this shape, that each element of y copies, -1 for a constant."""
+    added = amounts(function, shape, pads, axes, mode)
+    check_size(function, [extent + begin + end for extent, (begin, end) in zip(shape, added, strict=True)])
+    source: list[Array] = []
+    for extent, (begin, end) in zip(shape, added, strict=True):
         index = np.arange(-begin, extent + end)
         if mode == "edge":
             index = np.clip(index, 0, extent - 1)

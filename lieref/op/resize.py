@@ -69,7 +69,7 @@ def resize(
         coordinate_transformation_mode=coordinate_transformation_mode,
         keep_aspect_ratio_policy=keep_aspect_ratio_policy,
     )  # fmt: skip
-    rows = _matrices(
+    rows = matrices(
         x.shape, roi, scales, sizes, axes, coordinate_transformation_mode, cubic_coeff_a, exclude_outside,
         keep_aspect_ratio_policy, mode, nearest_mode,
     )  # fmt: skip
@@ -102,7 +102,7 @@ def resize_vjp(
     nearest_mode: str = "round_prefer_floor",
 ) -> tuple[Array, None, None, None]:
     """Return (x_bar, None, None, None)."""
-    rows = _matrices(
+    rows = matrices(
         x.shape, roi, scales, sizes, axes, coordinate_transformation_mode, cubic_coeff_a, exclude_outside,
         keep_aspect_ratio_policy, mode, nearest_mode,
     )  # fmt: skip
@@ -188,11 +188,14 @@ def _floor(extent: int | None, factor: Any) -> int:
     return int(np.floor(np.float32(extent) * factor))
 
 
-def _matrices(
+def matrices(
     shape: Shape, roi: Array | None, scales: Array | None, sizes: Array | None, axes: Any, transformation: str,
     a: float, exclude_outside: int, policy: str, mode: str, rounding: str,
 ) -> dict[int, tuple[Taps, Array | None]]:  # fmt: skip
-    """Return the matrix of each axis that changes, and which of its outputs lie outside the image."""
+    """Return the matrix of each axis that changes, and which of its outputs lie outside the image, None where none can.
+
+    Parameters are those of `resize`, for an x of this shape.
+    """
     places = _places(axes, len(shape))
     targets = _targets(shape, places, policy, scales, sizes)
     crop = transformation == "tf_crop_and_resize"

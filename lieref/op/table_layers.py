@@ -15,6 +15,7 @@ from lieref.op import (
     resize,
     rnn,
     transposed_convolution,
+    upsample,
 )
 from lieref.op.entry import Operator
 from lieref.op.interpolation import ROUNDINGS, TRANSFORMATIONS
@@ -127,6 +128,13 @@ LAYERS = (
         blocks.space_to_depth_vjp,
         blocks.space_to_depth_shape,
         allowed={"mode": ("DCR", "CRD")},
+    ),
+    Operator(
+        "Upsample",
+        upsample.upsample,
+        upsample.upsample_vjp,
+        upsample.upsample_shape,
+        allowed={"mode": ("nearest", "linear", "bilinear")},
     ),
 )
 """Operators that are layers: each has its rule of shape beside it, and checks its arguments by it."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from lieref.errors import UnsupportedError
-from lieref.model.engine import lower_layers, lower_pointwise, lower_tables
+from lieref.model.engine import lower_layers, lower_pointwise, lower_resample, lower_tables
 from lieref.model.engine.layer import FusedLayer
 from lieref.model.engine.lower_known import known, specs_of
 from lieref.model.engine.lower_reference import Trial, call_back
@@ -118,7 +118,7 @@ def _needed(graph: Graph, logits: str) -> list[Node]:
     return found[::-1]
 
 
-WINDOWED = frozenset({"AveragePool", "Conv", "MaxPool"})
+WINDOWED = frozenset({"AveragePool", "Conv", "MaxPool", "Pad", "Resize", "Upsample"})
 """Operators that walk the rows of an image."""
 
 ANY_ORDER = frozenset({
@@ -137,6 +137,9 @@ LOWER: dict[str, Callable[[LoweredGraph, Node], None]] = {
     "ReduceSum": lower_layers.reduce,
     "ReduceMax": lower_layers.reduce,
     "Gather": lower_tables.gather,
+    "Resize": lower_resample.resize,
+    "Upsample": lower_resample.upsample,
+    "Pad": lower_resample.pad,
     "MaxPool": lower_layers.max_pool,
     "GlobalMaxPool": lower_layers.global_max,
     "Add": lower_pointwise.add,

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from lieref.errors import LierefError
+from lieref.kernel.window import Window as PoolWindow
 from lieref.kernel.window import make_window
 from lieref.model.engine.layer import FusedLayer, Window
 from lieref.model.engine.layout import WeightAxes
+from lieref.model.engine.lower_resample import mean_inside, reduce_along
 from lieref.model.engine.lower_views import arranged, give_rows, rows_of, view_of
 from lieref.model.engine.lowered import LoweredGraph, Size, as_size, unsupported
 from lieref.model.graph import Node
@@ -24,25 +26,31 @@ def _window(net: LoweredGraph, node: Node, kernel: tuple[int, ...], size: Size) 
     UnsupportedError
         If the window has another rank than the image, or than 1 or 2, or the image is too small for one.
     """
+    w = _pool_window(net, node, kernel, size)
     rank = len(kernel)
-    shape = net.shapes[node.inputs[0]]
-    if rank not in (1, 2) or rank != len(shape) - 1 or as_size(shape) != size:
-        raise unsupported(node, "windows must be 1-d or 2-d, as the image is")
-    attrs: dict[str, Any] = node.attrs
-    try:
-        w = make_window(
-            "compile_graph", size[3 - rank :], tuple(map(int, kernel)), strides=attrs.get("strides", 1),
-            pads=attrs.get("pads", 0), dilations=attrs.get("dilations", 1), auto_pad=attrs.get("auto_pad", "NOTSET"),
-            ceil_mode=bool(attrs.get("ceil_mode", 0)),
-        )  # fmt: skip
-    except LierefError as error:
-        raise unsupported(node, f"the image {size[1:]} must hold one window: {error}") from error
     ends = tuple(p - n - b for p, n, b in zip(w.padded, w.image, w.pads_begin, strict=True))
     flat = (1,) * (2 - rank), (0,) * (2 - rank)
     return Window(
         _two(flat[0] + w.kernel), _two(flat[0] + w.strides), (*_two(flat[1] + w.pads_begin), *_two(flat[1] + ends)),
         _two(flat[0] + w.dilations),
     )  # fmt: skip
+
+
+def _pool_window(net: LoweredGraph, node: Node, kernel: tuple[int, ...], size: Size) -> PoolWindow:
+    """Return the window of a node on the axes that the node's image has."""
+    rank = len(kernel)
+    shape = net.shapes[node.inputs[0]]
+    if rank not in (1, 2) or rank != len(shape) - 1 or as_size(shape) != size:
+        raise unsupported(node, "windows must be 1-d or 2-d, as the image is")
+    attrs: dict[str, Any] = node.attrs
+    try:
+        return make_window(
+            "compile_graph", size[3 - rank :], tuple(map(int, kernel)), strides=attrs.get("strides", 1),
+            pads=attrs.get("pads", 0), dilations=attrs.get("dilations", 1), auto_pad=attrs.get("auto_pad", "NOTSET"),
+            ceil_mode=bool(attrs.get("ceil_mode", 0)),
+        )  # fmt: skip
+    except LierefError as error:
+        raise unsupported(node, f"the image {size[1:]} must hold one window: {error}") from error
 
 
 def _two(values: tuple[int, ...]) -> tuple[int, int]:
@@ -133,9 +141,12 @@ def matmul(net: LoweredGraph, node: Node) -> None:
 def average(net: LoweredGraph, node: Node) -> None:
     """AveragePool."""
     x, size = net.size(node)
-    window = _window(net, node, tuple(node.attrs["kernel_shape"]), size)  # type: ignore[arg-type]
-    if any(window.pads) and (node.attrs.get("ceil_mode", 0) or not node.attrs.get("count_include_pad", 0)):
-        raise unsupported(node, "pads must be 0 or counted in the mean")
+    kernel = tuple(node.attrs["kernel_shape"])  # type: ignore[arg-type]
+    counted = bool(node.attrs.get("count_include_pad", 0))
+    window = _window(net, node, kernel, size)
+    if any(window.pads) and (node.attrs.get("ceil_mode", 0) or not counted):
+        mean_inside(net, node, _pool_window(net, node, kernel, size), counted)
+        return
     layer = FusedLayer("average", x, node.outputs[0], window, size[0])
     net.append(layer, _image_shape(net, node, layer))
 
@@ -164,6 +175,10 @@ def reduce(net: LoweredGraph, node: Node) -> None:
         raise unsupported(node, "the numbers of a vector must stay by themselves")
     gone = [axis - 1 for axis in gone]
     kept = [axis for axis in range(rank - 1) if axis not in gone]
+    image = seen.in_order and len(sample) == 3 and as_size(sample) == net.sizes[seen.base]
+    if image and node.op != "ReduceMax" and gone in ([1], [2]):
+        reduce_along(net, node, gone[0], bool(node.attrs.get("keepdims", 1)), node.op == "ReduceMean")
+        return
     count = math.prod(sample[axis] for axis in gone)
     order = np.arange(seen.size).reshape(sample).transpose(kept + gone).reshape(-1, 1, count)
     x = arranged(net, node, seen, order, exact=False)
