@@ -10,7 +10,7 @@ from lieref._types import Array
 from lieref.errors import ShapeError
 from lieref.op.axes import either
 from lieref.op.resize import resize, resize_shape, resize_vjp
-from lieref.op.spec import TensorSpec, specs
+from lieref.op.spec import TensorSpec, specs, text
 
 NAME = "Upsample"
 
@@ -48,6 +48,8 @@ def upsample_shape(
     given = either(NAME, "scales", scales_input, attribute)
     if given is None:
         raise ShapeError(f"{NAME}: `scales` must be given; got none")
+    if given.ndim != 1 or given.shape[0] not in (None, x.ndim):
+        raise ShapeError(f"{NAME}: `scales` must have {x.ndim} numbers, one an axis; got {text(given.shape)}")
     return resize_shape(x, None, given, **as_resize(mode))
 
 

@@ -66,6 +66,10 @@ MIDDLES: dict[str, tuple[int, int, list[Any], list[np.ndarray]]] = {
     ),
     "Trilu": (120, 17, [op("Trilu", ["c"], "z", upper=0)], []),
     "Pad": (160, 19, [op("Pad", ["c", "i0"], "z", mode="wrap")], [np.array([0, 1, 0, 0, 0, 1, 0, 0])]),
+    "Upsample": (480, 9, [op("Upsample", ["c", "i0"], "z")], [np.float32([1, 1, 2, 2])]),
+    "Upsample, attribute": (
+        336, 8, [op("Upsample", ["c"], "z", mode="linear", scales=[1.0, 1.0, 1.5, 2.0])], [],
+    ),
     "Compress": (80, 17, [op("Compress", ["c", "i0"], "z", axis=1)], [np.arange(6) % 3 != 1]),
     "Mod": (120, 17, [op("Mod", ["c", "i0"], "z", fmod=1)], [np.float32([0.3])]),
     "Where": (
@@ -92,8 +96,10 @@ MIDDLES: dict[str, tuple[int, int, list[Any], list[np.ndarray]]] = {
 }  # fmt: skip
 
 
-COMPILED = ("Celu, plain", "Mish", "PRelu", "PRelu, one slope", "Selu", "Swish, plain")
-"""What the parts that `lieref.model.plain_operators` writes have a compiled form for."""
+COMPILED = (
+    "Celu, plain", "Mish", "PRelu", "PRelu, one slope", "Selu", "Swish, plain", "Upsample", "Upsample, attribute",
+)  # fmt: skip
+"""What has a compiled form, or is written by `lieref.model.plain_operators` as what has one."""
 
 
 def network(case: str, opset: int | None = None) -> Any:

@@ -106,6 +106,16 @@ RESIZE = (
 )  # fmt: skip
 
 
+UPSAMPLE = (
+    Example("Upsample", (spread(2, 3, 5, 6), np.array([1.0, 1.0, 2.0, 3.0])), opset=9, multilinear=True,
+            constants=(1,)),
+    Example("Upsample", (spread(2, 3, 5, 6),), {"mode": "linear", "scales": (1.0, 1.0, 2.0, 1.5)}, opset=7,
+            multilinear=True, evaluator=ORT),
+    Example("Upsample", (spread(2, 3, 5, 6),), {"scales": (1.0, 1.0, 3.0, 2.5)}, opset=7, multilinear=True,
+            evaluator=ORT),
+)  # fmt: skip
+
+
 def recurrent(op: str, gates: int, directions: int, *optional: str, **attrs: Any) -> Example:
     """Return a recurrent operator on 4 times, 2 samples and 3 features, of 2 hidden numbers; weights below one."""
     times, samples, features, hidden = 4, 2, 3, 2
@@ -172,4 +182,4 @@ ATTENTION = (
     Example("Einsum", (spread(3, 3), spread(3, seed=1)), {"equation": "ii,i->"}, multilinear=True),
 )  # fmt: skip
 
-LAYERS = (*NORMALIZATIONS, *TRANSPOSED, *RESIZE, *RECURRENT, *ATTENTION)
+LAYERS = (*NORMALIZATIONS, *TRANSPOSED, *RESIZE, *UPSAMPLE, *RECURRENT, *ATTENTION)

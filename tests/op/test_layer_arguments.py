@@ -70,6 +70,9 @@ RESIZE = [
     ("Resize", (X, None, SCALES), {"antialias": 1}, UnsupportedError, "`antialias` must be 0; got 1"),
     ("Resize", (X, None, SCALES), {"coordinate_transformation_mode": "tf_crop_and_resize"}, ShapeError,
      "`roi` must have 6 numbers; got none"),
+    ("Upsample", (X,), {}, ShapeError, "`scales` must be given; got none"),
+    ("Upsample", (X, SCALES), {"scales": (1.0, 1.0, 2.0)}, DomainError, "`scales` must be an input or an attribute"),
+    ("Upsample", (X,), {"scales": (1.0, 2.0)}, ShapeError, r"`scales` must have 3 numbers, one an axis; got \(2,\)"),
 ]  # fmt: skip
 Q, K, V = np.ones((2, 4, 3, 5)), np.ones((2, 2, 6, 5)), np.ones((2, 2, 6, 3))
 ATTENTION = [
