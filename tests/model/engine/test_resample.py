@@ -1,4 +1,4 @@
-"""What is lowered to a resampling against the reference operators in float64: outputs and gradients, and what is not."""
+"""What is lowered to a resampling against the reference operators in float64: outputs and gradients."""
 
 from __future__ import annotations
 
