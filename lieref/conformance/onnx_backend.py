@@ -53,7 +53,6 @@ EXCLUDED: Final[dict[str, str]] = {
     r"test_attention_(?!\w*(_expanded|with_past|qk_matmul))\w*window\w*": (
         "windows of keys came with opset 25; windows of keys are not supported"
     ),
-    r"test_resize_downsample_\w+_antialias": "a filter that widens where an image shrinks is not supported",
     r"test_resize_downsample_scales_(linear|cubic)_align_corners": (
         "the expected numbers divide by 2.4, an extent that is no integer; the text of the standard by the output's"
     ),

@@ -6,6 +6,7 @@ is in float64, also for float32 data: a position that is rounded may fall on the
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -123,16 +124,37 @@ def cubic(where: FloatArray, inputs: int, a: float, exclude_outside: bool) -> Ta
 
     Beyond the ends the last entry goes on, or, with `exclude_outside`, weighs nothing and the others sum to one.
     """
-    low = np.floor(where)
-    columns = low[:, None] + np.arange(-1, 3)
-    distance = np.abs(where[:, None] - columns)
+    columns = np.floor(where)[:, None] + np.arange(-1, 3)
+    weights = _keys(np.abs(where[:, None] - columns), a)
+    return _clamped(columns, _without_outside(columns, weights, inputs) if exclude_outside else weights, inputs)
+
+
+def antialiased(where: FloatArray, inputs: int, scale: float, mode: str, a: float, exclude_outside: bool) -> Taps:
+    """Return the taps of a filter that widens where the image shrinks: weights w(scale distance), which sum to one.
+
+    w is that of `linear` or `cubic`, as `mode` says; the ends are as there.
+    """
+    narrow = min(scale, 1.0)
+    reach = math.ceil((1 if mode == "linear" else 2) / narrow)
+    columns = np.floor(where)[:, None] + np.arange(1 - reach, reach + 1)
+    distance = narrow * np.abs(where[:, None] - columns)
+    weights = np.maximum(1 - distance, 0) if mode == "linear" else _keys(distance, a)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return _clamped(columns, _without_outside(columns, weights, inputs) if exclude_outside else weights, inputs)
+
+
+def _keys(distance: FloatArray, a: float) -> FloatArray:
+    """Return the weights of cubic convolution at distances of at least zero."""
     near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
     far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
-    weights = np.where(distance <= 1, near, far)
-    if exclude_outside:
-        weights = np.where((columns < 0) | (columns >= inputs), 0.0, weights)
-        weights /= weights.sum(axis=1, keepdims=True)
-    return _clamped(columns, weights, inputs)
+    return np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
+
+
+def _without_outside(columns: Array, weights: FloatArray, inputs: int) -> FloatArray:
+    """Return the weights without those of columns that there are not, scaled to sum to one."""
+    kept = np.where((columns < 0) | (columns >= inputs), 0.0, weights)
+    kept /= kept.sum(axis=1, keepdims=True)
+    return kept
 
 
 def _clamped(columns: Array, weights: FloatArray, inputs: int) -> Taps:

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lieref._types import Array, Shape
-from lieref.errors import DomainError, ShapeError, UnsupportedError
+from lieref.errors import DomainError, ShapeError
 from lieref.op.axes import check_size, integers, one_axis
-from lieref.op.interpolation import Taps, cubic, linear, nearest, positions
+from lieref.op.interpolation import Taps, antialiased, cubic, linear, nearest, positions
 from lieref.op.spec import Extents, TensorSpec, need_float, specs, text
 
 NAME = "Resize"
@@ -51,7 +51,7 @@ def resize(
         For each of `axes`: a positive factor, the extent being the floor of the product in float32, or the extent. One
         of the two; an empty array is none.
     antialias
-        0: a filter that widens where the image shrinks is not supported.
+        1: a filter that widens where the image shrinks; nearest has none.
     axes
         Which axes; all by default.
     coordinate_transformation_mode, nearest_mode, cubic_coeff_a, exclude_outside
@@ -71,7 +71,7 @@ def resize(
     )  # fmt: skip
     rows = matrices(
         x.shape, roi, scales, sizes, axes, coordinate_transformation_mode, cubic_coeff_a, exclude_outside,
-        keep_aspect_ratio_policy, mode, nearest_mode,
+        keep_aspect_ratio_policy, mode, nearest_mode, antialias,
     )  # fmt: skip
     y = x
     for axis, (taps, _) in rows.items():
@@ -104,7 +104,7 @@ def resize_vjp(
     """Return (x_bar, None, None, None)."""
     rows = matrices(
         x.shape, roi, scales, sizes, axes, coordinate_transformation_mode, cubic_coeff_a, exclude_outside,
-        keep_aspect_ratio_policy, mode, nearest_mode,
+        keep_aspect_ratio_policy, mode, nearest_mode, antialias,
     )  # fmt: skip
     beyond = _beyond(y.ndim, rows)
     x_bar = y_bar if beyond is None else np.where(beyond, np.zeros((), y_bar.dtype), y_bar)
@@ -120,8 +120,6 @@ def resize_shape(
     keep_aspect_ratio_policy: str = "stretch", mode: str = "nearest", nearest_mode: str = "round_prefer_floor",
 ) -> TensorSpec:  # fmt: skip
     """Return the extents that scales or sizes ask for."""
-    if antialias:
-        raise UnsupportedError(f"{NAME}: `antialias` must be 0; got {antialias}")
     if mode != "nearest":
         need_float(NAME, x)
     places = _places(axes, x.ndim)
@@ -190,7 +188,7 @@ def _floor(extent: int | None, factor: Any) -> int:
 
 def matrices(
     shape: Shape, roi: Array | None, scales: Array | None, sizes: Array | None, axes: Any, transformation: str,
-    a: float, exclude_outside: int, policy: str, mode: str, rounding: str,
+    a: float, exclude_outside: int, policy: str, mode: str, rounding: str, antialias: int,
 ) -> dict[int, tuple[Taps, Array | None]]:  # fmt: skip
     """Return the matrix of each axis that changes, and which of its outputs lie outside the image, None where none can.
 
@@ -208,6 +206,8 @@ def matrices(
         where = positions(transformation, extent, outputs or 0, scale, *region)
         if mode == "nearest":
             taps = nearest(where, extent, rounding)
+        elif antialias:
+            taps = antialiased(where, extent, scale, mode, a, bool(exclude_outside))
         else:
             taps = linear(where, extent) if mode == "linear" else cubic(where, extent, a, bool(exclude_outside))
         found[axis] = taps, (where < 0) | (where > extent - 1) if crop else None

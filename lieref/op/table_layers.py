@@ -114,7 +114,7 @@ LAYERS = (
         resize.resize_vjp,
         resize.resize_shape,
         allowed={
-            "antialias": (0,),
+            "antialias": (0, 1),
             "coordinate_transformation_mode": TRANSFORMATIONS,
             "exclude_outside": (0, 1),
             "keep_aspect_ratio_policy": ("stretch", "not_larger", "not_smaller"),

@@ -67,7 +67,6 @@ RESIZE = [
     ("Resize", (X, None, None, SIZES[:2]), {"axes": (1, -2)}, DomainError, "`axes` must be all different"),
     ("Resize", (X, None, None, SIZES[:1]), {"axes": (3,)}, DomainError, "`axis` must be -3 to 2; got 3"),
     ("Resize", (X.astype(int), None, SCALES), {"mode": "linear"}, DTypeError, "must be float32 or float64"),
-    ("Resize", (X, None, SCALES), {"antialias": 1}, UnsupportedError, "`antialias` must be 0; got 1"),
     ("Resize", (X, None, SCALES), {"coordinate_transformation_mode": "tf_crop_and_resize"}, ShapeError,
      "`roi` must have 6 numbers; got none"),
     ("Upsample", (X,), {}, ShapeError, "`scales` must be given; got none"),

@@ -99,6 +99,18 @@ RESIZE: dict[str, Case] = {
         (PICTURE, *SIZES),
     ),
     "bicubic": ("Resize", {"mode": "cubic", "axes": (2, 3)}, sized("bicubic"), (PICTURE, *SIZES)),
+    "bilinear-antialiased": (
+        "Resize",
+        {"mode": "linear", "axes": (2, 3), "antialias": 1, "exclude_outside": 1},
+        sized("bilinear", antialias=True),
+        (PICTURE, *SIZES),
+    ),
+    "bicubic-antialiased": (
+        "Resize",
+        {"mode": "cubic", "axes": (2, 3), "antialias": 1, "exclude_outside": 1, "cubic_coeff_a": -0.5},
+        sized("bicubic", antialias=True),
+        (PICTURE, *SIZES),
+    ),
     "nearest": (
         "Resize",
         {"axes": (2, 3), "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"},

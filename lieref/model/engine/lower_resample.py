@@ -46,6 +46,7 @@ def _interpolate(
         found = matrices(
             shape, roi, scales, sizes, said["axes"], said["coordinate_transformation_mode"], said["cubic_coeff_a"],
             said["exclude_outside"], said["keep_aspect_ratio_policy"], said["mode"], said["nearest_mode"],
+            said["antialias"],
         )  # fmt: skip
     except LierefError as error:
         raise unsupported(node, f"the operator must take this shape: {error}") from error

@@ -97,6 +97,10 @@ CASES = {
     "sizes": (resized, (IMAGE, None, (11, 4), (3, 2)), {"mode": "linear"}),
     "not larger": (resized, (IMAGE, None, (9, 13), (2, 3)), {"keep_aspect_ratio_policy": "not_larger"}),
     "cubic, excluded": (resized, (IMAGE, LARGER), {"mode": "cubic", "exclude_outside": 1, "cubic_coeff_a": -0.5}),
+    **{
+        f"{mode}, antialiased": (resized, (IMAGE, (1, 1, 0.45, 1.5)), {"mode": mode, "antialias": 1})
+        for mode in ("linear", "cubic")
+    },
     "line, nearest": (resized, (LINE, (1, 1, 2)), {}),
     "line, linear": (resized, (LINE, (1, 1, 1.6)), {"mode": "linear"}),
     "upsampled": (upsampled, (UP, "nearest"), {}),
