@@ -39,6 +39,8 @@ def checked_nodes(nodes: Iterable[Node], opset: int, outputs: Iterable[str], sou
         if node.op in EXPANDED:  # onnx.checker has seen its attributes
             checked.append(node)
             continue
+        if node.op == "Resize" and opset < 11:  # then it was Upsample by another name
+            node = replace(node, op="Upsample")
         if not supported(node.op):
             raise UnsupportedError(f"load: operator {node.op} (node {node.name} of {source}) is not one lieref has")
         check_inputs(node.op, node.inputs, node.name)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lieref._types import Array
-from lieref.errors import ShapeError
+from lieref.errors import ShapeError, UnsupportedError
 from lieref.op.axes import either
 from lieref.op.resize import resize, resize_shape, resize_vjp
 from lieref.op.spec import TensorSpec, specs, text
@@ -23,7 +23,8 @@ def upsample(x: Array, scales_input: Array | None = None, *, mode: str = "neares
     x
         Any shape; float unless `mode` is nearest.
     scales_input, scales
-        A positive factor for every axis: an attribute below opset 9, an input from then on.
+        A factor for every axis: an attribute below opset 9, an input from then on. At least 1; with linear positive,
+        as the Resize of opset 10, which is the same, may have it.
     mode
         nearest: the entry at or before i / scale; linear: the line through both beside it. Older files call it
         bilinear.
@@ -50,6 +51,10 @@ def upsample_shape(
         raise ShapeError(f"{NAME}: `scales` must be given; got none")
     if given.ndim != 1 or given.shape[0] not in (None, x.ndim):
         raise ShapeError(f"{NAME}: `scales` must have {x.ndim} numbers, one an axis; got {text(given.shape)}")
+    if mode == "nearest" and given.value is not None and (np.asarray(given.value) < 1).any():
+        # ONNX's text leaves open which entry is meant; runtimes take the one behind i / scale.
+        got = np.asarray(given.value).tolist()
+        raise UnsupportedError(f"{NAME}: `scales` must be at least 1 with mode nearest; got {got}")
     return resize_shape(x, None, given, **as_resize(mode))
 
 

@@ -70,6 +70,9 @@ MIDDLES: dict[str, tuple[int, int, list[Any], list[np.ndarray]]] = {
     "Upsample, attribute": (
         336, 8, [op("Upsample", ["c"], "z", mode="linear", scales=[1.0, 1.0, 1.5, 2.0])], [],
     ),
+    "Resize of opset 10": (
+        288, 10, [op("Resize", ["c", "i0"], "z", mode="linear")], [np.float32([1, 1, 2.5, 1])],
+    ),
     "Compress": (80, 17, [op("Compress", ["c", "i0"], "z", axis=1)], [np.arange(6) % 3 != 1]),
     "Mod": (120, 17, [op("Mod", ["c", "i0"], "z", fmod=1)], [np.float32([0.3])]),
     "Where": (
@@ -98,6 +101,7 @@ MIDDLES: dict[str, tuple[int, int, list[Any], list[np.ndarray]]] = {
 
 COMPILED = (
     "Celu, plain", "Mish", "PRelu", "PRelu, one slope", "Selu", "Swish, plain", "Upsample", "Upsample, attribute",
+    "Resize of opset 10",
 )  # fmt: skip
 """What has a compiled form, or is written by `lieref.model.plain_operators` as what has one."""
 

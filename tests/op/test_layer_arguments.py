@@ -71,6 +71,7 @@ RESIZE = [
      "`roi` must have 6 numbers; got none"),
     ("Upsample", (X,), {}, ShapeError, "`scales` must be given; got none"),
     ("Upsample", (X, SCALES), {"scales": (1.0, 1.0, 2.0)}, DomainError, "`scales` must be an input or an attribute"),
+    ("Upsample", (X, 0.5 * SCALES), {}, UnsupportedError, "`scales` must be at least 1 with mode nearest"),
     ("Upsample", (X,), {"scales": (1.0, 2.0)}, ShapeError, r"`scales` must have 3 numbers, one an axis; got \(2,\)"),
 ]  # fmt: skip
 Q, K, V = np.ones((2, 4, 3, 5)), np.ones((2, 2, 6, 5)), np.ones((2, 2, 6, 3))
