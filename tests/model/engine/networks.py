@@ -381,17 +381,16 @@ def resampled_net():
     """Interpolation by steps and by any scales, padding with the image itself and with a number, means at its edges."""
     net = Net((3, 5, 6))
     a = net.add("Relu", net.conv(6, 3, (3, 2)))
-    up = net.add("Upsample", a, net_const(net, [1, 1, 2, 3]))
-    b = net.conv(9, 6, (2, 3), x=up)
-    wide = net.add("Resize", b, "", net_const(net, [1, 1, 1.7, 0.8]), mode="cubic")
-    c = net.add("Relu", net.add("Add", net.add("Resize", b, "", "", net_axes(net, 8, 10), mode="linear", axes=(2, 3)),
-                                net.conv(9, 9, (1, 1), x=wide, scale=0.2)))  # fmt: skip
-    mirrored = net.add("Pad", c, net_axes(net, 0, 0, 1, 2, 0, 0, 2, 0), mode="reflect")
-    around = net.add("Pad", mirrored, net_axes(net, 2, 1, 0, 1), net_const(net, 0.5), net_axes(net, 2, 3))
-    d = net.add("AveragePool", around, kernel_shape=(3, 2), strides=(2, 2), pads=(1, 1, 1, 0), ceil_mode=1)
-    e = net.add("Add", moved(net, d, "ReduceSum", (2,)), moved(net, net.conv(9, 9, (1, 1), x=d), "ReduceMean", (2,)))
-    net.add("Flatten", net.add("Relu", e))
-    net.gemm(4, 9 * 8, scale=0.05)
+    around = net.add("Pad", a, net_axes(net, 1, 0, 0, 1), net_const(net, 0.5), net_axes(net, 2, 3))
+    b = net.conv(9, 6, (2, 3), x=net.add("Upsample", around, net_const(net, [1, 1, 2, 3])))
+    c = net.add("Resize", b, "", net_const(net, [1, 1, 1.4, 0.6]), mode="cubic")
+    d = net.add("Resize", b, "", "", net_axes(net, 9, 9), mode="linear", axes=(2, 3))
+    d = net.add("Relu", net.add("Add", d, net.conv(9, 9, (1, 1), x=c, scale=0.2)))
+    mirrored = net.add("Pad", d, net_axes(net, 0, 0, 1, 2, 0, 0, 2, 0), mode="reflect")
+    e = net.add("AveragePool", mirrored, kernel_shape=(3, 2), strides=(2, 2), pads=(1, 1, 1, 0), ceil_mode=1)
+    f = moved(net, net.conv(9, 9, (1, 1), x=e), "ReduceMean", (2,))
+    net.add("Flatten", net.add("Relu", net.add("Add", moved(net, e, "ReduceSum", (2,)), f)))
+    net.gemm(4, 9 * 6, scale=0.05)
     return replace(net.graph(), opset=18)
 
 
