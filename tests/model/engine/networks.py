@@ -382,7 +382,8 @@ def resampled_net():
     net = Net((3, 5, 6))
     a = net.add("Relu", net.conv(6, 3, (3, 2)))
     around = net.add("Pad", a, net_axes(net, 1, 0, 0, 1), net_const(net, 0.5), net_axes(net, 2, 3))
-    b = net.conv(9, 6, (2, 3), x=net.add("Upsample", around, net_const(net, [1, 1, 2, 3])))
+    wide = net.add("Resize", around, "", net_const(net, [1, 1, 2, 3]), nearest_mode="floor")
+    b = net.conv(9, 6, (2, 3), x=wide)
     c = net.add("Resize", b, "", net_const(net, [1, 1, 1.4, 0.6]), mode="cubic")
     d = net.add("Resize", b, "", "", net_axes(net, 9, 9), mode="linear", axes=(2, 3))
     d = net.add("Relu", net.add("Add", d, net.conv(9, 9, (1, 1), x=c, scale=0.2)))
@@ -394,8 +395,18 @@ def resampled_net():
     return replace(net.graph(), opset=18)
 
 
+def upsampled_net():
+    """What went with opset 10."""
+    net = Net((3, 4, 5))
+    net.add("Relu", net.add("Upsample", net.conv(6, 3, (3, 2)), net_const(net, [1, 1, 2, 3])))
+    net.add("Flatten")
+    net.gemm(4, 6 * 4 * 12, scale=0.1)
+    return replace(net.graph(), opset=9)
+
+
 NETS = {
     "resampled": resampled_net,
+    "upsampled": upsampled_net,
     "square": square_net,
     "views": views_net,
     "shuffle": shuffle_net,

@@ -125,8 +125,6 @@ CASES = {
     "mean over rows": (reduced, ("ReduceMean", IMAGE, 6, (2,)), {}),
     "mean over columns": (reduced, ("ReduceMean", IMAGE, 7, (-1,)), {"keepdims": 0}),
     "sum over columns": (reduced, ("ReduceSum", IMAGE, 7, (3,)), {}),
-    "sum over the image": (reduced, ("ReduceSum", IMAGE, 1, (3, 2)), {"keepdims": 0}),
-    "sum over a line": (reduced, ("ReduceSum", LINE, 1, (2,)), {}),
 }  # fmt: skip
 
 
