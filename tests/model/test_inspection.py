@@ -182,7 +182,8 @@ def test_every_node_of_a_file_is_there_once_in_its_order(name: str, tmp_path: Pa
     """The law over the engine's networks, written as files, a copy and a constant put in front."""
     graph = NETS[name]()
     x = graph.inputs[0].name
-    first = [helper.make_node("Constant", [], ["unread"], name="unread", value_float=1.0), op("Identity", [x], "same")]
+    one = numpy_helper.from_array(np.float32([1]))
+    first = [helper.make_node("Constant", [], ["unread"], name="unread", value=one), op("Identity", [x], "same")]
     nodes = [
         helper.make_node(
             node.op, ["same" if i == x else i for i in node.inputs], node.outputs, name=node.name, **node.attrs

@@ -25,13 +25,14 @@ from lieref.op.upsample import as_resize
 
 def resize(net: LoweredGraph, node: Node) -> None:
     """Resize of the image, by constant scales or to constant sizes."""
-    roi, scales, sizes = (net.constant(node, position) for position in (1, 2, 3))
+    roi, scales = (_given(net, node, position) for position in (1, 2))
+    sizes = _given(net, node, 3, samples=node.attrs.get("axes") is None)
     _interpolate(net, node, roi, scales, sizes, node.attrs)
 
 
 def upsample(net: LoweredGraph, node: Node) -> None:
     """Upsample of the image by constant scales."""
-    scales = either(node.op, "scales", net.constant(node, 1), node.attrs.get("scales"))
+    scales = either(node.op, "scales", _given(net, node, 1), node.attrs.get("scales"))
     mode = node.attrs.get("mode", "nearest")
     _interpolate(net, node, None, np.asarray(scales, np.float32), None, as_resize(str(mode)))
 
@@ -65,7 +66,7 @@ def _inside(taps: Taps, outside: Array) -> AxisMap:
 def pad(net: LoweredGraph, node: Node) -> None:
     """Pad around the image by constant amounts."""
     shape, attrs = _batch(net, node), node.attrs
-    amounts, value, axes = (net.constant(node, position) for position in (1, 2, 3))
+    amounts, value, axes = (_given(net, node, position) for position in (1, 2, 3))
     mode = str(attrs.get("mode", "constant"))
     try:
         found = sources("Pad", shape, either("Pad", "pads", amounts, attrs.get("pads")), axes, mode)
@@ -100,6 +101,17 @@ def reduce_along(net: LoweredGraph, node: Node, axis: int, keepdims: bool, mean:
     if not keepdims:
         (out,) = node.outputs
         net.shapes[out] = tuple(extent for i, extent in enumerate(net.shapes[out]) if i != axis)
+
+
+def _given(net: LoweredGraph, node: Node, position: int, samples: bool = False) -> Array | None:
+    """Return a constant input, None where it is absent; with `samples`, its first number may be how many there are."""
+    name = node.inputs[position] if position < len(node.inputs) else ""
+    if name not in net.known:
+        return net.constant(node, position)
+    found, of_more = net.known[name]
+    if not np.array_equal(found.ravel()[samples:], of_more.ravel()[samples:]):
+        raise unsupported(node, f"input {position} must not depend on the number of samples")
+    return found
 
 
 def _batch(net: LoweredGraph, node: Node) -> Shape:

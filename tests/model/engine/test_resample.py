@@ -147,6 +147,26 @@ def test_it_does_what_the_reference_does(case, dtype, tolerance, rng):
         assert close(grads[key], want_grads[key], tolerance), key
 
 
+def sized_by_shape(*wanted, **attrs):
+    """A Resize to sizes of which the first is the number of samples, as PyTorch writes it."""
+    net = Net(IMAGE)
+    a = net.conv(5, 3, (1, 1))
+    samples = net.add("Slice", net.add("Shape", a), net_axes(net, 0), net_axes(net, 1))
+    net.add("Resize", a, "", "", net.add("Concat", samples, net_axes(net, *wanted), axis=0), mode="linear", **attrs)
+    return ending(net, 5 * wanted[-2] * wanted[-1])
+
+
+def test_sizes_may_name_the_number_of_samples(rng):
+    graph = sized_by_shape(5, 9, 11)
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0], dtype="float64")
+    assert [layer.kind for layer in engine._plans.net.layers] == ["conv", "resample", "conv"]
+    x, y = rng.standard_normal((4, *IMAGE)), rng.integers(0, 4, 4)
+    _, z, grads = engine.loss_and_grad(x, y)
+    _, want_z, want_grads = reference(graph, x, y, trainable(graph), "cross_entropy")
+    assert close(z, want_z, 1e-13)
+    assert all(close(grads[key], want_grads[key], 1e-13) for key in want_grads)
+
+
 @pytest.mark.parametrize(
     "graph", [resized(IMAGE, (1, 2, 1, 2)), padded(IMAGE, (0, 5, 0, 0, 0, 0, 0, 2), 2 * 7 * 8)], ids=["Resize", "Pad"]
 )
