@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from lieref.errors import UnsupportedError
 from lieref.model.engine import compile_graph
 from lieref.op.interpolation import ROUNDINGS, TRANSFORMATIONS
 from lieref.op.resize import resize_shape
@@ -165,6 +166,17 @@ def test_sizes_may_name_the_number_of_samples(rng):
     _, want_z, want_grads = reference(graph, x, y, trainable(graph), "cross_entropy")
     assert close(z, want_z, 1e-13)
     assert all(close(grads[key], want_grads[key], 1e-13) for key in want_grads)
+
+
+def test_sizes_of_the_image_may_not_depend_on_the_number_of_samples():
+    net = Net(IMAGE)
+    a = net.conv(5, 3, (1, 1))
+    samples = net.add("Slice", net.add("Shape", a), net_axes(net, 0), net_axes(net, 1))
+    net.add("Resize", a, "", "", net.add("Concat", samples, net_axes(net, 9), axis=0), axes=(2, 3))
+    net.add("GlobalAveragePool")
+    graph = ending(net, 5)
+    with pytest.raises(UnsupportedError, match="input 3 must not depend on the number of samples"):
+        compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0])
 
 
 @pytest.mark.parametrize(
