@@ -142,7 +142,7 @@ def odd_net():
     """Operators without a compiled form between compiled ones."""
     net = Net((3, 8, 7))
     a = net.conv(6, 3, (3, 3), pads=(1, 1, 1, 1))
-    net.add("Mul", net.add("Gelu", a), net.add("Sigmoid", a))
+    net.add("Mul", net.add("Atan", a), net.add("Sigmoid", a))
     net.add("Transpose", perm=(0, 1, 3, 2))
     net.add("AveragePool", kernel_shape=(3, 3), pads=(1, 1, 1, 1))
     net.conv(4, 6, (2, 2))
@@ -155,9 +155,30 @@ def odd_net():
 def odd_vector_net():
     net = Net((9,))
     a = net.gemm(7, 9)
-    net.add("Gelu")
+    net.add("Atan")
     net.add("Add", net.last, a)
     net.gemm(4, 7, scale=0.1)
+    return net.graph()
+
+
+def functions_net():
+    """Functions of one number, and what combines two tensors, on channels that are no whole vectors."""
+    net = Net((3, 5, 4))
+    a = net.conv(5, 3, (3, 3), pads=(1, 1, 1, 1), scale=0.2)
+    b = net.add("Gelu", net.conv(5, 5, (1, 1), x=a), approximate="tanh")
+    c = net.add("Max", net.add("Gelu", a), b, net_const(net, -0.1), net.add("Erf", a))
+    d = net.add("Min", net_const(net, 0.9), c, net.add("Sin", b))
+    e = net.add("Log", net.add("Pow", net.add("Exp", d), net_const(net, 1.7)))
+    f = net.add("Div", e, net.add("Sqrt", net.add("Pow", net.add("Softplus", a), net_const(net, 3.0))))
+    g = net.add("Sub", net.add("Softsign", net.conv(5, 5, (1, 1), x=f)), net.add("Abs", net.add("Cos", b)))
+    h = net.add("Reciprocal", net.add("Pow", net.add("Sub", g, net_const(net, 3.0)), net_const(net, 2.0)))
+    i = net.add("Neg", net.add("ThresholdedRelu", net.conv(5, 5, (1, 1), x=h), alpha=0.01))
+    jumps = [net.add(op, a) for op in ("Ceil", "Floor", "Round", "Sign")]
+    j = i
+    for jump in jumps:
+        j = net.add("Add", j, net.add("Mul", a, jump))
+    net.add("Flatten", net.add("GlobalAveragePool", net.conv(6, 5, (2, 2), x=j, scale=0.1)))
+    net.gemm(4, 6)
     return net.graph()
 
 
@@ -174,7 +195,8 @@ def fused_net():
     c = end(net.add("Sigmoid", b), first, -1.0)
     d = end(net.add("Mul", c, a), first, -0.5)
     e = end(net.add("Mul", d, net_const(net, 0.7)), b)
-    net.add("GlobalAveragePool", end(net.conv(6, 6, (1, 1), x=e), a))
+    f = end(net.add("Gelu", e), a)
+    net.add("GlobalAveragePool", end(net.conv(6, 6, (1, 1), x=f), a))
     net.add("Flatten")
     net.gemm(4, 6)
     return net.graph()
@@ -389,6 +411,7 @@ NETS = {
     "joined": joined_net,
     "fire": fire_net,
     "fused": fused_net,
+    "functions": functions_net,
     "shapes": shapes_net,
     "gates": gate_net,
     "gate vector": gate_vector_net,
