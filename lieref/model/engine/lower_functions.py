@@ -1,12 +1,19 @@
-"""From ONNX nodes to layers: functions of one number, and what combines tensors of one size entry by entry."""
+"""From ONNX nodes to layers: functions of one number, and what combines tensors entry by entry."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 
-from lieref.model.engine import lower_pointwise
+import numpy as np
+
 from lieref.model.engine.layer import FusedLayer, Window
-from lieref.model.engine.lowered import LoweredGraph, unsupported
+from lieref.model.engine.lower_known import constant_view
+from lieref.model.engine.lower_pointwise import affine, is_constant, same, together
+from lieref.model.engine.lower_views import view_of
+from lieref.model.engine.lowered import LoweredGraph, View, unsupported
+from lieref.model.engine.reference import EXACT
 from lieref.model.graph import Node
 
 FUNCTIONS: dict[str, str] = {
@@ -37,117 +44,141 @@ EXPONENTS: dict[float, tuple[str, float]] = {
 """Kernel of a power, and its alpha: the derivative of the root at zero is that of the operator Pow."""
 
 
-def append(
-    net: LoweredGraph, node: Node, kernel: str, inputs: tuple[str, ...], numbers: tuple[float, float] = (0.0, 0.0),
-    out: str = "",
-) -> None:  # fmt: skip
-    """Append the layer of a kernel on tensors of one size and shape, by their names in the graph.
+def combine(
+    net: LoweredGraph, node: Node, kernel: str, *positions: int, numbers: tuple[float, float] = (0.0, 0.0)
+) -> None:
+    """Append the layer of a kernel that combines some inputs of a node, and gives its output."""
+    names, lead = together(net, node, *(operand(net, node, position) for position in positions))
+    net.give(_layer(net, kernel, names, numbers), node, lead)
 
-    Raises
-    ------
-    UnsupportedError
-        If the engine does not hold one of them, or they are not of one shape.
-    """
-    names = [net.resolve(name) for name in inputs]
-    for name, held in zip(inputs, names, strict=True):
-        if held not in net.sizes:
-            raise unsupported(node, f"input {name!r} must be a tensor that the engine holds")
-    if len({(net.sizes[held], net.shapes[name]) for name, held in zip(inputs, names, strict=True)}) > 1:
-        shapes = ", ".join(str(net.shapes[name]) for name in inputs)
-        raise unsupported(node, f"the tensors must have one shape; got {shapes}")
-    channels = net.sizes[names[0]][0]
-    layer = FusedLayer(
-        "function", names[0], out or node.outputs[0], Window(), channels, others=tuple(names[1:]), function=kernel,
-        numbers=numbers,
-    )  # fmt: skip
-    net.append(layer, net.shapes[inputs[0]])
+
+def operand(net: LoweredGraph, node: Node, position: int) -> View:
+    """Return an input as a view; a constant has as many axes as the others."""
+    if not is_constant(net, node, position):
+        return view_of(net, node, position)
+    return constant_view(net, node, position, _axes(net, node))
 
 
 def number(net: LoweredGraph, node: Node, position: int) -> float | None:
-    """Return a constant input that is one number and gives nothing a shape, None where it is no constant.
+    """Return a constant input that is one number, beside which another input keeps its shape, else None.
 
     Raises
     ------
     UnsupportedError
-        If it is a constant of several numbers, or of more axes than the tensors.
+        If it is an integer that a float does not hold.
     """
     value = net.graph.initializers.get(node.inputs[position])
-    if value is None:
+    if value is None or value.size != 1 or value.ndim > _axes(net, node):
         return None
-    ranks = [len(net.shapes[name]) + 1 for name in node.inputs if name in net.shapes]
-    if value.size != 1 or value.ndim > max(ranks, default=0):
-        raise unsupported(node, f"the constant must be one number; got shape {value.shape}")
-    return float(value.reshape(()))
+    found = float(value.reshape(()))
+    if value.dtype.kind in "iu" and abs(found) > EXACT:
+        raise unsupported(node, f"integers must be at most {EXACT}; got {value}")
+    return found
+
+
+def _axes(net: LoweredGraph, node: Node) -> int:
+    """Return the most axes of an input that the engine holds."""
+    seen = (net.view(name) for name in node.inputs if name)
+    return max((len(one.shape) for one in seen if one is not None), default=0)
+
+
+def _layer(net: LoweredGraph, kernel: str, names: list[str], numbers: tuple[float, float]) -> FusedLayer:
+    channels = net.sizes[names[0]][0]
+    return FusedLayer(
+        "function", names[0], "", Window(), channels, others=tuple(names[1:]), function=kernel, numbers=numbers
+    )
 
 
 def function(net: LoweredGraph, node: Node) -> None:
     """Abs, Exp and other functions of one number."""
-    append(net, node, FUNCTIONS[node.op], node.inputs[:1])
+    combine(net, node, FUNCTIONS[node.op], 0)
 
 
 def gelu(net: LoweredGraph, node: Node) -> None:
     """Gelu, exact or approximate."""
-    append(net, node, "tanh_gelu" if node.attrs.get("approximate", "none") == "tanh" else "gelu", node.inputs)
+    combine(net, node, "tanh_gelu" if node.attrs.get("approximate", "none") == "tanh" else "gelu", 0)
 
 
 def thresholded_relu(net: LoweredGraph, node: Node) -> None:
     """ThresholdedRelu."""
-    append(net, node, "thresholded_relu", node.inputs, (float(node.attrs.get("alpha", 1.0)), 0.0))  # type: ignore[arg-type]
+    combine(net, node, "thresholded_relu", 0, numbers=(float(node.attrs.get("alpha", 1.0)), 0.0))  # type: ignore[arg-type]
 
 
 def power(net: LoweredGraph, node: Node) -> None:
-    """Pow with a constant exponent other than zero."""
+    """Pow with a constant exponent other than zero, of integers a square or cube."""
     exponent = number(net, node, 1)
-    if exponent is None or exponent == 0 or not math.isfinite(exponent):
-        raise unsupported(node, "the exponent must be a constant other than zero")
+    whole = net.is_float(node.inputs[0]) or exponent in (1, 2, 3)
+    if exponent is None or exponent == 0 or not math.isfinite(exponent) or not whole:
+        raise unsupported(node, "the exponent must be one constant number other than zero, of floats")
     if exponent == 1:
-        lower_pointwise.same(net, node)
-        return
-    if exponent in EXPONENTS:
+        same(net, node)
+    elif exponent in EXPONENTS:
         kernel, alpha = EXPONENTS[exponent]
-        append(net, node, kernel, node.inputs[:1], (alpha, 0.0))
-        return
-    of_negative = math.nan if exponent % 1 else -1.0 if exponent % 2 else 1.0
-    append(net, node, "power", node.inputs[:1], (exponent, of_negative))
+        combine(net, node, kernel, 0, numbers=(alpha, 0.0))
+    else:
+        of_negative = math.nan if exponent % 1 else -1.0 if exponent % 2 else 1.0
+        combine(net, node, "power", 0, numbers=(exponent, of_negative))
 
 
 def extreme(net: LoweredGraph, node: Node) -> None:
     """Max and Min of tensors and numbers: of those that are equal, the derivative goes to the first."""
     kernel = "larger" if node.op == "Max" else "smaller"
     values = [number(net, node, i) for i in range(len(node.inputs))]
-    if all(value is not None for value in values[:2]):
-        raise unsupported(node, "one of the first two inputs must be a tensor")
     if len(values) == 1:
-        lower_pointwise.same(net, node)
+        same(net, node)
         return
-    known = node.inputs[0]
+    if values[0] is not None and values[1] is not None:
+        raise unsupported(node, "one of the first two inputs must be a tensor")
+    so_far = None if values[0] is not None else operand(net, node, 0)
     for position in range(1, len(values)):
-        out = node.outputs[0] if position == len(values) - 1 else f"{node.outputs[0]}.{position}"
-        first, second = values[0] if position == 1 else None, values[position]
-        if second is not None:
-            append(net, node, f"{kernel}_number", (known,), (second, 1.0), out)
-        elif first is not None:
-            append(net, node, f"{kernel}_number", (node.inputs[1],), (first, 0.0), out)
-        else:
-            append(net, node, kernel, (known, node.inputs[position]), out=out)
-        known = out
+        value = values[0] if so_far is None else values[position]
+        tie = 0.0 if so_far is None else 1.0
+        seen = [operand(net, node, position)] if so_far is None else [so_far]
+        if value is None:
+            seen.append(operand(net, node, position))
+        names, lead = together(net, node, *seen)
+        numbers = (0.0, 0.0) if value is None else (value, tie)
+        layer = _layer(net, kernel if value is None else f"{kernel}_number", names, numbers)
+        if position == len(values) - 1:
+            net.give(layer, node, lead)
+            return
+        layer.out = net.free(f"{node.outputs[0]}.{position}")
+        net.append(layer, ())
+        del net.shapes[layer.out]
+        so_far = replace(lead, base=layer.out)
 
 
 def subtract(net: LoweredGraph, node: Node) -> None:
     """Sub of a constant, from one, or of two tensors."""
-    if any(name in net.graph.initializers for name in node.inputs):
-        lower_pointwise.subtract(net, node)
-    else:
-        append(net, node, "difference", node.inputs)
+    for constant, kind in ((0, "subtract_from"), (1, "subtract")):
+        if is_constant(net, node, constant) and affine(net, node, constant, kind):
+            return
+    combine(net, node, "difference", 0, 1)
 
 
 def divide(net: LoweredGraph, node: Node) -> None:
-    """Div by a constant, of the number one, or of two tensors."""
-    if node.inputs[1] in net.graph.initializers:
-        lower_pointwise.divide(net, node)
-    elif node.inputs[0] not in net.graph.initializers:
-        append(net, node, "quotient", node.inputs)
-    elif number(net, node, 0) == 1:
-        append(net, node, "reciprocal", node.inputs[1:])
+    """Div of floats, by a constant other than zero or a tensor."""
+    if not net.is_float(node.inputs[0]):
+        raise unsupported(node, "the tensors must be of floats")
+    if is_constant(net, node, 1):
+        if not np.all(net.graph.initializers.get(node.inputs[1], 1)):
+            raise unsupported(node, "the divisor must not be zero")
+        if affine(net, node, 1, "divide"):
+            return
+    if number(net, node, 0) == 1:
+        combine(net, node, "reciprocal", 1)
     else:
-        raise unsupported(node, "a constant that is divided must be one")
+        combine(net, node, "quotient", 0, 1)
+
+
+ROWS: dict[str, Callable[[LoweredGraph, Node], None]] = {
+    **dict.fromkeys(FUNCTIONS, function),
+    "Div": divide,
+    "Gelu": gelu,
+    "Max": extreme,
+    "Min": extreme,
+    "Pow": power,
+    "Sub": subtract,
+    "ThresholdedRelu": thresholded_relu,
+}
+"""Rows of the table of operators."""

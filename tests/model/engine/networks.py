@@ -182,6 +182,37 @@ def functions_net():
     return net.graph()
 
 
+def choices_net():
+    """Comparisons, truth values and choices: constants for each channel, pixel and number, infinities not taken."""
+    net = Net((3, 5, 4))
+    a = net.conv(5, 3, (3, 3), pads=(1, 1, 1, 1), scale=0.2)
+    b = net.conv(5, 5, (1, 1), x=a)
+    zero = net_const(net, 0.0)
+    mask = net_bool(net, net.rng.random((1, 1, 5, 4)) < 0.7)
+    high, low = net.add("Greater", a, b), net.add("Less", net_const(net, 0.2), a)
+    both = net.add("And", high, net.add("Not", low))
+    one = net.add("Xor", net.add("Or", both, net.add("LessOrEqual", a, b)), net.add("GreaterOrEqual", a, zero))
+    c = net.add("Where", one, a, net.add("Mul", b, b))
+    d = net.add("Where", mask, c, net_const(net, -np.inf))
+    e = net.add("Where", mask, d, zero)
+    f = net.add("Where", net.add("Equal", e, zero), net_const(net, np.linspace(0, 1, 5).reshape(5, 1, 1)), e)
+    g = net.add("Where", net.add("Less", f, b), net_const(net, 0.3), f)
+    h = net.add("Where", net.add("IsNaN", g), g, net.add("Where", net.add("IsInf", g), zero, g))
+    whole = net.add("CastLike", net.add("Cast", net.add("Mul", b, net_const(net, 3.0)), to=7), a)
+    weights = net.add("Where", net.add("Cast", whole, to=9), net_const(net, 1.5), net_const(net, -0.5))
+    i = net.add("Mul", h, net.add("Add", weights, net.add("CastLike", net.add("Equal", whole, zero), a)))
+    net.add("Sub", net.add("Add", i, whole), net_const(net, net.rng.random((1, 5, 4))))
+    net.add("Flatten", net.add("GlobalAveragePool", net.conv(6, 5, (2, 2), scale=0.1)))
+    net.gemm(4, 6)
+    return net.graph()
+
+
+def net_bool(net, value):
+    name = f"c{len(net.init)}"
+    net.init[name] = np.array(value, bool)
+    return name
+
+
 def fused_net():
     """A residual and a clamp behind every kind of layer that takes them."""
     net = Net((4, 6, 5))
@@ -412,6 +443,7 @@ NETS = {
     "fire": fire_net,
     "fused": fused_net,
     "functions": functions_net,
+    "choices": choices_net,
     "shapes": shapes_net,
     "gates": gate_net,
     "gate vector": gate_vector_net,
