@@ -349,7 +349,7 @@ def test_a_tensor_that_mixes_samples_on_the_way_is_called_back(rng):
     net = Net((4, 6))
     net.conv(8, 4, (1,))
     net.add("Transpose", perm=(1, 0, 2))
-    net.add("Exp", net.add("Mul", net.last, net_const(net, 0.1)))
+    net.add("Sinh", net.add("Mul", net.last, net_const(net, 0.1)))
     net.add("Transpose", perm=(1, 0, 2))
     net.conv(3, 8, (2,))
     net.add("Flatten")
