@@ -206,7 +206,7 @@ WHOLE: dict[str, Callable[[Kernel, Real], Real]] = {
     "floor": floor,
     "ceil": ceil,
     "nearest": nearest,
-    "truncated": truncated,
+    "truncated": lambda k, x: truncated(k, x) + 0.0,  # an integer has no -0
 }
 """Those whose results are whole numbers; their derivative is zero."""
 

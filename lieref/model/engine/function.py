@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from lieref.kernel.simd.functions import FUNCTIONS
 from lieref.kernel.simd.pointwise import OPERANDS
-from lieref.model.engine.channel import sum_nothing
+from lieref.model.engine.channel import no_gradient
 from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import Epilogue, FusedLayer
 from lieref.model.engine.pointwise import entrywise, pixels_of, spare
@@ -67,10 +67,10 @@ def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
         if how is not None and not how.kernel:
             found += b.add_gradient(name, g)
             continue
-        bar, epilogue = b.target(name, spare(b, layer, g) if number == len(wanted) - 1 else None)
         if how is None:
-            found += sum_nothing(b.storage, Place(bar), (bar.height, bar.width), epilogue)
+            found += no_gradient(b, name)
             continue
+        bar, epilogue = b.target(name, spare(b, layer, g) if number == len(wanted) - 1 else None)
         operands = [g, *(b.tensors[read[i]] for i in how.operands)]
         places = {operand: Place(tensor) for operand, tensor in zip(OPERANDS, operands, strict=False)}
         found += entrywise(how.kernel, b.storage, places, bar, pixels_of(bar), epilogue, layer.numbers)
