@@ -58,6 +58,7 @@ REFERENCES: dict[str, str] = {
     "arXiv:1912.11370.",
     "Lavin16": "A. Lavin and S. Gray, Fast algorithms for convolutional neural networks, CVPR 2016, arXiv:1509.09308.",
     "Cody80": "W. J. Cody and W. Waite, Software manual for the elementary functions, Prentice-Hall, 1980.",
+    "Payne83": "M. Payne and R. Hanek, Radian reduction for trigonometric functions, SIGNUM Newsletter 18, 1983.",
     "Graves06": "A. Graves et al., Connectionist temporal classification: labelling unsegmented sequence data with "
     "recurrent neural networks, ICML 2006.",
     "Levenshtein66": "V. Levenshtein, Binary codes capable of correcting deletions, insertions and reversals, Soviet "

@@ -146,6 +146,12 @@ def cut_pair(f: Numbers, tile: PixelTile) -> Cut | None:
     return _by_rows(f, tile.pixels, ("in", "other", *_EPILOGUE), 16 * f["count"] * f["blocks"])
 
 
+def cut_combination(operands: int, f: Numbers, tile: PixelTile) -> Cut | None:
+    """Return the rows of a combination of so many tensors."""
+    read = ("in", "other", "third")[:operands]
+    return _by_rows(f, tile.pixels, (*read, *_EPILOGUE), 16 * f["count"] * f["blocks"])
+
+
 def cut_maximum(f: Numbers, tile: WidthTile) -> Cut:
     """Return the rows of a max pool."""
     steps = {"in": f["in_row"], "out": f["out_row"], "row_taps": 2}

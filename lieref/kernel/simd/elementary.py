@@ -28,15 +28,39 @@ are fitted again: relative error below 1.5e-8, an eighth of an ulp. Of float64 t
 half an ulp."""
 
 
-def _scalar(x: Real) -> Any:
+_WHOLE_RANGE = {F32: (-105.0, 89.0), F64: (-746.0, 710.0)}
+"""Beyond these the exponential is zero or infinite."""
+
+
+def scalar(x: Real) -> Any:
     """Return the type of one entry."""
     kind = x.ir.type
     return kind.element if isinstance(kind, ir.VectorType) else kind
 
 
+def constant(f: Function, x: Real, value: float) -> Real:
+    """Return a number in every entry of a vector like x."""
+    return Real(f, f.like(x, value))
+
+
+def polynomial(f: Function, x: Real, coefficients: tuple[float, ...]) -> Real:
+    """Return the sum of coefficients times powers of x, the lowest first, by Horner's rule."""
+    *lower, highest = coefficients
+    total = constant(f, x, highest)
+    for coefficient in reversed(lower):
+        total = total.muladd(x, coefficient)
+    return total
+
+
 def _power(f: Function, x: Real, low: float, high: float) -> tuple[Real, Real]:
     """Return r q(r) = exp(r) - 1 and 2^k of x clamped to a range within `_RANGE`."""
-    single = _scalar(x) == F32
+    more, rounded = _remainder(f, x, low, high)
+    return more, _two_to(f, rounded)
+
+
+def _remainder(f: Function, x: Real, low: float, high: float) -> tuple[Real, Real]:
+    """Return r q(r) = exp(r) - 1 of x clamped to a range, and k, in the low bits of a number."""
+    single = scalar(x) == F32
     x = x.max(low).min(high)
     mantissa_bits = 23 if single else 52
     # Adding 1.5 * 2^mantissa rounds to an integer, which then stands in the low bits of the sum.
@@ -47,12 +71,16 @@ def _power(f: Function, x: Real, low: float, high: float) -> tuple[Real, Real]:
     low_part = math.log(2.0) - high_part if single else 1.90821492927058770002e-10
     r = k.muladd(-high_part, x)
     r = k.muladd(-low_part, r)
-    *lower, highest = _Q[_scalar(x)]
-    series = Real(f, f.like(r, highest))
-    for coefficient in reversed(lower):
-        series = series.muladd(r, coefficient)
-    # The bits of 2^k: k in the place of the exponent, on top of those of 1. A NaN stays one, as it is in `series` too.
-    kind = x.ir.type
+    return polynomial(f, r, _Q[scalar(x)]) * r, rounded
+
+
+def _two_to(f: Function, rounded: Real) -> Real:
+    """Return 2^k of k in the low bits of a number, by its bits: k in the place of the exponent, on top of those of 1.
+
+    A NaN stays one, as it does in the remainder.
+    """
+    single, kind = scalar(rounded) == F32, rounded.ir.type
+    mantissa_bits = 23 if single else 52
     number: Any = I32 if single else I64
     one = ((1 << (7 if single else 10)) - 1) << mantissa_bits
     constants: list[Any] = [mantissa_bits, one]
@@ -61,13 +89,29 @@ def _power(f: Function, x: Real, low: float, high: float) -> tuple[Real, Real]:
         constants = [[value] * kind.count for value in constants]
     places, bits_of_one = (ir.Constant(number, value) for value in constants)
     exponent = f.b.shl(f.b.bitcast(rounded.ir, number), places)
-    return series * r, Real(f, f.b.bitcast(f.b.add(exponent, bits_of_one), kind))
+    return Real(f, f.b.bitcast(f.b.add(exponent, bits_of_one), kind))
 
 
 def exp(f: Function, x: Real) -> Real:
     """Return exp(x), entry by entry, of x clamped to the range where the result is a normal number."""
-    more, scale = _power(f, x, *_RANGE[_scalar(x)])
+    more, scale = _power(f, x, *_RANGE[scalar(x)])
     return more.muladd(scale, scale)
+
+
+# The scale is two factors, for 2^k itself may be no number: k is 129 at most and -151 at least (1025 and -1076). Their
+# products with a number between 0.7 and 1.5 round only where the result is below the normal numbers.
+def whole_exp(f: Function, x: Real, more_x: Real | None = None) -> Real:
+    """Return exp(x), entry by entry, infinite or zero where it is that, and with gradual underflow.
+
+    `more_x` is added to x, exactly enough where it is a rounding error of it.
+    """
+    more, rounded = _remainder(f, x, *_WHOLE_RANGE[scalar(x)])
+    if more_x is not None:
+        more = more + more_x.muladd(more, more_x)
+    magic = 1.5 * 2.0 ** (23 if scalar(x) == F32 else 52)
+    half = (rounded - magic).muladd(0.5, magic)
+    scale = _two_to(f, half)
+    return more.muladd(scale, scale) * _two_to(f, rounded - (half - magic))
 
 
 def expm1(f: Function, x: Real) -> Real:
@@ -75,13 +119,13 @@ def expm1(f: Function, x: Real) -> Real:
 
     It is 2^k (exp(r) - 1) + (2^k - 1), whose terms cancel to a half of the first at most; for k = 0 the second is zero.
     """
-    more, scale = _power(f, x, *_RANGE[_scalar(x)])
+    more, scale = _power(f, x, *_RANGE[scalar(x)])
     return more.muladd(scale, scale - 1.0)
 
 
 def sigmoid_parts(f: Function, x: Real) -> tuple[Real, Real]:
     """Return e = exp(-x) and 1 + e; both, and what they divide to, are normal numbers whatever x is."""
-    low, _ = _RANGE[_scalar(x)]
+    low, _ = _RANGE[scalar(x)]
     more, scale = _power(f, -x, low, -low)
     e = more.muladd(scale, scale)
     return e, e + 1.0
@@ -104,7 +148,7 @@ def log1p(f: Function, e: Real) -> Real:
     """
     s = e / (e + 2.0)
     square = s * s
-    terms = _ODD_TERMS[_scalar(e)]
+    terms = _ODD_TERMS[scalar(e)]
     series = Real(f, f.like(e, 1.0 / (2 * terms - 1)))
     for n in range(terms - 2, -1, -1):
         series = series.muladd(square, 1.0 / (2 * n + 1))

@@ -38,6 +38,9 @@ class Bool(Value):
     def __and__(self, other: Bool) -> Bool:
         return Bool(self.f, self.f.b.and_(self.ir, other.ir))
 
+    def __or__(self, other: Bool) -> Bool:
+        return Bool(self.f, self.f.b.or_(self.ir, other.ir))
+
 
 class Int(Value):
     """A 64-bit signed integer."""
@@ -101,6 +104,34 @@ class Real(Value):
     def below(self, other: Real | float) -> Bool:
         """Return where self < other (false for NaN)."""
         return Bool(self.f, self.f.b.fcmp_ordered("<", self.ir, self.f.like(self, other)))
+
+    def at_least(self, other: Real | float) -> Bool:
+        """Return where self >= other (false for NaN)."""
+        return Bool(self.f, self.f.b.fcmp_ordered(">=", self.ir, self.f.like(self, other)))
+
+    def at_most(self, other: Real | float) -> Bool:
+        """Return where self <= other (false for NaN)."""
+        return Bool(self.f, self.f.b.fcmp_ordered("<=", self.ir, self.f.like(self, other)))
+
+    def equals(self, other: Real | float) -> Bool:
+        """Return where both are one number (false for NaN)."""
+        return Bool(self.f, self.f.b.fcmp_ordered("==", self.ir, self.f.like(self, other)))
+
+    def differs(self, other: Real | float) -> Bool:
+        """Return where both are not one number (true for NaN, of itself too)."""
+        return Bool(self.f, self.f.b.fcmp_unordered("!=", self.ir, self.f.like(self, other)))
+
+    def size(self) -> Real:
+        """Return |self|."""
+        return Real(self.f, self.f.call_intrinsic("llvm.fabs", [self.ir]))
+
+    def sqrt(self) -> Real:
+        """Return the square root, NaN below zero."""
+        return Real(self.f, self.f.call_intrinsic("llvm.sqrt", [self.ir]))
+
+    def signed(self, other: Real) -> Real:
+        """Return |self| with the sign of another, that of a zero too."""
+        return Real(self.f, self.f.call_intrinsic("llvm.copysign", [self.ir, other.ir]))
 
     def muladd(self, factor: Real | float, addend: Real | float) -> Real:
         """Return self * factor + addend, fused where the CPU can (`llvm.fmuladd`; `llvm.fma` would call libm else)."""
@@ -255,6 +286,15 @@ class Function:
             a = self.shuffle(a, a, range(half)) + self.shuffle(a, a, range(half, count))
             count = half
         return Real(self, self.b.extract_element(a.ir, ir.Constant(I32, 0)))
+
+    def lanes_before(self, first: Int, end: Int, lanes: int) -> Bool:
+        """Return which of the lanes, numbered from `first` on, come before `end`."""
+        kind = ir.VectorType(I32, lanes)
+        left = self.b.insert_element(
+            ir.Constant(kind, ir.Undefined), self.b.trunc((end - first).ir, I32), ir.Constant(I32, 0)
+        )
+        left = self.b.shuffle_vector(left, ir.Constant(kind, ir.Undefined), self.lanes([0] * lanes))
+        return Bool(self, self.b.icmp_signed("<", self.lanes(range(lanes)), left))
 
     def where(self, condition: Bool, a: Any, b: Any) -> Any:
         """Return a where the condition holds, else b, which may be a plain number beside a `Real`."""

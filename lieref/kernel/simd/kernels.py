@@ -32,6 +32,7 @@ from lieref.kernel.simd import cut as cutting
 from lieref.kernel.simd import winograd as wino
 from lieref.kernel.simd.access import Access, Numbers, Slack
 from lieref.kernel.simd.adamw import emit_adamw
+from lieref.kernel.simd.combinations import COMBINATIONS
 from lieref.kernel.simd.isa import Isa
 from lieref.kernel.simd.row import Fields
 from lieref.kernel.simd.run import emit_run, emit_shared_run
@@ -253,6 +254,14 @@ FAMILIES: dict[str, Family] = {
         for name, one in pointwise.ACTIVATIONS.items()
     },
     "product": _pointwise(pointwise.emit_product, pointwise.pair_accesses, cutting.cut_pair),
+    **{
+        name: Family(
+            one.group, pointwise.COMBINED_FIELDS, _pixel_tiles,
+            partial(pointwise.emit_combination, one.apply, one.operands),
+            partial(pointwise.combination_accesses, one.operands), cut=partial(cutting.cut_combination, one.operands),
+        )
+        for name, one in COMBINATIONS.items()
+    },
     "dot": Family("pointwise", pointwise.POINTWISE_FIELDS, _width_tiles, pointwise.emit_dot, pointwise.dot_accesses),
     "select": _select(select.SELECT_FIELDS, ("in",)),
     "deal": Family("pointwise", select.DEAL_FIELDS, _pixel_tiles, select.emit_deal, select.deal_accesses),

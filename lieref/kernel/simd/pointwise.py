@@ -41,6 +41,14 @@ POINTWISE_FIELDS = Fields(
     *EPILOGUE_FIELDS,
 )  # fmt: skip
 
+COMBINED_FIELDS = Fields(
+    *POINTWISE_FIELDS.names[1:],
+    "third", "third_row", "third_pixel",
+    "real",  # channels of a pixel that are none of its padding
+)  # fmt: skip
+
+OPERANDS = ("in", "other", "third")
+
 POINTWISE_PIXELS = (4, 1)
 """Pixels worked at once: their exponentials overlap."""
 
@@ -196,12 +204,29 @@ def emit_product(module: ir.Module, name: str, dtype: str, tile: PixelTile) -> N
     _emit(module, name, dtype, tile, ("in", "other"), lambda k, values: values[0] * values[1])
 
 
+def emit_combination(
+    apply: Callable[..., Real], operands: int, module: ir.Module, name: str, dtype: str, tile: PixelTile
+) -> None:
+    """Emit out = epilogue(apply(in, other, third)) of so many operands, where a pixel has channels, else epilogue(0).
+
+    `apply` may be infinite or NaN at zero, and what reads a padding multiplies it by a weight of zero.
+    """
+    _emit(module, name, dtype, tile, OPERANDS[:operands], lambda k, values: apply(k, *values), COMBINED_FIELDS)
+
+
+def combination_accesses(operands: int, f: Numbers, tile: PixelTile, table: Sequence[int]) -> list[Access]:
+    """Return what an instruction on so many operands accesses."""
+    channels = channel_range(f, tile.width)
+    read = [one for name in OPERANDS[1:operands] for one in access("arena", name, f[name], walked(f, name), channels)]
+    return [*read, *value_accesses(f, tile, table)]
+
+
 def _emit(
     module: ir.Module, name: str, dtype: str, tile: PixelTile, operands: tuple[str, ...],
-    apply: Callable[[Kernel, list[Real]], Real],
+    apply: Callable[[Kernel, list[Real]], Real], fields: Fields = POINTWISE_FIELDS,
 ) -> None:  # fmt: skip
     pixels, width = tile
-    k = Kernel(module, name, dtype, POINTWISE_FIELDS, width)
+    k = Kernel(module, name, dtype, fields, width)
     arena = k.base("arena")
     count, cols = k.field("count"), k.field("cols")
     with tile_starts(k, count, pixels) as start:
@@ -210,10 +235,11 @@ def _emit(
         out = walk("out")
         with k.loop(k.field("blocks")) as block:
             channel = k.field("channel") + block * width
+            real = k.lanes_before(channel, k.field("real"), width) if fields is COMBINED_FIELDS else None
             cells = []
             for p in range(pixels):
-                values = [arena.vector_at(source[p] + channel, width) for source in sources]
-                cells.append([Variable(apply(k, values))])
+                value = apply(k, [arena.vector_at(source[p] + channel, width) for source in sources])
+                cells.append([Variable(value if real is None else k.where(real, value, 0.0))])
             emit_epilogue(k, cells, channel, walk, out)
     k.finish()
 

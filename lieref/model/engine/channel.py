@@ -57,6 +57,12 @@ def sum_nothing(storage: Storage, target: Place, size: tuple[int, int], epilogue
     return sum_taps(storage, (0, 0), target, Taps(target.tensor, ()), target, size, epilogue)
 
 
+def no_gradient(b: Builder, name: str) -> list[Instruction]:
+    """Return the instructions that add zero to the gradient of a tensor."""
+    bar, epilogue = b.target(name)
+    return sum_nothing(b.storage, Place(bar), (bar.height, bar.width), epilogue)
+
+
 def copy_pixels(
     storage: Storage, source: Place, target: Place, epilogue: Epilogue, channels: int = 0
 ) -> list[Instruction]:

@@ -11,7 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lieref.model.engine import channel, constant, conv, embedding, move, pointwise, pool, reference, resample, select
+from lieref.model.engine import (
+    channel,
+    constant,
+    conv,
+    embedding,
+    function,
+    move,
+    pointwise,
+    pool,
+    reference,
+    resample,
+    select,
+)
 from lieref.model.engine.builder import Builder
 from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import Epilogue, FusedLayer
@@ -45,6 +57,7 @@ KINDS: dict[str, Kind] = {
     "identity": Kind(pointwise.identity_forward, pointwise.identity_backward, fuses=True),
     "activation": Kind(pointwise.activation_forward, pointwise.activation_backward, fuses=True),
     "product": Kind(pointwise.product_forward, pointwise.product_backward, fuses=True),
+    "function": Kind(function.forward, function.backward, fuses=True),
     "select": Kind(select.forward, select.backward, fuses=True),
     "resample": Kind(resample.forward, resample.backward, fuses=True),
     "maximum": Kind(pool.forward, pool.backward, fuses=False),

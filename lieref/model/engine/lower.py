@@ -9,7 +9,14 @@ from dataclasses import replace
 import numpy as np
 
 from lieref.errors import UnsupportedError
-from lieref.model.engine import lower_layers, lower_pointwise, lower_resample, lower_tables
+from lieref.model.engine import (
+    lower_choices,
+    lower_functions,
+    lower_layers,
+    lower_pointwise,
+    lower_resample,
+    lower_tables,
+)
 from lieref.model.engine.layer import FusedLayer
 from lieref.model.engine.lower_known import known, specs_of
 from lieref.model.engine.lower_reference import Trial, call_back
@@ -122,8 +129,8 @@ WINDOWED = frozenset({"AveragePool", "Conv", "MaxPool", "Pad", "Resize", "Upsamp
 """Operators that walk the rows of an image."""
 
 ANY_ORDER = frozenset({
-    "Add", "Clip", "Concat", "Div", "Dropout", "Gather", "Gemm", "MatMul", "Mul", "ReduceMax", "ReduceMean",
-    "ReduceSum", "Relu", "Sub", *lower_pointwise.ACTIVATIONS,
+    "Add", "Clip", "Concat", "Dropout", "Gather", "Gemm", "MatMul", "Mul", "ReduceMax", "ReduceMean",
+    "ReduceSum", "Relu", *lower_pointwise.ACTIVATIONS, *lower_functions.ROWS, *lower_choices.ROWS,
 })  # fmt: skip
 """Operators whose rows of the table take tensors in whatever order their numbers stand; the others want the graph's."""
 
@@ -143,14 +150,14 @@ LOWER: dict[str, Callable[[LoweredGraph, Node], None]] = {
     "MaxPool": lower_layers.max_pool,
     "GlobalMaxPool": lower_layers.global_max,
     "Add": lower_pointwise.add,
-    "Sub": lower_pointwise.subtract,
     "Mul": lower_pointwise.multiply,
-    "Div": lower_pointwise.divide,
     "BatchNormalization": lower_pointwise.batch_normalization,
     "Concat": lower_pointwise.concatenate,
     "Relu": lower_pointwise.relu,
     "Clip": lower_pointwise.clip,
     **dict.fromkeys(lower_pointwise.ACTIVATIONS, lower_pointwise.activation),
+    **lower_functions.ROWS,
+    **lower_choices.ROWS,
     "Dropout": lower_pointwise.same,
 }
 """Operators with a compiled form."""

@@ -39,7 +39,7 @@ def add(net: LoweredGraph, node: Node) -> None:
     """Add: a bias, a constant, or a residual that joins the later of its two layers."""
     for constant, other in ((1, 0), (0, 1)):
         if is_constant(net, node, constant):
-            if not _joins_as_bias(net, node, constant, other) and not _affine(net, node, constant, "add"):
+            if not _joins_as_bias(net, node, constant, other) and not affine(net, node, constant, "add"):
                 _sum(net, node, *with_constant(net, node, constant))
             return
     _sum(net, node, view_of(net, node, 0), view_of(net, node, 1))
@@ -126,26 +126,11 @@ def _channels(net: LoweredGraph, seen: View, name: str) -> Array | None:
     return each[0, :, 0] if (each == each[0, :, 0][:, None]).all() else None
 
 
-def subtract(net: LoweredGraph, node: Node) -> None:
-    """Sub of a constant, or from one."""
-    constant = 0 if is_constant(net, node, 0) else 1
-    if not _affine(net, node, constant, "subtract" if constant else "subtract_from"):
-        raise unsupported(node, "one input must be a constant, one number or one for each channel")
-
-
-def divide(net: LoweredGraph, node: Node) -> None:
-    """Div by a constant."""
-    if not np.all(net.graph.initializers.get(node.inputs[1], 1)):
-        raise unsupported(node, "the divisor must not be zero")
-    if not _affine(net, node, 1, "divide"):
-        raise unsupported(node, "the divisor must be a constant, one number or one for each channel")
-
-
 def multiply(net: LoweredGraph, node: Node) -> None:
     """Mul by a constant, by a tensor of the same shape, or by one factor a channel; x sigmoid(x) is one layer."""
     for constant in (0, 1):
         if is_constant(net, node, constant):
-            if not _affine(net, node, constant, "multiply"):
+            if not affine(net, node, constant, "multiply"):
                 _product(net, node, *with_constant(net, node, constant))
             return
     one, other = view_of(net, node, 0), view_of(net, node, 1)
@@ -192,7 +177,7 @@ def batch_normalization(net: LoweredGraph, node: Node) -> None:
     net.append(FusedLayer("affine", x, node.outputs[0], Window(), size[0], affine=affine), net.shapes[node.inputs[0]])
 
 
-def _affine(net: LoweredGraph, node: Node, constant: int, kind: str) -> bool:
+def affine(net: LoweredGraph, node: Node, constant: int, kind: str) -> bool:
     """Append a x + b with one a and b for each channel; return whether the constant is one of that sort."""
     name = node.inputs[constant]
     if name not in net.graph.initializers:

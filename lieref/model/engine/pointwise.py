@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lieref.kernel.simd.kernels import KernelName
-from lieref.kernel.simd.pointwise import POINTWISE_PIXELS
+from lieref.kernel.simd.kernels import FAMILIES, KernelName
+from lieref.kernel.simd.pointwise import OPERANDS, POINTWISE_PIXELS
 from lieref.kernel.simd.row import float_bits
 from lieref.kernel.simd.tiles import PixelTile, WidthTile
 from lieref.model.engine.channel import copy_pixels
@@ -19,17 +19,23 @@ if TYPE_CHECKING:
     from lieref.model.engine.builder import Builder
 
 
-def _entrywise(
+def entrywise(
     kernel: str, storage: Storage, places: dict[str, Place], target: Tensor, pixels: tuple[int, int],
     epilogue: Epilogue, numbers: tuple[float, float] = (0.0, 0.0),
 ) -> list[Instruction]:  # fmt: skip
+    """Return the instructions of a kernel on the pixels of the tensors at `places`; `numbers` are alpha and beta."""
     count, cols = pixels
-    alone = {} if "other" in places else {"other": 0, "other_row": 0, "other_pixel": 0}
+    own = FAMILIES[kernel].fields.names  # some write zeros into the padding, and are told where it begins
+    absent = [name for name in OPERANDS if name in own and name not in places]
+    alone = {f"{name}{end}": 0 for name in absent for end in ("", "_row", "_pixel")}
     found = []
     all_places = {**places, **epilogue.places(Place(target))}
     channels = min(place.tensor.pixel for place in all_places.values())
-    if kernel != "dot" and all(_in_lines(place, channels) for place in all_places.values()):
-        count, cols, channels = count // cols, 1, cols * channels
+    real = target.channels if "real" in own else channels
+    if kernel != "dot" and real == channels and all(_in_lines(place, channels) for place in all_places.values()):
+        count, cols, channels, real = count // cols, 1, cols * channels, cols * channels
+    if "real" in own:
+        alone["real"] = real
     again = target in [place.tensor for place in places.values()]  # a tile must not read what the one before it wrote
     size = 1 if again or channels >= LINE * storage.lanes else next(p for p in POINTWISE_PIXELS if p <= count)
     for first, blocks, width in storage.columns(channels):
@@ -52,16 +58,17 @@ def _in_lines(place: Place, channels: int) -> bool:
     return place.step_x == 1 and place.tensor.step == channels
 
 
-def _pixels(t: Tensor) -> tuple[int, int]:
+def pixels_of(t: Tensor) -> tuple[int, int]:
+    """Return how many pixels a tensor has, and how many of them in a row."""
     return t.height * t.width, t.width
 
 
 def _beside(t: Tensor, image: Tensor) -> Place:
     """Return where a factor meets the pixels of an image: pixel by pixel, or all at its one."""
-    return Place(t) if _pixels(t) == _pixels(image) else Place(t, step_y=0, step_x=0)
+    return Place(t) if pixels_of(t) == pixels_of(image) else Place(t, step_y=0, step_x=0)
 
 
-def _spare(b: Builder, layer: FusedLayer, g: Tensor) -> Tensor | None:
+def spare(b: Builder, layer: FusedLayer, g: Tensor) -> Tensor | None:
     """Return the gradient of a layer's sums if the layer itself is its last reader, which may write over it."""
     return None if layer.add in b.needed else g
 
@@ -69,22 +76,22 @@ def _spare(b: Builder, layer: FusedLayer, g: Tensor) -> Tensor | None:
 def activation_forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Instruction]:
     """Return the instructions of out = epilogue(f(x))."""
     places = {"in": Place(b.tensors[layer.x])}
-    return _entrywise(layer.function, b.storage, places, out, _pixels(out), epilogue, layer.numbers)
+    return entrywise(layer.function, b.storage, places, out, pixels_of(out), epilogue, layer.numbers)
 
 
 def activation_backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
     """Return the instructions of x_bar = g f'(x), in the place of g where nothing else reads that."""
     if layer.x not in b.needed:
         return []
-    x_bar, epilogue = b.target(layer.x, _spare(b, layer, g))
+    x_bar, epilogue = b.target(layer.x, spare(b, layer, g))
     places = {"in": Place(g), "other": Place(b.tensors[layer.x])}
-    return _entrywise(f"{layer.function}_slope", b.storage, places, x_bar, _pixels(x_bar), epilogue, layer.numbers)
+    return entrywise(f"{layer.function}_slope", b.storage, places, x_bar, pixels_of(x_bar), epilogue, layer.numbers)
 
 
 def product_forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Instruction]:
     """Return the instructions of out = epilogue(x factor), the factor another tensor or one number for each channel."""
     x, factor = b.tensors[layer.x], b.tensors[layer.others[0]]
-    return _entrywise("product", b.storage, {"in": Place(x), "other": _beside(factor, x)}, out, _pixels(out), epilogue)
+    return entrywise("product", b.storage, {"in": Place(x), "other": _beside(factor, x)}, out, pixels_of(out), epilogue)
 
 
 def product_backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
@@ -92,12 +99,12 @@ def product_backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instructi
     found: list[Instruction] = []
     x, factor = layer.x, layer.others[0]
     # That of x, which has as many pixels as g, comes last and may take its place.
-    for name, other, over in ((factor, x, None), (x, factor, _spare(b, layer, g))):
+    for name, other, over in ((factor, x, None), (x, factor, spare(b, layer, g))):
         if name in b.needed:
             bar, epilogue = b.target(name, over)
             places = {"in": Place(g), "other": _beside(b.tensors[other], g)}
-            kernel = "product" if _pixels(bar) == _pixels(g) else "dot"
-            found += _entrywise(kernel, b.storage, places, bar, _pixels(g), epilogue)
+            kernel = "product" if pixels_of(bar) == pixels_of(g) else "dot"
+            found += entrywise(kernel, b.storage, places, bar, pixels_of(g), epilogue)
     return found
 
 

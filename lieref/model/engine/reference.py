@@ -14,6 +14,7 @@ import numpy as np
 
 from lieref._types import Array
 from lieref.errors import DomainError
+from lieref.model.engine.channel import no_gradient
 from lieref.model.engine.instruction import Callback, Instruction
 from lieref.model.engine.layer import Epilogue, FusedLayer
 from lieref.model.engine.lowered import LoweredGraph
@@ -88,7 +89,10 @@ def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
     """Return what calls the operators' VJPs, and what adds their results to the gradients of the inputs."""
     net, tensors, flat = b.net, b.tensors, b.net.flat
     out, last = tensors[layer.out], layer.nodes[-1].outputs[0]
-    targets = {read: b.tensor(name) for read, (name, _) in layer.reads.items() if name in b.needed}
+    wanted = {read: name for read, (name, _) in layer.reads.items() if name in b.needed}
+    if not net.is_float(last):  # whole numbers and truth values have no derivative
+        return [instruction for name in wanted.values() for instruction in no_gradient(b, name)]
+    targets = {read: b.tensor(name) for read, name in wanted.items()}
     inside = replace(net.graph, nodes=layer.nodes)
 
     def call(arena: Array, known: Mapping[str, Array]) -> None:

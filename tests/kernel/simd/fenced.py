@@ -10,6 +10,7 @@ import numpy as np
 from lieref.kernel.simd.kernels import FAMILIES, KernelName
 from lieref.kernel.simd.memory import address_of, aligned, integers
 from lieref.kernel.simd.row import CONTEXT, ELEMENTS, float_bits
+from tests.kernel.simd.combination_meaning import POSITIVE
 from tests.kernel.simd.instructions import BEFORE, HIGH, LOW
 from tests.kernel.simd.meaning import MEANINGS
 from tests.kernel.simd.state import State, Write
@@ -25,6 +26,9 @@ WALL = 12345.0
 
 LARGE = {"float32": 1e30, "float64": 1e300}
 """A finite number that no result keeps silent about."""
+
+TIED = ("choices", "extremes")
+"""Groups of kernels that compare: they are given whole numbers, some of them equal."""
 
 CALL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 
@@ -108,13 +112,15 @@ def values(kernel, memory, operand, part, instruction, rng):
     """Numbers for an operand."""
     if memory in ELEMENTS and memory != "losses":
         return rng.integers(0, next(iter(instruction.sizes.values())), part.size)
-    if kernel.family.startswith("maximum"):
+    if kernel.family.startswith("maximum") or FAMILIES[kernel.family].group in TIED:
         return rng.integers(-2, 3, part.size)  # ties
     if kernel.family.startswith("embedding") and operand == "in":
         return rng.integers(-1, 6, part.size) + 0.5 * rng.integers(0, 2, part.size)  # of no row too
     if part.dtype == np.uint8:
         return rng.integers(0, 256, part.size)
     found = rng.standard_normal(part.size)
+    if kernel.family.removesuffix("_slope") in POSITIVE:
+        return np.abs(found)
     return np.clip(found, LOW, HIGH) if operand == "mask" else found  # at the clamp's ends too
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lieref.kernel.simd.adapter import MAPS
+from lieref.kernel.simd.combinations import COMBINATIONS
 from lieref.kernel.simd.conv import SPARE
 from lieref.kernel.simd.depthwise import BLOCK
 from lieref.kernel.simd.epilogue import ADD, BIAS, CLAMP, MASK
@@ -321,6 +322,17 @@ def pointwise(tile, dtype, pixels=None, vectors=(1, 2, 1)):
         )  # fmt: skip
 
 
+def combination(operands, tile, dtype):
+    """Pixels of whole vectors, of some channels less, and of a padding alone."""
+    for number, instruction in enumerate(pointwise(tile, dtype)):
+        ints, cols = instruction.ints, instruction.ints["cols"]
+        pixel, end = ints["in_pixel"] + 3, (ints["blocks"] + 1) * tile.width
+        third = tensor("third", (cols + 1) * pixel, pixel)
+        absent = [name for name in ("in", "other", "third")[operands:]]
+        ints = {**ints, **third, "real": (end, end - tile.width // 2 - 1, 0)[number]}
+        yield Instruction({name: 0 if name.split("_")[0] in absent else n for name, n in ints.items()})
+
+
 def select(inputs, tile, dtype):
     """Channels in any order, some of them none; of two inputs those of one are none of the other's."""
     fields = ("channels", "other_channels")[:inputs]
@@ -477,6 +489,7 @@ FAMILIES: dict[str, Callable[[Any, str], Iterator[Instruction]]] = {
     "winograd_weight": partial(winograd_weight, lambda tile: 9, lambda tile: (tile.m + 2) ** 2),
     "winograd_weight_back": partial(winograd_weight, lambda tile: (tile.m + 2) ** 2, lambda tile: 9),
     **{f"{name}{end}": pointwise for name in ACTIVATIONS for end in ("", "_slope")},
+    **{name: partial(combination, one.operands) for name, one in COMBINATIONS.items()},
     "product": pointwise,
     "select": partial(select, 1),
     "select_pair": partial(select, 2),

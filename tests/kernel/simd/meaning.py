@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 
 from lieref.kernel.simd.adapter import MAPS
+from lieref.kernel.simd.combinations import COMBINATIONS as KERNELS
 from lieref.kernel.simd.epilogue import ADD, BIAS, CLAMP, MASK
 from lieref.kernel.simd.frequency import FREQUENCY_STEPS
 from lieref.kernel.simd.winograd import INPUT, OUTPUT, WEIGHT
 from tests.kernel.simd.adapter_meaning import adapt, collect
 from tests.kernel.simd.bounded import UNIT, Bounded, dot, product, total
+from tests.kernel.simd.combination_meaning import COMBINATIONS
 from tests.kernel.simd.state import Write, grid, lanes
 
 
@@ -389,6 +391,15 @@ def activation(name, f, tile, table, s):
     return finish(f, s, y, channels, partial(pixels, f))
 
 
+def combination(name, f, tile, table, s):
+    """out = epilogue(f(in, other, third)) where a pixel has channels, else epilogue(0)."""
+    channels = channels_of(f, f["blocks"] * tile.width)
+    read = ("in", "other", "third")[: KERNELS[name].operands]
+    operands = [s.read("arena", pixels(f, tensor)[:, None] + channels) for tensor in read]
+    y = COMBINATIONS[name](*operands, s.number(f["alpha"]), s.number(f["beta"]))
+    return finish(f, s, y.where(channels < f["real"]), channels, partial(pixels, f))
+
+
 def _pair(f, tile, s):
     channels = channels_of(f, f["blocks"] * tile.width)
     return channels, *(s.read("arena", pixels(f, t)[:, None] + channels) for t in ("in", "other"))
@@ -557,6 +568,7 @@ MEANINGS: dict[str, Callable[..., list[Write]]] = {
     "select_pair": partial(select, 2),
     "deal": deal,
     "undeal": undeal,
+    **{name: partial(combination, name) for name in COMBINATIONS},
     "product": product_of_tensors,
     "dot": dot_of_tensors,
     "embedding": embedding,

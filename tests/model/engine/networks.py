@@ -142,7 +142,7 @@ def odd_net():
     """Operators without a compiled form between compiled ones."""
     net = Net((3, 8, 7))
     a = net.conv(6, 3, (3, 3), pads=(1, 1, 1, 1))
-    net.add("Mul", net.add("Gelu", a), net.add("Sigmoid", a))
+    net.add("Mul", net.add("Atan", a), net.add("Sigmoid", a))
     net.add("Transpose", perm=(0, 1, 3, 2))
     net.add("AveragePool", kernel_shape=(3, 3), pads=(1, 1, 1, 1))
     net.conv(4, 6, (2, 2))
@@ -155,10 +155,65 @@ def odd_net():
 def odd_vector_net():
     net = Net((9,))
     a = net.gemm(7, 9)
-    net.add("Gelu")
+    net.add("Atan")
     net.add("Add", net.last, a)
     net.gemm(4, 7, scale=0.1)
     return net.graph()
+
+
+def functions_net():
+    """Functions of one number, and what combines two tensors, on channels that are no whole vectors."""
+    net = Net((3, 5, 4))
+    a = net.conv(5, 3, (3, 3), pads=(1, 1, 1, 1), scale=0.2)
+    b = net.add("Gelu", net.conv(5, 5, (1, 1), x=a), approximate="tanh")
+    c = net.add("Max", net.add("Gelu", a), b, net_const(net, -0.1), net.add("Erf", a))
+    d = net.add("Min", net_const(net, 0.9), c, net.add("Sin", b))
+    e = net.add("Log", net.add("Pow", net.add("Exp", d), net_const(net, 1.7)))
+    f = net.add("Div", e, net.add("Sqrt", net.add("Pow", net.add("Softplus", a), net_const(net, 3.0))))
+    f = net.add("Mul", f, net.add("Pow", net.add("Softplus", b), net_const(net, -0.5)))
+    g = net.add("Sub", net.add("Softsign", net.conv(5, 5, (1, 1), x=f)), net.add("Abs", net.add("Cos", b)))
+    h = net.add("Reciprocal", net.add("Pow", net.add("Sub", g, net_const(net, 3.0)), net_const(net, 2.0)))
+    i = net.add("Neg", net.add("ThresholdedRelu", net.conv(5, 5, (1, 1), x=h), alpha=0.01))
+    jumps = [net.add(op, a) for op in ("Ceil", "Floor", "Round", "Sign")]
+    j = net.add("Add", i, b)  # so that no gradient is a rest of near ties alone
+    for jump in jumps:
+        j = net.add("Add", j, net.add("Mul", a, jump))
+    net.add("Flatten", net.add("GlobalAveragePool", net.conv(6, 5, (2, 2), x=j, scale=0.1)))
+    net.gemm(4, 6)
+    return net.graph()
+
+
+def choices_net():
+    """Comparisons, truth values and choices: constants for each channel, pixel and number, infinities not taken."""
+    net = Net((3, 5, 4))
+    a = net.conv(5, 3, (3, 3), pads=(1, 1, 1, 1), scale=0.2)
+    b = net.conv(5, 5, (1, 1), x=a)
+    zero = net_const(net, 0.0)
+    mask = net_bool(net, net.rng.random((1, 1, 5, 4)) < 0.7)
+    high, low = net.add("Greater", a, b), net.add("Less", a, net_const(net, 0.2))
+    low = net.add("Or", low, net.add("And", net.add("Greater", b, net_const(net, 0.1)), net.add("Equal", a, b)))
+    low = net.add("Xor", low, net.add("LessOrEqual", b, net_const(net, -0.3)))
+    both = net.add("And", high, net.add("Not", low))
+    one = net.add("Xor", net.add("Or", both, net.add("LessOrEqual", a, b)), net.add("GreaterOrEqual", a, zero))
+    c = net.add("Where", one, a, net.add("Mul", b, b))
+    d = net.add("Where", mask, c, net_const(net, -np.inf))
+    e = net.add("Where", mask, d, zero)
+    f = net.add("Where", net.add("Equal", e, zero), net_const(net, np.linspace(0, 1, 5).reshape(5, 1, 1)), e)
+    g = net.add("Where", net.add("Less", f, b), net_const(net, 0.3), f)
+    h = net.add("Where", net.add("IsNaN", g), g, net.add("Where", net.add("IsInf", g), zero, g))
+    whole = net.add("CastLike", net.add("Cast", net.add("Mul", b, net_const(net, 3.0)), to=7), a)
+    weights = net.add("Where", net.add("Cast", whole, to=9), net_const(net, 1.5), net_const(net, -0.5))
+    i = net.add("Mul", h, net.add("Add", weights, net.add("CastLike", net.add("Equal", whole, zero), a)))
+    net.add("Sub", net.add("Add", i, whole), net_const(net, net.rng.random((1, 5, 4))))
+    net.add("Flatten", net.add("GlobalAveragePool", net.conv(6, 5, (2, 2), scale=0.1)))
+    net.gemm(4, 6)
+    return net.graph()
+
+
+def net_bool(net, value):
+    name = f"c{len(net.init)}"
+    net.init[name] = np.array(value, bool)
+    return name
 
 
 def fused_net():
@@ -174,7 +229,8 @@ def fused_net():
     c = end(net.add("Sigmoid", b), first, -1.0)
     d = end(net.add("Mul", c, a), first, -0.5)
     e = end(net.add("Mul", d, net_const(net, 0.7)), b)
-    net.add("GlobalAveragePool", end(net.conv(6, 6, (1, 1), x=e), a))
+    f = end(net.add("Gelu", e), a)
+    net.add("GlobalAveragePool", end(net.conv(6, 6, (1, 1), x=f), a))
     net.add("Flatten")
     net.gemm(4, 6)
     return net.graph()
@@ -418,6 +474,8 @@ NETS = {
     "joined": joined_net,
     "fire": fire_net,
     "fused": fused_net,
+    "functions": functions_net,
+    "choices": choices_net,
     "shapes": shapes_net,
     "gates": gate_net,
     "gate vector": gate_vector_net,

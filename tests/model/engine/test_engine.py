@@ -316,9 +316,9 @@ def test_an_error_of_a_reference_operator_is_raised(rng, monkeypatch):
     engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0], threads=2)
 
     def fails(*inputs, **attrs):
-        raise ShapeError("Gelu: broken")
+        raise ShapeError("Atan: broken")
 
-    monkeypatch.setitem(OPERATORS, "Gelu", replace(OPERATORS["Gelu"], function=fails))
+    monkeypatch.setitem(OPERATORS, "Atan", replace(OPERATORS["Atan"], function=fails))
     x = rng.standard_normal((9, 3, 8, 7)).astype(np.float32)
     with pytest.raises(ShapeError, match="broken"):
         engine.logits(x)
@@ -351,12 +351,12 @@ def test_an_error_stops_the_other_threads_and_waits_for_them(rng, monkeypatch):
 
     def fails(x, **attrs):
         if threading.current_thread() is threading.main_thread():
-            raise ShapeError("Gelu: broken")
+            raise ShapeError("Atan: broken")
         time.sleep(0.005)
         finished.append(threading.current_thread())
         return x
 
-    monkeypatch.setitem(OPERATORS, "Gelu", replace(OPERATORS["Gelu"], function=fails))
+    monkeypatch.setitem(OPERATORS, "Atan", replace(OPERATORS["Atan"], function=fails))
     with pytest.raises(ShapeError, match="broken"):
         engine.logits(rng.standard_normal((32, 3, 8, 7)).astype(np.float32))
     stopped = len(finished)
