@@ -11,7 +11,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lieref.model.engine import channel, constant, conv, embedding, move, pointwise, pool, reference, select
+from lieref.model.engine import (
+    channel,
+    constant,
+    conv,
+    embedding,
+    move,
+    pointwise,
+    pool,
+    reference,
+    select,
+    transposed,
+)
 from lieref.model.engine.builder import Builder
 from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import Epilogue, FusedLayer
@@ -40,6 +51,8 @@ class Kind(NamedTuple):
 KINDS: dict[str, Kind] = {
     "conv": Kind(conv.forward, conv.backward, fuses=True),
     "depthwise": Kind(channel.forward, channel.backward, fuses=True),
+    "transposed": Kind(transposed.forward, transposed.backward, fuses=True),
+    "transposed_depthwise": Kind(transposed.forward, transposed.backward, fuses=True),
     "average": Kind(channel.forward, channel.backward, fuses=True),
     "affine": Kind(channel.forward, channel.backward, fuses=True),
     "identity": Kind(pointwise.identity_forward, pointwise.identity_backward, fuses=True),

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from lieref.errors import UnsupportedError
-from lieref.model.engine import lower_layers, lower_pointwise, lower_tables
+from lieref.model.engine import lower_layers, lower_pointwise, lower_tables, lower_transposed
 from lieref.model.engine.layer import FusedLayer
 from lieref.model.engine.lower_known import known, specs_of
 from lieref.model.engine.lower_reference import Trial, call_back
@@ -118,7 +118,7 @@ def _needed(graph: Graph, logits: str) -> list[Node]:
     return found[::-1]
 
 
-WINDOWED = frozenset({"AveragePool", "Conv", "MaxPool"})
+WINDOWED = frozenset({"AveragePool", "Conv", "ConvTranspose", "MaxPool"})
 """Operators that walk the rows of an image."""
 
 ANY_ORDER = frozenset({
@@ -129,6 +129,7 @@ ANY_ORDER = frozenset({
 
 LOWER: dict[str, Callable[[LoweredGraph, Node], None]] = {
     "Conv": lower_layers.conv,
+    "ConvTranspose": lower_transposed.conv_transpose,
     "Gemm": lower_layers.gemm,
     "MatMul": lower_layers.matmul,
     "AveragePool": lower_layers.average,
