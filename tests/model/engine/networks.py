@@ -8,6 +8,7 @@ import numpy as np
 
 from lieref.model import executor
 from lieref.model.graph import Graph, Node, TensorInfo
+from tests.model.engine.rows import exchanged
 
 
 class Net:
@@ -456,7 +457,7 @@ def outputs_first(graph, weight, value):
     node = next(node for node in graph.nodes if weight in node.inputs)
     if node.op == "Conv" or node.attrs.get("transB", 0):
         return value
-    return np.concatenate([part.swapaxes(0, 1) for part in np.split(value, node.attrs.get("group", 1))])
+    return exchanged(value, node.attrs.get("group", 1))
 
 
 def as_float64(graph):
