@@ -37,8 +37,9 @@ def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> l
 
 # From out[q] = sum of w[t] x[p] over the p and t with q = s p + d t - pad follow
 #     x_bar[p] = sum_t w[t] g[s p + d t - pad],   which is a convolution of g, and
-#     w_bar[t] = sum_p x[p] g[s p + d t - pad],   of each tap the product of x and of the pixels of g that it reaches:
-# rows are the channels of x and lanes those of g, as in the packed weight, by whose order adapters are collected.
+#     w_bar[t] = sum_p x[p] g[s p + d t - pad],   its weight gradient, x being the gradient of its output.
+# That has the channels of g in rows and those of x in lanes. Of an adapted weight, whose factors are collected by the
+# order in which the weight is packed, they change places: of each tap, the product of x and of what it reaches of g.
 
 
 def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
@@ -60,6 +61,8 @@ def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -
     g.need_halo(*window.input_halo(g.height, g.width))
     if layer.kind == "transposed_depthwise":
         return channel.weight_gradient(_back(layer), storage, g, x)
+    if layer.weight not in storage.adapters:
+        return conv.weight_gradient(_back(layer), storage, g, x)
     products = conv.product_axes(layer, storage)
     inner, outer = conv.sides(products, x, g)
     apart = gradient_run_rows(storage, inner, outer)
