@@ -44,8 +44,6 @@ def conv_transpose(net: LoweredGraph, node: Node) -> None:
     extents = [NO_AXIS, *given][-2:]
     kernel = (1, *weight.shape[2:])[-2], weight.shape[-1]
     assert outputs is not None  # for the weight has a shape
-    if net.flat and (kernel != (1, 1) or any(axis.size > 1 for axis in extents)):
-        raise unsupported(node, "of vectors, each must stay by itself")
     depthwise = groups == outputs == size[0] > 1
     # A depthwise convolution takes one channel for each lane: no groups of lanes.
     axes = WeightAxes.inputs_first(outputs, size[0] // groups, *kernel, 1 if depthwise else groups)
