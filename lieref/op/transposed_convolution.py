@@ -22,6 +22,8 @@ class Extent(NamedTuple):
     full: int
     begin: int
     size: int
+    stride: int
+    dilation: int
 
 
 def conv_transpose(
@@ -71,7 +73,7 @@ def conv_transpose(
     ShapeError, DTypeError, DomainError
         If an argument is not as described, or the result is too large.
     """
-    axes, channels = _axes(
+    axes, channels = axes_of(
         *specs(x, weight, bias), auto_pad=auto_pad, dilations=dilations, group=group, kernel_shape=kernel_shape,
         output_padding=output_padding, output_shape=output_shape, pads=pads, strides=strides,
     )  # fmt: skip
@@ -111,7 +113,7 @@ def conv_transpose_vjp(
     needs: tuple[bool, ...] = (True, True, True),
 ) -> tuple[FloatArray | None, FloatArray | None, FloatArray | None]:
     """Return (x_bar, weight_bar, bias_bar); `needs` says which."""
-    axes, _ = _axes(
+    axes, _ = axes_of(
         *specs(x, weight, bias), auto_pad=auto_pad, dilations=dilations, group=group, kernel_shape=kernel_shape,
         output_padding=output_padding, output_shape=output_shape, pads=pads, strides=strides,
     )  # fmt: skip
@@ -132,14 +134,14 @@ def conv_transpose_shape(
     output_shape: Any = None, pads: Any = 0, strides: Any = 1,
 ) -> TensorSpec:  # fmt: skip
     """Return (N, O, *outputs)."""
-    axes, channels = _axes(
+    axes, channels = axes_of(
         x, weight, bias, auto_pad=auto_pad, dilations=dilations, group=group, kernel_shape=kernel_shape,
         output_padding=output_padding, output_shape=output_shape, pads=pads, strides=strides,
     )  # fmt: skip
     return TensorSpec((x.shape[0], channels, *(None if axis is None else axis.size for axis in axes)), x.dtype)
 
 
-def _axes(
+def axes_of(
     x: TensorSpec, weight: TensorSpec, bias: TensorSpec | None, *, auto_pad: str, dilations: Any, group: int,
     kernel_shape: Any, output_padding: Any, output_shape: Any, pads: Any, strides: Any,
 ) -> tuple[list[Extent | None], int | None]:  # fmt: skip
@@ -191,13 +193,13 @@ def _axis(
     if given is not None:
         cut = max(0, full + added - given)
         begin = cut // 2 if auto_pad == "SAME_UPPER" else cut - cut // 2
-        return Extent(full, begin, given)
+        return Extent(full, begin, given, stride, dilation)
     if auto_pad == "VALID":
         begin = end = 0
     size = full + added - begin - end
     if size < 1:
         raise ShapeError(f"{NAME}: `pads` must leave an output; got {begin} and {end} of {full + added}")
-    return Extent(full, begin, size)
+    return Extent(full, begin, size, stride, dilation)
 
 
 def _overlap(axes: list[Extent]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:

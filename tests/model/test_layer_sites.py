@@ -27,20 +27,20 @@ def f32(rng: np.random.Generator, *shape: int, scale: float = 0.5) -> np.ndarray
     return (scale * rng.standard_normal(shape)).astype(np.float32)
 
 
-def deconvolved(tmp_path: Path) -> Path:
+def deconvolved(tmp_path: Path, groups: int = 2, out: int = 6) -> Path:
     """A transposed convolution of two groups, a BatchNormalization behind it, and a mean of each channel."""
     rng = np.random.default_rng(3)
-    tensors = {"w": f32(rng, 4, 3, 2, 3), "b": f32(rng, 6)}
+    tensors = {"w": f32(rng, 4, out // groups, 2, 3), "b": f32(rng, out)}
     vectors = ("scale", "shift", "mean")
-    tensors |= {name: f32(rng, 6) for name in vectors} | {"var": np.abs(f32(rng, 6)) + np.float32(0.5)}
+    tensors |= {name: f32(rng, out) for name in vectors} | {"var": np.abs(f32(rng, out)) + np.float32(0.5)}
     nodes = [
-        node("ConvTranspose", ["x", "w", "b"], ["c"], "up", strides=[2, 3], group=2, output_padding=[1, 0]),
+        node("ConvTranspose", ["x", "w", "b"], ["c"], "up", strides=[2, 3], group=groups, output_padding=[1, 0]),
         node("BatchNormalization", ["c", *vectors, "var"], ["n"], "norm"),
         node("Relu", ["n"], ["r"], "relu"),
         node("GlobalAveragePool", ["r"], ["p"], "pool"),
         node("Flatten", ["p"], ["y"], "flat"),
     ]
-    return saved(make_onnx(nodes, tensors, ["N", 4, 3, 2], "y", ["N", 6]), tmp_path)
+    return saved(make_onnx(nodes, tensors, ["N", 4, 3, 2], "y", ["N", out]), tmp_path)
 
 
 def recurrent(op: str, tmp_path: Path) -> Path:
@@ -137,6 +137,34 @@ def test_gradients_of_the_factors_are_those_of_the_loss(kind: str, method: str, 
         # the five-point formula, whose rounding is u / 1e-4
         slope = (8 * (values[2] - values[3]) - (values[0] - values[1])) / 12e-4
         assert abs(slope - np.vdot(grads[name], step)) <= 1e-8 * max(1, abs(slope)), name
+
+
+@pytest.mark.filterwarnings("error::lieref.model.speed.SlowPathWarning")
+@pytest.mark.parametrize("method", ["lora", "liera", "hira", "lokr", "full", "bias", "ia3", "oft"])
+@pytest.mark.parametrize(("groups", "out"), [(1, 6), (2, 6), (4, 4)])
+def test_steps_through_a_transposed_convolution_are_compiled(
+    groups: int, out: int, method: str, tmp_path: Path
+) -> None:
+    """Of dense, grouped and depthwise ones; held to the reference operators in float64."""
+    path = deconvolved(tmp_path, groups, out)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", lieref.param._base.LierefWarning)  # ranks that are lowered
+        single = lieref.load(path).attach(method)
+    double, rng = attached(path, method), np.random.default_rng(9)
+    for name, array in double.parameters().items():
+        array += 0.2 * rng.standard_normal(array.shape)
+        single.parameters()[name][...] = array
+        array[...] = single.parameters()[name]
+    x, y = samples(double).astype(np.float32), np.array([0, 2, 1])
+    loss, logits, grads = single.loss_and_grad(x, y, CrossEntropy())
+    want_loss, want_logits, want = double.loss_and_grad(x.astype(np.float64), y, CrossEntropy())
+    assert single.engine == "f2"
+    assert abs(loss - want_loss) <= 1e-5
+    np.testing.assert_allclose(logits, want_logits, rtol=0, atol=1e-5)
+    for name, bar in want.items():
+        assert np.linalg.norm(grads[name] - bar) <= 1e-4 * max(np.linalg.norm(bar), 1e-2), name
+    entrywise = method in ("lora", "liera", "hira", "lokr")
+    assert not (entrywise and single.slow_reasons), single.slow_reasons
 
 
 @pytest.mark.parametrize("kind", ["deconvolved", "LSTM"])

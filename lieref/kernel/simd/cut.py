@@ -80,7 +80,7 @@ def cut_conv(f: Numbers, tile: ConvTile) -> Cut | None:
     """Return blocks of channels where the weights are larger than the image, so that each is read once, else rows."""
     depth = f["run_count"] * tile.steps
     work = f["count"] * depth * f["blocks"] * tile.vectors
-    if f["blocks"] * tile.vectors * f["column"] > f["count"] * f["in_pixel"]:
+    if f["blocks"] * tile.vectors * tile.width * depth > f["count"] * f["in_pixel"]:
         steps = {"channel": tile.vectors * tile.width, "weight": tile.vectors * f["column"]}
         return Cut("blocks", 1, f["blocks"], 1, steps, work)
     return _by_rows(f, tile.pixels, ("in", *_EPILOGUE), work)

@@ -15,7 +15,7 @@ from lieref.kernel.simd.tiles import (
     TapTile,
 )
 from lieref.model.engine.instruction import Instruction
-from lieref.model.engine.layer import Epilogue, FusedLayer, need_gradient_halo, parities
+from lieref.model.engine.layer import Epilogue, FusedLayer, need_gradient_halo, parities, taps_of
 from lieref.model.engine.layout import tap_blocks
 from lieref.model.engine.product import gradients, run_places
 from lieref.model.engine.tensor import Place, Taps, Tensor
@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 
 def sum_taps(
     storage: Storage, weight: tuple[int, int], source: Place, taps: Taps, target: Place, size: tuple[int, int],
-    epilogue: Epilogue, channels: int = 0,
+    epilogue: Epilogue, channels: int = 0, row: int = 0,
 ) -> list[Instruction]:  # fmt: skip
     """Return instructions of sums over taps; `weight` is its offset and the elements a channel advances in it.
+
+    Of a weight with more taps, theirs start at `row`.
 
     So many padded channels from those of the places on, by default all that every tensor has room for: a pixel with
     more keeps its zeros there.
@@ -42,7 +44,7 @@ def sum_taps(
     for first, count, width in storage.columns(channels or min(place.tensor.pixel for place in places.values())):
         ints = {
             "blocks": count, "channel": first, "count": rows * cols, "cols": cols, "tap_count": len(taps.pixels),
-            "weight": offset + first * advance, "column": width * advance, **epilogue.fields(),
+            "weight": offset + first * advance + row * width, "column": width * advance, **epilogue.fields(),
         }  # fmt: skip
         kernel = _tap_kernel(storage, source, taps, size, width)
         found.append(Instruction(kernel, ints, places, {"taps": taps}))
@@ -84,8 +86,6 @@ def _tap_kernel(storage: Storage, source: Place, taps: Taps, size: tuple[int, in
 
 def _tap_weight(layer: FusedLayer, storage: Storage, taps: list[tuple[int, int]], channels: int) -> tuple[int, int]:
     """Pack the weight of the taps (ky, kx); pooling shares one constant among all channels."""
-    if not taps:
-        return 0, 0
     if layer.affine is not None:
         return storage.add_derived(layer.affine, 0, layer.channels, channels), 1
     if layer.kind == "depthwise":
@@ -98,7 +98,12 @@ def _tap_weight(layer: FusedLayer, storage: Storage, taps: list[tuple[int, int]]
 
 def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Instruction]:
     """Return the instructions of out[p, c] = epilogue(sum_t w[t, c] x[s p + d t - pad, c])."""
-    storage, x, window = b.storage, b.tensors[layer.x], layer.window
+    return convolve(layer, b.storage, b.tensors[layer.x], out, epilogue)
+
+
+def convolve(layer: FusedLayer, storage: Storage, x: Tensor, out: Tensor, epilogue: Epilogue) -> list[Instruction]:
+    """Return those of the forward pass from one tensor to another."""
+    window = layer.window
     x.need_halo(*window.input_halo(x.height, x.width))
     weight = _tap_weight(layer, storage, window.taps, out.pixel)
     source = Place(x, -window.pads[0], -window.pads[1], *window.strides)
@@ -123,14 +128,15 @@ def input_gradient(
         source = Place(g, step_y=0, step_x=0)
         size = (x_bar.height, x_bar.width)
         return sum_taps(storage, weight, source, Taps(g, ((0, 0),)), Place(x_bar), size, epilogue)
-    found = []
-    for parity in parities(window, x_bar.height, x_bar.width):
+    classes = [*parities(window, x_bar.height, x_bar.width)]
+    weight = _tap_weight(layer, storage, taps_of(classes, window), x_bar.pixel)
+    found: list[Instruction] = []
+    row = 0
+    for parity in classes:
         need_gradient_halo(g, parity)
-        weight = _tap_weight(layer, storage, list(parity.taps), x_bar.pixel)
-        target = Place(x_bar, parity.y, parity.x, *window.strides)
-        found += sum_taps(
-            storage, weight, Place(g), Taps(g, parity.shifts), target, (parity.rows, parity.cols), epilogue
-        )
+        target, size = Place(x_bar, parity.y, parity.x, *window.strides), (parity.rows, parity.cols)
+        found += sum_taps(storage, weight, Place(g), Taps(g, parity.shifts), target, size, epilogue, row=row)
+        row += len(parity.taps)
     return found
 
 

@@ -7,14 +7,13 @@ with zeros; as many groups as channels and outputs are `channel`. `winograd` is 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lieref.kernel.simd.kernels import KernelName
 from lieref.kernel.simd.tiles import WidthTile
 from lieref.model.engine import winograd
 from lieref.model.engine.instruction import Instruction
-from lieref.model.engine.layer import Epilogue, FusedLayer, Window, need_gradient_halo, parities
+from lieref.model.engine.layer import Epilogue, FusedLayer, Window, need_gradient_halo, parities, taps_of
 from lieref.model.engine.layout import TapPlace, WeightAxes, tap_blocks, vector_block
 from lieref.model.engine.product import (
     gradient_run_rows,
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from lieref.model.engine.builder import Builder
 
 
-def _product_axes(layer: FusedLayer, storage: Storage) -> list[WeightAxes]:
+def product_axes(layer: FusedLayer, storage: Storage) -> list[WeightAxes]:
     """Return the weights of the products that run by themselves: of each group, or of all."""
     axes, narrow = layer.axes, storage.pad(1)
     assert axes is not None  # a convolution has a weight
@@ -40,7 +39,7 @@ def _product_axes(layer: FusedLayer, storage: Storage) -> list[WeightAxes]:
     return [axes.group(number) for number in range(axes.groups)]
 
 
-def _sides(products: Sequence[WeightAxes], inner: Tensor, outer: Tensor) -> tuple[int, int]:
+def sides(products: Sequence[WeightAxes], inner: Tensor, outer: Tensor) -> tuple[int, int]:
     """Return the channels that a product takes and gives: those of a group, or of a whole pixel with its padding."""
     return (inner.pixel, outer.pixel) if len(products) == 1 else (products[0].shape[1], products[0].shape[0])
 
@@ -52,13 +51,18 @@ def _joined(window: Window, products: Sequence[WeightAxes], t: Tensor) -> int:
 
 def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> list[Instruction]:
     """Return the instructions of out[p] = epilogue(sum_t w[t] x[s p + d t - pad]): taps t, strides s, dilations d."""
-    storage, x, window = b.storage, b.tensors[layer.x], layer.window
+    return convolve(layer, b.storage, b.tensors[layer.x], out, epilogue)
+
+
+def convolve(layer: FusedLayer, storage: Storage, x: Tensor, out: Tensor, epilogue: Epilogue) -> list[Instruction]:
+    """Return those of the forward pass from one tensor to another."""
+    window = layer.window
     x.need_halo(*window.input_halo(x.height, x.width))
     m = winograd.tile_size(layer, storage, x, out)
     if m:
         return winograd.forward(layer, storage, m, x, out, epilogue)
-    products = _product_axes(layer, storage)
-    inner, outer = _sides(products, x, out)
+    products = product_axes(layer, storage)
+    inner, outer = sides(products, x, out)
     joined = _joined(window, products, x)
     run, starts = joined * inner, window.reach[::joined]
     apart = padded_run(run)
@@ -68,7 +72,7 @@ def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> l
         matrix = storage.add_matrix(layer.weight, axes, len(starts) * apart, outer, blocks)
         source = Place(x, -window.pads[0], -window.pads[1], *window.strides, channel=number * inner)
         target = Place(out, channel=number * outer)
-        own = replace(epilogue, bias=epilogue.bias + number * outer if epilogue.bias >= 0 else -1)
+        own = epilogue.from_channel(number * outer)
         size = (out.height * out.width, out.width)
         found += multiply(storage, matrix, source, Taps(x, starts), run, target, size, own)
     return found
@@ -89,8 +93,7 @@ def input_gradient(
     layer: FusedLayer, storage: Storage, g: Tensor, x_bar: Tensor, epilogue: Epilogue
 ) -> list[Instruction]:
     """Return the instructions of the gradient with respect to the input."""
-    window = layer.window
-    products = _product_axes(layer, storage)
+    window, products = layer.window, product_axes(layer, storage)
     beside = [place.tensor for place in epilogue.places(Place(x_bar)).values()]
     whole = window.covers(x_bar.height, x_bar.width) and all(t.whole is None for t in beside)
     if len(products) == 1 and whole and window.kernel != (1, 1):
@@ -98,21 +101,40 @@ def input_gradient(
     m = winograd.tile_size(layer, storage, g, x_bar)
     if m:
         return winograd.input_gradient(layer, storage, m, g, x_bar, epilogue)
-    inner, outer = _sides(products, x_bar, g)
+    return convolve_back(layer, storage, g, x_bar, epilogue)
+
+
+def convolve_back(
+    layer: FusedLayer, storage: Storage, g: Tensor, x_bar: Tensor, epilogue: Epilogue
+) -> list[Instruction]:
+    """Return those of x_bar = epilogue(sums over the taps that reach a pixel), a parity class after the other.
+
+    One matrix for each product holds the taps of all classes, class by class.
+    """
+    window, products = layer.window, product_axes(layer, storage)
+    inner, outer = sides(products, x_bar, g)
     joined = _joined(window, products, g) if window.strides[1] == 1 else 1
-    found = []
-    for parity in parities(window, x_bar.height, x_bar.width):
+    apart = padded_run(joined * outer)
+    classes = [*parities(window, x_bar.height, x_bar.width)]
+    places = run_places(taps_of(classes, window), joined, outer, apart)
+    depth = len(places) // joined * apart
+    matrices = [
+        storage.add_matrix(layer.weight, axes, depth, inner, tap_blocks(axes, places, backward=True))
+        for axes in products
+    ]
+    found: list[Instruction] = []
+    row = 0
+    for parity in classes:
         need_gradient_halo(g, parity)
         starts = parity.shifts[::joined]
-        run = joined * outer if starts else 0
-        apart = padded_run(run)
-        for number, axes in enumerate(products):
-            blocks = tap_blocks(axes, run_places(parity.taps, joined, outer, apart), backward=True)
-            matrix = storage.add_matrix(layer.weight, axes, len(starts) * apart, inner, blocks)
+        for number, matrix in enumerate(matrices):
             source = Place(g, channel=number * outer)
             target = Place(x_bar, parity.y, parity.x, *window.strides, channel=number * inner)
             size = (parity.rows * parity.cols, parity.cols)
-            found += multiply(storage, matrix, source, Taps(g, starts), run, target, size, epilogue)
+            run = joined * outer if starts else 0
+            own = epilogue.from_channel(number * inner)
+            found += multiply(storage, matrix, source, Taps(g, starts), run, target, size, own, row)
+        row += len(starts) * apart
     return found
 
 
@@ -141,8 +163,8 @@ def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -
     if m:
         return winograd.weight_gradient(layer, storage, m, x, g)
     window = layer.window
-    products = _product_axes(layer, storage)
-    inner, outer = _sides(products, x, g)
+    products = product_axes(layer, storage)
+    inner, outer = sides(products, x, g)
     joined = _joined(window, products, x)
     run, starts = joined * inner, window.reach[::joined]
     apart = gradient_run_rows(storage, run, outer)

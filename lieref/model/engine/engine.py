@@ -41,6 +41,12 @@ BUILT_IN = ("cross_entropy", "cross_entropy_last", "mean_squared_error", "binary
 MOST_IDLE = 8
 """Sessions that are kept for later callers; where more threads than that run at once, some make theirs anew."""
 
+BY_CHANNEL = frozenset({"depthwise", "transposed_depthwise"})
+"""Kinds of layers whose weight any adapter may be of."""
+
+ADAPTED = BY_CHANNEL | {"conv", "transposed", "embedding"}
+"""Kinds of layers whose weight one of another form than "channel" may be of."""
+
 
 def compile_graph(
     graph: Graph,
@@ -59,7 +65,7 @@ def compile_graph(
     ----------
     graph : Graph
     trainable : frozenset of str
-        Initializers whose gradient is wanted: weights and biases of Conv, Gemm and MatMul.
+        Initializers whose gradient is wanted: weights and biases of Conv, ConvTranspose, Gemm and MatMul.
     logits : str
         Tensor that is the result, (N, ...); the engine gives its numbers as rows (N, classes).
     adapters : dict of str to Adapter, optional
@@ -99,7 +105,7 @@ def compile_graph(
     for name, adapter in adapters.items():
         layers = [layer for layer in net.layers if name in (layer.weight, layer.bias, *layer.fixed)]
         kind = layers[0].kind if len(layers) == 1 and layers[0].weight == name else ""
-        if not (kind == "depthwise" or (kind in ("conv", "embedding") and adapter.form != "channel")):
+        if kind not in ADAPTED or (adapter.form == "channel" and kind not in BY_CHANNEL):
             rule = 'adapt the weight of one layer, that of form "channel" a depthwise one'
             raise UnsupportedError(f"compile_graph: `adapters` must {rule}; got {name!r}")
         if adapter.row_scale is not None:

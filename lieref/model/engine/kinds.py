@@ -23,6 +23,7 @@ from lieref.model.engine import (
     reference,
     resample,
     select,
+    transposed,
 )
 from lieref.model.engine.builder import Builder
 from lieref.model.engine.instruction import Instruction
@@ -52,6 +53,8 @@ class Kind(NamedTuple):
 KINDS: dict[str, Kind] = {
     "conv": Kind(conv.forward, conv.backward, fuses=True),
     "depthwise": Kind(channel.forward, channel.backward, fuses=True),
+    "transposed": Kind(transposed.forward, transposed.backward, fuses=True),
+    "transposed_depthwise": Kind(transposed.forward, transposed.backward, fuses=True),
     "average": Kind(channel.forward, channel.backward, fuses=True),
     "affine": Kind(channel.forward, channel.backward, fuses=True),
     "identity": Kind(pointwise.identity_forward, pointwise.identity_backward, fuses=True),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -42,6 +42,17 @@ class Window:
             (size + self.pads[i] + self.pads[i + 2] - self.dilations[i] * (self.kernel[i] - 1) - 1) // self.strides[i]
             + 1
             for i, size in enumerate((height, width))
+        )  # type: ignore[return-value]
+
+    def input(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size of the smallest image with so many windows."""
+        return tuple(
+            (count - 1) * self.strides[i]
+            + (self.kernel[i] - 1) * self.dilations[i]
+            + 1
+            - self.pads[i]
+            - self.pads[i + 2]
+            for i, count in enumerate((height, width))
         )  # type: ignore[return-value]
 
     def input_halo(self, height: int, width: int) -> tuple[int, int, int, int]:
@@ -107,6 +118,12 @@ def _reaching(window: Window, axis: int, start: int) -> list[tuple[int, int]]:
     return sorted(((t, (start + pad - dilation * t) // stride) for t in taps), key=lambda pair: pair[1])
 
 
+def taps_of(classes: Sequence[Parity], window: Window) -> list[tuple[int, int]]:
+    """Return the taps of a window: those of its classes, class by class, and then those that reach no pixel."""
+    reaching = [tap for parity in classes for tap in parity.taps]
+    return reaching + [tap for tap in window.taps if tap not in reaching]
+
+
 def need_gradient_halo(g: Tensor, parity: Parity) -> None:
     """Widen the halo of g for the taps of a class."""
     for dy, dx in parity.shifts:
@@ -164,6 +181,7 @@ class FusedLayer:
     axes : WeightAxes or None
         (O, I / groups, kh, kw) in the weight.
     window : Window
+        Of a transposed convolution that of the convolution back, from its output to x.
     groups, channels : int
         Convolution groups; output channels.
     add : str
@@ -215,6 +233,17 @@ class FusedLayer:
     reads: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     shape: tuple[int, ...] = ()
     reason: str = ""
+
+    @property
+    def transposed(self) -> bool:
+        """Whether its window is that of the convolution back."""
+        return self.kind in ("transposed", "transposed_depthwise")
+
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size of its output where that of x is this."""
+        if self.transposed:
+            return self.window.input(height, width)
+        return (self.resampling or self.window).output(height, width)
 
     @property
     def node(self) -> Node | None:
@@ -276,6 +305,10 @@ class Epilogue:
         nowhere = {f"{name}{end}": 0 for name in absent for end in ("", "_row", "_pixel")}
         numbers = {"bias": max(self.bias, 0), "low": float_bits(low), "high": float_bits(high)}
         return {"flags": flags, **numbers, **nowhere}
+
+    def from_channel(self, channel: int) -> Epilogue:
+        """Return that of the channels from one on."""
+        return replace(self, bias=self.bias + channel) if self.bias >= 0 else self
 
     def places(self, out: Place) -> dict[str, Place]:
         """Return the places of the output and, at the same pixels, of what is read beside it."""

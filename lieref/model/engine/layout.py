@@ -37,6 +37,10 @@ class WeightAxes:
         Element (0, 0, 0, 0).
     groups : int
         Equal shares of the outputs, each of which takes channels of its own.
+    apart : int
+        Elements from one group to the next; 0 where a group is its share of the axis O.
+    own : WeightAxes or None
+        What this is another view of: the weight as its layer has it, by which adapters go.
     """
 
     shape: tuple[int, int, int, int]
@@ -44,6 +48,8 @@ class WeightAxes:
     elements: int
     start: int = 0
     groups: int = 1
+    apart: int = 0
+    own: WeightAxes | None = None
 
     @classmethod
     def row_major(cls, outputs: int, inputs: int, height: int, width: int, groups: int = 1) -> WeightAxes:
@@ -60,6 +66,26 @@ class WeightAxes:
         out, step = (inputs, 1) if transposed else (1, outputs)
         strides = (out, height * width * step, width * step, step)
         return cls((outputs, *image), strides, outputs * inputs)
+
+    @classmethod
+    def inputs_first(cls, outputs: int, inputs: int, height: int, width: int, groups: int = 1) -> WeightAxes:
+        """Return the axes of a weight of ConvTranspose, whose array is (I groups, O / groups, kh, kw)."""
+        taps, share = height * width, outputs // groups
+        shape, strides = (outputs, inputs, height, width), (taps, share * taps, width, 1)
+        return cls(shape, strides, math.prod(shape), 0, groups, inputs * share * taps)
+
+    def exchanged(self) -> WeightAxes:
+        """Return the same weight as that of the convolution back, from the outputs to the inputs."""
+        (outputs, inputs, height, width), (out_step, in_step, down, across) = self.shape, self.strides
+        share = outputs // self.groups
+        shape, strides = (inputs * self.groups, share, height, width), (in_step, out_step, down, across)
+        apart = self.apart or share * out_step
+        return WeightAxes(shape, strides, self.elements, self.start, self.groups, apart, self.own or self)
+
+    def flipped(self) -> WeightAxes:
+        """Return the same weight with its taps in reverse order."""
+        start, (out_step, in_step, down, across) = self.tap(self.shape[2] - 1, self.shape[3] - 1), self.strides
+        return replace(self, strides=(out_step, in_step, -down, -across), start=start, own=self.own or self)
 
     @property
     def size(self) -> int:
@@ -79,14 +105,17 @@ class WeightAxes:
     def group(self, number: int) -> WeightAxes:
         """Return the weight of one group."""
         outputs = self.shape[0] // self.groups
-        start = self.start + number * outputs * self.strides[0]
-        return WeightAxes((outputs, *self.shape[1:]), self.strides, self.elements, start)
+        start = self.start + number * (self.apart or outputs * self.strides[0])
+        own = self.own.group(number) if self.own else None
+        return WeightAxes((outputs, *self.shape[1:]), self.strides, self.elements, start, own=own)
 
     def numbered(self) -> Array:
         """Return the row-major place in (O, I, kh, kw) of each element of the initializer, -1 where it is elsewhere."""
         found = np.full(self.elements, -1, np.int64)
-        view = np.ndarray(self.shape, np.int64, found, 8 * self.start, [8 * step for step in self.strides])
-        view[...] = np.arange(self.size).reshape(self.shape)
+        for number, places in enumerate(np.split(np.arange(self.size), self.groups)):
+            one = self.group(number)
+            view = np.ndarray(one.shape, np.int64, found, 8 * one.start, [8 * step for step in one.strides])
+            view[...] = places.reshape(one.shape)
         return found
 
 

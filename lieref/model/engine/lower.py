@@ -16,6 +16,7 @@ from lieref.model.engine import (
     lower_pointwise,
     lower_resample,
     lower_tables,
+    lower_transposed,
 )
 from lieref.model.engine.layer import FusedLayer
 from lieref.model.engine.lower_known import known, specs_of
@@ -125,7 +126,7 @@ def _needed(graph: Graph, logits: str) -> list[Node]:
     return found[::-1]
 
 
-WINDOWED = frozenset({"AveragePool", "Conv", "MaxPool", "Pad", "Resize", "Upsample"})
+WINDOWED = frozenset({"AveragePool", "Conv", "ConvTranspose", "MaxPool", "Pad", "Resize", "Upsample"})
 """Operators that walk the rows of an image."""
 
 ANY_ORDER = frozenset({
@@ -136,6 +137,7 @@ ANY_ORDER = frozenset({
 
 LOWER: dict[str, Callable[[LoweredGraph, Node], None]] = {
     "Conv": lower_layers.conv,
+    "ConvTranspose": lower_transposed.conv_transpose,
     "Gemm": lower_layers.gemm,
     "MatMul": lower_layers.matmul,
     "AveragePool": lower_layers.average,

@@ -59,7 +59,7 @@ def _two(values: tuple[int, ...]) -> tuple[int, int]:
 
 def _image_shape(net: LoweredGraph, node: Node, layer: FusedLayer) -> tuple[int, ...]:
     """Return the shape of one sample behind a window: (C, L) or (C, H, W), as the node's input is."""
-    height, width = layer.window.output(*net.sizes[layer.x][1:])
+    height, width = layer.size(*net.sizes[layer.x][1:])
     image = (width,) if len(net.shapes[node.inputs[0]]) == 2 else (height, width)
     return (layer.channels, *image)
 

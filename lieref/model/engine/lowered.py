@@ -216,7 +216,7 @@ class LoweredGraph:
         UnsupportedError
             If there is no number in it.
         """
-        height, width = (layer.resampling or layer.window).output(*self.sizes[layer.x][1:])
+        height, width = layer.size(*self.sizes[layer.x][1:])
         if min(layer.channels, height, width) < 1:
             raise UnsupportedError(f"compile_graph: tensor {layer.out!r} must hold numbers; got shape {shape}")
         self.layers.append(layer)

@@ -32,7 +32,7 @@ def weights_of(whole: Instruction) -> int:
     f = whole.ints
     match whole.kernel.tile if whole.kernel else None:
         case ConvTile() as tile:
-            return f["blocks"] * tile.vectors * f["column"]
+            return f["blocks"] * _block(f, tile)
         case FrequencyTile() as tile:
             return f["frequencies"] * f["blocks"] * tile.vectors * f["column"]
         case GradientTile() as tile:
@@ -53,11 +53,16 @@ def _conv(whole: Instruction) -> Iterator[Piece]:
     assert whole.kernel is not None
     assert isinstance(whole.kernel.tile, ConvTile)
     f, tile = whole.ints, whole.kernel.tile
-    block = tile.vectors * f["column"]
+    block = _block(f, tile)
     for first, count in spans(f["blocks"], block):
-        weight = f["weight"] + first * block
+        weight = f["weight"] + first * tile.vectors * f["column"]
         own = {"blocks": count, "channel": f["channel"] + first * tile.vectors * tile.width, "weight": weight}
         yield (weight, count * block), replace(whole, ints={**f, **own, "together": min(f["together"], count)})
+
+
+def _block(f: dict[str, int], tile: ConvTile) -> int:
+    """Return the weights of a channel block; there may be more in its columns, which other instructions read."""
+    return tile.vectors * tile.width * f["run_count"] * tile.steps
 
 
 def _products(whole: Instruction) -> Iterator[Piece]:

@@ -37,7 +37,7 @@ def padded_run(run: int) -> int:
 
 def multiply(
     storage: Storage, matrix: Layout, source: Place, taps: Taps, run: int, target: Place, size: tuple[int, int],
-    epilogue: Epilogue,
+    epilogue: Epilogue, row: int = 0,
 ) -> list[Instruction]:  # fmt: skip
     """Return target = epilogue(sums over `taps` of runs of `run` elements of the source): one instruction a tile shape.
 
@@ -46,19 +46,22 @@ def multiply(
     matrix : Layout
         Packed weights: runs of `padded_run(run)` rows.
     size : (pixels, pixels in a row)
+    row : int
+        Where the runs start in the matrix.
     """
     steps, chunks = run_chunks(run)
+    depth = len(taps.pixels) * chunks * steps
     runs = {"runs": Taps(taps.tensor, taps.pixels, chunks, steps)}
     found = []
-    depth = matrix.depth
     for first, vectors, width in matrix.spans:
         done = 0
         for p, v, blocks in conv_tiles(storage.isa, size[0], vectors, depth):
             channel = first + done * width
             ints = {
                 "blocks": blocks, "together": together(v * width * depth, blocks), "channel": channel,
-                "column": depth * width, "count": size[0], "cols": size[1], "run_count": len(taps.pixels) * chunks,
-                "weight": matrix.offset + channel * depth, **epilogue.fields(),
+                "column": matrix.depth * width, "count": size[0], "cols": size[1],
+                "run_count": len(taps.pixels) * chunks,
+                "weight": matrix.offset + channel * matrix.depth + row * width, **epilogue.fields(),
             }  # fmt: skip
             places = {"in": source, **epilogue.places(target)}
             found.append(Instruction(KernelName("conv", ConvTile(p, v, steps, width)), ints, places, runs))
@@ -99,7 +102,7 @@ ONE_PROBLEM = {"repeats": 1, "repeat_in": 0, "repeat_g": 0, "repeat_out": 0}
 
 def multiply_gradient(
     storage: Storage, sums: Layout, source: Place, taps: Taps, run: int, g: Place, size: tuple[int, int],
-    repeats: dict[str, int] | None = None, fresh: int = 1,
+    repeats: dict[str, int] | None = None, fresh: int = 1, row: int = 0,
 ) -> list[Instruction]:  # fmt: skip
     """Return instructions that add the gradient of what `multiply` makes with respect to its weights, one a tile shape.
 
@@ -115,8 +118,10 @@ def multiply_gradient(
         The fields ``repeats`` and ``repeat_*``.
     fresh : int
         1 where no instruction of the sample before these adds to these accumulators.
+    row : int
+        Where the runs start in them.
     """
-    run_rows, all_rows = sums.depth // len(taps.pixels), sums.depth
+    run_rows, all_rows = gradient_run_rows(storage, run, sums.lanes), sums.depth
     found = []
     for first, vectors, width in sums.spans:
         start = 0
@@ -127,7 +132,8 @@ def multiply_gradient(
                 ints = {
                     **(repeats or ONE_PROBLEM), "blocks": blocks, "channel": channel, "column": all_rows * width,
                     "rows": size[0], "cols": size[1], "run_count": len(taps.pixels), "run_rows": run_rows,
-                    "start": start, "run_blocks": count, "out": sums.offset + channel * all_rows, "fresh": fresh,
+                    "start": start, "run_blocks": count, "out": sums.offset + channel * all_rows + row * width,
+                    "fresh": fresh,
                 }  # fmt: skip
                 kernel = KernelName("gradient", GradientTile(depth, v, width))
                 found.append(Instruction(kernel, ints, {"in": source, "g": g}, {"runs": taps}))

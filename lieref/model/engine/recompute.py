@@ -8,6 +8,7 @@ instructions on the same numbers: the gradients keep every bit.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -261,4 +262,6 @@ def _work(net: LoweredGraph, layer: FusedLayer) -> int:
     each = kernel[0] * kernel[1]
     if layer.axes is not None and layer.kind != "embedding":
         each = layer.axes.size // max(layer.channels, 1)
+    if layer.transposed:  # each pixel of the input meets every tap
+        return channels * (math.prod(net.sizes[layer.x][1:]) * each + height * width * MOVING)
     return channels * height * width * (each + MOVING)

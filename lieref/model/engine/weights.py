@@ -178,8 +178,6 @@ class Storage:
         matrices of adapted weights pass through one place, but for those that have a base there, or zeros that no
         instruction writes.
         """
-        if not depth:
-            return self.layout(0, 0, lanes, (), axes.elements)
         size = depth * lanes
         passes = (
             passing and name in self.adapters and sum(block.rows * block.lanes for block in blocks) == size
@@ -302,7 +300,7 @@ class Storage:
 
         The first one of a weight, or of a group that runs by itself, is the forward layout.
         """
-        adapter, groups = self.adapters[name], self.fused.setdefault(name, [])
+        adapter, groups, axes = self.adapters[name], self.fused.setdefault(name, []), axes.own or axes
         if not any(one.axes.start == axes.start for one in groups):
             joined = axes.groups > 1 and adapter.outer  # then each group has factors of its own
             each = len(layout.blocks) // axes.groups

@@ -8,6 +8,7 @@ import numpy as np
 
 from lieref.model import executor
 from lieref.model.graph import Graph, Node, TensorInfo
+from tests.model.engine.rows import exchanged
 
 
 class Net:
@@ -31,6 +32,11 @@ class Net:
     def conv(self, out, inner, kernel, x=None, bias=True, scale=0.5, **attrs):
         names = [x or self.last, self.weight(out, inner, *kernel, scale=scale)] + ([self.weight(out)] if bias else [])
         return self.add("Conv", *names, **attrs)
+
+    def up(self, out, inner, kernel, x=None, bias=True, scale=0.5, **attrs):
+        shape = inner, out // attrs.get("group", 1), *kernel
+        names = [x or self.last, self.weight(*shape, scale=scale)] + ([self.weight(out)] if bias else [])
+        return self.add("ConvTranspose", *names, **attrs)
 
     def gemm(self, out, inner, scale=0.5):
         """A scale that keeps the outputs small keeps a softmax of them well conditioned."""
@@ -413,6 +419,38 @@ def words_net():
     return replace(net.graph(), opset=18)
 
 
+def up_net():
+    """Transposed convolutions: of stride 1 and more, of groups apart and joined, of one pixel, beside a skip."""
+    net = Net((3, 5, 4))
+    skip = net.add("Relu", net.conv(8, 3, (1, 1)))
+    a = net.up(8, 8, (3, 3), pads=(1, 1, 1, 1))
+    a = net.add("Clip", net.add("Add", a, skip), net_const(net, -0.5), net_const(net, 1.5))
+    x = net.add("AveragePool", a, kernel_shape=(2, 2), strides=(3, 2))
+    y = net.add("Relu", net.add("Add", net.up(8, 8, (2, 2), x=x, strides=(3, 2), output_padding=(0, 0)), skip))
+    y = net.add("Concat", y, skip, axis=1)
+    y = net.add("Relu", net.up(6, 16, (3, 2), x=y, bias=False, strides=(2, 3), pads=(0, 1, 1, 2), dilations=(1, 2)))
+    y = net.up(16, 6, (1, 2), x=y, group=2, output_shape=(9, 12), strides=(1, 1))
+    y = net.up(24, 16, (3, 1), x=y, group=2, bias=False, strides=(2, 2), auto_pad="SAME_UPPER", scale=0.2)
+    y = net.up(5, 24, (2, 2), x=net.add("MaxPool", y, kernel_shape=(3, 3), strides=(3, 3)), strides=(3, 1), scale=0.2)
+    y = net.add("Relu", net.up(5, 5, (3, 3), x=y, group=5, strides=(2, 1), pads=(2, 0, 0, 1)))
+    y = net.add("Add", net.up(5, 5, (2, 3), x=y, group=5, strides=(1, 1), pads=(1, 1, 0, 1)), y)
+    z = net.up(4, 5, (3, 4), x=net.add("GlobalAveragePool", y))
+    net.add("Add", net.add("Flatten", net.conv(5, 4, (3, 4), x=z)), net.add("Flatten", net.add("GlobalMaxPool", y)))
+    net.gemm(4, 5)
+    return net.graph()
+
+
+def up_line_net():
+    net = Net((3, 5))
+    a = net.up(4, 3, (3,), strides=(2,), pads=(1, 0), output_padding=(1,))
+    half = net.add("MaxPool", a, kernel_shape=(2,), strides=(2,))
+    b = net.up(4, 4, (4,), x=half, group=4, strides=(2,), pads=(1, 0))
+    net.add("Clip", net.add("Add", b, a), net_const(net, -0.5), net_const(net, 1.5))
+    net.add("Flatten", net.up(3, 4, (2,), strides=(1,)))
+    net.gemm(4, 36, scale=0.1)
+    return net.graph()
+
+
 def two_headed_net():
     """Outputs that are joined: their pixels are wider than their gradient's."""
     net = Net((9,))
@@ -470,6 +508,8 @@ NETS = {
     "layers": layers_net,
     "branches": branches_net,
     "words": words_net,
+    "up": up_net,
+    "up line": up_line_net,
     "two heads": two_headed_net,
     "joined": joined_net,
     "fire": fire_net,
@@ -497,6 +537,14 @@ def draw(graph, count, rng, dtype=np.float32):
     info = graph.inputs[0]
     shape = (count, *info.shape[1:])
     return rng.integers(0, 11, shape) if info.dtype == "int64" else rng.standard_normal(shape).astype(dtype)
+
+
+def outputs_first(graph, weight, value):
+    """A weight as its operator has it, as (O, I / groups, ...); and back, for both are one exchange of axes."""
+    node = next(node for node in graph.nodes if weight in node.inputs)
+    if node.op == "Conv" or node.attrs.get("transB", 0):
+        return value
+    return exchanged(value, node.attrs.get("group", 1))
 
 
 def as_float64(graph):

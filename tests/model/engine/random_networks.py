@@ -83,6 +83,22 @@ def convolve(net):
     return net.attempt("Conv", *names, group=groups, **attrs)
 
 
+def convolve_back(net):
+    """A transposed convolution."""
+    channels, *image = net.shapes[net.last]
+    rank, attrs = len(image), window(net, len(image))
+    groups = net.pick(1, 1, *(g for g in range(1, channels + 1) if channels % g == 0))
+    out = 1 if groups == channels else net.pick(1, 2, 4, 8, 16, 17)
+    if "auto_pad" not in attrs and net.rng.random() < 0.3:
+        attrs["output_padding"] = tuple(net.below(0, 3) for _ in image)
+    elif net.rng.random() < 0.3:
+        attrs["output_shape"] = tuple(net.below(1, 14) for _ in image)
+        attrs.pop("pads", None)
+    names = [net.last, net.weight(channels, out, *(net.pick(1, 2, 3, 4) for _ in range(rank)), scale=0.3)]
+    names += [net.weight(out * groups)] if net.rng.random() < 0.7 else []
+    return net.attempt("ConvTranspose", *names, group=groups, **attrs)
+
+
 def pool(net):
     rank = len(net.shapes[net.last]) - 1
     attrs = window(net, rank)
@@ -162,7 +178,7 @@ def random_network(rng) -> Graph:
     channels = int(rng.choice([1, 2, 3, 3, 4, 7, 8, 16, 17, 20]))
     net = Drawn((channels, *(int(rng.integers(1, 15)) for _ in range(sides))), rng)
     steps = (
-        (convolve, convolve, pool, activate, activate, combine, by_channel, move)
+        (convolve, convolve, convolve_back, pool, activate, activate, combine, by_channel, move)
         if sides
         else (linear, activate, combine)
     )
@@ -179,7 +195,7 @@ def random_network(rng) -> Graph:
 
 def random_adapters(graph, rng):
     """Weights with an adapter each, and initializers that are trained as they are."""
-    weights = {node.inputs[1]: node for node in graph.nodes if node.op in ("Conv", "Gemm", "MatMul")}
+    weights = {node.inputs[1]: node for node in graph.nodes if node.op in ("Conv", "ConvTranspose", "Gemm", "MatMul")}
     adapters = {}
     for name, node in weights.items():
         value, groups = graph.initializers.get(name), node.attrs.get("group", 1)
@@ -236,7 +252,9 @@ def malformed_network(rng) -> Graph:
             name = constants[rng.integers(len(constants))]
             graph = graph.with_initializers({name: reshaped(rng, graph.initializers[name])})
         elif wrong == "attribute":
-            lists = {"strides": 2, "dilations": 2, "pads": 4, "kernel_shape": 2}
+            lists = {
+                "strides": 2, "dilations": 2, "pads": 4, "kernel_shape": 2, "output_padding": 2, "output_shape": 2,
+            }  # fmt: skip
             single = ("group", "axis", "transA", "transB", "ceil_mode", "count_include_pad")
             known = [name for name in (*lists, *single) if name in OPERATORS[node.op].attributes]
             if not known:

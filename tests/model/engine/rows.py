@@ -49,7 +49,7 @@ def define(x, w, g, window, groups):
     """Forward, input gradient and weight gradient from their definition, in float64."""
     pt, pl, pb, pr = window.pads
     (sy, sx), (dy, dx) = window.strides, window.dilations
-    padded = np.pad(x, ((0, 0), (pt, pb), (pl, pr)))
+    padded = np.pad(x, ((0, 0), (pt, max(pb, 0)), (pl, max(pr, 0))))
     ho, wo = window.output(*x.shape[1:])
     o, i = w.shape[:2]
     y = np.zeros((o, ho, wo))
@@ -64,6 +64,11 @@ def define(x, w, g, window, groups):
             x_bar[(c, *place)] += np.einsum("oi,ohw->ihw", w[out, :, ky, kx], g[out])
             w_bar[out, :, ky, kx] += np.einsum("ohw,ihw->oi", g[out], part)
     return y, x_bar[:, pt : pt + x.shape[1], pl : pl + x.shape[2]], w_bar
+
+
+def exchanged(weight, groups):
+    """A weight (O, I / groups, ...) as (I, O / groups, ...), or back: the channels of both axes change places."""
+    return np.concatenate([part.swapaxes(0, 1) for part in np.split(weight, groups)])
 
 
 def run_on(rows, storage, memory, values):

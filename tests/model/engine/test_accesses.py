@@ -24,6 +24,7 @@ from lieref.kernel.simd.sample import LOSSES
 from lieref.kernel.simd.tiles import LoadTile
 from lieref.model.engine import Adapter, compile_graph, program
 from lieref.model.engine.adapter import FORMS
+from lieref.model.engine.engine import ADAPTED, BY_CHANNEL
 from lieref.model.engine.lower import lower
 from lieref.model.engine.memories import check_accesses
 from tests.model.engine.networks import NETS, trainable
@@ -41,8 +42,8 @@ INDIRECT = {"gather": {"theta"}, "scatter": {"factor_gradients"}, "sum_parts": {
 def adapters(graph, form, map_name):
     """An adapter on every weight that takes one of this form."""
     kinds = {layer.weight: layer.kind for layer in lower(graph, graph.outputs[0]).layers}
-    weights = [name for name in trainable(graph) if kinds.get(name) in ("conv", "depthwise", "embedding")]
-    fitting = [w for w in weights if kinds[w] == "depthwise" or form != "channel"]
+    weights = [w for w in trainable(graph) if kinds.get(w) in ADAPTED]
+    fitting = [w for w in weights if kinds[w] in BY_CHANNEL or form != "channel"]
     return {w: Adapter(map_name, form, 3 if form == "low_rank" else 1) for w in fitting}
 
 

@@ -22,7 +22,7 @@ from lieref.model.engine.layer import Epilogue, FusedLayer, Window
 from lieref.model.engine.layout import WeightAxes
 from lieref.model.engine.weights import Storage
 from tests.model.engine.adapters import BOUND, SLOPES, VALUES, algebra, pull_back
-from tests.model.engine.rows import OneLayer, define, make_tensor, run_on
+from tests.model.engine.rows import OneLayer, define, exchanged, make_tensor, run_on
 
 TARGETS = [(isa, dtype) for isa in isa_module.available() for dtype in ("float32", "float64")]
 
@@ -64,16 +64,17 @@ def run(storage, rows, values, base, factors, isa, dtype):
 @given(
     kernel=st.tuples(st.integers(1, 3), st.integers(1, 4)), rank=st.integers(1, 6),
     inner=st.sampled_from([1, 3, 8, 16, 17, 32]), outer=st.sampled_from([1, 5, 8, 16, 33]),
-    kind=st.sampled_from(["dense", "groups", "depthwise"]), seed=st.integers(0, 2**16),
+    kind=st.sampled_from(["dense", "groups", "depthwise"]), up=st.booleans(), seed=st.integers(0, 2**16),
 )  # fmt: skip
-def test_adapters_are_within_n_u_s(form, map_name, isa, dtype, kernel, rank, inner, outer, kind, seed):
+def test_adapters_are_within_n_u_s(form, map_name, isa, dtype, kernel, rank, inner, outer, kind, up, seed):
     depthwise = kind == "depthwise" or form == "channel" or (kind, inner, outer) == ("groups", 1, 1)
     if depthwise:
         inner, outer = 1, max(outer, 2)
     rng = np.random.default_rng(seed)
     groups = outer if depthwise else 3 if kind == "groups" else 1
     outer = outer * groups if kind == "groups" and not depthwise else outer
-    window, channels = Window(kernel, (1, 1), (1, 0, 0, 1)), groups * inner
+    window, channels = Window(kernel, (2, 3) if up else (1, 1), (1, 0, 0, 1)), groups * inner
+    name = ("transposed_depthwise" if up else "depthwise") if depthwise else "transposed" if up else "conv"
     if min(window.output(5, 6)) < 1:
         return
     o, j = outer, inner * kernel[0] * kernel[1]
@@ -86,15 +87,18 @@ def test_adapters_are_within_n_u_s(form, map_name, isa, dtype, kernel, rank, inn
     base = rng.standard_normal((o, inner, *kernel)).astype(dtype)
     adapter = Adapter(map_name, form, rank, 0.7, rng.uniform(0.5, 2, o).astype(dtype), BOUND)
     axes = WeightAxes.row_major(*base.shape, 1 if depthwise else groups)
-    layer = FusedLayer("depthwise" if depthwise else "conv", "x", "y", window, o, "w", "", axes, groups)
+    if up and not depthwise:
+        axes = WeightAxes.inputs_first(*base.shape, groups)
+    layer = FusedLayer(name, "x", "y", window, o, "w", "", axes, groups)
     storage = Storage(isa, dtype, frozenset({"w"}), {"w": adapter})
     a, x_bar = (make_tensor(channels, 5, 6, isa, dtype) for _ in range(2))
-    out, g = (make_tensor(o, *window.output(5, 6), isa, dtype) for _ in range(2))
+    out, g = (make_tensor(o, *layer.size(5, 6), isa, dtype) for _ in range(2))
     kind, one = KINDS[layer.kind], OneLayer(storage, {"x": a}, {"x": x_bar})
     rows = [*kind.forward(one, layer, out, Epilogue()), *kind.backward(one, layer, g)]
     x = rng.standard_normal((channels, 5, 6)).astype(dtype)
     bar = rng.standard_normal((o, out.height, out.width)).astype(dtype)
-    packed, gradients = run(storage, rows, {a: x, g: bar}, base, factors, isa, dtype)
+    stored = exchanged(base, groups) if up else base
+    packed, gradients = run(storage, rows, {a: x, g: bar}, stored, factors, isa, dtype)
 
     u = np.finfo(dtype).eps / 2 + np.finfo("f8").eps / 2
     wide = {name: value.astype("f8") for name, value in factors.items()}
@@ -106,17 +110,22 @@ def test_adapters_are_within_n_u_s(form, map_name, isa, dtype, kernel, rank, inn
     size = np.abs(w) * np.exp(size_xi)
     off = (size * (error_of_xi + 8) if map_name != "add" else error_of_xi + np.abs(weight)) * u * 1.01
     for pack in storage.packs:
-        element = pack.layout.arranged(np.arange(base.size), -1)
+        own = np.arange(base.size).reshape(base.shape)
+        element = pack.layout.arranged((exchanged(own, groups) if up else own).ravel(), -1)
         real = element >= 0
         got = packed[pack.layout.offset :][: pack.layout.size]
         assert np.all(np.abs(got[real] - weight.ravel()[element[real]]) <= off.ravel()[element[real]])
         assert not got[~real].any(), "what only fills a vector stays zero"
 
-    w_bar = define(x.astype("f8"), weight.reshape(base.shape), bar.astype("f8"), window, groups)[2].reshape(o, j)
-    size_bar = define(*(np.abs(v).astype("f8") for v in (x, base, bar)), window, groups)[2].reshape(o, j)
+    def weight_gradient(x, g):
+        if not up:
+            return define(x, base, g, window, groups)[2].reshape(o, j)
+        return exchanged(define(g, stored, x, window, groups)[2], groups).reshape(o, j)
+
+    w_bar, size_bar = (weight_gradient(*(f(v.astype("f8")) for v in (x, bar))) for f in (np.asarray, np.abs))
     want = pull_back(form, wide, scale, w_bar * SLOPES[map_name](w, xi))
     slope = np.ones_like(w) if map_name == "add" else size * (1 + size_xi)
     bounds = pull_back(form, sizes, scale, size_bar * slope * (1 + size_xi))
-    terms = out.height * out.width + max(o, j) + rank + 20
+    terms = max(out.height * out.width, 30) + max(o, j) + rank + 20
     for name, value in want.items():
         assert np.all(np.abs(gradients[name] - value) <= terms * u * bounds[name] * 1.01 + 1e-300), name

@@ -16,16 +16,11 @@ from tests.model.engine.networks import (
     as_float64,
     close,
     draw,
+    outputs_first,
     plain_net,
     reference,
 )
 from tests.model.engine.test_accesses import adapters
-
-
-def by_columns(graph, weight):
-    """Whether a weight is (in, out), as that of MatMul is, and a table whose rows are taken."""
-    nodes = [n for n in graph.nodes if weight in n.inputs]
-    return all(n.op in ("MatMul", "Gather") or (n.op == "Gemm" and not n.attrs.get("transB", 0)) for n in nodes)
 
 
 @pytest.mark.parametrize("isa", isa_module.available())
@@ -35,14 +30,14 @@ def by_columns(graph, weight):
 def test_fused_adapters_agree_with_factors_applied_outside(name, form, map_name, isa, rng):
     graph = NETS[name]()
     fusable = sorted(adapters(graph, form, map_name))
-    outputs = {w: graph.initializers[w].shape[1 if by_columns(graph, w) else 0] for w in fusable}
+    outputs = {w: len(outputs_first(graph, w, graph.initializers[w])) for w in fusable}
     scales = {w: rng.uniform(0.5, 2, outputs[w]) for w in fusable[::2]}
     double = as_float64(graph).initializers
     if not fusable:
         pytest.skip("no depthwise convolution in this network")
     rank = 3 if form == "low_rank" else 1
     specs = {w: Adapter(map_name, form, rank, 0.7, scales.get(w), BOUND) for w in fusable}
-    canonical = {w: double[w].T if by_columns(graph, w) else double[w] for w in specs}  # (out, in)
+    canonical = {w: outputs_first(graph, w, double[w]) for w in specs}
     engine = compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0], adapters=specs, isa=isa)
     changed, pulls = {}, {}
     for w in specs:
@@ -55,7 +50,7 @@ def test_fused_adapters_agree_with_factors_applied_outside(name, form, map_name,
         rows = 0.7 * scales.get(w, np.ones(len(base)))[:, None]
         xi = algebra(form, factors, rows) + np.zeros_like(base)
         weight = VALUES[map_name](base, xi).reshape(canonical[w].shape)
-        changed[w] = weight.T if by_columns(graph, w) else weight
+        changed[w] = outputs_first(graph, w, weight)
         pulls[w] = factors, rows, SLOPES[map_name](base, xi)
     x = draw(graph, 5, rng)
     y = rng.integers(0, 4, 5)
@@ -67,7 +62,7 @@ def test_fused_adapters_agree_with_factors_applied_outside(name, form, map_name,
     assert np.array_equal(engine.logits(x), z)
     assert set(grads) == set(engine.parameters)
     for w, (factors, rows, slope) in pulls.items():
-        bar = (bars[w].T if by_columns(graph, w) else bars[w]).reshape(slope.shape) * slope
+        bar = outputs_first(graph, w, bars[w]).reshape(slope.shape) * slope
         sizes = {key: np.abs(array) for key, array in factors.items()}
         bounds = pull_back(form, sizes, rows, np.abs(bar))  # the sums may cancel
         for factor, value in pull_back(form, factors, rows, bar).items():

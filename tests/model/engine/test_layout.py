@@ -30,14 +30,23 @@ def layouts(draw):
     groups = draw(st.integers(1, 3))
     outputs, inputs = groups * draw(st.integers(1, 19)), draw(st.integers(1, 6))
     kh, kw = draw(st.integers(1, 3)), draw(st.integers(1, 3))
-    kind = draw(st.sampled_from(["conv", "gemm", "matmul"]))
-    if kind == "conv":
+    kind = draw(st.sampled_from(["conv", "transposed", "gemm", "matmul"]))
+    if kind == "transposed":
+        axes, shape = WeightAxes.inputs_first(outputs, inputs, kh, kw, groups), (inputs * groups, outputs // groups)
+    elif kind == "conv":
         axes, shape = WeightAxes.row_major(outputs, inputs, kh, kw, groups), (outputs, inputs, kh, kw)
     else:
         axes = replace(WeightAxes.matrix(outputs, (inputs, kh, kw), kind == "gemm"), groups=groups)
         shape = (outputs, inputs * kh * kw) if kind == "gemm" else (inputs * kh * kw, outputs)
-    order = np.arange(outputs * inputs * kh * kw).reshape(shape)
-    weight = (order if kind != "matmul" else order.T).reshape(outputs, inputs, kh, kw)
+    order = np.arange(outputs * inputs * kh * kw).reshape(*shape, *((kh, kw) if kind == "transposed" else ()))
+    weight = order.T if kind == "matmul" else order
+    if kind == "transposed":
+        weight = np.concatenate([part.swapaxes(0, 1) for part in np.split(order, groups)])
+        if draw(st.booleans()):
+            axes, weight, (outputs, inputs) = axes.exchanged(), order, order.shape[:2]
+    weight = weight.reshape(outputs, inputs, kh, kw)
+    if draw(st.booleans()):
+        axes, weight = axes.flipped(), weight[:, :, ::-1, ::-1]
     taps = draw(st.permutations([(ky, kx) for ky in range(kh) for kx in range(kw)]))
     taps = taps[: draw(st.integers(1, len(taps)))]
     backward, gap = draw(st.booleans()), draw(st.integers(0, 3))
@@ -112,6 +121,20 @@ def test_numbers_of_a_view():
     axes = WeightAxes.matrix(3, (2, 2, 1), transposed=False)
     assert np.array_equal(axes.numbered(), np.arange(12).reshape(3, 4).T.ravel())
     assert np.array_equal(replace(axes, groups=3).group(1).numbered(), [n for j in range(4) for n in (-1, j, -1)])
+    axes = WeightAxes.inputs_first(6, 2, 1, 5, groups=3)
+    stored = [[[(2 * (i // 2) + o) * 10 + i % 2 * 5 + x for x in range(5)] for o in range(2)] for i in range(6)]
+    assert np.array_equal(axes.numbered(), np.ravel(stored))
+
+
+def test_views_know_the_weight_they_are_of():
+    """What adapters go by: the same for the layer, for the convolution back, and for reversed taps."""
+    axes = WeightAxes.inputs_first(6, 2, 3, 5, groups=3)
+    for view in (axes.exchanged(), axes.flipped(), axes.flipped().exchanged()):
+        assert view.own == axes
+        assert view.group(2).own == axes.group(2)
+    assert axes.own is None
+    back = axes.exchanged()
+    assert (back.shape, back.strides) == ((6, 2, 3, 5), (30, 15, 5, 1)), "the array itself"
 
 
 @pytest.mark.parametrize(

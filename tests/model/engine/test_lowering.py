@@ -185,12 +185,43 @@ def part_of_a_call_back_that_is_read_beside_it():
     return net
 
 
+def vector_as_a_pixel():
+    """A padded window on one pixel: it must not see the other samples."""
+    net = Net((6,))
+    net.gemm(8, 6)
+    moved(net, net.last, "Unsqueeze", (2, 3))
+    net.conv(5, 8, (3, 3), pads=(1, 1, 1, 1))
+    net.add("MaxPool", kernel_shape=(3, 3), pads=(1, 1, 1, 1))
+    net.add("Flatten")
+    net.gemm(3, 5)
+    return net
+
+
+def vector_as_an_image():
+    """A decoder: what a linear layer gives of a vector is an image that grows."""
+    net = Net((5,))
+    moved(net, net.gemm(24, 5), "Reshape", (-1, 4, 2, 3))
+    net.add("Relu", net.up(7, 4, (4, 3), strides=(2, 2), pads=(1, 1, 1, 0)))
+    net.add("Flatten")
+    net.gemm(3, 7 * 4 * 6, scale=0.1)
+    return net
+
+
+def vector_that_is_called_back_as_a_column():
+    net = Net((6,))
+    moved(net, net.gemm(8, 6), "Unsqueeze", (2,))
+    net.add("Flatten", net.add("LogSoftmax", axis=-2))
+    net.gemm(3, 8)
+    return net
+
+
 AWKWARD = {
     make.__name__: make
     for make in (
         matrix_product_over_rows, sum_of_the_input_with_itself, kept_axes_joined, mean_of_a_line, mean_over_one_axis,
         squeezed_by_half, flattened_image_normalised, flattened_image_times_a_constant, flattened_images_joined,
-        image_and_vector_joined, image_as_a_line, part_of_a_call_back_that_is_read_beside_it,
+        image_and_vector_joined, image_as_a_line, part_of_a_call_back_that_is_read_beside_it, vector_as_a_pixel,
+        vector_as_an_image, vector_that_is_called_back_as_a_column,
     )
 } | {f"sum_with_the_input_{i}": partial(sum_with_the_input, i) for i in (0, 1)}  # fmt: skip
 
@@ -232,6 +263,13 @@ def conv_net(weight, bias=None, shape=(6, 5, 5), **attrs):
     net = Net(shape)
     names = ["x", net.weight(*weight)] + ([net.weight(*bias)] if bias is not None else [])
     net.add("Flatten", net.add("Conv", *names, **attrs))
+    return net
+
+
+def up_net(weight, bias=None, shape=(6, 5, 5), **attrs):
+    net = Net(shape)
+    names = ["x", net.weight(*weight)] + ([net.weight(*bias)] if bias is not None else [])
+    net.add("Flatten", net.add("ConvTranspose", *names, **attrs))
     return net
 
 
@@ -288,6 +326,17 @@ MALFORMED = {
     "negative pads": lambda: conv_net((4, 6, 3, 3), pads=(-1, 0, 0, 0)),
     "two pads of four": lambda: conv_net((4, 6, 3, 3), pads=(1, 1)),
     "no dilation": lambda: conv_net((4, 6, 3, 3), dilations=(1, 0)),
+    "transposed, too few input channels": lambda: up_net((5, 4, 3, 3)),
+    "transposed, groups that do not divide the channels": lambda: up_net((6, 2, 3, 3), group=4),
+    "transposed, no group": lambda: up_net((6, 4, 1, 1), group=0),
+    "transposed, short bias": lambda: up_net((6, 4, 1, 1), (3,), group=2),
+    "transposed, kernel_shape unlike the weight": lambda: up_net((6, 4, 1, 1), kernel_shape=(3, 3)),
+    "transposed, line on an image": lambda: up_net((6, 4, 3)),
+    "transposed, no stride": lambda: up_net((6, 4, 3, 3), strides=(0, 1)),
+    "transposed, negative pads": lambda: up_net((6, 4, 3, 3), pads=(-1, 0, 0, 0)),
+    "transposed, pads that leave nothing": lambda: up_net((6, 4, 1, 1), pads=(3, 0, 2, 0)),
+    "transposed, output of another rank": lambda: up_net((6, 4, 3, 3), output_shape=(7,)),
+    "transposed, weight without numbers": lambda: up_net((6, 4, 0, 0)),
     "pool of a line on an image": lambda: pool_net("MaxPool", (3,)),
     "mean of a line on an image": lambda: pool_net("AveragePool", (3,)),
     "Gemm weight of rank 3": lambda: gemm_net((6, 4, 1)),
@@ -335,6 +384,29 @@ def test_a_shuffle_of_two_tensors_reads_them_where_they_are():
     layers = lower(shuffle_net(), shuffle_net().outputs[0]).layers
     assert [layer.kind for layer in layers].count("concat") == 1  # the last, which is no shuffle
     assert [len(layer.others) for layer in layers if layer.kind == "select"] == [1] * 4
+
+
+def test_a_transposed_convolution_of_stride_one_is_a_convolution():
+    """And one of a single pixel has a stride as long as its kernel: each tap meets a pixel of its own."""
+    net = Net((6, 5, 4))
+    net.up(8, 6, (3, 2), pads=(1, 0, 0, 1), output_padding=(0, 2), dilations=(1, 3))
+    net.up(8, 8, (3, 3), group=8, pads=(2, 1, 1, 1))
+    net.up(4, 8, (3, 3), strides=(1, 2))
+    net.add("GlobalAveragePool")
+    net.up(5, 4, (4, 3), dilations=(2, 1), pads=(0, 0, 1, 0))
+    layers = {layer.out: layer for layer in lower(net.graph(), net.last).layers}
+    kinds = [layers[name].kind for name in ("t0", "t1", "t2", "t4")]
+    assert kinds == ["conv", "depthwise", "transposed", "transposed"]
+    assert layers["t0"].window.pads == (1, 3, 2, 4)
+    assert [layers[f"t{i}"].window.strides for i in (2, 4)] == [(1, 2), (7, 3)]
+
+
+def test_an_output_of_very_many_parity_classes_is_called_back():
+    net = Net((3, 2, 2))
+    net.up(2, 3, (2, 2), strides=(40, 41))
+    (layer,) = lower(net.graph(), net.last).layers[:1]
+    assert layer.kind == "reference"
+    assert "at most 1024 parity classes" in layer.reason
 
 
 def test_tensors_that_the_engine_does_not_hold_are_called_back_together():

@@ -8,6 +8,7 @@ channel counts, images smaller than the kernel's reach, strides above the kernel
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -44,6 +45,23 @@ def geometries(draw):
     return window, height, width, groups, inner, outer, draw(st.integers(0, 2**16))
 
 
+def run_layer(layer, storage, x, g, w):
+    """What a layer computes of x, the gradients of x, of its weight and of its bias for the gradient g of its sums."""
+    isa, dtype = storage.isa, storage.dtype
+    a, x_bar = (make_tensor(*x.shape, isa, dtype) for _ in range(2))
+    out, bar = (make_tensor(*g.shape, isa, dtype) for _ in range(2))
+    kind, one = KINDS[layer.kind], OneLayer(storage, {"x": a}, {"x": x_bar})
+    rows = [*kind.forward(one, layer, out, Epilogue()), *kind.backward(one, layer, bar)]
+    rows += bias_gradient(layer, storage, bar)
+    arena, sums = run_rows(rows, storage, {a: x, bar: g}, {"w": w})
+    found = {acc.name: acc.read(sums) for acc in storage.accumulators}
+    return view(arena, out), view(arena, x_bar), found["w"].reshape(w.shape), found["b"]
+
+
+def check_bias_gradient(b_bar, g, dtype):
+    within(b_bar, g.astype("f8").sum((1, 2)), np.abs(g).astype("f8").sum((1, 2)), g[0].size, dtype)
+
+
 @pytest.mark.parametrize(("isa", "dtype"), TARGETS)
 @settings(max_examples=SHAPES)
 @given(geometry=geometries())
@@ -53,23 +71,45 @@ def test_convolution_and_both_gradients_are_within_n_u_s(isa, dtype, geometry):
     channels, out_channels = groups * inner, groups * outer
     w = rng.standard_normal((out_channels, inner, *window.kernel)).astype(dtype)
     x = rng.standard_normal((channels, height, width)).astype(dtype)
+    g = rng.standard_normal((out_channels, *window.output(height, width))).astype(dtype)
     depthwise = groups == channels == out_channels > 1
     axes = WeightAxes.row_major(*w.shape, 1 if depthwise else groups)
     layer = FusedLayer("depthwise" if depthwise else "conv", "x", "y", window, out_channels, "w", "b", axes, groups)
-    storage = Storage(isa, dtype, frozenset({"w"}))
-    a = make_tensor(channels, height, width, isa, dtype)
-    out, g = (make_tensor(out_channels, *window.output(height, width), isa, dtype) for _ in range(2))
-    x_bar = make_tensor(channels, height, width, isa, dtype)
-    g_value = rng.standard_normal((out_channels, out.height, out.width)).astype(dtype)
-    kind, one = KINDS[layer.kind], OneLayer(storage, {"x": a}, {"x": x_bar})
-    rows = [*kind.forward(one, layer, out, Epilogue()), *kind.backward(one, layer, g)]
-    rows += bias_gradient(layer, storage, g)
-    arena, sums = run_rows(rows, storage, {a: x, g: g_value}, {"w": w})
-    exact = define(*(v.astype("f8") for v in (x, w, g_value)), window, groups)
-    size = define(*(np.abs(v).astype("f8") for v in (x, w, g_value)), window, groups)
-    found = {acc.name: acc.read(sums) for acc in storage.accumulators}
-    terms = (inner * np.prod(window.kernel), outer * np.prod(window.kernel), out.height * out.width)
-    computed = (view(arena, out), view(arena, x_bar), found["w"].reshape(w.shape))
+    *computed, b_bar = run_layer(layer, Storage(isa, dtype, frozenset({"w"})), x, g, w)
+    exact = define(*(v.astype("f8") for v in (x, w, g)), window, groups)
+    size = define(*(np.abs(v).astype("f8") for v in (x, w, g)), window, groups)
+    terms = (inner * np.prod(window.kernel), outer * np.prod(window.kernel), g[0].size)
     for got, want, bound, n in zip(computed, exact, size, terms, strict=True):
         within(got, want, bound, n, dtype)
-    within(found["b"], g_value.astype("f8").sum((1, 2)), np.abs(g_value).astype("f8").sum((1, 2)), terms[2], dtype)
+    check_bias_gradient(b_bar, g, dtype)
+
+
+@pytest.mark.parametrize(("isa", "dtype"), TARGETS)
+@settings(max_examples=SHAPES // 2)
+@given(geometry=geometries(), padding=st.tuples(st.integers(0, 2), st.integers(0, 2)))
+def test_transposed_convolution_and_both_gradients_are_within_n_u_s(isa, dtype, geometry, padding):
+    """The layer is the convolution's input gradient, its input gradient the convolution."""
+    window, height, width, groups, outer, inner, seed = geometry
+    (top, left, bottom, right), (more, beside) = window.pads, padding
+    window = replace(window, pads=(top, left, bottom - more, right - beside))
+    rng = np.random.default_rng(seed)
+    if min(window.input(height, width)) < 1:
+        height, width = 6, 7
+    channels, out_channels = groups * inner, groups * outer
+    w = rng.standard_normal((channels, outer, *window.kernel)).astype(dtype)
+    x = rng.standard_normal((channels, height, width)).astype(dtype)
+    g = rng.standard_normal((out_channels, *window.input(height, width))).astype(dtype)
+    depthwise = groups == channels == out_channels > 1
+    axes = WeightAxes.inputs_first(out_channels, inner, *window.kernel, groups)
+    if depthwise:
+        axes = WeightAxes.row_major(out_channels, 1, *window.kernel)
+    kind = "transposed_depthwise" if depthwise else "transposed"
+    layer = FusedLayer(kind, "x", "y", window, out_channels, "w", "b", axes, groups)
+    assert layer.size(height, width) == g.shape[1:]
+    out, x_bar, w_bar, b_bar = run_layer(layer, Storage(isa, dtype, frozenset({"w"})), x, g, w)
+    exact = define(*(v.astype("f8") for v in (g, w, x)), window, groups)
+    size = define(*(np.abs(v).astype("f8") for v in (g, w, x)), window, groups)
+    terms = (outer * np.prod(window.kernel), inner * np.prod(window.kernel), x[0].size)
+    for got, want, bound, n in zip((x_bar, out, w_bar), exact, size, terms, strict=True):
+        within(got, want, bound, n, dtype)
+    check_bias_gradient(b_bar, g, dtype)
