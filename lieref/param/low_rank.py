@@ -162,6 +162,11 @@ class LowRank(Parameterisation):
         apart = tensor.reshape(groups, shape[0], shape[1], p, q)
         return apart.transpose(0, 1, 3, 2, 4).reshape(groups, rows, columns)
 
+    def columns_of_channel(self, shape: Shape) -> int | None:
+        """Return how many columns of A, one behind the other, read one in channel; None where columns mix channels."""
+        p, q = self._kernel_split(shape)
+        return None if self.matricisation == "view" and p > 1 else q
+
     def _kernel_split(self, shape: Shape) -> tuple[int, int]:
         """Return the kernel sizes (p, q) that go to the rows and to the columns."""
         kernel = shape[2:]

@@ -214,6 +214,10 @@ class Method(ABC):
         """Return the cotangents of the trainable factors that come through the bias."""
         return {name: np.zeros_like(params[name]) for name in self.trainable(params)}
 
+    def dropout_masks(self, shape: Shape, groups: int, rng: np.random.Generator) -> Params:
+        """Return what factors are multiplied with in one step of training, of their shapes; empty without dropout."""
+        return {}
+
     @abstractmethod
     def num_params(self, shape: Shape, groups: int = 1) -> int:
         """Return the number of trainable numbers for a weight of this shape; raises as `init` does."""

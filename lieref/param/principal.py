@@ -59,6 +59,10 @@ class Principal(Parameterisation):
     def group_adjusted(self, shape: Shape) -> str:
         return adjusted_rank(self.r, self.rank_for(shape))
 
+    def columns_of_channel(self, shape: Shape) -> int:
+        """Return how many columns of A, one behind the other, read one in channel."""
+        return math.prod(shape[2:])
+
     def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         check_weight_shape("principal", shape)
         rank = self.rank_for(shape)

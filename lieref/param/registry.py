@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping, Set
 from typing import Any
 
-from lieref._check import check_bool, check_choice
+from lieref._check import check_bool, check_choice, check_real
 from lieref.errors import DomainError, DTypeError
 from lieref.group.registry import GROUPS, make_action, make_map
 from lieref.param._base import Parameterisation
@@ -38,7 +38,7 @@ PARAMETERISATIONS: dict[str, type[Parameterisation]] = {
     )
 }  # fmt: skip
 
-_NOT_FIELDS = ("map", "action", "strict", "detach_norm")
+_NOT_FIELDS = ("map", "action", "strict", "detach_norm", "lora_dropout")
 
 SETTINGS = {"additive": (), "hadamard": ("map", "strict")}
 """Parts the caller of `get_method` may choose beside the fields of the parameterisation, by group: where xi is added
@@ -229,7 +229,8 @@ def get_method(name: str, **config: Any) -> Method:
     **config
         Fields of the parameterisation, for instance ``r=4`` and ``lora_alpha=8``; and ``map``, ``action`` and
         ``strict`` (refuse zero weights under the Hadamard group) where the method leaves them open; ``detach_norm``
-        where DoRA is around it.
+        where DoRA is around it; ``lora_dropout`` where xi is an added low rank: there alone the adapter is a branch of
+        its own on the layer's input, whose channels can be dropped.
 
     Returns
     -------
@@ -281,7 +282,11 @@ def get_method(name: str, **config: Any) -> Method:
     if isinstance(parameterisation, BlockDiagonal) and row.wrapper == "rotation":
         return BlockRotation(recipe, parameterisation, make_map(row.map))
     action = make_action(config.get("action", row.action), row.group, strict=config.get("strict", False))
-    combination = Combination(recipe, parameterisation, row.group, make_map(config.get("map", row.map)), action)
+    dropout = check_real("get_method", "lora_dropout", config.get("lora_dropout", 0.0), low=0.0)
+    if dropout >= 1:
+        raise DomainError(f"get_method: `lora_dropout` must be below 1; got {dropout}")
+    map_ = make_map(config.get("map", row.map))
+    combination = Combination(recipe, parameterisation, row.group, map_, action, dropout)
     return Dora(recipe, combination, config.get("detach_norm", False)) if row.wrapper == "dora" else combination
 
 
@@ -296,6 +301,8 @@ def _fields(row: MethodRow) -> tuple[str, ...]:
     settings = () if row.wrapper in ("rotation", "reflections") else SETTINGS.get(row.group, ("map", "action"))
     if row.wrapper == "dora":
         settings = (*settings, "detach_norm")
+    elif row.group == "additive" and row.parameterisation in ("low-rank", "principal"):
+        settings = (*settings, "lora_dropout")
     return tuple(field for field in (*fields, *settings) if field not in row.fixed)
 
 

@@ -61,7 +61,7 @@ def choices(row: MethodRow, option: str) -> list[Any]:
     settings = {
         "map": ["taylor2", "taylor3", "cayley", "bounded(0.5)"], "strict": [True], "detach_norm": [True],
         "action": ["element-wise", "out", "in", "fan-in", "scaling(in)", "scaling+bias", "out+bias"],
-        "share_groups": [True, False],
+        "share_groups": [True, False], "lora_dropout": [0.25],
     }  # fmt: skip
     if option in settings:
         return settings[option]
@@ -88,7 +88,8 @@ def results(method: Method) -> Iterator[list[np.ndarray]]:
         except LierefError as error:
             yield [np.frombuffer(str(error).encode(), np.uint8)]
             continue
-        yield [*params.values(), weight, bias, *bars.values()]
+        masks = method.dropout_masks(shape, groups, np.random.default_rng(8))
+        yield [*params.values(), weight, bias, *bars.values(), *masks.values()]
 
 
 @pytest.mark.parametrize("name", TRAINED)
