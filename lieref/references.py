@@ -18,6 +18,10 @@ REFERENCES: dict[str, str] = {
     "Chen25": "W. Chen et al., Large convolutional model tuning via filter subspace, ICLR 2025, arXiv:2403.00269.",
     "Meng24": "F. Meng et al., PiSSA: principal singular values and singular vectors adaptation of large language "
     "models, NeurIPS 2024, arXiv:2404.02948.",
+    "Buyukakyuz24": "K. Büyükakyüz, OLoRA: orthonormal low-rank adaptation of large language models, 2024, "
+    "arXiv:2406.01775.",
+    "Halko11": "N. Halko, P.-G. Martinsson and J. Tropp, Finding structure with randomness: probabilistic algorithms "
+    "for constructing approximate matrix decompositions, SIAM Review 53(2), 2011, 217-288.",
     "Qiu23": "Z. Qiu et al., Controlling text-to-image diffusion by orthogonal finetuning, NeurIPS 2023, "
     "arXiv:2306.07280.",
     "Liu24B": "W. Liu et al., Parameter-efficient orthogonal finetuning via butterfly factorization, ICLR 2024, "

@@ -286,6 +286,9 @@ def _say(
     for error in list(refused.values())[:1]:
         text = f"leaves {len(refused)} layers as they are, {listed(refused)}: {error}"
         notes.append((SkippedLayersWarning, text))
+    elsewhere = [site.owner for site in sites.values() if not site.method.starts_at_base]
+    if elsewhere:
+        notes.append((LierefWarning, f"does not start at the base: {listed(elsewhere)} compute other numbers at once"))
     of = [(site, site.canonical(graph.initializers[site.tensor])) for site in sites.values()]
     adjusted = [(site.owner, site.method.adjusted(weight.shape, site.groups)) for site, weight in of]
     if any(what for _, what in adjusted):

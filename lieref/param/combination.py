@@ -67,6 +67,10 @@ class Combination(Method):
         return getattr(self.parameterisation, "scaling", None)
 
     @property
+    def starts_at_base(self) -> bool:
+        return self.parameterisation.starts_at_zero
+
+    @property
     def moves_bias(self) -> bool:
         return self.action.moves_bias
 

@@ -133,6 +133,7 @@ class LoraConfig(_NamedConfig):
     matricisation: str = "unfold"
     use_rslora: bool = False
     share_groups: bool | None = None
+    init_lora_weights: bool | str = True
     lora_dropout: float = 0.0
 
 

@@ -45,7 +45,8 @@ def test_a_name_made_of_parts_is_that_combination(parameterisation: str, group: 
     (("locon-tucker",), ("kernel_factors", "zero", "kernel_rank")),
     (("atoms", "atoms-recursive"), ("unit_scale",)),
     (("atoms",), ("recursive",)),
-    (("pissa", "pissa-liera"), ("of_logarithm",)),
+    (("pissa", "pissa-liera", "olora"), ("of_logarithm", "start")),
+    (("pissa", "pissa-liera"), ("lora_alpha", "use_rslora")),
     (("oft", "oft-cayley", "boft"), ("skew", "map", "action")),
     (("hra",), ("map", "action")),
 ])  # fmt: skip
