@@ -1,7 +1,7 @@
 """What a network learns: the form of the targets, the loss, and the numbers that say how well it does.
 
 A task has one name from the command line to the adapter's file. Its metrics are computed from counts that add up over
-batches, so that no set's outputs are ever held together.
+batches, so that no set's outputs are held together, unless a metric is of their ranks.
 """
 
 from __future__ import annotations
