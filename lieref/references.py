@@ -66,6 +66,8 @@ REFERENCES: dict[str, str] = {
     "recurrent neural networks, ICML 2006.",
     "Levenshtein66": "V. Levenshtein, Binary codes capable of correcting deletions, insertions and reversals, Soviet "
     "Physics Doklady 10 (1966) 707.",
+    "Keys81": "R. Keys, Cubic convolution interpolation for digital image processing, IEEE Transactions on Acoustics, "
+    "Speech, and Signal Processing 29(6), 1981, 1153-1160.",
     "Chan83": "T. Chan, G. Golub and R. LeVeque, Algorithms for computing the sample variance, The American "
     "Statistician 37 (1983) 242.",
 }
