@@ -17,7 +17,7 @@ from lieref.model.half import Rounding, rounding
 from lieref.model.onnx_writer import encode_onnx
 from lieref.param._base import LierefWarning
 from lieref.train.loss import CrossEntropy
-from tests.model.nets import make_onnx, residual_net, saved
+from tests.model.nets import in_halves, make_onnx, residual_net, saved
 
 pytestmark = pytest.mark.filterwarnings("ignore::lieref.model.speed.SlowPathWarning")
 
@@ -27,17 +27,6 @@ HALF = np.float16
 
 def op(kind: str, inputs: list[str], output: str, **attrs: Any) -> Any:
     return helper.make_node(kind, inputs, [output], name=f"{output}_node", **attrs)
-
-
-def in_halves(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a float32 network with every float tensor, the input and the output in float16."""
-    proto = onnx.ModelProto.FromString(proto.SerializeToString())
-    for tensor in proto.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT:
-            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(HALF), tensor.name))
-    for value in (*proto.graph.input, *proto.graph.output):
-        value.type.tensor_type.elem_type = TensorProto.FLOAT16
-    return proto
 
 
 def in_wide(proto: onnx.ModelProto) -> onnx.ModelProto:
