@@ -8,6 +8,9 @@ import numpy as np
 
 from lieref._types import Array, FloatArray
 
+BYTES_OF_AN_ANSWER = 5
+"""Of a score in float32 and the answer, in `RankedAnswers`."""
+
 
 # AP = sum_k (R_k - R_k-1) P_k over the distinct scores from the highest down, R_k and P_k recall and precision of
 # saying yes to all that have at least the k-th: samples of equal scores come in together, so that their order does not
@@ -32,7 +35,7 @@ class RankedAnswers:
     ----------
     scores : tuple of (N, K) arrays of floats
     answers : tuple of (N, K) arrays of int8
-        1 for yes, 0 for no, -1 for what nobody knows: five bytes an answer with its score in float32.
+        1 for yes, 0 for no, -1 for what nobody knows.
     """
 
     scores: tuple[FloatArray, ...]

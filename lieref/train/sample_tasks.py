@@ -8,7 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from lieref._types import Array, FloatArray
-from lieref.train.average_precision import RankedAnswers
+from lieref.train.average_precision import BYTES_OF_AN_ANSWER, RankedAnswers
 from lieref.train.binary_cross_entropy import BinaryCrossEntropy
 from lieref.train.loss import CrossEntropy, Loss, MeanSquaredError
 from lieref.train.task import Counts, Task, listed_as_tuple
@@ -81,6 +81,10 @@ class Multilabel(Task):
         pairs = {"true_yes": said & yes, "false_yes": said & no, "false_no": ~said & yes, "true_no": ~said & no}
         ranked = RankedAnswers((np.array(logits),), ((yes.astype(np.int8) - ~(yes | no)).astype(np.int8),))
         return {**{name: int(np.count_nonzero(found)) for name, found in pairs.items()}, "ranked": ranked}
+
+    def kept_bytes(self, numbers: int) -> int:
+        """Return that of all scores and answers, twice: they are joined before they are ranked."""
+        return 2 * BYTES_OF_AN_ANSWER * numbers
 
     # F1 = 2 TP / (2 TP + FP + FN), all outputs counted together.
     def metrics(self, counts: Counts) -> dict[str, float]:

@@ -97,6 +97,10 @@ class Task(ABC):
     def metrics(self, counts: Counts) -> dict[str, float]:
         """Return the metrics by name; one that has no meaning for these samples is left out."""
 
+    def kept_bytes(self, numbers: int) -> int:
+        """Return the memory that counts of a whole set take, of whose outputs there are so many numbers."""
+        return 0
+
     def image_axes(self, y: Array) -> tuple[int, int] | None:
         """Return the axes of height and width of targets that lie on the image as it does, None for others."""
         return None
