@@ -18,6 +18,10 @@ REFERENCES: dict[str, str] = {
     "Chen25": "W. Chen et al., Large convolutional model tuning via filter subspace, ICLR 2025, arXiv:2403.00269.",
     "Meng24": "F. Meng et al., PiSSA: principal singular values and singular vectors adaptation of large language "
     "models, NeurIPS 2024, arXiv:2404.02948.",
+    "Buyukakyuz24": "K. Büyükakyüz, OLoRA: orthonormal low-rank adaptation of large language models, 2024, "
+    "arXiv:2406.01775.",
+    "Halko11": "N. Halko, P.-G. Martinsson and J. Tropp, Finding structure with randomness: probabilistic algorithms "
+    "for constructing approximate matrix decompositions, SIAM Review 53(2), 2011, 217-288.",
     "Qiu23": "Z. Qiu et al., Controlling text-to-image diffusion by orthogonal finetuning, NeurIPS 2023, "
     "arXiv:2306.07280.",
     "Liu24B": "W. Liu et al., Parameter-efficient orthogonal finetuning via butterfly factorization, ICLR 2024, "
@@ -63,6 +67,8 @@ REFERENCES: dict[str, str] = {
     "recurrent neural networks, ICML 2006.",
     "Levenshtein66": "V. Levenshtein, Binary codes capable of correcting deletions, insertions and reversals, Soviet "
     "Physics Doklady 10 (1966) 707.",
+    "Keys81": "R. Keys, Cubic convolution interpolation for digital image processing, IEEE Transactions on Acoustics, "
+    "Speech, and Signal Processing 29(6), 1981, 1153-1160.",
     "Chan83": "T. Chan, G. Golub and R. LeVeque, Algorithms for computing the sample variance, The American "
     "Statistician 37 (1983) 242.",
 }

@@ -22,6 +22,7 @@ from lieref.errors import DomainError, FormatError, LierefError, UnsupportedErro
 from lieref.model.adapters import Attached
 from lieref.model.form import Form
 from lieref.model.graph import Graph
+from lieref.model.half import LOST_SHARE, Rounding, rounding, written_halves
 from lieref.model.head import Head, NewHead
 from lieref.model.identity import network_digest
 from lieref.model.layer import dropped_layers
@@ -107,11 +108,14 @@ class Model(Network):
         Id that an ``attention_mask`` leaves out.
     derived_inputs : tuple of str
         Inputs of the file that are computed from the ids of tokens: the mask, and the kinds of sentences.
+    rounding : Rounding or None
+        Of a merged model: what writing float16 took from the changes; None where the file has the tensors wider.
     """
 
     classes: tuple[str, ...] | None = None
     padding_id: int | None = None
     derived_inputs: tuple[str, ...] = ()
+    rounding: Rounding | None = None
 
     @property
     def proto(self) -> Any:
@@ -290,12 +294,24 @@ class Model(Network):
     def merge_and_unload(self) -> Model:
         """Return a plain model whose weights are the adapted ones: same graph, same names. This one is unloaded.
 
-        A new head takes the place of what lay behind its features.
+        A new head takes the place of what lay behind its features. Tensors that the file has as float16 are rounded to
+        it, and the merged model computes with them so: see `rounding`. A `LierefWarning` says where half of the numbers
+        that the adapters change, or more, are what they were.
+
+        Raises
+        ------
+        DomainError
+            If an adapted number is too large for the type that the file has its tensor in.
         """
         with self._alone.take("merge_and_unload"):
             changed = self.adapted_tensors()
-        graph = self.graph.with_initializers(changed)
         proto = replace_tensors(self.proto, changed, self.graph.made)
+        halves = written_halves(proto, changed)
+        lost = rounding(self.graph.initializers, changed, halves)
+        if lost is not None and lost.share > LOST_SHARE:
+            warnings.warn(f"merge_and_unload: {lost.describe()}", LierefWarning, stacklevel=2)
+        read_back = {name: value.astype(self.dtype) for name, value in halves.items()}
+        graph = self.graph.with_initializers({**changed, **read_back})
         if self.classes is None:
             write_classes(proto, None)
         else:
@@ -304,6 +320,7 @@ class Model(Network):
         merged.classes, merged.outputs = self.classes, self.outputs
         merged.padding_id, merged.derived_inputs = self.padding_id, self.derived_inputs
         merged.train_outputs(self.output_weights)
+        merged.rounding = lost
         self.unload()
         return merged
 

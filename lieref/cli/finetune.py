@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import shutil
@@ -21,6 +22,7 @@ from lieref.cli.target_options import target_options
 from lieref.cli.task_options import chosen_task, output_option, task_options
 from lieref.cli.text_options import TextOptions, padding_for, text_options, without_padding
 from lieref.errors import LierefError
+from lieref.param.targets import FIELDS
 
 if TYPE_CHECKING:
     from lieref.evaluate.report import Report
@@ -42,6 +44,22 @@ def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) ->
     return rate
 
 
+def parse_options(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    """Return ``{"lora_dropout": 0.1}`` of ``lora_dropout=0.1``; what is no number, true, false or null is text."""
+    found: dict[str, Any] = {}
+    for value in values:
+        name, sign, text = value.partition("=")
+        if not (name.isidentifier() and sign and text) or name in found:
+            raise click.BadParameter(f"{value!r} is no name and value such as lora_dropout=0.1, once each", ctx, param)
+        if name in ("r", "lora_alpha", "method", "options", *FIELDS, "rank_pattern", "alpha_pattern"):
+            raise click.BadParameter(f"{name} is no option of a method alone; see --help", ctx, param)
+        try:
+            found[name] = json.loads(text)
+        except ValueError:
+            found[name] = text
+    return found
+
+
 @click.command(short_help="Train an adapter for an ONNX model and report on it.")
 @click.argument("base", type=click.Path(path_type=Path))
 @click.option(
@@ -53,6 +71,14 @@ def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) ->
 @click.option("--rank", "--r", type=click.IntRange(min=1), help="Rank of the factors.  [default: the method's]")
 @click.option(
     "--alpha", type=click.FloatRange(min=0, min_open=True), help="Scaling alpha / rank.  [default: the method's]"
+)
+@click.option(
+    "--option",
+    "method_options",
+    multiple=True,
+    callback=parse_options,
+    metavar="NAME=VALUE",
+    help="Another option of the method, repeatable: init_lora_weights=pissa, lora_dropout=0.1, use_rslora=true.",
 )
 @target_options
 @click.option(
@@ -131,6 +157,7 @@ def run_finetune(
     blocks: tuple[int, ...] | None,
     rank_pattern: dict[str, int],
     alpha_pattern: dict[str, float],
+    method_options: dict[str, Any],
     head: str,
     features: str | None,
     pool: bool,
@@ -165,7 +192,7 @@ def run_finetune(
         model.threads = threads or model.threads
         chosen = chosen_task(model, task)
         where: dict[str, Any] = {"targets": targets, "exclude": exclude, "blocks": blocks}
-        where |= {"rank_pattern": rank_pattern, "alpha_pattern": alpha_pattern}
+        where |= {"rank_pattern": rank_pattern, "alpha_pattern": alpha_pattern, "method_options": method_options}
         attach = partial(job.attach_method, model, method, rank=rank, alpha=alpha, seed=seed, **where)
         new = head == "new"
 

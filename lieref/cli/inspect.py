@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +13,9 @@ import click
 from lieref._types import Shape
 from lieref.cli.console import print_facts, print_json, print_table, progress_bar
 from lieref.cli.target_options import target_options
+
+FLOAT16 = 10
+"""ONNX's number of the type."""
 
 
 @click.command(short_help="Show what a model or an adapter folder holds.")
@@ -80,6 +84,7 @@ def describe_model(path: Path) -> dict[str, Any]:
     from lieref.model.layer import unadaptable
 
     model = load(path)
+    file = model.proto.graph
     floats = {name: value for name, value in model.graph.initializers.items() if value.dtype.kind == "f"}
     return {
         "kind": "model",
@@ -87,11 +92,12 @@ def describe_model(path: Path) -> dict[str, Any]:
         "sha256": model.base_sha256,
         "opset": model.graph.opset,
         "inputs": [{"name": info.name, "shape": list(info.shape), "dtype": info.dtype} for info in model.graph.inputs],
-        "outputs": [value.name for value in model.proto.graph.output],
+        "outputs": [value.name for value in file.output],
         "classes": None if model.classes is None else list(model.classes),
         "features": model.default_features,
         "operators": dict(Counter(node.op for node in model.graph.nodes).most_common()),
         "numbers": sum(value.size for value in floats.values()),
+        "float16": sum(math.prod(each.dims) for each in file.initializer if each.data_type == FLOAT16),
         "engine": model.engine,
         "slow": list(model.slow_reasons),
         "left_out": unadaptable(model.graph),
@@ -199,6 +205,7 @@ def _print_model(report: dict[str, Any]) -> None:
             "a new head reads": report["features"] or "what --features names",
             "nodes": ", ".join(f"{count} {op}" for op, count in report["operators"].items()),
             "numbers": f"{report['numbers']:,}",
+            **({"float16": f"{half:,} of them, computed in float32"} if (half := report["float16"]) else {}),
             "engine": "; ".join([report["engine"], *report["slow"]]),
             **(
                 {"left out": "; ".join(f"{name}: {why}" for name, why in left.items())}

@@ -242,6 +242,7 @@ def attach_method(
     rank_pattern: dict[str, int] | None = None,
     alpha_pattern: dict[str, float] | None = None,
     head: NewHead | None = None,
+    method_options: dict[str, Any] | None = None,
 ) -> None:
     """Attach a method by name, to the layers that `target_options` choose, with a new head where there is to be one."""
     given: dict[str, Any] = {
@@ -251,7 +252,7 @@ def attach_method(
         "layers_to_transform": blocks,
     }
     given |= {"rank_pattern": rank_pattern or None, "alpha_pattern": alpha_pattern or None}
-    options = {name: value for name, value in given.items() if value is not None}
+    options = {**(method_options or {}), **{name: value for name, value in given.items() if value is not None}}
     model.attach(method, target_modules=targets or None, head=head, seed=seed, **options)
 
 

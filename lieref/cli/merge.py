@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -34,7 +35,8 @@ def merge(base: Path, adapter: Path, output: Path, force: bool, as_json: bool) -
     with reserved_file("merge", output, "output"):
         model = load(base).load_adapter(adapter)
         method, changed = model.method_name, sorted(model.adapted_tensors())
-        data = encode_onnx(model.merge_and_unload().proto)
+        merged = model.merge_and_unload()
+        data = encode_onnx(merged.proto)
         if output.exists() and output.read_bytes() != data:
             if not force:
                 raise click.UsageError(f"{output} exists and holds something else; add --force to replace it")
@@ -48,6 +50,8 @@ def merge(base: Path, adapter: Path, output: Path, force: bool, as_json: bool) -
         "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
     }
+    if merged.rounding is not None:
+        report["rounding"] = asdict(merged.rounding) if as_json else merged.rounding.describe()
     if as_json:
         print_json(report)
     else:

@@ -50,7 +50,7 @@ output_option = click.option(
 
 _OPTIONS = (
     click.option("--task", type=click.Choice(TASK_NAMES), help="What is learnt.  [default: the adapter's, or classes]"),
-    click.option("--class-weights", callback=parse_weights, metavar="W,W", help="Of classes and dense, one a class."),
+    click.option("--class-weights", callback=parse_weights, metavar="W,W", help="Of classes, dense, multilabel."),
     click.option("--label-smoothing", type=click.FloatRange(0, 1), help="Of classes, dense and tokens."),
     click.option("--positive-weights", callback=parse_weights, metavar="W,W", help="Of multilabel, one an output."),
     click.option("--ignore-index", type=int, help="Target that is left out; the id of padding for tokens."),

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
+import numpy as np
+
 from lieref._check import check_int
 from lieref._flat import in_place
 from lieref._threads import Exclusive, make_lock
@@ -274,6 +276,14 @@ class Adapters:
             for factor in site.method.trainable(site.params)
         }
         return in_place(params)
+
+    def dropout_masks(self, generator: np.random.Generator) -> dict[str, FloatArray]:
+        """Return what factors are multiplied with in one step of training, by name; empty where nothing is dropped."""
+        return {
+            f"{tensor}:{factor}": mask.astype(self.graph.dtype)
+            for tensor, site in self.sites.items()
+            for factor, mask in site.dropout_masks(self.graph.initializers[tensor], generator).items()
+        }
 
     def num_trainable(self) -> int:
         """Return how many numbers are trained."""

@@ -26,6 +26,8 @@ OPSETS = range(7, 29)
 BOUNDED = frozenset({"Clip", "Expand", "Max", "Min", "Pad", "ScatterElements", "ScatterND", "Trilu", "Where"})
 """Operators that read numbers that may be infinite by intent: bounds, padding values, masks."""
 
+KNOWN = "of booleans, integers, float16, float32 or float64"
+
 MAX_FILE_BYTES = 2**31  # protobuf cannot hold more; also stops a mistaken path to a huge file from filling memory
 
 
@@ -252,7 +254,7 @@ def _to_array(onnx: Any, tensor: Any, source: str) -> Array:
     except Exception as error:  # a wrong byte count, an unknown type: onnx raises several classes
         raise FormatError(f"load: tensor {tensor.name} of {source} must be readable; {error}") from error
     if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
-        raise UnsupportedError(f"load: tensor {tensor.name} of {source} must be numeric; got {array.dtype}")
+        raise UnsupportedError(f"load: tensor {tensor.name} of {source} must be {KNOWN}; got {array.dtype}")
     return array.astype(array.dtype.newbyteorder("="))
 
 
@@ -305,6 +307,8 @@ def _tensor_info(onnx: Any, value: Any) -> TensorInfo:
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
     except KeyError as error:
         raise FormatError(f"load: input {value.name} must be of an ONNX data type; got number {error}") from error
+    if dtype.kind not in "fiub":
+        raise UnsupportedError(f"load: input {value.name} must be {KNOWN}; got {dtype}")
     return TensorInfo(value.name, shape, dtype.name)
 
 

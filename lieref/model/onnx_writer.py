@@ -11,6 +11,7 @@ from lieref._check import need
 from lieref._types import Array
 from lieref.errors import FormatError
 from lieref.model.graph import Made
+from lieref.model.half import narrowed
 from lieref.model.head import Head
 from lieref.model.onnx_reader import node_names
 
@@ -33,6 +34,8 @@ def replace_tensors(proto: Any, changed: dict[str, Array], made: Mapping[str, Ma
     ------
     FormatError
         If a name is not a constant tensor of the model, or a shape differs.
+    DomainError
+        If a number is too large for the type that the file has the tensor in.
     """
     onnx = need("onnx", "app", "writing ONNX models")
     result = onnx.ModelProto()
@@ -55,8 +58,7 @@ def replace_tensors(proto: Any, changed: dict[str, Array], made: Mapping[str, Ma
             holder = result.graph.initializer.add()
         else:
             raise FormatError(f"save: {name} must be a constant tensor of the model")
-        stored = np.ascontiguousarray(value, dtype=np.dtype(dtype).newbyteorder("<"))
-        holder.CopyFrom(onnx.numpy_helper.from_array(stored.astype(dtype), name))
+        holder.CopyFrom(onnx.numpy_helper.from_array(narrowed("save", name, value, np.dtype(dtype)), name))
     _drop_unread(result, before)
     return result
 

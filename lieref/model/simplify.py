@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 
 from lieref._types import Array
-from lieref.errors import DomainError, LierefError, ShapeError, UnsupportedError
+from lieref.errors import DomainError, LierefError, ShapeError
 from lieref.model.branch import IF, take_branch
 from lieref.model.canonical import canonical_layers
 from lieref.model.checked import EXPANDED
 from lieref.model.graph import Graph, Made, Node
+from lieref.model.half import without_widening
 from lieref.model.loosen import loosen, reshape_to, without_zero_states
 from lieref.model.padding import join_padding
 from lieref.model.plain_operators import plain_operators
@@ -77,7 +78,7 @@ def simplify(graph: Graph) -> Graph:
     LierefError
         Of the operator's own class if a node cannot take its inputs; the message names the node.
     """
-    graph = expand(graph)
+    graph = without_widening(expand(graph))
     graph = drop_unread(plain_operators(without_zero_states(fold_constants(graph))))
     graph = free_batch(graph)
     _check_not_empty(graph)
@@ -308,17 +309,10 @@ def in_dtype(graph: Graph, dtype: np.dtype[np.floating]) -> Graph:
 
     Raises
     ------
-    UnsupportedError
-        If a constant is in half precision, or a node makes numbers in it.
     DomainError
         If a constant is too large for the type.
     """
-    if any(value.dtype == np.float16 for value in graph.initializers.values()):
-        raise UnsupportedError("load: the model's weights must be float32 or float64; got float16")
     specs = infer_specs(graph, batches_of(graph)[0])
-    for node in graph.nodes:
-        if node.op in TYPED and specs[node.outputs[0]].dtype == np.float16:
-            raise UnsupportedError(f"load: node {node.name} ({node.op}) must give float32 or float64; got float16")
     casts = [node for node in graph.nodes if node.op in ("Cast", "CastLike")]
     graph = _skip(
         graph, {n.name for n in casts if specs[n.inputs[0]].dtype.kind == specs[n.outputs[0]].dtype.kind == "f"}

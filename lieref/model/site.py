@@ -6,6 +6,8 @@ import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from lieref._flat import gather
 from lieref._types import Array, FloatArray, Params
 from lieref.errors import DomainError, LierefError, ShapeError, UnsupportedError
@@ -96,6 +98,10 @@ class Site:
             )
             factor_bars = {name: bar + through_bias[name] for name, bar in factor_bars.items()}
         return factor_bars
+
+    def dropout_masks(self, stored: Array, generator: np.random.Generator) -> Params:
+        """Return what factors are multiplied with in one step of training; empty without dropout."""
+        return self.method.dropout_masks(self.canonical(stored).shape, self.groups, generator)
 
     def canonical(self, stored: Array) -> Array:
         """Return the adapted tensor as its method sees it, from how the file stores it."""
@@ -280,6 +286,9 @@ def _say(
     for error in list(refused.values())[:1]:
         text = f"leaves {len(refused)} layers as they are, {listed(refused)}: {error}"
         notes.append((SkippedLayersWarning, text))
+    elsewhere = [site.owner for site in sites.values() if not site.method.starts_at_base]
+    if elsewhere:
+        notes.append((LierefWarning, f"does not start at the base: {listed(elsewhere)} compute other numbers at once"))
     of = [(site, site.canonical(graph.initializers[site.tensor])) for site in sites.values()]
     adjusted = [(site.owner, site.method.adjusted(weight.shape, site.groups)) for site, weight in of]
     if any(what for _, what in adjusted):

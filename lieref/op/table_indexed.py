@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from lieref.op import data_dependent, fill, gather_elements, reverse_sequence, scatter, triangle
+from lieref.op import center_crop_pad, data_dependent, fill, gather_elements, reverse_sequence, scatter, triangle
 from lieref.op.cast import DTYPES
 from lieref.op.entry import Operator
 
 INDEXED = (
+    Operator(
+        "CenterCropPad",
+        center_crop_pad.center_crop_pad,
+        center_crop_pad.center_crop_pad_vjp,
+        center_crop_pad.center_crop_pad_shape,
+    ),
     Operator("Compress", data_dependent.compress, data_dependent.compress_vjp, data_dependent.compress_shape),
     Operator("ConstantOfShape", fill.constant_of_shape, fill.constant_of_shape_vjp, fill.constant_of_shape_shape, ()),
     Operator("EyeLike", fill.eye_like, fill.eye_like_vjp, fill.eye_like_shape, (), {"dtype": tuple(DTYPES)}),

@@ -5,10 +5,13 @@ from __future__ import annotations
 from lieref._types import AttrValue
 from lieref.kernel.window import AUTO_PADS
 from lieref.op import (
+    affine_grid,
     attention,
     blocks,
     einsum,
+    grid_sample,
     gru,
+    likelihood,
     local_response,
     lstm,
     normalization,
@@ -24,6 +27,13 @@ from lieref.op.recurrent import DIRECTIONS
 _RECURRENT: dict[str, tuple[AttrValue, ...]] = {"direction": DIRECTIONS, "layout": (0, 1)}
 
 LAYERS = (
+    Operator(
+        "AffineGrid",
+        affine_grid.affine_grid,
+        affine_grid.affine_grid_vjp,
+        affine_grid.affine_grid_shape,
+        allowed={"align_corners": (0, 1)},
+    ),
     Operator(
         "Attention",
         attention.attention,
@@ -56,6 +66,14 @@ LAYERS = (
         (0, 1, 2, 3, 5),
         {**_RECURRENT, "linear_before_reset": (0, 1), "output": (0, 1)},
         outputs=2,
+    ),
+    Operator(
+        "GridSample",
+        grid_sample.grid_sample,
+        grid_sample.grid_sample_vjp,
+        grid_sample.grid_sample_shape,
+        (0, 1),
+        {"align_corners": (0, 1), "mode": grid_sample.MODES, "padding_mode": grid_sample.PADDINGS},
     ),
     Operator(
         "GroupNormalization",
@@ -100,6 +118,13 @@ LAYERS = (
         normalization.mean_variance_normalization_shape,
     ),
     Operator(
+        "NegativeLogLikelihoodLoss",
+        likelihood.negative_log_likelihood,
+        likelihood.negative_log_likelihood_vjp,
+        likelihood.negative_log_likelihood_shape,
+        allowed={"reduction": likelihood.REDUCTIONS},
+    ),
+    Operator(
         "RMSNormalization",
         normalization.rms_normalization,
         normalization.rms_normalization_vjp,
@@ -121,6 +146,15 @@ LAYERS = (
             "mode": ("nearest", "linear", "cubic"),
             "nearest_mode": ROUNDINGS,
         },
+    ),
+    Operator(
+        "SoftmaxCrossEntropyLoss",
+        likelihood.cross_entropy,
+        likelihood.cross_entropy_vjp,
+        likelihood.cross_entropy_shape,
+        (0,),
+        {"reduction": likelihood.REDUCTIONS, "output": (0, 1)},
+        outputs=2,
     ),
     Operator(
         "SpaceToDepth",

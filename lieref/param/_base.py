@@ -65,6 +65,11 @@ class Parameterisation(ABC):
 
     share_groups: bool | None = dataclasses.field(default=None, kw_only=True)
 
+    @property
+    def starts_at_zero(self) -> bool:
+        """Whether `delta` of the factors of `init` is zero."""
+        return True
+
     def init(
         self,
         shape: Shape,
@@ -73,7 +78,7 @@ class Parameterisation(ABC):
         dtype: Any = np.float64,
         base_weight: FloatArray | None = None,
     ) -> Params:
-        """Return factors at which `delta` is exactly zero.
+        """Return factors at which `delta` is exactly zero, if `starts_at_zero`.
 
         Parameters
         ----------

@@ -29,11 +29,18 @@ from lieref.param.method import (
     checked_base,
     keep_equal,
 )
+from lieref.param.principal import Principal
 
 
 @dataclasses.dataclass(frozen=True)
 class Combination(Method):
     """W' = map(xi(params)) . W0.
+
+    Attributes
+    ----------
+    lora_dropout : float
+        Probability, in [0, 1), with which an input channel of a low-rank branch is dropped in a step of training; see
+        `lieref.train.dropout`.
 
     Raises
     ------
@@ -45,6 +52,7 @@ class Combination(Method):
     group: str
     map: Map
     action: Action
+    lora_dropout: float = 0.0
 
     @property
     def rank(self) -> int | None:
@@ -57,6 +65,10 @@ class Combination(Method):
     @property
     def scaling(self) -> float | None:
         return getattr(self.parameterisation, "scaling", None)
+
+    @property
+    def starts_at_base(self) -> bool:
+        return self.parameterisation.starts_at_zero
 
     @property
     def moves_bias(self) -> bool:
@@ -99,6 +111,11 @@ class Combination(Method):
         if self.parameterisation.needs_base_weight and not isinstance(self.action, ElementWise):
             raise UnsupportedError(
                 f"{self.name}: `action` must be element-wise for factors made from the weight; got {self.action.spec}"
+            )
+        if self.lora_dropout and self._branch().columns_of_channel(shape) is None:
+            raise UnsupportedError(
+                f"{self.name}: `lora_dropout` must be 0 where the columns of A mix channels with kernel rows; "
+                f"got {self.lora_dropout} for a weight of shape {shape}"
             )
         return group
 
@@ -171,6 +188,22 @@ class Combination(Method):
             return super().adapted_bias_vjp(params, bias, bias_bar, shape, groups)
         g = self.group_element(params, shape, groups)
         return self.group_element_vjp(params, shape, groups, g, self.action.act_bias_vjp(g, bias, groups, bias_bar))
+
+    def dropout_masks(self, shape: Shape, groups: int, rng: np.random.Generator) -> Params:
+        if not self.lora_dropout:
+            return {}
+        branch = self._branch()
+        groups = branch.factor_groups(shape, groups)
+        one = (shape[0] // groups, *shape[1:])
+        rows, columns = branch.factor_shapes(one)["lora_a"]
+        kept = rng.random((groups, 1, shape[1], 1)) >= self.lora_dropout
+        each = (groups, rows, shape[1], columns // shape[1])
+        return {"lora_a": np.broadcast_to(kept / (1.0 - self.lora_dropout), each).reshape(groups * rows, columns)}
+
+    def _branch(self) -> LowRank | Principal:
+        """Return the parameterisation where it is a branch A, then B, on the layer's input: dropout is for no other."""
+        assert isinstance(self.parameterisation, (LowRank, Principal))  # `get_method` takes it for these alone
+        return self.parameterisation
 
     def _low_rank(self) -> tuple[LowRankForm, LowRank] | None:
         """Return how to make g from low-rank factors, or None where g comes from xi."""

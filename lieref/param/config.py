@@ -122,7 +122,10 @@ class _NamedConfig(MethodConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LoraConfig(_NamedConfig):
-    """LoRA: W + s B A. See `lieref.param.low_rank.LowRank` for the fields. [Hu21]."""
+    """LoRA: W + s B A. See `lieref.param.low_rank.LowRank` for the fields, `lieref.train.dropout` for the last.
+
+    [Hu21].
+    """
 
     method_name: ClassVar[str] = "lora"
     r: int = 4
@@ -130,6 +133,8 @@ class LoraConfig(_NamedConfig):
     matricisation: str = "unfold"
     use_rslora: bool = False
     share_groups: bool | None = None
+    init_lora_weights: bool | str = True
+    lora_dropout: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

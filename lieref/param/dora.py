@@ -63,6 +63,10 @@ class Dora(Method):
     def scaling(self) -> float | None:
         return self.direction.scaling
 
+    @property
+    def starts_at_base(self) -> bool:
+        return self.direction.starts_at_base
+
     def num_params(self, shape: Shape, groups: int = 1) -> int:
         return self.direction.num_params(shape, groups) + shape[0]
 

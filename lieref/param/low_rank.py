@@ -21,13 +21,14 @@ from lieref.param._base import (
     stack,
     transposed,
 )
+from lieref.param.starts import check_draw
 
 MATRICISATIONS = ("unfold", "view", "structured")
 
 
 @dataclasses.dataclass(frozen=True)
 class LowRank(Parameterisation):
-    """xi = s B A, with B (rows, R) zero and A (R, columns) random at the start.
+    """xi = s B A, with B (rows, R) zero and A (R, columns) random at the start, unless `init_lora_weights` is False.
 
     The kernel axes are dealt to rows (product p) and columns (product q); one conv group has O out and I in channels.
 
@@ -54,6 +55,10 @@ class LowRank(Parameterisation):
         s = lora_alpha / sqrt(r) instead, with alpha = 4 by default [Kalajdzievski23].
     rank_times_kernel : bool
         Whether R is r k_h (loralib) or r itself (LoRA-C) in the last two matricisations.
+    init_lora_weights : bool or str
+        True: A uniform within 1 / sqrt(columns), B zero. "gaussian": A normal with the deviation 1 / r, B zero. False:
+        A as for True and B uniform within 1 / sqrt(R), so that xi is not zero, as PEFT has it for its tests. Added low
+        ranks take starts of `Principal` too, see `lieref.param.starts`.
     share_groups : bool, optional
         See `Parameterisation`: one pair of factors for the whole (O, I/groups k_h k_w) matrix.
 
@@ -70,19 +75,26 @@ class LowRank(Parameterisation):
     matricisation: str = "unfold"
     use_rslora: bool = False
     rank_times_kernel: bool = True
+    init_lora_weights: bool | str = True
 
     def __post_init__(self) -> None:
         check_int("LowRank", "r", self.r, low=1)
         if self.lora_alpha is not None:
             check_real("LowRank", "lora_alpha", self.lora_alpha, above=0.0)
         check_choice("LowRank", "matricisation", self.matricisation, MATRICISATIONS)
+        check_draw("LowRank", self.init_lora_weights)
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
         return (
             cls(r=1), cls(r=2, lora_alpha=2.5), cls(r=1, matricisation="view"), cls(r=1, matricisation="structured"),
             cls(r=2, use_rslora=True), cls(r=1, matricisation="view", rank_times_kernel=False),
+            cls(r=1, init_lora_weights="gaussian"), cls(r=2, init_lora_weights=False),
         )  # fmt: skip
+
+    @property
+    def starts_at_zero(self) -> bool:
+        return self.init_lora_weights is not False
 
     @property
     def alpha(self) -> float:
@@ -119,11 +131,11 @@ class LowRank(Parameterisation):
         return {"lora_a": (rank, shape[1] * q), "lora_b": (shape[0] * p, rank)}
 
     def initial_factors(self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None) -> Params:
-        shapes = self.factor_shapes(shape)
-        return {
-            "lora_a": kaiming_uniform(rng, (groups, *shapes["lora_a"])),
-            "lora_b": np.zeros((groups, *shapes["lora_b"])),
-        }
+        a, b = ((groups, *one) for one in self.factor_shapes(shape).values())
+        if self.init_lora_weights == "gaussian":
+            return {"lora_a": rng.standard_normal(a) / self.r, "lora_b": np.zeros(b)}
+        uniform = kaiming_uniform(rng, a)
+        return {"lora_a": uniform, "lora_b": np.zeros(b) if self.starts_at_zero else kaiming_uniform(rng, b)}
 
     # Derivation.  xi = s P(B A), where P only moves entries, so its adjoint moves them back: P^T = P^-1.
     #   <xi_bar, s P(dB A + B dA)> = <s P^-1(xi_bar) A^T, dB> + <s B^T P^-1(xi_bar), dA>.
@@ -161,6 +173,11 @@ class LowRank(Parameterisation):
             return tensor.reshape(groups, rows, columns)
         apart = tensor.reshape(groups, shape[0], shape[1], p, q)
         return apart.transpose(0, 1, 3, 2, 4).reshape(groups, rows, columns)
+
+    def columns_of_channel(self, shape: Shape) -> int | None:
+        """Return how many columns of A, one behind the other, read one in channel; None where columns mix channels."""
+        p, q = self._kernel_split(shape)
+        return None if self.matricisation == "view" and p > 1 else q
 
     def _kernel_split(self, shape: Shape) -> tuple[int, int]:
         """Return the kernel sizes (p, q) that go to the rows and to the columns."""

@@ -87,6 +87,11 @@ class Method(ABC):
         return None
 
     @property
+    def starts_at_base(self) -> bool:
+        """Whether the factors of `init` leave the weight as it is."""
+        return True
+
+    @property
     def moves_bias(self) -> bool:
         """Whether `adapted_bias` differs from the bias."""
         return False
@@ -108,7 +113,7 @@ class Method(ABC):
         dtype: Any = None,
         base_weight: FloatArray | None = None,
     ) -> Params:
-        """Return factors at which the adapted weight is the base weight, bit for bit.
+        """Return factors at which the adapted weight is the base weight, bit for bit, if `starts_at_base`.
 
         Parameters
         ----------
@@ -213,6 +218,10 @@ class Method(ABC):
     ) -> Params:
         """Return the cotangents of the trainable factors that come through the bias."""
         return {name: np.zeros_like(params[name]) for name in self.trainable(params)}
+
+    def dropout_masks(self, shape: Shape, groups: int, rng: np.random.Generator) -> Params:
+        """Return what factors are multiplied with in one step of training, of their shapes; empty without dropout."""
+        return {}
 
     @abstractmethod
     def num_params(self, shape: Shape, groups: int = 1) -> int:

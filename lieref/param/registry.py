@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Mapping, Set
 from typing import Any
 
-from lieref._check import check_bool, check_choice
+from lieref._check import check_bool, check_choice, check_real
 from lieref.errors import DomainError, DTypeError
 from lieref.group.registry import GROUPS, make_action, make_map
 from lieref.param._base import Parameterisation
@@ -27,6 +27,7 @@ from lieref.param.method import Method, Recipe, Untrained
 from lieref.param.principal import Principal
 from lieref.param.rotation import BlockRotation, Reflections
 from lieref.param.separable import Separable
+from lieref.param.starts import learning_rate_of, principal_fields, starts_elsewhere
 from lieref.param.tensor_train import TensorTrain
 from lieref.param.tucker import Tucker
 
@@ -38,7 +39,7 @@ PARAMETERISATIONS: dict[str, type[Parameterisation]] = {
     )
 }  # fmt: skip
 
-_NOT_FIELDS = ("map", "action", "strict", "detach_norm")
+_NOT_FIELDS = ("map", "action", "strict", "detach_norm", "lora_dropout")
 
 SETTINGS = {"additive": (), "hadamard": ("map", "strict")}
 """Parts the caller of `get_method` may choose beside the fields of the parameterisation, by group: where xi is added
@@ -169,7 +170,9 @@ _ROWS = (
     _additive("dora", "Length of each filter, and LoRA for its direction", "low-rank", "[Liu24]", 5e-3,
               fixed={"rank_times_kernel"}, wrapper="dora", formula="G·r·(O + I·k) + G·O"),
     _additive("pissa", "Low rank from the principal singular directions of the weight", "principal", "[Meng24]", 1e-3,
-              fixed={"of_logarithm"}),
+              fixed={"of_logarithm", "lora_alpha", "use_rslora", "start"}),
+    _additive("olora", "Low rank from the QR decomposition of the weight", "principal", "[Buyukakyuz24]", 1e-3,
+              defaults={"start": "olora"}, fixed={"of_logarithm", "start"}),
     _rotation("oft", "Filters rotated in small blocks, exact exponential", "block-diagonal", "exp", "[Qiu23]",
               5e-3, wrapper="rotation", defaults={"skew": True}, formula="G·n·(b - 1)/2"),
     _rotation("oft-cayley", "Filters rotated in small blocks by the Cayley map", "block-diagonal", "cayley", "[Qiu23]",
@@ -206,7 +209,8 @@ _ROWS = (
     _hadamard("dora-liera", "Length of each filter, and LieRA for its direction; derived here", "low-rank", "exp",
               "[Si25] [Liu24]", 1e-2, fixed={"rank_times_kernel"}, wrapper="dora", formula="G·r·(O + I·k) + G·O"),
     _hadamard("pissa-liera", "PiSSA of log|W| in the algebra of the Hadamard group; derived here", "principal", "exp",
-              "[Si25] [Meng24]", 2e-3, defaults={"of_logarithm": True}, fixed={"of_logarithm"}),
+              "[Si25] [Meng24]", 2e-3, defaults={"of_logarithm": True},
+              fixed={"of_logarithm", "lora_alpha", "use_rslora", "start"}),
 )  # fmt: skip
 
 METHODS: dict[str, MethodRow] = {row.name: row for row in _ROWS}
@@ -229,7 +233,8 @@ def get_method(name: str, **config: Any) -> Method:
     **config
         Fields of the parameterisation, for instance ``r=4`` and ``lora_alpha=8``; and ``map``, ``action`` and
         ``strict`` (refuse zero weights under the Hadamard group) where the method leaves them open; ``detach_norm``
-        where DoRA is around it.
+        where DoRA is around it; ``lora_dropout`` where xi is an added low rank: there alone the adapter is a branch of
+        its own on the layer's input, whose channels can be dropped.
 
     Returns
     -------
@@ -272,7 +277,11 @@ def get_method(name: str, **config: Any) -> Method:
     if config.get("share_groups") is not None:
         check_bool("get_method", "share_groups", config["share_groups"])
     fields = {**row.defaults, **{key: value for key, value in config.items() if key not in _NOT_FIELDS}}
-    parameterisation = PARAMETERISATIONS[row.parameterisation](**fields)
+    kind = row.parameterisation
+    if _is_added_low_rank(row) and starts_elsewhere(fields):
+        kind, fields = Principal.name, principal_fields(fields)
+        recipe = dataclasses.replace(recipe, default_learning_rate=learning_rate_of(fields["start"]))
+    parameterisation = PARAMETERISATIONS[kind](**fields)
     if row.alpha_over_rank is not None and fields.get("lora_alpha") is None:
         alpha = row.alpha_over_rank * parameterisation.r  # type: ignore[attr-defined]
         parameterisation = dataclasses.replace(parameterisation, lora_alpha=alpha)  # type: ignore[call-arg]
@@ -281,7 +290,11 @@ def get_method(name: str, **config: Any) -> Method:
     if isinstance(parameterisation, BlockDiagonal) and row.wrapper == "rotation":
         return BlockRotation(recipe, parameterisation, make_map(row.map))
     action = make_action(config.get("action", row.action), row.group, strict=config.get("strict", False))
-    combination = Combination(recipe, parameterisation, row.group, make_map(config.get("map", row.map)), action)
+    dropout = check_real("get_method", "lora_dropout", config.get("lora_dropout", 0.0), low=0.0)
+    if dropout >= 1:
+        raise DomainError(f"get_method: `lora_dropout` must be below 1; got {dropout}")
+    map_ = make_map(config.get("map", row.map))
+    combination = Combination(recipe, parameterisation, row.group, map_, action, dropout)
     return Dora(recipe, combination, config.get("detach_norm", False)) if row.wrapper == "dora" else combination
 
 
@@ -296,7 +309,14 @@ def _fields(row: MethodRow) -> tuple[str, ...]:
     settings = () if row.wrapper in ("rotation", "reflections") else SETTINGS.get(row.group, ("map", "action"))
     if row.wrapper == "dora":
         settings = (*settings, "detach_norm")
+    elif _is_added_low_rank(row) or (row.group, row.parameterisation) == ("additive", Principal.name):
+        settings = (*settings, "lora_dropout")
     return tuple(field for field in (*fields, *settings) if field not in row.fixed)
+
+
+def _is_added_low_rank(row: MethodRow) -> bool:
+    """Tell whether a method adds B A to the weight, a branch of its own."""
+    return (row.group, row.parameterisation, row.wrapper) == ("additive", LowRank.name, "")
 
 
 def _row_of_parts(name: str) -> MethodRow:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+import numpy as np
+
 from lieref._types import Array, FloatArray, Params
 from lieref.model.vocabulary import Vocabulary
 from lieref.train.loss import Loss
@@ -127,6 +129,9 @@ class Trainable(Protocol):
 
     def parameters(self) -> Params:
         """Return the live trainable arrays by name: what is written into them changes the model."""
+
+    def dropout_masks(self, generator: np.random.Generator) -> Params:
+        """Return what arrays of `parameters` are multiplied with in one step, by name, drawn anew at each call."""
 
     def logits(self, x: Array, *, layout: str | None = None) -> FloatArray:
         """Return what the losses read for a batch of any numeric dtype, in this layout: (N, ...)."""

@@ -17,6 +17,7 @@ from lieref.model.samples import own_layout
 from lieref.train._protocol import Trainable
 from lieref.train.augment import apply, draw, image_axes
 from lieref.train.clip import clip_by_global_norm
+from lieref.train.dropout import dropped, dropped_vjp
 from lieref.train.optimizer import Optimizer
 from lieref.train.recipe import Recipe, steps_per_epoch
 from lieref.train.schedule import learning_rate_factor
@@ -121,6 +122,8 @@ def train_epoch(
 ) -> tuple[Score, float]:
     """Train on every sample once, in the order of the stream (seed, "order", epoch).
 
+    What a step drops comes from the stream (seed, "dropout", epoch).
+
     Parameters
     ----------
     model : Trainable
@@ -154,6 +157,7 @@ def train_epoch(
     """
     steps, total = steps_per_epoch(len(part), recipe.batch_size), recipe.total_steps(len(part))
     order = rng.stream(recipe.seed, "order", epoch).permutation(len(part))
+    drops = rng.stream(recipe.seed, "dropout", epoch)
     draws = draw(recipe.augmentation, len(part), recipe.seed, epoch)
     axes, layout = image_axes(model.input_shape), own_layout(model.input_shape)
     params, loss_of = model.parameters(), recipe.task.loss
@@ -169,7 +173,10 @@ def train_epoch(
             x = apply(x, positions, draws, axes)
             y = y if target_axes is None else apply(y, positions, draws, target_axes)
         with reporting_divergence(f"in epoch {epoch + 1}, step {step + 1}, at a learning rate of {rate:.3g}"):
-            loss, logits, grads = model.loss_and_grad(x, y, loss_of, layout=layout)
+            masks = model.dropout_masks(drops)
+            with dropped(params, masks):
+                loss, logits, grads = model.loss_and_grad(x, y, loss_of, layout=layout)
+            dropped_vjp(grads, masks)
             if see is not None:
                 see(logits, y)
             if recipe.clip_norm is not None:

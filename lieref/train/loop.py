@@ -175,7 +175,9 @@ def fit(
             batch = min(batch_size, len(training))
             predicts = held_out is not None or recipe.learning_rate == AUTO or looks_before(training, recipe)
             most = threads or model.threads
-            threads, recomputation = within(model, recipe.optimizer, batch, most, limit, predicts=predicts)
+            kept = chosen.kept_bytes(training.outputs * max(len(training), len(held_out or ())))
+            run = model, recipe.optimizer, batch, most, limit
+            threads, recomputation = within(*run, predicts=predicts, kept=kept)
         with (
             checkpoint_folder(checkpoint, resume=resume),
             model.training("fit"),

@@ -47,7 +47,7 @@ def parse_bytes(limit: int | str) -> int:
 
 
 def within(
-    model: Trainable, optimizer: Optimizer, samples: int, threads: int, limit: int, *, predicts: bool
+    model: Trainable, optimizer: Optimizer, samples: int, threads: int, limit: int, *, predicts: bool, kept: int = 0
 ) -> tuple[int, int]:
     """Return how many threads and which of the model's recomputations keep a run within a limit of bytes.
 
@@ -64,6 +64,8 @@ def within(
     limit : int
     predicts : bool
         Whether the run predicts too, before or between its steps.
+    kept : int
+        Bytes of outputs that are kept for the metrics.
 
     Raises
     ------
@@ -78,6 +80,7 @@ def within(
     """
     parameters = sum(array.nbytes for array in model.parameters().values())
     own = {"optimiser and copies of the parameters": (len(optimizer.slots) + COPIES) * parameters}
+    own |= {"outputs kept for the metrics": kept}
 
     def needed(batch: int, count: int, level: int) -> dict[str, int]:
         return {**model.training_memory(batch, count, predicts=predicts, recomputation=level), **own}

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from lieref._types import Array, FloatArray
+from lieref.train.average_precision import BYTES_OF_AN_ANSWER, RankedAnswers
 from lieref.train.binary_cross_entropy import BinaryCrossEntropy
 from lieref.train.loss import CrossEntropy, Loss, MeanSquaredError
 from lieref.train.task import Counts, Task, listed_as_tuple
@@ -53,6 +54,7 @@ class Multilabel(Task):
     """Any number of classes of each sample: binary cross-entropy; targets (N, K) of 0 and 1 for scores (N, K)."""
 
     positive_weights: tuple[float, ...] | None = None
+    class_weights: tuple[float, ...] | None = None
     ignore_index: int | None = None
 
     name: ClassVar[str] = "multilabel"
@@ -62,26 +64,41 @@ class Multilabel(Task):
 
     def __post_init__(self) -> None:
         listed_as_tuple(self, "positive_weights")
+        listed_as_tuple(self, "class_weights")
         self.loss  # noqa: B018 - it checks the settings
 
     @property
     def loss(self) -> Loss:
         """Binary cross-entropy with these settings."""
-        return BinaryCrossEntropy(self.positive_weights, self.ignore_index)
+        return BinaryCrossEntropy(self.positive_weights, self.class_weights, self.ignore_index)
 
     def counts(self, logits: FloatArray, y: Array) -> Counts:
-        """Return how many answers there are of each kind; yes is a score above 0, a probability above one half."""
+        """Return how many answers there are of each kind, and their ranks.
+
+        Yes is a score above 0, a probability above one half.
+        """
         said, yes, no = logits > 0, y == 1, y == 0
         pairs = {"true_yes": said & yes, "false_yes": said & no, "false_no": ~said & yes, "true_no": ~said & no}
-        return {name: int(np.count_nonzero(found)) for name, found in pairs.items()}
+        ranked = RankedAnswers((np.array(logits),), ((yes.astype(np.int8) - ~(yes | no)).astype(np.int8),))
+        return {**{name: int(np.count_nonzero(found)) for name, found in pairs.items()}, "ranked": ranked}
+
+    def kept_bytes(self, numbers: int) -> int:
+        """Return that of all scores and answers, twice: they are joined before they are ranked."""
+        return 2 * BYTES_OF_AN_ANSWER * numbers
 
     # F1 = 2 TP / (2 TP + FP + FN), all outputs counted together.
     def metrics(self, counts: Counts) -> dict[str, float]:
-        """Return f1, the harmonic mean of precision and recall over all outputs, and accuracy, of all answers."""
+        """Return f1 over all outputs, the accuracy of all answers, and the mean average precision.
+
+        F1 is the harmonic mean of precision and recall; the last is a mean over the outputs that have a yes.
+        """
         twice = 2 * counts["true_yes"]
-        wrong, whole = counts["false_yes"] + counts["false_no"], sum(counts.values())
+        wrong = counts["false_yes"] + counts["false_no"]
+        whole = counts["true_yes"] + counts["true_no"] + wrong
         found = {"f1": twice / (twice + wrong)} if twice + wrong else {}
-        return {**found, "accuracy": 1 - wrong / whole} if whole else found
+        found |= {"accuracy": 1 - wrong / whole} if whole else {}
+        precision = counts["ranked"].mean_average_precision()
+        return found if precision is None else {**found, "mean_average_precision": precision}
 
 
 @dataclass(frozen=True)

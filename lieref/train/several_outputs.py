@@ -134,6 +134,10 @@ class SeveralOutputs(Task):
         """Return the counts of each output by name."""
         return {name: _Nested(self.task.counts(z, t)) for name, _, z, t in self.parts(logits, y)}
 
+    def kept_bytes(self, numbers: int) -> int:
+        """Return what the task keeps of so many numbers, those of all outputs."""
+        return self.task.kept_bytes(numbers)
+
     def metrics(self, counts: Counts) -> dict[str, float]:
         """Return the metrics of each output, ``<output>.<metric>``."""
         found = {name: self.task.metrics(nested.counts) for name, nested in counts.items()}

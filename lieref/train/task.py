@@ -1,7 +1,7 @@
 """What a network learns: the form of the targets, the loss, and the numbers that say how well it does.
 
 A task has one name from the command line to the adapter's file. Its metrics are computed from counts that add up over
-batches, so that no set's outputs are ever held together.
+batches, so that no set's outputs are held together, unless a metric is of their ranks.
 """
 
 from __future__ import annotations
@@ -96,6 +96,10 @@ class Task(ABC):
     @abstractmethod
     def metrics(self, counts: Counts) -> dict[str, float]:
         """Return the metrics by name; one that has no meaning for these samples is left out."""
+
+    def kept_bytes(self, numbers: int) -> int:
+        """Return the memory that counts of a whole set take, of whose outputs there are so many numbers."""
+        return 0
 
     def image_axes(self, y: Array) -> tuple[int, int] | None:
         """Return the axes of height and width of targets that lie on the image as it does, None for others."""

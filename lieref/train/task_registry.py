@@ -23,7 +23,7 @@ def make_task(task: str | Task, **settings: Any) -> Task:
         Key of `TASKS`.
     **settings
         `classes` and `dense`: label_smoothing, class_weights, ignore_index; `multilabel`: positive_weights,
-        ignore_index; `tokens`: label_smoothing, ignore_index; `sequence`: blank.
+        class_weights, ignore_index; `tokens`: label_smoothing, ignore_index; `sequence`: blank.
 
     Raises
     ------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,7 @@ class TextEncoder:
         own = self._tokenizer.padding or {}
         self.side = str(own.get("direction", "right"))
         self.size = int(self._tokenizer.get_vocab_size(with_added_tokens=True))
+        self._rows = 2**31 if known is None else known.rows
         if known is not None:
             _check_size(path, self.size, known.rows)
         self.padding = self._find_padding(known, padding)
@@ -135,7 +137,7 @@ class TextEncoder:
         DomainError
             If one has no token, or one that is outside the vocabulary.
         FormatError
-            If they would take more than the cap.
+            If they would take more than the cap, or the library cannot encode them.
         """
         needed, cap = 4 * len(texts) * self.length, memory_cap(sum(map(len, texts)), max_bytes)
         if needed > cap:
@@ -144,8 +146,15 @@ class TextEncoder:
         ids = np.full((len(texts), self.length), self.padding, np.int32)
         cut: list[int] = []
         for start in range(0, len(texts), AT_ONCE):
-            for row, encoding in enumerate(self._tokenizer.encode_batch(list(texts[start : start + AT_ONCE])), start):
+            with _asking(self.path):
+                found = self._tokenizer.encode_batch(list(texts[start : start + AT_ONCE]))
+            for row, encoding in enumerate(found, start):
                 tokens = encoding.ids
+                if max(tokens, default=0) >= self._rows:
+                    raise DomainError(
+                        f"load_data: {source}, line {lines[row]} must have ids below {self._rows}; {self.path} makes "
+                        f"{max(tokens)} of it"
+                    )
                 if not tokens or all(token == self.padding for token in tokens):
                     raise DomainError(
                         f"load_data: {source}, line {lines[row]} must have a token; the tokenizer finds none"
@@ -204,8 +213,18 @@ def _read(path: str | Path) -> Any:
         data = Path(path).read_bytes()
     except OSError as error:
         raise FormatError(f"load_data: {path} must be a readable tokenizer.json; {error}") from error
-    try:
+    with _asking(path):
         return tokenizers.Tokenizer.from_buffer(data)
+
+
+@contextmanager
+def _asking(path: str | Path) -> Iterator[None]:
+    """Turn what the library raises while the block runs into one error that names the file.
+
+    Not every field of a file is checked when it is read: some fail at the first text.
+    """
+    try:
+        yield
     except (KeyboardInterrupt, SystemExit, MemoryError):
         raise
     except BaseException as error:  # a panic of the library is no Exception

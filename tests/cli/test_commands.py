@@ -68,6 +68,16 @@ def test_every_method_trains_loads_and_merges(workplace: Path, run_json: RunJson
     assert np.mean(scores.argmax(axis=1) == np.load("test.npz")["y"]) == merged["accuracy"]
 
 
+def test_options_of_the_method_alone(workplace: Path, run_json: RunJson, fails: Callable[..., str]) -> None:
+    options = ("--option", "init_lora_weights=olora", "--option", "lora_dropout=0.25", "--option", "use_rslora=true")
+    run_json(*TRAIN, "--method", "lora", "--out", "out", *options)
+    config = json.loads(Path("out/adapter_config.json").read_text())["lieref"]["methods"][0]["config"]
+    assert config == {"name": "lora", "init_lora_weights": "olora", "lora_dropout": 0.25, "use_rslora": True}
+    for wrong in ("lora_dropout", "=1", "r=3", "rank_pattern=3", "method=liera", "a b=1"):
+        assert "--option" in fails(*TRAIN, "--method", "lora", "--out", "other", "--option", wrong)
+    assert "must be among" in fails(*TRAIN, "--method", "liera", "--out", "other", "--option", "lora_dropout=0.1")
+
+
 def test_training_helps(workplace: Path, run_json: RunJson) -> None:
     """The classes of the data differ by their mean, which the network can tell apart once it is trained."""
     report = run_json(*TRAIN[:6], "--epochs", "40", "--batch", "8", "--lr", "0.05", "--method", "full", "--out", "out")

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, numpy_helper
 
 from lieref.cli import main
 from tests.cli.helpers import small_network
@@ -111,3 +113,30 @@ def test_targets_that_name_nothing(
     workplace: Path, fails: Callable[..., str], options: tuple[str, ...], words: str
 ) -> None:
     assert words in fails("inspect", "base.onnx", *options)
+
+
+def test_halves_are_counted(workplace: Path, run_json: RunJson, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_json("inspect", "base.onnx")["float16"] == 0
+    proto = small_network()
+    for tensor in proto.graph.initializer:
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.elem_type = TensorProto.FLOAT16
+    onnx.save(proto, "half.onnx")
+    report = run_json("inspect", "half.onnx")
+    assert report["float16"] == report["numbers"] == 4 * 18 + 5 * 4 + 3 * 5
+    assert main(["inspect", "half.onnx"]) == 0
+    assert "107 of them, computed in float32" in capsys.readouterr().out
+
+
+def test_a_merge_of_halves_says_what_rounding_takes(
+    workplace: Path, run_json: RunJson, capsys: pytest.CaptureFixture[str]
+) -> None:
+    test_halves_are_counted(workplace, run_json, capsys)
+    run_json("finetune", "half.onnx", "--train", "train.npz", "--epochs", "1", "--out", "adapted")
+    found = run_json("merge", "half.onnx", "adapted", "-o", "merged.onnx")["rounding"]
+    assert set(found) == {"tensors", "error", "worst", "changed", "lost"}
+    assert found["tensors"] == 2
+    assert found["error"] > 0
+    assert main(["merge", "half.onnx", "adapted", "-o", "merged.onnx"]) == 0
+    assert "2 tensors rounded to float16" in capsys.readouterr().out.replace("\n", " ")

@@ -46,8 +46,9 @@ def entropy(torch: Any, z: Any, y: np.ndarray, s: dict[str, Any]) -> Any:
 
 def binary(torch: Any, z: Any, y: np.ndarray, s: dict[str, Any]) -> Any:
     weight = torch.tensor(s["positive_weights"], dtype=torch.float64) if s.get("positive_weights") else None
+    share = torch.tensor(s["class_weights"], dtype=torch.float64) if s.get("class_weights") else None
     each = torch.nn.functional.binary_cross_entropy_with_logits(
-        z, torch.tensor(np.maximum(y, 0) * 1.0), pos_weight=weight, reduction="none"
+        z, torch.tensor(np.maximum(y, 0) * 1.0), share, pos_weight=weight, reduction="none"
     )
     return each[torch.tensor(y != s.get("ignore_index", -100))].mean()
 
@@ -76,7 +77,10 @@ EXAMPLES = {
         (4,), labels((SAMPLES,), 4), entropy,
     ),
     "multilabel": Example(
-        ({"positive_weights": WEIGHTS}, {"positive_weights": WEIGHTS, "ignore_index": IGNORED}),
+        (
+            {"positive_weights": WEIGHTS}, {"class_weights": WEIGHTS[::-1]},
+            {"positive_weights": WEIGHTS, "class_weights": WEIGHTS[::-1], "ignore_index": IGNORED},
+        ),
         (4,), labels((SAMPLES, 4), 2), binary, class_axis=None,
     ),
     "numbers": Example(

@@ -86,3 +86,14 @@ def saved(proto: onnx.ModelProto, folder: Path, name: str = "net.onnx") -> Path:
     path = folder / name
     path.write_bytes(proto.SerializeToString())
     return path
+
+
+def in_halves(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a float32 network with every float tensor, the input and the output in float16."""
+    proto = onnx.ModelProto.FromString(proto.SerializeToString())
+    for tensor in proto.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.elem_type = TensorProto.FLOAT16
+    return proto

@@ -419,14 +419,6 @@ def test_floats_of_two_types_do_not_meet(tmp_path: Path) -> None:
         lieref.load(saved(proto, tmp_path))
 
 
-def test_half_precision_is_refused(tmp_path: Path) -> None:
-    nodes = [op("Identity", ["w"], "same"), op("Relu", ["x"], "y"), op("Relu", ["same"], "z")]
-    proto = make_onnx(nodes, {"w": f32(3).astype(np.float16)}, ["N", 3], "y", ["N", 3])
-    proto.graph.output.append(helper.make_tensor_value_info("z", TensorProto.FLOAT16, [3]))
-    with pytest.raises(UnsupportedError, match="float16"):
-        lieref.load(saved(proto, tmp_path))
-
-
 def test_each_normalisation_has_statistics_of_its_own_input(tmp_path: Path) -> None:
     tensors = {"w1": f32(5, 3, 3, 3), "w2": f32(5, 5, 1, 1), "one": np.ones(5, np.float32), "zero": f32(5) * 0}
     nodes = [

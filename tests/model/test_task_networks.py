@@ -17,7 +17,10 @@ pytestmark = pytest.mark.filterwarnings("ignore::lieref.errors.LierefWarning")
 
 SETTINGS: dict[str, tuple[dict[str, Any], ...]] = {
     "classes": ({"label_smoothing": 0.1, "class_weights": (0.5, 2.0, 1.0, 3.0)}, {"ignore_index": 2}),
-    "multilabel": ({"positive_weights": (0.5, 2.0, 1.0, 3.0)}, {"ignore_index": -1}),
+    "multilabel": (
+        {"positive_weights": (0.5, 2.0, 1.0, 3.0)},
+        {"class_weights": (2.0, 0.5, 1.5, 1.0), "ignore_index": -1},
+    ),
     "dense": ({"ignore_index": 1},),
 }
 CASES = [(task, settings) for task in TASKS for settings in ({}, *SETTINGS.get(task, ()))]

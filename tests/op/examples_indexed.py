@@ -49,4 +49,6 @@ INDEXED = (
     Example("ReverseSequence", (spread(4, 3, 2), ints(1, 4, 0)), evaluator=ORT),
     Example("ReverseSequence", (spread(2, 5), ints(3, 5)), {"batch_axis": 0, "time_axis": 1}),
     Example("Pad", (spread(2, 3, 4), ints(0, 2, 1, 1, 5, 3)), {"mode": "wrap"}),
+    Example("CenterCropPad", (spread(3, 6, 4), ints(6, 3, 4)), opset=18),
+    Example("CenterCropPad", (spread(3, 6, 4), ints(7, 1)), {"axes": (-1, 0)}, opset=18),
 )  # fmt: skip

@@ -185,4 +185,47 @@ ATTENTION = (
     Example("Einsum", (spread(3, 3), spread(3, seed=1)), {"equation": "ii,i->"}, multilinear=True),
 )  # fmt: skip
 
-LAYERS = (*NORMALIZATIONS, *TRANSPOSED, *RESIZE, *UPSAMPLE, *RECURRENT, *ATTENTION)
+CLASSES = np.array([[0, 2, 3, 1, 1], [3, 3, 0, 2, 1]])
+LOGARITHMS = -spread(2, 4, 5, low=0.1)
+
+LOSSES = (
+    Example("NegativeLogLikelihoodLoss", (LOGARITHMS, CLASSES)),
+    Example("NegativeLogLikelihoodLoss", (LOGARITHMS, CLASSES, spread(4, seed=1, low=0.2)),
+            {"ignore_index": 3, "reduction": "mean"}),
+    Example("NegativeLogLikelihoodLoss", (LOGARITHMS, CLASSES, spread(4, seed=1, low=0.2)), {"reduction": "none"}),
+    Example("NegativeLogLikelihoodLoss", (LOGARITHMS[:, :, 0], CLASSES[:, 0]), {"reduction": "sum"}),
+    Example("SoftmaxCrossEntropyLoss", (LOGARITHMS, CLASSES)),
+    Example("SoftmaxCrossEntropyLoss", (LOGARITHMS, CLASSES, spread(4, seed=1, low=0.2)), {"ignore_index": 1}),
+    Example("SoftmaxCrossEntropyLoss", (LOGARITHMS, CLASSES), {"reduction": "none", "ignore_index": 2}),
+    Example("SoftmaxCrossEntropyLoss", (LOGARITHMS, CLASSES), {"reduction": "sum", "output": 1}),
+)  # fmt: skip
+
+
+def points(*shape: int, seed: int = 0, align: bool = False) -> Array:
+    """Return points of a grid some tenths of a pixel from any of images of 4 x 3 or 5 x 4 x 3 pixels, some outside."""
+    rng = np.random.default_rng([seed, *shape])
+    pixels = rng.integers(-2, 5, shape) + rng.choice([0.2, 0.3, 0.7, 0.8], shape)
+    extents = np.array([3, 4] if shape[-1] == 2 else [3, 4, 5])
+    return 2 * pixels / (extents - 1) - 1 if align else (2 * pixels + 1) / extents - 1
+
+
+SAMPLED = (
+    Example("GridSample", (spread(2, 3, 4, 3), points(2, 5, 6, 2)), opset=20, float32_constant=True),
+    *(Example("GridSample", (spread(2, 3, 4, 3), points(2, 5, 6, 2, seed=i)),
+              {"align_corners": align, "mode": mode, "padding_mode": padding}, opset=20, float32_constant=True)
+      for i, (align, mode, padding) in enumerate((
+          (0, "linear", "border"), (0, "linear", "reflection"), (0, "cubic", "zeros"), (0, "cubic", "border"),
+          (0, "cubic", "reflection"), (0, "nearest", "reflection"), (0, "nearest", "zeros"),
+      ))),
+    Example("GridSample", (spread(2, 2, 5, 4, 3), points(2, 3, 1, 2, 3)), opset=20, float32_constant=True),
+    *(Example("GridSample", (spread(2, 3, 4, 3), points(2, 5, 6, 2, seed=9, align=True)),
+              {"align_corners": 1, "mode": "bilinear", "padding_mode": padding}, opset=16, evaluator=ORT,
+              float32_constant=True)
+      for padding in ("zeros", "border", "reflection")),
+    Example("AffineGrid", (spread(2, 2, 3), ints(2, 3, 5, 4)), opset=20, multilinear=True, evaluator=ORT),
+    Example("AffineGrid", (spread(2, 2, 3), ints(2, 3, 5, 4)), {"align_corners": 1}, opset=20, multilinear=True,
+            evaluator=ORT),
+    Example("AffineGrid", (spread(1, 3, 4), ints(1, 3, 2, 5, 4)), opset=20, multilinear=True, evaluator=ORT),
+)  # fmt: skip
+
+LAYERS = (*NORMALIZATIONS, *TRANSPOSED, *RESIZE, *UPSAMPLE, *RECURRENT, *ATTENTION, *LOSSES, *SAMPLED)

@@ -12,11 +12,12 @@ from tests.op.examples import EXAMPLES
 
 # A value outside ONNX's own list, or, for BatchNormalization and MaxPool, outside what inference needs.
 OUTSIDE: dict[str, Any] = {
-    "allowzero": 2, "antialias": 2, "approximate": "erf", "auto_pad": "SAME", "coordinate_transformation_mode": "mid",
-    "direction": "UP", "dtype": 14, "exclude_outside": 2, "fmod": 2, "input_forget": 1, "is_causal": 2,
-    "keep_aspect_ratio_policy": "widen", "layout": 2, "linear_before_reset": 2, "mode": "mirror",
-    "nearest_mode": "round", "output": 9, "p": 3, "qk_matmul_output_mode": 4, "reduction": "mean", "round_mode": "even",
-    "spatial": 0, "stash_type": 2, "storage_order": 1, "to": 14, "training_mode": 1, "transA": 2, "transB": 2,
+    "align_corners": 2, "allowzero": 2, "antialias": 2, "approximate": "erf", "auto_pad": "SAME",
+    "coordinate_transformation_mode": "mid", "direction": "UP", "dtype": 14, "exclude_outside": 2, "fmod": 2,
+    "input_forget": 1, "is_causal": 2, "keep_aspect_ratio_policy": "widen", "layout": 2, "linear_before_reset": 2,
+    "mode": "mirror", "nearest_mode": "round", "output": 9, "p": 3, "padding_mode": "wrap", "qk_matmul_output_mode": 4,
+    "reduction": "median", "round_mode": "even", "spatial": 0, "stash_type": 2, "storage_order": 1, "to": 14,
+    "training_mode": 1, "transA": 2, "transB": 2,
 }  # fmt: skip
 CASES = [(op, name) for op, operator in OPERATORS.items() for name in operator.attributes]
 

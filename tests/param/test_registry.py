@@ -45,7 +45,8 @@ def test_a_name_made_of_parts_is_that_combination(parameterisation: str, group: 
     (("locon-tucker",), ("kernel_factors", "zero", "kernel_rank")),
     (("atoms", "atoms-recursive"), ("unit_scale",)),
     (("atoms",), ("recursive",)),
-    (("pissa", "pissa-liera"), ("of_logarithm",)),
+    (("pissa", "pissa-liera", "olora"), ("of_logarithm", "start")),
+    (("pissa", "pissa-liera"), ("lora_alpha", "use_rslora")),
     (("oft", "oft-cayley", "boft"), ("skew", "map", "action")),
     (("hra",), ("map", "action")),
 ])  # fmt: skip
@@ -61,7 +62,7 @@ def choices(row: MethodRow, option: str) -> list[Any]:
     settings = {
         "map": ["taylor2", "taylor3", "cayley", "bounded(0.5)"], "strict": [True], "detach_norm": [True],
         "action": ["element-wise", "out", "in", "fan-in", "scaling(in)", "scaling+bias", "out+bias"],
-        "share_groups": [True, False],
+        "share_groups": [True, False], "lora_dropout": [0.25],
     }  # fmt: skip
     if option in settings:
         return settings[option]
@@ -88,7 +89,8 @@ def results(method: Method) -> Iterator[list[np.ndarray]]:
         except LierefError as error:
             yield [np.frombuffer(str(error).encode(), np.uint8)]
             continue
-        yield [*params.values(), weight, bias, *bars.values()]
+        masks = method.dropout_masks(shape, groups, np.random.default_rng(8))
+        yield [*params.values(), weight, bias, *bars.values(), *masks.values()]
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -14,6 +14,7 @@ from lieref.errors import DomainError, UnsupportedError
 from lieref.train.loop import fit
 from lieref.train.memory import FewerThreadsWarning, RecomputationWarning, parse_bytes
 from tests.model.nets import make_onnx, residual_net, saved
+from tests.model.task_nets import NETS, learnable
 
 pytestmark = pytest.mark.filterwarnings("ignore::lieref.errors.LierefWarning")
 
@@ -167,3 +168,17 @@ def test_a_run_that_predicts_nothing_packs_no_weights_for_predictions(tmp_path: 
     fit(one, *data, **RUN, augment=(), validation=0.25)
     assert len(one.choice.compiled["f2"]._engines) == 2
     assert not np.array_equal(one.predict(data[0]), before)
+
+
+def test_scores_that_are_kept_for_their_ranks_count(tmp_path: Path) -> None:
+    one, data = lieref.load(saved(NETS["multilabel"](), tmp_path)).attach("liera"), learnable("multilabel")
+    one.threads, one.reading = 1, "Sigmoid"
+    x, y = data["x"], data["y"]
+    run = {**RUN, "task": "multilabel", "validation": (x[:5], y[:5])}
+    kept = 2 * y.size * (4 + 1)  # a score and an answer, and once more while they are joined
+    with pytest.raises(DomainError, match=f"must be at least .*outputs kept for the metrics {kept:,}"):
+        fit(one, x, y, **run, memory_limit=1000)
+    limit = needed(one, RUN["batch_size"], 1) + kept
+    with pytest.raises(DomainError, match=f"must be at least {limit:,} bytes"):
+        fit(one, x, y, **run, memory_limit=1000)
+    fit(one, x, y, **run, memory_limit=limit)

@@ -108,6 +108,33 @@ def test_a_text_without_a_token_is_refused(tmp_path: Path) -> None:
         encoder.encode(["good", "\u00a0"], [3, 4], "d.tsv")
 
 
+def model_of(ids: dict[str, int]) -> dict[str, Any]:
+    return {"type": "WordLevel", "vocab": ids, "unk_token": "[UNK]"}
+
+
+@pytest.mark.parametrize("number", [ROWS, 2**31, 2**32 - 1])
+def test_an_id_outside_the_table_is_refused(tmp_path: Path, number: int) -> None:
+    """As many tokens as rows may still have other ids, in the words or in what is put before a text."""
+    words = {word: number if word == "film" else i for i, word in enumerate(WORDS)}
+    path = write_tokenizer(tmp_path / "t.json", model=model_of(words))
+    encoder = TextEncoder(path, Vocabulary(ROWS, 0), length=4)
+    assert encoder.encode(["good"], [1], "d.tsv").ids.max() < ROWS
+    with pytest.raises(DomainError, match=f"d.tsv, line 7 must have ids below {ROWS}; .*t.json makes {number} of it"):
+        encoder.encode(["good", "a film"], [1, 7], "d.tsv")
+    if number >= 2**31:
+        with pytest.raises(DomainError, match=f"must have ids below {2**31}"):
+            TextEncoder(path, length=4).encode(["film"], [1], "d.tsv")
+
+
+def test_a_file_that_fails_at_the_first_text_is_refused(tmp_path: Path) -> None:
+    """A word that is not there for those that are unknown is seen by the library when one comes."""
+    words = {word: i for i, word in enumerate(WORDS) if word != "[UNK]"} | {"more": 1}
+    path = write_tokenizer(tmp_path / "t.json", model=model_of(words))
+    encoder = TextEncoder(path, Vocabulary(ROWS, 0), length=4)
+    with pytest.raises(FormatError, match=r"t\.json must be a tokenizer\.json of the tokenizers library"):
+        encoder.encode(["strange"], [1], "d.tsv")
+
+
 def test_ids_have_a_cap(tmp_path: Path) -> None:
     encoder = TextEncoder(write_tokenizer(tmp_path / "t.json"), max_length=10**6)
     with pytest.raises(FormatError, match=r"the ids of d.tsv must take at most 268435456 bytes; got 400000000"):

@@ -71,6 +71,9 @@ class SoftmaxRegression:
         value, bar = loss.value_and_grad(logits, y)
         return value, logits, {"dense/w:full": self._features(x).T @ bar, "dense/b:full": bar.sum(axis=0)}
 
+    def dropout_masks(self, generator: np.random.Generator) -> dict[str, np.ndarray]:
+        return {}
+
     def estimate_statistics(self, x: np.ndarray, *, layout: str | None = None) -> None:
         mean = np.asarray(x, np.float64).reshape(len(x), -1).mean(axis=0)
         self.statistics = {**self.statistics, "feature_mean": mean.astype(self.weights.dtype)}

@@ -6,8 +6,6 @@ import hashlib
 import io
 import json
 import tempfile
-from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,47 +26,16 @@ from lieref.train.history import EpochRecord, History
 from lieref.train.images import read_image_folder
 from lieref.train.loss import CrossEntropy
 from lieref.train.npz import read_npz, write_npz
-from tests.model.nets import residual_net
+from tests.model.nets import in_halves, residual_net
 from tests.op.examples import EXAMPLES
 from validation.fuzzing import mutate
+from validation.fuzzing.kind import Files, Kind
+from validation.fuzzing.mask_kinds import Masks
+from validation.fuzzing.text_kinds import Sentences, Tokenizers
 
 MOST_NUMBERS = 2**21
 """Numbers in all tensors of a network for two samples up to which it is run; what a larger one needs, it needs
 honestly."""
-
-Files = dict[str, bytes]
-
-
-class Kind(ABC):
-    """A kind of file. `seeds` are whole files, each a mapping of relative path to bytes."""
-
-    name: str
-    spare_bytes: int
-    """Memory that reading one may take beyond twice its size."""
-
-    seeds: list[Files]
-
-    @abstractmethod
-    def make(self, rng: np.random.Generator) -> Files:
-        """Return damaged files."""
-
-    @abstractmethod
-    def read(self, folder: Path, rng: np.random.Generator) -> None:
-        """Read what `make` gave, and use it as its user would."""
-
-    def choose(self, rng: np.random.Generator) -> Files:
-        """Return one of the seeds."""
-        return self.seeds[int(rng.integers(len(self.seeds)))]
-
-    def one(self, rng: np.random.Generator, structured: Callable[[bytes, np.random.Generator], bytes]) -> Files:
-        """Return a seed of one file damaged in its structure, in its bytes, or in both."""
-        ((path, data),) = self.choose(rng).items()
-        way = int(rng.integers(4))
-        if way > 0:
-            data = structured(data, rng)
-        if way < 2:
-            data = mutate.damage(data, next(iter(self.choose(rng).values())), rng)
-        return {path: data}
 
 
 class Models(Kind):
@@ -78,7 +45,8 @@ class Models(Kind):
 
     def __init__(self) -> None:
         digits = Path(lieref.__file__).parent / "cli" / "data" / "digits.onnx"
-        whole = [digits.read_bytes(), residual_net().SerializeToString(), _shapes_net().SerializeToString()]
+        made = (residual_net(), in_halves(residual_net()), _shapes_net())
+        whole = [digits.read_bytes(), *(model.SerializeToString() for model in made)]
         single = [model.SerializeToString() for model in map(_example_net, EXAMPLES.values()) if model is not None]
         # As many whole networks as single operators, so that each is chosen as often.
         self.seeds = [{"net.onnx": data} for data in [*single, *whole * (len(single) // len(whole))]]
@@ -367,7 +335,12 @@ class Checkpoints(Kind):
         saved.history.to_json()
 
 
-KINDS: dict[str, type[Kind]] = {k.name: k for k in (Models, Archives, Tables, Images, Tensors, Adapters, Checkpoints)}
+KINDS: dict[str, type[Kind]] = {
+    k.name: k for k in (Models, Archives, Tables, Images, Tensors, Adapters, Checkpoints, Masks, Sentences, Tokenizers)
+}
 
-SHARES = {"onnx": 0.3, "npz": 0.15, "csv": 0.1, "image": 0.2, "safetensors": 0.1, "adapter": 0.1, "checkpoint": 0.05}
+SHARES = {
+    "onnx": 0.25, "npz": 0.125, "csv": 0.1, "image": 0.175, "safetensors": 0.075, "adapter": 0.1, "checkpoint": 0.05,
+    "masks": 0.05, "sentences": 0.05, "tokenizer": 0.025,
+}  # fmt: skip
 """Share of each kind in a run."""

@@ -174,6 +174,7 @@ METHODS: dict[str, Method] = {
     "atoms-recursive": _adds("filter-atoms"),
     "dora": partial(dora, _LORA),
     "pissa": _adds("principal"),
+    "olora": _adds("principal"),
     "oft": partial(rotate, exponential),
     "oft-cayley": partial(rotate, cayley),
     "boft": partial(rotate, cayley),

@@ -58,9 +58,10 @@ def low_rank(factors: Factors, shape: Shape, options: Options) -> Numbers:
 
 
 def principal(factors: Factors, shape: Shape, options: Options) -> Numbers:
-    """Return B A - B0 A0, what PiSSA adds to W = W_res + B0 A0 [Meng24, equation 3]."""
+    """Return s (B A - B0 A0), what PiSSA adds to W = W_res + B0 A0 [Meng24, equation 3], and OLoRA [Buyukakyuz24]."""
     now = matmul(factors["lora_b"], factors["lora_a"])
-    return (now - matmul(factors["start_b"], factors["start_a"])).reshape(shape)
+    xi = now - matmul(factors["start_b"], factors["start_a"])
+    return (xi * scalar(scaling(options)) if "lora_alpha" in options else xi).reshape(shape)
 
 
 # xi[i1, i2, ...] = s sum G[j1, j2, ...] U1[i1, j1] U2[i2, j2] ... [Si25F], [Kolda09, section 4]

@@ -50,19 +50,22 @@ def mean_squared_error(logits: Numbers, targets: Numbers, attrs: Mapping[str, An
     return dot(difference, difference) / len(difference)
 
 
-# The mean of p_c y log(1 + exp(-z)) + (1 - y) log(1 + exp(z)), torch.nn.BCEWithLogitsLoss with pos_weight p, without
-# the answers that are ignored. log(1 + exp(z)) = max(z, 0) + log(1 + exp(-|z|)): an implementation does not overflow.
+# The mean of w_c (p_c y log(1 + exp(-z)) + (1 - y) log(1 + exp(z))), torch.nn.BCEWithLogitsLoss with weight w and
+# pos_weight p, without the answers that are ignored. log(1 + exp(z)) = max(z, 0) + log(1 + exp(-|z|)): an
+# implementation does not overflow.
 def binary_cross_entropy(logits: Numbers, targets: Numbers, attrs: Mapping[str, Any]) -> Number:
     """Return the mean binary cross-entropy of answers 0 and 1."""
-    weights = attrs.get("positive_weights") or [1.0] * logits.shape[1]
+    ones = [1.0] * logits.shape[1]
+    weights, shares = (attrs.get(name) or ones for name in ("positive_weights", "class_weights"))
     terms = []
     for row, answers in zip(logits, targets, strict=True):
-        for z, answer, weight in zip(row, answers, weights, strict=True):
+        for z, answer, weight, share in zip(row, answers, weights, shares, strict=True):
             if answer.value == attrs.get("ignore_index"):
                 continue
             wrong = z * -1.0 if answer.value == 1 else z
             rest = log(exp(wrong * -1.0 if wrong.value > 0 else wrong) + 1)
-            terms.append((wrong + rest if wrong.value > 0 else rest) * (weight if answer.value == 1 else 1.0))
+            term = (wrong + rest if wrong.value > 0 else rest) * (weight if answer.value == 1 else 1.0)
+            terms.append(term if share == 1.0 else term * share)
     return total(terms) / len(terms)
 
 

@@ -33,6 +33,7 @@ SETTINGS: Final[dict[str, tuple[dict[str, Any], ...]]] = {
         {},
         {"positive_weights": [0.5, 2.0, 1.25, 3.0]},
         {"ignore_index": -1},
+        {"class_weights": [1.5, 0.25, 1.0, 2.0], "ignore_index": -1},
     ),
     "ctc": ({"blank": 0}, {"blank": 3}),
 }
