@@ -185,12 +185,21 @@ def part_of_a_call_back_that_is_read_beside_it():
     return net
 
 
+def vector_read_as_a_column():
+    """What is called back reads a vector in another shape."""
+    net = Net((4,))
+    net.gemm(5, 4)
+    net.add("ReduceL2", moved(net, net.last, "Reshape", (-1, 5, 1)), axes=(2,), keepdims=0)
+    net.gemm(3, 5)
+    return net
+
+
 AWKWARD = {
     make.__name__: make
     for make in (
         matrix_product_over_rows, sum_of_the_input_with_itself, kept_axes_joined, mean_of_a_line, mean_over_one_axis,
         squeezed_by_half, flattened_image_normalised, flattened_image_times_a_constant, flattened_images_joined,
-        image_and_vector_joined, image_as_a_line, part_of_a_call_back_that_is_read_beside_it,
+        image_and_vector_joined, image_as_a_line, part_of_a_call_back_that_is_read_beside_it, vector_read_as_a_column,
     )
 } | {f"sum_with_the_input_{i}": partial(sum_with_the_input, i) for i in (0, 1)}  # fmt: skip
 
