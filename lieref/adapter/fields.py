@@ -66,6 +66,10 @@ _SECTION: _Rules = {
     "methods": ("a list of objects", lambda v: is_list(v, lambda item: isinstance(item, dict))),
     "statistics": ("a list of different names", lambda v: is_list(v, is_text) and len(set(v)) == len(v)),
     "head": ("an object", _is_object),
+    "input_shapes": (
+        "an object of lists of sizes",
+        lambda v: isinstance(v, dict) and is_list([*v.values()], lambda item: is_list(item, is_size, MOST_AXES)),
+    ),
     "sites": ("an object of objects", lambda v: isinstance(v, dict) and is_list([*v.values()], _is_object)),
 }
 _METHOD: _Rules = {

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lieref._atomic import write_file
-from lieref._check import check_choice, check_finite, check_int
+from lieref._check import check_bool, check_choice, check_finite, check_int
 from lieref._types import Array
 from lieref.adapter.class_names import classes_of_proto, parse_classes, write_classes
 from lieref.adapter.fields import shown
@@ -46,6 +46,8 @@ def load(
     dtype: str = "float32",
     output: str | Mapping[str, float] | None = None,
     padding_id: int | None = None,
+    input_shapes: Mapping[str, Sequence[int]] | None = None,
+    derive: bool = True,
 ) -> Model:
     """Read an ONNX model.
 
@@ -60,6 +62,12 @@ def load(
     padding_id : int, optional
         Of a network that reads ids of tokens and an ``attention_mask``: the id that the mask leaves out; it leaves out
         nothing by default. ``token_type_ids`` are 0. `Model.derived_inputs` names those that follow from the ids.
+    input_shapes : mapping of str to sequence of int, optional
+        Shape of one sample by the name of the input, where the file leaves it free. A network of several inputs takes
+        samples of one shape, so each free axis of it must be given.
+    derive : bool
+        Whether an ``attention_mask`` and ``token_type_ids`` are computed from the ids; else they are inputs as others,
+        as pairs of sentences need them.
 
     Returns
     -------
@@ -72,12 +80,15 @@ def load(
     UnsupportedError
         If the network uses something lieref does not have; the message names the node.
     DomainError
-        If there is no such output.
+        If there is no such output, or no such input.
+    ShapeError
+        If `input_shapes` contradict the file.
     """
     check_choice("load", "dtype", dtype, ("float32", "float64"))
+    check_bool("load", "derive", derive)
     if padding_id is not None:
         check_int("load", "padding_id", padding_id, low=0)
-    graph, proto, digest = read_onnx(path, padding_id)
+    graph, proto, digest = read_onnx(path, padding_id, input_shapes, derive=derive)
     weights = weights_of(output)
     graph = with_first_outputs(graph, weights)
     plain = simplify(graph)
@@ -87,7 +98,8 @@ def load(
         warnings.warn(f'{text}; dtype="float64" keeps it', LierefWarning, stacklevel=2)
     model = Model(in_dtype(plain, np.dtype(dtype)), proto, str(path), digest)
     model.padding_id = padding_id
-    made = {output for node in graph.nodes for output in node.outputs}
+    model.input_shapes = {name: tuple(shape) for name, shape in (input_shapes or {}).items()}
+    made = {output for node in graph.nodes for output in node.outputs} - {info.name for info in graph.parts}
     model.derived_inputs = tuple(value.name for value in proto.graph.input if value.name in made)
     model.outputs = graph.outputs
     model.train_outputs(weights)
@@ -104,17 +116,11 @@ class Model(Network):
     classes : tuple of str or None
         Names of the outputs, in their order, with which folders of images and words in tables are matched. Adapters and
         merged models carry them; set them before saving.
-    padding_id : int or None
-        Id that an ``attention_mask`` leaves out.
-    derived_inputs : tuple of str
-        Inputs of the file that are computed from the ids of tokens: the mask, and the kinds of sentences.
     rounding : Rounding or None
         Of a merged model: what writing float16 took from the changes; None where the file has the tensors wider.
     """
 
     classes: tuple[str, ...] | None = None
-    padding_id: int | None = None
-    derived_inputs: tuple[str, ...] = ()
     rounding: Rounding | None = None
 
     @property
@@ -144,7 +150,9 @@ class Model(Network):
         return (
             self._base.graph
             if self._file is None
-            else graph_from_proto(self._file_proto(), self.source, self.padding_id)
+            else graph_from_proto(
+                self._file_proto(), self.source, self.padding_id, self.input_shapes, derive=bool(self.derived_inputs)
+            )
         )
 
     def _switch(self, form: Form) -> None:
@@ -193,6 +201,7 @@ class Model(Network):
                 "output": self.output_weights or ({self.outputs[0]: 1.0} if len(self.outputs) > 1 else None),
                 "classes": None if self.classes is None else list(check_classes("save_adapter", self.classes)),
                 **({} if self.head is None else {"head": self.head.to_dict()}),
+                **({"input_shapes": {k: list(v) for k, v in self.input_shapes.items()}} if self.input_shapes else {}),
                 "methods": [
                     {
                         "config": entry.method.config(),
@@ -319,6 +328,7 @@ class Model(Network):
         merged = Model(graph, proto, self.source, hashlib.sha256(proto.SerializeToString()).hexdigest())
         merged.classes, merged.outputs = self.classes, self.outputs
         merged.padding_id, merged.derived_inputs = self.padding_id, self.derived_inputs
+        merged.input_shapes = self.input_shapes
         merged.train_outputs(self.output_weights)
         merged.rounding = lost
         self.unload()

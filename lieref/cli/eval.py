@@ -9,14 +9,17 @@ import click
 
 from lieref.cli.console import number, percent, print_facts, print_json, progress_bar, say
 from lieref.cli.task_options import chosen_task, output_option, task_options
-from lieref.cli.text_options import TextOptions, padding_for, text_options, without_padding
+from lieref.cli.text_options import TextOptions, text_options, without_padding
 
 
 @click.command("eval", short_help="Measure a model on labelled data.")
 @click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
 @click.option("--adapter", type=click.Path(path_type=Path), help="Adapter folder made for MODEL.")
 @click.option(
-    "--data", required=True, type=click.Path(path_type=Path), help="Labelled data: .npz, .csv, folder or texts."
+    "--data",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Labelled data: .npz (an array for each input), .csv, folder or texts.",
 )
 @output_option
 @task_options
@@ -41,13 +44,13 @@ def evaluate(
 ) -> None:
     """Print the mean loss of MODEL on labelled data, and how well it does: for classes its accuracy."""
     from lieref.adapter.folder import read_adapter
-    from lieref.adapter.model import load
     from lieref.cli.job import load_samples, parse_classes, score
+    from lieref.cli.loading import load_for
     from lieref.model.mask_inputs import describe
 
-    if adapter is not None and outputs is None:
-        outputs = read_adapter(adapter)[1]["lieref"].get("output")
-    model = load(model_path, output=outputs, padding_id=padding_for(text))
+    known = {} if adapter is None else read_adapter(adapter)[1]["lieref"]
+    outputs = known.get("output") if outputs is None else outputs
+    model = load_for(model_path, data, text, outputs, known)
     if adapter is not None:
         model.load_adapter(adapter)
     names, chosen = parse_classes(classes), chosen_task(model, task)

@@ -20,7 +20,7 @@ from lieref.cli.console import print_json, print_reports, progress_bar, say
 from lieref.cli.output import ADAPTER_NAMES, reserved_folder
 from lieref.cli.target_options import target_options
 from lieref.cli.task_options import chosen_task, output_option, task_options
-from lieref.cli.text_options import TextOptions, padding_for, text_options, without_padding
+from lieref.cli.text_options import TextOptions, text_options, without_padding
 from lieref.errors import LierefError
 from lieref.param.targets import FIELDS
 
@@ -63,7 +63,10 @@ def parse_options(ctx: click.Context, param: click.Parameter, values: tuple[str,
 @click.command(short_help="Train an adapter for an ONNX model and report on it.")
 @click.argument("base", type=click.Path(path_type=Path))
 @click.option(
-    "--train", required=True, type=click.Path(path_type=Path), help="Labelled data: .npz, .csv, folder or texts."
+    "--train",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Labelled data: .npz (an array for each input), .csv, folder or texts.",
 )
 @click.option("--test", type=click.Path(path_type=Path), help="Labelled data for the report only.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="New or empty folder for the adapter.")
@@ -180,15 +183,15 @@ def run_finetune(
     force: bool,
 ) -> Report:
     """Train, measure, write the folder `out`, and return the report; see `finetune` for the arguments."""
-    from lieref.adapter.model import load
     from lieref.cli import job
+    from lieref.cli.loading import load_for
     from lieref.model.mask_inputs import describe
 
     names = {*ADAPTER_NAMES, REPORT_NAME, HISTORY_NAME}
     with reserved_folder("finetune", out, names, force=force) as replaces:
         unfinished = _Unfinished(out)
         unfinished.check(resume, force)
-        model = load(base, output=outputs, padding_id=padding_for(text))
+        model = load_for(base, train, text, outputs)
         model.threads = threads or model.threads
         chosen = chosen_task(model, task)
         where: dict[str, Any] = {"targets": targets, "exclude": exclude, "blocks": blocks}

@@ -82,20 +82,23 @@ def describe_model(path: Path) -> dict[str, Any]:
     """Return what `inspect` prints of a model."""
     from lieref.adapter.model import load
     from lieref.model.layer import unadaptable
+    from lieref.model.packing import own_names
 
     model = load(path)
     file = model.proto.graph
+    packing = own_names(model.graph) | {info.name for info in model.graph.parts}
+    nodes = [node for node in model.graph.nodes if not packing.intersection(node.outputs)]
     floats = {name: value for name, value in model.graph.initializers.items() if value.dtype.kind == "f"}
     return {
         "kind": "model",
         "path": str(path),
         "sha256": model.base_sha256,
         "opset": model.graph.opset,
-        "inputs": [{"name": info.name, "shape": list(info.shape), "dtype": info.dtype} for info in model.graph.inputs],
+        "inputs": [{"name": info.name, "shape": list(info.shape), "dtype": info.dtype} for info in model.inputs],
         "outputs": [value.name for value in file.output],
         "classes": None if model.classes is None else list(model.classes),
         "features": model.default_features,
-        "operators": dict(Counter(node.op for node in model.graph.nodes).most_common()),
+        "operators": dict(Counter(node.op for node in nodes).most_common()),
         "numbers": sum(value.size for value in floats.values()),
         "float16": sum(math.prod(each.dims) for each in file.initializer if each.data_type == FLOAT16),
         "engine": model.engine,
@@ -150,10 +153,12 @@ def describe_targets(path: Path, method: str, rank: int | None, **where: Any) ->
 
 def describe_engine(path: Path, adapter: Path | None) -> dict[str, Any]:
     """Return what `inspect --engine` prints; the programs of the model are compiled for it."""
+    from lieref.adapter import read_adapter
     from lieref.adapter.model import load
     from lieref.model.inspection import engine_report
 
-    model = load(path)
+    known = {} if adapter is None else read_adapter(adapter)[1]["lieref"]
+    model = load(path, input_shapes=known.get("input_shapes"))
     if adapter is not None:
         model.load_adapter(adapter)
     with progress_bar("inspect"):
@@ -199,7 +204,7 @@ def _print_model(report: dict[str, Any]) -> None:
     print_facts(
         report["path"],
         {
-            "input": inputs,
+            "input" if len(report["inputs"]) == 1 else "inputs": inputs,
             "output": ", ".join(report["outputs"]),
             "opset": report["opset"],
             "a new head reads": report["features"] or "what --features names",

@@ -77,7 +77,7 @@ def load_samples(
     `Classes`. Ids of tokens must be those of the model.
     """
     from lieref.cli.text_options import TextOptions, encoder_for, ids_said
-    from lieref.model.samples import arrange, own_layout
+    from lieref.model.samples import arranged, own_layout
     from lieref.train.augment import image_axes
     from lieref.train.classes import check_number_of_classes, warn_missing
     from lieref.train.data import load_data
@@ -91,6 +91,7 @@ def load_samples(
     known = classes or (model.classes if give_head is None else None)
     several = tuple(model.output_weights) if len(model.output_weights) > 1 else None
     options = text or TextOptions()
+    inputs = [info.name for info in model.inputs]
     data = load_data(
         path,
         tokenizer=encoder_for(model, options),
@@ -98,13 +99,13 @@ def load_samples(
         label_field=options.label_field,
         task=chosen.name,
         outputs=several,
-        input_name=model.graph.inputs[0].name,
+        input_name=inputs[0] if len(inputs) == 1 else inputs,
         channels=channels,
         size=size,
         classes=known,
         max_bytes=max_bytes,
     )
-    x = arrange(data.x, shape, layout or data.layout, function="load_data")
+    x = arranged("load_data", model, data.x, layout or data.layout)
     said = ids_said(model, x, data.text, path, options, max_bytes)
     described = "" if data.text is None else data.text.describe(str(path))
     if not chosen.has_labels or several:
@@ -298,10 +299,11 @@ def score(model: Model, samples: Samples, task: Task | None = None) -> Score:
     model.reading = chosen.reads
     shape = model.logits(samples.x[:1], layout=own_layout(model.input_shape)).shape[1:]
     chosen = task_for(model, chosen, samples.x.shape[1:])
+    read = samples.x if model.vocabulary is None else model.vocabulary.ids(samples.x)
     if isinstance(chosen, SeveralOutputs):
-        chosen, targets = chosen.with_targets("score", samples.x, samples.y)
+        chosen, targets = chosen.with_targets("score", read, samples.y)
     else:
-        targets = chosen.targets("score", samples.x, samples.y, shape)
+        targets = chosen.targets("score", read, samples.y, shape)
     part = Part(samples.x, targets, np.arange(len(samples.x)), math.prod(shape))
     return evaluate(model, part, chosen)
 

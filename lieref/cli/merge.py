@@ -25,6 +25,7 @@ def merge(base: Path, adapter: Path, output: Path, force: bool, as_json: bool) -
     The result has the graph and the names of BASE; only adapted tensors differ. BASE itself is never changed. An output
     that already is the result stays as it is.
     """
+    from lieref.adapter.folder import read_adapter
     from lieref.adapter.model import load
     from lieref.model.onnx_writer import encode_onnx
 
@@ -33,7 +34,8 @@ def merge(base: Path, adapter: Path, output: Path, force: bool, as_json: bool) -
     if output.exists() and not (output.is_file() or output.is_dir()):
         raise click.UsageError(f"{output} is a device or a pipe; name a file with --output")
     with reserved_file("merge", output, "output"):
-        model = load(base).load_adapter(adapter)
+        shapes = read_adapter(adapter)[1]["lieref"].get("input_shapes")
+        model = load(base, input_shapes=shapes).load_adapter(adapter)
         method, changed = model.method_name, sorted(model.adapted_tensors())
         merged = model.merge_and_unload()
         data = encode_onnx(merged.proto)

@@ -26,6 +26,7 @@ class TextOptions:
     tokenizer : Path or None
     text_field, label_field : str
     max_length, pad_id : int or None
+    given_masks : bool
     """
 
     tokenizer: Path | None = None
@@ -33,6 +34,7 @@ class TextOptions:
     label_field: str = "label"
     max_length: int | None = None
     pad_id: int | None = None
+    given_masks: bool = False
 
 
 _OPTIONS = (
@@ -51,6 +53,11 @@ _OPTIONS = (
         type=click.IntRange(min=0),
         help="Id of padding.  [default: the tokenizer's, or what the model masks]",
     ),
+    click.option(
+        "--given-masks",
+        is_flag=True,
+        help="Take attention_mask and token_type_ids from the .npz instead of computing them from the ids.",
+    ),
 )
 
 
@@ -60,11 +67,13 @@ def text_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def run(
         *args: Any, tokenizer: Path | None, text_field: str, label_field: str, max_length: int | None,
-        pad_id: int | None, **options: Any,
+        pad_id: int | None, given_masks: bool, **options: Any,
     ) -> Any:  # fmt: skip
         if tokenizer is None and max_length is not None:
             raise click.UsageError("--max-length is of texts; add --tokenizer")
-        text = TextOptions(tokenizer, text_field, label_field, max_length, pad_id)
+        if tokenizer is not None and given_masks:
+            raise click.UsageError("--given-masks is of an .npz; those of texts are computed")
+        text = TextOptions(tokenizer, text_field, label_field, max_length, pad_id, given_masks)
         return command(*args, text=text, **options)
 
     for option in reversed(_OPTIONS):
@@ -88,6 +97,11 @@ def encoder_for(model: Model, text: TextOptions) -> TextEncoder | None:
     if text.tokenizer is None:
         return None
     shape = model.input_shape
+    if len(model.inputs) > 1:
+        raise ShapeError(
+            "load_data: a tokenizer makes input_ids, attention_mask and token_type_ids; the samples of a model of "
+            f"{', '.join(info.name for info in model.inputs)} must be in an .npz"
+        )
     if model.vocabulary is None or len(shape) != 2:
         raise ShapeError(f"load_data: the model must read ids (N, T) for a tokenizer; it reads {readable(shape)}")
     return TextEncoder(
@@ -111,7 +125,8 @@ def ids_said(
     if known is None or x.ndim != 2:
         return None
     padding = known_padding("load_data", known, text.pad_id, str(path)) if encoded is None else encoded.padding
-    check_ids("load_data", x, known, padding=padding, of=str(path))
+    check_ids("load_data", x, known, padding=padding, of=f"{known.name} of {path}".removeprefix(" of "))
+    x = known.ids(x)
     if encoded is None and model.derived_inputs and path.suffix.lower() == ".npz":
         check_given_masks(model, path, x, padding, max_bytes)
     said = {"vocabulary": known.rows, **lengths_of(x, padding)}
@@ -122,20 +137,12 @@ def ids_said(
 
 def check_given_masks(model: Model, path: Path, x: Array, padding: int | None, max_bytes: int | None) -> None:
     """Raise `DomainError` if an ``.npz`` holds inputs that the model computes from its ids, and they say otherwise."""
-    import numpy as np
-
-    from lieref.errors import DomainError
-    from lieref.model.mask_inputs import MASK
+    from lieref.model.mask_inputs import check_given
     from lieref.train.npz import npz_names, read_npz
 
     both = tuple(name for name in model.derived_inputs if name in npz_names(path))
     for name, given in read_npz(path, both, max_bytes=max_bytes).items():
-        wanted = (
-            np.zeros(x.shape, bool) if name != MASK else np.ones(x.shape, bool) if padding is None else x != padding
-        )
-        if not np.array_equal(given, wanted):
-            rule = "0 where an id is padding (--pad-id says which) and else 1" if name == MASK else "0"
-            raise DomainError(f"load_data: {name} of {path} must be {rule}, as it is computed; got another")
+        check_given("load_data", name, given, x, padding, str(path))
 
 
 def without_padding(task: Task, padding: int | None) -> Task:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lieref._check import check_int
 from lieref._types import Array, FloatArray
 from lieref.errors import LierefWarning
-from lieref.model.samples import arrange, check_samples, own_layout
+from lieref.model.samples import Samples, arranged, own_layout
 from lieref.train.loss import check_labels, check_logits, check_same_length, log_softmax
 
 CALIBRATION_BINS = 15
@@ -61,15 +61,16 @@ class Evaluation:
 
 
 def evaluate_model(
-    model: Classifier, x: Array, y: Array, *, layout: str | None = None, batch_size: int = 256
+    model: Classifier, x: Samples, y: Array, *, layout: str | None = None, batch_size: int = 256
 ) -> Evaluation:
     """Return what a model does on labelled samples.
 
     Parameters
     ----------
     model : Model
-    x : (N, ...) array
-        In the model's layout, or with the channels at the other end.
+    x : (N, ...) array, or dict of them
+        In the model's layout, or with the channels at the other end; by the names of `model.inputs` where those are
+        several.
     y : (N,) integer labels
     layout : {"NCHW", "NHWC"}, optional
         Of `x`; needed only where both fit the model.
@@ -83,7 +84,7 @@ def evaluate_model(
         classes.
     """
     check_int("evaluate_model", "batch_size", batch_size, low=1)
-    samples = arrange(check_samples("evaluate_model", x), model.input_shape, layout, function="evaluate_model")
+    samples = arranged("evaluate_model", model, x, layout)
     own = own_layout(model.input_shape)
     labels = check_labels("evaluate_model", y, model.logits(samples[:1], layout=own).shape[-1])
     check_same_length("evaluate_model", samples, labels)

@@ -32,6 +32,7 @@ from lieref.errors import UnsupportedError
 from lieref.model import executor
 from lieref.model.graph import Graph, Node
 from lieref.model.network import Network
+from lieref.model.samples import Samples
 from lieref.model.simplify import in_dtype
 from lieref.op.registry import OPERATORS
 
@@ -52,7 +53,7 @@ def gamma(n: int) -> float:
     return n * UNIT / (1 - n * UNIT)
 
 
-def exact_values(network: Network, x: Array) -> tuple[Graph, dict[str, Array]]:
+def exact_values(network: Network, x: Samples) -> tuple[Graph, dict[str, Array]]:
     """Return the folded graph in float64 and all its tensors for a batch: exact next to float32."""
     graph = in_dtype(network.current_graph(), np.dtype(np.float64))  # what nodes make of their own too
     x = network.as_input(x)
@@ -61,7 +62,11 @@ def exact_values(network: Network, x: Array) -> tuple[Graph, dict[str, Array]]:
 
 
 def logit_error_bound(
-    network: Network, x: Array, *, directions: FloatArray | None = None, residuals: dict[str, FloatArray] | None = None
+    network: Network,
+    x: Samples,
+    *,
+    directions: FloatArray | None = None,
+    residuals: dict[str, FloatArray] | None = None,
 ) -> tuple[FloatArray, FloatArray]:
     """Return the exact logits and a bound on the rounding error of any float32 evaluation.
 

@@ -99,6 +99,8 @@ class Graph:
         ONNX operator-set version, 7 to 28.
     made : dict of str to Made
         The initializers that are none in the file: see `lieref.model.simplify`.
+    parts : tuple of TensorInfo
+        The file's inputs where they are several, and the one of `inputs` holds them all: see `lieref.model.packing`.
     """
 
     nodes: tuple[Node, ...]
@@ -107,6 +109,13 @@ class Graph:
     initializers: dict[str, Array]
     opset: int
     made: dict[str, Made] = field(default_factory=dict)
+    parts: tuple[TensorInfo, ...] = ()
+
+    @property
+    def fed(self) -> tuple[TensorInfo, ...]:
+        """The inputs as a caller knows them: those of the file, but for what follows from others."""
+        batch = self.inputs[0].shape[:1]
+        return tuple(replace(each, shape=(*batch, *each.shape[1:])) for each in self.parts) or self.inputs
 
     @property
     def dtype(self) -> np.dtype[Any]:

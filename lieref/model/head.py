@@ -25,6 +25,7 @@ from lieref._types import Array
 from lieref.errors import DomainError, DTypeError, LierefError, ShapeError
 from lieref.model.graph import Graph, Node
 from lieref.model.layer import LINEAR_OPERATORS
+from lieref.model.packing import own_names
 from lieref.model.scores import logits_name
 from lieref.model.shapes import infer_specs
 from lieref.model.simplify import batches_of, drop_unread, in_dtype, simplify
@@ -230,7 +231,7 @@ def default_features(raw: Graph, plain: Graph) -> str:
     }
     last = [name for name in linear if not plain.descendants(name) & set(linear)]
     read = {name for node in last for name in linear[node]}
-    known = {raw.inputs[0].name, *(out for node in raw.nodes for out in node.outputs)}
+    known = {raw.inputs[0].name, *(out for node in raw.nodes for out in node.outputs)} - own_names(raw)
     if len(read) != 1 or not read <= known:
         why = f"the last layers are {', '.join(last)}" if len(read) > 1 else "the model has no last linear layer"
         raise DomainError(f"attach: `features` must name the tensor a new head reads, for {why}; {_vectors(plain)}")
@@ -243,6 +244,7 @@ def _check_name(raw: Graph, plain: Graph, name: str) -> None:
     for node in raw.nodes:
         if fed.intersection(node.inputs):
             fed.update(node.outputs)
+    fed -= own_names(raw)
     if name in fed:
         return
     gives = {node.name: node.outputs[0] for node in raw.nodes}

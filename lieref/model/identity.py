@@ -17,6 +17,7 @@ import numpy as np
 from lieref._check import need
 from lieref._types import Array
 from lieref.model.graph import Graph
+from lieref.model.packing import own_names
 
 _COPIES = ("Identity", "Dropout")
 
@@ -30,13 +31,18 @@ def network_digest(graph: Graph) -> str:
         With its nodes in order and their attributes resolved, the floats in the types of the file.
     """
     digests = {"": b"", **{info.name: _joined(b"input", info.dtype.encode()) for info in graph.inputs}}
+    for number, info in enumerate(graph.parts):  # the nodes that take them out of the one input are no part of the file
+        digests[info.name] = _joined(b"input", info.dtype.encode(), b"%d" % number)
 
     def of(name: str) -> bytes:
         if name not in digests:
             digests[name] = _tensor_digest(name, graph.initializers[name])
         return digests[name]
 
+    packing = own_names(graph) | {info.name for info in graph.parts}
     for node in graph.nodes:
+        if packing.intersection(node.outputs):
+            continue
         if node.op in _COPIES:
             digests[node.outputs[0]] = of(node.inputs[0])
             continue

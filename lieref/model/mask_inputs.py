@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from lieref._types import Array
+from lieref.errors import DomainError
 from lieref.model.graph import Node, TensorInfo
 
 MASK, KINDS = "attention_mask", "token_type_ids"
@@ -60,6 +61,28 @@ def mask_nodes(
             nodes.append(Node(said, "Not", (equal,), (said,)))
         nodes.append(Node(info.name, "Cast", (said if inverted else equal,), (info.name,), {"to": to}))
     return nodes, held
+
+
+def check_given(function: str, name: str, given: Any, ids: Array, padding: int | None, source: str) -> None:
+    """Raise `DomainError` if an input that is computed from the ids was given, and says otherwise.
+
+    Parameters
+    ----------
+    function, source : str
+        Name of the caller and of what holds the input, for the message.
+    name : str
+        Of the input.
+    given : array
+    ids : (N, T) array of integers
+    padding : int or None
+    """
+    masks = np.ones(ids.shape, bool) if padding is None else ids != padding
+    if not np.array_equal(given, masks if name == MASK else np.zeros(ids.shape, bool)):
+        rule = "0 where an id is padding (padding_id, --pad-id) and else 1" if name == MASK else "0"
+        raise DomainError(
+            f"{function}: {name} of {source} must be {rule}, as it is computed; got another "
+            "(derive=False, --given-masks takes it as it is)"
+        )
 
 
 def describe(names: tuple[str, ...], padding: int | None) -> str:

@@ -26,11 +26,10 @@ from lieref.model.memo import Memo
 from lieref.model.memory import recomputations, training_memory
 from lieref.model.outputs import shapes_of_others
 from lieref.model.reading import Readable
-from lieref.model.samples import arrange, as_numbers, batches, check_samples, for_backend, wrong_batch
+from lieref.model.samples import Samples, as_numbers, batches, for_backend, wrong_batch
 from lieref.model.shapes import infer_specs
 from lieref.model.site import Site
 from lieref.model.statistics import reestimated
-from lieref.model.vocabulary import Vocabulary, vocabulary
 
 
 class Network(Readable):
@@ -102,26 +101,11 @@ class Network(Readable):
     # What the network is
 
     @property
-    def input_shape(self) -> tuple[int | None, ...]:
-        """Shape of the input; None where an axis is free, the batch first."""
-        return self.graph.inputs[0].shape
-
-    @property
-    def vocabulary(self) -> Vocabulary | None:
-        """What it says of the ids of tokens that it reads; None where it reads no ids."""
-        return vocabulary(self.graph)
-
-    @property
     def undecided(self) -> dict[str, tuple[int, ...]]:
         """Shapes of the outputs behind the first, of one sample, where nobody has said that the first is meant."""
         if self.output_weights or self.head is not None or len(self.outputs) == 1:
             return {}
         return shapes_of_others(self.graph, self.outputs)
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Element type of the network's weights: float32 or float64."""
-        return self.graph.dtype
 
     @property
     def scores_shape(self) -> tuple[int, ...] | None:
@@ -168,46 +152,14 @@ class Network(Readable):
 
     # Numbers
 
-    def as_input(self, x: Array, layout: str | None = None) -> FloatArray:
-        """Return a batch in the network's dtype and layout.
-
-        Parameters
-        ----------
-        x : (N, ...) array
-            Integers, booleans or floats; images in the model's layout, with the channels at the other end, or without
-            the axis of a single channel.
-        layout : {"NCHW", "NHWC"}, optional
-            Of `x`; needed only where both fit the model.
-
-        Raises
-        ------
-        ShapeError
-            If the shape does not fit the model.
-        DTypeError
-            If it is not numeric.
-        DomainError
-            If the batch is empty, holds a NaN or an infinity or a number beyond that dtype, or fits in both layouts
-            and none is given.
-        """
-        return as_numbers(self._arranged("predict", x, layout), self.graph.inputs[0], self.dtype)
-
-    def _arranged(self, function: str, x: Any, layout: str | None) -> Array:
-        """Return samples checked and in the network's layout, their dtype as it came."""
-        return arrange(check_samples(function, x), self.input_shape, layout, function=function)
-
-    @property
-    def _fixed_batch(self) -> int | None:
-        """The one number of samples that the network takes at a time, None where any will do."""
-        return self.input_shape[0] if self.input_shape else None
-
-    def logits(self, x: Array, *, batch_size: int = 256, layout: str | None = None) -> FloatArray:
+    def logits(self, x: Samples, *, batch_size: int = 256, layout: str | None = None) -> FloatArray:
         """Return the network's scores before a final Softmax, (N, ...); (N, C, 1, 1) comes as (N, C).
 
         Raises as `as_input` does.
         """
         return as_rows(self._scores(x, batch_size, layout)[0])
 
-    def predict(self, x: Array, *, batch_size: int = 256, layout: str | None = None) -> FloatArray:
+    def predict(self, x: Samples, *, batch_size: int = 256, layout: str | None = None) -> FloatArray:
         """Return the network's output as ONNX Runtime would: probabilities where the graph ends in Softmax.
 
         Raises as `as_input` does.
@@ -215,10 +167,12 @@ class Network(Readable):
         scores, form = self._scores(x, batch_size, layout, first=True)
         return executor.finish(form.folded, form.logits_name, scores)
 
-    def _scores(self, x: Array, batch_size: int, layout: str | None, *, first: bool = False) -> tuple[FloatArray, Form]:
+    def _scores(
+        self, x: Samples, batch_size: int, layout: str | None, *, first: bool = False
+    ) -> tuple[FloatArray, Form]:
         """Return logits in the graph's shape, of the first output alone if asked, and the form that computes them."""
         check_int("predict", "batch_size", batch_size, low=1)
-        x = self._arranged("predict", x, layout)
+        x = self.arranged("predict", x, layout)
         if self._fixed_batch:
             batch_size = self._fixed_batch
             if len(x) % batch_size:
@@ -256,13 +210,13 @@ class Network(Readable):
     # The chain rule from the right: logits_bar from the loss, folded_bar by the graph in reverse, tensor_bar by each
     # fold, and theta_bar by each method.  A tensor outside every fold is read by the graph itself.
     def loss_and_grad(
-        self, x: Array, y: Array, loss: Loss, *, layout: str | None = None
+        self, x: Samples, y: Array, loss: Loss, *, layout: str | None = None
     ) -> tuple[float, FloatArray, dict[str, FloatArray]]:
         """Return the mean loss of a batch, its logits, and the gradient of every trainable array.
 
         Parameters
         ----------
-        x : (N, ...) array
+        x : (N, ...) array, or dict of them
             See `as_input`.
         y : (N, ...) array
             Targets, as the loss wants them.
@@ -283,7 +237,7 @@ class Network(Readable):
             If another thread trains or changes the network.
         """
         self._check_loss(loss)
-        samples = for_backend(self._arranged("loss_and_grad", x, layout), self.graph.inputs[0], self.dtype)
+        samples = for_backend(self.arranged("loss_and_grad", x, layout), self.graph.inputs[0], self.dtype)
         with self._alone.take("loss_and_grad"):
             division = self.division()
             self.choice.say_training(division, self.graph.initializers, len(samples))
@@ -340,7 +294,7 @@ class Network(Readable):
             )
 
     def estimate_statistics(
-        self, x: Array, *, batch_size: int = 256, max_samples: int = 2000, layout: str | None = None
+        self, x: Samples, *, batch_size: int = 256, max_samples: int = 2000, layout: str | None = None
     ) -> None:
         """Re-estimate the mean and variance of every BatchNormalization on `x`, layer by layer, without labels.
 
@@ -349,7 +303,8 @@ class Network(Readable):
 
         Parameters
         ----------
-        x : (N, ...) array
+        x : (N, ...) array, or dict of them
+            See `as_input`.
         batch_size : int
             At least 1.
         max_samples : int
@@ -365,7 +320,7 @@ class Network(Readable):
         """
         check_int("estimate_statistics", "batch_size", batch_size, low=1)
         check_int("estimate_statistics", "max_samples", max_samples, low=1)
-        x = self._arranged("estimate_statistics", x, layout)
+        x = self.arranged("estimate_statistics", x, layout)
         x = x[:: -(-len(x) // max_samples)] if len(x) > max_samples else x
         if self._fixed_batch:
             batch_size = self._fixed_batch

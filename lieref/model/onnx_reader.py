@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from lieref.errors import FormatError, UnsupportedError
 from lieref.model.checked import checked_nodes
 from lieref.model.graph import Branch, Graph, Made, Node, TensorInfo
 from lieref.model.mask_inputs import ids_among, mask_nodes
+from lieref.model.packing import bound, packed
 
 MASKED = frozenset({
     "Add", "Attention", "Cast", "Expand", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Transpose", "Unsqueeze",
@@ -31,7 +32,13 @@ KNOWN = "of booleans, integers, float16, float32 or float64"
 MAX_FILE_BYTES = 2**31  # protobuf cannot hold more; also stops a mistaken path to a huge file from filling memory
 
 
-def read_onnx(path: str | Path, padding: int | None = None) -> tuple[Graph, Any, str]:
+def read_onnx(
+    path: str | Path,
+    padding: int | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    *,
+    derive: bool = True,
+) -> tuple[Graph, Any, str]:
     """Read an ONNX file.
 
     Parameters
@@ -40,11 +47,16 @@ def read_onnx(path: str | Path, padding: int | None = None) -> tuple[Graph, Any,
         A ``.onnx`` file, opsets 7 to 28. Tensors stored outside the file must lie in the file's own folder.
     padding : int, optional
         Id that an input attention_mask leaves out; see `mask_inputs`.
+    shapes : mapping of str to sequence of int, optional
+        Shapes of one sample by input, where the file leaves them free.
+    derive : bool
+        Whether inputs that follow from the ids are computed.
 
     Returns
     -------
     graph : Graph
-        Constants are initializers, Identity and Dropout remain nodes.
+        Constants are initializers, Identity and Dropout remain nodes. It has one input: see `mask_inputs` and
+        `packing` for files that have several.
     proto : onnx.ModelProto
         The model as read, external tensors included; the writer starts from it.
     digest : str
@@ -56,15 +68,32 @@ def read_onnx(path: str | Path, padding: int | None = None) -> tuple[Graph, Any,
         If the file is missing, truncated, not ONNX or not valid, or names data outside its folder.
     UnsupportedError
         If it uses an operator, an attribute, an opset or a data type lieref does not have; the message names the node.
+    DomainError, ShapeError
+        If `shapes` do not fit the inputs.
     MissingExtraError
         If onnx is not installed.
     """
     path = Path(path)
     proto, digest = _load_proto(path)
-    return graph_from_proto(proto, str(path), padding), proto, digest
+    return graph_from_proto(proto, str(path), padding, shapes, derive=derive), proto, digest
 
 
-def graph_from_proto(proto: Any, source: str, padding: int | None = None) -> Graph:
+def declared_inputs(path: str | Path) -> tuple[TensorInfo, ...]:
+    """Return the inputs of a file that a caller feeds; raises as `read_onnx` does where it is no ONNX file."""
+    onnx = need("onnx", "app", "reading ONNX models")
+    graph = _load_proto(Path(path))[0].graph
+    constants = {tensor.name for tensor in graph.initializer}
+    return tuple(_tensor_info(onnx, value) for value in graph.input if value.name not in constants)
+
+
+def graph_from_proto(
+    proto: Any,
+    source: str,
+    padding: int | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    *,
+    derive: bool = True,
+) -> Graph:
     """Return the graph of a ModelProto whose tensors are all inside it; `source` is named in errors."""
     onnx = need("onnx", "app", "reading ONNX models")
     opset = _opset(proto, source)
@@ -72,14 +101,15 @@ def graph_from_proto(proto: Any, source: str, padding: int | None = None) -> Gra
         raise UnsupportedError(f"load: {source} must hold no local functions; got {proto.functions[0].name}")
     nodes, initializers, made = _contents(onnx, proto.graph, node_names(proto), source)
     inputs = tuple(_tensor_info(onnx, value) for value in proto.graph.input if value.name not in initializers)
-    ids = ids_among(inputs)
+    inputs = bound(inputs, shapes or {}, source)
+    ids = ids_among(inputs) if derive else None
     if ids is not None:
         derived, held = mask_nodes(onnx, inputs, ids, padding)
         nodes, inputs = [*derived, *nodes], (ids,)
         initializers.update(held)
     nodes = checked_nodes(nodes, opset, [value.name for value in proto.graph.output], source)
-    if len(inputs) != 1:
-        raise UnsupportedError(f"load: {source} must have one input; got {len(inputs)}: {[i.name for i in inputs]}")
+    if not inputs:
+        raise UnsupportedError(f"load: {source} must have an input; all that it names are constants")
     if not inputs[0].shape:
         raise UnsupportedError(
             f"load: the input {inputs[0].name} of {source} must have an axis of samples; got shape ()"
@@ -95,7 +125,7 @@ def graph_from_proto(proto: Any, source: str, padding: int | None = None) -> Gra
     for name, value in initializers.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all() and not _may_be_infinite(graph, name, value):
             raise FormatError(f"load: tensor {name} of {source} must be finite; it holds a NaN or an infinity")
-    return graph
+    return packed(graph, source) if len(inputs) > 1 else graph
 
 
 def _contents(

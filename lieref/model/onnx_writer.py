@@ -103,7 +103,7 @@ def replace_end(proto: Any, head: Head) -> Any:
 
 def _keep_reached(graph: Any, wanted: set[str]) -> None:
     """Leave out of a file's graph what these tensors do not depend on."""
-    made = {graph.input[0].name}
+    made = {value.name for value in graph.input}
     for node in reversed([*graph.node]):  # a valid file has each node behind what it reads
         if wanted.isdisjoint(filter(None, node.output)):
             graph.node.remove(node)

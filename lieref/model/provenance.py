@@ -63,7 +63,7 @@ class _File:
             name = made_by.get(row.name, row.name)
             self._rows.setdefault(name, replace(row, name=name, into=made_by.get(row.into, row.into)))
         self._reaching = _reaching(self._makers, output)
-        self._fed = _fed(nodes, folded.inputs[0].name)
+        self._fed = _fed(nodes, {info.name for info in folded.fed})
 
     def row(self, node: Node) -> NodeRow:
         """Return what became of a node."""
@@ -109,9 +109,9 @@ def _reaching(makers: Mapping[str, Node], output: str) -> set[str]:
     return found
 
 
-def _fed(nodes: Sequence[Node], source: str) -> set[str]:
+def _fed(nodes: Sequence[Node], sources: set[str]) -> set[str]:
     """Return the tensors that hold numbers of the samples, not their extents."""
-    fed = {source}
+    fed = {*sources}
     for node in nodes:
         if node.op not in SIZES and fed.intersection(node.inputs):
             fed.update(out for out in node.outputs if out)

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from lieref._check import check_choice
-from lieref.model.adapters import TOOLS, Adapters
+from lieref.model.adapters import TOOLS
 from lieref.model.division import Division
+from lieref.model.fed import Fed
 from lieref.model.fold import fold_batch_norm
 from lieref.model.form import Form
 from lieref.model.graph import Graph
@@ -16,7 +17,7 @@ from lieref.model.outputs import scores_names, shapes_of_scores, with_row
 from lieref.model.scores import FINAL
 
 
-class Readable(Adapters):
+class Readable(Fed):
     """A graph with adapters, and what the losses read of it.
 
     Attributes

@@ -7,8 +7,8 @@ added. Where both ends would fit, the caller has to name the layout; nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from lieref._types import Array, FloatArray, Shape
 from lieref.errors import DomainError, DTypeError, ShapeError
 from lieref.model.graph import TensorInfo
 
+Samples = Array | Mapping[str, Array]
+"""Of one input, or by the name of the input."""
+
 LAYOUTS = ("NCHW", "NHWC")
 """Channels first or last; the names are used for any number of spatial axes."""
 
@@ -24,8 +27,8 @@ IMAGE_CHANNELS = (1, 3)
 """Grey and RGB."""
 
 
-def check_samples(function: str, x: Any) -> Array:
-    """Return samples as an array, their dtype as it came.
+def check_samples(function: str, x: Any, name: str = "x") -> Array:
+    """Return samples as an array, their dtype as it came; `name` is what messages call them.
 
     Raises
     ------
@@ -39,21 +42,25 @@ def check_samples(function: str, x: Any) -> Array:
     try:
         samples = np.asarray(x)
     except ValueError as error:
-        raise ShapeError(f"{function}: `x` must hold samples of one shape; got lists of several lengths") from error
+        raise ShapeError(
+            f"{function}: `{name}` must hold samples of one shape; got lists of several lengths"
+        ) from error
     if samples.dtype.kind not in "iufb":
-        raise DTypeError(f"{function}: `x` must be integers or floats; got {samples.dtype}")
+        raise DTypeError(f"{function}: `{name}` must be integers or floats; got {samples.dtype}")
     if samples.ndim < 2:
-        raise ShapeError(f"{function}: `x` must have shape (N, ...); got {samples.shape}")
+        raise ShapeError(f"{function}: `{name}` must have shape (N, ...); got {samples.shape}")
     if len(samples) == 0:
-        raise DomainError(f"{function}: `x` must hold at least one sample; got shape {samples.shape}")
+        raise DomainError(f"{function}: `{name}` must hold at least one sample; got shape {samples.shape}")
     if samples.size == 0:
-        raise ShapeError(f"{function}: `x` must hold at least one value a sample; got shape {samples.shape}")
+        raise ShapeError(f"{function}: `{name}` must hold at least one value a sample; got shape {samples.shape}")
     if samples.dtype.kind == "f":
-        check_finite(function, "x", samples)
+        check_finite(function, name, samples)
     return samples
 
 
-def arrange(x: Array, input_shape: tuple[int | None, ...], layout: str | None = None, *, function: str) -> Array:
+def arrange(
+    x: Array, input_shape: tuple[int | None, ...], layout: str | None = None, *, function: str, name: str = "x"
+) -> Array:
     """Return samples in the model's layout, as a view.
 
     Parameters
@@ -64,8 +71,8 @@ def arrange(x: Array, input_shape: tuple[int | None, ...], layout: str | None = 
         The model's; the first axis is the batch, None is a free axis.
     layout : {"NCHW", "NHWC"}, optional
         Where the channels of `x` are. Needed only where both fit.
-    function : str
-        Name of the caller, for the message.
+    function, name : str
+        Name of the caller and of the samples, for the message.
 
     Returns
     -------
@@ -86,7 +93,9 @@ def arrange(x: Array, input_shape: tuple[int | None, ...], layout: str | None = 
     fitting = [way for way in _ways(x.ndim, input_shape, layout) if _fits(_moved(x.shape, way), input_shape)]
     if not fitting:
         given = "" if layout is None else f" as {layout}"
-        raise ShapeError(f"{function}: `x` must fit the model's input {readable(input_shape)}; got {x.shape}{given}")
+        raise ShapeError(
+            f"{function}: `{name}` must fit the model's input {readable(input_shape)}; got {x.shape}{given}"
+        )
     if len(fitting) > 1 and layout is None and x.ndim == len(input_shape) and not _is_free(input_shape):
         raise DomainError(
             f"{function}: `layout` must be given where both fit; {x.shape} fits the model as NCHW and as NHWC"
@@ -101,6 +110,26 @@ def arrange(x: Array, input_shape: tuple[int | None, ...], layout: str | None = 
         case "new last":
             return x[..., np.newaxis]
     return x
+
+
+class TakesSamples(Protocol):
+    """A model of one input. One of several has a method `arranged` as `lieref.model.network.Network` has it."""
+
+    @property
+    def input_shape(self) -> tuple[int | None, ...]:
+        """Shape of the input, the batch first; None where an axis is free."""
+
+
+def arranged(function: str, model: TakesSamples, x: Samples, layout: str | None = None) -> Array:
+    """Return samples checked and in a model's layout, those of several inputs as one array.
+
+    Raises as `check_samples` and `arrange` do.
+    """
+    own = getattr(model, "arranged", None)
+    if own is not None:
+        found: Array = own(function, x, layout)
+        return found
+    return arrange(check_samples(function, x), model.input_shape, layout, function=function)
 
 
 def batches(x: Array, batch_size: int) -> Iterator[Array]:

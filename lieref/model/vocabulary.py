@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lieref.model.graph import Graph, Node
+import numpy as np
+
+from lieref._types import Array
+from lieref.model.graph import Graph, Node, TensorInfo
+from lieref.model.packing import parts_of
 
 _COPIES = frozenset({"Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
 """Operators that pass ids on as they are."""
@@ -20,22 +24,45 @@ class Vocabulary:
         Of the smallest table that is looked up: ids are 0 to rows - 1.
     padding : int or None
         The one id that the network itself compares its ids with, to make its mask; None where there is none.
+    name : str
+        Of the input, where there are several.
+    places : slice or None
+        Which numbers of packed samples the ids are; None where they are all.
+    others : tuple of Vocabulary
+        Of the other inputs that tables are looked up by.
     """
 
     rows: int
     padding: int | None
+    name: str = ""
+    places: slice | None = None
+    others: tuple[Vocabulary, ...] = ()
+
+    def ids(self, x: Array) -> Array:
+        """Return the ids in samples."""
+        return x if self.places is None else x[:, self.places].astype(np.int32)
 
 
 def vocabulary(graph: Graph) -> Vocabulary | None:
-    """Return what a graph reads its integer input as, None where it looks up no table by it.
+    """Return what a graph reads its inputs of integers as: that of the largest table; None where it looks up none.
 
     Parameters
     ----------
     graph : Graph
         In plain form.
     """
-    info = graph.inputs[0]
-    if info.dtype[:3] not in ("int", "uin"):
+    if not graph.parts:
+        found = _looked_up(graph, graph.inputs[0])
+        return None if found is None else Vocabulary(*found)
+    looked_up = [(part, _looked_up(graph, part.info)) for part in parts_of(graph.parts)]
+    known = [Vocabulary(*found, part.info.name, part.places) for part, found in looked_up if found is not None]
+    known.sort(key=lambda each: -each.rows)
+    return replace(known[0], others=tuple(known[1:])) if known else None
+
+
+def _looked_up(graph: Graph, info: TensorInfo) -> tuple[int, int | None] | None:
+    """Return the rows of the smallest table that an input looks up, and the one id that it is compared with."""
+    if np.dtype(info.dtype).kind not in "iu":
         return None
     ids, rows, compared = {info.name}, list[int](), set[int]()
     for node in graph.nodes:
@@ -46,9 +73,7 @@ def vocabulary(graph: Graph) -> Vocabulary | None:
             rows.append(table.shape[int(node.attrs.get("axis", 0))])  # type: ignore[arg-type]
         elif node.op == "Equal" and ids.intersection(node.inputs):
             compared |= _constants(graph, node)
-    if not rows:
-        return None
-    return Vocabulary(min(rows), compared.pop() if len(compared) == 1 else None)
+    return (min(rows), compared.pop() if len(compared) == 1 else None) if rows else None
 
 
 def _constants(graph: Graph, node: Node) -> set[int]:

@@ -5,7 +5,7 @@ Samples keep the element type they have on disk: an image set stays uint8 until 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from lieref import rng
 from lieref._check import check_choice, check_real
 from lieref._types import Array
 from lieref.errors import DomainError, FormatError, ShapeError
-from lieref.model.samples import check_samples
+from lieref.model.samples import Samples, check_samples
 from lieref.train.classes import check_classes, warn_missing
 from lieref.train.images import read_image_folder
 from lieref.train.masks import read_mask_folder
@@ -34,7 +34,8 @@ class Dataset:
 
     Attributes
     ----------
-    x : (N, ...) array of integers, booleans or floats
+    x : (N, ...) array of integers, booleans or floats, or dict of them
+        By the name of the input where the model has several.
     y : (N, ...) array, dict of such arrays, or None
         Labels or numbers; by output where there are several; None where the targets of a task are in the samples.
     layout : {"NCHW", "NHWC"} or None
@@ -45,20 +46,21 @@ class Dataset:
         How sentences became `x`, where the source holds sentences.
     """
 
-    x: Array
+    x: Samples
     y: Any
     layout: str | None = None
     class_names: tuple[str, ...] | None = None
     text: Encoded | None = None
 
     def __post_init__(self) -> None:
-        check_samples("Dataset", self.x)
+        for name, x in self.x.items() if isinstance(self.x, Mapping) else [("x", self.x)]:
+            check_samples("Dataset", x[:, np.newaxis] if np.ndim(x) == 1 and name != "x" else x, name)
         for y in self.y.values() if isinstance(self.y, dict) else () if self.y is None else (self.y,):
-            if np.shape(y)[:1] != (len(self.x),):
-                raise ShapeError(f"Dataset: `y` must have one entry for each of {len(self.x)} samples; got {y.shape}")
+            if np.shape(y)[:1] != (len(self),):
+                raise ShapeError(f"Dataset: `y` must have one entry for each of {len(self)} samples; got {y.shape}")
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(next(iter(self.x.values())) if isinstance(self.x, Mapping) else self.x)
 
 
 def load_data(
@@ -66,7 +68,7 @@ def load_data(
     *,
     task: str = "classes",
     outputs: Sequence[str] | None = None,
-    input_name: str | None = None,
+    input_name: str | Sequence[str] | None = None,
     channels: int = 3,
     size: tuple[int | None, int | None] | None = None,
     classes: Sequence[str] | None = None,
@@ -89,8 +91,9 @@ def load_data(
         Name of the task.
     outputs : sequence of str, optional
         Outputs that have targets of their own, in the arrays ``y_<output>`` of an ``.npz``.
-    input_name : str, optional
-        Name of the model's input: an ``.npz`` may hold the samples under it instead of ``x``.
+    input_name : str or sequence of str, optional
+        Name of the model's input: an ``.npz`` may hold the samples under it instead of ``x``. Of several inputs it
+        holds an array for each under its name, or under ``x_<input>``, which one with the name of targets needs.
     channels : int
         For a folder of images: 1 reads them as grey, 3 as RGB.
     size : (int or None, int or None), optional
@@ -128,8 +131,13 @@ def load_data(
     names = None if classes is None else check_classes("load_data", classes)
     found: tuple[str, ...] | None = None
     layout, text = None, None
-    x: Array
+    x: Any
     y: Any
+    several = input_name is not None and not isinstance(input_name, str)
+    if several and source.exists() and not (source.suffix.lower() == ".npz" and source.is_file()):
+        raise FormatError(
+            f"load_data: the samples of {', '.join(input_name or ())} must be in an .npz, an array for each; got {path}"
+        )
     if outputs is not None and not (source.suffix.lower() == ".npz" and source.is_file()):
         raise FormatError(f"load_data: the targets of {len(outputs)} outputs must be in an .npz; got {path}")
     if source.is_dir() and task == "dense":
@@ -142,14 +150,14 @@ def load_data(
         raise FormatError(f"load_data: `path` must exist; there is no {path}")
     elif source.suffix.lower() == ".npz":
         held = npz_names(source)
-        x_name = input_name if input_name in held and "x" not in held else "x"
         names_of = {name: f"y_{name}" for name in outputs or ()}
         wanted = tuple(names_of.values()) or (("y",) if not TASKS[task].from_input or "y" in held else ())
-        arrays = read_npz(source, (str(x_name), *wanted), max_bytes=max_bytes)
-        x, y = (
-            arrays[str(x_name)],
-            {name: arrays[key] for name, key in names_of.items()} if outputs else arrays.get("y"),
-        )
+        x_names = _names_in(held, input_name, ("y", *wanted))
+        arrays = read_npz(source, (*x_names.values(), *wanted), max_bytes=max_bytes)
+        x = {name: arrays[key] for name, key in x_names.items()}
+        if not several:
+            (x,) = x.values()
+        y = {name: arrays[key] for name, key in names_of.items()} if outputs else arrays.get("y")
     elif source.suffix.lower() in SUFFIXES and tokenizer is not None:
         encoder = tokenizer if isinstance(tokenizer, TextEncoder) else TextEncoder(tokenizer, max_length=max_length)
         label = None if TASKS[task].from_input else label_field
@@ -170,6 +178,13 @@ def load_data(
     if found is not None and y is not None:
         warn_missing("load_data", y, found, str(path))
     return data
+
+
+def _names_in(held: Sequence[str], inputs: str | Sequence[str] | None, targets: Sequence[str]) -> dict[str, str]:
+    """Return the names of the arrays of samples in an ``.npz``, by input."""
+    if inputs is None or isinstance(inputs, str):
+        return {"x": inputs if inputs is not None and inputs in held and "x" not in held else "x"}
+    return {name: f"x_{name}" if f"x_{name}" in held or name in targets else name for name in inputs}
 
 
 def split(y: Array, fraction: float, seed: int, *purpose: str, stratified: bool) -> tuple[NDArray[np.int64], ...]:

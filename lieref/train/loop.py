@@ -18,7 +18,7 @@ from lieref import rng
 from lieref._check import check_int, check_real
 from lieref._types import Array, Params
 from lieref.errors import DomainError, ShapeError, UnsupportedError
-from lieref.model.samples import arrange, check_samples, own_layout
+from lieref.model.samples import Samples, arranged, own_layout
 from lieref.model.site import StillLayersWarning, listed
 from lieref.train._protocol import Trainable
 from lieref.train.augment import image_axes, make_augmentation
@@ -47,7 +47,7 @@ STATISTICS_SAMPLES = 2000
 
 def fit(
     model: Trainable,
-    x: Array,
+    x: Samples,
     y: Array | None = None,
     *,
     task: str | Task = "classes",
@@ -59,7 +59,7 @@ def fit(
     warmup_steps: int = 0,
     clip_norm: float | None = None,
     augment: str | Sequence[str] = AUTO,
-    validation: float | tuple[Array, Array] | None = None,
+    validation: float | tuple[Samples, Array] | None = None,
     layout: str | None = None,
     seed: int = 0,
     threads: int | None = None,
@@ -77,9 +77,10 @@ def fit(
     ----------
     model : Model
         With a method attached; its adapters are trained, its base is not.
-    x : (N, ...) array of integers or floats
-        In the model's layout, or with the channels at the other end. Values go to the model as they are; a base that
-        does no better than chance on them is said in a warning.
+    x : (N, ...) array of integers or floats, or dict of them
+        In the model's layout, or with the channels at the other end; by the names of `model.inputs` where those are
+        several. Values go to the model as they are; a base that does no better than chance on them is said in a
+        warning.
     y : array
         Targets as the task wants them: (N,) integers for ``"classes"``; (N, K) of 0 and 1 for ``"multilabel"``; numbers
         of the output's shape for ``"numbers"``; (N, H, W) integers for ``"dense"``; (N, S) integers padded with -1, or
@@ -319,10 +320,10 @@ def _best_score(history: History, task: Task) -> Score | None:
 
 def _parts(
     model: Trainable,
-    x: Array,
+    x: Samples,
     y: Array | None,
     task: Task,
-    validation: float | tuple[Array, Array] | None,
+    validation: float | tuple[Samples, Array] | None,
     layout: str | None,
     seed: int,
 ) -> tuple[Part, Part | None, Task]:
@@ -343,15 +344,16 @@ def _part(
     model: Trainable, x: Any, y: Any, task: Task, layout: str | None, targets_of: Callable[..., Array] | None = None
 ) -> tuple[Part, Task]:
     """Return all samples of a set, and the task of all outputs; `targets_of` looks at outputs that nobody asked for."""
-    samples = arrange(check_samples("fit", x), model.input_shape, layout, function="fit")
+    samples = arranged("fit", model, x, layout)
     check_ids("fit", samples, model.vocabulary)
     # A prediction would pack the weights once more, for inference.
     shape = model.scores_shape or model.logits(samples[:1], layout=own_layout(model.input_shape)).shape[1:]
     task = task_for(model, task, samples.shape[1:])
+    read = samples if model.vocabulary is None else model.vocabulary.ids(samples)
     if isinstance(task, SeveralOutputs):
-        task, targets = task.with_targets("fit", samples, y)
+        task, targets = task.with_targets("fit", read, y)
     else:
-        targets = targets_of(model, task, samples, y, shape) if targets_of else task.targets("fit", samples, y, shape)
+        targets = targets_of(model, task, read, y, shape) if targets_of else task.targets("fit", read, y, shape)
     if len(targets) != len(samples):
         raise ShapeError(f"fit: `y` must have one entry for each of {len(samples)} samples; got {len(targets)}")
     return Part(samples, targets, np.arange(len(samples)), math.prod(shape)), task

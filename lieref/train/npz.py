@@ -14,7 +14,7 @@ import struct
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -99,6 +99,22 @@ def npz_names(path: str | Path) -> tuple[str, ...]:
         return ()
 
 
+def npz_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the arrays in an ``.npz`` file by name, none where it is not whole: `read_npz` says so."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            shapes = {}
+            for name, info in _members(archive, path).items():
+                with archive.open(info) as member:
+                    shapes[name] = _read_header(member, str(path))[1]
+            return shapes
+    except (
+        OSError, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError, struct.error,
+        zipfile.BadZipFile, zlib.error, FormatError,
+    ):  # fmt: skip
+        return {}
+
+
 def write_npz(arrays: dict[str, Array]) -> bytes:
     """Return the bytes of an ``.npz`` file; the same arrays always give the same bytes.
 
@@ -143,15 +159,8 @@ def _members(archive: zipfile.ZipFile, path: str | Path) -> dict[str, zipfile.Zi
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: str) -> Array:
     """Return the array of one ``.npy`` file in the archive."""
     with archive.open(info) as member:
-        start = member.read(len(_MAGIC) + 2)
-        version = start[6] if len(start) == 8 and start.startswith(_MAGIC) else 0
-        if version not in _LENGTH_BYTES:
-            raise FormatError(f"read_npz: {source} must be in NumPy's format, version 1 to 3")
-        length = int.from_bytes(member.read(_LENGTH_BYTES[version]), "little")
-        if length > _MAX_HEADER:
-            raise FormatError(f"read_npz: {source} must have a header of at most {_MAX_HEADER} bytes; got {length}")
-        dtype, shape, is_fortran = _parse_header(member.read(length), source)
-        held = info.file_size - 8 - _LENGTH_BYTES[version] - length
+        dtype, shape, is_fortran, before = _read_header(member, source)
+        held = info.file_size - before
         # math.prod has no overflow, so a header cannot claim more than the file holds.
         if held != math.prod(shape) * dtype.itemsize:
             raise FormatError(f"read_npz: {source} must have the data of shape {shape}, {dtype}; got {held} bytes")
@@ -174,6 +183,18 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, source: str) -
         array = array.astype(dtype.newbyteorder("="))
     array.flags.writeable = False
     return array
+
+
+def _read_header(member: IO[bytes], source: str) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
+    """Return dtype, shape, order, and the bytes before the data of a ``.npy`` file."""
+    start = member.read(len(_MAGIC) + 2)
+    version = start[6] if len(start) == 8 and start.startswith(_MAGIC) else 0
+    if version not in _LENGTH_BYTES:
+        raise FormatError(f"read_npz: {source} must be in NumPy's format, version 1 to 3")
+    length = int.from_bytes(member.read(_LENGTH_BYTES[version]), "little")
+    if length > _MAX_HEADER:
+        raise FormatError(f"read_npz: {source} must have a header of at most {_MAX_HEADER} bytes; got {length}")
+    return *_parse_header(member.read(length), source), 8 + _LENGTH_BYTES[version] + length
 
 
 def _parse_header(header: bytes, source: str) -> tuple[np.dtype[Any], tuple[int, ...], bool]:

@@ -14,9 +14,7 @@ _AT_ONCE = 2**20
 """Ids that are compared at once, so that a check takes no copy of the set."""
 
 
-def check_ids(
-    function: str, x: Array, known: Vocabulary | None, *, padding: int | None = None, of: str = "`x`"
-) -> None:
+def check_ids(function: str, x: Array, known: Vocabulary | None, *, padding: int | None = None, of: str = "") -> None:
     """Raise `DomainError` unless samples are ids that a network has rows for, and none is padding alone.
 
     ONNX's Gather takes negative indices from the end of a table: an id of -1 would be read as the last token.
@@ -31,10 +29,14 @@ def check_ids(
     padding : int, optional
         Id of padding; by default the one that the network itself compares with.
     of : str
-        What holds the samples, for the message.
+        What holds the samples, for the message; `x`, or the input, by default.
     """
     if known is None:
         return
+    for other in known.others:
+        check_ids(function, x, other)
+    of = of or f"`{known.name or 'x'}`"
+    x = known.ids(x)
     padding = known.padding if padding is None else padding
     step = max(1, _AT_ONCE // max(1, x[:1].size))
     for start in range(0, len(x), step):

@@ -197,6 +197,26 @@ def test_masks_in_the_data_must_be_those_that_are_computed(folder: Path, run_jso
     assert "token_type_ids of ids.npz must be 0, as it is computed" in fails(*IDS, "--pad-id", "0", "--force")
 
 
+def test_masks_and_kinds_may_be_those_of_the_data(folder: Path, run_json: RunJson, fails: Fails) -> None:
+    onnx.save(encoder_net(None, inputs=("input_ids", "attention_mask", "token_type_ids"), places=None), "net.onnx")
+    ids, rng = np.load("ids.npz")["x"], np.random.default_rng(4)
+    mask, kinds, labels = rng.integers(0, 2, ids.shape), rng.integers(0, 2, ids.shape), np.arange(40) % 2
+    mask[:, 0] = 1
+    given = {"input_ids": ids.astype(np.int64), "attention_mask": mask, "token_type_ids": kinds}
+    np.savez("ids.npz", **given, y=labels)
+    run_json(*IDS, "--given-masks", "--method", "full", "--batch", "8")
+    run_json("merge", "net.onnx", "out", "-o", "merged.onnx")
+    measured = run_json("eval", "merged.onnx", "--data", "ids.npz", "--given-masks")
+    (scores,) = onnxruntime.InferenceSession("merged.onnx").run(None, given)
+    scores -= scores.max(1, keepdims=True)
+    loss = np.log(np.exp(scores).sum(1)) - scores[np.arange(40), labels]
+    assert measured["loss"] == pytest.approx(float(loss.mean()), rel=1e-4)
+    assert "must be 0 where an id is padding" in fails("eval", "merged.onnx", "--data", "ids.npz")
+    assert "--given-masks is of an .npz" in fails(
+        "eval", "net.onnx", "--given-masks", "--data", "train.tsv", "--tokenizer", "t.json"
+    )
+
+
 def test_a_network_of_numbers_takes_no_sentences(folder: Path, fails: Fails) -> None:
     onnx.save(NETS["classes"](), "net.onnx")
     assert "the model must read ids (N, T) for a tokenizer" in fails(*TRAIN)

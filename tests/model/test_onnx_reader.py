@@ -146,13 +146,6 @@ def test_values_that_take_the_place_of_others_may_be_infinite_and_not_nan(tmp_pa
         read_onnx(saved(make_onnx(nodes, {"keep": keep, "fill": fill}, ["N", 3], "y", ["N", 3]), tmp_path))
 
 
-def test_two_inputs_are_refused(tmp_path: Path) -> None:
-    proto = make_onnx([helper.make_node("Add", ["x", "z"], ["y"])], {}, ["N", 3], "y", ["N", 3])
-    proto.graph.input.append(helper.make_tensor_value_info("z", TensorProto.FLOAT, ["N", 3]))
-    with pytest.raises(UnsupportedError, match="one input"):
-        read_onnx(saved(proto, tmp_path))
-
-
 def test_an_input_without_samples_is_refused(tmp_path: Path) -> None:
     proto = make_onnx([helper.make_node("Relu", ["x"], ["y"])], {}, [], "y", [])
     with pytest.raises(UnsupportedError, match=r"input x .* must have an axis of samples"):

@@ -73,3 +73,43 @@ def test_split_refuses_an_empty_side(fraction: float) -> None:
 def test_dataset_keeps_what_it_was_given() -> None:
     x = np.zeros((2, 3), np.uint8)
     assert Dataset(x, np.zeros(2, int)).x is x
+
+
+def test_samples_of_several_inputs_are_read_by_name(tmp_path: Path) -> None:
+    a, b, y = np.arange(12.0).reshape(4, 3), np.arange(4), np.arange(4) % 2
+    np.savez(tmp_path / "d.npz", a=a, b=b, y=y, other=np.zeros(9))
+    data = load_data(tmp_path / "d.npz", input_name=("a", "b"))
+    assert len(data) == 4
+    np.testing.assert_array_equal(data.x["a"], a)
+    np.testing.assert_array_equal(data.x["b"], b)
+    np.testing.assert_array_equal(data.y, y)
+    np.savez(tmp_path / "d.npz", x_a=a, a=-a, x_y=b, y=y)
+    data = load_data(tmp_path / "d.npz", input_name=("a", "y"))
+    np.testing.assert_array_equal(data.x["a"], a)
+    np.testing.assert_array_equal(data.x["y"], b)
+    np.savez(tmp_path / "d.npz", x_y_p=b, a=a, y_p=y, y_q=y)
+    data = load_data(tmp_path / "d.npz", input_name=("a", "y_p"), outputs=("p", "q"))
+    np.testing.assert_array_equal(data.x["y_p"], b)
+    with pytest.raises(FormatError, match="must hold the array 'c'; it holds"):
+        load_data(tmp_path / "d.npz", input_name=("a", "c"), outputs=("p", "q"))
+
+
+@pytest.mark.parametrize("name", ["d.csv", "folder"])
+def test_samples_of_several_inputs_are_in_an_npz(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "d.csv").write_text("a,label\n1,0\n")
+    with pytest.raises(FormatError, match=rf"the samples of a, b must be in an .npz, .*{name}"):
+        load_data(tmp_path / name, input_name=("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        ({"a": np.zeros((3, 2)), "b": np.full(3, np.nan)}, "`b` must be finite"),
+        ({"a": np.zeros((3, 2)), "b": np.zeros((3, 0))}, "`b` must hold at least one value a sample"),
+        ({"a": np.zeros((4, 2)), "b": np.zeros(4)}, "one entry for each of 4 samples"),
+    ],
+)
+def test_a_dataset_of_several_inputs_refuses(x: dict[str, np.ndarray], message: str) -> None:
+    with pytest.raises((DomainError, ShapeError), match=message):
+        Dataset(x, np.zeros(3, int))

@@ -14,7 +14,7 @@ import pytest
 from lieref.errors import DomainError, FormatError
 from lieref.train.cap import EXPANSION, FREE_BYTES, MAX_BYTES, memory_cap
 from lieref.train.data import load_data
-from lieref.train.npz import read_npz, write_npz
+from lieref.train.npz import npz_shapes, read_npz, write_npz
 
 
 def npy(array: np.ndarray, **options: Any) -> bytes:
@@ -217,3 +217,18 @@ def test_missing_array_names_what_is_there(tmp_path: Path) -> None:
     path = archive(tmp_path / "d.npz", images=npy(np.zeros(1)), y=npy(np.zeros(1)))
     with pytest.raises(FormatError, match="must hold the array 'x'; it holds images, y"):
         load_data(path)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_shapes_are_read_without_the_data(save: Any, tmp_path: Path) -> None:
+    save(tmp_path / "d.npz", a=np.zeros((4, 3, 2), np.uint8), b=np.zeros(5), c=np.asfortranarray(np.zeros((6, 7))))
+    assert npz_shapes(tmp_path / "d.npz") == {"a": (4, 3, 2), "b": (5,), "c": (6, 7)}
+
+
+def test_of_a_broken_file_no_shapes_are_known(tmp_path: Path) -> None:
+    good = npy(np.zeros((4, 3)))
+    archive(tmp_path / "header.npz", a=good, b=b"\x93NUMPY\x01\x00\xff\xff{")
+    np.savez(tmp_path / "whole.npz", a=np.zeros(9))
+    (tmp_path / "cut.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:-30])
+    for name in ("no.npz", "header.npz", "cut.npz"):
+        assert npz_shapes(tmp_path / name) == {}

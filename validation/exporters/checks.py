@@ -78,6 +78,23 @@ def _engine(model: lieref.Model) -> Row:
     return {"engine": report.engine, "share": share, "slow": slow, "reasons": list(report.reasons)}
 
 
+def _samples(file: Exported) -> Any:
+    """Return samples as a network takes them: by name where it has several inputs."""
+    if len(file.inputs) == 1:
+        return file.inputs[0]
+    return dict(zip(_names(onnx.load(file.path)), file.inputs, strict=True))
+
+
+def _names(proto: onnx.ModelProto) -> list[str]:
+    constants = {tensor.name for tensor in proto.graph.initializer}
+    return [value.name for value in proto.graph.input if value.name not in constants]
+
+
+def _in_float64(file: Exported) -> list[Any]:
+    """Return samples for the twin."""
+    return [torch.from_numpy(x).double() if x.dtype.kind == "f" else x for x in file.inputs]
+
+
 def _runtime(path: Path, file: Exported) -> np.ndarray:
     options = onnxruntime.SessionOptions()
     options.log_severity_level, options.intra_op_num_threads = 3, 1
@@ -87,14 +104,14 @@ def _runtime(path: Path, file: Exported) -> np.ndarray:
 
 
 def _agrees(model: lieref.Model, file: Exported) -> Row:
-    wanted, found = _runtime(file.path, file), model.predict(*file.inputs)
+    wanted, found = _runtime(file.path, file), model.predict(_samples(file))
     if wanted.shape != found.shape:
         raise AssertionError(f"shape {found.shape} instead of {wanted.shape}")
     away = np.abs(wanted.astype(np.float64) - found)
     try:
         if wanted.ndim != 2 or model.logits_name != model.outputs[0]:
             raise UnsupportedError("only scores have bounds")
-        _, bound = logit_error_bound(model, *file.inputs)
+        _, bound = logit_error_bound(model, _samples(file))
         # Each of the two lies within the bound of the exact scores.
         ratio, how = float((away / np.where(away > 0, 2 * bound.T, 1.0)).max()), "n u S"
     except UnsupportedError:
@@ -107,14 +124,14 @@ def _unbounded(path: Path, file: Exported, wanted: np.ndarray, found: np.ndarray
     away, largest = np.abs(wanted.astype(np.float64) - found).max(), np.abs(wanted).max()
     if away <= UNBOUNDED * largest:
         return float(away / (UNBOUNDED * largest)) if away else 0.0
-    proto, x = onnx.load(path), file.inputs[0]
-    exact = twin.run(proto, twin.leaves(proto), torch.from_numpy(x).double() if x.dtype.kind == "f" else x).numpy()
+    proto = onnx.load(path)
+    exact = twin.run(proto, twin.leaves(proto), *_in_float64(file)).numpy()
     return float(np.abs(found - exact).max() / (2 * np.abs(wanted - exact).max()))
 
 
 def _target(model: lieref.Model, file: Exported) -> tuple[np.ndarray, Any, Callable[..., Any], str]:
     """Return targets, lieref's loss, torch's, and the task: classes of rows, else numbers."""
-    shape = model.logits(*file.inputs).shape
+    shape = model.logits(_samples(file)).shape
     if len(shape) == 2 and shape[1] > 1:
         y = np.arange(shape[0]) % shape[1]
         return y, CrossEntropy(), lambda z: F.cross_entropy(z, torch.from_numpy(y)), "classes"
@@ -123,14 +140,13 @@ def _target(model: lieref.Model, file: Exported) -> tuple[np.ndarray, Any, Calla
     return numbers, MeanSquaredError(), lambda z: F.mse_loss(z.reshape(wanted.shape), wanted), "numbers"
 
 
-def _twin(model: lieref.Model, file: Exported) -> tuple[onnx.ModelProto, twin.Tensors, Any]:
+def _twin(model: lieref.Model, file: Exported) -> tuple[onnx.ModelProto, twin.Tensors, list[Any]]:
     proto = onnx.load(file.path)
     onnx_scores = model.logits_name
     names = [name for node in proto.graph.node for name in node.output]
     if model.probability_node is None and onnx_scores in names:  # the losses read what lies before a final Softmax
         proto.graph.output[0].name = onnx_scores
-    x = file.inputs[0]
-    return proto, twin.leaves(proto), torch.from_numpy(x).double() if x.dtype.kind == "f" else x
+    return proto, twin.leaves(proto), _in_float64(file)
 
 
 def _gradients(file: Exported) -> Row:
@@ -141,13 +157,13 @@ def _gradients(file: Exported) -> Row:
     shared = [name for name in model.sites if name in tensors]
     for name in shared:
         tensors[name].requires_grad_()
-    scores = twin.run(proto, tensors, x)
+    scores = twin.run(proto, tensors, *x)
     torch_loss(scores).backward()
     if file.given is not None:
         away = np.abs(scores.detach().numpy() - file.given).max() / np.abs(file.given).max()
         if away > 1e-4:
             raise AssertionError(f"the twin must give what the module gives; {away:.1e} away")
-    _, _, bars = model.loss_and_grad(*file.inputs, y, loss)
+    _, _, bars = model.loss_and_grad(_samples(file), y, loss)
     worst, largest, compared = 0.0, 0.0, 0
     for name in shared:
         bar, site = bars[f"{name}:xi"], model.sites[name]
@@ -170,12 +186,12 @@ def _trains(model: lieref.Model, file: Exported) -> Row:
     def losses(dtype: torch.dtype) -> np.ndarray:
         proto, tensors, x = _twin(model, file)
         tensors = {name: value.to(dtype) for name, value in tensors.items()}
-        x = x.to(dtype) if isinstance(x, torch.Tensor) else x
+        x = [each.to(dtype) if isinstance(each, torch.Tensor) else each for each in x]
         trained = [tensors[name].requires_grad_() for name in model.sites if name in tensors]
         optimizer, values = torch.optim.AdamW(trained, LEARNING_RATE, weight_decay=0.0), []
         for _ in range(STEPS):
             optimizer.zero_grad()
-            loss = torch_loss(twin.run(proto, tensors, x))
+            loss = torch_loss(twin.run(proto, tensors, *x))
             loss.backward()
             values.append(loss.item())
             optimizer.step()
@@ -185,7 +201,7 @@ def _trains(model: lieref.Model, file: Exported) -> Row:
     found: list[float] = []
     how: dict[str, Any] = {"augment": (), "schedule": "constant", "learning_rate": LEARNING_RATE, "task": task}
     how |= {"epochs": STEPS, "batch_size": len(file.inputs[0]), "threads": THREADS}
-    lieref.fit(model, *file.inputs, y, progress=lambda p: found.append(p.loss) if p.step else None, **how)
+    lieref.fit(model, _samples(file), y, progress=lambda p: found.append(p.loss) if p.step else None, **how)
     error = float((np.abs(np.array(found) - wanted) / np.abs(wanted)).max())
     row: Row = {"training_error": error, "losses": [wanted[0], wanted[-1]]}
     if error > TRAINING:
@@ -197,7 +213,7 @@ def _merges(model: lieref.Model, file: Exported, merged: Path) -> Row:
     """Save the trained network and run it elsewhere."""
     if not model.attached:
         model.attach("full")
-    found = model.predict(*file.inputs)
+    found = model.predict(_samples(file))
     model.merge_and_unload().save(merged)
     wanted = _runtime(merged, file)
     ratio = _unbounded(merged, file, wanted, found)

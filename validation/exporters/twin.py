@@ -35,12 +35,14 @@ def leaves(proto: onnx.ModelProto) -> Tensors:
     return {name: torch.tensor(v.astype(np.float64)) for name, v in constants.items() if v.dtype.kind == "f"}
 
 
-def run(proto: onnx.ModelProto, tensors: Mapping[str, torch.Tensor], x: torch.Tensor | np.ndarray) -> torch.Tensor:
-    """Return the file's first output."""
+def run(
+    proto: onnx.ModelProto, tensors: Mapping[str, torch.Tensor], *inputs: torch.Tensor | np.ndarray
+) -> torch.Tensor:
+    """Return the file's first output for samples of each of its inputs."""
     values: dict[str, Any] = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
     values.update(tensors)
     names = [i.name for i in proto.graph.input if i.name not in values]
-    values[names[0]] = x
+    values.update(zip(names, inputs, strict=True))
     for node in proto.graph.node:
         if node.output[0] in tensors:
             continue

@@ -21,6 +21,7 @@ from lieref.model.engine import (
 from lieref.model.engine.layer import FusedLayer
 from lieref.model.engine.lower_known import known, specs_of
 from lieref.model.engine.lower_reference import Trial, call_back
+from lieref.model.engine.lower_tables import part
 from lieref.model.engine.lower_views import VIEWS, arranged, image, join_pairs, settle, view
 from lieref.model.engine.lowered import LoweredGraph, as_size, unsupported
 from lieref.model.graph import Graph, Node
@@ -68,7 +69,7 @@ def _lower(graph: Graph, logits: str, flat: bool) -> LoweredGraph:
     trial = Trial()
     for node in _needed(graph, logits):
         try:
-            if known(net, node, specs) or (node.op in VIEWS and view(net, node)):
+            if known(net, node, specs) or part(net, node) or (node.op in VIEWS and view(net, node)):
                 continue
             if node.op not in LOWER:
                 raise unsupported(node, "the operator has no compiled form")

@@ -7,6 +7,7 @@ tensors that are held, by every reference layer behind it.
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -66,6 +67,11 @@ def call_back(net: LoweredGraph, node: Node, error: UnsupportedError, trial: Tri
     net.shapes[out] = shape
 
 
+def _alternating(shape: tuple[int, ...]) -> Array:
+    """Return zeros and ones in turn: a mask that hides all scores of a row leaves nothing to compare."""
+    return np.arange(math.prod(shape)).reshape(shape) % 2
+
+
 def _outer(net: LoweredGraph, nodes: tuple[Node, ...]) -> list[str]:
     """Return the tensors that nodes read and do not make."""
     made = {name for node in nodes for name in node.outputs}
@@ -119,7 +125,8 @@ def _shape(net: LoweredGraph, nodes: tuple[Node, ...], outer: list[str], trial: 
     rng = np.random.default_rng(0)
     for name in outer:
         if name not in trial.together:
-            drawn = rng.uniform(0.5, 1.5, (TRIED, *net.shapes[name])).astype(net.types.get(name, net.graph.dtype))
+            shape, dtype = (TRIED, *net.shapes[name]), net.types.get(name, net.graph.dtype)
+            drawn = (_alternating(shape) if dtype.kind == "b" else rng.uniform(0.5, 1.5, shape)).astype(dtype)
             trial.together[name] = drawn
             for i, values in enumerate(trial.apart):
                 values[name] = drawn[i : i + 1]

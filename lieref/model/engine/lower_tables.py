@@ -9,6 +9,19 @@ from lieref.model.engine.lowered import LoweredGraph, View, unsupported
 from lieref.model.graph import Node
 
 
+def part(net: LoweredGraph, node: Node) -> bool:
+    """Take the Cast of one of several inputs as a view; return whether it is one.
+
+    They stand side by side as floats: what is made integers, or truth values, of them is checked to be that already.
+    """
+    mine = node.op == "Cast" and node.outputs[0] in {info.name for info in net.graph.parts}
+    seen = net.view(node.inputs[0]) if mine else None
+    if seen is None:
+        return False
+    net.name(node.outputs[0], seen)
+    return True
+
+
 def gather(net: LoweredGraph, node: Node) -> None:
     """Gather of rows of a constant table, by numbers that the samples are made of: they are checked at the border."""
     table = net.graph.initializers.get(node.inputs[0])

@@ -197,6 +197,15 @@ def vector_as_a_pixel():
     return net
 
 
+def vector_read_as_a_column():
+    """What is called back reads a vector in another shape."""
+    net = Net((4,))
+    net.gemm(5, 4)
+    net.add("ReduceL2", moved(net, net.last, "Reshape", (-1, 5, 1)), axes=(2,), keepdims=0)
+    net.gemm(3, 5)
+    return net
+
+
 def vector_as_an_image():
     """A decoder: what a linear layer gives of a vector is an image that grows."""
     net = Net((5,))
@@ -221,7 +230,7 @@ AWKWARD = {
         matrix_product_over_rows, sum_of_the_input_with_itself, kept_axes_joined, mean_of_a_line, mean_over_one_axis,
         squeezed_by_half, flattened_image_normalised, flattened_image_times_a_constant, flattened_images_joined,
         image_and_vector_joined, image_as_a_line, part_of_a_call_back_that_is_read_beside_it, vector_as_a_pixel,
-        vector_as_an_image, vector_that_is_called_back_as_a_column,
+        vector_as_an_image, vector_that_is_called_back_as_a_column, vector_read_as_a_column,
     )
 } | {f"sum_with_the_input_{i}": partial(sum_with_the_input, i) for i in (0, 1)}  # fmt: skip
 
