@@ -1,4 +1,4 @@
-"""The exponential from additions, products and integer shifts; exp(x) - 1, sigmoid, tanh and log(1 + e) beside it.
+"""The exponential from additions, products and integer shifts; exp(x) - 1, sigmoid, tanh and logarithms beside it.
 
     exp(x) = 2^k exp(r),   k = round(x / ln 2),   r = x - k ln 2 in [-ln 2 / 2, ln 2 / 2],   exp(r) = 1 + r q(r)
 
@@ -64,6 +64,11 @@ def _power(f: Function, x: Real, low: float, high: float) -> tuple[Real, Real]:
     return series * r, Real(f, f.b.bitcast(f.b.add(exponent, bits_of_one), kind))
 
 
+def smallest_argument(x: Real) -> float:
+    """Return the argument from which on `exp` is right, for numbers of the type of x."""
+    return _RANGE[_scalar(x)][0]
+
+
 def exp(f: Function, x: Real) -> Real:
     """Return exp(x), entry by entry, of x clamped to the range where the result is a normal number."""
     more, scale = _power(f, x, *_RANGE[_scalar(x)])
@@ -109,3 +114,22 @@ def log1p(f: Function, e: Real) -> Real:
     for n in range(terms - 2, -1, -1):
         series = series.muladd(square, 1.0 / (2 * n + 1))
     return series * s * 2.0
+
+
+def log(f: Function, x: Real) -> Real:
+    """Return log(x), entry by entry, of finite x from 1 on, with a relative error of a few ulp; NaN of NaN.
+
+    It is k ln 2 + log(m) with x = 2^k m and m in [1, 2), read from the bits of x: no term is negative.
+    """
+    kind, single = x.ir.type, _scalar(x) == F32
+    mantissa_bits, bias = (23, 127) if single else (52, 1023)
+    number: Any = I32 if single else I64
+    constants: list[Any] = [mantissa_bits, bias, (1 << mantissa_bits) - 1, bias << mantissa_bits]
+    if isinstance(kind, ir.VectorType):
+        number = ir.VectorType(number, kind.count)
+        constants = [[value] * kind.count for value in constants]
+    shift, zero, fraction, one = (ir.Constant(number, value) for value in constants)
+    bits = f.b.bitcast(x.ir, number)
+    k = Real(f, f.b.sitofp(f.b.sub(f.b.lshr(bits, shift), zero), kind))
+    m = Real(f, f.b.bitcast(f.b.or_(f.b.and_(bits, fraction), one), kind))
+    return k.muladd(math.log(2.0), log1p(f, m - 1.0)).or_nan(x)

@@ -11,7 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from lieref.model.engine import channel, constant, conv, embedding, move, pointwise, pool, reference, select
+from lieref.model.engine import (
+    channel,
+    column_normalization,
+    constant,
+    conv,
+    embedding,
+    move,
+    pointwise,
+    pool,
+    reference,
+    row_normalization,
+    select,
+    softmax,
+)
 from lieref.model.engine.builder import Builder
 from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import Epilogue, FusedLayer
@@ -46,6 +59,9 @@ KINDS: dict[str, Kind] = {
     "activation": Kind(pointwise.activation_forward, pointwise.activation_backward, fuses=True),
     "product": Kind(pointwise.product_forward, pointwise.product_backward, fuses=True),
     "select": Kind(select.forward, select.backward, fuses=True),
+    "row_normalization": Kind(row_normalization.forward, row_normalization.backward, fuses=True),
+    "column_normalization": Kind(column_normalization.forward, column_normalization.backward, fuses=True),
+    "softmax": Kind(softmax.forward, softmax.backward, fuses=False),
     "maximum": Kind(pool.forward, pool.backward, fuses=False),
     "concat": Kind(pointwise.concat_forward, pointwise.concat_backward, fuses=False),
     "move": Kind(move.forward, move.backward, fuses=False),

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from lieref.errors import UnsupportedError
-from lieref.model.engine import lower_layers, lower_pointwise, lower_tables
+from lieref.model.engine import lower_layers, lower_normalization, lower_pointwise, lower_tables
 from lieref.model.engine.layer import FusedLayer
 from lieref.model.engine.lower_known import known, specs_of
 from lieref.model.engine.lower_reference import Trial, call_back
@@ -149,5 +149,11 @@ LOWER: dict[str, Callable[[LoweredGraph, Node], None]] = {
     "Clip": lower_pointwise.clip,
     **dict.fromkeys(lower_pointwise.ACTIVATIONS, lower_pointwise.activation),
     "Dropout": lower_pointwise.same,
+    "InstanceNormalization": lower_normalization.instance_normalization,
+    "GroupNormalization": lower_normalization.group_normalization,
+    "LayerNormalization": lower_normalization.layer_normalization,
+    "RMSNormalization": lower_normalization.rms_normalization,
+    "Softmax": lower_normalization.softmax,
+    "LogSoftmax": lower_normalization.log_softmax,
 }
 """Operators with a compiled form."""

@@ -357,6 +357,39 @@ def words_net():
     return replace(net.graph(), opset=18)
 
 
+def scale_and_bias(net, channels):
+    """Of a normalisation, to be trained; the scale is of either sign."""
+    return net.weight(channels, scale=1.0), net.weight(channels)
+
+
+def column_norm_net():
+    """Channels normalised by themselves and in groups, with what joins them, and softmax over the channels."""
+    net = Net((3, 7, 6))
+    a = net.conv(10, 3, (2, 2))
+    b = net.add("Relu", net.add("InstanceNormalization", a, *scale_and_bias(net, 10), epsilon=0.1))
+    c = net.add("GroupNormalization", b, *scale_and_bias(net, 10), num_groups=2, epsilon=0.01)
+    d = net.add("Clip", net.add("Add", c, a), net_const(net, -0.5), net_const(net, 1.5))
+    e = net.add("Softmax", net.conv(9, 10, (1, 1), x=d), axis=1)
+    f = net.add("LogSoftmax", net.conv(9, 10, (1, 1), x=d, scale=0.1), axis=1)
+    net.add("GroupNormalization", net.add("Add", e, f), *scale_and_bias(net, 9), num_groups=1)
+    net.add("Flatten")
+    net.gemm(4, 270, scale=0.1)
+    return net.graph()
+
+
+def row_norm_net():
+    """Vectors normalised over their numbers, with what joins the layers, and both softmaxes in between."""
+    net = Net((9,))
+    a = net.gemm(11, 9)
+    b = net.add("Relu", net.add("LayerNormalization", a, *scale_and_bias(net, 11), axis=-1, epsilon=0.1))
+    c = net.add("RMSNormalization", net.gemm(11, 11), net.weight(11), axis=1)
+    d = net.add("Clip", net.add("Add", c, b), net_const(net, -0.5), net_const(net, 1.5))
+    e = net.add("Mul", net.add("Softmax", net.gemm(11, 11), axis=-1), d)
+    net.add("LayerNormalization", net.add("Add", net.add("LogSoftmax", e, axis=1), d), net.weight(11))
+    net.gemm(4, 11)
+    return net.graph()
+
+
 def two_headed_net():
     """Outputs that are joined: their pixels are wider than their gradient's."""
     net = Net((9,))
@@ -385,6 +418,8 @@ NETS = {
     "layers": layers_net,
     "branches": branches_net,
     "words": words_net,
+    "column norms": column_norm_net,
+    "row norms": row_norm_net,
     "two heads": two_headed_net,
     "joined": joined_net,
     "fire": fire_net,
