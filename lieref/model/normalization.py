@@ -5,7 +5,7 @@
     Reshape, InstanceNormalization, Reshape, scale, bias   GroupNormalization
 
 An operator gives the same to the rounding. Scale and bias are the tensors of the file, but for a group normalisation:
-there it has them in the shape (C, 1, ..., 1), and the graph as (C,).
+there it has them in the shape (C, 1, ..., 1), or as one number for all, and the graph as (C,).
 """
 
 from __future__ import annotations
@@ -90,15 +90,15 @@ class _Written:
             return None
         x, groups, epsilon = found
         channels, axes = self._specs[x].shape[1], self._specs[x].ndim - 2
+        assert channels is not None  # they are divided into groups
         changed, names = {}, []
         for name, part, reader in ((scaled[1], "scale", end), (shifted[1], "bias", node)):
-            value = self._graph.initializers[name]
-            shape = value.shape[1:] if value.ndim == axes + 2 and value.shape[0] == 1 else value.shape
-            if shape != (channels, *(1,) * axes):
+            value, own = self._graph.initializers[name], (channels, *(1,) * axes)
+            if value.size != 1 and value.shape not in (own, (1, *own)):
                 return None
-            how = Made(value.dtype.name, reader.name, reader.inputs.index(name), shape=value.shape)
+            how = Made(value.dtype.name, reader.name, reader.inputs.index(name), shape=own)
             names.append(free_name(self._graph, f"{node.name}.{part}"))
-            changed[names[-1]] = value.ravel(), how
+            changed[names[-1]] = np.broadcast_to(value.ravel(), channels).copy(), how
         attrs: dict[str, AttrValue] = {"num_groups": groups, "epsilon": epsilon}
         return replace(node, op="GroupNormalization", inputs=(x, *names), attrs=attrs), changed
 

@@ -105,10 +105,11 @@ class Normalised(nn.Module):
     def __init__(self, axes: int) -> None:
         super().__init__()
         conv, instance = (getattr(nn, f"{name}{axes}d") for name in ("Conv", "InstanceNorm"))
+        exact = {"eps": 2.0**-10}  # a file has it in float32
         self.layers = nn.Sequential(
-            conv(3, 8, 2), nn.GroupNorm(2, 8), nn.ReLU(), conv(8, 10, 2, stride=2), instance(10, affine=True),
-            nn.ReLU(), conv(10, 9, 1), nn.GroupNorm(3, 9, affine=False), nn.Sigmoid(), conv(9, 9, 1), instance(9),
-            nn.Tanh(),
+            conv(3, 8, 2), nn.GroupNorm(2, 8, **exact), nn.ReLU(), conv(8, 10, 2, stride=2),
+            instance(10, affine=True, **exact), nn.ReLU(), conv(10, 9, 1), nn.GroupNorm(3, 9, affine=False, **exact),
+            nn.Sigmoid(), conv(9, 9, 1), instance(9, **exact), nn.Tanh(),
         )  # fmt: skip
         self.end = nn.Linear(9, CLASSES)
 

@@ -103,6 +103,7 @@ JOINED: dict[str, tuple[Any, str]] = {
     "layer without a bias": (over_rows(centred="once"), "LayerNormalization"),
     "layer, deviations twice": (over_rows(centred="twice", bias=(1, 1, CHANNELS)), "LayerNormalization"),
     "group": (over_groups(), "GroupNormalization"),
+    "group, one scale for all": (over_groups(groups=2, shape=(1,)), "GroupNormalization"),
     "group, of one, sizes known": (over_groups(groups=1, shape=(1, CHANNELS, 1, 1), known=True), "GroupNormalization"),
 }
 KEPT: dict[str, Any] = {

@@ -123,7 +123,8 @@ WINDOWED = frozenset({"AveragePool", "Conv", "MaxPool"})
 
 ANY_ORDER = frozenset({
     "Add", "Clip", "Concat", "Div", "Dropout", "Gather", "Gemm", "MatMul", "Mul", "ReduceMax", "ReduceMean",
-    "ReduceSum", "Relu", "Sub", *lower_pointwise.ACTIVATIONS,
+    "ReduceSum", "Relu", "Sub", *lower_pointwise.ACTIVATIONS, "GroupNormalization", "InstanceNormalization",
+    "LayerNormalization", "LogSoftmax", "RMSNormalization", "Softmax",
 })  # fmt: skip
 """Operators whose rows of the table take tensors in whatever order their numbers stand; the others want the graph's."""
 

@@ -2,9 +2,77 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from lieref._types import Array
 from lieref.model.engine.layer import FusedLayer, Window
-from lieref.model.engine.lowered import LoweredGraph, unsupported
+from lieref.model.engine.lower_views import give_rows, rows_of, view_of
+from lieref.model.engine.lowered import LoweredGraph, View, unsupported
 from lieref.model.graph import Node
+
+
+@dataclass(frozen=True)
+class _Along:
+    """The input of a node with some neighbouring axes as the channels of an engine tensor, and all others as pixels.
+
+    Attributes
+    ----------
+    x : str
+        That tensor.
+    channels : int
+    axis : int
+    extents : tuple of int
+        Of the axes.
+    seen : View
+        The input, these axes joined behind the others.
+    """
+
+    x: str
+    channels: int
+    axis: int
+    extents: tuple[int, ...]
+    seen: View
+
+    @classmethod
+    def read(cls, net: LoweredGraph, node: Node, axis: int, last: bool = False) -> _Along:
+        """Return the input of a node along an axis, or, with `last`, along that and all behind it.
+
+        Raises
+        ------
+        UnsupportedError
+            If there is no such axis, the samples are among the axes, or the engine does not hold the input.
+        """
+        given = view_of(net, node)
+        rank = len(given.shape)
+        if not -rank <= axis < rank:
+            raise unsupported(node, f"axis {axis} must be one of {rank}")
+        axis %= rank
+        extents = given.shape[axis:] if last else given.shape[axis : axis + 1]
+        places = _behind(given.all_places, axis, len(extents))
+        seen = View.of(given.base, places.reshape(*places.shape[: rank - len(extents)], -1), given.step)
+        if seen is None:
+            raise unsupported(node, "its samples must stand in one way")
+        x, size = rows_of(net, node, seen)
+        return cls(x, size[0], axis, extents, seen)
+
+    def give(self, net: LoweredGraph, node: Node, layer: FusedLayer) -> None:
+        """Add a layer whose output, of the shape of the input, is that of the node."""
+        give_rows(net, layer, node, self.seen)
+        (out,) = [name for name in node.outputs if name]
+        rows = net.views.pop(out)
+        net.shapes.pop(out, None)
+        places = rows.all_places.reshape(*rows.shape[:-1], *self.extents)
+        behind = range(len(rows.shape) - 1, places.ndim)
+        found = View.of(rows.base, np.moveaxis(places, behind, range(self.axis, self.axis + len(behind))), rows.step)
+        assert found is not None  # the samples stand as in the input
+        net.name(out, found)
+
+
+def _behind(places: Array, axis: int, count: int) -> Array:
+    return np.moveaxis(places, range(axis, axis + count), range(-count, 0))
 
 
 def instance_normalization(net: LoweredGraph, node: Node) -> None:
@@ -18,18 +86,17 @@ def group_normalization(net: LoweredGraph, node: Node) -> None:
 
 
 def _over_pixels(net: LoweredGraph, node: Node, groups: int | None) -> None:
-    x, size = net.size(node)
-    shape = net.shapes[node.inputs[0]]
-    if net.flat or len(shape) < 2 or shape[0] != size[0]:
-        raise unsupported(node, f"it must be of an image (N, C, ...); got {shape} of a sample")
+    x = _Along.read(net, node, 1)
+    if net.flat or x.seen.full is not None:
+        raise unsupported(node, "its samples must be its first axis, and images")
     layer = FusedLayer(
-        "column_normalization", x, node.outputs[0], Window(), size[0], weight=_vector(net, node, 1, size[0]),
-        bias=_vector(net, node, 2, size[0]), groups=size[0] if groups is None else groups, numbers=_epsilon(node),
+        "column_normalization", x.x, "", Window(), x.channels, weight=_vector(net, node, 1, x),
+        bias=_vector(net, node, 2, x), groups=x.channels if groups is None else groups, numbers=_epsilon(node),
     )  # fmt: skip
-    net.append(layer, shape)
+    x.give(net, node, layer)
 
 
-def _vector(net: LoweredGraph, node: Node, position: int, channels: int) -> str:
+def _vector(net: LoweredGraph, node: Node, position: int, x: _Along) -> str:
     """Return the name of a constant with one number for each channel, "" where it is left out.
 
     Raises
@@ -40,8 +107,9 @@ def _vector(net: LoweredGraph, node: Node, position: int, channels: int) -> str:
     value = net.constant(node, position)
     if value is None:
         return ""
-    if value.shape[-1:] != (channels,) or value.size != channels:
-        raise unsupported(node, f"scale and bias must have one number for each channel; got shape {value.shape}")
+    axes = len(x.extents)
+    if value.shape[-axes:] != x.extents or value.size != x.channels:
+        raise unsupported(node, f"scale and bias must have the shape {x.extents}; got {value.shape}")
     return node.inputs[position]
 
 
@@ -60,46 +128,37 @@ def _epsilon(node: Node) -> tuple[float, float]:
 
 
 def layer_normalization(net: LoweredGraph, node: Node) -> None:
-    """LayerNormalization over the last axis."""
-    if any(node.outputs[1:]):
-        raise unsupported(node, "mean and deviation must be unused")
+    """LayerNormalization over the last axes."""
     _over_channels(net, node, "layer_normalization")
 
 
 def rms_normalization(net: LoweredGraph, node: Node) -> None:
-    """RMSNormalization over the last axis."""
+    """RMSNormalization over the last axes."""
     _over_channels(net, node, "rms_normalization")
 
 
 def _over_channels(net: LoweredGraph, node: Node, function: str) -> None:
-    x, size = net.size(node)
-    shape = net.shapes[node.inputs[0]]
-    axis = int(node.attrs.get("axis", -1))  # type: ignore[arg-type]
-    if axis not in (-1, len(shape)):
-        raise unsupported(node, f"it must be over the last axis; got axis {axis}")
-    if shape != size[:1]:
-        raise unsupported(node, "MOVE")
+    if any(node.outputs[1:]) or node.attrs.get("output", 0):
+        raise unsupported(node, "its statistics must be unused")
+    x = _Along.read(net, node, int(node.attrs.get("axis", -1)), last=True)  # type: ignore[arg-type]
     layer = FusedLayer(
-        "row_normalization", x, node.outputs[0], Window(), size[0], weight=_vector(net, node, 1, size[0]),
-        bias=_vector(net, node, 2, size[0]), function=function, numbers=_epsilon(node),
+        "row_normalization", x.x, "", Window(), x.channels, weight=_vector(net, node, 1, x),
+        bias=_vector(net, node, 2, x), function=function, numbers=_epsilon(node),
     )  # fmt: skip
-    net.append(layer, shape)
+    x.give(net, node, layer)
 
 
 def softmax(net: LoweredGraph, node: Node) -> None:
-    """Softmax along the channels or the last axis."""
+    """Softmax along any axis but that of the samples."""
     _softmax(net, node, "softmax")
 
 
 def log_softmax(net: LoweredGraph, node: Node) -> None:
-    """LogSoftmax along the channels or the last axis."""
+    """LogSoftmax along any axis but that of the samples."""
     _softmax(net, node, "log_softmax")
 
 
 def _softmax(net: LoweredGraph, node: Node, function: str) -> None:
-    x, size = net.size(node)
-    shape = net.shapes[node.inputs[0]]
-    axis = int(node.attrs.get("axis", -1)) % (len(shape) + 1)  # type: ignore[arg-type]
-    if axis != 1 or shape[0] != size[0] or (node.attrs.get("coerce_2d", 0) and size[1:] != (1, 1)):
-        raise unsupported(node, f"it must be along the channels; got axis {axis}")
-    net.append(FusedLayer("softmax", x, node.outputs[0], Window(), size[0], function=function), shape)
+    axis, last = int(node.attrs.get("axis", -1)), bool(node.attrs.get("coerce_2d", 0))  # type: ignore[arg-type]
+    x = _Along.read(net, node, axis, last)
+    x.give(net, node, FusedLayer("softmax", x.x, "", Window(), math.prod(x.extents), function=function))

@@ -390,6 +390,22 @@ def row_norm_net():
     return net.graph()
 
 
+def sequence_norm_net():
+    """Rows of a sequence normalised over one axis and over both, softmax along either, images along their width."""
+    net = Net((6, 5))
+    a = net.add("Add", net.add("MatMul", "x", net.weight(5, 7)), net.weight(7))
+    b = net.add("RMSNormalization", net.add("LayerNormalization", a, *scale_and_bias(net, 7)), net.weight(7), axis=2)
+    c = net.add("LayerNormalization", b, *(net.weight(6, 7) for _ in range(2)), axis=1, epsilon=0.1)
+    d = net.add("Mul", net.add("Softmax", c, axis=1), net.add("LogSoftmax", a, axis=-1))
+    turned = net.add("Transpose", net.add("Add", d, c), perm=(1, 0, 2))  # the samples are the second axis
+    e = net.add("Transpose", net.add("Add", net.add("Softmax", turned, axis=0), turned), perm=(1, 2, 0))
+    f = net.add("Softmax", moved(net, e, "Reshape", (-1, 7, 3, 2)), axis=3)
+    g = net.add("InstanceNormalization", f, *scale_and_bias(net, 7), epsilon=0.1)
+    net.add("Flatten", net.conv(3, 7, (2, 1), x=g))
+    net.gemm(4, 12)
+    return net.graph()
+
+
 def two_headed_net():
     """Outputs that are joined: their pixels are wider than their gradient's."""
     net = Net((9,))
@@ -420,6 +436,7 @@ NETS = {
     "words": words_net,
     "column norms": column_norm_net,
     "row norms": row_norm_net,
+    "sequence norms": sequence_norm_net,
     "two heads": two_headed_net,
     "joined": joined_net,
     "fire": fire_net,

@@ -216,7 +216,7 @@ ARENAS = {
     "odd vector": (496, 672), "residual": (7248, 14240), "plain": (7768, 16792), "vector": (624, 944),
     "line": (1556, 3024), "views": (10112, 23888), "shuffle": (10992, 21040), "attention": (3792, 6912),
     "fire": (10640, 22468), "layers": (1592, 2600), "branches": (344, 344), "column norms": (4640, 13024),
-    "row norms": (304, 784),
+    "row norms": (304, 784), "sequence norms": (1120, 3504),
 }  # fmt: skip
 """Bytes of the arenas of each network, outputs alone and training, where vectors hold four numbers."""
 
