@@ -92,8 +92,8 @@ MIDDLES: dict[str, tuple[int, int, list[Any], list[np.ndarray]]] = {
 }  # fmt: skip
 
 
-COMPILED = ("Celu, plain", "Mish", "PRelu", "PRelu, one slope", "Selu", "Swish, plain")
-"""What the parts that `lieref.model.plain_operators` writes have a compiled form for."""
+COMPILED = ("Celu, plain", "LogSoftmax", "Mish", "PRelu", "PRelu, one slope", "Selu", "Swish, plain")
+"""What has a compiled form, itself or in the parts that `lieref.model.plain_operators` writes."""
 
 
 def network(case: str, opset: int | None = None) -> Any:

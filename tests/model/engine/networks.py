@@ -374,7 +374,7 @@ def column_norm_net():
     net.add("GroupNormalization", net.add("Add", e, f), *scale_and_bias(net, 9), num_groups=1)
     net.add("Flatten")
     net.gemm(4, 270, scale=0.1)
-    return net.graph()
+    return replace(net.graph(), opset=23)
 
 
 def row_norm_net():
@@ -387,7 +387,7 @@ def row_norm_net():
     e = net.add("Mul", net.add("Softmax", net.gemm(11, 11), axis=-1), d)
     net.add("LayerNormalization", net.add("Add", net.add("LogSoftmax", e, axis=1), d), net.weight(11))
     net.gemm(4, 11)
-    return net.graph()
+    return replace(net.graph(), opset=23)
 
 
 def sequence_norm_net():
@@ -403,7 +403,7 @@ def sequence_norm_net():
     g = net.add("InstanceNormalization", f, *scale_and_bias(net, 7), epsilon=0.1)
     net.add("Flatten", net.conv(3, 7, (2, 1), x=g))
     net.gemm(4, 12)
-    return net.graph()
+    return replace(net.graph(), opset=23)
 
 
 def two_headed_net():
