@@ -184,3 +184,25 @@ def test_both_paths_give_the_same_gradients(case: str, tmp_path: Path) -> None:
         _, _, found[engine] = model.loss_and_grad(samples(proto), y, CrossEntropy())
     for name, bar in found["reference"].items():
         np.testing.assert_allclose(found["f2"][name], bar, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize(("name", "shape"), [("encoder", (64,)), ("lm", (128, 512))])
+def test_a_language_model_is_trained_in_its_scales_alone(
+    name: str, shape: tuple[int, ...], data_dir: Path, tmp_path: Path
+) -> None:
+    """Five layers with two normalisations each, and one behind them."""
+    file = data_dir / "stories260k" / f"stories260k_{name}.onnx"
+    model = lieref.load(file).attach("norm")
+    assert normalisations(model) == ["RMSNormalization"] * 11
+    assert len(model.sites) == 11
+    for site in model.sites.values():
+        site.params["xi"] += RNG.uniform(-0.2, 0.2, site.params["xi"].shape).astype(np.float32)
+    ids = RNG.integers(0, 512, (2, 128))
+    predicted = model.predict(ids)
+    merged = tmp_path / "merged.onnx"
+    model.merge_and_unload().save(merged)
+    session = runtime.InferenceSession(str(merged), providers=["CPUExecutionProvider"])
+    after = session.run(None, {session.get_inputs()[0].name: ids})[0]
+    assert predicted.shape == (2, *shape)
+    # a few hundred roundings of float32 of scores up to twenty
+    np.testing.assert_allclose(predicted, after, rtol=0, atol=20 * 300 * np.finfo(np.float32).eps)
