@@ -14,7 +14,6 @@ from lieref.kernel.simd.tiles import WidthTile
 from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import Epilogue, FusedLayer
 from lieref.model.engine.layout import vector_block
-from lieref.model.engine.product import gradients
 from lieref.model.engine.tensor import Place, Tensor
 from lieref.model.engine.weights import Storage
 
@@ -52,23 +51,15 @@ def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> l
 
 def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
     """Return the instructions of the gradients of the scale and of the input, those that are wanted."""
-    x = b.tensors[layer.x]
-
-    def input_gradient(
-        layer: FusedLayer, storage: Storage, g: Tensor, x_bar: Tensor, epilogue: Epilogue
-    ) -> list[Instruction]:
+    storage, found = b.storage, []
+    read = {"in": Place(b.tensors[layer.x]), "other": Place(g)}
+    if layer.weight in storage.trainable:
+        block = vector_block(layer.channels)
+        (sums,) = storage.add_accumulator(layer.weight, block.lanes, 1, storage.pad(layer.channels), [(block,)])
+        found += _row(layer, storage, f"{layer.function}_scale", {"out": sums.offset, "fresh": 1}, read)
+    if layer.x in b.needed:
+        x_bar, epilogue = b.target(layer.x)
         ints = {"weight": _scale(layer, storage), **epilogue.fields()}
-        places = {"in": Place(x), "other": Place(g), **epilogue.places(Place(x_bar))}
-        return _row(layer, storage, f"{layer.function}_gradient", ints, places)
-
-    return gradients(b, layer, g, scale_gradient, input_gradient)
-
-
-def scale_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -> list[Instruction]:
-    """Return the instruction of the gradient of the scale."""
-    padded = storage.pad(layer.channels)
-    (sums,) = storage.add_accumulator(
-        layer.weight, layer.channels, 1, padded, [(vector_block(layer.channels),)]
-    )  # fmt: skip
-    places = {"in": Place(x), "other": Place(g)}
-    return _row(layer, storage, f"{layer.function}_scale", {"out": sums.offset, "fresh": 1}, places)
+        places = {**read, **epilogue.places(Place(x_bar))}
+        found += _row(layer, storage, f"{layer.function}_gradient", ints, places)
+    return found
