@@ -75,12 +75,15 @@ class Made:
     position : int
     attrs : dict
         Attributes of the reading node that change along with it.
+    shape : tuple of int or None
+        Of the tensor in the file, None where it is that in the graph.
     """
 
     dtype: str
     node: str = ""
     position: int = 0
     attrs: dict[str, AttrValue] = field(default_factory=dict)
+    shape: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,7 @@ def replace_tensors(proto: Any, changed: dict[str, Array], made: Mapping[str, Ma
                 raise FormatError(f"save: tensor {name} must have shape {tuple(holder.dims)}; got {value.shape}")
         elif name in made:
             dtype = np.dtype(made[name].dtype)
+            value = value if made[name].shape is None else value.reshape(made[name].shape)
             _make_room(onnx, result, name, made[name])
             holder = result.graph.initializer.add()
         else:

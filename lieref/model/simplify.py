@@ -2,9 +2,9 @@
 
 Split is slices, an If the branch that it takes, operators that others make up are those, constants are computed (also
 weights behind Transpose, Reshape, Mul, Cast or Identity), Identity and Dropout are gone, shape arithmetic that does not
-depend on the samples is a constant, the batch is free where the network allows it, a Softmax, Gelu or Softplus that is
-written out is one node, zeros around what a convolution reads are its padding, and every layer has its weight and bias
-in the plain form of `canonical`. Shapes are inferred and checked on the way. Each step is a function from a graph to a
+depend on the samples is a constant, the batch is free where the network allows it, a Softmax, Gelu, Softplus or
+normalisation that is written out is one node, zeros around what a convolution reads are its padding, and every layer
+has its weight and bias in the plain form of `canonical`. Shapes are inferred and checked on the way. Each step is a function from a graph to a
 graph that computes the same.
 
 A constant made here is an initializer of the graph and none of the file; `Graph.made` says how the file gets it.
@@ -26,6 +26,7 @@ from lieref.model.checked import EXPANDED
 from lieref.model.graph import Graph, Made, Node
 from lieref.model.half import without_widening
 from lieref.model.loosen import loosen, reshape_to, without_zero_states
+from lieref.model.normalization import join_normalizations
 from lieref.model.padding import join_padding
 from lieref.model.plain_operators import plain_operators
 from lieref.model.shapes import infer_specs
@@ -82,7 +83,8 @@ def simplify(graph: Graph) -> Graph:
     graph = drop_unread(plain_operators(without_zero_states(fold_constants(graph))))
     graph = free_batch(graph)
     _check_not_empty(graph)
-    return drop_unread(canonical_layers(join_padding(join_written(join_softmax(skip_copies(graph))))))
+    graph = drop_unread(join_normalizations(join_written(join_softmax(skip_copies(graph)))))
+    return drop_unread(canonical_layers(join_padding(graph)))
 
 
 def expand(graph: Graph) -> Graph:

@@ -99,10 +99,30 @@ class Patches(nn.Module):
         return self.end(self.norm(self.block(x))[:, 0])
 
 
+class Normalised(nn.Module):
+    """Convolutions along one axis or two, behind each a normalisation over the pixels, with a scale or without."""
+
+    def __init__(self, axes: int) -> None:
+        super().__init__()
+        conv, instance = (getattr(nn, f"{name}{axes}d") for name in ("Conv", "InstanceNorm"))
+        exact = {"eps": 2.0**-10}  # a file has it in float32
+        self.layers = nn.Sequential(
+            conv(3, 8, 2), nn.GroupNorm(2, 8, **exact), nn.ReLU(), conv(8, 10, 2, stride=2),
+            instance(10, affine=True, **exact), nn.ReLU(), conv(10, 9, 1), nn.GroupNorm(3, 9, affine=False, **exact),
+            nn.Sigmoid(), conv(9, 9, 1), instance(9, **exact), nn.Tanh(),
+        )  # fmt: skip
+        self.end = nn.Linear(9, CLASSES)
+
+    def forward(self, x: Any) -> Any:
+        return self.end(self.layers(x).flatten(2).mean(2))
+
+
 IMAGE, SEQUENCE = (3, 8, 8), (6, 5)
 NETS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
     "u-net with transposed convolution": (lambda: UNet("transposed"), IMAGE),
     "u-net with bilinear resizing": (lambda: UNet("bilinear"), IMAGE),
+    "normalised line": (lambda: Normalised(1), (3, 11)),
+    "normalised image": (lambda: Normalised(2), (3, 7, 6)),
     "lstm tagger": (lambda: Tagger("LSTM"), SEQUENCE),
     "gru tagger": (lambda: Tagger("GRU"), SEQUENCE),
     "last states of an lstm": (LastState, SEQUENCE),
@@ -169,6 +189,19 @@ def test_predictions_are_those_of_onnx_runtime(name: str, exporter: str, files: 
         logits = net.logits(x.numpy())
     # a few hundred roundings of numbers of order one
     np.testing.assert_allclose(logits, wanted, rtol=0, atol=300 * np.finfo(np.float32).eps)
+
+
+@pytest.mark.parametrize("exporter", ["dynamo", "script"])
+@pytest.mark.parametrize("name", ["normalised line", "normalised image"])
+def test_normalisations_over_pixels_are_compiled(name: str, exporter: str, files: dict[Any, Any]) -> None:
+    _, x, file = exported(name, exporter, torch.float32, files)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that there are many trained numbers
+        net = lieref.load(file).attach("full")
+    found = [node.op for node in net.graph.nodes if node.op.endswith("Normalization")]
+    assert found == [f"{kind}Normalization" for kind in ("Group", "Instance", "Group", "Instance")]
+    net.loss_and_grad(x.numpy(), np.arange(SAMPLES) % CLASSES, CrossEntropy())
+    assert net.engine == "f2"
 
 
 @pytest.mark.parametrize(("name", "exporter"), DIFFERENTIATED)

@@ -100,8 +100,8 @@ MIDDLES: dict[str, tuple[int, int, list[Any], list[np.ndarray]]] = {
 
 
 COMPILED = (
-    "Celu, plain", "Mish", "PRelu", "PRelu, one slope", "Selu", "Swish, plain", "Upsample", "Upsample, attribute",
-    "Resize of opset 10",
+    "Celu, plain", "LogSoftmax", "Mish", "PRelu", "PRelu, one slope", "Selu", "Swish, plain", "Upsample",
+    "Upsample, attribute", "Resize of opset 10",
 )  # fmt: skip
 """What has a compiled form, or is written by `lieref.model.plain_operators` as what has one."""
 

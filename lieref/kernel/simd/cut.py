@@ -162,3 +162,22 @@ def cut_resample(f: Numbers, tile: PixelTile) -> Cut:
     """Return the lines of a resampling."""
     steps = {"sources": 1, **{t: f[f"{t}_row"] for t in _EPILOGUE}}
     return Cut("rows", 1, f["rows"], tile.pixels, steps, 4 * f["rows"] * f["cols"] * f["blocks"])
+
+
+def cut_channels(f: Numbers, tile: WidthTile) -> Cut | None:
+    """Return the rows of what each pixel's channels make together."""
+    return _by_rows(f, 1, ("in", *_EPILOGUE), _channel_work(f, tile))
+
+
+def cut_channel_pairs(f: Numbers, tile: WidthTile) -> Cut | None:
+    """Return the rows of the same of two tensors."""
+    return _by_rows(f, 1, ("in", "other", *_EPILOGUE), _channel_work(f, tile))
+
+
+def cut_softmax(f: Numbers, tile: WidthTile) -> Cut | None:
+    """Return the rows of a softmax, which has no epilogue."""
+    return _by_rows(f, 1, ("in", "out"), _channel_work(f, tile))
+
+
+def _channel_work(f: Numbers, tile: WidthTile) -> int:
+    return 32 * f["count"] * -(-f["channels"] // tile.width)

@@ -1,4 +1,4 @@
-"""The exponential from additions, products and integer shifts; exp(x) - 1, sigmoid, tanh and log(1 + e) beside it.
+"""The exponential from additions, products and integer shifts; exp(x) - 1, sigmoid, tanh and logarithms beside it.
 
     exp(x) = 2^k exp(r),   k = round(x / ln 2),   r = x - k ln 2 in [-ln 2 / 2, ln 2 / 2],   exp(r) = 1 + r q(r)
 
@@ -90,6 +90,11 @@ def _two_to(f: Function, rounded: Real) -> Real:
     places, bits_of_one = (ir.Constant(number, value) for value in constants)
     exponent = f.b.shl(f.b.bitcast(rounded.ir, number), places)
     return Real(f, f.b.bitcast(f.b.add(exponent, bits_of_one), kind))
+
+
+def smallest_argument(x: Real) -> float:
+    """Return the argument from which on `exp` is right, for numbers of the type of x."""
+    return _RANGE[scalar(x)][0]
 
 
 def exp(f: Function, x: Real) -> Real:

@@ -278,12 +278,31 @@ class Function:
         """Return the entries `indices` of a followed by b."""
         return Real(self, self.b.shuffle_vector(a.ir, b.ir, self.lanes(indices)))
 
+    def first_lanes(self, count: Int, lanes: int) -> Bool:
+        """Return the mask of a vector's first `count` lanes."""
+        kind = ir.VectorType(I32, lanes)
+        undefined = ir.Constant(kind, ir.Undefined)
+        first = self.b.insert_element(undefined, self.b.trunc(count.ir, I32), ir.Constant(I32, 0))
+        counts = self.b.shuffle_vector(first, undefined, self.lanes([0] * lanes))
+        return Bool(self, self.b.icmp_signed(">", counts, ir.Constant(kind, list(range(lanes)))))
+
+    def sqrt(self, a: Real) -> Real:
+        """Return the square root, correctly rounded."""
+        return Real(self, self.call_intrinsic("llvm.sqrt", [a.ir]))
+
     def sum(self, a: Real) -> Real:
         """Return the sum of the lanes, in a fixed tree: halves added until one is left."""
+        return self._tree(a, lambda low, high: low + high)
+
+    def largest(self, a: Real) -> Real:
+        """Return the largest of the lanes, NaN where one is."""
+        return self._tree(a, lambda low, high: low.max(high).or_nan(high))
+
+    def _tree(self, a: Real, join: Callable[[Real, Real], Real]) -> Real:
         count = a.ir.type.count
         while count > 1:
             half = count // 2
-            a = self.shuffle(a, a, range(half)) + self.shuffle(a, a, range(half, count))
+            a = join(self.shuffle(a, a, range(half)), self.shuffle(a, a, range(half, count)))
             count = half
         return Real(self, self.b.extract_element(a.ir, ir.Constant(I32, 0)))
 

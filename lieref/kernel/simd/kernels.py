@@ -14,6 +14,7 @@ from llvmlite import ir
 
 from lieref.kernel.simd import (
     adapter,
+    column_normalization,
     conv,
     depthwise,
     flat,
@@ -23,8 +24,10 @@ from lieref.kernel.simd import (
     move,
     pointwise,
     resample,
+    row_normalization,
     sample,
     select,
+    softmax,
     weight_gradient,
     zeros,
 )
@@ -195,6 +198,53 @@ def _select(fields: Fields, sources: Sequence[str]) -> Family:
     return Family("pointwise", fields, _pixel_tiles, emit, accesses)
 
 
+def _row_normalization(name: str, centred: bool) -> dict[str, Family]:
+    own = row_normalization
+    return {
+        name: Family(
+            "normalization", own.NORMALIZATION_FIELDS, _width_tiles, partial(own.emit_normalization, centred),
+            own.normalization_accesses, cut=cutting.cut_channels,
+        ),
+        f"{name}_gradient": Family(
+            "normalization", own.GRADIENT_FIELDS, _width_tiles, partial(own.emit_gradient, centred),
+            own.gradient_accesses, cut=cutting.cut_channel_pairs,
+        ),
+        f"{name}_scale": Family(
+            "normalization", own.SCALE_FIELDS, _width_tiles, partial(own.emit_scale, centred), own.scale_accesses
+        ),
+    }  # fmt: skip
+
+
+def _column_normalization() -> dict[str, Family]:
+    own, group = column_normalization, "column_normalization"
+    return {
+        "column_normalization": Family(
+            group, own.NORMALIZATION_FIELDS, _pixel_tiles, own.emit_normalization, own.normalization_accesses,
+            cut=cutting.cut_value,
+        ),
+        "column_normalization_gradient": Family(
+            group, own.GRADIENT_FIELDS, _pixel_tiles, own.emit_gradient, own.gradient_accesses, cut=cutting.cut_pair
+        ),
+        "column_statistics": Family(
+            group, own.STATISTICS_FIELDS, _width_tiles, own.emit_statistics, own.statistics_accesses
+        ),
+        "column_sums": Family(group, own.SUMS_FIELDS, _width_tiles, own.emit_sums, own.sums_accesses),
+    }  # fmt: skip
+
+
+def _softmax(name: str, logarithm: bool) -> dict[str, Family]:
+    return {
+        name: Family(
+            "softmax", softmax.SOFTMAX_FIELDS, _width_tiles, partial(softmax.emit_softmax, logarithm),
+            softmax.softmax_accesses, cut=cutting.cut_softmax,
+        ),
+        f"{name}_gradient": Family(
+            "softmax", softmax.GRADIENT_FIELDS, _width_tiles, partial(softmax.emit_gradient, logarithm),
+            softmax.gradient_accesses, cut=cutting.cut_channel_pairs,
+        ),
+    }  # fmt: skip
+
+
 FAMILIES: dict[str, Family] = {
     "conv": Family(
         "core", conv.CONV_FIELDS, _conv_tiles, conv.emit_conv, conv.conv_accesses, conv.CONV_SLACK,
@@ -293,6 +343,11 @@ FAMILIES: dict[str, Family] = {
     "move_runs": Family("move", move.MOVE_FIELDS, _whole_tiles, move.emit_move_runs, move.move_accesses),
     "add_moved": Family("move", move.MOVE_FIELDS, _no_tiles, move.emit_add_moved, move.move_accesses),
     "add_moved_runs": Family("move", move.MOVE_FIELDS, _whole_tiles, move.emit_add_moved_runs, move.move_accesses),
+    **_row_normalization("layer_normalization", centred=True),
+    **_row_normalization("rms_normalization", centred=False),
+    **_column_normalization(),
+    **_softmax("softmax", logarithm=False),
+    **_softmax("log_softmax", logarithm=True),
     **{
         f"adapt_{name}": Family(
             name, adapter.ADAPT_FIELDS, _form_tiles, partial(adapter.emit_adapt, name), adapter.adapt_accesses

@@ -65,7 +65,7 @@ def compile_graph(
     ----------
     graph : Graph
     trainable : frozenset of str
-        Initializers whose gradient is wanted: weights and biases of Conv, ConvTranspose, Gemm and MatMul.
+        Initializers whose gradient is wanted: weights and biases of layers, scales and biases of normalisations.
     logits : str
         Tensor that is the result, (N, ...); the engine gives its numbers as rows (N, classes).
     adapters : dict of str to Adapter, optional

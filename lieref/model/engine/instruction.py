@@ -10,7 +10,10 @@ from lieref.kernel.simd.kernels import FAMILIES, KernelName
 from lieref.kernel.simd.row import Fields
 from lieref.model.engine.tensor import Place, Table, Tensor
 
-SUMMING = ("gradient", "bias_gradient", "depthwise_gradient", "embedding_gradient")
+SUMMING = (
+    "gradient", "bias_gradient", "depthwise_gradient", "embedding_gradient", "layer_normalization_scale",
+    "rms_normalization_scale",
+)  # fmt: skip
 """Families that add to the accumulators, or set them where their field ``fresh`` and the context say so."""
 
 NO_FIELDS = Fields()

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from lieref.model.engine import (
     channel,
+    column_normalization,
     constant,
     conv,
     embedding,
@@ -22,7 +23,9 @@ from lieref.model.engine import (
     pool,
     reference,
     resample,
+    row_normalization,
     select,
+    softmax,
     transposed,
 )
 from lieref.model.engine.builder import Builder
@@ -63,6 +66,9 @@ KINDS: dict[str, Kind] = {
     "function": Kind(function.forward, function.backward, fuses=True),
     "select": Kind(select.forward, select.backward, fuses=True),
     "resample": Kind(resample.forward, resample.backward, fuses=True),
+    "row_normalization": Kind(row_normalization.forward, row_normalization.backward, fuses=True),
+    "column_normalization": Kind(column_normalization.forward, column_normalization.backward, fuses=True),
+    "softmax": Kind(softmax.forward, softmax.backward, fuses=False),
     "maximum": Kind(pool.forward, pool.backward, fuses=False),
     "concat": Kind(pointwise.concat_forward, pointwise.concat_backward, fuses=False),
     "move": Kind(move.forward, move.backward, fuses=False),

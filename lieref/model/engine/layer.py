@@ -183,14 +183,15 @@ class FusedLayer:
     window : Window
         Of a transposed convolution that of the convolution back, from its output to x.
     groups, channels : int
-        Convolution groups; output channels.
+        Groups of a convolution, or of the channels of a normalisation; output channels.
     add : str
         Residual tensor, or "".
     clamp : (low, high) or None
         ReLU is (0, inf).
     affine : Affine or None
     function : str
-        Kernel of an activation; `numbers` are its alpha and beta.
+        Kernel of an activation, `numbers` being its alpha and beta, of a softmax, or of a normalisation over the
+        channels; the first of the numbers of any normalisation is its epsilon, and its weight the scale.
     selected : tuple of int
         Channel that each channel of a selection is, of x and the others side by side.
     each : float

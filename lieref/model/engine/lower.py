@@ -13,6 +13,7 @@ from lieref.model.engine import (
     lower_choices,
     lower_functions,
     lower_layers,
+    lower_normalization,
     lower_pointwise,
     lower_resample,
     lower_tables,
@@ -131,8 +132,9 @@ WINDOWED = frozenset({"AveragePool", "Conv", "ConvTranspose", "MaxPool", "Pad", 
 """Operators that walk the rows of an image."""
 
 ANY_ORDER = frozenset({
-    "Add", "Clip", "Concat", "Dropout", "Gather", "Gemm", "MatMul", "Mul", "ReduceMax", "ReduceMean",
-    "ReduceSum", "Relu", *lower_pointwise.ACTIVATIONS, *lower_functions.ROWS, *lower_choices.ROWS,
+    "Add", "Clip", "Concat", "Dropout", "Gather", "Gemm", "GroupNormalization", "InstanceNormalization",
+    "LayerNormalization", "LogSoftmax", "MatMul", "Mul", "RMSNormalization", "ReduceMax", "ReduceMean", "ReduceSum",
+    "Relu", "Softmax", *lower_pointwise.ACTIVATIONS, *lower_functions.ROWS, *lower_choices.ROWS,
 })  # fmt: skip
 """Operators whose rows of the table take tensors in whatever order their numbers stand; the others want the graph's."""
 
@@ -162,5 +164,11 @@ LOWER: dict[str, Callable[[LoweredGraph, Node], None]] = {
     **lower_functions.ROWS,
     **lower_choices.ROWS,
     "Dropout": lower_pointwise.same,
+    "InstanceNormalization": lower_normalization.instance_normalization,
+    "GroupNormalization": lower_normalization.group_normalization,
+    "LayerNormalization": lower_normalization.layer_normalization,
+    "RMSNormalization": lower_normalization.rms_normalization,
+    "Softmax": lower_normalization.softmax,
+    "LogSoftmax": lower_normalization.log_softmax,
 }
 """Operators with a compiled form."""

@@ -37,6 +37,12 @@ def columns(channels: int, isa: str, dtype: str) -> list[tuple[int, int, int]]:
     return found
 
 
+def equal_columns(channels: int, isa: str, dtype: str) -> tuple[int, int]:
+    """Return (how many, width) of vector columns of one width that cover the channels, the widest there are."""
+    padded = pad_channels(channels, isa, dtype)
+    return next((padded // width, width) for width in widths(ISAS[isa], dtype) if padded % width == 0)
+
+
 def _cycles(isa: str, pixels: int, vectors: int) -> float:
     """Cycles of one step of k of a tile: products, latency, loads; 512-bit products start one a cycle, others two."""
     rate = 1.0 if ISAS[isa].vector_bytes == 64 else 2.0

@@ -16,7 +16,7 @@ from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import Affine
 from lieref.model.engine.layout import Block, Layout, WeightAxes, vector_block
 from lieref.model.engine.memories import Memory, Region
-from lieref.model.engine.tiling import columns, pad_channels
+from lieref.model.engine.tiling import columns, equal_columns, pad_channels
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ class Storage:
         return layout
 
     def add_bias(self, name: str, channels: int, padded: int) -> int:
-        """Reserve room for a bias, its padded channels zero, and return its offset."""
+        """Reserve room for a bias or a scale, its padded channels zero, and return its offset."""
         layout = self.layout(self.reserve(padded), 1, padded, (vector_block(channels),), channels)
         self.packs.append(Pack(name, layout))
         return layout.offset
@@ -290,6 +290,10 @@ class Storage:
     def columns(self, channels: int) -> list[tuple[int, int, int]]:
         """Return the vector columns that cover `channels`: (first channel, how many, width)."""
         return columns(channels, self.isa, self.dtype)
+
+    def equal_columns(self, channels: int) -> tuple[int, int]:
+        """Return (how many, width) of vector columns of one width that cover `channels`."""
+        return equal_columns(channels, self.isa, self.dtype)
 
     def layout(self, offset: int, depth: int, lanes: int, blocks: tuple[Block, ...], elements: int) -> Layout:
         """Return a layout of the panels that cover so many lanes."""

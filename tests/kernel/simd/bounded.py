@@ -71,6 +71,9 @@ class Bounded:
         error = (self.error + np.abs(value) * other.error) / (np.abs(other.value) - other.error)
         return self._new(value, 0.0).rounded(error)
 
+    def __rtruediv__(self, other):
+        return self._of(other) / self
+
     def __getitem__(self, index):
         return self._new(self.value[index], np.broadcast_to(self.error, self.value.shape)[index])
 
@@ -99,6 +102,15 @@ class Bounded:
     def tanh(self):
         """The hyperbolic tangent, right to 8 ulp; its slope is at most 1."""
         return self._new(np.tanh(self.value), 0.0).rounded(self.error, 16)
+
+    def sqrt(self):
+        """The square root of positive numbers, correctly rounded."""
+        value = np.sqrt(self.value)
+        return self._new(value, 0.0).rounded(self.error / np.sqrt(self.value - self.error) / 2)
+
+    def spread(self, axis):
+        """The same numbers along one more axis."""
+        return self._new(np.expand_dims(self.value, axis), np.expand_dims(self.error + 0 * self.value, axis))
 
     def log(self):
         """The logarithm, right to an ulp."""

@@ -16,49 +16,15 @@ import numpy as np
 
 from lieref.kernel.simd.adapter import MAPS
 from lieref.kernel.simd.combinations import COMBINATIONS as KERNELS
-from lieref.kernel.simd.epilogue import ADD, BIAS, CLAMP, MASK
+from lieref.kernel.simd.epilogue import MASK
 from lieref.kernel.simd.frequency import FREQUENCY_STEPS
 from lieref.kernel.simd.winograd import INPUT, OUTPUT, WEIGHT
 from tests.kernel.simd.adapter_meaning import adapt, collect
 from tests.kernel.simd.bounded import UNIT, Bounded, dot, product, total
+from tests.kernel.simd.channel_meaning import MEANINGS as OF_CHANNELS
 from tests.kernel.simd.combination_meaning import COMBINATIONS
 from tests.kernel.simd.state import Write, grid, lanes
-
-
-def pixels(f, tensor):
-    """Where `count` pixels are in a tensor, in rows of `cols`."""
-    y, x = np.divmod(np.arange(f["count"]), f["cols"])
-    return f[tensor] + y * f[f"{tensor}_row"] + x * f[f"{tensor}_pixel"]
-
-
-def image(f, tensor):
-    """Where the pixels of `rows` rows of `cols` are in a tensor."""
-    return f[tensor] + grid((f["rows"], f[f"{tensor}_row"]), (f["cols"], f[f"{tensor}_pixel"])).ravel()
-
-
-def offsets(table, start, count):
-    """Entries of the table."""
-    return np.array(table[start : start + count], np.int64)
-
-
-def channels_of(f, count):
-    """So many channels of a pixel."""
-    return f["channel"] + np.arange(count)
-
-
-def finish(f, s, t, channels, where):
-    """What follows the sums: bias, what is added, clamp, and the clamp's derivative."""
-    if f["flags"] & BIAS:
-        t = t + s.read("weights", f["bias"] + channels)
-    if f["flags"] & ADD:
-        t = t + s.read("arena", where("aux")[:, None] + channels)
-    low, high = s.number(f["low"]), s.number(f["high"])
-    if f["flags"] & CLAMP:
-        t = t.clip(low, high)
-    if f["flags"] & MASK:
-        saved = s.raw("arena", where("mask")[:, None] + channels)
-        t = t.where((saved > low) & (saved < high))
-    return [Write("arena", where("out")[:, None] + channels, t)]
+from tests.kernel.simd.walks import channels_of, finish, image, offsets, pixels
 
 
 def _runs(f, tile, length, table, s, places, weight):
@@ -581,6 +547,7 @@ MEANINGS: dict[str, Callable[..., list[Write]]] = {
     "resample": resample,
     "maximum": maximum,
     "maximum_gradient": maximum_gradient,
+    **OF_CHANNELS,
     **{f"adapt_{name}": partial(adapt, name) for name in MAPS},
     **{f"collect_{name}": partial(collect, name) for name in MAPS},
 }

@@ -13,6 +13,7 @@ from llvmlite import ir
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.elementary import _Q, exp, expm1, tanh
 from lieref.kernel.simd.emit import F32, F64
+from lieref.kernel.simd.logarithm import log
 from lieref.kernel.simd.pointwise import ACTIVATIONS
 from lieref.kernel.simd.row import CONTEXT, Fields, Kernel, float_bits
 
@@ -90,6 +91,19 @@ def test_exp_minus_one_is_right_to_a_few_ulp(isa, dtype):
     # 2 ulp of exp(x) are up to 8 of the difference, at ln 2 / 2, and it is rounded once.
     assert ulps(got, exactly(mpmath.expm1, x), dtype) <= 9
     assert np.all(got[-16:] == 0)
+    assert np.isnan(run(np.full(16, np.nan, dtype))).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("isa", ISAS, ids=lambda isa: isa.name)
+def test_log_from_one_on_is_right_to_a_few_ulp(isa, dtype):
+    run = compiled(log, isa, dtype)
+    largest = float(np.finfo(dtype).max)
+    above = 1 + np.geomspace(1e-3 if dtype == "float32" else 1e-7, 1, 480)
+    x = np.concatenate([above, np.geomspace(2, largest / 2, 480), 2.0 ** np.arange(48), [1.0] * 16]).astype(dtype)
+    # The sum is right to an ulp of each term, a few for the series: half an ulp for its end, and ln 2 is rounded.
+    assert ulps(run(x)[:-16], exactly(mpmath.log, x)[:-16], dtype) <= 4
+    assert np.all(run(x)[-16:] == 0)
     assert np.isnan(run(np.full(16, np.nan, dtype))).all()
 
 

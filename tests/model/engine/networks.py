@@ -451,6 +451,55 @@ def up_line_net():
     return net.graph()
 
 
+def scale_and_bias(net, channels):
+    """Of a normalisation, to be trained; the scale is of either sign."""
+    return net.weight(channels, scale=1.0), net.weight(channels)
+
+
+def column_norm_net():
+    """Channels normalised by themselves and in groups, with what joins them, and softmax over the channels."""
+    net = Net((3, 7, 6))
+    a = net.conv(10, 3, (2, 2))
+    b = net.add("Relu", net.add("InstanceNormalization", a, *scale_and_bias(net, 10), epsilon=0.1))
+    c = net.add("GroupNormalization", b, *scale_and_bias(net, 10), num_groups=2, epsilon=0.01)
+    d = net.add("Clip", net.add("Add", c, a), net_const(net, -0.5), net_const(net, 1.5))
+    e = net.add("Softmax", net.conv(9, 10, (1, 1), x=d), axis=1)
+    f = net.add("LogSoftmax", net.conv(9, 10, (1, 1), x=d, scale=0.1), axis=1)
+    net.add("GroupNormalization", net.add("Add", e, f), *scale_and_bias(net, 9), num_groups=1)
+    net.add("Flatten")
+    net.gemm(4, 270, scale=0.1)
+    return replace(net.graph(), opset=23)
+
+
+def row_norm_net():
+    """Vectors normalised over their numbers, with what joins the layers, and both softmaxes in between."""
+    net = Net((9,))
+    a = net.gemm(11, 9)
+    b = net.add("Relu", net.add("LayerNormalization", a, *scale_and_bias(net, 11), axis=-1, epsilon=0.1))
+    c = net.add("RMSNormalization", net.gemm(11, 11), net.weight(11), axis=1)
+    d = net.add("Clip", net.add("Add", c, b), net_const(net, -0.5), net_const(net, 1.5))
+    e = net.add("Mul", net.add("Softmax", net.gemm(11, 11), axis=-1), d)
+    net.add("LayerNormalization", net.add("Add", net.add("LogSoftmax", e, axis=1), d), net.weight(11))
+    net.gemm(4, 11)
+    return replace(net.graph(), opset=23)
+
+
+def sequence_norm_net():
+    """Rows of a sequence normalised over one axis and over both, softmax along either, images along their width."""
+    net = Net((6, 5))
+    a = net.add("Add", net.add("MatMul", "x", net.weight(5, 7)), net.weight(7))
+    b = net.add("RMSNormalization", net.add("LayerNormalization", a, *scale_and_bias(net, 7)), net.weight(7), axis=2)
+    c = net.add("LayerNormalization", b, *(net.weight(6, 7) for _ in range(2)), axis=1, epsilon=0.1)
+    d = net.add("Mul", net.add("Softmax", c, axis=1), net.add("LogSoftmax", a, axis=-1))
+    turned = net.add("Transpose", net.add("Add", d, c), perm=(1, 0, 2))  # the samples are the second axis
+    e = net.add("Transpose", net.add("Add", net.add("Softmax", turned, axis=0), turned), perm=(1, 2, 0))
+    f = net.add("Softmax", moved(net, e, "Reshape", (-1, 7, 3, 2)), axis=3)
+    g = net.add("InstanceNormalization", f, *scale_and_bias(net, 7), epsilon=0.1)
+    net.add("Flatten", net.conv(3, 7, (2, 1), x=g))
+    net.gemm(4, 12)
+    return replace(net.graph(), opset=23)
+
+
 def two_headed_net():
     """Outputs that are joined: their pixels are wider than their gradient's."""
     net = Net((9,))
@@ -510,6 +559,9 @@ NETS = {
     "words": words_net,
     "up": up_net,
     "up line": up_line_net,
+    "column norms": column_norm_net,
+    "row norms": row_norm_net,
+    "sequence norms": sequence_norm_net,
     "two heads": two_headed_net,
     "joined": joined_net,
     "fire": fire_net,

@@ -217,6 +217,8 @@ ARENAS = {
     "line": (1556, 3024), "views": (10112, 23888), "shuffle": (10992, 21040), "attention": (3792, 6912),
     "fire": (10640, 22468), "layers": (1592, 2552), "branches": (344, 344),
     "resampled": (13352, 27616), "upsampled": (1976, 3592), "up": (49336, 124728), "up line": (680, 1320),
+    "column norms": (4640, 13024),
+    "row norms": (304, 784), "sequence norms": (1120, 3504),
 }  # fmt: skip
 """Bytes of the arenas of each network, outputs alone and training, where vectors hold four numbers."""
 
