@@ -4,8 +4,8 @@ Split is slices, an If the branch that it takes, operators that others make up a
 weights behind Transpose, Reshape, Mul, Cast or Identity), Identity and Dropout are gone, shape arithmetic that does not
 depend on the samples is a constant, the batch is free where the network allows it, a Softmax, Gelu, Softplus or
 normalisation that is written out is one node, zeros around what a convolution reads are its padding, and every layer
-has its weight and bias in the plain form of `canonical`. Shapes are inferred and checked on the way. Each step is a function from a graph to a
-graph that computes the same.
+has its weight and bias in the plain form of `canonical`. Shapes are inferred and checked on the way. Each step is a
+function from a graph to a graph that computes the same.
 
 A constant made here is an initializer of the graph and none of the file; `Graph.made` says how the file gets it.
 """
