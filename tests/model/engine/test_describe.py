@@ -42,7 +42,9 @@ def test_every_node_is_there_once_and_its_kind_is_what_runs(name: str) -> None:
     net, rows = described(graph)
     assert [(row.name, row.op) for row in rows] == [(node.name, node.op) for node in graph.nodes]
     kinds = Counter(row.kind for row in rows if row.outcome == COMPILED)
-    assert kinds == Counter(layer.kind for layer in net.layers if layer.kind != "reference")
+    of_nodes = {net.base(out) for node in graph.nodes for out in node.outputs}  # others move what several read
+    layers = [layer for layer in net.layers if layer.out in of_nodes]
+    assert kinds == Counter(layer.kind for layer in layers if layer.kind != "reference")
     assert {row.reason for row in rows} - {""} == {layer.reason for layer in net.layers} - {""}
     parts = {row.name: row for row in rows}
     for row in rows:
