@@ -3,9 +3,9 @@
 Split is slices, an If the branch that it takes, operators that others make up are those, constants are computed (also
 weights behind Transpose, Reshape, Mul, Cast or Identity), Identity and Dropout are gone, shape arithmetic that does not
 depend on the samples is a constant, the batch is free where the network allows it, a Softmax, Gelu, Softplus or
-normalisation that is written out is one node, zeros around what a convolution reads are its padding, and every layer
-has its weight and bias in the plain form of `canonical`. Shapes are inferred and checked on the way. Each step is a
-function from a graph to a graph that computes the same.
+normalisation that is written out is one node, numbers that scale factors of a product scale the product, zeros around
+what a convolution reads are its padding, and every layer has its weight and bias in the plain form of `canonical`.
+Shapes are inferred and checked on the way. Each step is a function from a graph to a graph that computes the same.
 
 A constant made here is an initializer of the graph and none of the file; `Graph.made` says how the file gets it.
 """
@@ -29,6 +29,7 @@ from lieref.model.loosen import loosen, reshape_to, without_zero_states
 from lieref.model.normalization import join_normalizations
 from lieref.model.padding import join_padding
 from lieref.model.plain_operators import plain_operators
+from lieref.model.scale import scale_products
 from lieref.model.shapes import infer_specs
 from lieref.model.split import slices_for_split
 from lieref.model.written_out import join_written
@@ -81,10 +82,10 @@ def simplify(graph: Graph) -> Graph:
     """
     graph = without_widening(expand(graph))
     graph = drop_unread(plain_operators(without_zero_states(fold_constants(graph))))
-    graph = free_batch(graph)
+    graph = fold_constants(free_batch(graph))
     _check_not_empty(graph)
     graph = drop_unread(join_normalizations(join_written(join_softmax(skip_copies(graph)))))
-    return drop_unread(canonical_layers(join_padding(graph)))
+    return drop_unread(canonical_layers(join_padding(scale_products(graph))))
 
 
 def expand(graph: Graph) -> Graph:

@@ -24,8 +24,6 @@ SETTINGS: dict[str, tuple[dict[str, Any], ...]] = {
     "dense": ({"ignore_index": 1},),
 }
 CASES = [(task, settings) for task in TASKS for settings in ({}, *SETTINGS.get(task, ()))]
-ENGINE = {"tokens": "reference", "sequence": "mixed"}
-"""What runs a network where that is not wholly the engine: ids and a product of transposed frames are not compiled."""
 
 
 @pytest.mark.parametrize(("task", "settings"), CASES, ids=lambda v: v if isinstance(v, str) else "+".join(v))
@@ -46,7 +44,7 @@ def test_engine_and_reference_agree(task: str, settings: dict[str, Any], tmp_pat
         assert given.shape == logits.shape
         found.append({"value": np.array(value), "logits": logits, "given": given, "out": model.predict(x), **grads})
         if engine == "f2" and not settings:
-            assert model.choice.speed.kind == {"f2": "compiled"}.get(ENGINE.get(task, "f2"), ENGINE.get(task))
+            assert model.choice.speed.kind == "compiled"
     compiled, plain = found
     assert set(compiled) == set(plain)
     for name, want in plain.items():

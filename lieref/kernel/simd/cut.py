@@ -22,6 +22,7 @@ from lieref.kernel.simd.tiles import (
     FrequencyTile,
     GradientTile,
     PixelTile,
+    ProductTile,
     TapTile,
     TransformTile,
     WidthTile,
@@ -181,3 +182,15 @@ def cut_softmax(f: Numbers, tile: WidthTile) -> Cut | None:
 
 def _channel_work(f: Numbers, tile: WidthTile) -> int:
     return 32 * f["count"] * -(-f["channels"] // tile.width)
+
+
+def cut_batched(f: Numbers, tile: ProductTile) -> Cut:
+    """Return the matrices of a product of activations, or the rows of one."""
+    work = f["matrices"] * f["rows"] * f["summed"] * f["inner"] * f["blocks"] * tile.vectors
+    if f["matrices"] > 1:
+        steps = {t: f[f"{t}_matrix"] for t in ("in", "other", *_EPILOGUE)}
+        return Cut("matrices", 1, f["matrices"], 1, steps, work)
+    # No tile of a piece may overlap another where those of the whole do not: it may add to what it writes.
+    size, least = (tile.rows, 1) if f["rows"] % tile.rows == 0 else (1, tile.rows)
+    steps = {t: size * f[f"{t}_row"] for t in ("in", *_EPILOGUE)}
+    return Cut("rows", size, f["rows"] // size, least, steps, work)

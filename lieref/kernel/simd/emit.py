@@ -183,14 +183,34 @@ class Pointer(Value):
         """Load one floating-point number."""
         return Real(self.f, self.f.b.load((self + index).ir, typ=self.element))
 
-    def vector_at(self, index: Int | int, lanes: int) -> Real:
-        """Load `lanes` neighbours as a vector; the address need only be aligned for one element."""
-        vector = ir.VectorType(self.element, lanes)
-        return Real(self.f, self.f.b.load((self + index).ir, align=ITEM_BYTES[self.element], typ=vector))
+    def vector_at(self, index: Int | int, lanes: int, real: Bool | None = None) -> Real:
+        """Load `lanes` neighbours as a vector; the address need only be aligned for one element.
 
-    def store(self, index: Int | int, value: Value) -> None:
-        """Store a number or a vector from `index` on."""
-        self.f.b.store(value.ir, (self + index).ir, align=ITEM_BYTES[self.element])
+        Of a mask `real` those lanes alone are read (`llvm.masked.load`), and the others are zero.
+        """
+        vector, place = ir.VectorType(self.element, lanes), (self + index).ir
+        if real is None:
+            return Real(self.f, self.f.b.load(place, align=ITEM_BYTES[self.element], typ=vector))
+        zero = ir.Constant(vector, [0.0] * lanes)
+        return Real(self.f, self._masked("load", vector, [place, self._alignment(), real.ir, zero], vector))
+
+    def store(self, index: Int | int, value: Value, real: Bool | None = None) -> None:
+        """Store a number or a vector from `index` on; of a mask `real` those lanes alone (`llvm.masked.store`)."""
+        place = (self + index).ir
+        if real is None:
+            self.f.b.store(value.ir, place, align=ITEM_BYTES[self.element])
+        else:
+            self._masked("store", ir.VoidType(), [value.ir, place, self._alignment(), real.ir], value.ir.type)
+
+    def _alignment(self) -> Any:
+        return ir.Constant(I32, ITEM_BYTES[self.element])
+
+    def _masked(self, does: str, result: Any, arguments: list[Any], vector: Any) -> Any:
+        name = f"llvm.masked.{does}.v{vector.count}{'f32' if self.element == F32 else 'f64'}.p0"
+        function = self.f.module.globals.get(name)
+        if function is None:
+            function = ir.Function(self.f.module, ir.FunctionType(result, [a.type for a in arguments]), name)
+        return self.f.b.call(function, arguments)
 
 
 class Variable:
@@ -270,14 +290,6 @@ class Function:
         first = self.b.insert_element(ir.Constant(kind, ir.Undefined), value.ir, ir.Constant(I32, 0))
         return Real(self, self.b.shuffle_vector(first, ir.Constant(kind, ir.Undefined), self.lanes([0] * lanes)))
 
-    def lanes(self, indices: Sequence[int]) -> Any:
-        """Return the constant mask of a shuffle."""
-        return ir.Constant(ir.VectorType(I32, len(indices)), list(indices))
-
-    def shuffle(self, a: Real, b: Real, indices: Sequence[int]) -> Real:
-        """Return the entries `indices` of a followed by b."""
-        return Real(self, self.b.shuffle_vector(a.ir, b.ir, self.lanes(indices)))
-
     def first_lanes(self, count: Int, lanes: int) -> Bool:
         """Return the mask of a vector's first `count` lanes."""
         kind = ir.VectorType(I32, lanes)
@@ -285,6 +297,14 @@ class Function:
         first = self.b.insert_element(undefined, self.b.trunc(count.ir, I32), ir.Constant(I32, 0))
         counts = self.b.shuffle_vector(first, undefined, self.lanes([0] * lanes))
         return Bool(self, self.b.icmp_signed(">", counts, ir.Constant(kind, list(range(lanes)))))
+
+    def lanes(self, indices: Sequence[int]) -> Any:
+        """Return the constant mask of a shuffle."""
+        return ir.Constant(ir.VectorType(I32, len(indices)), list(indices))
+
+    def shuffle(self, a: Real, b: Real, indices: Sequence[int]) -> Real:
+        """Return the entries `indices` of a followed by b."""
+        return Real(self, self.b.shuffle_vector(a.ir, b.ir, self.lanes(indices)))
 
     def sqrt(self, a: Real) -> Real:
         """Return the square root, correctly rounded."""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from lieref.kernel.simd.access import Access, Numbers, Range, access, steps
-from lieref.kernel.simd.emit import Int, Variable
+from lieref.kernel.simd.emit import Bool, Int, Variable
 from lieref.kernel.simd.row import Kernel
 
 BIAS, ADD, CLAMP, MASK = 1, 2, 4, 8
@@ -29,8 +29,9 @@ PixelOffsets = Callable[[str], list[Int]]
 
 
 def emit_epilogue(
-    k: Kernel, tile: list[list[Variable]], channel: Int, pixels: PixelOffsets, out: list[Int] | None = None
-) -> None:
+    k: Kernel, tile: list[list[Variable]], channel: Int, pixels: PixelOffsets, out: list[Int] | None = None,
+    real: Bool | None = None,
+) -> None:  # fmt: skip
     """Finish a tile of pixels x vectors and store it.
 
     Parameters
@@ -41,19 +42,22 @@ def emit_epilogue(
     pixels : callable
     out : list of Int, optional
         Offsets of the tile's pixels in "out" where they are known already.
+    real : Bool, optional
+        Lanes of the last vector that there are, by default all: nothing is read or written beside them.
     """
     flags = k.field("flags")
     arena, width = k.base("arena"), k.width
+    lanes = [None] * (len(tile[0]) - 1) + [real]
     with k.when(flags.has(BIAS)):
         bias = k.base("weights", "bias") + channel
         for v in range(len(tile[0])):
-            vector = bias.vector_at(v * width, width)
+            vector = bias.vector_at(v * width, width, lanes[v])
             for row in tile:
                 row[v].set(row[v].get() + vector)
     with k.when(flags.has(ADD)):
         for offset, row in zip(pixels("aux"), tile, strict=True):
             for v, cell in enumerate(row):
-                cell.set(cell.get() + arena.vector_at(offset + channel + v * width, width))
+                cell.set(cell.get() + arena.vector_at(offset + channel + v * width, width, lanes[v]))
     with k.when(flags.has(CLAMP)):
         low, high = k.splat(k.real_field("low"), width), k.splat(k.real_field("high"), width)
         for row in tile:
@@ -64,11 +68,11 @@ def emit_epilogue(
         zero = k.vector(0.0, width)
         for offset, row in zip(pixels("mask"), tile, strict=True):
             for v, cell in enumerate(row):
-                saved = arena.vector_at(offset + channel + v * width, width)
+                saved = arena.vector_at(offset + channel + v * width, width, lanes[v])
                 cell.set(k.where(saved.above(low) & saved.below(high), cell.get(), zero))
     for offset, row in zip(pixels("out") if out is None else out, tile, strict=True):
         for v, cell in enumerate(row):
-            arena.store(offset + channel + v * width, cell.get())
+            arena.store(offset + channel + v * width, cell.get(), lanes[v])
 
 
 def epilogue_accesses(f: Numbers, channels: Range | None, pixels: Callable[[str], Range | None]) -> list[Access]:

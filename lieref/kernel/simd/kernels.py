@@ -14,6 +14,8 @@ from llvmlite import ir
 
 from lieref.kernel.simd import (
     adapter,
+    batched_product,
+    batched_transpose,
     column_normalization,
     conv,
     depthwise,
@@ -56,6 +58,8 @@ from lieref.kernel.simd.tiles import (
     NoTile,
     OutputTile,
     PixelTile,
+    ProductTile,
+    SquareTile,
     TapTile,
     Tile,
     TransformTile,
@@ -127,6 +131,16 @@ def _gradient_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
         for depth, vectors in GRADIENT_TILES[isa.registers]:
             if used_at(width, vectors, isa, dtype):
                 yield GradientTile(depth, vectors, width)
+
+
+def _product_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
+    for rows, vectors in CONV_TILES[isa.registers]:
+        for last in ("whole", "some"):
+            yield ProductTile(rows, vectors, last, isa.lanes(dtype))
+
+
+def _square_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
+    return [SquareTile(side) for side in batched_transpose.SQUARES if side <= isa.lanes(dtype)]
 
 
 def _depthwise_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
@@ -348,6 +362,14 @@ FAMILIES: dict[str, Family] = {
     **_column_normalization(),
     **_softmax("softmax", logarithm=False),
     **_softmax("log_softmax", logarithm=True),
+    "batched_product": Family(
+        "batched", batched_product.PRODUCT_FIELDS, _product_tiles, batched_product.emit_batched_product,
+        batched_product.batched_product_accesses, cut=cutting.cut_batched,
+    ),
+    "batched_transpose": Family(
+        "batched", batched_transpose.TRANSPOSE_FIELDS, _square_tiles, batched_transpose.emit_batched_transpose,
+        batched_transpose.batched_transpose_accesses,
+    ),
     **{
         f"adapt_{name}": Family(
             name, adapter.ADAPT_FIELDS, _form_tiles, partial(adapter.emit_adapt, name), adapter.adapt_accesses

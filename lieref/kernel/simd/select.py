@@ -18,7 +18,7 @@ from llvmlite import ir
 
 from lieref.kernel.simd.access import Access, Numbers, access, steps
 from lieref.kernel.simd.depthwise import channel_range
-from lieref.kernel.simd.emit import F32, I32, I64, ITEM_BYTES, POINTER, Int, Pointer, Real, Variable
+from lieref.kernel.simd.emit import F32, I32, I64, ITEM_BYTES, POINTER, Bool, Int, Pointer, Real, Variable
 from lieref.kernel.simd.epilogue import (
     EPILOGUE_FIELDS,
     emit_epilogue,
@@ -159,31 +159,20 @@ def emit_undeal(module: ir.Module, name: str, dtype: str, tile: PixelTile) -> No
             cells = []
             for source in sources:
                 place = arena + source + channel * 2
-                a, b = (_masked(k, place + part * width, mask) for part, mask in enumerate(masks))
+                a, b = (place.vector_at(part * width, width, mask) for part, mask in enumerate(masks))
                 cells.append([Variable(k.shuffle(a, b, range(0, 2 * width, 2)))])
             emit_epilogue(k, cells, channel, walk, out)
     k.finish()
 
 
-def _dealt(k: Kernel, channel: Int) -> Any:
+def _dealt(k: Kernel, channel: Int) -> Bool:
     """Return the even lanes of a vector whose output channels, from this one on, are dealt."""
     kind = ir.VectorType(I64, k.width)
     even = ir.Constant(ir.VectorType(ir.IntType(1), k.width), [lane % 2 == 0 for lane in range(k.width)])
     channels = k.b.add(_splat(k, channel), ir.Constant(kind, [lane // 2 for lane in range(k.width)]))
     begun = k.b.icmp_signed(">=", channels, _splat(k, k.field("begin")))
     left = k.b.icmp_signed("<", channels, _splat(k, k.field("end")))
-    return k.b.and_(k.b.and_(begun, left), even)
-
-
-def _masked(k: Kernel, place: Pointer, mask: Any) -> Real:
-    """Return a vector of the lanes of a mask, zero elsewhere."""
-    kind = ir.VectorType(k.real, k.width)
-    name = f"llvm.masked.load.v{k.width}{'f32' if k.real == F32 else 'f64'}.p0"
-    function = k.module.globals.get(name)
-    if function is None:
-        function = ir.Function(k.module, ir.FunctionType(kind, [POINTER, I32, mask.type, kind]), name)
-    alignment, zero = ir.Constant(I32, ITEM_BYTES[k.real]), ir.Constant(kind, [0.0] * k.width)
-    return Real(k, k.b.call(function, [place.ir, alignment, mask, zero]))
+    return Bool(k, k.b.and_(k.b.and_(begun, left), even))
 
 
 def _places(k: Kernel, table: Pointer) -> tuple[Any, Any]:

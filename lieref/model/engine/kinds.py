@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from lieref.model.engine import (
+    batched_product,
     channel,
     column_normalization,
     constant,
@@ -64,6 +65,7 @@ KINDS: dict[str, Kind] = {
     "activation": Kind(pointwise.activation_forward, pointwise.activation_backward, fuses=True),
     "product": Kind(pointwise.product_forward, pointwise.product_backward, fuses=True),
     "function": Kind(function.forward, function.backward, fuses=True),
+    "batched_product": Kind(batched_product.forward, batched_product.backward, fuses=True),
     "select": Kind(select.forward, select.backward, fuses=True),
     "resample": Kind(resample.forward, resample.backward, fuses=True),
     "row_normalization": Kind(row_normalization.forward, row_normalization.backward, fuses=True),

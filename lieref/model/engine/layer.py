@@ -13,6 +13,7 @@ from lieref.kernel.simd.epilogue import ADD, BIAS, CLAMP, MASK
 from lieref.kernel.simd.row import float_bits
 from lieref.model.engine.layout import WeightAxes
 from lieref.model.engine.pixel_map import PixelMap
+from lieref.model.engine.strided import BatchedProduct
 from lieref.model.engine.tensor import Place, Tensor
 from lieref.model.graph import Node
 
@@ -201,6 +202,8 @@ class FusedLayer:
         which number of the initializer it is.
     resampling : PixelMap or None
         What a resampling does, which has no window.
+    matrices : BatchedProduct or None
+        Where the matrices of x, of the other tensor and of the output stand.
     nodes : tuple of Node
         The operators of a reference layer, in order.
     reads : dict of str to (tensor, shape)
@@ -230,6 +233,7 @@ class FusedLayer:
     each: float = 0.0
     places: Array | None = None
     resampling: PixelMap | None = None
+    matrices: BatchedProduct | None = None
     nodes: tuple[Node, ...] = ()
     reads: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     shape: tuple[int, ...] = ()
@@ -292,8 +296,8 @@ class Epilogue:
     clamp: tuple[float, float] | None = None
     mask: tuple[Tensor, float, float] | None = None
 
-    def fields(self) -> dict[str, int]:
-        """Return its integers."""
+    def fields(self, steps: tuple[str, str] = ("row", "pixel")) -> dict[str, int]:
+        """Return its integers, given what a kernel calls the steps of a tensor."""
         assert not (self.clamp and self.mask)
         low, high = self.clamp or (self.mask[1:] if self.mask else (-math.inf, math.inf))
         flags = (
@@ -303,7 +307,7 @@ class Epilogue:
             | (MASK if self.mask else 0)
         )
         absent = [name for name, tensor in (("aux", self.aux), ("mask", self.mask)) if not tensor]
-        nowhere = {f"{name}{end}": 0 for name in absent for end in ("", "_row", "_pixel")}
+        nowhere = {name: 0 for each in absent for name in (each, *(f"{each}_{step}" for step in steps))}
         numbers = {"bias": max(self.bias, 0), "low": float_bits(low), "high": float_bits(high)}
         return {"flags": flags, **numbers, **nowhere}
 

@@ -15,6 +15,7 @@ from lieref.model.engine import (
     lower_layers,
     lower_normalization,
     lower_pointwise,
+    lower_products,
     lower_resample,
     lower_tables,
     lower_transposed,
@@ -132,7 +133,7 @@ WINDOWED = frozenset({"AveragePool", "Conv", "ConvTranspose", "MaxPool", "Pad", 
 """Operators that walk the rows of an image."""
 
 ANY_ORDER = frozenset({
-    "Add", "Clip", "Concat", "Dropout", "Gather", "Gemm", "GroupNormalization", "InstanceNormalization",
+    "Add", "Clip", "Concat", "Dropout", "Einsum", "Gather", "Gemm", "GroupNormalization", "InstanceNormalization",
     "LayerNormalization", "LogSoftmax", "MatMul", "Mul", "RMSNormalization", "ReduceMax", "ReduceMean", "ReduceSum",
     "Relu", "Softmax", *lower_pointwise.ACTIVATIONS, *lower_functions.ROWS, *lower_choices.ROWS,
 })  # fmt: skip
@@ -143,6 +144,7 @@ LOWER: dict[str, Callable[[LoweredGraph, Node], None]] = {
     "ConvTranspose": lower_transposed.conv_transpose,
     "Gemm": lower_layers.gemm,
     "MatMul": lower_layers.matmul,
+    "Einsum": lower_products.einsum,
     "AveragePool": lower_layers.average,
     "GlobalAveragePool": lower_layers.global_average,
     "ReduceMean": lower_layers.reduce,

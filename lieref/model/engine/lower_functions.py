@@ -11,6 +11,7 @@ import numpy as np
 from lieref.model.engine.layer import FusedLayer, Window
 from lieref.model.engine.lower_known import constant_view
 from lieref.model.engine.lower_pointwise import affine, is_constant, same, together
+from lieref.model.engine.lower_products import joins_as_scale
 from lieref.model.engine.lower_views import view_of
 from lieref.model.engine.lowered import LoweredGraph, View, unsupported
 from lieref.model.engine.reference import EXACT
@@ -163,7 +164,7 @@ def divide(net: LoweredGraph, node: Node) -> None:
     if is_constant(net, node, 1):
         if not np.all(net.graph.initializers.get(node.inputs[1], 1)):
             raise unsupported(node, "the divisor must not be zero")
-        if affine(net, node, 1, "divide"):
+        if joins_as_scale(net, node, 1, -1) or affine(net, node, 1, "divide"):
             return
     if number(net, node, 0) == 1:
         combine(net, node, "reciprocal", 1)

@@ -12,6 +12,7 @@ from lieref.kernel.window import Window as PoolWindow
 from lieref.kernel.window import make_window
 from lieref.model.engine.layer import FusedLayer, Window
 from lieref.model.engine.layout import WeightAxes
+from lieref.model.engine.lower_products import batched_product
 from lieref.model.engine.lower_resample import mean_inside, reduce_along
 from lieref.model.engine.lower_views import arranged, give_rows, rows_of, view_of
 from lieref.model.engine.lowered import LoweredGraph, Size, as_size, unsupported
@@ -131,7 +132,10 @@ def gemm(net: LoweredGraph, node: Node) -> None:
 
 
 def matmul(net: LoweredGraph, node: Node) -> None:
-    """MatMul with a constant matrix."""
+    """MatMul with a constant matrix, or of two tensors that are activations."""
+    if not any(name in net.graph.initializers for name in node.inputs):
+        batched_product(net, node)
+        return
     shape = _weight_shape(net, node)
     if len(shape) != 2:
         raise unsupported(node, "the second factor must be a constant matrix")

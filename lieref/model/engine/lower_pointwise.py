@@ -10,6 +10,7 @@ from lieref._types import Array
 from lieref.model.engine.kinds import KINDS
 from lieref.model.engine.layer import Affine, FusedLayer, Window
 from lieref.model.engine.lower_known import constant_view
+from lieref.model.engine.lower_products import joins_as_scale
 from lieref.model.engine.lower_views import (
     beside,
     channels_first,
@@ -130,7 +131,7 @@ def multiply(net: LoweredGraph, node: Node) -> None:
     """Mul by a constant, by a tensor of the same shape, or by one factor a channel; x sigmoid(x) is one layer."""
     for constant in (0, 1):
         if is_constant(net, node, constant):
-            if not affine(net, node, constant, "multiply"):
+            if not joins_as_scale(net, node, constant) and not affine(net, node, constant, "multiply"):
                 _product(net, node, *with_constant(net, node, constant))
             return
     one, other = view_of(net, node, 0), view_of(net, node, 1)

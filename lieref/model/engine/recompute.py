@@ -264,4 +264,5 @@ def _work(net: LoweredGraph, layer: FusedLayer) -> int:
         each = layer.axes.size // max(layer.channels, 1)
     if layer.transposed:  # each pixel of the input meets every tap
         return channels * (math.prod(net.sizes[layer.x][1:]) * each + height * width * MOVING)
+    each = layer.matrices.counts.inner if layer.matrices is not None else each
     return channels * height * width * (each + MOVING)

@@ -192,6 +192,50 @@ def output(tile, dtype):
         yield Instruction({**ints, "g_sample": classes + 1}, context={"image": 1, "scale": 0.3})
 
 
+def batched_product(tile, dtype):
+    """Whole tiles of rows and one row more, all lanes and one, factors that stand either way, sums over matrices."""
+    rows, vectors, last, width = tile
+    # (matrices, summed, rows, terms, blocks, lanes of the last vector, whether the left one is transposed, flags)
+    for matrices, summed, count, inner, blocks, lanes, turned, flags in (
+        (1, 1, rows, 1, 1, 1, False, 0), (3, 1, rows + 1, 5, 2, width - 1, True, ALL),
+        (1, 3, 2 * rows + 1, 4, 3, width // 2, False, BIAS | CLAMP), (2, 2, rows, 3, 1, 2, True, ADD),
+        (2, 1, rows, 0, 1, width - 1, False, ADD | MASK),
+    ):  # fmt: skip
+        blocks, lanes = (blocks, width) if last == "whole" else (1, min(lanes, width - 1))
+        first = 2 * width if matrices == 3 else 0
+        columns = first + (blocks * vectors - 1) * width + lanes
+        row, column = (1, count + 2) if turned else (inner + 3, 1)
+        size, right = (count + 2) * (inner + 3), (inner + 1) * (columns + 5)
+        results = {
+            f"{name}{end}": step for name, spare in (("out", 1), ("aux", 2), ("mask", 5))
+            for end, step in (("", 0), ("_row", columns + spare), ("_matrix", count * (columns + spare) + 3))
+        }  # fmt: skip
+        yield Instruction(
+            {
+                "matrices": matrices, "summed": summed, "rows": count, "inner": inner, "columns": columns,
+                "blocks": blocks, "channel": first, "in": 0, "in_matrix": summed * size, "in_summed": size,
+                "in_row": row, "in_column": column, "other": 0, "other_matrix": summed * right, "other_summed": right,
+                "other_row": columns + 5, "alpha": float_bits(0.7), "flags": flags, "bias": 0,
+                "low": float_bits(LOW), "high": float_bits(HIGH), **results,
+            }
+        )  # fmt: skip
+
+
+def batched_transpose(tile, dtype):
+    """One square, and one number more either way; by numbers also rows that are no neighbours."""
+    (side,) = tile
+    for matrices, rows, columns in ((1, side, side), (2, side + 1, 2 * side + 1), (3, 2 * side, side + 2)):
+        row = 3 if side == 1 else 1
+        column = rows * row + 2
+        yield Instruction(
+            {
+                "matrices": matrices, "rows": rows, "columns": columns, "in": 0, "in_matrix": columns * column + 1,
+                "in_row": row, "in_column": column, "out": 0, "out_row": columns + 1,
+                "out_matrix": rows * (columns + 1),
+            }
+        )  # fmt: skip
+
+
 def transpose(tile, dtype):
     """One square and several each way."""
     square = tile.width**2
@@ -434,6 +478,8 @@ FAMILIES: dict[str, Callable[[Any, str], Iterator[Instruction]]] = {
     "load3": load3,
     "output": output,
     "transpose": transpose,
+    "batched_product": batched_product,
+    "batched_transpose": batched_transpose,
     "permute": permute,
     "gather": partial(ordered, "theta"),
     "scatter": partial(ordered, "factor_gradients"),

@@ -181,6 +181,33 @@ def output(f, tile, table, s):
     return [Write("arena", target, bars), Write("losses", sample, losses)]
 
 
+def batched_product(f, tile, table, s):
+    """out[m, i, j] = epilogue(alpha sum over s and k of in[m, s, i, k] other[m, s, k, j])."""
+    found = []
+    end = min(f["channel"] + f["blocks"] * tile.vectors * tile.width, f["columns"])
+    columns = np.arange(f["channel"], end)
+    terms = grid((f["summed"], 1), (f["inner"], 1))
+    for m in range(f["matrices"]):
+        left = grid((f["rows"], f["in_row"]), (f["summed"], f["in_summed"]), (f["inner"], f["in_column"]))
+        right = grid((f["summed"], f["other_summed"]), (f["inner"], f["other_row"]))
+        a = s.read("arena", f["in"] + m * f["in_matrix"] + left.reshape(f["rows"], terms.size))
+        b = s.read("arena", f["other"] + m * f["other_matrix"] + right.reshape(terms.size, 1) + columns)
+
+        def where(tensor, m=m):
+            return f[tensor] + m * f[f"{tensor}_matrix"] + np.arange(f["rows"]) * f[f"{tensor}_row"]
+
+        found += finish(f, s, dot(a, b) * s.number(f["alpha"]), columns, where)
+    return found
+
+
+def batched_transpose(f, tile, table, s):
+    """out[m, i, j] = in[m, i, j]."""
+    source, place = (grid((f["matrices"], f[f"{t}_matrix"]), (f["rows"], f[f"{t}_row"])) for t in ("in", "out"))
+    columns = np.arange(f["columns"])
+    values = s.read("arena", f["in"] + source[..., None] + columns * f["in_column"])
+    return [Write("arena", f["out"] + place[..., None] + columns, values)]
+
+
 def transpose(f, tile, table, s):
     """Squares of packed weights, turned."""
     source, place = (
@@ -517,6 +544,8 @@ MEANINGS: dict[str, Callable[..., list[Write]]] = {
     "load3": load3,
     "output": output,
     "transpose": transpose,
+    "batched_product": batched_product,
+    "batched_transpose": batched_transpose,
     "permute": permute,
     "gather": partial(_ordered, "theta", "factors", "factor"),
     "scatter": partial(_ordered, "factor_gradients", "theta_bar", "theta"),

@@ -33,7 +33,7 @@ def loops(assembly):
 def test_sums_stay_in_registers(isa, cpu):
     target = isa_module.target_machine(isa_module.best())  # LLVM's x86 is set up
     machine = llvm.Target.from_triple(target.triple).create_target_machine(cpu=cpu, opt=3, jit=True)
-    for family in ("conv", "winograd_product", "gradient"):
+    for family in ("conv", "winograd_product", "gradient", "batched_product"):
         module = ir.Module()
         tiles = list(FAMILIES[family].tiles(isa_module.ISAS[isa], "float32"))
         for tile in tiles:

@@ -547,6 +547,50 @@ def upsampled_net():
     return replace(net.graph(), opset=9)
 
 
+def whole_numbers(net, *numbers):
+    name = f"c{len(net.init)}"
+    net.init[name] = np.array(numbers, np.int64)
+    return name
+
+
+def heads_net():
+    """Two heads of attention over 21 places, their queries, keys and values channels of one tensor, and a mean of all.
+
+    The second product has more rows than a tile and no whole number of vectors.
+    """
+    net, heads, depth, places = Net((3, 21)), 2, 5, 21
+    x = net.conv(3 * heads * depth, 3, (3,), pads=(1, 1))
+    starts = [whole_numbers(net, i * heads * depth) for i in range(4)]
+    one = whole_numbers(net, 1)
+    parts = [net.add("Slice", x, starts[i], starts[i + 1], one) for i in range(3)]
+    shape = whole_numbers(net, -1, heads, depth, places)
+    query, key, value = (net.add("Reshape", part, shape) for part in parts)
+    scores = net.add("MatMul", net.add("Transpose", query, perm=(0, 1, 3, 2)), key)
+    scores = net.add("Sigmoid", net.add("Div", scores, net_const(net, 2.5)))
+    seen = net.add("MatMul", scores, net.add("Transpose", value, perm=(0, 1, 3, 2)))
+    net.add("Transpose", seen, perm=(0, 2, 1, 3))
+    net.add("Reshape", net.last, whole_numbers(net, -1, places * heads * depth))
+    net.gemm(4, places * heads * depth, scale=0.1)
+    return net.graph()
+
+
+def shared_factor_net():
+    """Matrices of an image times one that all share, on either side, and their sum."""
+    net = Net((3, 4, 7))
+    many = net.add("Reshape", net.conv(10, 3, (1, 1), scale=0.2), whole_numbers(net, -1, 10, 4, 7))
+    one = net.add("Reshape", net.conv(1, 3, (4, 1), x="x", scale=0.2), whole_numbers(net, -1, 7, 1))
+    square = net.add("MatMul", one, net.add("Transpose", one, perm=(0, 2, 1)))
+    right = net.add("Einsum", many, square, equation="bchw,bwv->bchv")
+    shared = net.add("Reshape", square, whole_numbers(net, -1, 1, 7, 7))
+    turned = net.add("MatMul", shared, net.add("Transpose", many, perm=(0, 1, 3, 2)))
+    left = net.add("Einsum", many, square, equation="bchw,bvw->bchv")
+    net.add("Relu", net.add("Add", right, left))
+    net.add("Add", net.last, net.add("Transpose", turned, perm=(0, 1, 3, 2)))
+    net.add("Flatten")
+    net.gemm(4, 280, scale=0.03)
+    return net.graph()
+
+
 NETS = {
     "resampled": resampled_net,
     "upsampled": upsampled_net,
@@ -577,6 +621,8 @@ NETS = {
     "plain": plain_net,
     "vector": vector_net,
     "line": line_net,
+    "heads": heads_net,
+    "shared factor": shared_factor_net,
 }
 
 

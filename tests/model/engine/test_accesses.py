@@ -115,26 +115,32 @@ class Trace:
         i64 = ir.IntType(64)
         signature = ir.FunctionType(ir.VoidType(), [ir.PointerType(), i64, i64])
         target = builder.inttoptr(ir.Constant(i64, self._address), signature.as_pointer())
-        builder.call(target, [pointer, ir.Constant(i64, size_of(value.type)), ir.Constant(i64, int(written))])
+        mark = written if isinstance(written, ir.Value) else ir.Constant(i64, int(written))
+        builder.call(target, [pointer, ir.Constant(i64, size_of(value.type)), mark])
 
-    def _touch_lanes(self, builder, pointers, real, kind):
-        """Note what masked lanes load, of neighbours or anywhere: where one loads nothing, a place in its row."""
+    def _touch_lanes(self, builder, pointers, real, kind, written):
+        """Note what masked lanes touch, of neighbours or anywhere: where one touches nothing, a place in its row."""
         for lane in range(kind.count):
             number = ir.Constant(ir.IntType(32), lane)
             if isinstance(pointers.type, ir.VectorType):
                 address = builder.extract_element(pointers, number)
             else:
                 address = builder.gep(pointers, [number], source_etype=kind.element)
-            chosen = builder.select(builder.extract_element(real, number), address, builder.function.args[0])
-            self._touch(builder, chosen, ir.Constant(kind.element, 0.0), False)
+            there = builder.extract_element(real, number)
+            chosen = builder.select(there, address, builder.function.args[0])
+            mark = builder.zext(there, ir.IntType(64)) if written else False
+            self._touch(builder, chosen, ir.Constant(kind.element, 0.0), mark)
 
     def compiled(self, kernel, isa, patch):
         """The traced kernel, and what keeps it alive."""
         load, store, call, trace = ir.IRBuilder.load, ir.IRBuilder.store, ir.IRBuilder.call, self
 
         def traced_call(self, function, args, *rest, **options):
-            if getattr(function, "name", "").startswith("llvm.masked"):
-                trace._touch_lanes(self, args[0], args[2], args[3].type)
+            name = getattr(function, "name", "")
+            if name.startswith("llvm.masked.store"):
+                trace._touch_lanes(self, args[1], args[3], args[0].type, True)
+            elif name.startswith("llvm.masked"):
+                trace._touch_lanes(self, args[0], args[2], args[3].type, False)
             return call(self, function, args, *rest, **options)
 
         def traced_load(self, pointer, *args, **options):

@@ -418,11 +418,8 @@ def test_an_output_of_very_many_parity_classes_is_called_back():
     assert "at most 1024 parity classes" in layer.reason
 
 
-def test_tensors_that_the_engine_does_not_hold_are_called_back_together():
-    graph = attention_net()
-    layers = lower(graph, graph.outputs[0]).layers
-    called = [layer for layer in layers if layer.kind == "reference"]
-    assert [node.op for layer in called for node in layer.nodes] == ["MatMul", "MatMul"]
+def test_attention_calls_nothing_back():
+    assert "reference" not in kinds_of(attention_net())
 
 
 def test_a_tensor_that_mixes_samples_on_the_way_is_called_back(rng):

@@ -18,6 +18,7 @@ from lieref.model.engine import compile_graph, program
 from lieref.model.engine.memories import check_accesses
 from lieref.model.engine.place import Lifetime, Request, extent, must_clear, place, plan_text
 from lieref.model.engine.tensor import RUN_SPARE, Tensor
+from tests.kernel.simd.state import grid
 from tests.model.engine.networks import (
     NETS,
     Net,
@@ -163,6 +164,17 @@ def pixel_met(kernel, operand, values, table):
         runs = np.array(table[values["runs"] :][: values["run_count"]], int)
         length = tile.steps if family == "conv" else values["run_blocks"] * tile.depth
         return (values["in"] + values.get("start", 0) + runs[:, None] + np.arange(length)).ravel()
+    if family.startswith("batched"):
+        right = "columns" if operand != "in" or family == "batched_transpose" else "inner"
+        down = "inner" if operand == "other" else "rows"
+        column = values.get(f"{operand}_column", 1)
+        first, end = values.get("channel", 0), values[right]
+        if right == "columns" and "blocks" in values:
+            end = min(end, first + values["blocks"] * tile.vectors * tile.width)
+        loops = [("matrices", "matrix"), ("summed", "summed"), (down, "row")]
+        found = grid(*((values.get(n, 1), values.get(f"{operand}_{step}", 0)) for n, step in loops))
+        columns = np.arange(first if right == "columns" else 0, end) * column
+        return (values[operand] + found[..., None] + columns).ravel()
     if "blocks" not in values or family in ("winograd_product", "select", "select_pair", "deal", "undeal"):
         return None
     lanes = values["blocks"] * getattr(tile, "vectors", 1) * tile.width
@@ -214,11 +226,12 @@ ARENAS = {
     "square": (109008, 161184), "two heads": (544, 736), "joined": (848, 960), "fused": (7056, 11504),
     "shapes": (848, 1552), "gates": (6480, 24624), "gate vector": (560, 864), "odd": (5840, 15152),
     "odd vector": (496, 672), "residual": (7248, 14240), "plain": (7768, 16792), "vector": (624, 944),
-    "line": (1556, 3024), "views": (10112, 23888), "shuffle": (10992, 21040), "attention": (3792, 6912),
+    "line": (1556, 3024), "views": (10112, 23888), "shuffle": (10992, 21040), "attention": (14392, 29736),
     "fire": (10640, 22468), "layers": (1592, 2552), "branches": (344, 344),
     "resampled": (13352, 27616), "upsampled": (1976, 3592), "up": (49336, 124728), "up line": (680, 1320),
     "column norms": (4640, 13024),
     "row norms": (304, 784), "sequence norms": (1120, 3504),
+    "heads": (11000, 19212), "shared factor": (6744, 9128),
 }  # fmt: skip
 """Bytes of the arenas of each network, outputs alone and training, where vectors hold four numbers."""
 
