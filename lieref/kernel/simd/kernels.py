@@ -25,6 +25,7 @@ from lieref.kernel.simd import (
     maximum,
     move,
     pointwise,
+    recurrent,
     resample,
     row_normalization,
     sample,
@@ -370,6 +371,11 @@ FAMILIES: dict[str, Family] = {
         "batched", batched_transpose.TRANSPOSE_FIELDS, _square_tiles, batched_transpose.emit_batched_transpose,
         batched_transpose.batched_transpose_accesses,
     ),
+    **{
+        f"{name}{end}": Family("recurrent", fields, _whole_tiles, emit, accesses)
+        for name, walks in recurrent.WALKS.items()
+        for end, (fields, emit, accesses) in zip(("", "_back"), walks, strict=True)
+    },
     **{
         f"adapt_{name}": Family(
             name, adapter.ADAPT_FIELDS, _form_tiles, partial(adapter.emit_adapt, name), adapter.adapt_accesses

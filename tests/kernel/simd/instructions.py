@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from lieref.kernel.simd.adapter import MAPS
+from lieref.kernel.simd.cell import CELLS
 from lieref.kernel.simd.combinations import COMBINATIONS
 from lieref.kernel.simd.conv import SPARE
 from lieref.kernel.simd.depthwise import BLOCK
@@ -454,6 +455,24 @@ def move(runs, tile, dtype):
         yield Instruction(ints, table)
 
 
+def walk(name, back, tile, dtype):
+    """One step and several, one vector of hidden units, as many as have their sums at once, and one more; both ways."""
+    cell = CELLS[name]
+    blocks = {"in": cell.gates, "out": 1, "kept": cell.kept}
+    if back:
+        blocks = {"g": 1, "h": 1, "before": 1, "kept": cell.kept, "out": cell.gates, "recurrent": cell.gates}
+        blocks = {n: count for n, count in blocks.items() if n in ("g", "out", *cell.read, *cell.sides)}
+    for count, vectors, sign in ((1, 1, 1), (3, 2, -1), (2, 5, 1)):
+        size = vectors * tile.width
+        depth = size * (cell.gates if back else 1)
+        tensors = {}
+        for number, (operand, many) in enumerate((n, many) for n, many in blocks.items() if many):
+            tensors |= {operand: 0, f"{operand}_pixel": sign * (many * size + number)}
+        further = {"carry": 0} if back else {"bias": 0}
+        ints = {"count": count, "vectors": vectors, **tensors, "weight": 0, "column": (depth + 1) * tile.width}
+        yield Instruction({**ints, **further})
+
+
 def adapter(backward, tile, dtype):
     """Rows and ranks of less than what is worked at once, of that, and of one more."""
     width = tile.width
@@ -510,6 +529,8 @@ FAMILIES: dict[str, Callable[[Any, str], Iterator[Instruction]]] = {
     "maximum": partial(maximum, False),
     "maximum_gradient": partial(maximum, True),
     **channel_instructions.FAMILIES,
+    **{name: partial(walk, name, False) for name in CELLS},
+    **{f"{name}_back": partial(walk, name, True) for name in CELLS},
     **{f"adapt_{name}": partial(adapter, False) for name in MAPS},
     **{f"collect_{name}": partial(adapter, True) for name in MAPS},
 }

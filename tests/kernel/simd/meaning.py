@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 
 from lieref.kernel.simd.adapter import MAPS
+from lieref.kernel.simd.cell import CELLS
 from lieref.kernel.simd.combinations import COMBINATIONS as KERNELS
 from lieref.kernel.simd.epilogue import MASK
 from lieref.kernel.simd.frequency import FREQUENCY_STEPS
 from lieref.kernel.simd.winograd import INPUT, OUTPUT, WEIGHT
+from tests.kernel.simd import recurrent_meaning
 from tests.kernel.simd.adapter_meaning import adapt, collect
 from tests.kernel.simd.bounded import UNIT, Bounded, dot, product, total
 from tests.kernel.simd.channel_meaning import MEANINGS as OF_CHANNELS
@@ -577,6 +579,8 @@ MEANINGS: dict[str, Callable[..., list[Write]]] = {
     "maximum": maximum,
     "maximum_gradient": maximum_gradient,
     **OF_CHANNELS,
+    **{name: partial(recurrent_meaning.forward, name) for name in CELLS},
+    **{f"{name}_back": partial(recurrent_meaning.backward, name) for name in CELLS},
     **{f"adapt_{name}": partial(adapt, name) for name in MAPS},
     **{f"collect_{name}": partial(collect, name) for name in MAPS},
 }
