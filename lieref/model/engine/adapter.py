@@ -90,12 +90,15 @@ class Piece:
         False: row i belongs to column `start` + i of A and the lanes to B (forward layouts). True: row i belongs to
         row i of B and the lanes to the columns of A from `start` on (backward layouts).
     start : int
+    output : int
+        Of a transposed one the place of row 0 in B.
     """
 
     row: int
     rows: int
     transposed: bool
     start: int
+    output: int = 0
 
 
 class Permutation(NamedTuple):
@@ -196,13 +199,14 @@ class Fused:
     def _pieces(self, layout: Layout) -> list[Piece]:
         """Return the outer products that make up a layout, each with the rows of zeros behind it."""
         found: list[Piece] = []
-        row_of_tap, outputs = self.row_of_tap, (self.axes.shape[0], self.axes.strides[0])
+        row_of_tap, outputs = self.row_of_tap, (self.axes.shape[0] // self.axes.parts, self.axes.strides[0])
+        lane_of_tap = {block.start: block.lane for block in self.forward.blocks}
         end = dict(pairwise([*dict.fromkeys(block.row for block in layout.blocks), layout.depth]))
         for block in layout.blocks:
             transposed = (block.rows, block.row_step) == outputs
             start = row_of_tap[block.start] - (block.lane if transposed else 0)
             rows = block.rows if self.joined else end[block.row] - block.row
-            piece = Piece(block.row, rows, transposed, start)
+            piece = Piece(block.row, rows, transposed, start, lane_of_tap[block.start] if transposed else 0)
             last = found[-1] if found else piece
             if piece == last:  # the taps side by side of a whole image follow one another in the forward layout too
                 found[-1:] = [piece]
@@ -240,8 +244,7 @@ class Fused:
             return {"left": left, "right": self.right + first, **column}
         if piece.transposed:
             ranks = {"left_rank": b_rank, "right_rank": a_rank, "left_column": 0}
-            outputs = self.right + self.forward.blocks[0].lane
-            return {"left": outputs, "right": self.left + piece.start + first, **ranks}
+            return {"left": self.right + piece.output, "right": self.left + piece.start + first, **ranks}
         ranks = {"left_rank": a_rank, "right_rank": b_rank, "left_column": 0}
         return {"left": self.left + piece.start, "right": self.right + first, **ranks}
 
@@ -251,12 +254,14 @@ class Fused:
         if self.joined or not piece.transposed or len(layout.spans) != 1 or len(forward.spans) != 1:
             return None
         (_, count, width), (_, blocks, other) = layout.spans[0], forward.spans[0]
-        if width != other or piece.rows != blocks * width or piece.start + count * width > forward.depth:
+        own = blocks // self.axes.parts  # panels of the outputs that are the rows
+        if width != other or piece.rows != own * width or piece.start + count * width > forward.depth:
             return None
         ints = {
-            "blocks": blocks, "block_in": forward.depth * width, "block_out": width * width,
+            "blocks": own, "block_in": forward.depth * width, "block_out": width * width,
             "rows": count, "row_in": width * width, "row_out": layout.depth * width,
-            "in": forward.offset + piece.start * width, "out": layout.offset + piece.row * width,
+            "in": forward.offset + piece.output * forward.depth + piece.start * width,
+            "out": layout.offset + piece.row * width,
         }  # fmt: skip
         return Instruction(KernelName("transpose", WidthTile(width)), ints, {})
 
@@ -277,6 +282,8 @@ class Fused:
         for block in sums.blocks:
             run = Run(block.row, row_of_tap[block.start], block.rows)
             last = runs[-1] if runs else run
+            if run in runs:  # other lanes of the same rows
+                continue
             # Taps join where nothing lies between them: the sums in rows that only pad may be anything.
             if (run.row - last.row, run.forward - last.forward) == (last.rows, last.rows):
                 runs[-1] = last._replace(rows=last.rows + run.rows)

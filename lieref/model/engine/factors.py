@@ -48,21 +48,20 @@ def factors_of(fused: Fused) -> list[Factor]:
     scale = np.full(channels, adapter.scaling)
     if adapter.row_scale is not None:
         scale = scale * adapter.row_scale[fused.number * channels :][:channels]
+    packed = forward.arranged(axes.numbered(), ZERO)
     if adapter.outer:
         columns = np.full((rank, whole_vectors(depth)), ZERO, np.int64)
         rows = np.full((rank, whole_vectors(padded)), ZERO, np.int64)
         ranks = np.arange(rank)[:, None]
-        taps = axes.taps
-        for block in forward.blocks:
-            of_a = np.arange(block.rows) * len(taps) + taps[block.start]
-            columns[:, block.row : block.row + block.rows] = ONE if form == "rows" else ranks * width + of_a
-        lane = forward.blocks[0].lane
-        rows[:, lane : lane + channels] = np.arange(channels) * rank + ranks
+        numbers = forward.matrix(packed, ZERO)  # of the element in each row and lane: output * width + column of A
+        of_a = np.where(numbers < 0, ZERO, numbers % width).max(axis=1)
+        of_b = numbers.max(axis=0) // width
+        columns[:, :depth] = np.where(of_a < 0, ZERO, ONE if form == "rows" else ranks * width + of_a)
+        rows[:, :padded] = np.where(of_b < 0, ZERO, of_b * rank + ranks)
         b_scale = np.where(rows < 0, 1.0, scale[rows // rank])
         a_name, b_name = ("", "xi") if form == "rows" else ("lora_a", "lora_b")
         a = Factor(a_name, fused.left, columns.ravel(), np.ones(columns.size))
         return [a, Factor(b_name, fused.right, rows.ravel(), b_scale.ravel())]
-    packed = forward.arranged(axes.numbered(), ZERO)
     if form == "dense":
         entries_scale = np.where(packed < 0, 1.0, scale[packed // width])
         return [Factor("xi", fused.left, packed, entries_scale)]

@@ -41,6 +41,8 @@ class WeightAxes:
         Elements from one group to the next; 0 where a group is its share of the axis O.
     own : WeightAxes or None
         What this is another view of: the weight as its layer has it, by which adapters go.
+    parts : int
+        Equal shares of the outputs, each of which starts at a lane of its own and takes all channels.
     """
 
     shape: tuple[int, int, int, int]
@@ -50,6 +52,7 @@ class WeightAxes:
     groups: int = 1
     apart: int = 0
     own: WeightAxes | None = None
+    parts: int = 1
 
     @classmethod
     def row_major(cls, outputs: int, inputs: int, height: int, width: int, groups: int = 1) -> WeightAxes:
@@ -160,6 +163,20 @@ def tap_blocks(axes: WeightAxes, places: Iterable[TapPlace], backward: bool = Fa
     return tuple(found)
 
 
+def part_blocks(axes: WeightAxes, size: int, backward: bool = False) -> tuple[Block, ...]:
+    """Return the blocks of a matrix whose parts each have `size` lanes, or, `backward`, rows."""
+    outputs, inputs = axes.shape[0] // axes.parts, axes.shape[1]
+    o_step, i_step = axes.strides[:2]
+    found = []
+    for number in range(axes.parts):
+        start = axes.start + number * outputs * o_step
+        if backward:
+            found.append(Block(number * size, outputs, 0, inputs, start, o_step, i_step))
+        else:
+            found.append(Block(0, inputs, number * size, outputs, start, i_step, o_step))
+    return tuple(found)
+
+
 def vector_block(channels: int) -> Block:
     """Return the block of a vector: one row, a lane a channel."""
     return Block(0, 1, 0, channels, 0, 1, 1)
@@ -260,6 +277,15 @@ class Layout:
         found = np.full(self.size, padding, np.int64)
         for packed, plain in self._views(found, values):
             packed[...] = plain
+        return found
+
+    def matrix(self, packed: Array, padding: int) -> Array:
+        """Return packed integers as the matrix (depth, lanes), `padding` in the lanes before the first panel."""
+        found = np.full((self.depth, self.lanes), padding, packed.dtype)
+        for first, panels, width in self.spans:
+            end = first + panels * width
+            apart = packed[first * self.depth : end * self.depth].reshape(panels, self.depth, width)
+            found[:, first:end] = apart.swapaxes(0, 1).reshape(self.depth, panels * width)
         return found
 
     def places(self) -> Array:
