@@ -51,7 +51,7 @@ class Builder:
         self.start = 0
         self.edges: list[int] = []
         for layer in net.layers:
-            if set(layer.inputs) & self.needed or {layer.weight, layer.bias} & storage.trainable:
+            if set(layer.inputs) & self.needed or storage.trainable.intersection(layer.trained):
                 self.needed.add(layer.out)
         readers = [name for layer in net.layers if layer.out in self.needed for name in layer.inputs]
         self._unread = {name: readers.count(name) for name in self.needed}

@@ -172,7 +172,7 @@ def ways_of(net: LoweredGraph, winograd: str, isa: str | None = None) -> dict[st
 def all_trainable(net: LoweredGraph) -> frozenset[str]:
     """Return the initializers whose gradient the engine gives."""
     fixed = {name for layer in net.layers for name in layer.fixed}
-    return frozenset({name for layer in net.layers for name in (layer.weight, layer.bias) if name} - fixed)
+    return frozenset({name for layer in net.layers for name in layer.trained} - fixed)
 
 
 def sizes_of(plans: Plans, least: Plans) -> ProgramSizes:

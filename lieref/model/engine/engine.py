@@ -44,7 +44,7 @@ MOST_IDLE = 8
 BY_CHANNEL = frozenset({"depthwise", "transposed_depthwise"})
 """Kinds of layers whose weight any adapter may be of."""
 
-ADAPTED = BY_CHANNEL | {"conv", "transposed", "embedding"}
+ADAPTED = BY_CHANNEL | {"conv", "transposed", "embedding", "recurrent"}
 """Kinds of layers whose weight one of another form than "channel" may be of."""
 
 
@@ -97,19 +97,20 @@ def compile_graph(
         raise UnsupportedError("compile_graph: compiled code must be allowed; got NUMBA_DISABLE_JIT=1")
     net = lower(graph, logits)
     adapters = adapters or {}
-    known = {name for layer in net.layers for name in (layer.weight, layer.bias)}
+    known = {name for layer in net.layers for name in layer.trained}
     refused = (trainable - known) | {name for layer in net.layers for name in layer.fixed if name in trainable}
     if refused:
         rule = "weights or biases of layers, and read by nothing else"
         raise UnsupportedError(f"compile_graph: `trainable` must be {rule}; got {sorted(refused)}")
     for name, adapter in adapters.items():
-        layers = [layer for layer in net.layers if name in (layer.weight, layer.bias, *layer.fixed)]
-        kind = layers[0].kind if len(layers) == 1 and layers[0].weight == name else ""
-        if kind not in ADAPTED or (adapter.form == "channel" and kind not in BY_CHANNEL):
+        layers = [layer for layer in net.layers if name in (*layer.trained, *layer.fixed)]
+        axes = layers[0].weights.get(name) if len(layers) == 1 else None
+        if axes is None or layers[0].kind not in (BY_CHANNEL if adapter.form == "channel" else ADAPTED):
             rule = 'adapt the weight of one layer, that of form "channel" a depthwise one'
             raise UnsupportedError(f"compile_graph: `adapters` must {rule}; got {name!r}")
         if adapter.row_scale is not None:
-            check_shape("compile_graph", f"row_scale of {name}", adapter.row_scale, (layers[0].channels,))
+            outputs = axes.shape[0] if layers[0].recurrence else layers[0].channels
+            check_shape("compile_graph", f"row_scale of {name}", adapter.row_scale, (outputs,))
     library = load_library(check_choice("compile_graph", "isa", isa or isa_module.best().name, available()), dtype)
     return Engine(net, library, trainable - set(adapters), adapters, threads, winograd)
 

@@ -22,6 +22,7 @@ from lieref.model.engine import (
     move,
     pointwise,
     pool,
+    recurrent,
     reference,
     resample,
     row_normalization,
@@ -76,6 +77,7 @@ KINDS: dict[str, Kind] = {
     "move": Kind(move.forward, move.backward, fuses=False),
     "constant": Kind(constant.forward, constant.backward, fuses=False),
     "embedding": Kind(embedding.forward, embedding.backward, fuses=False),
+    "recurrent": Kind(recurrent.forward, recurrent.backward, fuses=False),
     "reference": Kind(reference.forward, reference.backward, fuses=False),
 }
 """Kinds by name."""

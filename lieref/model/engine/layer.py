@@ -165,6 +165,32 @@ class Affine:
         return one, c if self.kind == "add" else -c
 
 
+@dataclass(frozen=True)
+class Recurrence:
+    """What a recurrent layer has beside the weight of its input.
+
+    Attributes
+    ----------
+    cell : str
+        A name of `lieref.kernel.simd.cell.CELLS`.
+    hidden : int
+        Numbers of a state.
+    reverse : tuple of bool
+        Of each direction, whether it walks from the last pixel to the first.
+    weight, bias : str
+        Initializers: what the states are multiplied with, and the biases of both products, "" for none.
+    axes : WeightAxes
+        Of that weight; the parts of both are the gates of all directions.
+    """
+
+    cell: str
+    hidden: int
+    reverse: tuple[bool, ...]
+    weight: str
+    bias: str
+    axes: WeightAxes
+
+
 @dataclass
 class FusedLayer:
     """One step of the network with what is fused to it: out = clamp(kind(x) + bias + add).
@@ -204,6 +230,8 @@ class FusedLayer:
         What a resampling does, which has no window.
     matrices : BatchedProduct or None
         Where the matrices of x, of the other tensor and of the output stand.
+    recurrence : Recurrence or None
+        Of a recurrent layer, whose pixels are steps, and whose channels are the states of its directions.
     nodes : tuple of Node
         The operators of a reference layer, in order.
     reads : dict of str to (tensor, shape)
@@ -234,6 +262,7 @@ class FusedLayer:
     places: Array | None = None
     resampling: PixelMap | None = None
     matrices: BatchedProduct | None = None
+    recurrence: Recurrence | None = None
     nodes: tuple[Node, ...] = ()
     reads: dict[str, tuple[str, tuple[int, ...]]] = field(default_factory=dict)
     shape: tuple[int, ...] = ()
@@ -256,9 +285,21 @@ class FusedLayer:
         return self.nodes[-1] if self.nodes else None
 
     @property
+    def weights(self) -> dict[str, WeightAxes]:
+        """Its weights by name."""
+        found = {self.weight: self.axes} if self.axes else {}
+        return found | ({self.recurrence.weight: self.recurrence.axes} if self.recurrence else {})
+
+    @property
+    def trained(self) -> tuple[str, ...]:
+        """The initializers whose gradient it gives: weights and biases."""
+        biases = (self.bias, self.recurrence.bias if self.recurrence else "")
+        return (*self.weights, *(name for name in biases if name))
+
+    @property
     def initializers(self) -> tuple[str, ...]:
         """The initializers it is packed from."""
-        return tuple(name for name in (self.weight, self.bias) if name) + (self.affine.names if self.affine else ())
+        return self.trained + (self.affine.names if self.affine else ())
 
     @property
     def fixed(self) -> tuple[str, ...]:

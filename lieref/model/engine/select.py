@@ -35,7 +35,7 @@ def forward(b: Builder, layer: FusedLayer, out: Tensor, epilogue: Epilogue) -> l
         own = [c - first if first <= c < first + x.channels else -1 for c in layer.selected]
         sources.append((_taken(layer, x), own))
         first += x.channels
-    return _take(b.storage, sources, Place(out), (out.height, out.width), epilogue)
+    return take(b.storage, sources, Place(out), (out.height, out.width), epilogue)
 
 
 def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
@@ -49,7 +49,7 @@ def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
             back = [place.get(first + channel, -1) for channel in range(channels)]
             if (g.height, g.width) != (x_bar.height, x_bar.width):
                 found += sum_nothing(b.storage, Place(x_bar), (x_bar.height, x_bar.width), epilogue)
-            found += _take(b.storage, [(Place(g), back)], _taken(layer, x_bar), (g.height, g.width), epilogue)
+            found += take(b.storage, [(Place(g), back)], _taken(layer, x_bar), (g.height, g.width), epilogue)
         first += channels
     return found
 
@@ -60,7 +60,7 @@ def _taken(layer: FusedLayer, t: Tensor, channel: int = 0) -> Place:
     return Place(t, -window.pads[0], -window.pads[1], *window.strides, channel)
 
 
-def _take(
+def take(
     storage: Storage, sources: list[tuple[Place, list[int]]], target: Place, size: tuple[int, int], epilogue: Epilogue
 ) -> list[Instruction]:
     """Return instructions of target = epilogue(channels of the sources), and of zeros in the padding of the target."""

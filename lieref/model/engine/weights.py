@@ -190,7 +190,11 @@ class Storage:
 
     def add_bias(self, name: str, channels: int, padded: int) -> int:
         """Reserve room for a bias or a scale, its padded channels zero, and return its offset."""
-        layout = self.layout(self.reserve(padded), 1, padded, (vector_block(channels),), channels)
+        return self.add_vector(name, channels, padded, (vector_block(channels),))
+
+    def add_vector(self, name: str, elements: int, lanes: int, blocks: tuple[Block, ...]) -> int:
+        """Reserve room for a vector of blocks of an initializer, zero between them, and return its offset."""
+        layout = self.layout(self.reserve(lanes), 1, lanes, blocks, elements)
         self.packs.append(Pack(name, layout))
         return layout.offset
 
