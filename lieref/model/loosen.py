@@ -21,6 +21,10 @@ STATES = {"GRU": (5,), "LSTM": (5, 6), "RNN": (5,)}
 """Inputs of recurrent operators that are zero where they are absent."""
 
 
+MOVING = frozenset({"Expand", "Identity", "Reshape", "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze"})
+"""Operators whose output holds numbers of their first input alone."""
+
+
 def loosen(graph: Graph, specs: dict[str, TensorSpec], batch: int) -> Graph:
     """Return the graph without what its constants say of the batch.
 
@@ -83,14 +87,24 @@ def reshape_to(graph: Graph, targets: dict[str, Array]) -> Graph:
 
 
 def without_zero_states(graph: Graph) -> Graph:
-    """Leave out the first states of recurrent operators that are constants of zeros, as many as one batch had."""
-    return replace(graph, nodes=tuple(_without_zero_states(graph, node) for node in graph.nodes))
+    """Leave out the first states of recurrent operators that are zeros, for one batch or for as many as come."""
+    zeros = _zeros(graph) - {name for name, value in graph.initializers.items() if value.ndim != 3}
+    return replace(graph, nodes=tuple(_without_zero_states(node, zeros) for node in graph.nodes))
 
 
-def _without_zero_states(graph: Graph, node: Node) -> Node:
+def _zeros(graph: Graph) -> set[str]:
+    """Return the tensors that hold zeros and nothing else: constants, and what is made or moved of zeros alone."""
+    found = {name for name, value in graph.initializers.items() if value.dtype.kind == "f" and not value.any()}
+    for node in graph.nodes:
+        filled = node.op == "ConstantOfShape" and not np.any(node.attrs.get("value", 0))
+        if filled or (node.op in MOVING and node.inputs[0] in found):
+            found.update(node.outputs)
+    return found
+
+
+def _without_zero_states(node: Node, zeros: set[str]) -> Node:
     inputs = list(node.inputs)
     for position in STATES.get(node.op, ()):
-        value = graph.initializers.get(inputs[position]) if position < len(inputs) else None
-        if value is not None and value.ndim == 3 and not value.any():
+        if position < len(inputs) and inputs[position] in zeros:
             inputs[position] = ""
     return replace(node, inputs=tuple(inputs))
