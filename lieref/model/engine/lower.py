@@ -16,6 +16,7 @@ from lieref.model.engine import (
     lower_normalization,
     lower_pointwise,
     lower_products,
+    lower_recurrent,
     lower_resample,
     lower_tables,
     lower_transposed,
@@ -136,6 +137,7 @@ ANY_ORDER = frozenset({
     "Add", "Clip", "Concat", "Dropout", "Einsum", "Gather", "Gemm", "GroupNormalization", "InstanceNormalization",
     "LayerNormalization", "LogSoftmax", "MatMul", "Mul", "RMSNormalization", "ReduceMax", "ReduceMean", "ReduceSum",
     "Relu", "Softmax", *lower_pointwise.ACTIVATIONS, *lower_functions.ROWS, *lower_choices.ROWS,
+    *lower_recurrent.ROWS,
 })  # fmt: skip
 """Operators whose rows of the table take tensors in whatever order their numbers stand; the others want the graph's."""
 
@@ -172,5 +174,6 @@ LOWER: dict[str, Callable[[LoweredGraph, Node], None]] = {
     "RMSNormalization": lower_normalization.rms_normalization,
     "Softmax": lower_normalization.softmax,
     "LogSoftmax": lower_normalization.log_softmax,
+    **lower_recurrent.ROWS,
 }
 """Operators with a compiled form."""
