@@ -286,15 +286,16 @@ class FusedLayer:
 
     @property
     def weights(self) -> dict[str, WeightAxes]:
-        """Its weights by name."""
+        """Its weights that are packed by their axes, by name."""
         found = {self.weight: self.axes} if self.axes else {}
-        return found | ({self.recurrence.weight: self.recurrence.axes} if self.recurrence else {})
+        r = self.recurrence
+        return {**found, r.weight: r.axes} if r else found
 
     @property
     def trained(self) -> tuple[str, ...]:
         """The initializers whose gradient it gives: weights and biases."""
-        biases = (self.bias, self.recurrence.bias if self.recurrence else "")
-        return (*self.weights, *(name for name in biases if name))
+        r = self.recurrence
+        return tuple(name for name in (self.weight, self.bias, *((r.weight, r.bias) if r else ())) if name)
 
     @property
     def initializers(self) -> tuple[str, ...]:

@@ -47,14 +47,14 @@ def recurrent(net: LoweredGraph, node: Node) -> None:
         raise unsupported(node, "both weights must be constants with numbers in them, and so must the input be")
     times, hidden, directions = seen.size // seen.shape[-1], r.shape[2], len(reverse)
     cell = "gru_linear" if node.op == "GRU" and attrs.get("linear_before_reset", 0) else node.op.lower()
-    axes = [_axes(weight.shape, CELLS[cell].gates) for weight in (w, r)]
+    of_input, of_state = (_axes(weight.shape, CELLS[cell].gates) for weight in (w, r))
     x, _ = rows_of(net, node, seen, (1, times))
-    of_state = Recurrence(cell, hidden, reverse, node.inputs[2], node.inputs[3] if bias is not None else "", axes[1])
+    recurrence = Recurrence(cell, hidden, reverse, node.inputs[2], node.inputs[3] if bias is not None else "", of_state)
     layer = FusedLayer(
-        "recurrent", x, f"{node.outputs[0]}.states", Window(), directions * hidden, node.inputs[1], axes=axes[0],
-        recurrence=of_state,
+        "recurrent", x, net.free(f"{node.outputs[0]}.states"), Window(), directions * hidden, node.inputs[1],
+        axes=of_input, recurrence=recurrence,
     )  # fmt: skip
-    like = [each for each in net.layers if (each.x, each.weight, each.recurrence) == (x, layer.weight, of_state)]
+    like = [each for each in net.layers if (each.x, each.weight, each.recurrence) == (x, layer.weight, recurrence)]
     if like:
         layer = like[0]
     else:

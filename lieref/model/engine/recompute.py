@@ -261,7 +261,7 @@ def _work(net: LoweredGraph, layer: FusedLayer) -> int:
     kernel = layer.window.kernel
     each = kernel[0] * kernel[1]
     if layer.axes is not None and layer.kind != "embedding":
-        each = layer.axes.size // max(layer.channels, 1)
+        each = sum(axes.size for axes in layer.weights.values()) // max(layer.channels, 1)
     if layer.transposed:  # each pixel of the input meets every tap
         return channels * (math.prod(net.sizes[layer.x][1:]) * each + height * width * MOVING)
     each = layer.matrices.counts.inner if layer.matrices is not None else each

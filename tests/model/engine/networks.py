@@ -8,6 +8,7 @@ import numpy as np
 
 from lieref.model import executor
 from lieref.model.graph import Graph, Node, TensorInfo
+from lieref.model.layer import RECURRENT_OPERATORS
 from tests.model.engine.rows import exchanged
 
 
@@ -379,6 +380,31 @@ def branches_net():
     return net.graph()
 
 
+def cells_net():
+    """Recurrent layers of every cell, in every direction, with the samples on every axis."""
+    net = Net((6, 5))
+
+    def cell(op, x, gates, inner, hidden, way="forward", bias=True, **attrs):
+        directions = 2 if way == "bidirectional" else 1
+        names = [net.weight(directions, gates * hidden, n) for n in (inner, hidden)]
+        if bias:
+            names.append(net.weight(directions, 2 * gates * hidden))
+        return net.add(op, x, *names, hidden_size=hidden, direction=way, **attrs)
+
+    turned = net.add("Transpose", "x", perm=(1, 0, 2))
+    y = cell("LSTM", turned, 4, 5, 9, "bidirectional")
+    rows = moved(net, net.add("Transpose", y, perm=(0, 2, 1, 3)), "Reshape", (0, 0, -1))
+    y = moved(net, cell("GRU", rows, 3, 18, 16, linear_before_reset=1), "Squeeze", (1,))
+    tokens = net.add("Relu", net.add("MatMul", net.add("Transpose", y, perm=(1, 0, 2)), net.weight(16, 3)))
+    y = cell("RNN", tokens, 1, 3, 7, "reverse", layout=1)
+    ends = [cell("GRU", turned, 3, 5, 4, "bidirectional", bias=False, output=1)]
+    ends = [net.add("Flatten", net.add("Transpose", ends[0], perm=(1, 0, 2)))]
+    first = moved(net, moved(net, y, "Squeeze", (2,)), "Gather", (0,), axis=1)
+    net.add("Concat", ends[0], net.add("Flatten", first), axis=1)
+    net.gemm(4, 15)
+    return net.graph()
+
+
 def words_net():
     """Numbers of rows of tables, with positions and a first token of their own, and products along the last axis."""
     net = Net((6,), dtype="int64")
@@ -600,6 +626,7 @@ NETS = {
     "attention": attention_net,
     "layers": layers_net,
     "branches": branches_net,
+    "cells": cells_net,
     "words": words_net,
     "up": up_net,
     "up line": up_line_net,
@@ -638,8 +665,13 @@ def draw(graph, count, rng, dtype=np.float32):
 
 
 def outputs_first(graph, weight, value):
-    """A weight as its operator has it, as (O, I / groups, ...); and back, for both are one exchange of axes."""
+    """A weight as its operator has it, as (O, I / groups, ...); and back, for both are one exchange of axes.
+
+    Of a recurrent layer all directions, one behind the other.
+    """
     node = next(node for node in graph.nodes if weight in node.inputs)
+    if node.op in RECURRENT_OPERATORS:
+        return value.reshape(-1, value.shape[-1])
     if node.op == "Conv" or node.attrs.get("transB", 0):
         return value
     return exchanged(value, node.attrs.get("group", 1))

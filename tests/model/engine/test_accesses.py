@@ -41,7 +41,8 @@ INDIRECT = {"gather": {"theta"}, "scatter": {"factor_gradients"}, "sum_parts": {
 
 def adapters(graph, form, map_name):
     """An adapter on every weight that takes one of this form."""
-    kinds = {layer.weight: layer.kind for layer in lower(graph, graph.outputs[0]).layers}
+    layers = lower(graph, graph.outputs[0]).layers
+    kinds = {name: layer.kind for layer in layers for name in layer.weights}
     weights = [w for w in trainable(graph) if kinds.get(w) in ADAPTED]
     fitting = [w for w in weights if kinds[w] in BY_CHANNEL or form != "channel"]
     return {w: Adapter(map_name, form, 3 if form == "low_rank" else 1) for w in fitting}

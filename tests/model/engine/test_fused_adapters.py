@@ -50,7 +50,7 @@ def test_fused_adapters_agree_with_factors_applied_outside(name, form, map_name,
         rows = 0.7 * scales.get(w, np.ones(len(base)))[:, None]
         xi = algebra(form, factors, rows) + np.zeros_like(base)
         weight = VALUES[map_name](base, xi).reshape(canonical[w].shape)
-        changed[w] = outputs_first(graph, w, weight)
+        changed[w] = outputs_first(graph, w, weight).reshape(double[w].shape)
         pulls[w] = factors, rows, SLOPES[map_name](base, xi)
     x = draw(graph, 5, rng)
     y = rng.integers(0, 4, 5)
