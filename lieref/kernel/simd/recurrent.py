@@ -53,7 +53,7 @@ def forward_accesses(name: str, f: Numbers, tile: WidthTile, table: Sequence[int
     all_gates, one = steps((cell.gates * size, 1)), steps((size, 1))
     found = [
         *access("arena", "in", f["in"], walk["in"], all_gates),
-        *access("arena", "out", f["out"] - f["out_pixel"], walk["out"], one),
+        *access("arena", "out", f["out"] - f["out_pixel"], one),  # before the first step; all others it has written
         *access("arena", "out", f["out"], walk["out"], one, written=True),
         *access("weights", "weight", f["weight"], _matrix(f, cell.gates * f["vectors"], size * tile.width)),
         *access("weights", "bias", f["bias"], all_gates),
@@ -61,7 +61,7 @@ def forward_accesses(name: str, f: Numbers, tile: WidthTile, table: Sequence[int
     if cell.kept:
         found += access("arena", "kept", f["kept"], walk["kept"], steps((cell.kept * size, 1)), written=True)
     for block in cell.before:
-        found += access("arena", "kept", f["kept"] - f["kept_pixel"] + block * size, walk["kept"], one)
+        found += access("arena", "kept", f["kept"] - f["kept_pixel"] + block * size, one)
     return found
 
 
