@@ -139,10 +139,12 @@ def _recurrent(graph: Graph, node: Node, position: int) -> Layer | str | None:
         return None if name in _fed(graph) else f"its weight {name} is computed from larger constants"
     weight = graph.initializers[name]
     directions, rows, columns = weight.shape
-    readers = sum(other.inputs.count(name) for other in graph.nodes)
+    # A node of several outputs is as many nodes here, that differ in which output is theirs.
+    readers = [(other.op, other.inputs, {**other.attrs, "output": 0}) for other in graph.nodes if name in other.inputs]
+    shared = any(one != readers[0] for one in readers) or node.inputs.count(name) > 1
     # The bias of a recurrent node is one for both products, and belongs to neither.
     return Layer(
-        node.name, node.op, name, None, (directions * rows, columns), 1, False, readers > 1, False, position, directions
+        node.name, node.op, name, None, (directions * rows, columns), 1, False, shared, False, position, directions
     )
 
 

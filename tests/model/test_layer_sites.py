@@ -194,3 +194,44 @@ def test_scopes_hold_the_vectors_of_recurrent_layers_and_normalisations(tmp_path
     chosen = attached(path, "lora", target_modules=["LSTM"]).parameters()
     assert {name.partition(":")[0] for name in chosen} == {"w", "r"}
     assert {name.partition(":")[0] for name in attached(path, "lora", target_modules=["r"]).parameters()} == {"r"}
+
+
+def all_and_last(tmp_path: Path) -> Path:
+    """A GRU whose states and whose last states are read, side by side, by a linear layer."""
+    rng = np.random.default_rng(5)
+    tensors = {"w": f32(rng, 1, 9, 4), "r": f32(rng, 1, 9, 3), "b": f32(rng, 1, 18), "v": f32(rng, 5, 18)}
+    nodes = [
+        node("Transpose", ["x"], ["t"], "turn", perm=[1, 0, 2]),
+        node("GRU", ["t", "w", "r", "b"], ["all", "last"], "cells", hidden_size=3, linear_before_reset=1),
+        node("Transpose", ["all"], ["a"], "first", perm=[2, 0, 1, 3]),
+        node("Transpose", ["last"], ["l"], "second", perm=[1, 0, 2]),
+        node("Flatten", ["a"], ["fa"], "flat"),
+        node("Flatten", ["l"], ["fl"], "even"),
+        node("Concat", ["fa", "fl"], ["f"], "beside", axis=1),
+        node("Gemm", ["f", "v"], ["y"], "end", transB=1),
+    ]
+    return saved(make_onnx(nodes, tensors, ["N", 5, 4], "y", ["N", 5]), tmp_path)
+
+
+def test_what_reads_several_outputs_of_a_node_shares_no_weight(tmp_path: Path) -> None:
+    graph, _, _ = read_onnx(all_and_last(tmp_path))
+    assert not any(layer.shared for layer in find_layers(graph))
+
+
+@pytest.mark.parametrize("method", ["lora", "liera", "full"])
+def test_the_engine_adapts_the_weights_of_a_recurrent_layer(method: str, tmp_path: Path) -> None:
+    found = []
+    for dtype in ("float32", "float64"):
+        net = attached(all_and_last(tmp_path), method, dtype)
+        rng = np.random.default_rng(9)
+        for array in net.parameters().values():
+            array += (0.1 * rng.standard_normal(array.shape)).astype(dtype)
+        x, y = samples(net).astype(dtype), np.array([0, 2, 1])
+        found.append(net.loss_and_grad(x, y, CrossEntropy())[2])
+        if dtype == "float32":
+            division = net.division()
+            assert division.refusal == ""
+            assert [site.tensor for site in division.outside if site.layer is not None] == []
+    assert set(found[0]) == set(found[1])
+    for name, want in found[1].items():
+        assert np.linalg.norm(found[0][name] - want) <= 1e-5 * np.linalg.norm(want), name
