@@ -232,6 +232,7 @@ ARENAS = {
     "column norms": (4640, 13024),
     "row norms": (304, 784), "sequence norms": (1120, 3504),
     "heads": (11000, 19212), "shared factor": (6744, 9128),
+    "cells": (5176, 10552),
 }  # fmt: skip
 """Bytes of the arenas of each network, outputs alone and training, where vectors hold four numbers."""
 
