@@ -126,6 +126,7 @@ def describe(
             rows.append(NodeRow(node.name, node.op, FOLDED, multiply_adds=count))
         elif node.name != head:
             outcome = JOINED if node.outputs[0] in net.joined or node.outputs[0] == out else FOLDED
+            count = 0 if layer.kind == "recurrent" else count  # another output of what is computed once
             rows.append(NodeRow(node.name, node.op, outcome, into=head, multiply_adds=count))
         elif layer.kind == "reference":
             rows.append(NodeRow(node.name, node.op, REFERENCE, reason=layer.reason, multiply_adds=count))

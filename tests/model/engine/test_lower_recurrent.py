@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from lieref.model import executor
+from lieref.model.arithmetic import multiply_adds
 from lieref.model.engine import compile_graph
+from lieref.model.engine.describe import COMPILED, FOLDED, describe, ways_of
 from lieref.model.engine.lower import lower
 from tests.model.engine.networks import Net, as_float64, close, moved, net_const
 
@@ -64,7 +66,13 @@ def test_states_and_the_last_of_them_are_one_layer(rng):
     ends = [net.add("Transpose", outputs[0], perm=(2, 0, 1, 3)), net.add("Transpose", outputs[1], perm=(1, 0, 2))]
     net.add("Concat", *(net.add("Flatten", end) for end in ends), axis=1)
     net.gemm(4, 42)
-    assert agrees(net.graph(), rng).count("recurrent") == 1
+    graph = net.graph()
+    assert agrees(graph, rng).count("recurrent") == 1
+    lowered = lower(graph, net.last)
+    rows = describe(lowered, net.last, ways_of(lowered, "f2"), multiply_adds(graph))
+    assert [(row.outcome, row.multiply_adds) for row in rows if row.op == "GRU"] == [
+        (COMPILED, 6 * 2 * 9 * (5 + 3)), (FOLDED, 0)
+    ]  # fmt: skip
 
 
 def test_samples_that_are_not_where_the_operator_has_them_are_steps(rng):
