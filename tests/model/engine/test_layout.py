@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lieref.errors import InternalError
-from lieref.model.engine.layout import Block, Layout, TapPlace, WeightAxes, tap_blocks, vector_block
+from lieref.model.engine.layout import Block, Layout, TapPlace, WeightAxes, part_blocks, tap_blocks, vector_block
 
 
 def spans(lanes):
@@ -114,6 +114,21 @@ def test_a_vector_is_one_row():
     memory = np.zeros(16)
     layout.pack(np.arange(1.0, 6), memory)
     assert memory.tolist() == [0, 0, 0, 1, 2, 3, 4, 5, *[0] * 8]
+
+
+def test_parts_start_at_lanes_of_their_own():
+    """Two parts of 3 outputs, 2 inputs: their lanes, or rows, are 4 apart, and what lies between belongs to no one."""
+    axes = WeightAxes((6, 2, 1, 1), (2, 1, 1, 1), 12, parts=2)
+    weight = np.arange(12).reshape(2, 3, 2)
+    matrix = np.full((2, 8), -1)
+    matrix[:, :3], matrix[:, 4:7] = weight[0].T, weight[1].T
+    forward = Layout(5, 2, ((0, 1, 4), (4, 2, 2)), part_blocks(axes, 4), 12)
+    assert np.array_equal(forward.matrix(forward.arranged(np.arange(12), -1), -1), matrix)
+    second = forward.restricted(forward.blocks[1:])
+    assert second.spans == ((4, 2, 2),)
+    assert np.array_equal(second.matrix(second.arranged(np.arange(12), -1), -1)[:, 4:], matrix[:, 4:])
+    rows = Layout(0, 8, ((0, 1, 2),), part_blocks(axes, 4, backward=True), 12)
+    assert np.array_equal(rows.matrix(rows.arranged(np.arange(12), -1), -1), matrix.T)
 
 
 def test_numbers_of_a_view():
