@@ -78,8 +78,9 @@ class Cell(NamedTuple):
 
     Attributes
     ----------
-    gates, kept, carried : int
-        Blocks of a step's sums, of what is kept of it, and of what a step back hands on.
+    gates, kept, recalled, carried : int
+        Blocks of a step's sums, of what is kept of it, of that those from the first on that a step back reads, and of
+        what a step back hands on.
     before : tuple of int
         Kept blocks that the next step reads.
     read : tuple of str
@@ -92,6 +93,7 @@ class Cell(NamedTuple):
 
     gates: int
     kept: int
+    recalled: int
     carried: int
     before: tuple[int, ...]
     read: tuple[str, ...]
@@ -196,20 +198,20 @@ def _rnn_back(s: Step, _: Real) -> None:
 
 CELLS: dict[str, Cell] = {
     "lstm": Cell(
-        4, 5, 2, (4,), ("kept",), (), (Forward((0, 1, 2, 3), (0, 1, 2, 3), None, _lstm),),
+        4, 5, 5, 2, (4,), ("kept",), (), (Forward((0, 1, 2, 3), (0, 1, 2, 3), None, _lstm),),
         (Backward(None, _lstm_back), Backward(("out", 0, 4), _carry)),
     ),
     "gru": Cell(
-        3, 4, 1, (), ("kept", "before"), (),
+        3, 4, 3, 1, (), ("kept", "before"), (),
         (Forward((0, 1), (0, 1), None, _gru_reset), Forward((2,), (2,), 3, _gru)),
         (Backward(None, _gru_back), Backward(("out", 2, 1), _gru_reset_back), Backward(("out", 0, 2), _carry)),
     ),
     "gru_linear": Cell(
-        3, 4, 1, (), ("kept", "before"), ("recurrent",), (Forward((0, 1, 2), (0, 1), None, _gru_linear),),
+        3, 4, 4, 1, (), ("kept", "before"), ("recurrent",), (Forward((0, 1, 2), (0, 1), None, _gru_linear),),
         (Backward(None, _gru_linear_back), Backward(("recurrent", 0, 3), _carry)),
     ),
     "rnn": Cell(
-        1, 0, 1, (), ("h",), (), (Forward((0,), (0,), None, _rnn),),
+        1, 0, 0, 1, (), ("h",), (), (Forward((0,), (0,), None, _rnn),),
         (Backward(None, _rnn_back), Backward(("out", 0, 1), _carry)),
     ),
 }  # fmt: skip

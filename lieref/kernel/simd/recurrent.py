@@ -81,7 +81,7 @@ def backward_accesses(name: str, f: Numbers, tile: WidthTile, table: Sequence[in
     for tensor in ("out", *cell.sides):
         found += access("arena", tensor, f[tensor], walk[tensor], all_gates, written=True)
     for tensor in cell.read:
-        blocks = cell.kept if tensor == "kept" else 1
+        blocks = cell.recalled if tensor == "kept" else 1
         found += access("arena", tensor, f[tensor], walk[tensor], steps((blocks * size, 1)))
     for block in cell.before:
         found += access("arena", "kept", f["kept"] + f["kept_pixel"] + block * size, walk["kept"], one)
