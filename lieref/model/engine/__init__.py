@@ -5,9 +5,9 @@ It is a compiler of six stages, each a function from data to data. Read them in 
 1. `lower` (with `lowered`, `lower_*`): ONNX nodes to layers. A `FusedLayer` (`layer`) is of one of the `kinds`.
 2. `plan`, `builder`: layers to instructions. Each kind has its forward and its backward in one file (`conv`, with
    `winograd`; `transposed`, `channel`, `batched_product`, `pointwise`, `function`, `pool`, `resample`, `select`,
-   `row_normalization`, `column_normalization`, `softmax`, `move`, `constant`, `embedding`, `recurrent`, `reference`). An
-   `instruction` is a kernel, which is a family and a tile (chosen by `tiling`), its integers, and the places where it
-   meets each `tensor`.
+   `row_normalization`, `column_normalization`, `softmax`, `move`, `constant`, `embedding`, `recurrent`,
+   `reference`). An `instruction` is a kernel, which is a family and a tile (chosen by `tiling`), its integers, and the
+   places where it meets each `tensor`.
 3. `weights`, `layout`, `adapter`: packed weights and gradient accumulators, what fills them (prepare) and what makes
    gradients of them (collect). `packed_weights` and `factors` hold their numbers.
 4. `recompute`, `group`, `pieces`: instructions to others that leave the same bits in less memory or less time, as
