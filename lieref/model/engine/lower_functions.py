@@ -57,7 +57,9 @@ def operand(net: LoweredGraph, node: Node, position: int) -> View:
     """Return an input as a view; a constant has as many axes as the others."""
     if not is_constant(net, node, position):
         return view_of(net, node, position)
-    return constant_view(net, node, position, _axes(net, node))
+    seen = [net.view(name) for i, name in enumerate(node.inputs) if not is_constant(net, node, i)]
+    beside = next((one for one in seen if one is not None), None)
+    return constant_view(net, node, position, _axes(net, node), beside)
 
 
 def number(net: LoweredGraph, node: Node, position: int) -> float | None:

@@ -105,8 +105,10 @@ def _add_initializer(net: LoweredGraph, name: str, value: Array) -> None:
     net.graph = replace(net.graph, initializers={**net.graph.initializers, name: value})
 
 
-def constant_view(net: LoweredGraph, node: Node, position: int, axes: int) -> View:
+def constant_view(net: LoweredGraph, node: Node, position: int, axes: int, beside: View | None = None) -> View:
     """Return a constant input as a view of a tensor that the engine holds, of a tensor with so many axes.
+
+    Where it stands beside a tensor whose samples are not the first axis, it is one of that tensor's shape.
 
     Raises
     ------
@@ -128,7 +130,23 @@ def constant_view(net: LoweredGraph, node: Node, position: int, axes: int) -> Vi
     if net.flat:
         raise unsupported(node, "a constant beside vectors must be one number, or one for each of theirs")
     shape = (1,) * (axes - value.ndim) + value.shape
+    if beside is not None and beside.full is not None and 0 not in shape:
+        return _spread(net, node, name, shape, beside)
     if shape[0] != 1 or 0 in shape:
         raise unsupported(node, f"constant {name!r} must be the same for all samples; got shape {value.shape}")
     base, places = _tensor(net, name)
     return View(base, places.reshape(shape[1:]), value.size)
+
+
+def _spread(net: LoweredGraph, node: Node, name: str, shape: tuple[int, ...], beside: View) -> View:
+    """Return a constant of this shape as ONNX broadcasts it to a tensor whose samples are not the first axis."""
+    base, places = _tensor(net, name)
+    assert beside.full is not None  # its samples are elsewhere
+    try:
+        numbers = np.broadcast_to(places.reshape(shape), beside.shape)
+    except ValueError as error:
+        raise unsupported(node, f"shapes {shape} and {beside.shape} do not fit") from error
+    found = View.of(base, numbers + beside.full // beside.step * places.size, places.size)
+    if found is None:
+        raise unsupported(node, f"constant {name!r} must be the same for all samples")
+    return found

@@ -74,7 +74,7 @@ def is_constant(net: LoweredGraph, node: Node, position: int) -> bool:
 def with_constant(net: LoweredGraph, node: Node, constant: int) -> tuple[View, View]:
     """Return the other of two inputs and the constant one, as views of tensors that the engine holds."""
     seen = view_of(net, node, 1 - constant)
-    return seen, constant_view(net, node, constant, len(seen.shape))
+    return seen, constant_view(net, node, constant, len(seen.shape), seen)
 
 
 def together(net: LoweredGraph, node: Node, *seen: View) -> tuple[list[str], View]:

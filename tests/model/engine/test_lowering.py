@@ -224,6 +224,17 @@ def vector_that_is_called_back_as_a_column():
     return net
 
 
+def constant_beside_windows():
+    """Windows of all samples one behind the other, as of shifted attention: a constant is the same for each sample."""
+    net = Net((4, 6))
+    windows = moved(net, net.add("MatMul", "x", net.weight(6, 6)), "Reshape", (-1, 2, 6))
+    shifted = net.add("Add", windows, net_const(net, np.linspace(-1, 1, 12).reshape(1, 2, 6)))
+    divided = net.add("Sub", net_const(net, np.linspace(0, 1, 6)), net.add("Max", shifted, net_const(net, 0.1)))
+    net.add("Flatten", moved(net, divided, "Reshape", (-1, 4, 6)))
+    net.gemm(3, 24)
+    return net
+
+
 AWKWARD = {
     make.__name__: make
     for make in (
@@ -231,6 +242,7 @@ AWKWARD = {
         squeezed_by_half, flattened_image_normalised, flattened_image_times_a_constant, flattened_images_joined,
         image_and_vector_joined, image_as_a_line, part_of_a_call_back_that_is_read_beside_it, vector_as_a_pixel,
         vector_as_an_image, vector_that_is_called_back_as_a_column, vector_read_as_a_column,
+        constant_beside_windows,
     )
 } | {f"sum_with_the_input_{i}": partial(sum_with_the_input, i) for i in (0, 1)}  # fmt: skip
 
