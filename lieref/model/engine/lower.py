@@ -10,6 +10,7 @@ import numpy as np
 
 from lieref.errors import UnsupportedError
 from lieref.model.engine import (
+    lower_attention,
     lower_choices,
     lower_functions,
     lower_layers,
@@ -72,14 +73,8 @@ def _lower(graph: Graph, logits: str, flat: bool) -> LoweredGraph:
     trial = Trial()
     for node in _needed(graph, logits):
         try:
-            if known(net, node, specs) or part(net, node) or (node.op in VIEWS and view(net, node)):
-                continue
-            if node.op not in LOWER:
-                raise unsupported(node, "the operator has no compiled form")
-            if node.op not in ANY_ORDER:
-                for name in node.inputs:
-                    settle(net, name)
-            LOWER[node.op](net, _on_image(net, node) if node.op in WINDOWED else node)
+            if not (known(net, node, specs) or part(net, node)):
+                _take(net, node)
         except UnsupportedError as error:
             call_back(net, node, error, trial)
     if logits in net.unheld:
@@ -88,6 +83,22 @@ def _lower(graph: Graph, logits: str, flat: bool) -> LoweredGraph:
     net.layers = _read(net)
     join_pairs(net)
     return net
+
+
+def _take(net: LoweredGraph, node: Node) -> None:
+    """Take a node as a view, or append its layers."""
+    if node.op in VIEWS and view(net, node):
+        return
+    if node.op not in LOWER:
+        raise unsupported(node, "the operator has no compiled form")
+    if node.op not in ANY_ORDER:
+        for name in node.inputs:
+            settle(net, name)
+    LOWER[node.op](net, _on_image(net, node) if node.op in WINDOWED else node)
+
+
+def _attention(net: LoweredGraph, node: Node) -> None:
+    lower_attention.attention(net, node, _take)
 
 
 def _on_image(net: LoweredGraph, node: Node) -> Node:
@@ -134,14 +145,15 @@ WINDOWED = frozenset({"AveragePool", "Conv", "ConvTranspose", "MaxPool", "Pad", 
 """Operators that walk the rows of an image."""
 
 ANY_ORDER = frozenset({
-    "Add", "Clip", "Concat", "Dropout", "Einsum", "Gather", "Gemm", "GroupNormalization", "InstanceNormalization",
-    "LayerNormalization", "LogSoftmax", "MatMul", "Mul", "RMSNormalization", "ReduceMax", "ReduceMean", "ReduceSum",
-    "Relu", "Softmax", *lower_pointwise.ACTIVATIONS, *lower_functions.ROWS, *lower_choices.ROWS,
-    *lower_recurrent.ROWS,
+    "Add", "Attention", "Clip", "Concat", "Dropout", "Einsum", "Gather", "Gemm", "GroupNormalization",
+    "InstanceNormalization", "LayerNormalization", "LogSoftmax", "MatMul", "Mul", "RMSNormalization", "ReduceMax",
+    "ReduceMean", "ReduceSum", "Relu", "Softmax", *lower_pointwise.ACTIVATIONS, *lower_functions.ROWS,
+    *lower_choices.ROWS, *lower_recurrent.ROWS,
 })  # fmt: skip
 """Operators whose rows of the table take tensors in whatever order their numbers stand; the others want the graph's."""
 
 LOWER: dict[str, Callable[[LoweredGraph, Node], None]] = {
+    "Attention": _attention,
     "Conv": lower_layers.conv,
     "ConvTranspose": lower_transposed.conv_transpose,
     "Gemm": lower_layers.gemm,

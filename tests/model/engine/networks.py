@@ -526,6 +526,21 @@ def sequence_norm_net():
     return replace(net.graph(), opset=23)
 
 
+def attention_operator_net():
+    """Attention as one operator: grouped heads and a cap, a causal mask, masks of numbers and of truth values."""
+    net = Net((5, 6))
+    q, k, v = (net.add("MatMul", "x", net.weight(6, n)) for n in (12, 6, 4))
+    a = net.add("Attention", q, k, v, q_num_heads=4, kv_num_heads=2, softcap=0.7, is_causal=1)
+    q, k, v = (moved(net, net.add("MatMul", a, net.weight(8, 6)), "Reshape", (0, 5, 2, 3)) for _ in range(3))
+    q, k, v = (net.add("Transpose", one, perm=(0, 2, 1, 3)) for one in (q, k, v))
+    net.init["seen"] = np.tri(5, 5, 1, dtype=bool)
+    b = net.add("Attention", q, k, v, "seen", scale=0.4)
+    c = net.add("Attention", b, k, b, net_const(net, np.linspace(-1, 1, 50).reshape(2, 5, 5)))
+    net.add("Flatten", c)
+    net.gemm(4, 30)
+    return replace(net.graph(), opset=23)
+
+
 def two_headed_net():
     """Outputs that are joined: their pixels are wider than their gradient's."""
     net = Net((9,))
@@ -633,6 +648,7 @@ NETS = {
     "column norms": column_norm_net,
     "row norms": row_norm_net,
     "sequence norms": sequence_norm_net,
+    "attention operator": attention_operator_net,
     "two heads": two_headed_net,
     "joined": joined_net,
     "fire": fire_net,

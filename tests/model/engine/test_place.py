@@ -223,16 +223,15 @@ def test_every_read_finds_its_own(name, isa):
 
 
 ARENAS = {
-    "square": (109008, 161184), "two heads": (544, 736), "joined": (848, 960), "fused": (7056, 11504),
-    "shapes": (848, 1552), "gates": (6480, 24624), "gate vector": (560, 864), "odd": (5840, 15152),
-    "odd vector": (496, 672), "residual": (7248, 14240), "plain": (7768, 16792), "vector": (624, 944),
-    "line": (1556, 3024), "views": (10112, 23888), "shuffle": (10992, 21040), "attention": (14392, 29736),
-    "fire": (10640, 22468), "layers": (1592, 2552), "branches": (344, 344),
-    "resampled": (13352, 27616), "upsampled": (1976, 3592), "up": (49336, 124728), "up line": (680, 1320),
-    "column norms": (4640, 13024),
-    "row norms": (304, 784), "sequence norms": (1120, 3504),
+    "resampled": (13352, 27616), "upsampled": (1976, 3592), "square": (108792, 160968), "views": (9896, 23672),
+    "shuffle": (10776, 20824), "attention": (8696, 13672), "layers": (1464, 2392), "branches": (344, 344),
+    "cells": (5176, 10552), "words": (1464, 5400), "up": (49336, 124728), "up line": (680, 1320),
+    "column norms": (4632, 13016), "row norms": (296, 776), "sequence norms": (1112, 3496),
+    "attention operator": (2312, 5528), "two heads": (328, 520), "joined": (632, 744), "fire": (10424, 22252),
+    "fused": (6840, 12312), "functions": (4984, 24280), "choices": (4984, 15728), "shapes": (504, 1064),
+    "gates": (6264, 24408), "gate vector": (344, 648), "odd": (5624, 11696), "odd vector": (280, 456),
+    "residual": (7032, 14024), "plain": (7552, 16576), "vector": (408, 728), "line": (1340, 2808),
     "heads": (11000, 19212), "shared factor": (6744, 9128),
-    "cells": (5176, 10552),
 }  # fmt: skip
 """Bytes of the arenas of each network, outputs alone and training, where vectors hold four numbers."""
 
