@@ -1,7 +1,8 @@
 """Operators that others make up, written as those: a compiled engine knows the parts.
 
-Sum is additions, Mish is x tanh(softplus(x)), Swish x sigmoid(alpha x), Selu a number times Elu, Celu with alpha one is
-Elu, and PRelu with one slope for all is LeakyRelu. With one for each channel, r = relu(x), it is r + slope (x - r): no
+Sum is additions, Mean a share of them, Mish is x tanh(softplus(x)), Swish x sigmoid(alpha x), Selu a number times Elu,
+Celu alpha Elu(x / alpha), the norms that ReduceL1, ReduceL2 and their kin are sums of |x| or x^2, and PRelu with one
+slope for all is LeakyRelu. With one for each channel, r = relu(x), it is r + slope (x - r): no
 sum rounds, because r or x - r is zero, and the derivative at zero is the slope. Values and derivatives are those of the
 operator, to the rounding.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -42,7 +44,7 @@ class Parts:
 
     def constant(self, value: float, dtype: DTypeLike | None = None) -> str:
         """Return the name of a new constant, in the type of the network if none is given."""
-        name = free_name(self.graph, f"{self.node.name}.factor")
+        name = free_name(self.graph, f"{self.node.name}.factor{len(self.constants) or ''}")
         self.constants[name] = np.array(value, self.graph.dtype if dtype is None else dtype)
         return name
 
@@ -68,18 +70,30 @@ def _sum(parts: Parts, total: str, *others: str) -> None:
     return parts.end("Add", total, others[-1])
 
 
+def _mean(parts: Parts, *terms: str) -> None:
+    total = terms[0]
+    for other in terms[1:]:
+        total = parts.add("Add", total, other)
+    parts.end("Mul", total, parts.constant(1 / len(terms)))
+
+
 def _mish(parts: Parts, x: str) -> None:
     parts.end("Mul", x, parts.add("Tanh", parts.add("Softplus", x)))
 
 
 def _swish(parts: Parts, x: str) -> None:
-    if parts.node.attrs.get("alpha", 1.0) == 1:
-        parts.end("Mul", x, parts.add("Sigmoid", x))
+    alpha = float(parts.node.attrs.get("alpha", 1.0))  # type: ignore[arg-type]
+    steeper = x if alpha == 1 else parts.add("Mul", x, parts.constant(alpha))
+    parts.end("Mul", x, parts.add("Sigmoid", steeper))
 
 
 def _celu(parts: Parts, x: str) -> None:
-    if parts.node.attrs.get("alpha", 1.0) == 1:
+    alpha = float(parts.node.attrs.get("alpha", 1.0))  # type: ignore[arg-type]
+    if alpha == 1:
         parts.end("Elu", x, alpha=1.0)
+    elif alpha:
+        narrower = parts.add("Mul", x, parts.constant(1 / alpha))
+        parts.end("Mul", parts.add("Elu", narrower, alpha=1.0), parts.constant(alpha))
 
 
 def _selu(parts: Parts, x: str) -> None:
@@ -99,6 +113,18 @@ def _prelu(parts: Parts, x: str, slope: str) -> None:
     parts.end("Add", positive, parts.add("Mul", negative, slope))
 
 
+def _norm(outer: str, inner: str, parts: Parts, x: str, *axes: str) -> None:
+    """Write a sum of |x| or x^2 over axes, or a function of it: the derivative of the root at zero is zero."""
+    terms = {"": (), "Abs": (x,), "Mul": (x, x)}[inner]
+    each = parts.add(inner, *terms) if inner else x
+    if outer:
+        parts.end(outer, parts.add("ReduceSum", each, *axes, **parts.node.attrs))
+    else:
+        parts.end("ReduceSum", each, *axes, **parts.node.attrs)
+
+
 _WRITTEN: dict[str, Callable[..., None]] = {
-    "Celu": _celu, "Mish": _mish, "PRelu": _prelu, "Selu": _selu, "Sum": _sum, "Swish": _swish,
+    "Celu": _celu, "Mean": _mean, "Mish": _mish, "PRelu": _prelu, "ReduceL1": partial(_norm, "", "Abs"),
+    "ReduceL2": partial(_norm, "Sqrt", "Mul"), "ReduceLogSum": partial(_norm, "Log", ""),
+    "ReduceSumSquare": partial(_norm, "", "Mul"), "Selu": _selu, "Sum": _sum, "Swish": _swish,
 }  # fmt: skip
