@@ -35,6 +35,7 @@ Row = dict[str, Any]
 def checked(file: Exported, merged: Path) -> Row:
     """Return the answers for a file; what cannot be asked any more is None."""
     row: Row = dict.fromkeys(("load", "agree", "gradients", "train", "merge"))
+    row["operators"] = sorted({node.op_type for node in onnx.load(file.path, load_external_data=False).graph.node})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that some nodes are slow is in the row
         try:

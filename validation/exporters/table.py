@@ -30,7 +30,20 @@ def markdown(rows: list[Row]) -> str:
     text = ", ".join(f"{what.replace('_', ' ')} {n}" for what, n in total.items() if what != "files")
     notes = [f"- {row['network']}, {row['exporter']}, {what}: {error}"
              for row in rows for what, error in row.get("errors", {}).items()]  # fmt: skip
-    return "\n".join([*lines, "", f"Of {total['files']} files: {text}.", *(["", *notes] if notes else [])])
+    end = ["", *notes] if notes else []
+    return "\n".join([*lines, "", f"Of {total['files']} files: {text}.", *end, "", by_operator(rows)])
+
+
+def by_operator(rows: list[Row]) -> str:
+    """Return the same by operator: of the files that hold one, how many pass, and how many call it back in Python."""
+    titles = ("operator", "files", "agree", "gradients", "train", "merge", "called back")
+    lines = ["| " + " | ".join(titles) + " |", "|" + " --- |" * len(titles)]
+    for op in sorted({op for row in rows for op in row.get("operators", ())}):
+        own = [row for row in rows if op in row.get("operators", ())]
+        back = sum(any(node["op"] == op for node in row.get("slow", ())) for row in own)
+        passed = [sum(row.get(what) is True for row in own) for what in titles[2:-1]]
+        lines.append("| " + " | ".join([op, *map(str, (len(own), *passed, back))]) + " |")
+    return "\n".join(lines)
 
 
 def _mark(row: Row, what: str) -> str:
