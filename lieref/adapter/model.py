@@ -91,7 +91,7 @@ def load(
     graph, proto, digest = read_onnx(path, padding_id, input_shapes, derive=derive)
     weights = weights_of(output)
     graph = with_first_outputs(graph, weights)
-    plain = simplify(graph)
+    plain = simplify(graph, dtype)
     wide = in_float64(plain) if dtype == "float32" else []
     if wide:
         text = f"load: {', '.join(wide[:3])} of {path} asks for float64 and is computed in float32"

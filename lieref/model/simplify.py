@@ -62,13 +62,16 @@ TYPED = {"Cast": "to", "CastLike": "", "EyeLike": "dtype", "ConstantOfShape": "v
 """Operators that give a type of their own, and the attribute that says it."""
 
 
-def simplify(graph: Graph) -> Graph:
+def simplify(graph: Graph, dtype: str = "float32") -> Graph:
     """Return the graph in plain form.
 
     Parameters
     ----------
     graph : Graph
         As read, the floats in the types of the file.
+    dtype : str
+        What it will be computed in. In "float64" written-out functions and numbers that follow from shapes stay as
+        they are: a file of float32 has 1 / sqrt(2) of Gelu rounded, and its roots of sizes would be.
 
     Returns
     -------
@@ -82,10 +85,13 @@ def simplify(graph: Graph) -> Graph:
     """
     graph = without_widening(expand(graph))
     graph = drop_unread(plain_operators(without_zero_states(fold_constants(graph))))
-    graph = fold_constants(free_batch(graph))
+    graph = free_batch(graph)
     _check_not_empty(graph)
-    graph = drop_unread(join_normalizations(join_written(join_softmax(skip_copies(graph)))))
-    return drop_unread(canonical_layers(join_padding(scale_products(graph))))
+    if dtype == "float64":
+        graph = join_softmax(skip_copies(graph))
+    else:
+        graph = scale_products(join_written(join_softmax(skip_copies(fold_constants(graph)))))
+    return drop_unread(canonical_layers(join_padding(drop_unread(join_normalizations(graph)))))
 
 
 def expand(graph: Graph) -> Graph:

@@ -10,7 +10,7 @@ import pytest
 
 from lieref.model import executor
 from lieref.model.graph import Graph
-from lieref.model.simplify import drop_unread
+from lieref.model.simplify import drop_unread, simplify
 from lieref.model.written_out import join_written
 from tests.model.engine.networks import Net, net_const
 
@@ -131,3 +131,11 @@ def test_what_is_no_such_activation_stays(write) -> None:
     write(net)
     graph = net.graph()
     assert join_written(graph) == graph
+
+
+def test_what_is_computed_in_float64_keeps_the_rounded_constants_of_the_file() -> None:
+    net = Net((3, 5))
+    exact(net, "x", False, 0)
+    graph = net.graph()
+    assert [node.op for node in simplify(graph).nodes] == ["Gelu"]
+    assert "Erf" in [node.op for node in simplify(graph, "float64").nodes]
