@@ -49,15 +49,17 @@ class View:
     @classmethod
     def of(cls, base: str, full: Array, step: int) -> View | None:
         """Return the view of the places of `TRIED` samples, None where the samples do not stand in one way."""
+        if full.size and full.ndim > 1 and len(full) == TRIED:  # the samples are the first axis, as of most
+            one = full[0]
+            apart = all(np.array_equal(full[sample], one + step * sample) for sample in range(1, TRIED))
+            if apart and one.min() >= 0 and one.max() < step:
+                return cls(base, one, step)
         samples, flat = full.ravel() // step, full.ravel()
         each = [flat[samples == sample] - step * sample for sample in range(TRIED)]
         if not full.size or sum(len(one) for one in each) != full.size:
             return None
         if any(not np.array_equal(one, each[0]) for one in each):
             return None
-        first = full.ndim > 1 and len(full) == TRIED
-        if first and np.array_equal(samples, np.repeat(np.arange(TRIED), each[0].size)):
-            return cls(base, full[0], step)
         return cls(base, each[0], step, full)
 
     @property
