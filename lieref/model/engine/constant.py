@@ -23,17 +23,21 @@ if TYPE_CHECKING:
 
 
 BY_ROWS = frozenset({"batched_product", "function", "identity", "product"})
-"""Kinds of layers that meet all they read row by row, whatever step is between the rows."""
+"""Kinds of layers that meet all they read row by row, whatever step is between the rows, and never beside the image."""
 
 
 def forward(b: Builder, layer: FusedLayer, out: Tensor, _: Epilogue) -> list[Instruction]:
-    """Return the instructions that copy the initializer into the arena, row by row of the image."""
+    """Return the instructions that copy the initializer into the arena, row by row where there may be a halo."""
     assert layer.places is not None  # a constant has places
-    out.repeated = _repeats(b, layer, layer.places)
+    readers = [reader for reader in b.net.layers if layer.out in reader.inputs]
+    by_rows = layer.out != b.net.logits and all(reader.kind in BY_ROWS for reader in readers)
+    # Each row that is trained has a gradient of its own.
+    out.repeated = by_rows and layer.weight not in b.storage.trainable and _repeats(layer.places)
     places = layer.places[:, :1] if out.repeated else layer.places
-    offset, line = b.storage.add_arranged(layer.weight, places, out.pixel), out.width * out.pixel
-    found = []
-    for y in range(places.shape[1]):
+    lines = 1 if by_rows else out.height
+    line = places.shape[1] // lines * out.width * out.pixel
+    offset, found = b.storage.add_arranged(layer.weight, places, out.pixel), []
+    for y in range(lines):
         for first, vectors, width in b.storage.columns(line):
             ints = {"count": vectors * width, "weight": offset + y * line + first}
             place = Place(out, y, channel=first)
@@ -41,16 +45,9 @@ def forward(b: Builder, layer: FusedLayer, out: Tensor, _: Epilogue) -> list[Ins
     return found
 
 
-def _repeats(b: Builder, layer: FusedLayer, places: Array) -> bool:
-    """Return whether all rows are the same, and all who read them meet them row by row; each has its own gradient."""
-    readers = [reader for reader in b.net.layers if layer.out in reader.inputs]
-    return (
-        places.shape[1] > 1
-        and layer.weight not in b.storage.trainable
-        and layer.out != b.net.logits
-        and all(reader.kind in BY_ROWS for reader in readers)
-        and np.array_equal(places, np.broadcast_to(places[:, :1], places.shape))
-    )
+def _repeats(places: Array) -> bool:
+    """Return whether all of several rows are the same."""
+    return places.shape[1] > 1 and np.array_equal(places, np.broadcast_to(places[:, :1], places.shape))
 
 
 def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
