@@ -70,6 +70,10 @@ def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
     for name, (x, there, here) in zip((layer.x, *layer.others), _sources(b, layer), strict=True):
         if name not in b.needed:
             continue
+        known = b.own_gradient(name, g)
+        if known is not None:
+            found += _move(b.storage, g, here, known, there, adds=True)
+            continue
         x_bar, size = b.tensor(name), x.channels * x.height * x.width
         each_once = len(there) == size and len(np.unique(there)) == size
         if not each_once:
