@@ -16,7 +16,7 @@ from lieref._types import Array, FloatArray
 from lieref.errors import DomainError, UnsupportedError
 from lieref.model import executor
 from lieref.model.engine import Engine, compile_graph
-from lieref.model.engine.lowered import rows_shape
+from lieref.model.engine.lowered import LoweredGraph, rows_shape
 from lieref.model.fusion import FusedSites
 from lieref.model.graph import Graph
 from lieref.model.simplify import at_size, at_some_size
@@ -108,6 +108,12 @@ class Compiled:
         self._winograd = winograd
         self._lock = make_lock()
         self._engines: dict[object, Engine] = {}
+
+    @property
+    def lowered(self) -> LoweredGraph | None:
+        """The layers of the network, where an engine has been made for its one size; None where there is none."""
+        with self._lock:
+            return next((engine.lowered for engine in self._engines.values()), None)
 
     def refusal(self, graph: Graph, wanted: frozenset[str], threads: int, fused: FusedSites = NONE_FUSED) -> str:
         """Return why the engine does not run the graph, give these gradients or compute these adapters; "" if it does.

@@ -111,7 +111,8 @@ class EngineChoice:
 
     @cached_property
     def _assessed(self) -> Speed:
-        return assess(self.graph, self.logits)
+        fixed = None not in self.graph.inputs[0].shape[1:]
+        return assess(self.graph, self.logits, self.compiled[self.asked].lowered if fixed else None)
 
     @cached_property
     def _multiply_adds(self) -> int:

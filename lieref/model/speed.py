@@ -11,6 +11,7 @@ from lieref.errors import UnsupportedError
 from lieref.model.arithmetic import multiply_adds
 from lieref.model.engine.layer import FusedLayer
 from lieref.model.engine.lower import lower
+from lieref.model.engine.lowered import LoweredGraph
 from lieref.model.fusion import Outside
 from lieref.model.graph import Graph
 from lieref.model.simplify import at_some_size
@@ -65,13 +66,21 @@ class Speed:
     share: float = 0.0
 
 
-def assess(graph: Graph, logits: str) -> Speed:
-    """Return how the engine takes the part of a graph that computes the tensor `logits`."""
+def assess(graph: Graph, logits: str, lowered: LoweredGraph | None = None) -> Speed:
+    """Return how the engine takes the part of a graph that computes the tensor `logits`.
+
+    Parameters
+    ----------
+    graph : Graph
+    logits : str
+    lowered : LoweredGraph, optional
+        Its layers, where they are known.
+    """
     if compiled_code_is_off():
         return Speed("reference", ("compiled code is switched off",), "unset NUMBA_DISABLE_JIT", 1.0)
     sized = at_some_size(graph)
     try:
-        net = lower(sized, logits)
+        net = lowered or lower(sized, logits)
     except UnsupportedError as error:
         return Speed("reference", (str(error).removeprefix("compile_graph: "),), _remedy(sized), 1.0)
     # One without a reason only hands an image over: 20,480 and 344,000 numbers took 8 and 654 microseconds.

@@ -293,15 +293,15 @@ class CrossEntropy(Loss):
 
     def _rows(self, labels: NDArray[np.int64], classes: int, whole: float) -> NDArray[np.float64]:
         """Return t_nc / S, (M, C), for M labels."""
-        rows = np.full((len(labels), classes), self.label_smoothing / classes)
-        left = None if self.ignore_index is None else labels == self.ignore_index
-        labels = labels if left is None else np.where(left, 0, labels)
-        rows[np.arange(len(labels)), labels] += 1.0 - self.label_smoothing
-        if self.class_weights is not None:
-            rows *= self._weights("CrossEntropy", classes)
-        if left is not None:
-            rows[left] = 0.0
-        return rows / whole if whole else rows
+        weights, share = self._weights("CrossEntropy", classes), self.label_smoothing / classes
+        others, own = (each * weights / (whole or 1.0) for each in (share, share + (1.0 - self.label_smoothing)))
+        # Of many classes this is large: zeros that are never written take no memory.
+        rows = np.tile(others, (len(labels), 1)) if share else np.zeros((len(labels), classes))
+        left = np.zeros(len(labels), bool) if self.ignore_index is None else labels == self.ignore_index
+        labels = np.where(left, 0, labels)
+        rows[np.arange(len(labels)), labels] = own[labels]
+        rows[left] = 0.0
+        return rows
 
     def to_dict(self) -> dict[str, Any]:
         """Return the name and the settings."""

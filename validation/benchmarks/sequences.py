@@ -22,6 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import lieref
 from lieref.train.loss import Loss
 from lieref.train.position_tasks import TokenCrossEntropy
@@ -42,10 +44,9 @@ STEPS = 3
 
 
 def lieref_step(path: Path, name: str, threads: int) -> tuple[Callable[[], Any], lieref.Network]:
-    """One step, and the network."""
-    from validation.benchmarks import _sequence_models as peer
-
-    x, y = (array.numpy() for array in peer.batch_of(name, BATCH[name]))
+    """One step, and the network; the batch lies beside its file, so that a process of lieref alone has no PyTorch."""
+    with np.load(path.with_suffix(".npz")) as batch:
+        x, y = batch["x"], batch["y"]
     model = lieref.load(path)
     model.threads = threads
     model.attach("liera", r=RANK)
@@ -89,6 +90,8 @@ def measure(name: str, threads: int, rounds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "net.onnx"
         peer.export(peer.network(name), name, path)
+        x, y = peer.batch_of(name, BATCH[name])
+        np.savez(path.with_suffix(".npz"), x=x.numpy(), y=y.numpy())
         step, model = lieref_step(path, name, threads)
         times = alternate({"lieref": step, "torch": torch_step(name)}, 0.0, rounds)
         peaks = {side: peak_of(side, name, path, threads) for side in ("lieref", "torch")}

@@ -75,18 +75,18 @@ def output_accesses(f: Numbers, tile: OutputTile | None, table: Sequence[int]) -
 
 def emit_output(module: ir.Module, name: str, dtype: str, tile: OutputTile) -> None:
     """Emit what is done with the outputs."""
-    if tile.loss == "mean_squared_error":
-        emit_squared_error(module, name, dtype, tile.width)
-    elif tile.loss == "cross_entropy_last":
-        emit_cross_entropy_last(module, name, dtype, tile.width)
+    by_vectors = {
+        "logits": emit_logits,
+        "given": emit_given,
+        "mean_squared_error": emit_squared_error,
+        "cross_entropy_last": emit_cross_entropy_last,
+    }
+    if tile.loss in by_vectors:
+        by_vectors[tile.loss](module, name, dtype, tile.width)
+    elif tile.loss == "cross_entropy":
+        emit_cross_entropy(module, name, dtype)
     else:
-        emit = {
-            "logits": emit_logits,
-            "given": emit_given,
-            "cross_entropy": emit_cross_entropy,
-            "binary_cross_entropy": emit_binary_cross_entropy,
-        }[tile.loss]
-        emit(module, name, dtype)
+        emit_binary_cross_entropy(module, name, dtype)
 
 
 def emit_load(module: ir.Module, name: str, dtype: str, tile: LoadTile) -> None:
@@ -148,24 +148,32 @@ def _load(k: Kernel, at: Pointer, source: str, lanes: int) -> Real:
     return Real(k, k.b.uitofp(k.b.load(at.ir, align=1, typ=kind), real))
 
 
-def emit_logits(module: ir.Module, name: str, dtype: str) -> None:
+def emit_logits(module: ir.Module, name: str, dtype: str, width: int) -> None:
     """Emit the copy of a sample's outputs to the caller's array."""
-    k = Kernel(module, name, dtype, OUTPUT_FIELDS, 1)
+    k = Kernel(module, name, dtype, OUTPUT_FIELDS, width)
     with k.loop(k.field("samples")) as sample:
         z, _, _, out = _sample_pointers(k, sample)
-        with k.loop(k.field("classes")) as j:
-            out.store(j, z.real_at(j))
+        _copy(k, z, out)
     k.finish()
 
 
-def emit_given(module: ir.Module, name: str, dtype: str) -> None:
+def emit_given(module: ir.Module, name: str, dtype: str, width: int) -> None:
     """Emit the loss whose gradient the caller has already computed."""
-    k = Kernel(module, name, dtype, OUTPUT_FIELDS, 1)
+    k = Kernel(module, name, dtype, OUTPUT_FIELDS, width)
     with k.loop(k.field("samples")) as sample:
         _, t, g, _ = _sample_pointers(k, sample)
-        with k.loop(k.field("classes")) as j:
-            g.store(j, t.real_at(j))
+        _copy(k, t, g)
     k.finish()
+
+
+def _copy(k: Kernel, source: Pointer, target: Pointer) -> None:
+    """Emit the copy of a number for each class; whole vectors, then the rest one by one."""
+    whole = k.field("classes") // k.width
+    with k.loop(whole) as part:
+        target.store(part * k.width, source.vector_at(part * k.width, k.width))
+    done = whole * k.width
+    with k.loop(k.field("classes") - done) as rest:
+        target.store(done + rest, source.real_at(done + rest))
 
 
 def emit_squared_error(module: ir.Module, name: str, dtype: str, width: int) -> None:
@@ -236,9 +244,13 @@ def emit_cross_entropy_last(module: ir.Module, name: str, dtype: str, width: int
         pointers, loss = _sample_pointers(k, sample), Variable(zero)
         with k.loop(positions) as position:
             z, t, g, _ = (pointer + position * classes for pointer in pointers)
-            largest = Variable(z.real_at(0))
-            with k.loop(classes) as j:
-                largest.set(largest.get().max(z.real_at(j)))
+            done = whole * width
+            tallest = Variable(k.splat(z.real_at(0), width))
+            with k.loop(whole) as part:
+                tallest.set(tallest.get().max(z.vector_at(part * width, width)))
+            largest = Variable(k.largest(tallest.get()))
+            with k.loop(classes - done) as rest:
+                largest.set(largest.get().max(z.real_at(done + rest)))
             top = _wide(k, largest.get())
             tops = k.splat(top, width)
             totals, masses, products = Variable(zeros), Variable(zeros), Variable(zeros)
@@ -249,7 +261,6 @@ def emit_cross_entropy_last(module: ir.Module, name: str, dtype: str, width: int
                 masses.set(masses.get() + target)
                 products.set(target.muladd(shifted, products.get()))
             total, mass, product = (Variable(k.sum(one.get())) for one in (totals, masses, products))
-            done = whole * width
             with k.loop(classes - done) as rest:
                 at = done + rest
                 shifted, target = _wide(k, z.real_at(at)) - top, _wide(k, t.real_at(at))

@@ -113,6 +113,18 @@ class Builder:
         self.bars[name] = over
         return over, epilogue
 
+    def own_gradient(self, name: str, g: Tensor) -> Tensor | None:
+        """Return the gradient of `name` so far, to which another is then added in its place, number by number of g.
+
+        None where there is none yet, it is another tensor's too, or g itself, or the derivative of a clamp is due.
+        """
+        found, last = self.bars.get(name), self._unread[name] == 1
+        others = [g, *(bar for other, bar in self.bars.items() if other != name)]
+        if found is None or (last and self._clamps[name]) or any(map(found.meets, others)):
+            return None
+        self._unread[name] -= 1
+        return found
+
     def add_gradient(self, name: str, g: Tensor) -> list[Instruction]:
         """Return the instructions that add g itself to the gradient of a tensor; none where it is the only summand.
 

@@ -157,6 +157,11 @@ class Engine:
         self._alone = Exclusive("the engine's adapters")
 
     @property
+    def lowered(self) -> LoweredGraph:
+        """The layers that it runs."""
+        return self._plans.net
+
+    @property
     def sizes(self) -> ProgramSizes:
         """What its programs take."""
         return sizes_of(self._plans, self._plans_of(len(self.recomputations) - 1))

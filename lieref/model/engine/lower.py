@@ -82,6 +82,7 @@ def _lower(graph: Graph, logits: str, flat: bool) -> LoweredGraph:
     _make_rows(net, logits)
     net.layers = _read(net)
     join_pairs(net)
+    net.forget_places()
     return net
 
 

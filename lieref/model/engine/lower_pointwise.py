@@ -49,7 +49,8 @@ def add(net: LoweredGraph, node: Node) -> None:
 def _sum(net: LoweredGraph, node: Node, one: View, other: View) -> None:
     """Append the sum of two tensors, or let the earlier join the layer of the later."""
     (a, b), lead = together(net, node, one, other)
-    age = {layer.out: i for i, layer in enumerate(net.layers)}  # the input of the network is older than all
+    # The input of the network is older than all, and so is what follows from nothing.
+    age = {layer.out: i for i, layer in enumerate(net.layers) if layer.kind != "constant"}
     late, early = (a, b) if age.get(a, -1) > age.get(b, -1) else (b, a)
     layer = net.producer(late)
     if (
@@ -60,6 +61,10 @@ def _sum(net: LoweredGraph, node: Node, one: View, other: View) -> None:
         and not layer.add
         and (net.read_only_by(late, node) or net.take(late))
     ):
+        constant = net.producer(early)
+        if constant is not None and constant.kind == "constant":
+            net.layers.remove(constant)
+            net.layers.insert(net.layers.index(layer), constant)
         layer.add = early
         net.rename(layer, node, lead)
     else:

@@ -49,15 +49,17 @@ class View:
     @classmethod
     def of(cls, base: str, full: Array, step: int) -> View | None:
         """Return the view of the places of `TRIED` samples, None where the samples do not stand in one way."""
+        if full.size and full.ndim > 1 and len(full) == TRIED:  # the samples are the first axis, as of most
+            one = full[0].copy()  # and not the places of all samples
+            apart = all(np.array_equal(full[sample], one + step * sample) for sample in range(1, TRIED))
+            if apart and one.min() >= 0 and one.max() < step:
+                return cls(base, one, step)
         samples, flat = full.ravel() // step, full.ravel()
         each = [flat[samples == sample] - step * sample for sample in range(TRIED)]
         if not full.size or sum(len(one) for one in each) != full.size:
             return None
         if any(not np.array_equal(one, each[0]) for one in each):
             return None
-        first = full.ndim > 1 and len(full) == TRIED
-        if first and np.array_equal(samples, np.repeat(np.arange(TRIED), each[0].size)):
-            return cls(base, full[0], step)
         return cls(base, each[0], step, full)
 
     @property
@@ -159,6 +161,13 @@ class LoweredGraph:
     def is_float(self, name: str) -> bool:
         """Return whether a tensor of the graph holds floats."""
         return self.types.get(name, self.graph.dtype).kind == "f"
+
+    def forget_places(self) -> None:
+        """Forget where numbers stand, once all layers are there: of long sequences these take much memory."""
+        self.alias.update((name, seen.base) for name, seen in self.views.items() if name != seen.base)
+        self.views.clear()
+        self.arrangements.clear()
+        self.known.clear()
 
     def view(self, name: str) -> View | None:
         """Return a tensor of the graph as a view of one that the engine holds, None where it holds none."""

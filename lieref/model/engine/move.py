@@ -70,6 +70,10 @@ def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
     for name, (x, there, here) in zip((layer.x, *layer.others), _sources(b, layer), strict=True):
         if name not in b.needed:
             continue
+        known = b.own_gradient(name, g)
+        if known is not None:
+            found += _move(b.storage, g, here, known, there, adds=True)
+            continue
         x_bar, size = b.tensor(name), x.channels * x.height * x.width
         each_once = len(there) == size and len(np.unique(there)) == size
         if not each_once:
@@ -99,10 +103,11 @@ def _move(
     if not len(taken):
         return []
     walks = np.stack([_symbols(source, taken), _symbols(target, given)], 1)
-    walks = walks[np.argsort(walks[:, 0 if adds else 1], kind="stable")]  # pixel by pixel
-    inner, step_b, starts = _inner_loop(walks)
+    # Pixel by pixel of either side: what is added up has one order, a copy that of the longer inner loop.
+    orders = [walks[np.argsort(walks[:, side], kind="stable")] for side in ((0,) if adds else (1, 0))]
+    inner, step_b, starts = max((_inner_loop(walk) for walk in orders), key=_length)
     outer, step_a, starts = _inner_loop(starts)
-    runs = (step_b == 1).all() and inner > 1
+    runs = _in_runs(inner, step_b)
     tile: Tile = WidthTile(storage.lanes) if runs else NoTile()
     name = ("add_moved" if adds else "move") + ("_runs" if runs else "")
     ints = {"count": len(starts), "outer": outer, "inner": inner}
@@ -121,6 +126,21 @@ def _inner_loop(walks: Array) -> tuple[int, Array, Array]:
     if turns == 1 or (inside != steps[0]).any():
         return 1, np.ones(2, np.int64), walks
     return turns, steps[0], walks[::turns]
+
+
+SHORT = 4
+"""Neighbours from which on a copy of them is faster than one of more numbers that are none."""
+
+
+def _in_runs(turns: int, step: Array) -> bool:
+    """Return whether a loop copies neighbours."""
+    return turns > 1 and bool((step == 1).all())
+
+
+def _length(loop: tuple[int, Array, Array]) -> tuple[bool, int]:
+    """Return what tells the better of two loops: whether it copies some neighbours, then how many numbers."""
+    turns, step, _ = loop
+    return turns >= SHORT and _in_runs(turns, step), turns
 
 
 def _symbols(t: Tensor, numbers: Array) -> Array:

@@ -238,7 +238,7 @@ def _zeros(t: Tensor) -> Hashable:
     """
     if t.scratch:
         return None
-    return (t.height, t.width, t.pixel, *t.halo, t.pitch) if t.channels == t.pixel else id(t)
+    return (t.height, t.width, t.pixel, *t.halo, t.pitch, t.repeated) if t.channels == t.pixel else id(t)
 
 
 def _clear(t: Tensor, lanes: int) -> list[Instruction]:

@@ -39,6 +39,8 @@ class Tensor:
         What this is a slice of: some channels, from `start` on, of the same pixels. It has no memory of its own, and
         the halo is shared.
     start : int
+    repeated : bool
+        Whether all rows are the same, and so one in memory. It has no halo.
     """
 
     channels: int
@@ -52,6 +54,7 @@ class Tensor:
     name: str = ""
     whole: Tensor | None = None
     start: int = 0
+    repeated: bool = False
 
     def slice(self, channels: int, start: int, name: str) -> Tensor:
         """Return some channels, from one on; both must be whole vectors."""
@@ -77,11 +80,13 @@ class Tensor:
     @property
     def row(self) -> int:
         """Elements from one row to the next."""
-        return (self.width + self.halo[1] + self.halo[3]) * self.step
+        return 0 if self.repeated else (self.width + self.halo[1] + self.halo[3]) * self.step
 
     @property
     def size(self) -> int:
         """Elements of the tensor and its halo."""
+        if self.repeated:
+            return self.width * self.step
         return (self.height + self.halo[0] + self.halo[2]) * self.row
 
     @property

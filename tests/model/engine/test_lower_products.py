@@ -133,6 +133,29 @@ def test_attention_agrees_with_torch(rng):
         assert close(gradients[name], weight.grad.numpy(), 1e-12), name
 
 
+@pytest.mark.parametrize("heads", [1, 2])
+def test_a_constant_that_is_added_joins_the_product_and_is_held_once_for_all_heads(heads, rng):
+    net = Net((3, 7))
+    left, right = operand(net, 2, 5, 6), operand(net, 2, 6, 7)
+    mask = net_const(net, rng.standard_normal((1, heads, 5, 7)))
+    out = net.add("Add", net.add("MatMul", left, right), mask)
+    net.add("Mul", net_const(net, rng.standard_normal((heads, 1, 7))), out)
+    graph, kinds = compiled(net, (2, 5, 7))
+    assert kinds.count("identity") == 0
+    for others in (True, False):  # each head has a gradient of its own
+        names = trainable(graph) | ({mask} if others else set())
+        engine = compile_graph(graph, trainable=names, logits=graph.outputs[0], dtype="float64")
+        sizes = {one.name: one.elements for one in engine._plans.program(1, True).lifetimes}
+        held = next(size for name, size in sizes.items() if name.startswith(f"{mask}.constant"))
+        whole = next(size for name, size in sizes.items() if name.startswith(out))
+        assert held == (whole if others or heads == 2 else whole // 2)
+        x, y = rng.standard_normal((3, 3, 7)), rng.standard_normal((3, 4))
+        _, z, gradients = engine.loss_and_grad(x, y, "mean_squared_error")
+        _, want, bars = reference(graph, x, y, names, "mean_squared_error")
+        assert close(z, want, 1e-11)
+        assert all(close(gradients[name], bars[name], 1e-11) for name in names)
+
+
 def test_a_constant_factor_joins_a_product_that_nothing_else_reads(rng):
     for shape, often, joined in (((), 1, True), ((1, 1, 1), 1, True), ((1, 1, 1, 1), 1, False), ((), 2, False)):
         net = Net((3, 7))

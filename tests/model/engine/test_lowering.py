@@ -462,3 +462,12 @@ def test_a_gate_of_its_own_argument_is_one_layer():
     net.add("Flatten", net.add("GlobalAveragePool"))
     layers = lower(net.graph(), net.last).layers
     assert [(layer.kind, layer.function) for layer in layers[:2]] == [("conv", ""), ("activation", "silu")]
+
+
+def test_where_numbers_stand_is_forgotten_but_not_who_holds_them():
+    for make in NETS.values():
+        graph = make()
+        net = lower(graph, graph.outputs[0])
+        assert [*net.views, *net.arrangements, *net.known] == []
+        held = {net.input, *(layer.out for layer in net.layers)}
+        assert net.base(graph.outputs[0]) in held

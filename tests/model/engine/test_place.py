@@ -227,7 +227,7 @@ ARENAS = {
     "shuffle": (10776, 20824), "attention": (8696, 13672), "layers": (1464, 2392), "branches": (344, 344),
     "cells": (5176, 10552), "words": (1464, 5400), "up": (49336, 124728), "up line": (680, 1320),
     "column norms": (4632, 13016), "row norms": (296, 776), "sequence norms": (1112, 3496),
-    "attention operator": (2312, 5528), "two heads": (328, 520), "joined": (632, 744), "fire": (10424, 22252),
+    "attention operator": (2312, 5720), "two heads": (328, 520), "joined": (632, 744), "fire": (10424, 22252),
     "fused": (6840, 12312), "functions": (4984, 24280), "choices": (4984, 15728), "shapes": (504, 1064),
     "gates": (6264, 24408), "gate vector": (344, 648), "odd": (5624, 11696), "odd vector": (280, 456),
     "residual": (7032, 14024), "plain": (7552, 16576), "vector": (408, 728), "line": (1340, 2808),
