@@ -391,7 +391,8 @@ def combination(name, f, tile, table, s):
     channels = channels_of(f, f["blocks"] * tile.width)
     read = ("in", "other", "third")[: KERNELS[name].operands]
     operands = [s.read("arena", pixels(f, tensor)[:, None] + channels) for tensor in read]
-    y = COMBINATIONS[name](*operands, s.number(f["alpha"]), s.number(f["beta"]))
+    with np.errstate(divide="ignore", invalid="ignore"):  # of what stands in the padding, which is not written
+        y = COMBINATIONS[name](*operands, s.number(f["alpha"]), s.number(f["beta"]))
     return finish(f, s, y.where(channels < f["real"]), channels, partial(pixels, f))
 
 
