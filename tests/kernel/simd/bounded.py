@@ -41,8 +41,9 @@ class Bounded:
         return other if isinstance(other, Bounded) else self._new(other, 0.0)
 
     def rounded(self, error, operations=1):
-        """These values after so many roundings, `error` being that of exact operations."""
-        return self._new(self.value, error + _growth(operations, self.dtype) * (np.abs(self.value) + error))
+        """These values after so many roundings, `error` being that of exact operations; an infinity is not rounded."""
+        size = np.where(np.isfinite(self.value), np.abs(self.value), 0.0)
+        return self._new(self.value, error + _growth(operations, self.dtype) * (size + error))
 
     def __add__(self, other):
         other = self._of(other)
