@@ -74,7 +74,7 @@ class Builder:
         if any(count % self.storage.pad(1) for count in channels):
             return
         own = {one.out: one for one in self.net.layers}
-        alone = {name for name in own if name != self.net.logits and own[name].kind != "constant"}  # it copies lines
+        alone = {name for name in own if name != self.net.logits and self._writes_itself_alone(own[name])}
         free = alone - self._joined.keys()
         for name, first in zip(names, accumulate(channels, initial=0), strict=False):
             if name in free - self._joined.keys():
@@ -83,6 +83,14 @@ class Builder:
         clamps = {self._clamps.get(name) for name in names}
         if len(clamps) == 1 and all(name in free and read.count(name) == 1 for name in names):
             self._clamps |= {layer.out: clamps.pop(), **dict.fromkeys(names, None)}
+
+    def _writes_itself_alone(self, layer: FusedLayer) -> bool:
+        """Return whether a layer of whole vectors writes no more than them in each pixel.
+
+        A concatenation of others does: the padding of its parts. A constant is copied in lines of pixels.
+        """
+        parts = [self.net.sizes[name][0] for name in (layer.x, *layer.others)] if layer.kind == "concat" else []
+        return layer.kind != "constant" and not any(count % self.storage.pad(1) for count in parts)
 
     def tensor(self, name: str, bare: bool = False) -> Tensor:
         """Return a tensor of the size of `name`, new or a slice of what it is joined to; a bare one has no padding.
