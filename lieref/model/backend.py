@@ -148,7 +148,7 @@ class Compiled:
         key = (wanted, fused.key, graph.inputs[0].shape[1:] if fixed else size)
         with self._lock:
             found = self._engines.pop(key, None)
-            if found is None:
+            if found is None or found.changed(graph.initializers):
                 if len(self._engines) == MOST_ENGINES:
                     self._engines.pop(next(iter(self._engines)))
                 found = compile_graph(

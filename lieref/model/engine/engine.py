@@ -12,13 +12,14 @@ import numpy as np
 from lieref._check import check_choice, check_int, check_shape
 from lieref._threads import Exclusive, make_lock
 from lieref._types import Array, FloatArray
-from lieref.errors import DomainError, DTypeError, ShapeError, UnsupportedError
+from lieref.errors import ShapeError, UnsupportedError
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.isa import available
 from lieref.kernel.simd.machine_code import Library
 from lieref.kernel.simd.machine_code import library as load_library
 from lieref.model.engine import reference
 from lieref.model.engine.adapter import Adapter
+from lieref.model.engine.border import Border, check_numbers
 from lieref.model.engine.describe import ProgramSizes, sizes_of
 from lieref.model.engine.factors import Factors
 from lieref.model.engine.footprint import Footprint, footprint
@@ -27,7 +28,6 @@ from lieref.model.engine.lowered import LoweredGraph
 from lieref.model.engine.packed_weights import Contents, PackedWeights
 from lieref.model.engine.plan import Plans
 from lieref.model.engine.recompute import Recomputation
-from lieref.model.engine.reference import EXACT
 from lieref.model.engine.session import FORWARD, Session, Task, gradients_of
 from lieref.model.engine.winograd import WINOGRAD
 from lieref.model.graph import Graph
@@ -98,13 +98,14 @@ def compile_graph(
     net = lower(graph, logits)
     adapters = adapters or {}
     known = {name for layer in net.layers for name in layer.trained}
-    refused = (trainable - known) | {name for layer in net.layers for name in layer.fixed if name in trainable}
+    fixed = net.folded.union(*(layer.fixed for layer in net.layers))
+    refused = trainable & fixed | trainable - known
     if refused:
         rule = "weights or biases of layers, and read by nothing else"
         raise UnsupportedError(f"compile_graph: `trainable` must be {rule}; got {sorted(refused)}")
     for name, adapter in adapters.items():
         layers = [layer for layer in net.layers if name in (*layer.trained, *layer.fixed)]
-        axes = layers[0].weights.get(name) if len(layers) == 1 else None
+        axes = layers[0].weights.get(name) if len(layers) == 1 and name not in net.folded else None
         if axes is None or layers[0].kind not in (BY_CHANNEL if adapter.form == "channel" else ADAPTED):
             rule = 'adapt the weight of one layer, that of form "channel" a depthwise one'
             raise UnsupportedError(f"compile_graph: `adapters` must {rule}; got {name!r}")
@@ -141,8 +142,7 @@ class Engine:
         self.classes = net.sizes[net.logits][0]
         self.output_shape = net.output_shape
         self._dtype = np.dtype(library.dtype)
-        self._shape = net.graph.inputs[0].shape[1:]
-        self._whole_numbers = not net.is_float(net.input)
+        self._border = Border.of(net, self._dtype)
         self._plans = Plans(net, library, trainable, adapters, winograd)
         self._recomputing = {0: self._plans}
         storage = self._plans.get(1).storage
@@ -152,6 +152,7 @@ class Engine:
         constants = {name for layer in net.layers for name in reference.constants(layer, net.graph)}
         given = {name: initializers[name] for layer in net.layers for name in (*layer.initializers, *constants)}
         self._packed = PackedWeights(storage, Contents.of(given, self._dtype))
+        self._folded = {name: initializers[name] for name in net.folded}
         self._lock = make_lock()  # for the packed weights, and the sessions
         self._idle: list[Session] = []
         self._alone = Exclusive("the engine's adapters")
@@ -206,15 +207,27 @@ class Engine:
         ------
         ShapeError, DTypeError
             If a name is unknown, a shape differs or a value is not numeric.
+        UnsupportedError
+            If the program was made from one of them, as from the limits of a Clip: `changed` says which.
         """
         for name, value in weights.items():
-            _check_numbers("set_weights", name, value)
+            check_numbers("set_weights", name, value)
             known = self.weights.get(name)
             if known is None or known.shape != np.shape(value):
                 want = "a weight or bias of a layer" if known is None else f"of shape {known.shape}"
                 raise ShapeError(f"set_weights: `{name}` must be {want}; got shape {np.shape(value)}")
+        self._check_folded(weights)
         with self._lock:
             self._packed = self._packed.changed(dict(weights))
+
+    def changed(self, weights: Mapping[str, Array]) -> list[str]:
+        """Return which of these initializers are others than the program was made from: it cannot take them."""
+        own = ((name, weights.get(name, kept), kept) for name, kept in self._folded.items())
+        return [name for name, value, kept in own if value is not kept and not _same(value, kept)]
+
+    def _check_folded(self, weights: Mapping[str, Array]) -> None:
+        if changed := self.changed(weights):
+            raise UnsupportedError(f"set_weights: {changed} must be what the network was compiled with")
 
     def logits(self, x: Array, weights: Mapping[str, Array] | None = None) -> FloatArray:
         """Return the outputs (N, classes) for samples (N, ...), float or uint8.
@@ -232,7 +245,7 @@ class Engine:
         BusyError
             If the engine computes adapters and another thread is using it.
         """
-        x = self._samples("logits", x)
+        x = self._border.samples("logits", x)
         out = np.empty((len(x), self.classes), self._dtype)
 
         with self._use("logits"):
@@ -281,7 +294,7 @@ class Engine:
         BusyError
             If the engine computes adapters and another thread is using it.
         """
-        x = self._samples("loss_and_grad", x)
+        x = self._border.samples("loss_and_grad", x)
         if not (self._plans.trainable or self._plans.adapters):
             raise UnsupportedError("loss_and_grad: the engine must have trainable weights; got none")
         out, losses = np.empty((len(x), self.classes), self._dtype), np.zeros(len(x))
@@ -307,7 +320,7 @@ class Engine:
     def _built_in(self, loss: str, y: Array, out: Array) -> tuple[FloatArray, Task]:
         """Return the rows of targets of a loss that the engine has, and what to do with them."""
         check_choice("loss_and_grad", "loss", loss, BUILT_IN)
-        rows = self._targets(y, len(out)) if loss == "cross_entropy" else _check_numbers("loss_and_grad", "y", y)
+        rows = self._targets(y, len(out)) if loss == "cross_entropy" else check_numbers("loss_and_grad", "y", y)
         scale = 1.0 / max(out.size, 1) if loss == "mean_squared_error" else 1.0
         return self._fitting(rows, out), Task(loss, True, scale)
 
@@ -331,15 +344,6 @@ class Engine:
         targets[np.arange(samples), y] = 1.0 / max(samples, 1)
         return targets
 
-    def _samples(self, function: str, x: Array) -> Array:
-        """Return the samples contiguous, native, and float or uint8."""
-        x = _check_numbers(function, "x", x)
-        if x.shape[1:] != self._shape:
-            raise ShapeError(f"{function}: `x` must have shape (N, {', '.join(map(str, self._shape))}); got {x.shape}")
-        if self._whole_numbers and x.size and max(-int(x.min()), int(x.max())) > EXACT:
-            raise DomainError(f"{function}: `x` must hold integers up to {EXACT}; got {x.min()} to {x.max()}")
-        return np.ascontiguousarray(x, None if x.dtype == np.uint8 else self._dtype)
-
     def _use(self, function: str) -> AbstractContextManager[object]:
         """Return the context of a call: for this thread alone where there are adapters."""
         return self._alone.take(function) if self._plans.adapters else SHARED
@@ -348,6 +352,7 @@ class Engine:
     def _take(self, training: bool, weights: Mapping[str, Array] | None) -> Session:
         """Return a session that nobody uses, on the weights in use, the given ones from now on."""
         with self._lock:
+            self._check_folded(weights or {})
             changed = self._packed.differing(weights) if weights is not None else {}
             if changed:
                 self.set_weights(changed)
@@ -381,9 +386,5 @@ class Engine:
         return {**found, **factors} if found else factors
 
 
-def _check_numbers(function: str, name: str, value: Array) -> Array:
-    """Return the value as an array; raise `DTypeError` unless it holds numbers."""
-    value = np.asarray(value)
-    if value.dtype.kind not in "fiu":
-        raise DTypeError(f"{function}: `{name}` must be numbers; got {value.dtype}")
-    return value
+def _same(a: Array, b: Array) -> bool:
+    return np.array_equal(a, b, equal_nan=np.asarray(b).dtype.kind == "f")

@@ -71,11 +71,12 @@ def number(net: LoweredGraph, node: Node, position: int) -> float | None:
         If it is an integer that a float does not hold.
     """
     value = net.graph.initializers.get(node.inputs[position])
-    if value is None or value.size != 1 or value.ndim > _axes(net, node):
+    if value is None or value.size != 1 or value.ndim > _axes(net, node) or (value != value).any():  # NaN, no number
         return None
     found = float(value.reshape(()))
     if value.dtype.kind in "iu" and abs(found) > EXACT:
         raise unsupported(node, f"integers must be at most {EXACT}; got {value}")
+    net.folded.add(node.inputs[position])
     return found
 
 
@@ -168,7 +169,8 @@ def divide(net: LoweredGraph, node: Node) -> None:
             raise unsupported(node, "the divisor must not be zero")
         if joins_as_scale(net, node, 1, -1) or affine(net, node, 1, "divide"):
             return
-    if number(net, node, 0) == 1:
+    dividend = net.graph.initializers.get(node.inputs[0])
+    if dividend is not None and dividend.size == 1 and dividend.ravel()[0] == 1 and number(net, node, 0) == 1:
         combine(net, node, "reciprocal", 1)
     else:
         combine(net, node, "quotient", 0, 1)

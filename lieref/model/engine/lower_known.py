@@ -36,8 +36,10 @@ def known(net: LoweredGraph, node: Node, specs: tuple[dict[str, TensorSpec], dic
     if one is None or more is None:
         return False
     out = node.outputs[0]
-    if _repeats(net, node, one):
+    if one.shape[:1] != more.shape[:1] and _repeats(net, node, one):
         return True
+    if node.op != "Shape":
+        net.folded.update(name for name in node.inputs if name in net.graph.initializers)
     if (
         one.shape == more.shape
         and one.dtype == more.dtype
@@ -118,14 +120,14 @@ def constant_view(net: LoweredGraph, node: Node, position: int, axes: int, besid
     name = node.inputs[position]
     if name in net.known:
         one, more = net.known[name]
-        same = len(one) == TRIED and len(more) == TRIED + 1 and (one == one[:1]).all() and (more == one[:1]).all()
-        if not (one.ndim and more.ndim and same):
+        counts = one.ndim > 0 and more.ndim > 0 and len(one) == TRIED and len(more) == TRIED + 1
+        if not (counts and (one == one[:1]).all() and (more == one[:1]).all()):
             raise unsupported(node, f"input {name!r} must be the same for all samples")
         name = f"{name}.one"
         if name not in net.graph.initializers:
             _add_initializer(net, name, one[:1])
     value = net.graph.initializers.get(name)
-    if value is None or value.ndim > axes:
+    if value is None or axes == 0 or value.ndim > axes:
         raise unsupported(node, f"input {position} must be a constant of at most {axes} axes")
     if net.flat:
         raise unsupported(node, "a constant beside vectors must be one number, or one for each of theirs")

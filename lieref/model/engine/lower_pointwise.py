@@ -268,9 +268,9 @@ def clip(net: LoweredGraph, node: Node) -> None:
     """Clip, its limits inputs or attributes."""
     bounds = []
     for position, name, free in ((1, "min", -math.inf), (2, "max", math.inf)):
-        given = net.constant(node, position)
-        if given is not None and given.size != 1:
-            raise unsupported(node, f"each limit must be one number; got shape {given.shape}")
+        given = net.fold(node, position)
+        if given is not None and (given.size != 1 or (given != given).any()):
+            raise unsupported(node, f"each limit must be one number; got {given}")
         bounds.append(float(node.attrs.get(name, free) if given is None else given.ravel()[0]))  # type: ignore[arg-type]
     _clamp(net, node, bounds[0], bounds[1])
 

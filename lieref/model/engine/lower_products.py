@@ -71,6 +71,7 @@ def joins_as_scale(net: LoweredGraph, node: Node, constant: int, power: int = 1)
         return False
     if number.size != 1 or number.ndim > len(seen.shape) or not net.read_only_by(seen.base, node):
         return False
+    net.folded.add(node.inputs[constant])
     layer.matrices = replace(layer.matrices, alpha=layer.matrices.alpha * float(number.ravel()[0]) ** power)
     net.rename(layer, node, seen)
     return True

@@ -26,7 +26,10 @@ from lieref.op.upsample import as_resize
 def resize(net: LoweredGraph, node: Node) -> None:
     """Resize of the image, by constant scales or to constant sizes."""
     roi, scales = (_given(net, node, position) for position in (1, 2))
-    sizes = _given(net, node, 3, samples=node.attrs.get("axes") is None)
+    whole = node.attrs.get("axes") is None
+    sizes = _given(net, node, 3, samples=whole)
+    if sizes is not None and whole and node.inputs[3] not in net.known:
+        raise unsupported(node, "the first of the sizes must be the number of samples, whatever that is")
     _interpolate(net, node, roi, scales, sizes, node.attrs)
 
 
@@ -107,7 +110,7 @@ def _given(net: LoweredGraph, node: Node, position: int, samples: bool = False) 
     """Return a constant input, None where it is absent; with `samples`, its first number may be how many there are."""
     name = node.inputs[position] if position < len(node.inputs) else ""
     if name not in net.known:
-        return net.constant(node, position)
+        return net.fold(node, position)
     found, of_more = net.known[name]
     if not np.array_equal(found.ravel()[samples:], of_more.ravel()[samples:]):
         raise unsupported(node, f"input {position} must not depend on the number of samples")

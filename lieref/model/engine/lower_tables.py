@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from lieref.model.engine.layer import FusedLayer, Window
 from lieref.model.engine.layout import WeightAxes
 from lieref.model.engine.lower_views import give_rows, rows_of, view_of
@@ -29,7 +31,7 @@ def gather(net: LoweredGraph, node: Node) -> None:
         table is None
         or table.ndim != 2
         or table.dtype.kind != "f"
-        or node.attrs.get("axis", 0) != 0
+        or node.attrs.get("axis", 0) not in (0, -2)
         or 0 in table.shape
     ):
         raise unsupported(node, "it must take rows of a constant matrix")
@@ -40,6 +42,7 @@ def gather(net: LoweredGraph, node: Node) -> None:
     numbers = View(seen.base, seen.places[..., None], seen.step, full)
     x, _ = rows_of(net, node, numbers)
     depth, channels = table.shape
+    net.looked_up.append((np.unique(seen.places), depth))
     axes = WeightAxes.matrix(channels, (depth, 1, 1), transposed=False)
     layer = FusedLayer("embedding", x, node.outputs[0], Window(), channels, node.inputs[0], axes=axes)
     give_rows(net, layer, node, numbers)

@@ -77,7 +77,33 @@ class View:
         """The places of `TRIED` samples, whatever axis they are."""
         if self.full is not None:
             return self.full
-        return self.places + self.step * np.arange(TRIED).reshape(-1, *[1] * self.places.ndim)
+        return self.places + self._samples(TRIED, self.places.ndim)
+
+    def places_of(self, count: int) -> Array | None:
+        """Return the places of another number of samples, None where they do not follow from those of `TRIED`.
+
+        They do where the samples are an axis, or a factor of one: that is (before, samples, behind) then.
+        """
+        if self.full is None:
+            return self.places + self._samples(count, self.places.ndim)
+        shape, samples = self.full.shape, self.full // self.step
+        axes = [axis for axis in range(len(shape)) if (samples != samples.take([0], axis)).any()]
+        if len(axes) != 1:
+            return None
+        (axis,) = axes
+        along = np.moveaxis(samples, axis, 0).reshape(shape[axis], -1)[:, 0]
+        behind = int(np.argmax(along != along[0]))
+        if shape[axis] % (TRIED * behind):
+            return None
+        apart = self.full.reshape(*shape[:axis], -1, TRIED, behind, *shape[axis + 1 :])
+        one, rest = apart.take([0], axis + 1), len(shape) - axis
+        if not np.array_equal(apart, one + self._samples(TRIED, rest)):
+            return None
+        return (one + self._samples(count, rest)).reshape(*shape[:axis], -1, *shape[axis + 1 :])
+
+    def _samples(self, count: int, behind: int) -> Array:
+        """Return how far samples are from the first, along an axis that has so many behind it."""
+        return self.step * np.arange(count).reshape(-1, *[1] * behind)
 
     @property
     def in_order(self) -> bool:
@@ -140,6 +166,10 @@ class LoweredGraph:
         What has been moved to where: the tensors that hold it.
     joined : set of str
         Outputs of nodes that joined the layer of another.
+    looked_up : list of (int array, int)
+        Numbers of a sample that are numbers of rows of a table, and how many rows it has.
+    folded : set of str
+        Initializers whose numbers the layers have been made from: others would make other layers.
     """
 
     graph: Graph
@@ -157,6 +187,8 @@ class LoweredGraph:
     known: dict[str, tuple[Array, Array]] = field(default_factory=dict)
     arrangements: dict[tuple[object, ...], str] = field(default_factory=dict)
     joined: set[str] = field(default_factory=set)
+    looked_up: list[tuple[Array, int]] = field(default_factory=list)
+    folded: set[str] = field(default_factory=set)
 
     def is_float(self, name: str) -> bool:
         """Return whether a tensor of the graph holds floats."""
@@ -198,6 +230,13 @@ class LoweredGraph:
         found = self.graph.initializers.get(node.inputs[position])
         if found is None:
             raise unsupported(node, f"input {position} must be a constant")
+        return found
+
+    def fold(self, node: Node, position: int) -> Array | None:
+        """Return a constant input of a node whose numbers a layer is made from, or None where it is absent."""
+        found = self.constant(node, position)
+        if found is not None:
+            self.folded.add(node.inputs[position])
         return found
 
     def producer(self, name: str) -> FusedLayer | None:
@@ -298,10 +337,10 @@ def unsupported(node: Node, rule: str) -> UnsupportedError:
 def rows_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of what losses read of one sample: where all numbers are along one axis, that alone.
 
-    (C, 1, 1) and (1, C) are (C,).
+    (C, 1, 1) and (1, C) are (C,); one number without an axis is (1,).
     """
     count = math.prod(shape)
-    return (count,) if len(shape) > 1 and count == max(shape) else shape
+    return (count,) if count == max(shape, default=1) else shape
 
 
 def as_size(shape: tuple[int, ...]) -> Size:

@@ -31,7 +31,7 @@ def samples(engine, rng):
     count = SAMPLES[engine._plans.net.flat]
     x = draw(engine._plans.net.graph, count, rng)
     y = rng.integers(0, engine.classes, count)
-    x = engine._samples("test", x)
+    x = engine._border.samples("test", x)
     return x, y, engine._targets(y, count)
 
 
