@@ -22,6 +22,9 @@ from lieref.model.executor import run_node
 from lieref.model.graph import Node
 from lieref.op.registry import OPERATORS
 
+SAMPLES = TRIED + 1
+"""Samples of a trial: what only fits `TRIED` of them has been no view, and is not called back either."""
+
 
 @dataclass
 class Trial:
@@ -35,7 +38,7 @@ class Trial:
     """
 
     together: dict[str, Array] = field(default_factory=dict)
-    apart: list[dict[str, Array]] = field(default_factory=lambda: [{} for _ in range(TRIED)])
+    apart: list[dict[str, Array]] = field(default_factory=lambda: [{} for _ in range(SAMPLES)])
 
 
 def call_back(net: LoweredGraph, node: Node, error: UnsupportedError, trial: Trial) -> None:
@@ -125,7 +128,7 @@ def _shape(net: LoweredGraph, nodes: tuple[Node, ...], outer: list[str], trial: 
     rng = np.random.default_rng(0)
     for name in outer:
         if name not in trial.together:
-            shape, dtype = (TRIED, *net.shapes[name]), net.types.get(name, net.graph.dtype)
+            shape, dtype = (SAMPLES, *net.shapes[name]), net.types.get(name, net.graph.dtype)
             drawn = (_alternating(shape) if dtype.kind == "b" else rng.uniform(0.5, 1.5, shape)).astype(dtype)
             trial.together[name] = drawn
             for i, values in enumerate(trial.apart):
@@ -147,5 +150,5 @@ def _shape(net: LoweredGraph, nodes: tuple[Node, ...], outer: list[str], trial: 
     if both.ndim == 0:
         return None  # one number for all samples
     apart = np.concatenate(each)
-    same = both.shape == apart.shape and len(both) == TRIED
+    same = both.shape == apart.shape and len(both) == SAMPLES
     return tuple(both.shape[1:]) if same and np.allclose(both, apart, rtol=1e-4, atol=1e-5) else None

@@ -18,7 +18,7 @@ import numpy as np
 
 from lieref._types import Array
 from lieref.model.engine.layer import FusedLayer, Window
-from lieref.model.engine.lowered import LoweredGraph, Size, View, as_size, unsupported
+from lieref.model.engine.lowered import TRIED, LoweredGraph, Size, View, as_size, unsupported
 from lieref.model.graph import Node
 from lieref.op.registry import OPERATORS
 
@@ -32,15 +32,11 @@ VIEWS = frozenset({
 def view(net: LoweredGraph, node: Node) -> bool:
     """Take a node as a view; return whether it is one."""
     below = net.view(node.inputs[0])
-    constants = [_constant(net, name) for name in node.inputs[1:]]
-    if below is None or any(name and found is None for name, found in zip(node.inputs[1:], constants, strict=True)):
-        return False
-    try:
-        moved = np.asarray(OPERATORS[node.op].forward(below.all_places, *constants, **node.attrs))
-    except Exception:  # the operator refuses this shape: so does the engine
+    moved = None if below is None else _moved(net, node, below.all_places, 0)
+    if below is None or moved is None:
         return False
     found = View.of(below.base, moved, below.step)
-    if found is None or (net.flat and not _keeps_vectors(found)):
+    if found is None or (net.flat and not _keeps_vectors(found)) or not _for_any_batch(net, node, below, found):
         return False
     out = node.outputs[0]
     if found.full is None:
@@ -57,11 +53,28 @@ def _keeps_vectors(seen: View) -> bool:
     return seen.full is None and seen.places.ndim == 1
 
 
-def _constant(net: LoweredGraph, name: str) -> Array | None:
-    """Return a constant, or what depends on the number of samples alone."""
-    if name in net.known:
-        return net.known[name][0]
-    return net.graph.initializers.get(name)
+def _moved(net: LoweredGraph, node: Node, places: Array, turn: int) -> Array | None:
+    """Return places behind a node, None where they depend on the samples' numbers or the operator refuses them.
+
+    Of `TRIED` samples, or, with a `turn` of 1, one more.
+    """
+    names = node.inputs[1:]
+    constants = [net.known[name][turn] if name in net.known else net.graph.initializers.get(name) for name in names]
+    if any(name and found is None for name, found in zip(names, constants, strict=True)):
+        return None
+    try:
+        return np.asarray(OPERATORS[node.op].forward(places, *constants, **node.attrs))
+    except Exception:  # so does the engine
+        return None
+
+
+def _for_any_batch(net: LoweredGraph, node: Node, below: View, found: View) -> bool:
+    """Return whether a view holds for one more sample too: a constant may be `TRIED` by chance."""
+    if len(node.inputs) == 1:
+        return True
+    places, want = below.places_of(TRIED + 1), found.places_of(TRIED + 1)
+    moved = None if places is None else _moved(net, node, places, 1)
+    return moved is not None and want is not None and np.array_equal(moved, want)
 
 
 def settle(net: LoweredGraph, name: str) -> None:
