@@ -177,6 +177,8 @@ def reduce(net: LoweredGraph, node: Node) -> None:
         raise unsupported(node, "it must be over some axes of each sample, each named once")
     if net.flat:
         raise unsupported(node, "the numbers of a vector must stay by themselves")
+    if node.op == "ReduceMean" and not net.is_float(node.inputs[0]):
+        raise unsupported(node, "a mean must be of floats")
     gone = [axis - 1 for axis in gone]
     kept = [axis for axis in range(rank - 1) if axis not in gone]
     image = seen.in_order and len(sample) == 3 and as_size(sample) == net.sizes[seen.base]

@@ -69,6 +69,9 @@ def _values(
         values[read] = found if net.is_float(read) else found.astype(net.types[read])
     for node in layer.nodes[:-1]:
         run_node(node, values)
+        for name in filter(None, node.outputs):
+            if values[name].dtype.kind == "f":  # a node may name its type, which is that of the network's file
+                values[name] = values[name].astype(arena.dtype, copy=False)
     return values
 
 
