@@ -23,13 +23,14 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lieref._types import Array
-from lieref.errors import LierefError
+from lieref.errors import InternalError, LierefError
 from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd import memory
 from lieref.model import executor
@@ -40,7 +41,9 @@ from tests.model.engine.random_networks import (
     random_adapters,
     random_network,
     reference_output,
+    weights_in_reach,
 )
+from tests.model.engine.random_sequences import random_sequence
 from validation.record import environment, write_result
 
 PAGE = mmap.PAGESIZE
@@ -86,6 +89,10 @@ class Case:
     def recomputation(self) -> int:
         """Which of the engine's, the last for any that it does not have; groups are off but for the first."""
         return (0, 0, 1, 9)[self.seed // (8 * len(isa_module.available())) % 4]
+
+    @property
+    def sequence(self) -> bool:
+        return self.seed // (32 * len(isa_module.available())) % 2 == 1
 
     @property
     def malformed(self) -> bool:
@@ -134,8 +141,12 @@ class GuardedNumpy:
 def run_one(case: Case) -> str:
     """Run one network forward and backward; return what came of it."""
     rng = np.random.default_rng(case.seed)
-    graph = malformed_network(rng) if case.malformed else random_network(rng)
+    make = random_sequence if case.sequence else random_network
+    graph = malformed_network(rng, make(rng)) if case.malformed else make(rng)
     trainable, adapters = random_adapters(graph, rng) if not case.malformed or rng.random() < 0.5 else (frozenset(), {})
+    if case.sequence and not case.malformed:
+        with suppress(LierefError):
+            trainable &= weights_in_reach(graph)
     memory.allocate = lambda size: guarded(size, case.at_end)
     engine.np = GuardedNumpy(case.at_end)  # type: ignore[attr-defined, assignment]
     pieces.LARGE, pieces.PIECE = (16, 96) if case.grouped else LARGE
@@ -148,6 +159,8 @@ def run_one(case: Case) -> str:
             graph, trainable=trainable, logits=graph.outputs[0], adapters=adapters, threads=int(rng.integers(1, 4)),
             winograd=winograd, dtype=dtype, isa=case.isa,
         )  # fmt: skip
+    except InternalError:
+        raise
     except LierefError:
         return "refused"
     if case.recomputation:
@@ -155,8 +168,10 @@ def run_one(case: Case) -> str:
     outcome = "forward"
     for _ in range(2):
         samples = int(rng.choice(SAMPLES[:5] if len(graph.inputs[0].shape) > 2 else SAMPLES))
-        x = rng.standard_normal((samples, *graph.inputs[0].shape[1:])).astype(dtype)
-        x = rng.integers(0, 256, x.shape).astype(np.uint8) if rng.random() < 0.2 else x
+        shape = (samples, *graph.inputs[0].shape[1:])
+        ids = graph.inputs[0].dtype == "int64"
+        x = rng.integers(0, 11, shape) if ids else rng.standard_normal(shape).astype(dtype)
+        x = rng.integers(0, 256, x.shape).astype(np.uint8) if not ids and rng.random() < 0.2 else x
         z = net.logits(x)
         if not (adapters or case.malformed or agrees(graph, x, z)):
             return "other numbers than the reference"
@@ -173,9 +188,11 @@ def agrees(graph: Graph, x: Array, z: Array) -> bool:
 
     What rounding does to a sine of 65,025 the reference path says itself, in float32.
     """
-    want = reference_output(graph, x).reshape(z.shape)
+    want = reference_output(graph, x).reshape(z.shape).astype(np.float64)
     size = np.abs(want).max(initial=1.0)
-    rounded = executor.run(graph, x.astype(np.float32))[graph.outputs[0]].reshape(z.shape)
+    rounded = executor.run(graph, x if graph.inputs[0].dtype == "int64" else x.astype(np.float32))[
+        graph.outputs[0]
+    ].reshape(z.shape)
     allowed = 2e-3 * size + 4 * np.abs(rounded - want).max(initial=0.0)
     return bool(not np.isfinite([want, rounded]).all() or np.allclose(z, want, rtol=0, atol=allowed))
 
@@ -187,6 +204,8 @@ def child(seeds: range) -> None:
         try:
             with np.errstate(all="ignore"):
                 outcome = run_one(Case(seed))
+        except InternalError as error:
+            outcome = f"{type(error).__name__}: {error}"[:200]
         except LierefError as error:
             outcome = f"refused late: {type(error).__name__}"
         except Exception as error:

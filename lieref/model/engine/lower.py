@@ -24,7 +24,7 @@ from lieref.model.engine import (
 )
 from lieref.model.engine.layer import FusedLayer
 from lieref.model.engine.lower_known import known, specs_of
-from lieref.model.engine.lower_reference import Trial, call_back
+from lieref.model.engine.lower_reference import call_back, make_trials
 from lieref.model.engine.lower_tables import part
 from lieref.model.engine.lower_views import VIEWS, arranged, image, join_pairs, settle, view
 from lieref.model.engine.lowered import LoweredGraph, as_size, unsupported
@@ -70,13 +70,13 @@ def _lower(graph: Graph, logits: str, flat: bool) -> LoweredGraph:
     # Numbers of rows of a table are pixels of one channel.
     net.sizes[info.name] = as_size(shape) if net.is_float(info.name) else (1, math.prod(shape[:-1]), shape[-1])
     net.shapes[info.name] = shape
-    trial = Trial()
+    trials = make_trials()
     for node in _needed(graph, logits):
         try:
             if not (known(net, node, specs) or part(net, node)):
                 _take(net, node)
         except UnsupportedError as error:
-            call_back(net, node, error, trial)
+            call_back(net, node, error, trials)
     if logits in net.unheld:
         raise net.unheld[logits]
     _make_rows(net, logits)

@@ -8,6 +8,7 @@ tensors that are held, by every reference layer behind it.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -28,26 +29,38 @@ SAMPLES = TRIED + 1
 
 @dataclass
 class Trial:
-    """What nodes give for samples of random positive numbers, sent through together and one by one.
+    """What nodes give for samples of random numbers, sent through together and one by one.
 
     Attributes
     ----------
+    low, high : float
+        Of the numbers.
     together : dict of str to array
     apart : list of dict of str to array
         One for each sample.
     """
 
+    low: float
+    high: float
     together: dict[str, Array] = field(default_factory=dict)
     apart: list[dict[str, Array]] = field(default_factory=lambda: [{} for _ in range(SAMPLES)])
 
 
-def call_back(net: LoweredGraph, node: Node, error: UnsupportedError, trial: Trial) -> None:
+def make_trials() -> tuple[Trial, Trial]:
+    """Return the trials of a network: of positive numbers, which all operators take, and of wide ones of either sign.
+
+    A limit may hide of the first that samples meet; what refuses the second is not asked.
+    """
+    return Trial(0.5, 1.5), Trial(-6.0, 6.0)
+
+
+def call_back(net: LoweredGraph, node: Node, error: UnsupportedError, trials: Sequence[Trial]) -> None:
     """Append a layer that calls the reference functions of a node, or keep its output among the tensors not held."""
     out = node.outputs[0]
     nodes = _with_unheld(net, node)
     net.views.pop(out, None)
     outer = _outer(net, nodes)
-    shape = _shape(net, nodes, outer, trial)
+    shape = _shape(net, nodes, outer, trials)
     reason = next((net.unheld[each.outputs[0]] for each in nodes if each.outputs[0] in net.unheld), error)
     held = shape is not None and len(shape) > 0 and 0 not in shape
     if shape is None or not held or not outer or (net.flat and len(shape) != 1):
@@ -123,16 +136,29 @@ def _with_unheld(net: LoweredGraph, node: Node) -> tuple[Node, ...]:
     return tuple(found[::-1])
 
 
-def _shape(net: LoweredGraph, nodes: tuple[Node, ...], outer: list[str], trial: Trial) -> tuple[int, ...] | None:
+def _shape(
+    net: LoweredGraph, nodes: tuple[Node, ...], outer: list[str], trials: Sequence[Trial]
+) -> tuple[int, ...] | None:
     """Return the shape of one sample of the last node's output, None where samples do not go through one by one."""
+    found = [_try(net, nodes, outer, trial) for trial in trials]
+    if found[0] is None or found[0][0].ndim == 0:  # refused, or one number for all samples
+        return None
+    ways = [way for way in found if way is not None]
+    fits = all(both.shape == apart.shape and len(both) == SAMPLES for both, apart in ways)
+    same = fits and all(np.allclose(both, apart, rtol=1e-4, atol=1e-5, equal_nan=True) for both, apart in ways)
+    return tuple(found[0][0].shape[1:]) if same and not np.isnan(found[0][0]).any() else None
+
+
+def _try(net: LoweredGraph, nodes: tuple[Node, ...], outer: list[str], trial: Trial) -> tuple[Array, Array] | None:
+    """Return what the last node gives for samples together, and one by one; None where an operator refuses them."""
     rng = np.random.default_rng(0)
     for name in outer:
         if name not in trial.together:
             shape, dtype = (SAMPLES, *net.shapes[name]), net.types.get(name, net.graph.dtype)
-            drawn = (_alternating(shape) if dtype.kind == "b" else rng.uniform(0.5, 1.5, shape)).astype(dtype)
-            trial.together[name] = drawn
+            drawn = _alternating(shape) if dtype.kind == "b" else rng.uniform(trial.low, trial.high, shape)
+            trial.together[name] = drawn.astype(dtype)
             for i, values in enumerate(trial.apart):
-                values[name] = drawn[i : i + 1]
+                values[name] = trial.together[name][i : i + 1]
     for node in nodes:
         out = node.outputs[0]
         if out in trial.together:
@@ -142,13 +168,10 @@ def _shape(net: LoweredGraph, nodes: tuple[Node, ...], outer: list[str], trial: 
         for values in (trial.together, *trial.apart):
             known = {**net.graph.initializers, **values}
             try:
-                run_node(node, known)
-            except Exception:  # the operator refuses these shapes, or reads what another refused: so does the engine
+                with np.errstate(all="ignore"):
+                    run_node(node, known)
+            except Exception:  # the operator refuses these, or reads what another refused: so does the engine
                 return None
             values[out] = known[out]
-    both, each = trial.together[out], [values[out] for values in trial.apart]
-    if both.ndim == 0:
-        return None  # one number for all samples
-    apart = np.concatenate(each)
-    same = both.shape == apart.shape and len(both) == SAMPLES
-    return tuple(both.shape[1:]) if same and np.allclose(both, apart, rtol=1e-4, atol=1e-5) else None
+    each = [values[out] for values in trial.apart]
+    return trial.together[out], np.concatenate(each) if each[0].ndim else np.stack(each)

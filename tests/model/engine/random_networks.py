@@ -8,9 +8,10 @@ import numpy as np
 
 from lieref.model import executor
 from lieref.model.engine import Adapter
+from lieref.model.engine.lower import lower
 from lieref.model.graph import Graph
 from lieref.op.registry import OPERATORS
-from tests.model.engine.networks import Net, net_axes, net_const
+from tests.model.engine.networks import Net, net_axes, net_const, trainable
 
 ACTIVATIONS = (
     "Relu", "Sigmoid", "Tanh", "HardSigmoid", "HardSwish", "LeakyRelu", "Elu", "Softplus", "Erf", "Gelu",
@@ -193,6 +194,13 @@ def random_network(rng) -> Graph:
     return net.graph()
 
 
+def weights_in_reach(graph) -> frozenset[str]:
+    """Weights that the engine gives gradients of, as far as it takes the network."""
+    net = lower(graph, graph.outputs[0])
+    read = {name for layer in net.layers for name in layer.trained}
+    return trainable(graph) & read - net.folded.union(*(layer.fixed for layer in net.layers))
+
+
 def random_adapters(graph, rng):
     """Weights with an adapter each, and initializers that are trained as they are."""
     weights = {node.inputs[1]: node for node in graph.nodes if node.op in ("Conv", "ConvTranspose", "Gemm", "MatMul")}
@@ -210,10 +218,39 @@ def random_adapters(graph, rng):
     return frozenset(name for name in drawn if rng.random() < 0.7), adapters
 
 
+def in_float64(graph) -> Graph:
+    """The same in float64: constants, and the types that nodes name."""
+    double = {k: v.astype("f8") if v.dtype.kind == "f" else v for k, v in graph.initializers.items()}
+    nodes = []
+    for node in graph.nodes:
+        wide = {"to": 11} if node.attrs.get("to") == 1 else {}
+        if node.op == "ConstantOfShape":
+            wide = {"value": np.asarray(node.attrs["value"], "f8")}
+        nodes.append(replace(node, attrs={**node.attrs, **wide}))
+    return replace(graph, nodes=tuple(nodes), initializers=double)
+
+
+def mixes(graph, x) -> bool:
+    """Whether the result of a sample depends on the others, or on how many there are."""
+    graph = in_float64(graph)
+    x = x.astype("f8") if x.dtype.kind == "f" else x
+
+    def outputs(some):
+        return executor.run(graph, some)[graph.outputs[0]]
+
+    with np.errstate(all="ignore"):
+        try:
+            alone = np.concatenate([outputs(x[i : i + 1]) for i in range(len(x))])
+            together = outputs(x)
+        except Exception:
+            return True
+    return alone.shape != together.shape or not np.allclose(alone, together, rtol=1e-9, atol=1e-9, equal_nan=True)
+
+
 def reference_output(graph, x):
     """What the graph computes in float64."""
-    double = {k: v.astype("f8") if v.dtype.kind == "f" else v for k, v in graph.initializers.items()}
-    return executor.run(graph.with_initializers(double), x.astype("f8"))[graph.outputs[0]]
+    x = x.astype("f8") if graph.inputs[0].dtype == "float32" else x
+    return executor.run(in_float64(graph), x)[graph.outputs[0]]
 
 
 def reshaped(rng, value):
@@ -239,9 +276,8 @@ def numbers(rng, length):
     return tuple(int(n) for n in rng.choice([-7, -1, 0, 1, 2, 3, 5, 64, 4096], max(length, 0)))
 
 
-def malformed_network(rng) -> Graph:
+def malformed_network(rng, graph) -> Graph:
     """A network with one to three things wrong: shapes of initializers, attributes, inputs."""
-    graph = random_network(rng)
     for _ in range(int(rng.integers(1, 4))):
         nodes = list(graph.nodes)
         place = int(rng.integers(len(nodes)))
@@ -254,8 +290,12 @@ def malformed_network(rng) -> Graph:
         elif wrong == "attribute":
             lists = {
                 "strides": 2, "dilations": 2, "pads": 4, "kernel_shape": 2, "output_padding": 2, "output_shape": 2,
+                "perm": 3, "axes": 2,
             }  # fmt: skip
-            single = ("group", "axis", "transA", "transB", "ceil_mode", "count_include_pad")
+            single = (
+                "group", "axis", "transA", "transB", "ceil_mode", "count_include_pad", "keepdims", "blocksize", "to",
+                "num_groups", "start", "end",
+            )  # fmt: skip
             known = [name for name in (*lists, *single) if name in OPERATORS[node.op].attributes]
             if not known:
                 continue

@@ -10,16 +10,11 @@ from lieref.model import executor
 from lieref.model.engine import compile_graph
 from lieref.model.engine.lower import lower
 from tests.model.engine.networks import Net, draw, moved, net_axes, net_const, trainable
-from tests.model.engine.random_sequences import in_float64, mixes, net_number, random_sequence
+from tests.model.engine.random_networks import in_float64, mixes, weights_in_reach
+from tests.model.engine.random_sequences import random_sequence
+from tests.model.engine.sequence import net_number
 
 SEEDS = 60
-
-
-def weights_in_reach(graph):
-    """Trainable weights that the engine gives gradients of."""
-    net = lower(graph, graph.outputs[0])
-    read = {name for layer in net.layers for name in (layer.weight, layer.bias)}
-    return trainable(graph) & read - net.folded.union(*(layer.fixed for layer in net.layers))
 
 
 def weighted_sum(z, y):
