@@ -63,7 +63,8 @@ def _called(net: LoweredGraph) -> int:
 
 def _lower(graph: Graph, logits: str, flat: bool) -> LoweredGraph:
     """Return the layers; with `flat`, samples are pixels."""
-    info, specs = graph.inputs[0], specs_of(graph)
+    info, nodes = graph.inputs[0], _needed(graph, logits)
+    specs = specs_of(replace(graph, nodes=tuple(nodes)))
     shape = tuple(n for n in info.shape[1:] if n is not None)
     types = {name: spec.dtype for name, spec in specs[0].items()}
     net = LoweredGraph(graph, info.name, flat=flat, types={**types, info.name: np.dtype(info.dtype)})
@@ -71,7 +72,7 @@ def _lower(graph: Graph, logits: str, flat: bool) -> LoweredGraph:
     net.sizes[info.name] = as_size(shape) if net.is_float(info.name) else (1, math.prod(shape[:-1]), shape[-1])
     net.shapes[info.name] = shape
     trials = make_trials()
-    for node in _needed(graph, logits):
+    for node in nodes:
         try:
             if not (known(net, node, specs) or part(net, node)):
                 _take(net, node)

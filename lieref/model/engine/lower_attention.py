@@ -69,12 +69,12 @@ def attention(net: LoweredGraph, node: Node, take: Take) -> None:
     parts = _Parts(net, node, take)
     q = parts.heads(node.inputs[0], heads, 1)
     k, v = (parts.heads(name, kept, heads // kept) for name in node.inputs[1:3])
-    scale, cap = float(attrs.get("scale") or 1 / math.sqrt(size)), float(attrs.get("softcap", 0.0))  # type: ignore[arg-type]
+    said, cap = attrs.get("scale"), float(attrs.get("softcap", 0.0))  # type: ignore[arg-type]
+    scale = 1 / math.sqrt(size) if said is None else float(said)  # type: ignore[arg-type]
     scores = parts.add("MatMul", q, parts.add("Transpose", k, perm=(0, 1, 3, 2)))
-    number = net.graph.dtype.type
-    scores = parts.add("Mul", scores, parts.constant(np.array(number(scale / (cap or 1.0)))))
+    scores = parts.add("Mul", scores, parts.constant(np.array(scale / (cap or 1.0))))
     if cap:
-        scores = parts.add("Mul", parts.add("Tanh", scores), parts.constant(np.array(number(cap))))
+        scores = parts.add("Mul", parts.add("Tanh", scores), parts.constant(np.array(cap)))
     if mask is not None:
         scores = parts.add("Add", scores, parts.constant(mask))
     mixed = parts.add("MatMul", parts.add("Softmax", scores, axis=-1), v, out="" if joined else node.outputs[0])
@@ -92,6 +92,7 @@ def _mask(net: LoweredGraph, node: Node, name: str, queries: int, keys: int) -> 
         value = net.graph.initializers.get(name)
         if value is None:
             raise unsupported(node, "the mask must be a constant")
+        net.folded.add(name)
         added = np.where(value, 0, -np.inf).astype(dtype) if value.dtype.kind == "b" else value
         added = added.reshape((1,) * (4 - added.ndim) + added.shape)
     if node.attrs.get("is_causal", 0):

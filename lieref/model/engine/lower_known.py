@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from lieref._types import Array
+from lieref.errors import UnsupportedError
 from lieref.model.engine.layer import FusedLayer, Window
 from lieref.model.engine.lowered import TRIED, LoweredGraph, View, unsupported
 from lieref.model.executor import run_node
@@ -17,11 +18,20 @@ from lieref.op.spec import TensorSpec
 
 
 def specs_of(graph: Graph) -> tuple[dict[str, TensorSpec], dict[str, TensorSpec]]:
-    """Return the specs of a graph's tensors for `TRIED` samples and for one more, none where it takes no such batch."""
+    """Return the specs of a graph's tensors for `TRIED` samples and for one more.
+
+    So each operator has checked its inputs and attributes before its row of the table reads them.
+
+    Raises
+    ------
+    UnsupportedError
+        If an operator refuses what it is given, for one of these numbers or both.
+    """
     try:
         return infer_specs(graph, TRIED), infer_specs(graph, TRIED + 1)
-    except Exception:  # an operator refuses its inputs: so does its row of the table
-        return {}, {}
+    except Exception as error:
+        reason = str(error).removeprefix("load: ")
+        raise UnsupportedError(f"compile_graph: `graph` must take any number of samples: {reason}") from error
 
 
 def known(net: LoweredGraph, node: Node, specs: tuple[dict[str, TensorSpec], dict[str, TensorSpec]]) -> bool:

@@ -20,6 +20,7 @@ from lieref.op.interpolation import Taps
 from lieref.op.pad import sources
 from lieref.op.registry import OPERATORS
 from lieref.op.resize import matrices
+from lieref.op.spec import TensorSpec, specs
 from lieref.op.upsample import as_resize
 
 
@@ -47,6 +48,7 @@ def _interpolate(
     shape = _batch(net, node)
     said: dict[str, Any] = {**OPERATORS["Resize"].attributes, **attrs}
     try:
+        OPERATORS["Resize"].shape(TensorSpec(shape, np.dtype(net.graph.dtype)), *specs(roi, scales, sizes), **said)
         found = matrices(
             shape, roi, scales, sizes, said["axes"], said["coordinate_transformation_mode"], said["cubic_coeff_a"],
             said["exclude_outside"], said["keep_aspect_ratio_policy"], said["mode"], said["nearest_mode"],

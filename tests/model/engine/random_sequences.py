@@ -10,6 +10,7 @@ import numpy as np
 from lieref.model.engine.lower_views import VIEWS
 from lieref.model.graph import Graph
 from tests.model.engine.networks import net_axes, net_bool, net_const
+from tests.model.engine.random_layers import attention, images, index_product, positions, recur
 from tests.model.engine.sequence import BATCHES, Sequence, constant, net_number, weight
 
 FUNCTIONS = (
@@ -288,57 +289,6 @@ def apply(net):
     return net.attempt(net.pick(*FUNCTIONS))
 
 
-def positions(net):
-    """What follows from the number of samples: positions repeated for each, zeros, or a mask of places."""
-    shape = net.shape_of()
-    if not net.first() or len(shape) < 2:
-        return False
-    x, places = net.last, shape[1:]
-    count = net.note("Slice", net.note("Shape", net.pick("x", x)), *(net_axes(net, n) for n in (0, 1)))
-    whole = net.note("Concat", count, net_axes(net, *places), axis=0)
-    kind = net.pick("expand", "zeros", "range")
-    if kind == "expand":
-        made = net.note("Expand", constant(net, net.pick((1, *places), places, (1, *places[:-1], 1))), whole)
-    elif kind == "zeros":
-        made = net.note("ConstantOfShape", whole, value=np.array([0.25], np.float32))
-    else:
-        steps = net.note("Range", *(net_number(net, n) for n in (0, places[-1], 1)))
-        made = net.note("Expand", net.note("Cast", steps, to=1), whole)
-    if net.chance(0.3) and net.attempt("Concat", x, made, axis=1):
-        return True
-    return net.attempt(net.pick("Add", "Mul", "Sub"), x, made)
-
-
-def images(net):
-    """What works on images: convolutions, pooling, resampling, channels to pixels and back."""
-    shape = net.shape_of()
-    if not net.first() or len(shape) not in (3, 4):
-        return False
-    channels, *image = shape[1:]
-    rank, wide = len(image), net.pick(1, 2, 3, 4, 8, 9, 17)
-    op = net.pick("Conv", "Conv", "ConvTranspose", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize", "Depth")
-    kernel, strides = tuple(net.below(1, 4) for _ in image), tuple(net.pick(1, 1, 2, 3) for _ in image)
-    pads = tuple(net.below(0, 2) for _ in (*image, *image))
-    if op == "Conv":
-        matrix = net.weight(wide, channels, *kernel, scale=0.3)
-        return net.attempt(op, net.last, matrix, constant(net, (wide,)), strides=strides, pads=pads)
-    if op == "ConvTranspose":
-        matrix = net.weight(channels, wide, *kernel, scale=0.3)
-        return net.attempt(op, net.last, matrix, strides=strides)
-    if op in ("MaxPool", "AveragePool"):
-        return net.attempt(op, net.last, kernel_shape=kernel, strides=strides)
-    if op == "Resize":
-        scales = net_const(net, [1, 1, *(net.pick(1.0, 2.0, 1.5, 0.5) for _ in image)])
-        return net.attempt(op, net.last, "", scales, mode=net.pick("nearest", "linear"))
-    if op == "Depth":
-        if rank != 2:
-            return False
-        return net.attempt("DepthToSpace", net.last, blocksize=2, mode=net.pick("DCR", "CRD")) or net.attempt(
-            "SpaceToDepth", net.last, blocksize=net.pick(1, 2)
-        )
-    return net.attempt(op)
-
-
 def words(net):
     """Rows of a table, by the samples or what they are after moves, and a mask of those that are some number."""
     for _ in range(net.pick(0, 0, 1, 2)):
@@ -369,7 +319,7 @@ def elsewhere(net):
 STEPS = (
     transpose, transpose, merge, merge, split, split, back, cut, take, squeeze, repeat, join, linear, linear, linear,
     product, product, attend, attend, normalise, normalise, combine, combine, combine, reduce, apply, apply, positions,
-    images, images, residual, elsewhere,
+    images, images, residual, elsewhere, recur, recur, attention, index_product,
 )  # fmt: skip
 
 

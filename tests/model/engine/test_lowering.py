@@ -54,7 +54,7 @@ def test_what_has_no_compiled_form_is_refused(monkeypatch):
         compile_graph(net, trainable=frozenset({"x"}), logits=net.outputs[0])
     small = Net((2, 2, 2))
     small.conv(3, 2, (3, 3))
-    with pytest.raises(UnsupportedError, match="must hold one window"):
+    with pytest.raises(UnsupportedError, match="at least as large as the window"):
         compile_graph(small.graph(), trainable=frozenset(), logits=small.last)
     net = Net((3,))
     bias = net_const(net, np.linspace(0, 1, 4).reshape(1, 1, 4))  # the samples would become the second axis

@@ -163,3 +163,32 @@ def test_numbers_of_rows_are_checked_column_by_column(rng):
             engine.logits(np.array([[1, 2], wrong]))
         with pytest.raises(DomainError, match=f"rows of a table, 0 to {highest}"):
             engine.loss_and_grad(np.array([wrong]), np.array([0]))
+
+
+def of_attributes(kind):
+    """Operators whose attributes do not fit their inputs."""
+    net = Net((3, 4, 5))
+    if kind == "scales of no axes":
+        net.add("Resize", "x", "", net_const(net, [1, 1, 2, 2]), axes=())
+    elif kind == "indices of other axes":
+        net.add("Einsum", "x", "x", equation="abc,abd->abcd")
+    else:
+        net.add("Attention", moved(net, "x", "Reshape", (-1, 4, 15)), "t0", "t0", q_num_heads=0, kv_num_heads=3)
+    net.add("Flatten")
+    return net.graph()
+
+
+@pytest.mark.parametrize("kind", ["scales of no axes", "indices of other axes", "heads"])
+def test_what_an_operator_refuses_is_refused(kind):
+    graph = of_attributes(kind)
+    with pytest.raises(UnsupportedError, match="must take any number of samples: node"):
+        compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0])
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.4, None])
+def test_attention_has_the_scale_that_it_says(scale, rng):
+    net = Net((4, 6))
+    heads = {"q_num_heads": 2, "kv_num_heads": 2}
+    net.add("Attention", net.add("MatMul", "x", net.weight(6, 6)), "t0", "x", **heads, scale=scale)
+    net.add("Flatten")
+    agrees(net.graph(), rng)
