@@ -84,8 +84,17 @@ def _tap_kernel(storage: Storage, source: Place, taps: Taps, size: tuple[int, in
     return KernelName("depthwise", PixelTile(pixels, width))
 
 
-def _tap_weight(layer: FusedLayer, storage: Storage, taps: list[tuple[int, int]], channels: int) -> tuple[int, int]:
+def _width(layer: FusedLayer, storage: Storage) -> int:
+    """Return the padded channels of a layer, which all its tensors have room for.
+
+    One that joins others may have room for more, which would be other columns of vectors than its weight is packed in.
+    """
+    return storage.pad(layer.channels)
+
+
+def _tap_weight(layer: FusedLayer, storage: Storage, taps: list[tuple[int, int]]) -> tuple[int, int]:
     """Pack the weight of the taps (ky, kx); pooling shares one constant among all channels."""
+    channels = _width(layer, storage)
     if layer.affine is not None:
         return storage.add_derived(layer.affine, 0, layer.channels, channels), 1
     if layer.kind == "depthwise":
@@ -105,9 +114,9 @@ def convolve(layer: FusedLayer, storage: Storage, x: Tensor, out: Tensor, epilog
     """Return those of the forward pass from one tensor to another."""
     window = layer.window
     x.need_halo(*window.input_halo(x.height, x.width))
-    weight = _tap_weight(layer, storage, window.taps, out.pixel)
-    source = Place(x, -window.pads[0], -window.pads[1], *window.strides)
-    return sum_taps(storage, weight, source, Taps(x, window.reach), Place(out), (out.height, out.width), epilogue)
+    weight, channels = _tap_weight(layer, storage, window.taps), _width(layer, storage)
+    source, size = Place(x, -window.pads[0], -window.pads[1], *window.strides), (out.height, out.width)
+    return sum_taps(storage, weight, source, Taps(x, window.reach), Place(out), size, epilogue, channels)
 
 
 # The gradients are those of `conv`, channel by channel; a mean has the weight 1 / taps, a x + b the weight a.
@@ -122,20 +131,20 @@ def input_gradient(
     layer: FusedLayer, storage: Storage, g: Tensor, x_bar: Tensor, epilogue: Epilogue
 ) -> list[Instruction]:
     """Return the instructions of the gradient with respect to the input."""
-    window = layer.window
+    window, channels = layer.window, _width(layer, storage)
     if layer.kind == "average" and window.covers(x_bar.height, x_bar.width):
-        weight = _tap_weight(layer, storage, [(0, 0)], x_bar.pixel)
+        weight = _tap_weight(layer, storage, [(0, 0)])
         source = Place(g, step_y=0, step_x=0)
         size = (x_bar.height, x_bar.width)
-        return sum_taps(storage, weight, source, Taps(g, ((0, 0),)), Place(x_bar), size, epilogue)
+        return sum_taps(storage, weight, source, Taps(g, ((0, 0),)), Place(x_bar), size, epilogue, channels)
     classes = [*parities(window, x_bar.height, x_bar.width)]
-    weight = _tap_weight(layer, storage, taps_of(classes, window), x_bar.pixel)
+    weight = _tap_weight(layer, storage, taps_of(classes, window))
     found: list[Instruction] = []
     row = 0
     for parity in classes:
         need_gradient_halo(g, parity)
         target, size = Place(x_bar, parity.y, parity.x, *window.strides), (parity.rows, parity.cols)
-        found += sum_taps(storage, weight, Place(g), Taps(g, parity.shifts), target, size, epilogue, row=row)
+        found += sum_taps(storage, weight, Place(g), Taps(g, parity.shifts), target, size, epilogue, channels, row)
         row += len(parity.taps)
     return found
 
@@ -145,7 +154,9 @@ def weight_gradient(layer: FusedLayer, storage: Storage, x: Tensor, g: Tensor) -
     window, taps = layer.window, layer.window.reach
     assert layer.axes is not None  # a convolution has a weight
     taps_in_rows = tap_blocks(layer.axes, run_places(window.taps, 1, 1, 1))
-    (sums,) = storage.add_accumulator(layer.weight, layer.axes.elements, len(taps), g.pixel, [taps_in_rows])
+    (sums,) = storage.add_accumulator(
+        layer.weight, layer.axes.elements, len(taps), _width(layer, storage), [taps_in_rows]
+    )
     places = {"in": Place(x, -window.pads[0], -window.pads[1], *window.strides), "g": Place(g)}
     found = []
     done = 0
