@@ -27,6 +27,7 @@ from lieref.model.engine.lower_known import known, specs_of
 from lieref.model.engine.lower_reference import call_back, make_trials
 from lieref.model.engine.lower_tables import part
 from lieref.model.engine.lower_views import VIEWS, arranged, image, join_pairs, settle, view
+from lieref.model.engine.lower_whole import check_whole
 from lieref.model.engine.lowered import LoweredGraph, as_size, unsupported
 from lieref.model.graph import Graph, Node
 
@@ -93,6 +94,7 @@ def _take(net: LoweredGraph, node: Node) -> None:
         return
     if node.op not in LOWER:
         raise unsupported(node, "the operator has no compiled form")
+    check_whole(net, node)
     if node.op not in ANY_ORDER:
         for name in node.inputs:
             settle(net, name)

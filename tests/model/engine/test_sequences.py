@@ -192,3 +192,36 @@ def test_attention_has_the_scale_that_it_says(scale, rng):
     net.add("Attention", net.add("MatMul", "x", net.weight(6, 6)), "t0", "x", **heads, scale=scale)
     net.add("Flatten")
     agrees(net.graph(), rng)
+
+
+def hashed(op):
+    """Whole numbers that grow beyond what a float of 32 bits holds, before a remainder makes them small."""
+    net = Net((5,), dtype="int64")
+    if op == "ReduceSum":
+        net.add("Add", net.add("ReduceSum", "x", net_axes(net, 1)), "x")
+    else:
+        net.add(op, "x", net_number(net, 3 if op == "Pow" else 9973))
+    net.add("Cast", net.add("Mod", net.last, net_number(net, 97)), to=1)
+    net.gemm(3, 5, scale=0.01)
+    return net.graph()
+
+
+@pytest.mark.parametrize("op", ["Mul", "Pow", "ReduceSum", "Add", "Sub"])
+def test_whole_numbers_are_exact_beyond_what_a_float_holds(op, rng):
+    graph = hashed(op)
+    engine = compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0])
+    x = rng.integers((1 << 24) - (1 << 20), 1 << 24, (7, 5)) >> (4 if op == "Pow" else 0)
+    want = executor.run(in_float64(graph), x)[graph.outputs[0]]
+    np.testing.assert_allclose(engine.logits(x), want, atol=1e-5)
+
+
+def test_what_stays_small_is_compiled(rng):
+    """One minus a mask of integers, counted."""
+    net = Net((5,), dtype="int64")
+    mask = net.add("Cast", net.add("Equal", "x", net_number(net, 3)), to=7)
+    count = net.add("ReduceSum", net.add("Sub", net_number(net, 1), mask), net_axes(net, 1))
+    net.add("Cast", net.add("Mul", count, net_number(net, 5)), to=1)
+    net.gemm(3, 1)
+    graph = net.graph()
+    assert not any(layer.nodes for layer in lower(graph, graph.outputs[0]).layers)
+    agrees(graph, rng)
