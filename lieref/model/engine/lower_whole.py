@@ -41,7 +41,7 @@ def _bound(net: LoweredGraph, name: str, known: dict[str, float]) -> float:
     if node.op == "Mul":
         return math.prod(given)
     if node.op == "Pow":
-        return math.pow(max(given[0], 1.0), min(given[1], 32.0))
+        return math.pow(min(max(given[0], 1.0), 2.0 * EXACT), min(given[1], 32.0))
     if node.op == "ReduceSum":
         return given[0] * math.prod(net.shapes.get(node.inputs[0], (EXACT,)))
     return max(given, default=float(EXACT))
