@@ -144,7 +144,7 @@ def run_one(case: Case) -> str:
     make = random_sequence if case.sequence else random_network
     graph = malformed_network(rng, make(rng)) if case.malformed else make(rng)
     trainable, adapters = random_adapters(graph, rng) if not case.malformed or rng.random() < 0.5 else (frozenset(), {})
-    if case.sequence and not case.malformed:
+    if case.sequence:
         with suppress(LierefError):
             trainable &= weights_in_reach(graph)
     memory.allocate = lambda size: guarded(size, case.at_end)

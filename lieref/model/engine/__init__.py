@@ -18,7 +18,7 @@ It is a compiler of six stages, each a function from data to data. Read them in 
    part into passes: of one sample, a group, or many vectors. A program bound to memory is a call; scripts list what
    threads run, a part each, or pieces of every image where there is one part.
 
-`engine` is what callers see, and `border` what their samples must be; `describe` and `footprint` say what was decided and
+`engine` is what callers see, `border` what their samples must be; `describe` and `footprint` say what was decided and
 what it takes. A new operator of known kinds is one row of `lower.LOWER`. A new kind is a row of `kinds.KINDS` and a
 file like `pool`; a kernel that is not there yet is a family of `lieref.kernel.simd.kernels`, which says what it
 accesses.

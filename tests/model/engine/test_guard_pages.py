@@ -20,7 +20,8 @@ def test_no_access_leaves_its_buffer(kind):
     found = [outcome for _, outcome in outcomes(range(first, first + 150))]
     assert len(found) == 150
     assert {outcome.split(":")[0] for outcome in found} <= set(FINE), found
-    assert found.count("forward and gradients") > 20, "networks are run"
+    least = 20 if kind == "valid" else 5  # most of the others are refused
+    assert found.count("forward and gradients") > least, "networks are run"
 
 
 @pytest.mark.parametrize("offset", [64, -4096 - 1])
