@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lieref.errors import UnsupportedError
+from lieref.model.backend import Compiled, Reference
 from lieref.model.engine import Adapter, compile_graph
 from tests.model.engine.networks import Net, as_float64, draw, net_axes, net_const, reference
 
@@ -82,3 +83,13 @@ def test_a_tied_table_is_not_adapted():
         compile_graph(
             graph, trainable=frozenset(), logits=graph.outputs[0], adapters={"w0": Adapter("add", "low_rank", 2)}
         )
+
+
+@pytest.mark.parametrize(("make", "name"), NETWORKS.values(), ids=NETWORKS)
+def test_an_engine_is_made_anew_where_a_number_that_it_was_made_from_changes(make, name):
+    graph, rng = make(), np.random.default_rng(3)
+    x = draw(graph, 3, rng)
+    compiled, path = (way(graph.outputs[0], *more) for way, more in ((Compiled, ("f2",)), (Reference, ())))
+    for factor in (1, 1.5, 1):
+        changed = graph.with_initializers({name: np.float32(factor) * graph.initializers[name]})
+        np.testing.assert_allclose(compiled.logits(changed, x, 1), path.logits(changed, x, 1), rtol=2e-5, atol=1e-5)
