@@ -56,11 +56,9 @@ def test_ids_and_images_are_all_compiled():
     assert all(layer.kind != "reference" for layer in lower(graph, graph.outputs[0]).layers)
 
 
-def test_a_row_with_something_hidden_is_tried_before_it_is_called_back():
-    """With all of a row hidden its softmax would be NaN, and the network refused."""
+def test_a_row_with_something_hidden_is_compiled():
     graph = softmax_net()
-    called = [node.op for layer in lower(graph, graph.outputs[0]).layers for node in layer.nodes]
-    assert {"Where", "Softmax"} <= set(called)
+    assert all(layer.kind != "reference" for layer in lower(graph, graph.outputs[0]).layers)
 
 
 @pytest.mark.parametrize("threads", [1, 3])
