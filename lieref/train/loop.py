@@ -354,6 +354,7 @@ def _part(
         task, targets = task.with_targets("fit", read, y)
     else:
         targets = targets_of(model, task, read, y, shape) if targets_of else task.targets("fit", read, y, shape)
+        task = task.fitted(y, shape)
     if len(targets) != len(samples):
         raise ShapeError(f"fit: `y` must have one entry for each of {len(samples)} samples; got {len(targets)}")
     return Part(samples, targets, np.arange(len(samples)), math.prod(shape)), task

@@ -66,6 +66,10 @@ class Task(ABC):
                 f"got {batch_shape(shape)}, which fits {fits}"
             )
 
+    def fitted(self, y: Any, shape: tuple[int, ...]) -> Task:
+        """Return the task for these targets and what the network gives for one sample, where they settle a setting."""
+        return self
+
     def targets(self, function: str, x: Array, y: Any, shape: tuple[int, ...]) -> Array:
         """Return the targets of samples as the loss takes them.
 

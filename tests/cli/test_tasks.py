@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from lieref.cli import main
-from tests.model.task_nets import NETS, learnable, pixel_net, row_net, two_output_net
+from tests.model.task_nets import NETS, frame_net, learnable, pixel_net, row_net, transposed, two_output_net
 
 RunJson = Callable[..., dict[str, Any]]
 Fails = Callable[..., str]
@@ -78,6 +78,22 @@ def test_the_merged_network_gives_what_was_measured(folder: Path, run_json: RunJ
         y = learnable(task, seed=1)["y"]
         mean = -np.mean(y * np.log(output) + (1 - y) * np.log1p(-output))
         assert mean == pytest.approx(merged["loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("task", "net", "order"), [("dense", pixel_net, [0, 2, 3, 1]), ("sequence", frame_net, [1, 0, 2])]
+)
+def test_scores_in_another_order_learn_the_same(
+    folder: Path, run_json: RunJson, task: str, net: Callable[[], onnx.ModelProto], order: list[int]
+) -> None:
+    found = []
+    for model in (net(), transposed(net(), order)):
+        prepare(task, model)
+        run_json(*FINETUNE, "--task", task, "--method", "lora", "--rank", "2", "--seed", "3", "--force")
+        found.append(run_json("eval", "net.onnx", "--adapter", "out", "--data", "test.npz")["loss"])
+        run_json("merge", "net.onnx", "out", "-o", "merged.onnx", "--force")
+        assert run_json("eval", "merged.onnx", "--task", task, "--data", "test.npz")["loss"] == pytest.approx(found[-1])
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 
 def test_a_resumed_run_of_another_task_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from toy_model import SoftmaxRegression, blobs
 
-from lieref.errors import DomainError, DTypeError
+from lieref.errors import DomainError, DTypeError, ShapeError
 from lieref.train.augment import Augmentation
 from lieref.train.ctc import ConnectionistTemporalClassification, edit_distance, greedy_labels
 from lieref.train.loop import fit
@@ -61,6 +61,28 @@ def test_mean_iou_is_over_the_classes_that_occur() -> None:
     logits = np.eye(4)[np.array([[[0, 1], [1, 1]]])].transpose(0, 3, 1, 2)
     found = measured(make_task("dense"), logits, [[[0, 1], [0, 2]]])
     assert found == pytest.approx({"mean_iou": (1 / 2 + 1 / 3 + 0) / 3, "pixel_accuracy": 2 / 4})
+
+
+def test_classes_of_pixels_may_be_the_last_axis(rng: np.random.Generator) -> None:
+    scores, y = rng.standard_normal((7, 4, 5, 6)), rng.integers(0, 4, (7, 5, 6))
+    first, last = (make_task("dense", label_smoothing=0.1).fitted(y, shape) for shape in ((4, 5, 6), (5, 6, 4)))
+    assert [first.to_dict()["class_axis"], last.to_dict()["class_axis"]] == [1, -1]
+    moved = scores.transpose(0, 2, 3, 1).copy()
+    assert measured(last, moved, y) == measured(first, scores, y)
+    (value, bar), (same, back) = last.loss.value_and_grad(moved, y), first.loss.value_and_grad(scores, y)
+    assert value == pytest.approx(same, rel=1e-14)
+    np.testing.assert_allclose(bar.transpose(0, 3, 1, 2), back, rtol=1e-13)
+    # Where both would fit they are the second axis, and what an adapter has recorded stays.
+    assert make_task("dense").fitted(y[:, :5, :5], (5, 5, 5)).to_dict()["class_axis"] == 1
+    assert make_task(last).fitted(y, (4, 5, 6)).to_dict()["class_axis"] == -1
+
+
+def test_masks_of_another_size_name_both_orders() -> None:
+    words = r"must have shape \(N, 5, 6\), or \(N, 4, 5\) if the classes are the last axis, .* got \(7, 3, 6\)"
+    with pytest.raises(ShapeError, match=words):
+        make_task("dense").targets("test", np.zeros(7), np.zeros((7, 3, 6), int), (4, 5, 6))
+    with pytest.raises(DomainError, match="`class_axis` must be 1, -1 or None; got 2"):
+        make_task("dense", class_axis=2)
 
 
 def test_perplexity_of_equal_scores_is_the_vocabulary() -> None:
