@@ -38,7 +38,7 @@ class Dense(Classes):
     class_axis: int | None = None
 
     name: ClassVar[str] = "dense"
-    gives: ClassVar[str] = "(N, C, H, W)"
+    gives: ClassVar[str] = "(N, C, H, W) or (N, H, W, C)"
     has_labels: ClassVar[bool] = False
     best: ClassVar[str] = "mean_iou"
 
@@ -190,7 +190,7 @@ class Sequence(Task):
     blank: int = 0
 
     name: ClassVar[str] = "sequence"
-    gives: ClassVar[str] = "(N, T, K)"
+    gives: ClassVar[str] = "(N, T, K) or (T, N, K)"
     best: ClassVar[str] = "edit_distance_rate"
     falls: ClassVar[bool] = True
 

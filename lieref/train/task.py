@@ -31,7 +31,7 @@ class Task(ABC):
     name : str
         Key in `TASKS`.
     gives : str
-        Axes of what the network must give, such as "(N, C)"; "" for any.
+        Axes of what the network must give, such as "(N, C)", or several orders of them; "" for any.
     has_labels : bool
         Whether each sample has one class: then sets are cut class by class, and images may be mirrored.
     from_input : bool
@@ -59,7 +59,7 @@ class Task(ABC):
 
     def check_output(self, function: str, shape: tuple[int, ...]) -> None:
         """Raise `ShapeError` unless the task fits a network that gives this shape for one sample."""
-        if self.gives and len(shape) != self.gives.count(","):
+        if self.gives and len(shape) != self.gives.partition(" or ")[0].count(","):
             fits = FITS.get(len(shape), "'numbers'")
             raise ShapeError(
                 f"{function}: the task {self.name!r} must have a network that gives {self.gives}; "
