@@ -26,6 +26,7 @@ from lieref.model.half import LOST_SHARE, Rounding, rounding, written_halves
 from lieref.model.head import Head, NewHead
 from lieref.model.identity import network_digest
 from lieref.model.layer import dropped_layers
+from lieref.model.ml_operators import labels_of
 from lieref.model.network import Network
 from lieref.model.onnx_file import OnnxFile
 from lieref.model.onnx_reader import graph_from_proto, read_onnx
@@ -89,6 +90,15 @@ def load(
     if padding_id is not None:
         check_int("load", "padding_id", padding_id, low=0)
     graph, proto, digest = read_onnx(path, padding_id, input_shapes, derive=derive)
+    labels = labels_of(proto.graph)
+    left = [f"{value.name} ({labels[value.name]})" for value in proto.graph.output if value.name in labels]
+    if left:
+        warnings.warn(
+            f"load: {', '.join(left)} of {path} is an output of labels: it is not computed here, and kept in what is "
+            f"merged; the first output is {graph.outputs[0]}",
+            LierefWarning,
+            stacklevel=2,
+        )
     weights = weights_of(output)
     graph = with_first_outputs(graph, weights)
     plain = simplify(graph, dtype)
