@@ -33,6 +33,13 @@ def labels_of(graph: Any) -> dict[str, str]:
     return found
 
 
+def labels_said(graph: Any) -> str:
+    """Return in words which outputs of a GraphProto are labels, "" where none is."""
+    labels = labels_of(graph)
+    left = [f"{value.name} ({labels[value.name]})" for value in graph.output if value.name in labels]
+    return f"the labels {', '.join(left)} are not computed, and kept in what is merged, as outputs" if left else ""
+
+
 def label_names(graph: Any) -> list[str] | None:
     """Return the words among which an ArrayFeatureExtractor picks the label, in the order of the classes.
 

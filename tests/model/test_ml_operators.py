@@ -18,7 +18,7 @@ from tests.model.task_nets import f32, node
 ML = "ai.onnx.ml"
 WORDS = ["cat", "dog", "eel", "fox"]
 OFFSET, SCALE = [0.5, -1.0, 2.0, 0.0, 1.5], [2.0, 0.25, 1.0, 0.5, 3.0]
-LABELS = pytest.mark.filterwarnings("ignore:load. label:lieref.errors.LierefWarning")
+LABELS = pytest.mark.filterwarnings("ignore:load. the labels:lieref.errors.LierefWarning")
 
 
 def ml(op: str, inputs: list[str], out: str, **attrs: Any) -> Any:
