@@ -156,6 +156,16 @@ def test_masks_that_do_not_fit(folder: Path, fails: Fails, damage: Any, words: s
     assert words in fails("finetune", "net.onnx", "--train", "set", "--task", "dense", "--out", "out")
 
 
+def test_masks_without_their_task(folder: Path, fails: Fails) -> None:
+    prepare("dense")
+    write_masks(folder)
+    line = fails("finetune", "net.onnx", "--train", "set", "--out", "out")
+    assert (
+        line
+        == "error: load_data: set holds images and masks, which are for the task 'dense' (--task dense); got 'classes'"
+    )
+
+
 def test_masks_of_a_palette_are_their_indices(folder: Path, run_json: RunJson) -> None:
     prepare("dense")
     write_masks(folder)
