@@ -53,7 +53,7 @@ class Dense(Classes):
         kind = LastAxisCrossEntropy if self.class_axis == -1 else CrossEntropy
         return kind(self.label_smoothing, self.class_weights, self.ignore_index)
 
-    def image_axes(self, y: Array) -> tuple[int, int]:
+    def image_axes(self, y: Array, images: tuple[int, int]) -> tuple[int, int]:
         """Return the axes of height and width of the labels."""
         return 1, 2
 

@@ -105,8 +105,11 @@ class Task(ABC):
         """Return the memory that counts of a whole set take, of whose outputs there are so many numbers."""
         return 0
 
-    def image_axes(self, y: Array) -> tuple[int, int] | None:
-        """Return the axes of height and width of targets that lie on the image as it does, None for others."""
+    def image_axes(self, y: Array, images: tuple[int, int]) -> tuple[int, int] | None:
+        """Return the axes of height and width of targets that lie on the image as it does, None for others.
+
+        `images` are those of the samples.
+        """
         return None
 
     def merit(self, metrics: dict[str, float]) -> float:

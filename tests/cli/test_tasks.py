@@ -96,6 +96,14 @@ def test_scores_in_another_order_learn_the_same(
     assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 
+def test_targets_that_do_not_lie_on_the_images_are_not_moved_with_them(folder: Path, fails: Fails) -> None:
+    prepare("dense", transposed(pixel_net(), [0, 2, 3, 1]))
+    x = learnable("dense")["x"]
+    np.savez("train.npz", x=x, y=np.zeros((len(x), 6, 5, 4)))
+    line = fails(*FINETUNE, "--task", "numbers", "--augment", "flip")
+    assert "targets are not images of the samples' shape; got (6, 5) and (5, 4)" in line
+
+
 def test_a_resumed_run_of_another_task_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from lieref import fit, load, make_task
 

@@ -165,13 +165,20 @@ def test_masks_move_with_their_images() -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (20, 3, 6, 5)).astype(np.uint8)
     masks = np.argmax(images, axis=1)
-    assert make_task("dense").image_axes(masks) == (1, 2)
+    assert make_task("dense").image_axes(masks, (2, 3)) == (1, 2)
     draws = draw(Augmentation(flip=True, shift=2), 20, 0, 0)
     indices = np.arange(20)
     moved, moved_masks = apply(images, indices, draws, (2, 3)), apply(masks, indices, draws, (1, 2))
     np.testing.assert_array_equal(np.argmax(moved, axis=1), moved_masks)
     assert (moved_masks != masks).any()
     assert len(Part(images, masks, indices)) == 20
+
+
+def test_images_as_targets_have_the_axes_of_the_samples() -> None:
+    task, y = make_task("numbers"), np.zeros((7, 6, 5, 3))
+    assert (task.image_axes(y, (1, 2)), task.image_axes(y, (2, 3))) == ((1, 2), (2, 3))
+    assert task.image_axes(np.zeros((7, 4, 1, 1)), (2, 3)) is None
+    assert task.image_axes(np.zeros((7, 4)), (2, 3)) is None
 
 
 def test_an_ignored_label_is_no_part_of_the_accuracy_or_of_what_the_base_knows() -> None:
