@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from lieref.errors import FormatError, LierefError
+from lieref.model.ml_operators import label_names
 from lieref.train.classes import check_classes
 
 METADATA_KEY = "lieref.classes"
@@ -29,7 +30,10 @@ def parse_classes(value: Any, source: str) -> tuple[str, ...] | None:
 
 
 def classes_of_proto(proto: Any, source: str) -> tuple[str, ...] | None:
-    """Return the names in a ModelProto's metadata, None where there are none; raises as `parse_classes` does."""
+    """Return the names in a ModelProto's metadata, or those of its labels; None where there are none.
+
+    Raises as `parse_classes` does.
+    """
     for entry in proto.metadata_props:
         if entry.key == METADATA_KEY:
             try:
@@ -37,7 +41,7 @@ def classes_of_proto(proto: Any, source: str) -> tuple[str, ...] | None:
             except (ValueError, RecursionError) as error:
                 raise FormatError(f"load: the classes in {source} must be a JSON list; {error}") from error
             return parse_classes(value, source)
-    return None
+    return parse_classes(label_names(proto.graph), source)
 
 
 def write_classes(proto: Any, classes: tuple[str, ...] | None) -> None:

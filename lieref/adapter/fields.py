@@ -70,6 +70,7 @@ _SECTION: _Rules = {
         "an object of lists of sizes",
         lambda v: isinstance(v, dict) and is_list([*v.values()], lambda item: is_list(item, is_size, MOST_AXES)),
     ),
+    "padding_id": ("an integer from 0 or null", lambda v: v is None or is_size(v)),
     "sites": ("an object of objects", lambda v: isinstance(v, dict) and is_list([*v.values()], _is_object)),
 }
 _METHOD: _Rules = {

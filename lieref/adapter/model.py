@@ -26,6 +26,8 @@ from lieref.model.half import LOST_SHARE, Rounding, rounding, written_halves
 from lieref.model.head import Head, NewHead
 from lieref.model.identity import network_digest
 from lieref.model.layer import dropped_layers
+from lieref.model.mask_inputs import check_recorded
+from lieref.model.ml_operators import labels_said
 from lieref.model.network import Network
 from lieref.model.onnx_file import OnnxFile
 from lieref.model.onnx_reader import graph_from_proto, read_onnx
@@ -89,6 +91,9 @@ def load(
     if padding_id is not None:
         check_int("load", "padding_id", padding_id, low=0)
     graph, proto, digest = read_onnx(path, padding_id, input_shapes, derive=derive)
+    labels = labels_said(proto.graph)
+    if labels:
+        warnings.warn(f"load: {labels} of {path}; the first output is {graph.outputs[0]}", LierefWarning, stacklevel=2)
     weights = weights_of(output)
     graph = with_first_outputs(graph, weights)
     plain = simplify(graph, dtype)
@@ -202,6 +207,7 @@ class Model(Network):
                 "classes": None if self.classes is None else list(check_classes("save_adapter", self.classes)),
                 **({} if self.head is None else {"head": self.head.to_dict()}),
                 **({"input_shapes": {k: list(v) for k, v in self.input_shapes.items()}} if self.input_shapes else {}),
+                **({"padding_id": self.padding_id} if self.derived_inputs or self.padding_id is not None else {}),
                 "methods": [
                     {
                         "config": entry.method.config(),
@@ -228,8 +234,11 @@ class Model(Network):
             If a file is missing, broken, or of an unknown version.
         VerificationError
             If the adapter was trained on another network, or its digest differs.
+        DomainError
+            If it was trained with another id of padding than the model was loaded with.
         """
         tensors, config = read_adapter(folder)
+        check_recorded(config["lieref"], self.padding_id, self.derived_inputs, str(folder))
         same_file = config["lieref"]["base_sha256"] == self.base_sha256
         check_base(config, self.base_sha256, None if same_file else self.network_sha256)
         classes = parse_classes(config["lieref"].get("classes"), str(folder))
@@ -270,7 +279,10 @@ class Model(Network):
                 f"add_weighted_adapter: `weights` must match the folders; got {len(weights)} and {len(folders)}"
             )
         base = self._base.graph
-        parts = [Model(base, self._file_proto(), self.source, self.base_sha256).load_adapter(f) for f in folders]
+        parts = [Model(base, self._file_proto(), self.source, self.base_sha256) for _ in folders]
+        for part, folder in zip(parts, folders, strict=True):
+            part.padding_id, part.derived_inputs = self.padding_id, self.derived_inputs
+            part.load_adapter(folder)
         if any(part.head is not None for part in parts):
             raise UnsupportedError("add_weighted_adapter: adapters must hold no new head; those do not add")
         named = {part.classes for part in parts} - {None}

@@ -9,7 +9,7 @@ import click
 
 from lieref.cli.console import number, percent, print_facts, print_json, progress_bar, say
 from lieref.cli.task_options import chosen_task, output_option, task_options
-from lieref.cli.text_options import TextOptions, text_options, without_padding
+from lieref.cli.text_options import TextOptions, text_options, with_padding_of, without_padding
 
 
 @click.command("eval", short_help="Measure a model on labelled data.")
@@ -50,6 +50,7 @@ def evaluate(
 
     known = {} if adapter is None else read_adapter(adapter)[1]["lieref"]
     outputs = known.get("output") if outputs is None else outputs
+    text = with_padding_of(text, known)
     model = load_for(model_path, data, text, outputs, known)
     if adapter is not None:
         model.load_adapter(adapter)

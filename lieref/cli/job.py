@@ -303,6 +303,7 @@ def score(model: Model, samples: Samples, task: Task | None = None) -> Score:
     if isinstance(chosen, SeveralOutputs):
         chosen, targets = chosen.with_targets("score", read, samples.y)
     else:
+        chosen = chosen.fitted(samples.y, shape)
         targets = chosen.targets("score", read, samples.y, shape)
     part = Part(samples.x, targets, np.arange(len(samples.x)), math.prod(shape))
     return evaluate(model, part, chosen)

@@ -34,8 +34,9 @@ def merge(base: Path, adapter: Path, output: Path, force: bool, as_json: bool) -
     if output.exists() and not (output.is_file() or output.is_dir()):
         raise click.UsageError(f"{output} is a device or a pipe; name a file with --output")
     with reserved_file("merge", output, "output"):
-        shapes = read_adapter(adapter)[1]["lieref"].get("input_shapes")
-        model = load(base, input_shapes=shapes).load_adapter(adapter)
+        known = read_adapter(adapter)[1]["lieref"]
+        model = load(base, input_shapes=known.get("input_shapes"), padding_id=known.get("padding_id"))
+        model.load_adapter(adapter)
         method, changed = model.method_name, sorted(model.adapted_tensors())
         merged = model.merge_and_unload()
         data = encode_onnx(merged.proto)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +88,12 @@ def padding_for(text: TextOptions) -> int | None:
     return padding_of(text.tokenizer) if text.pad_id is None and text.tokenizer is not None else text.pad_id
 
 
+def with_padding_of(text: TextOptions, known: Mapping[str, Any]) -> TextOptions:
+    """Return the options with the id of padding that an adapter has recorded, where they and the tokenizer say none."""
+    recorded = known.get("padding_id")
+    return text if recorded is None or padding_for(text) is not None else replace(text, pad_id=recorded)
+
+
 def encoder_for(model: Model, text: TextOptions) -> TextEncoder | None:
     """Return the tokenizer made for a model, None where none was given; raises as `TextEncoder` does."""
     from lieref.errors import ShapeError
@@ -147,8 +153,6 @@ def check_given_masks(model: Model, path: Path, x: Array, padding: int | None, m
 
 def without_padding(task: Task, padding: int | None) -> Task:
     """Return the task, which does not learn to predict the padding where it is next tokens and names no id itself."""
-    from dataclasses import replace
-
     from lieref.train.position_tasks import Tokens
 
     return replace(task, ignore_index=padding) if isinstance(task, Tokens) and task.ignore_index is None else task

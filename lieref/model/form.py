@@ -11,6 +11,7 @@ from lieref.model.fold import Fold, fold_batch_norm
 from lieref.model.graph import Graph, Node
 from lieref.model.head import Head
 from lieref.model.outputs import scores_names, with_row
+from lieref.model.samples_axis import samples_first
 from lieref.model.scores import probabilities
 
 
@@ -36,6 +37,10 @@ class Form:
         The final operator that the losses leave out, one of `lieref.model.scores.FINAL`.
     outputs : int
         How many of the first outputs they read; `folded` puts the scores of several into one row.
+    scores : str
+        Tensor of the file whose numbers those of `logits_name` are.
+    samples_axis : int
+        Where the samples stand in it; in `logits_name` they are the first axis.
     """
 
     graph: Graph
@@ -47,29 +52,35 @@ class Form:
     head: Head | None = None
     final: str = "Softmax"
     outputs: int = 1
+    scores: str = ""
+    samples_axis: int = 0
 
     @classmethod
     def of(cls, graph: Graph, source: str, head: Head | None = None) -> Self:
         """Return the form of a graph; `source` names the network in warnings."""
         folded, folds = fold_batch_norm(graph)
-        (logits,) = scores_names(folded, 1, "Softmax")
-        node = probabilities(folded, logits)
-        return cls(graph, folded, folds, logits, node, EngineChoice(folded, logits, source), head)
+        (scores,) = scores_names(folded, 1, "Softmax")
+        node = probabilities(folded, scores)
+        folded, (logits,), (axis,) = samples_first(folded, [scores])
+        choice = EngineChoice(folded, logits, source)
+        return cls(graph, folded, folds, logits, node, choice, head, scores=scores, samples_axis=axis)
 
     def reading(self, final: str, outputs: int, source: str) -> Self:
         """Return the form whose losses read the scores of so many outputs before a final operator of this kind."""
         folded, _ = fold_batch_norm(self.graph)
         scores = scores_names(folded, outputs, final)
-        if [self.logits_name] == scores and self.outputs == 1:
+        if [self.scores] == scores and self.outputs == 1:
             return replace(self, final=final)
         made = [probabilities(folded, name) for name in scores]
         node = next((node for node in made if node is not None), None)
-        folded, logits = (folded, scores[0]) if outputs == 1 else with_row(folded, scores)
+        folded, first, axes = samples_first(folded, scores)
+        folded, logits = (folded, first[0]) if outputs == 1 else with_row(folded, first)
         choice = EngineChoice(folded, logits, source)
         choice.ask(self.choice.asked)
         return replace(
-            self, folded=folded, logits_name=logits, probabilities=node, choice=choice, final=final, outputs=outputs
-        )
+            self, folded=folded, logits_name=logits, probabilities=node, choice=choice, final=final, outputs=outputs,
+            scores=scores[0], samples_axis=axes[0],
+        )  # fmt: skip
 
     def __copy__(self) -> Self:
         """Return a form that asks for the same engine, and shares no compiled program."""

@@ -85,6 +85,29 @@ def check_given(function: str, name: str, given: Any, ids: Array, padding: int |
         )
 
 
+def check_recorded(section: Mapping[str, Any], padding: int | None, derived: tuple[str, ...], source: str) -> None:
+    """Raise `DomainError` if an adapter was trained with another id of padding; earlier ones do not say.
+
+    Parameters
+    ----------
+    section : mapping
+        Of its configuration.
+    padding : int or None
+        Id that the network was loaded with.
+    derived : tuple of str
+        Inputs that follow from the ids: where there are any, no id is another one.
+    source : str
+        The adapter, for the message.
+    """
+    if "padding_id" not in section or section["padding_id"] == padding or (padding is None and not derived):
+        return
+    known = section["padding_id"]
+    raise DomainError(
+        f"load_adapter: `padding_id` must be {known}, with which the adapter in {source} was trained; got {padding} "
+        f"(load(path, padding_id={known}), --pad-id)"
+    )
+
+
 def describe(names: tuple[str, ...], padding: int | None) -> str:
     """Return a line on what the inputs of these names are."""
     where = "1 everywhere, no id is padding" if padding is None else f"0 where the id is {padding}, which is padding"

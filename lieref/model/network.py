@@ -165,7 +165,7 @@ class Network(Readable):
         Raises as `as_input` does.
         """
         scores, form = self._scores(x, batch_size, layout, first=True)
-        return executor.finish(form.folded, form.logits_name, scores)
+        return executor.finish(form.folded, form.scores, np.moveaxis(scores, 0, form.samples_axis))
 
     def _scores(
         self, x: Samples, batch_size: int, layout: str | None, *, first: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from lieref.errors import FormatError, UnsupportedError
 from lieref.model.checked import checked_nodes
 from lieref.model.graph import Branch, Graph, Made, Node, TensorInfo
 from lieref.model.mask_inputs import ids_among, mask_nodes
+from lieref.model.ml_operators import DOMAIN, labels_of, standard_nodes
 from lieref.model.packing import bound, packed
 
 MASKED = frozenset({
@@ -99,7 +101,12 @@ def graph_from_proto(
     opset = _opset(proto, source)
     if proto.functions:
         raise UnsupportedError(f"load: {source} must hold no local functions; got {proto.functions[0].name}")
-    nodes, initializers, made = _contents(onnx, proto.graph, node_names(proto), source)
+    labels = labels_of(proto.graph)
+    outputs = tuple(value.name for value in proto.graph.output if value.name not in labels)
+    if not outputs:
+        name = proto.graph.output[0].name
+        raise UnsupportedError(f"load: {source} must have an output of scores; {name} is a label ({labels[name]})")
+    nodes, initializers, made = _contents(onnx, proto.graph, node_names(proto), source, labels)
     inputs = tuple(_tensor_info(onnx, value) for value in proto.graph.input if value.name not in initializers)
     inputs = bound(inputs, shapes or {}, source)
     ids = ids_among(inputs) if derive else None
@@ -107,7 +114,7 @@ def graph_from_proto(
         derived, held = mask_nodes(onnx, inputs, ids, padding)
         nodes, inputs = [*derived, *nodes], (ids,)
         initializers.update(held)
-    nodes = checked_nodes(nodes, opset, [value.name for value in proto.graph.output], source)
+    nodes = checked_nodes(nodes, opset, outputs, source)
     if not inputs:
         raise UnsupportedError(f"load: {source} must have an input; all that it names are constants")
     if not inputs[0].shape:
@@ -117,7 +124,7 @@ def graph_from_proto(
     graph = Graph(
         nodes=tuple(_sorted(nodes, {i.name for i in inputs} | set(initializers), source)),
         inputs=inputs,
-        outputs=tuple(value.name for value in proto.graph.output),
+        outputs=outputs,
         initializers=initializers,
         opset=opset,
         made=made,
@@ -129,17 +136,36 @@ def graph_from_proto(
 
 
 def _contents(
-    onnx: Any, graph: Any, names: list[str], source: str
+    onnx: Any, graph: Any, names: list[str], source: str, labels: Mapping[str, str] = MappingProxyType({})
 ) -> tuple[list[Node], dict[str, Array], dict[str, Made]]:
-    """Return the nodes of a GraphProto, its constants, and which of them are no initializers of the file."""
+    """Return the nodes of a GraphProto, its constants, and which of them are no initializers of the file.
+
+    Without what computes labels.
+    """
     initializers: dict[str, Array] = {}
+    left = [item for item in graph.node if any(name in labels for name in item.output)]
+    unread = {name for item in left for name in item.input}.difference(
+        *(item.input for item in graph.node if item not in left)
+    )
     for tensor in graph.initializer:
+        if tensor.name in unread and tensor.data_type == onnx.TensorProto.STRING:
+            continue  # names of classes
         initializers[tensor.name] = _to_array(onnx, tensor, source)
     if graph.sparse_initializer:
         raise UnsupportedError(f"load: {source} must hold no sparse initializers")
     nodes: list[Node] = []
     made: dict[str, Made] = {}
     for name, item in zip(names, graph.node, strict=True):
+        if any(output in labels for output in item.output):
+            continue
+        attrs = {} if item.op_type == "If" else {a.name: _attribute(onnx, a, name, source) for a in item.attribute}
+        if item.domain == DOMAIN:
+            standard, held = standard_nodes(item, name, attrs, source)
+            nodes += standard
+            initializers |= held
+            made |= {constant: Made("float32") for constant in held}
+            if standard:
+                continue
         if item.domain not in ("", "ai.onnx"):
             raise UnsupportedError(
                 f"load: node {name} of {source} must be a standard ONNX operator; got {item.domain}.{item.op_type}"
@@ -147,7 +173,6 @@ def _contents(
         if item.op_type == "If":
             nodes.append(_if(onnx, item, name, source))
             continue
-        attrs = {a.name: _attribute(onnx, a, name, source) for a in item.attribute}
         if item.op_type == "Constant":
             initializers[item.output[0]] = _constant(attrs, name, source)
             made[item.output[0]] = Made(initializers[item.output[0]].dtype.name)

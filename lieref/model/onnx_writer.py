@@ -13,6 +13,7 @@ from lieref.errors import FormatError
 from lieref.model.graph import Made
 from lieref.model.half import narrowed
 from lieref.model.head import Head
+from lieref.model.ml_operators import labels_of
 from lieref.model.onnx_reader import node_names
 
 
@@ -81,12 +82,18 @@ def replace_end(proto: Any, head: Head) -> Any:
     graph = result.graph
     for node, name in zip(graph.node, node_names(proto), strict=True):
         node.name = name  # one without is known by its place, which moves when others go
-    output = graph.output[0]
+    labels = labels_of(graph)  # of classes that the network has no longer
+    for value in [each for each in graph.output if each.name in labels]:
+        graph.output.remove(value)
+    (named,) = head.nodes[-1].outputs
+    output = next(value for value in graph.output if value.name == named)
+    if not output.type.HasField("tensor_type"):
+        output.type.CopyFrom(onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, [None]))
     if head.renamed:
         for node in graph.node:
             for names in (node.input, node.output):
                 names[:] = [head.renamed if name == output.name else name for name in names]
-    _keep_reached(graph, {head.nodes[0].inputs[0], *(value.name for value in graph.output[1:])})
+    _keep_reached(graph, {head.nodes[0].inputs[0], *(value.name for value in graph.output if value.name != named)})
     shape = output.type.tensor_type.shape
     batch = onnx.TensorShapeProto.Dimension()
     if shape.dim:

@@ -14,6 +14,7 @@ from lieref.errors import DomainError, LierefError
 from lieref.model.canonical import free_name
 from lieref.model.engine.lowered import rows_shape
 from lieref.model.graph import Graph, Node
+from lieref.model.samples_axis import samples_first
 from lieref.model.scores import logits_name
 from lieref.model.shapes import infer_specs
 from lieref.model.simplify import at_size, at_some_size
@@ -80,14 +81,16 @@ def shapes_of_others(graph: Graph, names: tuple[str, ...]) -> dict[str, tuple[in
         The file's names of all its outputs, in the graph's order.
     """
     with suppress(LierefError):  # a free size that none of the usual ones fits
+        graph, first, _ = samples_first(graph, graph.outputs[1:])
         specs = infer_specs(at_some_size(graph), graph.inputs[0].shape[0] or SAMPLES)
-        shapes = {name: specs[tensor].shape[1:] for name, tensor in zip(names[1:], graph.outputs[1:], strict=True)}
+        shapes = {name: specs[tensor].shape[1:] for name, tensor in zip(names[1:], first, strict=True)}
         return {name: tuple(n for n in shape if n) for name, shape in shapes.items() if None not in shape}
     return {}
 
 
 def shapes_of_scores(graph: Graph, sample: tuple[int, ...], scores: Sequence[str]) -> tuple[tuple[int, ...], ...]:
     """Return the shapes of tensors for one sample of this shape, as the losses read them; see `as_rows`."""
+    graph, first, _ = samples_first(graph, scores)
     sized = at_size(graph, sample) if None in graph.inputs[0].shape[1:] else graph
     specs = infer_specs(sized, graph.inputs[0].shape[0] or SAMPLES)
-    return tuple(rows_shape(tuple(n for n in specs[name].shape[1:] if n is not None)) for name in scores)
+    return tuple(rows_shape(tuple(n for n in specs[name].shape[1:] if n is not None)) for name in first)

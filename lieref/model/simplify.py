@@ -32,6 +32,7 @@ from lieref.model.plain_operators import plain_operators
 from lieref.model.scale import scale_products
 from lieref.model.shapes import infer_specs
 from lieref.model.split import slices_for_split
+from lieref.model.two_classes import join_two_classes
 from lieref.model.written_out import join_written
 from lieref.op.cast import DTYPES
 from lieref.op.registry import OPERATORS
@@ -91,7 +92,8 @@ def simplify(graph: Graph, dtype: str = "float32") -> Graph:
         graph = join_softmax(skip_copies(graph))
     else:
         graph = scale_products(join_written(join_softmax(skip_copies(fold_constants(graph)))))
-    return drop_unread(canonical_layers(join_padding(drop_unread(join_normalizations(graph)))))
+    graph = drop_unread(join_normalizations(join_two_classes(graph)))
+    return drop_unread(canonical_layers(join_padding(graph)))
 
 
 def expand(graph: Graph) -> Graph:

@@ -20,7 +20,7 @@ from lieref.errors import DomainError, FormatError, ShapeError
 from lieref.model.samples import Samples, check_samples
 from lieref.train.classes import check_classes, warn_missing
 from lieref.train.images import read_image_folder
-from lieref.train.masks import read_mask_folder
+from lieref.train.masks import IMAGES, MASKS, read_mask_folder
 from lieref.train.npz import npz_names, read_npz
 from lieref.train.table import read_csv, read_targets
 from lieref.train.task_registry import TASKS
@@ -143,6 +143,10 @@ def load_data(
     if source.is_dir() and task == "dense":
         x, y = read_mask_folder(source, channels=channels, size=size, max_bytes=max_bytes)
         layout = "NHWC"
+    elif source.is_dir() and {each.name for each in source.iterdir() if each.is_dir()} == {IMAGES, MASKS}:
+        raise DomainError(
+            f"load_data: {path} holds {IMAGES} and {MASKS}, which are for the task 'dense' (--task dense); got {task!r}"
+        )
     elif source.is_dir():
         x, y, found = read_image_folder(source, channels=channels, size=size, classes=names, max_bytes=max_bytes)
         layout = "NHWC"

@@ -161,7 +161,7 @@ def train_epoch(
     draws = draw(recipe.augmentation, len(part), recipe.seed, epoch)
     axes, layout = image_axes(model.input_shape), own_layout(model.input_shape)
     params, loss_of = model.parameters(), recipe.task.loss
-    target_axes = recipe.task.image_axes(part.y)
+    target_axes = None if axes is None else recipe.task.image_axes(part.y, axes)
     total_of = _Total(recipe.task)
     rate = 0.0
     for batch in range(steps):

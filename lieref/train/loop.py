@@ -206,13 +206,19 @@ def _check_moves(recipe: Recipe, model: Trainable, training: Part) -> None:
     """Raise `UnsupportedError` if images are moved whose targets cannot be moved with them."""
     if recipe.augmentation and isinstance(recipe.task, SeveralOutputs) and recipe.task.has_images:
         raise UnsupportedError("fit: `augment` must be () where targets of several outputs are images")
-    axes, target = image_axes(model.input_shape), recipe.task.image_axes(training.y)
-    if recipe.augmentation.shift and axes is not None and target is not None:
-        sizes = [tuple(a.shape[axis] for axis in at) for a, at in ((training.x, axes), (training.y, target))]
-        if sizes[0] != sizes[1]:
-            raise UnsupportedError(
-                f"fit: `augment` must not shift where images and targets differ in size; got {sizes[0]} and {sizes[1]}"
-            )
+    axes = image_axes(model.input_shape)
+    target = None if axes is None else recipe.task.image_axes(training.y, axes)
+    if not recipe.augmentation or axes is None or target is None:
+        return
+    (high, wide), (h, w) = (tuple(a.shape[axis] for axis in at) for a, at in ((training.x, axes), (training.y, target)))
+    if recipe.augmentation.shift and (high, wide) != (h, w):
+        raise UnsupportedError(
+            f"fit: `augment` must not shift where images and targets differ in size; got {high, wide} and {h, w}"
+        )
+    if high * w != h * wide:
+        raise UnsupportedError(
+            f"fit: `augment` must be () where targets are not images of the samples' shape; got {high, wide} and {h, w}"
+        )
 
 
 @dataclass(frozen=True)
@@ -354,6 +360,7 @@ def _part(
         task, targets = task.with_targets("fit", read, y)
     else:
         targets = targets_of(model, task, read, y, shape) if targets_of else task.targets("fit", read, y, shape)
+        task = task.fitted(y, shape)
     if len(targets) != len(samples):
         raise ShapeError(f"fit: `y` must have one entry for each of {len(samples)} samples; got {len(targets)}")
     return Part(samples, targets, np.arange(len(samples)), math.prod(shape)), task

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,18 +19,49 @@ IGNORED = -1
 """The label of a next token that is not learnt: behind the last one, and padding."""
 
 
+class LastAxisCrossEntropy(CrossEntropy):
+    """Cross-entropy of scores (N, ..., C), the classes last."""
+
+    class_axis: ClassVar[int] = -1
+
+
 @dataclass(frozen=True)
 class Dense(Classes):
-    """A class of each pixel: cross-entropy; targets (N, H, W) integers for scores (N, C, H, W)."""
+    """A class of each pixel: cross-entropy; targets (N, H, W) integers for scores (N, C, H, W) or (N, H, W, C).
+
+    Attributes
+    ----------
+    class_axis : {1, -1} or None
+        Where the classes stand in the scores; None is the axis that the targets leave over, `fitted` says which.
+    """
+
+    class_axis: int | None = None
 
     name: ClassVar[str] = "dense"
-    gives: ClassVar[str] = "(N, C, H, W)"
+    gives: ClassVar[str] = "(N, C, H, W) or (N, H, W, C)"
     has_labels: ClassVar[bool] = False
     best: ClassVar[str] = "mean_iou"
 
-    def image_axes(self, y: Array) -> tuple[int, int]:
+    def __post_init__(self) -> None:
+        if self.class_axis not in (None, 1, -1):
+            raise DomainError(f"make_task: `class_axis` must be 1, -1 or None; got {self.class_axis!r:.60}")
+        super().__post_init__()
+
+    @property
+    def loss(self) -> Loss:
+        """Cross-entropy with these settings, over this axis."""
+        kind = LastAxisCrossEntropy if self.class_axis == -1 else CrossEntropy
+        return kind(self.label_smoothing, self.class_weights, self.ignore_index)
+
+    def image_axes(self, y: Array, images: tuple[int, int]) -> tuple[int, int]:
         """Return the axes of height and width of the labels."""
         return 1, 2
+
+    def fitted(self, y: Any, shape: tuple[int, ...]) -> Dense:
+        """Return the task with the axis of the classes: the last where the labels have the shape of the first two."""
+        labels = np.shape(y)[1:]
+        last = len(shape) == 3 and labels == shape[:2] and labels != shape[1:]
+        return self if self.class_axis is not None else replace(self, class_axis=-1 if last else 1)
 
     def targets(self, function: str, x: Array, y: Any, shape: tuple[int, ...]) -> Array:
         """Return the labels; see `Task.targets`."""
@@ -38,12 +69,21 @@ class Dense(Classes):
             raise DTypeError(
                 f"{function}: `y` must be a class of each pixel; got numbers: the task 'numbers' is for those"
             )
+        if self.class_axis is None:
+            first, last = batch_shape(shape[1:]), batch_shape(shape[:2])
+            if len(shape) == 3 and np.ndim(y) == 3 and np.shape(y)[1:] not in (shape[1:], shape[:2]):
+                raise ShapeError(
+                    f"{function}: `y` must have shape {first}, or {last} if the classes are the last axis, for scores "
+                    f"{batch_shape(shape)}; got {np.shape(y)}"
+                )
+            return self.fitted(y, shape).targets(function, x, y, shape)
         labels = super().targets(function, x, y, shape)
         return labels.astype(np.asarray(y).dtype, copy=False)  # masks of bytes stay bytes
 
     def counts(self, logits: FloatArray, y: Array) -> Counts:
         """Return by class how many pixels have it, were taken for it, and both."""
-        classes, predicted = logits.shape[1], np.argmax(logits, axis=1)
+        axis = self.class_axis or 1
+        classes, predicted = logits.shape[axis], np.argmax(logits, axis=axis)
         kept = np.ones(y.shape, bool) if self.ignore_index is None else y != self.ignore_index
         truth, said = y[kept], predicted[kept]
         return {"pixels": np.bincount(truth, minlength=classes), "said": np.bincount(said, minlength=classes),
@@ -57,12 +97,6 @@ class Dense(Classes):
         union = counts["pixels"] + counts["said"] - counts["right"]
         iou = counts["right"][union > 0] / union[union > 0]
         return {"mean_iou": float(np.mean(iou)), "pixel_accuracy": float(np.sum(counts["right"]) / whole)}
-
-
-class TokenCrossEntropy(CrossEntropy):
-    """Cross-entropy of scores (N, T, V), the classes last."""
-
-    class_axis: ClassVar[int] = -1
 
 
 @dataclass(frozen=True)
@@ -91,7 +125,7 @@ class Tokens(Task):
     @property
     def loss(self) -> Loss:
         """Cross-entropy over the places whose next token counts."""
-        return TokenCrossEntropy(self.label_smoothing, None, IGNORED)
+        return LastAxisCrossEntropy(self.label_smoothing, None, IGNORED)
 
     def targets(self, function: str, x: Array, y: Any, shape: tuple[int, ...]) -> Array:
         """Return next tokens (N, T), -1 where none is learnt: `y`, or the ids of `x` one place on."""
@@ -156,7 +190,7 @@ class Sequence(Task):
     blank: int = 0
 
     name: ClassVar[str] = "sequence"
-    gives: ClassVar[str] = "(N, T, K)"
+    gives: ClassVar[str] = "(N, T, K) or (T, N, K)"
     best: ClassVar[str] = "edit_distance_rate"
     falls: ClassVar[bool] = True
 

@@ -108,9 +108,9 @@ class Numbers(Task):
     name: ClassVar[str] = "numbers"
     reads: ClassVar[str] = ""
 
-    def image_axes(self, y: Array) -> tuple[int, int] | None:
-        """Return the axes of height and width where the targets are images."""
-        return (2, 3) if y.ndim == 4 and y[0, 0].size > 1 else None
+    def image_axes(self, y: Array, images: tuple[int, int]) -> tuple[int, int] | None:
+        """Return the axes of height and width where the targets are images: those of the samples."""
+        return images if y.ndim == 4 and max(y.shape[axis] for axis in images) > 1 else None
 
     @property
     def loss(self) -> Loss:

@@ -98,16 +98,16 @@ class SeveralOutputs(Task):
         if not isinstance(y, Mapping) or set(y) != set(names):
             got = f"those of {', '.join(map(str, y))}" if isinstance(y, Mapping) else type(y).__name__
             raise DomainError(f"{function}: `y` must be targets by output, of {', '.join(names)}; got {got}")
-        found = []
+        task, found = self.task.fitted(y[names[0]], self.shapes[0]), []
         for name, shape in zip(names, self.shapes, strict=True):
-            targets = self.task.targets(function, x, y[name], shape)
+            targets = task.targets(function, x, y[name], shape)
             if len(targets) != len(x):
                 raise ShapeError(
                     f"{function}: `y` of {name} must have one entry for each of {len(x)} samples; got {len(targets)}"
                 )
             found.append(targets)
         rows = np.concatenate([t.reshape(len(t), -1).astype(np.float64) for t in found], axis=1)
-        return SeveralOutputs(self.task, self.weights, self.shapes, tuple(t.shape[1:] for t in found)), rows
+        return SeveralOutputs(task, self.weights, self.shapes, tuple(t.shape[1:] for t in found)), rows
 
     def parts(self, logits: FloatArray, y: Array) -> list[tuple[str, float, FloatArray, Array]]:
         """Return name, weight, scores and targets of each output, from rows of all."""

@@ -31,7 +31,7 @@ class Task(ABC):
     name : str
         Key in `TASKS`.
     gives : str
-        Axes of what the network must give, such as "(N, C)"; "" for any.
+        Axes of what the network must give, such as "(N, C)", or several orders of them; "" for any.
     has_labels : bool
         Whether each sample has one class: then sets are cut class by class, and images may be mirrored.
     from_input : bool
@@ -59,12 +59,16 @@ class Task(ABC):
 
     def check_output(self, function: str, shape: tuple[int, ...]) -> None:
         """Raise `ShapeError` unless the task fits a network that gives this shape for one sample."""
-        if self.gives and len(shape) != self.gives.count(","):
+        if self.gives and len(shape) != self.gives.partition(" or ")[0].count(","):
             fits = FITS.get(len(shape), "'numbers'")
             raise ShapeError(
                 f"{function}: the task {self.name!r} must have a network that gives {self.gives}; "
                 f"got {batch_shape(shape)}, which fits {fits}"
             )
+
+    def fitted(self, y: Any, shape: tuple[int, ...]) -> Task:
+        """Return the task for these targets and what the network gives for one sample, where they settle a setting."""
+        return self
 
     def targets(self, function: str, x: Array, y: Any, shape: tuple[int, ...]) -> Array:
         """Return the targets of samples as the loss takes them.
@@ -101,8 +105,11 @@ class Task(ABC):
         """Return the memory that counts of a whole set take, of whose outputs there are so many numbers."""
         return 0
 
-    def image_axes(self, y: Array) -> tuple[int, int] | None:
-        """Return the axes of height and width of targets that lie on the image as it does, None for others."""
+    def image_axes(self, y: Array, images: tuple[int, int]) -> tuple[int, int] | None:
+        """Return the axes of height and width of targets that lie on the image as it does, None for others.
+
+        `images` are those of the samples.
+        """
         return None
 
     def merit(self, metrics: dict[str, float]) -> float:

@@ -42,6 +42,8 @@ def check_ids(function: str, x: Array, known: Vocabulary | None, *, padding: int
     for start in range(0, len(x), step):
         ids = x[start : start + step].reshape(len(x[start : start + step]), -1)
         outside = ~((ids >= 0) & (ids < known.rows))
+        if ids.dtype.kind == "f":
+            outside |= ids != np.floor(ids)
         if outside.any():
             row, place = map(int, np.argwhere(outside)[0])
             raise DomainError(

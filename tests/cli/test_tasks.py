@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from lieref.cli import main
-from tests.model.task_nets import NETS, learnable, pixel_net, row_net, two_output_net
+from tests.model.task_nets import NETS, frame_net, learnable, pixel_net, row_net, transposed, two_output_net
 
 RunJson = Callable[..., dict[str, Any]]
 Fails = Callable[..., str]
@@ -80,6 +80,30 @@ def test_the_merged_network_gives_what_was_measured(folder: Path, run_json: RunJ
         assert mean == pytest.approx(merged["loss"], rel=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("task", "net", "order"), [("dense", pixel_net, [0, 2, 3, 1]), ("sequence", frame_net, [1, 0, 2])]
+)
+def test_scores_in_another_order_learn_the_same(
+    folder: Path, run_json: RunJson, task: str, net: Callable[[], onnx.ModelProto], order: list[int]
+) -> None:
+    found = []
+    for model in (net(), transposed(net(), order)):
+        prepare(task, model)
+        run_json(*FINETUNE, "--task", task, "--method", "lora", "--rank", "2", "--seed", "3", "--force")
+        found.append(run_json("eval", "net.onnx", "--adapter", "out", "--data", "test.npz")["loss"])
+        run_json("merge", "net.onnx", "out", "-o", "merged.onnx", "--force")
+        assert run_json("eval", "merged.onnx", "--task", task, "--data", "test.npz")["loss"] == pytest.approx(found[-1])
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
+
+
+def test_targets_that_do_not_lie_on_the_images_are_not_moved_with_them(folder: Path, fails: Fails) -> None:
+    prepare("dense", transposed(pixel_net(), [0, 2, 3, 1]))
+    x = learnable("dense")["x"]
+    np.savez("train.npz", x=x, y=np.zeros((len(x), 6, 5, 4)))
+    line = fails(*FINETUNE, "--task", "numbers", "--augment", "flip")
+    assert "targets are not images of the samples' shape; got (6, 5) and (5, 4)" in line
+
+
 def test_a_resumed_run_of_another_task_is_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from lieref import fit, load, make_task
 
@@ -138,6 +162,16 @@ def test_masks_that_do_not_fit(folder: Path, fails: Fails, damage: Any, words: s
     write_masks(folder)
     damage(folder / "set")
     assert words in fails("finetune", "net.onnx", "--train", "set", "--task", "dense", "--out", "out")
+
+
+def test_masks_without_their_task(folder: Path, fails: Fails) -> None:
+    prepare("dense")
+    write_masks(folder)
+    line = fails("finetune", "net.onnx", "--train", "set", "--out", "out")
+    assert (
+        line
+        == "error: load_data: set holds images and masks, which are for the task 'dense' (--task dense); got 'classes'"
+    )
 
 
 def test_masks_of_a_palette_are_their_indices(folder: Path, run_json: RunJson) -> None:

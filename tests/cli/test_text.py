@@ -12,7 +12,9 @@ import onnx
 import onnxruntime
 import pytest
 
+import lieref
 from lieref.cli import main
+from lieref.errors import DomainError
 from tests.model.encoder_net import ROWS, encoder_net
 from tests.model.task_nets import NETS
 from tests.train.texts import WORDS, write_tokenizer
@@ -181,6 +183,30 @@ def test_a_mask_input_follows_the_padding_of_the_tokenizer(
     one = run_json("eval", "merged.onnx", "--data", "one.tsv", "--tokenizer", "t.json")
     assert one["loss"] == pytest.approx(float(np.log(np.exp(masked - masked.max()).sum())), rel=1e-4)
     assert np.abs(masked - bare).max() > 1e-3
+
+
+def test_the_id_of_padding_is_recorded_and_another_refused(folder: Path, run_json: RunJson, fails: Fails) -> None:
+    onnx.save(encoder_net(None, inputs=("input_ids", "attention_mask")), "net.onnx")
+    report = run_json(*IDS, "--pad-id", "0", "--method", "full", "--test", "ids.npz")
+    section = json.loads(Path("out/adapter_config.json").read_text())["lieref"]
+    assert section["padding_id"] == 0
+    known = ("eval", "net.onnx", "--adapter", "out", "--data", "ids.npz")
+    assert run_json(*known)["loss"] == run_json(*known, "--pad-id", "0")["loss"] == report["loss"]
+    refused = "`padding_id` must be 0, with which the adapter in out was trained; got 6"
+    assert refused in fails(*known, "--pad-id", "6")
+    write_tokenizer(Path("t.json"), ("the", "[UNK]", "[CLS]", "good", "bad", "film", "[PAD]", "a"))
+    assert refused in fails(*known[:-1], "train.tsv", "--tokenizer", "t.json")
+    # The file that is merged has its mask as an input: no id is asked for.
+    run_json("merge", "net.onnx", "out", "-o", "merged.onnx")
+    assert run_json("eval", "merged.onnx", "--data", "ids.npz", "--pad-id", "0")["loss"] == pytest.approx(
+        report["loss"]
+    )
+    model = lieref.load("net.onnx")
+    with pytest.raises(DomainError, match=r"trained; got None \(load\(path, padding_id=0\), --pad-id\)"):
+        model.load_adapter("out")
+    with pytest.raises(DomainError, match="got None"):
+        model.add_weighted_adapter(["out", "out"], [0.5, 0.5])
+    lieref.load("net.onnx", padding_id=0).add_weighted_adapter(["out", "out"], [0.5, 0.5])
 
 
 def test_masks_in_the_data_must_be_those_that_are_computed(folder: Path, run_json: RunJson, fails: Fails) -> None:

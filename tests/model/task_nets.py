@@ -81,6 +81,20 @@ def frame_net() -> onnx.ModelProto:
     return make_onnx(nodes, tensors, ["N", 1, 3, FRAMES], "y", ["N", FRAMES, LETTERS])
 
 
+def transposed(model: onnx.ModelProto, order: list[int]) -> onnx.ModelProto:
+    """Return a network whose one output has its axes in another order."""
+    (value,) = model.graph.output
+    extents = [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+    for each in model.graph.node:
+        each.output[:] = [f"{name} before" if name == value.name else name for name in each.output]
+    model.graph.node.append(
+        helper.make_node("Transpose", [f"{value.name} before"], [value.name], name="moved", perm=order)
+    )
+    shape = [extents[axis] for axis in order]
+    value.CopyFrom(helper.make_tensor_value_info(value.name, TensorProto.FLOAT, shape))
+    return model
+
+
 def two_output_net(*, fitting: bool = False) -> onnx.ModelProto:
     """(N, 5) to classes (N, 4), and to numbers (N, 3, 2), or where both are to fit to other classes (N, 3)."""
     model = row_net()

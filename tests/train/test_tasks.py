@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from toy_model import SoftmaxRegression, blobs
 
-from lieref.errors import DomainError, DTypeError
+from lieref.errors import DomainError, DTypeError, ShapeError
 from lieref.train.augment import Augmentation
 from lieref.train.ctc import ConnectionistTemporalClassification, edit_distance, greedy_labels
 from lieref.train.loop import fit
@@ -61,6 +61,28 @@ def test_mean_iou_is_over_the_classes_that_occur() -> None:
     logits = np.eye(4)[np.array([[[0, 1], [1, 1]]])].transpose(0, 3, 1, 2)
     found = measured(make_task("dense"), logits, [[[0, 1], [0, 2]]])
     assert found == pytest.approx({"mean_iou": (1 / 2 + 1 / 3 + 0) / 3, "pixel_accuracy": 2 / 4})
+
+
+def test_classes_of_pixels_may_be_the_last_axis(rng: np.random.Generator) -> None:
+    scores, y = rng.standard_normal((7, 4, 5, 6)), rng.integers(0, 4, (7, 5, 6))
+    first, last = (make_task("dense", label_smoothing=0.1).fitted(y, shape) for shape in ((4, 5, 6), (5, 6, 4)))
+    assert [first.to_dict()["class_axis"], last.to_dict()["class_axis"]] == [1, -1]
+    moved = scores.transpose(0, 2, 3, 1).copy()
+    assert measured(last, moved, y) == measured(first, scores, y)
+    (value, bar), (same, back) = last.loss.value_and_grad(moved, y), first.loss.value_and_grad(scores, y)
+    assert value == pytest.approx(same, rel=1e-14)
+    np.testing.assert_allclose(bar.transpose(0, 3, 1, 2), back, rtol=1e-13)
+    # Where both would fit they are the second axis, and what an adapter has recorded stays.
+    assert make_task("dense").fitted(y[:, :5, :5], (5, 5, 5)).to_dict()["class_axis"] == 1
+    assert make_task(last).fitted(y, (4, 5, 6)).to_dict()["class_axis"] == -1
+
+
+def test_masks_of_another_size_name_both_orders() -> None:
+    words = r"must have shape \(N, 5, 6\), or \(N, 4, 5\) if the classes are the last axis, .* got \(7, 3, 6\)"
+    with pytest.raises(ShapeError, match=words):
+        make_task("dense").targets("test", np.zeros(7), np.zeros((7, 3, 6), int), (4, 5, 6))
+    with pytest.raises(DomainError, match="`class_axis` must be 1, -1 or None; got 2"):
+        make_task("dense", class_axis=2)
 
 
 def test_perplexity_of_equal_scores_is_the_vocabulary() -> None:
@@ -143,13 +165,20 @@ def test_masks_move_with_their_images() -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (20, 3, 6, 5)).astype(np.uint8)
     masks = np.argmax(images, axis=1)
-    assert make_task("dense").image_axes(masks) == (1, 2)
+    assert make_task("dense").image_axes(masks, (2, 3)) == (1, 2)
     draws = draw(Augmentation(flip=True, shift=2), 20, 0, 0)
     indices = np.arange(20)
     moved, moved_masks = apply(images, indices, draws, (2, 3)), apply(masks, indices, draws, (1, 2))
     np.testing.assert_array_equal(np.argmax(moved, axis=1), moved_masks)
     assert (moved_masks != masks).any()
     assert len(Part(images, masks, indices)) == 20
+
+
+def test_images_as_targets_have_the_axes_of_the_samples() -> None:
+    task, y = make_task("numbers"), np.zeros((7, 6, 5, 3))
+    assert (task.image_axes(y, (1, 2)), task.image_axes(y, (2, 3))) == ((1, 2), (2, 3))
+    assert task.image_axes(np.zeros((7, 4, 1, 1)), (2, 3)) is None
+    assert task.image_axes(np.zeros((7, 4)), (2, 3)) is None
 
 
 def test_an_ignored_label_is_no_part_of_the_accuracy_or_of_what_the_base_knows() -> None:

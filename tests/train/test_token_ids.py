@@ -27,6 +27,12 @@ def test_an_id_outside_the_vocabulary_is_named(value: int) -> None:
     check_ids("f", x, None)
 
 
+def test_a_fraction_is_no_id() -> None:
+    check_ids("f", IDS.astype(np.float32), Vocabulary(7, 0))
+    with pytest.raises(DomainError, match=r"0 to 6; got 2\.5 in sample 0, place 0"):
+        check_ids("f", IDS + 0.5, Vocabulary(7, 0))
+
+
 def test_a_sample_of_padding_alone_is_named() -> None:
     check_ids("f", IDS, Vocabulary(7, 0))
     check_ids("f", np.zeros_like(IDS), Vocabulary(7, None))

@@ -26,7 +26,7 @@ import numpy as np
 
 import lieref
 from lieref.train.loss import Loss
-from lieref.train.position_tasks import TokenCrossEntropy
+from lieref.train.position_tasks import LastAxisCrossEntropy
 from validation.benchmarks._measure import alternate, summary, write
 from validation.benchmarks._models import RANK
 from validation.benchmarks.ordinary_networks import peak_mb
@@ -34,7 +34,7 @@ from validation.record import environment
 
 BATCH = {"transformer": 32, "LSTM": 32, "U-Net": 16}
 LOSSES: dict[str, Loss] = {
-    "transformer": lieref.CrossEntropy(), "LSTM": TokenCrossEntropy(), "U-Net": lieref.CrossEntropy()
+    "transformer": lieref.CrossEntropy(), "LSTM": LastAxisCrossEntropy(), "U-Net": lieref.CrossEntropy()
 }  # fmt: skip
 GOAL, LEAST = 1.5, 1.0
 """PyTorch's best time over lieref's on one thread: what is aimed at, and what no network may be below."""

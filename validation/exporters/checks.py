@@ -17,6 +17,7 @@ import lieref
 from lieref.errors import UnsupportedError
 from lieref.model.error_bound import logit_error_bound
 from lieref.model.inspection import engine_report
+from lieref.model.ml_operators import labels_of
 from lieref.train.loss import CrossEntropy, MeanSquaredError
 from validation.exporters import twin
 from validation.exporters.export import Exported
@@ -53,10 +54,15 @@ def checked(file: Exported, merged: Path) -> Row:
 
 def loaded(file: Exported, dtype: str) -> lieref.Model:
     """Return the network that a file holds, its first output trained."""
-    first = onnx.load(file.path).graph.output
-    model = lieref.load(file.path, dtype=dtype, output=first[0].name if len(first) > 1 else None)
+    outputs = [value.name for value in scores_of(onnx.load(file.path))]
+    model = lieref.load(file.path, dtype=dtype, output=outputs[0] if len(outputs) > 1 else None)
     model.threads = THREADS
     return model
+
+
+def scores_of(proto: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """Return the outputs that are no labels of classes."""
+    return [value for value in proto.graph.output if value.name not in labels_of(proto.graph)]
 
 
 def _ask(row: Row, what: str, question: Callable[[], Row]) -> None:
@@ -101,7 +107,7 @@ def _runtime(path: Path, file: Exported) -> np.ndarray:
     options.log_severity_level, options.intra_op_num_threads = 3, 1
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     feed = {value.name: x for value, x in zip(session.get_inputs(), file.inputs, strict=True)}
-    return session.run(None, feed)[0]
+    return session.run([scores_of(onnx.load(path))[0].name], feed)[0]
 
 
 def _agrees(model: lieref.Model, file: Exported) -> Row:
@@ -146,7 +152,10 @@ def _twin(model: lieref.Model, file: Exported) -> tuple[onnx.ModelProto, twin.Te
     onnx_scores = model.logits_name
     names = [name for node in proto.graph.node for name in node.output]
     if model.probability_node is None and onnx_scores in names:  # the losses read what lies before a final Softmax
-        proto.graph.output[0].name = onnx_scores
+        scores_of(proto)[0].name = onnx_scores
+    scores = scores_of(proto)[0]
+    del proto.graph.output[:]
+    proto.graph.output.append(scores)
     return proto, twin.leaves(proto), _in_float64(file)
 
 

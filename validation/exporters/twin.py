@@ -44,6 +44,8 @@ def run(
     names = [i.name for i in proto.graph.input if i.name not in values]
     values.update(zip(names, inputs, strict=True))
     for node in proto.graph.node:
+        if proto.graph.output[0].name in values:  # what follows makes labels
+            break
         if node.output[0] in tensors:
             continue
         args = [values[name] if name else None for name in node.input]

@@ -25,7 +25,7 @@ from lieref.model.engine.session import MOST_JOBS
 from lieref.model.fold import fold_batch_norm
 from lieref.model.onnx_reader import read_onnx
 from lieref.op.registry import OPERATORS
-from lieref.train.position_tasks import TokenCrossEntropy
+from lieref.train.position_tasks import LastAxisCrossEntropy
 from tests.model.engine.networks import (
     NETS,
     Net,
@@ -384,7 +384,7 @@ def test_real_networks(name, data_dir, rng):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("loss", [lieref.CrossEntropy(0.1, None, 2), TokenCrossEntropy(0.0, None, 2)])
+@pytest.mark.parametrize("loss", [lieref.CrossEntropy(0.1, None, 2), LastAxisCrossEntropy(0.0, None, 2)])
 def test_a_class_of_each_position_is_learnt_in_the_step(loss, dtype, rng):
     """The classes first, as of pixels, or last, as of tokens; one position is left out."""
     net = Net((3, 4, 5))
