@@ -269,6 +269,12 @@ class Function:
         """Reserve a stack slot in the entry block, where it can be promoted to a register."""
         return ir.IRBuilder(self.entry).alloca(kind)
 
+    def scratch(self, count: int) -> Pointer:
+        """Reserve so many numbers on the stack."""
+        place = self.alloca(ir.ArrayType(self.real, count))
+        place.align, place.type = 64, POINTER  # stores check what a typed one points to
+        return Pointer(self, place, self.real)
+
     def integer(self, value: Int | int) -> Int:
         """Return `value` as an `Int`."""
         return value if isinstance(value, Int) else Int(self, ir.Constant(I64, value))

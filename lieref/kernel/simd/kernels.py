@@ -50,6 +50,7 @@ from lieref.kernel.simd.tiles import (
     DEPTHWISE_GRADIENT_TAPS,
     DEPTHWISE_TILES,
     GRADIENT_TILES,
+    WALK_SAMPLES,
     ConvTile,
     Depthwise3Tile,
     FormTile,
@@ -64,6 +65,7 @@ from lieref.kernel.simd.tiles import (
     TapTile,
     Tile,
     TransformTile,
+    WalkTile,
     WidthTile,
     used_at,
     widths,
@@ -89,6 +91,8 @@ class Family(NamedTuple):
         How far behind an operand, by its field, a kernel may reach; no further than the operand where it is left out.
     cut : callable, optional
         Returns how an instruction is cut into pieces for several threads, or None: (its integers, tile).
+    joint : bool
+        Whether an instruction works at all samples of a group: its integers are `samples` and a pitch for each tensor.
     """
 
     group: str
@@ -98,6 +102,7 @@ class Family(NamedTuple):
     accesses: Callable[[Numbers, Any, Sequence[int]], list[Access]]
     slack: Mapping[str, Slack] = MappingProxyType({})
     cut: Callable[[Numbers, Any], cutting.Cut | None] | None = None
+    joint: bool = False
 
 
 class KernelName(NamedTuple):
@@ -181,6 +186,10 @@ def _width_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
 
 def _whole_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
     return [WidthTile(isa.lanes(dtype))]
+
+
+def _walk_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
+    return [WalkTile(WALK_SAMPLES[isa.registers], isa.lanes(dtype))]
 
 
 def _load_tiles(isa: Isa, dtype: str) -> Iterable[Tile]:
@@ -372,7 +381,7 @@ FAMILIES: dict[str, Family] = {
         batched_transpose.batched_transpose_accesses,
     ),
     **{
-        f"{name}{end}": Family("recurrent", fields, _whole_tiles, emit, accesses)
+        f"{name}{end}": Family("recurrent", fields, _walk_tiles, emit, accesses, joint=True)
         for name, walks in recurrent.WALKS.items()
         for end, (fields, emit, accesses) in zip(("", "_back"), walks, strict=True)
     },

@@ -103,6 +103,13 @@ class WidthTile(NamedTuple):
     width: int
 
 
+class WalkTile(NamedTuple):
+    """Samples that take a step together, and lanes of a vector."""
+
+    samples: int
+    width: int
+
+
 class LoadTile(NamedTuple):
     """The element type of samples, "uint8" or the kernels' own, and lanes of a vector."""
 
@@ -141,6 +148,9 @@ GRADIENT_TILES: dict[int, tuple[tuple[int, int], ...]] = {
 }
 """(depth, vectors) of weight-gradient tiles: over 36 pixels 143 GF/s (12 x 2) with AVX-512, 78 (6 x 2) with AVX2. 8 x 1
 is not there for AVX2: its loads are moved up by the compiler until the sums do not fit the registers, 42 on a Zen 3."""
+
+WALK_SAMPLES: dict[int, int] = {32: 4, 16: 2}
+"""Samples of recurrent layers that take a step together: the sums of four gates are 16 or 8."""
 
 DEPTHWISE_TILES: dict[int, tuple[int, ...]] = {32: (12, 8, 4, 1), 16: (8, 4, 1)}
 """Pixels of general depthwise tiles: 30 to 55 % of the most, as every product loads its input."""

@@ -3,7 +3,8 @@
 A pass of a group goes through blocks of instructions, and through each of them for one sample after the other. Where no
 weights are large all is one block: sample by sample. The instructions of a product with large weights, or of the
 gradient of one, are cut into pieces that share no weight (`pieces`), each a block of its own: what it reads of the
-weights, or adds to of the accumulators, is in the cache for the samples after the first.
+weights, or adds to of the accumulators, is in the cache for the samples after the first. A joint instruction, the walk
+of a recurrent layer, is one of a block of its own for all samples: each number that it loads serves several.
 
 Every output and every accumulator remains a sum of the same numbers in the same order, so no bit depends on groups.
 """
@@ -16,7 +17,7 @@ from itertools import accumulate, groupby
 
 from lieref.model.engine import pieces
 from lieref.model.engine.instruction import Instruction, lives
-from lieref.model.engine.pieces import PRODUCTS, cut, weights_of
+from lieref.model.engine.pieces import PRODUCTS, cut, walked_weights, weights_of
 from lieref.model.engine.place import Request, most_alive
 from lieref.model.engine.tensor import Tensor
 
@@ -28,10 +29,11 @@ MOST_BYTES = 16 << 20
 0.955 ("f2") and 0.94 ("f4") of the time; with 40 MiB, in groups of four, 0.96 and 0.925."""
 
 LEAST_SHARED = 4.0
-"""Fewest large weights for each number kept of a sample from block to block, such as activations until the backward
-pass. These have left the cache when they are read again, which without groups they need not. A step of MobileNetV2
-(0.5) or of ShuffleNet (2) takes as long in groups of four, one of MobileNetV3-small (1.7) 0.98 of the time for 30 MiB
-more; ResNet-18 has 12. Without a backward pass little is kept: outputs of MobileNetV3-small take 0.95 of the time."""
+"""Fewest large weights, those of a recurrent layer once for each step, for each number kept of a sample from block to
+block, such as activations until the backward pass. These have left the cache when they are read again, which without
+groups they need not. A step of MobileNetV2 (0.5) or of ShuffleNet (2) takes as long in groups of four, one of
+MobileNetV3-small (1.7) 0.98 of the time for 30 MiB more; ResNet-18 has 12. Without a backward pass little is kept:
+outputs of MobileNetV3-small take 0.95 of the time."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def grouped(instructions: Sequence[Instruction], itemsize: int) -> Grouped:
     if all(each.function is None for each in instructions):
         found = _blocks(instructions)
         cut_instructions, blocks = [each for block in found for each in block], [*accumulate(map(len, found))]
-        kept, shared = _most_kept(found), _large_weights(instructions)
+        kept, shared = _most_kept(found), _large_weights(instructions) + sum(map(walked_weights, instructions))
         for samples in SAMPLES:
             if shared > LEAST_SHARED * kept and (samples - 1) * kept * itemsize <= MOST_BYTES:
                 return Grouped(cut_instructions, blocks, samples)
@@ -81,13 +83,13 @@ def alone(instructions: Sequence[Instruction]) -> Grouped:
 
 
 def _blocks(instructions: Sequence[Instruction]) -> list[list[Instruction]]:
-    """Return the instructions in blocks, those of large weights cut."""
+    """Return the instructions in blocks, those of large weights cut, joint ones by themselves."""
     found: list[list[Instruction]] = []
-    for large, products in groupby(_products(instructions), key=_is_large):
+    for (large, joint), products in groupby(_products(instructions), key=lambda p: (_is_large(p), p[0].joint)):
         if large:
             found += [block for product in products for block in _pieces(product)]
         else:
-            found.append([each for product in products for each in product])
+            found += [product for product in products] if joint else [[each for one in products for each in one]]
     return found
 
 
@@ -120,8 +122,9 @@ def _products(instructions: Sequence[Instruction]) -> Iterator[list[Instruction]
 
 
 def _family(instruction: Instruction) -> str:
-    """Return the family of a product, "" for any other instruction."""
-    return instruction.kernel.family if instruction.kernel is not None and instruction.kernel.family in PRODUCTS else ""
+    """Return the family of a product or of a joint instruction, "" for any other."""
+    family = instruction.kernel.family if instruction.kernel is not None else ""
+    return family if family in PRODUCTS or instruction.joint else ""
 
 
 def _pieces(product: Sequence[Instruction]) -> list[list[Instruction]]:

@@ -54,6 +54,11 @@ class Instruction:
         """Whether it adds to the accumulators, which the first sample alone of a group may set."""
         return self.kernel is not None and self.kernel.family in SUMMING
 
+    @property
+    def joint(self) -> bool:
+        """Whether it works at all samples of a group."""
+        return self.kernel is not None and FAMILIES[self.kernel.family].joint
+
     def steps(self) -> dict[str, int]:
         """Return what is added to its integers for each further sample of a group."""
         known = self.fields.names

@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from lieref.kernel.simd.tiles import ConvTile, FrequencyTile, GradientTile
+from lieref.kernel.simd.cell import CELLS
+from lieref.kernel.simd.kernels import KernelName
+from lieref.kernel.simd.tiles import ConvTile, FrequencyTile, GradientTile, WalkTile
 from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.tensor import Taps
 
@@ -38,6 +40,15 @@ def weights_of(whole: Instruction) -> int:
         case GradientTile() as tile:
             rows = f["run_count"] * f["run_blocks"] * tile.depth
             return f["repeats"] * f["blocks"] * tile.vectors * tile.width * rows
+    return 0
+
+
+def walked_weights(walk: Instruction) -> int:
+    """Return how many weights a walk reads, those of every step; 0 of any other instruction."""
+    match walk.kernel:
+        case KernelName(family, WalkTile() as tile):
+            gates = CELLS[family.removesuffix("_back")].gates
+            return walk.ints["count"] * gates * (walk.ints["vectors"] * tile.width) ** 2
     return 0
 
 

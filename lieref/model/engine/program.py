@@ -2,7 +2,7 @@
 
 Once all instructions are there, every tensor's geometry is known: each is placed, cleared where it must be zero, and
 each instruction is packed into a row of integers and checked to stay inside its operands. From a group's instructions,
-which are those of one sample, follow the rows of all its samples.
+which are those of one sample, follow the rows of all its samples; a joint one is one row, for as many as there are.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ class Program:
         Which sample of a group each row works at.
     kernels : list of KernelName or None
         Those of the rows; None for a Python function.
+    joint : dict of int to int
+        Rows that work at all samples of a group, and which of their integers says how many: 1 until it is known.
     """
 
     rows: Array
@@ -63,6 +65,7 @@ class Program:
     lifetimes: list[Lifetime]
     sample: Array
     kernels: list[KernelName | None]
+    joint: dict[int, int]
 
     @property
     def samples(self) -> int:
@@ -80,6 +83,8 @@ class Program:
             rows[numbers, 0] = addresses[name]
         for number, address in zip(self.functions, functions, strict=True):
             rows[number, 0] = address
+        for number, integer in self.joint.items():
+            rows[number, integer] = min(samples, self.samples)
         return placed(rows[self.sample < samples]).reshape(-1, ROW_LENGTH)
 
 
@@ -119,16 +124,21 @@ def assemble(
             check_accesses(each.of_sample(samples - 1), {**values, **last}, table.offsets, known)
     choices: dict[str, list[int]] = defaultdict(list)
     functions: dict[int, Callback] = {}
+    joint: dict[int, int] = {}
     for turn, number in enumerate(order.tolist()):
         each = instructions[number]
         if each.kernel is None:
             assert each.function is not None  # one of both
             functions[turn] = each.function
+        elif each.joint:
+            joint[turn] = each.fields.names.index("samples")
         elif each.kernel.tile is None:
             choices[each.kernel.family].append(turn)
     kernels = [instructions[number].kernel for number in order.tolist()]
     packed = _packed(instructions, numbers, order, sample)
-    return Program(packed, integers(table.offsets or [0]), arena, dict(choices), functions, lifetimes, sample, kernels)
+    return Program(
+        packed, integers(table.offsets or [0]), arena, dict(choices), functions, lifetimes, sample, kernels, joint
+    )
 
 
 class _Table:
@@ -174,12 +184,20 @@ def _packed(
     return found
 
 
-def _order(blocks: Sequence[int], samples: int) -> tuple[Array, Array]:
-    """Return the instructions' order for a group, and which sample each works at: block by block, sample by sample."""
+def _order(instructions: Sequence[Instruction], blocks: Sequence[int], samples: int) -> tuple[Array, Array]:
+    """Return the instructions' order for a group, and which sample each works at: block by block, sample by sample.
+
+    Joint instructions, whole blocks of them, are met once, with the first sample.
+    """
     spans = [*pairwise((0, *blocks))] or [(0, 0)]
-    order = [np.tile(np.arange(begin, end), samples) for begin, end in spans]
-    sample = [np.repeat(np.arange(samples), end - begin) for begin, end in spans]
+    times = [1 if _are_joint(instructions[begin:end]) else samples for begin, end in spans]
+    order = [np.tile(np.arange(begin, end), many) for (begin, end), many in zip(spans, times, strict=True)]
+    sample = [np.repeat(np.arange(many), end - begin) for (begin, end), many in zip(spans, times, strict=True)]
     return np.concatenate(order), np.concatenate(sample)
+
+
+def _are_joint(block: Sequence[Instruction]) -> bool:
+    return len(block) > 0 and all(each.joint for each in block)
 
 
 def _place_tensors(
@@ -190,10 +208,12 @@ def _place_tensors(
     Return the instructions with those that clear a tensor, their order, the lifetimes, and the size of the arena.
 
     What is alive in one block alone is so for one sample after the other: it has one place, from its first instruction
-    to its last. All else has a copy for each sample, from the first block that meets it to the end of the last.
+    to its last. All else, and what joint instructions meet, has a copy for each sample, from the first block that meets
+    it to the end of the last.
     """
     align = ALIGN_BYTES // np.dtype(library.dtype).itemsize
     edges = [0, *blocks]
+    joint = [_are_joint(instructions[begin:end]) for begin, end in pairwise(edges)]
     alive = lives([each] for each in instructions)
     tensors = list(alive)
     requests = []
@@ -201,7 +221,7 @@ def _place_tensors(
         size, (begin, end) = t.size + RUN_SPARE, alive[t]
         block, behind = bisect_right(edges, begin) - 1, bisect_right(edges, end)
         t.pitch = 0
-        if samples > 1 and block + 1 < behind:
+        if samples > 1 and (block + 1 < behind or joint[block]):
             t.pitch = -(-size // align) * align
             size, begin, end = size + (samples - 1) * t.pitch, edges[block], edges[behind] - 1
         requests.append(Request(size, begin, end, _zeros(t)))
@@ -213,18 +233,23 @@ def _place_tensors(
     moved: list[int] = []  # where each instruction has come to stand
     ends: list[int] = []
     for number, each in enumerate(instructions):
-        for tensor in dict.fromkeys(each.tensors()):
-            if tensor in cleared and alive[tensor][0] == number:
-                found += _clear(tensor, library.isa.lanes(library.dtype))
+        due = [t for t in dict.fromkeys(each.tensors()) if t in cleared and alive[t][0] == number]
+        if due and each.joint:  # which is done sample by sample: no part of a block of joint instructions
+            ends.append(len(found))
+        for tensor in due:
+            found += _clear(tensor, library.isa.lanes(library.dtype))
+        if due and each.joint:
+            ends.append(len(found))
         moved.append(len(found))
         found.append(each)
-        if number + 1 == blocks[len(ends)]:
+        if number + 1 in edges:
             ends.append(len(found))
-    order, sample = _order(ends, samples)
-    at = np.empty((samples, len(found)), np.int64)
-    at[sample, order] = np.arange(len(order))
+    order, sample = _order(found, ends, samples)
+    first, last = np.zeros((2, len(found)), np.int64)
+    first[order[::-1]] = np.arange(len(order))[::-1]
+    last[order] = np.arange(len(order))
     lifetimes = [
-        Lifetime(t.name, align + o, r.size - RUN_SPARE, int(at[0, moved[alive[t][0]]]), int(at[-1, moved[alive[t][1]]]))
+        Lifetime(t.name, align + o, r.size - RUN_SPARE, int(first[moved[alive[t][0]]]), int(last[moved[alive[t][1]]]))
         for t, o, r in zip(tensors, offsets, requests, strict=True)
     ]
     return found, (order, sample), lifetimes, align + extent(requests, offsets) + most_slack("any")

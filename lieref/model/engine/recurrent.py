@@ -17,8 +17,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lieref.kernel.simd.cell import CELLS
+from lieref.kernel.simd.isa import ISAS
 from lieref.kernel.simd.kernels import KernelName
-from lieref.kernel.simd.tiles import WidthTile
+from lieref.kernel.simd.tiles import WALK_SAMPLES, WalkTile, WidthTile
 from lieref.model.engine.instruction import Instruction
 from lieref.model.engine.layer import Epilogue, FusedLayer, Recurrence
 from lieref.model.engine.layout import Block, Layout, part_blocks
@@ -62,10 +63,10 @@ def forward(b: Builder, layer: FusedLayer, out: Tensor, _: Epilogue) -> list[Ins
         b.tensors[f"{layer.out}: states {d}"] = hidden[d]
         start = d * cell.gates * size
         ints = {
-            "count": x.width, "vectors": size // storage.lanes, "column": size * storage.lanes,
+            "samples": 1, "count": x.width, "vectors": size // storage.lanes, "column": size * storage.lanes,
             "weight": states.offset + start * size, "bias": added + start,
         }  # fmt: skip
-        found.append(Instruction(KernelName(r.cell, WidthTile(storage.lanes)), ints, places))
+        found.append(Instruction(KernelName(r.cell, _tile(storage)), ints, places))
     if not _in_place(storage, r):
         sources = [(Place(h), _own_channels(r, d)) for d, h in enumerate(hidden)]
         found += take(storage, sources, Place(out), (1, out.width), Epilogue())
@@ -94,10 +95,10 @@ def backward(b: Builder, layer: FusedLayer, g: Tensor) -> list[Instruction]:
         places |= {name: known[name] for name in cell.read}
         places |= {name: _walk(a_bar, back, start) for name in cell.sides}
         ints = {
-            "count": x.width, "vectors": size // storage.lanes, "column": lanes * storage.lanes,
+            "samples": 1, "count": x.width, "vectors": size // storage.lanes, "column": lanes * storage.lanes,
             "weight": matrix.offset + start * storage.lanes,
         }  # fmt: skip
-        found.append(Instruction(KernelName(f"{r.cell}_back", WidthTile(storage.lanes)), ints, places))
+        found.append(Instruction(KernelName(f"{r.cell}_back", _tile(storage)), ints, places))
     found += _weight_gradients(b, layer, z_bar, a_bar)
     if layer.x in b.needed:
         axes = layer.weights[layer.weight]
@@ -166,6 +167,10 @@ def _recurrence(layer: FusedLayer) -> Recurrence:
 def _size(storage: Storage, r: Recurrence) -> int:
     """Return the elements of a gate or a state: whole vectors of the widest kind."""
     return -(-r.hidden // storage.lanes) * storage.lanes
+
+
+def _tile(storage: Storage) -> WalkTile:
+    return WalkTile(WALK_SAMPLES[ISAS[storage.isa].registers], storage.lanes)
 
 
 def _lanes(storage: Storage, r: Recurrence) -> int:

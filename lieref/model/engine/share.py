@@ -71,11 +71,14 @@ def share(program: Program, threads: int) -> SharedProgram | None:
     if shared < LEAST_SHARED:
         return None
     chosen = {name: [moved[number] for number in numbers if number in moved] for name, numbers in program.open.items()}
+    joint = {moved[number]: name for number, name in program.joint.items()}
     of_one = np.zeros(len(rows), program.sample.dtype)
     kernels = [program.kernels[number] for number in sources]
     own = placed(np.array(rows)).reshape(-1, program.rows.shape[1])
     return SharedProgram(
-        replace(program, rows=own, open=chosen, sample=of_one, kernels=kernels), integers(phases), integers(ends)
+        replace(program, rows=own, open=chosen, sample=of_one, kernels=kernels, joint=joint),
+        integers(phases),
+        integers(ends),
     )
 
 

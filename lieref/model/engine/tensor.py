@@ -116,13 +116,13 @@ class Place:
         return replace(self, tensor=t.whole, channel=self.channel + t.start) if t.whole else self
 
     def fields(self, name: str) -> dict[str, int]:
-        """Return the fields `name`, `name`_row and `name`_pixel."""
+        """Return the fields `name`, `name`_row, `name`_pixel and `name`_pitch."""
         t = self.tensor
         start = t.offset + self.y * t.row + self.x * t.step + self.channel
         row, pixel = self.step_y * t.row, self.step_x * t.step
         if self.turned:
             row, pixel = pixel, row
-        return {name: start, f"{name}_row": row, f"{name}_pixel": pixel}
+        return {name: start, f"{name}_row": row, f"{name}_pixel": pixel, f"{name}_pitch": t.pitch}
 
 
 class Table(Protocol):

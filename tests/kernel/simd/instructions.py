@@ -456,20 +456,31 @@ def move(runs, tile, dtype):
 
 
 def walk(name, back, tile, dtype):
-    """One step and several, one vector of hidden units, as many as have their sums at once, and one more; both ways."""
+    """One step and several, one vector of hidden units, as many as have their sums at once, and one more; both ways.
+
+    One sample, as many as take a step together, and as many more as there are ways to take the rest.
+    """
     cell = CELLS[name]
     blocks = {"in": cell.gates, "out": 1, "kept": cell.kept}
     if back:
         blocks = {"g": 1, "h": 1, "before": 1, "kept": cell.kept, "out": cell.gates, "recurrent": cell.gates}
         blocks = {n: count for n, count in blocks.items() if n in ("g", "out", *cell.read, *cell.sides)}
-    for count, vectors, sign in ((1, 1, 1), (3, 2, -1), (2, 5, 1)):
+    for samples, count, vectors, sign in ((1, 1, 1, 1), (tile.samples, 3, 2, -1), (2 * tile.samples - 1, 2, 5, 1)):
         size = vectors * tile.width
         depth = size * (cell.gates if back else 1)
         tensors = {}
         for number, (operand, many) in enumerate((n, many) for n, many in blocks.items() if many):
-            tensors |= {operand: 0, f"{operand}_pixel": sign * (many * size + number)}
-        further = {"carry": 0} if back else {"bias": 0}
-        ints = {"count": count, "vectors": vectors, **tensors, "weight": 0, "column": (depth + 1) * tile.width}
+            pixel = many * size + number
+            tensors |= {operand: 0, f"{operand}_pixel": sign * pixel, f"{operand}_pitch": (count + 1) * pixel + number}
+        further = {"carry": 0, "carry_pitch": cell.carried * size + 3} if back else {"bias": 0}
+        ints = {
+            "samples": samples,
+            "count": count,
+            "vectors": vectors,
+            **tensors,
+            "weight": 0,
+            "column": (depth + 1) * tile.width,
+        }
         yield Instruction({**ints, **further})
 
 

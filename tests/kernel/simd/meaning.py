@@ -580,8 +580,8 @@ MEANINGS: dict[str, Callable[..., list[Write]]] = {
     "maximum": maximum,
     "maximum_gradient": maximum_gradient,
     **OF_CHANNELS,
-    **{name: partial(recurrent_meaning.forward, name) for name in CELLS},
-    **{f"{name}_back": partial(recurrent_meaning.backward, name) for name in CELLS},
+    **{name: partial(recurrent_meaning.each_sample, recurrent_meaning.forward, name) for name in CELLS},
+    **{f"{name}_back": partial(recurrent_meaning.each_sample, recurrent_meaning.backward, name) for name in CELLS},
     **{f"adapt_{name}": partial(adapt, name) for name in MAPS},
     **{f"collect_{name}": partial(collect, name) for name in MAPS},
 }

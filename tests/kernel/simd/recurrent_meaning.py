@@ -1,4 +1,4 @@
-"""What a walk along a sequence and one back do, step by step, from the definitions of the cells."""
+"""What a walk along sequences and one back do, step by step, from the definitions of the cells."""
 
 from __future__ import annotations
 
@@ -47,8 +47,17 @@ class _Walk:
         return [Write("arena", self.place(*key), value) for key, value in self.found.items()]
 
 
+def each_sample(meaning, cell, f, tile, table, s):
+    """What a walk of all samples does: of each what the walk of one would do in its tensors."""
+    found = []
+    for sample in range(f["samples"]):
+        moved = {name: n + sample * f.get(f"{name}_pitch", 0) for name, n in f.items()}
+        found += meaning(cell, moved, tile, table, s)
+    return found
+
+
 def forward(cell, f, tile, table, s):
-    """The states of all steps, and what is kept of them."""
+    """The states of all steps of a sample, and what is kept of them."""
     w = _Walk(f, tile, s)
     for t in range(f["count"]):
         h = w.read("out", t - 1)
@@ -74,7 +83,7 @@ def forward(cell, f, tile, table, s):
 
 
 def backward(cell, f, tile, table, s):
-    """The gradients of the sums of all steps, and what is left to hand on."""
+    """The gradients of the sums of all steps of a sample, and what is left to hand on."""
     w = _Walk(f, tile, s)
     zero = Bounded(np.zeros(w.size), 0.0, s.dtype)
     carry, c_bar = zero, zero

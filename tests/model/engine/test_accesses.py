@@ -110,8 +110,8 @@ class Trace:
         self._address = ctypes.cast(self._note, ctypes.c_void_p).value
 
     def _touch(self, builder, pointer, value, written):
-        own = isinstance(pointer, ir.instructions.AllocaInstr)
-        if own or isinstance(getattr(pointer, "pointer", None), ir.GlobalVariable):  # a constant of the kernels' module
+        of = getattr(pointer, "pointer", pointer)  # what it is an element of
+        if isinstance(of, (ir.instructions.AllocaInstr, ir.GlobalVariable)):  # its own, or a constant of the module
             return
         i64 = ir.IntType(64)
         signature = ir.FunctionType(ir.VoidType(), [ir.PointerType(), i64, i64])

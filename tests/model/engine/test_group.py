@@ -60,6 +60,8 @@ def compiled(graph, grouped, **options):
     with pytest.MonkeyPatch.context() as patch:
         if grouped:
             large_everywhere(patch)
+        else:
+            patch.setattr(group, "SAMPLES", ())
         return compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0], **options)
 
 
@@ -130,7 +132,7 @@ def test_so_have_adapters(number, rng):
     same(*results)
 
 
-@pytest.mark.parametrize("name", ["wide", "square", "residual", "plain", "gates", "shuffle"])
+@pytest.mark.parametrize("name", ["wide", "square", "residual", "plain", "gates", "shuffle", "cells"])
 def test_bits_do_not_depend_on_places(name, rng, monkeypatch):
     """Nor does a sample of NaN leave anything behind."""
     graph = wide_net() if name == "wide" else NETS[name]()
@@ -159,6 +161,87 @@ def test_every_instruction_does_what_it_means(way, rng):
     for loss, training in (("logits", False), ("cross_entropy", True)):
         wrong, *_ = replay_run(engine, x, targets, loss, training)
         assert wrong is None
+
+
+def walking_net(op, cells=20, features=9, **attrs):
+    """Samples first, a recurrent layer along 7 steps in both directions, and a linear layer on all its states."""
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[op]
+    net = Net((7, features))
+    weights = [net.weight(2, gates * cells, n, scale=0.3) for n in (features, cells)]
+    weights.append(net.weight(2, 2 * gates * cells))
+    turned = net.add("Transpose", "x", perm=(1, 0, 2))
+    y = net.add(op, turned, *weights, hidden_size=cells, direction="bidirectional", **attrs)
+    net.add("Flatten", net.add("Transpose", y, perm=(2, 0, 1, 3)))
+    net.gemm(5, 14 * cells, scale=0.1)
+    return net.graph()
+
+
+CELLS = {
+    "lstm": ("LSTM", {}),
+    "gru": ("GRU", {}),
+    "gru_linear": ("GRU", {"linear_before_reset": 1}),
+    "rnn": ("RNN", {}),
+}
+
+
+@pytest.mark.parametrize("isa", isa_module.available())
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_walks_of_several_samples_have_the_bits_of_single_ones(cell, dtype, isa, rng):
+    op, attrs = CELLS[cell]
+    graph = walking_net(op, **attrs)
+    one = compiled(graph, False, isa=isa, dtype=dtype)
+    many = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0], isa=isa, dtype=dtype)
+    assert [engine._plans.at_once(True) for engine in (one, many)] == [1, MOST], "its steps read enough of R"
+    for count in BATCHES:
+        x = draw(graph, count, rng, dtype)
+        y = rng.integers(0, 5, count)
+        for threads in (1, 3):
+            one.threads = many.threads = threads
+            same(one.loss_and_grad(x, y), many.loss_and_grad(x, y))
+            assert np.array_equal(one.logits(x), many.logits(x))
+
+
+def test_a_walk_is_one_row_for_as_many_samples_as_there_are():
+    engine = compile_graph(graph := walking_net("LSTM"), trainable=trainable(graph), logits=graph.outputs[0])
+    training = engine._plans.get(1).training
+    place = FAMILIES["lstm"].fields.names.index("samples")
+    names = {"lstm": 2, "lstm_back": 2}  # directions
+    walks = [number for number, kernel in enumerate(training.kernels) if kernel and kernel.family in names]
+    assert [training.kernels[number].family for number in walks] == [
+        name for name, many in names.items() for _ in range(many)
+    ]
+    assert (training.rows[walks, place] == 1).all(), "alone until a pass says how many there are"
+    known = dict.fromkeys(training.open, 1)
+    for samples in range(1, MOST + 1):
+        rows = training.with_kernels(known, [], samples)
+        assert len(rows) == training.row_count(samples)
+        of_walks = rows[np.isin(rows[:, 0], training.rows[walks, 0])]
+        assert of_walks[:, place].tolist() == [samples] * len(walks)
+
+
+@pytest.mark.parametrize("way", ["lstm", "gru", "gru_linear", "rnn"])
+def test_every_walk_does_what_it_means(way, rng):
+    op, attrs = CELLS[way]
+    graph = walking_net(op, **attrs)
+    engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0])
+    x = rng.standard_normal((MOST + 1, 7, 9)).astype(np.float32)
+    wrong, *_ = replay_run(engine, x, engine._targets(rng.integers(0, 5, len(x)), len(x)), "cross_entropy", True)
+    assert wrong is None
+
+
+def test_a_walk_reads_its_weights_in_every_step():
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        before = group._blocks
+        patch.setattr(group, "_blocks", lambda rows: (found.append([*rows]), before(rows))[1])
+        compile_graph(graph := walking_net("GRU", cells=16), trainable=trainable(graph), logits=graph.outputs[0])
+    for walks, rows in zip((2, 4), found, strict=True):
+        counts = [pieces.walked_weights(row) for row in rows]
+        assert sorted(counts)[-walks:] == [7 * 3 * 16 * 16] * walks
+        assert sum(counts) == walks * 7 * 3 * 16 * 16
+        for block in group._blocks(rows):
+            assert len({row.joint for row in block}) == 1, "a walk is of no block of other instructions"
 
 
 def test_a_group_reads_a_piece_of_weights_for_all_its_samples():

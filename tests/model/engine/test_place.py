@@ -14,7 +14,7 @@ from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.kernels import FAMILIES
 from lieref.kernel.simd.machine_code import library
 from lieref.kernel.simd.row import CONTEXT
-from lieref.model.engine import compile_graph, program
+from lieref.model.engine import compile_graph, group, program
 from lieref.model.engine.memories import check_accesses
 from lieref.model.engine.place import Lifetime, Request, extent, must_clear, place, plan_text
 from lieref.model.engine.tensor import RUN_SPARE, Tensor
@@ -90,7 +90,7 @@ def test_zeros_are_kept_by_equals_in_one_place():
 
 
 def programs(graph, isa, winograd):
-    """Every program of a network: its instructions, (row, integers, table) each, and its arena."""
+    """Every program of a network, of single samples: its instructions, (row, integers, table) each, and its arena."""
     found = []
 
     def note(row, values, table, memories):
@@ -101,6 +101,7 @@ def programs(graph, isa, winograd):
 
     last = [None, []]
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(group, "SAMPLES", ())
         patch.setattr(program, "check_accesses", note)
         engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0], isa=isa, winograd=winograd)
         engine._plans.get(7) if engine._plans.net.flat else None
@@ -233,11 +234,12 @@ ARENAS = {
     "residual": (7032, 14024), "plain": (7552, 16576), "vector": (408, 728), "line": (1340, 2808),
     "heads": (11000, 19212), "shared factor": (6744, 9128),
 }  # fmt: skip
-"""Bytes of the arenas of each network, outputs alone and training, where vectors hold four numbers."""
+"""Bytes of the arenas of each network for one sample, outputs alone and training, where vectors hold four numbers."""
 
 
 @pytest.mark.parametrize("name", NETS)
-def test_arenas_stay_small(name):
+def test_arenas_stay_small(name, monkeypatch):
+    monkeypatch.setattr(group, "SAMPLES", ())
     graph = NETS[name]()
     isa = isa_module.available()[-1]
     engine = compile_graph(graph, trainable=trainable(graph), logits=graph.outputs[0], isa=isa)
