@@ -54,7 +54,7 @@ def backward_fields(cell: str) -> Fields:
 
 
 SUMS = 4
-"""Vectors whose sums are made at once, at most: a sum waits for the product before it, so each has two chains."""
+"""Vectors of a sample whose sums are made at once, at most."""
 
 
 def forward_accesses(name: str, f: Numbers, tile: WalkTile, table: Sequence[int]) -> list[Access]:

@@ -12,10 +12,12 @@ from llvmlite import binding as llvm
 from llvmlite import ir
 
 from lieref.kernel.simd import isa as isa_module
+from lieref.kernel.simd.cell import CELLS
 from lieref.kernel.simd.kernels import FAMILIES
 from lieref.kernel.simd.machine_code import optimised
 
 FUSED = re.compile(r"^\s*vfmadd", re.MULTILINE)
+APPLIED = re.compile(r"^\s*v(div|mul|add|sub)p", re.MULTILINE)
 ON_STACK = re.compile(r"^\s*v\S+.*\(%rsp", re.MULTILINE)
 
 
@@ -41,3 +43,20 @@ def test_sums_stay_in_registers(isa, cpu):
         found = [loop for loop in loops(machine.emit_assembly(optimised(module, machine))) if FUSED.search(loop)]
         assert len(found) == len(tiles), "each has one loop of fused products"
         assert not [loop for loop in found if ON_STACK.search(loop)]
+
+
+@pytest.mark.skipif("x86_64" not in llvm.get_process_triple(), reason="this LLVM is not asked for x86 assembly")
+@pytest.mark.parametrize(("isa", "cpu"), [("avx512", "sapphirerapids"), ("avx512", "znver4"), ("avx2", "znver3")])
+def test_so_do_those_of_walks(isa, cpu):
+    """Of all samples that take a step together: what is done with the sums, which divides and multiplies, may wait."""
+    target = isa_module.target_machine(isa_module.best())
+    machine = llvm.Target.from_triple(target.triple).create_target_machine(cpu=cpu, opt=3, jit=True)
+    for cell in CELLS:
+        for family in (cell, f"{cell}_back"):
+            module = ir.Module()
+            (tile,) = FAMILIES[family].tiles(isa_module.ISAS[isa], "float32")
+            FAMILIES[family].emit(module, family, "float32", tile)
+            found = [loop for loop in loops(machine.emit_assembly(optimised(module, machine))) if FUSED.search(loop)]
+            products = [loop for loop in found if not APPLIED.search(loop)]
+            assert len(products) >= 3, "several samples together, one after the other for even and odd rows, and one"
+            assert not [loop for loop in products if ON_STACK.search(loop)], family
