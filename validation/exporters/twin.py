@@ -97,11 +97,13 @@ def _conv(attrs: Attrs, x: Any, w: Any, b: Any = None) -> torch.Tensor:
 
 def _conv_transpose(attrs: Attrs, x: Any, w: Any, b: Any = None) -> torch.Tensor:
     n = w.ndim - 2
-    pads = attrs.get("pads", [0] * 2 * n)
-    assert pads[:n] == pads[n:]
+    pads, extra = attrs.get("pads", [0] * 2 * n), attrs.get("output_padding", [0] * n)
+    assert attrs.get("auto_pad", b"NOTSET") == b"NOTSET"
+    assert "output_shape" not in attrs
     how = {"stride": attrs.get("strides", 1), "dilation": attrs.get("dilations", 1), "groups": attrs.get("group", 1)}
-    extra = attrs.get("output_padding", 0)
-    return (F.conv_transpose1d, F.conv_transpose2d)[n - 1](x, w, b, padding=pads[:n], output_padding=extra, **how)
+    y = (F.conv_transpose1d, F.conv_transpose2d)[n - 1](x, w, **how)
+    y = F.pad(y, [p for i in reversed(range(n)) for p in (-pads[i], extra[i] - pads[n + i])])
+    return y if b is None else y + _along(b, y)
 
 
 def _max_pool(attrs: Attrs, x: Any) -> torch.Tensor:
@@ -313,6 +315,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     "Gelu": lambda attrs, x: F.gelu(x, approximate=attrs.get("approximate", b"none").decode()),
     "Gemm": _gemm,
     "GlobalAveragePool": lambda _, x: x.mean(list(range(2, x.ndim)), keepdim=True),
+    "GlobalMaxPool": lambda _, x: x.amax(list(range(2, x.ndim)), keepdim=True),
     "GroupNormalization": _group_norm,
     "Greater": _compare(torch.gt),
     "HardSigmoid": _hard_sigmoid,
