@@ -6,6 +6,7 @@ Nodes without a differentiable input (shapes, indices, masks) are computed by on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,24 +16,33 @@ import torch.nn.functional as F  # noqa: N812
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from lieref.model.loops import unroll_loops
 from validation.exporters.twin_recurrent import gru, lstm
 
 Attrs = dict[str, Any]
 Tensors = dict[str, torch.Tensor]
 
 
-def leaves(proto: onnx.ModelProto) -> Tensors:
-    """Return every float constant of a file in float64, by name.
+def read(path: Path) -> onnx.ModelProto:
+    """Return a file, its loops unrolled."""
+    proto = onnx.load(path)
+    opset = next(each.version for each in proto.opset_import if each.domain in ("", "ai.onnx"))
+    unroll_loops(onnx, proto, opset)
+    return proto
 
-    An exporter may write equal parameters once, and copies of them: those are parameters of their own again.
+
+def leaves(proto: onnx.ModelProto) -> Tensors:
+    """Return every float constant of a file in float64, by name, and what is computed from constants.
+
+    An exporter may write equal parameters once, and copies of them, or one parameter for two layers that read a part
+    each: those are parameters of their own again.
     """
     constants = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
     for node in proto.graph.node:
-        if node.op_type == "Constant":
-            constants[node.output[0]] = np.asarray(ReferenceEvaluator(node).run(None, {})[0])
-        elif node.op_type == "Identity" and node.input[0] in constants:
-            constants[node.output[0]] = constants[node.input[0]]
-    return {name: torch.tensor(v.astype(np.float64)) for name, v in constants.items() if v.dtype.kind == "f"}
+        if constants.keys() >= {*filter(None, node.input)}:
+            feed = {name: constants[name] for name in node.input if name}
+            constants.update(zip(node.output, ReferenceEvaluator(node).run(None, feed), strict=False))
+    return {name: torch.tensor(np.float64(v)) for name, v in constants.items() if np.asarray(v).dtype.kind == "f"}
 
 
 def run(
