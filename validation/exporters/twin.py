@@ -42,7 +42,8 @@ def leaves(proto: onnx.ModelProto) -> Tensors:
         if constants.keys() >= {*filter(None, node.input)}:
             feed = {name: constants[name] for name in node.input if name}
             constants.update(zip(node.output, ReferenceEvaluator(node).run(None, feed), strict=False))
-    return {name: torch.tensor(np.float64(v)) for name, v in constants.items() if np.asarray(v).dtype.kind == "f"}
+    floats = {name: v for name, v in constants.items() if np.asarray(v).dtype.kind == "f"}
+    return {name: torch.tensor(np.float64(v)) for name, v in floats.items()}
 
 
 def run(
@@ -60,6 +61,8 @@ def run(
             continue
         args = [values[name] if name else None for name in node.input]
         attrs = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        if node.op_type == "Split":
+            attrs.setdefault("num_outputs", len(node.output))
         if node.op_type == "Shape":
             found: Any = np.array(args[0].shape, np.int64)[attrs.get("start", 0) : attrs.get("end")]
         elif not any(isinstance(a, torch.Tensor) for a in args):
