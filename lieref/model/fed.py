@@ -14,7 +14,7 @@ from lieref.model.graph import TensorInfo
 from lieref.model.mask_inputs import check_given
 from lieref.model.packing import check_names, needs_names, pack
 from lieref.model.samples import Samples, arrange, as_numbers, check_samples
-from lieref.model.vocabulary import Vocabulary, check_rows, vocabulary
+from lieref.model.vocabulary import Vocabulary, vocabulary
 
 
 class Fed(Adapters):
@@ -73,8 +73,8 @@ class Fed(Adapters):
         DTypeError
             If it is not numeric.
         DomainError
-            If the batch is empty, holds a NaN or an infinity or a number beyond that dtype, fits in both layouts and
-            none is given, or holds numbers of rows that its table does not have.
+            If the batch is empty, holds a NaN or an infinity or a number beyond that dtype, or fits in both layouts
+            and none is given.
         """
         return as_numbers(self.arranged("predict", x, layout), self.graph.inputs[0], self.dtype)
 
@@ -83,12 +83,6 @@ class Fed(Adapters):
 
         `function` is the caller's name, for messages. Raises as `as_input` does.
         """
-        samples, known = self._arranged(function, x, layout), self.vocabulary
-        if known is not None:
-            check_rows(function, samples, known)
-        return samples
-
-    def _arranged(self, function: str, x: Any, layout: str | None) -> Array:
         if isinstance(x, Mapping):
             if self.graph.parts:
                 return pack(function, x, self.inputs, np.dtype(self.graph.inputs[0].dtype), layout)

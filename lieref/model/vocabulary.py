@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lieref._types import Array
-from lieref.errors import DomainError
 from lieref.model.graph import Graph, Node, TensorInfo
 from lieref.model.packing import parts_of
 
@@ -59,26 +58,6 @@ def vocabulary(graph: Graph) -> Vocabulary | None:
     known = [Vocabulary(*found, part.info.name, part.places) for part, found in looked_up if found is not None]
     known.sort(key=lambda each: -each.rows)
     return replace(known[0], others=tuple(known[1:])) if known else None
-
-
-def check_rows(function: str, x: Array, known: Vocabulary) -> None:
-    """Raise `DomainError` unless samples are numbers of rows, which ONNX counts from the end below zero.
-
-    Parameters
-    ----------
-    function : str
-        Name of the caller, for the message.
-    x : (N, ...) array of numbers
-    known : Vocabulary
-        Of the network.
-    """
-    for each in (known, *known.others):
-        ids, rows = each.ids(x), each.rows
-        if ids.size and not (-rows <= ids.min() and ids.max() < rows):
-            raise DomainError(
-                f"{function}: `{each.name or 'x'}` must be numbers of rows of a table, {-rows} to {rows - 1}; "
-                f"got {ids.min()} to {ids.max()}"
-            )
 
 
 def _looked_up(graph: Graph, info: TensorInfo) -> tuple[int, int | None] | None:
