@@ -97,7 +97,8 @@ def _zeros(graph: Graph) -> set[str]:
     found = {name for name, value in graph.initializers.items() if value.dtype.kind == "f" and not value.any()}
     for node in graph.nodes:
         filled = node.op == "ConstantOfShape" and not np.any(node.attrs.get("value", 0))
-        if filled or (node.op in MOVING and node.inputs[0] in found):
+        joined = node.op == "Concat" and found.issuperset(node.inputs)
+        if filled or joined or (node.op in MOVING and node.inputs[0] in found):
             found.update(node.outputs)
     return found
 

@@ -2,6 +2,7 @@
 
     x / sqrt(mean x^2 + epsilon) scale                 RMSNormalization
     (x - mean x) / sqrt(variance + epsilon) scale + bias   LayerNormalization
+    x s + (bias - mean x s), s = scale / sqrt(variance + epsilon)      the same
     Reshape, InstanceNormalization, Reshape, scale, bias   GroupNormalization
 
 An operator gives the same to the rounding. Scale and bias are the tensors of the file, but for a group normalisation:
@@ -28,7 +29,7 @@ def join_normalizations(graph: Graph) -> Graph:
     nodes: list[Node] = []
     tensors, made = dict(graph.initializers), dict(graph.made)
     for node in graph.nodes:
-        rows, groups = found.over_channels(node), found.over_groups(node)
+        rows, groups = found.over_channels(node) or found.multiplied_out(node), found.over_groups(node)
         if rows is not None:
             node = rows
         elif groups is not None:
@@ -77,6 +78,50 @@ class _Written:
         if x is None or not self._is_row(shifted[1], quotient.d):
             return None
         return replace(node, op="LayerNormalization", inputs=(x, scaled[1], shifted[1]), attrs=attrs)
+
+    def multiplied_out(self, node: Node) -> Node | None:
+        """Return the LayerNormalization that a node ends where its factor is that of x and of the mean alike."""
+        if node.op != "Add":
+            return None
+        for above, below in (node.inputs, node.inputs[::-1]):
+            shift, product = self._shift(below), self._made_by(above, "Mul")
+            if shift is None or product is None:
+                continue
+            mean, factor, bias = shift
+            x = self._other(product, factor)
+            scaled = self._with_constant(self._producers.get(factor), "Mul")
+            found = None if scaled is None else self._under(self._inverted(scaled[0]))
+            if x is None or scaled is None or found is None or self._mean_of(mean) != x:
+                continue
+            squared, epsilon = found
+            deviation = self._producers.get(squared)
+            centred = deviation is not None and (deviation.op, deviation.inputs) == ("Sub", (x, mean))
+            if centred and self._is_row(scaled[1], x) and self._is_row(bias, x):
+                attrs: dict[str, AttrValue] = {"axis": -1, "epsilon": epsilon}
+                return replace(node, op="LayerNormalization", inputs=(x, scaled[1], bias), attrs=attrs)
+        return None
+
+    def _shift(self, name: str) -> tuple[str, str, str] | None:
+        """Return (a, b, c) where a tensor is c - a b, for a mean a and a constant c: the minus may be its own node."""
+        node = self._made_by(name, "Add", "Sub")
+        ends = None if node is None else self._with_constant(node, node.op)
+        product = None if ends is None else self._made_by(ends[0], "Mul")
+        if node is None or ends is None or product is None:
+            return None
+        if node.op == "Sub" and node.inputs[0] != ends[1]:
+            return None
+        for a, b in (product.inputs, product.inputs[::-1]):
+            minus = self._made_by(a, "Neg")
+            mean = a if node.op == "Sub" else minus.inputs[0] if minus is not None else ""
+            if self._mean_of(mean) is not None:
+                return mean, b, ends[1]
+        return None
+
+    @staticmethod
+    def _other(product: Node, factor: str) -> str | None:
+        """Return the other factor of a product, None where this is none."""
+        a, b = product.inputs
+        return a if b == factor else b if a == factor else None
 
     def over_groups(self, node: Node) -> tuple[Node, dict[str, tuple[Array, Made]]] | None:
         """Return the group normalisation that a node ends, and its constants; None where it ends none."""
@@ -128,14 +173,18 @@ class _Written:
         pairs = [node.inputs, node.inputs[::-1]] if node.op == "Mul" else [node.inputs]
         for above, below in pairs:
             root = below if node.op == "Div" else self._inverted(below)
-            square = None if root is None else self._rooted(root)
-            added = None if square is None else self._with_constant(self._producers.get(square), "Add")
-            epsilon = None if added is None else self._number(added[1])
-            if added is not None and epsilon is not None and epsilon > 0:
-                squared = self._squared(self._mean_of(added[0]))
-                if squared is not None and self._same(squared, above):
-                    return _Quotient(above, epsilon)
+            found = self._under(root)
+            if found is not None and self._same(found[0], above):
+                return _Quotient(above, found[1])
         return None
+
+    def _under(self, root: str | None) -> tuple[str, float] | None:
+        """Return d and epsilon where a tensor is sqrt(mean d^2 + epsilon)."""
+        square = None if root is None else self._rooted(root)
+        added = None if square is None else self._with_constant(self._producers.get(square), "Add")
+        epsilon = None if added is None else self._number(added[1])
+        squared = None if added is None else self._squared(self._mean_of(added[0]))
+        return None if squared is None or epsilon is None or epsilon <= 0 else (squared, epsilon)
 
     def _inverted(self, name: str) -> str | None:
         """Return what a tensor is one over."""
@@ -161,7 +210,9 @@ class _Written:
 
     def _mean_of(self, name: str) -> str | None:
         """Return what a tensor is the mean of, over the last axis, which is kept."""
-        node = self._made_by(name, "ReduceMean")
+        node = self._made_by(name, "ReduceMean", "GlobalAveragePool")
+        if node is not None and node.op == "GlobalAveragePool":  # of all axes behind the second
+            return node.inputs[0] if self._specs[node.inputs[0]].ndim == 3 else None
         if node is None or not node.attrs.get("keepdims", 1):
             return None
         given = self._graph.initializers.get(node.inputs[1]) if len(node.inputs) > 1 else node.attrs.get("axes")

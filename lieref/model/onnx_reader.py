@@ -15,6 +15,7 @@ from lieref._types import Array, AttrValue
 from lieref.errors import FormatError, UnsupportedError
 from lieref.model.checked import checked_nodes
 from lieref.model.graph import Branch, Graph, Made, Node, TensorInfo
+from lieref.model.loops import unroll_loops
 from lieref.model.mask_inputs import ids_among, mask_nodes
 from lieref.model.ml_operators import DOMAIN, labels_of, standard_nodes
 from lieref.model.packing import bound, packed
@@ -60,7 +61,7 @@ def read_onnx(
         Constants are initializers, Identity and Dropout remain nodes. It has one input: see `mask_inputs` and
         `packing` for files that have several.
     proto : onnx.ModelProto
-        The model as read, external tensors included; the writer starts from it.
+        The model as read, external tensors included and its loops unrolled; the writer starts from it.
     digest : str
         SHA-256 of the file, in hexadecimal; of the file followed by its external tensors where it has any.
 
@@ -77,6 +78,7 @@ def read_onnx(
     """
     path = Path(path)
     proto, digest = _load_proto(path)
+    unroll_loops(need("onnx", "app", "reading ONNX models"), proto, _opset(proto, str(path)))
     return graph_from_proto(proto, str(path), padding, shapes, derive=derive), proto, digest
 
 

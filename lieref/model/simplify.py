@@ -3,9 +3,10 @@
 Split is slices, an If the branch that it takes, operators that others make up are those, constants are computed (also
 weights behind Transpose, Reshape, Mul, Cast or Identity), Identity and Dropout are gone, shape arithmetic that does not
 depend on the samples is a constant, the batch is free where the network allows it, a Softmax, Gelu, Softplus or
-normalisation that is written out is one node, numbers that scale factors of a product scale the product, zeros around
-what a convolution reads are its padding, and every layer has its weight and bias in the plain form of `canonical`.
-Shapes are inferred and checked on the way. Each step is a function from a graph to a graph that computes the same.
+normalisation that is written out is one node, so is a Gather of numbers counted from the end, numbers that scale
+factors of a product scale the product, zeros around what a convolution reads are its padding, and every layer has its
+weight and bias in the plain form of `canonical`. Shapes are inferred and checked on the way. Each step is a function
+from a graph to a graph that computes the same.
 
 A constant made here is an initializer of the graph and none of the file; `Graph.made` says how the file gets it.
 """
@@ -25,6 +26,7 @@ from lieref.model.canonical import canonical_layers
 from lieref.model.checked import EXPANDED
 from lieref.model.graph import Graph, Made, Node
 from lieref.model.half import without_widening
+from lieref.model.indices import join_indices
 from lieref.model.loosen import loosen, reshape_to, without_zero_states
 from lieref.model.normalization import join_normalizations
 from lieref.model.padding import join_padding
@@ -92,7 +94,7 @@ def simplify(graph: Graph, dtype: str = "float32") -> Graph:
         graph = join_softmax(skip_copies(graph))
     else:
         graph = scale_products(join_written(join_softmax(skip_copies(fold_constants(graph)))))
-    graph = drop_unread(join_normalizations(join_two_classes(graph)))
+    graph = drop_unread(join_normalizations(join_two_classes(join_indices(graph))))
     return drop_unread(canonical_layers(join_padding(graph)))
 
 

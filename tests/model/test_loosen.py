@@ -44,6 +44,26 @@ def test_a_state_of_zeros_is_no_state_and_leading_axes_are_copied(tmp_path: Path
     np.testing.assert_allclose(net.logits(x), np.concatenate(rows), rtol=0, atol=1e-14)
 
 
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_states_of_zeros_side_by_side_are_no_states(value: float, tmp_path: Path) -> None:
+    """As many as there are samples, one for each direction."""
+    rng = np.random.default_rng(2)
+    tensors: dict[str, Any] = {"w": rng.standard_normal((2, 12, 2)), "r": rng.standard_normal((2, 12, 3)), "v": value}
+    tensors = {name: np.float32(value) for name, value in tensors.items()}
+    tensors |= {"one": np.array([1]), "three": np.array([3]), "axis": np.array([0])}
+    nodes = [
+        node("Transpose", ["x"], ["t"], "turn", perm=[1, 0, 2]),
+        node("Shape", ["t"], ["s"], "shape"), node("Gather", ["s", "one"], ["n"], "samples"),
+        node("Concat", ["n", "three"], ["as"], "as", axis=0), node("Expand", ["v", "as"], ["e"], "filled"),
+        node("Unsqueeze", ["e", "axis"], ["u"], "each"), node("Concat", ["u", "u"], ["h"], "both", axis=0),
+        node("LSTM", ["t", "w", "r", "", "", "h", "h"], ["a"], "cells", hidden_size=3, direction="bidirectional"),
+        node("ReduceMean", ["a"], ["y"], "mean", axes=[0, 1], keepdims=0),
+    ]  # fmt: skip
+    path = saved(make_onnx(nodes, tensors, ["N", 4, 2], "y", ["N", 3], opset=13), tmp_path)
+    cells = next(each for each in lieref.load(path).graph.nodes if each.op == "LSTM")
+    assert any(cells.inputs[5:]) == bool(value)
+
+
 def test_another_state_is_one_of_so_many_samples(tmp_path: Path) -> None:
     net = lieref.load(tagger(tmp_path, np.ones((1, 1, 3))), dtype="float64")
     assert net.graph.inputs[0].shape == (1, 4, 2)

@@ -78,6 +78,31 @@ def over_rows(
     return net.file(net.add("Add", y, h) if read else y)
 
 
+def multiplied_out(
+    *, minus: str = "Neg", mean: str = "GlobalAveragePool", turned: bool = False, other: bool = False
+) -> Any:
+    """A layer normalisation as x s + (bias - mean x s), which Keras computes."""
+    net = Written(X)
+    x = net.add("Relu", "x")
+
+    def averaged(of: str) -> str:
+        return net.add(mean, of) if mean == "GlobalAveragePool" else net.add(mean, of, axes=(-1,))
+
+    def either(op: str, a: str, b: str) -> str:
+        return net.add(op, *((b, a) if turned else (a, b)))
+
+    centre = averaged(x)
+    d = net.add("Sub", x, centre)
+    root = net.add("Sqrt", either("Add", averaged(net.add("Mul", d, d)), net.constant(1e-3)))
+    s = either("Mul", net.add("Reciprocal", root), net.constant(f32(1, 1, CHANNELS)))
+    bias, taken = net.constant(f32(1, 1, CHANNELS)), averaged(net.add("Abs", x)) if other else centre
+    if minus == "Neg":
+        shift = either("Add", either("Mul", net.add("Neg", taken), s), bias)
+    else:
+        shift = net.add("Sub", bias, either("Mul", taken, s))
+    return net.file(either("Add", either("Mul", x, s), shift))
+
+
 def over_groups(
     *, groups: int = 3, one: float = 1.0, shape: tuple[int, ...] = (CHANNELS, 1, 1), known: bool = False
 ) -> Any:
@@ -102,6 +127,10 @@ JOINED: dict[str, tuple[Any, str]] = {
     "layer": (over_rows(centred="once", bias=(CHANNELS,)), "LayerNormalization"),
     "layer without a bias": (over_rows(centred="once"), "LayerNormalization"),
     "layer, deviations twice": (over_rows(centred="twice", bias=(1, 1, CHANNELS)), "LayerNormalization"),
+    "layer, multiplied out": (multiplied_out(), "LayerNormalization"),
+    "layer, multiplied out, turned": (multiplied_out(turned=True), "LayerNormalization"),
+    "layer, multiplied out, less": (multiplied_out(minus="Sub", mean="ReduceMean"), "LayerNormalization"),
+    "layer, multiplied out, less, turned": (multiplied_out(minus="Sub", turned=True), "LayerNormalization"),
     "group": (over_groups(), "GroupNormalization"),
     "group, one scale for all": (over_groups(groups=2, shape=(1,)), "GroupNormalization"),
     "group, of one, sizes known": (over_groups(groups=1, shape=(1, CHANNELS, 1, 1), known=True), "GroupNormalization"),
@@ -112,6 +141,8 @@ KEPT: dict[str, Any] = {
     "two axes": over_rows(axes=(1, 2)),
     "a scale of rows": over_rows(scale=(ROWS, 1)),
     "one scale for all": over_rows(scale=(1,)),
+    "another mean taken off": multiplied_out(other=True),
+    "another mean, less": multiplied_out(minus="Sub", other=True),
     "groups that are scaled before": over_groups(one=2.0),
     "groups with a scale of pixels": over_groups(shape=(CHANNELS, 4, 7)),
 }

@@ -1,13 +1,15 @@
 """Which networks of PyTorch's exporters, and of others, does lieref take, and how far?
 
     python -m validation.exporters [--only TEXT] [--exporter NAME] [--limit SECONDS] [--resume | --report]
+                                   [--keras FOLDER]
 
 Each architecture of `networks` has random weights and small samples, and is written by both exporters. Of each file:
 does it load; do its predictions agree with ONNX Runtime's, within twice the certified bound n u S where there is one;
 are the float64 gradients of all weights those of autograd on a twin of the file, which itself agrees with the module;
 do ten steps of AdamW follow float64 PyTorch; does the merged file run in ONNX Runtime and agree; and what is compiled.
 Agreement is shown as the part of the tolerance that is used. A file has a process and a time limit of its own. Set
-LIEREF_DATA_DIR for the files that are no exports of PyTorch's.
+LIEREF_DATA_DIR for the files that are no exports of PyTorch's, and --keras for the folder that `keras_networks` wrote
+in an environment that has Keras and tf2onnx.
 """
 
 from __future__ import annotations
@@ -37,14 +39,16 @@ Make = Callable[[Path], Exported]
 ROWS = Path(tempfile.gettempdir()) / "lieref_exporters.jsonl"
 
 
-def jobs() -> list[tuple[str, str, Make]]:
-    """Return network, exporter, and how its file comes to be."""
+def jobs(keras: Path | None = None) -> list[tuple[str, str, Make]]:
+    """Return network, exporter, and how its file comes to be; with the files of a folder that tf2onnx wrote."""
     found: list[tuple[str, str, Make]] = [
         (name, exporter, lambda path, name=name, exporter=exporter: export(name, exporter, path))
         for exporter in EXPORTERS
         for name in NETWORKS
     ]
     found.append(("MLPClassifier", "skl2onnx", sklearn_perceptron))
+    files = sorted(keras.glob("*.onnx")) if keras else []
+    found += [(file.stem, "tf2onnx", lambda _, file=file: of_file(file)) for file in files]
     present = {name: DATA / file for name, file in FILES.items() if (DATA / file).is_file()}
     return found + [(name, "as it is", lambda _, at=at: of_file(at)) for name, at in present.items()]
 
@@ -100,14 +104,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="", help="part of the names of the networks to take")
     parser.add_argument("--exporter", default="", help="the one to take")
+    parser.add_argument("--keras", type=Path, help="folder of files of tf2onnx")
     parser.add_argument("--limit", type=float, default=150, help="seconds for a file")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was stopped")
     parser.add_argument("--report", action="store_true", help="ask nothing, write what a run that was stopped has")
     arguments = parser.parse_args()
     if not (arguments.resume or arguments.report):
         ROWS.unlink(missing_ok=True)
+    files = jobs(arguments.keras)
     if not arguments.report:
-        ask(arguments.only, arguments.exporter, arguments.limit)
+        ask(files, arguments.only, arguments.exporter, arguments.limit)
     rows = written()
     left_out = [f"{row['network']}: {row['skipped']}" for row in rows if "skipped" in row]
     rows = [row for row in rows if "skipped" not in row]
@@ -115,7 +121,7 @@ def main() -> None:
     print("\n" + table)
     if arguments.report or not (arguments.only or arguments.exporter):
         known = {(row["network"], row["exporter"]) for row in rows}
-        left_out += [f"{name}, {exporter}: not asked" for name, exporter, _ in jobs() if (name, exporter) not in known]
+        left_out += [f"{name}, {exporter}: not asked" for name, exporter, _ in files if (name, exporter) not in known]
         (RESULTS / "exporters.md").write_text(table + "\n")
         write_result("exporters", {**environment(), "counts": counts(rows), "left_out": left_out, "rows": rows})
 
@@ -125,11 +131,11 @@ def written() -> list[Row]:
     return [json.loads(line) for line in ROWS.read_text().splitlines()] if ROWS.exists() else []
 
 
-def ask(only: str, exporter: str, limit: float) -> None:
+def ask(files: list[tuple[str, str, Make]], only: str, exporter: str, limit: float) -> None:
     """Write a row for each file that has none."""
     done = {(row["network"], row["exporter"]) for row in written()}
     warm()
-    for name, by, make in jobs():
+    for name, by, make in files:
         if only.lower() not in name.lower() or (exporter and by != exporter) or (name, by) in done:
             continue
         start = time.monotonic()

@@ -131,7 +131,7 @@ def _unbounded(path: Path, file: Exported, wanted: np.ndarray, found: np.ndarray
     away, largest = np.abs(wanted.astype(np.float64) - found).max(), np.abs(wanted).max()
     if away <= UNBOUNDED * largest:
         return float(away / (UNBOUNDED * largest)) if away else 0.0
-    proto = onnx.load(path)
+    proto = twin.read(path)
     exact = twin.run(proto, twin.leaves(proto), *_in_float64(file)).numpy()
     return float(np.abs(found - exact).max() / (2 * np.abs(wanted - exact).max()))
 
@@ -148,7 +148,7 @@ def _target(model: lieref.Model, file: Exported) -> tuple[np.ndarray, Any, Calla
 
 
 def _twin(model: lieref.Model, file: Exported) -> tuple[onnx.ModelProto, twin.Tensors, list[Any]]:
-    proto = onnx.load(file.path)
+    proto = twin.read(file.path)
     onnx_scores = model.logits_name
     names = [name for node in proto.graph.node for name in node.output]
     if model.probability_node is None and onnx_scores in names:  # the losses read what lies before a final Softmax

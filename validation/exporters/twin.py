@@ -6,6 +6,7 @@ Nodes without a differentiable input (shapes, indices, masks) are computed by on
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,24 +16,34 @@ import torch.nn.functional as F  # noqa: N812
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from lieref.model.loops import unroll_loops
 from validation.exporters.twin_recurrent import gru, lstm
 
 Attrs = dict[str, Any]
 Tensors = dict[str, torch.Tensor]
 
 
-def leaves(proto: onnx.ModelProto) -> Tensors:
-    """Return every float constant of a file in float64, by name.
+def read(path: Path) -> onnx.ModelProto:
+    """Return a file, its loops unrolled."""
+    proto = onnx.load(path)
+    opset = next(each.version for each in proto.opset_import if each.domain in ("", "ai.onnx"))
+    unroll_loops(onnx, proto, opset)
+    return proto
 
-    An exporter may write equal parameters once, and copies of them: those are parameters of their own again.
+
+def leaves(proto: onnx.ModelProto) -> Tensors:
+    """Return every float constant of a file in float64, by name, and what is computed from constants.
+
+    An exporter may write equal parameters once, and copies of them, or one parameter for two layers that read a part
+    each: those are parameters of their own again.
     """
     constants = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
     for node in proto.graph.node:
-        if node.op_type == "Constant":
-            constants[node.output[0]] = np.asarray(ReferenceEvaluator(node).run(None, {})[0])
-        elif node.op_type == "Identity" and node.input[0] in constants:
-            constants[node.output[0]] = constants[node.input[0]]
-    return {name: torch.tensor(v.astype(np.float64)) for name, v in constants.items() if v.dtype.kind == "f"}
+        if constants.keys() >= {*filter(None, node.input)}:
+            feed = {name: constants[name] for name in node.input if name}
+            constants.update(zip(node.output, ReferenceEvaluator(node).run(None, feed), strict=False))
+    floats = {name: v for name, v in constants.items() if np.asarray(v).dtype.kind == "f"}
+    return {name: torch.tensor(np.float64(v)) for name, v in floats.items()}
 
 
 def run(
@@ -50,6 +61,8 @@ def run(
             continue
         args = [values[name] if name else None for name in node.input]
         attrs = {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+        if node.op_type == "Split":
+            attrs.setdefault("num_outputs", len(node.output))
         if node.op_type == "Shape":
             found: Any = np.array(args[0].shape, np.int64)[attrs.get("start", 0) : attrs.get("end")]
         elif not any(isinstance(a, torch.Tensor) for a in args):
@@ -97,11 +110,13 @@ def _conv(attrs: Attrs, x: Any, w: Any, b: Any = None) -> torch.Tensor:
 
 def _conv_transpose(attrs: Attrs, x: Any, w: Any, b: Any = None) -> torch.Tensor:
     n = w.ndim - 2
-    pads = attrs.get("pads", [0] * 2 * n)
-    assert pads[:n] == pads[n:]
+    pads, extra = attrs.get("pads", [0] * 2 * n), attrs.get("output_padding", [0] * n)
+    assert attrs.get("auto_pad", b"NOTSET") == b"NOTSET"
+    assert "output_shape" not in attrs
     how = {"stride": attrs.get("strides", 1), "dilation": attrs.get("dilations", 1), "groups": attrs.get("group", 1)}
-    extra = attrs.get("output_padding", 0)
-    return (F.conv_transpose1d, F.conv_transpose2d)[n - 1](x, w, b, padding=pads[:n], output_padding=extra, **how)
+    y = (F.conv_transpose1d, F.conv_transpose2d)[n - 1](x, w, **how)
+    y = F.pad(y, [p for i in reversed(range(n)) for p in (-pads[i], extra[i] - pads[n + i])])
+    return y if b is None else y + _along(b, y)
 
 
 def _max_pool(attrs: Attrs, x: Any) -> torch.Tensor:
@@ -313,6 +328,7 @@ TABLE: dict[str, Callable[..., Any]] = {
     "Gelu": lambda attrs, x: F.gelu(x, approximate=attrs.get("approximate", b"none").decode()),
     "Gemm": _gemm,
     "GlobalAveragePool": lambda _, x: x.mean(list(range(2, x.ndim)), keepdim=True),
+    "GlobalMaxPool": lambda _, x: x.amax(list(range(2, x.ndim)), keepdim=True),
     "GroupNormalization": _group_norm,
     "Greater": _compare(torch.gt),
     "HardSigmoid": _hard_sigmoid,

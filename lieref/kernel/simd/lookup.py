@@ -4,8 +4,9 @@
     embedding_gradient   table_bar[i[p], c] += g[p, c]     pixel by pixel, in their order
     constant             out[k] = weight[k]
 
-Numbers i of rows are held as floats, exactly. One that is no row of the table meets the nearest; NaN meets the first:
-whoever hands samples in refuses them, and what is read lies in the table whatever comes.
+Numbers i of rows are held as floats, exactly; below zero they count from the end, as ONNX has it. One that is no row of
+the table meets the nearest; NaN meets the first: whoever hands samples in refuses them, and what is read lies in the
+table whatever comes.
 """
 
 from __future__ import annotations
@@ -73,10 +74,12 @@ def _row_numbers(k: Kernel) -> Iterator[tuple[Int, Int, Int]]:
     """Emit the loops over pixels; yield each with the number of its row."""
     with k.loop(k.field("rows")) as y, k.loop(k.field("cols")) as x:
         given = (k.base("arena", "in") + (y * k.field("in_row") + x * k.field("in_pixel"))).real_at(0)
-        number = k.where(given.above(0.0), given, 0.0)
-        last = k.field("depth") - 1
+        depth, zero = k.field("depth"), k.integer(0)
+        number = k.where(given.above(-(2.0**40)), given, 0.0)
         number = Int(k, k.b.fptosi(number.min(2.0**40).ir, I64))
-        yield y, x, k.where(number < last, number, last)
+        number = k.where(number < zero, number + depth, number)
+        number = k.where(number < zero, zero, number)
+        yield y, x, k.where(number < depth, number, depth - 1)
 
 
 def emit_embedding(module: ir.Module, name: str, dtype: str, tile: WidthTile) -> None:

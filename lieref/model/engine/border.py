@@ -54,9 +54,10 @@ class Border:
             raise DomainError(f"{function}: `x` must hold integers up to {EXACT}; got {x.min()} to {x.max()}")
         for places, rows in self.looked_up if x.size else ():
             ids = x.reshape(len(x), -1)[:, places]
-            if not (ids.min() >= 0 and ids.max() < rows):  # nor NaN
+            if not (ids.min() >= -rows and ids.max() < rows):  # nor NaN
                 raise DomainError(
-                    f"{function}: `x` must number rows of a table, 0 to {rows - 1}; got {ids.min()} to {ids.max()}"
+                    f"{function}: `x` must number rows of a table, {-rows} to {rows - 1}; "
+                    f"got {ids.min()} to {ids.max()}"
                 )
         return np.ascontiguousarray(x, None if x.dtype == np.uint8 else self.dtype)
 

@@ -115,7 +115,7 @@ def values(kernel, memory, operand, part, instruction, rng):
     if kernel.family.startswith("maximum") or FAMILIES[kernel.family].group in TIED:
         return rng.integers(-2, 3, part.size)  # ties
     if kernel.family.startswith("embedding") and operand == "in":
-        return rng.integers(-1, 6, part.size) + 0.5 * rng.integers(0, 2, part.size)  # of no row too
+        return rng.integers(-6, 6, part.size) + 0.5 * rng.integers(0, 2, part.size)  # of no row too
     if part.dtype == np.uint8:
         return rng.integers(0, 256, part.size)
     found = rng.standard_normal(part.size)

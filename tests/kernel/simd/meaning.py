@@ -489,8 +489,12 @@ def maximum_gradient(f, tile, table, s):
 
 
 def _rows_of(f, s):
-    """Which row of a table each pixel means: the nearest to its number, of which what lies behind the point is cut."""
-    return np.clip(s.raw("arena", image(f, "in")), 0, f["depth"] - 1).astype(int)
+    """Which row of a table each pixel means: the nearest to its number, of which what lies behind the point is cut.
+
+    Numbers below zero count from the end.
+    """
+    number = np.trunc(s.raw("arena", image(f, "in")))
+    return np.clip(np.where(number < 0, number + f["depth"], number), 0, f["depth"] - 1).astype(int)
 
 
 def embedding(f, tile, table, s):

@@ -158,10 +158,10 @@ def test_numbers_of_rows_are_checked_column_by_column(rng):
     x = np.array([[10, 3], [0, 0], [7, 1]])
     want = executor.run(in_float64(graph), x)[graph.outputs[0]]
     np.testing.assert_allclose(engine.logits(x), want, rtol=1e-12)
-    for wrong, highest in (([10, 4], 3), ([11, 3], 10), ([-1, 2], 10), ([2, -1], 3)):
-        with pytest.raises(DomainError, match=f"rows of a table, 0 to {highest}"):
+    for wrong, highest in (([10, 4], 3), ([11, 3], 10), ([-12, 2], 10), ([2, -5], 3)):
+        with pytest.raises(DomainError, match=f"rows of a table, {-highest - 1} to {highest}"):
             engine.logits(np.array([[1, 2], wrong]))
-        with pytest.raises(DomainError, match=f"rows of a table, 0 to {highest}"):
+        with pytest.raises(DomainError, match=f"rows of a table, {-highest - 1} to {highest}"):
             engine.loss_and_grad(np.array([wrong]), np.array([0]))
 
 
