@@ -62,7 +62,7 @@ def _sum(net: LoweredGraph, node: Node, one: View, other: View) -> None:
         and (net.read_only_by(late, node) or net.take(late))
     ):
         constant = net.producer(early)
-        if constant is not None and constant.kind == "constant":
+        if constant is not None and net.layers.index(constant) > net.layers.index(layer):  # it follows from nothing
             net.layers.remove(constant)
             net.layers.insert(net.layers.index(layer), constant)
         layer.add = early

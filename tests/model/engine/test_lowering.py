@@ -235,6 +235,16 @@ def constant_beside_windows():
     return net
 
 
+def constant_of_two_products():
+    """Position embeddings that two layers add, each in its epilogue."""
+    net = Net((4, 6))
+    places = net_const(net, np.linspace(-1, 1, 24).reshape(4, 6))
+    net.add("Relu", net.add("Add", net.add("MatMul", "x", net.weight(6, 6)), places))
+    net.add("Flatten", net.add("Add", net.add("MatMul", net.last, net.weight(6, 6)), places))
+    net.gemm(3, 24)
+    return net
+
+
 AWKWARD = {
     make.__name__: make
     for make in (
@@ -242,7 +252,7 @@ AWKWARD = {
         squeezed_by_half, flattened_image_normalised, flattened_image_times_a_constant, flattened_images_joined,
         image_and_vector_joined, image_as_a_line, part_of_a_call_back_that_is_read_beside_it, vector_as_a_pixel,
         vector_as_an_image, vector_that_is_called_back_as_a_column, vector_read_as_a_column,
-        constant_beside_windows,
+        constant_beside_windows, constant_of_two_products,
     )
 } | {f"sum_with_the_input_{i}": partial(sum_with_the_input, i) for i in (0, 1)}  # fmt: skip
 
