@@ -159,14 +159,23 @@ def _twin(model: lieref.Model, file: Exported) -> tuple[onnx.ModelProto, twin.Te
     return proto, twin.leaves(proto), _in_float64(file)
 
 
+def _in_file(model: lieref.Model, proto: onnx.ModelProto) -> dict[str, str]:
+    """Return the file's names of the trained tensors: that of a node's input where the graph has another form of it."""
+    nodes = {node.name: node for node in proto.graph.node}
+    made = {name: model.graph.made.get(name) for name in model.sites}
+    return {name: nodes[one.node].input[one.position] if one is not None and one.node in nodes else name
+            for name, one in made.items()}  # fmt: skip
+
+
 def _gradients(file: Exported) -> Row:
     """Compare gradients of every weight in float64 with autograd's."""
     model = loaded(file, "float64").attach("full")
     y, loss, torch_loss, _ = _target(model, file)
     proto, tensors, x = _twin(model, file)
-    shared = [name for name in model.sites if name in tensors]
+    own = _in_file(model, proto)
+    shared = [name for name in model.sites if own[name] in tensors]
     for name in shared:
-        tensors[name].requires_grad_()
+        tensors[own[name]].requires_grad_()
     scores = twin.run(proto, tensors, *x)
     torch_loss(scores).backward()
     if file.given is not None:
@@ -178,8 +187,8 @@ def _gradients(file: Exported) -> Row:
     for name in shared:
         bar, site = bars[f"{name}:xi"], model.sites[name]
         mine = bar if site.layer is None else site.layer.from_canonical(bar)
-        grad = tensors[name].grad
-        wanted = np.zeros(mine.shape) if grad is None else grad.numpy()
+        grad = tensors[own[name]].grad
+        wanted = np.zeros(mine.shape) if grad is None else grad.numpy().reshape(mine.shape)
         worst, largest = max(worst, np.abs(mine - wanted).max()), max(largest, np.abs(wanted).max())
         compared += mine.size
     trained = model.num_trainable()
@@ -197,7 +206,8 @@ def _trains(model: lieref.Model, file: Exported) -> Row:
         proto, tensors, x = _twin(model, file)
         tensors = {name: value.to(dtype) for name, value in tensors.items()}
         x = [each.to(dtype) if isinstance(each, torch.Tensor) else each for each in x]
-        trained = [tensors[name].requires_grad_() for name in model.sites if name in tensors]
+        names = dict.fromkeys(_in_file(model, proto).values())
+        trained = [tensors[name].requires_grad_() for name in names if name in tensors]
         optimizer, values = torch.optim.AdamW(trained, LEARNING_RATE, weight_decay=0.0), []
         for _ in range(STEPS):
             optimizer.zero_grad()
