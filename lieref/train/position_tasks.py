@@ -43,7 +43,7 @@ class Dense(Classes):
     best: ClassVar[str] = "mean_iou"
 
     def __post_init__(self) -> None:
-        if self.class_axis not in (None, 1, -1):
+        if self.class_axis not in (None, 1, -1) or isinstance(self.class_axis, (bool, float)):
             raise DomainError(f"make_task: `class_axis` must be 1, -1 or None; got {self.class_axis!r:.60}")
         super().__post_init__()
 

@@ -88,7 +88,7 @@ EXAMPLES = {
         lambda torch, z, y, s: torch.nn.functional.mse_loss(z, torch.tensor(y)), ignores=False, class_axis=None,
     ),
     "dense": Example(
-        ({"label_smoothing": 0.1}, {"class_weights": WEIGHTS, "ignore_index": IGNORED}),
+        ({"label_smoothing": 0.1}, {"class_weights": WEIGHTS, "ignore_index": IGNORED}, {"class_axis": 1}),
         (4, 3, 2), labels((SAMPLES, 3, 2), 4), entropy,
     ),
     "tokens": Example(

@@ -153,7 +153,7 @@ RECURRENT = (
     recurrent("LSTM", 4, 1, "b", "h", "c", "p", direction="reverse", input_forget=0, output=0),
     recurrent("LSTM", 4, 2, "b", "lens", "h", "c", "p", direction="bidirectional", output=1),
     recurrent("LSTM", 4, 2, "lens", direction="bidirectional", output=2),
-    recurrent("LSTM", 4, 1, "b", activations=("Sigmoid", "Softsign", "Softplus"), direction="forward"),
+    recurrent("LSTM", 4, 1, "b", activations=("Sigmoid", "Tanh", "Softplus"), direction="forward"),
     recurrent("GRU", 3, 1),
     recurrent("GRU", 3, 1, "b", "lens", "h", direction="reverse", linear_before_reset=1),
     recurrent("GRU", 3, 2, "b", "lens", "h", direction="bidirectional", linear_before_reset=0, output=1),

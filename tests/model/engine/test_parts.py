@@ -34,7 +34,7 @@ def test_parts_are_the_batch_in_order(flat, fewest, gradient_bytes):
 
 
 @pytest.mark.parametrize(
-    ("name", "training", "forward"), [("residual", 1, 8), ("vector", 2, 2), ("attention", 2, 8)]
+    ("name", "training", "forward"), [("residual", 1, 8), ("vector", 2, 2), ("odd", 2, 8)]
 )  # fmt: skip
 def test_large_accumulators_leave_one_part_where_threads_can_share_an_image(name, training, forward, monkeypatch):
     """A vector is no image, and Python's rows are one thread's."""

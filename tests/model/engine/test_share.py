@@ -12,7 +12,7 @@ import pytest
 from lieref.kernel.simd import memory
 from lieref.model.engine import compile_graph, session, share
 from lieref.model.engine.script import SharedScript
-from tests.model.engine.networks import NETS, square_net, trainable
+from tests.model.engine.networks import NETS, draw, square_net, trainable
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_bits_are_those_of_one_thread(name, winograd, dtype, rng, everything_is_
     options = {"trainable": trainable(graph), "logits": graph.outputs[0], "winograd": winograd, "dtype": dtype}
     alone, several = (compile_graph(graph, **options, threads=threads) for threads in (1, 3))
     for samples in (1, 3):
-        x = rng.standard_normal((samples, *graph.inputs[0].shape[1:])).astype(dtype)
+        x = draw(graph, samples, rng, dtype)
         want, got = alone.loss_and_grad(x, y := rng.integers(0, 2, samples)), several.loss_and_grad(x, y)
         assert got[0] == want[0]
         assert np.array_equal(got[1], want[1])
@@ -61,7 +61,7 @@ def test_networks_without_python_are_shared(rng, everything_is_shared, shared):
         graph = make()
         engine = compile_graph(graph, trainable=frozenset(), logits=graph.outputs[0], threads=2)
         shared.clear()
-        engine.logits(rng.standard_normal((1, *graph.inputs[0].shape[1:])).astype(np.float32))
+        engine.logits(draw(graph, 1, rng))
         met |= {name} if shared else set()
     assert {"square", "residual"} <= met
     assert not met & CALLS_BACK
