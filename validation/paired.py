@@ -21,7 +21,7 @@ def bootstrap(differences: NDArray[np.float64], level: float = 0.95, seed: int =
 def mcnemar(one: NDArray[np.integer], other: NDArray[np.integer]) -> dict[str, float]:
     """Return how many samples only one of two classifiers has right, and the two-sided p that these differ by chance.
 
-    Under equal accuracy each sample on which they differ is a fair coin: the exact binomial test [McNemar47].
+    Under equal accuracy each sample on which they differ is a fair coin: the exact form of McNemar's test.
     """
     only_one, only_other = int(np.sum(one > other)), int(np.sum(other > one))
     differ = only_one + only_other

@@ -9,8 +9,9 @@ and order of the samples; and, for 20 steps, from the very same factors.
 
 Learning rates: a third, once and three times the default of each method, one epoch on the first 3,000 sentences; the
 one with the least loss on the last 1,000 of the 10,000 is taken, for all ranks and for PyTorch. Nothing is chosen on
-the test set. One thread; each run is written to --runs and is not repeated. The last call, whose runs are all there,
-prints the table and writes validation/results/sst2.json.
+the test set. One thread; each run is written to --runs and is not repeated, so that several processes may share the
+work by --only and --seeds. A call for all methods, and one with --report, which trains nothing, print the table of the
+runs that are there and write validation/results/sst2.json.
 """
 
 from __future__ import annotations
@@ -260,16 +261,17 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", default=[*METHODS, PYTORCH], choices=[*METHODS, PYTORCH], metavar="METHOD")
+    parser.add_argument("--report", action="store_true", help="of the runs that are there")
     options = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore", LierefWarning)
     options.runs.mkdir(parents=True, exist_ok=True)
     job = Job(options.data, options.runs, options.samples, options.epochs)
-    for seed in options.seeds:
+    for seed in [] if options.report else options.seeds:
         for name in options.only:
             run = pytorch_run if name == PYTORCH else lieref_run
             job.once(f"run-{name}-{seed}", partial(run, job, name, seed))
-    if options.only == [*METHODS, PYTORCH]:
+    if options.report or options.only == [*METHODS, PYTORCH]:
         report(job, job.once("same-start", partial(same_start, job)))
 
 
