@@ -1,4 +1,4 @@
-"""Any exported file as PyTorch code in float64, so that autograd judges gradients and training of what the file says.
+"""Any exported file as PyTorch code, in float64 so that autograd judges gradients and training of what the file says.
 
 Nodes without a differentiable input (shapes, indices, masks) are computed by onnx's own reference evaluator.
 """
@@ -47,9 +47,13 @@ def leaves(proto: onnx.ModelProto) -> Tensors:
 
 
 def run(
-    proto: onnx.ModelProto, tensors: Mapping[str, torch.Tensor], *inputs: torch.Tensor | np.ndarray
+    proto: onnx.ModelProto, tensors: Mapping[str, torch.Tensor | np.ndarray], *inputs: torch.Tensor | np.ndarray
 ) -> torch.Tensor:
-    """Return the file's first output for samples of each of its inputs."""
+    """Return the file's first output for samples of each of its inputs, in the type of its tensors.
+
+    What `tensors` holds of the outputs of nodes is not computed again.
+    """
+    dtype = next((t.dtype for t in tensors.values() if isinstance(t, torch.Tensor)), torch.float64)
     values: dict[str, Any] = {t.name: numpy_helper.to_array(t) for t in proto.graph.initializer}
     values.update(tensors)
     names = [i.name for i in proto.graph.input if i.name not in values]
@@ -68,7 +72,7 @@ def run(
         elif not any(isinstance(a, torch.Tensor) for a in args):
             feed = {name: a for name, a in zip(node.input, args, strict=True) if name}
             found = ReferenceEvaluator(node).run(None, feed)
-            found = tuple(torch.tensor(v, dtype=torch.float64) if v.dtype.kind == "f" else v for v in found)
+            found = tuple(torch.tensor(v, dtype=dtype) if v.dtype.kind == "f" else v for v in found)
         else:
             if node.op_type not in TABLE:
                 raise NotImplementedError(f"the twin does not know {node.op_type}")
