@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
 import selectors
 import shutil
@@ -33,10 +32,8 @@ import numpy as np
 
 from lieref.errors import LierefError
 from validation.fuzzing.kinds import KINDS, SHARES, Kind
+from validation.fuzzing.watch import SECONDS, place
 from validation.record import environment, write_result
-
-SECONDS = 2.0
-"""Processor time that one file may take."""
 
 WALL_SECONDS = 60.0
 """After this time a worker that says nothing is ended: it hangs."""
@@ -85,15 +82,8 @@ def _read(kind: Kind, seed: int, number: int, folder: Path) -> tuple[str, float,
     except LierefError:
         outcome = "refused"
     except Exception as error:
-        outcome = f"{type(error).__name__} in {_place(error)}"
+        outcome = f"{type(error).__name__} in {place(error)}"
     return outcome, time.process_time() - begin, _memory("VmHWM") - before
-
-
-def _place(error: BaseException) -> str:
-    """Return the last line of lieref that an exception passed, else the last one."""
-    frames = traceback.extract_tb(error.__traceback__)
-    inside = [frame for frame in frames if f"{os.sep}lieref{os.sep}" in frame.filename] or frames
-    return f"{inside[-1].filename.rpartition(f'{os.sep}lieref{os.sep}')[2]}:{inside[-1].lineno} {inside[-1].name}"
 
 
 def _memory(field: str) -> int:

@@ -31,6 +31,7 @@ from tests.op.examples import EXAMPLES
 from validation.fuzzing import mutate
 from validation.fuzzing.kind import Files, Kind
 from validation.fuzzing.mask_kinds import Masks
+from validation.fuzzing.targets import PARAMS, RUN
 from validation.fuzzing.text_kinds import Sentences, Tokenizers
 
 MOST_NUMBERS = 2**21
@@ -302,15 +303,13 @@ class Checkpoints(Kind):
     name, spare_bytes = "checkpoint", FREE_BYTES
 
     def __init__(self) -> None:
-        self._params = {"w:a": np.ones((2, 3), np.float32), "w:b": np.zeros(3, np.float32)}
         record = EpochRecord(1, 0.5, {"accuracy": 0.5}, 0.4, {"accuracy": 0.75}, 0.1, 2.0)
         optimizer = lieref.AdamW()
-        optimizer.step({name: value.copy() for name, value in self._params.items()}, self._params, 0.1)
-        self._run = {"recipe": {"epochs": 3}, "base": "0" * 64}
+        optimizer.step({name: value.copy() for name, value in PARAMS.items()}, PARAMS, 0.1)
         self.seeds = []
-        for history, best in ((History((record,), 0.1, {}, 1), self._params), (History((record,), 0.1), {})):
+        for history, best in ((History((record,), 0.1, {}, 1), PARAMS), (History((record,), 0.1), {})):
             with tempfile.TemporaryDirectory() as folder:
-                write_checkpoint(folder, Checkpoint(self._run, history, 0.1, self._params, best, optimizer.state()))
+                write_checkpoint(folder, Checkpoint(RUN, history, 0.1, PARAMS, best, optimizer.state()))
                 self.seeds.append({f"run/{FILE_NAME}": (Path(folder) / FILE_NAME).read_bytes()})
 
     def make(self, rng: np.random.Generator) -> Files:
@@ -326,12 +325,12 @@ class Checkpoints(Kind):
         return self.one(rng, structured)
 
     def read(self, folder: Path, rng: np.random.Generator) -> None:
-        saved = read_checkpoint(folder / "run", self._run, self._params)
+        saved = read_checkpoint(folder / "run", RUN, PARAMS)
         if saved is None:
             return
         params, optimizer = {name: value.copy() for name, value in saved.params.items()}, lieref.AdamW()
         optimizer.load_state(saved.optimizer)
-        optimizer.step(params, self._params, 0.1)
+        optimizer.step(params, PARAMS, 0.1)
         saved.history.to_json()
 
 
