@@ -129,6 +129,11 @@ class Model(Network):
     rounding: Rounding | None = None
 
     @property
+    def configuration(self) -> dict[str, Any]:
+        """How it was loaded, what is attached to each tensor, and how its outputs are named: plain JSON values."""
+        return {**super().configuration, "classes": None if self.classes is None else list(self.classes)}
+
+    @property
     def proto(self) -> Any:
         """The file as an onnx.ModelProto, a new one each time; None where there was no file.
 

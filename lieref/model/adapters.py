@@ -277,6 +277,15 @@ class Adapters:
         }
         return in_place(params)
 
+    def frozen_parameters(self) -> dict[str, FloatArray]:
+        """Return the factors that are not trained by name, ``<tensor>:<factor>``."""
+        return {
+            f"{tensor}:{factor}": value
+            for tensor, site in self.sites.items()
+            for factor, value in site.params.items()
+            if factor not in site.method.trainable(site.params)
+        }
+
     def dropout_masks(self, generator: np.random.Generator) -> dict[str, FloatArray]:
         """Return what factors are multiplied with in one step of training, by name; empty where nothing is dropped."""
         return {

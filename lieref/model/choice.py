@@ -97,7 +97,7 @@ class EngineChoice:
         """What the bits of training depend on besides the numbers."""
         if self.speed.kind == REFERENCE:
             return {"engine": REFERENCE}
-        return {"engine": self.asked, "program": PROGRAM_VERSION}
+        return {"engine": self.asked, "program": PROGRAM_VERSION, "instruction set": best().name}
 
     @property
     def compiles_first(self) -> bool:

@@ -134,8 +134,22 @@ class Network(Readable):
 
     @property
     def arithmetic(self) -> dict[str, str | int]:
-        """What, besides its numbers, the bits of its training depend on: the engine and the version of its programs."""
+        """What, besides its numbers, the bits of its training depend on: the engine, the version of its
+        programs, and the instruction set."""
         return self.choice.arithmetic
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """How it was loaded, and what is attached to each tensor: plain JSON values."""
+        return {
+            "dtype": self.dtype.name,
+            "outputs": dict(self.output_weights or {self.outputs[0]: 1.0}),
+            "padding_id": self.padding_id,
+            "derived_inputs": list(self.derived_inputs),
+            "input_shapes": {name: list(shape) for name, shape in self.input_shapes.items()},
+            "seeds": [entry.seed for entry in self.attached],
+            "tensors": {tensor: site.method.config() for tensor, site in self.sites.items()},
+        }
 
     @property
     def compiles_first(self) -> bool:

@@ -105,6 +105,10 @@ class Trainable(Protocol):
         """What, besides its numbers, the bits of its training depend on, and as ``program`` the version of that."""
 
     @property
+    def configuration(self) -> Mapping[str, Any]:
+        """How it was loaded, and what is attached to each tensor: plain JSON values."""
+
+    @property
     def compiles_first(self) -> bool:
         """Whether machine code has to be made before the first step, which takes seconds."""
 
@@ -129,6 +133,9 @@ class Trainable(Protocol):
 
     def parameters(self) -> Params:
         """Return the live trainable arrays by name: what is written into them changes the model."""
+
+    def frozen_parameters(self) -> Params:
+        """Return the arrays by name that belong to the methods and are not trained."""
 
     def dropout_masks(self, generator: np.random.Generator) -> Params:
         """Return what arrays of `parameters` are multiplied with in one step, by name, drawn anew at each call."""

@@ -27,7 +27,7 @@ from lieref.train.npz import read_npz, write_npz
 from lieref.train.recipe import Recipe
 
 FILE_NAME = "checkpoint.npz"
-FORMAT = 4
+FORMAT = 5
 LOCK_NAME = "checkpoint.lock"
 
 _GROUPS = ("params", "best_params", "optimizer")
@@ -62,7 +62,10 @@ class Checkpoint:
 
 
 def run_identity(model: Trainable, recipe: Recipe, training: Part, validation: Part | None) -> dict[str, Any]:
-    """Return what makes two runs the same run: recipe, engine, base, adapters, their initial values, and the data.
+    """Return what makes two runs the same run: all that the bits of the adapter that is written depend on.
+
+    That is the recipe, the engine and its instruction set, the base and how it was loaded, the methods of all tensors
+    with their initial and frozen numbers, and the data, as ids where they were texts.
 
     Returns
     -------
@@ -77,8 +80,10 @@ def run_identity(model: Trainable, recipe: Recipe, training: Part, validation: P
             {"method": entry.method.config(), "target_modules": entry.target_modules and list(entry.target_modules)}
             for entry in model.attached
         ],
+        "configuration": dict(model.configuration),
         "head": None if model.new_head is None else dict(model.new_head),
         "initial parameters": _digest(model.parameters()),
+        "frozen parameters": _digest(model.frozen_parameters()),
         "statistics": _digest(model.statistics),
         "training data": _digest_part(training),
         "validation data": None if validation is None else _digest_part(validation),
@@ -201,7 +206,7 @@ def _difference(saved: Any, current: Any, path: str = "") -> str | None:
         return None
     if saved == current:
         return None
-    if isinstance(current, (int, float)) or path == "arithmetic engine":
+    if isinstance(current, (int, float)) or path.startswith("arithmetic "):
         return f"{path}: the checkpoint has {saved}, this run {current}"
     return path
 

@@ -260,8 +260,8 @@ def renamed(group: str, name: str) -> Any:
     [
         (lambda path: path.write_bytes(path.read_bytes()[:-100]), "must be a whole"),
         (lambda path: path.write_bytes(b""), "must be a whole"),
-        (tampered(meta=lambda meta: {**meta, "format": 1}), "checkpoint of format 4; got 1: finish that run"),
-        (tampered(meta=lambda meta: {"format": 4}), "must be a checkpoint of lieref"),
+        (tampered(meta=lambda meta: {**meta, "format": 1}), "checkpoint of format 5; got 1: finish that run"),
+        (tampered(meta=lambda meta: {"format": 5}), "must be a checkpoint of lieref"),
         (tampered(meta=lambda meta: {**meta, "names": []}), "must be a checkpoint of lieref"),
         (tampered(meta=lambda meta: {**meta, "names": {**meta["names"], "params": [[]]}}), "must be a checkpoint of"),
         (tampered(meta=lambda meta: {**meta, "history": {}}), "must be a checkpoint of lieref"),

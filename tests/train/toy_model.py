@@ -38,6 +38,7 @@ class SoftmaxRegression:
         self.task: dict[str, Any] | None = None
         self.arithmetic: dict[str, str | int] = {"engine": "toy", "program": 1}
         self.compiles_first = False
+        self.configuration: dict[str, Any] = {"padding_id": None}
         self.rate_factors: dict[str, float] = {}
         self.new_head: dict[str, Any] | None = None
         self.statistics: dict[str, np.ndarray] = {}
@@ -56,6 +57,9 @@ class SoftmaxRegression:
 
     def parameters(self) -> dict[str, np.ndarray]:
         return {"dense/w:full": self.weights, "dense/b:full": self.bias} if self.has_weights else {}
+
+    def frozen_parameters(self) -> dict[str, np.ndarray]:
+        return {}
 
     def _features(self, x: np.ndarray) -> np.ndarray:
         assert all(w in (None, h) for w, h in zip(self.input_shape[1:], x.shape[1:], strict=True))
