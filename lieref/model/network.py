@@ -134,8 +134,7 @@ class Network(Readable):
 
     @property
     def arithmetic(self) -> dict[str, str | int]:
-        """What, besides its numbers, the bits of its training depend on: the engine, the version of its
-        programs, and the instruction set."""
+        """What, besides its numbers, the bits of its training depend on: the engine, its version and instructions."""
         return self.choice.arithmetic
 
     @property
