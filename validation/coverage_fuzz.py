@@ -126,15 +126,19 @@ def write_seeds(name: str, folder: Path) -> None:
             (folder / "seeds" / hashlib.sha256(data).hexdigest()[:16]).write_bytes(data)
 
 
+def watched(state: Path) -> dict[str, str]:
+    """Return the environment of a process whose allocations are seen."""
+    return {**os.environ, "LD_PRELOAD": str(build(state)), "PYTHONHASHSEED": "0"}
+
+
 def run_round(name: str, state: Path, seconds: int, seed: int) -> dict[str, Any]:
     """Run one worker; return its counts, what it covered, the processor time it took, and how it ended."""
     folder = prepare(name, state)
     (folder / "counts").write_bytes(bytes(8 * len(COUNTS)))
     command = [sys.executable, "-m", "validation.coverage_fuzz", "--work", name, str(folder), str(seconds), str(seed)]
-    variables = {**os.environ, "LD_PRELOAD": str(build(state)), "PYTHONHASHSEED": "0"}
     ends = set((folder / "ends").iterdir())
     with open(folder / "log", "wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=variables)
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=watched(state))
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     log_text = (folder / "log").read_text(errors="replace")
@@ -189,7 +193,7 @@ def report(state: Path) -> int:
     for name in totals:
         for path in sorted((state / name / "faults").glob("*.json")):
             command = [sys.executable, "-m", "validation.coverage_fuzz", "--case", name, str(path.with_suffix(""))]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=watched(state))
             now = done.stdout.strip().splitlines()[-1] if done.returncode == 0 else f"status {done.returncode}"
             faults.append({"target": name, **json.loads(path.read_text()), "now": now})
     left = sum(fault["now"] not in ("read", "refused") for fault in faults)

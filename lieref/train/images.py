@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import os
 import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
@@ -149,7 +151,7 @@ class ImageReader:
         """Decode one image; its header is checked before its pixels are touched."""
         from PIL import Image, ImageOps
 
-        with reporting(file), Image.open(file, formats=_FORMATS) as image:
+        with reporting(file), BoundedFile(file) as data, Image.open(data, formats=_FORMATS) as image:
             width, height = image.size
             # Either way round: the orientation may stand behind the pixels, which are not touched yet.
             if not self._fits(height, width) and not self._fits(width, height):
@@ -210,6 +212,23 @@ class ImageReader:
             claimed, held = pixels * _bits(image, parts[0]) // 8, file.stat().st_size
             if claimed > held:
                 raise FormatError(f"read_image_folder: {file} must hold {claimed} bytes of pixels; got {held}")
+
+
+class BoundedFile(io.BufferedReader):
+    """A file that asks for no more memory than is left of it.
+
+    Pillow reads as many bytes at once as a chunk claims to have: up to 4 GiB for a PNG of a hundred bytes.
+    """
+
+    def __init__(self, path: Path) -> None:
+        raw = io.FileIO(path)
+        super().__init__(raw)
+        self._bytes = os.fstat(raw.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return so many bytes from here, fewer at the end; all that are left by default."""
+        left = max(self._bytes - self.tell(), 0)
+        return super().read(left if size is None or size < 0 else min(size, left))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from lieref._types import Array
 from lieref.errors import DomainError, FormatError
 from lieref.model.samples import IMAGE_CHANNELS
 from lieref.train.cap import memory_cap
-from lieref.train.images import IMAGE_SUFFIXES, ImageReader, reporting
+from lieref.train.images import IMAGE_SUFFIXES, BoundedFile, ImageReader, reporting
 
 IMAGES, MASKS = "images", "masks"
 
@@ -100,7 +100,7 @@ def _read_masks(paths: list[Path], cap: int) -> Array:
 
     result: Array = np.empty((0, 0, 0), np.uint8)
     for index, path in enumerate(paths):
-        with reporting(path), Image.open(path, formats=("PNG",)) as image:
+        with reporting(path), BoundedFile(path) as data, Image.open(data, formats=("PNG",)) as image:
             width, height = image.size
             if image.mode not in MODES:
                 raise FormatError(

@@ -357,3 +357,18 @@ def test_uncompressed_images_hold_what_they_claim(tmp_path: Path) -> None:
     (tmp_path / "a" / "a.pgm").write_bytes(b"P5 2000 2000 255\n" + bytes(100))
     with pytest.raises(FormatError, match="must hold 4000000 bytes of pixels; got 117"):
         read_image_folder(tmp_path)
+
+
+def test_a_chunk_that_claims_gigabytes_takes_none(tmp_path: Path) -> None:
+    """Pillow asks its file for all that is said to be left of the pixels once it has them: here 4 GB."""
+    (tmp_path / "a").mkdir()
+    data = png(8, 0, b"\0" + bytes(4), 4, 1)
+    at = data.index(b"IDAT") - 4
+    (tmp_path / "a" / "a.png").write_bytes(data[:at] + b"\xff\xff\xff\xf0" + data[at + 4 :] + bytes(1000))
+    tracemalloc.start()
+    try:
+        images, _, _ = read_image_folder(tmp_path)
+        assert images.shape == (1, 1, 4, 3)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
