@@ -228,7 +228,7 @@ def _load_proto(path: Path) -> tuple[Any, str]:
         digest.update(raw)
     try:
         onnx.checker.check_model(proto)
-    except (onnx.checker.ValidationError, UnicodeDecodeError) as error:
+    except (onnx.checker.ValidationError, ValueError) as error:  # the latter where its own parser takes less
         first = str(error).strip().splitlines()[0]
         raise FormatError(f"load: {path} must be a valid ONNX model; the checker says: {first}") from error
     return proto, digest.hexdigest()

@@ -31,6 +31,9 @@ _FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _WORKING_BYTES = 16
 """Bytes a pixel of an image takes while it is decoded: four in Pillow, and as much again for each conversion."""
 
+_WEBP_HEAD = 30
+"""Bytes of a WebP file up to the end of its sizes, whichever of its three kinds it is."""
+
 # Numbers of TIFF fields, and the values of the last that mean no sign: unsigned, and undefined, which is read so.
 _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 258, 262, 339
 _UNSIGNED = (1, 4)
@@ -148,28 +151,39 @@ class ImageReader:
         self.framed: list[Path] = []
 
     def add(self, file: Path) -> None:
-        """Decode one image; its header is checked before its pixels are touched."""
-        from PIL import Image, ImageOps
+        """Decode one image."""
+        from PIL import Image
 
-        with reporting(file), BoundedFile(file) as data, Image.open(data, formats=_FORMATS) as image:
-            width, height = image.size
-            # Either way round: the orientation may stand behind the pixels, which are not touched yet.
-            if not self._fits(height, width) and not self._fits(width, height):
-                raise self._another_size(file, height, width)
-            self._check_bytes(file, image)
-            if getattr(image, "n_frames", 1) > 1:
-                self.framed.append(file)
-            if _is_deep(file, image):
-                self.deep.append(file)
-            upright = ImageOps.exif_transpose(image)
-            width, height = upright.size
-            if not self._fits(height, width):
-                raise self._another_size(file, height, width)
-            pixels = _to_bytes(file, upright, self.channels)
-            if not self.read:
-                self.images = np.empty((self.count, height, width, self.channels), np.uint8)
-            self.images[self.read] = pixels.reshape(height, width, self.channels)
+        with reporting(file), BoundedFile(file) as data:
+            declared = webp_size(data.peek(_WEBP_HEAD))
+            if declared is not None:
+                # Pillow takes the memory of the whole canvas when it opens such a file.
+                self._check_pixels(declared[0] * declared[1])
+            with Image.open(data, formats=_FORMATS) as image:
+                self._add(file, image)
         self.read += 1
+
+    def _add(self, file: Path, image: Any) -> None:
+        """Decode an open image; its header is checked before its pixels are touched."""
+        from PIL import ImageOps
+
+        width, height = image.size
+        # Either way round: the orientation may stand behind the pixels, which are not touched yet.
+        if not self._fits(height, width) and not self._fits(width, height):
+            raise self._another_size(file, height, width)
+        self._check_bytes(file, image)
+        if getattr(image, "n_frames", 1) > 1:
+            self.framed.append(file)
+        if _is_deep(file, image):
+            self.deep.append(file)
+        upright = ImageOps.exif_transpose(image)
+        width, height = upright.size
+        if not self._fits(height, width):
+            raise self._another_size(file, height, width)
+        pixels = _to_bytes(file, upright, self.channels)
+        if not self.read:
+            self.images = np.empty((self.count, height, width, self.channels), np.uint8)
+        self.images[self.read] = pixels.reshape(height, width, self.channels)
 
     def say(self) -> None:
         """Warn of what was left out of the images, once for the folder."""
@@ -198,15 +212,19 @@ class ImageReader:
             f"read_image_folder: {file} must be {shown} pixels (height x width) {why}; got {height} x {width}"
         )
 
-    def _check_bytes(self, file: Path, image: Any) -> None:
-        """Refuse what takes more memory than the cap, or claims more pixels than an uncompressed file has bytes for."""
-        pixels = image.size[0] * image.size[1]
+    def _check_pixels(self, pixels: int) -> None:
+        """Refuse an image that takes more memory than the cap."""
         needed = max(self.count * self.channels, _WORKING_BYTES) * pixels
         if needed > self.cap:
             raise FormatError(
                 f"read_image_folder: {self.folder} must decode in at most {self.cap} bytes; {self.count} images of "
                 f"{pixels} pixels take {needed} (max_bytes raises the cap)"
             )
+
+    def _check_bytes(self, file: Path, image: Any) -> None:
+        """Refuse what takes more memory than the cap, or claims more pixels than an uncompressed file has bytes for."""
+        pixels = image.size[0] * image.size[1]
+        self._check_pixels(pixels)
         parts = getattr(image, "tile", [])
         if parts and all(part[0] == "raw" for part in parts):
             claimed, held = pixels * _bits(image, parts[0]) // 8, file.stat().st_size
@@ -229,6 +247,22 @@ class BoundedFile(io.BufferedReader):
         """Return so many bytes from here, fewer at the end; all that are left by default."""
         left = max(self._bytes - self.tell(), 0)
         return super().read(left if size is None or size < 0 else min(size, left))
+
+
+def webp_size(head: bytes) -> tuple[int, int] | None:
+    """Return the width and height that the first bytes of a WebP file declare; None where they are of no such file."""
+    if head[:4] != b"RIFF" or head[8:12] != b"WEBP" or len(head) < _WEBP_HEAD:
+        return None
+    body = head[20:_WEBP_HEAD]
+    match head[12:16]:
+        case b"VP8X":  # flags, then two sizes less one
+            return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
+        case b"VP8L":  # a signature, then two sizes less one of 14 bits
+            sizes = int.from_bytes(body[1:5], "little")
+            return 1 + sizes % 2**14, 1 + (sizes >> 14) % 2**14
+        case b"VP8 ":  # the tag and the start code of a frame, then two sizes of 14 bits with a scale
+            return int.from_bytes(body[6:8], "little") % 2**14, int.from_bytes(body[8:10], "little") % 2**14
+    return None
 
 
 @contextmanager

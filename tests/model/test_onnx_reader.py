@@ -65,6 +65,15 @@ def test_file_of_another_kind(tmp_path: Path) -> None:
         read_onnx(path)
 
 
+def test_file_that_only_one_of_two_parsers_takes(tmp_path: Path) -> None:
+    """An unknown group of fields with one of number 0: the parser of Python keeps it, that of the checker refuses."""
+    model = residual_net()
+    attribute = model.graph.node[0].attribute[0]
+    attribute.MergeFromString(b"s\x00\x01t")
+    with pytest.raises(FormatError, match="must be a valid ONNX model; the checker says"):
+        read_onnx(saved(model, tmp_path))
+
+
 def test_a_graph_without_an_output(tmp_path: Path) -> None:
     model = residual_net()
     del model.graph.output[:]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import tracemalloc
 import zlib
@@ -16,7 +17,7 @@ from PIL import Image
 
 from lieref.errors import DomainError, FormatError, UnsupportedError
 from lieref.train.data import load_data
-from lieref.train.images import PartlyReadWarning, read_image_folder
+from lieref.train.images import PartlyReadWarning, read_image_folder, webp_size
 
 HEIGHT, WIDTH = 5, 4
 
@@ -372,3 +373,37 @@ def test_a_chunk_that_claims_gigabytes_takes_none(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 2**20
     finally:
         tracemalloc.stop()
+
+
+WEBP = {"VP8 ": {"quality": 80}, "VP8L": {"lossless": True}, "VP8X": {"lossless": True, "save_all": True}}
+
+
+@pytest.mark.parametrize("kind", WEBP)
+@pytest.mark.parametrize("height", [1, 255, 256, 300])
+def test_the_size_of_a_webp_is_found_in_its_first_bytes(kind: str, height: int) -> None:
+    frames, buffer = [Image.fromarray(np.full((height, 517, 3), grey, np.uint8)) for grey in (9, 99)], io.BytesIO()
+    more = {"append_images": frames[1:]} if kind == "VP8X" else {}
+    frames[0].save(buffer, "WEBP", **WEBP[kind], **more)
+    data = buffer.getvalue()
+    assert data[12:16].decode() == kind
+    assert webp_size(data[:30]) == (517, height)
+    assert webp_size(data[:29]) is None
+    assert webp_size(b"RIFX" + data[4:30]) is None
+
+
+@pytest.mark.parametrize("kind", WEBP)
+def test_a_webp_that_claims_a_gigabyte_is_refused_unopened(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its decoder takes the canvas when it is opened, 1 GiB for 16,383 pixels in each direction."""
+    (tmp_path / "a").mkdir()
+    body = {
+        "VP8 ": b"\x90\x02\x00\x9d\x01\x2a\xff\x3f\xff\x3f",
+        "VP8L": b"\x2f" + (16382 + (16382 << 14)).to_bytes(4, "little") + bytes(5),
+        "VP8X": bytes(4) + (16382).to_bytes(3, "little") + (16382).to_bytes(3, "little"),
+    }[kind]
+    chunk = kind.encode() + struct.pack("<I", len(body)) + body
+    (tmp_path / "a" / "a.webp").write_bytes(b"RIFF" + struct.pack("<I", 4 + len(chunk)) + b"WEBP" + chunk)
+    monkeypatch.setattr(Image, "open", lambda *_, **__: pytest.fail("it was opened"))
+    with pytest.raises(FormatError, match=f"must decode in at most .*; 1 images of {16383**2} pixels"):
+        read_image_folder(tmp_path)
