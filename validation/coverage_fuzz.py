@@ -1,10 +1,11 @@
 """Does any input, searched for by the coverage it reaches, bring a reader to anything but an answer or one clear error?
 
-    python -m validation.coverage_fuzz --state DIR [--hours 2] [--round 60] [--targets npz,onnx,...]
+    python -m validation.coverage_fuzz --state DIR [--hours 2] [--round 60] [--processes 1]
+                                        [--targets npz,onnx,...]
     python -m validation.coverage_fuzz --state DIR --report
     python -m validation.coverage_fuzz --case TARGET FILE
 
-Runs the readers of `validation.fuzzing.targets` under atheris (libFuzzer), one process at a time, in rounds, each
+Runs the readers of `validation.fuzzing.targets` under atheris (libFuzzer) in rounds of a process each, every
 target with its share of the processor time; only modules of lieref are instrumented. All is kept in `--state`, so that
 a run can be stopped and taken up again, also with new targets or readers that were mended. A fault is what
 `validation.fuzzing.watch` says, a hang of 30 s, or the end of the process; each is kept once by its place, with its
@@ -27,6 +28,7 @@ import tempfile
 import time
 import traceback
 import warnings
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -37,6 +39,7 @@ from validation.fuzzing.allocation import build
 from validation.fuzzing.target import NOISE_BYTES, Target
 from validation.fuzzing.targets import SHARES, TARGETS
 from validation.fuzzing.watch import SECONDS, Watch
+from validation.record import environment, write_result
 
 HANG_SECONDS = 30
 """Time after which libFuzzer ends a process for one input."""
@@ -83,8 +86,9 @@ def work(name: str, folder: Path, seconds: int, seed: int) -> None:
         return target.mutate(data, lambda part: atheris.Mutate(part, max(len(part) + 64, 64)), rng)[:most]
 
     # Once as they are, so that imports and caches count for no input.
-    for path in sorted((folder / "seeds").iterdir()):
-        watch(path.read_bytes())
+    outcomes = [watch(path.read_bytes()) for path in sorted((folder / "seeds").iterdir())]
+    if "read" not in outcomes:
+        raise SystemExit(f"no seed of {name} is read: {set(outcomes)}")
     watch.excess = 0
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + LIMIT_BYTES, used + LIMIT_BYTES))
@@ -107,15 +111,19 @@ def keep_fault(folder: Path, outcome: str, data: bytes) -> None:
 
 
 def prepare(name: str, state: Path) -> Path:
-    """Make what a target needs once: folders, seeds, and its dictionary."""
+    """Make what a target needs: folders, its dictionary, and seeds, which are of the formats of today."""
     folder = state / name
     for part in ("corpus", "seeds", "faults", "ends"):
         (folder / part).mkdir(parents=True, exist_ok=True)
     words = TARGETS[name].words
     lines = ('"' + "".join(f"\\x{byte:02x}" for byte in word) + '"\n' for word in words)
     (folder / "words").write_text("".join(lines))
-    if not any((folder / "seeds").iterdir()):
+    made_of, commit = folder / "seeds-of", environment()["commit"]
+    if not made_of.exists() or made_of.read_text() != commit:
+        for path in (folder / "seeds").iterdir():
+            path.unlink()
         subprocess.run([sys.executable, "-m", "validation.coverage_fuzz", "--seeds", name, str(folder)], check=True)
+        made_of.write_text(commit)
     return folder
 
 
@@ -168,27 +176,31 @@ def add(total: dict[str, Any], result: dict[str, Any]) -> None:
     total["rounds"] = total.get("rounds", 0) + 1
 
 
-def run(state: Path, names: list[str], hours: float, seconds: int) -> None:
+def run(state: Path, names: list[str], hours: float, seconds: int, processes: int) -> None:
     """Run rounds until the targets together have had so many hours of processor time; go on from what there is."""
     path = state / "state.json"
     totals: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    while sum(total["cpu_seconds"] for total in totals.values()) < 3600 * hours:
-        # The target that is furthest behind its share.
-        name = min(names, key=lambda each: totals.get(each, {"cpu_seconds": 0})["cpu_seconds"] / SHARES[each])
-        total = totals.setdefault(name, {"cpu_seconds": 0})
-        result = run_round(name, state, seconds, seed=1 + total.get("rounds", 0))
-        add(total, result)
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(totals, indent=1))
-        partial.replace(path)
-        print(time.strftime("%H:%M:%S"), name, json.dumps({k: round(v) for k, v in result.items()}), flush=True)
+    totals |= {name: {"cpu_seconds": 0} for name in names if name not in totals}
+    running: dict[Future[dict[str, Any]], str] = {}
+    with ThreadPoolExecutor(processes) as pool:
+        while sum(total["cpu_seconds"] for total in totals.values()) < 3600 * hours:
+            while len(running) < min(processes, len(names)):
+                # The target that is furthest behind its share.
+                waiting = [name for name in names if name not in running.values()]
+                name = min(waiting, key=lambda each: totals[each]["cpu_seconds"] / SHARES[each])
+                running[pool.submit(run_round, name, state, seconds, 1 + totals[name].get("rounds", 0))] = name
+            for done in wait(running, return_when=FIRST_COMPLETED).done:
+                name, result = running.pop(done), done.result()
+                add(totals[name], result)
+                partial = path.with_suffix(".partial")
+                partial.write_text(json.dumps(totals, indent=1))
+                partial.replace(path)
+                print(time.strftime("%H:%M:%S"), name, json.dumps({k: round(v) for k, v in result.items()}), flush=True)
 
 
 def report(state: Path) -> int:
     """Write the result of all rounds so far; return how many faults are still there."""
-    from validation.record import environment, write_result
-
-    totals = json.loads((state / "state.json").read_text())
+    totals = {name: t for name, t in json.loads((state / "state.json").read_text()).items() if t["cpu_seconds"]}
     faults = []
     for name in totals:
         for path in sorted((state / name / "faults").glob("*.json")):
@@ -241,6 +253,7 @@ def main() -> None:
     parser.add_argument("--state", type=Path)
     parser.add_argument("--hours", type=float, default=2.0)
     parser.add_argument("--round", type=int, default=60)
+    parser.add_argument("--processes", type=int, default=1)
     parser.add_argument("--targets", default=",".join(TARGETS))
     parser.add_argument("--report", action="store_true")
     parser.add_argument("--case", nargs=2, metavar=("TARGET", "FILE"))
@@ -258,7 +271,7 @@ def main() -> None:
         parser.error("--state must name a folder")
     options.state.mkdir(parents=True, exist_ok=True)
     if not options.report:
-        run(options.state, options.targets.split(","), options.hours, options.round)
+        run(options.state, options.targets.split(","), options.hours, options.round, options.processes)
     left = report(options.state)
     if left:
         raise SystemExit(f"{left} faults")

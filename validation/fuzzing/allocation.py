@@ -13,8 +13,10 @@ NAME = "liblargest_allocation.so"
 
 
 def build(folder: Path) -> Path:
-    """Compile the library into a folder and return its path; a process sees it with ``LD_PRELOAD``."""
+    """Compile the library into a folder, once, and return its path; a process sees it with ``LD_PRELOAD``."""
     path = folder / NAME
+    if path.exists():  # processes may have it loaded
+        return path
     subprocess.run(["cc", "-O2", "-shared", "-fPIC", "-o", str(path), str(SOURCE)], check=True)
     return path
 

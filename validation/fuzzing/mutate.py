@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import random
 import re
 import struct
 import zipfile
@@ -68,6 +69,27 @@ def damage(data: bytes, other: bytes, rng: np.random.Generator) -> bytes:
                 size = int(rng.choice([1, 2, 4, 8]))
                 number = int(rng.choice(np.array(INTEGERS, object))) % 2 ** (8 * size)
                 result[at : at + size] = number.to_bytes(size, "little" if rng.random() < 0.5 else "big")
+    return bytes(result)
+
+
+def alter(data: bytes, generator: random.Random) -> bytes:
+    """Return the bytes after one to three small changes: `damage` for those who need a hundred thousand of them."""
+    result = bytearray(data)
+    for _ in range(generator.randrange(1, 4)):
+        if not result:
+            break
+        at, span = generator.randrange(len(result)), generator.randrange(1, 17)
+        match generator.randrange(5):
+            case 0:
+                result[at] ^= 1 << generator.randrange(8)
+            case 1:
+                result[at] = generator.randrange(256)
+            case 2:
+                del result[at : at + span]
+            case 3:
+                result[at:at] = result[at : at + span]
+            case _:
+                result[at : at + 4] = generator.choice((b"\xff\xff\xff\xff", b"\0\0\0\x80", b"\0\0\0\0", b"9999"))
     return bytes(result)
 
 
