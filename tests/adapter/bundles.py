@@ -84,6 +84,17 @@ def base_file(seed: int = 0) -> bytes:
     return len(header).to_bytes(8, "little") + header + weight.tobytes()
 
 
+SITE = {
+    "method": {"name": "liera"},
+    "shape": [3, 2],
+    "weight": True,
+    "groups": 1,
+    "transposed": False,
+    "directions": 0,
+    "bias": None,
+}
+
+
 def adapter_config(base: bytes, **section: Any) -> dict[str, Any]:
     return {
         "peft_type": "LIERA",
@@ -91,7 +102,16 @@ def adapter_config(base: bytes, **section: Any) -> dict[str, Any]:
         "lora_alpha": 1.0,
         "target_modules": ["conv*"],
         "base_model_name_or_path": "base.safetensors",
-        "lieref": {"base_sha256": sha256(base).hexdigest(), **section},
+        "lieref": {
+            "base_sha256": sha256(base).hexdigest(),
+            **dict.fromkeys(("task", "output", "classes", "head", "preprocessing", "tokenizer_sha256", "integers")),
+            "input_shapes": {},
+            "methods": [],
+            "statistics": [],
+            "sites": {"conv/w": SITE},
+            "tensors": {"conv/w": {"dtype": "float32", "shape": [3, 2], "source": "file"}},
+            **section,
+        },
     }
 
 

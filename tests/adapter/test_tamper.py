@@ -93,7 +93,7 @@ def test_every_bit_of_the_files(bundle: Path, root: Root, name: str) -> None:
 
 
 def test_every_bit_of_the_envelope(bundle: Path, root: Root) -> None:
-    """Of the payload one bit of each byte, for each costs the time of a signature; `validation.tamper` does the rest."""
+    """Of the payload one bit of each byte, as each costs a signature; `validation.tamper` does the rest."""
     data = (bundle / ENVELOPE).read_bytes()
     right, seen = json.loads(data), set()
     payload = range(data.index(b'"payload"') + 16, data.index(b'"payloadType"') - 8)
