@@ -29,7 +29,7 @@ def read_regular(path: str | Path, cap: int, *, folder: int | None = None, missi
     Raises
     ------
     BundleRefused
-        ``link``: if it is none; ``size``: if it is larger than the cap; `missing`: if it cannot be read.
+        ``link``: if it is none; ``size``: if it is larger than the cap or grows; `missing`: if it cannot be read.
     """
     try:
         descriptor = os.open(path, _FLAGS, dir_fd=folder)
@@ -46,13 +46,14 @@ def read_regular(path: str | Path, cap: int, *, folder: int | None = None, missi
         if status.st_size > cap:
             raise _too_large(path, cap, f"{status.st_size}")
         with open(descriptor, "rb", closefd=False) as file:
-            data = file.read(cap + 1)
+            # One more than there should be: memory is taken for all that is asked for, not for what comes.
+            data = file.read(status.st_size + 1)
     except OSError as error:
         text = f"read_regular: `path` must be readable; got {path}: {error.strerror}"
         raise BundleRefused(missing, text) from None
     finally:
         os.close(descriptor)
-    if len(data) > cap:
+    if len(data) > status.st_size:
         raise _too_large(path, cap, "more, for it grows")
     return data
 

@@ -203,7 +203,8 @@ def parse_time(text: str) -> datetime:
         If it is of another form, or no such time exists.
     """
     time = datetime.fromisoformat(text)
-    if time.tzinfo is None or format_time(time) != text:
+    # Another offset first: brought to UTC, a time may fall out of the years that there are.
+    if time.tzinfo is None or time.utcoffset() or format_time(time) != text:
         raise ValueError(f"parse_time: `text` must be RFC 3339 in UTC such as 2026-11-29T20:00:00Z; got {shown(text)}")
     return time
 
