@@ -34,12 +34,14 @@ from lieref.errors import FormatError, LierefError
 from validation import coverage_fuzz
 from validation.fuzzing import allocation, mutate
 from validation.fuzzing.target import Target, pack, unpack
-from validation.fuzzing.targets import SHARES, TARGETS, archived
+from validation.fuzzing.target_table import SHARES, TARGETS
+from validation.fuzzing.targets import archived
 from validation.fuzzing.watch import Watch
 
 INPUTS = {
-    "safetensors": 55_000, "adapter-config": 25_000, "onnx": 6_000, "adapter": 4_000, "npz": 4_000, "checkpoint": 3_000,
-    "image": 3_000,
+    "safetensors": 48_000, "adapter-config": 12_000, "statement": 12_000, "envelope": 10_000, "onnx": 4_000,
+    "weights": 3_000, "root": 3_000, "adapter": 2_000, "npz": 2_000, "bundle": 1_500, "checkpoint": 1_500,
+    "image": 1_500,
 }  # fmt: skip
 """Inputs of each target."""
 

@@ -37,7 +37,7 @@ import numpy as np
 
 from validation.fuzzing.allocation import build
 from validation.fuzzing.target import NOISE_BYTES, Target
-from validation.fuzzing.targets import SHARES, TARGETS
+from validation.fuzzing.target_table import SHARES, TARGETS
 from validation.fuzzing.watch import SECONDS, Watch
 from validation.record import environment, write_result
 

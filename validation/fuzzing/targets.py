@@ -320,14 +320,3 @@ class Networks(Target):
             with suppress(Exception):
                 return mutate.damage_model(data, rng)
         return change(data)
-
-
-TARGETS: dict[str, type[Target]] = {
-    target.name: target for target in (TensorFile, Config, AdapterFolder, Archives, Checkpoints, Images, Networks)
-}
-
-SHARES = {
-    "safetensors": 0.1, "adapter-config": 0.1, "adapter": 0.15, "npz": 0.15, "checkpoint": 0.15, "image": 0.15,
-    "onnx": 0.2,
-}  # fmt: skip
-"""Share of each target in the time of a run."""
