@@ -7,6 +7,7 @@ import json
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -48,12 +49,14 @@ PARAMS = {"w:a": np.ones((2, 3), np.float32), "w:b": np.zeros(3, np.float32)}
 """The run that checkpoints are of."""
 
 
+@cache
 def _kind_seeds(name: str) -> list[bytes]:
     from validation.fuzzing.kinds import KINDS
 
     return [next(iter(files.values())) for files in KINDS[name]().seeds if len(files) == 1]
 
 
+@cache
 def _adapters() -> list[tuple[bytes, bytes]]:
     """Return configuration and tensors of adapters of several methods."""
     from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME
