@@ -1,4 +1,4 @@
-"""The verbs of a store as commands: one table, of which ``python -m lieref.adapter.store`` and ``lieref device`` are made.
+"""The verbs of a store as commands: one table for ``python -m lieref.adapter.store`` and ``lieref device``.
 
 Exit status: 0 done; 3 refused, with ``refused: SLUG`` on stdout and the reason on stderr; 2 wrong use; 1 a failure of
 the machine, such as a full disk; 130 interrupted. After 1, 2 and 3 the store is as it was.
@@ -248,8 +248,8 @@ VERBS: dict[str, Verb] = {
     "install": Verb(
         "Check a bundle and put it live on trial.",
         "Signatures, digests, age, device, base, numbers and merged weights are checked before anything is written. "
-        "The self-test COMMAND is then run, without a shell, with the folder of the bundle and the base's file as its last "
-        "arguments: status 0 is a pass, anything else refuses the bundle. While one process installs, others are "
+        "The self-test COMMAND is then run, without a shell, with the folder of the bundle and the base's file as its "
+        "last arguments: status 0 is a pass, anything else refuses the bundle. While one process installs, others are "
         "refused as busy.",
         (
             Option("BUNDLE", "The folder of the bundle.", Path, required=True),

@@ -1,0 +1,233 @@
+"""Injections into the verbs of a store: killed at every system call, failing at every one, and power cuts.
+
+    python -m tests.crash.inject kill|fail|cut --least N [--seed S] [--walks]
+
+Prints one JSON object: how many injections, how many showed the old state and the new one, and what was wrong. Meant
+for a process of its own, small and with one thread, for it forks a child for each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import json
+import os
+import random
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import cache
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from lieref.adapter import ed25519
+from tests.crash.disk import Disk
+from tests.crash.scenarios import (
+    Kit,
+    NeitherError,
+    Scenario,
+    check,
+    make_kit,
+    named,
+    state_after,
+    state_before,
+    walks,
+)
+from tests.crash.tracer import UNAVAILABLE, Outcome, fail_at, kill_at, record
+
+DONE, FAILED = 0, 1
+IN_MEMORY = "/dev/shm"
+"""Where a flush takes no time; a kill does not ask what it took."""
+WRITING = {"write", "pwrite64", "ftruncate", "rename", "renameat", "renameat2", "mkdir", "mkdirat"}
+"""Calls that a full disk fails, beside an open that makes a file."""
+FLUSHING = {"fsync", "fdatasync"}
+
+
+class Tally:
+    """What was seen: counts by scenario, and what was wrong."""
+
+    def __init__(self) -> None:
+        self.injections = 0
+        self.seen: Counter[str] = Counter()
+        self.scenarios: Counter[str] = Counter()
+        self.calls: Counter[str] = Counter()
+        self.wrong: list[str] = []
+
+    def add(self, scenario: str, result: str) -> None:
+        self.injections += 1
+        self.seen[result] += 1
+        self.scenarios[scenario] += 1
+
+    def report(self) -> dict[str, Any]:
+        return {
+            "injections": self.injections, **self.seen, "scenarios": dict(self.scenarios), "calls": dict(self.calls),
+            "wrong": self.wrong,
+        }  # fmt: skip
+
+
+class Bench:
+    """One folder in which a scenario is made again and again."""
+
+    def __init__(self, kit: Kit, folder: Path, scenario: Scenario) -> None:
+        self.kit, self.scenario = kit, scenario
+        self.place = folder / "place"
+        self.place.mkdir()
+        self.store = self.place / "store"
+        self.old = state_before(scenario)
+        self.new = state_after(kit, scenario, self.fresh(False))
+        self.damaged = scenario.name == "start of a damaged slot"
+
+    def fresh(self, filled: bool = True) -> Path:
+        shutil.rmtree(self.place)
+        self.place.mkdir()
+        if filled and self.scenario.before is not None:
+            shutil.copytree(self.scenario.before, self.store)
+        return self.store
+
+    def work(self) -> int:
+        """Run the verb as a command would: an error of the machine is a status."""
+        warnings.simplefilter("ignore")
+        try:
+            self.scenario.verb(self.kit, self.store)
+        except OSError:
+            return FAILED
+        return DONE
+
+    def check(self, tally: Tally, where: str, folder: Path | None = None) -> str:
+        try:
+            result = check(self.kit, folder or self.store, self.old, self.new, damaged=self.damaged)
+        except NeitherError as error:
+            result = "neither"
+            tally.wrong.append(f"{self.scenario.name}, {where}: {error}")
+        tally.add(self.scenario.name, result)
+        return result
+
+    def remove(self) -> None:
+        shutil.rmtree(self.place)
+
+
+def kills(bench: Bench, tally: Tally, share: float, rng: random.Random) -> None:
+    """Kill before and after each system call; with a share below one at that many of them."""
+    stop = 0
+    while True:
+        if rng.random() < share:
+            bench.fresh()
+            outcome = kill_at(stop, bench.work)
+            if not outcome.killed:
+                if outcome.status != DONE:
+                    tally.wrong.append(f"{bench.scenario.name}: status {outcome.status} of what nobody disturbed")
+                return
+            bench.check(tally, f"killed at stop {stop}")
+        elif stop > 5000:
+            return
+        stop += 1
+
+
+def enumerate_calls(bench: Bench, tally: Tally) -> None:
+    bench.fresh()
+    calls, _ = record(bench.work)
+    tally.calls.update(call.name for call in calls)
+
+
+def failures(bench: Bench, tally: Tally) -> None:
+    """A full disk from each writing call on, a full disk at that one alone, and every flush failing."""
+    for kind, error, chosen, from_then_on in (
+        ("full disk", errno.ENOSPC, _writes, True),
+        ("no space for one call", errno.ENOSPC, _writes, False),
+        ("failing flush", errno.EIO, _flushes, True),
+        ("one failing flush", errno.EIO, _flushes, False),
+    ):
+        number = 0
+        while True:
+            bench.fresh()
+            outcome, failed = fail_at(number, error, chosen, bench.work, from_then_on=from_then_on)
+            if failed is None:
+                break
+            where = f"{kind}, {failed} {number}"
+            result = bench.check(tally, where)
+            _judge(bench, tally, outcome, result, where)
+            number += 1
+
+
+def _judge(bench: Bench, tally: Tally, outcome: Outcome, result: str, where: str) -> None:
+    """An error must mean the old state, success the new one."""
+    expected = {FAILED: "old", DONE: "new"}.get(outcome.status if outcome.status is not None else -1)
+    if result != expected:
+        tally.wrong.append(f"{bench.scenario.name}, {where}: status {outcome.status}, but the {result} state")
+
+
+def _writes(name: str, arguments: tuple[int, ...]) -> bool:
+    return name in WRITING or (name == "openat" and bool(arguments[2] & os.O_CREAT))
+
+
+def _flushes(name: str, arguments: tuple[int, ...]) -> bool:
+    return name in FLUSHING
+
+
+def cuts(bench: Bench, tally: Tally, each: int, rng: random.Random) -> None:
+    """Cut the power after each operation on the disk, and look at `each` of the many states that this may leave."""
+    bench.fresh()
+    disk = Disk(bench.place)
+    disk.replay(record(bench.work)[0])
+    last = len(disk.operations)
+    for done in range(last + 1):
+        for choice in range(each):
+            bench.fresh(False)
+            left = bench.place / "left"
+            disk.after_power_cut(done, rng, left)
+            where = f"power cut after {done} of {last} operations, choice {choice}"
+            result = bench.check(tally, where, left / "store")
+            if done == last and result != "new":
+                tally.wrong.append(f"{bench.scenario.name}, {where}: done, but the {result} state")
+
+
+def run(kind: str, least: int, seed: int, walking: bool, folder: Path, seconds: float = 1e9) -> dict[str, Any]:
+    """Inject into scenario after scenario until there were `least` injections, or the time is over."""
+    # Signatures are checked once each: thousands of times the same arithmetic would show nothing about crashes.
+    ed25519.verify = cache(ed25519.verify)
+    rng = random.Random(seed)
+    kit = make_kit(folder / "kit")
+    tally = Tally()
+    begin = time.monotonic()
+    for scenario in _scenarios(kit, folder, rng, walking):
+        if walking and (tally.injections >= least or time.monotonic() - begin > seconds):
+            break
+        bench = Bench(kit, folder, scenario)
+        INJECT[kind](bench, tally, least, rng)
+        enumerate_calls(bench, tally)
+        bench.remove()
+    return tally.report()
+
+
+def _scenarios(kit: Kit, folder: Path, rng: random.Random, walking: bool) -> Iterator[Scenario]:
+    return chain(named(kit, folder), walks(kit, folder, rng) if walking else ())
+
+
+INJECT: dict[str, Callable[[Bench, Tally, int, random.Random], None]] = {
+    "kill": lambda bench, tally, least, rng: kills(bench, tally, 1.0 if least > 5000 else least / 5000, rng),
+    "fail": lambda bench, tally, least, rng: failures(bench, tally),
+    "cut": lambda bench, tally, least, rng: cuts(bench, tally, max(1, least // 400), rng),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kind", choices=[*INJECT])
+    parser.add_argument("--least", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--walks", action="store_true", help="go on with states that random verbs lead to")
+    options = parser.parse_args()
+    if UNAVAILABLE:
+        raise SystemExit(UNAVAILABLE)
+    sys.dont_write_bytecode = True
+    with tempfile.TemporaryDirectory(dir=IN_MEMORY if Path(IN_MEMORY).is_dir() else None) as name:
+        print(json.dumps(run(options.kind, options.least, options.seed, options.walks, Path(name)), indent=1))
+
+
+if __name__ == "__main__":
+    main()
