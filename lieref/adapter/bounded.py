@@ -34,22 +34,24 @@ def read_regular(path: str | Path, cap: int, *, folder: int | None = None, missi
     try:
         descriptor = os.open(path, _FLAGS, dir_fd=folder)
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENXIO) or isinstance(error, IsADirectoryError):
-            raise _not_regular(path, "a link, a socket or a folder") from None
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise _not_regular(path, "a link or a socket") from None
         raise BundleRefused(missing, f"read_regular: `path` must be readable; got {path}: {error.strerror}") from None
     except ValueError as error:  # a zero byte in the name
         raise BundleRefused(missing, f"read_regular: `path` must be readable; got {path!r}: {error}") from None
-    with open(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise _not_regular(path, "a folder, a device or a pipe")
         if status.st_size > cap:
             raise _too_large(path, cap, f"{status.st_size}")
-        try:
+        with open(descriptor, "rb", closefd=False) as file:
             data = file.read(cap + 1)
-        except OSError as error:
-            text = f"read_regular: `path` must be readable; got {path}: {error.strerror}"
-            raise BundleRefused(missing, text) from None
+    except OSError as error:
+        text = f"read_regular: `path` must be readable; got {path}: {error.strerror}"
+        raise BundleRefused(missing, text) from None
+    finally:
+        os.close(descriptor)
     if len(data) > cap:
         raise _too_large(path, cap, "more, for it grows")
     return data

@@ -3,8 +3,8 @@
 ``{"payload": base64, "payloadType": text, "signatures": [{"keyid": text, "sig": base64}, ...]}``. What is signed is the
 pre-authentication encoding (PAE) of type and payload, so that nothing of the JSON has to be brought into a canonical
 form. The reader is stricter than the specification, so that a change of any bit is seen: the keys stand in the order
-above, which is the one of securesystemslib, no other key is allowed, base64 is the standard alphabet with padding and
-without stray bits, and every signature names its key.
+above, which is the one of securesystemslib, no other key is allowed, nothing stands around the object, base64 is the
+standard alphabet with padding and without stray bits, and every signature names its key.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ def pae(payload_type: str, payload: bytes) -> bytes:
 
 
 def format_envelope(envelope: Envelope) -> bytes:
-    """Return the file of an envelope: one line of ASCII."""
+    """Return the file of an envelope: one line of ASCII, without an end of line that could be cut off unseen."""
     signatures = [{"keyid": keyid, "sig": _text(sig)} for keyid, sig in envelope.signatures]
     value = {"payload": _text(envelope.payload), "payloadType": envelope.payload_type, "signatures": signatures}
-    return (json.dumps(value, separators=(",", ":")) + "\n").encode("ascii")
+    return json.dumps(value, separators=(",", ":")).encode("ascii")
 
 
 def parse_envelope(data: bytes, payload_type: str, what: str) -> Envelope:
@@ -73,6 +73,8 @@ def parse_envelope(data: bytes, payload_type: str, what: str) -> Envelope:
     BundleRefused
         ``format``: if it is not exactly one such envelope; ``duplicate-key``: if a key id signs twice.
     """
+    if not data.startswith(b"{") or not data.endswith(b"}"):
+        raise _refuse(what, "a JSON object and nothing around it", f"{len(data)} bytes (truncated?)")
     try:
         value = parse_json(data, what)
     except FormatError as error:

@@ -13,7 +13,7 @@ The file is a DSSE envelope, its payload ``{"_type": "lieref-root/1", "version":
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -70,7 +70,7 @@ class Root:
     expires: datetime | None
     keys: Mapping[str, bytes]
     roles: Mapping[str, Role]
-    data: bytes = b""
+    data: bytes = field(default=b"", repr=False)
 
     def keys_of(self, role: str) -> dict[str, bytes]:
         """Return the keys of a role by id."""
@@ -127,6 +127,11 @@ def read_root(path: str | Path) -> Root:
             )
         place = place / ROOT_NAME
     return parse_root(read_regular(place, MAX_ROOT_BYTES, missing="root"))
+
+
+def holds_private_key(path: str | Path) -> bool:
+    """Tell whether a folder that serves as `trust` holds a private key too, which belongs elsewhere."""
+    return Path(path, PRIVATE_KEY_NAME).exists()
 
 
 def parse_root(data: bytes) -> Root:

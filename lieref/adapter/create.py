@@ -1,0 +1,175 @@
+"""A bundle made of an adapter folder and the base that it is for, signed, and written whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from lieref._atomic import write_file, write_folder
+from lieref._check import check_int
+from lieref._types import Array
+from lieref.adapter.dsse import Envelope, parse_envelope
+from lieref.adapter.fields import shown
+from lieref.adapter.folder import encode_adapter, read_adapter
+from lieref.adapter.signing import add_signatures
+from lieref.adapter.statement import (
+    PAYLOAD_TYPE,
+    BaseDigests,
+    SignedFile,
+    Statement,
+    format_statement,
+    parse_statement,
+)
+from lieref.adapter.verify import CAPS, ENVELOPE_NAME, NAMES, base_digests, check_files, read_files
+from lieref.errors import DomainError, VerificationError
+
+BUNDLE_DAYS = 365
+"""Days until a bundle expires unless told otherwise: what was held back for years is not installed any more."""
+
+
+@dataclass(frozen=True)
+class Created:
+    """What `create_bundle` wrote.
+
+    Attributes
+    ----------
+    statement : Statement
+    sizes : dict of str to int
+        Bytes of each file.
+    left_out : tuple of str
+        What a bundle can have and this one has not, with the reason, a line each: to be said.
+    """
+
+    statement: Statement
+    sizes: dict[str, int]
+    left_out: tuple[str, ...]
+
+
+def create_bundle(
+    out: str | Path,
+    adapter: str | Path,
+    *,
+    base: str | Path,
+    signers: Sequence[Any],
+    version: str | None = None,
+    counter: int | None = None,
+    min_counter: int = 0,
+    expires: datetime | timedelta | None = timedelta(days=BUNDLE_DAYS),
+    compatible: str | None = None,
+    replaces: Collection[str] = (),
+) -> Created:
+    """Write a signed bundle.
+
+    Parameters
+    ----------
+    out : path
+        New or empty folder.
+    adapter : path
+        Adapter folder.
+    base : path
+        The ONNX file that it was trained on, or that file saved again.
+    signers : sequence of securesystemslib.signer.Signer
+        See `lieref.adapter.signing.read_signer`; none is a bundle to be signed later.
+    version : str, optional
+        For people; the date and time of issue by default.
+    counter : int, optional
+        Above that of every bundle before. By default the seconds since 1970, which rise by themselves on every machine
+        with a clock and need nothing to be kept; whoever numbers releases by hand does so from the first.
+    min_counter : int
+        Once this bundle is accepted, none below it is; 0 leaves the way back open.
+    expires : datetime, timedelta from now, or None
+    compatible : str, optional
+        The kind of device that it is for.
+    replaces : collection of str
+        Names of files that may be in `out`.
+
+    Raises
+    ------
+    LierefError
+        If the adapter is not of this base, a value is out of range, or a file is larger than a device reads.
+    """
+    issued = datetime.now(UTC).replace(microsecond=0)
+    if isinstance(expires, timedelta):
+        expires = issued + expires
+    counter = int(issued.timestamp()) if counter is None else check_int("create_bundle", "counter", counter, low=0)
+    check_int("create_bundle", "min_counter", min_counter, low=0, high=counter)
+    if expires is not None and expires <= issued:
+        raise DomainError(f"create_bundle: `expires` must lie in the future; got {expires}")
+    tensors, config = read_adapter(adapter)
+    digests = base_digests(base)
+    config = _of_base(config, base, digests)
+    digests = BaseDigests(digests.file_sha256, digests.weights_sha256, config["lieref"].get("network_sha256"))
+    parts = _merged_and_self_test()
+    files = encode_adapter({**tensors, **parts.tensors}, config)
+    for name, data in files.items():
+        if len(data) > CAPS[name]:
+            raise DomainError(
+                f"create_bundle: `adapter` must have a {name} of at most {CAPS[name]} bytes, the most that a device "
+                f"reads; got {len(data)}"
+            )
+    statement = Statement(
+        files={name: SignedFile(sha256(data).hexdigest(), len(data)) for name, data in sorted(files.items())},
+        version=issued.strftime("%Y-%m-%dT%H:%M:%SZ") if version is None else version,
+        counter=counter,
+        min_counter=min_counter,
+        issued=issued,
+        expires=expires,
+        compatible=compatible,
+        base=digests,
+        merged_sha256=parts.merged_sha256,
+        requires=parts.requires,
+    )
+    envelope = add_signatures(Envelope(format_statement(statement), PAYLOAD_TYPE, ()), signers)
+    files = {**files, ENVELOPE_NAME: envelope}
+    write_folder(out, files, replaces=replaces)
+    return Created(statement, {name: len(files[name]) for name in NAMES}, parts.left_out)
+
+
+def sign_bundle(path: str | Path, signers: Sequence[Any]) -> Statement:
+    """Add signatures to a bundle, if its files are those that are signed; whom the others belong to is not checked.
+
+    Raises
+    ------
+    BundleRefused
+        If it is not a bundle, or its files are not those of the statement.
+    DomainError
+        If a key has signed already.
+    """
+    files = read_files(path)
+    envelope = parse_envelope(files[ENVELOPE_NAME], PAYLOAD_TYPE, ENVELOPE_NAME)
+    statement = parse_statement(envelope.payload)
+    check_files(statement, files)
+    write_file(Path(path) / ENVELOPE_NAME, add_signatures(envelope, signers))
+    return statement
+
+
+def _of_base(config: dict[str, Any], base: str | Path, digests: BaseDigests) -> dict[str, Any]:
+    """Return the configuration with the digest of the file that is the base now, if it is of the same network."""
+    section = config["lieref"]
+    if section["base_sha256"] == digests.file_sha256:
+        return config
+    from lieref.adapter.model import load
+
+    model = load(base, input_shapes=section.get("input_shapes"), padding_id=section.get("padding_id"))
+    if section.get("network_sha256") != model.network_sha256:
+        raise VerificationError(
+            f"create_bundle: `adapter` must be of this base; got one of {section['base_sha256']} "
+            f"({shown(config['base_model_name_or_path'])}), and {base} is {digests.file_sha256}"
+        )
+    return {**config, "lieref": {**section, "base_sha256": digests.file_sha256}}
+
+
+@dataclass(frozen=True)
+class _Parts:
+    tensors: dict[str, Array]
+    merged_sha256: str | None
+    requires: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+def _merged_and_self_test() -> _Parts:
+    return _Parts({}, None, (), ("merged weights: no digest of them", "self-test: no inputs and outputs"))
