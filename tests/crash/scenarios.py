@@ -14,7 +14,7 @@ from lieref.adapter.store import Store
 from lieref.adapter.store.slots import SLOTS_NAME, read_slot, slot_digest
 from lieref.adapter.store.state import State, started
 from lieref.adapter.store.state_file import STATE_NAME, read_state
-from tests.adapter.store.bundles import KEY, NEXT_KEY, NOW, write_base, write_bundle, write_root
+from tests.adapter.store.bundles import NOW, write_base, write_bundle, write_root
 
 LAST = 1000
 """Counter of the bundle that is installed after a crash: above all others."""
@@ -50,7 +50,7 @@ def make_kit(folder: Path) -> Kit:
     folder.mkdir(parents=True)
     base = write_base(folder / "base.safetensors")
     root = write_root(folder / "root.json")
-    next_root = write_root(folder / "root-2.json", 2, (KEY, NEXT_KEY), (KEY, NEXT_KEY))
+    next_root = write_root(folder / "root-2.json", 2, ("a", "b"), root=("b",), bundle=("a", "b"))
     bundles = {
         counter: write_bundle(
             folder / f"bundle-{counter}", base, counter,

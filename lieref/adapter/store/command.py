@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from lieref.adapter.refusal import BundleRefused
-from lieref.adapter.store.state import State
+from lieref.adapter.store.state import State, starts
 from lieref.adapter.store.store import TRIES, Candidate, SelfTest, Store
 from lieref.errors import DomainError
 
@@ -142,9 +142,9 @@ def _install(store: Path, options: Mapping[str, Any]) -> Answer:
     if options["dry_run"]:
         line = f"would install: {name}"
     elif done.changed:
-        line = f"installed: {name}, on trial for {done.tries} starts"
+        line = f"installed: {name}, on trial for {starts(done.tries)}"
     else:
-        line = f"unchanged: {name} is on trial already, {done.tries} starts left"
+        line = f"unchanged: {name} is on trial already, {starts(done.tries)} left"
     report = {
         "installed": done.changed, "dry_run": bool(options["dry_run"]), "slot": asdict(done.slot), "tries": done.tries,
         "unchecked": list(done.unchecked),
@@ -163,7 +163,7 @@ def _start(store: Path, options: Mapping[str, Any]) -> Answer:
     }
     notes = [] if run.reverted is None else [f"reverted, {run.reverted}"]
     if run.tries is not None:
-        notes.append(f"on trial: mark it good, or it is left after {run.tries} more starts")
+        notes.append(f"on trial: mark it good, or it is left after {starts(run.tries)} more")
     lines = (str(run.adapter or run.base),)
     return Answer(report, lines, tuple(_line("note", text) for text in notes))
 
@@ -188,7 +188,7 @@ def _status(store: Path, options: Mapping[str, Any]) -> Answer:
     trial, root, base = status["trial"], status["root"], status["base"]
     lines = {
         "live": _slot_line(status["live"]),
-        "trial": "none" if trial is None else f"{trial['tries']} starts left, {trial['started']} made",
+        "trial": "none" if trial is None else f"{starts(trial['tries'])} left, {trial['started']} made",
         "previous": "none" if status["previous"] is None else _slot_line(status["previous"]),
         "accepted": "nothing yet" if status["accepted"] is None else f"counter {status['accepted']}",
         "floor": f"counter {status['floor']}",

@@ -172,7 +172,7 @@ def installed(state: State, slot: Slot, when: str) -> State:
         return state
     good = state.live if state.trial is None else state.previous
     changed = replace(state, live=slot, previous=good, trial=Trial(state.tries))
-    return _changed(changed, _event(when, "installed", slot, f"on trial for {_starts(state.tries)}"))
+    return _changed(changed, _event(when, "installed", slot, f"on trial for {starts(state.tries)}"))
 
 
 def started(state: State, when: str, *, live_intact: bool, previous_intact: bool) -> State:
@@ -195,7 +195,7 @@ def started(state: State, when: str, *, live_intact: bool, previous_intact: bool
     if state.trial is None:
         return state
     if state.trial.tries == 0:
-        return _reverted(state, when, previous_intact, f"not marked good in {_starts(state.trial.started)}")
+        return _reverted(state, when, previous_intact, f"not marked good in {starts(state.trial.started)}")
     return _next(state, trial=Trial(state.trial.tries - 1, state.trial.started + 1))
 
 
@@ -230,7 +230,7 @@ def marked_good(state: State, when: str, slot: str | None = None) -> State:
         )
     accepted = live.counter if state.accepted is None else max(state.accepted, live.counter)
     changed = replace(state, accepted=accepted, floor=max(state.floor, live.min_counter), trial=None)
-    return _changed(changed, _event(when, "marked-good", live, f"after {_starts(state.trial.started)}"))
+    return _changed(changed, _event(when, "marked-good", live, f"after {starts(state.trial.started)}"))
 
 
 def rolled_back(state: State, when: str, *, to_base: bool = False) -> State:
@@ -291,7 +291,8 @@ def _event(when: str, what: str, slot: Slot | None, why: str) -> Event:
     return Event(when, what, slot.digest, slot.version, slot.counter, why)
 
 
-def _starts(number: int) -> str:
+def starts(number: int) -> str:
+    """Return a number of starts for people."""
     return f"{number} start" if number == 1 else f"{number} starts"
 
 
