@@ -22,6 +22,7 @@ from lieref.adapter.statement import (
     SignedFile,
     Statement,
     format_statement,
+    format_time,
     parse_statement,
 )
 from lieref.adapter.verify import CAPS, ENVELOPE_NAME, NAMES, base_digests, check_files, read_files
@@ -113,7 +114,7 @@ def create_bundle(
             )
     statement = Statement(
         files={name: SignedFile(sha256(data).hexdigest(), len(data)) for name, data in sorted(files.items())},
-        version=issued.strftime("%Y-%m-%dT%H:%M:%SZ") if version is None else version,
+        version=format_time(issued) if version is None else version,
         counter=counter,
         min_counter=min_counter,
         issued=issued,

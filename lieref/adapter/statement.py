@@ -191,7 +191,7 @@ def parse_statement(data: bytes) -> Statement:
 
 def format_time(time: datetime) -> str:
     """Return a time as RFC 3339 in UTC, whole seconds: ``2026-11-29T20:00:00Z``."""
-    return time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return time.astimezone(UTC).replace(microsecond=0, tzinfo=None).isoformat() + "Z"
 
 
 def parse_time(text: str) -> datetime:

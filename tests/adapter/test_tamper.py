@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from functools import lru_cache
@@ -59,6 +60,18 @@ def verdict_of(bundle: Path, root: Root, name: str, data: bytes) -> str:
     return verdict(bundle, root)
 
 
+def flipped(path: Path) -> Iterator[int]:
+    """Flip one bit of a file after another, each back before the next, without writing the file anew."""
+    data = path.read_bytes()
+    descriptor = os.open(path, os.O_WRONLY)
+    for place in range(8 * len(data)):
+        byte = data[place // 8]
+        os.pwrite(descriptor, bytes([byte ^ 1 << place % 8]), place // 8)
+        yield place
+        os.pwrite(descriptor, bytes([byte]), place // 8)
+    os.close(descriptor)
+
+
 def expected(data: bytes, right: dict[str, Any]) -> str:
     """Return what is wrong with an envelope, found by comparison with the right one."""
     try:
@@ -85,11 +98,8 @@ def test_the_right_bundle_is_accepted(bundle: Path, root: Root) -> None:
 
 @pytest.mark.parametrize("name", [CONFIG, TENSORS])
 def test_every_bit_of_the_files(bundle: Path, root: Root, name: str) -> None:
-    data = (bundle / name).read_bytes()
-    for place in range(8 * len(data)):
-        wrong = bytearray(data)
-        wrong[place // 8] ^= 1 << place % 8
-        assert verdict_of(bundle, root, name, bytes(wrong)) == "digest", place
+    for place in flipped(bundle / name):
+        assert verdict(bundle, root) == "digest", place
 
 
 def test_every_bit_of_the_envelope(bundle: Path, root: Root) -> None:
@@ -98,23 +108,19 @@ def test_every_bit_of_the_envelope(bundle: Path, root: Root) -> None:
     right, seen = json.loads(data), set()
     payload = range(data.index(b'"payload"') + 16, data.index(b'"payloadType"') - 8)
     assert right["payload"].encode().find(data[payload.start : payload.stop]) >= 0
-    for place in range(8 * len(data)):
-        if place // 8 in payload and (place // 8) % 8 != place % 8:
-            continue
-        wrong = bytearray(data)
-        wrong[place // 8] ^= 1 << place % 8
-        slug = expected(bytes(wrong), right)
-        assert verdict_of(bundle, root, ENVELOPE, bytes(wrong)) == slug, place
-        seen.add(slug)
+    for place in flipped(bundle / ENVELOPE):
+        if place // 8 not in payload or (place // 8) % 8 == place % 8:
+            slug = expected((bundle / ENVELOPE).read_bytes(), right)
+            assert verdict(bundle, root) == slug, place
+            seen.add(slug)
     assert seen == {"format", "signature", "unknown-key"}
 
 
 @pytest.mark.parametrize("name", [CONFIG, TENSORS, ENVELOPE])
 def test_every_length_of_truncation(bundle: Path, root: Root, name: str) -> None:
-    data = (bundle / name).read_bytes()
-    for length in range(len(data)):
-        slug = "format" if name == ENVELOPE else "size"
-        assert verdict_of(bundle, root, name, data[:length]) == slug, length
+    for length in reversed(range((bundle / name).stat().st_size)):
+        os.truncate(bundle / name, length)
+        assert verdict(bundle, root) == ("format" if name == ENVELOPE else "size"), length
 
 
 @pytest.mark.parametrize("name", [CONFIG, TENSORS, ENVELOPE])
