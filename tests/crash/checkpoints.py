@@ -15,7 +15,6 @@ import shutil
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from lieref.train.loop import fit
 from lieref.train.sample_tasks import Classes
 from tests.crash.disk import Disk
 from tests.crash.inject import IN_MEMORY, Tally
-from tests.crash.tracer import UNAVAILABLE, Call, kill_at, record
+from tests.crash.tracer import UNAVAILABLE, kill_at, record
 from tests.train.toy_model import SoftmaxRegression, blobs
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -91,12 +90,6 @@ class Run:
         tally.add(self.name, begun)
 
 
-def disturbed(calls: list[Call]) -> Iterator[int]:
-    """The stops of a run at which the disk is touched, and those next to them: what lies between only computes."""
-    touched = {2 * number + after for number, call in enumerate(calls) for after in (0, 1)}
-    yield from sorted(touched)
-
-
 def run(least: int, seed: int, folder: Path) -> dict[str, Any]:
     """Inject into every setting, about `least` times in all."""
     rng = random.Random(seed)
@@ -107,7 +100,7 @@ def run(least: int, seed: int, folder: Path) -> dict[str, Any]:
         here.fresh()
         calls, _ = record(here.work)
         tally.calls.update(call.name for call in calls)
-        stops = [*disturbed(calls)]
+        stops = range(2 * len(calls) - 1)
         for stop in sorted(rng.sample(stops, min(each * 2 // 3, len(stops)))):
             here.fresh()
             if kill_at(stop, here.work).killed:

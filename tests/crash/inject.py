@@ -16,16 +16,22 @@ import random
 import shutil
 import sys
 import tempfile
-import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from lieref import _atomic as atomic
 from lieref.adapter import ed25519
+from lieref.adapter.store import state_file
+from lieref.adapter.store import store as store_module
+from lieref.adapter.store.slots import slot_digest
+from lieref.adapter.store.state import State
+from lieref.adapter.store.state_file import STATE_NAME, encode_state
 from tests.crash.disk import Disk
 from tests.crash.scenarios import (
     Kit,
@@ -43,6 +49,8 @@ from tests.crash.tracer import UNAVAILABLE, Outcome, fail_at, kill_at, record
 DONE, FAILED = 0, 1
 IN_MEMORY = "/dev/shm"
 """Where a flush takes no time; a kill does not ask what it took."""
+MOST_CALLS = 3000
+"""More system calls than any verb makes."""
 WRITING = {"write", "pwrite64", "ftruncate", "rename", "renameat", "renameat2", "mkdir", "mkdirat"}
 """Calls that a full disk fails, beside an open that makes a file."""
 FLUSHING = {"fsync", "fdatasync"}
@@ -123,7 +131,7 @@ def kills(bench: Bench, tally: Tally, share: float, rng: random.Random) -> None:
                     tally.wrong.append(f"{bench.scenario.name}: status {outcome.status} of what nobody disturbed")
                 return
             bench.check(tally, f"killed at stop {stop}")
-        elif stop > 5000:
+        elif stop > MOST_CALLS:
             return
         stop += 1
 
@@ -134,7 +142,7 @@ def enumerate_calls(bench: Bench, tally: Tally) -> None:
     tally.calls.update(call.name for call in calls)
 
 
-def failures(bench: Bench, tally: Tally) -> None:
+def failures(bench: Bench, tally: Tally, share: float, rng: random.Random) -> None:
     """A full disk from each writing call on, a full disk at that one alone, and every flush failing."""
     for kind, error, chosen, from_then_on in (
         ("full disk", errno.ENOSPC, _writes, True),
@@ -142,8 +150,11 @@ def failures(bench: Bench, tally: Tally) -> None:
         ("failing flush", errno.EIO, _flushes, True),
         ("one failing flush", errno.EIO, _flushes, False),
     ):
-        number = 0
-        while True:
+        number = -1
+        while number < MOST_CALLS:
+            number += 1
+            if rng.random() >= share:
+                continue
             bench.fresh()
             outcome, failed = fail_at(number, error, chosen, bench.work, from_then_on=from_then_on)
             if failed is None:
@@ -151,7 +162,6 @@ def failures(bench: Bench, tally: Tally) -> None:
             where = f"{kind}, {failed} {number}"
             result = bench.check(tally, where)
             _judge(bench, tally, outcome, result, where)
-            number += 1
 
 
 def _judge(bench: Bench, tally: Tally, outcome: Outcome, result: str, where: str) -> None:
@@ -186,16 +196,19 @@ def cuts(bench: Bench, tally: Tally, each: int, rng: random.Random) -> None:
                 tally.wrong.append(f"{bench.scenario.name}, {where}: done, but the {result} state")
 
 
-def run(kind: str, least: int, seed: int, walking: bool, folder: Path, seconds: float = 1e9) -> dict[str, Any]:
-    """Inject into scenario after scenario until there were `least` injections, or the time is over."""
+def run(
+    kind: str, least: int, seed: int, walking: bool, folder: Path, *, stop_at_wrong: bool = False
+) -> dict[str, Any]:
+    """Inject into every named scenario, about `least` times in all, and with `walking` go on until it is so many."""
     # Signatures are checked once each: thousands of times the same arithmetic would show nothing about crashes.
     ed25519.verify = cache(ed25519.verify)
     rng = random.Random(seed)
     kit = make_kit(folder / "kit")
     tally = Tally()
-    begin = time.monotonic()
     for scenario in _scenarios(kit, folder, rng, walking):
-        if walking and (tally.injections >= least or time.monotonic() - begin > seconds):
+        if stop_at_wrong and tally.wrong:
+            break
+        if walking and tally.injections >= least:
             break
         bench = Bench(kit, folder, scenario)
         INJECT[kind](bench, tally, least, rng)
@@ -209,10 +222,42 @@ def _scenarios(kit: Kit, folder: Path, rng: random.Random, walking: bool) -> Ite
 
 
 INJECT: dict[str, Callable[[Bench, Tally, int, random.Random], None]] = {
-    "kill": lambda bench, tally, least, rng: kills(bench, tally, 1.0 if least > 5000 else least / 5000, rng),
-    "fail": lambda bench, tally, least, rng: failures(bench, tally),
-    "cut": lambda bench, tally, least, rng: cuts(bench, tally, max(1, least // 400), rng),
+    # Of what the named scenarios make: about 5000 stops, 600 calls that can fail, 360 moments of a power cut.
+    "kill": lambda bench, tally, least, rng: kills(bench, tally, least / 5000, rng),
+    "fail": lambda bench, tally, least, rng: failures(bench, tally, least / 600, rng),
+    "cut": lambda bench, tally, least, rng: cuts(bench, tally, max(1, round(least / 360)), rng),
 }
+
+
+def _no_flush() -> None:
+    """A store that leaves it to the system when its files reach the disk."""
+    atomic.os = SimpleNamespace(**{**vars(os), "fsync": lambda descriptor: None})  # type: ignore[attr-defined]
+
+
+def _in_place() -> None:
+    """A store that writes into its state file."""
+    store_module.write_state = lambda folder, state: (folder / STATE_NAME).write_bytes(encode_state(state))
+
+
+def _switch_first() -> None:
+    """A store that points to a slot before that is written."""
+    real = store_module.write_slot
+    later: list[Callable[[], object]] = []
+
+    def write_slot(store: Path, files: Mapping[str, bytes]) -> str:
+        later.append(lambda: real(store, files))
+        return slot_digest(files)
+
+    def write_state(folder: Path, state: State) -> None:
+        state_file.write_state(folder, state)
+        if later:
+            later.pop()()
+
+    store_module.write_slot, store_module.write_state = write_slot, write_state
+
+
+DEFECTS: dict[str, Callable[[], None]] = {"no-flush": _no_flush, "in-place": _in_place, "switch-first": _switch_first}
+"""Stores with a mistake, which the injections must find."""
 
 
 def main() -> None:
@@ -221,12 +266,18 @@ def main() -> None:
     parser.add_argument("--least", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--walks", action="store_true", help="go on with states that random verbs lead to")
+    parser.add_argument("--defect", choices=[*DEFECTS], help="put a mistake into the store, to see that it is found")
     options = parser.parse_args()
     if UNAVAILABLE:
         raise SystemExit(UNAVAILABLE)
+    if options.defect:
+        DEFECTS[options.defect]()
     sys.dont_write_bytecode = True
     with tempfile.TemporaryDirectory(dir=IN_MEMORY if Path(IN_MEMORY).is_dir() else None) as name:
-        print(json.dumps(run(options.kind, options.least, options.seed, options.walks, Path(name)), indent=1))
+        report = run(
+            options.kind, options.least, options.seed, options.walks, Path(name), stop_at_wrong=bool(options.defect)
+        )
+        print(json.dumps(report, indent=1))
 
 
 if __name__ == "__main__":
