@@ -6,8 +6,8 @@ Install, start, mark-good, rollback, trust and init of a device store, and train
 
 - killed before and after each system call that they make, as ptrace lists them (the test suite compares that list with
   strace's), for every verb from every kind of state;
-- cut from power after each operation on the disk: of what was not flushed any part may be lost or torn, the changes of a
-  folder arrive in any order, and several of the many outcomes are drawn;
+- cut from power after each operation on the disk: of what was not flushed any part may be lost or torn, the changes of
+  a folder arrive in any order, and several of the many outcomes are drawn;
 - met by a disk that is full from some call on, or at one call, and by a flush that fails: an error must leave the old
   state, success the new one.
 
