@@ -2,9 +2,9 @@
 
     python -m validation.rollback_cycles [--cycles 10000]
 
-Installs an adapter in a device store, merges it, and rolls back, again and again: the base's SHA-256, the weights after
-each rollback and the merged weights must be the same every time. Beside it, what undoing by the inverse does to weights:
-W exp(d) exp(-d) in float32. Fails if a bit of the store's differs.
+Installs an adapter in a device store, merges it, and rolls back, again and again: the base's SHA-256, the weights
+after each rollback and the merged weights must be the same every time. Beside it, what undoing by the inverse does to
+weights: W exp(d) exp(-d) in float32. Fails if a bit of the store's differs.
 """
 
 from __future__ import annotations
