@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -13,8 +13,8 @@ from lieref._atomic import write_file, write_folder
 from lieref._check import check_int
 from lieref._types import Array
 from lieref.adapter.dsse import Envelope, parse_envelope
-from lieref.adapter.fields import shown
-from lieref.adapter.folder import encode_adapter, read_adapter
+from lieref.adapter.folder import FORMAT, encode_adapter, read_adapter
+from lieref.adapter.merging import merge_weights, merged_digest
 from lieref.adapter.signing import add_signatures
 from lieref.adapter.statement import (
     PAYLOAD_TYPE,
@@ -25,8 +25,10 @@ from lieref.adapter.statement import (
     format_time,
     parse_statement,
 )
+from lieref.adapter.ties import portable_ties
 from lieref.adapter.verify import CAPS, ENVELOPE_NAME, NAMES, base_digests, check_files, read_files
-from lieref.errors import DomainError, VerificationError
+from lieref.adapter.weights import read_weights
+from lieref.errors import DomainError, UnsupportedError
 
 BUNDLE_DAYS = 365
 """Days until a bundle expires unless told otherwise: what was held back for years is not installed any more."""
@@ -100,11 +102,10 @@ def create_bundle(
     check_int("create_bundle", "min_counter", min_counter, low=0, high=counter)
     if expires is not None and expires <= issued:
         raise DomainError(f"create_bundle: `expires` must lie in the future; got {expires}")
-    tensors, config = read_adapter(adapter)
     digests = base_digests(base)
-    config = _of_base(config, base, digests)
-    digests = BaseDigests(digests.file_sha256, digests.weights_sha256, config["lieref"].get("network_sha256"))
-    parts = _merged_and_self_test()
+    tensors, config = _read(adapter, base, digests)
+    digests = replace(digests, network_sha256=config["lieref"].get("network_sha256"))
+    parts = _merged(_Parts({}, None, ()), tensors, config, base)
     files = encode_adapter({**tensors, **parts.tensors}, config)
     for name, data in files.items():
         if len(data) > CAPS[name]:
@@ -122,7 +123,7 @@ def create_bundle(
         compatible=compatible,
         base=digests,
         merged_sha256=parts.merged_sha256,
-        requires=parts.requires,
+        requires=() if parts.merged_sha256 is None else ("merged",),
     )
     envelope = add_signatures(Envelope(format_statement(statement), PAYLOAD_TYPE, ()), signers)
     files = {**files, ENVELOPE_NAME: envelope}
@@ -148,29 +149,34 @@ def sign_bundle(path: str | Path, signers: Sequence[Any]) -> Statement:
     return statement
 
 
-def _of_base(config: dict[str, Any], base: str | Path, digests: BaseDigests) -> dict[str, Any]:
-    """Return the configuration with the digest of the file that is the base now, if it is of the same network."""
-    section = config["lieref"]
-    if section["base_sha256"] == digests.file_sha256:
-        return config
+def _read(adapter: str | Path, base: str | Path, digests: BaseDigests) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Return the adapter as the bundle holds it: with the digest of this file, in the present format."""
     from lieref.adapter.model import load
 
+    tensors, config = read_adapter(adapter)
+    section = config["lieref"]
     model = load(base, input_shapes=section.get("input_shapes"), padding_id=section.get("padding_id"))
-    if section.get("network_sha256") != model.network_sha256:
-        raise VerificationError(
-            f"create_bundle: `adapter` must be of this base; got one of {section['base_sha256']} "
-            f"({shown(config['base_model_name_or_path'])}), and {base} is {digests.file_sha256}"
-        )
-    return {**config, "lieref": {**section, "base_sha256": digests.file_sha256}}
+    model.load_adapter(adapter)  # refuses one of another network
+    if section["base_sha256"] != digests.file_sha256 or section["format"] != FORMAT:
+        tensors, config = model.adapter_state()
+    return tensors, config
 
 
 @dataclass(frozen=True)
 class _Parts:
+    """What a bundle has beside the adapter."""
+
     tensors: dict[str, Array]
     merged_sha256: str | None
-    requires: tuple[str, ...]
     left_out: tuple[str, ...]
 
 
-def _merged_and_self_test() -> _Parts:
-    return _Parts({}, None, (), ("merged weights: no digest of them", "self-test: no inputs and outputs"))
+def _merged(parts: _Parts, tensors: Mapping[str, Array], config: Mapping[str, Any], base: str | Path) -> _Parts:
+    """Add the digest of the merged weights, and what a device needs to come to the same bits."""
+    weights = read_weights(base)
+    try:
+        ties = portable_ties(tensors, config, weights)
+    except UnsupportedError as error:
+        return replace(parts, left_out=(*parts.left_out, f"digest of the merged weights: {error}"))
+    merged = merge_weights({**tensors, **ties}, config, weights)
+    return replace(parts, tensors={**parts.tensors, **ties}, merged_sha256=merged_digest(merged))
