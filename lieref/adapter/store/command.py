@@ -7,8 +7,6 @@ the machine, such as a full disk; 130 interrupted. After 1, 2 and 3 the store is
 from __future__ import annotations
 
 import json
-import shlex
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -97,6 +95,9 @@ def command_self_test(command: str, seconds: float) -> SelfTest:
     DomainError
         If the words cannot be told apart, or there are none.
     """
+    import shlex
+    import subprocess  # a start of the application needs neither
+
     try:
         words = shlex.split(command)
     except ValueError as error:
