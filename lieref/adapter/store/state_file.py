@@ -1,11 +1,14 @@
-"""The state as a file: strict JSON with a checksum, replaced whole, the only file of a store that ever changes."""
+"""The state as a file: ``{"sha256":"...","state":{...}}``, replaced whole, the only file of a store that ever changes.
+
+The digest is of the bytes of the object behind it, so that a change of any bit is seen.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ from lieref._atomic import write_file
 from lieref.adapter.fields import is_list, is_sha256, is_size, is_text, shown
 from lieref.adapter.store.refusal import StoreRefused
 from lieref.adapter.store.state import MOST_EVENTS, Base, Event, Slot, State, Trial
-from lieref.adapter.strict_json import format_json, parse_json
+from lieref.adapter.strict_json import parse_json
 from lieref.errors import FormatError
 
 STATE_NAME = "state.json"
@@ -22,13 +25,17 @@ FORMAT = "lieref-store/1"
 MAX_STATE_BYTES = 4 * 2**20
 """Cap on the file: a root file of half a megabyte, JSON's escapes for it, and the history fit several times."""
 
+_FILE = re.compile(rb'\{"sha256":"(?P<sha256>[0-9a-f]{64})","state":(?P<state>\{.*\})\}\n', re.DOTALL)
+
 _Test = Callable[[Any], bool]
 
 
 def encode_state(state: State) -> bytes:
-    """Return the bytes of a state: its fields, and the SHA-256 of these written compactly."""
-    fields = {"format": FORMAT, **asdict(state)}
-    return format_json({**fields, "checksum": _checksum(fields)})
+    """Return the bytes of a state: its fields as JSON, and before them their SHA-256."""
+    parts = {name: None if part is None else vars(part) for name, part in _parts(state).items()}
+    fields = {"format": FORMAT, **vars(state), **parts, "history": [vars(event) for event in state.history]}
+    text = json.dumps(fields, separators=(",", ":"), allow_nan=False).encode("ascii")
+    return b'{"sha256":"%s","state":%s}\n' % (hashlib.sha256(text).hexdigest().encode("ascii"), text)
 
 
 def decode_state(data: bytes, what: str) -> State:
@@ -39,15 +46,18 @@ def decode_state(data: bytes, what: str) -> State:
     StoreRefused
         ``state`` if it is anything but what `encode_state` gave.
     """
+    found = _FILE.fullmatch(data)
+    if found is None:
+        raise _refuse(what, "the form of a state file", f"{len(data)} bytes of another")
+    checksum = hashlib.sha256(found["state"]).hexdigest()
+    if checksum.encode("ascii") != found["sha256"]:
+        raise _refuse(what, f"the sha256 {found['sha256'].decode('ascii')}", checksum)
     try:
-        fields = parse_json(data, what)
+        fields = parse_json(found["state"], what)
     except FormatError as error:
         raise StoreRefused("state", str(error)) from None
-    checksum = fields.pop("checksum", None)
     if fields.get("format") != FORMAT:
         raise _refuse(what, f"the format {FORMAT}", shown(fields.get("format")))
-    if checksum != _checksum(fields):
-        raise _refuse(what, "the checksum of its fields", shown(checksum))
     if not _has(fields, _STATE):
         raise _refuse(what, "the fields of a state", shown(sorted(fields)))
     del fields["format"]
@@ -84,8 +94,8 @@ def write_state(folder: Path, state: State) -> None:
     write_file(folder / STATE_NAME, encode_state(state))
 
 
-def _checksum(fields: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(fields, separators=(",", ":"), sort_keys=True).encode()).hexdigest()
+def _parts(state: State) -> dict[str, Base | Slot | Trial | None]:
+    return {"base": state.base, "live": state.live, "previous": state.previous, "trial": state.trial}
 
 
 def _or_null(test: _Test) -> _Test:

@@ -470,7 +470,8 @@ class Store:
 @contextmanager
 def _held(folder: Path, name: str, verb: str, seconds: float) -> Iterator[None]:
     """Hold a lock of the store while the block runs; refused as ``busy`` if it cannot be had in time."""
-    read_state(folder)  # or else a folder that is no store would be made one for the lock
+    if not (folder / STATE_NAME).is_file():
+        read_state(folder)  # which says why; or else a folder would be made for the lock
     end = time.monotonic() + seconds
     while True:
         lock = exclusive(folder, verb, "store", lock=folder / name)
