@@ -1,6 +1,6 @@
 """Is a store, or a checkpoint, ever anything but old or new?
 
-    python -m validation.kill [--kills 5000] [--cuts 5400] [--failures 600] [--trainings 600] [--walks 0]
+    python -m validation.kill [--kills 5000] [--cuts 5400] [--failures 600] [--trainings 600] [--walks 0] [--parts 6]
 
 Install, start, mark-good, rollback, trust and init of a device store, and training with checkpoints, are disturbed:
 
@@ -22,6 +22,7 @@ import json
 import subprocess
 import sys
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -40,9 +41,30 @@ def run(arguments: list[str]) -> dict[str, Any]:
     return {**report, "seconds": round(time.monotonic() - begin)}
 
 
+def joined(reports: list[dict[str, Any]]) -> dict[str, Any]:
+    """Add up the reports of the parts of one kind."""
+    whole: dict[str, Any] = {}
+    for name in dict.fromkeys(name for report in reports for name in report):
+        values = [report[name] for report in reports if name in report]
+        if isinstance(values[0], dict):
+            whole[name] = dict(sum((Counter(value) for value in values), Counter()))
+        elif isinstance(values[0], list):
+            whole[name] = [line for value in values for line in value]
+        else:
+            whole[name] = max(values) if name == "seconds" else sum(values)
+    return whole
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("kills", 5000), ("cuts", 5400), ("failures", 600), ("trainings", 600), ("walks", 0)):
+    for name, default in (
+        ("kills", 5000),
+        ("cuts", 5400),
+        ("failures", 600),
+        ("trainings", 600),
+        ("walks", 0),
+        ("parts", 6),
+    ):
         parser.add_argument(f"--{name}", type=int, default=default)
     options = parser.parse_args()
     if UNAVAILABLE:
@@ -55,9 +77,19 @@ def main() -> None:
     }
     if options.walks:
         kinds["killed in random states"] = ["tests.crash.inject", "kill", "--least", str(options.walks), "--walks"]
+    # Between two stops a process waits: several at once take no more time than one.
+    parts = {"killed": options.parts, "power cut": 2}
+    jobs = [
+        (kind, [*command, *(["--part", str(part), "--parts", str(parts[kind])] if kind in parts else [])])
+        for kind, command in kinds.items()
+        for part in range(parts.get(kind, 1))
+    ]
     begun = environment()
-    with ThreadPoolExecutor(len(kinds)) as pool:
-        reports = dict(zip(kinds, pool.map(run, kinds.values()), strict=True))
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        done = [*pool.map(run, (command for _, command in jobs))]
+    reports = {
+        kind: joined([report for (name, _), report in zip(jobs, done, strict=True) if name == kind]) for kind in kinds
+    }
     total = {
         name: sum(report.get(name, 0) for report in reports.values())
         for name in ("injections", "old", "new", "neither")

@@ -197,15 +197,28 @@ def cuts(bench: Bench, tally: Tally, each: int, rng: random.Random) -> None:
 
 
 def run(
-    kind: str, least: int, seed: int, walking: bool, folder: Path, *, stop_at_wrong: bool = False
+    kind: str,
+    least: int,
+    seed: int,
+    walking: bool,
+    folder: Path,
+    *,
+    part: int = 0,
+    parts: int = 1,
+    stop_at_wrong: bool = False,
 ) -> dict[str, Any]:
-    """Inject into every named scenario, about `least` times in all, and with `walking` go on until it is so many."""
+    """Inject into every named scenario, about `least` times in all, and with `walking` go on until it is so many.
+
+    Of several parts, each takes every so manieth scenario.
+    """
     # Signatures are checked once each: thousands of times the same arithmetic would show nothing about crashes.
     ed25519.verify = cache(ed25519.verify)
     rng = random.Random(seed)
     kit = make_kit(folder / "kit")
     tally = Tally()
-    for scenario in _scenarios(kit, folder, rng, walking):
+    for number, scenario in enumerate(_scenarios(kit, folder, rng, walking)):
+        if number % parts != part:
+            continue
         if stop_at_wrong and tally.wrong:
             break
         if walking and tally.injections >= least:
@@ -265,6 +278,8 @@ def main() -> None:
     parser.add_argument("kind", choices=[*INJECT])
     parser.add_argument("--least", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--part", type=int, default=0, help="of --parts, to share the scenarios among processes")
+    parser.add_argument("--parts", type=int, default=1)
     parser.add_argument("--walks", action="store_true", help="go on with states that random verbs lead to")
     parser.add_argument("--defect", choices=[*DEFECTS], help="put a mistake into the store, to see that it is found")
     options = parser.parse_args()
@@ -275,7 +290,14 @@ def main() -> None:
     sys.dont_write_bytecode = True
     with tempfile.TemporaryDirectory(dir=IN_MEMORY if Path(IN_MEMORY).is_dir() else None) as name:
         report = run(
-            options.kind, options.least, options.seed, options.walks, Path(name), stop_at_wrong=bool(options.defect)
+            options.kind,
+            options.least,
+            options.seed,
+            options.walks,
+            Path(name),
+            part=options.part,
+            parts=options.parts,
+            stop_at_wrong=bool(options.defect),
         )
         print(json.dumps(report, indent=1))
 
