@@ -12,6 +12,7 @@ from typing import Any
 from lieref._atomic import write_file, write_folder
 from lieref._check import check_int
 from lieref._types import Array
+from lieref.adapter.bundle_folder import CAPS, ENVELOPE_NAME, NAMES, BundleFolder
 from lieref.adapter.dsse import Envelope, parse_envelope
 from lieref.adapter.folder import FORMAT, encode_adapter, read_adapter
 from lieref.adapter.merging import merge_weights, merged_digest
@@ -26,7 +27,7 @@ from lieref.adapter.statement import (
     parse_statement,
 )
 from lieref.adapter.ties import portable_ties
-from lieref.adapter.verify import CAPS, ENVELOPE_NAME, NAMES, base_digests, check_files, read_files
+from lieref.adapter.verify import base_digests, read_signed
 from lieref.adapter.weights import read_weights
 from lieref.errors import DomainError, UnsupportedError
 
@@ -141,10 +142,10 @@ def sign_bundle(path: str | Path, signers: Sequence[Any]) -> Statement:
     DomainError
         If a key has signed already.
     """
-    files = read_files(path)
-    envelope = parse_envelope(files[ENVELOPE_NAME], PAYLOAD_TYPE, ENVELOPE_NAME)
-    statement = parse_statement(envelope.payload)
-    check_files(statement, files)
+    with BundleFolder(path) as folder:
+        envelope = parse_envelope(folder.read(ENVELOPE_NAME, CAPS[ENVELOPE_NAME]), PAYLOAD_TYPE, ENVELOPE_NAME)
+        statement = parse_statement(envelope.payload)
+        read_signed(folder, statement)
     write_file(Path(path) / ENVELOPE_NAME, add_signatures(envelope, signers))
     return statement
 
