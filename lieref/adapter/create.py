@@ -7,14 +7,19 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from lieref._atomic import write_file, write_folder
 from lieref._check import check_int
 from lieref._types import Array
+from lieref.adapter.bundle_folder import CAPS, ENVELOPE_NAME, NAMES, BundleFolder
 from lieref.adapter.dsse import Envelope, parse_envelope
+from lieref.adapter.fields import shown
 from lieref.adapter.folder import FORMAT, encode_adapter, read_adapter
 from lieref.adapter.merging import merge_weights, merged_digest
+from lieref.adapter.self_test import make_self_test
 from lieref.adapter.signing import add_signatures
 from lieref.adapter.statement import (
     PAYLOAD_TYPE,
@@ -26,12 +31,19 @@ from lieref.adapter.statement import (
     parse_statement,
 )
 from lieref.adapter.ties import portable_ties
-from lieref.adapter.verify import CAPS, ENVELOPE_NAME, NAMES, base_digests, check_files, read_files
+from lieref.adapter.verify import base_digests, read_signed
 from lieref.adapter.weights import read_weights
 from lieref.errors import DomainError, UnsupportedError
 
+if TYPE_CHECKING:
+    from lieref.adapter.model import Model
+
 BUNDLE_DAYS = 365
 """Days until a bundle expires unless told otherwise: what was held back for years is not installed any more."""
+
+
+MOST_SAMPLES = 2
+"""Samples of a self-test: each is carried to every device."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,7 @@ def create_bundle(
     min_counter: int = 0,
     expires: datetime | timedelta | None = timedelta(days=BUNDLE_DAYS),
     compatible: str | None = None,
+    samples: Mapping[str, Array] | None = None,
     replaces: Collection[str] = (),
 ) -> Created:
     """Write a signed bundle.
@@ -87,6 +100,9 @@ def create_bundle(
     expires : datetime, timedelta from now, or None
     compatible : str, optional
         The kind of device that it is for.
+    samples : mapping of str to array, optional
+        Inputs for the self-test, by their names in the network or, of one input, as ``x``; the first `MOST_SAMPLES` are
+        taken. By default they are drawn.
     replaces : collection of str
         Names of files that may be in `out`.
 
@@ -103,9 +119,9 @@ def create_bundle(
     if expires is not None and expires <= issued:
         raise DomainError(f"create_bundle: `expires` must lie in the future; got {expires}")
     digests = base_digests(base)
-    tensors, config = _read(adapter, base, digests)
+    model, tensors, config = _read(adapter, base, digests)
     digests = replace(digests, network_sha256=config["lieref"].get("network_sha256"))
-    parts = _merged(_Parts({}, None, ()), tensors, config, base)
+    parts = _self_test(_merged(_Parts({}, None, ()), tensors, config, base), model, samples)
     files = encode_adapter({**tensors, **parts.tensors}, config)
     for name, data in files.items():
         if len(data) > CAPS[name]:
@@ -141,16 +157,18 @@ def sign_bundle(path: str | Path, signers: Sequence[Any]) -> Statement:
     DomainError
         If a key has signed already.
     """
-    files = read_files(path)
-    envelope = parse_envelope(files[ENVELOPE_NAME], PAYLOAD_TYPE, ENVELOPE_NAME)
-    statement = parse_statement(envelope.payload)
-    check_files(statement, files)
+    with BundleFolder(path) as folder:
+        envelope = parse_envelope(folder.read(ENVELOPE_NAME, CAPS[ENVELOPE_NAME]), PAYLOAD_TYPE, ENVELOPE_NAME)
+        statement = parse_statement(envelope.payload)
+        read_signed(folder, statement)
     write_file(Path(path) / ENVELOPE_NAME, add_signatures(envelope, signers))
     return statement
 
 
-def _read(adapter: str | Path, base: str | Path, digests: BaseDigests) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Return the adapter as the bundle holds it: with the digest of this file, in the present format."""
+def _read(
+    adapter: str | Path, base: str | Path, digests: BaseDigests
+) -> tuple[Model, dict[str, Array], dict[str, Any]]:
+    """Return the model, and its adapter as the bundle holds it: with the digest of this file, in the present format."""
     from lieref.adapter.model import load
 
     tensors, config = read_adapter(adapter)
@@ -159,7 +177,7 @@ def _read(adapter: str | Path, base: str | Path, digests: BaseDigests) -> tuple[
     model.load_adapter(adapter)  # refuses one of another network
     if section["base_sha256"] != digests.file_sha256 or section["format"] != FORMAT:
         tensors, config = model.adapter_state()
-    return tensors, config
+    return model, tensors, config
 
 
 @dataclass(frozen=True)
@@ -180,3 +198,28 @@ def _merged(parts: _Parts, tensors: Mapping[str, Array], config: Mapping[str, An
         return replace(parts, left_out=(*parts.left_out, f"digest of the merged weights: {error}"))
     merged = merge_weights({**tensors, **ties}, config, weights)
     return replace(parts, tensors={**parts.tensors, **ties}, merged_sha256=merged_digest(merged))
+
+
+def _self_test(parts: _Parts, model: Model, samples: Mapping[str, Array] | None) -> _Parts:
+    """Add a few inputs, and what the merged network makes of them."""
+    names = [info.name for info in model.inputs]
+    given = None
+    if samples is not None:
+        found = {name: samples[key] for name in names for key in (name, f"x_{name}") if key in samples}
+        if len(names) == 1 and "x" in samples:
+            found = {names[0]: samples["x"]}
+        if set(found) != set(names):
+            raise DomainError(
+                f"create_bundle: `samples` must hold the inputs {', '.join(names)}; got {shown(sorted(samples))}"
+            )
+        few = {name: np.asarray(array)[:MOST_SAMPLES] for name, array in found.items()}
+        given = few if len(few) > 1 else few[names[0]]
+    try:
+        tensors = make_self_test(model, given)
+    except UnsupportedError as error:
+        return replace(parts, left_out=(*parts.left_out, f"self-test: {error}"))
+    except DomainError as error:
+        if samples is not None:
+            raise
+        return replace(parts, left_out=(*parts.left_out, f"self-test: {error}"))
+    return replace(parts, tensors={**parts.tensors, **tensors})

@@ -114,6 +114,7 @@ def keygen(out: Path, expires: datetime | timedelta | str | None, as_json: bool)
 )
 @click.option("--expires", type=Expiry(), default="365d", show_default=True, help="No device installs it from then on.")
 @click.option("--compatible", help="The kind of device that it is for.  [default: any with this base]")
+@_path_option("--self-test", "samples", help="NPZ of inputs, as for training; the first two.  [default: drawn]")
 @click.option("--force", is_flag=True, help="Replace a bundle at --out.")
 @_json
 def create(
@@ -126,18 +127,21 @@ def create(
     min_counter: int,
     expires: datetime | timedelta | str,
     compatible: str | None,
+    samples: Path | None,
     force: bool,
     as_json: bool,
 ) -> None:
     """Make a signed bundle of the adapter folder ADAPTER.
 
     The counter is by default the time in seconds: it rises by itself and needs nothing to be kept. Whoever numbers
-    releases by hand starts so with the first.
+    releases by hand starts so with the first. The digest of the merged weights and a self-test go with the bundle where
+    they can be made; what is left out is said.
     """
     from lieref.adapter.create import create_bundle
     from lieref.adapter.signing import read_signer
     from lieref.adapter.verify import NAMES
     from lieref.cli.output import reserved_folder
+    from lieref.train.npz import read_npz
 
     signers = [read_signer(key) for key in keys]
     with reserved_folder("bundle create", out, NAMES, force=force) as replaces:
@@ -151,6 +155,7 @@ def create(
             min_counter=min_counter,
             expires=None if isinstance(expires, str) else expires,
             compatible=compatible,
+            samples=None if samples is None else read_npz(samples),
             replaces=replaces,
         )
     report = {"bundle": str(out), **_statement_report(made.statement), "bytes": made.sizes}

@@ -114,6 +114,23 @@ def test_expiry(bench: Path, run_json: RunJson, text: str, expires: str | None) 
     assert create(run_json, "bundle", "--expires", text)["expires"] == expires
 
 
+def test_a_self_test_goes_with_it(bench: Path, run_json: RunJson, fails: Fails) -> None:
+    from lieref.adapter.self_test_check import check_self_test, self_test_inputs
+
+    merged = lieref.load("base.onnx").load_adapter("adapter").merge_and_unload()
+    for out, options in (("drawn", ()), ("given", ("--self-test", "train.npz"))):
+        assert create(run_json, out, *options)["left_out"] == []
+        tensors = verify_bundle(out, base="base.onnx", trust="key").tensors
+        (inputs,) = self_test_inputs(tensors).values()
+        assert len(inputs) <= 2
+        errors = check_self_test(tensors, {"logits": merged.logits(inputs)})
+        assert 0 <= errors["logits"] <= 1
+    assert np.array_equal(inputs, np.load("train.npz")["x"][:2])
+    np.savez("other.npz", y=np.zeros(3))
+    start = ("bundle", "create", "adapter", "--base", "base.onnx", "--key", "key", "--out", "bundle")
+    assert "`samples` must hold the inputs image; got ['y']" in fails(*start, "--self-test", "other.npz")
+
+
 def test_wrong_use(bench: Path, run_json: RunJson, fails: Fails) -> None:
     start = ("bundle", "create", "adapter", "--base", "base.onnx", "--key", "key", "--out", "bundle")
     assert "is no date" in fails(*start, "--expires", "soon")
