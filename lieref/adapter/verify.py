@@ -8,7 +8,6 @@ configuration and tensors parsed, which by then are known to be what a trusted k
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,24 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from lieref._types import Array
-from lieref.adapter.bounded import read_regular
-from lieref.adapter.dsse import MAX_ENVELOPE_BYTES, check_signatures, parse_envelope
+from lieref.adapter.bundle_folder import CAPS as CAPS
+from lieref.adapter.bundle_folder import ENVELOPE_NAME as ENVELOPE_NAME
+from lieref.adapter.bundle_folder import NAMES as NAMES
+from lieref.adapter.bundle_folder import BundleFolder
+from lieref.adapter.dsse import check_signatures, parse_envelope
 from lieref.adapter.fields import shown
 from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME, decode_adapter_tensors, decode_config
 from lieref.adapter.refusal import BundleRefused
 from lieref.adapter.statement import PAYLOAD_TYPE, BaseDigests, Statement, format_time, parse_statement
 from lieref.adapter.trust import Root, read_root
 from lieref.errors import DomainError, FormatError, LierefError, VerificationError
-
-ENVELOPE_NAME = "bundle.dsse.json"
-NAMES = (CONFIG_NAME, TENSORS_NAME, ENVELOPE_NAME)
-
-CAPS = {
-    CONFIG_NAME: 4 * 2**20,
-    TENSORS_NAME: 256 * 2**20,
-    ENVELOPE_NAME: MAX_ENVELOPE_BYTES,
-}
-"""Most bytes of each file, checked before any is read."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +99,12 @@ def verify_bundle(
     if time.tzinfo is None:
         raise DomainError(f"verify_bundle: `now` must have a time zone; got {time}")
     root = trust if isinstance(trust, Root) else read_root(trust)
-    files = read_files(path)
-    envelope = parse_envelope(files[ENVELOPE_NAME], PAYLOAD_TYPE, ENVELOPE_NAME)
-    signed_by = check_signatures(envelope, root.keys_of("bundle"), root.roles["bundle"].threshold, ENVELOPE_NAME)
-    statement = parse_statement(envelope.payload)
-    check_files(statement, files)
+    with BundleFolder(path) as folder:
+        data = folder.read(ENVELOPE_NAME, CAPS[ENVELOPE_NAME])
+        envelope = parse_envelope(data, PAYLOAD_TYPE, ENVELOPE_NAME)
+        signed_by = check_signatures(envelope, root.keys_of("bundle"), root.roles["bundle"].threshold, ENVELOPE_NAME)
+        statement = parse_statement(envelope.payload)
+        files = {**read_signed(folder, statement), ENVELOPE_NAME: data}
     unchecked = []
     if check_expiry:
         root.check_expiry(time)
@@ -125,40 +118,28 @@ def verify_bundle(
     return Verified(statement, config, tensors, files, signed_by, tuple(unchecked))
 
 
-def read_files(path: str | Path) -> dict[str, bytes]:
-    """Return the three files of a bundle, each no larger than its cap, if the folder holds them and nothing else.
+def read_signed(folder: BundleFolder, statement: Statement) -> dict[str, bytes]:
+    """Return the two files that a statement is about, if they are those.
 
     Raises
     ------
     BundleRefused
-        ``missing-file``, ``unexpected-file``, ``link`` or ``size``.
+        ``size`` or ``digest``.
     """
-    folder = _open_folder(path)
-    try:
-        _check_names(path if folder is None else folder)
-        place = Path(path)
-        return {
-            name: read_regular(place / name if folder is None else name, CAPS[name], folder=folder) for name in NAMES
-        }
-    finally:
-        if folder is not None:
-            os.close(folder)
-
-
-def check_files(statement: Statement, files: Mapping[str, bytes]) -> None:
-    """Raise `BundleRefused` (``size`` or ``digest``) unless the files are those that a statement is about."""
+    files = {}
     for name, signed in statement.files.items():
-        if len(files[name]) != signed.bytes:
-            raise BundleRefused(
-                "size", f"check_files: {name} must have the signed size of {signed.bytes} bytes; got {len(files[name])}"
-            )
-        digest = sha256(files[name]).hexdigest()
+        data = files[name] = folder.read(name, signed.bytes)
+        if len(data) != signed.bytes:
+            text = f"read_signed: {name} must have the signed size of {signed.bytes} bytes; got {len(data)}"
+            raise BundleRefused("size", text)
+        digest = sha256(data).hexdigest()
         if digest != signed.sha256:
             raise BundleRefused(
                 "digest",
-                f"check_files: {name} must have the signed sha256 {signed.sha256}; got {digest} (damaged, or of "
+                f"read_signed: {name} must have the signed sha256 {signed.sha256}; got {digest} (damaged, or of "
                 "another bundle)",
             )
+    return files
 
 
 def base_digests(path: str | Path) -> BaseDigests:
@@ -170,37 +151,6 @@ def base_digests(path: str | Path) -> BaseDigests:
         ``base``: if it cannot be read.
     """
     return BaseDigests(_file_sha256(path), _weights_sha256(path))
-
-
-def _open_folder(path: str | Path) -> int | None:
-    """Return a descriptor of the folder, or None where the system cannot open names in one."""
-    try:
-        if not Path(path).is_dir():
-            raise BundleRefused("missing-file", f"verify_bundle: `path` must be the folder of a bundle; got {path}")
-        if os.open not in os.supports_dir_fd or os.listdir not in os.supports_fd:
-            return None
-        return os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    except (OSError, ValueError) as error:
-        text = f"verify_bundle: `path` must be the folder of a bundle; got {path}: {error}"
-        raise BundleRefused("missing-file", text) from None
-
-
-def _check_names(folder: str | Path | int) -> None:
-    """Refuse a folder that lacks one of the files or holds anything else; one that holds millions is not listed."""
-    found = set()
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name not in NAMES:
-                raise BundleRefused(
-                    "unexpected-file",
-                    f"verify_bundle: a bundle must hold {', '.join(NAMES)} and nothing else; got {shown(entry.name)}",
-                )
-            found.add(entry.name)
-    missing = [name for name in NAMES if name not in found]
-    if missing:
-        raise BundleRefused(
-            "missing-file", f"verify_bundle: a bundle must hold {', '.join(NAMES)}; got no {missing[0]}"
-        )
 
 
 def _check_expiry(statement: Statement, now: datetime) -> None:

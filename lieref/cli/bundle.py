@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 REFUSED = 3
 """Exit status of ``verify`` for a bundle that is refused."""
 
+MOST_DAYS = 36525
+"""Of --expires: a hundred years."""
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -26,15 +29,17 @@ class Expiry(click.ParamType[Any]):
 
     name = "date|DAYSd|never"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime | str:
-        """Return a time, or the text ``never``."""
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime | timedelta | str:
+        """Return a time, a time from now, or the text ``never``."""
         if value == "never":
             return "never"
-        if value.endswith("d") and value[:-1].isascii() and value[:-1].isdigit() and len(value) < 8:
-            try:
-                return datetime.now(UTC).replace(microsecond=0) + timedelta(days=int(value[:-1]))
-            except OverflowError:
-                self.fail(f"{value} ends after the year 9999", param, ctx)
+        if value.endswith("d") and value[:-1].isascii() and value[:-1].isdigit():
+            days = int(value[:-1]) if len(value) < 8 else 0
+            if not 1 <= days <= MOST_DAYS:
+                self.fail(f"{value} is not 1d to {MOST_DAYS}d; a bundle without an end is `never`", param, ctx)
+            return timedelta(days=days)
         return Moment().convert(value, param, ctx)
 
 
@@ -80,7 +85,7 @@ def bundle() -> None:
 @_path_option("--out", required=True, help="New folder for the two halves.")
 @click.option("--expires", type=Expiry(), help="When the root file does.  [default: 3650d]")
 @_json
-def keygen(out: Path, expires: datetime | str | None, as_json: bool) -> None:
+def keygen(out: Path, expires: datetime | timedelta | str | None, as_json: bool) -> None:
     """Make an Ed25519 key: OUT/private_key.pem, and OUT/root.json for the devices."""
     from lieref.adapter.signing import make_key
 
@@ -109,6 +114,7 @@ def keygen(out: Path, expires: datetime | str | None, as_json: bool) -> None:
 )
 @click.option("--expires", type=Expiry(), default="365d", show_default=True, help="No device installs it from then on.")
 @click.option("--compatible", help="The kind of device that it is for.  [default: any with this base]")
+@_path_option("--self-test", "samples", help="NPZ of inputs, as for training; the first two.  [default: drawn]")
 @click.option("--force", is_flag=True, help="Replace a bundle at --out.")
 @_json
 def create(
@@ -119,20 +125,23 @@ def create(
     version: str | None,
     counter: int | None,
     min_counter: int,
-    expires: datetime | str,
+    expires: datetime | timedelta | str,
     compatible: str | None,
+    samples: Path | None,
     force: bool,
     as_json: bool,
 ) -> None:
     """Make a signed bundle of the adapter folder ADAPTER.
 
     The counter is by default the time in seconds: it rises by itself and needs nothing to be kept. Whoever numbers
-    releases by hand starts so with the first.
+    releases by hand starts so with the first. The digest of the merged weights and a self-test go with the bundle where
+    they can be made; what is left out is said.
     """
     from lieref.adapter.create import create_bundle
     from lieref.adapter.signing import read_signer
     from lieref.adapter.verify import NAMES
     from lieref.cli.output import reserved_folder
+    from lieref.train.npz import read_npz
 
     signers = [read_signer(key) for key in keys]
     with reserved_folder("bundle create", out, NAMES, force=force) as replaces:
@@ -146,6 +155,7 @@ def create(
             min_counter=min_counter,
             expires=None if isinstance(expires, str) else expires,
             compatible=compatible,
+            samples=None if samples is None else read_npz(samples),
             replaces=replaces,
         )
     report = {"bundle": str(out), **_statement_report(made.statement), "bytes": made.sizes}
@@ -206,7 +216,7 @@ def rotate(
     remove: tuple[str, ...],
     threshold: int | None,
     root_threshold: int | None,
-    expires: datetime | str | None,
+    expires: datetime | timedelta | str | None,
     out: Path | None,
     as_json: bool,
 ) -> None:
@@ -337,8 +347,8 @@ def show(path: Path, as_json: bool) -> None:
         say("nothing of this was checked: `lieref bundle verify` does that")
 
 
-def _expiry(value: datetime | str | None) -> dict[str, datetime | None]:
-    """Return the argument for a root file: its default, never, or a time."""
+def _expiry(value: datetime | timedelta | str | None) -> dict[str, Any]:
+    """Return the argument for a root file: none for its default, None for never, or a time."""
     return {} if value is None else {"expires": None if isinstance(value, str) else value}
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from tests.adapter.bundles import (
     root_file,
     root_payload,
 )
-from tests.adapter.installer import Device
+from tests.adapter.installer import VARIABLE, Device
 
 
 @pytest.fixture
@@ -373,3 +374,19 @@ def test_revoked_key(device: Device, place: Path) -> None:
     device.newer = (second,)
     device.refuses("unknown-key", device.folder / "right")
     device.accepts(Bundle(names=("b",)).write(place))
+
+
+@pytest.mark.skipif(VARIABLE in os.environ, reason="another installer is being tested")
+def test_another_program_is_put_to_the_same_tests(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line of lieref as a program of its own, one that takes everything, and one that crashes."""
+    folder = place.parent / "device"
+    folder.mkdir()
+    monkeypatch.setenv(VARIABLE, f"{sys.executable} -m lieref bundle")
+    device = Device(folder)
+    device.refuses("unknown-key", Bundle(names=("mallory",)).write(place))
+    monkeypatch.setenv(VARIABLE, "true")
+    with pytest.raises(AssertionError):
+        device.refuses("unknown-key", place)
+    monkeypatch.setenv(VARIABLE, "false")
+    with pytest.raises(AssertionError):
+        device.accepts(device.folder / "right")

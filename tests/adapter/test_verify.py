@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import lieref.adapter
-from lieref.adapter import bounded, verify
+from lieref.adapter import bounded, bundle_folder, verify
 from lieref.adapter.bounded import read_regular
 from lieref.adapter.refusal import REFUSALS, BundleRefused
 from lieref.adapter.statement import BaseDigests, parse_time
@@ -162,6 +162,24 @@ def test_the_order_of_the_checks(tmp_path: Path, first: int) -> None:
     if first == 2:  # before expiry, after what is required
         (bundle / TENSORS).write_bytes(b"")
         assert refused(bundle, **how) == "size"
+
+
+def test_nothing_is_read_that_nobody_vouches_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before a trusted signature the envelope alone is read, and after it no more of a file than was signed."""
+    seen: list[tuple[str, int]] = []
+
+    def reading(name: str, cap: int, **how: Any) -> bytes:
+        seen.append((name, cap))
+        return read_regular(name, cap, **how)
+
+    monkeypatch.setattr(bundle_folder, "read_regular", reading)
+    bundle = Bundle(names=("mallory",)).write(tmp_path / "mallory")
+    os.truncate(bundle / TENSORS, 2**27)
+    assert refused(bundle) == "unknown-key"
+    assert seen == [(ENVELOPE, bundle_folder.CAPS[ENVELOPE])]
+    seen.clear()
+    check(bundle := Bundle().write(tmp_path / "right"))
+    assert seen[1:] == [(name, (bundle / name).stat().st_size) for name in (CONFIG, TENSORS)]
 
 
 def test_root_expires_before_the_bundle(bundle: Path) -> None:
