@@ -74,6 +74,8 @@ FORMATS: dict[str, Format] = {
                "lieref.adapter.out.delta:export_delta", ("delta.safetensors", "delta.json")),
         Format("c-header", "Changed weights as C99 arrays (out channels first) that check themselves",
                "lieref.adapter.out.c_header:export_c_header", options=("weights", "stem")),
+        Format("lycoris", "One .safetensors file that LyCORIS 4 loads", "lieref.adapter.out.lycoris:export_lycoris",
+               options=("model_names",)),
     )
 }  # fmt: skip
 
