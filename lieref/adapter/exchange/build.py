@@ -262,7 +262,7 @@ class _Work:
 
     def _place(self, layer: Layer) -> Place:
         if layer.node not in self.places:
-            self.places[layer.node] = _place(self.model.graph, layer, self._weight(layer), self.found)
+            self.places[layer.node] = place_of(self.model.graph, layer, self.found)
         return self.places[layer.node]
 
     def _fits(self, read: Read) -> Callable[[Layer], bool]:
@@ -283,9 +283,9 @@ def _changed(factors: Factors, place: Place) -> FloatArray:
     return get_method(**factors.method).weight_delta(params, place.weight, place.layer.groups)
 
 
-def _place(graph: Graph, layer: Layer, weight: FloatArray, found: Traces) -> Place:
+def place_of(graph: Graph, layer: Layer, found: Traces) -> Place:
     """Return where a layer is: what its convolution does with its input."""
-    wide = weight.astype(np.float64)
+    wide = layer.to_canonical(graph.initializers[layer.weight]).astype(np.float64)
     node = next(node for node in graph.nodes if node.name == layer.node)
     axes = len(layer.shape) - 2
     if node.op != "Conv":

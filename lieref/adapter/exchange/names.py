@@ -188,6 +188,55 @@ def match(
     return {path: result[path] for path in wanted}, notes
 
 
+def paths_for(
+    layers: Sequence[Layer],
+    found: Traces,
+    given: Given | None,
+    weight_of: Callable[[Layer], FloatArray] | None,
+) -> dict[str, str]:
+    """Return the module path of every layer, by the name of its weight: the way back of `match`.
+
+    Raises
+    ------
+    DomainError
+        If a layer has none, or two have one; the message lists them.
+    """
+    said = {} if given is None else {target: path for path, target in given.nodes.items()}
+    result: dict[str, str] = {}
+    missing = []
+    for layer in layers:
+        mapped = said.get(layer.node, said.get(layer.weight))
+        paths = (mapped,) if mapped else _paths_by_value(layer, given, weight_of) or paths_of(layer, found)
+        if len(paths) != 1 and not _agree(paths, found, layer):
+            missing.append(f"{layer.node} ({' or '.join(paths) or 'no name of a module'})")
+        else:
+            result[layer.weight] = paths[0]
+    twice = [path for path in result.values() if [*result.values()].count(path) > 1]
+    if missing or twice:
+        what = f"no one module path: {_listed(missing)}" if missing else f"one path for several: {twice[0]}"
+        raise DomainError(
+            f"export: every layer must come from one module of the PyTorch network; {what} (--model-names takes a JSON "
+            "object of module paths and node names, or the base's tensors as .safetensors)"
+        )
+    return result
+
+
+def _agree(paths: tuple[str, ...], found: Traces, layer: Layer) -> bool:
+    """Tell whether the node's own module settles which of several paths is meant."""
+    return len(paths) > 1 and found.module(layer.node) == paths[0]
+
+
+def _paths_by_value(
+    layer: Layer, given: Given | None, weight_of: Callable[[Layer], FloatArray] | None
+) -> tuple[str, ...]:
+    """Return the modules of a given base whose weight a layer has, as it is or scaled by out channels."""
+    if given is None or not given.tensors or weight_of is None:
+        return ()
+    stored = weight_of(layer)
+    return tuple(name.removesuffix(".weight") for name, own in given.tensors.items()
+                 if name.endswith(".weight") and channel_scales(stored, own) is not None)  # fmt: skip
+
+
 def _mapped(wanted: Iterable[str], layers: Sequence[Layer], given: Given) -> dict[str, Match]:
     """Return what the user's map says, each target the name of a node or of a weight."""
     names = {layer.weight: layer for layer in reversed(layers)} | {layer.node: layer for layer in reversed(layers)}
