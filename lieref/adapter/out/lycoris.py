@@ -14,7 +14,7 @@ from lieref.adapter.exchange.lycoris import SEPARATOR
 from lieref.adapter.exchange.lycoris_form import WRITE, Adapted, Target
 from lieref.adapter.exchange.lycoris_norms import NormModule, norm_modules
 from lieref.adapter.exchange.lycoris_writer import write_module
-from lieref.adapter.exchange.names import Traces, paths_of, traces
+from lieref.adapter.exchange.names import Traces, paths_for, traces
 from lieref.adapter.out.registry import Exported
 from lieref.adapter.out.source import Source
 from lieref.adapter.tensor_file import encode_tensors
@@ -52,16 +52,21 @@ def export_lycoris(source: Source, *, model_names: str | Path | None = None) -> 
     shifts = {module.shift: module for module in norms.values() if module.shift}
     layers = {layer.weight: layer for layer in reversed(model.layers)}
     biases = {layer.bias: layer for layer in model.layers if layer.bias is not None}
+    owners = dict.fromkeys(_owner(tensor, layers, biases, norms, shifts) for tensor in model.sites)
+    paths = paths_for(
+        [owner for owner in owners if isinstance(owner, Layer)], found, given,
+        lambda layer: layer.to_canonical(graph.initializers[layer.weight]),
+    )  # fmt: skip
     tensors: dict[str, Array] = {}
     modules: dict[str, str] = {}
     notes: list[str] = []
-    for owner in dict.fromkeys(_owner(tensor, layers, biases, norms, shifts) for tensor in model.sites):
+    for owner in owners:
         names: tuple[str, str | None]
         if isinstance(owner, NormModule):
             path, names, scales, groups = owner.path, (owner.scale, owner.shift), None, 1
             stored = graph.initializers[owner.scale]
         else:
-            path, names, groups = _path(owner, found, given), (owner.weight, owner.bias), owner.groups
+            path, names, groups = paths[owner.weight], (owner.weight, owner.bias), owner.groups
             stored = owner.to_canonical(graph.initializers[owner.weight])
             scales = _scales(owner, path, found, given, source)
         vector = None if names[1] is None else graph.initializers[names[1]].astype(np.float64)
@@ -91,17 +96,6 @@ def _owner(
         f"{WRITE}: every adapted tensor must be of a module that LyCORIS adapts, a layer, a LayerNorm or a GroupNorm; "
         f"got {tensor}"
     )
-
-
-def _path(layer: Layer, found: Traces, given: Given) -> str:
-    mapped = [path for path, target in given.nodes.items() if target in (layer.node, layer.weight)]
-    paths = mapped or list(paths_of(layer, found))
-    if not paths:
-        raise DomainError(
-            f"{WRITE}: the node {layer.node} must have the path of a module; its file tells none: give it with "
-            "--model-names, a JSON object of module paths and node names"
-        )
-    return paths[0]
 
 
 def _scales(layer: Layer, path: str, found: Traces, given: Given, source: Source) -> FloatArray | None:
