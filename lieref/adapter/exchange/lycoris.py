@@ -205,7 +205,8 @@ def _placed(read: _Reader, tensors: Params, name: str) -> Callable[[Place], Fact
                 f"{READ}: `{name}` must be of a layer that pads with zeros, as LyCORIS pads what it adds whatever the "
                 "layer does; this one does not"
             )
-        return read(tensors, Target(name, place.weight, groups=place.layer.groups))
+        with np.errstate(over="ignore", invalid="ignore"):  # an overflow is an error where the weight is made
+            return read(tensors, Target(name, place.weight, groups=place.layer.groups))
 
     return factors
 

@@ -7,7 +7,7 @@ import numpy as np
 from lieref._types import Array, FloatArray, Params
 from lieref.adapter.exchange.factors import Factors
 from lieref.adapter.exchange.lycoris_form import READ, Adapted, Target, number, whole, written
-from lieref.errors import FormatError
+from lieref.errors import DomainError, FormatError
 from lieref.group.maps import Cayley
 from lieref.group.mode_action import MatrixOnMode
 from lieref.param.blocks import BlockDiagonal, Butterfly
@@ -119,6 +119,8 @@ def _cayley(blocks: FloatArray) -> FloatArray:
     """Return (I + Q)(I - Q)^-1 with Q = B - B^T, in float64."""
     q = blocks.astype(np.float64)
     q = q - np.swapaxes(q, -1, -2)
+    if not np.isfinite(q).all():
+        raise DomainError(f"{READ}: `oft_blocks` must have finite differences; got an overflow")
     eye = np.eye(q.shape[-1])
     # (I + Q) and (I - Q)^-1 are functions of one Q and commute.
     r: FloatArray = np.linalg.solve(eye - q, eye + q)
