@@ -34,6 +34,7 @@ from lieref.adapter.exchange.peft import read
 from lieref.adapter.exchange.peft_write import write_peft
 from lieref.adapter.model import Model, load
 from lieref.errors import LierefError
+from lieref.model.network import Network
 from validation.exchange.networks import EXPORTERS, NETWORKS, export, network
 from validation.record import environment, write_result
 
@@ -70,21 +71,20 @@ METHODS: dict[str, dict[str, Any]] = {
 def bound(model: Model, x: np.ndarray, rank: int = 64) -> np.ndarray:
     """Return n u S of the scores: what rounding can make of them, sample by sample, to first order.
 
-    S is measured: each initializer is moved by 2^-20 of itself at random, ten times, and the largest change of a score
+    S is measured: each initializer is moved by 2^-20 of itself at random, four times, and the largest change of a score
     counts 2^20 fold, so that S is how far scores move with relative changes of the numbers. n is the largest number of
     products in a sum, and what the adapter adds to it.
     """
     generator, graph = np.random.default_rng(0), model.graph
     scores, moved = model.logits(x), np.zeros(len(x))
-    for _ in range(10):
-        other = copy.copy(model)
+    for _ in range(4):
         nudged = {
             name: value * (1 + 2.0**-20 * generator.uniform(-1, 1, value.shape)) if value.dtype.kind == "f" else value
             for name, value in model.merged_graph().initializers.items()
         }
-        plain = Model(graph.with_initializers(nudged), None, "nudged", "0" * 64)
+        plain = Network(graph.with_initializers(nudged), None, "nudged", "0" * 64)
+        plain.engine = "reference"
         moved = np.maximum(moved, 2.0**20 * np.abs(plain.logits(x) - scores).max(axis=1))
-        del other
     longest = max(int(np.prod(layer.shape[1:])) for layer in model.layers)
     return (longest + rank) * UNIT * moved
 
@@ -110,11 +110,13 @@ def tensors_of(base: nn.Module) -> Given:
     return Given(tensors={name: value.numpy() for name, value in base.state_dict().items()})
 
 
-def judged(row: dict[str, Any], model: Model, x: Tensor, theirs: np.ndarray) -> dict[str, Any]:
+def judged(
+    row: dict[str, Any], model: Model, x: Tensor, theirs: np.ndarray, limit: np.ndarray | None = None
+) -> dict[str, Any]:
     """Return a row with the largest difference of scores, over the bound and of the largest score."""
     ours = model.logits(x.numpy())
     error = np.abs(ours - theirs).max(axis=1)
-    limit = bound(model, x.numpy())
+    limit = bound(model, x.numpy()) if limit is None else limit
     return {
         **row,
         "outcome": "equal" if (error <= limit).all() else "DIFFERENT",
@@ -130,6 +132,7 @@ def reading(name: str, folder: Path) -> Iterator[dict[str, Any]]:
     before = scores_of(base, x)
     for exporter in EXPORTERS:
         export(base, x, folder / f"{exporter}.onnx", exporter)
+    models = {exporter: load(folder / f"{exporter}.onnx", dtype="float64") for exporter in EXPORTERS}
     for kind in KINDS:
         for module, layer in base.named_modules():
             if not isinstance(layer, LAYERS) or module.startswith("layers.1."):
@@ -143,10 +146,11 @@ def reading(name: str, folder: Path) -> Iterator[dict[str, Any]]:
                 continue
             made.save_pretrained(folder / "adapter")
             change = np.abs(theirs - before).max()
+            limit = None  # the same network with the same adapter, whichever exporter wrote it
             for exporter in EXPORTERS:
                 for given in (None, tensors_of(base)):
                     one = {**row, "exporter": exporter, "base_given": given is not None, "change": change}
-                    model = load(folder / f"{exporter}.onnx", dtype="float64")
+                    model = models[exporter]
                     model.engine = "reference"
                     try:
                         imported = attach_foreign(model, read(folder / "adapter"), given)
@@ -154,7 +158,8 @@ def reading(name: str, folder: Path) -> Iterator[dict[str, Any]]:
                         one.pop("change")
                         yield {**one, "outcome": "refused", "why": str(error)[:300]}
                         continue
-                    yield judged({**one, "method": imported.methods[module]}, model, x, theirs)
+                    limit = bound(model, x.numpy()) if limit is None else limit
+                    yield judged({**one, "method": imported.methods[module]}, model, x, theirs, limit)
                     if exporter == "dynamo-unfolded" and given is None:
                         yield again(row, model, folder / "adapter")
 
@@ -182,16 +187,15 @@ def writing(name: str, folder: Path) -> Iterator[dict[str, Any]]:
     base, x = network(name, torch.float64)
     before = scores_of(base, x)
     for exporter in ("torchscript", "dynamo"):
-        path = folder / f"{exporter}.onnx"
+        model = load(folder / f"{exporter}.onnx", dtype="float64")
+        model.engine = "reference"
         for method, options in METHODS.items():
-            for layer in load(path, dtype="float64").layers:
+            for layer in model.unload().layers:
                 if "layers.1." in layer.node or layer.node.endswith(("_6", "_7", "_8", "_9", "_10", "_11")):
                     continue
                 row = {"way": "out", "network": name, "kind": method, "module": layer.node, "exporter": exporter}
-                model = load(path, dtype="float64")
-                model.engine = "reference"
                 try:
-                    model.attach(method, target_modules=[layer.node], **options)
+                    model.unload().attach(method, target_modules=[layer.node], **options)
                     generator = np.random.default_rng(0)
                     for factor in model.parameters().values():
                         factor += 0.2 * generator.standard_normal(factor.shape)
