@@ -42,6 +42,7 @@ class _Command(click.Command):
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="File or folder to write.")
 @click.option("--weights", type=click.Choice(["merged", "delta"]), help="c-header: which numbers.  [default: merged]")
 @click.option("--rank", type=click.IntRange(min=1), help="lora: of what is no LoRA.  [default: the adapter's own]")
+@click.option("--data", type=click.Path(path_type=Path), help="lora: samples (.npz) to measure the outputs on.")
 @click.option("--force", is_flag=True, help="Replace the output where it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def export(adapter: Path, base: Path, format_name: str, out: Path, force: bool, as_json: bool, **given: Any) -> None:

@@ -72,6 +72,8 @@ FORMATS: dict[str, Format] = {
         Format("onnx", "The merged network, as `lieref merge` writes it", "lieref.adapter.out.onnx:export_onnx"),
         Format("delta", "W' - W0 of every changed tensor, that adds up to the merged weights to the bit",
                "lieref.adapter.out.delta:export_delta", ("delta.safetensors", "delta.json")),
+        Format("lora", "LoRA factors: exact where the adapter adds a low rank, else the nearest, the error said",
+               "lieref.adapter.out.lora:export_lora", _ADAPTER, ("rank", "data")),
         Format("c-header", "Changed weights as C99 arrays (out channels first) that check themselves",
                "lieref.adapter.out.c_header:export_c_header", options=("weights", "stem")),
     )
