@@ -40,7 +40,11 @@ class _Command(click.Command):
 @click.option("--base", required=True, type=click.Path(path_type=Path), help="The ONNX file it was made for.")
 @click.option("--format", "format_name", required=True, metavar="FORMAT", callback=_known, help="One of those below.")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="File or folder to write.")
-@click.option("--weights", type=click.Choice(["merged", "delta"]), help="c-header: which numbers.  [default: merged]")
+@click.option(
+    "--weights",
+    type=click.Choice(["merged", "delta", "factors"]),
+    help="What is written.  [default: merged for c-header, which knows delta too; factors for ort-adapter, or merged]",
+)
 @click.option("--rank", type=click.IntRange(min=1), help="lora: of what is no LoRA.  [default: the adapter's own]")
 @click.option("--data", type=click.Path(path_type=Path), help="lora: samples (.npz) to measure the outputs on.")
 @click.option("--force", is_flag=True, help="Replace the output where it exists.")

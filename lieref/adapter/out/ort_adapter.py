@@ -12,7 +12,8 @@ that adapters of one method and one set of layers share their base, and are swap
     session.run(None, {"x": x}, options)
 
 ONNX Runtime folds and packs only weights that are constants: the order of its sums, and so last bits of outputs, may
-differ from those of the merged file, and a run takes longer.
+differ from those of the base's and the merged file, and a run takes longer. Without its optimisations and with
+``session.disable_prepacking`` every bit of the outputs is the base's.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from typing import Any
 
 import numpy as np
 
-from lieref._check import need
+from lieref._check import check_choice, need
 from lieref._types import Array
 from lieref.adapter.out.ort_nodes import Formula, formula
 from lieref.adapter.out.registry import Exported
@@ -35,27 +36,38 @@ from lieref.model.half import narrowed
 from lieref.model.onnx_writer import encode_onnx, replace_tensors
 from lieref.model.site import Site, listed
 
+WEIGHTS = ("factors", "merged")
 BASE_NAME = "base.onnx"
 ADAPTER_NAME = "adapter.onnx_adapter"
 FORMAT_VERSION = 1
 """Written as the adapter's version; its model version is the first 31 bits of the sha256 of ``base.onnx``."""
 
 
-def export_ort_adapter(source: Source) -> Exported:
+def export_ort_adapter(source: Source, *, weights: str = "factors") -> Exported:
     """Return ``base.onnx`` and ``adapter.onnx_adapter``.
+
+    Parameters
+    ----------
+    source : Source
+    weights : {"factors", "merged"}
+        What the inputs are: factors where the method has a form in the graph, small, of which each run makes the
+        weights anew; or the merged weights themselves, which take no time but that of the sums.
 
     Raises
     ------
+    DomainError
+        If `weights` is neither.
     MissingExtraError
         If onnxruntime is not installed.
     UnsupportedError
         If it knows no adapters, or a name that is needed is taken in the file.
     """
+    check_choice("export", "weights", weights, WEIGHTS)
     onnx = need("onnx", "app", "writing ONNX models")
     changes = {change.name: change for change in source.changes}
     computed = {name: change.before for name, change in changes.items() if change.computed}
     proto = replace_tensors(source.model.proto, computed, source.model.graph.made)
-    formulas, whole = _formulas(source, changes)
+    formulas, whole = _formulas(source, changes) if weights == "factors" else ([], list(changes))
     _check_names(proto, formulas)
     _make_overridable(onnx, proto)
     values: dict[str, Array] = {}
@@ -78,7 +90,11 @@ def export_ort_adapter(source: Source) -> Exported:
         "adapter_bytes": len(adapter),
         "base_bytes": len(base),
     }
-    return Exported({BASE_NAME: base, ADAPTER_NAME: adapter}, facts, tuple(_said(source, whole, changes)))
+    return Exported(
+        {BASE_NAME: base, ADAPTER_NAME: adapter},
+        facts,
+        tuple(_said(source, whole if weights == "factors" else [], changes)),
+    )
 
 
 def _formulas(source: Source, changes: dict[str, Change]) -> tuple[list[Formula], list[str]]:

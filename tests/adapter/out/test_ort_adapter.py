@@ -16,7 +16,7 @@ import lieref
 import lieref.adapter.out.source
 from lieref.adapter.out.registry import Exported, export
 from lieref.adapter.out.source import Source
-from lieref.errors import UnsupportedError
+from lieref.errors import DomainError, UnsupportedError
 from lieref.model.error_bound import logit_error_bound
 from lieref.model.head import NewHead
 from lieref.model.onnx_writer import replace_tensors
@@ -33,6 +33,15 @@ UNIT = 2.0**-24
 X = np.random.default_rng(5).standard_normal((3, 3, 9, 8)).astype(np.float32)
 
 
+def as_written() -> onnxruntime.SessionOptions:
+    """Options with which ONNX Runtime treats weights that are constants as those that are inputs."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # it warns of every input with a default
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    return options
+
+
 class Session:
     """A session of ``base.onnx`` that shows its weights, and its adapters."""
 
@@ -44,7 +53,7 @@ class Session:
         self.folder, options = folder, onnxruntime.SessionOptions()
         options.log_severity_level = 3  # it warns of every input with a default
         if not optimised:
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            options = as_written()
         self.session = onnxruntime.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
 
     def run(self, feeds: dict[str, np.ndarray], exported: Exported | None = None) -> dict[str, np.ndarray]:
@@ -128,11 +137,9 @@ def test_off_it_is_the_base_and_on_the_merged_network(tmp_path: Path, method: st
 
 @pytest.mark.parametrize("method", ["lora", "liera", "ia3"])
 def test_off_every_output_has_the_bits_of_the_base(tmp_path: Path, method: str) -> None:
-    """Both runs as the files say: what ONNX Runtime folds into constant weights changes last bits."""
+    """Both runs as the files say: what ONNX Runtime folds into constant weights, or packs, changes last bits."""
     exported = export(adapter_of(tmp_path, method), "ort-adapter")
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    plain = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"), options, ["CPUExecutionProvider"])
+    plain = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"), as_written(), ["CPUExecutionProvider"])
     off = Session(exported, tmp_path, optimised=False).run({"x": X})
     assert off["probabilities"].tobytes() == plain.run(None, {"x": X})[0].tobytes()
 
@@ -147,13 +154,23 @@ def test_other_methods_have_the_weight_itself(tmp_path: Path, method: str) -> No
     layers = [change.name for change in source.changes if change.layer is not None]
     said = [f"the weight itself is the input, not factors, of {', '.join(layers)}: {method} has no form in the graph"]
     assert list(exported.notes) == (said if layers else [])
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = Session(exported, tmp_path, optimised=False)
     for proto, adapter in ((source.model.proto, None), (source.proto, exported)):
-        plain = onnxruntime.InferenceSession(proto.SerializeToString(), options, ["CPUExecutionProvider"])
+        plain = onnxruntime.InferenceSession(proto.SerializeToString(), as_written(), ["CPUExecutionProvider"])
         want = plain.run(None, {"x": X})[0]
         assert session.run({"x": X}, adapter)["probabilities"].tobytes() == want.tobytes()
+
+
+def test_merged_weights_can_be_the_inputs(tmp_path: Path) -> None:
+    source = adapter_of(tmp_path, "liera", r=2)
+    exported = export(source, "ort-adapter", weights="merged")
+    assert exported.notes == ()
+    assert set(exported.facts["inputs"]) == {change.name for change in source.changes}
+    plain = onnxruntime.InferenceSession(source.proto.SerializeToString(), as_written(), ["CPUExecutionProvider"])
+    run = Session(exported, tmp_path, optimised=False).run({"x": X}, exported)
+    assert run["probabilities"].tobytes() == plain.run(None, {"x": X})[0].tobytes()
+    with pytest.raises(DomainError, match="must be one of factors, merged"):
+        export(source, "ort-adapter", weights="delta")
 
 
 def test_adapters_of_one_base_are_swapped_between_runs(tmp_path: Path) -> None:
@@ -224,9 +241,7 @@ def test_halves_go_in_whole(tmp_path: Path) -> None:
     exported = export(source, "ort-adapter")
     assert exported.notes[0].endswith("it is float16 in the file")
     session = Session(exported, tmp_path, optimised=False)
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    plain = onnxruntime.InferenceSession(source.proto.SerializeToString(), options, ["CPUExecutionProvider"])
+    plain = onnxruntime.InferenceSession(source.proto.SerializeToString(), as_written(), ["CPUExecutionProvider"])
     x = X.astype(np.float16)
     assert session.run({"x": x}, exported)["probabilities"].tobytes() == plain.run(None, {"x": x})[0].tobytes()
 
