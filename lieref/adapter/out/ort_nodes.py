@@ -58,12 +58,15 @@ class Nodes:
         Operator, inputs, output, attributes.
     constants : dict of str to array
     inputs : dict of str to Input
+    turned : bool
+        Whether products of two factors are made transposed.
     """
 
     stem: str
     nodes: list[tuple[str, tuple[str, ...], str, dict[str, Any]]] = field(default_factory=list)
     constants: dict[str, Array] = field(default_factory=dict)
     inputs: dict[str, Input] = field(default_factory=dict)
+    turned: bool = False
 
     def add(self, op: str, *inputs: str, **attrs: Any) -> str:
         """Add a node and return the name of its output."""
@@ -142,15 +145,18 @@ def formula(site: Site, shape: Shape) -> Formula | None:
     build = _ELEMENTS.get(type(method.parameterisation))
     if build is None or not isinstance(method.action, ElementWise) or _power(method.map) is None:
         return None
-    recipe = method.parameterisation
+    recipe, adds = method.parameterisation, method.action.adds
     groups = recipe.factor_groups(shape, site.groups)
-    adds = method.action.adds
-    sign = -1.0 if adds else 1.0
-    xi = build(nodes, recipe, recipe.split(site.params, shape, site.groups), shape, groups, sign)
-    xi = nodes.reshape(xi, *shape)
-    weight = _to_canonical(nodes, base[site.tensor], layer, shape)
+    split = recipe.split(site.params, shape, site.groups)
+    # What acts entry by entry acts in any layout: only xi is brought into that of the file, W0 is in it. A product of
+    # factors is turned by turning the factors.
+    is_product = len(shape) == 2 and groups == 1 and not isinstance(recipe, Kronecker)
+    nodes.turned = is_product and layer.transposed
+    xi, weight = build(nodes, recipe, split, shape, groups, -1.0 if adds else 1.0), base[site.tensor]
+    if not nodes.turned:
+        xi = _from_canonical(nodes, xi if is_product else nodes.reshape(xi, *shape), layer, shape)
     adapted = nodes.add("Sub", weight, xi) if adds else nodes.add("Mul", weight, _mapped(nodes, method.map, xi))
-    return Formula(nodes, base, {site.tensor: _from_canonical(nodes, adapted, layer, shape)})
+    return Formula(nodes, base, {site.tensor: adapted})
 
 
 # Elements of the algebra: factors come with the conv groups as a leading axis.
@@ -162,7 +168,7 @@ def _low_rank(nodes: Nodes, recipe: LowRank, params: Params, shape: Shape, group
     product = _product(nodes, "lora_b", b, "lora_a", a)
     one = (shape[0] // groups, *shape[1:])
     rows = b.shape[1] // one[0]
-    if recipe.matricisation != "structured":
+    if recipe.matricisation != "structured" or rows == 1:  # where it is "unfold"
         return product
     columns = math.prod(one[2:]) // rows
     apart = nodes.reshape(product, groups, one[0], rows, one[1], columns)
@@ -211,6 +217,8 @@ def _product(nodes: Nodes, left: str, b: FloatArray, right: str, a: FloatArray) 
     groups, rows, _ = b.shape
     first = nodes.input(left, stack(b), np.zeros((groups * rows, 1), np.float32), (1,))
     second = nodes.input(right, stack(a), np.zeros((groups, a.shape[2]), np.float32), (0,))
+    if nodes.turned:
+        return nodes.add("MatMul", nodes.transpose(second, 1, 0), nodes.transpose(first, 1, 0))
     if groups > 1:
         first, second = nodes.reshape(first, groups, rows, -1), nodes.reshape(second, groups, -1, a.shape[2])
     return nodes.add("MatMul", first, second)

@@ -75,7 +75,8 @@ FORMATS: dict[str, Format] = {
         Format("lora", "LoRA factors: exact where the adapter adds a low rank, else the nearest, the error said",
                "lieref.adapter.out.lora:export_lora", _ADAPTER, ("rank", "data")),
         Format("ort-adapter", "ONNX Runtime's .onnx_adapter, and a base whose adapter is a set of inputs",
-               "lieref.adapter.out.ort_adapter:export_ort_adapter", ("base.onnx", "adapter.onnx_adapter"), ("weights",)),
+               "lieref.adapter.out.ort_adapter:export_ort_adapter", ("base.onnx", "adapter.onnx_adapter"),
+               ("weights",)),
         Format("c-header", "Changed weights as C99 arrays (out channels first) that check themselves",
                "lieref.adapter.out.c_header:export_c_header", options=("weights", "stem")),
     )
