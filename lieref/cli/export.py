@@ -40,13 +40,18 @@ class _Command(click.Command):
 @click.option("--base", required=True, type=click.Path(path_type=Path), help="The ONNX file it was made for.")
 @click.option("--format", "format_name", required=True, metavar="FORMAT", callback=_known, help="One of those below.")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="File or folder to write.")
-@click.option("--weights", type=click.Choice(["merged", "delta"]), help="c-header: which numbers.  [default: merged]")
+@click.option(
+    "--weights",
+    type=click.Choice(["merged", "delta", "factors"]),
+    help="What is written.  [default: merged for c-header, which knows delta too; factors for ort-adapter, or merged]",
+)
 @click.option("--rank", type=click.IntRange(min=1), help="lora: of what is no LoRA.  [default: the adapter's own]")
 @click.option(
     "--model-names",
     type=click.Path(path_type=Path),
     help="lycoris: as of `lieref import`, where the file has no names.",
 )
+@click.option("--data", type=click.Path(path_type=Path), help="lora: samples (.npz) to measure the outputs on.")
 @click.option("--force", is_flag=True, help="Replace the output where it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def export(adapter: Path, base: Path, format_name: str, out: Path, force: bool, as_json: bool, **given: Any) -> None:

@@ -81,9 +81,10 @@ class _Work:
 
     def __init__(self, model: Model, foreign: Foreign, given: Given | None) -> None:
         self.model, self.foreign, self.given = model, foreign, given
-        self.found: Traces = traces(model.proto)
+        self.graph = model._base.graph  # whatever is attached now is removed in the end
+        self.found: Traces = traces(model._file_proto())
         self.places: dict[str, Place] = {}
-        layers = find_layers(model.graph)
+        layers = find_layers(self.graph)
         wanted = {path: self._fits(read) for path, read in foreign.modules.items()}
         wanted |= {path: _same_shape(tensors) for path, tensors in foreign.saved.items()}
         wanted |= {path: (lambda _: False) for path in foreign.biases if path not in wanted}
@@ -199,7 +200,7 @@ class _Work:
                 f"import: the new bias of {path} must replace one of the layer {layer.node}, not folded with a "
                 f"BatchNormalization; {folding.why if layer.bias else 'the layer has none'}"
             )
-        stored = self.model.graph.initializers[layer.bias].astype(np.float64)
+        stored = self.graph.initializers[layer.bias].astype(np.float64)
         self._add_vector(layer.bias, value.astype(np.float64) - stored)
 
     def _add(self, path: str, layer: Layer, factors: Factors) -> None:
@@ -208,13 +209,13 @@ class _Work:
         site = Site(layer.weight, method, params, layer.groups, layer)
         if layer.weight in self.sites:
             raise DomainError(f"import: the weight {layer.weight} must have one adapter; {path} is the second")
-        site.adapted(dict(self.model.graph.initializers))
+        site.adapted(dict(self.graph.initializers))
         self.sites[layer.weight] = site
         self.methods[path] = method.name
         self.notes += [f"{path}: {note}" for note in factors.notes]
 
     def _add_vector(self, tensor: str, change: FloatArray) -> None:
-        if len(self.model.graph.consumers(tensor)) > 1 or tensor in self.sites:
+        if len(self.graph.consumers(tensor)) > 1 or tensor in self.sites:
             raise UnsupportedError(f"import: the bias {tensor} must be read by one layer and be changed once")
         xi = np.array(change, self.model.dtype)
         self.sites[tensor] = Site(tensor, get_method(DENSE), {"xi": xi}, 1, None)
@@ -226,11 +227,13 @@ class _Work:
         method = dict(factors.method)
         if folding.state == OWN and layer.bias is not None:
             return replace(factors, method={**method, "action": "scaling+bias"})
-        if folding.state == OWN and _constant_behind(self.model.graph, layer):
+        if folding.state == OWN and folding.has_bias is None and _constant_behind(self.graph, layer):
             raise UnsupportedError(
                 f"import: the outputs of {path}, bias included, are multiplied; what is added to them in the file is "
                 "no bias of its own, which would be multiplied too"
             )
+        if folding.state == OWN:
+            return factors
         change = bias_change(factors.bias_factor, folding, path)
         if change is not None:
             if layer.bias is None:
@@ -253,16 +256,16 @@ class _Work:
         if path not in self.foldings:
             layer = self.matches[path].layer
             self.foldings[path] = folding_of(
-                path, layer, self._weight(layer), self.model.graph, self.found, self.given, self.foreign.separator
+                path, layer, self._weight(layer), self.graph, self.found, self.given, self.foreign.separator
             )
         return self.foldings[path]
 
     def _weight(self, layer: Layer) -> FloatArray:
-        return layer.to_canonical(self.model.graph.initializers[layer.weight])
+        return layer.to_canonical(self.graph.initializers[layer.weight])
 
     def _place(self, layer: Layer) -> Place:
         if layer.node not in self.places:
-            self.places[layer.node] = place_of(self.model.graph, layer, self.found)
+            self.places[layer.node] = place_of(self.graph, layer, self.found)
         return self.places[layer.node]
 
     def _fits(self, read: Read) -> Callable[[Layer], bool]:

@@ -93,16 +93,17 @@ def folding_of(
     if own is not None and given is not None:
         bias = given.tensor(path, "bias", separator)
         return _compared(path, layer, weight, own, bias)
+    has_bias = True if layer.bias is not None else None
     if _normalised(graph, layer):
-        return Folding(OWN, "a BatchNormalization follows it", has_bias=layer.bias is not None)
+        return Folding(OWN, "a BatchNormalization follows it", has_bias=has_bias)
     if found.fused(layer.node):
         none = layer.bias is not None and layer.bias == f"{layer.weight}_bias"
         return Folding(FOLDED, "its node took the place of a BatchNormalization", has_bias=False if none else None)
     if layer.node in found.scopes:
-        return Folding(OWN, "its node is the module's", has_bias=layer.bias is not None)
+        return Folding(OWN, "its node is the module's", has_bias=has_bias)
     by_name = layer.weight.endswith(".weight")
     if found.producer == "pytorch" and (by_name or RENAMED_PRODUCT.match(layer.weight)):
-        return Folding(OWN, "its weight is a parameter", has_bias=layer.bias is not None)
+        return Folding(OWN, "its weight is a parameter", has_bias=has_bias)
     if found.producer == "pytorch" and RENAMED_CONV.match(layer.weight):
         return Folding(UNKNOWN, f"its weight {layer.weight} has been computed, as a folded BatchNormalization would")
     return Folding(UNKNOWN, f"nothing shows that {layer.weight} is the module's own weight")

@@ -165,8 +165,9 @@ def match(
             left.append(path)
     taken = {one.layer.weight for one in result.values()}
     free = [layer for layer in by_weight.values() if layer.weight not in taken]
+    nameless = [layer for layer in free if not paths_of(layer, found)]
     for path in left:
-        candidates, how = _unnamed(path, wanted[path], free, given, weight_of, separator)
+        candidates, how = _unnamed(path, wanted[path], (free, nameless), given, weight_of, separator)
         if len(candidates) == 1:
             result[path] = Match(candidates[0], how)
         elif candidates:
@@ -280,17 +281,21 @@ def _prefix(paths: Sequence[str], known: Mapping[str, object], separator: str) -
 def _unnamed(
     path: str,
     fits: Callable[[Layer], bool],
-    free: Sequence[Layer],
+    layers: tuple[Sequence[Layer], Sequence[Layer]],
     given: Given | None,
     weight_of: Callable[[Layer], FloatArray] | None,
     separator: str,
 ) -> tuple[list[Layer], str]:
-    """Return the layers a module without a name may be, and by what they were chosen."""
+    """Return the layers a module may be that no name leads to, and by what they were chosen.
+
+    By their numbers, of all `layers`; by their shape, only of those that the file has no name of a module for.
+    """
+    free, nameless = layers
     own = None if given is None else given.weight(path, separator)
     if own is not None and weight_of is not None:
         alike = [layer for layer in free if channel_scales(weight_of(layer), own) is not None]
         return alike, "values"
-    return [layer for layer in free if fits(layer)], "shape"
+    return [layer for layer in nameless if fits(layer)], "shape"
 
 
 def channel_scales(stored: FloatArray, own: Array) -> FloatArray | None:

@@ -11,7 +11,7 @@ from typing import Any
 from lieref._types import Array
 from lieref.adapter.exchange.build import place_of
 from lieref.adapter.exchange.factors import Place
-from lieref.adapter.exchange.fold import FOLDED, OWN, Folding, folding_of
+from lieref.adapter.exchange.fold import OWN, Folding, folding_of
 from lieref.adapter.exchange.given import Given
 from lieref.adapter.exchange.names import Traces, paths_for, traces
 from lieref.adapter.exchange.peft import PREFIX
@@ -92,6 +92,7 @@ def write_peft(model: Model, given: Given | None = None) -> Written:
         if kind not in WITH_BIAS:
             raise UnsupportedError(f"export: PEFT's {kind} has no place for biases, {listed(vectors)}")
         for name, layer in owners.items():
+            _check_own_bias(model, layer, paths[layer.weight], found, given)
             own = f"{paths[layer.weight]}.base_layer.bias" if layer.weight in weights else f"{paths[layer.weight]}.bias"
             tensors[own] = model.sites[name].adapted(dict(model.graph.initializers))[name]
         config["bias"] = "all"
@@ -150,11 +151,14 @@ def _forms(
 
 
 def _own(site: Site, place: Place, folding: Folding) -> Form | None:
-    """Return the form of a site's own kind; the bias is the module's, which a folded one need not have."""
-    has_bias = (
-        folding.has_bias if folding.state == FOLDED and folding.has_bias is not None else place.layer.bias is not None
-    )
-    return own_form(site, place, bool(has_bias))
+    """Return the form of a site's own kind, None where the module of PyTorch would compute something else with it."""
+    if folding.state == OWN:
+        return own_form(site, place, place.layer.bias is not None)
+    form = own_form(site, place, bool(folding.has_bias))
+    if form is None or (form.adds and not form.rows):
+        return None
+    # Outputs of the module are multiplied before the BatchNormalization that is folded into the file's bias.
+    return None if form.kind == "IA3" and not form.inputs and folding.has_bias is not False else form
 
 
 def _unfolded(form: Form, folding: Folding, path: str) -> Form:
@@ -217,6 +221,16 @@ def _owners(model: Model, vectors: Mapping[str, Site]) -> dict[str, Layer]:
     if missing:
         raise UnsupportedError(f"export: PEFT has no place for {listed(missing)}, which is no bias of a layer")
     return {name: layers[name] for name in vectors}
+
+
+def _check_own_bias(model: Model, layer: Layer, path: str, found: Traces, given: Given | None) -> None:
+    weight = layer.to_canonical(model.graph.initializers[layer.weight])
+    folding = folding_of(path, layer, weight, model.graph, found, given)
+    if folding.state != OWN:
+        raise UnsupportedError(
+            f"export: the bias of {path} must be the module's, not one that a BatchNormalization is folded into; "
+            f"{folding.why}"
+        )
 
 
 def _new_head(model: Model, found: Traces, given: Given | None) -> tuple[str, dict[str, Array]]:

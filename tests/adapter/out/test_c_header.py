@@ -135,8 +135,8 @@ def test_what_is_wrong_is_noticed(cc: str, tmp_path: Path) -> None:
 
 NAMES = (
     "conv.weight", "conv_weight", "conv/weight", "conv__weight", "Conv.weight", "größe", "*/ int main; /*", "??/",
-    "a\\",    'say "x"', "0", "1.weight", "int", "tensor", "self_check", "shape", "a_shape", "a", "a.values", "", " ", "%s",
-    "line\nbreak", "t", "H", "x" * 5000, "x" * 5001,
+    "a\\", 'say "x"', "0", "1.weight", "int", "tensor", "self_check", "shape", "a_shape", "a", "a.values", "",
+    " ", "%s", "line\nbreak", "t", "H", "x" * 5000, "x" * 5001,
 )  # fmt: skip
 
 
