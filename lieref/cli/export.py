@@ -49,7 +49,7 @@ class _Command(click.Command):
 @click.option(
     "--model-names",
     type=click.Path(path_type=Path),
-    help="lycoris: as of `lieref import`, where the file has no names.",
+    help="peft, lycoris: as of `lieref import`, where the file has no names.",
 )
 @click.option("--data", type=click.Path(path_type=Path), help="lora: samples (.npz) to measure the outputs on.")
 @click.option("--force", is_flag=True, help="Replace the output where it exists.")
