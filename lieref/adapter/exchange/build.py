@@ -12,9 +12,10 @@ from lieref._types import Array, FloatArray, Params
 from lieref.adapter.exchange.factors import DENSE, Factors, Foreign, Place, Read, dense
 from lieref.adapter.exchange.fold import OWN, Folding, bias_change, folding_of, through
 from lieref.adapter.exchange.given import Given
+from lieref.adapter.exchange.lycoris_norms import matched_norms
 from lieref.adapter.exchange.names import Traces, match, paths_of, traces
 from lieref.adapter.model import Model
-from lieref.errors import DomainError, LierefError, UnsupportedError
+from lieref.errors import DomainError, LierefError, ShapeError, UnsupportedError
 from lieref.model.adapters import Attached
 from lieref.model.graph import Graph, Node
 from lieref.model.head import NewHead
@@ -70,6 +71,8 @@ def attach_foreign(model: Model, foreign: Foreign, given: Given | None = None) -
         work.saved(path)
     for path in foreign.biases:
         work.bias(path)
+    for path in foreign.added:
+        work.added(path)
     return work.finish()
 
 
@@ -115,7 +118,7 @@ class _Work:
             read = self.foreign.modules[path](self._place(layer))
             folding = self._folding(path)
             if read.adds and not read.rows and folding.state != OWN:
-                read = self._whole(read, layer)
+                read = self._whole(path, read, layer, folding)
             factors = self._with_bias(path, layer, through(read, folding, path), folding)
         except LierefError as error:
             raise type(error)(f"{error} (module {path}, node {layer.node})") from error
@@ -139,6 +142,24 @@ class _Work:
     def bias(self, path: str) -> None:
         """Make the site of a bias that is replaced."""
         self._new_bias(path, self.matches[path].layer, self.foreign.biases[path])
+
+    def added(self, path: str) -> None:
+        """Make the sites of what is added to the bias of a layer, or to the vectors of a normalisation."""
+        tensors = self.foreign.added[path]
+        if path not in self.matches:
+            for name, change in matched_norms(
+                {path: tensors}, self.model.graph, self.found, self.foreign.separator
+            ).items():
+                self._add_vector(name, change)
+            self.methods[path] = DENSE
+            return
+        layer, change, folding = self.matches[path].layer, tensors["bias"], self._folding(path)
+        if layer.bias is None or change.shape != (layer.shape[0],):
+            raise ShapeError(
+                f"import: what is added to the bias of {path} must have the shape of that of {layer.node}; got "
+                f"{change.shape}{'' if layer.bias else ', and the layer has none'}"
+            )
+        self._add_vector(layer.bias, through(dense(change), folding, path).params["xi"])
 
     def finish(self) -> Imported:
         """Attach everything and return what was made."""
@@ -220,9 +241,15 @@ class _Work:
             self._add_vector(layer.bias, change)
         return factors
 
-    def _whole(self, factors: Factors, layer: Layer) -> Factors:
-        """Return what is added as a whole tensor: its factors have no axis of out channels."""
-        change = _changed(factors, self._place(layer))
+    def _whole(self, path: str, factors: Factors, layer: Layer, folding: Folding) -> Factors:
+        """Return what is added to the module's own weight as a whole tensor: no factor has an axis of out channels."""
+        place = self._place(layer)
+        if folding.scales is not None:
+            column = folding.scales.reshape(-1, *(1,) * (place.weight.ndim - 1))
+            own = np.divide(place.weight, column, out=np.zeros_like(place.weight), where=column != 0)
+            place = replace(place, weight=own)
+            factors = self.foreign.modules[path](place)
+        change = _changed(factors, place)
         return dense(change, f"the factors of {factors.method['name']} cannot be scaled by out channels")
 
     def _folding(self, path: str) -> Folding:

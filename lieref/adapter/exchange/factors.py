@@ -97,6 +97,9 @@ class Foreign:
         Modules whose own tensors are replaced: ``weight`` and ``bias`` as they are to be, by path.
     biases : dict of str to array
         Biases as they are to be, by the path of their module.
+    added : dict of str to dict
+        What is added to vectors, by the path of their module: to the ``bias`` of a layer, to ``weight`` and ``bias`` of
+        a normalisation.
     separator : str
         What stands between the parts of a path.
     dtype : str
@@ -109,6 +112,7 @@ class Foreign:
     modules: dict[str, Read]
     saved: dict[str, dict[str, Array]] = field(default_factory=dict)
     biases: dict[str, Array] = field(default_factory=dict)
+    added: dict[str, dict[str, Array]] = field(default_factory=dict)
     separator: str = "."
     dtype: str = "float32"
     notes: tuple[str, ...] = ()
