@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -78,7 +79,8 @@ def read_state(folder: Path) -> State:
     path = folder / STATE_NAME
     try:
         with path.open("rb") as file:
-            data = file.read(MAX_STATE_BYTES + 1)
+            # No more than there is: memory is taken for all that is asked for, not for what comes.
+            data = file.read(min(os.fstat(file.fileno()).st_size, MAX_STATE_BYTES) + 1)
     except OSError as error:
         why = f"cannot be read ({error.strerror})"
         raise StoreRefused(
