@@ -18,6 +18,7 @@ from lieref._types import Array
 from lieref.adapter.exchange.factors import Foreign, Read
 from lieref.adapter.exchange.foreign_tensors import read_foreign_tensors
 from lieref.adapter.exchange.given import PICKLES, converted
+from lieref.adapter.exchange.pattern import matches
 from lieref.adapter.exchange.peft_kinds import KINDS, Kind, Options, read_module
 from lieref.adapter.fields import shown
 from lieref.adapter.folder import CONFIG_NAME, MAX_CONFIG_BYTES, TENSORS_NAME
@@ -27,8 +28,6 @@ from lieref.errors import FormatError, LierefError, ShapeError, UnsupportedError
 PREFIX = "base_model.model."
 WRAPPED = re.compile(r"\.(base_layer|modules_to_save|original_module)$")
 """What PEFT puts between the path of a module and its own tensors."""
-
-LONGEST_PATTERN = 1000
 
 ON_THE_BASE = {True, False, None, "gaussian", "eva", "orthogonal", "lycoris"}
 """Starts of LoRA that leave the weights of the base as they are; the others take their start out of them."""
@@ -76,7 +75,7 @@ def read(path: Path) -> Foreign:
         why = f"; {converted(pickled)}" if pickled else ""
         raise FormatError(f"import: {path} must hold {TENSORS_NAME}{why}")
     kind = config.get("peft_type")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         later = f"{LATER[str(kind)]} follows later" if str(kind) in LATER else f"known are {', '.join(KINDS)}"
         raise UnsupportedError(f"import: `peft_type` must be a kind that has a form here; {shown(kind)}: {later}")
     _check_settings(config)
@@ -173,21 +172,12 @@ def _patterned(patterns: Any, path: str, default: Any) -> Any:
         raise FormatError(f"import: a pattern must be an object of numbers; got {shown(patterns)}")
     value = default
     for pattern, number in (patterns or {}).items():
-        if _regular(rf"(.*\.)?({pattern})$").match(path):
+        if matches(pattern, path, before=r"(.*\.)?"):
             value = number
             break
     if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
         raise FormatError(f"import: r and alpha must be numbers; got {shown(value)}")
     return value
-
-
-def _regular(pattern: str) -> re.Pattern[str]:
-    if len(pattern) > LONGEST_PATTERN:
-        raise FormatError(f"import: a pattern must have at most {LONGEST_PATTERN} letters; got {len(pattern)}")
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise FormatError(f"import: {shown(pattern)} must be a regular expression; {error}") from None
 
 
 def _ends_with(path: str, names: Any) -> bool:
@@ -201,5 +191,5 @@ def _is_feedforward(names: Any, path: str) -> bool:
     if names is None:
         return False
     if isinstance(names, str):
-        return _regular(names).fullmatch(path) is not None
+        return matches(names, path)
     return any(path.endswith(name) for name in names if isinstance(name, str))
