@@ -39,9 +39,9 @@ from validation.fuzzing.targets import archived
 from validation.fuzzing.watch import Watch
 
 INPUTS = {
-    "safetensors": 48_000, "adapter-config": 12_000, "statement": 12_000, "envelope": 10_000, "onnx": 4_000,
-    "weights": 3_000, "root": 3_000, "adapter": 2_000, "npz": 2_000, "bundle": 1_500, "checkpoint": 1_500,
-    "image": 1_500,
+    "safetensors": 44_000, "adapter-config": 11_000, "statement": 11_000, "envelope": 10_000, "store-state": 6_000,
+    "lycoris": 4_000, "onnx": 3_500, "weights": 3_000, "root": 2_000, "peft": 2_000, "adapter": 1_000, "npz": 1_000,
+    "image": 1_000, "checkpoint": 800, "bundle": 700,
 }  # fmt: skip
 """Inputs of each target."""
 

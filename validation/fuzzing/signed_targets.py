@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,20 @@ def change_payload(data: bytes, change: Change, rng: np.random.Generator) -> byt
             value["payload"] = b64encode(change_json(b64decode(value["payload"]), change, rng)).decode()
             return json.dumps(value).encode()
     return change_json(data, change, rng)
+
+
+@contextmanager
+def trusting(every: bool = True) -> Iterator[None]:
+    """Let every signature count as right meanwhile: what is behind them is read."""
+    from lieref.adapter import ed25519
+
+    check = ed25519.verify
+    if every:
+        ed25519.verify = lambda *_: True
+    try:
+        yield
+    finally:
+        ed25519.verify = check
 
 
 def fitted(envelope: bytes, config: bytes, tensors: bytes) -> tuple[bytes, bytes]:
@@ -128,13 +142,11 @@ class Roots(Target):
         return [root_file(payload, ("a", "b")) for payload in payloads]
 
     def open(self, folder: Path) -> Callable[[bytes], None]:
-        from lieref.adapter import ed25519
         from lieref.adapter.trust import parse_root
 
-        ed25519.verify = lambda *_: True
-
         def read(data: bytes) -> None:
-            root = parse_root(data)
+            with trusting():
+                root = parse_root(data)
             assert root.data == data
             assert all(0 < role.threshold <= len(role.keyids) for role in root.roles.values())
 
@@ -159,14 +171,13 @@ class Bundles(Target):
         ]
 
     def open(self, folder: Path) -> Callable[[bytes], None]:
-        from lieref.adapter import ed25519
         from lieref.adapter.statement import BaseDigests, parse_time
         from lieref.adapter.trust import parse_root
         from lieref.adapter.verify import NAMES, verify_bundle
         from tests.adapter.bundles import NOW, base_file, root_file
 
         known = {"base": BaseDigests(sha256(base_file()).hexdigest(), "0" * 64), "trust": parse_root(root_file())}
-        now, check = parse_time(NOW), ed25519.verify
+        now = parse_time(NOW)
         (folder / "bundle").mkdir()
 
         def read(data: bytes) -> None:
@@ -176,8 +187,8 @@ class Bundles(Target):
                 envelope, config = fitted(envelope, config, tensors)
             for name, content in zip(NAMES, (config, tensors, envelope), strict=True):
                 put(folder / "bundle" / name, content)
-            ed25519.verify = (lambda *_: True) if fits else check
-            found = verify_bundle(folder / "bundle", now=now, **known)
+            with trusting(fits):
+                found = verify_bundle(folder / "bundle", now=now, **known)
             assert found.files == dict(zip(NAMES, (config, tensors, envelope), strict=True))
 
         return read
