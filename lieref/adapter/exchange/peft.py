@@ -192,4 +192,6 @@ def _is_feedforward(names: Any, path: str) -> bool:
         return False
     if isinstance(names, str):
         return matches(names, path)
+    if not isinstance(names, (list, tuple)):
+        raise FormatError(f"import: feedforward_modules must be text or a list of text; got {shown(names)}")
     return any(path.endswith(name) for name in names if isinstance(name, str))

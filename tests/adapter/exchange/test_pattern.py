@@ -61,6 +61,12 @@ def test_a_pattern_of_a_file_that_would_search_for_ever_is_refused(tmp_path: Pat
             read(write_adapter(tmp_path / "adapter", "LORA", tensors, **{name: {"(a+)+b": 2}}))
 
 
+@pytest.mark.parametrize("names", [5, True, {"low": 1}])
+def test_feedforward_modules_are_text_or_a_list(names: object, tmp_path: Path) -> None:
+    with pytest.raises(FormatError, match="feedforward_modules must be text or a list"):
+        read(write_adapter(tmp_path / "adapter", "IA3", {"low.ia3_l": np.ones((6, 1))}, feedforward_modules=names))
+
+
 @pytest.mark.parametrize("kind", [[], {}, None, 5])
 def test_a_kind_that_is_no_text_is_refused(kind: object, tmp_path: Path) -> None:
     with pytest.raises(UnsupportedError, match="must be a kind"):
