@@ -57,8 +57,8 @@ def _tensors(shapes: dict[str, tuple[int, ...]], prefix: str, metadata: dict[str
     rng = np.random.default_rng(0)
     arrays = {f"{prefix}{name}": rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
     for name in arrays:
-        if name.endswith("on_input"):
-            arrays[name] = np.array(0, np.int64)
+        if name.endswith(("alpha", "on_input")):
+            arrays[name] = np.array(3.0, np.float32) if name.endswith("alpha") else np.array(0, np.int64)
     return encode_tensors(arrays, metadata)
 
 
