@@ -22,8 +22,28 @@ CONFIG: dict[str, Any] = {
     "lora_alpha": 4.0,
     "target_modules": ["conv*"],
     "base_model_name_or_path": "resnet8.onnx",
-    "lieref": {"base_sha256": BASE, "tensors": {"conv/w": {"shape": [3, 2], "groups": 1}}},
-}
+    "lieref": {
+        "base_sha256": BASE,
+        "task": None,
+        "output": None,
+        "classes": None,
+        "head": None,
+        "preprocessing": None,
+        "tokenizer_sha256": None,
+        "integers": None,
+        "input_shapes": {},
+        "methods": [{"config": {"name": "liera"}, "target_modules": ["conv*"], "seed": 0}],
+        "statistics": [],
+        "sites": {
+            "conv/w": {
+                "method": {"name": "liera"}, "shape": [3, 2], "weight": True, "groups": 1, "transposed": False,
+                "directions": 0, "bias": None,
+            },
+        },
+        "tensors": {"conv/w": {"dtype": "float32", "shape": [3, 2], "source": "file"}},
+    },
+}  # fmt: skip
+SECTION = CONFIG["lieref"]
 TENSORS = {"conv/w:lora_a": np.ones((4, 2), np.float32), "conv/w:lora_b": np.zeros((3, 4), np.float32)}
 
 
@@ -103,7 +123,7 @@ def test_not_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"lieref": {"format": "lieref-adapter/3"}}, "lieref-adapter/1 or lieref-adapter/2; got lieref-adapter/3"),
+        ({"lieref": {"format": "lieref-adapter/4"}}, "lieref-adapter/2 or lieref-adapter/3; got lieref-adapter/4"),
         ({"lieref": {"base_sha256": "xyz"}}, "got no valid lieref.base_sha256"),
         ({"r": ...}, "got no r"),
     ],
@@ -112,6 +132,17 @@ def test_config_that_is_not_ours_is_refused(folder: Path, changes: dict[str, Any
     edit_config(folder, **changes)
     with pytest.raises(FormatError, match=message):
         read_adapter(folder)
+
+
+@pytest.mark.parametrize("place", ["head", "classes", "task", "preprocessing", "tokenizer_sha256", "integers"])
+def test_fixed_places_are_there_in_format_3_and_may_be_missing_before(folder: Path, place: str) -> None:
+    config = json.loads((folder / CONFIG_NAME).read_text())
+    del config["lieref"][place]
+    (folder / CONFIG_NAME).write_text(json.dumps(config))
+    with pytest.raises(FormatError, match=f"got no {place}"):
+        read_adapter(folder)
+    edit_config(folder, lieref={"format": "lieref-adapter/2"})
+    assert place not in read_adapter(folder)[1]["lieref"]
 
 
 @pytest.mark.parametrize(
@@ -138,6 +169,11 @@ def test_numbers_that_are_not_finite_are_not_written(tmp_path: Path, value: floa
         ({**CONFIG, "lora_alpha": float("nan")}, FormatError, "must be a number or null; got nan"),
         ({**CONFIG, "extra": float("nan")}, FormatError, "plain finite JSON"),
         ({**CONFIG, "extra": np.float32(1)}, FormatError, "plain finite JSON"),
+        *(
+            ({**CONFIG, "lieref": {k: v for k, v in SECTION.items() if k != place}}, FormatError, f"got no {place}")
+            for place in SECTION
+            if place != "base_sha256"
+        ),
     ],
 )
 def test_bad_config_is_not_written(tmp_path: Path, config: Any, error: type[Exception], message: str) -> None:
