@@ -17,9 +17,11 @@ from lieref._types import Array
 from lieref.adapter.class_names import classes_of_proto, parse_classes, write_classes
 from lieref.adapter.fields import shown
 from lieref.adapter.folder import CONFIG_NAME, FORMATS, TENSORS_NAME, check_base, read_adapter, write_adapter
-from lieref.adapter.merging import SELF_TEST, merge_weights
+from lieref.adapter.merging import SELF_TEST, ZEROS, merge_weights
 from lieref.adapter.metadata import origin, write_metadata
-from lieref.adapter.state import base_of, canonical_shape, state_of
+from lieref.adapter.state import arrays_of, base_of, canonical_shape, state_of
+from lieref.adapter.ties import PLACE, VALUE
+from lieref.adapter.weights import weights_digest
 from lieref.errors import DomainError, FormatError, LierefError, UnsupportedError
 from lieref.model.adapters import Attached
 from lieref.model.form import Form
@@ -129,6 +131,7 @@ class Model(Network):
 
     classes: tuple[str, ...] | None = None
     rounding: Rounding | None = None
+    _bundled: tuple[str, dict[str, Array]] = ("", {})
 
     @property
     def proto(self) -> Any:
@@ -215,6 +218,8 @@ class Model(Network):
             self.statistics, self.sites, self.attached, self.wants_statistics = statistics, sites, attached, False
             self.classes = classes or self.classes
             self.task = config["lieref"].get("task")
+            ties = {name: array for name, array in tensors.items() if name in (PLACE, VALUE)}
+            self._bundled = (weights_digest(arrays_of(self)), ties) if ties else ("", {})
         return self
 
     def add_weighted_adapter(self, folders: Sequence[str | Path], weights: Sequence[float]) -> Model:
@@ -314,16 +319,14 @@ class Model(Network):
         """Return the adapted tensors in the types of the file: what `merge_weights` makes of what would be saved."""
         if not self.attached:
             return {}
-        base = {name: array for name, (_, array) in base_of(self).items() if name not in self._new()}
-        return merge_weights(*state_of(self), base)
+        base = {name: array for name, (source, array) in base_of(self).items() if source != ZEROS}
+        tensors, config = state_of(self)
+        digest, ties = self._bundled  # what a bundle says of its adapter is of no use to another one
+        return merge_weights({**tensors, **(ties if digest == weights_digest(tensors) else {})}, config, base)
 
     def _origin(self) -> dict[str, str]:
         """Return what a merged file says about where it comes from."""
         return origin(*state_of(self), self.method_name) if self.attached else {}
-
-    def _new(self) -> tuple[str, ...]:
-        """Return the tensors of a new head."""
-        return () if self.head is None else self.head.tensors
 
     def save(self, path: str | Path) -> None:
         """Write the model as ONNX.

@@ -36,9 +36,6 @@ def state_of(model: Model) -> tuple[dict[str, Array], dict[str, Any]]:
     """
     if not model.attached:
         raise DomainError("save_adapter: a method must be attached first; none is")
-    tensors: dict[str, Array] = {f"{name}{STATISTIC}": value for name, value in model.statistics.items()}
-    for tensor, site in model.sites.items():
-        tensors.update({f"{tensor}:{factor}": value for factor, value in site.params.items()})
     # What PEFT's fields can say is of one method: the last that trains.
     last = next((e for e in reversed(model.attached) if e.method.scope != "statistics"), model.attached[-1])
     config: dict[str, Any] = {
@@ -75,7 +72,15 @@ def state_of(model: Model) -> tuple[dict[str, Array], dict[str, Any]]:
             },
         },
     }
-    return tensors, config
+    return arrays_of(model), config
+
+
+def arrays_of(model: Model) -> dict[str, Array]:
+    """Return the statistics and factors of a model's adapters by the names they have in a file."""
+    tensors: dict[str, Array] = {f"{name}{STATISTIC}": value for name, value in model.statistics.items()}
+    for tensor, site in model.sites.items():
+        tensors.update({f"{tensor}:{factor}": value for factor, value in site.params.items()})
+    return tensors
 
 
 def base_of(model: Model) -> dict[str, tuple[str, Array]]:
