@@ -122,6 +122,7 @@ def test_a_larger_rank_leaves_less_and_the_largest_nothing(tmp_path: Path) -> No
     lost = [facts["relative_error"] for facts in errors]
     assert lost[0] > lost[1] > lost[2] > lost[3]
     assert lost[3] < 1e-6
+    assert export(source, "lora", rank=27).notes[0].startswith("the nearest factors are the weights' change, but for")
     assert errors[3]["outputs"]["largest_error"] < 1e-4 * errors[3]["outputs"]["largest_change"]
     assert errors[0]["outputs"]["largest_error"] > 0.01 * errors[0]["outputs"]["largest_change"]
 
