@@ -83,8 +83,9 @@ def weight_bounds(source: Source) -> dict[str, np.ndarray]:
         method = site.method
         assert isinstance(method, Combination)
         sizes = {key: np.abs(value).astype(np.float64) for key, value in site.params.items()}
-        if isinstance(method.parameterisation, Principal):  # (B - B0) A + B0 (A - A0)
-            sizes |= {"start_a": -sizes["start_a"], "start_b": -sizes["start_b"]}
+        if isinstance(method.parameterisation, Principal):  # |B - B0| |A| + |B0| |A - A0|
+            moved = {f: np.abs(site.params[f"lora_{f}"].astype(np.float64) - site.params[f"start_{f}"]) for f in "ab"}
+            sizes |= {"lora_b": moved["b"] + sizes["start_b"], "start_a": sizes["lora_a"] - moved["a"]}
         total = np.abs(method.delta(sizes, w.shape, site.groups)).reshape(
             w.shape if method.action.name == "element-wise" else (-1,)
         )
