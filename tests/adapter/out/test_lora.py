@@ -22,7 +22,8 @@ from tests.model.nets import residual_net, saved
 
 pytestmark = pytest.mark.filterwarnings("ignore::lieref.param._base.LierefWarning")
 
-TRAINED = [name for name, row in METHODS.items() if row.scope in ("weight", "all", "head")]
+TRAINED = ("full", "head", "ia3", "lora", "lora-view", "loha", "lokr", "atoms", "dora", "oft-cayley", "affine", "liera")
+"""One of every kind of parts."""
 
 
 def loaded(tmp_path: Path, exported: Exported, name: str = "lora") -> Model:

@@ -145,7 +145,9 @@ def test_off_every_output_has_the_bits_of_the_base(tmp_path: Path, method: str) 
     assert off["probabilities"].tobytes() == plain.run(None, {"x": X})[0].tobytes()
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS if name not in (*FACTORED, "norm-stats")])
+@pytest.mark.parametrize(
+    "method", ["full", "bias", "norm", "flora", "atoms", "dora", "oft-cayley", "hra", "elra", "affine"]
+)
 def test_other_methods_have_the_weight_itself(tmp_path: Path, method: str) -> None:
     source = adapter_of(tmp_path, method, target_modules=["stem"] if METHODS[method].scope == "weight" else None)
     exported = export(source, "ort-adapter")
