@@ -49,6 +49,8 @@ REFERENCES: dict[str, str] = {
     "Loshchilov19": "I. Loshchilov and F. Hutter, Decoupled weight decay regularization, ICLR 2019, "
     "arXiv:1711.05101v3.",
     "Kolda09": "T. Kolda and B. Bader, Tensor decompositions and applications, SIAM Review 51(3), 2009.",
+    "Eckart36": "C. Eckart and G. Young, The approximation of one matrix by another of lower rank, Psychometrika 1(3), "
+    "1936.",
     "Higham02": "N. J. Higham, Accuracy and stability of numerical algorithms, second edition, SIAM, 2002.",
     "Ogita05": "T. Ogita, S. M. Rump and S. Oishi, Accurate sum and dot product, SIAM Journal on Scientific "
     "Computing 26(6), 2005, 1955-1988.",

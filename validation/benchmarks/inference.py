@@ -13,7 +13,7 @@ import argparse
 
 import numpy as np
 import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from lieref.model.engine import compile_graph
 from lieref.model.graph import Graph
@@ -27,8 +27,8 @@ WINOGRAD_GOALS = {"ResNet-8": 1.3}
 """The same with one."""
 
 
-def session(graph: Graph, threads: int) -> onnxruntime.InferenceSession:
-    """ONNX Runtime's session of a graph."""
+def as_proto(graph: Graph) -> ModelProto:
+    """An ONNX file of a graph."""
     nodes = []
     for node in graph.nodes:
         attrs = {k: list(v) if isinstance(v, tuple) else v for k, v in node.attrs.items()}
@@ -36,14 +36,18 @@ def session(graph: Graph, threads: int) -> onnxruntime.InferenceSession:
     tensors = [numpy_helper.from_array(v, k) for k, v in graph.initializers.items()]
     shape = ["N", *graph.inputs[0].shape[1:]]
     x = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
-    y = helper.make_tensor_value_info(graph.outputs[0], TensorProto.FLOAT, None)
-    model = helper.make_model(
+    y = helper.make_tensor_value_info(graph.outputs[0], TensorProto.FLOAT, ["N", None])
+    return helper.make_model(
         helper.make_graph(nodes, "benchmark", [x], [y], tensors),
         opset_imports=[helper.make_opsetid("", graph.opset)], ir_version=9,
     )  # fmt: skip
+
+
+def session(graph: Graph, threads: int) -> onnxruntime.InferenceSession:
+    """ONNX Runtime's session of a graph."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = threads
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, ["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(as_proto(graph).SerializeToString(), options, ["CPUExecutionProvider"])
 
 
 def main() -> None:

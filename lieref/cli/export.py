@@ -1,0 +1,131 @@
+"""``lieref export``: an adapter in the formats of others."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lieref.cli.console import print_facts, print_json, say
+from lieref.cli.output import reserved_file, reserved_folder
+
+if TYPE_CHECKING:
+    from lieref.adapter.out.registry import Exported, Format
+
+
+def _known(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    """Return the name of a format; the table of them is read when it is needed."""
+    from lieref.adapter.out.registry import FORMATS
+
+    if value not in FORMATS:
+        raise click.BadParameter(f"{value!r} is not one of {', '.join(FORMATS)}", ctx, param)
+    return value
+
+
+class _Command(click.Command):
+    """A command whose help lists the formats."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from lieref.adapter.out.registry import FORMATS
+
+        with formatter.section("Formats"):
+            formatter.write_dl([(row.name, f"{row.summary}.") for row in FORMATS.values()])
+
+
+@click.command(cls=_Command, short_help="Write an adapter in the formats of others.")
+@click.argument("adapter", type=click.Path(path_type=Path))
+@click.option("--base", required=True, type=click.Path(path_type=Path), help="The ONNX file it was made for.")
+@click.option("--format", "format_name", required=True, metavar="FORMAT", callback=_known, help="One of those below.")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="File or folder to write.")
+@click.option(
+    "--weights",
+    type=click.Choice(["merged", "delta", "factors"]),
+    help="What is written.  [default: merged for c-header, which knows delta too; factors for ort-adapter, or merged]",
+)
+@click.option("--rank", type=click.IntRange(min=1), help="lora: of what is no LoRA.  [default: the adapter's own]")
+@click.option("--data", type=click.Path(path_type=Path), help="lora: samples (.npz) to measure the outputs on.")
+@click.option("--force", is_flag=True, help="Replace the output where it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def export(adapter: Path, base: Path, format_name: str, out: Path, force: bool, as_json: bool, **given: Any) -> None:
+    """Write the adapter folder ADAPTER in another format.
+
+    Neither ADAPTER nor BASE is changed. What a format cannot hold is said in a line, by name.
+    """
+    from lieref.adapter.out.registry import check_options
+    from lieref.errors import DomainError
+
+    options = {name: value for name, value in given.items() if value is not None}
+    try:
+        row = check_options(format_name, options)
+    except DomainError as error:
+        raise click.UsageError(str(error).partition(": ")[2].replace("`", "")) from None
+    for path in (adapter, base):
+        if out.exists() and path.exists() and out.samefile(path):
+            raise click.UsageError(f"{out} is read, and never changed; name another --out")
+    exported = (_write_folder if row.files else _write_file)(row, adapter, base, out, options, force=force)
+    for note in exported.notes:
+        say(f"note: {note}")
+    report = {"output": str(out), "format": format_name, "bytes": exported.size, "sha256": _digests(exported),
+              **exported.facts, "notes": list(exported.notes)}  # fmt: skip
+    if as_json:
+        print_json(report)
+    else:
+        shown = {key: value for key, value in report.items() if not isinstance(value, (dict, list))}
+        lists = {key: len(value) for key, value in exported.facts.items() if _is_listing(value)}
+        print_facts("Exported", {**shown, **lists})
+
+
+def _is_listing(fact: Any) -> bool:
+    """Tell whether a fact is a list, or one thing for each of several names."""
+    return isinstance(fact, list) or (
+        isinstance(fact, dict) and any(isinstance(v, (dict, list)) for v in fact.values())
+    )
+
+
+def _exported(row: Format, adapter: Path, base: Path, out: Path, options: dict[str, Any]) -> Exported:
+    from lieref.adapter.out.registry import export
+    from lieref.adapter.out.source import read_source
+
+    named = {"stem": out.stem} if "stem" in row.options else {}
+    return export(read_source(adapter, base), row.name, **named, **options)
+
+
+def _write_file(row: Format, adapter: Path, base: Path, out: Path, options: dict[str, Any], *, force: bool) -> Exported:
+    """Write a format of one file; a file that already is it stays as it is."""
+    from lieref._atomic import write_file
+
+    if out.exists() and not (out.is_file() or out.is_dir()):
+        raise click.UsageError(f"{out} is a device or a pipe; name a file with --out")
+    with reserved_file("export", out, "out"):
+        exported = _exported(row, adapter, base, out, options)
+        data = exported.data
+        assert isinstance(data, bytes)  # what a row without files returns
+        same = out.exists() and out.read_bytes() == data
+        if out.exists() and not same and not force:
+            raise click.UsageError(f"{out} exists and holds something else; add --force to replace it")
+        if not same:
+            write_file(out, data)
+    return exported
+
+
+def _write_folder(
+    row: Format, adapter: Path, base: Path, out: Path, options: dict[str, Any], *, force: bool
+) -> Exported:
+    """Write a format of a folder."""
+    from lieref._atomic import write_folder
+
+    with reserved_folder("export", out, row.files, force=force) as replaces:
+        exported = _exported(row, adapter, base, out, options)
+        assert isinstance(exported.data, Mapping)  # what a row with files returns
+        write_folder(out, exported.data, replaces=replaces)
+    return exported
+
+
+def _digests(exported: Exported) -> str | dict[str, str]:
+    data = exported.data
+    if isinstance(data, bytes):
+        return hashlib.sha256(data).hexdigest()
+    return {name: hashlib.sha256(each).hexdigest() for name, each in data.items()}
