@@ -13,6 +13,7 @@ the scores, see `bound`. Writes validation/results/exchange_peft.json.
 from __future__ import annotations
 
 import copy
+import json
 import sys
 import tempfile
 import warnings
@@ -37,7 +38,7 @@ from lieref.adapter.model import Model, load
 from lieref.errors import LierefError
 from lieref.model.network import Network
 from validation.exchange.networks import EXPORTERS, NETWORKS, export, network
-from validation.record import environment, write_result
+from validation.record import RESULTS, environment, write_result
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 UNIT = 2.0**-53
@@ -237,24 +238,35 @@ def summary_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def main(names: list[str]) -> int:
-    """Run everything and return 1 if anything differs."""
-    rows: list[dict[str, Any]] = []
+    """Run networks, all by default, put them into the result, and return 1 if anything differs."""
     warnings.simplefilter("ignore")
     peft.tuners.boft.layer.get_fbd_cuda = lambda: None  # else it tries to build its CUDA extension for every adapter
     packages = {name: version(name) for name in ("peft", "torch", "onnx", "onnxscript")}
-    wanted = names or [*NETWORKS]
-    for name in wanted:
+    failed = False
+    for name in names or [*NETWORKS]:
         with tempfile.TemporaryDirectory() as scratch:
-            for row in (*reading(name, Path(scratch)), *writing(name, Path(scratch))):
-                rows.append({k: float(f"{v:.3g}") if isinstance(v, float) else v for k, v in row.items()})
-                if row["outcome"] == "DIFFERENT":
-                    print(row)
-        summary = summary_of(rows)
-        result = {**environment(), "packages": packages, "networks": wanted[: wanted.index(name) + 1]}
-        write_result("exchange_peft", {**result, "summary": summary, "rows": rows})
-    print(*(f"{what:24} {count}" for what, count in summary["counts"].items()), sep="\n")
-    print(f"largest difference: {summary['largest_of_bound']:.2g} of the bound n u S")
-    return int(any(row["outcome"] == "DIFFERENT" for row in rows))
+            rows = [*reading(name, Path(scratch)), *writing(name, Path(scratch))]
+        for row in rows:
+            failed = failed or row["outcome"] == "DIFFERENT"
+            if row["outcome"] == "DIFFERENT":
+                print(row)
+        here, before = environment(), _earlier()
+        kept = [row for row in before.get("rows", []) if row["network"] != name]
+        kept += [{k: float(f"{v:.3g}") if isinstance(v, float) else v for k, v in row.items()} for row in rows]
+        commits = {**before.get("commits", {}), name: here["commit"]}
+        summary = summary_of(kept)
+        write_result(
+            "exchange_peft", {**here, "packages": packages, "commits": commits, "summary": summary, "rows": kept}
+        )
+        print(name, dict(Counter(f"{row['way']}: {row['outcome']}" for row in rows)))
+    return int(failed)
+
+
+def _earlier() -> dict[str, Any]:
+    """Return the result as it is: networks that are not run now stay in it, each with the commit it was run at."""
+    path = RESULTS / "exchange_peft.json"
+    held: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return {"commits": dict.fromkeys({row["network"] for row in held.get("rows", [])}, held.get("commit")), **held}
 
 
 if __name__ == "__main__":
