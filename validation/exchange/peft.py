@@ -229,9 +229,9 @@ def summary_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
                   for kind in dict.fromkeys(row["kind"] for row in rows if row["way"] == way)}
             for way in ("in", "out", "round")
         },
-        "largest_of_bound": max(row["of_bound"] for row in equal),
-        "largest_relative_error": max(row["relative_error"] for row in equal),
-        "smallest_relative_change": min(row["relative_change"] for row in equal),
+        "largest_of_bound": max((row["of_bound"] for row in equal), default=None),
+        "largest_relative_error": max((row["relative_error"] for row in equal), default=None),
+        "smallest_relative_change": min((row["relative_change"] for row in equal), default=None),
         "refusals": dict(Counter(row["why"].partition("; ")[0].partition(" (module")[0][:160] for row in rows
                                  if row["outcome"] == "refused")),
     }  # fmt: skip

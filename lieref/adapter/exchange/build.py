@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -174,33 +175,36 @@ class _Work:
     def finish(self) -> Imported:
         """Attach everything and return what was made."""
         model = self.model
+        if self.new_head is not None:
+            self._attach_head(copy.copy(model), self.new_head)  # whatever fails does so here, and changes nothing
         model.unload()
         if self.new_head is not None:
-            self._attach_head(self.new_head)
-        model.sites = {**model.sites, **self.sites}
-        share_memory(model.sites)
+            self._attach_head(model, self.new_head)
         by_method: dict[str, list[str]] = {}
         first: dict[str, Any] = {}
         for site in self.sites.values():
             by_method.setdefault(site.method.name, []).append(site.owner)
             first.setdefault(site.method.name, site.method)
-        model.attached += [Attached(first[name], tuple(dict.fromkeys(nodes)), 0) for name, nodes in by_method.items()]
+        with model._alone.take("attach_foreign"), model._lock:
+            model.sites = {**model.sites, **self.sites}
+            share_memory(model.sites)
+            model.attached += [Attached(first[name], tuple(dict.fromkeys(all_)), 0) for name, all_ in by_method.items()]
         nodes = {path: one.layer.node for path, one in self.matches.items()}
         return Imported(nodes, self.methods, tuple(dict.fromkeys(self.notes)))
 
-    def _attach_head(self, path: str) -> None:
-        tensors = self.foreign.saved[path]
-        layer = self.matches[path].layer
-        head = NewHead(len(tensors["weight"]))
-        self.model.attach(head)
-        made = self.model.head
+    def _attach_head(self, model: Model, path: str) -> None:
+        tensors, layer = self.foreign.saved[path], self.matches[path].layer
+        weight = tensors["weight"]
+        bias = tensors.get("bias", np.zeros(len(weight)))
+        model.unload().attach(NewHead(len(weight)))
+        made = model.head
         if made is None or layer.node not in made.replaces:
-            self.model.unload()
             raise UnsupportedError(f"import: {path} has other classes and must be the last layer; got {layer.node}")
-        values = {made.weight: tensors["weight"], made.bias: tensors.get("bias")}
-        for name, value in values.items():
-            if value is not None:
-                self.model.sites[name].params["xi"][...] = value.astype(self.model.dtype)
+        for name, value in ((made.weight, weight), (made.bias, bias)):
+            xi = model.sites[name].params["xi"]
+            if xi.shape != value.shape:
+                raise ShapeError(f"import: {path} must have the shape {xi.shape} for its classes; got {value.shape}")
+            xi[...] = value.astype(model.dtype)
         self.methods[path] = "new-head"
 
     def _new_bias(self, path: str, layer: Layer, value: Array) -> None:
