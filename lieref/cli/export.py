@@ -47,6 +47,11 @@ class _Command(click.Command):
 )
 @click.option("--rank", type=click.IntRange(min=1), help="lora: of what is no LoRA.  [default: the adapter's own]")
 @click.option("--data", type=click.Path(path_type=Path), help="lora: samples (.npz) to measure the outputs on.")
+@click.option(
+    "--model-names",
+    type=click.Path(path_type=Path),
+    help="peft, lycoris: as of `lieref import`, where the file has no names.",
+)
 @click.option("--force", is_flag=True, help="Replace the output where it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def export(adapter: Path, base: Path, format_name: str, out: Path, force: bool, as_json: bool, **given: Any) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 import lieref
 from lieref.adapter.out.registry import FORMATS
+from lieref.adapter.tensor_file import write_tensor_file
 from lieref.cli import main
 from tests.adapter.out.adapters import perturbed
 from tests.cli.helpers import small_network, snapshot
@@ -30,7 +31,10 @@ def place(workplace: Path) -> Path:
 
 @pytest.mark.parametrize("name", list(FORMATS))
 def test_every_format_is_written_whole_and_replaced_by_force_alone(place: Path, run_json: RunJson, name: str) -> None:
-    arguments = ("export", "adapter", "--base", "base.onnx", "--format", name, "--out", "out")
+    base = {path: lieref.load("base.onnx").graph.initializers[path] for path in ("conv.weight", "head.weight")}
+    write_tensor_file("names.safetensors", base)
+    named = ("--model-names", "names.safetensors") if "model_names" in FORMATS[name].options else ()
+    arguments = ("export", "adapter", "--base", "base.onnx", "--format", name, "--out", "out", *named)
     before = snapshot(place)
     report = run_json(*arguments)
     assert (report["output"], report["format"]) == ("out", name)
@@ -47,7 +51,7 @@ def test_every_format_is_written_whole_and_replaced_by_force_alone(place: Path, 
     assert run_json(*arguments, "--force")["sha256"] == report["sha256"]
     assert snapshot(place) == after
     perturbed(lieref.load("base.onnx").attach("lora", r=1)).save_adapter("other")
-    other = ("export", "other", "--base", "base.onnx", "--format", name, "--out", "out")
+    other = ("export", "other", "--base", "base.onnx", "--format", name, "--out", "out", *named)
     assert main(other) == 2
     assert snapshot(place)["out"] == after["out"]
     assert run_json(*other, "--force")["sha256"] != report["sha256"]

@@ -79,6 +79,10 @@ FORMATS: dict[str, Format] = {
                ("weights",)),
         Format("c-header", "Changed weights as C99 arrays (out channels first) that check themselves",
                "lieref.adapter.out.c_header:export_c_header", options=("weights", "stem")),
+        Format("peft", "A folder that PEFT loads onto the PyTorch network", "lieref.adapter.out.peft:export_peft",
+               _ADAPTER, ("model_names",)),
+        Format("lycoris", "One .safetensors file that LyCORIS 4 loads", "lieref.adapter.out.lycoris:export_lycoris",
+               options=("model_names",)),
     )
 }  # fmt: skip
 
