@@ -20,7 +20,7 @@ from lieref.model.adapters import Attached
 from lieref.model.graph import Graph, Node
 from lieref.model.head import NewHead
 from lieref.model.layer import Layer, find_layers
-from lieref.model.site import Site, share_memory
+from lieref.model.site import Site, adaptable_tensors, listed, share_memory
 from lieref.param.registry import get_method
 
 
@@ -85,9 +85,13 @@ class _Work:
         self.found: Traces = traces(model._file_proto())
         self.places: dict[str, Place] = {}
         layers = find_layers(self.graph)
+        named = {path.replace(".", foreign.separator) for one in layers for path in paths_of(one, self.found)}
+        self.vectors = {path for path in (*foreign.saved, *foreign.biases)
+                        if path not in named and f"{path}.bias" in adaptable_tensors(self.graph)}  # fmt: skip
         wanted = {path: self._fits(read) for path, read in foreign.modules.items()}
         wanted |= {path: _same_shape(tensors) for path, tensors in foreign.saved.items()}
         wanted |= {path: (lambda _: False) for path in foreign.biases if path not in wanted}
+        wanted = {path: fits for path, fits in wanted.items() if path not in self.vectors}
         self.matches, said = match(
             wanted, layers, self.found, given, weight_of=self._weight, separator=foreign.separator
         )
@@ -100,6 +104,8 @@ class _Work:
     def head(self) -> None:
         """Find the module that is a new last layer: it has other classes than the file's."""
         for path, tensors in self.foreign.saved.items():
+            if path in self.vectors:
+                continue
             weight = tensors.get("weight")
             layer = self.matches[path].layer
             if weight is None or weight.shape == layer.shape:
@@ -128,6 +134,9 @@ class _Work:
         """Make the sites of a module whose own tensors are replaced."""
         if path == self.new_head:
             return
+        if path in self.vectors:
+            self._new_vectors(path, self.foreign.saved[path])
+            return
         layer, tensors = self.matches[path].layer, self.foreign.saved[path]
         if "weight" in tensors:
             folding = self._folding(path)
@@ -141,15 +150,16 @@ class _Work:
 
     def bias(self, path: str) -> None:
         """Make the site of a bias that is replaced."""
+        if path in self.vectors:
+            self._new_vectors(path, {"bias": self.foreign.biases[path]})
+            return
         self._new_bias(path, self.matches[path].layer, self.foreign.biases[path])
 
     def added(self, path: str) -> None:
         """Make the sites of what is added to the bias of a layer, or to the vectors of a normalisation."""
         tensors = self.foreign.added[path]
         if path not in self.matches:
-            for name, change in matched_norms(
-                {path: tensors}, self.model.graph, self.found, self.foreign.separator
-            ).items():
+            for name, change in matched_norms({path: tensors}, self.graph, self.found, self.foreign.separator).items():
                 self._add_vector(name, change)
             self.methods[path] = DENSE
             return
@@ -203,10 +213,33 @@ class _Work:
         stored = self.graph.initializers[layer.bias].astype(np.float64)
         self._add_vector(layer.bias, value.astype(np.float64) - stored)
 
+    def _new_vectors(self, path: str, tensors: Mapping[str, Array]) -> None:
+        """Replace the scale and the shift of a normalisation."""
+        known = adaptable_tensors(self.graph)
+        for key, value in tensors.items():
+            name = f"{path}.{key}"
+            if name not in known or self.graph.initializers[name].shape != value.shape:
+                raise UnsupportedError(f"import: {name} must be a scale or a shift of the network, of its shape")
+            self._add_vector(name, value.astype(np.float64) - self.graph.initializers[name].astype(np.float64))
+        self.methods[path] = DENSE
+
+    def _check_alone(self, path: str, layer: Layer) -> None:
+        """Raise unless all nodes that read a weight are of one module: an adapter changes it for all of them."""
+        readers = self.graph.consumers(layer.weight)
+        modules = {self.found.module(node.name) for node in readers}
+        if len(readers) > 1 and (len(modules) > 1 or None in modules):
+            raise UnsupportedError(
+                f"import: the weight of {path} must be read by that module alone; {layer.weight} is that of several, "
+                f"{listed([node.name for node in readers])}: tied, or equal and so written once"
+            )
+
     def _add(self, path: str, layer: Layer, factors: Factors) -> None:
         method = get_method(**factors.method)
         params = {name: np.array(value, self.model.dtype, order="C") for name, value in factors.params.items()}
         site = Site(layer.weight, method, params, layer.groups, layer)
+        self._check_alone(path, layer)
+        if site.bias is not None and len(self.graph.consumers(site.bias)) > 1:
+            raise UnsupportedError(f"import: the bias {site.bias} of {path} must be read by that module alone")
         if layer.weight in self.sites:
             raise DomainError(f"import: the weight {layer.weight} must have one adapter; {path} is the second")
         site.adapted(dict(self.graph.initializers))
