@@ -141,6 +141,16 @@ def test_what_is_added_to_a_folded_weight_is_refused_without_the_base(
     write_tensor_file("lycoris.safetensors", {"lycoris_block_0_conv.weight": factors,
                                               "lycoris_block_0_conv.on_input": np.asarray(0)})  # fmt: skip
     run(capsys, *arguments)  # what multiplies the out channels is the same
+    out = ("export", "adapter", "--base", "base.onnx", "--format", "lycoris", "--out", "out.safetensors")
+    run(capsys, *out, "--model-names", "names.json")
+    assert read_tensor_file("out.safetensors")[0]["lycoris_block_0_conv.weight"].tobytes() == factors.tobytes()
+    kernel = lieref.load("base.onnx").attach(
+        "scale", action="scaling(kernel)", target_modules=["/block/block.0/conv/Conv"]
+    )
+    next(iter(kernel.parameters().values()))[...] = 0.5
+    kernel.save_adapter("adapter")
+    assert main([*out, "--model-names", "names.json", "--force"]) == 2  # no algorithm of LyCORIS, so a difference
+    assert "BatchNormalization" in capsys.readouterr().err
 
 
 def test_a_head_and_statistics_have_no_place(capsys: pytest.CaptureFixture[str]) -> None:
