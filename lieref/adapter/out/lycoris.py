@@ -20,6 +20,7 @@ from lieref.adapter.out.registry import Exported
 from lieref.adapter.out.source import Source
 from lieref.adapter.tensor_file import encode_tensors
 from lieref.errors import DomainError, UnsupportedError
+from lieref.model.graph import Graph
 from lieref.model.layer import Layer
 from lieref.model.site import Site
 
@@ -53,6 +54,8 @@ def export_lycoris(source: Source, *, model_names: str | Path | None = None) -> 
     shifts = {module.shift: module for module in norms.values() if module.shift}
     layers = {layer.weight: layer for layer in reversed(model.layers)}
     biases = {layer.bias: layer for layer in model.layers if layer.bias is not None}
+    for tensor in model.sites:
+        _check_alone(tensor, graph, found)
     owners = dict.fromkeys(_owner(tensor, layers, biases, norms, shifts) for tensor in model.sites)
     paths = paths_for(
         [owner for owner in owners if isinstance(owner, Layer)], found, given,
@@ -84,6 +87,17 @@ def export_lycoris(source: Source, *, model_names: str | Path | None = None) -> 
         notes += [f"{path}: {text}" for text in said]
     facts = {"modules": len(modules), "numbers": sum(array.size for array in tensors.values())}
     return Exported(encode_tensors(tensors, {"format": "pt", **source.digests}), facts, tuple(notes))
+
+
+def _check_alone(tensor: str, graph: Graph, found: Traces) -> None:
+    """Raise unless all nodes that read a tensor are of one module, which alone gets the change."""
+    readers = [node.name for node in graph.consumers(tensor)]
+    modules = {found.module(node) for node in readers}
+    if len(readers) > 1 and (len(modules) > 1 or None in modules):
+        raise UnsupportedError(
+            f"{WRITE}: every adapted tensor must be of one module; {tensor} is read by {', '.join(readers[:3])}, as "
+            "exporters write equal tensors once"
+        )
 
 
 def _owner(

@@ -159,3 +159,20 @@ def test_a_head_and_statistics_have_no_place(capsys: pytest.CaptureFixture[str])
     assert main(["export", "adapter", "--base", "base.onnx", "--format", "lycoris", "--out", "x.safetensors"]) == 2
     assert "a new head" in capsys.readouterr().err
     assert not Path("x.safetensors").exists()
+
+
+def test_a_tensor_of_several_modules_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    import onnx
+
+    write(
+        Path("base.onnx"), {**state(), "head.weight": np.ones((5, 5), np.float32), "head.bias": np.ones(5, np.float32)}
+    )
+    proto = onnx.load("base.onnx")
+    proto.graph.node[-1].input[2] = "low.bias"  # the Gemm reads what the Add before it reads
+    proto.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 5
+    onnx.save(proto, "base.onnx")
+    model = lieref.load("base.onnx").attach("bias")
+    model.save_adapter("adapter")
+    arguments = ["export", "adapter", "--base", "base.onnx", "--format", "lycoris", "--out", "x.safetensors"]
+    assert main(arguments) == 2
+    assert "of one module; low.bias is read by" in capsys.readouterr().err
