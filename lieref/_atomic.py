@@ -10,8 +10,6 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-import secrets
-import shutil
 import time
 import warnings
 from collections.abc import Collection, Iterator, Mapping
@@ -139,7 +137,7 @@ def _appearing(folder: str | Path, replaces: Collection[str]) -> Iterator[Path]:
                 check_new_folder(path, replaces)
                 old = _swap(partial, path)
     except BaseException as error:
-        shutil.rmtree(partial, ignore_errors=True)
+        _remove_tree(partial, ignore_errors=True)
         _remove_empty(made)
         _name_file(error, path)
         raise
@@ -190,15 +188,22 @@ def write_file(path: str | Path, data: bytes) -> None:
 def remove_folder(folder: Path) -> None:
     """Remove a folder that has done its duty, if it is there; a failure is said, for it costs nothing but space."""
     try:
-        shutil.rmtree(folder)
+        _remove_tree(folder)
     except FileNotFoundError:
         pass
     except OSError as error:
         text = f"{folder} is no longer needed, but cannot be removed ({error.strerror}): remove it"
         warnings.warn(text, LeftBehindWarning, stacklevel=3)
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove_tree(folder, ignore_errors=True)
         raise
+
+
+def _remove_tree(folder: Path, *, ignore_errors: bool = False) -> None:
+    """Remove a folder and all in it; `shutil`, with the compressors that it loads, is rarely needed."""
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=ignore_errors)
 
 
 def _check_name(function: str, argument: str, path: Path) -> None:
@@ -212,7 +217,7 @@ def _check_name(function: str, argument: str, path: Path) -> None:
 
 
 def _partial_name(path: Path) -> Path:
-    return path.with_name(f".{path.name}.partial-{secrets.token_hex(4)}")
+    return path.with_name(f".{path.name}.partial-{os.urandom(4).hex()}")
 
 
 def _remove_leftovers(path: Path) -> None:
@@ -223,7 +228,7 @@ def _remove_leftovers(path: Path) -> None:
             # A writer that takes long, or was suspended, still holds its lock.
             if time.time() - leftover.lstat().st_mtime > _LEFTOVER_SECONDS:
                 with _in_use(leftover, strict=True):
-                    shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+                    _remove_tree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
 def _name_file(error: BaseException, path: Path) -> None:
@@ -319,7 +324,7 @@ def _swap(new: Path, path: Path) -> Path:
     if exchange is not None and exchange(here, os.fsencode(new), here, os.fsencode(path), swap) == 0:
         return new
     # Never taken for a leftover: should the process be killed here, this is the only copy.
-    old = path.with_name(f".{path.name}.replaced-{secrets.token_hex(4)}")
+    old = path.with_name(f".{path.name}.replaced-{os.urandom(4).hex()}")
     path.rename(old)
     try:
         new.rename(path)

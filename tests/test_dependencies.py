@@ -23,6 +23,7 @@ RUN_AS_COMMANDS = {"ruff", "mypy"}
 CERTIFYING = {"flint", "mpmath"}
 # pytest itself loads the plugin that imports it.
 NOT_NEEDED_TO_RUN = {"pytest", "_pytest"}
+OTHERS = CERTIFYING | NOT_NEEDED_TO_RUN | {"lieref"}
 
 
 def declared(requirements: list[str]) -> set[str]:
@@ -55,7 +56,7 @@ EXTRAS = {name: declared(requirements) for name, requirements in PROJECT["option
 
 def test_what_lieref_imports_is_declared() -> None:
     core = declared(PROJECT["dependencies"])
-    assert imported("lieref") <= core | EXTRAS["app"] | EXTRAS["text"] | CERTIFYING | NOT_NEEDED_TO_RUN | {"lieref"}
+    assert imported("lieref") <= core | EXTRAS["app"] | EXTRAS["text"] | EXTRAS["sign"] | OTHERS
     assert imported("lieref/numerics", "lieref/kernel", "lieref/model/engine") <= core | {"lieref"}
 
 

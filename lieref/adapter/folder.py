@@ -113,29 +113,67 @@ def read_adapter(folder: str | Path) -> tuple[dict[str, Array], dict[str, Any]]:
     for name in (CONFIG_NAME, TENSORS_NAME):
         if not (path / name).is_file():
             raise FormatError(f"read_adapter: `folder` must hold {name}; got {path} without it")
-    what = f"`{path / CONFIG_NAME}`"
     size = (path / CONFIG_NAME).stat().st_size
     if size > MAX_CONFIG_BYTES:
-        raise FormatError(f"read_adapter: {what} must have at most {MAX_CONFIG_BYTES} bytes; got {size}")
-    config = parse_json((path / CONFIG_NAME).read_bytes(), str(path / CONFIG_NAME))
+        raise FormatError(
+            f"read_adapter: `{path / CONFIG_NAME}` must have at most {MAX_CONFIG_BYTES} bytes; got {size}"
+        )
+    config = decode_config((path / CONFIG_NAME).read_bytes(), str(path / CONFIG_NAME))
+    # The size first: a file that is not the promised one is not read at all.
+    size = (path / TENSORS_NAME).stat().st_size
+    if size != config["lieref"].get("tensors_bytes"):
+        raise _wrong_tensors(str(path / TENSORS_NAME), "another size", size)
+    return decode_adapter_tensors((path / TENSORS_NAME).read_bytes(), config, str(path / TENSORS_NAME)), config
+
+
+def decode_config(data: bytes, what: str) -> dict[str, Any]:
+    """Return the configuration in the bytes of its file, every field of its type.
+
+    Parameters
+    ----------
+    data : bytes
+    what : str
+        How error messages call it, such as a path.
+
+    Raises
+    ------
+    FormatError
+        If it is not what it should be.
+    """
+    config = parse_json(data, what)
     section = config.get("lieref")
     if not isinstance(section, dict) or str(section.get("format")) not in FORMATS:
         version = shown(section.get("format")).strip("'") if isinstance(section, dict) else "no section lieref"
-        raise FormatError(f"read_adapter: {what} must be of format {' or '.join(FORMATS)}; got {version}")
-    check_fields("read_adapter", config, what)
+        raise FormatError(f"read_adapter: `{what}` must be of format {' or '.join(FORMATS)}; got {version}")
+    check_fields("read_adapter", config, f"`{what}`")
     if not is_sha256(section.get("base_sha256")):
-        raise FormatError(f"read_adapter: {what} must have the digest of its base; got no valid lieref.base_sha256")
-    # The size first: a file that is not the promised one is not read at all.
-    size = (path / TENSORS_NAME).stat().st_size
-    data = (path / TENSORS_NAME).read_bytes() if size == section.get("tensors_bytes") else None
-    digest = "another size" if data is None else hashlib.sha256(data).hexdigest()
-    if data is None or digest != section.get("tensors_sha256"):
-        raise VerificationError(
-            f"read_adapter: `{path / TENSORS_NAME}` must have the sha256 and size in {CONFIG_NAME}; got {digest}, "
-            f"{size} bytes (damaged, or files of two adapters mixed)"
-        )
-    tensors, _ = decode_tensors(data, finite=True, what=str(path / TENSORS_NAME))
-    return tensors, config
+        raise FormatError(f"read_adapter: `{what}` must have the digest of its base; got no valid lieref.base_sha256")
+    return config
+
+
+def decode_adapter_tensors(data: bytes, config: Mapping[str, Any], what: str) -> dict[str, Array]:
+    """Return the tensors in the bytes of their file, if a configuration was written with it.
+
+    Raises
+    ------
+    VerificationError
+        If it is another file.
+    FormatError
+        If it is not a tensor file.
+    DomainError
+        If a number is not finite.
+    """
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != config["lieref"].get("tensors_sha256") or len(data) != config["lieref"].get("tensors_bytes"):
+        raise _wrong_tensors(what, digest, len(data))
+    return decode_tensors(data, finite=True, what=what)[0]
+
+
+def _wrong_tensors(what: str, digest: str, size: int) -> VerificationError:
+    return VerificationError(
+        f"read_adapter: `{what}` must have the sha256 and size in {CONFIG_NAME}; got {digest}, {size} bytes (damaged, "
+        "or files of two adapters mixed)"
+    )
 
 
 def adapter_bytes(folder: str | Path) -> int:

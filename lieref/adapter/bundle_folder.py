@@ -1,0 +1,114 @@
+"""The folder of a bundle: three regular files and nothing else, none larger than its cap, read only when it is due.
+
+What is there and how large is looked at first, without reading. The envelope is read then; the other two only up to the
+size that a trusted key has signed, so that a device never takes into memory what nobody vouches for.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from lieref.adapter.bounded import read_regular
+from lieref.adapter.dsse import MAX_ENVELOPE_BYTES
+from lieref.adapter.fields import shown
+from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME
+from lieref.adapter.refusal import BundleRefused
+
+ENVELOPE_NAME = "bundle.dsse.json"
+NAMES = (CONFIG_NAME, TENSORS_NAME, ENVELOPE_NAME)
+
+CAPS = {
+    CONFIG_NAME: 4 * 2**20,
+    TENSORS_NAME: 256 * 2**20,
+    ENVELOPE_NAME: MAX_ENVELOPE_BYTES,
+}
+"""Most bytes of each file. An adapted tensor takes 0.7 kB of a configuration (3836 bytes for the demo's four), so that
+4 MiB describe some 5,000; all weights of a ResNet-50 in float32 take 98 MiB, and no adapter should take more than two
+and a half times that."""
+
+
+class BundleFolder:
+    """A folder that holds what a bundle must hold, opened once, so that it cannot be exchanged while it is read.
+
+    Parameters
+    ----------
+    path : path
+
+    Raises
+    ------
+    BundleRefused
+        ``missing-file``, ``unexpected-file``, ``link`` or ``size``.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+        # None where the system cannot open names in a folder that is open.
+        self._descriptor: int | None = None
+        try:
+            if not self._path.is_dir():
+                raise BundleRefused("missing-file", f"verify_bundle: `path` must be the folder of a bundle; got {path}")
+            if os.open in os.supports_dir_fd and os.scandir in os.supports_fd:
+                self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            self._check_names()
+            for name in NAMES:
+                self._check_file(name)
+        except (OSError, ValueError) as error:
+            self.close()
+            text = f"verify_bundle: `path` must be the folder of a bundle; got {path}: {error}"
+            raise BundleRefused("missing-file", text) from None
+        except BundleRefused:
+            self.close()
+            raise
+
+    def read(self, name: str, most: int) -> bytes:
+        """Return one of the files, if it has no more bytes than `most`; raises as `read_regular` does."""
+        return read_regular(self._place(name), min(most, CAPS[name]), folder=self._descriptor)
+
+    def close(self) -> None:
+        """Close the folder."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _place(self, name: str) -> str | Path:
+        return self._path / name if self._descriptor is None else name
+
+    def _check_names(self) -> None:
+        """Refuse a folder that lacks one of the files or holds anything else; one that holds millions is not listed."""
+        found = set()
+        with os.scandir(self._path if self._descriptor is None else self._descriptor) as entries:
+            for entry in entries:
+                if entry.name not in NAMES:
+                    raise BundleRefused(
+                        "unexpected-file",
+                        f"verify_bundle: a bundle must hold {', '.join(NAMES)} and nothing else; got "
+                        f"{shown(entry.name)}",
+                    )
+                found.add(entry.name)
+        missing = [name for name in NAMES if name not in found]
+        if missing:
+            text = f"verify_bundle: a bundle must hold {', '.join(NAMES)}; got no {missing[0]}"
+            raise BundleRefused("missing-file", text)
+
+    def _check_file(self, name: str) -> None:
+        status = os.stat(self._place(name), dir_fd=self._descriptor, follow_symlinks=False)
+        if not stat.S_ISREG(status.st_mode):
+            raise BundleRefused(
+                "link", f"verify_bundle: {name} must be a regular file; got a link, a folder, a device or a pipe"
+            )
+        if status.st_size > CAPS[name]:
+            raise BundleRefused(
+                "size", f"verify_bundle: {name} must have at most {CAPS[name]} bytes; got {status.st_size}"
+            )
