@@ -118,7 +118,7 @@ def new_folder(folder: str | Path) -> Iterator[Path]:
             for name in names:
                 with open(Path(root, name), "r+b") as file:
                     os.fsync(file.fileno())
-            _flush_folder(Path(root))
+            flush_folder(Path(root))
 
 
 @contextmanager
@@ -132,7 +132,7 @@ def _appearing(folder: str | Path, replaces: Collection[str]) -> Iterator[Path]:
         partial.mkdir()
         with _in_use(partial):
             yield partial
-            _flush_folder(partial)
+            flush_folder(partial)
             if not _rename_folder(partial, path):
                 check_new_folder(path, replaces)
                 old = _swap(partial, path)
@@ -274,7 +274,7 @@ def _write_and_flush(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Flush a folder's list of names to the disk, where the system can."""
     if os.name == "nt":
         return
@@ -291,7 +291,7 @@ def _flush_folder(folder: Path) -> None:
 def _confirm(path: Path) -> None:
     """Flush the folder in which `path` has just appeared; a failure is said, for what was written is there."""
     try:
-        _flush_folder(path.parent)
+        flush_folder(path.parent)
     except OSError as error:
         text = f"{path} is written, but the disk did not confirm it ({error.strerror}): copy it before a power cut"
         warnings.warn(text, NotFlushedWarning, stacklevel=4)

@@ -34,6 +34,10 @@ _REFUSED = {
 _WITHOUT_LOCKS = {errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL, errno.EBADF}
 
 
+class InUseError(DomainError):
+    """Another writer is at work."""
+
+
 class NoLockWarning(LierefWarning):
     """A file system cannot lock files, so that nothing keeps two runs from writing the same output."""
 
@@ -77,8 +81,10 @@ def exclusive(target: str | Path, function: str, argument: str, *, lock: str | P
 
     Raises
     ------
+    InUseError
+        If another writer is at work.
     DomainError
-        If another writer is at work, or the folder cannot be written.
+        If the folder cannot be written.
 
     Warns
     -----
@@ -92,7 +98,7 @@ def exclusive(target: str | Path, function: str, argument: str, *, lock: str | P
         try:
             descriptor = _open_locked(path, made)
         except BlockingIOError as error:
-            raise DomainError(
+            raise InUseError(
                 f"{function}: `{argument}` must not be in use; {target} is being written {error}"
             ) from None
         except OSError as error:

@@ -270,7 +270,7 @@ def test_a_disk_that_does_not_confirm_is_said_and_no_failure(
         if not folder.name.startswith("."):
             raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(atomic, "_flush_folder", broken)
+    monkeypatch.setattr(atomic, "flush_folder", broken)
     assert main([*TRAIN]) == 0
     assert "warning: " in (said := capsys.readouterr().err)
     assert f"{workplace / 'out'} is written, but the disk did not confirm it (Input/output error)" in said

@@ -1,0 +1,85 @@
+"""``python -m lieref.adapter.store VERB --store DIR``: the store where nothing but Python and NumPy is installed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from lieref.adapter.store.command import (
+    FAILED,
+    INTERRUPTED,
+    JSON,
+    STORE,
+    VERBS,
+    WRONG_USE,
+    Option,
+    perform,
+    text_of,
+)
+from lieref.errors import LierefError
+
+PROGRAM = "python -m lieref.adapter.store"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit status."""
+    values = vars(_parser().parse_args(arguments))
+    verb, as_json = values.pop("verb"), values.pop("json")
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show
+            warnings.simplefilter("always", UserWarning)
+            answer = perform(verb, values.pop("store"), values)
+        for note in answer.notes:
+            print(note, file=sys.stderr)
+        print(text_of(answer, as_json), flush=True)
+        return answer.status
+    except KeyboardInterrupt:
+        _say("error", "interrupted")
+        return INTERRUPTED
+    except LierefError as error:
+        _say("error", error)
+        return WRONG_USE
+    except OSError as error:
+        _say("error", f"{error.filename or 'input or output'}: {error.strerror or error}")
+        return FAILED
+    except MemoryError:
+        _say("error", "out of memory")
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Signed adapters on a device, and always a way back.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, verb in VERBS.items():
+        below = verbs.add_parser(name, help=verb.summary, description=f"{verb.summary} {verb.text}")
+        for option in (*verb.options, STORE, JSON):
+            _add(below, option)
+    return parser
+
+
+def _add(parser: argparse.ArgumentParser, option: Option) -> None:
+    if not option.name.startswith("-"):
+        parser.add_argument(option.key, help=option.text, type=option.kind, metavar=option.name)
+    elif option.kind is bool:
+        parser.add_argument(option.name, help=option.text, action="store_true")
+    else:
+        parser.add_argument(
+            option.name, help=option.text, type=option.kind, default=option.default, required=option.required,
+            metavar=option.metavar,
+        )  # fmt: skip
+
+
+def _say(kind: str, text: Any) -> None:
+    print(f"{kind}: {' '.join(str(text).split())}", file=sys.stderr)
+
+
+def _show(message: Warning | str, *_: Any, **__: Any) -> None:
+    _say("warning", message)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,121 @@
+"""What a store checks beside the bundle itself: the base, the merged weights, and the caller's self-test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from hashlib import file_digest
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lieref._types import Array
+from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME, decode_adapter_tensors, decode_config
+from lieref.adapter.refusal import BundleRefused
+from lieref.adapter.statement import BaseDigests
+from lieref.adapter.store.state import Base, Slot
+from lieref.adapter.verify import Verified, base_digests
+from lieref.errors import LierefError
+
+if TYPE_CHECKING:
+    from lieref.adapter.store.store import Candidate
+
+NO_MERGED_DIGEST = "merged weights: not checked, for the bundle has no digest of them"
+NO_SELF_TEST = "self-test: not run, for no command that runs the network was given"
+
+
+def check_base(base: Base, path: Path) -> BaseDigests:
+    """Return the digests of the base model if it still is the one that the store was made for.
+
+    Raises
+    ------
+    BundleRefused
+        ``base`` if it cannot be read, or its weights are others.
+    """
+    try:
+        with path.open("rb") as file:
+            digest = file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise BundleRefused(
+            "base", f"check_base: `base` must be readable; got {path}: {error.strerror}; where is it now?"
+        ) from None
+    if digest == base.file_sha256:
+        return BaseDigests(base.file_sha256, base.weights_sha256)
+    found = base_digests(path)
+    if found.weights_sha256 != base.weights_sha256:
+        raise BundleRefused(
+            "base",
+            f"check_base: `base` must be the model that the store was made for, file sha256 {base.file_sha256}; got "
+            f"{path} of {digest}, whose weights differ too",
+        )
+    return found
+
+
+def merged(verified: Verified, base: Path) -> tuple[dict[str, Array] | None, tuple[str, ...]]:
+    """Return the merged weights, checked by their signed digest, and what could not be checked.
+
+    Raises
+    ------
+    BundleRefused
+        ``merged`` if they are others, or cannot be made.
+    """
+    if verified.statement.merged_sha256 is None:
+        return None, (NO_MERGED_DIGEST,)
+    return _merge(verified.tensors, verified.config, _read(base), verified.statement.merged_sha256), ()
+
+
+def self_test(candidate: Candidate, test: Callable[[Candidate], bool | None] | None) -> tuple[str, ...]:
+    """Run the caller's self-test; return what could not be checked.
+
+    Raises
+    ------
+    BundleRefused
+        ``self-test`` if it fails, or the bundle requires one and there is none.
+    """
+    if test is None:
+        if "self-test" in candidate.verified.statement.requires:
+            raise BundleRefused(
+                "self-test", "install: the bundle requires a self-test; got no command or function that runs one"
+            )
+        return (NO_SELF_TEST,)
+    try:
+        passed = test(candidate)
+    except Exception as error:
+        raise BundleRefused("self-test", f"install: the self-test must pass; got {error}") from error
+    if passed is False:
+        raise BundleRefused("self-test", "install: the self-test must pass; got a failure")
+    return ()
+
+
+def merged_weights(base: Path, live: tuple[Slot, dict[str, bytes]] | None) -> dict[str, Array]:
+    """Return all weights of the base, those that the live slot adapts replaced."""
+    weights = _read(base)
+    if live is None:
+        return weights
+    slot, files = live
+    config = decode_config(files[CONFIG_NAME], CONFIG_NAME)
+    tensors = decode_adapter_tensors(files[TENSORS_NAME], config, TENSORS_NAME)
+    return {**weights, **_merge(tensors, config, weights, slot.merged_sha256)}
+
+
+def _merge(
+    tensors: Mapping[str, Array], config: Mapping[str, Any], weights: Mapping[str, Array], digest: str | None
+) -> dict[str, Array]:
+    """Return the tensors that an adapter changes, merged; `digest` is what theirs must be."""
+    from lieref.adapter.merging import merge_weights, merged_digest
+
+    try:
+        changed = merge_weights(tensors, config, weights)
+        found = merged_digest(changed)
+    except LierefError as error:
+        raise BundleRefused("merged", f"merge: the adapter must be one that can be merged; got {error}") from None
+    if digest is not None and found != digest:
+        raise BundleRefused("merged", f"merge: the merged weights must have the signed digest {digest}; got {found}")
+    return changed
+
+
+def _read(base: Path) -> dict[str, Array]:
+    from lieref.adapter.weights import read_weights
+
+    try:
+        return read_weights(base)
+    except (LierefError, OSError) as error:
+        raise BundleRefused("base", f"merge: `base` must have weights to read; got {error}") from None

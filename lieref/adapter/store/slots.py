@@ -1,0 +1,86 @@
+"""Where bundles are kept: one folder each, named by the digest of what is in it, written once and never changed.
+
+A name stands for one content for ever, so that whoever holds the path of a slot reads that bundle or none: never parts
+of two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+from lieref._atomic import flush_folder, remove_folder, write_folder
+from lieref.adapter.bounded import read_regular
+from lieref.adapter.refusal import BundleRefused
+from lieref.adapter.store.refusal import StoreRefused
+from lieref.adapter.store.state import Slot
+from lieref.adapter.verify import NAMES
+
+SLOTS_NAME = "slots"
+
+
+def slot_digest(files: Mapping[str, bytes]) -> str:
+    """Return the SHA-256 of the list of the files' SHA-256: ``sha256sum FILES | sha256sum``, the names sorted."""
+    lines = "".join(f"{hashlib.sha256(files[name]).hexdigest()}  {name}\n" for name in sorted(files))
+    return hashlib.sha256(lines.encode()).hexdigest()
+
+
+def slot_folder(store: Path, digest: str) -> Path:
+    """Return the folder of a slot."""
+    return store / SLOTS_NAME / digest
+
+
+def write_slot(store: Path, files: Mapping[str, bytes]) -> str:
+    """Write a slot, whole or not at all, so that it lasts before anything points to it; return its digest.
+
+    Raises
+    ------
+    OSError
+        If the disk is full, or does not confirm what was written.
+    """
+    digest = slot_digest(files)
+    write_folder(slot_folder(store, digest), files)
+    # Once more, for the failure of which `write_folder` only warns: nothing may point to a folder that may not last.
+    flush_folder(store / SLOTS_NAME)
+    return digest
+
+
+def read_slot(store: Path, slot: Slot) -> dict[str, bytes]:
+    """Return the files of a slot by name, checked.
+
+    Raises
+    ------
+    StoreRefused
+        ``slot`` if they are not those that were installed.
+    """
+    folder, files, left = slot_folder(store, slot.digest), {}, slot.size
+    try:
+        for name in NAMES:
+            files[name] = read_regular(folder / name, left)
+            left -= len(files[name])
+    except BundleRefused as error:
+        raise _refuse(folder, str(error)) from None
+    digest = slot_digest(files)
+    if digest != slot.digest:
+        raise _refuse(folder, f"digest {digest}")
+    return files
+
+
+def is_intact(store: Path, slot: Slot | None) -> bool:
+    """Tell whether a slot can be read and has its digest; the base alone, None, is no matter of the store."""
+    try:
+        return slot is None or bool(read_slot(store, slot))
+    except StoreRefused:
+        return False
+
+
+def remove_slots(store: Path, kept: Collection[str]) -> None:
+    """Remove every slot but these, and what killed installs have left; only the one who installs may."""
+    for path in (store / SLOTS_NAME).iterdir():
+        if path.name not in kept:
+            path.unlink() if path.is_symlink() or not path.is_dir() else remove_folder(path)
+
+
+def _refuse(folder: Path, got: str) -> StoreRefused:
+    return StoreRefused("slot", f"store: `{folder}` must hold what was installed there; got {got}")

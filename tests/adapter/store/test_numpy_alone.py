@@ -1,0 +1,50 @@
+"""A whole life of a store where nothing but Python's own modules, NumPy and lieref can be imported."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.adapter.store.bundles import write_bundle, write_root
+from tests.adapter.store.device import Device
+
+CODE = """
+import sys
+before = set(sys.modules)
+class Only:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] not in sys.stdlib_module_names | {"numpy", "lieref"}:
+            raise ImportError(f"{name} is not on a device")
+sys.meta_path.insert(0, Only())
+import json
+from lieref.adapter.store import Store
+from lieref.adapter.store.__main__ import main
+store, base, root, following, *bundles = sys.argv[1:]
+said = [main(["init", "--store", store, "--base", base, "--trust", root, "--tries", "1"])]
+for bundle in bundles:
+    said.append(main(["install", bundle, "--store", store, "--self-test", "true"]))
+    said.append(main(["start", "--store", store]))
+    said.append(main(["mark-good", "--store", store]))
+for verb in (["rollback"], ["install", bundles[0]], ["status", "--json"], ["trust", following], ["history"]):
+    said.append(main([*verb, "--store", store]))
+weights = Store(store).merged_weights()
+print(json.dumps({"said": said, "weights": sorted(weights)}), file=sys.stderr)
+print(sorted({name.split(".")[0] for name in set(sys.modules) - before} - sys.stdlib_module_names), file=sys.stderr)
+"""
+
+
+def test_it_needs_numpy_alone(device: Device, tmp_path: Path) -> None:
+    bundles = [write_bundle(tmp_path / f"lasting-{n}", device.base, n, expires=None) for n in (1, 2)]
+    both = write_root(tmp_path / "2.json", 2, ("a", "b"), root=("b",), bundle=("b",))
+    done = subprocess.run(
+        [sys.executable, "-c", CODE, str(tmp_path / "new"), str(device.base), str(device.root), str(both),
+         *map(str, bundles)],
+        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+    )  # fmt: skip
+    report, modules = done.stderr.splitlines()[-2:]
+    assert json.loads(report) == {"said": [0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0], "weights": ["conv/w"]}
+    assert modules == "['lieref', 'numpy']"
+    assert "refused: counter" in done.stdout
