@@ -24,11 +24,12 @@ from lieref.model.form import Form
 from lieref.model.graph import Graph
 from lieref.model.half import LOST_SHARE, Rounding, rounding, written_halves
 from lieref.model.head import Head, NewHead
+from lieref.model.held import Held
 from lieref.model.identity import network_digest
 from lieref.model.layer import dropped_layers
 from lieref.model.mask_inputs import check_recorded
 from lieref.model.ml_operators import labels_said
-from lieref.model.network import Network
+from lieref.model.named import Named
 from lieref.model.onnx_file import OnnxFile
 from lieref.model.onnx_reader import graph_from_proto, read_onnx
 from lieref.model.onnx_writer import encode_onnx, replace_end, replace_tensors
@@ -113,7 +114,7 @@ def load(
     return model
 
 
-class Model(Network):
+class Model(Named):
     """A network that can be saved: see `Network` for what it computes.
 
     Attributes
@@ -186,6 +187,7 @@ class Model(Network):
 
     def adapter_state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Return the adapters' arrays and their configuration, as `save_adapter` writes them."""
+        self._begin_change("save_adapter")
         if not self.attached:
             raise DomainError("save_adapter: a method must be attached first; none is")
         tensors: dict[str, Array] = {f"{name}:statistic": value for name, value in self.statistics.items()}
@@ -225,8 +227,16 @@ class Model(Network):
         }
         return tensors, config
 
-    def load_adapter(self, folder: str | Path) -> Model:
-        """Attach the adapters of a folder; what was attached before is removed.
+    def load_adapter(self, folder: str | Path, adapter_name: str | None = None) -> Model:
+        """Load the adapter of a folder.
+
+        Parameters
+        ----------
+        folder : str or Path
+        adapter_name : str, optional
+            A new name. The adapter is held under it beside those there are, and `set_adapter` makes it active; the
+            first is active at once. Without a name it is called ``default``, takes the place of an adapter of that
+            name, and is active alone.
 
         Raises
         ------
@@ -235,8 +245,29 @@ class Model(Network):
         VerificationError
             If the adapter was trained on another network, or its digest differs.
         DomainError
-            If it was trained with another id of padding than the model was loaded with.
+            If it was trained with another id of padding than the model was loaded with, or the name is taken.
         """
+        self._take_in("load_adapter", self._read_folder(folder), adapter_name)
+        return self
+
+    def hotswap_adapter(self, folder: str | Path, adapter_name: str) -> Model:
+        """Put the adapter of a folder in the place of one that is loaded.
+
+        Where its tensors, methods, shapes and head are those of the other, its numbers are written into the live arrays
+        of `parameters`, and nothing is compiled again. Else a `LierefWarning` says that the arrays are new ones.
+
+        Raises
+        ------
+        DomainError
+            If there is no such adapter; and as `load_adapter` does.
+        FormatError, VerificationError
+            As `load_adapter` does.
+        """
+        self._swap_in("hotswap_adapter", self._read_folder(folder), adapter_name)
+        return self
+
+    def _read_folder(self, folder: str | Path) -> Held:
+        """Return the adapter of a folder, everything checked against this network."""
         tensors, config = read_adapter(folder)
         check_recorded(config["lieref"], self.padding_id, self.derived_inputs, str(folder))
         same_file = config["lieref"]["base_sha256"] == self.base_sha256
@@ -245,12 +276,8 @@ class Model(Network):
         form = self._read_head(config["lieref"].get("head"), classes, str(folder))
         statistics, sites, attached = self._read_state(form.graph, form.head, tensors, config["lieref"], str(folder))
         share_memory(sites)
-        with self._alone.take("load_adapter"), self._lock:
-            self._switch(form)
-            self.statistics, self.sites, self.attached, self.wants_statistics = statistics, sites, attached, False
-            self.classes = classes or self.classes
-            self.task = config["lieref"].get("task")
-        return self
+        own = None if form is self._base else form
+        return Held(own, tuple(attached), sites, statistics, False, classes, config["lieref"].get("task"))
 
     def add_weighted_adapter(self, folders: Sequence[str | Path], weights: Sequence[float]) -> Model:
         """Attach the weighted sum, in the Lie algebra, of several adapters of this base.
