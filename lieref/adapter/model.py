@@ -36,8 +36,8 @@ from lieref.model.onnx_writer import encode_onnx, replace_end, replace_tensors
 from lieref.model.outputs import weights_of, with_first_outputs
 from lieref.model.simplify import in_dtype, in_float64, simplify
 from lieref.model.site import Site, adaptable_tensors, share_memory
+from lieref.model.weighted import weighted
 from lieref.param._base import LierefWarning
-from lieref.param.compose import add_weighted_adapter
 from lieref.param.registry import get_method
 from lieref.param.upgrade import upgraded
 from lieref.train.classes import check_classes
@@ -279,64 +279,60 @@ class Model(Named):
         own = None if form is self._base else form
         return Held(own, tuple(attached), sites, statistics, False, classes, config["lieref"].get("task"))
 
-    def add_weighted_adapter(self, folders: Sequence[str | Path], weights: Sequence[float]) -> Model:
-        """Attach the weighted sum, in the Lie algebra, of several adapters of this base.
-
-        For the exponential of an Abelian group this is exact: all of them applied, each to the power of its weight.
-        What was attached before is removed.
+    def add_weighted_adapter(
+        self,
+        adapters: Sequence[str | Path],
+        weights: Sequence[float],
+        adapter_name: str | None = None,
+        combination_type: str | None = None,
+        *,
+        density: float | None = None,
+        majority_sign_method: str | None = None,
+        svd_rank: int | None = None,
+        seed: int = 0,
+    ) -> Model:
+        """Make one adapter of several of this base; it can be trained, saved and merged as any other.
 
         Parameters
         ----------
-        folders : list of str or Path
-            Adapter folders; each tensor's adapters must share their group, map and action.
+        adapters : list of str or Path
+            Names of adapters that are loaded; without `adapter_name` adapter folders.
         weights : list of float
-            One for each folder.
+            One for each.
+        adapter_name : str, optional
+            New name of the result, which `set_adapter` makes active. Without one it takes the place of ``default`` and
+            is active alone.
+        combination_type : str, optional
+            A key of `lieref.param.combine.COMBINATION_TYPES`: PEFT's, and of the group ``exp_sum``, ``product`` (in
+            order, the first acts first) and ``geodesic_mean``. By default the weighted sum in the Lie algebra, which
+            for the exponential of an Abelian group is exact: all applied, each to the power of its weight; other groups
+            are refused then.
+        density, majority_sign_method, svd_rank
+            See `lieref.param.combine.combine_adapters`.
+        seed : int
+            For what DARE draws.
 
         Raises
         ------
         DomainError
-            If the numbers of folders and weights differ, or there is no folder.
+            If the numbers of adapters and weights differ, a name is unknown or taken, or an option is not valid.
         UnsupportedError
-            If a group is not Abelian, adapters differ in kind, or one holds statistics.
+            If the type has no meaning for a method, adapters differ in kind, or one holds statistics or a new head.
         FormatError, VerificationError
             As `load_adapter` does.
         """
-        if len(folders) != len(weights) or not folders:
-            raise DomainError(
-                f"add_weighted_adapter: `weights` must match the folders; got {len(weights)} and {len(folders)}"
-            )
-        base = self._base.graph
-        parts = [Model(base, self._file_proto(), self.source, self.base_sha256) for _ in folders]
-        for part, folder in zip(parts, folders, strict=True):
-            part.padding_id, part.derived_inputs = self.padding_id, self.derived_inputs
-            part.load_adapter(folder)
-        if any(part.head is not None for part in parts):
-            raise UnsupportedError("add_weighted_adapter: adapters must hold no new head; those do not add")
-        named = {part.classes for part in parts} - {None}
-        if len(named) > 1:
-            raise UnsupportedError(
-                "add_weighted_adapter: adapters must name the outputs alike; those name them differently"
-            )
-        if any(part.statistics for part in parts):
-            raise UnsupportedError("add_weighted_adapter: adapters must hold no statistics; those do not add")
-        sites: dict[str, Site] = {}
-        for tensor in dict.fromkeys(tensor for part in parts for tensor in part.sites):
-            here = [(part.sites[tensor], w) for part, w in zip(parts, weights, strict=True) if tensor in part.sites]
-            first = here[0][0]
-            method, params = add_weighted_adapter(
-                [(site.method, site.params) for site, _ in here],
-                [w for _, w in here],
-                _canonical_shape(first, self._base.graph),
-                first.groups,
-            )
-            params = {name: value.astype(self.dtype) for name, value in params.items()}
-            sites[tensor] = Site(tensor, method, params, first.groups, first.layer)
-        share_memory(sites)
-        with self._alone.take("add_weighted_adapter"), self._lock:
-            self._switch(self._base)
-            self.statistics, self.sites, self.wants_statistics = {}, sites, False
-            self.attached = [entry for part in parts for entry in part.attached]
-            self.classes = next(iter(named), self.classes)
+        function = "add_weighted_adapter"
+        check_int(function, "seed", seed, low=0, high=2**63 - 1)
+        with self._alone.take(function), self._lock:
+            self._begin_change(function)
+            if adapter_name is None:
+                parts = [self._read_folder(folder) for folder in adapters]
+            else:
+                self._check_new(function, adapter_name)
+                parts = self._holds(function, adapters)
+            options = {"density": density, "majority_sign_method": majority_sign_method, "svd_rank": svd_rank}
+            held = weighted(parts, weights, self._base.graph, combination_type, seed, **options)
+            self._take_in(function, held, adapter_name, active=adapter_name is None)
         return self
 
     def merge_and_unload(self) -> Model:

@@ -42,7 +42,7 @@ class Named(Network):
         self._held: dict[str, Held] = {}
         self._active: tuple[str, ...] = ()
         self._paused = False
-        self._merged: Merged | None = None
+        self._merged_in: Merged | None = None
         super().__init__(graph, proto, source, base_sha256)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class Named(Network):
         """Become a copy."""
         super().__setstate__(state)
         for name, held in self._held.items():
-            if name not in self._active or self._merged is not None:
+            if name not in self._active or self._merged_in is not None:
                 share_memory(held.sites)
 
     # What there is
@@ -79,7 +79,7 @@ class Named(Network):
     @property
     def merged_adapters(self) -> list[str]:
         """Names of the adapters that `merge_adapter` has put into the weights."""
-        return [] if self._merged is None else [*self._merged.names]
+        return [] if self._merged_in is None else [*self._merged_in.names]
 
     # How they come and go
 
@@ -165,7 +165,7 @@ class Named(Network):
         with self._alone.take("unload"), self._lock:
             if self._paused:
                 self._begin_change("unload")
-            self._held, self._active, self._merged = {}, (), None
+            self._held, self._active, self._merged_in = {}, (), None
             return super().unload()
 
     @contextmanager
@@ -178,7 +178,7 @@ class Named(Network):
             with self._lock:
                 self._begin_change("disable_adapter", merged=True)
                 self._stash()
-                names, shown = self._active, self._now() if self._merged else None
+                names, shown = self._active, self._now() if self._merged_in else None
                 self._show((), Held())
                 self._active, self._paused = names, True
             try:
@@ -215,7 +215,7 @@ class Named(Network):
             digest, tensors = self._base_digest(), self._merged_tensors()
             # Tensors of the file by name are what re-estimated statistics are as well.
             self.sites, self.statistics, self.wants_statistics = {}, tensors, False
-            self._merged = Merged(self._active, digest)
+            self._merged_in = Merged(self._active, digest)
         return self
 
     def unmerge_adapter(self) -> Self:
@@ -229,17 +229,16 @@ class Named(Network):
             If the base is not what it was then: somebody has written into its arrays.
         """
         with self._alone.take("unmerge_adapter"), self._lock:
-            if self._merged is None:
+            if self._merged_in is None:
                 raise DomainError("unmerge_adapter: an adapter must be merged; none is")
             if self._paused:
                 self._begin_change("unmerge_adapter")
-            digest = self._base_digest()
-            if digest != self._merged.base_sha256:
+            digest, before = self._base_digest(), self._merged_in.base_sha256
+            if digest != before:
                 raise VerificationError(
-                    f"unmerge_adapter: the base must be what it was at merge_adapter, {self._merged.base_sha256}; got "
-                    f"{digest}: load it again"
+                    f"unmerge_adapter: the base must be what it was when merged, {before}; got {digest}: load it again"
                 )
-            names, self._merged = self._merged.names, None
+            names, self._merged_in = self._merged_in.names, None
             self._show(names, self._united("unmerge_adapter", names))
         return self
 
@@ -261,8 +260,8 @@ class Named(Network):
         """Raise `DomainError` where the adapters may not change; note what the base calls its outputs."""
         if self._paused:
             raise DomainError(f"{function}: adapters must stay as they are inside disable_adapter(); got a change")
-        if self._merged is not None and not merged:
-            names = ", ".join(self._merged.names)
+        if self._merged_in is not None and not merged:
+            names = ", ".join(self._merged_in.names)
             raise DomainError(f"{function}: the adapter {names} must be unmerged first; call unmerge_adapter()")
         if function == "attach" and len(self._active) > 1:
             raise DomainError(f"attach: one adapter must be active; got {', '.join(self._active)}")
@@ -288,6 +287,12 @@ class Named(Network):
                 known = ", ".join(self.adapters) or "none"
                 raise DomainError(f"{function}: `adapter_name` must be among the adapters, {known}; got {name!r}")
 
+    def _holds(self, function: str, names: Sequence[Any]) -> list[Held]:
+        """Return what is held under names."""
+        self._check_known(function, names)
+        self._stash()
+        return [self._held[name] for name in names]
+
     def _now(self) -> Held:
         """Return what is attached now as one adapter."""
         form = None if self.head is None else self._form
@@ -296,7 +301,7 @@ class Named(Network):
 
     def _stash(self) -> None:
         """Bring what is held up to what is live; the lock is held."""
-        if self._merged is not None:
+        if self._merged_in is not None:
             return
         names = tuple(self.active_adapters)
         if not names:

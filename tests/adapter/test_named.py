@@ -208,6 +208,7 @@ MERGED: dict[str, Callable[[lieref.Model, Path], Any]] = {
     "save_adapter": lambda model, folder: model.save_adapter(folder / "n"),
     "merge_adapter": lambda model, folder: model.merge_adapter(),
     "save": lambda model, folder: model.save(folder / "n.onnx"),
+    "add_weighted_adapter": lambda model, folder: model.add_weighted_adapter(["a", "b"], [1.0, 1.0], "n"),
 }
 
 
@@ -276,6 +277,51 @@ def test_another_structure_is_swapped_in_and_said(net: Path, folders: dict[str, 
         model.hotswap_adapter(folders["a"], "z")
 
 
+def test_one_adapter_of_several(net: Path, folders: dict[str, Path], model: lieref.Model, tmp_path: Path) -> None:
+    """Named or from folders; the order of the first acting first; it is trained further, saved, merged and swapped."""
+    assert model.add_weighted_adapter(["a", "b"], [1.0, 1.0], "sum").active_adapters == ["a"]
+    model.add_weighted_adapter(["a", "b"], [1.0, 1.0], "both", "product").set_adapter("both")
+    adapted, base = model.adapted_tensors(), model.graph.initializers
+    for tensor, value in adapted.items():
+        factors = [lieref.load(net).load_adapter(folders[n]).adapted_tensors()[tensor] / base[tensor] for n in "ab"]
+        np.testing.assert_allclose(value, base[tensor] * factors[0] * factors[1], rtol=1e-5)
+    assert {name: f.shape for name, f in model.parameters().items()}["stem.weight:lora_a"][0] == 4
+    both = model.predict(X)
+    np.testing.assert_allclose(model.set_adapter("sum").predict(X), both, rtol=1e-5)
+    other = lieref.load(net).add_weighted_adapter([folders["a"], folders["b"]], [1.0, 1.0], combination_type="product")
+    assert (other.adapters, other.active_adapters) == (("default",), ["default"])
+    assert np.array_equal(other.predict(X), both)
+    other.save_adapter(tmp_path / "both")
+    again = lieref.load(net).load_adapter(tmp_path / "both")
+    assert np.array_equal(again.predict(X), both)
+    lieref.fit(again, X, Y, epochs=1, batch_size=6, seed=0)
+    assert not np.array_equal(again.predict(X), both)
+    np.testing.assert_allclose(other.merge_and_unload().predict(X), both, rtol=1e-5, atol=1e-6)
+    model.set_adapter("a").add_weighted_adapter(["a", "c"], [0.25, 0.75], "mean", "geodesic_mean").set_adapter("mean")
+    quarter = {t: base[t] * np.exp(0.25 * np.log(v / base[t])) for t, v in
+               lieref.load(net).load_adapter(folders["a"]).adapted_tensors().items()}  # fmt: skip
+    for tensor, value in quarter.items():  # the identity counts where an adapter has nothing
+        np.testing.assert_allclose(model.adapted_tensors()[tensor], value, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["product", "geodesic_mean", "exp_sum"])
+def test_rotations_multiply_and_have_a_mean(net: Path, tmp_path: Path, kind: str) -> None:
+    model = lieref.load(net).add_adapter("one", "so", r=1, target_modules=["stem", "point"], seed=1)
+    model.add_adapter("two", "so", r=1, target_modules=["point", "head"], seed=2)
+    for name in ("one", "two"):
+        moved(model.set_adapter(name), 0.2)
+    model.add_weighted_adapter(["one", "two"], [0.5, 0.5], "n", kind).set_adapter("n")
+    assert set(model.sites) == {"stem.weight", "point.weight", "head.weight"}
+    for tensor, value in model.adapted_tensors().items():
+        before = model.graph.initializers[tensor]
+        for now, then in ((value, before),):  # every singular value stays
+            flat = (now.reshape(len(now), -1), then.reshape(len(then), -1))
+            spectra = [np.linalg.svd(each, compute_uv=False) for each in flat]
+            np.testing.assert_allclose(*spectra, rtol=1e-5)
+    model.save_adapter(tmp_path / "n")
+    assert np.array_equal(lieref.load(net).load_adapter(tmp_path / "n").predict(X), model.predict(X))
+
+
 BAD: dict[str, tuple[type[LierefError], str, Callable[[lieref.Model, Path], Any]]] = {
     "taken": (DomainError, "must be a new name; got 'a'", lambda m, f: m.load_adapter(f / "b", "a")),
     "taken by the new": (DomainError, "must be a new name; got 'b'", lambda m, f: m.add_adapter("b", "bias")),
@@ -290,6 +336,23 @@ BAD: dict[str, tuple[type[LierefError], str, Callable[[lieref.Model, Path], Any]
     "a head": (UnsupportedError, "h has one", lambda m, f: m.set_adapter(["a", "h"])),
     "not merged": (DomainError, "must be merged; none is", lambda m, f: m.unmerge_adapter()),
     "method": (DomainError, "unknown|must be", lambda m, f: m.add_adapter("n", "no-such-method")),
+    "weighted name": (DomainError, "new name; got 'b'", lambda m, f: m.add_weighted_adapter(["a"], [1.0], "b")),
+    "weighted part": (DomainError, "got 'z'", lambda m, f: m.add_weighted_adapter(["a", "z"], [1.0, 1.0], "n")),
+    "weighted number": (DomainError, "`weights` must match", lambda m, f: m.add_weighted_adapter(["a"], [], "n")),
+    "weighted head": (UnsupportedError, "no new head", lambda m, f: m.add_weighted_adapter(["a", "h"], [1, 1], "n")),
+    "weighted mean": (UnsupportedError, "no stat", lambda m, f: m.add_weighted_adapter(["a", "s"], [1, 1], "n", "cat")),
+    "weighted type": (DomainError, "combination_type", lambda m, f: m.add_weighted_adapter(["a"], [1], "n", "mean")),
+    "weighted density": (
+        DomainError,
+        "`density` must come with a combination_type; got 0.5",
+        lambda m, f: m.add_weighted_adapter(["a"], [1], "n", density=0.5),
+    ),
+    "weighted where": (
+        DomainError,
+        r"density.*ties.*\(for the tensor ",
+        lambda m, f: m.add_weighted_adapter(["a", "b"], [1, 1], "n", "ties"),
+    ),
+    "weighted seed": (DomainError, "seed", lambda m, f: m.add_weighted_adapter(["a"], [1], "n", "cat", seed=-1)),
     "folder": (LierefError, "folder", lambda m, f: m.load_adapter(f / "absent", "n")),
     "swap": (LierefError, "folder", lambda m, f: m.hotswap_adapter(f / "absent", "a")),
 }
