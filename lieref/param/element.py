@@ -26,6 +26,8 @@ from lieref.param.method import Method
 from lieref.param.registry import get_method
 from lieref.param.rotation import BlockRotation, Reflections
 
+FAN_IN = MatrixOnMode("fan-in")
+
 Adapter = tuple[Method, Params]
 """A method and its factors for one weight."""
 
@@ -151,12 +153,30 @@ def _element(function: str, method: Method, params: Params, shape: Shape, groups
         raise UnsupportedError(f"{function}: `adapters` must each be one group element; got {method.name}")
     group = method.group_for(shape, groups)
     xi = method.delta(params, shape, groups) if isinstance(method.map, Exp) or group.name == "additive" else None
-    return Element(method.group, method.action.spec, group, method.group_element(params, shape, groups), xi)
+    g = method.group_element(params, shape, groups)
+    if (own := _blocks(method, shape)) == blocks or own == 1:
+        return Element(method.group, method.action.spec, group, g, xi)
+    wanted = FAN_IN.algebra_shape(shape, groups)
+    whole = make_group("so", FAN_IN, shape, groups)
+    spread = [None if each is None else _block_diagonal(each, own).reshape(wanted) for each in (g, xi)]
+    assert spread[0] is not None
+    return Element("so", FAN_IN.spec, whole, spread[0], spread[1])
+
+
+def _block_diagonal(stack: FloatArray, blocks: int) -> FloatArray:
+    """Return the matrices (groups blocks, b, b) as (groups, n, n) with the blocks of each on its diagonal."""
+    b = stack.shape[-1]
+    whole = np.zeros((len(stack) // blocks, blocks, b, blocks, b))
+    at = np.arange(blocks)
+    whole[:, at, :, at] = stack.reshape(-1, blocks, b, b).swapaxes(0, 1)
+    return whole.reshape(-1, blocks * b, blocks * b)
 
 
 def _blocks(method: Method, shape: Shape) -> int:
     """Return in how many blocks, side by side, a method rotates the filters; 1 where they are mixed."""
     n = math.prod(shape[1:])
+    if isinstance(method, Combination) and method.group == "so" and isinstance(method.action, MatrixOnMode):
+        return method.action.blocks if method.action.mode == FAN_IN.mode else 1
     if isinstance(method, BlockRotation) and len(at := method.parameterisation.positions(n)) == n // at.shape[1]:
         return len(at)
     return 1
@@ -176,7 +196,7 @@ def _rotation(method: BlockRotation | Reflections, params: Params, shape: Shape,
     r = transpose(eye + method.change(factors, eye.copy()))
     b = n // blocks
     cut = r.reshape(rotations, blocks, b, blocks, b)[:, np.arange(blocks), :, np.arange(blocks)].swapaxes(0, 1)
-    action = make_action("fan-in" if blocks == 1 else f"fan-in/{blocks}", "so")
+    action = make_action(FAN_IN.spec if blocks == 1 else f"{FAN_IN.spec}/{blocks}", "so")
     wanted = action.algebra_shape(shape, groups)
 
     def laid_out(stack: FloatArray) -> FloatArray:

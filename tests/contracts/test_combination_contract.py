@@ -28,11 +28,9 @@ from tests.contracts.test_method_contract import smallest
 GEOMETRIES: dict[str, tuple[tuple[int, ...], int]] = {
     "linear": ((6, 4), 1), "2-D": ((4, 3, 1, 2), 1), "grouped": ((6, 3, 2, 1), 2), "depthwise": ((6, 1, 2, 3), 6),
 }  # fmt: skip
-CONV = ("full", "lora-view", "liera", "hira", "loha", "pissa", "scale", "oft", "boft", "hra", "elra", "so", "affine",
-        "low-rank+gl+exp+in", "dense+so*gl+exp+out*in", "dense+so+exp+fan-in/2")  # fmt: skip
-"""Methods that are tried on every geometry; the others on the first."""
-SLOW = {("depthwise", "boft"), ("depthwise", "dense+so+exp+fan-in/2"), ("depthwise", "oft")}
-"""What takes many logarithms, as `hra` does."""
+CONV = ("full", "lora-view", "liera", "scale", "so", "affine", "low-rank+gl+exp+in", "dense+so*gl+exp+out*in")
+"""Methods that are tried on every geometry; the others on the first, rotations of the filters on the first three."""
+ROTATIONS = ("oft", "hra")
 MORE = {
     "low-rank+gl+exp+in": {"r": 2}, "low-rank+gl+cayley+out": {"r": 1}, "low-rank+gl+taylor2+out": {"r": 1},
     "low-rank+so+cayley+out": {"r": 1}, "low-rank+sp+cayley+out": {"r": 1}, "dense+so*gl+exp+out*in": {},
@@ -53,8 +51,11 @@ CASES = [
     pytest.param(method, *geometry, id=f"{name}-{kind}")
     for name, method in known_methods()
     for kind, geometry in GEOMETRIES.items()
-    if method.supports(*geometry) is None and (kind == "linear" or (name in CONV and (kind, name) not in SLOW))
+    if method.supports(*geometry) is None
+    and (kind == "linear" or name in CONV or (name in ROTATIONS and kind != "depthwise"))
 ]
+OF_THREE = ("liera", "hira", "scale", "so", "elra", "affine", "oft", "dense+se+exp+affine", "dense+gl+exp+conjugation")
+"""Methods whose mean of three is tried."""
 
 
 @cache
@@ -191,8 +192,11 @@ def test_a_product_is_one_after_the_other(method: Method, shape: tuple[int, ...]
         assert found[0].parameterisation.name == ("low-rank" if small else "dense")
 
 
-@pytest.mark.parametrize(("method", "shape", "groups"), CASES)
-@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize(
+    ("method", "shape", "groups", "count"),
+    [pytest.param(*case.values, 2, id=f"{case.id}-2") for case in CASES]
+    + [pytest.param(*c.values, 3, id=f"{c.id}-3") for c in CASES if c.id in [f"{name}-linear" for name in OF_THREE]],
+)
 def test_a_geodesic_mean_moves_with_its_points(method: Method, shape: tuple[int, ...], groups: int, count: int) -> None:
     *points, moving = some(method, shape, groups, count + 1)
     weights = [0.25, 0.75] if count == 2 else [0.2, 0.5, 0.3]
@@ -254,10 +258,17 @@ def test_group_types_are_their_formulas_at_40_digits(name: str) -> None:
 
 
 def test_methods_of_one_group_multiply_whatever_their_coordinates() -> None:
-    shape, groups = GEOMETRIES["2-D"]
-    for names in (("oft", "hra"), ("oft", "oft-cayley"), ("boft", "oft"), ("liera", "liera-kronecker"),
+    shape, groups = (6, 4, 2, 3), 1
+    for names in (("oft", "hra"), ("dense+so+exp+fan-in/6", "oft"),
+                  ("hra", "dense+so+exp+fan-in/3"),
+                  ("oft", "oft-cayley"), ("boft", "oft"), ("liera", "liera-kronecker"),
                   ("liera", "hira"), ("lora", "flora"), ("lora", "pissa"), ("scale", "ia3")):  # fmt: skip
-        adapters = [drawn(json.dumps(get_method(n, **smallest(METHODS[n])).config()), shape, groups, 4) for n in names]
+        adapters = [
+            drawn(
+                json.dumps(get_method(n, **(smallest(METHODS[n]) if n in METHODS else {})).config()), shape, groups, 4
+            )
+            for n in names
+        ]
         if names == ("scale", "ia3"):
             with pytest.raises(
                 UnsupportedError, match="must share group and action; got scaling on scaling, scaling on"
