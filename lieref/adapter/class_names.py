@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from lieref.adapter.metadata import write_metadata
 from lieref.errors import FormatError, LierefError
 from lieref.model.ml_operators import label_names
 from lieref.train.classes import check_classes
@@ -46,9 +47,4 @@ def classes_of_proto(proto: Any, source: str) -> tuple[str, ...] | None:
 
 def write_classes(proto: Any, classes: tuple[str, ...] | None) -> None:
     """Write the names into a ModelProto's metadata, in place of those it has; None takes them out."""
-    others = [entry for entry in proto.metadata_props if entry.key != METADATA_KEY]
-    kept = [(entry.key, entry.value) for entry in others]
-    del proto.metadata_props[:]
-    new = [] if classes is None else [(METADATA_KEY, json.dumps(list(classes)))]
-    for key, value in [*kept, *new]:
-        proto.metadata_props.add(key=key, value=value)
+    write_metadata(proto, {METADATA_KEY: None if classes is None else json.dumps(list(classes))})

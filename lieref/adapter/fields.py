@@ -65,7 +65,7 @@ _SECTION: _Rules = {
     ),
     "methods": ("a list of objects", lambda v: is_list(v, lambda item: isinstance(item, dict))),
     "statistics": ("a list of different names", lambda v: is_list(v, is_text) and len(set(v)) == len(v)),
-    "head": ("an object", _is_object),
+    "head": ("an object or null", lambda v: v is None or isinstance(v, dict)),
     "input_shapes": (
         "an object of lists of sizes",
         lambda v: isinstance(v, dict) and is_list([*v.values()], lambda item: is_list(item, is_size, MOST_AXES)),
@@ -90,14 +90,39 @@ _HEAD: _Rules = {
     "weight": ("text", is_text),
     "bias": ("text", is_text),
 }
+_SECTION_3: _Rules = {
+    "classes": ("a list or null", lambda v: v is None or isinstance(v, list)),
+    "head": ("an object or null", lambda v: v is None or isinstance(v, dict)),
+    "preprocessing": ("an object or null", lambda v: v is None or isinstance(v, dict)),
+    "tokenizer_sha256": ("64 hexadecimal digits or null", lambda v: v is None or is_sha256(v)),
+    "integers": ("an object or null", lambda v: v is None or isinstance(v, dict)),
+    "tensors": ("an object of objects", lambda v: isinstance(v, dict) and is_list([*v.values()], _is_object)),
+    **{name: _SECTION[name] for name in ("task", "output", "methods", "statistics", "input_shapes", "sites")},
+}
+_SITE_3: _Rules = {
+    **_SITE,
+    "weight": ("true or false", lambda v: isinstance(v, bool)),
+    "groups": ("an integer from 1", lambda v: is_size(v) and v > 0),
+    "transposed": ("true or false", lambda v: isinstance(v, bool)),
+    "directions": ("an integer from 0", is_size),
+    "bias": ("text or null", lambda v: v is None or is_text(v)),
+}
+_TENSOR: _Rules = {
+    "dtype": ("float16, float32 or float64", lambda v: v in ("float16", "float32", "float64")),
+    "shape": ("a list of sizes", lambda v: is_list(v, is_size, MOST_AXES)),
+    "source": ("file, zeros or computed", lambda v: v in ("file", "zeros", "computed")),
+}
+FORMAT_3 = "lieref-adapter/3"
+"""The format in which every place is there, null where it is not used, and every tensor that changes is described."""
 FIELDS = tuple(_PEFT)
 """The fields of PEFT that a configuration must have."""
 
 
-def check_fields(function: str, config: Mapping[str, Any], what: str) -> None:
+def check_fields(function: str, config: Mapping[str, Any], what: str, *, complete: bool = False) -> None:
     """Raise `FormatError` unless each field is of its type; `what` is named in the message.
 
-    The section ``lieref`` must be there; of its fields those that are there are checked.
+    The section ``lieref`` must be there; of its fields those that are there are checked. In format 3, and with
+    `complete`, all of them must be there.
     """
     missing = [name for name in FIELDS if name not in config]
     if missing:
@@ -107,12 +132,18 @@ def check_fields(function: str, config: Mapping[str, Any], what: str) -> None:
         raise FormatError(f"{function}: {what} must have a section lieref; got {shown(section)}")
     _check(function, config, _PEFT, what)
     _check(function, section, _SECTION, f"{what}, lieref")
-    if "head" in section:
+    complete = complete or section.get("format") == FORMAT_3
+    if complete:
+        _check(function, section, _SECTION_3, f"{what}, lieref", required=True)
+    if section.get("head") is not None:
         _check(function, section["head"], _HEAD, f"{what}, lieref.head", required=True)
     for number, entry in enumerate(section.get("methods", ())):
         _check(function, entry, _METHOD, f"{what}, lieref.methods[{number}]", required=True)
     for name, entry in section.get("sites", {}).items():
-        _check(function, entry, _SITE, f"{what}, lieref.sites[{shown(name)}]", required=True)
+        rules = _SITE_3 if complete else _SITE
+        _check(function, entry, rules, f"{what}, lieref.sites[{shown(name)}]", required=True)
+    for name, entry in section["tensors"].items() if complete else ():
+        _check(function, entry, _TENSOR, f"{what}, lieref.tensors[{shown(name)}]", required=True)
 
 
 def shown(value: Any, length: int = 80) -> str:

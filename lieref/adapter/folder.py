@@ -18,14 +18,14 @@ import numpy as np
 from lieref._atomic import write_folder
 from lieref._check import check_finite
 from lieref._types import Array
-from lieref.adapter.fields import check_fields, is_sha256, shown
+from lieref.adapter.fields import FORMAT_3, check_fields, is_sha256, shown
 from lieref.adapter.strict_json import format_json, parse_json
 from lieref.adapter.tensor_file import decode_tensors, encode_tensors
 from lieref.errors import DomainError, FormatError, VerificationError
 
-FORMATS = {"lieref-adapter/1": 1, "lieref-adapter/2": 2}
+FORMATS = {"lieref-adapter/1": 1, "lieref-adapter/2": 2, FORMAT_3: 2}
 """Formats that are read, and the version of `lieref.param.upgrade` under which their methods were configured."""
-FORMAT = "lieref-adapter/2"
+FORMAT = FORMAT_3
 """The format that is written."""
 TENSORS_NAME = "adapter_model.safetensors"
 CONFIG_NAME = "adapter_config.json"
@@ -61,9 +61,9 @@ def encode_adapter(tensors: Mapping[str, Array], config: Mapping[str, Any]) -> d
         raise DomainError(
             f"encode_adapter: `config` must have lieref.base_sha256 of 64 hex digits; got {shown(section)}"
         )
-    check_fields("encode_adapter", config, "`config`")
+    check_fields("encode_adapter", config, "`config`", complete=True)
     digests = {"format": FORMAT, "tensors_sha256": hashlib.sha256(data).hexdigest(), "tensors_bytes": len(data)}
-    return {TENSORS_NAME: data, CONFIG_NAME: format_json({**config, "lieref": {**section, **digests}})}
+    return {TENSORS_NAME: data, CONFIG_NAME: format_json({**config, "lieref": {**section, **digests}}, depth=3)}
 
 
 def write_adapter(

@@ -7,17 +7,22 @@ import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from lieref._atomic import write_file
 from lieref._check import check_bool, check_choice, check_finite, check_int
-from lieref._types import Array
+from lieref._types import Array, FloatArray
 from lieref.adapter.class_names import classes_of_proto, parse_classes, write_classes
 from lieref.adapter.fields import shown
 from lieref.adapter.folder import CONFIG_NAME, FORMATS, TENSORS_NAME, check_base, read_adapter, write_adapter
-from lieref.adapter.strict_json import path_text
+from lieref.adapter.merging import SELF_TEST, ZEROS, merge_weights
+from lieref.adapter.metadata import origin, write_metadata
+from lieref.adapter.state import base_of, canonical_shape, state_of
+from lieref.adapter.ties import PLACE, VALUE
+from lieref.adapter.weights import weights_digest
 from lieref.errors import DomainError, FormatError, LierefError, UnsupportedError
 from lieref.model.adapters import Attached
 from lieref.model.form import Form
@@ -128,6 +133,7 @@ class Model(Named):
 
     classes: tuple[str, ...] | None = None
     rounding: Rounding | None = None
+    _bundled: Mapping[str, dict[str, Array]] = MappingProxyType({})
 
     @property
     def proto(self) -> Any:
@@ -188,44 +194,7 @@ class Model(Named):
     def adapter_state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Return the adapters' arrays and their configuration, as `save_adapter` writes them."""
         self._begin_change("save_adapter")
-        if not self.attached:
-            raise DomainError("save_adapter: a method must be attached first; none is")
-        tensors: dict[str, Array] = {f"{name}:statistic": value for name, value in self.statistics.items()}
-        for tensor, site in self.sites.items():
-            tensors.update({f"{tensor}:{factor}": value for factor, value in site.params.items()})
-        # What PEFT's fields can say is of one method: the last that trains.
-        last = next((e for e in reversed(self.attached) if e.method.scope != "statistics"), self.attached[-1])
-        config: dict[str, Any] = {
-            "peft_type": self.method_name.upper(),
-            "base_model_name_or_path": path_text(Path(self.source).name),
-            "target_modules": None if last.target_modules is None else list(last.target_modules),
-            "r": last.method.rank,
-            "lora_alpha": last.method.alpha,
-            "lieref": {
-                "base_sha256": self.base_sha256,
-                "network_sha256": self.network_sha256,
-                "task": self.task,
-                "output": self.output_weights or ({self.outputs[0]: 1.0} if len(self.outputs) > 1 else None),
-                "classes": None if self.classes is None else list(check_classes("save_adapter", self.classes)),
-                **({} if self.head is None else {"head": self.head.to_dict()}),
-                **({"input_shapes": {k: list(v) for k, v in self.input_shapes.items()}} if self.input_shapes else {}),
-                **({"padding_id": self.padding_id} if self.derived_inputs or self.padding_id is not None else {}),
-                "methods": [
-                    {
-                        "config": entry.method.config(),
-                        "target_modules": None if entry.target_modules is None else list(entry.target_modules),
-                        "seed": entry.seed,
-                    }
-                    for entry in self.attached
-                ],
-                "statistics": sorted(self.statistics),
-                "sites": {
-                    tensor: {"method": site.method.config(), "shape": list(_canonical_shape(site, self.graph))}
-                    for tensor, site in self.sites.items()
-                },
-            },
-        }
-        return tensors, config
+        return state_of(self)
 
     def load_adapter(self, folder: str | Path, adapter_name: str | None = None) -> Model:
         """Load the adapter of a folder.
@@ -277,6 +246,10 @@ class Model(Named):
         statistics, sites, attached = self._read_state(form.graph, form.head, tensors, config["lieref"], str(folder))
         share_memory(sites)
         own = None if form is self._base else form
+        ties = {name: array for name, array in tensors.items() if name in (PLACE, VALUE)}
+        if ties:
+            arrays = {n: a.astype(self.dtype, copy=False) for n, a in tensors.items() if not n.startswith(SELF_TEST)}
+            self._bundled = {**self._bundled, weights_digest(arrays): ties}
         return Held(own, tuple(attached), sites, statistics, False, classes, config["lieref"].get("task"))
 
     def add_weighted_adapter(
@@ -348,14 +321,15 @@ class Model(Named):
             If an adapted number is too large for the type that the file has its tensor in.
         """
         with self._alone.take("merge_and_unload"):
-            changed = self.adapted_tensors()
+            if self.merged_adapters:
+                self.unmerge_adapter()
+            unrounded, changed, entries = self.adapted_tensors(), self._merged(), self._origin()
         proto = replace_tensors(self.proto, changed, self.graph.made)
-        halves = written_halves(proto, changed)
-        lost = rounding(self.graph.initializers, changed, halves)
+        lost = rounding(self.graph.initializers, unrounded, written_halves(proto, changed))
         if lost is not None and lost.share > LOST_SHARE:
             warnings.warn(f"merge_and_unload: {lost.describe()}", LierefWarning, stacklevel=2)
-        read_back = {name: value.astype(self.dtype) for name, value in halves.items()}
-        graph = self.graph.with_initializers({**changed, **read_back})
+        graph = self.graph.with_initializers({name: value.astype(self.dtype) for name, value in changed.items()})
+        write_metadata(proto, entries)
         if self.classes is None:
             write_classes(proto, None)
         else:
@@ -368,6 +342,22 @@ class Model(Named):
         merged.rounding = lost
         self.unload()
         return merged
+
+    def _merged(self) -> dict[str, Array]:
+        """Return the adapted tensors in the types of the file: what `merge_weights` makes of what would be saved."""
+        if not self.attached:
+            return {}
+        base = {name: array for name, (source, array) in base_of(self).items() if source != ZEROS}
+        tensors, config = state_of(self)
+        # What a bundle says of its adapter is of no use to another one.
+        return merge_weights({**tensors, **self._bundled.get(weights_digest(tensors), {})}, config, base)
+
+    def _merged_tensors(self) -> dict[str, FloatArray]:
+        return {name: value.astype(self.dtype) for name, value in self._merged().items()}
+
+    def _origin(self) -> dict[str, str]:
+        """Return what a merged file says about where it comes from."""
+        return origin(*state_of(self), self.method_name) if self.attached else {}
 
     def save(self, path: str | Path) -> None:
         """Write the model as ONNX.
@@ -404,9 +394,9 @@ class Model(Named):
         self, graph: Graph, head: Head | None, tensors: dict[str, Array], section: dict[str, Any], source: str
     ) -> tuple[dict[str, Array], dict[str, Site], list[Attached]]:
         """Return statistics, sites and methods of an adapter, everything checked against this network."""
-        left = dict(tensors)
+        left = {key: array for key, array in tensors.items() if not key.startswith(SELF_TEST)}
         factors: dict[str, list[str]] = {}
-        for key in tensors:  # `<tensor>:<factor>`; a tensor may have colons in its name, a factor has none
+        for key in left:  # `<tensor>:<factor>`; a tensor may have colons in its name, a factor has none
             factors.setdefault(key.rpartition(":")[0], []).append(key)
         known = adaptable_tensors(graph)
         try:
@@ -451,7 +441,7 @@ class Model(Named):
                 raise FormatError(
                     f"load_adapter: the factors of {shown(tensor)} in {source} must fit it; {shown(error, 300)}"
                 ) from error
-            if adapted.shape != graph.initializers[tensor].shape or shapes[tensor] != _canonical_shape(site, graph):
+            if adapted.shape != graph.initializers[tensor].shape or shapes[tensor] != canonical_shape(site, graph):
                 raise FormatError(f"load_adapter: the factors of {shown(tensor)} in {source} must fit it")
             sites[tensor] = site
         if head is not None and not sites.keys() >= {*head.tensors}:
@@ -471,7 +461,3 @@ class Model(Named):
             array = left.pop(name).astype(self.dtype, copy=False)
         check_finite("load_adapter", f"{name} as {self.dtype}", array)
         return array
-
-
-def _canonical_shape(site: Site, graph: Graph) -> tuple[int, ...]:
-    return site.layer.shape if site.layer is not None else graph.initializers[site.tensor].shape

@@ -22,7 +22,6 @@ Multiplying absolute weight matrices instead would be a bound too, but on a ResN
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -31,26 +30,14 @@ from lieref._types import Array, FloatArray
 from lieref.errors import UnsupportedError
 from lieref.model import executor
 from lieref.model.graph import Graph, Node
+from lieref.model.local_error import EXACT, LINEAR, local_error
 from lieref.model.network import Network
 from lieref.model.samples import Samples
 from lieref.model.simplify import in_dtype
-from lieref.op.registry import OPERATORS
 
-UNIT = 2.0**-24
-EXTRA_ROUNDINGS = 9  # see the module docstring
 # S is taken at the exact inputs instead of the rounded ones. Each |x_hat| is within about 1e-6 of the largest |x| it is
 # summed with, and the float64 arithmetic within 1e-12; 2^-10 covers both a hundredfold.
 INFLATION = 1 + 2.0**-10
-
-EXACT = (
-    "Relu", "Clip", "MaxPool", "GlobalMaxPool", "Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Identity",
-    "Dropout", "Concat", "Pad",
-)  # fmt: skip
-
-
-def gamma(n: int) -> float:
-    """Return n u / (1 - n u) for float32: the error bound of a sum of n products, relative to their absolute sum."""
-    return n * UNIT / (1 - n * UNIT)
 
 
 def exact_values(network: Network, x: Samples) -> tuple[Graph, dict[str, Array]]:
@@ -95,7 +82,7 @@ def logit_error_bound(
     graph, values = exact_values(network, x)
     spread = network.bias_spread()
     errors: dict[str, FloatArray] = {
-        node.outputs[0]: error for node in graph.nodes for error in _local_error(node, values, spread)
+        node.outputs[0]: error for node in graph.nodes for error in _piecewise_linear(node, values, spread)
     }
     for name, residual in (residuals or {}).items():
         errors[name] = errors.get(name, 0.0) + np.abs(residual)
@@ -129,26 +116,10 @@ def branch_residual(node: Node, exact: Array, rounded: Array) -> FloatArray:
     return residual
 
 
-def _local_error(node: Node, values: dict[str, Array], spread: dict[str, FloatArray]) -> Iterator[FloatArray]:
+def _piecewise_linear(node: Node, values: dict[str, Array], spread: dict[str, FloatArray]) -> Iterator[FloatArray]:
     """Yield lambda of a node, or nothing where it is computed exactly or not at all."""
     if node.outputs[0] not in values or node.op in EXACT:
         return
-    forward = OPERATORS[node.op].forward
-    x, y = values[node.inputs[0]], values[node.outputs[0]]
-    if node.op in ("Conv", "Gemm", "MatMul"):
-        weight = np.abs(values[node.inputs[1]])
-        total = forward(np.abs(x), weight, **node.attrs)
-        if len(node.inputs) > 2 and node.inputs[2]:
-            bias = spread.get(node.inputs[2], np.abs(values[node.inputs[2]]))
-            total = total + (bias.reshape(-1, *[1] * (total.ndim - 2)) if node.op == "Conv" else bias)
-        products = math.prod(weight.shape[1:]) if node.op == "Conv" else x.shape[-1]
-        yield gamma(products + EXTRA_ROUNDINGS) * total
-    elif node.op in ("Add", "Sub"):
-        yield UNIT * np.abs(y)
-    elif node.op == "LeakyRelu":
-        yield UNIT * np.abs(y) * (x < 0)  # what is not negative is passed on
-    elif node.op in ("AveragePool", "GlobalAveragePool"):
-        kernel = x.shape[2:] if node.op == "GlobalAveragePool" else node.attrs["kernel_shape"]
-        yield gamma(math.prod(kernel) + 2) * forward(np.abs(x), **node.attrs)  # type: ignore[arg-type]
-    else:
+    if node.op not in LINEAR:
         raise UnsupportedError(f"logit_error_bound: node {node.name} must be piecewise linear; got {node.op}")
+    yield from local_error(node, values, spread)

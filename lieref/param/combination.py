@@ -80,10 +80,10 @@ class Combination(Method):
 
     def num_params(self, shape: Shape, groups: int = 1) -> int:
         self.group_for(shape, groups)
-        return self.parameterisation.num_params(*self.factor_shape(shape, groups))
+        return self.parameterisation.num_params(*self._factor_shape(shape, groups))
 
     def adjusted(self, shape: Shape, groups: int = 1) -> str:
-        return self.parameterisation.adjusted(*self.factor_shape(shape, groups))
+        return self.parameterisation.adjusted(*self._factor_shape(shape, groups))
 
     def trainable(self, params: Params) -> tuple[str, ...]:
         return self.parameterisation.trainable(params)
@@ -123,7 +123,7 @@ class Combination(Method):
     #   <W'_bar, dW'> = <g_bar, dg> = <xi_bar, dxi> = <theta_bar, dtheta>.
     # exp and its truncations have different VJPs: for W0 exp(xi) xi_bar = W'_bar W', for W0 (1 + xi) it is W'_bar W0.
     def delta(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:
-        element = self.parameterisation.delta(params, *self.factor_shape(shape, groups))
+        element = self.parameterisation.delta(params, *self._factor_shape(shape, groups))
         algebra = self.group_for(shape, groups).algebra
         return algebra.project(element.reshape(self._algebra_shape(shape, groups)))
 
@@ -132,14 +132,14 @@ class Combination(Method):
         group = self.group_for(shape, groups)
         if (low_rank := self._low_rank()) is not None:
             form, recipe = low_rank
-            g = form.element(*recipe.scaled_factors(params, *self.factor_shape(shape, groups)))
+            g = form.element(*recipe.scaled_factors(params, *self._factor_shape(shape, groups)))
             return g.reshape(self._algebra_shape(shape, groups))
         return self.map.retract(group, self.delta(params, shape, groups))
 
     def group_element_vjp(self, params: Params, shape: Shape, groups: int, g: FloatArray, g_bar: FloatArray) -> Params:
         """Return the cotangents of the trainable factors for the cotangent of g."""
         group = self.group_for(shape, groups)
-        factor_shape, factor_groups = self.factor_shape(shape, groups)
+        factor_shape, factor_groups = self._factor_shape(shape, groups)
         if (low_rank := self._low_rank()) is not None:
             form, recipe = low_rank
             b, a = recipe.scaled_factors(params, factor_shape, factor_groups)
@@ -169,7 +169,7 @@ class Combination(Method):
         group = self.group_for(base.shape, groups)
         if (low_rank := self._low_rank()) is not None:
             form, recipe = low_rank
-            factors = recipe.scaled_factors(params, *self.factor_shape(base.shape, groups))
+            factors = recipe.scaled_factors(params, *self._factor_shape(base.shape, groups))
             e = form.element_minus_identity(*factors).reshape(self._algebra_shape(base.shape, groups))
         else:
             e = self.map.retract_minus_identity(group, self.delta(params, base.shape, groups))
@@ -214,7 +214,7 @@ class Combination(Method):
         self, shape: Shape, groups: int, rng: np.random.Generator, dtype: Any, base_weight: FloatArray | None
     ) -> Params:
         self.group_for(shape, groups)
-        factor_shape, factor_groups = self.factor_shape(shape, groups)
+        factor_shape, factor_groups = self._factor_shape(shape, groups)
         strict = isinstance(self.action, ElementWise) and self.action.strict
         if strict and base_weight is not None and self.fixed_points(base_weight):
             zeros = self.fixed_points(base_weight)
@@ -225,7 +225,7 @@ class Combination(Method):
     def _algebra_shape(self, shape: Shape, groups: int) -> Shape:
         return self.action.algebra_shape(_weight_shape(shape), groups)
 
-    def factor_shape(self, shape: Shape, groups: int) -> tuple[Shape, int]:
+    def _factor_shape(self, shape: Shape, groups: int) -> tuple[Shape, int]:
         """Return the shape and groups the parameterisation sees: a stack of matrices is a grouped linear weight."""
         if isinstance(self.action, ElementWise):
             return shape, groups

@@ -74,7 +74,7 @@ def with_svd(rule: Rule, parts: Parts) -> Adapter:
             f"{parts.function}: `adapters` must be of a group whose algebra holds every low-rank matrix, "
             f"{', '.join(FULL_ALGEBRAS)}; got {first.group} on {first.action.spec}"
         )
-    shape, groups = first.factor_shape(parts.shape, parts.groups)
+    shape, groups = first._factor_shape(parts.shape, parts.groups)
     if len(shape) < 2:
         raise UnsupportedError(f"{parts.function}: `adapters` must be of a weight with a rank; got shape {parts.shape}")
     xi = {"xi": [method.delta(params, parts.shape, parts.groups) for method, params in parts.adapters]}

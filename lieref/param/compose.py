@@ -69,7 +69,7 @@ def sum_in_algebra(adapters: Sequence[Adapter], weights: Sequence[float], shape:
     )
     method = get_method(f"dense+{parts_of(first)}")
     assert isinstance(method, Combination)
-    return method, {"xi": np.asarray(xi).reshape(method.factor_shape(shape, groups)[0])}
+    return method, {"xi": np.asarray(xi).reshape(method._factor_shape(shape, groups)[0])}
 
 
 def check_weights(function: str, adapters: Sequence[Adapter], weights: Sequence[float]) -> None:

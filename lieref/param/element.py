@@ -93,7 +93,7 @@ def dense_adapter(element: Element, xi: FloatArray, shape: Shape, groups: int) -
     """Return the adapter that is exp(xi), every number of xi its own factor."""
     method = get_method(f"dense+{element.group_name}+exp+{element.action}")
     assert isinstance(method, Combination)
-    return method, {"xi": xi.reshape(method.factor_shape(shape, groups)[0])}
+    return method, {"xi": xi.reshape(method._factor_shape(shape, groups)[0])}
 
 
 def low_rank_adapter(element: Element, xi: FloatArray, rank: int, shape: Shape, groups: int) -> Adapter | None:

@@ -298,6 +298,18 @@ def get_method(name: str, **config: Any) -> Method:
     return Dora(recipe, combination, config.get("detach_norm", False)) if row.wrapper == "dora" else combination
 
 
+def options_of(name: str) -> tuple[str, ...]:
+    """Return the names of the options that `get_method` takes for a method.
+
+    Raises
+    ------
+    DomainError
+        If there is no such method.
+    """
+    name = name.removeprefix(STATISTICS_FIRST)
+    return _fields(METHODS.get(name) or _row_of_parts(name))
+
+
 def _fields(row: MethodRow) -> tuple[str, ...]:
     """Return the names a caller may set for a method."""
     if row.parameterisation is None:

@@ -13,6 +13,7 @@ import pytest
 
 from lieref.adapter import adapter_bytes, check_base, read_adapter, write_adapter
 from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME
+from lieref.adapter.strict_json import format_json, parse_json
 from lieref.errors import DomainError, FormatError, VerificationError
 
 BASE = "0f" * 32
@@ -22,8 +23,28 @@ CONFIG: dict[str, Any] = {
     "lora_alpha": 4.0,
     "target_modules": ["conv*"],
     "base_model_name_or_path": "resnet8.onnx",
-    "lieref": {"base_sha256": BASE, "tensors": {"conv/w": {"shape": [3, 2], "groups": 1}}},
-}
+    "lieref": {
+        "base_sha256": BASE,
+        "task": None,
+        "output": None,
+        "classes": None,
+        "head": None,
+        "preprocessing": None,
+        "tokenizer_sha256": None,
+        "integers": None,
+        "input_shapes": {},
+        "methods": [{"config": {"name": "liera"}, "target_modules": ["conv*"], "seed": 0}],
+        "statistics": [],
+        "sites": {
+            "conv/w": {
+                "method": {"name": "liera"}, "shape": [3, 2], "weight": True, "groups": 1, "transposed": False,
+                "directions": 0, "bias": None,
+            },
+        },
+        "tensors": {"conv/w": {"dtype": "float32", "shape": [3, 2], "source": "file"}},
+    },
+}  # fmt: skip
+SECTION = CONFIG["lieref"]
 TENSORS = {"conv/w:lora_a": np.ones((4, 2), np.float32), "conv/w:lora_b": np.zeros((3, 4), np.float32)}
 
 
@@ -103,7 +124,7 @@ def test_not_a_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"lieref": {"format": "lieref-adapter/3"}}, "lieref-adapter/1 or lieref-adapter/2; got lieref-adapter/3"),
+        ({"lieref": {"format": "lieref-adapter/4"}}, "lieref-adapter/2 or lieref-adapter/3; got lieref-adapter/4"),
         ({"lieref": {"base_sha256": "xyz"}}, "got no valid lieref.base_sha256"),
         ({"r": ...}, "got no r"),
     ],
@@ -112,6 +133,17 @@ def test_config_that_is_not_ours_is_refused(folder: Path, changes: dict[str, Any
     edit_config(folder, **changes)
     with pytest.raises(FormatError, match=message):
         read_adapter(folder)
+
+
+@pytest.mark.parametrize("place", ["head", "classes", "task", "preprocessing", "tokenizer_sha256", "integers"])
+def test_fixed_places_are_there_in_format_3_and_may_be_missing_before(folder: Path, place: str) -> None:
+    config = json.loads((folder / CONFIG_NAME).read_text())
+    del config["lieref"][place]
+    (folder / CONFIG_NAME).write_text(json.dumps(config))
+    with pytest.raises(FormatError, match=f"got no {place}"):
+        read_adapter(folder)
+    edit_config(folder, lieref={"format": "lieref-adapter/2"})
+    assert place not in read_adapter(folder)[1]["lieref"]
 
 
 @pytest.mark.parametrize(
@@ -138,9 +170,27 @@ def test_numbers_that_are_not_finite_are_not_written(tmp_path: Path, value: floa
         ({**CONFIG, "lora_alpha": float("nan")}, FormatError, "must be a number or null; got nan"),
         ({**CONFIG, "extra": float("nan")}, FormatError, "plain finite JSON"),
         ({**CONFIG, "extra": np.float32(1)}, FormatError, "plain finite JSON"),
+        *(
+            ({**CONFIG, "lieref": {k: v for k, v in SECTION.items() if k != place}}, FormatError, f"got no {place}")
+            for place in SECTION
+            if place != "base_sha256"
+        ),
     ],
 )
 def test_bad_config_is_not_written(tmp_path: Path, config: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         write_adapter(tmp_path / "out", TENSORS, config)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_nested_deeply_is_on_one_line() -> None:
+    value = {"a": 1, "b": {"c": [], "d": {"e": {"f": [1, {"g": None}]}, "h": [1.5, "x"]}}, "i": [{"j": {}}, []]}
+    text = format_json(value, depth=3)
+    assert parse_json(text, "it") == value
+    assert text.decode().splitlines() == [
+        "{", '  "a": 1,', '  "b": {', '    "c": [],', '    "d": {', '      "e": {"f": [1, {"g": null}]},',
+        '      "h": [1.5, "x"]', "    }", "  },", '  "i": [', "    {", '      "j": {}', "    },", "    []", "  ]", "}",
+    ]  # fmt: skip
+    for wrong in ({"a": {"b": np.float32(1)}}, {"a": float("nan")}, {"a": {"b": {"c": float("inf")}}}):
+        with pytest.raises(FormatError, match="plain finite JSON"):
+            format_json(wrong, depth=3)
