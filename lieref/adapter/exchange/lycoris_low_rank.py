@@ -25,7 +25,7 @@ from lieref.adapter.exchange.lycoris_form import (
     written,
 )
 from lieref.errors import FormatError
-from lieref.model.error_bound import EXTRA_ROUNDINGS
+from lieref.model.local_error import EXTRA_ROUNDINGS
 from lieref.param.combination import Combination
 from lieref.param.dora import Dora
 from lieref.param.hadamard_low_rank import HadamardLowRank

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lieref._types import FloatArray
-from lieref.model.error_bound import gamma
+from lieref.model.local_error import gamma
 from lieref.rng import stream
 
 MOST_PRODUCTS = 50_000
