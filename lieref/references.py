@@ -73,4 +73,10 @@ REFERENCES: dict[str, str] = {
     "Speech, and Signal Processing 29(6), 1981, 1153-1160.",
     "Chan83": "T. Chan, G. Golub and R. LeVeque, Algorithms for computing the sample variance, The American "
     "Statistician 37 (1983) 242.",
+    "Yadav23": "P. Yadav et al., TIES-Merging: resolving interference when merging models, NeurIPS 2023, "
+    "arXiv:2306.01708.",
+    "Yu24": "L. Yu et al., Language models are super Mario: absorbing abilities from homologous models as a free "
+    "lunch, ICML 2024, arXiv:2311.03099.",
+    "Pennec13": "X. Pennec and V. Arsigny, Exponential barycenters of the canonical Cartan connection and invariant "
+    "means on Lie groups, in Matrix information geometry, Springer, 2013, 123-166.",
 }

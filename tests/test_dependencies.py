@@ -56,7 +56,7 @@ EXTRAS = {name: declared(requirements) for name, requirements in PROJECT["option
 
 def test_what_lieref_imports_is_declared() -> None:
     core = declared(PROJECT["dependencies"])
-    assert imported("lieref") <= core | EXTRAS["app"] | EXTRAS["text"] | EXTRAS["sign"] | OTHERS
+    assert imported("lieref") <= core | EXTRAS["app"] | EXTRAS["text"] | EXTRAS["sign"] | EXTRAS["ort"] | OTHERS
     assert imported("lieref/numerics", "lieref/kernel", "lieref/model/engine") <= core | {"lieref"}
 
 

@@ -26,18 +26,23 @@ class Reference:
     bytes: int
 
 
-def make(folder: Path) -> Reference:
-    """Write base, key, adapter and bundle into a folder; the adapter's numbers are random."""
-    base, key = folder / "base.onnx", folder / "key"
-    base.write_bytes(Path(BASE_MODEL).read_bytes())
+def train_adapter(base: Path, folder: Path, seed: int) -> None:
+    """Write an adapter whose numbers are random."""
     model = lieref.load(base)
     with warnings.catch_warnings():  # of more numbers than the first layer has
         warnings.simplefilter("ignore")
         model.attach("lora", r=RANK)
     for name, site in model.sites.items():
         for factor, value in site.params.items():
-            value[...] = rng.stream(0, "bundle", name, factor).normal(0, 0.01, value.shape)
-    model.save_adapter(folder / "adapter")
+            value[...] = rng.stream(seed, "bundle", name, factor).normal(0, 0.01, value.shape)
+    model.save_adapter(folder)
+
+
+def make(folder: Path) -> Reference:
+    """Write base, key, adapter and bundle into a folder."""
+    base, key = folder / "base.onnx", folder / "key"
+    base.write_bytes(Path(BASE_MODEL).read_bytes())
+    train_adapter(base, folder / "adapter", seed=0)
     make_key(key)
     made = create_bundle(
         folder / "bundle",

@@ -32,7 +32,7 @@ from lieref.adapter.signing import read_signer
 from lieref.adapter.trust import Root, read_root
 from lieref.adapter.verify import NAMES, BaseDigests, base_digests, verify_bundle
 from validation.record import environment, write_result
-from validation.reference_bundle import make
+from validation.reference_bundle import make, train_adapter
 
 CONFIG, TENSORS, ENVELOPE = NAMES
 
@@ -86,7 +86,7 @@ class Sweep:
     def keys(self) -> None:
         """Exchange, double, leave out and add keys."""
         config, envelope = ((self.bundle / name).read_bytes() for name in (CONFIG, ENVELOPE))
-        for number, changed in enumerate(variants(config)):
+        for number, changed in enumerate(variants(config, indent=2)):
             (self.bundle / CONFIG).write_bytes(changed)
             self.note("keys of the configuration", f"variant {number}", {"digest", "size"})
         (self.bundle / CONFIG).write_bytes(config)
@@ -107,7 +107,7 @@ class Sweep:
             mixed = {name: files[name] for name, files in zip(NAMES, choice, strict=True)}
             for name, data in mixed.items():
                 (self.bundle / name).write_bytes(data)
-            if mixed not in (one, two):
+            if mixed not in (one, two):  # six
                 self.note("mixtures of two bundles", "", {"digest", "size"})
         for name, data in one.items():
             (self.bundle / name).write_bytes(data)
@@ -141,7 +141,7 @@ def objects(value: Any) -> Iterator[dict[str, Any]]:
         yield from objects(item)
 
 
-def variants(data: bytes) -> Iterator[bytes]:
+def variants(data: bytes, indent: int | None = None) -> Iterator[bytes]:
     """JSON with two keys or two values of an object exchanged, or a key twice, too few or too many."""
     for number, found in enumerate(objects(json.loads(data))):
 
@@ -150,7 +150,7 @@ def variants(data: bytes) -> Iterator[bytes]:
             target = list(objects(value))[number]
             target.clear()
             target.update(items)
-            return json.dumps(value).encode()
+            return json.dumps(value, indent=indent).encode() + data[len(data.rstrip()) :]
 
         pairs = list(found.items())
         for one, two in itertools.combinations(range(len(pairs)), 2):
@@ -171,9 +171,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as name:
         work = Path(name)
         reference = make(work)
+        train_adapter(reference.base, work / "other adapter", seed=1)
         create_bundle(
             work / "other",
-            work / "adapter",
+            work / "other adapter",
             base=reference.base,
             signers=[read_signer(reference.key)],
             version="another",

@@ -63,7 +63,7 @@ def encode_adapter(tensors: Mapping[str, Array], config: Mapping[str, Any]) -> d
         )
     check_fields("encode_adapter", config, "`config`", complete=True)
     digests = {"format": FORMAT, "tensors_sha256": hashlib.sha256(data).hexdigest(), "tensors_bytes": len(data)}
-    return {TENSORS_NAME: data, CONFIG_NAME: format_json({**config, "lieref": {**section, **digests}})}
+    return {TENSORS_NAME: data, CONFIG_NAME: format_json({**config, "lieref": {**section, **digests}}, depth=3)}
 
 
 def write_adapter(

@@ -12,12 +12,13 @@ sum of products of factors, in at most k roundings one behind the other, so |err
 - W exp(xi):         delta = u (k X + 16 + 8 |xi|) |W'|, for d exp = exp d xi; tanh in a bounded map has slope 1.
 - W taylor_d(xi):    delta = u (k X + 16 + 8 d) |W| (1 + X)^d, for the sum of absolute terms is below (1 + X)^d.
 - one number a row or column, as `scale` and `ia3`: the same with the largest X.
-- g W, g a matrix:   ||error of g||_F <= u C (n + k) (1 + N) e^(2 N), N the Frobenius norm of X, or of the low-rank
+- g W, g a matrix:   ||error of g||_F <= u C (n + k) (1 + N) e^(c N), N the Frobenius norm of X, or of the low-rank
   factors B and A the product of theirs, the largest of the blocks. Scaling and squaring: the polynomial of a matrix of
   norm 1 at most is off by (n + k) u times a constant; each of at most log2(N) + 1 squarings doubles that and adds n u,
-  all times the norms, whose product is e^N; the 2 covers that a projection adds the transpose, or a multiple of the
-  identity. An entry of g W is then off by that times the norm of its column of W; of a product of matrices on several
-  modes, and of a conjugation, by that with the exponents added and the norm of all of W.
+  all times the norms, whose product is e^N. Projections are orthogonal: c is 1, and 2 where rotations are made of twice
+  the factors, and where sl(n) multiplies by the exponential of a trace. An entry of g W is then off by that times the
+  norm of its column of W; of a product of matrices on several modes, and of a conjugation, by that with the exponents
+  added and the norm of all of W.
 - a Cayley map:      the same bound where (I - xi/2)^-1 is below 1 in norm, which is so where xi is skew, and with N
   below 1, where it is below 2.
 - rotations of filters in blocks: the same, over the stages, with the norm of the filter.
@@ -177,11 +178,12 @@ def _of_matrix(method: Combination, params: Params, shape: Shape, groups: int) -
     if isinstance(method.map, Cayley) and method.group != "so" and norm >= 1:
         raise UnsupportedError(f"margins: {method.name} must be near the identity for a bound on its inverse; "
                                f"its element has a norm of {norm:.3g}")  # fmt: skip
-    return _of_exponential(n, k, norm, parts)
+    # from factors, so(n) takes twice of them, and sl(n) multiplies by another exponential
+    return _of_exponential(n, k, norm, parts * (2 if form is not None and method.group in ("so", "sl") else 1))
 
 
 def _of_exponential(n: int, k: int, norm: float, parts: int = 1) -> float:
-    exponent = 2.0 * norm * parts
+    exponent = norm * parts
     growth = math.exp(exponent) if exponent < 700 else math.inf
     return parts * UNIT * CONSTANT * (n + k) * (1.0 + norm) * growth
 

@@ -7,19 +7,20 @@ import warnings
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from lieref._atomic import write_file
 from lieref._check import check_bool, check_choice, check_finite, check_int
-from lieref._types import Array
+from lieref._types import Array, FloatArray
 from lieref.adapter.class_names import classes_of_proto, parse_classes, write_classes
 from lieref.adapter.fields import shown
 from lieref.adapter.folder import CONFIG_NAME, FORMATS, TENSORS_NAME, check_base, read_adapter, write_adapter
 from lieref.adapter.merging import SELF_TEST, ZEROS, merge_weights
 from lieref.adapter.metadata import origin, write_metadata
-from lieref.adapter.state import arrays_of, base_of, canonical_shape, state_of
+from lieref.adapter.state import base_of, canonical_shape, state_of
 from lieref.adapter.ties import PLACE, VALUE
 from lieref.adapter.weights import weights_digest
 from lieref.errors import DomainError, FormatError, LierefError, UnsupportedError
@@ -28,19 +29,20 @@ from lieref.model.form import Form
 from lieref.model.graph import Graph
 from lieref.model.half import LOST_SHARE, Rounding, rounding, written_halves
 from lieref.model.head import Head, NewHead
+from lieref.model.held import Held
 from lieref.model.identity import network_digest
 from lieref.model.layer import dropped_layers
 from lieref.model.mask_inputs import check_recorded
 from lieref.model.ml_operators import labels_said
-from lieref.model.network import Network
+from lieref.model.named import Named
 from lieref.model.onnx_file import OnnxFile
 from lieref.model.onnx_reader import graph_from_proto, read_onnx
 from lieref.model.onnx_writer import encode_onnx, replace_end, replace_tensors
 from lieref.model.outputs import weights_of, with_first_outputs
 from lieref.model.simplify import in_dtype, in_float64, simplify
 from lieref.model.site import Site, adaptable_tensors, share_memory
+from lieref.model.weighted import weighted
 from lieref.param._base import LierefWarning
-from lieref.param.compose import add_weighted_adapter
 from lieref.param.registry import get_method
 from lieref.param.upgrade import upgraded
 from lieref.train.classes import check_classes
@@ -117,7 +119,7 @@ def load(
     return model
 
 
-class Model(Network):
+class Model(Named):
     """A network that can be saved: see `Network` for what it computes.
 
     Attributes
@@ -131,7 +133,7 @@ class Model(Network):
 
     classes: tuple[str, ...] | None = None
     rounding: Rounding | None = None
-    _bundled: tuple[str, dict[str, Array]] = ("", {})
+    _bundled: Mapping[str, dict[str, Array]] = MappingProxyType({})
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -196,10 +198,19 @@ class Model(Network):
 
     def adapter_state(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Return the adapters' arrays and their configuration, as `save_adapter` writes them."""
+        self._begin_change("save_adapter")
         return state_of(self)
 
-    def load_adapter(self, folder: str | Path) -> Model:
-        """Attach the adapters of a folder; what was attached before is removed.
+    def load_adapter(self, folder: str | Path, adapter_name: str | None = None) -> Model:
+        """Load the adapter of a folder.
+
+        Parameters
+        ----------
+        folder : str or Path
+        adapter_name : str, optional
+            A new name. The adapter is held under it beside those there are, and `set_adapter` makes it active; the
+            first is active at once. Without a name it is called ``default``, takes the place of an adapter of that
+            name, and is active alone.
 
         Raises
         ------
@@ -208,8 +219,29 @@ class Model(Network):
         VerificationError
             If the adapter was trained on another network, or its digest differs.
         DomainError
-            If it was trained with another id of padding than the model was loaded with.
+            If it was trained with another id of padding than the model was loaded with, or the name is taken.
         """
+        self._take_in("load_adapter", self._read_folder(folder), adapter_name)
+        return self
+
+    def hotswap_adapter(self, folder: str | Path, adapter_name: str) -> Model:
+        """Put the adapter of a folder in the place of one that is loaded.
+
+        Where its tensors, methods, shapes and head are those of the other, its numbers are written into the live arrays
+        of `parameters`, and nothing is compiled again. Else a `LierefWarning` says that the arrays are new ones.
+
+        Raises
+        ------
+        DomainError
+            If there is no such adapter; and as `load_adapter` does.
+        FormatError, VerificationError
+            As `load_adapter` does.
+        """
+        self._swap_in("hotswap_adapter", self._read_folder(folder), adapter_name)
+        return self
+
+    def _read_folder(self, folder: str | Path) -> Held:
+        """Return the adapter of a folder, everything checked against this network."""
         tensors, config = read_adapter(folder)
         check_recorded(config["lieref"], self.padding_id, self.derived_inputs, str(folder))
         same_file = config["lieref"]["base_sha256"] == self.base_sha256
@@ -218,73 +250,67 @@ class Model(Network):
         form = self._read_head(config["lieref"].get("head"), classes, str(folder))
         statistics, sites, attached = self._read_state(form.graph, form.head, tensors, config["lieref"], str(folder))
         share_memory(sites)
-        with self._alone.take("load_adapter"), self._lock:
-            self._switch(form)
-            self.statistics, self.sites, self.attached, self.wants_statistics = statistics, sites, attached, False
-            self.classes = classes or self.classes
-            self.task = config["lieref"].get("task")
-            ties = {name: array for name, array in tensors.items() if name in (PLACE, VALUE)}
-            self._bundled = (weights_digest(arrays_of(self)), ties) if ties else ("", {})
-        return self
+        own = None if form is self._base else form
+        ties = {name: array for name, array in tensors.items() if name in (PLACE, VALUE)}
+        if ties:
+            arrays = {n: a.astype(self.dtype, copy=False) for n, a in tensors.items() if not n.startswith(SELF_TEST)}
+            self._bundled = {**self._bundled, weights_digest(arrays): ties}
+        return Held(own, tuple(attached), sites, statistics, False, classes, config["lieref"].get("task"))
 
-    def add_weighted_adapter(self, folders: Sequence[str | Path], weights: Sequence[float]) -> Model:
-        """Attach the weighted sum, in the Lie algebra, of several adapters of this base.
-
-        For the exponential of an Abelian group this is exact: all of them applied, each to the power of its weight.
-        What was attached before is removed.
+    def add_weighted_adapter(
+        self,
+        adapters: Sequence[str | Path],
+        weights: Sequence[float],
+        adapter_name: str | None = None,
+        combination_type: str | None = None,
+        *,
+        density: float | None = None,
+        majority_sign_method: str | None = None,
+        svd_rank: int | None = None,
+        seed: int = 0,
+    ) -> Model:
+        """Make one adapter of several of this base; it can be trained, saved and merged as any other.
 
         Parameters
         ----------
-        folders : list of str or Path
-            Adapter folders; each tensor's adapters must share their group, map and action.
+        adapters : list of str or Path
+            Names of adapters that are loaded; without `adapter_name` adapter folders.
         weights : list of float
-            One for each folder.
+            One for each.
+        adapter_name : str, optional
+            New name of the result, which `set_adapter` makes active. Without one it takes the place of ``default`` and
+            is active alone.
+        combination_type : str, optional
+            A key of `lieref.param.combine.COMBINATION_TYPES`: PEFT's, and of the group ``exp_sum``, ``product`` (in
+            order, the first acts first) and ``geodesic_mean``. By default the weighted sum in the Lie algebra, which
+            for the exponential of an Abelian group is exact: all applied, each to the power of its weight; other groups
+            are refused then.
+        density, majority_sign_method, svd_rank
+            See `lieref.param.combine.combine_adapters`.
+        seed : int
+            For what DARE draws.
 
         Raises
         ------
         DomainError
-            If the numbers of folders and weights differ, or there is no folder.
+            If the numbers of adapters and weights differ, a name is unknown or taken, or an option is not valid.
         UnsupportedError
-            If a group is not Abelian, adapters differ in kind, or one holds statistics.
+            If the type has no meaning for a method, adapters differ in kind, or one holds statistics or a new head.
         FormatError, VerificationError
             As `load_adapter` does.
         """
-        if len(folders) != len(weights) or not folders:
-            raise DomainError(
-                f"add_weighted_adapter: `weights` must match the folders; got {len(weights)} and {len(folders)}"
-            )
-        base = self._base.graph
-        parts = [Model(base, self._file_proto(), self.source, self.base_sha256) for _ in folders]
-        for part, folder in zip(parts, folders, strict=True):
-            part.padding_id, part.derived_inputs = self.padding_id, self.derived_inputs
-            part.load_adapter(folder)
-        if any(part.head is not None for part in parts):
-            raise UnsupportedError("add_weighted_adapter: adapters must hold no new head; those do not add")
-        named = {part.classes for part in parts} - {None}
-        if len(named) > 1:
-            raise UnsupportedError(
-                "add_weighted_adapter: adapters must name the outputs alike; those name them differently"
-            )
-        if any(part.statistics for part in parts):
-            raise UnsupportedError("add_weighted_adapter: adapters must hold no statistics; those do not add")
-        sites: dict[str, Site] = {}
-        for tensor in dict.fromkeys(tensor for part in parts for tensor in part.sites):
-            here = [(part.sites[tensor], w) for part, w in zip(parts, weights, strict=True) if tensor in part.sites]
-            first = here[0][0]
-            method, params = add_weighted_adapter(
-                [(site.method, site.params) for site, _ in here],
-                [w for _, w in here],
-                canonical_shape(first, self._base.graph),
-                first.groups,
-            )
-            params = {name: value.astype(self.dtype) for name, value in params.items()}
-            sites[tensor] = Site(tensor, method, params, first.groups, first.layer)
-        share_memory(sites)
-        with self._alone.take("add_weighted_adapter"), self._lock:
-            self._switch(self._base)
-            self.statistics, self.sites, self.wants_statistics = {}, sites, False
-            self.attached = [entry for part in parts for entry in part.attached]
-            self.classes = next(iter(named), self.classes)
+        function = "add_weighted_adapter"
+        check_int(function, "seed", seed, low=0, high=2**63 - 1)
+        with self._alone.take(function), self._lock:
+            self._begin_change(function)
+            if adapter_name is None:
+                parts = [self._read_folder(folder) for folder in adapters]
+            else:
+                self._check_new(function, adapter_name)
+                parts = self._holds(function, adapters)
+            options = {"density": density, "majority_sign_method": majority_sign_method, "svd_rank": svd_rank}
+            held = weighted(parts, weights, self._base.graph, combination_type, seed, **options)
+            self._take_in(function, held, adapter_name, active=adapter_name is None)
         return self
 
     def merge_and_unload(self) -> Model:
@@ -300,6 +326,8 @@ class Model(Network):
             If an adapted number is too large for the type that the file has its tensor in.
         """
         with self._alone.take("merge_and_unload"):
+            if self.merged_adapters:
+                self.unmerge_adapter()
             unrounded, changed, entries = self.adapted_tensors(), self._merged(), self._origin()
         proto = replace_tensors(self.proto, changed, self.graph.made)
         lost = rounding(self.graph.initializers, unrounded, written_halves(proto, changed))
@@ -326,8 +354,11 @@ class Model(Network):
             return {}
         base = {name: array for name, (source, array) in base_of(self).items() if source != ZEROS}
         tensors, config = state_of(self)
-        digest, ties = self._bundled  # what a bundle says of its adapter is of no use to another one
-        return merge_weights({**tensors, **(ties if digest == weights_digest(tensors) else {})}, config, base)
+        # What a bundle says of its adapter is of no use to another one.
+        return merge_weights({**tensors, **self._bundled.get(weights_digest(tensors), {})}, config, base)
+
+    def _merged_tensors(self) -> dict[str, FloatArray]:
+        return {name: value.astype(self.dtype) for name, value in self._merged().items()}
 
     def _origin(self) -> dict[str, str]:
         """Return what a merged file says about where it comes from."""

@@ -35,7 +35,7 @@ from lieref.rng import stream
 
 MOST_ENTRIES = 16
 """So many numbers of the output of one sample are compared, all where there are no more: 8 to 12 bytes each."""
-FEW_BYTES = 4096
+FEW_BYTES = 2048
 """Where a sample of stored inputs takes no more there are two, else one."""
 NEAR = 64.0
 """Arguments of Relu and Clip that may change their branch, see above."""

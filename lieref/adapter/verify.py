@@ -184,12 +184,11 @@ def _check_counter(statement: Statement, counter: int | None, floor: int) -> Non
 
 
 def _check_base(signed: BaseDigests, base: str | Path | BaseDigests) -> None:
-    known = base if isinstance(base, BaseDigests) else None
-    file = known.file_sha256 if known else _file_sha256(base)  # type: ignore[arg-type]
+    file = base.file_sha256 if isinstance(base, BaseDigests) else _file_sha256(base)
     if file == signed.file_sha256:
         return
     # Another file, perhaps of the same weights.
-    weights = known.weights_sha256 if known else _weights_sha256(base)  # type: ignore[arg-type]
+    weights = base.weights_sha256 if isinstance(base, BaseDigests) else _weights_sha256(base)
     if weights != signed.weights_sha256:
         raise BundleRefused(
             "base",

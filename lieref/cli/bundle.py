@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from lieref.cli.console import print_facts, print_json, say
+from lieref.cli.moments import Expiry, Moment
 
 if TYPE_CHECKING:
     from lieref.adapter.statement import Statement
@@ -18,43 +19,7 @@ if TYPE_CHECKING:
 REFUSED = 3
 """Exit status of ``verify`` for a bundle that is refused."""
 
-MOST_DAYS = 36525
-"""Of --expires: a hundred years."""
-
 _Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-class Expiry(click.ParamType[Any]):
-    """A date, a number of days from now, or never."""
-
-    name = "date|DAYSd|never"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> datetime | timedelta | str:
-        """Return a time, a time from now, or the text ``never``."""
-        if value == "never":
-            return "never"
-        if value.endswith("d") and value[:-1].isascii() and value[:-1].isdigit():
-            days = int(value[:-1]) if len(value) < 8 else 0
-            if not 1 <= days <= MOST_DAYS:
-                self.fail(f"{value} is not 1d to {MOST_DAYS}d; a bundle without an end is `never`", param, ctx)
-            return timedelta(days=days)
-        return Moment().convert(value, param, ctx)
-
-
-class Moment(click.ParamType[datetime]):
-    """A date or a time; UTC unless it says otherwise."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """Return a time with its zone, whole seconds."""
-        try:
-            time = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is no date such as 2027-06-30, nor a time such as 2027-06-30T12:00:00Z", param, ctx)
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).replace(microsecond=0)
 
 
 def _path(name: str, **how: Any) -> Callable[[_Command], _Command]:

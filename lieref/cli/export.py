@@ -79,8 +79,15 @@ def export(adapter: Path, base: Path, format_name: str, out: Path, force: bool, 
         print_json(report)
     else:
         shown = {key: value for key, value in report.items() if not isinstance(value, (dict, list))}
-        lists = {key: len(value) for key, value in exported.facts.items() if isinstance(value, (dict, list))}
+        lists = {key: len(value) for key, value in exported.facts.items() if _is_listing(value)}
         print_facts("Exported", {**shown, **lists})
+
+
+def _is_listing(fact: Any) -> bool:
+    """Tell whether a fact is a list, or one thing for each of several names."""
+    return isinstance(fact, list) or (
+        isinstance(fact, dict) and any(isinstance(v, (dict, list)) for v in fact.values())
+    )
 
 
 def _exported(row: Format, adapter: Path, base: Path, out: Path, options: dict[str, Any]) -> Exported:

@@ -18,15 +18,17 @@ from lieref._atomic import remove_folder, write_folder
 from lieref.adapter.strict_json import format_json, path_text
 from lieref.cli.console import print_json, print_reports, progress_bar, say
 from lieref.cli.output import ADAPTER_NAMES, reserved_folder
+from lieref.cli.start_from import check_options, recorded, started
 from lieref.cli.target_options import target_options
 from lieref.cli.task_options import chosen_task, output_option, task_options
-from lieref.cli.text_options import TextOptions, text_options, without_padding
+from lieref.cli.text_options import TextOptions, text_options, with_padding_of, without_padding
 from lieref.errors import LierefError
 from lieref.param.targets import FIELDS
 
 if TYPE_CHECKING:
     from lieref.evaluate.report import Report
     from lieref.train.data import Dataset
+    from lieref.train.epoch import Score
 
 REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 
@@ -70,6 +72,13 @@ def parse_options(ctx: click.Context, param: click.Parameter, values: tuple[str,
 )
 @click.option("--test", type=click.Path(path_type=Path), help="Labelled data for the report only.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="New or empty folder for the adapter.")
+@click.option(
+    "--from",
+    "start",
+    type=click.Path(path_type=Path),
+    metavar="ADAPTER",
+    help="Go on training this adapter, which says method, rank, layers and head; the optimiser begins anew.",
+)
 @click.option("--method", default="liera", show_default=True, help="See: lieref methods.")
 @click.option("--rank", "--r", type=click.IntRange(min=1), help="Rank of the factors.  [default: the method's]")
 @click.option(
@@ -152,6 +161,7 @@ def run_finetune(
     *,
     train: Path,
     test: Path | None,
+    start: Path | None = None,
     method: str,
     rank: int | None,
     alpha: float | None,
@@ -191,7 +201,14 @@ def run_finetune(
     with reserved_folder("finetune", out, names, force=force) as replaces:
         unfinished = _Unfinished(out)
         unfinished.check(resume, force)
-        model = load_for(base, train, text, outputs)
+        known = recorded(start)
+        text = with_padding_of(text, known)
+        model = load_for(base, train, text, outputs or known.get("output"), known)
+        if start is not None:
+            model.load_adapter(start)
+            asked = {"method": method, "rank": rank, "task": task, "outputs": outputs, "classes": classes}
+            check_options(start, model, known, asked)
+            classes = None if model.head is not None else classes
         model.threads = threads or model.threads
         chosen = chosen_task(model, task)
         where: dict[str, Any] = {"targets": targets, "exclude": exclude, "blocks": blocks}
@@ -221,13 +238,19 @@ def run_finetune(
                     say(samples.described)
             chosen = without_padding(chosen, (training.text or {}).get("padding"))
             # The base has no answers to the questions of a new head.
-            before = None if testing is None or new else job.score(model, testing, chosen)
-        if model.head is None:
+            before = None
+            if testing is not None and model.head is None:
+                with model.disable_adapter():
+                    before = job.score(model, testing, chosen)
+            begun = None if testing is None or start is None else job.score(model, testing, chosen)
+        if start is not None:
+            say(started(start, model))
+        elif model.head is None:
             attach()
         else:
             say(f"new head: {model.head.describe()}")
         with unfinished.kept(resume):
-            with progress_bar(method) as progress:
+            with progress_bar(model.method_name) as progress:
                 history = job.train(
                     model,
                     training,
@@ -267,6 +290,7 @@ def run_finetune(
                 text=training.text,
                 test_text=None if testing is None else testing.text,
                 outputs=list(model.output_weights or model.outputs[:1]),
+                **({} if start is None else {"from": _beginning(start, known, begun)}),
                 base=path_text(base),
                 base_sha256=model.base_sha256,
                 out=path_text(out),
@@ -276,6 +300,12 @@ def run_finetune(
             write_folder(out, {**files, **texts}, replaces=replaces)
         remove_folder(unfinished.folder)
     return report
+
+
+def _beginning(start: Path, known: dict[str, Any], score: Score | None) -> dict[str, Any]:
+    """Return what a report says of the adapter that was trained on."""
+    measured = None if score is None else score.metrics
+    return {"adapter": path_text(start), "tensors_sha256": known["tensors_sha256"], "metrics": measured}
 
 
 class _Unfinished:

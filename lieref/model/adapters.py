@@ -234,6 +234,7 @@ class Adapters:
         chosen, targets, methods_for = resolve(method, target_modules, config)
         check_int("attach", "seed", seed, low=0, high=2**63 - 1)
         with self._alone.take("attach"), self._lock:
+            self._begin_change("attach")
             if head is not None and (self.attached or self.head is not None):
                 raise DomainError(f"attach: a new head must come first, before {self.method_name}; call unload()")
             form = None if head is None else self._with_head(head)
@@ -256,6 +257,9 @@ class Adapters:
             self.wants_statistics = self.wants_statistics or statistics
             self.attached.append(Attached(chosen, targets.modules, seed))
         return self
+
+    def _begin_change(self, function: str) -> None:
+        """Raise `DomainError` where adapters may not change now."""
 
     def _trained_graph(self) -> Graph:
         """Return the graph whose first output is all that is trained."""

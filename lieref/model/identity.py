@@ -9,6 +9,7 @@ Identity and Dropout are what they pass on. The names of float arrays enter, bec
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -56,6 +57,11 @@ def network_digest(graph: Graph) -> str:
             kind = (node.op.encode(), b"%d" % number)
             digests[output] = _joined(*kind, _joined(*attributes), _joined(*inputs))
     return _joined(*(of(name) for name in graph.outputs)).hex()
+
+
+def tensors_digest(tensors: Mapping[str, Array]) -> str:
+    """Return the SHA-256, in hexadecimal, of arrays with their names, types and shapes."""
+    return _joined(*(_joined(name.encode(), _array_digest(tensors[name])) for name in sorted(tensors))).hex()
 
 
 @lru_cache(maxsize=256)

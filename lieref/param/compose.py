@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -47,24 +48,50 @@ def add_weighted_adapter(
         If the group is not Abelian or the adapters do not share their group, map and action.
     """
     function = "add_weighted_adapter"
-    if not adapters or len(adapters) != len(weights):
-        raise DomainError(f"{function}: `weights` must match the adapters; got {len(weights)} for {len(adapters)}")
-    for weight in weights:
-        check_real(function, "weights", weight)
-    methods = [_combination(function, method) for method, _ in adapters]
-    first = methods[0]
-    if any((m.group, m.map, m.action) != (first.group, first.map, first.action) for m in methods):
-        raise UnsupportedError(f"{function}: `adapters` must share group, map and action; got different ones")
+    check_weights(function, adapters, weights)
+    first = check_parts(function, adapters)
     if not first.group_for(shape, groups).is_abelian:
-        raise UnsupportedError(f"{function}: `adapters` must be of an Abelian group; compose those of {first.group}")
-    parts = f"{first.group}+{first.map.spec}+{first.action.spec}"
-    joined = _joined_low_rank(adapters, weights, parts, shape, groups)
+        raise UnsupportedError(
+            f"{function}: `adapters` must be of an Abelian group; got {first.group} (compose them, or choose a "
+            "combination_type: product, exp_sum, geodesic_mean)"
+        )
+    return sum_in_algebra(adapters, weights, shape, groups)
+
+
+def sum_in_algebra(adapters: Sequence[Adapter], weights: Sequence[float], shape: Shape, groups: int = 1) -> Adapter:
+    """Return the adapter of the weighted sum of algebra elements, in any group; the adapters share their parts."""
+    first = check_parts("sum_in_algebra", adapters)
+    joined = joined_low_rank(adapters, weights, shape, groups)
     if joined is not None:
         return joined
     xi = sum(
         float(w) * method.delta(params, shape, groups) for w, (method, params) in zip(weights, adapters, strict=True)
     )
-    return get_method(f"dense+{parts}"), {"xi": np.asarray(xi)}
+    method = get_method(f"dense+{parts_of(first)}")
+    assert isinstance(method, Combination)
+    return method, {"xi": np.asarray(xi).reshape(method._factor_shape(shape, groups)[0])}
+
+
+def check_weights(function: str, adapters: Sequence[Adapter], weights: Sequence[float]) -> None:
+    """Raise `DomainError` unless there is a finite weight for each of one adapter or more."""
+    if not adapters or len(adapters) != len(weights):
+        raise DomainError(f"{function}: `weights` must match the adapters; got {len(weights)} for {len(adapters)}")
+    for weight in weights:
+        check_real(function, "weights", weight)
+
+
+def check_parts(function: str, adapters: Sequence[Adapter]) -> Combination:
+    """Return the first method of adapters; raise `UnsupportedError` unless all share their group, map and action."""
+    methods = [_combination(function, method) for method, _ in adapters]
+    first = methods[0]
+    if any((m.group, m.map, m.action) != (first.group, first.map, first.action) for m in methods):
+        raise UnsupportedError(f"{function}: `adapters` must share group, map and action; got different ones")
+    return first
+
+
+def parts_of(method: Combination) -> str:
+    """Return group, map and action of a method as in its name."""
+    return f"{method.group}+{method.map.spec}+{method.action.spec}"
 
 
 def compose_adapters(adapters: Sequence[Adapter], base_weight: FloatArray, groups: int = 1) -> FloatArray:
@@ -85,19 +112,28 @@ def _combination(function: str, method: Method) -> Combination:
     return method
 
 
-def _joined_low_rank(
-    adapters: Sequence[Adapter], weights: Sequence[float], parts: str, shape: Shape, groups: int
-) -> Adapter | None:
-    """Return the adapter with the factors side by side, or None where there is no such low-rank adapter."""
+def low_rank_recipes(adapters: Sequence[Adapter]) -> list[LowRank]:
+    """Return the low-rank parameterisations of adapters that lay their factors out alike; empty where one differs."""
     recipes = [method.parameterisation for method, _ in adapters if isinstance(method, Combination)]
     low_rank = [recipe for recipe in recipes if isinstance(recipe, LowRank)]
-    if len(low_rank) < len(adapters):
+    if len(low_rank) < len(adapters) or len({tuple(layout_of(recipe).values()) for recipe in low_rank}) > 1:
+        return []
+    return low_rank
+
+
+def layout_of(recipe: LowRank) -> dict[str, Any]:
+    """Return the fields that say how factors are laid into the tensor."""
+    return {name: getattr(recipe, name) for name in ("matricisation", "share_groups", "rank_times_kernel")}
+
+
+def joined_low_rank(adapters: Sequence[Adapter], weights: Sequence[float], shape: Shape, groups: int) -> Adapter | None:
+    """Return the adapter with the factors side by side, or None where there is no such low-rank adapter."""
+    low_rank = low_rank_recipes(adapters)
+    if not low_rank:
         return None
-    layout = {"matricisation": low_rank[0].matricisation, "share_groups": low_rank[0].share_groups,
-              "rank_times_kernel": low_rank[0].rank_times_kernel}  # fmt: skip
-    if any(getattr(recipe, field) != value for recipe in low_rank for field, value in layout.items()):
-        return None
-    method = get_method(f"low-rank+{parts}", r=sum(recipe.r for recipe in low_rank), **layout)
+    first = check_parts("add_weighted_adapter", adapters)
+    rank = sum(recipe.r for recipe in low_rank)
+    method = get_method(f"low-rank+{parts_of(first)}", r=rank, **layout_of(low_rank[0]))
     # Where the weight has no room for the sum of the ranks, the method has fewer numbers than the adapters together.
     together = sum(factor.size for _, params in adapters for factor in params.values())
     if method.supports(shape, groups) is not None or method.num_params(shape, groups) < together:

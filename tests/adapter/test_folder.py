@@ -13,6 +13,7 @@ import pytest
 
 from lieref.adapter import adapter_bytes, check_base, read_adapter, write_adapter
 from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME
+from lieref.adapter.strict_json import format_json, parse_json
 from lieref.errors import DomainError, FormatError, VerificationError
 
 BASE = "0f" * 32
@@ -180,3 +181,16 @@ def test_bad_config_is_not_written(tmp_path: Path, config: Any, error: type[Exce
     with pytest.raises(error, match=message):
         write_adapter(tmp_path / "out", TENSORS, config)
     assert not list(tmp_path.iterdir())
+
+
+def test_what_is_nested_deeply_is_on_one_line() -> None:
+    value = {"a": 1, "b": {"c": [], "d": {"e": {"f": [1, {"g": None}]}, "h": [1.5, "x"]}}, "i": [{"j": {}}, []]}
+    text = format_json(value, depth=3)
+    assert parse_json(text, "it") == value
+    assert text.decode().splitlines() == [
+        "{", '  "a": 1,', '  "b": {', '    "c": [],', '    "d": {', '      "e": {"f": [1, {"g": null}]},',
+        '      "h": [1.5, "x"]', "    }", "  },", '  "i": [', "    {", '      "j": {}', "    },", "    []", "  ]", "}",
+    ]  # fmt: skip
+    for wrong in ({"a": {"b": np.float32(1)}}, {"a": float("nan")}, {"a": {"b": {"c": float("inf")}}}):
+        with pytest.raises(FormatError, match="plain finite JSON"):
+            format_json(wrong, depth=3)

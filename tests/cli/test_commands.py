@@ -328,6 +328,9 @@ def test_merged_model_keeps_graph_and_names(workplace: Path, run_json: RunJson) 
     for tensor in merged.graph.initializer:
         if tensor.name in changed:
             tensor.raw_data = next(t.raw_data for t in base.graph.initializer if t.name == tensor.name)
+    said = {entry.key for entry in merged.metadata_props}
+    assert said == {f"lieref.{key}" for key in ("base_sha256", "adapter_sha256", "method", "version")}
+    del merged.metadata_props[:]
     assert merged == base
 
 

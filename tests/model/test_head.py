@@ -84,10 +84,11 @@ def test_starts_with_the_same_score_for_every_class(net: Path, x: np.ndarray) ->
 )
 def test_every_scope_trains_it_and_merges(net: Path, x: np.ndarray, method: str) -> None:
     model = trained(net, x, method)
-    expected = model.predict(x)
-    assert np.abs(model.logits(x)).max() > 0.01
+    expected = model.logits(x)
+    assert np.abs(expected).max() > 0.01
     merged = model.merge_and_unload()
-    np.testing.assert_array_equal(merged.predict(x), expected)
+    # merged weights are rounded from float64, those of an adapter computed in float32
+    assert (np.abs(merged.logits(x) - expected) <= 2 * logit_error_bound(merged, x)[1].T).all()
     assert_runs_alike(merged, x)
 
 

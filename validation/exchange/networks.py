@@ -61,6 +61,10 @@ class Volumes(nn.Module):
         return self.head(torch.relu(self.point(torch.relu(self.first(x)))).mean((2, 3, 4)))
 
 
+EPSILON = 2.0**-17
+"""A file keeps epsilon, and dynamo the root of the size of a head, in float32: these numbers are the same there."""
+
+
 class Attention(nn.Module):
     """Self-attention, one Linear for each of query, key, value and output; the key has no bias."""
 
@@ -86,7 +90,7 @@ class Layer(nn.Module):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.attention = Attention(size, 2)
-        self.before, self.between = nn.LayerNorm(size), nn.LayerNorm(size)
+        self.before, self.between = nn.LayerNorm(size, eps=EPSILON), nn.LayerNorm(size, eps=EPSILON)
         self.mlp = nn.Sequential(nn.Linear(size, 2 * size), nn.GELU(), nn.Linear(2 * size, size))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -99,9 +103,9 @@ class Encoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.input = nn.Linear(6, 16)
-        self.layers = nn.ModuleList([Layer(16), Layer(16)])
-        self.head = nn.Linear(16, 4)
+        self.input = nn.Linear(6, 8)
+        self.layers = nn.ModuleList([Layer(8), Layer(8)])
+        self.head = nn.Linear(8, 4)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.input(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +21,7 @@ from lieref.model.adapters import Attached
 from lieref.model.graph import Graph, Node
 from lieref.model.head import NewHead
 from lieref.model.layer import Layer, find_layers
-from lieref.model.site import Site, share_memory
+from lieref.model.site import Site, adaptable_tensors, listed, share_memory
 from lieref.param.registry import get_method
 
 
@@ -85,9 +86,13 @@ class _Work:
         self.found: Traces = traces(model._file_proto())
         self.places: dict[str, Place] = {}
         layers = find_layers(self.graph)
+        named = {path.replace(".", foreign.separator) for one in layers for path in paths_of(one, self.found)}
+        self.vectors = {path for path in (*foreign.saved, *foreign.biases)
+                        if path not in named and f"{path}.bias" in adaptable_tensors(self.graph)}  # fmt: skip
         wanted = {path: self._fits(read) for path, read in foreign.modules.items()}
         wanted |= {path: _same_shape(tensors) for path, tensors in foreign.saved.items()}
         wanted |= {path: (lambda _: False) for path in foreign.biases if path not in wanted}
+        wanted = {path: fits for path, fits in wanted.items() if path not in self.vectors}
         self.matches, said = match(
             wanted, layers, self.found, given, weight_of=self._weight, separator=foreign.separator
         )
@@ -100,6 +105,8 @@ class _Work:
     def head(self) -> None:
         """Find the module that is a new last layer: it has other classes than the file's."""
         for path, tensors in self.foreign.saved.items():
+            if path in self.vectors:
+                continue
             weight = tensors.get("weight")
             layer = self.matches[path].layer
             if weight is None or weight.shape == layer.shape:
@@ -128,6 +135,9 @@ class _Work:
         """Make the sites of a module whose own tensors are replaced."""
         if path == self.new_head:
             return
+        if path in self.vectors:
+            self._new_vectors(path, self.foreign.saved[path])
+            return
         layer, tensors = self.matches[path].layer, self.foreign.saved[path]
         if "weight" in tensors:
             folding = self._folding(path)
@@ -141,15 +151,16 @@ class _Work:
 
     def bias(self, path: str) -> None:
         """Make the site of a bias that is replaced."""
+        if path in self.vectors:
+            self._new_vectors(path, {"bias": self.foreign.biases[path]})
+            return
         self._new_bias(path, self.matches[path].layer, self.foreign.biases[path])
 
     def added(self, path: str) -> None:
         """Make the sites of what is added to the bias of a layer, or to the vectors of a normalisation."""
         tensors = self.foreign.added[path]
         if path not in self.matches:
-            for name, change in matched_norms(
-                {path: tensors}, self.model.graph, self.found, self.foreign.separator
-            ).items():
+            for name, change in matched_norms({path: tensors}, self.graph, self.found, self.foreign.separator).items():
                 self._add_vector(name, change)
             self.methods[path] = DENSE
             return
@@ -164,33 +175,36 @@ class _Work:
     def finish(self) -> Imported:
         """Attach everything and return what was made."""
         model = self.model
+        if self.new_head is not None:
+            self._attach_head(copy.copy(model), self.new_head)  # whatever fails does so here, and changes nothing
         model.unload()
         if self.new_head is not None:
-            self._attach_head(self.new_head)
-        model.sites = {**model.sites, **self.sites}
-        share_memory(model.sites)
+            self._attach_head(model, self.new_head)
         by_method: dict[str, list[str]] = {}
         first: dict[str, Any] = {}
         for site in self.sites.values():
             by_method.setdefault(site.method.name, []).append(site.owner)
             first.setdefault(site.method.name, site.method)
-        model.attached += [Attached(first[name], tuple(dict.fromkeys(nodes)), 0) for name, nodes in by_method.items()]
+        with model._alone.take("attach_foreign"), model._lock:
+            model.sites = {**model.sites, **self.sites}
+            share_memory(model.sites)
+            model.attached += [Attached(first[name], tuple(dict.fromkeys(all_)), 0) for name, all_ in by_method.items()]
         nodes = {path: one.layer.node for path, one in self.matches.items()}
         return Imported(nodes, self.methods, tuple(dict.fromkeys(self.notes)))
 
-    def _attach_head(self, path: str) -> None:
-        tensors = self.foreign.saved[path]
-        layer = self.matches[path].layer
-        head = NewHead(len(tensors["weight"]))
-        self.model.attach(head)
-        made = self.model.head
+    def _attach_head(self, model: Model, path: str) -> None:
+        tensors, layer = self.foreign.saved[path], self.matches[path].layer
+        weight = tensors["weight"]
+        bias = tensors.get("bias", np.zeros(len(weight)))
+        model.unload().attach(NewHead(len(weight)))
+        made = model.head
         if made is None or layer.node not in made.replaces:
-            self.model.unload()
             raise UnsupportedError(f"import: {path} has other classes and must be the last layer; got {layer.node}")
-        values = {made.weight: tensors["weight"], made.bias: tensors.get("bias")}
-        for name, value in values.items():
-            if value is not None:
-                self.model.sites[name].params["xi"][...] = value.astype(self.model.dtype)
+        for name, value in ((made.weight, weight), (made.bias, bias)):
+            xi = model.sites[name].params["xi"]
+            if xi.shape != value.shape:
+                raise ShapeError(f"import: {path} must have the shape {xi.shape} for its classes; got {value.shape}")
+            xi[...] = value.astype(model.dtype)
         self.methods[path] = "new-head"
 
     def _new_bias(self, path: str, layer: Layer, value: Array) -> None:
@@ -203,10 +217,33 @@ class _Work:
         stored = self.graph.initializers[layer.bias].astype(np.float64)
         self._add_vector(layer.bias, value.astype(np.float64) - stored)
 
+    def _new_vectors(self, path: str, tensors: Mapping[str, Array]) -> None:
+        """Replace the scale and the shift of a normalisation."""
+        known = adaptable_tensors(self.graph)
+        for key, value in tensors.items():
+            name = f"{path}.{key}"
+            if name not in known or self.graph.initializers[name].shape != value.shape:
+                raise UnsupportedError(f"import: {name} must be a scale or a shift of the network, of its shape")
+            self._add_vector(name, value.astype(np.float64) - self.graph.initializers[name].astype(np.float64))
+        self.methods[path] = DENSE
+
+    def _check_alone(self, path: str, layer: Layer) -> None:
+        """Raise unless all nodes that read a weight are of one module: an adapter changes it for all of them."""
+        readers = self.graph.consumers(layer.weight)
+        modules = {self.found.module(node.name) for node in readers}
+        if len(readers) > 1 and (len(modules) > 1 or None in modules):
+            raise UnsupportedError(
+                f"import: the weight of {path} must be read by that module alone; {layer.weight} is that of several, "
+                f"{listed([node.name for node in readers])}: tied, or equal and so written once"
+            )
+
     def _add(self, path: str, layer: Layer, factors: Factors) -> None:
         method = get_method(**factors.method)
         params = {name: np.array(value, self.model.dtype, order="C") for name, value in factors.params.items()}
         site = Site(layer.weight, method, params, layer.groups, layer)
+        self._check_alone(path, layer)
+        if site.bias is not None and len(self.graph.consumers(site.bias)) > 1:
+            raise UnsupportedError(f"import: the bias {site.bias} of {path} must be read by that module alone")
         if layer.weight in self.sites:
             raise DomainError(f"import: the weight {layer.weight} must have one adapter; {path} is the second")
         site.adapted(dict(self.graph.initializers))

@@ -10,8 +10,10 @@ import numpy as np
 from lieref._types import Array
 from lieref.adapter.strict_json import parse_json
 from lieref.adapter.tensor_file import MAX_HEADER_BYTES, decode_tensors
+from lieref.errors import FormatError
 
 MAX_FILE_BYTES = 2**34
+"""More than the adapters of the largest networks, and what is read at once."""
 
 
 def read_foreign_tensors(path: str | Path) -> dict[str, Array]:
@@ -24,6 +26,9 @@ def read_foreign_tensors(path: str | Path) -> dict[str, Array]:
     DomainError
         If a number is not finite.
     """
+    size = Path(path).stat().st_size
+    if size > MAX_FILE_BYTES:
+        raise FormatError(f"import: `{path}` must have at most {MAX_FILE_BYTES} bytes; got {size}")
     data = Path(path).read_bytes()
     plain, halves = _without_bfloat16(data, str(path))
     tensors, _ = decode_tensors(plain, finite=True, what=str(path))

@@ -92,7 +92,8 @@ def own_form(site: Site, place: Place, bias: bool) -> Form | None:
         if method.action.adds:
             return None if dilated else _low_rank(recipe, site, place)
         first = isinstance(method.map, Taylor) and method.map.degree == 1
-        return _hira(recipe, site, place) if first and site.groups == 1 else None
+        fails = len(kernel) == 3 and kernel[:2] == (1, 1)  # PEFT takes it for a kernel of two axes
+        return _hira(recipe, site, place) if first and site.groups == 1 and not fails else None
     shared = site.groups == 1 or recipe.factor_groups(place.layer.shape, site.groups) == 1
     if not method.action.adds or not shared or len(kernel) == 3:
         return None

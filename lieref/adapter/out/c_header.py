@@ -19,7 +19,6 @@ from lieref.adapter.out.c_text import LONGEST_PREFIX, Identifiers, identifier, l
 from lieref.adapter.out.delta_file import summing
 from lieref.adapter.out.registry import Exported
 from lieref.adapter.out.source import Change, Source
-from lieref.errors import DomainError
 from lieref.model.site import listed
 
 WEIGHTS = ("merged", "delta")
@@ -84,6 +83,9 @@ def export_c_header(source: Source, *, weights: str = "merged", stem: str = "wei
     moved = [each.change.name for each in tensors if each.numbers.shape != each.change.before.shape or _turned(each)]
     if moved:
         notes.append(f"out channels come first, which the file has otherwise: {listed(moved)}")
+    rounded = [change.name for change in source.changes if change.before.dtype != np.float32]
+    if rounded:
+        notes.append(f"rounded from float64, which the file has: {listed(rounded)}")
     facts = {
         "weights": weights,
         "prefix": prefix,
@@ -103,9 +105,7 @@ def _turned(tensor: _Tensor) -> bool:
 
 
 def _tensor(change: Change, word: str, weights: str) -> _Tensor:
-    before, after = (change.canonical(each) for each in (change.before, change.after))
-    if after.dtype != np.float32:
-        raise DomainError(f"export: `adapter` must have tensors of float32; {change.name} is {after.dtype}")
+    before, after = (change.canonical(each).astype(np.float32) for each in (change.before, change.after))
     if weights == "merged":
         return _Tensor(change, word, after, np.zeros(0, np.int64), np.zeros(0, np.float32))
     delta, missed = summing(before, after, change.canonical(change.difference))

@@ -37,6 +37,9 @@ from lieref.param.registry import get_method
 DEFAULT_RANK = 8
 """For a method that has no rank of its own."""
 
+ROUNDING = 2.0**-20
+"""A relative error that is no more than what float32 factors round."""
+
 
 @dataclass(frozen=True)
 class _Factored:
@@ -87,7 +90,7 @@ def export_lora(source: Source, *, rank: int | None = None, data: Any = None) ->
     found = {name: _factored(model.sites[name], changes[name], rank) for name in layers}
     dense = [name for name, c in changes.items() if name not in {*found, *head} and name not in model.statistics]
     sites = {name: each.site for name, each in found.items()}
-    sites |= {name: _dense(changes[name]) for name in dense}
+    sites |= {name: _dense(changes[name], model.dtype) for name in dense}
     sites |= {name: site for name, site in model.copied_sites().items() if name in head}
     made = _with_sites(model, sites, max(each.rank for each in found.values()))
     tensors, config = made.adapter_state()
@@ -167,9 +170,9 @@ def _nearest(difference: FloatArray, rank: int, groups: int) -> tuple[Method, Pa
     return method, {name: np.ascontiguousarray(stack(factor), np.float32) for name, factor in factors.items()}
 
 
-def _dense(change: Change) -> Site:
+def _dense(change: Change, dtype: np.dtype[Any]) -> Site:
     """Return a site that adds the difference itself to a vector."""
-    delta, _ = summing(change.before, change.after, change.difference)
+    delta, _ = summing(change.before.astype(dtype), change.after.astype(dtype), change.difference)
     return Site(change.name, get_method("full"), {"xi": delta}, 1, None)
 
 
@@ -209,7 +212,9 @@ def _said(facts: Mapping[str, Any], found: Mapping[str, _Factored]) -> list[str]
     """Return what there is to say of the weights, and of what is no matrix."""
     notes = []
     off = sorted((name for name in found if not found[name].own), key=lambda name: -found[name].relative_error)
-    if off:
+    if off and found[off[0]].relative_error <= ROUNDING:
+        notes.append(f"the nearest factors are the weights' change, but for rounding: {facts['relative_error']:.2g}")
+    elif off:
         each = listed([f"{name} {found[name].relative_error:.2g} (rank {found[name].rank})" for name in off])
         notes.append(
             f"the nearest factors leave {facts['relative_error']:.2g} of the weights' change: {each}; "

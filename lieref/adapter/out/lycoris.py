@@ -11,6 +11,7 @@ from lieref._types import Array, FloatArray
 from lieref.adapter.exchange.fold import FOLDED, GIVE, OWN, folding_of
 from lieref.adapter.exchange.given import Given, read_given
 from lieref.adapter.exchange.lycoris import SEPARATOR
+from lieref.adapter.exchange.lycoris_dense import write_ia3
 from lieref.adapter.exchange.lycoris_form import WRITE, Adapted, Target
 from lieref.adapter.exchange.lycoris_norms import NormModule, norm_modules
 from lieref.adapter.exchange.lycoris_writer import write_module
@@ -19,6 +20,7 @@ from lieref.adapter.out.registry import Exported
 from lieref.adapter.out.source import Source
 from lieref.adapter.tensor_file import encode_tensors
 from lieref.errors import DomainError, UnsupportedError
+from lieref.model.graph import Graph
 from lieref.model.layer import Layer
 from lieref.model.site import Site
 
@@ -52,6 +54,8 @@ def export_lycoris(source: Source, *, model_names: str | Path | None = None) -> 
     shifts = {module.shift: module for module in norms.values() if module.shift}
     layers = {layer.weight: layer for layer in reversed(model.layers)}
     biases = {layer.bias: layer for layer in model.layers if layer.bias is not None}
+    for tensor in model.sites:
+        _check_alone(tensor, graph, found)
     owners = dict.fromkeys(_owner(tensor, layers, biases, norms, shifts) for tensor in model.sites)
     paths = paths_for(
         [owner for owner in owners if isinstance(owner, Layer)], found, given,
@@ -63,15 +67,17 @@ def export_lycoris(source: Source, *, model_names: str | Path | None = None) -> 
     for owner in owners:
         names: tuple[str, str | None]
         if isinstance(owner, NormModule):
-            path, names, scales, groups = owner.path, (owner.scale, owner.shift), None, 1
+            path, names, groups = owner.path, (owner.scale, owner.shift), 1
             stored = graph.initializers[owner.scale]
         else:
             path, names, groups = paths[owner.weight], (owner.weight, owner.bias), owner.groups
             stored = owner.to_canonical(graph.initializers[owner.weight])
-            scales = _scales(owner, path, found, given, source)
         vector = None if names[1] is None else graph.initializers[names[1]].astype(np.float64)
         target = Target(path, stored.astype(np.float64), vector, groups)
         weight, bias = (_adapted(model.sites.get(name)) if name else None for name in names)
+        alone = weight is not None and bias is None and write_ia3(weight, target) is not None
+        # IA3 is the same for a weight whose out channels are scaled, whatever the scales.
+        scales = None if alone or isinstance(owner, NormModule) else _scales(owner, path, found, given, source)
         own, said = write_module(weight, bias, target, norm=isinstance(owner, NormModule), scales=scales)
         name = f"{PREFIX}_{path.replace('.', SEPARATOR)}"
         if name in modules:
@@ -81,6 +87,17 @@ def export_lycoris(source: Source, *, model_names: str | Path | None = None) -> 
         notes += [f"{path}: {text}" for text in said]
     facts = {"modules": len(modules), "numbers": sum(array.size for array in tensors.values())}
     return Exported(encode_tensors(tensors, {"format": "pt", **source.digests}), facts, tuple(notes))
+
+
+def _check_alone(tensor: str, graph: Graph, found: Traces) -> None:
+    """Raise unless all nodes that read a tensor are of one module, which alone gets the change."""
+    readers = [node.name for node in graph.consumers(tensor)]
+    modules = {found.module(node) for node in readers}
+    if len(readers) > 1 and (len(modules) > 1 or None in modules):
+        raise UnsupportedError(
+            f"{WRITE}: every adapted tensor must be of one module; {tensor} is read by {', '.join(readers[:3])}, as "
+            "exporters write equal tensors once"
+        )
 
 
 def _owner(
@@ -104,20 +121,12 @@ def _scales(layer: Layer, path: str, found: Traces, given: Given, source: Source
     folding = folding_of(path, layer, weight, model.graph, found, given if given.tensors else None)
     if folding.state == OWN:
         return None
-    site = model.sites.get(layer.weight)
-    if folding.scales is None and site is not None and not site.method.moves_bias and _commutes(site):
-        return None
     if folding.scales is None or not folding.scales.all():
         raise UnsupportedError(
             f"{WRITE}: the change of {path} must be scaled back where a BatchNormalization is folded into its weight; "
             f"{folding.why if folding.state != FOLDED or folding.scales is None else 'a scale is zero'}: {GIVE}"
         )
     return folding.scales
-
-
-def _commutes(site: Site) -> bool:
-    """Tell whether a method's factors are the same for a weight whose out channels are scaled, and LyCORIS's too."""
-    return site.method.config().get("name") in ("ia3", "scale")
 
 
 def _adapted(site: Site | None) -> Adapted | None:

@@ -188,7 +188,7 @@ def _put_first(proto: Any, nodes: Collection[Any]) -> None:
 
 def _encode_adapter(values: dict[str, Array], model_version: int) -> bytes:
     """Return the file of ONNX Runtime's format, its values sorted by name."""
-    ort = need("onnxruntime", "test", "writing ONNX Runtime's adapters")
+    ort = need("onnxruntime", "ort", "writing ONNX Runtime's adapters")
     if not hasattr(ort, "AdapterFormat"):
         raise UnsupportedError(f"export: onnxruntime must be 1.20 or later to know adapters; got {ort.__version__}")
     made = ort.AdapterFormat()

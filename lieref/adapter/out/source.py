@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,8 +28,8 @@ class Change:
     ----------
     name : str
         Its name there.
-    before, after : float array
-        W0 and W', the latter as a merged file holds it: what is float16 there has been rounded to it.
+    before, after : float32 or float64 array
+        W0 and W' as base and merged file hold them; what is float16 there in float32.
     difference : float64 array
         W' - W0 computed from the factors in float64, without the cancellation of that difference.
     layer : Layer or None
@@ -99,16 +100,19 @@ class Source:
         DomainError
             If that is nothing.
         """
-        model, after = self.model, self.merged.graph.initializers
-        stored = self._stored({*model.statistics}.union(*(site.tensors for site in model.sites.values())))
-        differences = {name: part for site in model.sites.values() for name, part in self._differences(site).items()}
+        model, graph = self.model, self.model.graph
+        names = {*model.statistics}.union(*(site.tensors for site in model.sites.values()))
+        before = _tensors_of(model.proto, names)
+        before |= {name: graph.initializers[name].astype(graph.made[name].dtype) for name in names & graph.made.keys()}
+        after = {name: value.reshape(before[name].shape) for name, value in _tensors_of(self.proto, names).items()}
+        differences = {name: part for site in model.sites.values() for name, part in _differences(site, before).items()}
         for name, value in model.statistics.items():
-            differences[name] = value.astype(np.float64) - model.graph.initializers[name].astype(np.float64)
+            differences[name] = value.astype(np.float64) - before[name].astype(np.float64)
         layers = {site.tensor: site.layer for site in model.sites.values()}
         changes = tuple(
-            Change(name, before, after[name], differences[name], layers.get(name), stored[name],
-                   name in model.graph.made)
-            for name, before in model.graph.initializers.items()
+            Change(name, _wide(before[name]), _wide(after[name]), differences[name], layers.get(name), before[name],
+                   name in graph.made)
+            for name in graph.initializers
             if name in differences
         )  # fmt: skip
         if not changes:
@@ -117,29 +121,28 @@ class Source:
             )
         return changes
 
-    def _stored(self, names: set[str]) -> dict[str, FloatArray]:
-        """Return tensors of the base in the types of its file."""
-        onnx = need("onnx", "app", "reading ONNX models")
-        file = {
-            each.name: onnx.numpy_helper.to_array(each)
-            for each in self.model.proto.graph.initializer
-            if each.name in names
-        }
-        graph = self.model.graph
-        made = {name: graph.initializers[name].astype(graph.made[name].dtype) for name in names & graph.made.keys()}
-        return {**file, **made}
 
-    def _differences(self, site: Site) -> dict[str, FloatArray]:
-        """Return W' - W0 of a site's tensors in float64, laid out as in the file."""
-        base, method = self.model.graph.initializers, site.method
-        params: Params = {name: factor.astype(np.float64) for name, factor in site.params.items()}
-        weight = site.canonical(base[site.tensor]).astype(np.float64)
-        delta = method.weight_delta(params, weight, site.groups)
-        found = {site.tensor: delta if site.layer is None else site.layer.from_canonical(delta)}
-        if site.bias is not None:
-            bias: FloatArray = base[site.bias].astype(np.float64)
-            found[site.bias] = method.adapted_bias(params, bias, weight.shape, site.groups) - bias
-        return found
+def _tensors_of(proto: Any, names: set[str]) -> dict[str, FloatArray]:
+    """Return initializers of a file by these names, in its types."""
+    onnx = need("onnx", "app", "reading ONNX models")
+    return {each.name: onnx.numpy_helper.to_array(each) for each in proto.graph.initializer if each.name in names}
+
+
+def _wide(array: FloatArray) -> FloatArray:
+    return array.astype(np.float32) if array.dtype == np.float16 else array
+
+
+def _differences(site: Site, base: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """Return W' - W0 of a site's tensors in float64, laid out as in the file."""
+    method = site.method
+    params: Params = {name: factor.astype(np.float64) for name, factor in site.params.items()}
+    weight = site.canonical(base[site.tensor]).astype(np.float64)
+    delta = method.weight_delta(params, weight, site.groups)
+    found = {site.tensor: delta if site.layer is None else site.layer.from_canonical(delta)}
+    if site.bias is not None:
+        bias: FloatArray = base[site.bias].astype(np.float64)
+        found[site.bias] = method.adapted_bias(params, bias, weight.shape, site.groups) - bias
+    return found
 
 
 def read_source(adapter: str | Path, base: str | Path) -> Source:

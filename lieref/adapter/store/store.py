@@ -85,7 +85,15 @@ class Candidate:
 
 
 SelfTest = Callable[[Candidate], bool | None]
-"""Runs the network; False, or any error, refuses the bundle."""
+"""Runs the network; False, or any error, refuses the bundle.
+
+With `lieref.adapter.self_test_check`, where `run` is the caller's own::
+
+    def self_test(candidate):
+        tensors = candidate.verified.tensors
+        outputs = run(candidate.base, candidate.merged, self_test_inputs(tensors))
+        check_self_test(tensors, outputs)
+"""
 
 
 @dataclass(frozen=True)

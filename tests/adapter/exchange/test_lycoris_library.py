@@ -25,7 +25,8 @@ ALGORITHMS: tuple[tuple[str, dict[str, Any]], ...] = (
     ("locon", {}), ("locon", {"rs_lora": True}), ("locon", {"use_tucker": True}), ("locon", {"use_scalar": True}),
     ("locon", {"weight_decompose": True}), ("locon", {"weight_decompose": True, "wd_on_out": False}),
     ("loha", {}), ("loha", {"weight_decompose": True}),
-    ("lokr", {}), ("lokr", {"lora_dim": 1, "factor": 4}), ("lokr", {"lora_dim": 1, "decompose_both": True, "factor": 4}),
+    ("lokr", {}), ("lokr", {"lora_dim": 1, "factor": 4}),
+    ("lokr", {"lora_dim": 1, "decompose_both": True, "factor": 4}),
     ("lokr", {"unbalanced_factorization": True}), ("lokr", {"weight_decompose": True}),
     ("ia3", {}), ("ia3", {"train_on_input": True}), ("full", {}),
     ("diag-oft", {}), ("diag-oft", {"constraint": 0.01}), ("diag-oft", {"rescaled": True}),
@@ -80,12 +81,19 @@ def output(own: Any, weight: np.ndarray, bias: np.ndarray | None, x: Any) -> np.
         return layer(x.double()).numpy()
 
 
-@pytest.mark.parametrize("layer", list(LAYERS))
-@pytest.mark.parametrize(("algorithm", "options"), ALGORITHMS)
+CASES = [
+    (layer, algorithm, options)
+    for algorithm, options in ALGORITHMS
+    for layer in LAYERS
+    # Every option on three layers; each algorithm, without options, on all.
+    if layer in ("linear", "conv2d", "grouped") or not options.keys() - {"lora_dim"}
+    if not (algorithm == "ia3" and options and layer in ("grouped", "depthwise"))  # LyCORIS raises
+]
+
+
+@pytest.mark.parametrize(("layer", "algorithm", "options"), CASES)
 def test_forward(layer: str, algorithm: str, options: dict[str, Any]) -> None:
     own, module, x = made(layer, algorithm, options)
-    if algorithm == "ia3" and options and layer in ("grouped", "depthwise"):
-        pytest.skip("LyCORIS computes IA3 on the in channels of no layer with conv groups")
     theirs = module(x).detach().numpy().astype(np.float64)
     state = {f"lycoris_fc.{key}": value.detach().numpy() for key, value in module.state_dict().items()}
     weight = own.weight.detach().numpy().astype(np.float64)
@@ -102,11 +110,11 @@ def test_forward(layer: str, algorithm: str, options: dict[str, Any]) -> None:
     added = foreign.added.get("fc", {}).get("bias")
     moved = bias if added is None or bias is None else bias + added.astype(np.float64)
     ours = output(own, adapted, moved, x)
-    # LyCORIS adds the output of W and that of (W + D) - W, D made of at most 16 products of factors for each entry:
-    # with n products in each output, (n + 16 + 9) u S covers it, S the sum of all absolute products; see
-    # `lieref.model.error_bound`. Only S knows of the factors' own cancellation, by the norms of D's filters.
+    # n u S as in `lieref.model.error_bound`: n products of an output, nine roundings, and 64 for those that make D; S
+    # of W, of D and of the largest number of D, for the products it is made of are not here any more.
     spread = np.abs(weight) + np.abs(adapted - weight) + np.abs(adapted - weight).max()
-    bound = (weight[0].size + 25) * U * output(own, spread, None if bias is None else np.abs(bias), x.abs())
+    n = weight[0].size + 9 + 64
+    bound = n * U * output(own, spread, None if bias is None else np.abs(bias), x.abs())
     assert (np.abs(ours - theirs) <= bound).all()
     base = output(own, weight, bias, x)
     assert np.abs(theirs - base).max() > 100 * bound.max()

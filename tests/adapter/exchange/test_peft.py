@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import lieref
@@ -241,6 +242,28 @@ def test_biases_and_a_whole_module_are_replaced(tmp_path: Path, numbers: Numbers
     adapted = model.adapted_tensors()
     for name, key in (("low.bias", "low.base_layer.bias"), ("head.weight", "head.weight"), ("head.bias", "head.bias")):
         assert np.abs(adapted[name] - tensors[key]).max() <= 8 * U
+
+
+def test_shift_of_a_normalisation_is_replaced(tmp_path: Path, numbers: Numbers) -> None:
+    tensors = {"low.lora_A.weight": numbers(1, 8), "low.lora_B.weight": numbers(5, 1), "block.0.norm.bias": numbers(6)}
+    foreign = read(write_adapter(tmp_path / "peft", "LORA", tensors, r=1, lora_alpha=1, bias="all"))
+    model = load(write(tmp_path / "base.onnx", state(norm=True)))
+    attach_foreign(model, foreign)
+    assert np.abs(model.adapted_tensors()["block.0.norm.bias"] - tensors["block.0.norm.bias"]).max() <= 8 * U
+    folded = load(write(tmp_path / "folded.onnx", state(norm=True), "dynamo", fold=True))
+    with pytest.raises(DomainError, match=r"block.0.norm is nowhere"):
+        attach_foreign(folded, foreign)
+
+
+def test_a_weight_that_other_modules_read_is_refused(tmp_path: Path, numbers: Numbers) -> None:
+    proto = onnx.load(write(tmp_path / "base.onnx", state()))
+    proto.graph.node.append(onnx.helper.make_node("MatMul", ["y5", "onnx::MatMul_40"], ["second"], "/tied/MatMul"))
+    proto.graph.output.append(onnx.helper.make_tensor_value_info("second", onnx.TensorProto.FLOAT, ["n", 5]))
+    onnx.save(proto, tmp_path / "tied.onnx")
+    held = {"low.lora_A.weight": numbers(2, 8), "low.lora_B.weight": numbers(5, 2)}
+    foreign = read(write_adapter(tmp_path / "peft", "LORA", held, r=2, lora_alpha=2))
+    with pytest.raises(UnsupportedError, match="that of several, /low/MatMul, /tied/MatMul"):
+        attach_foreign(load(tmp_path / "tied.onnx"), foreign)
 
 
 def test_module_for_other_classes_becomes_a_new_head_to_the_bit(tmp_path: Path, numbers: Numbers) -> None:

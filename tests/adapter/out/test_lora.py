@@ -22,7 +22,8 @@ from tests.model.nets import residual_net, saved
 
 pytestmark = pytest.mark.filterwarnings("ignore::lieref.param._base.LierefWarning")
 
-TRAINED = [name for name, row in METHODS.items() if row.scope in ("weight", "all", "head")]
+TRAINED = ("full", "head", "ia3", "lora", "lora-view", "loha", "lokr", "atoms", "dora", "oft-cayley", "affine", "liera")
+"""One of every kind of parts."""
 
 
 def loaded(tmp_path: Path, exported: Exported, name: str = "lora") -> Model:
@@ -68,7 +69,7 @@ def test_the_factors_are_the_nearest_of_their_rank(tmp_path: Path, method: str) 
         off = np.linalg.norm(source.model.sites[name].canonical(change).reshape(exact.shape) - exact)
         # and the difference of the merged weights, which rounds every one of them
         assert abs(off - lost) <= 2.0**-23 * np.linalg.norm(base[name]) + 2.0**-22 * size
-    others = {name: value for name, value in weights(source.model).items() if name not in exported.facts["layers"]}
+    others = {change.name: change.after for change in source.changes if change.name not in exported.facts["layers"]}
     assert sorted(others) == sorted(exported.facts["dense_tensors"])
     for name, value in others.items():
         assert (adapted[name] == value).all()
@@ -122,6 +123,7 @@ def test_a_larger_rank_leaves_less_and_the_largest_nothing(tmp_path: Path) -> No
     lost = [facts["relative_error"] for facts in errors]
     assert lost[0] > lost[1] > lost[2] > lost[3]
     assert lost[3] < 1e-6
+    assert export(source, "lora", rank=27).notes[0].startswith("the nearest factors are the weights' change, but for")
     assert errors[3]["outputs"]["largest_error"] < 1e-4 * errors[3]["outputs"]["largest_change"]
     assert errors[0]["outputs"]["largest_error"] > 0.01 * errors[0]["outputs"]["largest_change"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import runpy
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -244,3 +245,11 @@ def test_help_tells_the_verbs_and_their_options(capsys: pytest.CaptureFixture[st
             for option in (*verb.options, command.STORE, command.JSON):
                 assert option.name in text
             assert " ".join(verb.summary.split()[:3]) in text
+
+
+def test_run_as_a_module(device: Device, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["store", "start", "--store", str(device.store.folder)])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(plain.__file__), run_name="__main__")
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"{device.base}\n"

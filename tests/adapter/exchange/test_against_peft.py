@@ -1,0 +1,115 @@
+"""Adapters that PEFT itself makes and loads, where it is installed; on more networks: validation.exchange.peft."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lieref._types import Array
+from lieref.adapter.exchange.build import attach_foreign
+from lieref.adapter.exchange.peft import read
+from lieref.adapter.exchange.peft_write import write_peft
+from lieref.adapter.model import load
+from tests.adapter.exchange.network import state, write
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.filterwarnings("ignore::lieref.param._base.LierefWarning"),
+]
+
+KINDS = {
+    "lora": ("LoraConfig", {"r": 2, "lora_alpha": 3, "target_modules": ["conv", "low"]}),
+    "dora": ("LoraConfig", {"r": 2, "lora_alpha": 3, "use_dora": True, "target_modules": ["conv", "low"]}),
+    "loha": ("LoHaConfig", {"r": 2, "alpha": 3, "target_modules": ["conv", "mix", "low"]}),
+    "lokr": ("LoKrConfig", {"r": 1, "alpha": 3, "target_modules": ["conv", "mix", "low"]}),
+    "ia3": ("IA3Config", {"target_modules": ["conv", "mix", "low"], "feedforward_modules": ["mix"]}),
+    "oft": ("OFTConfig", {"oft_block_size": 4, "use_cayley_neumann": False, "target_modules": ["low"]}),
+    "oft-cayley-neumann": ("OFTConfig", {"oft_block_size": 4, "target_modules": ["low"]}),
+    "hra": ("HRAConfig", {"r": 2, "target_modules": ["conv", "low"]}),
+    "hira": ("HiraConfig", {"r": 2, "target_modules": ["conv", "low"]}),
+}
+OWN = ("lora", "dora", "loha", "lokr", "ia3", "oft", "hra", "hira")
+"""Kinds that come back as themselves."""
+
+
+@pytest.fixture(scope="module")
+def net() -> Any:
+    torch = pytest.importorskip("torch")
+    nn = torch.nn
+
+    class Block(nn.Module):  # type: ignore[name-defined, misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(4, 6, 3, padding=1)
+
+    class Net(nn.Module):  # type: ignore[name-defined, misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.block = nn.Sequential(Block())
+            self.mix, self.low, self.head = nn.Conv2d(6, 8, 1, groups=2, bias=False), nn.Linear(8, 5), nn.Linear(5, 7)
+
+        def forward(self, x: Any) -> Any:
+            x = self.mix(torch.relu(self.block[0].conv(x)))
+            return self.head(self.low(x.mean((2, 3))))
+
+    made = Net().eval()
+    made.load_state_dict({name: torch.from_numpy(value) for name, value in state().items()})
+    return made.double()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_scores_agree_both_ways(tmp_path: Path, net: Any, kind: str) -> None:
+    peft, torch = pytest.importorskip("peft"), pytest.importorskip("torch")
+    name, options = KINDS[kind]
+    torch.manual_seed(0)
+    theirs = peft.get_peft_model(copy.deepcopy(net), getattr(peft, name)(**options)).double().eval()
+    for parameter in theirs.parameters():
+        if parameter.requires_grad:
+            parameter.data += 0.3 * torch.randn_like(parameter)
+    theirs.save_pretrained(tmp_path / "peft")
+    x = np.random.default_rng(0).standard_normal((3, 4, 5, 5))
+
+    def scores(module: Any) -> Array:
+        with torch.no_grad():
+            return np.asarray(module(torch.from_numpy(x)).numpy())
+
+    model = load(write(tmp_path / "base.onnx", state()), dtype="float64")
+    attach_foreign(model, read(tmp_path / "peft"))
+    expected, base = scores(theirs), scores(net)
+    # The numbers of the base are float32 in both; sums of 40 products in three layers, in float64.
+    limit = 2.0**-53 * 400 * np.abs(expected).max()
+    assert np.abs(expected - base).max() > 1e-3
+    assert np.abs(model.logits(x) - expected).max() <= limit
+
+    made = write_peft(model)
+    (tmp_path / "again").mkdir()
+    for file, data in made.files.items():
+        (tmp_path / "again" / file).write_bytes(data)
+    assert (made.kind == kind.upper().replace("DORA", "LORA")) == (kind in OWN)
+    loaded = peft.PeftModel.from_pretrained(copy.deepcopy(net), tmp_path / "again", autocast_adapter_dtype=False)
+    assert np.abs(scores(loaded.double().eval()) - expected).max() <= limit
+
+
+def test_butterfly_of_several_stages_is_pefts(tmp_path: Path, net: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    peft, torch = pytest.importorskip("peft"), pytest.importorskip("torch")
+    layer = pytest.importorskip("peft.tuners.boft.layer")
+    # Several stages need PEFT's CUDA extension, whose one function is this.
+    monkeypatch.setattr(layer, "get_fbd_cuda", lambda: True)
+    blocks = staticmethod(lambda x: torch.stack([torch.block_diag(*one) for one in x]))
+    monkeypatch.setattr(layer.FastBlockDiag, "apply", blocks)
+    config = peft.BOFTConfig(boft_block_size=2, boft_n_butterfly_factor=3, target_modules=["low"])
+    theirs = peft.get_peft_model(copy.deepcopy(net), config).double().eval()
+    torch.manual_seed(0)
+    theirs.base_model.model.low.boft_R["default"].data.normal_(0, 0.3)
+    theirs.save_pretrained(tmp_path / "peft")
+    model = load(write(tmp_path / "base.onnx", state()), dtype="float64")
+    made = attach_foreign(model, read(tmp_path / "peft"))
+    x = np.random.default_rng(0).standard_normal((3, 4, 5, 5))
+    with torch.no_grad():
+        expected = theirs(torch.from_numpy(x)).numpy()
+    assert made.methods == {"low": "boft"}
+    assert np.abs(model.logits(x) - expected).max() <= 2.0**-53 * 400 * np.abs(expected).max()
