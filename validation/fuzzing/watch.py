@@ -17,7 +17,8 @@ def place(error: BaseException) -> str:
     """Return the last line of lieref that an exception passed, else the last one."""
     frames = traceback.extract_tb(error.__traceback__)
     inside = [frame for frame in frames if f"{os.sep}lieref{os.sep}" in frame.filename] or frames
-    return f"{inside[-1].filename.rpartition(f'{os.sep}lieref{os.sep}')[2]}:{inside[-1].lineno} {inside[-1].name}"
+    _, package, file = inside[-1].filename.rpartition(f"{os.sep}lieref{os.sep}")
+    return f"{file if package else os.path.basename(file)}:{inside[-1].lineno} {inside[-1].name}"
 
 
 class Watch:
