@@ -189,6 +189,15 @@ def test_a_sum_that_cancels_is_the_same_zero_everywhere() -> None:
         assert not np.signbit(found[0, 0])
 
 
+@pytest.mark.parametrize("shape", [[2**40], [2**40, 2**40], [2, 2]])
+def test_a_new_head_is_no_larger_than_its_adapter(shape: list[int]) -> None:
+    site = {**SITE, "shape": shape, "method": {"name": "full"}}
+    described = {"dtype": "float32", "shape": shape, "source": "zeros"}
+    config = adapter_config(b"", sites={"head/w": site}, tensors={"head/w": described})
+    with pytest.raises(FormatError, match="among the 3 numbers of the adapter"):
+        merge_weights({"head/w:xi": np.zeros(3)}, config, {})
+
+
 def tied(bases: dict[str, lieref.Model]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """An adapter that has ties, without them; its configuration; and the ties."""
     state = trained(bases["kinds"], "so", size=0.25).adapter_state()
