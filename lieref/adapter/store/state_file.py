@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from lieref._atomic import write_file
+from lieref.adapter.bounded import read_regular
 from lieref.adapter.fields import is_list, is_sha256, is_size, is_text, shown
+from lieref.adapter.refusal import BundleRefused
 from lieref.adapter.store.refusal import StoreRefused
 from lieref.adapter.store.state import MOST_EVENTS, Base, Event, Slot, State, Trial
 from lieref.adapter.strict_json import parse_json
@@ -77,15 +79,11 @@ def read_state(folder: Path) -> State:
     """
     path = folder / STATE_NAME
     try:
-        with path.open("rb") as file:
-            data = file.read(MAX_STATE_BYTES + 1)
-    except OSError as error:
-        why = f"cannot be read ({error.strerror})"
+        data = read_regular(path, MAX_STATE_BYTES)
+    except BundleRefused as error:
         raise StoreRefused(
-            "state", f"store: {path} {why}; make a store with `init`, or name the folder of one"
+            "state", f"store: {path} cannot be read ({error}); make a store with `init`, or name the folder of one"
         ) from None
-    if len(data) > MAX_STATE_BYTES:
-        raise _refuse(str(path), f"at most {MAX_STATE_BYTES} bytes", "more")
     return decode_state(data, str(path))
 
 
