@@ -1,10 +1,11 @@
-"""One regular file read up to a cap: no link is followed, no pipe is waited for, and no more is read than that."""
+"""Regular files alone: one read up to a cap, no link followed; or a digest. No pipe is waited for, no device read."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from hashlib import file_digest
 from pathlib import Path
 
 from lieref.adapter.refusal import BundleRefused
@@ -56,6 +57,24 @@ def read_regular(path: str | Path, cap: int, *, folder: int | None = None, missi
     if len(data) > status.st_size:
         raise _too_large(path, cap, "more, for it grows")
     return data
+
+
+def file_sha256(path: str | Path) -> str:
+    """Return the SHA-256, in hexadecimal, of a regular file or of the one that a link leads to.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read, or is a folder, a device or a pipe.
+    """
+    descriptor = os.open(path, _FLAGS & ~getattr(os, "O_NOFOLLOW", 0))
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file", str(path))
+        with open(descriptor, "rb", closefd=False) as file:
+            return file_digest(file, "sha256").hexdigest()
+    finally:
+        os.close(descriptor)
 
 
 def _not_regular(path: str | Path, got: str) -> BundleRefused:

@@ -10,6 +10,7 @@ Two machines do not agree on the last bits of float64. How they come to the same
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -102,7 +103,8 @@ def merged_values(tensors: Mapping[str, Array], config: Mapping[str, Any], base_
     """Return what `merge_weights` rounds; raises as that does."""
     section = checked_section(config)
     left = {name: array for name, array in tensors.items() if not name.startswith(SELF_TEST)}
-    holders = {name: _holder(name, entry, base_tensors) for name, entry in section["tensors"].items()}
+    numbers = sum(array.size for array in left.values())
+    holders = {name: _holder(name, entry, base_tensors, numbers) for name, entry in section["tensors"].items()}
     values: dict[str, FloatArray] = {}
     for name in section["statistics"]:
         value = _floats(left.pop(name + STATISTIC, None), name + STATISTIC)
@@ -144,9 +146,12 @@ def checked_section(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def rounded(name: str, value: FloatArray, dtype: np.dtype[Any]) -> Array:
-    """Return float64 in another type; raises `DomainError` if a number is too large for it."""
+    """Return float64 in another type; raises `DomainError` if a number is too large for it.
+
+    Zeros have no sign: on which side of zero float64 ends, before it underflows, depends on the machine.
+    """
     with np.errstate(over="ignore"):
-        found = np.ascontiguousarray(value, dtype)
+        found = np.ascontiguousarray(value, dtype) + dtype.type(0)
     if not np.isfinite(found).all():
         raise DomainError(
             f"merge_weights: tensor {shown(name)} must hold numbers of {dtype}; one is {np.abs(value).max():.4g}"
@@ -154,12 +159,18 @@ def rounded(name: str, value: FloatArray, dtype: np.dtype[Any]) -> Array:
     return found
 
 
-def _holder(name: str, entry: Mapping[str, Any], base: Mapping[str, Array]) -> Array:
-    """Return the tensor that an adapter changes, as the base has it."""
+def _holder(name: str, entry: Mapping[str, Any], base: Mapping[str, Array], numbers: int) -> Array:
+    """Return the tensor that an adapter of so many numbers changes, as the base has it."""
     dtype, shape = np.dtype(entry["dtype"]), tuple(entry["shape"])
     if entry["source"] == ZEROS:
         if name in base:
             raise FormatError(f"merge_weights: {shown(name)} of a new head must not be in the base; it is")
+        # A new head is stored whole: what claims to be larger would take memory that nothing stands for.
+        if math.prod(shape) > numbers:
+            raise FormatError(
+                f"merge_weights: {shown(name)} of a new head must be among the {numbers} numbers of the adapter; got "
+                f"the shape {shown(shape)}"
+            )
         return np.broadcast_to(np.zeros((), dtype), shape)
     if entry["source"] == COMPUTED and name not in base:
         raise UnsupportedError(

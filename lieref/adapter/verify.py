@@ -11,11 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from lieref._types import Array
+from lieref.adapter.bounded import file_sha256
 from lieref.adapter.bundle_folder import CAPS as CAPS
 from lieref.adapter.bundle_folder import ENVELOPE_NAME as ENVELOPE_NAME
 from lieref.adapter.bundle_folder import NAMES as NAMES
@@ -199,8 +200,7 @@ def _check_base(signed: BaseDigests, base: str | Path | BaseDigests) -> None:
 
 def _file_sha256(path: str | Path) -> str:
     try:
-        with open(path, "rb") as file:
-            return file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except (OSError, ValueError) as error:
         raise BundleRefused("base", f"verify_bundle: `base` must be a readable file; got {path}: {error}") from None
 

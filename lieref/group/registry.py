@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from lieref._check import check_choice
 from lieref._types import Shape
-from lieref.errors import DomainError, UnsupportedError
+from lieref.errors import DomainError, DTypeError, UnsupportedError
 from lieref.group.action import Action, ElementWise, ScaleMode
 from lieref.group.base import Group
 from lieref.group.maps import Bounded, Cayley, Exp, Map, Taylor
@@ -67,9 +67,13 @@ def make_map(spec: str) -> Map:
 
     Raises
     ------
+    DTypeError
+        If it is no text.
     DomainError
         If the text names no map.
     """
+    if not isinstance(spec, str):
+        raise DTypeError(f"make_map: `spec` must be text; got {spec!r}")
     match = re.fullmatch(r"([a-z]+?)(?:(\d+)|\(([^()]+)\))?", spec)
     if match and match[1] in MAPS:
         cls = MAPS[match[1]]
@@ -101,9 +105,13 @@ def make_action(spec: str, group: str = "hadamard", *, strict: bool = False) -> 
 
     Raises
     ------
+    DTypeError
+        If it is no text.
     DomainError
         If the text names no action.
     """
+    if not isinstance(spec, str):
+        raise DTypeError(f"make_action: `spec` must be text; got {spec!r}")
     if spec == ElementWise.name:
         return ElementWise("add" if group == Additive.name else "multiply", strict=strict)
     if spec == Conjugation.name:

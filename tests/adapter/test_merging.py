@@ -25,6 +25,7 @@ from lieref.adapter.ties import PLACE, SAFETY, VALUE, portable_ties, settled
 from lieref.adapter.weights import read_weights
 from lieref.errors import DomainError, FormatError, LierefError, UnsupportedError, VerificationError
 from lieref.param.registry import METHODS
+from tests.adapter.bundles import SITE, adapter_config
 from tests.adapter.merge_nets import NETS
 from tests.model.nets import make_onnx, residual_net, saved
 
@@ -165,6 +166,36 @@ def test_two_machines_merge_to_the_same_bits(
                 off = {name: 2 * rng.choice([-1.0, 1.0], each.shape) * each for name, each in delta.items()}
                 other = replace(merge, values={name: value + off[name] for name, value in merge.values.items()})
                 assert merged_digest(settled(other, ties)) == expected
+
+
+def test_a_sum_that_cancels_is_the_same_zero_everywhere() -> None:
+    """Of 0.1 + 0.2 - 0.3 float64 makes 6e-17, -6e-17 or 0, and float16 zeros of both signs: one is stored."""
+    weight = np.array([[0.0, 1, 1], [1, 2, 1], [0.5, 0.25, 1]], np.float16)
+    tensors = {
+        "conv/w:lora_a": np.array([[0.1, 0.3, 1], [0.2, 0.1, 1], [-0.3, 0.2, 1]]),
+        "conv/w:lora_b": np.array([[1, 1, 1], [0.1, 0.2, 0.3], [0.2, 0.1, 0.1]]),
+    }
+    site = {**SITE, "shape": [3, 3], "method": {"name": "lora", "r": 3, "lora_alpha": 3}}
+    described = {"dtype": "float16", "shape": [3, 3], "source": "file"}
+    config = adapter_config(b"", sites={"conv/w": site}, tensors={"conv/w": described})
+    merge = merged_values(tensors, config, {"conv/w": weight})
+    assert 0 < abs(merge.values["conv/w"][0, 0]) < 1e-16
+    assert portable_ties(tensors, config, {"conv/w": weight}) == {}
+    for value in (6e-17, -6e-17, 0.0, -0.0):
+        merge.values["conv/w"][0, 0] = value
+        found = settled(merge, tensors)["conv/w"]
+        assert found.dtype == np.float16
+        assert found[0, 0] == 0
+        assert not np.signbit(found[0, 0])
+
+
+@pytest.mark.parametrize("shape", [[2**40], [2**40, 2**40], [2, 2]])
+def test_a_new_head_is_no_larger_than_its_adapter(shape: list[int]) -> None:
+    site = {**SITE, "shape": shape, "method": {"name": "full"}}
+    described = {"dtype": "float32", "shape": shape, "source": "zeros"}
+    config = adapter_config(b"", sites={"head/w": site}, tensors={"head/w": described})
+    with pytest.raises(FormatError, match="among the 3 numbers of the adapter"):
+        merge_weights({"head/w:xi": np.zeros(3)}, config, {})
 
 
 def tied(bases: dict[str, lieref.Model]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from lieref.group.action import ElementWise, ScaleMode
 from lieref.group.matrix import SE, SL, SO, AffineGroup, GLPlus, Sp, Unipotent
 from lieref.group.mode_action import AffineOnOut, Conjugation, MatrixOnMode, OnModes
 from lieref.group.product import Product
-from lieref.group.registry import make_action, make_group
+from lieref.group.registry import make_action, make_group, make_map
 from lieref.group.tensor import Additive, Hadamard, Scaling
 
 WEIGHT = (8, 6, 3, 5)
@@ -98,6 +99,13 @@ def test_refused_combinations(group: str, spec: str, shape: tuple, conv_groups: 
 def test_bad_action_specs(spec: str) -> None:
     with pytest.raises(DomainError):
         make_action(spec)
+
+
+@pytest.mark.parametrize("spec", [None, 1e-320, True, ["out"], {}])
+def test_what_is_no_text_is_refused(spec: Any) -> None:
+    for make in (make_action, make_map):
+        with pytest.raises(DTypeError, match="must be text"):
+            make(spec)
 
 
 def test_each_action_is_built() -> None:

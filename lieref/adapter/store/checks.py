@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from hashlib import file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lieref._types import Array
+from lieref.adapter.bounded import file_sha256
 from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME, decode_adapter_tensors, decode_config
 from lieref.adapter.refusal import BundleRefused
 from lieref.adapter.statement import BaseDigests
@@ -31,8 +31,7 @@ def check_base(base: Base, path: Path) -> BaseDigests:
         ``base`` if it cannot be read, or its weights are others.
     """
     try:
-        with path.open("rb") as file:
-            digest = file_digest(file, "sha256").hexdigest()
+        digest = file_sha256(path)
     except OSError as error:
         raise BundleRefused(
             "base", f"check_base: `base` must be readable; got {path}: {error.strerror}; where is it now?"

@@ -16,6 +16,7 @@ from lieref.adapter.refusal import BundleRefused
 from lieref.adapter.store.refusal import StoreRefused
 from lieref.adapter.store.state import Slot
 from lieref.adapter.verify import NAMES
+from lieref.errors import DomainError
 
 SLOTS_NAME = "slots"
 
@@ -76,8 +77,17 @@ def is_intact(store: Path, slot: Slot | None) -> bool:
 
 
 def remove_slots(store: Path, kept: Collection[str]) -> None:
-    """Remove every slot but these, and what killed installs have left; only the one who installs may."""
-    for path in (store / SLOTS_NAME).iterdir():
+    """Remove every slot but these, and what killed installs have left; only the one who installs may.
+
+    Raises
+    ------
+    DomainError
+        If the folder is a link: what lies where it leads is not the store's to remove.
+    """
+    place = store / SLOTS_NAME
+    if place.is_symlink():
+        raise DomainError(f"store: `{place}` must be a folder of the store itself; got a link")
+    for path in place.iterdir():
         if path.name not in kept:
             path.unlink() if path.is_symlink() or not path.is_dir() else remove_folder(path)
 

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from lieref._atomic import write_file
+from lieref.adapter.bounded import read_regular
 from lieref.adapter.fields import is_list, is_sha256, is_size, is_text, shown
+from lieref.adapter.refusal import BundleRefused
 from lieref.adapter.store.refusal import StoreRefused
 from lieref.adapter.store.state import MOST_EVENTS, Base, Event, Slot, State, Trial
 from lieref.adapter.strict_json import parse_json
@@ -78,16 +79,11 @@ def read_state(folder: Path) -> State:
     """
     path = folder / STATE_NAME
     try:
-        with path.open("rb") as file:
-            # No more than there is: memory is taken for all that is asked for, not for what comes.
-            data = file.read(min(os.fstat(file.fileno()).st_size, MAX_STATE_BYTES) + 1)
-    except OSError as error:
-        why = f"cannot be read ({error.strerror})"
+        data = read_regular(path, MAX_STATE_BYTES)
+    except BundleRefused as error:
         raise StoreRefused(
-            "state", f"store: {path} {why}; make a store with `init`, or name the folder of one"
+            "state", f"store: {path} cannot be read ({error}); make a store with `init`, or name the folder of one"
         ) from None
-    if len(data) > MAX_STATE_BYTES:
-        raise _refuse(str(path), f"at most {MAX_STATE_BYTES} bytes", "more")
     return decode_state(data, str(path))
 
 

@@ -236,6 +236,40 @@ def test_leftovers_are_removed_by_the_next_install(device: Device) -> None:
     assert device.base.exists()
 
 
+def test_what_the_folder_of_slots_leads_to_is_not_removed(device: Device) -> None:
+    bundle, elsewhere = device.bundle(1), device.folder / "elsewhere"
+    (device.store.folder / SLOTS_NAME).rename(elsewhere)
+    (device.store.folder / SLOTS_NAME).symlink_to(elsewhere)
+    (elsewhere / "diary").write_bytes(b"of years")
+    before = device.state()
+    with pytest.raises(DomainError, match="must be a folder of the store itself; got a link"):
+        device.store.install(bundle)
+    assert device.state() == before
+    assert [path.name for path in elsewhere.iterdir()] == ["diary"]
+
+
+def test_pipes_and_devices_are_not_waited_for(device: Device) -> None:
+    bundle, moved = device.bundle(1), device.folder / "moved"
+    device.base.rename(moved)
+    os.mkfifo(device.base)
+    for place in (device.base, Path("/dev/zero")):
+        store = Store(device.store.folder, base=place)
+        for work in (store.start, store.merged_weights, lambda store=store: store.install(bundle)):
+            assert "Not a regular file" in device.refuses("base", work)
+        with pytest.raises(BundleRefused, match="Not a regular file") as error:
+            Store.init(device.folder / "new", base=place, trust=device.root)
+        assert error.value.slug == "base"
+    device.base.unlink()
+    device.base.symlink_to(moved)
+    assert device.store.install(bundle).changed
+    state = device.store.folder / STATE_NAME
+    state.unlink()
+    os.mkfifo(state)
+    for work in (device.store.start, device.store.status, device.store.rollback):
+        with pytest.raises(StoreRefused, match="must be a regular file"):
+            work()
+
+
 def test_a_dry_run_changes_nothing(device: Device) -> None:
     before = {path: path.stat().st_mtime_ns for path in device.store.folder.rglob("*")}
     ran: list[Path] = []
