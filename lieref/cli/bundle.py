@@ -234,6 +234,7 @@ def rotate(
 @click.option("--floor", type=click.IntRange(min=0), default=0, show_default=True, help="Least counter accepted.")
 @click.option("--now", type=Moment(), help="Check as at this time.  [default: the clock's]")
 @click.option("--no-clock", is_flag=True, help="Leave expiry unchecked, as on a device without a clock.")
+@click.option("--run", is_flag=True, help="Run the self-test too: the merged network, in lieref's own engine.")
 @_json
 def verify(
     path: Path,
@@ -245,6 +246,7 @@ def verify(
     floor: int,
     now: datetime | None,
     no_clock: bool,
+    run: bool,
     as_json: bool,
 ) -> int:
     """Check a bundle as a device does.
@@ -253,6 +255,7 @@ def verify(
     """
     from lieref.adapter.bounded import read_regular
     from lieref.adapter.refusal import BundleRefused
+    from lieref.adapter.run_self_test import run_self_test
     from lieref.adapter.trust import MAX_ROOT_BYTES, holds_private_key, next_root, read_root
     from lieref.adapter.verify import verify_bundle
 
@@ -270,6 +273,7 @@ def verify(
             floor=floor,
             check_expiry=not no_clock,
         )
+        ran = run_self_test(found.tensors, found.config, base, runtime="lieref") if run else None
     except BundleRefused as refused:
         if as_json:
             print_json({"verified": False, "refused": refused.slug, "reason": str(refused)})
@@ -279,6 +283,8 @@ def verify(
         return REFUSED
     report = {"verified": True, "bundle": str(path), **_statement_report(found.statement)}
     report |= {"signed_by": list(found.signed_by), "unchecked": list(found.unchecked)}
+    if ran is not None:
+        report["self_test"] = {"runtime": ran.runtime, "of_bound": ran.of_bound}
     _print(report, "Verified", as_json)
     for line in found.unchecked:
         say(f"not checked: {line}")

@@ -265,3 +265,18 @@ def test_people_are_told_what_comes_next(bench: Path, capsys: pytest.CaptureFixt
     assert "keep third/private_key.pem secret" in capsys.readouterr().err
     assert main(["bundle", "rotate", "key", "--key", "key", "--add", "third", "--root-threshold", "2"]) == 0
     assert "not valid yet: 0 more of the old keys and 1 more of the new must sign" in capsys.readouterr().err
+
+
+def test_the_self_test_is_run_where_asked(bench: Path, run_json: RunJson, capsys: pytest.CaptureFixture[str]) -> None:
+    create(run_json)
+    assert "self_test" not in run_json("bundle", "verify", "bundle", "--base", "base.onnx", "--trust", "key")
+    report = run_json("bundle", "verify", "bundle", "--base", "base.onnx", "--trust", "key", "--run")
+    assert report["self_test"]["runtime"] == f"lieref {lieref.__version__}"
+    assert 0 < report["self_test"]["of_bound"] < 0.5
+    onnx.save(small_network(op="Tanh"), "other.onnx")
+    assert verify(base="other.onnx") == 0, "its weights are those of the base"
+    capsys.readouterr()
+    assert verify("--run", base="other.onnx") == 3
+    printed = capsys.readouterr()
+    assert printed.out == "refused: self-test\n"
+    assert "logits must be within" in printed.err
