@@ -12,9 +12,9 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from lieref._record import dataclass
 from lieref.adapter import ed25519
 from lieref.adapter.fields import is_text, shown
 from lieref.adapter.refusal import BundleRefused

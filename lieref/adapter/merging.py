@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lieref._check import check_finite
+from lieref._record import dataclass
 from lieref._types import Array, FloatArray
 from lieref.adapter.fields import FORMAT_3, check_fields, shown
 from lieref.adapter.weights import weights_digest

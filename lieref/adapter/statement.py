@@ -8,10 +8,10 @@ it must not pass over.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from lieref._record import dataclass
 from lieref.adapter.fields import is_list, is_sha256, is_size, is_text, shown
 from lieref.adapter.refusal import BundleRefused
 from lieref.adapter.strict_json import format_json, parse_json

@@ -13,12 +13,13 @@ The file is a DSSE envelope, its payload ``{"_type": "lieref-root/1", "version":
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from lieref._record import dataclass
 from lieref.adapter.bounded import read_regular
 from lieref.adapter.dsse import MAX_SIGNATURES, Envelope, check_signatures, parse_envelope
 from lieref.adapter.ed25519 import check_public_key

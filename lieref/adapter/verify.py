@@ -9,12 +9,12 @@ configuration and tensors parsed, which by then are known to be what a trusted k
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from lieref._record import dataclass
 from lieref._types import Array
 from lieref.adapter.bounded import file_sha256
 from lieref.adapter.bundle_folder import CAPS as CAPS

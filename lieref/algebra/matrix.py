@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, ClassVar, NamedTuple, Self, TypeAlias
 
 import numpy as np
 
 from lieref._check import check_int
+from lieref._record import dataclass
 from lieref._types import Array, FloatArray, Shape
 from lieref.algebra.base import Algebra
 from lieref.errors import ShapeError

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
 
+from lieref._record import dataclass
 from lieref._types import FloatArray, Shape
 from lieref.algebra.base import Algebra
 from lieref.algebra.matrix import SpecialOrthogonal

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
 
 from lieref._check import check_int
+from lieref._record import dataclass
 from lieref._types import FloatArray, Shape
 from lieref.algebra.base import Algebra
 

@@ -7,12 +7,12 @@ action computes is the one of g.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
 
 from lieref._check import check_choice, check_float, check_shape
+from lieref._record import dataclass
 from lieref._types import FloatArray, Shape
 from lieref.errors import NotInGroupError
 from lieref.group.base import Group

@@ -6,12 +6,12 @@ product is the sum and where every map is the identity (a translation by t is th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from lieref._check import check_float
+from lieref._record import dataclass
 from lieref._types import FloatArray
 from lieref.numerics import entrywise, matrix_maps
 from lieref.numerics.expm import expm, expm_minus_identity, expm_vjp

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import ClassVar, Self
 
 import numpy as np
 
 from lieref._check import check_int, check_real
+from lieref._record import dataclass
 from lieref._types import FloatArray
 from lieref.errors import UnsupportedError
 from lieref.group.base import Group

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from lieref._record import dataclass
 from lieref._types import Array, FloatArray, Shape
 from lieref.algebra import matrix as algebras
 from lieref.algebra.base import check_tail

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar, Self, TypeAlias
 
 import numpy as np
 
 from lieref._check import check_float, check_int, check_shape
+from lieref._record import dataclass
 from lieref._types import FloatArray, Shape
 from lieref.algebra.matrix import transpose
 from lieref.errors import DomainError, NotInGroupError, ShapeError

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from lieref._record import dataclass
 from lieref._types import FloatArray, Shape
 from lieref.algebra.product import ProductAlgebra
 from lieref.errors import UnsupportedError

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from lieref._record import dataclass
 from lieref._types import FloatArray, Shape
 from lieref.algebra.tensor import TensorAlgebra
 from lieref.group.base import Group

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
+from lieref._record import dataclass
 from lieref._types import Array
 from lieref.model.graph import Graph, Node
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from lieref._flat import gather
+from lieref._record import dataclass
 from lieref._types import Array, FloatArray, Params
 from lieref.errors import DomainError, LierefError, ShapeError, UnsupportedError
 from lieref.model.graph import Graph, Node

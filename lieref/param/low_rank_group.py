@@ -5,11 +5,11 @@ Only the group element changes its cost; what it is does not: map(project(s B A)
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 import numpy as np
 
+from lieref._record import dataclass
 from lieref._types import FloatArray
 from lieref.group.maps import Cayley, Exp, Map
 from lieref.numerics import low_rank
@@ -17,7 +17,7 @@ from lieref.numerics import low_rank
 Vjp = Callable[[FloatArray, FloatArray, FloatArray], tuple[FloatArray, FloatArray]]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class LowRankForm:
     """Map of one group on xi = project(b a), for stacks b (blocks, n, r) and a (blocks, r, n).
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lieref._check import check_finite, check_float, check_same_dtype, check_shape
+from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import DomainError, LierefError
 from lieref.param._base import ManyTrainablesWarning, RankLoweredWarning
@@ -20,7 +21,7 @@ FEWER = "a smaller rank, or `full`, would need fewer"
 """What to do about an adapter with more numbers than its weight."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Recipe:
     """The part of a method that is the same for every method: its name and how it is trained.
 

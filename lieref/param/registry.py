@@ -11,6 +11,7 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from lieref._check import check_bool, check_choice, check_real
+from lieref._record import dataclass
 from lieref.errors import DomainError, DTypeError
 from lieref.group.registry import GROUPS, make_action, make_map
 from lieref.param._base import Parameterisation
@@ -46,7 +47,7 @@ SETTINGS = {"additive": (), "hadamard": ("map", "strict")}
 every map is the identity, and both tensor groups act element-wise. Map and action for every other group."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class MethodRow:
     """One named method.
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from lieref._record import dataclass
 from lieref.adapter.refusal import BundleRefused
 from lieref.adapter.store.state import State, starts
 from lieref.adapter.store.store import TRIES, Candidate, SelfTest, Store

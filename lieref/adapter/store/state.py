@@ -13,9 +13,10 @@ good before the trial is over: the last accepted counter and the floor rise with
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from lieref._check import check_int
+from lieref._record import dataclass
 from lieref.adapter.refusal import BundleRefused
 from lieref.adapter.store.refusal import StoreRefused
 

@@ -13,13 +13,14 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lieref._atomic import check_new_folder, new_folder, remove_folder
 from lieref._lock import InUseError, exclusive
+from lieref._record import dataclass
 from lieref._types import Array
 from lieref.adapter.refusal import BundleRefused
 from lieref.adapter.statement import format_time
