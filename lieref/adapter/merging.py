@@ -151,7 +151,7 @@ def rounded(name: str, value: FloatArray, dtype: np.dtype[Any]) -> Array:
     Zeros have no sign: on which side of zero float64 ends, before it underflows, depends on the machine.
     """
     with np.errstate(over="ignore"):
-        found = np.ascontiguousarray(value, dtype) + dtype.type(0)
+        found: Array = np.ascontiguousarray(value, dtype) + dtype.type(0)
     if not np.isfinite(found).all():
         raise DomainError(
             f"merge_weights: tensor {shown(name)} must hold numbers of {dtype}; one is {np.abs(value).max():.4g}"
