@@ -91,7 +91,7 @@ def parse_envelope(data: bytes, payload_type: str, what: str) -> Envelope:
     twice = next((keyid for keyid in keyids if keyids.count(keyid) > 1), None)
     if twice is not None:
         raise BundleRefused(
-            "duplicate-key", f"parse_envelope: {what} must have one signature a key; got two by {twice}"
+            "duplicate-key", f"parse_envelope: {what} must have one signature a key; got two by {shown(twice)}"
         )
     return Envelope(_bytes(value["payload"], "payload", what), payload_type, signatures)
 

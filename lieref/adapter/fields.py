@@ -155,6 +155,12 @@ def shown(value: Any, length: int = 80) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
+def one_line(text: object) -> str:
+    """Return text for one line of a terminal: white space as one space, what cannot be printed by its escape."""
+    line = " ".join(str(text).split())
+    return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+
+
 def _check(function: str, fields: Mapping[str, Any], rules: _Rules, what: str, *, required: bool = False) -> None:
     for name, (rule, holds) in rules.items():
         if name not in fields and required:

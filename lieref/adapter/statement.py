@@ -209,7 +209,8 @@ def parse_time(text: str) -> datetime:
     return time
 
 
-def _is_line(value: Any) -> bool:
+def is_line(value: Any) -> bool:
+    """Tell whether a value of JSON is one line of printable text, not empty and of at most `MOST_TEXT` letters."""
     return is_text(value) and 0 < len(value) <= MOST_TEXT and value.isprintable()
 
 
@@ -222,12 +223,12 @@ def _is_time(value: Any) -> bool:
 
 
 def _is_requires(value: Any) -> bool:
-    return is_list(value, _is_line, MOST_REQUIRES) and len(set(value)) == len(value)
+    return is_list(value, is_line, MOST_REQUIRES) and len(set(value)) == len(value)
 
 
 _SHA256 = ("64 hexadecimal digits", is_sha256)
 _SIZE = ("an integer from 0", is_size)
-_LINE = (f"one line of 1 to {MOST_TEXT} printable letters", _is_line)
+_LINE = (f"one line of 1 to {MOST_TEXT} printable letters", is_line)
 _TIME = ("a time such as 2026-11-29T20:00:00Z", _is_time)
 _OBJECT = ("an object", lambda value: isinstance(value, dict))
 _Rule = tuple[str, Any]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from lieref.adapter.fields import one_line
 from lieref.adapter.store.command import (
     FAILED,
     INTERRUPTED,
@@ -26,6 +28,9 @@ PROGRAM = "python -m lieref.adapter.store"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit status."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A path goes out as the bytes that the system knows it by, which need not be letters of any encoding.
+        sys.stdout.reconfigure(encoding=sys.getfilesystemencoding(), errors=sys.getfilesystemencodeerrors())
     values = vars(_parser().parse_args(arguments))
     verb, as_json = values.pop("verb"), values.pop("json")
     try:
@@ -74,7 +79,7 @@ def _add(parser: argparse.ArgumentParser, option: Option) -> None:
 
 
 def _say(kind: str, text: Any) -> None:
-    print(f"{kind}: {' '.join(str(text).split())}", file=sys.stderr)
+    print(f"{kind}: {one_line(text)}", file=sys.stderr)
 
 
 def _show(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lieref._record import dataclass
+from lieref.adapter.fields import one_line
 from lieref.adapter.refusal import BundleRefused
 from lieref.adapter.store.state import State, starts
 from lieref.adapter.store.store import TRIES, Candidate, SelfTest, Store
@@ -94,7 +95,7 @@ def command_self_test(command: str, seconds: float) -> SelfTest:
     Raises
     ------
     DomainError
-        If the words cannot be told apart, or there are none.
+        If the words cannot be told apart, or there are none, or the time is not positive.
     """
     import shlex
     import subprocess  # a start of the application needs neither
@@ -105,6 +106,8 @@ def command_self_test(command: str, seconds: float) -> SelfTest:
         raise DomainError(f"install: `self-test` must be a command; got {command!r}: {error}") from None
     if not words:
         raise DomainError("install: `self-test` must be a command; got no word")
+    if not seconds > 0:  # nor is a NaN
+        raise DomainError(f"install: `self-test-seconds` must be positive; got {seconds}")
 
     def run(candidate: Candidate) -> bool:
         done = subprocess.run(
@@ -210,7 +213,7 @@ def _history(store: Path, options: Mapping[str, Any]) -> Answer:
 
 
 def _line(kind: str, text: object) -> str:
-    return f"{kind}: {' '.join(str(text).split())}"
+    return f"{kind}: {one_line(text)}"
 
 
 def _open(store: Path, options: Mapping[str, Any]) -> Store:

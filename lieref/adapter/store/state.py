@@ -17,8 +17,11 @@ from dataclasses import replace
 
 from lieref._check import check_int
 from lieref._record import dataclass
+from lieref.adapter.fields import shown
 from lieref.adapter.refusal import BundleRefused
+from lieref.adapter.statement import MOST_TEXT, is_line
 from lieref.adapter.store.refusal import StoreRefused
+from lieref.errors import DomainError
 
 MOST_TRIES = 1000
 """Starts of a trial at most."""
@@ -143,8 +146,24 @@ class State:
 
 
 def initialised(root: str, root_version: int, base: Base, compatible: str | None, tries: int, when: str) -> State:
-    """Return the state of a new store: the base alone."""
+    """Return the state of a new store: the base alone.
+
+    Raises
+    ------
+    DomainError
+        If `tries` is out of range, no bundle can be for this kind of device, or the path is not text.
+    """
     check_int("init", "tries", tries, low=1, high=MOST_TRIES)
+    if compatible is not None and not is_line(compatible):
+        raise DomainError(
+            f"init: `compatible` must be one line of 1 to {MOST_TEXT} printable letters; got {shown(compatible)}"
+        )
+    try:
+        base.path.encode("utf-8")
+    except UnicodeEncodeError:
+        raise DomainError(
+            f"init: `base` must have a path that UTF-8 can hold, to be remembered; got {shown(base.path)}"
+        ) from None
     event = Event(when, "initialised", None, None, None, f"for {base.path}")
     return State(0, root, root_version, base, compatible, tries, None, 0, None, None, None, (event,))
 

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import runpy
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from lieref.adapter.store import command
 from lieref.adapter.store.store import Store
 from lieref.cli import main as lieref_main
 from lieref.cli.device import device as click_group
+from lieref.errors import DomainError
 from tests.adapter.store.bundles import write_bundle, write_root
 from tests.adapter.store.device import Device
 
@@ -253,3 +255,52 @@ def test_run_as_a_module(device: Device, monkeypatch: pytest.MonkeyPatch, capsys
         runpy.run_path(str(plain.__file__), run_name="__main__")
     assert stop.value.code == 0
     assert capsys.readouterr().out == f"{device.base}\n"
+
+
+def test_a_path_goes_out_as_the_system_has_it(device: Device) -> None:
+    """A start must give a path that can be opened, whatever bytes are in it and whatever the terminal's encoding is."""
+    device.good(1)
+    try:
+        moved = device.store.folder.rename(os.fsdecode(os.fsencode(device.folder) + b"/st\xffre"))
+    except OSError:
+        pytest.skip("the file system takes UTF-8 alone")
+    for encoding in ("utf-8:strict", "ascii"):
+        done = subprocess.run(
+            [sys.executable, "-m", plain.PROGRAM.split()[-1], "start", "--store", str(moved)],
+            capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding}, check=True,
+        )  # fmt: skip
+        assert (Path(os.fsdecode(done.stdout.rstrip(b"\n"))) / "bundle.dsse.json").is_file()
+        assert done.stderr == b""
+
+
+def test_what_a_terminal_would_obey_is_shown(run: Run, device: Device) -> None:
+    status, out, err = run("mark-good", "--slot", "\x1b[2J\u202ered")
+    assert (status, out) == (3, "refused: not-started\n")
+    assert "got \\x1b[2J\\u202ered, and live is" in err
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "two\nlines", "", "x" * 201, "\udcff"])
+def test_a_kind_of_device_that_no_bundle_can_be_for(run: Run, device: Device, tmp_path: Path, text: str) -> None:
+    made = tmp_path / "made"
+    status, out, err = run("init", "--base", device.base, "--trust", device.root, "--compatible", text, store=made)
+    assert (status, out) == (2, "")
+    assert "`compatible` must be one line" in err
+    assert not made.exists()
+
+
+def test_a_base_whose_path_cannot_be_remembered(device: Device) -> None:
+    odd = Path(os.fsdecode(os.fsencode(device.folder) + b"/b\xffse.safetensors"))
+    try:
+        odd.write_bytes(device.base.read_bytes())
+    except OSError:
+        pytest.skip("the file system takes UTF-8 alone")
+    with pytest.raises(DomainError, match="must have a path that UTF-8 can hold"):
+        Store.init(device.folder / "made", base=odd, trust=device.root)
+    assert not (device.folder / "made").exists()
+
+
+@pytest.mark.parametrize("seconds", ["nan", "0", "-1"])
+def test_a_self_test_takes_time(run: Run, device: Device, seconds: str) -> None:
+    status, _, err = run("install", bundle(device, 1), "--self-test", "true", "--self-test-seconds", seconds)
+    assert status == 2
+    assert "`self-test-seconds` must be positive" in err
