@@ -76,6 +76,8 @@ def make_key(folder: str | Path, *, expires: datetime | timedelta | None = timed
         # Nobody else may read it, not even before it has its name.
         descriptor = os.open(partial / PRIVATE_KEY_NAME, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with open(descriptor, "wb") as file:
+            if os.name == "posix":
+                os.fchmod(descriptor, 0o600)  # its owner may, whatever the umask takes away
             file.write(signer.private_bytes)
         (partial / ROOT_NAME).write_bytes(data)
     return parse_root(data)

@@ -58,8 +58,9 @@ def test_a_key_is_never_overwritten(key: Path) -> None:
     assert (key / "private_key.pem").read_bytes() == before["private_key.pem"]
 
 
-def test_the_private_half_is_private_under_any_umask(tmp_path: Path) -> None:
-    before = os.umask(0)
+@pytest.mark.parametrize("umask", [0, 0o277])
+def test_the_private_half_is_private_under_any_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
     try:
         make_key(tmp_path / "key")
     finally:
