@@ -41,7 +41,7 @@ _STRING = 8
 _GRAPH, _FUNCTIONS = 7, 25
 _NODE, _INITIALIZER, _SPARSE = 1, 5, 15
 _NODE_OUTPUT, _NODE_OP, _NODE_ATTRIBUTE = 2, 4, 5
-_ATTRIBUTE = {"name": 1, "f": 2, "i": 3, "t": 5, "g": 6, "floats": 7, "ints": 8, "graphs": 11}
+_ATTRIBUTE = {"name": 1, "f": 2, "i": 3, "t": 5, "g": 6, "floats": 7, "ints": 8, "graphs": 11, "sparse_tensor": 22}
 _TENSOR = {"dims": 1, "data_type": 2, "segment": 3, "float_data": 4, "int32_data": 5, "int64_data": 7, "name": 8,
            "raw_data": 9, "double_data": 10, "uint64_data": 11, "external_data": 13, "data_location": 14}  # fmt: skip
 
@@ -168,7 +168,11 @@ def _of_node(node: memoryview, own: str, place: str, what: str, depth: int) -> I
 
 def _constant(label: str, content: dict[int, list[tuple[int, int | memoryview]]], what: str) -> Array | None:
     """Return the array of an attribute of a Constant, None where it holds no numbers."""
+    if _ATTRIBUTE["sparse_tensor"] in content:
+        raise UnsupportedError(f"read_weights: {what} must hold no sparse tensors; it does")
     if label == "value" and _ATTRIBUTE["t"] in content:
+        if len(content[_ATTRIBUTE["t"]]) > 1:
+            raise FormatError(f"read_weights: `{what}` must say the tensor of a constant once; got it twice")
         return _tensor(_bytes(content[_ATTRIBUTE["t"]][-1][1], what), what)[1]
     if label in ("value_float", "value_floats"):
         key = _ATTRIBUTE["f" if label == "value_float" else "floats"]

@@ -194,6 +194,31 @@ def test_functions_and_sparse_tensors_are_refused() -> None:
     proto.graph.sparse_initializer.add()
     with pytest.raises(UnsupportedError, match="sparse"):
         decode_weights(proto.SerializeToString(), "m")
+    proto = residual_net()
+    values = numpy_helper.from_array(np.ones(1, np.float32), "v")
+    places = numpy_helper.from_array(np.zeros(1, np.int64), "i")
+    sparse = helper.make_sparse_tensor(values, places, [3])
+    proto.graph.node.append(helper.make_node("Constant", [], ["c"], sparse_value=sparse))
+    with pytest.raises(UnsupportedError, match="sparse"):
+        decode_weights(proto.SerializeToString(), "m")
+
+
+def test_a_constant_says_its_tensor_once() -> None:
+    """Protobuf puts two together, so that a runtime would see another tensor than either."""
+    tensor = numpy_helper.from_array(np.ones(2, np.float32))
+    node = helper.make_node("Constant", [], ["c"], value=tensor)
+    attribute = node.attribute[0].SerializeToString()
+    graph = helper.make_graph([node], "g", [], [])
+    whole = helper.make_model(graph).SerializeToString()
+    assert set(decode_weights(whole, "m")) == {"c"}
+    (field,) = (bytes([5 << 3 | 2, len(data)]) + data for data in [tensor.SerializeToString()])
+    twice = attribute + field
+    node_bytes = node.SerializeToString().replace(
+        bytes([5 << 3 | 2, len(attribute)]) + attribute, bytes([5 << 3 | 2, len(twice)]) + twice
+    )
+    inner = bytes([1 << 3 | 2, len(node_bytes)]) + node_bytes
+    with pytest.raises(FormatError, match="the tensor of a constant once"):
+        decode_weights(bytes([7 << 3 | 2, len(inner)]) + inner, "m")
 
 
 def test_graphs_nested_too_deeply_are_refused() -> None:
