@@ -12,6 +12,10 @@ from typing import Any, NoReturn
 from lieref.adapter.fields import shown
 from lieref.errors import FormatError
 
+MAX_DEPTH = 64
+"""Cap on objects and lists in one another: a configuration nests eight. Python parses some hundreds, but what goes over
+the value later, to copy or to print it, may take several calls a level and end sooner."""
+
 
 def parse_json(data: bytes, what: str) -> dict[str, Any]:
     """Return the JSON object in `data`.
@@ -52,12 +56,28 @@ def parse_json(data: bytes, what: str) -> dict[str, Any]:
         )
         # An unpaired surrogate has no UTF-8 form: encoding it raises a ValueError.
         json.dumps(value, ensure_ascii=False).encode("utf-8")
+        if _is_deep(value):
+            raise RecursionError
     except (ValueError, RecursionError) as error:
         reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise FormatError(f"parse_json: `{what}` must be strict JSON; got {reason}") from None
     if not isinstance(value, dict):
         raise FormatError(f"parse_json: `{what}` must hold a JSON object; got {type(value).__name__}")
     return value
+
+
+def _is_deep(value: Any) -> bool:
+    """Tell whether a value nests more than `MAX_DEPTH` objects and lists."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inner: list[Any] = []
+        for item in level:
+            if isinstance(item, (dict, list)):
+                inner.extend(item.values() if isinstance(item, dict) else item)
+        if not inner:
+            return False
+        level = inner
+    return any(isinstance(item, (dict, list)) for item in level)
 
 
 def path_text(path: str | Path) -> str:

@@ -13,7 +13,7 @@ import pytest
 
 from lieref.adapter import adapter_bytes, check_base, read_adapter, write_adapter
 from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME
-from lieref.adapter.strict_json import format_json, parse_json
+from lieref.adapter.strict_json import MAX_DEPTH, format_json, parse_json
 from lieref.errors import DomainError, FormatError, VerificationError
 
 BASE = "0f" * 32
@@ -181,6 +181,21 @@ def test_bad_config_is_not_written(tmp_path: Path, config: Any, error: type[Exce
     with pytest.raises(error, match=message):
         write_adapter(tmp_path / "out", TENSORS, config)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("wrap", ['{"a": %s}', '{"a": [%s]}'])
+def test_depth_has_a_cap(wrap: str) -> None:
+    levels = 1 + wrap.count("[")
+    text = "1"
+    for _ in range(MAX_DEPTH // levels):
+        text = wrap % text
+    assert parse_json(text.encode(), "it")
+    for deeper in (wrap % text, '{"b": {}, "a": [{}, %s]}' % text, wrap % wrap % text):  # noqa: UP031
+        with pytest.raises(FormatError, match="nested too deeply"):
+            parse_json(deeper.encode(), "it")
+    inner = text.replace("1", "{}")
+    with pytest.raises(FormatError, match="nested too deeply"):
+        parse_json(inner.encode(), "it")
 
 
 def test_what_is_nested_deeply_is_on_one_line() -> None:
