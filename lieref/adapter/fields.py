@@ -156,9 +156,13 @@ def shown(value: Any, length: int = 80) -> str:
 
 
 def one_line(text: object) -> str:
-    """Return text for one line of a terminal: white space as one space, what cannot be printed by its escape."""
-    line = " ".join(str(text).split())
-    return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+    """Return text for one line of a terminal: white space as one space, the rest as `printable` has it."""
+    return printable(" ".join(str(text).split()))
+
+
+def printable(text: str) -> str:
+    """Return text with what cannot be printed, such as what a terminal would obey, by its escape."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _check(function: str, fields: Mapping[str, Any], rules: _Rules, what: str, *, required: bool = False) -> None:

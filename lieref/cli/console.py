@@ -49,8 +49,11 @@ def print_reports(reports: Sequence[Report]) -> None:
 
 
 def print_facts(title: str, facts: dict[str, object]) -> None:
-    """Print a short list of names and values on stdout."""
-    print_table(title, ("name", "value"), [(name, str(value)) for name, value in facts.items()], header=False)
+    """Print a short list of names and values on stdout; of a file that nobody vouches for, they may hold anything."""
+    from lieref.adapter.fields import printable
+
+    rows = [(printable(name), printable(str(value))) for name, value in facts.items()]
+    print_table(title, ("name", "value"), rows, header=False)
 
 
 def _print(table: Table) -> None:
@@ -76,7 +79,9 @@ def stdout_to_stderr() -> Iterator[None]:
 
 def say(text: str) -> None:
     """Print a line for people on stderr."""
-    print(text, file=sys.stderr)
+    from lieref.adapter.fields import printable
+
+    print("\n".join(map(printable, text.split("\n"))), file=sys.stderr)
 
 
 @contextmanager

@@ -218,6 +218,25 @@ def test_only_what_fits_is_signed(bench: Path, run_json: RunJson, fails: Fails) 
     assert "must have the signed sha256" in fails("bundle", "sign", "bundle", "--key", "second")
 
 
+def test_show_obeys_nothing(bench: Path, run_json: RunJson, capsys: pytest.CaptureFixture[str]) -> None:
+    """Anyone can write a bundle that is only shown: what a terminal would obey in it is escaped."""
+    create(run_json)
+    path = Path("bundle", "bundle.dsse.json")
+    envelope = json.loads(path.read_bytes())
+    envelope["signatures"].append({"keyid": "\x1b[2J\u202emine", "sig": ""})
+    path.write_text(json.dumps(envelope))
+    assert main(["bundle", "show", "bundle"]) == 0
+    said = capsys.readouterr()
+    assert "\\x1b[2J\\u202emine" in said.out.replace("\n", "")
+    assert not {"\x1b", "\u202e"} & set(said.out + said.err)
+    envelope["signatures"].append(envelope["signatures"][-1])
+    path.write_text(json.dumps(envelope))
+    assert verify() == 3
+    said = capsys.readouterr()
+    assert said.out == "refused: duplicate-key\n"
+    assert "\x1b" not in said.err
+
+
 def test_show_trusts_nothing(bench: Path, run_json: RunJson, capsys: pytest.CaptureFixture[str]) -> None:
     create(run_json)
     Path("bundle/adapter_config.json").unlink()
