@@ -65,7 +65,7 @@ def _parsed(arguments: list[str]) -> tuple[str, dict[str, Any]]:
     return values.pop("verb"), values
 
 
-def _texts(name: str) -> dict[str, str]:
+def _texts(name: str) -> dict[str, Any]:
     verb = VERBS[name]
     return {"prog": f"{PROGRAM} {name}", "description": f"{verb.summary} {verb.text}"}
 
