@@ -25,6 +25,7 @@ from lieref.adapter.ties import PLACE, VALUE
 from lieref.adapter.weights import weights_digest
 from lieref.errors import DomainError, FormatError, LierefError, UnsupportedError
 from lieref.model.adapters import Attached
+from lieref.model.attaching import adaptable_tensors, share_memory
 from lieref.model.form import Form
 from lieref.model.graph import Graph
 from lieref.model.half import LOST_SHARE, Rounding, rounding, written_halves
@@ -40,7 +41,7 @@ from lieref.model.onnx_reader import graph_from_proto, read_onnx
 from lieref.model.onnx_writer import encode_onnx, replace_end, replace_tensors
 from lieref.model.outputs import weights_of, with_first_outputs
 from lieref.model.simplify import in_dtype, in_float64, simplify
-from lieref.model.site import Site, adaptable_tensors, share_memory
+from lieref.model.site import Site
 from lieref.model.weighted import weighted
 from lieref.param._base import LierefWarning
 from lieref.param.registry import get_method

@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 
 from lieref._types import Array, FloatArray
-from lieref.adapter.margin import margins
 from lieref.adapter.merging import SELF_TEST, Merge, merged_values, rounded
 from lieref.errors import DomainError, FormatError, UnsupportedError, VerificationError
 
@@ -133,6 +132,10 @@ def _ties(tensors: Mapping[str, Array], size: int) -> tuple[Array, Array]:
 def _deltas(merge: Merge, names: Mapping[str, Any]) -> dict[str, FloatArray]:
     """Return `delta` of the tensors of these names; a statistic is stored as it is."""
     found: dict[str, FloatArray] = {name: np.zeros(merge.values[name].shape) for name in names}
+    if not found:  # as in most bundles: the bounds of no method are needed
+        return found
+    from lieref.adapter.margin import margins
+
     for site in merge.sites.values():
         if any(name in found for name in site.tensors):
             found |= {name: each for name, each in margins(site, merge.base, merge.values).items() if name in found}

@@ -1,29 +1,60 @@
-"""Tables of groups, maps and actions, and the functions that build one from its text."""
+"""Tables of groups, maps and actions, and the functions that build one from its text.
+
+A class is imported when it is asked for: additions to a weight load no matrix group.
+"""
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from lieref._check import check_choice
+from lieref._class_table import ClassTable
 from lieref._types import Shape
 from lieref.errors import DomainError, DTypeError, UnsupportedError
 from lieref.group.action import Action, ElementWise, ScaleMode
 from lieref.group.base import Group
-from lieref.group.maps import Bounded, Cayley, Exp, Map, Taylor
-from lieref.group.matrix import SE, SL, SO, AffineGroup, GLPlus, Sp, Unipotent
+from lieref.group.maps import Bounded, Map, Taylor
 from lieref.group.mode import MODES
-from lieref.group.mode_action import AffineOnOut, Conjugation, MatrixOnMode, OnModes
-from lieref.group.product import Product
-from lieref.group.tensor import Additive, Hadamard, Scaling
+from lieref.group.tensor import Additive
 
-GROUPS: dict[str, type[Group]] = {
-    cls.name: cls for cls in (Additive, Hadamard, Scaling, GLPlus, SL, SO, Sp, AffineGroup, SE, Unipotent, Product)
-}
-MAPS: dict[str, type[Map]] = {cls.name: cls for cls in (Exp, Taylor, Cayley, Bounded)}
-ACTIONS: dict[str, type[Action]] = {
-    cls.name: cls for cls in (ElementWise, ScaleMode, MatrixOnMode, Conjugation, AffineOnOut, OnModes)
-}
+if TYPE_CHECKING:
+    from lieref.group.mode_action import MatrixOnMode
+
+GROUPS: ClassTable[Group] = ClassTable(
+    {
+        "additive": "lieref.group.tensor:Additive",
+        "hadamard": "lieref.group.tensor:Hadamard",
+        "scaling": "lieref.group.tensor:Scaling",
+        "gl": "lieref.group.matrix:GLPlus",
+        "sl": "lieref.group.matrix:SL",
+        "so": "lieref.group.matrix:SO",
+        "sp": "lieref.group.matrix:Sp",
+        "affine": "lieref.group.matrix:AffineGroup",
+        "se": "lieref.group.matrix:SE",
+        "unipotent": "lieref.group.matrix:Unipotent",
+        "product": "lieref.group.product:Product",
+    }
+)
+MAPS: ClassTable[Map] = ClassTable(
+    {
+        "exp": "lieref.group.maps:Exp",
+        "taylor": "lieref.group.maps:Taylor",
+        "cayley": "lieref.group.maps:Cayley",
+        "bounded": "lieref.group.maps:Bounded",
+    }
+)
+ACTIONS: ClassTable[Action] = ClassTable(
+    {
+        "element-wise": "lieref.group.action:ElementWise",
+        "scaling": "lieref.group.action:ScaleMode",
+        "matrix": "lieref.group.mode_action:MatrixOnMode",
+        "conjugation": "lieref.group.mode_action:Conjugation",
+        "affine": "lieref.group.mode_action:AffineOnOut",
+        "modes": "lieref.group.mode_action:OnModes",
+    }
+)
 
 
 def make_group(name: str, action: Action, weight_shape: Shape, groups: int = 1) -> Group:
@@ -50,14 +81,18 @@ def _make_group(name: str, action: Action, weight_shape: Shape, groups: int) -> 
     for one in names:
         check_choice("make_group", "name", one, tuple(GROUPS))
     group: Group
-    if isinstance(action, OnModes):
+    several = action.name == "modes"
+    if several:
+        from lieref.group.mode_action import OnModes
+
+        assert isinstance(action, OnModes)
         names = names * len(action.parts) if len(names) == 1 else names
         if len(names) != len(action.parts):
             raise DomainError(f"make_group: `name` must name one group for each mode of {action.spec!r}; got {name!r}")
         group = action.group_of([GROUPS[one] for one in names], weight_shape, groups)
     else:
         group = GROUPS[names[0]].for_shape(action.algebra_shape(weight_shape, groups))
-    if (len(names) > 1 and not isinstance(action, OnModes)) or not action.legal_for(group):
+    if (len(names) > 1 and not several) or not action.legal_for(group):
         raise UnsupportedError(f"make_group: `action` must be one of the group {name!r}; got {action.spec!r}")
     return group
 
@@ -114,13 +149,13 @@ def make_action(spec: str, group: str = "hadamard", *, strict: bool = False) -> 
         raise DTypeError(f"make_action: `spec` must be text; got {spec!r}")
     if spec == ElementWise.name:
         return ElementWise("add" if group == Additive.name else "multiply", strict=strict)
-    if spec == Conjugation.name:
-        return Conjugation()
-    if spec == AffineOnOut.name:
-        return AffineOnOut()
+    if spec in ("conjugation", "affine"):
+        return ACTIONS[spec]()
     parts = tuple(_on_mode(part, spec) for part in spec.split("*"))
     if len(parts) == 1:
         return parts[0]
+    from lieref.group.mode_action import MatrixOnMode, OnModes
+
     matrices = tuple(part for part in parts if isinstance(part, MatrixOnMode))
     if len(matrices) < len(parts):
         raise DomainError(f"make_action: `spec` must join matrices on modes only; got {spec!r}")
@@ -135,4 +170,6 @@ def _on_mode(part: str, spec: str) -> MatrixOnMode | ScaleMode:
         raise DomainError(f"make_action: `spec` must name an action; got {spec!r}")
     if match["scaling"]:
         return ScaleMode(match["scaled"] or "out", bool(match["bias"]))
+    from lieref.group.mode_action import MatrixOnMode
+
     return MatrixOnMode(match["mode"], bool(match["bias"]), int(match["blocks"] or 1))

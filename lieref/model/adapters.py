@@ -15,13 +15,14 @@ from lieref._threads import Exclusive, make_lock
 from lieref._types import Array, FloatArray
 from lieref.errors import DomainError, LierefError
 from lieref.model.adapted import changed_names, tensors_with
+from lieref.model.attaching import make_head_sites, make_sites, say_left_out, share_memory
 from lieref.model.choice import EngineChoice
 from lieref.model.fold import Fold
 from lieref.model.form import Form
 from lieref.model.graph import Graph
 from lieref.model.head import NAME, Head, NewHead, with_new_head
 from lieref.model.layer import Layer, find_layers
-from lieref.model.site import Site, make_head_sites, make_sites, say_left_out, share_memory
+from lieref.model.site import Site
 from lieref.param.method import Method
 
 TOOLS = frozenset({"_lock", "_alone"})

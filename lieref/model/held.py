@@ -10,8 +10,9 @@ from typing import Any
 from lieref._types import FloatArray
 from lieref.errors import DomainError, UnsupportedError
 from lieref.model.adapters import Attached
+from lieref.model.attaching import share_memory
 from lieref.model.form import Form
-from lieref.model.site import Site, share_memory
+from lieref.model.site import Site
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from lieref._record import dataclass
 from lieref._types import Array
-from lieref.model.graph import Graph, Node
+
+if TYPE_CHECKING:
+    from lieref.model.graph import Graph, Node
 
 RECURRENT_OPERATORS = ("GRU", "LSTM", "RNN")
 LINEAR_OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul", *RECURRENT_OPERATORS)

@@ -17,12 +17,12 @@ from typing import Any, Self
 from lieref._threads import Use
 from lieref._types import FloatArray
 from lieref.errors import DomainError, DTypeError, LierefWarning, VerificationError
+from lieref.model.attaching import share_memory
 from lieref.model.graph import Graph
 from lieref.model.head import NewHead
 from lieref.model.held import Held, Merged, copied, together
 from lieref.model.identity import tensors_digest
 from lieref.model.network import Network
-from lieref.model.site import share_memory
 
 DEFAULT = "default"
 """Name of what is attached or loaded without one."""

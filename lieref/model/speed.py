@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from lieref.errors import UnsupportedError
 from lieref.model.arithmetic import multiply_adds
+from lieref.model.attaching import listed
 from lieref.model.engine.layer import FusedLayer
 from lieref.model.engine.lower import lower
 from lieref.model.engine.lowered import LoweredGraph
 from lieref.model.fusion import Outside
 from lieref.model.graph import Graph
 from lieref.model.simplify import at_some_size
-from lieref.model.site import Site, listed
+from lieref.model.site import Site
 from lieref.param._base import LierefWarning
 
 RATE = 3e10

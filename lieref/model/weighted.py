@@ -8,9 +8,10 @@ from typing import Any
 from lieref._check import check_real
 from lieref.errors import DomainError, LierefError, UnsupportedError
 from lieref.model.adapters import Attached
+from lieref.model.attaching import share_memory
 from lieref.model.graph import Graph
 from lieref.model.held import Held
-from lieref.model.site import Site, share_memory
+from lieref.model.site import Site
 from lieref.param.combine import combine_adapters
 from lieref.param.compose import Adapter, add_weighted_adapter
 from lieref.param.element import dense_adapter, elements_of

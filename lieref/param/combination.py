@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,7 +29,9 @@ from lieref.param.method import (
     checked_base,
     keep_equal,
 )
-from lieref.param.principal import Principal
+
+if TYPE_CHECKING:
+    from lieref.param.principal import Principal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -202,6 +204,8 @@ class Combination(Method):
 
     def _branch(self) -> LowRank | Principal:
         """Return the parameterisation where it is a branch A, then B, on the layer's input: dropout is for no other."""
+        from lieref.param.principal import Principal
+
         assert isinstance(self.parameterisation, (LowRank, Principal))  # `get_method` takes it for these alone
         return self.parameterisation
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from lieref._check import check_int, check_real
 from lieref._types import FloatArray, Params, Shape
-from lieref.errors import DomainError, DTypeError, ShapeError
+from lieref.errors import DomainError, ShapeError
 from lieref.param._base import (
     Parameterisation,
     adjusted_rank,
@@ -20,14 +20,10 @@ from lieref.param._base import (
     scaling_of,
     transposed,
 )
-
-STARTS = ("pissa", "pissa_niter_N", "olora", "orthogonal")
-"""Values of `Principal.start`; N is a number of iterations."""
+from lieref.param.starts import NITER, STARTS, is_start
 
 ORTHOGONAL_SCALE = 0.1
 """Of the factors of an orthogonal start, as in PEFT."""
-
-_NITER = re.compile(r"pissa_niter_(\d{1,3})", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +153,7 @@ class Principal(Parameterisation):
         if self.start == "olora":
             q, upper = np.linalg.qr(matrices)
             return q[:, :, :r], upper[:, :r]
-        found = _NITER.fullmatch(self.start)
+        found = re.fullmatch(NITER, self.start, re.ASCII)
         u, s, vt = _subspace_svd(matrices, r, int(found[1]), rng) if found else _svd(matrices)
         root = np.sqrt(s[:, :r] / self.scaling)
         return u[:, :, :r] * root[:, None, :], root[:, :, None] * vt[:, :r]
@@ -170,19 +166,6 @@ class Principal(Parameterisation):
     def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:
         m = self.scaling * xi_bar.reshape(xi_bar.shape[0], shape[0], -1)
         return {"lora_a": transposed(params["lora_b"]) @ m, "lora_b": m @ transposed(params["lora_a"])}
-
-
-def is_start(text: object) -> bool:
-    """Tell whether this is a value of `Principal.start`.
-
-    Raises
-    ------
-    DTypeError
-        If it is no text.
-    """
-    if not isinstance(text, str):
-        raise DTypeError(f"Principal: `start` must be text; got {text!r}")
-    return text in ("pissa", "olora", "orthogonal") or _NITER.fullmatch(text) is not None
 
 
 def _svd(matrices: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -1,7 +1,8 @@
 """The table of parameterisations, the table of named methods, and `get_method`, which makes any method from text.
 
 A named method is one row: a choice of parts and of defaults. Any other legal combination needs no row; it is named by
-its parts, for instance ``get_method("tucker+hadamard+exp", r=4)``.
+its parts, for instance ``get_method("tucker+hadamard+exp", r=4)``. The classes that a method is made of are imported
+when it is made.
 """
 
 from __future__ import annotations
@@ -11,34 +12,32 @@ from collections.abc import Mapping, Set
 from typing import Any
 
 from lieref._check import check_bool, check_choice, check_real
+from lieref._class_table import ClassTable
 from lieref._record import dataclass
 from lieref.errors import DomainError, DTypeError
 from lieref.group.registry import GROUPS, make_action, make_map
 from lieref.param._base import Parameterisation
-from lieref.param.atoms import FilterAtoms
-from lieref.param.blocks import BlockDiagonal, Butterfly
 from lieref.param.combination import Combination
-from lieref.param.dense import Dense, Diagonal
-from lieref.param.dora import Dora
-from lieref.param.hadamard_low_rank import HadamardLowRank
-from lieref.param.householder import Householder
-from lieref.param.kronecker import Kronecker
-from lieref.param.low_rank import LowRank
 from lieref.param.method import Method, Recipe, Untrained
-from lieref.param.principal import Principal
-from lieref.param.rotation import BlockRotation, Reflections
-from lieref.param.separable import Separable
 from lieref.param.starts import learning_rate_of, principal_fields, starts_elsewhere
-from lieref.param.tensor_train import TensorTrain
-from lieref.param.tucker import Tucker
 
-PARAMETERISATIONS: dict[str, type[Parameterisation]] = {
-    cls.name: cls
-    for cls in (
-        Dense, Diagonal, LowRank, Principal, Tucker, Kronecker, HadamardLowRank, FilterAtoms, Separable, TensorTrain,
-        BlockDiagonal, Butterfly, Householder,
-    )
-}  # fmt: skip
+PARAMETERISATIONS: ClassTable[Parameterisation] = ClassTable(
+    {
+        "dense": "lieref.param.dense:Dense",
+        "diagonal": "lieref.param.dense:Diagonal",
+        "low-rank": "lieref.param.low_rank:LowRank",
+        "principal": "lieref.param.principal:Principal",
+        "tucker": "lieref.param.tucker:Tucker",
+        "kronecker": "lieref.param.kronecker:Kronecker",
+        "hadamard-low-rank": "lieref.param.hadamard_low_rank:HadamardLowRank",
+        "filter-atoms": "lieref.param.atoms:FilterAtoms",
+        "separable": "lieref.param.separable:Separable",
+        "tensor-train": "lieref.param.tensor_train:TensorTrain",
+        "block-diagonal": "lieref.param.blocks:BlockDiagonal",
+        "butterfly": "lieref.param.blocks:Butterfly",
+        "householder": "lieref.param.householder:Householder",
+    }
+)
 
 _NOT_FIELDS = ("map", "action", "strict", "detach_norm", "lora_dropout")
 
@@ -280,23 +279,37 @@ def get_method(name: str, **config: Any) -> Method:
     fields = {**row.defaults, **{key: value for key, value in config.items() if key not in _NOT_FIELDS}}
     kind = row.parameterisation
     if _is_added_low_rank(row) and starts_elsewhere(fields):
-        kind, fields = Principal.name, principal_fields(fields)
+        kind, fields = "principal", principal_fields(fields)
         recipe = dataclasses.replace(recipe, default_learning_rate=learning_rate_of(fields["start"]))
     parameterisation = PARAMETERISATIONS[kind](**fields)
     if row.alpha_over_rank is not None and fields.get("lora_alpha") is None:
         alpha = row.alpha_over_rank * parameterisation.r  # type: ignore[attr-defined]
         parameterisation = dataclasses.replace(parameterisation, lora_alpha=alpha)  # type: ignore[call-arg]
-    if isinstance(parameterisation, Householder) and row.wrapper == "reflections":
-        return Reflections(recipe, parameterisation)
-    if isinstance(parameterisation, BlockDiagonal) and row.wrapper == "rotation":
-        return BlockRotation(recipe, parameterisation, make_map(row.map))
+    if row.wrapper in ("rotation", "reflections"):
+        return _rotating(recipe, parameterisation, row)
     action = make_action(config.get("action", row.action), row.group, strict=config.get("strict", False))
     dropout = check_real("get_method", "lora_dropout", config.get("lora_dropout", 0.0), low=0.0)
     if dropout >= 1:
         raise DomainError(f"get_method: `lora_dropout` must be below 1; got {dropout}")
     map_ = make_map(config.get("map", row.map))
     combination = Combination(recipe, parameterisation, row.group, map_, action, dropout)
-    return Dora(recipe, combination, config.get("detach_norm", False)) if row.wrapper == "dora" else combination
+    if row.wrapper == "dora":
+        from lieref.param.dora import Dora
+
+        return Dora(recipe, combination, config.get("detach_norm", False))
+    return combination
+
+
+def _rotating(recipe: Recipe, parameterisation: Parameterisation, row: MethodRow) -> Method:
+    """Return the method that rotates or reflects filters."""
+    from lieref.param.blocks import BlockDiagonal
+    from lieref.param.householder import Householder
+    from lieref.param.rotation import BlockRotation, Reflections
+
+    if isinstance(parameterisation, Householder):
+        return Reflections(recipe, parameterisation)
+    assert isinstance(parameterisation, BlockDiagonal)  # what the rows of the table have
+    return BlockRotation(recipe, parameterisation, make_map(row.map))
 
 
 def options_of(name: str) -> tuple[str, ...]:
@@ -322,14 +335,14 @@ def _fields(row: MethodRow) -> tuple[str, ...]:
     settings = () if row.wrapper in ("rotation", "reflections") else SETTINGS.get(row.group, ("map", "action"))
     if row.wrapper == "dora":
         settings = (*settings, "detach_norm")
-    elif _is_added_low_rank(row) or (row.group, row.parameterisation) == ("additive", Principal.name):
+    elif _is_added_low_rank(row) or (row.group, row.parameterisation) == ("additive", "principal"):
         settings = (*settings, "lora_dropout")
     return tuple(field for field in (*fields, *settings) if field not in row.fixed)
 
 
 def _is_added_low_rank(row: MethodRow) -> bool:
     """Tell whether a method adds B A to the weight, a branch of its own."""
-    return (row.group, row.parameterisation, row.wrapper) == ("additive", LowRank.name, "")
+    return (row.group, row.parameterisation, row.wrapper) == ("additive", "low-rank", "")
 
 
 def _row_of_parts(name: str) -> MethodRow:

@@ -6,11 +6,17 @@ counts from there, and make its xi a `Principal`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from lieref.errors import DomainError, UnsupportedError
-from lieref.param.principal import STARTS, is_start
+from lieref.errors import DomainError, DTypeError, UnsupportedError
+
+STARTS = ("pissa", "pissa_niter_N", "olora", "orthogonal")
+"""Values of `Principal.start`; N is a number of iterations."""
+
+NITER = r"pissa_niter_(\d{1,3})"
+"""The second of them, with ``re.ASCII``."""
 
 DRAWS: tuple[bool | str, ...] = (True, False, "gaussian")
 """Values that say how A and B are drawn."""
@@ -49,6 +55,19 @@ def check_draw(function: str, value: object) -> None:
         f"{function}: `init_lora_weights` must be {known} or, of an added low rank that is unfolded, "
         f"{', '.join(map(repr, STARTS))}; got {value!r}"
     )
+
+
+def is_start(text: object) -> bool:
+    """Tell whether this is a value of `Principal.start`.
+
+    Raises
+    ------
+    DTypeError
+        If it is no text.
+    """
+    if not isinstance(text, str):
+        raise DTypeError(f"Principal: `start` must be text; got {text!r}")
+    return text in ("pissa", "olora", "orthogonal") or re.fullmatch(NITER, text, re.ASCII) is not None
 
 
 def starts_elsewhere(fields: Mapping[str, Any]) -> bool:

@@ -18,8 +18,8 @@ from lieref import rng
 from lieref._check import check_int, check_real
 from lieref._types import Array, Params
 from lieref.errors import DomainError, ShapeError, UnsupportedError
+from lieref.model.attaching import StillLayersWarning, listed
 from lieref.model.samples import Samples, arranged, own_layout
-from lieref.model.site import StillLayersWarning, listed
 from lieref.train._protocol import Trainable
 from lieref.train.augment import image_axes, make_augmentation
 from lieref.train.checkpoint import Checkpoint, checkpoint_folder, read_checkpoint, run_identity, write_checkpoint

@@ -53,8 +53,9 @@ def test_always_the_old_state_or_the_new(module: str, arguments: tuple[str, ...]
 @pytest.mark.parametrize(("defect", "kind"), [("no-flush", "cut"), ("in-place", "kill"), ("switch-first", "kill")])
 def test_a_store_with_a_mistake_is_found(defect: str, kind: str) -> None:
     report = inject("inject", kind, "--least", "100" if kind == "cut" else "60", "--defect", defect)
-    assert report["neither"]
     assert report["wrong"]
+    # The first one found ends the run: what is never flushed may be seen as lost whole first, after it was done.
+    assert report.get("neither") or "done, but the old state" in report["wrong"][0]
 
 
 TRACED = """

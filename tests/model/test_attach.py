@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import lieref
 from lieref.errors import DomainError, LierefError, UnsupportedError
-from lieref.model.site import SkippedLayersWarning, StillLayersWarning
+from lieref.model.attaching import SkippedLayersWarning, StillLayersWarning
 from lieref.param._base import LierefWarning, ManyTrainablesWarning, RankLoweredWarning
 from lieref.param.registry import METHODS, get_method
 from lieref.train.loss import CrossEntropy

@@ -11,7 +11,7 @@ import pytest
 
 import lieref
 from lieref.errors import DomainError, FormatError, ShapeError, UnsupportedError, VerificationError
-from lieref.model.site import SkippedLayersWarning
+from lieref.model.attaching import SkippedLayersWarning
 from lieref.train.loss import CrossEntropy
 from tests.model.nets import residual_net, saved
 from tests.model.torch_twin import torch_logits, torch_tensors

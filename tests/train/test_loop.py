@@ -13,7 +13,7 @@ from toy_model import SoftmaxRegression, bits, blobs
 
 from lieref import rng as streams
 from lieref.errors import DomainError, DTypeError, LierefError, ShapeError, UnsupportedError
-from lieref.model.site import StillLayersWarning
+from lieref.model.attaching import StillLayersWarning
 from lieref.train.augment import Augmentation, draw
 from lieref.train.epoch import Progress
 from lieref.train.history import History

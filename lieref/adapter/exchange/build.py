@@ -18,10 +18,11 @@ from lieref.adapter.exchange.names import Traces, match, paths_of, traces
 from lieref.adapter.model import Model
 from lieref.errors import DomainError, LierefError, ShapeError, UnsupportedError
 from lieref.model.adapters import Attached
+from lieref.model.attaching import adaptable_tensors, listed, share_memory
 from lieref.model.graph import Graph, Node
 from lieref.model.head import NewHead
 from lieref.model.layer import Layer, find_layers
-from lieref.model.site import Site, adaptable_tensors, listed, share_memory
+from lieref.model.site import Site
 from lieref.param.registry import get_method
 
 

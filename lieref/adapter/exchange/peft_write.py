@@ -21,8 +21,9 @@ from lieref.adapter.model import Model
 from lieref.adapter.strict_json import format_json
 from lieref.adapter.tensor_file import encode_tensors
 from lieref.errors import DomainError, UnsupportedError
+from lieref.model.attaching import listed
 from lieref.model.layer import Layer, find_layers
-from lieref.model.site import Site, listed
+from lieref.model.site import Site
 
 WITH_BIAS = ("LORA", "OFT", "BOFT", "HRA")
 """Kinds whose configuration has a field for biases that are trained."""

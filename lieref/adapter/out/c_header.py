@@ -19,7 +19,7 @@ from lieref.adapter.out.c_text import LONGEST_PREFIX, Identifiers, identifier, l
 from lieref.adapter.out.delta_file import summing
 from lieref.adapter.out.registry import Exported
 from lieref.adapter.out.source import Change, Source
-from lieref.model.site import listed
+from lieref.model.attaching import listed
 
 WEIGHTS = ("merged", "delta")
 _WORDS = ("t", "tensor", "tensors", "crc32", "apply", "check_layer", "self_check")

@@ -14,8 +14,8 @@ from lieref.adapter.out.registry import Exported
 from lieref.adapter.out.source import Source
 from lieref.adapter.strict_json import format_json, path_text
 from lieref.adapter.tensor_file import encode_tensors
+from lieref.model.attaching import listed
 from lieref.model.half import narrowed
-from lieref.model.site import listed
 
 
 def export_delta(source: Source) -> Exported:

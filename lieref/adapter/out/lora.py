@@ -25,8 +25,9 @@ from lieref.adapter.out.source import Change, Source
 from lieref.errors import DomainError, LierefError
 from lieref.group.action import ElementWise
 from lieref.model.adapters import Attached
+from lieref.model.attaching import listed, share_memory
 from lieref.model.samples import Samples
-from lieref.model.site import Site, listed, share_memory
+from lieref.model.site import Site
 from lieref.param._base import stack
 from lieref.param.combination import Combination
 from lieref.param.low_rank import LowRank

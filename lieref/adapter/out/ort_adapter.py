@@ -32,9 +32,10 @@ from lieref.adapter.out.ort_nodes import Formula, formula
 from lieref.adapter.out.registry import Exported
 from lieref.adapter.out.source import Change, Source
 from lieref.errors import UnsupportedError
+from lieref.model.attaching import listed
 from lieref.model.half import narrowed
 from lieref.model.onnx_writer import encode_onnx, replace_tensors
-from lieref.model.site import Site, listed
+from lieref.model.site import Site
 
 WEIGHTS = ("factors", "merged")
 BASE_NAME = "base.onnx"

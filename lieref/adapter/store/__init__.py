@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from lieref.adapter.store.refusal import ALL_REFUSALS, STORE_REFUSALS, StoreRefused
-from lieref.adapter.store.store import Candidate, Installed, Started, Store
+from lieref.adapter.store.results import Candidate, Installed, Started
+from lieref.adapter.store.store import Store
 
 __all__ = ["ALL_REFUSALS", "STORE_REFUSALS", "Candidate", "Installed", "Started", "Store", "StoreRefused"]

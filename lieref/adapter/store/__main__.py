@@ -18,6 +18,7 @@ from lieref.adapter.store.command import (
     VERBS,
     WRONG_USE,
     Option,
+    Verb,
     perform,
     text_of,
 )
@@ -31,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A path goes out as the bytes that the system knows it by, which need not be letters of any encoding.
         sys.stdout.reconfigure(encoding=sys.getfilesystemencoding(), errors=sys.getfilesystemencodeerrors())
-    values = vars(_parser().parse_args(arguments))
-    verb, as_json = values.pop("verb"), values.pop("json")
+    verb, values = _parsed(sys.argv[1:] if arguments is None else list(arguments))
+    as_json = values.pop("json")
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show
@@ -56,13 +57,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parsed(arguments: list[str]) -> tuple[str, dict[str, Any]]:
+    """Return the verb and its options; the parser of one verb alone is made where it comes first."""
+    if arguments and arguments[0] in VERBS:
+        name, *rest = arguments
+        return name, vars(_with_options(argparse.ArgumentParser(**_texts(name)), VERBS[name]).parse_args(rest))
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Signed adapters on a device, and always a way back.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for name, verb in VERBS.items():
-        below = verbs.add_parser(name, help=verb.summary, description=f"{verb.summary} {verb.text}")
-        for option in (*verb.options, STORE, JSON):
-            _add(below, option)
+        _with_options(verbs.add_parser(name, help=verb.summary, **_texts(name)), verb)
+    values = vars(parser.parse_args(arguments))
+    return values.pop("verb"), values
+
+
+def _texts(name: str) -> dict[str, Any]:
+    verb = VERBS[name]
+    return {"prog": f"{PROGRAM} {name}", "description": f"{verb.summary} {verb.text}"}
+
+
+def _with_options(parser: argparse.ArgumentParser, verb: Verb) -> argparse.ArgumentParser:
+    for option in (*verb.options, STORE, JSON):
+        _add(parser, option)
     return parser
 
 

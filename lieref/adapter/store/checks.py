@@ -16,7 +16,7 @@ from lieref.adapter.verify import Verified, base_digests
 from lieref.errors import LierefError
 
 if TYPE_CHECKING:
-    from lieref.adapter.store.store import Candidate
+    from lieref.adapter.store.results import Candidate
 
 NO_MERGED_DIGEST = "merged weights: not checked, for the bundle has no digest of them"
 NO_SELF_TEST = "self-test: not run, for no command that runs the network was given"

@@ -15,8 +15,9 @@ from typing import Any
 from lieref._record import dataclass
 from lieref.adapter.fields import one_line
 from lieref.adapter.refusal import BundleRefused
+from lieref.adapter.store.results import Candidate, SelfTest
 from lieref.adapter.store.state import State, starts
-from lieref.adapter.store.store import TRIES, Candidate, SelfTest, Store
+from lieref.adapter.store.store import TRIES, Store
 from lieref.errors import DomainError
 
 DONE, FAILED, WRONG_USE, REFUSED, INTERRUPTED = 0, 1, 2, 3, 130

@@ -10,22 +10,20 @@ What it does not protect against: who can write into its folder can do what the 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lieref._atomic import check_new_folder, new_folder, remove_folder
-from lieref._lock import InUseError, exclusive
-from lieref._record import dataclass
 from lieref._types import Array
 from lieref.adapter.refusal import BundleRefused
 from lieref.adapter.statement import format_time
 from lieref.adapter.store import checks
+from lieref.adapter.store.locks import only_changer, only_installer
 from lieref.adapter.store.refusal import StoreRefused
+from lieref.adapter.store.results import Candidate, Installed, SelfTest, Started
 from lieref.adapter.store.slots import (
     SLOTS_NAME,
     is_intact,
@@ -49,97 +47,11 @@ from lieref.adapter.store.state import (
 )
 from lieref.adapter.store.state_file import STATE_NAME, encode_state, read_state, write_state
 from lieref.adapter.trust import Root, next_root, open_root, read_root
-from lieref.adapter.verify import Verified, base_digests, verify_bundle
+from lieref.adapter.verify import base_digests, verify_bundle
 
 TRIES = 3
 """Starts of a trial where nothing else is said, as RAUC has it."""
-WAIT_SECONDS = 10.0
-"""How long a change of the state waits for another one, which takes milliseconds."""
-_PAUSE_SECONDS = 0.005
-
-INSTALL_LOCK = "install.lock"
-STATE_LOCK = "state.lock"
-
 _Step = Callable[[State], State]
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """What a self-test is given: a bundle that passed every other check, not yet live.
-
-    Attributes
-    ----------
-    folder : Path
-        The bundle.
-    base : Path
-        The base model's file.
-    verified : Verified
-        Statement, configuration and tensors, those named ``selftest.*`` among them.
-    merged : dict of str to array or None
-        The base's tensors that the adapter changes, merged; None where the bundle has no digest of them.
-    """
-
-    folder: Path
-    base: Path
-    verified: Verified
-    merged: dict[str, Array] | None
-
-
-SelfTest = Callable[[Candidate], bool | None]
-"""Runs the network; False, or any error, refuses the bundle.
-
-With `lieref.adapter.self_test_check`, where `run` is the caller's own::
-
-    def self_test(candidate):
-        tensors = candidate.verified.tensors
-        outputs = run(candidate.base, candidate.merged, self_test_inputs(tensors))
-        check_self_test(tensors, outputs)
-"""
-
-
-@dataclass(frozen=True)
-class Installed:
-    """What an installation did.
-
-    Attributes
-    ----------
-    slot : Slot
-    changed : bool
-        False after a dry run, and where this bundle already is on trial.
-    tries : int
-        Starts that its trial has left.
-    unchecked : tuple of str
-        What was not checked and why, a line each.
-    """
-
-    slot: Slot
-    changed: bool
-    tries: int
-    unchecked: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Started:
-    """What to run.
-
-    Attributes
-    ----------
-    adapter : Path or None
-        Folder of the live bundle, which is an adapter folder; None for the base alone.
-    base : Path
-        The base model's file.
-    slot : Slot or None
-    tries : int or None
-        Starts that are left of the trial after this one; None without a trial.
-    reverted : str or None
-        Why this start left a slot for the one before.
-    """
-
-    adapter: Path | None
-    base: Path
-    slot: Slot | None
-    tries: int | None
-    reverted: str | None
 
 
 class Store:
@@ -241,7 +153,7 @@ class Store:
             tested = checks.self_test(candidate, self_test)
             trial = installed(state, slot, self._time()).trial
             return Installed(slot, False, trial.tries if trial else state.tries, unchecked + tested)
-        with self._only_installer():
+        with only_installer(self.folder):
             state = read_state(self.folder)
             remove_slots(self.folder, _digests(state.live, state.previous))
             candidate, slot, unchecked = self._examine(state, bundle, check_expiry)
@@ -458,44 +370,12 @@ class Store:
 
     def _change(self, step: _Step, verb: str) -> tuple[State, State]:
         """Replace the state by what a step makes of it; return the state before and the one after."""
-        with self._only_changer(verb):
+        with only_changer(self.folder, verb):
             before = read_state(self.folder)
             after = step(before)
             if after is not before:
                 write_state(self.folder, after)
             return before, after
-
-    @contextmanager
-    def _only_installer(self) -> Iterator[None]:
-        with _held(self.folder, INSTALL_LOCK, "install", 0.0):
-            yield
-
-    @contextmanager
-    def _only_changer(self, verb: str) -> Iterator[None]:
-        with _held(self.folder, STATE_LOCK, verb, WAIT_SECONDS):
-            yield
-
-
-@contextmanager
-def _held(folder: Path, name: str, verb: str, seconds: float) -> Iterator[None]:
-    """Hold a lock of the store while the block runs; refused as ``busy`` if it cannot be had in time."""
-    if not (folder / STATE_NAME).is_file():
-        read_state(folder)  # which says why; or else a folder would be made for the lock
-    end = time.monotonic() + seconds
-    while True:
-        lock = exclusive(folder, verb, "store", lock=folder / name)
-        try:
-            lock.__enter__()
-        except InUseError as error:
-            if time.monotonic() >= end:
-                raise StoreRefused("busy", str(error)) from None
-            time.sleep(_PAUSE_SECONDS)
-            continue
-        break
-    try:
-        yield
-    finally:
-        lock.__exit__(None, None, None)
 
 
 def _same_root(now: State, checked: State) -> State:

@@ -17,7 +17,7 @@ import pytest
 from lieref._atomic import NotFlushedWarning
 from lieref._lock import exclusive
 from lieref.adapter.refusal import REFUSALS, BundleRefused
-from lieref.adapter.store import ALL_REFUSALS, STORE_REFUSALS, Candidate, Store, StoreRefused
+from lieref.adapter.store import ALL_REFUSALS, STORE_REFUSALS, Candidate, Store, StoreRefused, locks
 from lieref.adapter.store import slots as slots_module
 from lieref.adapter.store import store as store_module
 from lieref.adapter.store.slots import SLOTS_NAME, slot_digest
@@ -511,9 +511,9 @@ def test_one_installer_at_a_time(device: Device) -> None:
 
 
 def test_a_change_waits_for_another_but_not_for_ever(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "WAIT_SECONDS", 0.02)
+    monkeypatch.setattr(locks, "WAIT_SECONDS", 0.02)
     device.good(1)
-    with exclusive(device.store.folder, "x", "store", lock=device.store.folder / store_module.STATE_LOCK):
+    with exclusive(device.store.folder, "x", "store", lock=device.store.folder / locks.STATE_LOCK):
         device.refuses("busy", device.store.rollback)
         assert device.store.start().adapter is not None, "a start that changes nothing waits for nobody"
 
