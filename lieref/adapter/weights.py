@@ -202,7 +202,10 @@ def _tensor(message: memoryview, what: str) -> tuple[str, Array | None]:
     where = f"{what}: {shown(name)}"
     kind_of = _integer(content["data_type"][0][1], where) if "data_type" in content else 0
     if "external_data" in content or ("data_location" in content and content["data_location"][0][1] != 0):
-        raise FormatError(f"read_weights: `{where}` must be stored in the file itself; save the network as one file")
+        raise FormatError(
+            f"read_weights: `{where}` must be stored in the file itself; save the network as one file "
+            "(torch.onnx.export does with external_data=False)"
+        )
     if kind_of == _STRING:
         return name, None
     if kind_of not in DTYPES or "segment" in content:

@@ -34,7 +34,7 @@ from lieref.model.layer import Layer
 OWN, FOLDED, UNKNOWN = "own", "folded", "unknown"
 
 RENAMED_CONV = re.compile(r"^onnx::Conv(Transpose)?_\d+$")
-RENAMED_PRODUCT = re.compile(r"^onnx::(MatMul|Gemm)_\d+$")
+RENAMED_PRODUCT = re.compile(r"^(onnx::(MatMul|Gemm)_\d+|/(.+/)?Transpose(_\d+)?_output_0)$")
 
 GIVE = "give the base's tensors with --model-names BASE.safetensors"
 

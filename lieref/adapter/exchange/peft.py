@@ -91,6 +91,11 @@ def foreign_of(kind: str, config: Mapping[str, Any], tensors: Mapping[str, Array
         if tensor.dtype.kind != "f":
             raise FormatError(f"import: {shown(key)} of {source} must hold floats; got {tensor.dtype}")
         path, name, own = _split(key, row, source)
+        if own and ".base_layer." in path:
+            raise UnsupportedError(
+                f"import: {path.partition('.base_layer.')[0]} of {source} must be a linear layer or a convolution; it "
+                "is wrapped by PEFT together with a layer inside, as is MultiheadAttention, which has no form here"
+            )
         if own:
             parts.setdefault(path, {})[name] = tensor
         elif not key.removesuffix(f".{name}").endswith(("original_module", "modules_to_save")):
