@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 
 import lieref
-from lieref.adapter.merging import merge_weights, merged_digest, merged_values
+from lieref.adapter.merge.merging import merge_weights, merged_digest, merged_values
+from lieref.adapter.merge.ties import PLACE, VALUE, _deltas, portable_ties, settled
 from lieref.adapter.tensor_file import write_tensor_file
-from lieref.adapter.ties import PLACE, VALUE, _deltas, portable_ties, settled
 from lieref.adapter.weights import read_weights
 from lieref.errors import UnsupportedError
 from lieref.param.registry import METHODS
@@ -39,7 +39,7 @@ for name in ("numba", "llvmlite", "scipy", "onnx", "click", "safetensors"):
     sys.modules[name] = None
 from pathlib import Path
 from lieref.adapter import read_adapter
-from lieref.adapter.merging import merge_weights, merged_digest
+from lieref.adapter.merge.merging import merge_weights, merged_digest
 from lieref.adapter.tensor_file import read_tensor_file
 from lieref.adapter.weights import read_weights
 base, found = read_weights(sys.argv[2]), {}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import lieref
 from lieref import rng
-from lieref.adapter.create import create_bundle
-from lieref.adapter.signing import make_key, read_signer
+from lieref.adapter.bundle.create import create_bundle
+from lieref.adapter.bundle.signing import make_key, read_signer
 from lieref.cli.demo_data import BASE_MODEL
 
 RANK = 10

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from lieref._types import Array
-from lieref.adapter import ed25519
+from lieref.adapter.bundle import ed25519
 from lieref.adapter.store import Store
 from lieref.adapter.weights import weights_digest
 from tests.adapter.store.bundles import NOW, write_base, write_bundle, write_root

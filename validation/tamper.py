@@ -25,12 +25,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from lieref.adapter import ed25519
-from lieref.adapter.create import create_bundle
-from lieref.adapter.refusal import BundleRefused
-from lieref.adapter.signing import read_signer
-from lieref.adapter.trust import Root, read_root
-from lieref.adapter.verify import NAMES, BaseDigests, base_digests, verify_bundle
+from lieref.adapter.bundle import ed25519
+from lieref.adapter.bundle.create import create_bundle
+from lieref.adapter.bundle.refusal import BundleRefused
+from lieref.adapter.bundle.signing import read_signer
+from lieref.adapter.bundle.trust import Root, read_root
+from lieref.adapter.bundle.verify import NAMES, BaseDigests, base_digests, verify_bundle
 from validation.record import environment, write_result
 from validation.reference_bundle import make, train_adapter
 

@@ -12,17 +12,17 @@ from lieref.adapter.folder import adapter_bytes, check_base, read_adapter, write
 from lieref.adapter.tensor_file import read_tensor_file, write_tensor_file
 
 if TYPE_CHECKING:
-    from lieref.adapter.refusal import REFUSALS, BundleRefused
-    from lieref.adapter.statement import BaseDigests
-    from lieref.adapter.verify import Verified, verify_bundle
+    from lieref.adapter.bundle.refusal import REFUSALS, BundleRefused
+    from lieref.adapter.bundle.statement import BaseDigests
+    from lieref.adapter.bundle.verify import Verified, verify_bundle
 
 # Loaded when first used.
 _LAZY = {
-    "BaseDigests": "statement",
-    "BundleRefused": "refusal",
-    "REFUSALS": "refusal",
-    "Verified": "verify",
-    "verify_bundle": "verify",
+    "BaseDigests": "bundle.statement",
+    "BundleRefused": "bundle.refusal",
+    "REFUSALS": "bundle.refusal",
+    "Verified": "bundle.verify",
+    "verify_bundle": "bundle.verify",
 }
 
 __all__ = [

@@ -29,7 +29,8 @@ def merged_file(data: bytes, changed: Mapping[str, Array], what: str = "base") -
     data : bytes
         Of the file.
     changed : mapping of str to array
-        What `lieref.adapter.merging.merge_weights` returns: float16, float32 or float64 by the names of initializers.
+        What `lieref.adapter.merge.merging.merge_weights` returns: float16, float32 or float64 by the names of
+        initializers.
     what : str
         How error messages call the file.
 

@@ -18,10 +18,10 @@ from lieref._types import Array, FloatArray
 from lieref.adapter.class_names import classes_of_proto, parse_classes, write_classes
 from lieref.adapter.fields import shown
 from lieref.adapter.folder import CONFIG_NAME, FORMATS, TENSORS_NAME, check_base, read_adapter, write_adapter
-from lieref.adapter.merging import SELF_TEST, ZEROS, merge_weights
+from lieref.adapter.merge.merging import SELF_TEST, ZEROS, merge_weights
+from lieref.adapter.merge.ties import PLACE, VALUE
 from lieref.adapter.metadata import origin, write_metadata
 from lieref.adapter.state import base_of, canonical_shape, state_of
-from lieref.adapter.ties import PLACE, VALUE
 from lieref.adapter.weights import weights_digest
 from lieref.errors import DomainError, FormatError, LierefError, UnsupportedError
 from lieref.model.adapters import Attached

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from lieref._types import Array
+from lieref.adapter.bundle.refusal import BundleRefused
 from lieref.adapter.folder import encode_adapter, read_adapter
+from lieref.adapter.merge.merging import merge_weights
 from lieref.adapter.merged_file import merged_file
-from lieref.adapter.merging import merge_weights
-from lieref.adapter.refusal import BundleRefused
 from lieref.adapter.self_test_check import check_self_test, self_test_inputs
 from lieref.adapter.weights import decode_weights
 from lieref.errors import DomainError, LierefError, MissingExtraError, UnsupportedError

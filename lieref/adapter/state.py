@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lieref._types import Array
-from lieref.adapter.merging import COMPUTED, FILE, STATISTIC, ZEROS
+from lieref.adapter.merge.merging import COMPUTED, FILE, STATISTIC, ZEROS
 from lieref.adapter.strict_json import path_text
 from lieref.adapter.weights import decode_weights
 from lieref.errors import DomainError

@@ -13,8 +13,8 @@ from lieref.cli.console import print_facts, print_json, say
 from lieref.cli.moments import Expiry, Moment
 
 if TYPE_CHECKING:
-    from lieref.adapter.statement import Statement
-    from lieref.adapter.trust import Root
+    from lieref.adapter.bundle.statement import Statement
+    from lieref.adapter.bundle.trust import Root
 
 REFUSED = 3
 """Exit status of ``verify`` for a bundle that is refused."""
@@ -52,7 +52,7 @@ def bundle() -> None:
 @_json
 def keygen(out: Path, expires: datetime | timedelta | str | None, as_json: bool) -> None:
     """Make an Ed25519 key: OUT/private_key.pem, and OUT/root.json for the devices."""
-    from lieref.adapter.signing import make_key
+    from lieref.adapter.bundle.signing import make_key
 
     root = make_key(out, **_expiry(expires))
     report = {"private": str(out / "private_key.pem"), **_root_report(out / "root.json", root)}
@@ -102,9 +102,9 @@ def create(
     releases by hand starts so with the first. The digest of the merged weights and a self-test go with the bundle where
     they can be made; what is left out is said.
     """
-    from lieref.adapter.create import create_bundle
-    from lieref.adapter.signing import read_signer
-    from lieref.adapter.verify import NAMES
+    from lieref.adapter.bundle.create import create_bundle
+    from lieref.adapter.bundle.signing import read_signer
+    from lieref.adapter.bundle.verify import NAMES
     from lieref.cli.output import reserved_folder
     from lieref.train.npz import read_npz
 
@@ -142,11 +142,11 @@ def sign(path: Path, keys: tuple[Path, ...], as_json: bool) -> None:
     What is signed is printed: read it. Whose the other signatures are is not checked here.
     """
     from lieref._atomic import write_file
-    from lieref.adapter.bounded import read_regular
-    from lieref.adapter.create import sign_bundle
-    from lieref.adapter.rotation import sign_root
-    from lieref.adapter.signing import read_signer
-    from lieref.adapter.trust import MAX_ROOT_BYTES, open_root
+    from lieref.adapter.bundle.bounded import read_regular
+    from lieref.adapter.bundle.create import sign_bundle
+    from lieref.adapter.bundle.rotation import sign_root
+    from lieref.adapter.bundle.signing import read_signer
+    from lieref.adapter.bundle.trust import MAX_ROOT_BYTES, open_root
 
     signers = [read_signer(key) for key in keys]
     if path.is_dir():
@@ -194,10 +194,10 @@ def rotate(
     lieref bundle rotate KEYDIR --key KEYDIR --add SECOND --threshold 2
     """  # noqa: D301  click reads the control character
     from lieref._atomic import write_file
-    from lieref.adapter.rotation import missing_signatures, public_key_of
-    from lieref.adapter.rotation import rotate as next_root
-    from lieref.adapter.signing import read_signer
-    from lieref.adapter.trust import open_root, read_root
+    from lieref.adapter.bundle.rotation import missing_signatures, public_key_of
+    from lieref.adapter.bundle.rotation import rotate as next_root
+    from lieref.adapter.bundle.signing import read_signer
+    from lieref.adapter.bundle.trust import open_root, read_root
 
     current = read_root(old)
     place = (old if old.is_dir() else old.parent) / f"{current.version + 1}.root.json" if out is None else out
@@ -253,11 +253,11 @@ def verify(
 
     Exit status 0: every check passed. 3: refused, with a line `refused: SLUG` on stdout and a sentence on stderr.
     """
-    from lieref.adapter.bounded import read_regular
-    from lieref.adapter.refusal import BundleRefused
+    from lieref.adapter.bundle.bounded import read_regular
+    from lieref.adapter.bundle.refusal import BundleRefused
+    from lieref.adapter.bundle.trust import MAX_ROOT_BYTES, holds_private_key, next_root, read_root
+    from lieref.adapter.bundle.verify import verify_bundle
     from lieref.adapter.run_self_test import run_self_test
-    from lieref.adapter.trust import MAX_ROOT_BYTES, holds_private_key, next_root, read_root
-    from lieref.adapter.verify import verify_bundle
 
     try:
         root = read_root(trust)
@@ -298,11 +298,11 @@ def verify(
 @_json
 def show(path: Path, as_json: bool) -> None:
     """Print what a bundle or a root file says of itself. Nothing is checked: do not trust it."""
-    from lieref.adapter.bounded import read_regular
-    from lieref.adapter.dsse import parse_envelope
-    from lieref.adapter.statement import PAYLOAD_TYPE, parse_statement
-    from lieref.adapter.trust import MAX_ROOT_BYTES, ROOT_NAME, open_root
-    from lieref.adapter.verify import CAPS, ENVELOPE_NAME
+    from lieref.adapter.bundle.bounded import read_regular
+    from lieref.adapter.bundle.dsse import parse_envelope
+    from lieref.adapter.bundle.statement import PAYLOAD_TYPE, parse_statement
+    from lieref.adapter.bundle.trust import MAX_ROOT_BYTES, ROOT_NAME, open_root
+    from lieref.adapter.bundle.verify import CAPS, ENVELOPE_NAME
 
     if path.is_dir() and (path / ENVELOPE_NAME).exists():
         data = read_regular(path / ENVELOPE_NAME, CAPS[ENVELOPE_NAME])
@@ -324,8 +324,8 @@ def _expiry(value: datetime | timedelta | str | None) -> dict[str, Any]:
 
 
 def _key_id(text: str, current: Root) -> str:
-    from lieref.adapter.rotation import public_key_of
-    from lieref.adapter.trust import key_id
+    from lieref.adapter.bundle.rotation import public_key_of
+    from lieref.adapter.bundle.trust import key_id
 
     return text if text in current.keys else key_id(public_key_of(text))
 
@@ -334,7 +334,7 @@ def _statement_report(statement: Statement) -> dict[str, Any]:
     """Return what a statement says, as JSON has it."""
     from dataclasses import asdict
 
-    from lieref.adapter.statement import format_time
+    from lieref.adapter.bundle.statement import format_time
 
     fields = asdict(statement)
     fields["issued"] = format_time(statement.issued)
@@ -343,7 +343,7 @@ def _statement_report(statement: Statement) -> dict[str, Any]:
 
 
 def _root_report(path: Path, root: Root) -> dict[str, Any]:
-    from lieref.adapter.statement import format_time
+    from lieref.adapter.bundle.statement import format_time
 
     return {
         "root": str(path),

@@ -17,16 +17,16 @@ import pytest
 
 import lieref
 from lieref.adapter import run_self_test as module
-from lieref.adapter.create import create_bundle
+from lieref.adapter.bundle.create import create_bundle
+from lieref.adapter.bundle.refusal import BundleRefused
 from lieref.adapter.folder import read_adapter
+from lieref.adapter.merge.merging import merge_weights
 from lieref.adapter.merged_file import merged_file
-from lieref.adapter.merging import merge_weights
-from lieref.adapter.refusal import BundleRefused
 from lieref.adapter.run_self_test import RUNTIMES, Ran, main, run_self_test
 from lieref.adapter.store.__main__ import main as store
 from lieref.adapter.weights import decode_weights, weights_digest
 from lieref.errors import DomainError, FormatError, MissingExtraError, UnsupportedError
-from tests.adapter.bundles import root_file, signer
+from tests.adapter.bundle.bundles import root_file, signer
 from tests.adapter.merge_nets import kinds_net
 from tests.cli.helpers import small_network
 from tests.model.encoder_net import encoder_net

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from lieref.adapter.refusal import BundleRefused
-from lieref.adapter.statement import format_time, parse_statement, parse_time
-from lieref.adapter.trust import parse_root
-from tests.adapter.bundles import Bundle, root_file, root_payload
+from lieref.adapter.bundle.refusal import BundleRefused
+from lieref.adapter.bundle.statement import format_time, parse_statement, parse_time
+from lieref.adapter.bundle.trust import parse_root
+from tests.adapter.bundle.bundles import Bundle, root_file, root_payload
 
 WRONG = [
     "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-11-29T20:00:00+00:00", "2026-11-29T20:00:00",

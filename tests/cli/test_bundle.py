@@ -85,7 +85,7 @@ def test_the_adapter_is_the_same(bench: Path, run_json: RunJson) -> None:
     assert {name for name in found.tensors if not name.startswith("selftest.")} == set(tensors)
     assert found.config["lieref"]["sites"] == config["lieref"]["sites"]
     assert lieref.load("base.onnx").load_adapter("adapter").num_trainable() == sum(a.size for a in tensors.values())
-    from lieref.adapter.merging import merge_weights, merged_digest
+    from lieref.adapter.merge.merging import merge_weights, merged_digest
     from lieref.adapter.weights import read_weights
 
     run_json("merge", "base.onnx", "adapter", "-o", "merged.onnx")

@@ -26,7 +26,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from lieref import _atomic as atomic
-from lieref.adapter import ed25519
+from lieref.adapter.bundle import ed25519
 from lieref.adapter.store import state_file
 from lieref.adapter.store import store as store_module
 from lieref.adapter.store.slots import slot_digest

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from lieref.adapter.refusal import BundleRefused
+from lieref.adapter.bundle.refusal import BundleRefused
 from lieref.adapter.store import Store
 from lieref.adapter.store.slots import SLOTS_NAME, read_slot, slot_digest
 from lieref.adapter.store.state import State, started

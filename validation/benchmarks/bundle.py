@@ -33,7 +33,7 @@ BUDGET_MS = 60.0
 _NUMPY = "import numpy"
 _VERIFY = """
 import numpy
-from lieref.adapter.verify import verify_bundle
+from lieref.adapter.bundle.verify import verify_bundle
 verify_bundle({bundle!r}, base={base!r}, trust={root!r})
 """
 _STORE = """

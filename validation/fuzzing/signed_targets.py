@@ -51,7 +51,7 @@ def change_payload(data: bytes, change: Change, rng: np.random.Generator) -> byt
 @contextmanager
 def trusting(every: bool = True) -> Iterator[None]:
     """Let every signature count as right meanwhile: what is behind them is read."""
-    from lieref.adapter import ed25519
+    from lieref.adapter.bundle import ed25519
 
     check = ed25519.verify
     if every:
@@ -84,13 +84,13 @@ class Envelopes(Target):
     name, modules, max_length, words = "envelope", ("lieref.adapter",), 4096, ENVELOPE_WORDS
 
     def seeds(self) -> list[bytes]:
-        from tests.adapter.bundles import ENVELOPE, Bundle
+        from tests.adapter.bundle.bundles import ENVELOPE, Bundle
 
         return [Bundle(names=names).files()[ENVELOPE] for names in (("a",), ("a", "b", "c"))]
 
     def open(self, folder: Path) -> Callable[[bytes], None]:
-        from lieref.adapter.dsse import format_envelope, parse_envelope
-        from lieref.adapter.statement import PAYLOAD_TYPE
+        from lieref.adapter.bundle.dsse import format_envelope, parse_envelope
+        from lieref.adapter.bundle.statement import PAYLOAD_TYPE
 
         def read(data: bytes) -> None:
             envelope = parse_envelope(data, PAYLOAD_TYPE, "envelope")
@@ -108,14 +108,14 @@ class Statements(Target):
     name, modules, max_length, words = "statement", ("lieref.adapter",), 4096, STATEMENT_WORDS
 
     def seeds(self) -> list[bytes]:
-        from tests.adapter.bundles import Bundle
+        from tests.adapter.bundle.bundles import Bundle
 
         more = {"requires": ["merged", "self-test"], "merged_sha256": "0" * 64, "compatible": "camera", "expires": None}
         fields: list[dict[str, Any]] = [{}, more]
         return [json.dumps(Bundle(fields=each).statement(Bundle().files())).encode() for each in fields]
 
     def open(self, folder: Path) -> Callable[[bytes], None]:
-        from lieref.adapter.statement import format_statement, parse_statement
+        from lieref.adapter.bundle.statement import format_statement, parse_statement
 
         def read(data: bytes) -> None:
             statement = parse_statement(data)
@@ -133,7 +133,7 @@ class Roots(Target):
     name, modules, max_length, words = "root", ("lieref.adapter",), 4096, ROOT_WORDS
 
     def seeds(self) -> list[bytes]:
-        from tests.adapter.bundles import root_file, root_payload
+        from tests.adapter.bundle.bundles import root_file, root_payload
 
         payloads = [
             root_payload(), root_payload(2, root=("a", "b"), bundle=("b", "c"), thresholds=(2, 1)),
@@ -142,7 +142,7 @@ class Roots(Target):
         return [root_file(payload, ("a", "b")) for payload in payloads]
 
     def open(self, folder: Path) -> Callable[[bytes], None]:
-        from lieref.adapter.trust import parse_root
+        from lieref.adapter.bundle.trust import parse_root
 
         def read(data: bytes) -> None:
             with trusting():
@@ -163,7 +163,7 @@ class Bundles(Target):
     words = (*STATEMENT_WORDS, *ENVELOPE_WORDS)
 
     def seeds(self) -> list[bytes]:
-        from tests.adapter.bundles import CONFIG, ENVELOPE, TENSORS, Bundle
+        from tests.adapter.bundle.bundles import CONFIG, ENVELOPE, TENSORS, Bundle
 
         made = [Bundle().files(), Bundle(names=("a", "b"), fields={"requires": ["merged"]}).files()]
         return [
@@ -171,10 +171,10 @@ class Bundles(Target):
         ]
 
     def open(self, folder: Path) -> Callable[[bytes], None]:
-        from lieref.adapter.statement import BaseDigests, parse_time
-        from lieref.adapter.trust import parse_root
-        from lieref.adapter.verify import NAMES, verify_bundle
-        from tests.adapter.bundles import NOW, base_file, root_file
+        from lieref.adapter.bundle.statement import BaseDigests, parse_time
+        from lieref.adapter.bundle.trust import parse_root
+        from lieref.adapter.bundle.verify import NAMES, verify_bundle
+        from tests.adapter.bundle.bundles import NOW, base_file, root_file
 
         known = {"base": BaseDigests(sha256(base_file()).hexdigest(), "0" * 64), "trust": parse_root(root_file())}
         now = parse_time(NOW)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lieref._types import Array
-from lieref.adapter.bounded import file_sha256
+from lieref.adapter.bundle.bounded import file_sha256
+from lieref.adapter.bundle.refusal import BundleRefused
+from lieref.adapter.bundle.statement import BaseDigests
+from lieref.adapter.bundle.verify import Verified, base_digests
 from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME, decode_adapter_tensors, decode_config
-from lieref.adapter.refusal import BundleRefused
-from lieref.adapter.statement import BaseDigests
 from lieref.adapter.store.state import Base, Slot
-from lieref.adapter.verify import Verified, base_digests
 from lieref.errors import LierefError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _merge(
     tensors: Mapping[str, Array], config: Mapping[str, Any], weights: Mapping[str, Array], digest: str | None
 ) -> dict[str, Array]:
     """Return the tensors that an adapter changes, merged; `digest` is what theirs must be."""
-    from lieref.adapter.merging import merge_weights, merged_digest
+    from lieref.adapter.merge.merging import merge_weights, merged_digest
 
     try:
         changed = merge_weights(tensors, config, weights)

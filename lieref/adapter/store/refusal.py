@@ -1,8 +1,8 @@
-"""Why a store refuses, beside what `lieref.adapter.refusal` lists: one word for each reason, the same for ever."""
+"""Why a store refuses, beside what `lieref.adapter.bundle.refusal` lists: a word for each reason, the same for ever."""
 
 from __future__ import annotations
 
-from lieref.adapter.refusal import REFUSALS, BundleRefused
+from lieref.adapter.bundle.refusal import REFUSALS, BundleRefused
 
 STORE_REFUSALS = {
     "busy": "another process is installing, or holds the state for longer than a caller can wait",
@@ -11,7 +11,7 @@ STORE_REFUSALS = {
     "slot": "the files of a slot that is kept are damaged or gone",
     "state": "the state file is damaged or gone: this store can no longer be trusted; make a new one",
 }
-"""Slug -> what it means, beside `lieref.adapter.refusal.REFUSALS`. A slug is never renamed."""
+"""Slug -> what it means, beside `lieref.adapter.bundle.refusal.REFUSALS`. A slug is never renamed."""
 
 ALL_REFUSALS = {**REFUSALS, **STORE_REFUSALS}
 

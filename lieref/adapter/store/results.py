@@ -7,8 +7,8 @@ from pathlib import Path
 
 from lieref._record import dataclass
 from lieref._types import Array
+from lieref.adapter.bundle.verify import Verified
 from lieref.adapter.store.state import Slot
-from lieref.adapter.verify import Verified
 
 
 @dataclass(frozen=True)

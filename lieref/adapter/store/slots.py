@@ -11,11 +11,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from lieref._atomic import flush_folder, remove_folder, write_folder
-from lieref.adapter.bounded import read_regular
-from lieref.adapter.refusal import BundleRefused
+from lieref.adapter.bundle.bounded import read_regular
+from lieref.adapter.bundle.refusal import BundleRefused
+from lieref.adapter.bundle.verify import NAMES
 from lieref.adapter.store.refusal import StoreRefused
 from lieref.adapter.store.state import Slot
-from lieref.adapter.verify import NAMES
 from lieref.errors import DomainError
 
 SLOTS_NAME = "slots"

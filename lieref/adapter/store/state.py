@@ -17,9 +17,9 @@ from dataclasses import replace
 
 from lieref._check import check_int
 from lieref._record import dataclass
+from lieref.adapter.bundle.refusal import BundleRefused
+from lieref.adapter.bundle.statement import MOST_TEXT, is_line
 from lieref.adapter.fields import shown
-from lieref.adapter.refusal import BundleRefused
-from lieref.adapter.statement import MOST_TEXT, is_line
 from lieref.adapter.store.refusal import StoreRefused
 from lieref.errors import DomainError
 

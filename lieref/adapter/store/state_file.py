@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from lieref._atomic import write_file
-from lieref.adapter.bounded import read_regular
+from lieref.adapter.bundle.bounded import read_regular
+from lieref.adapter.bundle.refusal import BundleRefused
 from lieref.adapter.fields import is_list, is_sha256, is_size, is_text, shown
-from lieref.adapter.refusal import BundleRefused
 from lieref.adapter.store.refusal import StoreRefused
 from lieref.adapter.store.state import MOST_EVENTS, Base, Event, Slot, State, Trial
 from lieref.adapter.strict_json import parse_json

@@ -18,8 +18,10 @@ from typing import Any
 
 from lieref._atomic import check_new_folder, new_folder, remove_folder
 from lieref._types import Array
-from lieref.adapter.refusal import BundleRefused
-from lieref.adapter.statement import format_time
+from lieref.adapter.bundle.refusal import BundleRefused
+from lieref.adapter.bundle.statement import format_time
+from lieref.adapter.bundle.trust import Root, next_root, open_root, read_root
+from lieref.adapter.bundle.verify import base_digests, verify_bundle
 from lieref.adapter.store import checks
 from lieref.adapter.store.locks import only_changer, only_installer
 from lieref.adapter.store.refusal import StoreRefused
@@ -46,8 +48,6 @@ from lieref.adapter.store.state import (
     trusted,
 )
 from lieref.adapter.store.state_file import STATE_NAME, encode_state, read_state, write_state
-from lieref.adapter.trust import Root, next_root, open_root, read_root
-from lieref.adapter.verify import base_digests, verify_bundle
 
 TRIES = 3
 """Starts of a trial where nothing else is said, as RAUC has it."""

@@ -10,10 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from lieref.adapter.merging import merge_weights, merged_digest
+from lieref.adapter.merge.merging import merge_weights, merged_digest
 from lieref.adapter.tensor_file import decode_tensors, encode_tensors
 from lieref.adapter.weights import weights_digest
-from tests.adapter.bundles import SITE, Bundle, adapter_config, adapter_tensors, base_file, root_file, root_payload
+from tests.adapter.bundle.bundles import (
+    SITE,
+    Bundle,
+    adapter_config,
+    adapter_tensors,
+    base_file,
+    root_file,
+    root_payload,
+)
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 

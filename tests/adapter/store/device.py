@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lieref.adapter.refusal import BundleRefused
+from lieref.adapter.bundle.refusal import BundleRefused
 from lieref.adapter.store import Store
 from lieref.adapter.store.state_file import STATE_NAME
 from tests.adapter.store.bundles import NOW, write_base, write_bundle, write_root

@@ -1,7 +1,7 @@
 """The attacks on installers, each against a store: refused for the same reason, and the store is as it was.
 
-What the protocol of `tests.adapter.installer` tells a verifier, a device knows by its state: the last counter and the
-floor are put there.
+What the protocol of `tests.adapter.bundle.installer` tells a verifier, a device knows by its state: the last counter and
+the floor are put there.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from lieref.adapter.refusal import BundleRefused
+from lieref.adapter.bundle.refusal import BundleRefused
 from lieref.adapter.store import Store
 from lieref.adapter.store.slots import SLOTS_NAME
 from lieref.adapter.store.state_file import read_state, write_state
-from tests.adapter import installer
-from tests.adapter.test_attacks import *  # noqa: F403  every attack is a test here too
+from tests.adapter.bundle import installer
+from tests.adapter.bundle.test_attacks import *  # noqa: F403  every attack is a test here too
 
 del globals()["test_another_program_is_put_to_the_same_tests"]  # how to name one is not the store's matter
 

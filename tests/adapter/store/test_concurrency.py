@@ -9,13 +9,13 @@ import threading
 import time
 from pathlib import Path
 
-from lieref.adapter.refusal import BundleRefused
+from lieref.adapter.bundle.refusal import BundleRefused
 from lieref.adapter.store.slots import SLOTS_NAME, slot_digest
 from tests.adapter.store.device import Device
 
 INSTALLER = """
 import json, os, sys, time
-from lieref.adapter.refusal import BundleRefused
+from lieref.adapter.bundle.refusal import BundleRefused
 from lieref.adapter.store import Store
 from tests.adapter.store.bundles import NOW
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from lieref.adapter.refusal import BundleRefused
+from lieref.adapter.bundle.refusal import BundleRefused
 from lieref.adapter.store.state import (
     MOST_EVENTS,
     Base,

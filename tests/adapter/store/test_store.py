@@ -16,7 +16,7 @@ import pytest
 
 from lieref._atomic import NotFlushedWarning
 from lieref._lock import exclusive
-from lieref.adapter.refusal import REFUSALS, BundleRefused
+from lieref.adapter.bundle.refusal import REFUSALS, BundleRefused
 from lieref.adapter.store import ALL_REFUSALS, STORE_REFUSALS, Candidate, Store, StoreRefused, locks
 from lieref.adapter.store import slots as slots_module
 from lieref.adapter.store import store as store_module
@@ -318,7 +318,7 @@ def test_an_adapter_that_cannot_be_merged_is_refused(device: Device, monkeypatch
     def cannot(*_: object) -> None:
         raise LierefError("no")
 
-    monkeypatch.setattr("lieref.adapter.merging.merge_weights", cannot)
+    monkeypatch.setattr("lieref.adapter.merge.merging.merge_weights", cannot)
     assert "can be merged; got no" in device.refuses("merged", lambda: device.store.install(device.bundle(1)))
 
 

@@ -8,7 +8,7 @@ import stat
 from hashlib import file_digest
 from pathlib import Path
 
-from lieref.adapter.refusal import BundleRefused
+from lieref.adapter.bundle.refusal import BundleRefused
 
 # Where a system lacks one of these, what it is for is checked by `fstat` alone.
 _FLAGS = os.O_RDONLY | sum(getattr(os, flag, 0) for flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))

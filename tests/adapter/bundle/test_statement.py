@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from lieref.adapter.refusal import BundleRefused
-from lieref.adapter.statement import (
+from lieref.adapter.bundle.refusal import BundleRefused
+from lieref.adapter.bundle.statement import (
     BaseDigests,
     SignedFile,
     Statement,

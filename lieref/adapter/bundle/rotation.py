@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from lieref.adapter.dsse import Envelope, parse_envelope
-from lieref.adapter.signing import ROOT_DAYS, add_signatures
-from lieref.adapter.trust import (
+from lieref.adapter.bundle.dsse import Envelope, parse_envelope
+from lieref.adapter.bundle.signing import ROOT_DAYS, add_signatures
+from lieref.adapter.bundle.trust import (
     ROLES,
     ROOT_PAYLOAD_TYPE,
     Role,
@@ -127,7 +127,7 @@ def public_key_of(path: str | Path) -> bytes:
     BundleRefused
         If it is not a root file.
     """
-    from lieref.adapter.trust import read_root
+    from lieref.adapter.bundle.trust import read_root
 
     root = read_root(path)
     if len(root.keys) != 1:

@@ -1,7 +1,7 @@
 """Attacks on an installer, in the terms of TUF, one named test each; any installer can be put to them.
 
-The protocol, and how to name another program, is in `tests.adapter.installer`. Every test begins with a device that
-accepts the right bundle, and most end with one, so that an installer that refuses everything does not pass.
+The protocol, and how to name another program, is in `tests.adapter.bundle.installer`. Every test begins with a device
+that accepts the right bundle, and most end with one, so that an installer that refuses everything does not pass.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from lieref.adapter.tensor_file import encode_tensors
-from tests.adapter.bundles import (
+from tests.adapter.bundle.bundles import (
     CONFIG,
     ENVELOPE,
     TENSORS,
@@ -29,7 +29,7 @@ from tests.adapter.bundles import (
     root_file,
     root_payload,
 )
-from tests.adapter.installer import VARIABLE, Device
+from tests.adapter.bundle.installer import VARIABLE, Device
 
 
 @pytest.fixture

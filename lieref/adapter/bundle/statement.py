@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lieref._record import dataclass
+from lieref.adapter.bundle.refusal import BundleRefused
 from lieref.adapter.fields import is_list, is_sha256, is_size, is_text, shown
-from lieref.adapter.refusal import BundleRefused
 from lieref.adapter.strict_json import format_json, parse_json
 from lieref.errors import FormatError
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from securesystemslib import dsse as peer
 
-from lieref.adapter.dsse import (
+from lieref.adapter.bundle.dsse import (
     MAX_SIGNATURES,
     Envelope,
     check_signatures,
@@ -18,9 +18,9 @@ from lieref.adapter.dsse import (
     pae,
     parse_envelope,
 )
-from lieref.adapter.refusal import REFUSALS, BundleRefused
-from lieref.adapter.signing import add_signatures
-from tests.adapter.bundles import envelope, keyid, public, signer
+from lieref.adapter.bundle.refusal import REFUSALS, BundleRefused
+from lieref.adapter.bundle.signing import add_signatures
+from tests.adapter.bundle.bundles import envelope, keyid, public, signer
 
 KIND = "application/x"
 KEYS = {keyid(name): public(name) for name in "abc"}

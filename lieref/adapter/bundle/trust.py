@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from lieref._record import dataclass
-from lieref.adapter.bounded import read_regular
-from lieref.adapter.dsse import MAX_SIGNATURES, Envelope, check_signatures, parse_envelope
-from lieref.adapter.ed25519 import check_public_key
+from lieref.adapter.bundle.bounded import read_regular
+from lieref.adapter.bundle.dsse import MAX_SIGNATURES, Envelope, check_signatures, parse_envelope
+from lieref.adapter.bundle.ed25519 import check_public_key
+from lieref.adapter.bundle.refusal import BundleRefused
+from lieref.adapter.bundle.statement import format_time, parse_time
 from lieref.adapter.fields import is_list, is_size, is_text, shown
-from lieref.adapter.refusal import BundleRefused
-from lieref.adapter.statement import format_time, parse_time
 from lieref.adapter.strict_json import format_json, parse_json
 from lieref.errors import DomainError, FormatError
 

@@ -17,12 +17,22 @@ from typing import Any
 
 import pytest
 
-from lieref.adapter import ed25519
-from lieref.adapter.refusal import BundleRefused
-from lieref.adapter.statement import BaseDigests, parse_time
-from lieref.adapter.trust import Root, parse_root
-from lieref.adapter.verify import verify_bundle
-from tests.adapter.bundles import CONFIG, ENVELOPE, NOW, TENSORS, Bundle, base_file, envelope, root_file, root_payload
+from lieref.adapter.bundle import ed25519
+from lieref.adapter.bundle.refusal import BundleRefused
+from lieref.adapter.bundle.statement import BaseDigests, parse_time
+from lieref.adapter.bundle.trust import Root, parse_root
+from lieref.adapter.bundle.verify import verify_bundle
+from tests.adapter.bundle.bundles import (
+    CONFIG,
+    ENVELOPE,
+    NOW,
+    TENSORS,
+    Bundle,
+    base_file,
+    envelope,
+    root_file,
+    root_payload,
+)
 
 BASE = BaseDigests(sha256(base_file()).hexdigest(), "0" * 64)
 

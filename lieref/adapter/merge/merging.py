@@ -5,7 +5,7 @@ computed in float64, from the numbers as the file has them, and rounded once, to
 in. The configuration says where each tensor lies and how (format ``lieref-adapter/3``), so that no graph is needed.
 
 Two machines do not agree on the last bits of float64. How they come to the same bits here all the same is told in
-`lieref.adapter.ties`.
+`lieref.adapter.merge.ties`.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def merge_weights(
     VerificationError
         If ties come with the adapter that are not those of these tensors.
     """
-    from lieref.adapter.ties import settled
+    from lieref.adapter.merge.ties import settled
 
     merge = merged_values(tensors, config, base_tensors)
     return settled(merge, tensors)

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lieref.adapter.ed25519 import D, L, P, check_public_key, verify
+from lieref.adapter.bundle.ed25519 import D, L, P, check_public_key, verify
 from lieref.errors import DomainError
 
 # Section 7.1: secret, public, message, signature.

@@ -6,12 +6,12 @@
 BUNDLE is the folder that is offered, BASE the model on the device, ROOT the root file that the device came with, each
 NEXT the one that follows it, TEXT the kind of device, the first N the counter of the last bundle that was accepted, the
 second the floor, TIME what the clock says. The command exits with 0 if a device would install the bundle, and with 3,
-having printed a line ``refused: SLUG``, if it would not; a SLUG is a key of `lieref.adapter.refusal.REFUSALS`. Anything
-else, a crash above all, fails the test.
+having printed a line ``refused: SLUG``, if it would not; a SLUG is a key of `lieref.adapter.bundle.refusal.REFUSALS`.
+Anything else, a crash above all, fails the test.
 
 ``lieref bundle`` is tested in this process. To test another program:
 
-    LIEREF_INSTALLER='my-installer --quiet' pytest tests/adapter/test_attacks.py
+    LIEREF_INSTALLER='my-installer --quiet' pytest tests/adapter/bundle/test_attacks.py
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from lieref.cli import main
-from tests.adapter.bundles import NOW, Bundle, base_file, root_file
+from tests.adapter.bundle.bundles import NOW, Bundle, base_file, root_file
 
 VARIABLE = "LIEREF_INSTALLER"
 SECONDS = 60

@@ -18,14 +18,14 @@ from onnx import helper, numpy_helper
 
 import lieref
 from lieref.adapter import read_adapter
-from lieref.adapter.margin import margins
-from lieref.adapter.merging import merge_weights, merged_digest, merged_values
+from lieref.adapter.merge.margin import margins
+from lieref.adapter.merge.merging import merge_weights, merged_digest, merged_values
+from lieref.adapter.merge.ties import PLACE, SAFETY, VALUE, portable_ties, settled
 from lieref.adapter.tensor_file import write_tensor_file
-from lieref.adapter.ties import PLACE, SAFETY, VALUE, portable_ties, settled
 from lieref.adapter.weights import read_weights
 from lieref.errors import DomainError, FormatError, LierefError, UnsupportedError, VerificationError
 from lieref.param.registry import METHODS
-from tests.adapter.bundles import SITE, adapter_config
+from tests.adapter.bundle.bundles import SITE, adapter_config
 from tests.adapter.merge_nets import NETS
 from tests.model.nets import make_onnx, residual_net, saved
 
@@ -116,7 +116,7 @@ for name in ("numba", "llvmlite", "scipy", "onnx", "click", "safetensors"):
 from pathlib import Path
 from lieref.adapter import read_adapter
 from lieref.adapter.folder import decode_tensors
-from lieref.adapter.merging import merge_weights, merged_digest
+from lieref.adapter.merge.merging import merge_weights, merged_digest
 from lieref.adapter.weights import read_weights
 found = {}
 for folder in sorted(Path(sys.argv[1]).iterdir()):

@@ -6,7 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 
-from lieref.adapter.margin import SUMS, UNIT, margins
+from lieref.adapter.merge.margin import SUMS, UNIT, margins
 from lieref.conformance.definitions.evaluate import merge
 from lieref.conformance.definitions.number import numbers
 from lieref.model.layer import Layer

@@ -12,11 +12,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from lieref.adapter.bounded import read_regular
-from lieref.adapter.dsse import MAX_ENVELOPE_BYTES
+from lieref.adapter.bundle.bounded import read_regular
+from lieref.adapter.bundle.dsse import MAX_ENVELOPE_BYTES
+from lieref.adapter.bundle.refusal import BundleRefused
 from lieref.adapter.fields import shown
 from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME
-from lieref.adapter.refusal import BundleRefused
 
 ENVELOPE_NAME = "bundle.dsse.json"
 NAMES = (CONFIG_NAME, TENSORS_NAME, ENVELOPE_NAME)

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from lieref._record import dataclass
-from lieref.adapter import ed25519
+from lieref.adapter.bundle import ed25519
+from lieref.adapter.bundle.refusal import BundleRefused
 from lieref.adapter.fields import is_text, shown
-from lieref.adapter.refusal import BundleRefused
 from lieref.adapter.strict_json import parse_json
 from lieref.errors import FormatError
 

@@ -17,10 +17,10 @@ from typing import Any
 
 from lieref._atomic import new_folder
 from lieref._check import need
-from lieref.adapter.bounded import read_regular
-from lieref.adapter.dsse import Envelope, format_envelope
-from lieref.adapter.refusal import BundleRefused
-from lieref.adapter.trust import (
+from lieref.adapter.bundle.bounded import read_regular
+from lieref.adapter.bundle.dsse import Envelope, format_envelope
+from lieref.adapter.bundle.refusal import BundleRefused
+from lieref.adapter.bundle.trust import (
     PRIVATE_KEY_NAME,
     ROLES,
     ROOT_NAME,

@@ -15,14 +15,14 @@ import numpy as np
 import pytest
 
 import lieref.adapter
-from lieref.adapter import bounded, bundle_folder, verify
-from lieref.adapter.bounded import read_regular
-from lieref.adapter.refusal import REFUSALS, BundleRefused
-from lieref.adapter.statement import BaseDigests, parse_time
-from lieref.adapter.trust import parse_root
-from lieref.adapter.verify import base_digests, verify_bundle
+from lieref.adapter.bundle import bounded, folder, verify
+from lieref.adapter.bundle.bounded import read_regular
+from lieref.adapter.bundle.refusal import REFUSALS, BundleRefused
+from lieref.adapter.bundle.statement import BaseDigests, parse_time
+from lieref.adapter.bundle.trust import parse_root
+from lieref.adapter.bundle.verify import base_digests, verify_bundle
 from lieref.errors import DomainError, VerificationError
-from tests.adapter.bundles import (
+from tests.adapter.bundle.bundles import (
     CONFIG,
     ENVELOPE,
     NOW,
@@ -172,11 +172,11 @@ def test_nothing_is_read_that_nobody_vouches_for(tmp_path: Path, monkeypatch: py
         seen.append((name, cap))
         return read_regular(name, cap, **how)
 
-    monkeypatch.setattr(bundle_folder, "read_regular", reading)
+    monkeypatch.setattr(folder, "read_regular", reading)
     bundle = Bundle(names=("mallory",)).write(tmp_path / "mallory")
     os.truncate(bundle / TENSORS, 2**27)
     assert refused(bundle) == "unknown-key"
-    assert seen == [(ENVELOPE, bundle_folder.CAPS[ENVELOPE])]
+    assert seen == [(ENVELOPE, folder.CAPS[ENVELOPE])]
     seen.clear()
     check(bundle := Bundle().write(tmp_path / "right"))
     assert seen[1:] == [(name, (bundle / name).stat().st_size) for name in (CONFIG, TENSORS)]

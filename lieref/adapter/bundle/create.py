@@ -14,14 +14,10 @@ import numpy as np
 from lieref._atomic import write_file, write_folder
 from lieref._check import check_int
 from lieref._types import Array
-from lieref.adapter.bundle_folder import CAPS, ENVELOPE_NAME, NAMES, BundleFolder
-from lieref.adapter.dsse import Envelope, parse_envelope
-from lieref.adapter.fields import shown
-from lieref.adapter.folder import FORMAT, encode_adapter, read_adapter
-from lieref.adapter.merging import merge_weights, merged_digest
-from lieref.adapter.self_test import make_self_test
-from lieref.adapter.signing import add_signatures
-from lieref.adapter.statement import (
+from lieref.adapter.bundle.dsse import Envelope, parse_envelope
+from lieref.adapter.bundle.folder import CAPS, ENVELOPE_NAME, NAMES, BundleFolder
+from lieref.adapter.bundle.signing import add_signatures
+from lieref.adapter.bundle.statement import (
     PAYLOAD_TYPE,
     BaseDigests,
     SignedFile,
@@ -30,8 +26,12 @@ from lieref.adapter.statement import (
     format_time,
     parse_statement,
 )
-from lieref.adapter.ties import portable_ties
-from lieref.adapter.verify import base_digests, read_signed
+from lieref.adapter.bundle.verify import base_digests, read_signed
+from lieref.adapter.fields import shown
+from lieref.adapter.folder import FORMAT, encode_adapter, read_adapter
+from lieref.adapter.merge.merging import merge_weights, merged_digest
+from lieref.adapter.merge.ties import portable_ties
+from lieref.adapter.self_test import make_self_test
 from lieref.adapter.weights import read_weights
 from lieref.errors import DomainError, UnsupportedError
 
@@ -89,7 +89,7 @@ def create_bundle(
     base : path
         The ONNX file that it was trained on, or that file saved again.
     signers : sequence of securesystemslib.signer.Signer
-        See `lieref.adapter.signing.read_signer`; none is a bundle to be signed later.
+        See `lieref.adapter.bundle.signing.read_signer`; none is a bundle to be signed later.
     version : str, optional
         For people; the date and time of issue by default.
     counter : int, optional

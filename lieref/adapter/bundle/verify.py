@@ -16,17 +16,17 @@ from typing import Any
 
 from lieref._record import dataclass
 from lieref._types import Array
-from lieref.adapter.bounded import file_sha256
-from lieref.adapter.bundle_folder import CAPS as CAPS
-from lieref.adapter.bundle_folder import ENVELOPE_NAME as ENVELOPE_NAME
-from lieref.adapter.bundle_folder import NAMES as NAMES
-from lieref.adapter.bundle_folder import BundleFolder
-from lieref.adapter.dsse import check_signatures, parse_envelope
+from lieref.adapter.bundle.bounded import file_sha256
+from lieref.adapter.bundle.dsse import check_signatures, parse_envelope
+from lieref.adapter.bundle.folder import CAPS as CAPS
+from lieref.adapter.bundle.folder import ENVELOPE_NAME as ENVELOPE_NAME
+from lieref.adapter.bundle.folder import NAMES as NAMES
+from lieref.adapter.bundle.folder import BundleFolder
+from lieref.adapter.bundle.refusal import BundleRefused
+from lieref.adapter.bundle.statement import PAYLOAD_TYPE, BaseDigests, Statement, format_time, parse_statement
+from lieref.adapter.bundle.trust import Root, read_root
 from lieref.adapter.fields import shown
 from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME, decode_adapter_tensors, decode_config
-from lieref.adapter.refusal import BundleRefused
-from lieref.adapter.statement import PAYLOAD_TYPE, BaseDigests, Statement, format_time, parse_statement
-from lieref.adapter.trust import Root, read_root
 from lieref.errors import DomainError, FormatError, LierefError, VerificationError
 
 
@@ -92,7 +92,7 @@ def verify_bundle(
     Raises
     ------
     BundleRefused
-        With one of the slugs in `lieref.adapter.refusal.REFUSALS`; nothing was changed.
+        With one of the slugs in `lieref.adapter.bundle.refusal.REFUSALS`; nothing was changed.
     DomainError
         If `now` has no time zone.
     """

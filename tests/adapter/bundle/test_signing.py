@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives.asymmetric import ed25519 as crypto
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from securesystemslib.signer import CryptoSigner
 
-from lieref.adapter.dsse import Envelope
-from lieref.adapter.refusal import BundleRefused
-from lieref.adapter.rotation import missing_signatures, public_key_of, rotate, sign_root
-from lieref.adapter.signing import ReadableKeyWarning, add_signatures, make_key, public_key, read_signer
-from lieref.adapter.trust import next_root, parse_root, read_root
+from lieref.adapter.bundle.dsse import Envelope
+from lieref.adapter.bundle.refusal import BundleRefused
+from lieref.adapter.bundle.rotation import missing_signatures, public_key_of, rotate, sign_root
+from lieref.adapter.bundle.signing import ReadableKeyWarning, add_signatures, make_key, public_key, read_signer
+from lieref.adapter.bundle.trust import next_root, parse_root, read_root
 from lieref.errors import DomainError, LierefError, MissingExtraError
-from tests.adapter.bundles import keyid, public, root_file, root_payload, signer
+from tests.adapter.bundle.bundles import keyid, public, root_file, root_payload, signer
 
 ROOT = parse_root(root_file())
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from securesystemslib.signer import SSlibKey
 
-from lieref.adapter.refusal import BundleRefused
-from lieref.adapter.statement import parse_time
-from lieref.adapter.trust import (
+from lieref.adapter.bundle.refusal import BundleRefused
+from lieref.adapter.bundle.statement import parse_time
+from lieref.adapter.bundle.trust import (
     MAX_ROOT_BYTES,
     holds_private_key,
     key_id,
@@ -22,7 +22,7 @@ from lieref.adapter.trust import (
     parse_root,
     read_root,
 )
-from tests.adapter.bundles import keyid, public, root_file, root_payload, signer
+from tests.adapter.bundle.bundles import keyid, public, root_file, root_payload, signer
 
 PEM = b"-----BEGIN PRIVATE KEY-----\nMC4CAQ\n-----END PRIVATE KEY-----\n"
 
@@ -119,7 +119,7 @@ def test_what_is_no_envelope(data: bytes) -> None:
 
 
 def test_a_payload_that_is_no_json() -> None:
-    from tests.adapter.bundles import ROOT_TYPE, envelope
+    from tests.adapter.bundle.bundles import ROOT_TYPE, envelope
 
     refused("root", lambda: parse_root(json.dumps(envelope(b"[]", ROOT_TYPE, ("a",))).encode()))
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from lieref._types import Array, FloatArray
-from lieref.adapter.merging import SELF_TEST, Merge, merged_values, rounded
+from lieref.adapter.merge.merging import SELF_TEST, Merge, merged_values, rounded
 from lieref.errors import DomainError, FormatError, UnsupportedError, VerificationError
 
 PLACE, VALUE = f"{SELF_TEST}ties.place", f"{SELF_TEST}ties.value"
@@ -134,7 +134,7 @@ def _deltas(merge: Merge, names: Mapping[str, Any]) -> dict[str, FloatArray]:
     found: dict[str, FloatArray] = {name: np.zeros(merge.values[name].shape) for name in names}
     if not found:  # as in most bundles: the bounds of no method are needed
         return found
-    from lieref.adapter.margin import margins
+    from lieref.adapter.merge.margin import margins
 
     for site in merge.sites.values():
         if any(name in found for name in site.tensors):

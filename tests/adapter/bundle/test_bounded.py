@@ -9,9 +9,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from lieref.adapter import bounded
-from lieref.adapter.bounded import read_regular
-from lieref.adapter.refusal import BundleRefused
+from lieref.adapter.bundle import bounded
+from lieref.adapter.bundle.bounded import read_regular
+from lieref.adapter.bundle.refusal import BundleRefused
 
 CAP = 2**28
 
