@@ -27,9 +27,10 @@ sum of products of factors, in at most k roundings one behind the other, so |err
   (|u| + |w|)^2 / |v|^2 times. What was off before is off by c_j times its norm more.
 - a length and a direction: W' = m V / |V|, so delta is that of V times m / |V|, plus |W'| times that of |V| over |V|.
 
-C covers the constants in front of n. `tests/adapter/merge/test_margin.py` holds `delta` to definitions in 64 digits: it is
-at least twice the error of every method, and above the running error analysis of the definition, which is a bound for any
-order of its sums; that of `hra`, which multiplies whole reflections, says more of another formula than of this one.
+C covers the constants in front of n. `tests/adapter/merge/test_margin.py` holds `delta` to definitions in 64 digits: it
+is at least twice the error of every method, and above the running error analysis of the definition, which is a bound
+for any order of its sums; that of `hra`, which multiplies whole reflections, says more of another formula than of this
+one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The attacks on installers, each against a store: refused for the same reason, and the store is as it was.
 
-What the protocol of `tests.adapter.bundle.installer` tells a verifier, a device knows by its state: the last counter and
-the floor are put there.
+What the protocol of `tests.adapter.bundle.installer` tells a verifier, a device knows by its state: the last counter
+and the floor are put there.
 """
 
 from __future__ import annotations
