@@ -155,16 +155,6 @@ def shown(value: Any, length: int = 80) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
-def one_line(text: object) -> str:
-    """Return text for one line of a terminal: white space as one space, the rest as `printable` has it."""
-    return printable(" ".join(str(text).split()))
-
-
-def printable(text: str) -> str:
-    """Return text with what cannot be printed, such as what a terminal would obey, by its escape."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
 def _check(function: str, fields: Mapping[str, Any], rules: _Rules, what: str, *, required: bool = False) -> None:
     for name, (rule, holds) in rules.items():
         if name not in fields and required:

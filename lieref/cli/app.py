@@ -19,6 +19,7 @@ from typing import Any, TextIO
 import click
 
 from lieref import __version__
+from lieref._text import one_line
 from lieref.errors import LierefError, LierefWarning, MissingExtraError
 
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
@@ -194,6 +195,6 @@ class _Notes:
 
 
 def _print_line(kind: str, text: Any) -> None:
-    line = " ".join(str(text).split())
+    line = one_line(text)
     line = line if len(line) <= MOST_LETTERS else f"{line[:MOST_LETTERS]} ..."
     print(f"{kind}: {line}", file=sys.stderr)

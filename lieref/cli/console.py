@@ -50,7 +50,7 @@ def print_reports(reports: Sequence[Report]) -> None:
 
 def print_facts(title: str, facts: dict[str, object]) -> None:
     """Print a short list of names and values on stdout; of a file that nobody vouches for, they may hold anything."""
-    from lieref.adapter.fields import printable
+    from lieref._text import printable
 
     rows = [(printable(name), printable(str(value))) for name, value in facts.items()]
     print_table(title, ("name", "value"), rows, header=False)
@@ -79,7 +79,7 @@ def stdout_to_stderr() -> Iterator[None]:
 
 def say(text: str) -> None:
     """Print a line for people on stderr."""
-    from lieref.adapter.fields import printable
+    from lieref._text import printable
 
     print("\n".join(map(printable, text.split("\n"))), file=sys.stderr)
 

@@ -247,3 +247,11 @@ def test_closed_pipe_is_no_error() -> None:
         f"{sys.executable} -m lieref --help | true", shell=True, capture_output=True, text=True, check=False
     )
     assert done.stderr == ""
+
+
+def test_what_a_terminal_would_obey_is_shown_not_sent(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["inspect", "\x1b[2Jgone\x07.onnx"]) == app.WRONG_USE
+    error = capfd.readouterr().err
+    assert error.isascii()
+    assert error.removesuffix("\n").isprintable()
+    assert r"\x1b[2Jgone\x07.onnx" in error

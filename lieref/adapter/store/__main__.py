@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from lieref.adapter.fields import one_line
+from lieref._text import one_line
 from lieref.adapter.store.command import (
     FAILED,
     INTERRUPTED,

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from lieref._record import dataclass
+from lieref._text import one_line
 from lieref.adapter.bundle.refusal import BundleRefused
-from lieref.adapter.fields import one_line
 from lieref.adapter.store.results import Candidate, SelfTest
 from lieref.adapter.store.state import State, starts
 from lieref.adapter.store.store import TRIES, Store
