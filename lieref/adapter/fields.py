@@ -91,7 +91,7 @@ _HEAD: _Rules = {
     "bias": ("text", is_text),
 }
 _SECTION_3: _Rules = {
-    "classes": ("a list or null", lambda v: v is None or isinstance(v, list)),
+    "classes": ("a list of different names or null", lambda v: v is None or isinstance(v, list)),
     "head": ("an object or null", lambda v: v is None or isinstance(v, dict)),
     "preprocessing": ("an object or null", lambda v: v is None or isinstance(v, dict)),
     "tokenizer_sha256": ("64 hexadecimal digits or null", lambda v: v is None or is_sha256(v)),
