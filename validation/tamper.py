@@ -31,6 +31,7 @@ from lieref.adapter.bundle.refusal import BundleRefused
 from lieref.adapter.bundle.signing import read_signer
 from lieref.adapter.bundle.trust import Root, read_root
 from lieref.adapter.bundle.verify import NAMES, BaseDigests, base_digests, verify_bundle
+from tests.adapter.bundle.damage import expected
 from validation.record import environment, write_result
 from validation.reference_bundle import make, train_adapter
 
@@ -111,26 +112,6 @@ class Sweep:
                 self.note("mixtures of two bundles", "", {"digest", "size"})
         for name, data in one.items():
             (self.bundle / name).write_bytes(data)
-
-
-def expected(data: bytes, right: dict[str, Any]) -> str:
-    """Return what is wrong with an envelope, found by comparison with the right one."""
-    try:
-        value = json.loads(data.decode())
-    except ValueError:
-        return "format"
-    if list(value) != list(right) or value["payloadType"] != right["payloadType"]:
-        return "format"
-    (row,) = value["signatures"]
-    if list(row) != ["keyid", "sig"]:
-        return "format"
-    for text in (value["payload"], row["sig"]):
-        try:
-            if b64encode(b64decode(text, validate=True)).decode() != text:
-                return "format"
-        except ValueError:
-            return "format"
-    return "unknown-key" if row["keyid"] != right["signatures"][0]["keyid"] else "signature"
 
 
 def objects(value: Any) -> Iterator[dict[str, Any]]:

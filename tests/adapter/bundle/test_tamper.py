@@ -33,6 +33,7 @@ from tests.adapter.bundle.bundles import (
     root_file,
     root_payload,
 )
+from tests.adapter.bundle.damage import expected
 
 BASE = BaseDigests(sha256(base_file()).hexdigest(), "0" * 64)
 
@@ -80,26 +81,6 @@ def flipped(path: Path) -> Iterator[int]:
         yield place
         os.pwrite(descriptor, bytes([byte]), place // 8)
     os.close(descriptor)
-
-
-def expected(data: bytes, right: dict[str, Any]) -> str:
-    """Return what is wrong with an envelope, found by comparison with the right one."""
-    try:
-        value = json.loads(data.decode())
-    except ValueError:
-        return "format"
-    if not isinstance(value, dict) or list(value) != list(right) or value["payloadType"] != right["payloadType"]:
-        return "format"
-    (row,) = value["signatures"]
-    if list(row) != ["keyid", "sig"]:
-        return "format"
-    for text in (value["payload"], row["sig"]):
-        try:
-            if b64encode(b64decode(text, validate=True)).decode() != text:
-                return "format"
-        except ValueError:
-            return "format"
-    return "unknown-key" if row["keyid"] != right["signatures"][0]["keyid"] else "signature"
 
 
 def test_the_right_bundle_is_accepted(bundle: Path, root: Root) -> None:
