@@ -57,7 +57,9 @@ def test_of_ten_installers_one_wins_and_the_others_are_told(device: Device) -> N
     assert len(winners) == 1
     others = [line for line in said if "refused" in line]
     assert {line["refused"] for line in others} == {"busy"}
-    assert all("is being written by process" in str(line["reason"]) for line in others)
+    # Which process it is, is written a moment after the lock is taken.
+    assert all("is being written by" in str(line["reason"]) for line in others)
+    assert any("is being written by process" in str(line["reason"]) for line in others)
     assert device.live() == winners[0]
     assert len(list((device.store.folder / SLOTS_NAME).iterdir())) == 1
 
