@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import platform
 import time
 from collections.abc import Callable
@@ -290,23 +289,10 @@ def _words(state: State) -> str:
 
 def score(model: Model, samples: Samples, task: Task | None = None) -> Score:
     """Return mean loss and metrics of a task, `Classes` where none is given."""
-    from lieref.model.samples import own_layout
-    from lieref.train.epoch import Part, evaluate
+    from lieref.evaluate import judge
     from lieref.train.sample_tasks import Classes
-    from lieref.train.several_outputs import SeveralOutputs, task_for
 
-    chosen: Task = task or Classes()
-    model.reading = chosen.reads
-    shape = model.logits(samples.x[:1], layout=own_layout(model.input_shape)).shape[1:]
-    chosen = task_for(model, chosen, samples.x.shape[1:])
-    read = samples.x if model.vocabulary is None else model.vocabulary.ids(samples.x)
-    if isinstance(chosen, SeveralOutputs):
-        chosen, targets = chosen.with_targets("score", read, samples.y)
-    else:
-        chosen = chosen.fitted(samples.y, shape)
-        targets = chosen.targets("score", read, samples.y, shape)
-    part = Part(samples.x, targets, np.arange(len(samples.x)), math.prod(shape))
-    return evaluate(model, part, chosen)
+    return judge.score(model, samples.x, samples.y, task or Classes())
 
 
 def adapter_files(model: Model) -> dict[str, bytes]:

@@ -213,8 +213,8 @@ class _Total:
         return Score(self._values[0][0] if len(self._values) == 1 else mean, metrics, self._task.merit(metrics))
 
 
-def evaluate(model: Trainable, part: Part, task: Task) -> Score:
-    """Return the loss and the metrics over a part.
+def evaluate(model: Trainable, part: Part, task: Task, see: Callable[[FloatArray, Array], None] | None = None) -> Score:
+    """Return the loss and the metrics over a part; `see` is called with the outputs and the targets of each batch.
 
     Raises
     ------
@@ -228,6 +228,8 @@ def evaluate(model: Trainable, part: Part, task: Task) -> Score:
         x, y = part.take(slice(start, start + step))
         logits = model.logits(x, layout=layout)
         total.add(loss.value_and_grad(logits, y)[0], logits, y)
+        if see is not None:
+            see(logits, y)
     return total.score()
 
 

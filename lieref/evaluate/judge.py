@@ -1,0 +1,112 @@
+"""How well a network does on samples: the score of its task, and each sample by itself."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lieref._types import Array, FloatArray
+from lieref.model.samples import own_layout
+from lieref.train._protocol import Trainable
+from lieref.train.epoch import Part, Score, evaluate
+from lieref.train.several_outputs import SeveralOutputs, task_for
+from lieref.train.task import Task
+
+MOST_ALONE = 20_000
+"""Samples whose losses are computed one by one, at about 20 microseconds each; of more they are not kept."""
+
+
+def score(
+    model: Trainable, x: Array, y: Any, task: Task, see: Callable[[FloatArray, Array], None] | None = None
+) -> Score:
+    """Return mean loss and metrics of a task on samples in the model's layout; `see` gets scores and targets.
+
+    Raises
+    ------
+    LierefError
+        If samples, targets, task and model do not fit, or a score is not finite.
+    """
+    model.reading = task.reads
+    shape = model.logits(x[:1], layout=own_layout(model.input_shape)).shape[1:]
+    task = task_for(model, task, x.shape[1:])
+    read = x if model.vocabulary is None else model.vocabulary.ids(x)
+    if isinstance(task, SeveralOutputs):
+        task, targets = task.with_targets("score", read, y)
+    else:
+        task = task.fitted(y, shape)
+        targets = task.targets("score", read, y, shape)
+    return evaluate(model, Part(x, targets, np.arange(len(x)), math.prod(shape)), task, see)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A score, and what it is a mean of.
+
+    Attributes
+    ----------
+    score : Score
+    right : (N,) bool or None
+        Whether each sample is right; None where a sample has no single answer.
+    losses : (N,) float32 or None
+        Of each sample, where `right` is None and they are cheap.
+    """
+
+    score: Score
+    right: NDArray[np.bool_] | None
+    losses: NDArray[np.float32] | None
+
+
+def judge(model: Trainable, x: Array, y: Any, task: Task) -> Judgement:
+    """Return how a model does on samples, and on each by itself; raises as `score` does."""
+    right: list[NDArray[np.bool_]] = []
+    losses: list[float] = []
+    classes = task.has_labels and len(model.output_weights) < 2
+    alone = not classes and len(model.output_weights) < 2 and len(x) <= MOST_ALONE
+    ignored = getattr(task, "ignore_index", None)
+    seen = task.loss
+
+    def see(scores: FloatArray, targets: Array) -> None:
+        if classes:
+            kept = np.ones(len(targets), bool) if ignored is None else targets != ignored
+            right.append((np.argmax(scores, axis=1) == targets)[kept])
+        elif alone:
+            rows = range(len(targets))
+            losses.extend(seen.value_and_grad(scores[i : i + 1], targets[i : i + 1])[0] for i in rows)
+
+    found = score(model, x, y, task, see)
+    return Judgement(
+        found,
+        np.concatenate(right) if right else None,
+        np.asarray(losses, np.float32) if losses else None,
+    )
+
+
+def pack_bits(values: NDArray[np.bool_] | None) -> dict[str, Any] | None:
+    """Return right and wrong answers as plain JSON: their number, and base64 of eight to a byte."""
+    if values is None:
+        return None
+    return {"count": len(values), "bits": base64.b64encode(np.packbits(values).tobytes()).decode()}
+
+
+def unpack_bits(packed: dict[str, Any] | None) -> NDArray[np.bool_] | None:
+    """Return the answers that `pack_bits` packed, None where there were none."""
+    if packed is None:
+        return None
+    data = np.frombuffer(base64.b64decode(packed["bits"]), np.uint8)
+    return np.unpackbits(data, count=packed["count"]).astype(bool)
+
+
+def pack_floats(values: NDArray[np.float32] | None) -> str | None:
+    """Return numbers as base64 of little-endian float32."""
+    return None if values is None else base64.b64encode(values.astype("<f4").tobytes()).decode()
+
+
+def unpack_floats(packed: str | None) -> NDArray[np.float32] | None:
+    """Return the numbers that `pack_floats` packed, None where there were none."""
+    return None if packed is None else np.frombuffer(base64.b64decode(packed), "<f4").astype(np.float32)
