@@ -148,4 +148,6 @@ def _p_of_falling(values: Sequence[float]) -> float:
         sums = np.cumsum(share)
         sums[j:] -= sums[:-j].copy()
         share = sums / j
-    return min(1.0, float(share[: not_falling + 1].sum()))
+    if 2 * not_falling >= len(share):
+        return 1.0 - float(share[not_falling + 1 :].sum())
+    return float(share[: not_falling + 1].sum())
