@@ -9,8 +9,9 @@ run count, and at least 5: earlier ones tell of the beginning.
 The test is Kendall's ([Kendall38]): among n losses in time, k pairs have the later one not lower. If the curve is
 flat and its noise exchangeable, of whatever distribution, all n! orders are equally likely, and the number of orders
 with k such pairs is the coefficient of q^k in prod_{j=1..n} (1 + q + ... + q^(j-1)). Hence p = P(at most k), exact;
-ties count against falling. Five epochs that fall each time have p = 1/120. The stated rate of false alarms is of
-that: noise that lasts over epochs looks like a trend, and more often raises one.
+ties count against falling. Five epochs that fall each time have p = 1/120. The stated rate of false alarms, 1 %, is
+of that: noise that lasts over epochs looks like a trend. With a correlation of 0.5 from one to the next it is 2 to 5 %
+for 6 to 60 epochs (`validation/coverage.py`).
 
 A fall must also matter, for the loss of a long smooth run falls for ever: in the window it must be at least 2 % of
 the fall of the whole run. If the loss goes like exp(-c s) over the way s, twice the epochs then lower it by some 3 %
