@@ -4,8 +4,7 @@ Every seed meets every sample, so a table of values has two crossed random facto
 
     x_si = m + a_s + b_i + e_si,   variances A of seeds, B of samples, E of the rest.
 
-The mean M of all S n values has variance A/S + B/n + E/(S n). With the mean squares ([Cornfield56], [Searle71]
-chapter 9)
+The mean M of all S n values has variance A/S + B/n + E/(S n). With the mean squares ([Cornfield56], [Searle71])
 
     MS_a = n sum_s (x_s. - M)^2 / (S - 1)                       expectation  n A + E
     MS_b = S sum_i (x_.i - M)^2 / (n - 1)                       expectation  S B + E
