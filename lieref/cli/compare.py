@@ -178,9 +178,9 @@ def run_compare(
             head=problem.head,
         )
         baseline_of(entries, baseline, has_base=problem.head is None)
-    _say_plan(entries, parameters(model), seeds)
     plan = {"epochs": epochs or default_epochs(len(problem.x), batch), "batch_size": batch, "optimizer": optimizer}
     with _ledger(out, problem, model, force=force, resume=resume) as ledger, progress_bar("compare") as progress:
+        _say_plan(entries, parameters(model), seeds)
         result = run(
             problem,
             entries,
@@ -269,18 +269,13 @@ def _problem(
 
 def _check_targets(problem: Problem) -> None:
     """Raise what a trial would, if the targets of a set do not fit the base, before any trial is made."""
-    from lieref.evaluate.judge import score
-    from lieref.evaluate.problem import taken
+    from lieref.evaluate.judge import checked
 
     if problem.head is not None:
         return  # `load_sets` has looked at them
-    import numpy as np
-
     for x, y in ((problem.x, problem.y), (problem.x_test, problem.y_test), (problem.x_other, problem.y_other)):
         if x is not None:
-            # All targets are looked at, a few samples are predicted.
-            few = np.arange(min(len(x), 2))
-            score(problem.model(), x[few], taken(y, few), problem.task)
+            checked("compare", problem.model(), x, y, problem.task)
 
 
 def _methods(model: Model, methods: str | None) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -103,7 +104,7 @@ def compare(
     ]
     own = [] if problem.head is not None else [Trial(problem.digest, Plan(BASE), seeds[0], "test")]
     trials = own + [Trial(problem.digest, p, seed, "test") for p, _ in rated for seed in seeds]
-    records = run("test", run_and_ship)(trials)
+    records = run("test", partial(run_and_ship, seed=seeds[0]))(trials)
     metric, falls = _metric(problem, records)
     base = None
     if own:
@@ -203,7 +204,7 @@ def _row(entry: Entry, tried: tuple[Rung, ...], plan: Plan, runs: Runs, base: Ru
         "forgotten": _forgotten(runs, base),
         "update_bytes": _middle(records, "update_bytes"),
         "payload_bytes": _middle(records, "payload_bytes"),
-        "bundle_bytes": _middle(records, "bundle_bytes"),
+        "bundle_bytes": next((r["bundle_bytes"] for r in records if "bundle_bytes" in r), None),
         "bundle_missing": next((r["bundle_missing"] for r in records if r.get("bundle_missing")), None),
         "seconds": _seconds(records),
         "flops": _middle(records, "flops"),
