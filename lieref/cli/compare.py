@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +20,7 @@ from lieref.cli.finetune import parse_options
 from lieref.cli.target_options import target_options
 from lieref.cli.task_options import chosen_task, output_option, task_options
 from lieref.cli.text_options import TextOptions, text_options, without_padding
+from lieref.errors import LierefWarning
 
 if TYPE_CHECKING:
     from lieref.adapter.model import Model
@@ -195,13 +199,24 @@ def run_compare(
             **plan,
         )
         result = {**result, "base_sha256": model.base_sha256, "parameters": parameters(model)}
-        import json
-
         write_file(out / RESULT_NAME, (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
-    for row in result["rows"]:
+    _say_rows(result["rows"])
+    return result
+
+
+def _say_rows(rows: list[dict[str, Any]]) -> None:
+    """Say once what runs warned of, with the methods, and which failed."""
+    warned: dict[str, list[str]] = {}
+    for row in rows:
+        for text in row["warnings"]:
+            warned.setdefault(text, []).append(row["label"])
+    for text, labels in warned.items():
+        warnings.warn(f"{text} ({', '.join(labels)})", LierefWarning, stacklevel=2)
+    for row in rows:
         for text in row["failed"]:
             say(f"failed: {row['label']}, {text}")
-    return result
+        if row["bundle_missing"] is not None:
+            say(f"no signed bundle of {row['label']}: {row['bundle_missing']}")
 
 
 def _problem(
@@ -327,21 +342,37 @@ def _ledger(out: Path, problem: Problem, model: Model, *, force: bool, resume: b
         "problem": problem.digest,
         "program": PROGRAM_VERSION,
     }
-    existed = out.exists()
-    if force and (out / STUDY_NAME).exists():
-        for path in (*out.glob("trials-*.jsonl"), out / RESULT_NAME, out / STUDY_NAME):
-            path.unlink(missing_ok=True)
-    ledger = Ledger(out, identity)
-    before = len(ledger)
-    if resume:
-        say(f"{before:,} trials are there already")
+    existed, aside = out.exists(), out.with_name(f".{out.name}.earlier")
+    if force:
+        _move(out, aside)
+    ledger = None
     try:
+        ledger = Ledger(out, identity)
+        if resume:
+            say(f"{len(ledger):,} trials are there already")
         yield ledger
     except BaseException:
-        if len(ledger) == 0:
-            (out / STUDY_NAME).unlink(missing_ok=True)
-            if not existed:
-                out.rmdir()
+        if ledger is not None and len(ledger):
+            again = "the same command with --resume" + (" in place of --force" if force else "")
+            say(f"{len(ledger):,} finished trials are kept in {out}: {again} goes on")
         else:
-            say(f"{len(ledger):,} finished trials are kept in {out}: the same command with --resume goes on")
+            if ledger is not None and not resume:
+                (out / STUDY_NAME).unlink(missing_ok=True)
+            if aside.exists():
+                _move(aside, out)
+            elif ledger is not None and not existed:
+                out.rmdir()
         raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move the files of a comparison to another folder."""
+    paths = [
+        path for path in (*source.glob("trials-*.jsonl"), source / RESULT_NAME, source / STUDY_NAME) if path.exists()
+    ]
+    if paths:
+        target.mkdir(exist_ok=True)
+    for path in paths:
+        path.replace(target / path.name)

@@ -242,3 +242,33 @@ def test_folder_with_something_else_is_refused(workplace: Path, fails: Fails) ->
     (workplace / "out").mkdir()
     (workplace / "out" / "mine.txt").write_text("mine")
     assert "new or empty folder" in fails(*SHORT)
+
+
+def test_what_is_to_be_replaced_stays_until_a_trial_is_done(
+    workplace: Path, run_json: RunJson, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from lieref.evaluate import on_dask
+
+    run_json(*SHORT)
+    before = snapshot(workplace)
+    monkeypatch.setattr(on_dask, "SECONDS_TO_ANSWER", 0.2)
+    assert main([*SHORT, "--force", "--dask", "tcp://127.0.0.1:9"]) == 2
+    assert snapshot(workplace) == before
+
+
+def test_of_several_budgets_each_is_paired_with_its_own(workplace: Path, run_json: RunJson) -> None:
+    result = run_json(*SHORT, "--methods", "scale,lora,liera", "--ranks", "1,2")
+    paired = {row["label"]: row["against"] and row["against"]["against"] for row in result["rows"]}
+    assert result["baseline"] == "lora of the same budget"
+    assert paired == {
+        "base": "lora r=1", "scale": "lora r=1", "lora r=1": None, "liera r=1": "lora r=1", "lora r=2": None,
+        "liera r=2": "lora r=2",
+    }  # fmt: skip
+
+
+def test_warnings_of_runs_are_said_once_with_their_methods(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*SHORT, "--methods", "lora,liera", "--ranks", "4"]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "lora asks for more than" in line]
+    assert said == [
+        "warning: attach: lora asks for more than some layers have room for, which get less: head rank 3 (lora r=4)"
+    ]

@@ -45,7 +45,7 @@ def conclusions(
         As in ``comparison.json``; those without a run are left out.
     metric : str
     baseline : str
-        Label of a row.
+        What it is called.
     seeds : int
     against : callable
     base : str or None
@@ -58,7 +58,7 @@ def conclusions(
             "One seed: intervals and tests over seeds are refused; McNemar's test below is of these runs, not of the "
             "methods. Take --seeds 5."
         )
-    others = [row for row in done if row["label"] != baseline]
+    others = [row for row in done if row["against"] is not None]
     if others:
         said.append(_verdict([(row["label"], row["against"]) for row in others], baseline, metric, seeds))
     cheap = [row for row in done if row["method"] in CHEAP]

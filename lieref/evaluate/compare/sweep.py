@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from statistics import median
 from typing import Any
@@ -55,7 +56,8 @@ def compare(
     entries : sequence of Entry
         See `matched`.
     baseline : str, optional
-        Label or method that the others are paired with; "lora" by default where it is among them, else the first.
+        Method, label or "base" that the others are paired with; of a method that stands there with several budgets,
+        each is paired with the one of its own. By default "lora" where it is among them, else the first.
     seeds : sequence of int
         At least one, all different; of one seed there are no intervals.
     tuned : bool
@@ -139,12 +141,12 @@ def compare(
         "seeds": list(seeds),
         "plan": Plan("base", **plan).to_dict(),
         "tuning": {"tuned": tuned, "folds": FOLDS, "folds_judged": folds_for(len(problem.x))},
-        "baseline": chosen,
+        "baseline": chosen.name,
         "latency_us_base": base_latency,
         "inference_flops": inference_flops(problem.model(), problem.x.shape[1:]),
         "rows": rows,
         "conclusions": conclusions(
-            rows, metric=metric, baseline=chosen, seeds=len(seeds), base=BASE if base is not None else None,
+            rows, metric=metric, baseline=chosen.name, seeds=len(seeds), base=BASE if base is not None else None,
             against=lambda one, other: paired(by_label[one], by_label[other]),
         ),
         "machine": machine(),
@@ -152,8 +154,31 @@ def compare(
     }  # fmt: skip
 
 
-def baseline_of(entries: Sequence[Entry], baseline: str | None, *, has_base: bool) -> str:
-    """Return the label of the baseline.
+@dataclass(frozen=True)
+class Baseline:
+    """What the others are paired with: one entry, or a method's entry of the same budget.
+
+    Attributes
+    ----------
+    name : str
+        For people.
+    first : str
+        Label of the entry that those of no budget in `at` are paired with.
+    at : dict of int to str
+        Labels by budget.
+    """
+
+    name: str
+    first: str
+    at: dict[int, str]
+
+    def of(self, row: dict[str, Any]) -> str | None:
+        """Return the label that a row is paired with, None for a baseline itself."""
+        return None if row["label"] in (self.first, *self.at.values()) else self.at.get(row["budget"], self.first)
+
+
+def baseline_of(entries: Sequence[Entry], baseline: str | None, *, has_base: bool) -> Baseline:
+    """Return what the entries are paired with: "lora" by default where it is among them, else the first method.
 
     Raises
     ------
@@ -162,15 +187,18 @@ def baseline_of(entries: Sequence[Entry], baseline: str | None, *, has_base: boo
     """
     if not entries:
         raise DomainError("compare: `methods` must name a method that adapts; got none")
+    methods = list(dict.fromkeys(entry.method for entry in entries))
     if baseline is None:
-        return next((entry.label for entry in entries if entry.method == "lora"), entries[0].label)
+        baseline = "lora" if "lora" in methods else methods[0]
     if baseline == BASE and has_base:
-        return BASE
-    names = [entry.label for entry in entries if baseline in (entry.method, entry.label)]
-    if not names:
-        known = ", ".join(dict.fromkeys(entry.method for entry in entries))
-        raise DomainError(f"compare: `baseline` must be one of the methods, {known}; got {baseline!r}")
-    return names[0]
+        return Baseline(BASE, BASE, {})
+    if any(entry.label == baseline and entry.method != baseline for entry in entries):
+        return Baseline(baseline, baseline, {})
+    mine = [entry for entry in entries if entry.method == baseline]
+    if not mine:
+        raise DomainError(f"compare: `baseline` must be one of the methods, {', '.join(methods)}; got {baseline!r}")
+    name = mine[0].label if len(mine) == 1 else f"{baseline} of the same budget"
+    return Baseline(name, mine[0].label, {entry.budget: entry.label for entry in mine})
 
 
 def _metric(problem: Problem, records: Sequence[dict[str, Any]]) -> tuple[str, bool]:
@@ -244,12 +272,13 @@ def _seconds(records: Sequence[dict[str, Any]]) -> dict[str, float] | None:
     return {name: float(median(record["seconds"][name] for record in records)) for name in ("processor", "wall")}
 
 
-def _test(rows: list[dict[str, Any]], runs: dict[str, Runs], baseline: str, base: Runs | None) -> None:
+def _test(rows: list[dict[str, Any]], runs: dict[str, Runs], baseline: Baseline, base: Runs | None) -> None:
     """Add to each row how it compares with the baseline and with the base, corrected for the number of rows."""
-    for name, reference in (("against", runs[baseline]), ("over_base", base)):
-        for row in rows:
-            same = reference is None or row["label"] == reference.label
-            row[name] = None if same or reference is None else paired(runs[row["label"]], reference)
+    for row in rows:
+        reference = baseline.of(row)
+        row["against"] = None if reference is None else paired(runs[row["label"]], runs[reference])
+        row["over_base"] = None if base is None or row["label"] == BASE else paired(runs[row["label"]], base)
+    for name in ("against", "over_base"):
         # The base is no candidate: it takes no part in the correction.
         tested = [row[name] for row in rows if row[name] is not None and row["label"] != BASE]
         for kind in ("p", "p_mcnemar"):
