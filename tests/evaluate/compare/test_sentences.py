@@ -48,8 +48,8 @@ def said(rows: list[dict[str, Any]] = ROWS, **options: Any) -> list[str]:
 def test_against_the_baseline() -> None:
     assert said()[0] == (
         "By the paired test (p below 0.05 after Holm's correction), better than lora: liera (+1.00 points, 95 % "
-        "interval 0.00 to 2.00); worse than lora: full (-5.00 points, 95 % interval -6.00 to -4.00); not told apart from "
-        "lora: scale."
+        "interval 0.00 to 2.00); worse than lora: full (-5.00 points, 95 % interval -6.00 to -4.00); not told apart "
+        "from lora: scale."
     )
 
 
