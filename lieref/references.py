@@ -97,9 +97,9 @@ REFERENCES: dict[str, str] = {
     "1979, 65-70.",
     "Efron87": "B. Efron, Better bootstrap confidence intervals, Journal of the American Statistical Association 82, "
     "1987, 171-185.",
-    "Agresti98": "A. Agresti and B. A. Coull, Approximate is better than exact for interval estimation of binomial "
-    "proportions, The American Statistician 52(2), 1998, 119-126.",
+    "Hesterberg15": "T. C. Hesterberg, What teachers should know about the bootstrap: resampling in the undergraduate "
+    "statistics curriculum, The American Statistician 69(4), 2015, 371-386.",
     "Owen07": "A. B. Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1(2), 2007, 386-411.",
-    "Bonett12": "D. G. Bonett and R. M. Price, Adjusted Wald confidence interval for a difference of binomial "
-    "proportions based on paired data, Journal of Educational and Behavioral Statistics 37(4), 2012, 479-488.",
+    "Korn98": "E. L. Korn and B. I. Graubard, Confidence intervals for proportions with small expected number of "
+    "positive counts estimated from survey data, Survey Methodology 24(2), 1998, 193-201.",
 }

@@ -9,15 +9,18 @@ run count, and at least 5: earlier ones tell of the beginning.
 The test is Kendall's ([Kendall38]): among n losses in time, k pairs have the later one not lower. If the curve is
 flat and its noise exchangeable, of whatever distribution, all n! orders are equally likely, and the number of orders
 with k such pairs is the coefficient of q^k in prod_{j=1..n} (1 + q + ... + q^(j-1)). Hence p = P(at most k), exact;
-ties count against falling. Five epochs that fall each time have p = 1/120. The stated rate of false alarms is of
-that: noise that lasts over epochs looks like a trend, and more often raises one.
+ties count against falling. Five epochs that fall each time have p = 1/120. The stated rate of false alarms, 1 %, is
+of that: noise that lasts over epochs looks like a trend. With a correlation of 0.5 from one to the next it is 2 to 5 %
+for 6 to 60 epochs (`validation/coverage.py`).
 
 A fall must also matter, for the loss of a long smooth run falls for ever: in the window it must be at least 2 % of
 the fall of the whole run. If the loss goes like exp(-c s) over the way s, twice the epochs then lower it by some 3 %
 of that fall or more.
 
-What it does not say: that more epochs help on other data. A model that overfits has a training loss that falls. Where
-there is a validation set, its losses are the ones to give.
+What it does not say: that more epochs help on other data. A model that overfits has a training loss that falls: LieRA
+on 500 JPEG images is said to fall after 10 and after 20 epochs, rightly, for 20 and 40 lower the loss from 0.36 to 0.18
+and to 0.01, while on held-out images it goes from 0.48 to 0.49 and to 0.67. Where there is a validation set, its losses
+are the ones to give.
 """
 
 from __future__ import annotations
@@ -79,7 +82,7 @@ class Falling:
         """Return the one line for a user, without a full stop."""
         return (
             f"the loss was still falling at the end: {100 * self.share:.0f} % of its fall came in epochs {self.first} "
-            f"to {self.last} (p = {self.p:.2g}); more epochs may help"
+            f"to {self.last} (p = {self.p:.2g}); more epochs would lower it, a validation set says whether that helps"
         )
 
 
@@ -148,4 +151,6 @@ def _p_of_falling(values: Sequence[float]) -> float:
         sums = np.cumsum(share)
         sums[j:] -= sums[:-j].copy()
         share = sums / j
-    return min(1.0, float(share[: not_falling + 1].sum()))
+    if 2 * not_falling >= len(share):
+        return 1.0 - float(share[not_falling + 1 :].sum())
+    return float(share[: not_falling + 1].sum())

@@ -7,14 +7,18 @@ bootstrap at k instead of n numbers a draw (k <= 2 S + 1 for right and wrong).
 
 BCa: with z0 the normal quantile of the share of means below the mean (bias) and the acceleration a = sum (d_i - d)^3
 / (6 (sum (d_i - d)^2)^(3/2)), the quantile at z is taken at Phi(z0 + (z0 + z) / (1 - a (z0 + z))) instead of Phi(z)
-([Efron87], equations 2.3 and 6.6 of the mean).
+([Efron87]). The means of draws have the divisor n in their variance and the normal
+tail, so that few samples give short intervals; for z therefore stands sqrt(n / (n - 1)) t, with Student's quantile t
+of n - 1 degrees of freedom (the expanded interval of [Hesterberg15]).
 
 Seeds are not drawn again: of S of them the spread would come out (S - 1)/S too small, and drawing both factors counts
-the rest three times ([Owen07]). The interval is of *these* runs; of the methods `paired_difference` is.
+the rest three times ([Owen07]). The interval is of *these* runs; of the methods `paired_difference` is. Where few
+samples differ (14 of 500) it covers 92.5 instead of 95 %.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -60,7 +64,7 @@ def bootstrap_difference(
     ShapeError, DTypeError
         If they are not numbers of one shape, or of one sample.
     """
-    from scipy.special import ndtr, ndtri
+    from scipy.special import ndtr, ndtri, stdtrit
 
     function = "bootstrap_difference"
     axes = 2 if np.ndim(a) == 2 else 1
@@ -85,6 +89,7 @@ def bootstrap_difference(
     # of means equal to the mean, which right and wrong give, half lie below
     below = float((means < mean).mean() + (means == mean).mean() / 2)
     bias = float(ndtri(min(max(below, 1 / resamples), 1 - 1 / resamples)))
-    z = bias + ndtri([(1 - confidence) / 2, (1 + confidence) / 2])
+    wide = math.sqrt(len(d) / (len(d) - 1)) * float(stdtrit(len(d) - 1, (1 + confidence) / 2))
+    z = bias + np.array([-wide, wide])
     low, high = np.quantile(means, ndtr(bias + z / (1 - acceleration * z)))
     return Interval(mean, min(float(low), mean), max(float(high), mean), len(d), confidence)

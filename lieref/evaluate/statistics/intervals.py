@@ -116,9 +116,13 @@ def proportion_interval(successes: int, trials: int, confidence: float = 0.95) -
     n = check_int("proportion_interval", "trials", trials, low=1)
     k = check_int("proportion_interval", "successes", successes, low=0, high=n)
     check_confidence("proportion_interval", confidence)
-    p, z2 = k / n, float(ndtri((1 + confidence) / 2)) ** 2
-    middle, whole = p + z2 / (2 * n), 1 + z2 / n
-    half = math.sqrt(z2 * (p * (1 - p) / n + z2 / (4 * n * n)))
-    low = 0.0 if k == 0 else (middle - half) / whole
-    high = 1.0 if k == n else (middle + half) / whole
+    p = k / n
+    low, high = wilson_ends(p, n, float(ndtri((1 + confidence) / 2)))
     return Interval(p, min(low, p), max(high, p), n, confidence)
+
+
+def wilson_ends(p: float, n: float, z: float) -> tuple[float, float]:
+    """Return both roots q of (p - q)^2 = z^2 q (1 - q) / n, in [0, 1]."""
+    middle, whole = p + z * z / (2 * n), 1 + z * z / n
+    half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return 0.0 if p == 0.0 else (middle - half) / whole, 1.0 if p == 1.0 else (middle + half) / whole
