@@ -285,10 +285,12 @@ def _problem(
 def _check_targets(problem: Problem) -> None:
     """Raise what a trial would, if the targets of a set do not fit the base, before any trial is made."""
     from lieref.evaluate.judge import checked
+    from lieref.train.which_output import targets_of_first
 
     if problem.head is not None:
         return  # `load_sets` has looked at them
-    for x, y in ((problem.x, problem.y), (problem.x_test, problem.y_test), (problem.x_other, problem.y_other)):
+    checked("compare", problem.model(), problem.x, problem.y, problem.task, targets_of_first)
+    for x, y in ((problem.x_test, problem.y_test), (problem.x_other, problem.y_other)):
         if x is not None:
             checked("compare", problem.model(), x, y, problem.task)
 

@@ -22,8 +22,17 @@ MOST_ALONE = 20_000
 """Samples whose losses are computed one by one, at about 20 microseconds each; of more they are not kept."""
 
 
-def checked(function: str, model: Trainable, x: Array, y: Any, task: Task) -> tuple[Task, Part]:
+def checked(
+    function: str,
+    model: Trainable,
+    x: Array,
+    y: Any,
+    task: Task,
+    targets_of: Callable[[Trainable, Task, Array, Any, tuple[int, ...]], Array] | None = None,
+) -> tuple[Task, Part]:
     """Return the task of all outputs, and the samples with targets as its loss takes them; one sample is predicted.
+
+    Of a network with outputs that nobody asked for, `targets_of` may be `targets_of_first`, which looks at them too.
 
     Raises
     ------
@@ -38,7 +47,7 @@ def checked(function: str, model: Trainable, x: Array, y: Any, task: Task) -> tu
         task, targets = task.with_targets(function, read, y)
     else:
         task = task.fitted(y, shape)
-        targets = task.targets(function, read, y, shape)
+        targets = targets_of(model, task, read, y, shape) if targets_of else task.targets(function, read, y, shape)
     return task, Part(x, targets, np.arange(len(x)), math.prod(shape))
 
 
