@@ -20,7 +20,7 @@ Fails = Callable[..., str]
 SHORT = ("compare", "net.onnx", "--train", "train.npz", "--test", "test.npz", "--out", "out", "--epochs", "2",
          "--methods", "lora,full", "--ranks", "1", "--lr", "default", "--seeds", "2", "--augment", "none")  # fmt: skip
 METRIC = {
-    "classes": "accuracy", "multilabel": "f1", "numbers": "loss", "dense": "mean_iou", "tokens": "perplexity",
+    "classes": "accuracy", "multilabel": "f1", "numbers": "loss", "dense": "mean_iou", "tokens": "loss",
     "sequence": "edit_distance_rate",
 }  # fmt: skip
 pytestmark = [
