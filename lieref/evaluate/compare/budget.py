@@ -147,19 +147,15 @@ def matched(
         check_int("compare", "ranks", rank, low=1)
     family = [_Sized(model, name, options or {}, where or {}, head) for name in methods if name != BASE]
     _check_options(family, options or {})
-    whole = parameters(model)
     if budget is not None or not ranks:
-        budgets = [parse_budget(budget or DEFAULT, whole)]
-        found = [(limit, ranks or RANKS) for limit in budgets]
+        limits, tried = [parse_budget(budget or DEFAULT, parameters(model))], tuple(ranks or RANKS)
     else:
         lead = next((one for one in family if one.size is not None), None)
         if lead is None:
             raise DomainError(f"compare: `ranks` must be left out where no method has one; got {', '.join(methods)}")
-        found = [(lead.trainable(rank), RANKS) for rank in sorted(set(ranks))]
-        found = list({lead.trainable(rank): (limit, tried) for rank, (limit, tried) in
-                      zip(sorted(set(ranks)), found, strict=True)}.values())  # fmt: skip
+        limits, tried = sorted({lead.trainable(rank) for rank in ranks}), RANKS
     entries: dict[str, Entry] = {}
-    for limit, tried in found:
+    for limit in limits:
         for one in family:
             entry = one.entry(limit, tried)
             entries.setdefault(entry.label, entry)

@@ -12,7 +12,10 @@ import lieref
 from lieref.evaluate.compare.runs import Runs, metric_of, paired, spread
 from lieref.evaluate.judge import pack_bits, pack_floats
 
-RNG = np.random.default_rng(5)
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(5)
 
 
 def right(rows: np.ndarray, label: str = "a", fixed: bool = False) -> Runs:
@@ -31,8 +34,8 @@ def losses(rows: np.ndarray) -> Runs:
     return Runs("a", packed, "loss", True)
 
 
-def test_one_seed_has_mcnemar_alone() -> None:
-    a, b = RNG.random((2, 1, 200)) < [[[0.8]], [[0.6]]]
+def test_one_seed_has_mcnemar_alone(rng: np.random.Generator) -> None:
+    a, b = rng.random((2, 1, 200)) < [[[0.8]], [[0.6]]]
     test = paired(right(a), right(b, "b"))
     assert test is not None
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
@@ -42,15 +45,16 @@ def test_one_seed_has_mcnemar_alone() -> None:
     assert test["against"] == "b"
 
 
-def test_seeds_are_paired_and_a_seed_that_failed_is_left_out() -> None:
-    a, b = RNG.random((2, 3, 400)) < [[[0.9]], [[0.6]]]
+def test_seeds_are_paired_and_a_seed_that_failed_is_left_out(rng: np.random.Generator) -> None:
+    a, b = rng.random((2, 3, 400)) < [[[0.9]], [[0.6]]]
     one, other = right(a), right(b)
     whole = paired(one, other)
     assert whole is not None
     assert whole["seeds"] == 3
     assert whole["low"] < whole["difference"] < whole["high"]
     assert whole["difference"] == pytest.approx(a.mean() - b.mean())
-    assert whole["p"] < 1e-6
+    # 0.3 of a standard error of 0.017 is 18 of them; with as few as 2 degrees of freedom that is p = 0.003.
+    assert whole["p"] < 0.01
     del other.records[1]
     part = paired(one, other)
     assert part is not None
@@ -58,8 +62,8 @@ def test_seeds_are_paired_and_a_seed_that_failed_is_left_out() -> None:
     assert paired(one, right(b[:0])) is None
 
 
-def test_the_base_stands_for_every_seed() -> None:
-    a, base = RNG.random((3, 100)) < 0.7, RNG.random((1, 100)) < 0.5
+def test_the_base_stands_for_every_seed(rng: np.random.Generator) -> None:
+    a, base = rng.random((3, 100)) < 0.7, rng.random((1, 100)) < 0.5
     one = paired(right(a), right(base, fixed=True))
     other = paired(right(base, fixed=True), right(a))
     assert one is not None
@@ -69,8 +73,8 @@ def test_the_base_stands_for_every_seed() -> None:
     assert other["difference"] == pytest.approx(-one["difference"])
 
 
-def test_losses_are_paired_over_seeds_and_less_is_better() -> None:
-    a, b = RNG.random((2, 4, 50))
+def test_losses_are_paired_over_seeds_and_less_is_better(rng: np.random.Generator) -> None:
+    a, b = rng.random((2, 4, 50))
     test = paired(losses(a), losses(b))
     assert test is not None
     # float32 in the records
@@ -81,8 +85,8 @@ def test_losses_are_paired_over_seeds_and_less_is_better() -> None:
     assert test["p_mcnemar"] is None
 
 
-def test_equal_runs_are_not_told_apart() -> None:
-    rows = RNG.random((3, 50))
+def test_equal_runs_are_not_told_apart(rng: np.random.Generator) -> None:
+    rows = rng.random((3, 50))
     test = paired(losses(rows), losses(rows))
     assert test is not None
     assert (test["difference"], test["p"]) == (0.0, 1.0)
