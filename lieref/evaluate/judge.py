@@ -22,6 +22,35 @@ MOST_ALONE = 20_000
 """Samples whose losses are computed one by one, at about 20 microseconds each; of more they are not kept."""
 
 
+def checked(
+    function: str,
+    model: Trainable,
+    x: Array,
+    y: Any,
+    task: Task,
+    targets_of: Callable[[Trainable, Task, Array, Any, tuple[int, ...]], Array] | None = None,
+) -> tuple[Task, Part]:
+    """Return the task of all outputs, and the samples with targets as its loss takes them; one sample is predicted.
+
+    Of a network with outputs that nobody asked for, `targets_of` may be `targets_of_first`, which looks at them too.
+
+    Raises
+    ------
+    LierefError
+        If samples, targets, task and model do not fit.
+    """
+    model.reading = task.reads
+    shape = model.logits(x[:1], layout=own_layout(model.input_shape)).shape[1:]
+    task = task_for(model, task, x.shape[1:])
+    read = x if model.vocabulary is None else model.vocabulary.ids(x)
+    if isinstance(task, SeveralOutputs):
+        task, targets = task.with_targets(function, read, y)
+    else:
+        task = task.fitted(y, shape)
+        targets = targets_of(model, task, read, y, shape) if targets_of else task.targets(function, read, y, shape)
+    return task, Part(x, targets, np.arange(len(x)), math.prod(shape))
+
+
 def score(
     model: Trainable, x: Array, y: Any, task: Task, see: Callable[[FloatArray, Array], None] | None = None
 ) -> Score:
@@ -32,16 +61,8 @@ def score(
     LierefError
         If samples, targets, task and model do not fit, or a score is not finite.
     """
-    model.reading = task.reads
-    shape = model.logits(x[:1], layout=own_layout(model.input_shape)).shape[1:]
-    task = task_for(model, task, x.shape[1:])
-    read = x if model.vocabulary is None else model.vocabulary.ids(x)
-    if isinstance(task, SeveralOutputs):
-        task, targets = task.with_targets("score", read, y)
-    else:
-        task = task.fitted(y, shape)
-        targets = task.targets("score", read, y, shape)
-    return evaluate(model, Part(x, targets, np.arange(len(x)), math.prod(shape)), task, see)
+    task, part = checked("score", model, x, y, task)
+    return evaluate(model, part, task, see)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import os
 import platform
 import re
 import secrets
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -44,6 +45,7 @@ class Ledger:
     def __init__(self, folder: str | Path | None = None, identity: Mapping[str, Any] | None = None) -> None:
         self.folder = None if folder is None else Path(folder)
         self._records: dict[str, dict[str, Any]] = {}
+        self._lock = threading.RLock()  # a runner may ask what is done in a thread of its own
         self._read_to: dict[Path, int] = {}
         self._torn: set[Path] = set()
         self._file: Path | None = None
@@ -57,13 +59,18 @@ class Ledger:
     def __len__(self) -> int:
         return len(self._records)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether others have written into the folder."""
+        return any(path != self._file for path in self._read_to)
+
     def get(self, trial_id: str) -> dict[str, Any] | None:
         """Return the record of a trial, None where there is none."""
         return self._records.get(trial_id)
 
     def records(self) -> Iterator[dict[str, Any]]:
         """Yield the records, in the order they became known."""
-        yield from self._records.values()
+        yield from list(self._records.values())
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Keep a record; it is on the disk when this returns. The first of a trial stays.
@@ -79,32 +86,34 @@ class Ledger:
             line = json.dumps(record, allow_nan=False, separators=(",", ":")).encode() + b"\n"
         except (TypeError, ValueError) as error:
             raise DomainError(f"Ledger.add: `record` must be plain finite JSON; {error}") from error
-        if record["id"] in self._records:
-            return
-        if self.folder is not None:
-            with self._own(self.folder).open("ab") as file:
-                file.write(line)
-                file.flush()
-                os.fsync(file.fileno())
-        self._records[record["id"]] = json.loads(line)
+        with self._lock:
+            if record["id"] in self._records:
+                return
+            if self.folder is not None:
+                with self._own(self.folder).open("ab") as file:
+                    file.write(line)
+                    file.flush()
+                    os.fsync(file.fileno())
+            self._records[record["id"]] = json.loads(line)
 
     def refresh(self) -> None:
         """Take in what others have written since; a last line that is not whole is left for later, and said once."""
         if self.folder is None:
             return
-        for path in sorted(self.folder.glob("*.jsonl")):
-            with path.open("rb") as file:
-                file.seek(self._read_to.get(path, 0))
-                data = file.read()
-            whole, _, rest = data.rpartition(b"\n")
-            for line in whole.split(b"\n"):
-                self._take(line, path)
-            self._read_to[path] = self._read_to.get(path, 0) + len(data) - len(rest)
-            if rest and path not in self._torn and path != self._file:
-                self._torn.add(path)
-                warnings.warn(
-                    f"Ledger: the last line of {path} is not whole and is left out", LierefWarning, stacklevel=2
-                )
+        with self._lock:
+            for path in sorted(self.folder.glob("*.jsonl")):
+                with path.open("rb") as file:
+                    file.seek(self._read_to.get(path, 0))
+                    data = file.read()
+                whole, _, rest = data.rpartition(b"\n")
+                for line in whole.split(b"\n"):
+                    self._take(line, path)
+                self._read_to[path] = self._read_to.get(path, 0) + len(data) - len(rest)
+                if rest and path not in self._torn and path != self._file:
+                    self._torn.add(path)
+                    warnings.warn(
+                        f"Ledger: the last line of {path} is not whole and is left out", LierefWarning, stacklevel=2
+                    )
 
     def _take(self, line: bytes, path: Path) -> None:
         if not line.strip():

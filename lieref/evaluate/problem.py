@@ -106,18 +106,19 @@ class Problem:
 
     def model(self) -> Model:
         """Return the base with nothing attached, one thread; the process keeps it, so nobody else may hold it."""
-        model = _kept.pop(self.network, None) or self._read()
-        _kept[self.network] = model
+        model, classes = _kept.pop(self.network, None) or self._read()
+        _kept[self.network] = model, classes
         while len(_kept) > _MODELS_KEPT:
             del _kept[next(iter(_kept))]
         model.unload()
         model.task = None
-        model.classes = self.classes or model.classes
+        model.classes = classes if self.classes is None or self.head is not None else self.classes
         model.threads = 1
         model.recomputation = 0
         return model
 
-    def _read(self) -> Model:
+    def _read(self) -> tuple[Model, tuple[str, ...] | None]:
+        """Return the model, and the classes that the file names."""
         from lieref.adapter.model import load
 
         with tempfile.TemporaryDirectory() as folder:
@@ -125,7 +126,7 @@ class Problem:
             path.write_bytes(self.base)
             model = load(path, **self.load)
         model.source = self.name
-        return model
+        return model, model.classes
 
 
 _kept: dict[str, Any] = {}

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import random
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from lieref.errors import DomainError
 from lieref.evaluate.ledger import Ledger
 from lieref.evaluate.problem import Problem
 from lieref.evaluate.trial import Trial, machine, run_trial
 
-Record = dict[str, object]
+Record = dict[str, Any]
 
 
 def run_trials(
@@ -20,8 +22,9 @@ def run_trials(
     jobs: int = 1,
     dask: str | None = None,
     retries: int = 2,
-    progress: Callable[[int, int, dict[str, object]], None] | None = None,
-) -> list[dict[str, object]]:
+    function: Callable[[Problem, Trial], Record] | None = None,
+    progress: Callable[[int, int, Record], None] | None = None,
+) -> list[Record]:
     """Return the records of trials, in their order.
 
     Parameters
@@ -30,9 +33,13 @@ def run_trials(
     trials : sequence of Trial
         Of this problem; one that stands twice is run once.
     ledger : Ledger, optional
-        Has what is done, and gets each record as it comes.
+        Has what is done, and gets each record as it comes. It is read again before each trial begins: what another
+        process that shares the folder has done meanwhile is not done again. Where others have written already, this
+        one begins at another place, so that they seldom do the same.
     jobs, dask, retries
         See `lieref.evaluate.workers.run_all`.
+    function : callable, optional
+        In place of `run_trial`; its record must hold that of `run_trial`.
     progress : callable, optional
         Called with how many are done, of how many, and the record.
 
@@ -43,6 +50,8 @@ def run_trials(
     LierefError
         As `run_all` does, such as where no scheduler answers. What is done stays in the ledger.
     """
+    from lieref.evaluate.workers import WorkerError, run_all
+
     ledger = Ledger() if ledger is None else ledger
     ids = [trial.id for trial in trials]
     strangers = [trial for trial in trials if trial.problem != problem.digest]
@@ -51,20 +60,37 @@ def run_trials(
             f"run_trials: `trials` must be of this problem, {problem.digest[:12]}; got {strangers[0].problem[:12]}"
         )
     ledger.refresh()
-    found = {name: record for name in ids if (record := ledger.get(name)) is not None}
-    left = {name: trial for name, trial in zip(ids, trials, strict=True) if name not in found}
-    total, done = len(set(ids)), len(found)
-    from lieref.evaluate.workers import WorkerError, run_all  # type: ignore[import-not-found,unused-ignore]
-
-    for trial, result in run_all(run_trial, problem, list(left.values()), jobs=jobs, dask=dask, retries=retries):
+    wanted = dict(zip(ids, trials, strict=True))
+    lost: dict[str, Record] = {}
+    run = run_all(function or run_trial, problem, _left(wanted, ledger), jobs=jobs, dask=dask, retries=retries)
+    for trial, result in run:
         if isinstance(result, WorkerError):
             # Not kept: another run of the study tries it again.
             text = f"the worker was lost: {result}"
             result = {"id": trial.id, "trial": trial.to_dict(), "failed": text, "machine": machine(), "warnings": []}
+            lost[trial.id] = result
         else:
             ledger.add(result)
-        found[trial.id] = result
-        done += 1
         if progress is not None:
-            progress(done, total, result)
-    return [found[name] for name in ids]
+            progress(sum(name in ledger or name in lost for name in wanted), len(wanted), result)
+    return [lost[name] if name in lost else _record(ledger, name) for name in ids]
+
+
+def _left(wanted: dict[str, Trial], ledger: Ledger) -> Iterator[Trial]:
+    """Yield the trials that have no record when their turn comes."""
+    names = list(wanted)
+    if ledger.is_shared:
+        start = random.randrange(len(names)) if names else 0
+        names = names[start:] + names[:start]
+    for name in names:
+        if name not in ledger:
+            ledger.refresh()
+        if name not in ledger:
+            yield wanted[name]
+
+
+def _record(ledger: Ledger, name: str) -> Record:
+    found = ledger.get(name)
+    if found is None:
+        raise DomainError(f"run_trials: `ledger` must keep what is added; {name[:12]} is gone")
+    return found

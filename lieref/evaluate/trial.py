@@ -35,9 +35,6 @@ FORMAT = 1
 
 PARTS = ("test", "held-out")
 
-EPOCHS = 10
-"""The default of `fit`."""
-
 
 @dataclass(frozen=True)
 class Trial:
@@ -248,7 +245,9 @@ def _task(task: Task, plan: Plan) -> Task:
 
 def default_epochs(plan: Plan, samples: int) -> int:
     """Return the epochs of a plan on so many samples: its own, or the default of `fit`."""
-    return plan.epochs or EPOCHS
+    from lieref.train import epochs
+
+    return plan.epochs or epochs.default_epochs(samples, plan.batch_size)
 
 
 def _rate(plan: Plan, model: Model, samples: int) -> float | None:

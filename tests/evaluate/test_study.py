@@ -55,3 +55,19 @@ def test_an_interrupted_study_keeps_what_is_done(tmp_path: Path, monkeypatch: py
 def test_trials_of_another_problem_are_refused() -> None:
     with pytest.raises(DomainError, match="of this problem"):
         run_trials(JOB, [Trial("0" * 64, Plan("scale"))])
+
+
+def test_what_another_process_does_meanwhile_is_not_done_again(tmp_path: Path) -> None:
+    other, here = Ledger(tmp_path, {}), Ledger(tmp_path, {})
+    ran: list[int] = []
+
+    def one_by_another(job: object, trial: Trial) -> dict[str, object]:
+        ran.append(trial.seed)
+        if trial.seed == 0:
+            other.add(study.run_trial(JOB, TRIALS[1]))
+        return study.run_trial(job, trial)  # type: ignore[arg-type]
+
+    records = run_trials(JOB, TRIALS, ledger=here, function=one_by_another)
+    assert ran == [0, 2]
+    assert [record["id"] for record in records] == [trial.id for trial in TRIALS]
+    assert here.is_shared

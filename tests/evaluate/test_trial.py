@@ -147,3 +147,36 @@ def test_ignored_labels_are_no_answers() -> None:
     kept = y != 2
     assert found.right is not None
     np.testing.assert_array_equal(found.right, (JOB.model().predict(JOB.x).argmax(axis=1) == y)[kept])
+
+
+def test_averaging_mixing_and_smoothing_are_what_fit_and_the_task_do() -> None:
+    plan = Plan("scale", epochs=3, batch_size=8, average=0.5, mixup=0.4, label_smoothing=0.1)
+    record = run_trial(JOB, Trial(JOB.digest, plan, part="test"))
+    model = JOB.model().attach("scale", seed=0)
+    task = lieref.make_task("classes", label_smoothing=0.1)
+    history = lieref.fit(model, JOB.x, JOB.y, task=task, epochs=3, batch_size=8, average=0.5, mixup=0.4)
+    assert record["failed"] is None
+    assert record["history"] == [epoch.loss for epoch in history.epochs]
+    # Judged by the task itself, without smoothing.
+    assert record["loss"] == judge(model, JOB.x_test, JOB.y_test, JOB.task).score.loss
+
+
+def test_patience_holds_a_fold_out_also_where_the_test_samples_judge() -> None:
+    plan = Plan("scale", epochs=20, batch_size=8, learning_rate=5.0, patience=1)
+    record = run_trial(JOB, Trial(JOB.digest, plan, part="test", fold=2))
+    folds = fold_of(JOB, 5, 0)
+    model = JOB.model().attach("scale", seed=0)
+    held = folds == 2
+    history = lieref.fit(
+        model, JOB.x[~held], JOB.y[~held], epochs=20, batch_size=8, learning_rate=5.0, patience=1,
+        validation=(JOB.x[held], JOB.y[held]),
+    )  # fmt: skip
+    assert record["epochs"] == len(history.epochs) < 20
+    assert record["best_epoch"] == history.best_epoch
+    assert record["history"] == [epoch.loss for epoch in history.epochs]
+
+
+def test_smoothing_of_a_task_without_it_is_refused() -> None:
+    job = problem(y=np.zeros((30, 3), np.float32), task=Numbers(), x_test=None, y_test=None, x_other=None, y_other=None)
+    record = run_trial(job, Trial(job.digest, Plan("scale", label_smoothing=0.1)))
+    assert "`label_smoothing` must be 0 for the task 'numbers'" in record["failed"]

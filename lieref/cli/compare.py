@@ -1,0 +1,380 @@
+"""``lieref compare``: several methods on one job, at one budget, with intervals and paired tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lieref._atomic import write_file
+from lieref.cli.compare_table import print_comparison
+from lieref.cli.console import print_json, progress_bar, say
+from lieref.cli.finetune import parse_options
+from lieref.cli.target_options import target_options
+from lieref.cli.task_options import chosen_task, output_option, task_options
+from lieref.cli.text_options import TextOptions, text_options, without_padding
+from lieref.errors import LierefWarning
+
+if TYPE_CHECKING:
+    from lieref.adapter.model import Model
+    from lieref.evaluate.compare.budget import Entry
+    from lieref.evaluate.problem import Problem
+    from lieref.train.data import Dataset
+
+RESULT_NAME, STUDY_NAME = "comparison.json", "study.json"
+
+METHODS = ("norm-stats", "scale", "ia3", "lora", "liera", "norm-stats+scale", "norm-stats+liera", "full")
+"""Compared where no methods are named; those with norm-stats where the network has BatchNormalization."""
+
+
+def parse_numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """Return the numbers in ``2,4,8``, None where nothing was given."""
+    if value is None:
+        return None
+    parts = [part.strip() for part in value.split(",")]
+    if not all(part.isascii() and part.isdecimal() and 0 < int(part) < 10**6 for part in parts):
+        raise click.BadParameter(f"{value!r} is no list of ranks such as 2,4,8", ctx, param)
+    return tuple(map(int, parts))
+
+
+@click.command(short_help="Compare methods on one job: accuracy, bytes, time, latency, with intervals.")
+@click.argument("base", type=click.Path(path_type=Path))
+@click.option("--train", required=True, type=click.Path(path_type=Path), help="Labelled data, as for finetune.")
+@click.option("--test", required=True, type=click.Path(path_type=Path), help="Labelled data that judge at the end.")
+@click.option(
+    "--forget", type=click.Path(path_type=Path), help="Labelled data of the base's own job: what is lost on them."
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for trials and comparison.json.")
+@click.option("--methods", help=f"Names separated by commas; see: lieref methods.  [default: {','.join(METHODS)}]")
+@click.option(
+    "--ranks",
+    callback=parse_numbers,
+    metavar="2,4,8",
+    help="Without --budget: a budget for each, what the first method with a rank trains at it. With it: the ranks to "
+    "choose from.  [default: 1 to 64]",
+)
+@click.option(
+    "--budget",
+    metavar="5%|N",
+    help="Most numbers a method may train: each takes its largest rank that keeps it.  [default: 5% of the base's]",
+)
+@click.option("--baseline", metavar="METHOD", help="What the others are paired with, or base.  [default: lora]")
+@click.option("--seeds", default=5, show_default=True, type=click.IntRange(min=1), help="Runs of each method.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**62), help="The first of them.")
+@click.option("--epochs", type=click.IntRange(min=1), help="[default: as finetune takes for so many samples]")
+@click.option("--batch", default=128, show_default=True, type=click.IntRange(min=1))
+@click.option(
+    "--lr",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "default"]),
+    help="auto searches a ladder around each method's default, on held-out training samples.",
+)
+@click.option("--optimizer", default="adamw", show_default=True, type=click.Choice(["adamw", "sgd"]))
+@click.option("--augment", default="auto", show_default=True, help="As for finetune.")
+@click.option("--alpha", type=click.FloatRange(min=0, min_open=True), help="Of the methods that have one.")
+@click.option(
+    "--option",
+    "method_options",
+    multiple=True,
+    callback=parse_options,
+    metavar="NAME=VALUE",
+    help="Another option, repeatable, for the methods that have it.",
+)
+@target_options
+@click.option("--head", default="keep", show_default=True, type=click.Choice(["keep", "new"]), help="As for finetune.")
+@click.option("--features", metavar="TENSOR", help="What a new head reads.  [default: what the last layer reads]")
+@click.option("--pool", is_flag=True, help="Average features that are images over their positions.")
+@output_option
+@task_options
+@text_options
+@click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of the data, where both would fit.")
+@click.option("--classes", help="Names of the outputs in order, as for finetune.")
+@click.option("--max-bytes", type=click.IntRange(min=1), help="Memory a data set may take, as for finetune.")
+@click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Processes on this machine.")
+@click.option("--dask", metavar="tcp://HOST:PORT", help="Address of a Dask scheduler whose workers run the trials.")
+@click.option("--resume", is_flag=True, help="Go on with the trials in OUT; machines that share OUT may do so at once.")
+@click.option("--force", is_flag=True, help="Drop the trials in OUT.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def compare(base: Path, out: Path, as_json: bool, **options: Any) -> None:
+    """Compare fine-tuning methods for the model BASE on one job.
+
+    Each method gets the same budget of trainable numbers, the same epochs, and its learning rate by the same search on
+    held-out training samples. Then it is trained on all of them, once a seed, and judged on the test samples, by which
+    nothing is chosen. OUT keeps every trial as a line, so that an interrupted comparison goes on with --resume.
+    """
+    if options["head"] == "keep" and (options["features"] is not None or options["pool"]):
+        raise click.UsageError("--features and --pool say what a new head reads; add --head new")
+    if options["head"] == "new" and (options["task"][0] not in (None, "classes") or options["forget"] is not None):
+        raise click.UsageError("--head new is for other classes than the base's; leave out --task and --forget")
+    if options["head"] == "new" and len(options["outputs"] or ()) > 1:
+        raise click.UsageError("--head new is for one output; name one --output")
+    patterns = options.pop("rank_pattern"), options.pop("alpha_pattern")
+    if any(patterns):
+        raise click.UsageError("--rank-of and --alpha-of are for one method; ranks follow from --budget or --ranks")
+    if options["jobs"] > 1 and options["dask"] is not None:
+        raise click.UsageError("--jobs is for this machine, --dask for a cluster; give one of them")
+    result = run_compare(base, Path(os.path.abspath(out)), **options)
+    if as_json:
+        print_json(result)
+        return
+    print_comparison(result)
+    click.echo(f"Every number is in {out / RESULT_NAME}, every trial beside it.")
+
+
+def run_compare(
+    base: Path,
+    out: Path,
+    *,
+    train: Path,
+    test: Path,
+    forget: Path | None,
+    methods: str | None,
+    ranks: tuple[int, ...] | None,
+    budget: str | None,
+    baseline: str | None,
+    seeds: int,
+    seed: int,
+    epochs: int | None,
+    batch: int,
+    lr: str,
+    optimizer: str,
+    augment: str,
+    alpha: float | None,
+    method_options: dict[str, Any],
+    targets: tuple[str, ...],
+    exclude: tuple[str, ...],
+    blocks: tuple[int, ...] | None,
+    head: str,
+    jobs: int,
+    dask: str | None,
+    resume: bool,
+    force: bool,
+    **reading: Any,
+) -> dict[str, Any]:
+    """Compare, write ``comparison.json``, and return what it holds; see `compare` for the arguments."""
+    from lieref.cli import job
+    from lieref.evaluate.compare.budget import matched, parameters
+    from lieref.evaluate.compare.sweep import baseline_of
+    from lieref.evaluate.compare.sweep import compare as run
+    from lieref.train.epochs import default_epochs
+
+    _check_out(out, resume=resume, force=force)
+    with progress_bar("compare"):
+        model, problem = _problem(base, train, test, forget, head=head, **reading)
+        where: dict[str, Any] = {"target_modules": list(targets) or None, "exclude_modules": list(exclude) or None}
+        where |= {"layers_to_transform": None if blocks is None else list(blocks)}
+        names = _methods(model, methods)
+        entries = matched(
+            model,
+            names,
+            budget=budget,
+            ranks=ranks,
+            options={**method_options, **({} if alpha is None else {"lora_alpha": alpha})},
+            where={name: value for name, value in where.items() if value is not None},
+            head=problem.head,
+        )
+        baseline_of(entries, baseline, has_base=problem.head is None)
+    plan = {"epochs": epochs or default_epochs(len(problem.x), batch), "batch_size": batch, "optimizer": optimizer}
+    with _ledger(out, problem, model, force=force, resume=resume) as ledger, progress_bar("compare") as progress:
+        _say_plan(entries, parameters(model), seeds)
+        result = run(
+            problem,
+            entries,
+            baseline=baseline,
+            seeds=range(seed, seed + seeds),
+            tuned=lr == "auto",
+            ledger=ledger,
+            jobs=jobs,
+            dask=dask,
+            told=lambda doing, done, total: progress(done, total, doing),
+            augment=job.parse_augment(augment),
+            **plan,
+        )
+        result = {**result, "base_sha256": model.base_sha256, "parameters": parameters(model)}
+        write_file(out / RESULT_NAME, (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
+    _say_rows(result["rows"])
+    return result
+
+
+def _say_rows(rows: list[dict[str, Any]]) -> None:
+    """Say once what runs warned of, with the methods, and which failed."""
+    warned: dict[str, list[str]] = {}
+    for row in rows:
+        for text in row["warnings"]:
+            warned.setdefault(text, []).append(row["label"])
+    for text, labels in warned.items():
+        warnings.warn(f"{text} ({', '.join(labels)})", LierefWarning, stacklevel=2)
+    for row in rows:
+        for text in row["failed"]:
+            say(f"failed: {row['label']}, {text}")
+        if row["bundle_missing"] is not None:
+            say(f"no signed bundle of {row['label']}: {row['bundle_missing']}")
+
+
+def _problem(
+    base: Path,
+    train: Path,
+    test: Path,
+    forget: Path | None,
+    *,
+    head: str,
+    features: str | None,
+    pool: bool,
+    outputs: dict[str, float] | None,
+    task: tuple[str | None, dict[str, Any]],
+    text: TextOptions,
+    layout: str | None,
+    classes: str | None,
+    max_bytes: int | None,
+) -> tuple[Model, Problem]:
+    """Read base and data, say what is to be said of them, and return the model and the problem."""
+    from lieref.cli import job
+    from lieref.cli.loading import load_for
+    from lieref.evaluate.overlap import check_apart
+    from lieref.evaluate.problem import make_problem
+    from lieref.model.mask_inputs import describe
+
+    model = load_for(base, train, text, outputs)
+    chosen = chosen_task(model, task)
+    wanted: list[Any] = []
+
+    def give_head(data: Dataset) -> None:
+        wanted.append(job.new_head(data, train, classes=classes, features=features, pool=pool))
+        model.attach("head", head=wanted[0])
+
+    given: dict[str, Any] = {"task": chosen, "max_bytes": max_bytes, "text": text}
+    give = give_head if head == "new" else None
+    training, testing = job.load_sets(model, train, test, layout, classes=classes, give_head=give, **given)
+    assert testing is not None  # a path was given
+    original = None if forget is None else job.load_samples(forget, model, layout, classes=training.classes, **given)
+    if model.derived_inputs:
+        say(describe(model.derived_inputs, model.padding_id))
+    for samples in (training, testing, original):
+        if samples is not None and samples.described:
+            say(samples.described)
+    both = check_apart("compare", training.x, testing.x)
+    if both:
+        say(f"{both:,} of the {len(testing.x):,} test samples are training samples too: they flatter every method")
+    chosen = without_padding(chosen, (training.text or {}).get("padding"))
+    model.unload()
+    problem = make_problem(
+        base,
+        model,
+        training.x,
+        training.y,
+        task=chosen,
+        x_test=testing.x,
+        y_test=testing.y,
+        x_other=None if original is None else original.x,
+        y_other=None if original is None else original.y,
+        head=wanted[0] if wanted else None,
+        classes=training.classes,
+    )
+    _check_targets(problem)
+    return model, problem
+
+
+def _check_targets(problem: Problem) -> None:
+    """Raise what a trial would, if the targets of a set do not fit the base, before any trial is made."""
+    from lieref.evaluate.judge import checked
+    from lieref.train.which_output import targets_of_first
+
+    if problem.head is not None:
+        return  # `load_sets` has looked at them
+    checked("compare", problem.model(), problem.x, problem.y, problem.task, targets_of_first)
+    for x, y in ((problem.x_test, problem.y_test), (problem.x_other, problem.y_other)):
+        if x is not None:
+            checked("compare", problem.model(), x, y, problem.task)
+
+
+def _methods(model: Model, methods: str | None) -> list[str]:
+    """Return the methods asked for, or those of `METHODS` that the network has a meaning for."""
+    if methods is not None:
+        return [name.strip() for name in methods.split(",") if name.strip()]
+    if any(node.op == "BatchNormalization" for node in model.graph.nodes):
+        return list(METHODS)
+    say("the network has no BatchNormalization: methods with norm-stats are left out")
+    return [name for name in METHODS if not name.startswith("norm-stats")]
+
+
+def _say_plan(entries: list[Entry], whole: int, seeds: int) -> None:
+    for budget in sorted({entry.budget for entry in entries}):
+        mine = [entry for entry in entries if entry.budget == budget]
+        listed = ", ".join(f"{entry.label} ({entry.trainable:,})" for entry in mine)
+        say(f"budget {budget:,} trainables of the base's {whole:,} numbers: {listed}")
+    over = [entry.label for entry in entries if not entry.within]
+    if over:
+        say(f"over the budget, for they have no rank to choose: {', '.join(over)}")
+    if seeds == 1:
+        say("one seed: no intervals over seeds, and no test of methods; --seeds 5 gives them")
+
+
+def _check_out(out: Path, *, resume: bool, force: bool) -> None:
+    """Raise `UsageError` unless the options say what becomes of what is in `out`."""
+    from lieref._atomic import check_new_folder
+
+    if resume and force:
+        raise click.UsageError("--resume goes on with the trials in OUT, --force drops them; give one of them")
+    holds = (out / STUDY_NAME).exists()
+    if resume and not holds:
+        raise click.UsageError(f"there is no comparison in {out}; leave out --resume")
+    if holds and not (resume or force):
+        raise click.UsageError(f"{out} holds a comparison; add --resume to go on with it, or --force to begin anew")
+    if not holds:
+        check_new_folder(out)
+
+
+@contextmanager
+def _ledger(out: Path, problem: Problem, model: Model, *, force: bool, resume: bool) -> Iterator[Any]:
+    """Open the ledger in `out`; what has no trial goes away again, else it is said how to go on."""
+    from lieref.evaluate.ledger import Ledger
+    from lieref.model.engine.version import PROGRAM_VERSION
+
+    identity = {
+        "what": "comparison",
+        "base_sha256": model.base_sha256,
+        "problem": problem.digest,
+        "program": PROGRAM_VERSION,
+    }
+    existed, aside = out.exists(), out.with_name(f".{out.name}.earlier")
+    if force:
+        _move(out, aside)
+    ledger = None
+    try:
+        ledger = Ledger(out, identity)
+        if resume:
+            say(f"{len(ledger):,} trials are there already")
+        yield ledger
+    except BaseException:
+        if ledger is not None and len(ledger):
+            again = "the same command with --resume" + (" in place of --force" if force else "")
+            say(f"{len(ledger):,} finished trials are kept in {out}: {again} goes on")
+        else:
+            if ledger is not None and not resume:
+                (out / STUDY_NAME).unlink(missing_ok=True)
+            if aside.exists():
+                _move(aside, out)
+            elif ledger is not None and not existed:
+                out.rmdir()
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _move(source: Path, target: Path) -> None:
+    """Move the files of a comparison to another folder."""
+    paths = [
+        path for path in (*source.glob("trials-*.jsonl"), source / RESULT_NAME, source / STUDY_NAME) if path.exists()
+    ]
+    if paths:
+        target.mkdir(exist_ok=True)
+    for path in paths:
+        path.replace(target / path.name)

@@ -1,0 +1,78 @@
+"""How a comparison is printed: what decides in one table, what it costs in another, then the sentences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from lieref.cli.console import print_table
+
+
+def print_comparison(result: dict[str, Any]) -> None:
+    """Print a comparison on stdout."""
+    rows, metric = result["rows"], result["metric"]
+    few = len(result["seeds"]) < 2
+    forgets = any(row["forgotten"] is not None for row in rows)
+    shown = metric.replace("_", " ")
+    columns = ["method", "trainable", shown, "95 % over seeds", f"against {result['baseline']}", "95 %", "p (Holm)"]
+    columns += ["p (McNemar)"] + (["forgotten"] if forgets else []) + ["lr"]
+    print_table(f"Methods on {result['samples']['test']:,} test samples", columns,
+                [_quality(row, metric, few, forgets) for row in rows])  # fmt: skip
+    print_table(
+        "What they cost",
+        (
+            "method",
+            "payload B",
+            "adapter B",
+            "signed bundle B",
+            "CPU s",
+            "GFLOP",
+            "memory MB",
+            "attached us",
+            "merged us",
+        ),
+        [_cost(row) for row in rows],
+    )
+    for sentence in result["conclusions"]:
+        click.echo(sentence)
+
+
+def _quality(row: dict[str, Any], metric: str, few: bool, forgets: bool) -> list[str]:
+    from lieref.evaluate.compare.sentences import amount, is_share
+
+    factor, digits = (100, ".2f") if is_share(metric) else (1, ".4g")
+
+    def ends(low: float | None, high: float | None) -> str:
+        return "-" if low is None or high is None else f"{factor * low:{digits}} to {factor * high:{digits}}"
+
+    test = row["against"] or {}
+    over = "" if row["within_budget"] or row["budget"] is None else " (over)"
+    cells = [row["label"], f"{row['trainable']:,}{over}", amount(metric, row["mean"])]
+    cells += ["one seed" if few and row["low"] is None else ends(row["low"], row["high"])]
+    cells += [amount(metric, test.get("difference"), signed=True).removesuffix(" points")]
+    cells += [ends(test.get("low"), test.get("high")), _p(test.get("p_holm")), _p(test.get("p_mcnemar_holm"))]
+    if forgets:
+        lost = row["forgotten"]
+        cells.append("-" if lost is None else amount(metric, lost["mean"]))
+    return [*cells, "-" if row["learning_rate"] is None else f"{row['learning_rate']:.3g}"]
+
+
+def _cost(row: dict[str, Any]) -> list[str]:
+    def scaled(value: float | None, unit: float, digits: str) -> str:
+        return "-" if value is None else format(value / unit, digits)
+
+    seconds = None if row["seconds"] is None else row["seconds"]["processor"]
+    return [
+        row["label"],
+        *(scaled(row[name], 1, ",.0f") for name in ("payload_bytes", "update_bytes", "bundle_bytes")),
+        scaled(seconds, 1, ",.2f"),
+        scaled(row["flops"], 1e9, ",.2f"),
+        scaled(row["memory_bytes"], 1e6, ",.1f"),
+        scaled(row["latency_us"]["attached"], 1, ",.0f"),
+        scaled(row["latency_us"]["merged"], 1, ",.0f"),
+    ]
+
+
+def _p(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}" if value >= 0.0005 else f"{value:.0e}"

@@ -1,0 +1,175 @@
+"""What a comparison says, in sentences that its numbers bear."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+LEVEL = 0.05
+MARGIN = 0.01
+"""What may be worse by so much, a share of answers or of another metric, and still be the one to ship."""
+
+CHEAP = ("norm-stats", "scale")
+"""Methods that cost next to nothing: what trains more must beat them to be worth it."""
+
+Row = dict[str, Any]
+Against = Callable[[str, str], dict[str, Any] | None]
+"""Labels of two rows to what `paired` says of them."""
+
+
+def amount(metric: str, value: float | None, *, signed: bool = False) -> str:
+    """Return a metric as text: a share of right answers in percent, or points of a difference; others as they are."""
+    if value is None:
+        return "-"
+    share = is_share(metric)
+    number = 100 * value if share else value
+    text = (
+        f"{number:+.2f}" if signed and share else f"{number:.2f}" if share else f"{number:{'+' if signed else ''}.4g}"
+    )
+    return f"{text} points" if signed and share else f"{text} %" if share else text
+
+
+def is_share(metric: str) -> bool:
+    """Return whether a metric is a share of answers."""
+    return metric.rpartition(".")[2] in ("accuracy", "f1", "mean_average_precision", "mean_iou", "token_accuracy")
+
+
+def conclusions(
+    rows: Sequence[Row], *, metric: str, baseline: str, seeds: int, against: Against, base: str | None
+) -> list[str]:
+    """Return sentences: against the baseline, against the cheap methods, against the base, and what to ship.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        As in ``comparison.json``; those without a run are left out.
+    metric : str
+    baseline : str
+        What it is called.
+    seeds : int
+    against : callable
+    base : str or None
+        Label of the base's row.
+    """
+    done = [row for row in rows if row["mean"] is not None and row["label"] != base]
+    said: list[str] = []
+    if seeds < 2:
+        said.append(
+            "One seed: intervals and tests over seeds are refused; McNemar's test below is of these runs, not of the "
+            "methods. Take --seeds 5."
+        )
+    others = [row for row in done if row["against"] is not None]
+    if others:
+        said.append(_verdict([(row["label"], row["against"]) for row in others], baseline, metric, seeds))
+    cheap = [row for row in done if row["method"] in CHEAP]
+    dear = [row for row in done if row["method"] not in CHEAP]
+    if cheap and dear:
+        said.append(_against_cheap(cheap, dear, metric, seeds, against))
+    if base is not None and done:
+        said.append(_against_base(done, base, metric, seeds))
+    forgot = [row for row in done if row["forgotten"] is not None]
+    if forgot:
+        most = max(forgot, key=lambda row: row["forgotten"]["mean"])
+        least = min(forgot, key=lambda row: row["forgotten"]["mean"])
+        said.append(
+            f"On the original data {most['label']} loses most, {_lost(metric, most)}, and {least['label']} least, "
+            f"{_lost(metric, least)}."
+        )
+    if seeds > 1 and len(done) > 1:
+        said.append(_smallest(done, metric, against))
+    return said
+
+
+def _verdict(tests: Sequence[tuple[str, dict[str, Any] | None]], reference: str, metric: str, seeds: int) -> str:
+    """Return which of some entries are better or worse than one, and which are not told apart from it."""
+    parts: dict[str, list[str]] = {"better than": [], "worse than": [], "not told apart from": []}
+    for label, test in tests:
+        if test is None:
+            continue
+        p = test["p_holm"] if seeds > 1 else test["p_mcnemar_holm"]
+        if p is None or p >= LEVEL:
+            parts["not told apart from"].append(label)
+        else:
+            kind = "better than" if test["difference"] > 0 else "worse than"
+            parts[kind].append(f"{label} ({_interval(test, metric)})")
+    how = f"p below {LEVEL} after Holm's correction" if seeds > 1 else "McNemar's, of one seed"
+    listed = [f"{kind} {reference}: {', '.join(names)}" for kind, names in parts.items() if names]
+    return f"By the paired test ({how}), {'; '.join(listed)}." if listed else f"Nothing was paired with {reference}."
+
+
+def _interval(test: dict[str, Any], metric: str) -> str:
+    text = amount(metric, test["difference"], signed=True)
+    if test["low"] is None:
+        return text
+    factor = 100 if is_share(metric) else 1
+    digits = ".2f" if is_share(metric) else ".4g"
+    return f"{text}, 95 % interval {factor * test['low']:{digits}} to {factor * test['high']:{digits}}"
+
+
+def _against_cheap(cheap: Sequence[Row], dear: Sequence[Row], metric: str, seeds: int, against: Against) -> str:
+    """Return whether anything beats the better of the cheap methods."""
+    from lieref.evaluate.statistics import holm
+
+    better = max(cheap, key=lambda row: row["merit"])
+    tests = {row["label"]: test for row in dear if (test := against(row["label"], better["label"])) is not None}
+    if not tests:
+        return f"Nothing was paired with {better['label']}."
+    names = " and ".join(row["label"] for row in cheap)
+    which = f"{better['label']}, the better of {names} here" if len(cheap) > 1 else f"{better['label']}"
+    if seeds > 1:
+        corrected = holm([test["p"] for test in tests.values()])
+        sure = {label: p < LEVEL for label, p in zip(tests, corrected, strict=True)}
+    else:
+        sure = {label: test["p_mcnemar"] is not None and test["p_mcnemar"] < LEVEL for label, test in tests.items()}
+    beats = [f"{label} ({_interval(tests[label], metric)})" for label in tests if sure[label] and
+             tests[label]["difference"] > 0]  # fmt: skip
+    if beats:
+        return f"Better than {which} ({amount(metric, better['mean'])}): {', '.join(beats)}."
+    best = max(tests, key=lambda label: tests[label]["difference"])
+    return (
+        f"Nothing beats {which} ({amount(metric, better['mean'])}), beyond chance; {best} comes closest or ahead "
+        f"({_interval(tests[best], metric)})."
+    )
+
+
+def _against_base(done: Sequence[Row], base: str, metric: str, seeds: int) -> str:
+    tests = [(row["label"], row["over_base"]) for row in done]
+    below = [label for label, test in tests if test is not None and test["difference"] < 0]
+    text = _verdict(tests, f"the base {base}" if base != "base" else "the base", metric, seeds)
+    return f"{text} Below the base on average: {', '.join(below)}." if below else text
+
+
+def _smallest(done: Sequence[Row], metric: str, against: Against) -> str:
+    """Return the best entry, what is not told apart from it, and the smallest update among those."""
+    best = max(done, key=lambda row: row["merit"])
+    near = [best]
+    for row in done:
+        test = None if row is best else against(best["label"], row["label"])
+        if (
+            test is not None
+            and (test["p"] is None or test["p"] >= LEVEL)
+            and test["difference"] <= _margin(metric, best)
+        ):
+            near.append(row)
+    small = min(near, key=lambda row: row["bundle_bytes"] or row["update_bytes"])
+    size = small["bundle_bytes"] or small["update_bytes"]
+    what = "as a signed bundle" if small["bundle_bytes"] else "of adapter"
+    others = [row["label"] for row in near[1:]]
+    margin = f"{100 * MARGIN:g} point" if is_share(metric) else f"{100 * MARGIN:g} %"
+    told = (
+        f"; within {margin} of it and not told apart (p from {LEVEL}, uncorrected): {', '.join(others)}"
+        if others
+        else ""
+    )
+    return (
+        f"Best on these samples: {best['label']} ({amount(metric, best['mean'])}){told}. The smallest update among "
+        f"them is {small['label']}, {size:,} bytes {what}."
+    )
+
+
+def _margin(metric: str, best: Row) -> float:
+    return MARGIN if is_share(metric) else MARGIN * abs(float(best["mean"]))
+
+
+def _lost(metric: str, row: Row) -> str:
+    return amount(metric, row["forgotten"]["mean"], signed=True).removeprefix("+")
