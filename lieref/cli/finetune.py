@@ -102,10 +102,26 @@ def parse_options(ctx: click.Context, param: click.Parameter, values: tuple[str,
 )
 @click.option("--features", metavar="TENSOR", help="What a new head reads.  [default: what the last layer reads]")
 @click.option("--pool", is_flag=True, help="Average features that are images over their positions.")
-@click.option("--epochs", default=10, show_default=True, type=click.IntRange(min=1))
+@click.option("--epochs", type=click.IntRange(min=1), help="[default: as many as the number of samples wants]")
 @click.option("--batch", default=128, show_default=True, type=click.IntRange(min=1))
 @click.option("--lr", callback=parse_rate, metavar="auto|X", help="auto searches a ladder.  [default: the method's]")
 @click.option("--optimizer", default="adamw", show_default=True, type=click.Choice(["adamw", "sgd"]))
+@click.option(
+    "--average", is_flag=True, help="End with a moving average of the factors over the last fifth of the run."
+)
+@click.option(
+    "--mixup",
+    default=0.0,
+    type=click.FloatRange(min=0),
+    metavar="ALPHA",
+    help="Train on mixtures of two samples each, with shares from Beta(ALPHA, ALPHA).",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="Stop after K epochs that did no better on the validation set; needs --validation.",
+)
 @output_option
 @task_options
 @text_options
@@ -143,6 +159,8 @@ def finetune(base: Path, out: Path, as_json: bool, **options: Any) -> None:
     """
     if options["head"] == "keep" and (options["features"] is not None or options["pool"]):
         raise click.UsageError("--features and --pool say what a new head reads; add --head new")
+    if options["patience"] is not None and options["validation"] is None:
+        raise click.UsageError("--patience judges by a validation set; add --validation 0.2")
     if options["head"] == "new" and options["task"][0] not in (None, "classes"):
         raise click.UsageError("--head new is for classes; leave out --task")
     if options["head"] == "new" and len(options["outputs"] or ()) > 1:
@@ -174,10 +192,13 @@ def run_finetune(
     head: str,
     features: str | None,
     pool: bool,
-    epochs: int,
+    epochs: int | None,
     batch: int,
     lr: float | str | None,
     optimizer: str,
+    average: bool,
+    mixup: float,
+    patience: int | None,
     task: tuple[str | None, dict[str, Any]],
     text: TextOptions,
     outputs: dict[str, float] | None,
@@ -259,6 +280,9 @@ def run_finetune(
                     batch_size=batch,
                     learning_rate=lr,
                     optimizer=optimizer,
+                    average=average,
+                    mixup=mixup,
+                    patience=patience,
                     task=chosen,
                     validation=validation,
                     augment=job.parse_augment(augment),
@@ -277,7 +301,7 @@ def run_finetune(
                 before=before,
                 after=after,
                 seed=seed,
-                epochs=epochs,
+                epochs=len(history.epochs) or history.recipe["epochs"],
                 batch=batch,
                 optimizer=optimizer,
                 threads=model.threads,

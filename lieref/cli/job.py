@@ -14,16 +14,15 @@ import numpy as np
 
 from lieref import __version__
 from lieref._types import Array
+from lieref.cli.training import train as train
 from lieref.errors import DomainError, FormatError, UnsupportedError
 
 if TYPE_CHECKING:
     from lieref.adapter.model import Model
-    from lieref.cli.console import Progress
     from lieref.cli.text_options import TextOptions
     from lieref.evaluate.report import Report
     from lieref.model.head import NewHead
     from lieref.train.data import Dataset
-    from lieref.train.epoch import Progress as State
     from lieref.train.epoch import Score
     from lieref.train.history import History
     from lieref.train.task import Task
@@ -261,30 +260,6 @@ def parse_augment(text: str) -> str | tuple[str, ...]:
     if text == "none":
         return ()
     return text if text == "auto" else tuple(part.strip() for part in text.split(","))
-
-
-def train(model: Model, samples: Samples, progress: Progress | None = None, **options: Any) -> History:
-    """Train the attached method; `options` and what is raised are those of `fit`."""
-    from lieref.model.samples import own_layout
-    from lieref.train.loop import fit
-
-    # `load_samples` has arranged them; where both layouts fit, this says which one the model's is.
-    options.setdefault("layout", own_layout(model.input_shape))
-    if progress is not None:
-        options["progress"] = lambda state: progress(state.step, state.total_steps, _words(state))
-    history = fit(model, samples.x, samples.y, **options)
-    try:
-        model.adapted_tensors()
-    except DomainError as error:
-        raise DomainError(
-            f"fit: training must stay finite; it diverged (try a smaller learning rate): {error}"
-        ) from error
-    return history
-
-
-def _words(state: State) -> str:
-    """Return a few words on the state of a run; before its first step that is what is compiled."""
-    return f"{state.phase}, epoch {state.epoch} of {state.epochs}, loss {state.loss:.3f}" if state.step else state.phase
 
 
 def score(model: Model, samples: Samples, task: Task | None = None) -> Score:

@@ -36,6 +36,10 @@ EVALUATION_TEXTS = 32
 128 places: 16 MB a sample, 2.2 GB for 128 of them, at 12.7 ms a sample, and 0.7 GB for 32, at 11.3 ms."""
 
 
+TRAINING = "training"
+"""The phase of the run itself."""
+
+
 @dataclass(frozen=True)
 class Part:
     """Some samples of a set, without a copy of it.
@@ -108,7 +112,7 @@ class Progress:
     total_steps: int
     loss: float
     learning_rate: float
-    phase: str = "training"
+    phase: str = TRAINING
 
 
 def train_epoch(

@@ -14,7 +14,7 @@ from pathlib import Path
 from lieref import rng
 from lieref._check import check_int
 from lieref._types import Array, Params
-from lieref.errors import DomainError
+from lieref.errors import DomainError, LierefWarning
 from lieref.model.attaching import StillLayersWarning, listed
 from lieref.model.samples import Samples, own_layout
 from lieref.train._protocol import Trainable
@@ -32,6 +32,7 @@ from lieref.train.moving_average import MovingAverage, inside, moving_average
 from lieref.train.optimizer import Optimizer, make_optimizer
 from lieref.train.parts import check_moves, parts_of
 from lieref.train.recipe import AUTO, Recipe, steps_per_epoch
+from lieref.train.still_falling import still_falling
 from lieref.train.task import Task
 from lieref.train.task_registry import make_task
 
@@ -40,6 +41,10 @@ COMPILING = "compiling (once after installation)"
 
 STATISTICS_SAMPLES = 2000
 """Random training samples that re-estimate BatchNormalization; more of them change nothing measurable."""
+
+
+class StillFallingWarning(LierefWarning):
+    """The loss was still falling when the run ended."""
 
 
 def fit(
@@ -280,8 +285,22 @@ def _train(run: _Run) -> History:
             averaged = {} if average is None else average.values
             state = Checkpoint(identity, history, peak, params, best_params, optimizer.state(), averaged)
             write_checkpoint(run.folder, state)
+    _warn_falling(history, recipe)
     _assign(params, best_params if average is None or history.best_epoch is not None else average.values)
     return history
+
+
+def _warn_falling(history: History, recipe: Recipe) -> None:
+    """Say where the loss still fell at the end of a whole run: of the validation set if there is one."""
+    if len(history.epochs) < recipe.epochs:  # it has waited for better ones in vain
+        return
+    judged = [record.validation_loss for record in history.epochs if record.validation_loss is not None]
+    losses = judged or [record.loss for record in history.epochs]
+    found = still_falling(losses, [record.learning_rate for record in history.epochs])
+    if found is None or not found.falling:
+        return
+    of = "of the validation set" if judged else "of the training samples, which need not help on others"
+    warnings.warn(f"fit: {found.sentence()} ({of})", StillFallingWarning, stacklevel=4)
 
 
 def _warn_unmoved(params: Params, unmoved: set[str]) -> None:

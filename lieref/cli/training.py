@@ -1,0 +1,51 @@
+"""The training of a command: its progress, and what it says of itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lieref.errors import DomainError
+
+if TYPE_CHECKING:
+    from lieref.adapter.model import Model
+    from lieref.cli.console import Progress
+    from lieref.cli.job import Samples
+    from lieref.train.epoch import Progress as State
+    from lieref.train.history import History
+
+
+def train(model: Model, samples: Samples, progress: Progress | None = None, **options: Any) -> History:
+    """Train the attached method; `options` and what is raised are those of `fit`."""
+    from lieref.cli.console import say
+    from lieref.model.samples import own_layout
+    from lieref.train.epoch import TRAINING
+    from lieref.train.loop import fit
+
+    # `load_samples` has arranged them; where both layouts fit, this says which one the model's is.
+    options.setdefault("layout", own_layout(model.input_shape))
+    if progress is not None:
+        unsaid = ["epochs"] if options.get("epochs") is None else []
+
+        def show(state: State) -> None:
+            if unsaid and state.step and state.phase == TRAINING:
+                unsaid.clear()
+                say(f"epochs: {state.epochs}, which make {state.total_steps} steps (--epochs chooses)")
+            progress(state.step, state.total_steps, _words(state))
+
+        options["progress"] = show
+    history = fit(model, samples.x, samples.y, **options)
+    if len(history.epochs) < history.recipe["epochs"] and history.epochs:
+        done, best = len(history.epochs), history.best_epoch
+        say(f"stopped after epoch {done} of {history.recipe['epochs']}: none did better than epoch {best}")
+    try:
+        model.adapted_tensors()
+    except DomainError as error:
+        raise DomainError(
+            f"fit: training must stay finite; it diverged (try a smaller learning rate): {error}"
+        ) from error
+    return history
+
+
+def _words(state: State) -> str:
+    """Return a few words on the state of a run; before its first step that is what is compiled."""
+    return f"{state.phase}, epoch {state.epoch} of {state.epochs}, loss {state.loss:.3f}" if state.step else state.phase
