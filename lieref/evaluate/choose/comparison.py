@@ -5,8 +5,11 @@ standard error s = sd(d) / sqrt(n), and z = mean(d) / s is how many of them it i
 answers, which are what is wanted and tell little of few samples; and losses, which tell more and are not what is
 wanted, for a network that is too sure of itself loses by them. So one plan is better than another if
 
-    one of the two says so by more than one standard error, and the other does not deny it by more than one;
-    or the right answers say so by more than two, whatever the losses say.
+    one of the two says so by more than 1.64 standard errors, and the other does not deny it by more than one;
+    or the right answers say so by more than 2.33, whatever the losses say.
+
+By chance alone z is above these in one of 20 and one of 100 cases. A bar of one standard error would let the best of a
+dozen equals pass more often than not.
 """
 
 from __future__ import annotations
@@ -21,10 +24,11 @@ from numpy.typing import NDArray
 
 from lieref.evaluate.judge import unpack_bits, unpack_floats
 
-BETTER, CLEARLY = 1.0, 2.0
+BETTER, DENIED, CLEARLY = 1.64, 1.0, 2.33
 """Standard errors."""
 
 _ROUNDING = 1e-9
+"""A single sample's answer is one standard error, but for rounding."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +89,8 @@ def z_scores(one: Held, other: Held) -> tuple[float, float]:
 def is_better(one: Held, other: Held) -> bool:
     """Tell whether the first is better than the second by more than noise: the rule at the top of this file."""
     right, loss = z_scores(one, other)
-    bar, clear = BETTER + _ROUNDING, CLEARLY + _ROUNDING
-    agreed = (right > bar and loss >= -bar) or (loss > bar and right >= -bar)
-    return agreed or right > clear
+    agreed = max(right, loss) > BETTER and min(right, loss) >= -DENIED - _ROUNDING
+    return agreed or right > CLEARLY
 
 
 def _z(differences: NDArray[np.float64]) -> float:

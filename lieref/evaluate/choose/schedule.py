@@ -1,6 +1,6 @@
-"""How much a choice tries: which folds, how often, how long; by the number of samples alone, so that it is the same
-wherever and however often it is made.
+"""How much a choice tries: which folds, how often, how long.
 
+It follows from the number of samples alone, so that it is the same wherever and however often it is made.
 A trial on a fold of five costs four fifths of a training run. Of many samples one fold tells enough; of few a run is
 short and noise decides, so all folds are held out in turn, and of very few several divisions into folds are tried.
 """

@@ -113,8 +113,8 @@ class Search:
         return max(known, default=0.0) * plan.epochs * share
 
     def _fits(self, plan: Plan, trials: int) -> bool:
-        """Tell whether trials and a final training of the plan fit into the time."""
-        if self.seconds is None:
+        """Tell whether trials and a final training of the plan fit into the time; what trains nothing always does."""
+        if self.seconds is None or not trains(plan):
             return True
         ahead = trials * self.expected(plan, 1 - 1 / FOLDS) / self.jobs + SPARE * self.expected(plan)
         return self.elapsed + ahead <= self.seconds
