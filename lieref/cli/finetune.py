@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -26,13 +24,13 @@ from lieref.cli.choosing import (
     run_settings,
 )
 from lieref.cli.console import print_json, print_reports, progress_bar, say
+from lieref.cli.method_options import parse_options, parse_rate
 from lieref.cli.output import ADAPTER_NAMES, reserved_folder
 from lieref.cli.start_from import check_options, recorded, started
 from lieref.cli.target_options import target_options
 from lieref.cli.task_options import chosen_task, output_option, task_options
 from lieref.cli.text_options import TextOptions, text_options, with_padding_of, without_padding
 from lieref.errors import LierefError
-from lieref.param.targets import FIELDS
 
 if TYPE_CHECKING:
     from lieref.evaluate.report import Report
@@ -41,35 +39,6 @@ if TYPE_CHECKING:
     from lieref.train.epoch import Score
 
 REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
-
-
-def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) -> float | str | None:
-    """Return ``auto``, a positive number, or None where nothing was given."""
-    if value in (None, "auto"):
-        return value
-    try:
-        rate = float(value or "")
-    except ValueError:
-        rate = math.nan
-    if not (math.isfinite(rate) and rate > 0):
-        raise click.BadParameter(f"{value!r} is neither auto nor a positive number", ctx, param)
-    return rate
-
-
-def parse_options(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
-    """Return ``{"lora_dropout": 0.1}`` of ``lora_dropout=0.1``; what is no number, true, false or null is text."""
-    found: dict[str, Any] = {}
-    for value in values:
-        name, sign, text = value.partition("=")
-        if not (name.isidentifier() and sign and text) or name in found:
-            raise click.BadParameter(f"{value!r} is no name and value such as lora_dropout=0.1, once each", ctx, param)
-        if name in ("r", "lora_alpha", "method", "options", *FIELDS, "rank_pattern", "alpha_pattern"):
-            raise click.BadParameter(f"{name} is no option of a method alone; see --help", ctx, param)
-        try:
-            found[name] = json.loads(text)
-        except ValueError:
-            found[name] = text
-    return found
 
 
 @click.command(short_help="Train an adapter for an ONNX model and report on it.")

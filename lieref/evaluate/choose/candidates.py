@@ -57,7 +57,7 @@ def plans(problem: Problem, settings: Mapping[str, Any]) -> list[tuple[Plan, ...
         Further fields of every `Plan`: epochs, batch_size, optimizer, augment.
     """
     rows = TRAINED if problem.head is None else (HEAD, *TRAINED)
-    found = [] if problem.head is not None else [(Plan(STATISTICS, **settings),)]
+    found: list[tuple[Plan, ...]] = [] if problem.head is not None else [(Plan(STATISTICS, **settings),)]
     for prefix in ("", WITH_STATISTICS):
         for row in rows:
             ranks: tuple[dict[str, Any], ...] = tuple({"r": rank} for rank in row.ranks) or ({},)
