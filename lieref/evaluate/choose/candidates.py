@@ -70,24 +70,29 @@ def takes_statistics(plan: Plan) -> bool:
     return plan.method == STATISTICS or plan.method.startswith(WITH_STATISTICS)
 
 
+def is_cheap(plan: Plan) -> bool:
+    """Tell whether a plan is scale, with or without statistics."""
+    return plan.method.removeprefix(WITH_STATISTICS) == "scale"
+
+
 def trains(plan: Plan) -> bool:
     """Tell whether a plan has a gradient."""
     return plan.method not in ("base", STATISTICS)
 
 
-def variants(plan: Plan, problem: Problem, *, longer: bool) -> list[Plan]:
-    """Return the plan with one setting changed: its rate, its epochs, averaging, mixup, label smoothing."""
+def variants(plan: Plan, problem: Problem, *, longer: bool) -> dict[str, Plan]:
+    """Return the plan with one setting changed, by the name of the change."""
     if not trains(plan):
-        return []
-    found = [replace(plan, rate_factor=plan.rate_factor * factor) for factor in RATES]
+        return {}
+    found = {f"rate x {factor:.3g}": replace(plan, rate_factor=plan.rate_factor * factor) for factor in RATES}
     if longer and plan.epochs is not None:
-        found.append(replace(plan, epochs=LONGER * plan.epochs))
-    found.append(replace(plan, average=True))
+        found["longer"] = replace(plan, epochs=LONGER * plan.epochs)
+    found["average"] = replace(plan, average=True)
     if problem.task.name == "classes" and not isinstance(problem.load.get("output"), Mapping):
         if problem.x.dtype.kind == "f" or problem.x.ndim == 4:  # ids of tokens have nothing between them
-            found.append(replace(plan, mixup=MIXUP))
+            found["mixup"] = replace(plan, mixup=MIXUP)
         if not getattr(problem.task, "label_smoothing", 0.0):
-            found.append(replace(plan, label_smoothing=SMOOTHING))
+            found["smoothing"] = replace(plan, label_smoothing=SMOOTHING)
     return found
 
 

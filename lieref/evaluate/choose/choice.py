@@ -3,9 +3,9 @@
 1. The base and the statistics alone, on all folds that are looked at: they cost no training.
 2. Every method of the list for a third of the epochs. Where the statistics alone are clearly better than the base, or
    clearly worse, only that half of the list is tried.
-3. The best three for all epochs, on all folds.
-4. The best of them with one setting changed: rate, epochs, averaging, mixup, smoothing; what is better is changed once
-   more.
+3. The best three for all epochs, on all folds; and scale, which is so cheap that whatever is larger must beat it.
+4. The best of them with one setting changed: rate, epochs, averaging, mixup, smoothing; where that is better, once more
+   with each change that was.
 
 Who is taken: from the smallest on, a larger one takes its place only if it is better by more than noise (`comparison`).
 The smallest is the base, so that what is shipped did better than the base on samples that it has not seen.
@@ -20,7 +20,7 @@ from typing import Any
 
 from lieref._check import check_int, check_real
 from lieref.errors import DomainError, LierefError
-from lieref.evaluate.choose.candidates import STATISTICS, describe, plans, takes_statistics, trains, variants
+from lieref.evaluate.choose.candidates import STATISTICS, describe, is_cheap, plans, takes_statistics, trains, variants
 from lieref.evaluate.choose.comparison import CLEARLY, Held, is_better, z_scores
 from lieref.evaluate.choose.schedule import FOLDS, KEPT, ROUNDS, SHARE, Schedule, schedule_for
 from lieref.evaluate.choose.search import Search
@@ -155,6 +155,7 @@ class _Choosing:
         self.most = most
         self.sizes: dict[str, Size] = {}
         self.left_out: dict[str, str] = {}
+        self.useless: set[str] = set()
         self.found: dict[str, tuple[Plan, Held]] = {}
 
     def best(self) -> Plan:
@@ -208,7 +209,8 @@ class _Choosing:
         epochs = self.settings["epochs"]
         short = max(1, round(epochs * SHARE))
         tried = [(plan, self.search.judged(replace(plan, epochs=short), self.schedule.first)) for plan in trained]
-        passed = _ranked([(plan, held) for plan, held in tried if held is not None])[:KEPT]
+        ranked = _ranked([(plan, held) for plan, held in tried if held is not None])
+        passed = [plan for place, plan in enumerate(ranked) if place < KEPT or is_cheap(plan)]
         return [plan for plan in passed if self._judge(plan)]
 
     def _statistics_decide(self) -> bool | None:
@@ -223,14 +225,16 @@ class _Choosing:
         return None
 
     def _changed(self, plan: Plan) -> Plan | None:
-        """Return the best of the plan's variants that are better than it, None where none is."""
+        """Return the best of the variants that are better than the plan, None where none is; nothing useless twice."""
         held = self.found[describe(plan)][1]
         better = []
-        for variant in variants(plan, self.search.problem, longer=self.schedule.longer):
-            if describe(variant) in self.found:
+        for change, variant in variants(plan, self.search.problem, longer=self.schedule.longer).items():
+            if change in self.useless or describe(variant) in self.found:
                 continue
             first = self.search.judged(variant, self.schedule.first)
-            if first is not None and is_better(first, held) and self._judge(variant):
+            if first is None or not is_better(first, held):
+                self.useless.add(change)
+            elif self._judge(variant):
                 better.append(variant)
         better = [variant for variant in better if is_better(self.found[describe(variant)][1], held)]
         ranked = _ranked([(variant, self.found[describe(variant)][1]) for variant in better])
