@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -16,50 +14,31 @@ import click
 
 from lieref._atomic import remove_folder, write_folder
 from lieref.adapter.strict_json import format_json, path_text
+from lieref.cli.choosing import (
+    AUTO,
+    FOLDER_NAME,
+    Chooser,
+    check_choosing,
+    flattery,
+    report_of_nothing,
+    run_settings,
+)
 from lieref.cli.console import print_json, print_reports, progress_bar, say
+from lieref.cli.method_options import parse_options, parse_rate
 from lieref.cli.output import ADAPTER_NAMES, reserved_folder
 from lieref.cli.start_from import check_options, recorded, started
 from lieref.cli.target_options import target_options
 from lieref.cli.task_options import chosen_task, output_option, task_options
 from lieref.cli.text_options import TextOptions, text_options, with_padding_of, without_padding
 from lieref.errors import LierefError
-from lieref.param.targets import FIELDS
 
 if TYPE_CHECKING:
     from lieref.evaluate.report import Report
+    from lieref.model.head import NewHead
     from lieref.train.data import Dataset
     from lieref.train.epoch import Score
 
 REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
-
-
-def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) -> float | str | None:
-    """Return ``auto``, a positive number, or None where nothing was given."""
-    if value in (None, "auto"):
-        return value
-    try:
-        rate = float(value or "")
-    except ValueError:
-        rate = math.nan
-    if not (math.isfinite(rate) and rate > 0):
-        raise click.BadParameter(f"{value!r} is neither auto nor a positive number", ctx, param)
-    return rate
-
-
-def parse_options(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
-    """Return ``{"lora_dropout": 0.1}`` of ``lora_dropout=0.1``; what is no number, true, false or null is text."""
-    found: dict[str, Any] = {}
-    for value in values:
-        name, sign, text = value.partition("=")
-        if not (name.isidentifier() and sign and text) or name in found:
-            raise click.BadParameter(f"{value!r} is no name and value such as lora_dropout=0.1, once each", ctx, param)
-        if name in ("r", "lora_alpha", "method", "options", *FIELDS, "rank_pattern", "alpha_pattern"):
-            raise click.BadParameter(f"{name} is no option of a method alone; see --help", ctx, param)
-        try:
-            found[name] = json.loads(text)
-        except ValueError:
-            found[name] = text
-    return found
 
 
 @click.command(short_help="Train an adapter for an ONNX model and report on it.")
@@ -79,7 +58,21 @@ def parse_options(ctx: click.Context, param: click.Parameter, values: tuple[str,
     metavar="ADAPTER",
     help="Go on training this adapter, which says method, rank, layers and head; the optimiser begins anew.",
 )
-@click.option("--method", default="liera", show_default=True, help="See: lieref methods.")
+@click.option(
+    "--method",
+    default="liera",
+    show_default=True,
+    help="See: lieref methods. auto: chosen on training data that are held out, with rank, rate and epochs.",
+)
+@click.option(
+    "--budget-bytes", type=click.IntRange(min=1), metavar="B", help="With --method auto: most bytes of the adapter."
+)
+@click.option(
+    "--budget-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="With --method auto: most seconds for choosing and training, by the clock.",
+)
 @click.option("--rank", "--r", type=click.IntRange(min=1), help="Rank of the factors.  [default: the method's]")
 @click.option(
     "--alpha", type=click.FloatRange(min=0, min_open=True), help="Scaling alpha / rank.  [default: the method's]"
@@ -161,6 +154,7 @@ def finetune(base: Path, out: Path, as_json: bool, **options: Any) -> None:
         raise click.UsageError("--features and --pool say what a new head reads; add --head new")
     if options["patience"] is not None and options["validation"] is None:
         raise click.UsageError("--patience judges by a validation set; add --validation 0.2")
+    check_choosing(options["method"], options["budget_bytes"], options["budget_seconds"])
     if options["head"] == "new" and options["task"][0] not in (None, "classes"):
         raise click.UsageError("--head new is for classes; leave out --task")
     if options["head"] == "new" and len(options["outputs"] or ()) > 1:
@@ -170,6 +164,9 @@ def finetune(base: Path, out: Path, as_json: bool, **options: Any) -> None:
         print_json(report.to_dict())
         return
     print_reports([report])
+    if not report.details.get("ships", True):
+        click.echo(f"No adapter did better than the base on samples held out; the report is in {out}.")
+        return
     click.echo(f"Adapter and report are in {out}. Next: lieref merge {base} {out} -o merged.onnx")
 
 
@@ -181,6 +178,8 @@ def run_finetune(
     test: Path | None,
     start: Path | None = None,
     method: str,
+    budget_bytes: int | None = None,
+    budget_seconds: float | None = None,
     rank: int | None,
     alpha: float | None,
     targets: tuple[str, ...],
@@ -234,11 +233,15 @@ def run_finetune(
         chosen = chosen_task(model, task)
         where: dict[str, Any] = {"targets": targets, "exclude": exclude, "blocks": blocks}
         where |= {"rank_pattern": rank_pattern, "alpha_pattern": alpha_pattern, "method_options": method_options}
-        attach = partial(job.attach_method, model, method, rank=rank, alpha=alpha, seed=seed, **where)
+        # Labels are matched with a new head before anything is chosen.
+        first = "head" if method == AUTO else method
+        attach = partial(job.attach_method, model, first, rank=rank, alpha=alpha, seed=seed, **where)
         new = head == "new"
+        heads: list[NewHead] = []
 
         def give_head(data: Dataset) -> None:
-            attach(head=job.new_head(data, train, classes=classes, features=features, pool=pool))
+            heads.append(job.new_head(data, train, classes=classes, features=features, pool=pool))
+            attach(head=heads[0])
 
         with progress_bar("finetune"):
             training, testing = job.load_sets(
@@ -264,7 +267,31 @@ def run_finetune(
                 with model.disable_adapter():
                     before = job.score(model, testing, chosen)
             begun = None if testing is None or start is None else job.score(model, testing, chosen)
-        if start is not None:
+        settings: dict[str, Any] = {"epochs": epochs, "learning_rate": lr, "average": average, "mixup": mixup}
+        settings["task"] = chosen
+        evidence: dict[str, Any] = {}
+        if method == AUTO:
+            given = {"batch_size": batch, "optimizer": optimizer, "augment": job.parse_augment(augment)}
+            chooser = Chooser(base, unfinished.folder, budget_bytes, budget_seconds, given, seed, resume)
+            choice = chooser.choose(model, training, chosen, heads[0] if heads else None)
+            say(choice.table())
+            known_by_base = flattery(lambda samples: job.score(model, samples, chosen), training, testing, before)
+            evidence = {"choice": {**choice.evidence, "base_knew": known_by_base}}
+            if not choice.ships:
+                shared = {"task": chosen.to_dict(), "train_samples": len(training.x), "base": path_text(base)}
+                shared |= {"base_sha256": model.base_sha256, "out": path_text(out), **evidence, **job.versions()}
+                report = report_of_nothing(before, seed, shared)
+                write_folder(out, {REPORT_NAME: format_json(report.to_dict())}, replaces=replaces)
+                remove_folder(unfinished.folder)
+                return report
+            plan = choice.plan
+            model.unload()
+            job.attach_method(
+                model, plan.method, rank=plan.options.get("r"), alpha=None, seed=seed, head=heads[0] if heads else None,
+                **where,
+            )  # fmt: skip
+            settings = run_settings(plan, model, len(training.x), chosen)
+        elif start is not None:
             say(started(start, model))
         elif model.head is None:
             attach()
@@ -276,14 +303,10 @@ def run_finetune(
                     model,
                     training,
                     progress,
-                    epochs=epochs,
                     batch_size=batch,
-                    learning_rate=lr,
                     optimizer=optimizer,
-                    average=average,
-                    mixup=mixup,
                     patience=patience,
-                    task=chosen,
+                    **settings,
                     validation=validation,
                     augment=job.parse_augment(augment),
                     seed=seed,
@@ -314,6 +337,7 @@ def run_finetune(
                 text=training.text,
                 test_text=None if testing is None else testing.text,
                 outputs=list(model.output_weights or model.outputs[:1]),
+                **evidence,
                 **({} if start is None else {"from": _beginning(start, known, begun)}),
                 base=path_text(base),
                 base_sha256=model.base_sha256,
@@ -349,12 +373,13 @@ class _Unfinished:
         self.trained = False
         self._found = self.folder.exists()
         self._checkpoint = self.folder / FILE_NAME
+        self._choice = self.folder / FOLDER_NAME
 
     def check(self, resume: bool, force: bool) -> None:
         """Raise `UsageError` unless the options say what becomes of an earlier run."""
         if resume and not self._found:
             raise click.UsageError(f"there is no unfinished run in {self.folder}; leave out --resume")
-        if self._checkpoint.exists() and not (resume or force):
+        if (self._checkpoint.exists() or self._choice.exists()) and not (resume or force):
             raise click.UsageError(
                 f"{self.folder} holds an unfinished run; add --resume to continue it, or --force to begin anew"
             )
@@ -377,8 +402,8 @@ class _Unfinished:
             hopeless = isinstance(error, LierefError) and not self.trained
             if aside.exists() and (hopeless or not self._checkpoint.exists()):
                 aside.replace(self._checkpoint)
-            elif not self._found and (hopeless or not self._checkpoint.exists()):
+            elif not self._found and (hopeless or not (self._checkpoint.exists() or self._choice.exists())):
                 shutil.rmtree(self.folder, ignore_errors=True)
-            elif not hopeless and self._checkpoint.exists():
+            elif not hopeless and (self._checkpoint.exists() or self._choice.exists()):
                 say(f"the finished epochs are kept in {self.folder}: the same command with --resume continues")
             raise

@@ -75,7 +75,7 @@ class Judgement:
     right : (N,) bool or None
         Whether each sample is right; None where a sample has no single answer.
     losses : (N,) float32 or None
-        Of each sample, where `right` is None and they are cheap.
+        Of each sample, where `right` is None or both are wanted, and they are cheap.
     """
 
     score: Score
@@ -83,12 +83,15 @@ class Judgement:
     losses: NDArray[np.float32] | None
 
 
-def judge(model: Trainable, x: Array, y: Any, task: Task) -> Judgement:
-    """Return how a model does on samples, and on each by itself; raises as `score` does."""
+def judge(model: Trainable, x: Array, y: Any, task: Task, *, both: bool = False) -> Judgement:
+    """Return how a model does on samples, and on each by itself; raises as `score` does.
+
+    With `both` the losses of samples are given beside right and wrong answers.
+    """
     right: list[NDArray[np.bool_]] = []
     losses: list[float] = []
     classes = task.has_labels and len(model.output_weights) < 2
-    alone = not classes and len(model.output_weights) < 2 and len(x) <= MOST_ALONE
+    alone = (both or not classes) and len(model.output_weights) < 2 and len(x) <= MOST_ALONE
     ignored = getattr(task, "ignore_index", None)
     seen = task.loss
 
@@ -96,7 +99,7 @@ def judge(model: Trainable, x: Array, y: Any, task: Task) -> Judgement:
         if classes:
             kept = np.ones(len(targets), bool) if ignored is None else targets != ignored
             right.append((np.argmax(scores, axis=1) == targets)[kept])
-        elif alone:
+        if alone:
             rows = range(len(targets))
             losses.extend(seen.value_and_grad(scores[i : i + 1], targets[i : i + 1])[0] for i in rows)
 

@@ -181,7 +181,7 @@ def _run(problem: Problem, trial: Trial) -> tuple[dict[str, Any], dict[str, byte
         files = encode_adapter(tensors, config)
         found["update_bytes"] = sum(map(len, files.values()))
         found["payload_bytes"] = sum(array.nbytes for array in tensors.values())
-    judged = judge(model, x, y, problem.task)
+    judged = judge(model, x, y, problem.task, both=trial.part == "held-out")
     found |= {"loss": judged.score.loss, "metrics": judged.score.metrics, "merit": judged.score.merit}
     found |= {"right": pack_bits(judged.right), "losses": pack_floats(judged.losses), "judged": len(x), "other": None}
     if trial.part == "test" and problem.x_other is not None and problem.head is None:
