@@ -16,8 +16,8 @@ POWER = 1 / 3
 Found on held-out training data (validation/default_steps.py). What counts is the way: the steps times the share of the
 method's rate. On 60 windows of sensors LieRA did best with ways of 23 to 32; with 60 to 90 it was 1 to 3 points below
 that, and 150 steps at the full rate were below the base. On 500 JPEG images 24 to 40 were best, 64 lost 1 point and 160
-lost 3. On 300 digits turned by 30 degrees, which the base reads at 54 %, 30 gave 72 %, 80 gave 81 and 150 gave 85; noise
-that leaves the base at 15 % wanted as much. No number of steps suits all: how far the samples are from the base's own
+lost 3. On 300 digits turned by 30 degrees, which the base reads at 54 %, 30 gave 72 %, 80 gave 81, 150 gave 85; noise
+under which it reads 15 % wanted more. No number of steps suits all: how far the samples are from the base's own
 decides, and is not known before. With `default_learning_rate` this power makes ways of 31, 68, 88 and 395 for 60, 300,
 500 and 10,000 samples: a compromise that loses 1 to 2 points where the shift is small, and wins 10 where it is large,
 over the 10 epochs that were the default before. A validation set with `patience` decides better.
