@@ -3,9 +3,10 @@
     python -m validation.sst2_rates --data DIR --runs DIR
 
 The job of validation.sst2: the first 200 of the 626 steps of two epochs on 10,000 training sentences, seed 0, at
-several rates of the factors and of the new head, and once with clipped gradients. Kept of every step are the training loss and
-how much the outputs differ from sentence to sentence (standard deviation over the batch, mean of the two classes).
-Nothing is tested. Each run is written to --runs and is not repeated. Writes validation/results/sst2_rates.json.
+several rates of the factors and of the new head, and once with clipped gradients. Kept of every step are the training
+loss and how much the outputs differ from sentence to sentence (standard deviation over the batch, mean of the two
+classes). Nothing is tested. Each run is written to --runs and is not repeated. Writes
+validation/results/sst2_rates.json.
 """
 
 from __future__ import annotations

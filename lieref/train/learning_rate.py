@@ -38,12 +38,13 @@ RATED_BATCH = 128
 
 A smaller batch has a noisier gradient, whose noise Adam turns into steps of full length: to keep what it adds up to,
 the rate goes with the root of the batch [Malladi22]. Tried where the defaults had failed: LieRA on a language encoder
-with 35 adapted matrices, SST-2, batches of 32 (validation/sst2_rates.py: training loss, 200 of 626 steps, one seed; ln 2
-is 0.69). At the full rates, 0.02 and 0.1 for a new head, the loss was 0.70 after 200 steps, the gradient of the factors
-had grown twentyfold and the outputs of all sentences had become nearly the same. It is the rate of the factors: with
-0.02 for the head too the loss first fell to 0.64, and after 100 steps the same happened, so a warm-up, which delays the
-full rate, was not tried. Half of both rates, which the root gives: 0.61. A third for the factors alone: 0.70, because of
-the head, but the outputs differ. The full rate with gradients clipped to a norm of 0.1: 0.67, and they differ too.
+with 35 adapted matrices, SST-2, batches of 32 (validation/sst2_rates.py: training loss, 200 of 626 steps, one seed; ln
+2 is 0.69). At the full rates, 0.02 and 0.1 for a new head, the loss was 0.70 after 200 steps, the gradient of the
+factors had grown twentyfold and the outputs of all sentences had become nearly the same. It is the rate of the
+factors: with 0.02 for the head too the loss first fell to 0.64, and after 100 steps the same happened, so a warm-up,
+which delays the full rate, was not tried. Half of both rates, which the root gives: 0.61. A third for the factors
+alone: 0.70, because of the head, but the outputs differ. The full rate with gradients clipped to a norm of 0.1: 0.67,
+and they differ too.
 """
 
 
