@@ -98,8 +98,8 @@ def fit(
     batch_size : int
         At least 1.
     learning_rate : float, "auto" or None
-        None takes the default of the method, less for runs of few steps (`default_learning_rate`); ``"auto"``
-        searches a short ladder around that on a held-out fifth of the training set.
+        None takes the default of the method, less for runs of few steps or small batches (`default_learning_rate`);
+        ``"auto"`` searches a short ladder around that on a held-out fifth of the training set.
     optimizer : {"adamw", "sgd"} or Optimizer
     schedule : {"cosine", "constant"}
         Cosine falls to 0 over the run, step by step.
@@ -194,7 +194,8 @@ def fit(
         check_mixup(mixup, model, training.x, chosen)
         steps = recipe.total_steps(len(training))
         if learning_rate is None and params:  # statistics alone have no gradient, hence no rate of their own
-            recipe = replace(recipe, learning_rate=default_learning_rate(model.default_learning_rate, steps))
+            rate = default_learning_rate(model.default_learning_rate, steps, batch_size)
+            recipe = replace(recipe, learning_rate=rate)
         recomputation = None
         if limit is not None:
             batch = min(batch_size, len(training))

@@ -57,7 +57,9 @@ def test_one_command_to_other_classes(place: Path, run_json: RunJson, method: st
     assert {key: report["head"][key] for key in ("classes", "features", "size")} == {
         "classes": 5, "features": "e", "size": 4,
     }  # fmt: skip
-    assert report["head"]["learning_rate"] == pytest.approx(0.4 * np.sqrt(160 / 395))  # 0.8 / sqrt(4), of 160 steps
+    assert report["head"]["learning_rate"] == pytest.approx(
+        0.4 * np.sqrt(160 / 395 * 8 / 128)
+    )  # 0.8 / sqrt(4); 160 steps of 8
     adapted = run_json("eval", "base.onnx", "--adapter", "out", "--data", "new.npz")
     assert (adapted["accuracy"], adapted["classes"]) == (report["accuracy"], report["classes"])
     run_json("merge", "base.onnx", "out", "-o", "merged.onnx")

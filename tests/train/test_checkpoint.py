@@ -85,7 +85,7 @@ def test_run_interrupted_twice_and_resumed_in_the_same_model(tmp_path: Path) -> 
 
 def test_best_epoch_before_the_interruption_is_kept(tmp_path: Path) -> None:
     x, y = blobs()
-    wrong: dict[str, Any] = {**SETTINGS, "validation": (x, (y + 1) % 3)}
+    wrong: dict[str, Any] = {**SETTINGS, "learning_rate": 0.01, "validation": (x, (y + 1) % 3)}
     whole, resumed = SoftmaxRegression(), SoftmaxRegression()
     expected = outcome(whole, fit(whole, x, y, **wrong))
     with pytest.raises(StopError):

@@ -20,15 +20,18 @@ from lieref.train.sample_tasks import Classes
 
 @pytest.fixture
 def rates_as_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take a method's rate as it is, however short the run."""
+    """Take a method's rate as it is, however short the run and small its batches."""
     monkeypatch.setattr("lieref.train.learning_rate.RATED_STEPS", 1)
+    monkeypatch.setattr("lieref.train.learning_rate.RATED_BATCH", 1)
 
 
-def test_default_rate_falls_with_the_root_of_few_steps() -> None:
+def test_default_rate_falls_with_the_roots_of_few_steps_and_of_a_small_batch() -> None:
     assert default_learning_rate(0.02, 395) == default_learning_rate(0.02, 10_000) == 0.02
     assert default_learning_rate(0.02, 80) == pytest.approx(0.02 * (80 / 395) ** 0.5, rel=1e-15)
+    assert default_learning_rate(0.02, 395, 512) == 0.02
+    assert default_learning_rate(0.02, 395, 32) == pytest.approx(0.01, rel=1e-15)
     history = fit(SoftmaxRegression(learning_rate=0.03), *blobs(60), epochs=4, batch_size=30)
-    assert history.learning_rate == pytest.approx(0.03 * (8 / 395) ** 0.5, rel=1e-15)
+    assert history.learning_rate == pytest.approx(0.03 * (8 / 395) ** 0.5 * (30 / 128) ** 0.5, rel=1e-15)
 
 
 @pytest.mark.usefixtures("rates_as_given")

@@ -26,8 +26,9 @@ from lieref.train.sample_tasks import Classes
 
 @pytest.fixture
 def rates_as_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take a method's rate as it is, however short the run."""
+    """Take a method's rate as it is, however short the run and small its batches."""
     monkeypatch.setattr("lieref.train.learning_rate.RATED_STEPS", 1)
+    monkeypatch.setattr("lieref.train.learning_rate.RATED_BATCH", 1)
 
 
 def without_times(history: History) -> dict[str, Any]:
@@ -246,7 +247,8 @@ def test_training_images_are_flipped_and_validation_images_are_not() -> None:
 def test_mean_squared_error_trains_a_regression() -> None:
     x, y = blobs(60)
     target = np.eye(3)[y]
-    history = fit(SoftmaxRegression(), x, target, epochs=6, batch_size=16, task="numbers", validation=0.2)
+    how = {"epochs": 6, "batch_size": 16, "learning_rate": 0.01}
+    history = fit(SoftmaxRegression(), x, target, **how, task="numbers", validation=0.2)
     assert history.epochs[-1].loss < 0.5 * history.epochs[0].loss
     assert history.epochs[-1].accuracy is None
     assert history.epochs[-1].validation_accuracy is None

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from toy_model import SoftmaxRegression, bits, blobs
 
 from lieref.errors import DomainError
 from lieref.train.epoch import Progress
-from lieref.train.epochs import DEFAULT_STEPS, LEAST_EPOCHS, MOST_EPOCHS, default_epochs
+from lieref.train.epochs import default_epochs
 from lieref.train.loop import fit
 
 
@@ -66,12 +65,21 @@ def test_patience_needs_something_to_judge_by() -> None:
         fit(SoftmaxRegression(), *blobs(), patience=0, validation=0.2)
 
 
-@pytest.mark.parametrize(("samples", "batch"), [(1, 1), (60, 16), (300, 128), (500, 128), (10_000, 128), (67_000, 32)])
-def test_default_epochs_make_a_number_of_steps(samples: int, batch: int) -> None:
-    epochs, steps = default_epochs(samples, batch), int(np.ceil(samples / batch))
-    assert LEAST_EPOCHS <= epochs <= MOST_EPOCHS
-    assert epochs == MOST_EPOCHS or epochs * steps >= DEFAULT_STEPS
-    assert epochs == LEAST_EPOCHS or (epochs - 1) * steps < DEFAULT_STEPS
+@pytest.mark.parametrize(
+    ("samples", "batch", "epochs"),
+    [
+        (60, 128, 72),  # 395 * 0.006^(1/3) = 71.8 steps, one an epoch
+        (300, 128, 41),  # 122.7 steps, 3 an epoch
+        (500, 128, 36),  # 145.5 steps, 4 an epoch
+        (10_000, 128, 5),  # 395 steps, 79 an epoch
+        (80, 8, 8),  # 79 steps, 10 an epoch
+        (1, 1, 18),  # 18.3 steps
+        (1_000_000, 128, 3),  # 1833 steps are a quarter of an epoch: the least
+        (1000, 1000, 100),  # 183 steps, one an epoch: the most
+    ],
+)
+def test_default_epochs_make_steps_by_the_cube_root_of_the_samples(samples: int, batch: int, epochs: int) -> None:
+    assert default_epochs(samples, batch) == epochs
 
 
 def test_a_run_records_the_epochs_that_it_chose_for_the_samples_it_trains_on() -> None:
