@@ -266,7 +266,7 @@ def test_a_path_goes_out_as_the_system_has_it(device: Device) -> None:
         pytest.skip("the file system takes UTF-8 alone")
     for encoding in ("utf-8:strict", "ascii"):
         done = subprocess.run(
-            [sys.executable, "-m", plain.PROGRAM.split()[-1], "start", "--store", str(moved)],
+            [sys.executable, "-m", "lieref.adapter.store", "start", "--store", str(moved)],
             capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding}, check=True,
         )  # fmt: skip
         assert (Path(os.fsdecode(done.stdout.rstrip(b"\n"))) / "bundle.dsse.json").is_file()
