@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import argparse
+from functools import cache
 from typing import Any
 
-from lieref.adapter.store.command import JSON, STORE, VERBS, Option, Verb
+from lieref.adapter.store.command import JSON, STORE, VERBS, Option
 
 PROGRAM = "python -m lieref.adapter.store"
 
 
 def parse(arguments: list[str]) -> tuple[str, dict[str, Any]]:
     """Return the verb and its options; exits for help, and with status 2 for wrong use."""
-    if arguments and arguments[0] in VERBS:  # the parser of one verb alone is made where it comes first
-        name, *rest = arguments
-        return name, vars(_with_options(argparse.ArgumentParser(**_texts(name)), VERBS[name]).parse_args(rest))
-    parser = argparse.ArgumentParser(prog=PROGRAM, description="Signed adapters on a device, and always a way back.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for name, verb in VERBS.items():
-        _with_options(verbs.add_parser(name, help=verb.summary, **_texts(name)), verb)
-    values = vars(parser.parse_args(arguments))
+    values = vars(_parser().parse_args(arguments))
     return values.pop("verb"), values
 
 
-def _texts(name: str) -> dict[str, Any]:
-    verb = VERBS[name]
-    return {"prog": f"{PROGRAM} {name}", "description": f"{verb.summary} {verb.text}"}
-
-
-def _with_options(parser: argparse.ArgumentParser, verb: Verb) -> argparse.ArgumentParser:
-    for option in (*verb.options, STORE, JSON):
-        _add(parser, option)
+@cache
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=PROGRAM, description="Signed adapters on a device, and always a way back.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, verb in VERBS.items():
+        one = verbs.add_parser(name, help=verb.summary, description=f"{verb.summary} {verb.text}")
+        for option in (*verb.options, STORE, JSON):
+            _add(one, option)
     return parser
 
 
