@@ -1,17 +1,19 @@
-"""Adapters trained for some steps by PEFT and by LyCORIS, read onto the files of every exporter.
+"""Adapters trained for some steps by PEFT and by LyCORIS, read onto the ONNX file of the network.
 
-    python -m validation.exchange.trained
+    python -m validation.exchange.trained [peft] [lycoris]
 
-The other two programs of this folder move every number at random, one module at a time. Here each library makes an
-adapter of every kind on all modules at once that the kind goes with, AdamW trains it on random labels, and what is
-saved is read and compared with what the library computes: PEFT in float64, LyCORIS in float32. The base stays in
-evaluation mode, statistics of normalisations as they are. Bounds are those of `validation.exchange.peft` and
+The other two programs of this folder move every number at random. Here each library makes an adapter of every kind on
+all modules at once that it goes with (of PEFT's, those that `validation.exchange.peft` found equal one by one), AdamW
+trains it on random labels, and what is saved is read and compared with what the library computes: PEFT in float64,
+LyCORIS in float32. One exporter's file is enough, as the others' differ in the base alone. The base stays in evaluation
+mode, statistics of normalisations as they are. Bounds are those of `validation.exchange.peft` and
 `validation.exchange.lycoris`. Writes validation/results/exchange_trained.json.
 """
 
 from __future__ import annotations
 
 import copy
+import json
 import logging
 import sys
 import tempfile
@@ -38,10 +40,11 @@ from lieref.adapter.model import load
 from lieref.errors import LierefError
 from validation.exchange import lycoris as by_lycoris
 from validation.exchange import peft as by_peft
-from validation.exchange.networks import EXPORTERS, export, network
-from validation.record import environment, write_result
+from validation.exchange.networks import export, network
+from validation.record import RESULTS, environment, write_result
 
-NAMES = ("convolutions", "encoder")
+NETWORKS = ("convolutions", "encoder")
+EXPORTER = "dynamo"
 STEPS, LEARNING_RATE = 20, 0.02
 REFUSALS = (ValueError, TypeError, NotImplementedError, RuntimeError)
 
@@ -61,62 +64,50 @@ def train(net: nn.Module, parameters: Iterable[Tensor], x: Tensor) -> dict[str, 
     return {"loss_before": losses[0], "loss_after": losses[-1]}
 
 
-def read_everywhere(
-    row: dict[str, Any], folder: Path, adapter: Any, given: Given, x: Tensor, theirs: np.ndarray, library: Any
-) -> Iterator[dict[str, Any]]:
-    """Yield a row for each exporter's file, the adapter attached to it."""
-    limit = None  # the same network with the same adapter, whichever exporter wrote it
-    for exporter in EXPORTERS:
-        model = load(folder / f"{exporter}.onnx", dtype="float64")
-        model.engine = "reference"
-        here = {**row, "exporter": exporter}
-        try:
-            imported = attach_foreign(model, adapter, given)
-        except LierefError as error:
-            yield {**here, "outcome": "refused", "why": str(error)[:300]}
-            continue
-        limit = library.bound(model, x.numpy()) if limit is None else limit
-        error = np.abs(model.logits(x.numpy()) - theirs).max(axis=1)
-        yield {
-            **here,
-            "methods": dict(Counter(imported.methods.values())),
-            "outcome": "equal" if (error <= limit).all() else "DIFFERENT",
-            "of_bound": float((error / limit).max()),
-            "relative_error": float(error.max() / np.abs(theirs).max()),
-        }
+def reading(
+    row: dict[str, Any], file: Path, adapter: Any, given: Given, x: Tensor, theirs: np.ndarray, library: Any
+) -> dict[str, Any]:
+    """Return a row on an adapter that is read onto a file."""
+    model = load(file, dtype="float64")
+    model.engine = "reference"
+    try:
+        imported = attach_foreign(model, adapter, given)
+    except LierefError as error:
+        return {**row, "outcome": "refused", "why": str(error)[:300]}
+    limit = library.bound(model, x.numpy())
+    error = np.abs(model.logits(x.numpy()) - theirs).max(axis=1)
+    return {
+        **row,
+        "methods": dict(Counter(imported.methods.values())),
+        "outcome": "equal" if (error <= limit).all() else "DIFFERENT",
+        "of_bound": float((error / limit).max()),
+        "relative_error": float(error.max() / np.abs(theirs).max()),
+    }
 
 
 def from_peft(name: str, folder: Path) -> Iterator[dict[str, Any]]:
     """Yield rows on adapters of every kind of PEFT's."""
     base, x = network(name, torch.float64)
-    for exporter in EXPORTERS:
-        export(base, x, folder / f"{exporter}.onnx", exporter)
+    export(base, x, folder / "base.onnx", EXPORTER)
     given = by_peft.tensors_of(base)
+    recorded = json.loads((RESULTS / "exchange_peft.json").read_text())["rows"]
+    alone = [
+        one for one in recorded if one["way"] == "in" and one["outcome"] == "equal" and one["exporter"] == EXPORTER
+    ]
     for kind, config in by_peft.KINDS.items():
         row = {"library": "peft", "network": name, "kind": kind}
-        fits = [module for module, layer in base.named_modules() if isinstance(layer, by_peft.LAYERS)
-                and _adapts(base, module, kind, x)]  # fmt: skip
+        fits = sorted({one["module"] for one in alone if (one["network"], one["kind"]) == (name, kind)})
         made = peft.get_peft_model(copy.deepcopy(base), config(fits)).to(torch.float64).eval()
         row |= {"modules": len(fits), **train(made, made.parameters(), x)}
         made.save_pretrained(folder / "adapter")
         theirs = by_peft.scores_of(made, x)
-        yield from read_everywhere(row, folder, peft_reader.read(folder / "adapter"), given, x, theirs, by_peft)
-
-
-def _adapts(base: nn.Module, module: str, kind: str, x: Tensor) -> bool:
-    """Tell whether PEFT can adapt a module alone and run the network."""
-    try:
-        by_peft.scores_of(by_peft.adapted(base, module, kind), x)
-    except REFUSALS:
-        return False
-    return True
+        yield reading(row, folder / "base.onnx", peft_reader.read(folder / "adapter"), given, x, theirs, by_peft)
 
 
 def from_lycoris(name: str, folder: Path) -> Iterator[dict[str, Any]]:
     """Yield rows on adapters of every algorithm of LyCORIS's."""
     base, x = network(name, torch.float32)
-    for exporter in EXPORTERS:
-        export(base, x, folder / f"{exporter}.onnx", exporter)
+    export(base, x, folder / "base.onnx", EXPORTER)
     tensors, file = folder / "base.safetensors", folder / "lycoris.safetensors"
     save_file({k: v.contiguous() for k, v in base.state_dict().items() if v.is_floating_point()}, tensors)
     for kind, options in by_lycoris.ALGORITHMS.items():
@@ -132,49 +123,60 @@ def from_lycoris(name: str, folder: Path) -> Iterator[dict[str, Any]]:
             continue
         made.save_weights(str(file), None, {})
         theirs = by_lycoris.scores_of(net, x)
-        yield from read_everywhere(row, folder, lycoris_reader.read(file), read_given(tensors), x, theirs, by_lycoris)
+        given = read_given(tensors)
+        yield reading(row, folder / "base.onnx", lycoris_reader.read(file), given, x, theirs, by_lycoris)
 
 
-def main() -> int:
-    """Run everything and return 1 if anything differs or did not learn."""
+def summary_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return how many adapters of each library had which outcome, and the largest differences."""
+    found: dict[str, Any] = {}
+    for library in dict.fromkeys(row["library"] for row in rows):
+        mine = [row for row in rows if row["library"] == library]
+        equal = [row for row in mine if row["outcome"] == "equal"]
+        found[library] = {
+            "counts": dict(Counter(row["outcome"] for row in mine)),
+            "kinds_equal": len({row["kind"] for row in equal}),
+            "largest_of_bound": max(row["of_bound"] for row in equal),
+            "largest_relative_error": max(row["relative_error"] for row in equal),
+            "without_a_lower_loss": sum(not _learned(row) for row in mine),
+            "refusals": dict(Counter(row["why"][:160] for row in mine if "why" in row)),
+        }
+    return found
+
+
+def _learned(row: dict[str, Any]) -> bool:
+    return "loss_after" not in row or row["loss_after"] < row["loss_before"]
+
+
+def main(names: list[str]) -> int:
+    """Run libraries, both by default, put them into the result; return 1 if anything differs or did not learn."""
     logging.getLogger("LyCORIS").setLevel(logging.ERROR)
     warnings.simplefilter("ignore")
     peft.tuners.boft.layer.get_fbd_cuda = lambda: None  # else it tries to build its CUDA extension for every adapter
     types = ["Linear", "Conv1d", "Conv2d", "Conv3d", "LayerNorm", "GroupNorm"]
     LycorisNetwork.apply_preset({"enable_conv": True, "target_module": types, "target_name": []})
     rows: list[dict[str, Any]] = []
-    for name in NAMES:
-        for library in (from_peft, from_lycoris):
+    for library in names or [*LIBRARIES]:
+        for network_name in NETWORKS:
             with tempfile.TemporaryDirectory() as scratch:
-                rows += library(name, Path(scratch))
-    counts = Counter(f"{row['library']}: {row['outcome']}" for row in rows)
-    equal = [row for row in rows if row["outcome"] == "equal"]
-    unlearned = [row for row in rows if "loss_after" in row and not row["loss_after"] < row["loss_before"]]
-    summary = {
-        "counts": dict(counts),
-        "kinds": {library: len({row["kind"] for row in equal if row["library"] == library})
-                  for library in ("peft", "lycoris")},
-        "largest_of_bound": max(row["of_bound"] for row in equal),
-        "largest_relative_error": {
-            library: max(row["relative_error"] for row in equal if row["library"] == library)
-            for library in ("peft", "lycoris")
-        },
-        "without_a_lower_loss": len(unlearned),
-        "refusals": dict(Counter(row["why"][:160] for row in rows if row["outcome"] in ("refused", "LyCORIS refuses"))),
-    }  # fmt: skip
-    for row in (*unlearned, *(row for row in rows if row["outcome"] not in ("equal", "refused"))):
-        print(row)
-    print(*(f"{what:24} {count}" for what, count in counts.items()), sep="\n")
-    print(f"largest difference: {summary['largest_of_bound']:.2g} of the bound n u S")
+                for row in LIBRARIES[library](network_name, Path(scratch)):
+                    rows.append({k: float(f"{v:.3g}") if isinstance(v, float) else v for k, v in row.items()})
+                    print(row["library"], row["network"], row["kind"], row["outcome"], flush=True)
+    path = RESULTS / "exchange_trained.json"
+    held = json.loads(path.read_text())["rows"] if path.is_file() else []
+    kept = [row for row in held if row["library"] not in (names or LIBRARIES)] + rows
+    summary = summary_of(kept)
+    print(json.dumps(summary, indent=1))
     packages = {name: version(name) for name in ("peft", "lycoris-lora", "torch", "onnx", "onnxscript")}
-    rounded = [{k: float(f"{v:.3g}") if isinstance(v, float) else v for k, v in row.items()} for row in rows]
     write_result(
         "exchange_trained",
-        {**environment(), "packages": packages, "steps": STEPS, "learning_rate": LEARNING_RATE, "summary": summary,
-         "rows": rounded},
+        {**environment(), "packages": packages, "exporter": EXPORTER, "steps": STEPS, "learning_rate": LEARNING_RATE,
+         "summary": summary, "rows": kept},
     )  # fmt: skip
-    return int(bool(unlearned) or any(row["outcome"] == "DIFFERENT" for row in rows))
+    return int(any(row["outcome"] == "DIFFERENT" or not _learned(row) for row in rows))
 
+
+LIBRARIES = {"peft": from_peft, "lycoris": from_lycoris}
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
