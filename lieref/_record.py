@@ -25,6 +25,7 @@ else:
 def _frozen(cls: Any) -> Any:
     cls = dataclasses.dataclass(init=False, repr=False, eq=False)(cls)
     cls._FIELDS = {field.name: field for field in dataclasses.fields(cls)}
+    cls._POSITIONAL = tuple(name for name, field in cls._FIELDS.items() if not field.kw_only)
     for name in _METHODS:
         if name not in vars(cls):
             setattr(cls, name, vars(_Methods)[name])
@@ -35,11 +36,12 @@ class _Methods:
     """What every class gets that does not write it itself."""
 
     _FIELDS: dict[str, dataclasses.Field[Any]]
+    _POSITIONAL: tuple[str, ...]
 
     def __init__(self, *values: Any, **named: Any) -> None:
-        fields = self._FIELDS
-        given = dict(zip(fields, values, strict=False))
-        if len(values) > len(fields) or given.keys() & named.keys() or named.keys() - fields.keys():
+        fields, positional = self._FIELDS, self._POSITIONAL
+        given = dict(zip(positional, values, strict=False))
+        if len(values) > len(positional) or given.keys() & named.keys() or named.keys() - fields.keys():
             raise TypeError(f"{type(self).__name__}: arguments must be {', '.join(fields)}, each once; "
                             f"got {len(values)} and {', '.join(named) or 'none by name'}")  # fmt: skip
         given |= named

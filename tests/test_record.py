@@ -33,9 +33,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Deep(Point):
-    """A class below another."""
+    """A class below another, with a field that is given by name alone."""
 
     z: str = "z"
+    end: int = dataclasses.field(default=0, kw_only=True)
+
+
+@dataclass(frozen=True)
+class Below(Deep):
+    """A class below that: its field comes after the one given by name, which is passed over."""
+
+    last: str = "last"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +78,14 @@ def test_equality_is_of_one_class_and_of_the_fields_that_compare() -> None:
 def test_a_record_below_another_has_its_fields_too() -> None:
     deep = Deep(1, z="end")
     assert (deep.x, deep.y, deep.z) == (1, 2.0, "end")
-    assert repr(deep) == "Deep(x=1, y=2.0, names=[], z='end')"
+    assert repr(deep) == "Deep(x=1, y=2.0, names=[], z='end', end=0)"
+
+
+def test_a_field_of_the_name_alone_is_none_of_the_positions() -> None:
+    below = Below(1, 2.0, [], b"", "z", "l", end=5)
+    assert (below.last, below.end) == ("l", 5)
+    with pytest.raises(TypeError, match="each once; got 7"):
+        Below(1, 2.0, [], b"", "z", "l", 5)
 
 
 def test_replace_copy_and_pickle_make_equal_records() -> None:

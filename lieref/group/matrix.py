@@ -14,7 +14,8 @@ from lieref.algebra.base import check_tail
 from lieref.algebra.matrix import MatrixAlgebra, symplectic_form, transpose
 from lieref.errors import NotInGroupError, ShapeError
 from lieref.group.base import Group
-from lieref.group.calculus import Calculus, MatrixCalculus, RotationCalculus
+from lieref.group.calculus import Calculus
+from lieref.group.matrix_calculus import MatrixCalculus, RotationCalculus
 from lieref.numerics.expm import check_square
 from lieref.numerics.matrix_maps import logm
 from lieref.numerics.phi import matrix_phi

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from lieref._check import check_float, check_int, check_shape
+from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import DomainError, ShapeError
 from lieref.errors import LierefWarning as LierefWarning
@@ -30,7 +31,7 @@ class RankLoweredWarning(LierefWarning):
     """A weight has no room for the rank or the blocks asked for, and gets smaller ones."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Parameterisation(ABC):
     """Recipe that turns a few trainable numbers into an element of the Lie algebra.
 

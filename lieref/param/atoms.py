@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import ClassVar, Self
 
 import numpy as np
 
 from lieref._check import check_int, check_real
+from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import DomainError
 from lieref.param._base import Parameterisation, check_weight_shape, nearest_divisor
 from lieref.param.dictionary import learned_codes
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class FilterAtoms(Parameterisation):
     """xi[o, i, :] = sum_a c[o, i, a] D[a, :], with frozen coefficients c and atoms D zero at the start.
 

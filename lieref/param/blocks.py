@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import ClassVar, Self
 
 import numpy as np
 
 from lieref._check import check_int
+from lieref._record import dataclass
 from lieref._types import Array, FloatArray, Params, Shape
 from lieref.errors import ShapeError
 from lieref.param._base import Parameterisation, nearest_divisor
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class BlockDiagonal(Parameterisation):
     """xi = blockdiag(X_1, X_2, ...), an (n, n) matrix, started at zero.
 
@@ -109,7 +109,7 @@ class BlockDiagonal(Parameterisation):
         return blocks_bar[..., rows, columns] - blocks_bar[..., columns, rows]
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Butterfly(BlockDiagonal):
     """xi = the sum of several block-diagonal matrices whose blocks sit as in a butterfly network, started at zero.
 

@@ -5,12 +5,12 @@ theta --parameterisation--> xi in the algebra --map--> g in the group --action--
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import NotInGroupError, UnsupportedError
 from lieref.group.action import Action, ElementWise, ScaleMode
@@ -19,7 +19,6 @@ from lieref.group.maps import Map
 from lieref.group.registry import make_group
 from lieref.param._base import Parameterisation
 from lieref.param.low_rank import LowRank
-from lieref.param.low_rank_group import LowRankForm, low_rank_form
 from lieref.param.method import (
     OVERFLOW_IS_CHECKED,
     Method,
@@ -31,10 +30,11 @@ from lieref.param.method import (
 )
 
 if TYPE_CHECKING:
+    from lieref.param.low_rank_group import LowRankForm
     from lieref.param.principal import Principal
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Combination(Method):
     """W' = map(xi(params)) . W0.
 
@@ -211,8 +211,13 @@ class Combination(Method):
 
     def _low_rank(self) -> tuple[LowRankForm, LowRank] | None:
         """Return how to make g from low-rank factors, or None where g comes from xi."""
-        recipe, form = self.parameterisation, low_rank_form(self.group, self.map)
-        return (form, recipe) if form and isinstance(recipe, LowRank) and not recipe.share_groups else None
+        recipe = self.parameterisation
+        if isinstance(self.action, (ElementWise, ScaleMode)) or not isinstance(recipe, LowRank) or recipe.share_groups:
+            return None
+        from lieref.param.low_rank_group import low_rank_form  # what acts entry by entry loads no matrix function
+
+        form = low_rank_form(self.group, self.map)
+        return None if form is None else (form, recipe)
 
     def _init(
         self, shape: Shape, groups: int, rng: np.random.Generator, dtype: Any, base_weight: FloatArray | None

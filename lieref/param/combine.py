@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
 from lieref._check import check_choice, check_int, check_real
+from lieref._record import dataclass
 from lieref._types import Shape
 from lieref.errors import DomainError
 from lieref.param import combine_factors, combine_group
@@ -17,7 +17,7 @@ from lieref.param.parts import Combine, Parts
 from lieref.param.task_vectors import MAJORITIES, Options
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class CombinationType:
     """One way to make one adapter of several.
 

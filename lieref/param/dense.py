@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import ClassVar
 
 import numpy as np
 
+from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import ShapeError
 from lieref.param._base import Parameterisation
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Dense(Parameterisation):
     """xi itself, started at zero.
 
@@ -37,7 +37,7 @@ class Dense(Parameterisation):
         return {"xi": xi_bar.copy()}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Diagonal(Parameterisation):
     """xi = diag(d) for a square matrix, started at zero.
 

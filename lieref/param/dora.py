@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import numpy as np
 
 from lieref._check import check_shape
+from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import DomainError, UnsupportedError
 from lieref.param.combination import Combination
@@ -24,7 +24,7 @@ from lieref.param.method import (
 _MAGNITUDE = "magnitude"
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Dora(Method):
     """W'_o = m_o V_o / ||V_o||, with V the weight of `direction` and ||V_o|| over the in and kernel axes of filter o.
 

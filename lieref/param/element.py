@@ -7,12 +7,12 @@ group's structure leaves it low rank.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Sequence
 
 import numpy as np
 
+from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
 from lieref.algebra.matrix import transpose
 from lieref.errors import UnsupportedError
@@ -32,7 +32,7 @@ Adapter = tuple[Method, Params]
 """A method and its factors for one weight."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Element:
     """An element of a group that acts on a weight.
 

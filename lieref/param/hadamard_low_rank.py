@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import ClassVar, Self
 
 import numpy as np
 
 from lieref._check import check_int, check_real
+from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
 from lieref.param._base import (
     Parameterisation,
@@ -23,7 +23,7 @@ from lieref.param._base import (
 _NAMES = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class HadamardLowRank(Parameterisation):
     """xi = s (A1 B1) * (A2 B2), of rank up to r^2, with B2 zero at the start: LoHa.
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import ClassVar, Self
 
 import numpy as np
 
 from lieref._check import check_int
+from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import DomainError, ShapeError
 from lieref.param._base import Parameterisation, adjusted_rank, transposed
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Householder(Parameterisation):
     """xi = sum over pairs of 2 (u w^T - w u^T) / (u . u), an (n, n) skew matrix, with every w zero at the start.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import ClassVar, Self
 
 import numpy as np
 
 from lieref._check import check_int, check_real
+from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
 from lieref.param._base import (
     Parameterisation,
@@ -20,7 +20,7 @@ from lieref.param._base import (
 )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Kronecker(Parameterisation):
     """xi[(a, c), (b, d), ...] = s w1[a, b] w2[c, d, ...], with w1 zero at the start: LoKr.
 

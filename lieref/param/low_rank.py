@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import ClassVar, Self
 
 import numpy as np
 
 from lieref._check import check_choice, check_int, check_real
+from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import ShapeError
 from lieref.param._base import (
@@ -26,7 +26,7 @@ from lieref.param.starts import check_draw
 MATRICISATIONS = ("unfold", "view", "structured")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class LowRank(Parameterisation):
     """xi = s B A, with B (rows, R) zero and A (R, columns) random at the start, unless `init_lora_weights` is False.
 

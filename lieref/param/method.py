@@ -47,7 +47,7 @@ class Recipe:
     statistics_first: bool = False
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Method(ABC):
     """Fine-tuning method of one weight tensor. Stateless: factors and weights are arguments.
 
@@ -267,7 +267,7 @@ class Method(ABC):
         """Return the factors of `init` after its checks."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Untrained(Method):
     """Method without trainable numbers: the weight stays the base weight."""
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import TypeAlias
 
+from lieref._record import dataclass
 from lieref._types import Shape
 from lieref.param.element import Adapter
 from lieref.param.task_vectors import Options
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Parts:
     """Adapters of one weight, and how they are to be combined.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from typing import ClassVar, Self
@@ -10,6 +9,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from lieref._check import check_int, check_real
+from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import DomainError, ShapeError
 from lieref.param._base import (
@@ -26,7 +26,7 @@ ORTHOGONAL_SCALE = 0.1
 """Of the factors of an orthogonal start, as in PEFT."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Principal(Parameterisation):
     """xi = s (B A - B0 A0), where s B0 A0 is the part of the weight that the rank-r factors start at.
 

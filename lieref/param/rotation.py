@@ -7,13 +7,13 @@ stay. R is never formed; the methods keep V' - V, which is exactly zero at the s
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from abc import abstractmethod
 from typing import Any
 
 import numpy as np
 
+from lieref._record import dataclass
 from lieref._types import Array, FloatArray, Params, Shape
 from lieref.errors import DomainError, UnsupportedError
 from lieref.group.base import Group
@@ -33,7 +33,7 @@ from lieref.param.method import (
 )
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class _Rotation(Method):
     """What the rotations share: the weight seen as rows, one stack for each conv group."""
 
@@ -111,7 +111,7 @@ class _Rotation(Method):
         return (rotations * n, n), rotations
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class BlockRotation(_Rotation):
     """R = R_m ... R_1, each R_j block-diagonal at its own stride with blocks map(X) in SO(b).
 
@@ -177,7 +177,7 @@ class BlockRotation(_Rotation):
         return SO(b)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Reflections(_Rotation):
     """R^T = H(u_1) H(u_1 + w_1) H(u_2) H(u_2 + w_2) ..., with reflections H(v) = I - 2 v v^T / (v . v).
 

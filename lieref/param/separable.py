@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import ClassVar
 
 import numpy as np
 
+from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
 from lieref.param._base import Parameterisation, check_weight_shape
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Separable(Parameterisation):
     """xi[o, i, u, v] = P[o, i] D[o, u, v], with D zero at the start: a depthwise-separable convolution.
 

@@ -6,18 +6,18 @@ algebra elements. Each is a function of a stack (k, ...) of arrays and k weights
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 import numpy as np
 
+from lieref._record import dataclass
 from lieref._types import Array, FloatArray
 
 MAJORITIES = ("total", "frequency")
 """How the sign of an entry is elected: by the sum of its values, or by the number of them."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Options:
     """What the rules are told.
 

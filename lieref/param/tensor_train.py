@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import ClassVar, Self
 
 import numpy as np
 
 from lieref._check import check_int
+from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
 from lieref.param._base import Parameterisation, adjusted_rank, check_weight_shape, transposed
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class TensorTrain(Parameterisation):
     """xi = C S: a trained core C (O, r), zero at the start, times the frozen tail S of a tensor train of W0.
 

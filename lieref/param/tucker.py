@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import ClassVar, Self
 
 import numpy as np
 
 from lieref._check import check_choice, check_int, check_real
+from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import ShapeError
 from lieref.param._base import Parameterisation, adjusted_rank, check_weight_shape, kaiming_uniform, transposed
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class Tucker(Parameterisation):
     """xi = s G ×_1 U_1 ×_2 U_2 ..., with the core G (r_1, r_2, ...) and factors U_n (size of mode n, r_n).
 

@@ -5,24 +5,44 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from lieref.cli import main
 from lieref.conformance.vectors import core_path, read_vectors
 
 REFERENCE = "lieref.conformance.reference:run"
 ROOT = Path(__file__).parents[2]
 
 
-def golden(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "lieref", "golden", *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, env=None)
+Golden = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_check_passes_and_says_so(tmp_path: Path) -> None:
+@pytest.fixture
+def golden(capfd: pytest.CaptureFixture[str]) -> Golden:
+    """Run the command in this process, for one of its own takes seconds to import what it needs."""
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        capfd.readouterr()
+        status = main(["golden", *map(str, arguments)])
+        said = capfd.readouterr()
+        return subprocess.CompletedProcess(arguments, status, said.out, said.err)
+
+    return run
+
+
+def test_the_program_itself() -> None:
+    command = [sys.executable, "-m", "lieref", "golden", "check", "--backend", REFERENCE, "--family", "tucker"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("OK: ")
+
+
+def test_check_passes_and_says_so(golden: Golden, tmp_path: Path) -> None:
     junit = tmp_path / "report.xml"
     done = golden("check", "--backend", REFERENCE, "--family", "tucker", "--family", "atoms", "--junit", junit)
     assert done.returncode == 0, done.stderr
@@ -30,7 +50,7 @@ def test_check_passes_and_says_so(tmp_path: Path) -> None:
     assert 'failures="0"' in junit.read_text()
 
 
-def test_check_fails_with_a_reason(tmp_path: Path) -> None:
+def test_check_fails_with_a_reason(golden: Golden, tmp_path: Path) -> None:
     port = tmp_path / "port.py"
     port.write_text(
         "from lieref.conformance import reference\n"
@@ -44,7 +64,7 @@ def test_check_fails_with_a_reason(tmp_path: Path) -> None:
     assert report["diagnoses"][0] == {"what": "a missing scaling", "cases": 6}
 
 
-def test_what_a_port_prints_stays_out_of_the_report(tmp_path: Path) -> None:
+def test_what_a_port_prints_stays_out_of_the_report(golden: Golden, tmp_path: Path) -> None:
     port = tmp_path / "port.py"
     port.write_text(
         "import os\n"
@@ -75,14 +95,14 @@ def test_what_a_port_prints_stays_out_of_the_report(tmp_path: Path) -> None:
         (("--exe", "./driver 'half"), "`command` must be a command line; No closing quotation"),
     ],
 )
-def test_wrong_use_is_one_line_and_status_two(arguments: tuple[str, ...], line: str) -> None:
+def test_wrong_use_is_one_line_and_status_two(golden: Golden, arguments: tuple[str, ...], line: str) -> None:
     done = golden("check", *arguments)
     assert done.returncode == 2
     assert line in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_export_copies_the_core_set_byte_for_byte(tmp_path: Path) -> None:
+def test_export_copies_the_core_set_byte_for_byte(golden: Golden, tmp_path: Path) -> None:
     assert golden("export", tmp_path / "v").returncode == 0
     for path in core_path().rglob("*"):
         if path.is_file():
@@ -92,7 +112,7 @@ def test_export_copies_the_core_set_byte_for_byte(tmp_path: Path) -> None:
     assert "`folder` must be empty" in again.stderr
 
 
-def test_onnx_export_runs_in_onnxruntime(tmp_path: Path) -> None:
+def test_onnx_export_runs_in_onnxruntime(golden: Golden, tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
     assert golden("export", tmp_path / "o", "--format", "onnx").returncode == 0
@@ -112,7 +132,7 @@ def test_onnx_export_runs_in_onnxruntime(tmp_path: Path) -> None:
         np.testing.assert_allclose(session.run(None, feeds)[0], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
-def test_c_headers_compile_and_hold_the_numbers(tmp_path: Path) -> None:
+def test_c_headers_compile_and_hold_the_numbers(golden: Golden, tmp_path: Path) -> None:
     import shutil
 
     compiler = shutil.which("gcc")
@@ -135,7 +155,7 @@ def test_c_headers_compile_and_hold_the_numbers(tmp_path: Path) -> None:
     assert [float.fromhex(text) for text in printed] == [total, case.expected["y"].hi.flat[0]]
 
 
-def test_safetensors_export_holds_inputs_and_tolerances(tmp_path: Path) -> None:
+def test_safetensors_export_holds_inputs_and_tolerances(golden: Golden, tmp_path: Path) -> None:
     safetensors = pytest.importorskip("safetensors.numpy")
     assert golden("export", tmp_path / "s", "--format", "safetensors").returncode == 0
     case = next(c for c in read_vectors()[0] if c.id == "conv_vjp_f32/3")
@@ -147,7 +167,7 @@ def test_safetensors_export_holds_inputs_and_tolerances(tmp_path: Path) -> None:
     assert (expected["x_bar.tolerance"][case.expected["x_bar"].hi != 0] > 0).all()
 
 
-def test_full_export_needs_an_empty_folder_before_any_work(tmp_path: Path) -> None:
+def test_full_export_needs_an_empty_folder_before_any_work(golden: Golden, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     done = golden("export", tmp_path, "--full")
     assert done.returncode == 2

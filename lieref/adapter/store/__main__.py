@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import sys
 import warnings
@@ -10,21 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from lieref._text import one_line
-from lieref.adapter.store.command import (
-    FAILED,
-    INTERRUPTED,
-    JSON,
-    STORE,
-    VERBS,
-    WRONG_USE,
-    Option,
-    Verb,
-    perform,
-    text_of,
-)
+from lieref.adapter.store.command import FAILED, INTERRUPTED, JSON, STORE, VERBS, WRONG_USE, Verb, perform, text_of
 from lieref.errors import LierefError
-
-PROGRAM = "python -m lieref.adapter.store"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,39 +44,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parsed(arguments: list[str]) -> tuple[str, dict[str, Any]]:
-    """Return the verb and its options; the parser of one verb alone is made where it comes first."""
+    """Return the verb and its options."""
     if arguments and arguments[0] in VERBS:
-        name, *rest = arguments
-        return name, vars(_with_options(argparse.ArgumentParser(**_texts(name)), VERBS[name]).parse_args(rest))
-    parser = argparse.ArgumentParser(prog=PROGRAM, description="Signed adapters on a device, and always a way back.")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for name, verb in VERBS.items():
-        _with_options(verbs.add_parser(name, help=verb.summary, **_texts(name)), verb)
-    values = vars(parser.parse_args(arguments))
-    return values.pop("verb"), values
+        plain = plain_options(VERBS[arguments[0]], arguments[1:])
+        if plain is not None:
+            return arguments[0], plain
+    from lieref.adapter.store.parser import parse  # which brings argparse, with gettext, locale and shutil
+
+    return parse(arguments)
 
 
-def _texts(name: str) -> dict[str, Any]:
-    verb = VERBS[name]
-    return {"prog": f"{PROGRAM} {name}", "description": f"{verb.summary} {verb.text}"}
+def plain_options(verb: Verb, words: list[str]) -> dict[str, Any] | None:
+    """Return the options of a verb where every word is plain, as `parse` would; None where that has to read them.
 
-
-def _with_options(parser: argparse.ArgumentParser, verb: Verb) -> argparse.ArgumentParser:
-    for option in (*verb.options, STORE, JSON):
-        _add(parser, option)
-    return parser
-
-
-def _add(parser: argparse.ArgumentParser, option: Option) -> None:
-    if not option.name.startswith("-"):
-        parser.add_argument(option.key, help=option.text, type=option.kind, metavar=option.name)
-    elif option.kind is bool:
-        parser.add_argument(option.name, help=option.text, action="store_true")
-    else:
-        parser.add_argument(
-            option.name, help=option.text, type=option.kind, default=option.default, required=option.required,
-            metavar=option.metavar,
-        )  # fmt: skip
+    Plain is ``--name value``, ``--flag`` and an argument, each once and spelt in full, no value with a dash in front.
+    """
+    known = {option.name: option for option in (*verb.options, STORE, JSON)}
+    arguments = iter([option for name, option in known.items() if not name.startswith("-")])
+    found: dict[str, Any] = {}
+    left = iter(words)
+    for word in left:
+        named = word.startswith("-")
+        option = known.get(word) if named else next(arguments, None)
+        if option is None or option.key in found:
+            return None
+        if option.kind is bool:
+            found[option.key] = True
+            continue
+        value = next(left, "-") if named else word
+        if value.startswith("-"):
+            return None
+        try:
+            found[option.key] = option.kind(value)
+        except ValueError:
+            return None
+    if any(option.required and option.key not in found for option in known.values()):
+        return None
+    return {option.key: found.get(option.key, option.absent) for option in known.values()}
 
 
 def _say(kind: str, text: Any) -> None:

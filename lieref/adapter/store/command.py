@@ -63,6 +63,11 @@ class Option:
         """The name in Python."""
         return self.name.lstrip("-").replace("-", "_").lower()
 
+    @property
+    def absent(self) -> Any:
+        """The value where it is not given."""
+        return False if self.kind is bool else self.default
+
 
 @dataclass(frozen=True)
 class Verb:

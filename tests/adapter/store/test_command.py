@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import json
 import os
 import runpy
@@ -266,11 +268,18 @@ def test_a_path_goes_out_as_the_system_has_it(device: Device) -> None:
         pytest.skip("the file system takes UTF-8 alone")
     for encoding in ("utf-8:strict", "ascii"):
         done = subprocess.run(
-            [sys.executable, "-m", plain.PROGRAM.split()[-1], "start", "--store", str(moved)],
+            [sys.executable, "-m", "lieref.adapter.store", "start", "--store", str(moved)],
             capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding}, check=True,
         )  # fmt: skip
         assert (Path(os.fsdecode(done.stdout.rstrip(b"\n"))) / "bundle.dsse.json").is_file()
         assert done.stderr == b""
+
+
+def test_the_output_may_go_into_a_string(device: Device) -> None:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        assert plain.main(["start", "--store", str(device.store.folder)]) == 0
+    assert said.getvalue() == f"{device.base}\n"
 
 
 def test_what_a_terminal_would_obey_is_shown(run: Run, device: Device) -> None:

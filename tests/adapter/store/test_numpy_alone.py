@@ -48,3 +48,42 @@ def test_it_needs_numpy_alone(device: Device, tmp_path: Path) -> None:
     assert json.loads(report) == {"said": [0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0], "weights": ["conv/w"]}
     assert modules == "['lieref', 'numpy']"
     assert "refused: counter" in done.stdout
+
+
+LEAN = """
+import json, runpy, sys
+import numpy
+before = set(sys.modules)
+try:
+    runpy.run_module("lieref.adapter.store", run_name="__main__")
+except SystemExit as stop:
+    assert not stop.code, stop.code
+modules = {name: module for name, module in sys.modules.items() if name not in before}
+classes = {c for m in modules.values() for c in vars(m).values() if hasattr(c, "__dataclass_fields__")}
+compiled = sorted(c.__qualname__ for c in classes if c.__module__ in modules and c.__dataclass_params__.init)
+print(json.dumps({"modules": sorted(modules), "compiled": compiled}), file=sys.stderr)
+"""
+
+HEAVY = {
+    "argparse", "bz2", "gettext", "inspect", "locale", "lzma", "platform", "shutil", "subprocess", "tempfile",
+    "lieref.numerics.expm", "lieref.group.matrix", "lieref.adapter.store.parser",
+}  # fmt: skip
+"""What takes a millisecond or more to import on a small machine, and an installation of additions to weights needs not.
+
+`platform` and `tempfile` are NumPy's own in some of its versions: those count where NumPy alone does not bring them.
+"""
+
+
+def test_an_installation_imports_little_and_compiles_no_dataclass(device: Device) -> None:
+    """Half of its processor time goes into imports: each module counts, and each dataclass of the standard library."""
+    bundle = write_bundle(device.folder / "lasting", device.base, 1, expires=None)
+    done = subprocess.run(
+        [sys.executable, "-c", LEAN, "install", str(bundle), "--store", str(device.store.folder)],
+        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+    )  # fmt: skip
+    assert done.stdout == "installed: version v1 (counter 1), on trial for 2 starts\n"
+    found = json.loads(done.stderr.splitlines()[-1])
+    assert "lieref.adapter.merge.merging" in found["modules"]  # the merged weights were checked too
+    assert HEAVY.intersection(found["modules"]) == set()
+    assert found["compiled"] == []
+    assert sum(name.startswith("lieref") for name in found["modules"]) <= 64
