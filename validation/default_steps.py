@@ -34,9 +34,9 @@ from lieref.errors import LierefWarning
 from lieref.param.registry import METHODS
 from lieref.train.epochs import default_epochs
 from lieref.train.learning_rate import default_learning_rate
-from validation.jobs.har import read
-from validation.jobs.job import balanced
-from validation.jobs.mnist import shifted
+from validation.real_jobs.har import read
+from validation.real_jobs.job import balanced
+from validation.real_jobs.mnist import shifted
 from validation.record import environment, write_result
 
 BATCH = 128
@@ -140,7 +140,7 @@ def _sensor_net(features: int) -> Any:
 def _train_base(path: Path, net: Any, x: np.ndarray, y: np.ndarray, *, epochs: int, rate: float) -> None:
     import torch
 
-    from validation.jobs.bases import train, write_onnx
+    from validation.real_jobs.bases import train, write_onnx
 
     torch.set_num_threads(1)
     train(net, x, y, epochs=epochs, rate=rate)

@@ -258,7 +258,7 @@ def _rate(plan: Plan, model: Model, samples: int) -> float | None:
     if plan.learning_rate is not None or plan.rate_factor == 1.0 or not model.parameters():
         return plan.learning_rate
     steps = default_epochs(plan, samples) * steps_per_epoch(samples, plan.batch_size)
-    return plan.rate_factor * default_learning_rate(model.default_learning_rate, steps)
+    return plan.rate_factor * default_learning_rate(model.default_learning_rate, steps, batch_size=plan.batch_size)
 
 
 def _train(
