@@ -22,6 +22,7 @@ from lieref.cli.start_from import check_options, recorded, started
 from lieref.cli.target_options import target_options
 from lieref.cli.task_options import chosen_task, output_option, task_options
 from lieref.cli.text_options import TextOptions, text_options, with_padding_of, without_padding
+from lieref.cli.unlabelled import load_others, method_for, train_with, unlabelled_option
 from lieref.errors import LierefError
 from lieref.param.targets import FIELDS
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from lieref.train.epoch import Score
 
 REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
+_ASIDE = "earlier-"
 
 
 def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) -> float | str | None:
@@ -70,6 +72,7 @@ def parse_options(ctx: click.Context, param: click.Parameter, values: tuple[str,
     type=click.Path(path_type=Path),
     help="Labelled data: .npz (an array for each input), .csv, folder or texts.",
 )
+@unlabelled_option
 @click.option("--test", type=click.Path(path_type=Path), help="Labelled data for the report only.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="New or empty folder for the adapter.")
 @click.option(
@@ -160,6 +163,7 @@ def run_finetune(
     out: Path,
     *,
     train: Path,
+    unlabelled: Path | None = None,
     test: Path | None,
     start: Path | None = None,
     method: str,
@@ -213,7 +217,8 @@ def run_finetune(
         chosen = chosen_task(model, task)
         where: dict[str, Any] = {"targets": targets, "exclude": exclude, "blocks": blocks}
         where |= {"rank_pattern": rank_pattern, "alpha_pattern": alpha_pattern, "method_options": method_options}
-        attach = partial(job.attach_method, model, method, rank=rank, alpha=alpha, seed=seed, **where)
+        attached = method_for(method, unlabelled, model)
+        attach = partial(job.attach_method, model, attached, rank=rank, alpha=alpha, seed=seed, **where)
         new = head == "new"
 
         def give_head(data: Dataset) -> None:
@@ -231,6 +236,7 @@ def run_finetune(
                 give_head=give_head if new else None,
                 text=text,
             )
+            others = None if unlabelled is None else load_others(unlabelled, model, layout, max_bytes, chosen)
             if model.derived_inputs:
                 say(describe(model.derived_inputs, model.padding_id))
             for samples in (training, testing):
@@ -251,22 +257,24 @@ def run_finetune(
             say(f"new head: {model.head.describe()}")
         with unfinished.kept(resume):
             with progress_bar(model.method_name) as progress:
-                history = job.train(
-                    model,
-                    training,
-                    progress,
-                    epochs=epochs,
-                    batch_size=batch,
-                    learning_rate=lr,
-                    optimizer=optimizer,
-                    task=chosen,
-                    validation=validation,
-                    augment=job.parse_augment(augment),
-                    seed=seed,
-                    memory_limit=memory_limit,
-                    checkpoint=unfinished.folder,
-                    resume=resume,
-                )
+                settings: dict[str, Any] = {
+                    "epochs": epochs,
+                    "batch_size": batch,
+                    "learning_rate": lr,
+                    "optimizer": optimizer,
+                    "task": chosen,
+                    "validation": validation,
+                    "augment": job.parse_augment(augment),
+                    "seed": seed,
+                    "memory_limit": memory_limit,
+                    "checkpoint": unfinished.folder,
+                    "resume": resume,
+                }
+                labels = None
+                if others is None:
+                    history = job.train(model, training, progress, **settings)
+                else:
+                    history, labels = train_with(model, training, others, progress, **settings)
                 unfinished.trained = True
                 after = None if testing is None else job.score(model, testing, chosen)
             report, _, files = job.finish(
@@ -290,6 +298,7 @@ def run_finetune(
                 text=training.text,
                 test_text=None if testing is None else testing.text,
                 outputs=list(model.output_weights or model.outputs[:1]),
+                **({} if labels is None else {"unlabelled": labels.to_dict()}),
                 **({} if start is None else {"from": _beginning(start, known, begun)}),
                 base=path_text(base),
                 base_sha256=model.base_sha256,
@@ -319,42 +328,49 @@ class _Unfinished:
     """
 
     def __init__(self, out: Path) -> None:
-        from lieref.train.checkpoint import FILE_NAME
-
         self.folder = out.with_name(f".{out.name}.unfinished")
         self.trained = False
         self._found = self.folder.exists()
-        self._checkpoint = self.folder / FILE_NAME
+
+    def _checkpoints(self, prefix: str = "") -> list[Path]:
+        """Return the checkpoints there are: of the run, and of the teachers in folders of their own."""
+        from lieref.train.checkpoint import FILE_NAME
+
+        return [found for place in ("", "*/") for found in sorted(self.folder.glob(f"{place}{prefix}{FILE_NAME}"))]
 
     def check(self, resume: bool, force: bool) -> None:
         """Raise `UsageError` unless the options say what becomes of an earlier run."""
         if resume and not self._found:
             raise click.UsageError(f"there is no unfinished run in {self.folder}; leave out --resume")
-        if self._checkpoint.exists() and not (resume or force):
+        if self._checkpoints() and not (resume or force):
             raise click.UsageError(
                 f"{self.folder} holds an unfinished run; add --resume to continue it, or --force to begin anew"
             )
 
     @contextmanager
     def kept(self, resume: bool) -> Iterator[None]:
-        """Keep the checkpoint of an interrupted run, and nothing of one that cannot succeed but an earlier run's.
+        """Keep the checkpoints of an interrupted run, and nothing of one that cannot succeed but an earlier run's.
 
-        Without `resume` an earlier checkpoint is laid aside, until the new run is done or has one of its own.
+        Without `resume` earlier checkpoints are laid aside, until the new run is done or has one of its own.
         """
-        aside = self.folder / f"earlier-{self._checkpoint.name}"
-        if resume and not self._checkpoint.exists():
+        if resume and not self._checkpoints():
             say(f"{self.folder} holds no finished epoch: the run begins anew")
-        elif not resume and self._checkpoint.exists():
-            self._checkpoint.replace(aside)
+        elif not resume:
+            for found in self._checkpoints():
+                found.replace(found.with_name(f"{_ASIDE}{found.name}"))
         try:
             yield
         except BaseException as error:
             # The same options would fail in the same way: there is nothing to continue.
             hopeless = isinstance(error, LierefError) and not self.trained
-            if aside.exists() and (hopeless or not self._checkpoint.exists()):
-                aside.replace(self._checkpoint)
-            elif not self._found and (hopeless or not self._checkpoint.exists()):
+            new, aside = self._checkpoints(), self._checkpoints(_ASIDE)
+            if aside and (hopeless or not new):
+                for found in new:
+                    found.unlink()
+                for found in aside:
+                    found.replace(found.with_name(found.name.removeprefix(_ASIDE)))
+            elif not self._found and (hopeless or not new):
                 shutil.rmtree(self.folder, ignore_errors=True)
-            elif not hopeless and self._checkpoint.exists():
+            elif not hopeless and new:
                 say(f"the finished epochs are kept in {self.folder}: the same command with --resume continues")
             raise

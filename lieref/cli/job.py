@@ -272,18 +272,23 @@ def train(model: Model, samples: Samples, progress: Progress | None = None, **op
     # `load_samples` has arranged them; where both layouts fit, this says which one the model's is.
     options.setdefault("layout", own_layout(model.input_shape))
     if progress is not None:
-        options["progress"] = lambda state: progress(state.step, state.total_steps, _words(state))
+        options["progress"] = lambda state: progress(state.step, state.total_steps, words(state))
     history = fit(model, samples.x, samples.y, **options)
+    finite(model)
+    return history
+
+
+def finite(model: Model) -> None:
+    """Raise `DomainError` if adapted tensors are not finite after a training."""
     try:
         model.adapted_tensors()
     except DomainError as error:
         raise DomainError(
             f"fit: training must stay finite; it diverged (try a smaller learning rate): {error}"
         ) from error
-    return history
 
 
-def _words(state: State) -> str:
+def words(state: State) -> str:
     """Return a few words on the state of a run; before its first step that is what is compiled."""
     return f"{state.phase}, epoch {state.epoch} of {state.epochs}, loss {state.loss:.3f}" if state.step else state.phase
 

@@ -1,0 +1,1 @@
+"""Learning from samples without labels: statistics of all, and pseudo-labels of those that teachers agree on."""
