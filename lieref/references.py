@@ -79,4 +79,10 @@ REFERENCES: dict[str, str] = {
     "lunch, ICML 2024, arXiv:2311.03099.",
     "Pennec13": "X. Pennec and V. Arsigny, Exponential barycenters of the canonical Cartan connection and invariant "
     "means on Lie groups, in Matrix information geometry, Springer, 2013, 123-166.",
+    "Lee13": "D.-H. Lee, Pseudo-label: the simple and efficient semi-supervised learning method for deep neural "
+    "networks, ICML workshop on challenges in representation learning, 2013.",
+    "Sohn20": "K. Sohn et al., FixMatch: simplifying semi-supervised learning with consistency and confidence, NeurIPS "
+    "2020, arXiv:2001.07685.",
+    "Xie20": "Q. Xie et al., Self-training with noisy student improves ImageNet classification, CVPR 2020, "
+    "arXiv:1911.04252.",
 }
