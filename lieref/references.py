@@ -43,6 +43,7 @@ REFERENCES: dict[str, str] = {
     "Li16": "Y. Li et al., Revisiting batch normalization for practical domain adaptation, 2016, arXiv:1603.04779.",
     "Giles08": "M. Giles, An extended collection of matrix derivative results for forward and reverse mode algorithmic "
     "differentiation, Oxford University, report NA-08-01, 2008.",
+    "Zhang18": "H. Zhang et al., mixup: beyond empirical risk minimization, ICLR 2018, arXiv:1710.09412v2.",
     "Kingma15": "D. Kingma and J. Ba, Adam: a method for stochastic optimization, ICLR 2015, arXiv:1412.6980v9.",
     "Loshchilov17": "I. Loshchilov and F. Hutter, SGDR: stochastic gradient descent with warm restarts, ICLR 2017, "
     "arXiv:1608.03983.",

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +27,10 @@ from lieref.train.npz import read_npz, write_npz
 from lieref.train.recipe import Recipe
 
 FILE_NAME = "checkpoint.npz"
-FORMAT = 5
+FORMAT = 6
 LOCK_NAME = "checkpoint.lock"
 
-_GROUPS = ("params", "best_params", "optimizer")
+_GROUPS = ("params", "best_params", "optimizer", "average")
 _DIGEST_ROWS = 1024
 
 
@@ -51,6 +51,8 @@ class Checkpoint:
         Of the best epoch; empty without a validation set.
     optimizer : dict of str to array
         What `Optimizer.state` returned.
+    average : dict of str to array
+        The moving average of the parameters; empty where there is none.
     """
 
     run: dict[str, Any]
@@ -59,6 +61,7 @@ class Checkpoint:
     params: Params
     best_params: Params
     optimizer: dict[str, Array]
+    average: Params = field(default_factory=dict)
 
 
 def run_identity(model: Trainable, recipe: Recipe, training: Part, validation: Part | None) -> dict[str, Any]:
@@ -191,7 +194,8 @@ def read_checkpoint(folder: str | Path, run: Mapping[str, Any], params: Params) 
     different = _difference(saved, json.loads(json.dumps(run)))
     if different is not None:
         raise VerificationError(f"fit: {path} must belong to this run; another {different}")
-    for group, wanted in (("params", True), ("best_params", history.best_epoch is not None)):
+    averaged = bool(saved["recipe"]["average"])
+    for group, wanted in (("params", True), ("best_params", history.best_epoch is not None), ("average", averaged)):
         _check_params(path, groups[group], params if wanted else {})
     return Checkpoint(saved, history, rate, **groups)
 

@@ -18,6 +18,8 @@ from lieref.train._protocol import Trainable
 from lieref.train.augment import apply, draw, image_axes
 from lieref.train.clip import clip_by_global_norm
 from lieref.train.dropout import dropped, dropped_vjp
+from lieref.train.mixup import MixedLoss, draw_shares, mix
+from lieref.train.moving_average import MovingAverage
 from lieref.train.optimizer import Optimizer
 from lieref.train.recipe import Recipe, steps_per_epoch
 from lieref.train.schedule import learning_rate_factor
@@ -119,6 +121,7 @@ def train_epoch(
     progress: Callable[[Progress], None] | None = None,
     unmoved: set[str] | None = None,
     see: Callable[[Array, Array], None] | None = None,
+    average: MovingAverage | None = None,
 ) -> tuple[Score, float]:
     """Train on every sample once, in the order of the stream (seed, "order", epoch).
 
@@ -142,6 +145,8 @@ def train_epoch(
         Names of parameters; those that a gradient reaches are taken out.
     see : callable, optional
         Called with the outputs and the targets of each step, before its update.
+    average : MovingAverage, optional
+        Shown the parameters after each update.
 
     Returns
     -------
@@ -159,6 +164,7 @@ def train_epoch(
     order = rng.stream(recipe.seed, "order", epoch).permutation(len(part))
     drops = rng.stream(recipe.seed, "dropout", epoch)
     draws = draw(recipe.augmentation, len(part), recipe.seed, epoch)
+    shares = draw_shares(recipe.mixup, steps, recipe.seed, epoch)
     axes, layout = image_axes(model.input_shape), own_layout(model.input_shape)
     params, loss_of = model.parameters(), recipe.task.loss
     target_axes = None if axes is None else recipe.task.image_axes(part.y, axes)
@@ -172,10 +178,14 @@ def train_epoch(
         if recipe.augmentation and axes is not None:
             x = apply(x, positions, draws, axes)
             y = y if target_axes is None else apply(y, positions, draws, target_axes)
+        targets, wanted = y, loss_of
+        if recipe.mixup:
+            wanted = MixedLoss(loss_of, float(shares[batch]))
+            x, targets = mix(x, y, wanted.share)
         with reporting_divergence(f"in epoch {epoch + 1}, step {step + 1}, at a learning rate of {rate:.3g}"):
             masks = model.dropout_masks(drops)
             with dropped(params, masks):
-                loss, logits, grads = model.loss_and_grad(x, y, loss_of, layout=layout)
+                loss, logits, grads = model.loss_and_grad(x, targets, wanted, layout=layout)
             dropped_vjp(grads, masks)
             if see is not None:
                 see(logits, y)
@@ -183,6 +193,8 @@ def train_epoch(
                 grads = clip_by_global_norm(grads, recipe.clip_norm)
             optimizer.step(params, grads, rate, model.rate_factors)
             _check_finite_run(loss, params)
+            if average is not None:
+                average.add(params)
             total_of.add(loss, logits, y)
         if unmoved:
             unmoved.difference_update([name for name in unmoved if grads[name].any()])

@@ -61,7 +61,7 @@ def look_at_base(
 
 def looks_before(training: Part, recipe: Recipe) -> bool:
     """Return whether the base predicts samples before the run: it is long, or its first step sees them otherwise."""
-    worth = bool(recipe.augmentation) or is_worth_a_look(len(training), recipe.epochs)
+    worth = bool(recipe.augmentation) or recipe.mixup > 0 or is_worth_a_look(len(training), recipe.epochs)
     return recipe.task.has_labels and worth
 
 

@@ -11,6 +11,7 @@ from lieref.train._protocol import Trainable
 from lieref.train.data import split
 from lieref.train.epoch import Part, Progress, Score, evaluate, reporting_divergence, train_epoch
 from lieref.train.history import Trial
+from lieref.train.moving_average import inside, moving_average
 from lieref.train.recipe import Recipe, steps_per_epoch
 
 LADDER = (1 / 10, 1 / 3, 1.0, 3.0, 10.0)
@@ -124,10 +125,11 @@ def _score(
         if progress is not None:
             progress(replace(event, phase=f"trying learning rate {rate:.3g}"))
 
+    average = moving_average(params, recipe, len(training))
     try:
         for epoch in range(recipe.epochs):
-            train_epoch(model, training, recipe, rate, optimizer, epoch, report)
-        with reporting_divergence(f"at a learning rate of {rate:.3g}"):
+            train_epoch(model, training, recipe, rate, optimizer, epoch, report, average=average)
+        with reporting_divergence(f"at a learning rate of {rate:.3g}"), inside(average, params):
             return evaluate(model, held_out, recipe.task)
     except DomainError:
         return None

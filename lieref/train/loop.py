@@ -10,33 +10,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from lieref import rng
-from lieref._check import check_int, check_real
+from lieref._check import check_int
 from lieref._types import Array, Params
-from lieref.errors import DomainError, ShapeError, UnsupportedError
+from lieref.errors import DomainError
 from lieref.model.attaching import StillLayersWarning, listed
-from lieref.model.samples import Samples, arranged, own_layout
+from lieref.model.samples import Samples, own_layout
 from lieref.train._protocol import Trainable
-from lieref.train.augment import image_axes, make_augmentation
+from lieref.train.augment import make_augmentation
 from lieref.train.checkpoint import Checkpoint, checkpoint_folder, read_checkpoint, run_identity, write_checkpoint
-from lieref.train.data import split
 from lieref.train.epoch import Part, Progress, Score, evaluate, reporting_divergence, train_epoch
+from lieref.train.epochs import default_epochs
 from lieref.train.evidence import Witness
 from lieref.train.history import EpochRecord, History
 from lieref.train.judge_base import look_at_base, looks_before, show_labelled
 from lieref.train.learning_rate import default_learning_rate, search_learning_rate
 from lieref.train.memory import parse_bytes, within
+from lieref.train.mixup import check_mixup
+from lieref.train.moving_average import MovingAverage, inside, moving_average
 from lieref.train.optimizer import Optimizer, make_optimizer
-from lieref.train.recipe import AUTO, Recipe
-from lieref.train.several_outputs import SeveralOutputs, task_for
+from lieref.train.parts import check_moves, parts_of
+from lieref.train.recipe import AUTO, Recipe, steps_per_epoch
 from lieref.train.task import Task
 from lieref.train.task_registry import make_task
-from lieref.train.token_ids import check_ids
-from lieref.train.which_output import targets_of_first
 
 COMPILING = "compiling (once after installation)"
 """The phase before the first step where machine code is not yet there."""
@@ -51,13 +48,16 @@ def fit(
     y: Array | None = None,
     *,
     task: str | Task = "classes",
-    epochs: int = 10,
+    epochs: int | None = None,
     batch_size: int = 128,
     learning_rate: float | str | None = None,
     optimizer: str | Optimizer = "adamw",
     schedule: str = "cosine",
     warmup_steps: int = 0,
     clip_norm: float | None = None,
+    average: bool | float = False,
+    mixup: float = 0.0,
+    patience: int | None = None,
     augment: str | Sequence[str] = AUTO,
     validation: float | tuple[Samples, Array] | None = None,
     layout: str | None = None,
@@ -88,7 +88,9 @@ def fit(
         by output where the model was loaded for several.
     task : str or Task
         A name, or what `make_task` returns, with settings.
-    epochs, batch_size : int
+    epochs : int, optional
+        At least 1; None makes as many as `default_epochs` finds for the number of samples.
+    batch_size : int
         At least 1.
     learning_rate : float, "auto" or None
         None takes the default of the method, less for runs of few steps (`default_learning_rate`); ``"auto"``
@@ -100,6 +102,16 @@ def fit(
         Steps of linear warm-up.
     clip_norm : float, optional
         Largest global norm of the gradient.
+    average : bool or float
+        Whether the model ends with an exponential moving average of its factors over the last steps, in the algebra
+        (`lieref.train.moving_average`); a number below 1 is its decay a step, True looks back on a fifth of the run. It
+        is also what is judged on the validation set.
+    mixup : float
+        Above 0 trains on convex combinations of samples and of their losses, with shares from Beta(mixup, mixup); for
+        the task ``"classes"`` on samples that are numbers.
+    patience : int, optional
+        At least 1: ends the run after so many epochs none of which did better on the validation set, which must be
+        given. The schedule stays that of all epochs.
     augment : "auto" or sequence of str
         ``"flip"``, ``"shift(2)"``; ``"auto"`` flips colour images that are classified where the base recognises them
         as often mirrored, and says what it chose.
@@ -148,9 +160,8 @@ def fit(
     if not params and not model.wants_statistics:
         raise DomainError("fit: `model` must have a method attached; call model.attach(...) first")
     recipe = Recipe(
-        epochs=epochs,
+        epochs=1 if epochs is None else epochs,  # None is replaced below, once the number of samples is known
         batch_size=batch_size,
-        # None is replaced below, once the number of steps is known.
         learning_rate=1.0 if learning_rate is None else learning_rate,
         optimizer=make_optimizer(optimizer),
         schedule=schedule,
@@ -159,15 +170,23 @@ def fit(
         task=chosen,
         augmentation=make_augmentation(augment, model.input_shape, classifies=chosen.has_labels),
         seed=seed,
+        average=average,
+        mixup=mixup,
+        patience=patience,
     )
+    if patience is not None and validation is None:
+        raise DomainError(f"fit: `patience` must have a validation set to judge by; got {patience} without one")
     if threads is not None:
         check_int("fit", "threads", threads, low=1)
     with _reading(model, chosen):
         if progress is not None and model.compiles_first:
-            progress(Progress(0, epochs, 0, 1, math.nan, 0.0, COMPILING))
-        training, held_out, chosen = _parts(model, x, y, chosen, validation, layout, seed)
+            progress(Progress(0, recipe.epochs, 0, 1, math.nan, 0.0, COMPILING))
+        training, held_out, chosen = parts_of(model, x, y, chosen, validation, layout, seed)
         recipe = replace(recipe, task=chosen)
-        _check_moves(recipe, model, training)
+        if epochs is None:
+            recipe = replace(recipe, epochs=default_epochs(len(training), batch_size))
+        check_moves(recipe, model, training)
+        check_mixup(mixup, model, training.x, chosen)
         steps = recipe.total_steps(len(training))
         if learning_rate is None and params:  # statistics alone have no gradient, hence no rate of their own
             recipe = replace(recipe, learning_rate=default_learning_rate(model.default_learning_rate, steps))
@@ -178,7 +197,7 @@ def fit(
             most = threads or model.threads
             kept = chosen.kept_bytes(training.outputs * max(len(training), len(held_out or ())))
             run = model, recipe.optimizer, batch, most, limit
-            threads, recomputation = within(*run, predicts=predicts, kept=kept)
+            threads, recomputation = within(*run, predicts=predicts, kept=kept, averages=bool(average))
         with (
             checkpoint_folder(checkpoint, resume=resume),
             model.training("fit"),
@@ -200,25 +219,6 @@ def _reading(model: Trainable, task: Task) -> Iterator[None]:
     except BaseException:
         model.reading = before
         raise
-
-
-def _check_moves(recipe: Recipe, model: Trainable, training: Part) -> None:
-    """Raise `UnsupportedError` if images are moved whose targets cannot be moved with them."""
-    if recipe.augmentation and isinstance(recipe.task, SeveralOutputs) and recipe.task.has_images:
-        raise UnsupportedError("fit: `augment` must be () where targets of several outputs are images")
-    axes = image_axes(model.input_shape)
-    target = None if axes is None else recipe.task.image_axes(training.y, axes)
-    if not recipe.augmentation or axes is None or target is None:
-        return
-    (high, wide), (h, w) = (tuple(a.shape[axis] for axis in at) for a, at in ((training.x, axes), (training.y, target)))
-    if recipe.augmentation.shift and (high, wide) != (h, w):
-        raise UnsupportedError(
-            f"fit: `augment` must not shift where images and targets differ in size; got {high, wide} and {h, w}"
-        )
-    if high * w != h * wide:
-        raise UnsupportedError(
-            f"fit: `augment` must be () where targets are not images of the samples' shape; got {high, wide} and {h, w}"
-        )
 
 
 @dataclass(frozen=True)
@@ -260,22 +260,27 @@ def _train(run: _Run) -> History:
         history = replace(history, trials=trials)
     else:
         peak = float(recipe.learning_rate)
+    average = moving_average(params, recipe, len(training))
+    if average is not None and saved is not None:
+        average.load(saved.average, len(history.epochs) * steps_per_epoch(len(training), recipe.batch_size))
     preparation = history.preparation_seconds + time.perf_counter() - started
     history = replace(history, learning_rate=peak, preparation_seconds=preparation)
 
     unmoved = set(params)
-    for epoch in range(len(history.epochs), recipe.epochs):
-        history = _add_epoch(run, history, peak, optimizer, epoch, unmoved)
+    while len(history.epochs) < recipe.epochs and not _out_of_patience(history, recipe):
+        epoch = len(history.epochs)
+        history = _add_epoch(run, history, peak, optimizer, unmoved, average)
         # In the first step what lies before a layer of zeros has no gradient yet.
         if epoch + 1 == recipe.epochs or recipe.total_steps(len(training)) > recipe.epochs:
             _warn_unmoved(params, unmoved)
             unmoved.clear()
         if history.best_epoch == epoch + 1:
-            best_params = {name: parameter.copy() for name, parameter in params.items()}
+            best_params = _copies(params if average is None else average.values)
         if run.folder is not None:
-            state = Checkpoint(identity, history, peak, params, best_params, optimizer.state())
+            averaged = {} if average is None else average.values
+            state = Checkpoint(identity, history, peak, params, best_params, optimizer.state(), averaged)
             write_checkpoint(run.folder, state)
-    _assign(params, best_params)
+    _assign(params, best_params if average is None or history.best_epoch is not None else average.values)
     return history
 
 
@@ -294,24 +299,38 @@ def _warn_unmoved(params: Params, unmoved: set[str]) -> None:
 
 
 def _add_epoch(
-    run: _Run, history: History, peak: float, optimizer: Optimizer, epoch: int, unmoved: set[str]
+    run: _Run,
+    history: History,
+    peak: float,
+    optimizer: Optimizer,
+    unmoved: set[str],
+    average: MovingAverage | None,
 ) -> History:
     """Train one epoch, score it on the validation set if there is one, and return the longer history."""
-    started = time.perf_counter()
+    started, epoch = time.perf_counter(), len(history.epochs)
     see = None if run.witness is None else run.witness.see
     if see is not None and getattr(run.recipe.task, "ignore_index", None) is not None:
         see = partial(show_labelled, see, run.recipe.task)
-    score, rate = train_epoch(run.model, run.training, run.recipe, peak, optimizer, epoch, run.progress, unmoved, see)
+    how = peak, optimizer, epoch, run.progress, unmoved, see, average
+    score, rate = train_epoch(run.model, run.training, run.recipe, *how)
     record = EpochRecord(epoch + 1, score.loss, score.metrics, None, None, rate, 0.0)
     best_epoch = None
     if run.held_out is not None:
-        with reporting_divergence(f"on the validation set after epoch {epoch + 1}, at a learning rate of {peak:.3g}"):
+        place = f"on the validation set after epoch {epoch + 1}, at a learning rate of {peak:.3g}"
+        with reporting_divergence(place), inside(average, run.model.parameters()):
             after = evaluate(run.model, run.held_out, run.recipe.task)
         record = replace(record, validation_loss=after.loss, validation_metrics=after.metrics)
         best = _best_score(history, run.recipe.task)
         best_epoch = record.epoch if best is None or after.is_better_than(best) else history.best_epoch
     record = replace(record, seconds=time.perf_counter() - started)
     return replace(history, epochs=(*history.epochs, record), best_epoch=best_epoch)
+
+
+def _out_of_patience(history: History, recipe: Recipe) -> bool:
+    """Tell whether the validation set has seen as many epochs in vain as the recipe allows."""
+    if recipe.patience is None or history.best_epoch is None:
+        return False
+    return len(history.epochs) - history.best_epoch >= recipe.patience
 
 
 def _best_score(history: History, task: Task) -> Score | None:
@@ -324,46 +343,8 @@ def _best_score(history: History, task: Task) -> Score | None:
     return Score(record.validation_loss, record.validation_metrics, task.merit(record.validation_metrics))
 
 
-def _parts(
-    model: Trainable,
-    x: Samples,
-    y: Array | None,
-    task: Task,
-    validation: float | tuple[Samples, Array] | None,
-    layout: str | None,
-    seed: int,
-) -> tuple[Part, Part | None, Task]:
-    """Return training and validation samples, checked and in the model's layout, and the task of all outputs."""
-    training, task = _part(model, x, y, task, layout, targets_of_first)
-    if validation is None:
-        return training, None, task
-    if isinstance(validation, tuple):
-        if len(validation) != 2:
-            raise DomainError(f"fit: `validation` must be a fraction or (x, y); got {len(validation)} entries")
-        return training, _part(model, *validation, task, layout)[0], task
-    check_real("fit", "validation", validation, above=0.0, high=1.0)
-    kept, held = split(training.y, validation, seed, "validation", stratified=task.has_labels)
-    return replace(training, indices=kept), replace(training, indices=held), task
-
-
-def _part(
-    model: Trainable, x: Any, y: Any, task: Task, layout: str | None, targets_of: Callable[..., Array] | None = None
-) -> tuple[Part, Task]:
-    """Return all samples of a set, and the task of all outputs; `targets_of` looks at outputs that nobody asked for."""
-    samples = arranged("fit", model, x, layout)
-    check_ids("fit", samples, model.vocabulary)
-    # A prediction would pack the weights once more, for inference.
-    shape = model.scores_shape or model.logits(samples[:1], layout=own_layout(model.input_shape)).shape[1:]
-    task = task_for(model, task, samples.shape[1:])
-    read = samples if model.vocabulary is None else model.vocabulary.ids(samples)
-    if isinstance(task, SeveralOutputs):
-        task, targets = task.with_targets("fit", read, y)
-    else:
-        targets = targets_of(model, task, read, y, shape) if targets_of else task.targets("fit", read, y, shape)
-        task = task.fitted(y, shape)
-    if len(targets) != len(samples):
-        raise ShapeError(f"fit: `y` must have one entry for each of {len(samples)} samples; got {len(targets)}")
-    return Part(samples, targets, np.arange(len(samples)), math.prod(shape)), task
+def _copies(params: Params) -> Params:
+    return {name: parameter.copy() for name, parameter in params.items()}
 
 
 def _assign(params: Params, values: Params) -> None:
@@ -376,7 +357,7 @@ def _assign(params: Params, values: Params) -> None:
 def _all_or_nothing(model: Trainable, threads: int | None, recomputation: int | None) -> Iterator[None]:
     """Run with so many threads, and put the model back as it was if anything fails, an interruption included."""
     params = model.parameters()
-    before = {name: parameter.copy() for name, parameter in params.items()}
+    before = _copies(params)
     statistics, wants_statistics = dict(model.statistics), model.wants_statistics
     threads_before, recomputation_before = model.threads, model.recomputation
     if threads is not None:

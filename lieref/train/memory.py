@@ -47,7 +47,15 @@ def parse_bytes(limit: int | str) -> int:
 
 
 def within(
-    model: Trainable, optimizer: Optimizer, samples: int, threads: int, limit: int, *, predicts: bool, kept: int = 0
+    model: Trainable,
+    optimizer: Optimizer,
+    samples: int,
+    threads: int,
+    limit: int,
+    *,
+    predicts: bool,
+    kept: int = 0,
+    averages: bool = False,
 ) -> tuple[int, int]:
     """Return how many threads and which of the model's recomputations keep a run within a limit of bytes.
 
@@ -66,6 +74,8 @@ def within(
         Whether the run predicts too, before or between its steps.
     kept : int
         Bytes of outputs that are kept for the metrics.
+    averages : bool
+        Whether a moving average of the parameters is kept; it changes places with them while it is judged.
 
     Raises
     ------
@@ -79,7 +89,7 @@ def within(
     FewerThreadsWarning, RecomputationWarning
     """
     parameters = sum(array.nbytes for array in model.parameters().values())
-    own = {"optimiser and copies of the parameters": (len(optimizer.slots) + COPIES) * parameters}
+    own = {"optimiser and copies of the parameters": (len(optimizer.slots) + COPIES + 2 * averages) * parameters}
     own |= {"outputs kept for the metrics": kept}
 
     def needed(batch: int, count: int, level: int) -> dict[str, int]:

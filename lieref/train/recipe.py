@@ -39,6 +39,12 @@ class Recipe:
     augmentation : Augmentation
     seed : int
         0 to 2**63 - 1.
+    average : bool or float
+        Decay of the moving average of the parameters, below 1; False or 0 for none, True for `default_decay`.
+    mixup : float
+        At least 0; 0 mixes nothing.
+    patience : int or None
+        At least 1; epochs without a better one on the validation set after which the run ends.
     """
 
     epochs: int
@@ -51,6 +57,9 @@ class Recipe:
     task: Task
     augmentation: Augmentation
     seed: int
+    average: bool | float = False
+    mixup: float = 0.0
+    patience: int | None = None
 
     def __post_init__(self) -> None:
         check_int("fit", "epochs", self.epochs, low=1)
@@ -62,6 +71,11 @@ class Recipe:
             check_real("fit", "learning_rate", self.learning_rate, above=0.0)
         if self.clip_norm is not None:
             check_real("fit", "clip_norm", self.clip_norm, above=0.0)
+        if not isinstance(self.average, bool) and check_real("fit", "average", self.average, low=0.0) >= 1.0:
+            raise DomainError(f"fit: `average` must be True, False or a decay below 1; got {self.average}")
+        check_real("fit", "mixup", self.mixup, low=0.0)
+        if self.patience is not None:
+            check_int("fit", "patience", self.patience, low=1)
 
     def total_steps(self, samples: int) -> int:
         """Return the number of updates a run makes on so many samples.
@@ -91,6 +105,9 @@ class Recipe:
             "task": self.task.to_dict(),
             "augmentation": self.augmentation.to_dict(),
             "seed": self.seed,
+            "average": self.average,
+            "mixup": self.mixup,
+            "patience": self.patience,
         }
 
 

@@ -29,6 +29,8 @@ VARIANTS = [
     {"optimizer": "sgd", "schedule": "constant"},
     {"validation": 0.25},
     {"learning_rate": "auto", "validation": 0.25, "warmup_steps": 4, "clip_norm": 0.1, "task": Classes(0.1)},
+    {"average": True, "mixup": 0.4},
+    {"average": 0.9, "validation": 0.25, "schedule": "constant"},
 ]
 
 
@@ -260,8 +262,8 @@ def renamed(group: str, name: str) -> Any:
     [
         (lambda path: path.write_bytes(path.read_bytes()[:-100]), "must be a whole"),
         (lambda path: path.write_bytes(b""), "must be a whole"),
-        (tampered(meta=lambda meta: {**meta, "format": 1}), "checkpoint of format 5; got 1: finish that run"),
-        (tampered(meta=lambda meta: {"format": 5}), "must be a checkpoint of lieref"),
+        (tampered(meta=lambda meta: {**meta, "format": 1}), "checkpoint of format 6; got 1: finish that run"),
+        (tampered(meta=lambda meta: {"format": 6}), "must be a checkpoint of lieref"),
         (tampered(meta=lambda meta: {**meta, "names": []}), "must be a checkpoint of lieref"),
         (tampered(meta=lambda meta: {**meta, "names": {**meta["names"], "params": [[]]}}), "must be a checkpoint of"),
         (tampered(meta=lambda meta: {**meta, "history": {}}), "must be a checkpoint of lieref"),

@@ -16,6 +16,7 @@ from lieref.errors import DomainError, DTypeError, LierefError, ShapeError, Unsu
 from lieref.model.attaching import StillLayersWarning
 from lieref.train.augment import Augmentation, draw
 from lieref.train.epoch import Progress
+from lieref.train.epochs import default_epochs
 from lieref.train.history import History
 from lieref.train.loop import fit
 from lieref.train.loss import CrossEntropy
@@ -104,8 +105,9 @@ def test_equal_seeds_give_equal_bits_and_others_do_not(optimizer: str) -> None:
 def test_defaults_are_the_measured_recipe() -> None:
     history = fit(SoftmaxRegression(learning_rate=0.03), *blobs())
     assert history.learning_rate == 0.03
+    assert len(history.epochs) == default_epochs(60, 128)
     assert history.recipe == {
-        "epochs": 10,
+        "epochs": default_epochs(60, 128),
         "batch_size": 128,
         "learning_rate": 0.03,
         "optimizer": {"name": "adamw", "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "weight_decay": 0.0},
@@ -115,6 +117,9 @@ def test_defaults_are_the_measured_recipe() -> None:
         "task": {"name": "classes", "label_smoothing": 0.0, "class_weights": None, "ignore_index": None},
         "augmentation": {"flip": False, "shift": 0},
         "seed": 0,
+        "average": False,
+        "mixup": 0.0,
+        "patience": None,
     }
 
 
@@ -311,7 +316,11 @@ GOOD_X, GOOD_Y = blobs(12)
         ({"learning_rate": "fast"}, DTypeError, "`learning_rate` must be a real number; got 'fast'"),
         ({"optimizer": "lion"}, DomainError, "`optimizer` must be one of sgd, adamw"),
         ({"schedule": "step"}, DomainError, "`schedule` must be one of constant, cosine"),
-        ({"warmup_steps": 11}, DomainError, "`warmup_steps` must be at most the 10 steps of the run; got 11"),
+        (
+            {"epochs": 10, "warmup_steps": 11},
+            DomainError,
+            "`warmup_steps` must be at most the 10 steps of the run; got 11",
+        ),
         ({"clip_norm": 0.0}, DomainError, "`clip_norm` must be above 0"),
         ({"task": "hinge"}, DomainError, "`task` must be one of classes, multilabel, numbers, dense"),
         ({"augment": 3}, DomainError, "`augment` must be 'auto' or a sequence of names; got 3"),

@@ -71,6 +71,7 @@ MOVED = PLAIN | {"augment": ("flip", "shift(1)"), "warmup_steps": 2, "clip_norm"
 RUNS: dict[str, tuple[Callable[[Path], Model], Callable[[], Any], dict[str, Any]]] = {
     "images": (pictures, images, MOVED),
     "a new head": (lambda folder: pictures(folder, head=True), images, MOVED),
+    "averaged, mixed": (pictures, images, MOVED | {"average": 0.8, "mixup": 0.5}),
     "searched rate, momentum": (pictures, images, PLAIN | {"learning_rate": "auto", "optimizer": "sgd"}),
     "two outputs": (two_outputs, rows, PLAIN | {"schedule": "constant"}),
     "sentences": (sentences, ids, PLAIN),
