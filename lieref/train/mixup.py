@@ -38,7 +38,7 @@ def check_mixup(alpha: float, model: Trainable, x: Array, task: Task) -> None:
     """
     if not alpha:
         return
-    if task.name != "classes":
+    if task.name not in ("classes", "soft-classes"):
         raise UnsupportedError(f"fit: `mixup` must be 0 for a task other than 'classes'; got {alpha} for {task.name!r}")
     if model.vocabulary is not None or x.dtype.kind not in "uif":
         kind = "ids of tokens" if model.vocabulary is not None else str(x.dtype)

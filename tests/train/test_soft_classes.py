@@ -7,6 +7,7 @@ import pytest
 
 from lieref.errors import DomainError, DTypeError, LierefError, ShapeError
 from lieref.train.loss import CrossEntropy
+from lieref.train.mixup import MixedLoss, mix
 from lieref.train.sample_tasks import Classes
 from lieref.train.soft_classes import SoftClasses, SoftCrossEntropy
 
@@ -92,3 +93,13 @@ def test_accuracy_is_agreement_with_the_likeliest_class_by_weight() -> None:
 def test_other_targets_are_refused(y: np.ndarray, error: type[LierefError], words: str) -> None:
     with pytest.raises(error, match=words):
         SoftClasses().targets("fit", np.zeros((2, 4)), y, (2,))
+
+
+def test_mixed_rows_are_the_rows_of_mixed_samples() -> None:
+    logits, rows = logits_of(4, 3), rows_of(4, 3)
+    _, pairs = mix(np.zeros((4, 2)), rows, 0.75)
+    loss = MixedLoss(SoftCrossEntropy(), 0.75)
+    value, bar = loss.value_and_grad(logits, pairs)
+    expected = SoftCrossEntropy().value_and_grad(logits, 0.75 * rows + 0.25 * rows[[1, 2, 3, 0]])
+    np.testing.assert_allclose(value, expected[0], rtol=1e-13)
+    np.testing.assert_allclose(bar, expected[1], rtol=0, atol=1e-15)

@@ -57,8 +57,10 @@ def test_it_learns_from_what_teachers_are_sure_of(model: lieref.Model) -> None:
     # The student has seen the labelled samples and the confident ones.
     steps = -(-(45 + labels.confident) // 16)
     assert done.history.recipe["task"]["name"] == "soft-classes"
-    assert len(done.history.epochs) == 6 and steps > -(-45 // 16)
-    assert model.task is not None and model.task["name"] == "classes"
+    assert len(done.history.epochs) == 6
+    assert steps > -(-45 // 16)
+    assert model.task is not None
+    assert model.task["name"] == "classes"
     x, y = samples(150, 2)
     assert np.mean(model.predict(x).argmax(axis=1) == y) > 0.8
     assert f"{labels.confident} have a pseudo-label" in labels.describe()
@@ -140,7 +142,8 @@ def test_statistics_alone(tmp_path: Path) -> None:
     model = lieref.load(tmp_path / "base.onnx").attach("norm-stats")
     done = train(model)
     assert "norm-stats trains nothing" in done.labels.describe()
-    assert model.statistics and not model.wants_statistics
+    assert model.statistics
+    assert not model.wants_statistics
 
 
 def test_what_the_base_is_told_once(model: lieref.Model) -> None:
@@ -173,7 +176,7 @@ def test_bad_options_change_nothing(
 
 def test_bad_samples_change_nothing(model: lieref.Model) -> None:
     (x, y), before = samples(45, 0), parameters(model)
-    with pytest.raises(DTypeError, match="must be floats in the units of `x`, float32 .* got uint8 from 0 to 0"):
+    with pytest.raises(DTypeError, match=r"must be floats in the units of `x`, float32 .* got uint8 from 0 to 0"):
         self_train(model, x, y, np.zeros((4, 2, 6, 5), np.uint8), **OPTIONS)
     with pytest.raises(LierefError, match="`y` must have one entry"):
         self_train(model, x, y[1:], x, **OPTIONS)
