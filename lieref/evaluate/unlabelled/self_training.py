@@ -32,7 +32,8 @@ from lieref.evaluate.unlabelled.pseudo_labels import LeftOutWarning, PseudoLabel
 from lieref.model.samples import Samples, arranged, own_layout
 from lieref.train.augment import image_axes
 from lieref.train.data import split
-from lieref.train.epoch import EVALUATION_BATCH, EVALUATION_TEXTS, Progress
+from lieref.train.epoch import Progress
+from lieref.train.evidence import AT_ONCE
 from lieref.train.history import History
 from lieref.train.loop import STATISTICS_SAMPLES, fit
 from lieref.train.loss import CrossEntropy, log_softmax
@@ -108,7 +109,8 @@ def self_train(
     layout, augment, seed, checkpoint, resume, progress
         As in `fit`. The folder of the checkpoint has one folder for each teacher.
     **options
-        Of `fit`, for teachers and student alike. A learning rate of ``"auto"`` is searched by each.
+        Of `fit`, for teachers and student alike. A learning rate of ``"auto"`` is searched by each. A limit of memory
+        is of their runs; predictions between these take what `AT_ONCE` samples take.
 
     Returns
     -------
@@ -233,11 +235,10 @@ class _Stages:
     def _probabilities(self, x: Array) -> FloatArray:
         """Return the model's probabilities, the mean with those of the mirrored samples where training mirrors."""
         axes, layout = image_axes(self.model.input_shape), own_layout(self.model.input_shape)
-        size = EVALUATION_BATCH if self.model.vocabulary is None else EVALUATION_TEXTS
         mirrors = axes is not None and "flip" in self.augment
         parts = []
-        for start in range(0, len(x), size):
-            part = x[start : start + size]
+        for start in range(0, len(x), AT_ONCE):
+            part = x[start : start + AT_ONCE]
             found = np.exp(log_softmax(self.model.logits(part, layout=layout)))
             if mirrors and axes is not None:
                 found = (found + np.exp(log_softmax(self.model.logits(np.flip(part, axes[1]), layout=layout)))) / 2
