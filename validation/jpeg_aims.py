@@ -62,6 +62,17 @@ RECIPES = {
     "500, statistics": Recipe(500, False, "norm-stats", options={"epochs": 1}),
     "500, scale, flips": Recipe(500, False, "norm-stats+scale", options={"epochs": 20, "augment": ("flip",)}),
     "500": Recipe(500, False, "norm-stats+scale", options={"epochs": 20, "augment": MOVES}, aim=81.5),
+    "500 and 9,500 unlabelled": Recipe(
+        500, True, "norm-stats+scale", options={"epochs": 4, "teachers": 2, "augment": ("flip",)}, aim=82.5
+    ),
+    "10,000": Recipe(
+        10_000,
+        False,
+        "norm-stats+liera",
+        config={"r": 1, "exclude_modules": ["dense"]},
+        options={"epochs": 8, "augment": MOVES},
+        aim=84.0,
+    ),
 }
 
 
@@ -115,7 +126,7 @@ def _add(name: str, record: dict[str, Any]) -> dict[str, Any]:
             "bytes": max(each["bytes"] for each in runs),
             "runs": runs,
         }
-    write_result(NAME, {**environment(), "recipes": {known: recipes[known] for known in RECIPES if known in recipes}})
+    write_result(NAME, {**environment(), "recipes": recipes})
     return recipes
 
 

@@ -29,11 +29,12 @@ from lieref._types import Array, FloatArray
 from lieref.adapter.model import Model
 from lieref.errors import DomainError, DTypeError, LierefWarning, UnsupportedError
 from lieref.evaluate.unlabelled.pseudo_labels import LeftOutWarning, PseudoLabels, judge
+from lieref.model.attaching import StillLayersWarning
 from lieref.model.samples import Samples, arranged, own_layout
 from lieref.train.augment import image_axes
 from lieref.train.data import split
 from lieref.train.epoch import Progress
-from lieref.train.evidence import AT_ONCE
+from lieref.train.evidence import AT_ONCE, AtChanceWarning, FlipWarning
 from lieref.train.history import History
 from lieref.train.loop import STATISTICS_SAMPLES, fit
 from lieref.train.loss import CrossEntropy, log_softmax
@@ -43,12 +44,15 @@ from lieref.train.soft_classes import SoftClasses
 from lieref.train.task import Task
 from lieref.train.task_registry import make_task
 from lieref.train.token_ids import check_ids
+from lieref.train.which_output import FirstOutputWarning
 
-TEACHERS = 5
+TEACHERS = 3
 """Folds of the labelled samples, and so teachers."""
 
 CONFIDENCE = 0.7
 """Mean probability above which a pseudo-label is trained on."""
+
+SAID_ONCE = (AtChanceWarning, FlipWarning, FirstOutputWarning, StillLayersWarning)
 
 
 @dataclass(frozen=True)
@@ -202,8 +206,9 @@ class _Stages:
         options = {**self.given, "augment": self.augment, "seed": seed, "progress": report}
         options |= {} if folder is None else {"checkpoint": folder, "resume": self.resume}
         with warnings.catch_warnings():
-            if self._runs:  # what is to be said of base and data, the first run has said
-                warnings.simplefilter("ignore", LierefWarning)
+            # What is to be said of base and data, the first run has said, and of teachers one speaks for all.
+            for kind in () if not self._runs else (LierefWarning,) if name else SAID_ONCE:
+                warnings.simplefilter("ignore", kind)
             history = fit(self.model, x, y, **options)
         self._runs += 1
         if self.augment == AUTO:
