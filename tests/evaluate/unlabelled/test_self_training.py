@@ -206,3 +206,11 @@ def test_what_is_judged_is_counted() -> None:
     assert (labels.right, labels.judged, labels.right_confident, labels.judged_confident) == (40, 40, 20, 20)
     assert labels.agreement == pytest.approx(2 / 3)
     assert labels.balance == (1, 0)
+
+
+def test_no_labelled_sample_may_be_as_sure() -> None:
+    y = np.arange(40) % 2
+    held_out = np.where(y[:, None] == 0, [0.6, 0.4], [0.4, 0.6])
+    labels, _ = judge([np.array([[0.9, 0.1]])], held_out, y, 0.7, statistics=False)
+    assert labels.judged_confident == 0
+    assert labels.describe().endswith("right on 100.0% of 40 labelled samples that they had not seen")
