@@ -40,7 +40,7 @@ class Recipe:
     labelled : int
         Images with labels.
     unlabelled : bool
-        Whether the other training images are given without labels.
+        Whether all training images, the labelled ones among them, are given without labels too.
     method : str
     config : dict
         Options of `attach`.
