@@ -104,4 +104,10 @@ REFERENCES: dict[str, str] = {
     "Owen07": "A. B. Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1(2), 2007, 386-411.",
     "Korn98": "E. L. Korn and B. I. Graubard, Confidence intervals for proportions with small expected number of "
     "positive counts estimated from survey data, Survey Methodology 24(2), 1998, 193-201.",
+    "Lee13": "D.-H. Lee, Pseudo-label: the simple and efficient semi-supervised learning method for deep neural "
+    "networks, ICML workshop on challenges in representation learning, 2013.",
+    "Sohn20": "K. Sohn et al., FixMatch: simplifying semi-supervised learning with consistency and confidence, NeurIPS "
+    "2020, arXiv:2001.07685.",
+    "Xie20": "Q. Xie et al., Self-training with noisy student improves ImageNet classification, CVPR 2020, "
+    "arXiv:1911.04252.",
 }

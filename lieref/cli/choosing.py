@@ -167,7 +167,7 @@ def run_settings(plan: Plan, model: Model, samples: int, task: Task) -> dict[str
     epochs = plan.epochs or 1
     if plan.rate_factor != 1.0 and model.parameters():
         steps = epochs * steps_per_epoch(samples, plan.batch_size)
-        rate = plan.rate_factor * default_learning_rate(model.default_learning_rate, steps)
+        rate = plan.rate_factor * default_learning_rate(model.default_learning_rate, steps, batch_size=plan.batch_size)
     smoothed: Any = task
     if plan.label_smoothing:
         smoothed = replace(smoothed, label_smoothing=plan.label_smoothing)

@@ -16,7 +16,7 @@ import click
 from lieref._atomic import write_file
 from lieref.cli.compare_table import print_comparison
 from lieref.cli.console import print_json, progress_bar, say
-from lieref.cli.finetune import parse_options
+from lieref.cli.method_options import parse_options
 from lieref.cli.target_options import target_options
 from lieref.cli.task_options import chosen_task, output_option, task_options
 from lieref.cli.text_options import TextOptions, text_options, without_padding

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +11,7 @@ import click
 
 from lieref._atomic import remove_folder, write_folder
 from lieref.adapter.strict_json import format_json, path_text
-from lieref.cli.choosing import (
-    AUTO,
-    FOLDER_NAME,
-    Chooser,
-    check_choosing,
-    flattery,
-    report_of_nothing,
-    run_settings,
-)
+from lieref.cli.choosing import AUTO, Chooser, check_choosing, flattery, report_of_nothing, run_settings
 from lieref.cli.console import print_json, print_reports, progress_bar, say
 from lieref.cli.method_options import parse_options, parse_rate
 from lieref.cli.output import ADAPTER_NAMES, reserved_folder
@@ -30,7 +19,8 @@ from lieref.cli.start_from import check_options, recorded, started
 from lieref.cli.target_options import target_options
 from lieref.cli.task_options import chosen_task, output_option, task_options
 from lieref.cli.text_options import TextOptions, text_options, with_padding_of, without_padding
-from lieref.errors import LierefError
+from lieref.cli.unfinished import Unfinished
+from lieref.cli.unlabelled import load_others, method_for, train_with, unlabelled_option
 
 if TYPE_CHECKING:
     from lieref.evaluate.report import Report
@@ -49,6 +39,7 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
     type=click.Path(path_type=Path),
     help="Labelled data: .npz (an array for each input), .csv, folder or texts.",
 )
+@unlabelled_option
 @click.option("--test", type=click.Path(path_type=Path), help="Labelled data for the report only.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="New or empty folder for the adapter.")
 @click.option(
@@ -175,6 +166,7 @@ def run_finetune(
     out: Path,
     *,
     train: Path,
+    unlabelled: Path | None = None,
     test: Path | None,
     start: Path | None = None,
     method: str,
@@ -219,7 +211,7 @@ def run_finetune(
 
     names = {*ADAPTER_NAMES, REPORT_NAME, HISTORY_NAME}
     with reserved_folder("finetune", out, names, force=force) as replaces:
-        unfinished = _Unfinished(out)
+        unfinished = Unfinished(out)
         unfinished.check(resume, force)
         known = recorded(start)
         text = with_padding_of(text, known)
@@ -234,7 +226,7 @@ def run_finetune(
         where: dict[str, Any] = {"targets": targets, "exclude": exclude, "blocks": blocks}
         where |= {"rank_pattern": rank_pattern, "alpha_pattern": alpha_pattern, "method_options": method_options}
         # Labels are matched with a new head before anything is chosen.
-        first = "head" if method == AUTO else method
+        first = "head" if method == AUTO else method_for(method, unlabelled, model)
         attach = partial(job.attach_method, model, first, rank=rank, alpha=alpha, seed=seed, **where)
         new = head == "new"
         heads: list[NewHead] = []
@@ -255,6 +247,7 @@ def run_finetune(
                 give_head=give_head if new else None,
                 text=text,
             )
+            others = None if unlabelled is None else load_others(unlabelled, model, layout, max_bytes, chosen)
             if model.derived_inputs:
                 say(describe(model.derived_inputs, model.padding_id))
             for samples in (training, testing):
@@ -299,21 +292,22 @@ def run_finetune(
             say(f"new head: {model.head.describe()}")
         with unfinished.kept(resume):
             with progress_bar(model.method_name) as progress:
-                history = job.train(
-                    model,
-                    training,
-                    progress,
-                    batch_size=batch,
-                    optimizer=optimizer,
-                    patience=patience,
-                    **settings,
-                    validation=validation,
-                    augment=job.parse_augment(augment),
-                    seed=seed,
-                    memory_limit=memory_limit,
-                    checkpoint=unfinished.folder,
-                    resume=resume,
-                )
+                settings |= {
+                    "batch_size": batch,
+                    "optimizer": optimizer,
+                    "patience": patience,
+                    "validation": validation,
+                    "augment": job.parse_augment(augment),
+                    "seed": seed,
+                    "memory_limit": memory_limit,
+                    "checkpoint": unfinished.folder,
+                    "resume": resume,
+                }
+                labels = None
+                if others is None:
+                    history = job.train(model, training, progress, **settings)
+                else:
+                    history, labels = train_with(model, training, others, progress, **settings)
                 unfinished.trained = True
                 after = None if testing is None else job.score(model, testing, chosen)
             report, _, files = job.finish(
@@ -338,6 +332,7 @@ def run_finetune(
                 test_text=None if testing is None else testing.text,
                 outputs=list(model.output_weights or model.outputs[:1]),
                 **evidence,
+                **({} if labels is None else {"unlabelled": labels.to_dict()}),
                 **({} if start is None else {"from": _beginning(start, known, begun)}),
                 base=path_text(base),
                 base_sha256=model.base_sha256,
@@ -354,56 +349,3 @@ def _beginning(start: Path, known: dict[str, Any], score: Score | None) -> dict[
     """Return what a report says of the adapter that was trained on."""
     measured = None if score is None else score.metrics
     return {"adapter": path_text(start), "tensors_sha256": known["tensors_sha256"], "metrics": measured}
-
-
-class _Unfinished:
-    """The hidden folder beside `out` with the checkpoint of a run; whoever uses it holds the lock on `out`.
-
-    Attributes
-    ----------
-    folder : Path
-    trained : bool
-        Whether all epochs are done, so that nothing that fails afterwards is the fault of the options.
-    """
-
-    def __init__(self, out: Path) -> None:
-        from lieref.train.checkpoint import FILE_NAME
-
-        self.folder = out.with_name(f".{out.name}.unfinished")
-        self.trained = False
-        self._found = self.folder.exists()
-        self._checkpoint = self.folder / FILE_NAME
-        self._choice = self.folder / FOLDER_NAME
-
-    def check(self, resume: bool, force: bool) -> None:
-        """Raise `UsageError` unless the options say what becomes of an earlier run."""
-        if resume and not self._found:
-            raise click.UsageError(f"there is no unfinished run in {self.folder}; leave out --resume")
-        if (self._checkpoint.exists() or self._choice.exists()) and not (resume or force):
-            raise click.UsageError(
-                f"{self.folder} holds an unfinished run; add --resume to continue it, or --force to begin anew"
-            )
-
-    @contextmanager
-    def kept(self, resume: bool) -> Iterator[None]:
-        """Keep the checkpoint of an interrupted run, and nothing of one that cannot succeed but an earlier run's.
-
-        Without `resume` an earlier checkpoint is laid aside, until the new run is done or has one of its own.
-        """
-        aside = self.folder / f"earlier-{self._checkpoint.name}"
-        if resume and not self._checkpoint.exists():
-            say(f"{self.folder} holds no finished epoch: the run begins anew")
-        elif not resume and self._checkpoint.exists():
-            self._checkpoint.replace(aside)
-        try:
-            yield
-        except BaseException as error:
-            # The same options would fail in the same way: there is nothing to continue.
-            hopeless = isinstance(error, LierefError) and not self.trained
-            if aside.exists() and (hopeless or not self._checkpoint.exists()):
-                aside.replace(self._checkpoint)
-            elif not self._found and (hopeless or not (self._checkpoint.exists() or self._choice.exists())):
-                shutil.rmtree(self.folder, ignore_errors=True)
-            elif not hopeless and (self._checkpoint.exists() or self._choice.exists()):
-                say(f"the finished epochs are kept in {self.folder}: the same command with --resume continues")
-            raise

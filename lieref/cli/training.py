@@ -30,22 +30,27 @@ def train(model: Model, samples: Samples, progress: Progress | None = None, **op
             if unsaid and state.step and state.phase == TRAINING:
                 unsaid.clear()
                 say(f"epochs: {state.epochs}, which make {state.total_steps} steps (--epochs chooses)")
-            progress(state.step, state.total_steps, _words(state))
+            progress(state.step, state.total_steps, words(state))
 
         options["progress"] = show
     history = fit(model, samples.x, samples.y, **options)
     if len(history.epochs) < history.recipe["epochs"] and history.epochs:
         done, best = len(history.epochs), history.best_epoch
         say(f"stopped after epoch {done} of {history.recipe['epochs']}: none did better than epoch {best}")
+    check_finite(model)
+    return history
+
+
+def check_finite(model: Model) -> None:
+    """Raise `DomainError` if adapted tensors are not finite after a training."""
     try:
         model.adapted_tensors()
     except DomainError as error:
         raise DomainError(
             f"fit: training must stay finite; it diverged (try a smaller learning rate): {error}"
         ) from error
-    return history
 
 
-def _words(state: State) -> str:
+def words(state: State) -> str:
     """Return a few words on the state of a run; before its first step that is what is compiled."""
     return f"{state.phase}, epoch {state.epoch} of {state.epochs}, loss {state.loss:.3f}" if state.step else state.phase

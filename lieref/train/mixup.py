@@ -38,7 +38,7 @@ def check_mixup(alpha: float, model: Trainable, x: Array, task: Task) -> None:
     """
     if not alpha:
         return
-    if task.name != "classes":
+    if task.name not in ("classes", "soft-classes"):
         raise UnsupportedError(f"fit: `mixup` must be 0 for a task other than 'classes'; got {alpha} for {task.name!r}")
     if model.vocabulary is not None or x.dtype.kind not in "uif":
         kind = "ids of tokens" if model.vocabulary is not None else str(x.dtype)
@@ -60,17 +60,17 @@ def mix(x: Array, y: Array, share: float) -> tuple[FloatArray, Array]:
     ----------
     x : (B, ...) array of numbers
         Left as it is.
-    y : (B,) int64
+    y : (B,) int64, or (B, C) probabilities
     share : float
 
     Returns
     -------
     x : (B, ...) float64 where `x` was, else float32
-    y : (B, 2) int64
+    y : (B, 2) int64, or (B, 2, C)
     """
     numbers = x if x.dtype == np.float64 else x.astype(np.float32)
     own, other = (np.asarray(s, numbers.dtype) for s in (share, 1.0 - share))
-    return own * numbers + other * np.roll(numbers, -1, axis=0), np.stack([y, np.roll(y, -1)], axis=1)
+    return own * numbers + other * np.roll(numbers, -1, axis=0), np.stack([y, np.roll(y, -1, axis=0)], axis=1)
 
 
 @dataclass(frozen=True)

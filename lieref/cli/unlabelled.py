@@ -1,0 +1,66 @@
+"""``finetune --unlabelled``: samples without labels, and the run that learns from them too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lieref.cli.console import say
+
+if TYPE_CHECKING:
+    from lieref._types import Array
+    from lieref.adapter.model import Model
+    from lieref.cli.console import Progress
+    from lieref.cli.job import Samples
+    from lieref.evaluate.unlabelled.pseudo_labels import PseudoLabels
+    from lieref.train.history import History
+    from lieref.train.task import Task
+
+unlabelled_option = click.option(
+    "--unlabelled",
+    type=click.Path(path_type=Path),
+    help="Samples without labels for task classes: .npz with x, or a folder of images. Statistics are re-estimated "
+    "from all samples, and what teachers trained on the labelled ones are sure of is learnt too.",
+)
+
+
+def method_for(method: str, unlabelled: Path | None, model: Model) -> str:
+    """Return the method, with the statistics that unlabelled samples give where the network has any."""
+    normalised = any(node.op == "BatchNormalization" for node in model.graph.nodes)
+    return method if unlabelled is None or not normalised or "norm-stats" in method else f"norm-stats+{method}"
+
+
+def load_others(path: Path, model: Model, layout: str | None, max_bytes: int | None, task: Task) -> Array:
+    """Return samples without labels in the layout of a model; raises as `load_unlabelled` and `check_task` do."""
+    from lieref.evaluate.unlabelled.self_training import check_task
+    from lieref.model.samples import arranged
+    from lieref.train.augment import image_axes
+    from lieref.train.unlabelled_data import load_unlabelled
+
+    check_task(task, model)
+    shape = model.input_shape
+    axes = image_axes(shape)
+    size = None if axes is None else (shape[axes[0]], shape[axes[1]])
+    channels = 1 if axes is not None and 1 in (shape[1], shape[3]) else 3
+    names = [info.name for info in model.inputs]
+    given: dict[str, Any] = {"channels": channels, "size": size, "max_bytes": max_bytes}
+    x, known = load_unlabelled(path, input_name=names[0] if len(names) == 1 else names, **given)
+    return arranged("load_unlabelled", model, x, layout or known)
+
+
+def train_with(
+    model: Model, samples: Samples, others: Array, progress: Progress | None = None, **options: Any
+) -> tuple[History, PseudoLabels]:
+    """Train the attached method on both sets and say what became of the second; options are those of `self_train`."""
+    from lieref.cli.training import check_finite, words
+    from lieref.evaluate.unlabelled.self_training import self_train
+    from lieref.model.samples import own_layout
+
+    if progress is not None:
+        options["progress"] = lambda state: progress(state.step, state.total_steps, words(state))
+    done = self_train(model, samples.x, samples.y, others, layout=own_layout(model.input_shape), **options)
+    check_finite(model)
+    say(done.labels.describe())
+    return done.history, done.labels
