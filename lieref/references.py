@@ -79,4 +79,26 @@ REFERENCES: dict[str, str] = {
     "lunch, ICML 2024, arXiv:2311.03099.",
     "Pennec13": "X. Pennec and V. Arsigny, Exponential barycenters of the canonical Cartan connection and invariant "
     "means on Lie groups, in Matrix information geometry, Springer, 2013, 123-166.",
+    "Student08": "Student (W. S. Gosset), The probable error of a mean, Biometrika 6(1), 1908, 1-25.",
+    "Wilson27": "E. B. Wilson, Probable inference, the law of succession, and statistical inference, Journal of the "
+    "American Statistical Association 22, 1927, 209-212.",
+    "Kendall38": "M. G. Kendall, A new measure of rank correlation, Biometrika 30, 1938, 81-93.",
+    "Satterthwaite46": "F. E. Satterthwaite, An approximate distribution of estimates of variance components, "
+    "Biometrics Bulletin 2(6), 1946, 110-114.",
+    "McNemar47": "Q. McNemar, Note on the sampling error of the difference between correlated proportions or "
+    "percentages, Psychometrika 12(2), 1947, 153-157.",
+    "Cornfield56": "J. Cornfield and J. W. Tukey, Average values of mean squares in factorials, Annals of Mathematical "
+    "Statistics 27(4), 1956, 907-949.",
+    "Searle71": "S. R. Searle, Linear models, Wiley, 1971.",
+    "Ruger78": "B. Rüger, Das maximale Signifikanzniveau des Tests: lehne H0 ab, wenn k unter n gegebenen Tests zur "
+    "Ablehnung führen, Metrika 25, 1978, 171-178.",
+    "Holm79": "S. Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, "
+    "1979, 65-70.",
+    "Efron87": "B. Efron, Better bootstrap confidence intervals, Journal of the American Statistical Association 82, "
+    "1987, 171-185.",
+    "Agresti98": "A. Agresti and B. A. Coull, Approximate is better than exact for interval estimation of binomial "
+    "proportions, The American Statistician 52(2), 1998, 119-126.",
+    "Owen07": "A. B. Owen, The pigeonhole bootstrap, Annals of Applied Statistics 1(2), 2007, 386-411.",
+    "Bonett12": "D. G. Bonett and R. M. Price, Adjusted Wald confidence interval for a difference of binomial "
+    "proportions based on paired data, Journal of Educational and Behavioral Statistics 37(4), 2012, 479-488.",
 }

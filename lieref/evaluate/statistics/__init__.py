@@ -1,0 +1,39 @@
+"""How sure a comparison is: intervals, paired tests, several comparisons at once.
+
+Which one to use. Of one run on a test set: `proportion_interval`. Of a number a seed: `mean_interval`. Of a method,
+for other seeds and other samples: `accuracy_interval`; of two methods: `paired_difference`, then `holm` over the
+table. Of the trained networks themselves: `mcnemar`, `mcnemar_over_seeds`, `bootstrap_difference`.
+"""
+
+from lieref.evaluate.statistics.bootstrap import bootstrap_difference
+from lieref.evaluate.statistics.crossed import (
+    Difference,
+    Variance,
+    accuracy_interval,
+    crossed_interval,
+    paired_difference,
+    variance_of_mean,
+)
+from lieref.evaluate.statistics.flattered import Flattery, flattered_by
+from lieref.evaluate.statistics.holm import holm
+from lieref.evaluate.statistics.intervals import Interval, mean_interval, proportion_interval
+from lieref.evaluate.statistics.mcnemar import discordant, mcnemar, mcnemar_over_seeds
+
+__all__ = [
+    "Difference",
+    "Flattery",
+    "Interval",
+    "Variance",
+    "accuracy_interval",
+    "bootstrap_difference",
+    "crossed_interval",
+    "discordant",
+    "flattered_by",
+    "holm",
+    "mcnemar",
+    "mcnemar_over_seeds",
+    "mean_interval",
+    "paired_difference",
+    "proportion_interval",
+    "variance_of_mean",
+]
