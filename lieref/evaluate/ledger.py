@@ -14,7 +14,7 @@ import secrets
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any
 
 from lieref._atomic import write_file
 from lieref.errors import DomainError, FormatError, LierefWarning
@@ -46,7 +46,7 @@ class Ledger:
         self._records: dict[str, dict[str, Any]] = {}
         self._read_to: dict[Path, int] = {}
         self._torn: set[Path] = set()
-        self._file: BinaryIO | None = None
+        self._file: Path | None = None
         if self.folder is not None:
             _enter(self.folder, {"format": FORMAT, **(identity or {})})
             self.refresh()
@@ -82,10 +82,10 @@ class Ledger:
         if record["id"] in self._records:
             return
         if self.folder is not None:
-            file = self._own()
-            file.write(line)
-            file.flush()
-            os.fsync(file.fileno())
+            with self._own(self.folder).open("ab") as file:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
         self._records[record["id"]] = json.loads(line)
 
     def refresh(self) -> None:
@@ -100,23 +100,11 @@ class Ledger:
             for line in whole.split(b"\n"):
                 self._take(line, path)
             self._read_to[path] = self._read_to.get(path, 0) + len(data) - len(rest)
-            if rest and path not in self._torn and not self._is_own(path):
+            if rest and path not in self._torn and path != self._file:
                 self._torn.add(path)
                 warnings.warn(
                     f"Ledger: the last line of {path} is not whole and is left out", LierefWarning, stacklevel=2
                 )
-
-    def close(self) -> None:
-        """Close the file that this ledger writes."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _take(self, line: bytes, path: Path) -> None:
         if not line.strip():
@@ -129,17 +117,12 @@ class Ledger:
                 self._torn.add(path)
                 warnings.warn(f"Ledger: a line of {path} is no record and is left out", LierefWarning, stacklevel=3)
 
-    def _own(self) -> BinaryIO:
-        if self.folder is None:
-            raise DomainError("Ledger: `folder` must be given to write a file")
+    def _own(self, folder: Path) -> Path:
+        """Return the file that this ledger writes, with a name that no other writer has."""
         if self._file is None:
             host = re.sub(r"[^A-Za-z0-9.-]", "_", platform.node())[:60] or "host"
-            name = f"trials-{host}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
-            self._file = (self.folder / name).open("xb")
+            self._file = folder / f"trials-{host}-{os.getpid()}-{secrets.token_hex(4)}.jsonl"
         return self._file
-
-    def _is_own(self, path: Path) -> bool:
-        return self._file is not None and Path(self._file.name) == path
 
 
 def _enter(folder: Path, identity: dict[str, Any]) -> None:

@@ -19,5 +19,13 @@ def samples(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def problem(**fields: Any) -> Problem:
     """Return a problem of 30 samples to learn from, 20 to test, and 10 of the original job."""
     (x, y), (x_test, y_test), (x_other, y_other) = samples(30, 0), samples(20, 1), samples(10, 2)
-    own = {"x": x, "y": y, "x_test": x_test, "y_test": y_test, "x_other": x_other, "y_other": y_other}
-    return Problem(small_network().SerializeToString(), **{**own, **fields})
+    own = {
+        "base": small_network().SerializeToString(),
+        "x": x,
+        "y": y,
+        "x_test": x_test,
+        "y_test": y_test,
+        "x_other": x_other,
+        "y_other": y_other,
+    }
+    return Problem(**{**own, **fields})

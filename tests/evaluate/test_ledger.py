@@ -12,10 +12,10 @@ from lieref.evaluate.ledger import Ledger
 
 
 def test_records_are_there_for_whoever_opens_the_folder(tmp_path: Path) -> None:
-    with Ledger(tmp_path / "new" / "folder", {"base": "b"}) as ledger:
-        ledger.add({"id": "one", "loss": 0.1})
-        ledger.add({"id": "two", "loss": 0.2})
-        ledger.add({"id": "one", "loss": 0.3})
+    ledger = Ledger(tmp_path / "new" / "folder", {"base": "b"})
+    ledger.add({"id": "one", "loss": 0.1})
+    ledger.add({"id": "two", "loss": 0.2})
+    ledger.add({"id": "one", "loss": 0.3})
     again = Ledger(tmp_path / "new" / "folder", {"base": "b"})
     assert len(again) == 2
     assert "three" not in again
@@ -24,22 +24,22 @@ def test_records_are_there_for_whoever_opens_the_folder(tmp_path: Path) -> None:
 
 
 def test_two_writers_share_a_folder(tmp_path: Path) -> None:
-    with Ledger(tmp_path, {}) as one, Ledger(tmp_path, {}) as two:
-        one.add({"id": "1"})
-        two.add({"id": "2"})
-        assert "2" not in one
-        one.refresh()
-        two.refresh()
-        assert "2" in one
-        assert "1" in two
-        assert len(list(tmp_path.glob("trials-*.jsonl"))) == 2
+    one, two = Ledger(tmp_path, {}), Ledger(tmp_path, {})
+    one.add({"id": "1"})
+    two.add({"id": "2"})
+    assert "2" not in one
+    one.refresh()
+    two.refresh()
+    assert "2" in one
+    assert "1" in two
+    assert len(list(tmp_path.glob("trials-*.jsonl"))) == 2
 
 
 @pytest.mark.filterwarnings("error")
 def test_a_torn_line_costs_itself_and_is_said_once(tmp_path: Path) -> None:
-    with Ledger(tmp_path, {}) as ledger:
-        ledger.add({"id": "1"})
-        ledger.add({"id": "2"})
+    ledger = Ledger(tmp_path, {})
+    ledger.add({"id": "1"})
+    ledger.add({"id": "2"})
     path = next(tmp_path.glob("*.jsonl"))
     data = path.read_bytes()
     path.write_bytes(data[:-4])

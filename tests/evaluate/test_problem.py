@@ -48,7 +48,7 @@ def test_a_problem_goes_to_a_worker_whole() -> None:
 def test_model_is_the_base_again_whatever_was_done_with_it() -> None:
     job = problem()
     before = job.model().logits(job.x_test)
-    model = job.model().attach("norm-stats+liera")
+    model = job.model().attach("norm-stats+liera", r=1)
     lieref.fit(model, job.x, job.y, epochs=1)
     assert np.any(model.logits(job.x_test) != before)
     again = job.model()

@@ -19,14 +19,14 @@ from lieref.train.sample_tasks import Numbers
 from tests.evaluate.jobs import problem
 
 JOB = problem()
-PLAN = Plan("liera", {"r": 2}, epochs=2, batch_size=8)
+PLAN = Plan("liera", {"r": 1}, epochs=2, batch_size=8)
 SAME = ("id", "loss", "metrics", "merit", "right", "history", "learning_rate", "trainable", "update_bytes", "flops")
 
 
 def test_test_trial_is_fit_on_all_and_judged_on_the_test_samples() -> None:
     outcome = run(JOB, Trial(JOB.digest, PLAN, seed=4, part="test"))
     record = outcome.record
-    model = JOB.model().attach("liera", r=2, seed=4)
+    model = JOB.model().attach("liera", r=1, seed=4)
     history = lieref.fit(model, JOB.x, JOB.y, epochs=2, batch_size=8, seed=4)
     right = model.predict(JOB.x_test).argmax(axis=1) == JOB.y_test
     assert record["failed"] is None
@@ -45,7 +45,7 @@ def test_test_trial_is_fit_on_all_and_judged_on_the_test_samples() -> None:
 def test_held_out_trial_never_sees_the_fold_it_is_judged_on() -> None:
     folds = fold_of(JOB, 5, 0)
     record = run_trial(JOB, Trial(JOB.digest, PLAN, fold=3))
-    model = JOB.model().attach("liera", r=2, seed=0)
+    model = JOB.model().attach("liera", r=1, seed=0)
     lieref.fit(model, JOB.x[folds != 3], JOB.y[folds != 3], epochs=2, batch_size=8)
     right = model.predict(JOB.x[folds == 3]).argmax(axis=1) == JOB.y[folds == 3]
     np.testing.assert_array_equal(unpack_bits(record["right"]), right)
