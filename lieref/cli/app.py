@@ -39,6 +39,7 @@ MOST_LETTERS = 2000
 COMMANDS = {
     "demo": "lieref.cli.demo:demo",
     "finetune": "lieref.cli.finetune:finetune",
+    "fleet": "lieref.cli.fleet:fleet",
     "eval": "lieref.cli.eval:evaluate",
     "merge": "lieref.cli.merge:merge",
     "export": "lieref.cli.export:export",
