@@ -117,6 +117,7 @@ def prepare(manifest: Manifest) -> tuple[Job, Source]:
     from lieref.cli.task_options import chosen_task
     from lieref.evaluate.fleet.device import Device, Job, merged_base
     from lieref.evaluate.fleet.source import Source
+    from lieref.evaluate.plan import START
     from lieref.evaluate.problem import make_problem
 
     model = load(manifest.base)
@@ -127,6 +128,9 @@ def prepare(manifest: Manifest) -> tuple[Job, Source]:
     task = chosen_task(model, (manifest.task, {}))
     merged = merged_base(model) if manifest.compose else None
     model.unload()
+    if manifest.plan is not None and manifest.plan.method != START:
+        model.attach(manifest.plan.method, seed=manifest.seed, **manifest.plan.options)  # raises here, not everywhere
+        model.unload()
     classes = model.classes
     problem = make_problem(manifest.base, model, np.zeros((0, 1), np.float32), None, task=task)
     entries = {entry.name: entry for entry in manifest.devices}

@@ -29,9 +29,11 @@ from lieref.model.site import Site
 from lieref.param.combination import Combination
 from lieref.param.combine_factors import FULL_ALGEBRAS
 from lieref.param.dense import Dense, Diagonal
-from lieref.param.element import best_rank
 from lieref.param.low_rank import LowRank
 from lieref.param.method import Method
+
+WORST_CONDITION = 1e4
+"""Of the coordinates of A: beyond, float32 factors lose half of their digits."""
 
 
 @dataclass(frozen=True)
@@ -198,7 +200,7 @@ def _replace(site: Site, one: _Sum, total: float, mean: str) -> _Errors:
     by_factors: Params = {name: value / total for name, value in one.factors.items()}
     low = by_factors
     if isinstance(method.parameterisation, LowRank):
-        low = _low_rank(method, xi, one.shape, one.groups)
+        low = _low_rank(method, xi, by_factors["lora_a"], one.shape, one.groups)
     found = low if mean == "algebra" else by_factors
     for name, value in found.items():
         site.params[name][...] = value
@@ -206,19 +208,33 @@ def _replace(site: Site, one: _Sum, total: float, mean: str) -> _Errors:
     return _Errors(float(np.linalg.norm(xi)), *missed)
 
 
-# Derivation.  xi = P(M), M = U S V^T for each conv group, P only moves entries.  B = U_r S_r^(1/2) / s^(1/2) and A =
-# S_r^(1/2) V_r^T / s^(1/2) give s B A = U_r S_r V_r^T, the nearest of rank r, with factors of equal norm, as those of
-# one device have after some training; which of the pairs B T, T^-1 A is taken changes what the next steps do.
-def _low_rank(method: Combination, xi: FloatArray, shape: Shape, groups: int) -> Params:
+# Derivation.  xi = P(s M) for each conv group, P only moves entries; M_r = U_k S_k V_k is the nearest to M of rank r,
+# k <= r its own rank.  Any pair B T, T^-1 A has the same product, and which one is taken decides what the next steps of
+# training do: with both factors small they are short.  Here A stays as near to the mean A_0 of the devices' A as its
+# rows allow, which must span V_k: V' are V_k and, of what A_0 has outside it, the r - k largest directions; A is the
+# projection A_0 V'^T V' = R V', and B = M_r V'^T R^-1.  Where all A_i are one A, the pair is A and the mean of B_i.
+def _low_rank(method: Combination, xi: FloatArray, mean_a: FloatArray, shape: Shape, groups: int) -> Params:
     """Return the factors, of the rank of the method, whose algebra element is nearest to xi."""
     recipe = method.parameterisation
     assert isinstance(recipe, LowRank)
     factor_shape, groups = method._factor_shape(shape, groups)
     groups = recipe.factor_groups(factor_shape, groups)
     one = (factor_shape[0] // groups, *factor_shape[1:])
-    rank = recipe.factor_shapes(one)["lora_a"][0]
-    b, a = best_rank(recipe.to_matrix(xi.reshape(groups, *one)), rank)
-    size = np.sqrt(np.linalg.norm(b, axis=-2, keepdims=True))  # the root of each singular value, as B = U S
-    b = np.divide(b, size, out=np.zeros_like(b), where=size > 0) / math.sqrt(recipe.scaling)
-    a = a * np.swapaxes(size, -1, -2) / math.sqrt(recipe.scaling)
-    return {"lora_a": a.reshape(-1, a.shape[-1]), "lora_b": b.reshape(-1, b.shape[-1])}
+    matrices = recipe.to_matrix(xi.reshape(groups, *one)) / recipe.scaling
+    pairs = [_factors(m, a) for m, a in zip(matrices, mean_a.reshape(groups, -1, mean_a.shape[-1]), strict=True)]
+    return {"lora_a": np.concatenate([a for _, a in pairs]), "lora_b": np.concatenate([b for b, _ in pairs])}
+
+
+def _factors(m: FloatArray, near: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return B (rows, r) and A (r, columns), their product nearest to m, and A near to another of its shape."""
+    rank = len(near)
+    u, s, vt = np.linalg.svd(m, full_matrices=False)
+    k = int((s[:rank] > s[:1] * max(m.shape) * np.finfo(np.float64).eps).sum())
+    u, s, vt = u[:, :k], s[:k], vt[:k]
+    outside = np.linalg.svd(near - near @ vt.T @ vt, full_matrices=False)[2]
+    rows = np.concatenate([vt, outside[: rank - k]])
+    r = near @ rows.T
+    if np.linalg.cond(r) > WORST_CONDITION:  # as where rows of the mean are zero
+        r = np.eye(rank) * (np.linalg.norm(near) / math.sqrt(rank) or 1.0)
+    b = np.concatenate([u * s, np.zeros((len(m), rank - k))], axis=1)
+    return b @ np.linalg.inv(r), r @ rows
