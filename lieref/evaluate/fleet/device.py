@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lieref._types import Array
 from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME, decode_adapter_tensors, decode_config, encode_adapter
 from lieref.errors import DomainError, LierefError, UnsupportedError
 from lieref.evaluate.judge import Judgement, judge, pack_bits, pack_floats
-from lieref.evaluate.plan import Plan
+from lieref.evaluate.plan import BASE, Plan
 from lieref.evaluate.problem import Problem, fold_of, taken
 from lieref.evaluate.trial import Trial, machine, run
 
@@ -130,14 +131,17 @@ def adapt(job: Job, device: Device) -> tuple[dict[str, Any], Files]:
 
 def _adapted(job: Job, device: Device) -> tuple[dict[str, Any], Files]:
     problem = job.problem_of(device)
-    held = np.flatnonzero(fold_of(problem, job.folds, 0) == 0)
+    folds = fold_of(problem, job.folds, 0)
+    held = np.flatnonzero(folds == 0)
     x, y = problem.x[held], taken(problem.y, held)
     candidates: dict[str, Files] = {"base": {}}
     if job.start is not None:
         candidates["start"] = dict(job.start)
     said: dict[str, Any] = {}
     if job.trains:
-        candidates["own"], said = _trained(job, problem)
+        files, said = _trained(job, problem, np.flatnonzero(folds != 0))
+        if files:
+            candidates["own"] = files
     judged = {name: judged_with(problem, files, x, y) for name, files in candidates.items()}
     kept = best({name: one.score for name, one in judged.items()})
     shown, number, judged_on = judged, len(held), "held-out"
@@ -159,10 +163,12 @@ def _adapted(job: Job, device: Device) -> tuple[dict[str, Any], Files]:
     }, candidates[kept]
 
 
-def _trained(job: Job, problem: Problem) -> tuple[Files, dict[str, Any]]:
+def _trained(job: Job, problem: Problem, rest: NDArray[np.int64]) -> tuple[Files, dict[str, Any]]:
     """Return the files of a device's own adapter, and what the record says of its training."""
-    plan, evidence = _plan_of(job, problem)
     trainer = problem if job.merged is None else replace(problem, base=job.merged, start=None)
+    plan, evidence = (job.plan, None) if job.plan is not None else _chosen(job, trainer, rest)
+    if plan.method == BASE:
+        return {}, {"plan": plan.to_dict(), "evidence": evidence}
     outcome = run(trainer, Trial(trainer.digest, plan, job.seed, "held-out", folds=job.folds))
     if outcome.record["failed"]:
         raise DomainError(outcome.record["failed"].partition(": ")[2])
@@ -172,14 +178,14 @@ def _trained(job: Job, problem: Problem) -> tuple[Files, dict[str, Any]]:
     return files, {"plan": plan.to_dict(), "evidence": evidence, "trial": trial}
 
 
-def _plan_of(job: Job, problem: Problem) -> tuple[Plan, Any]:
-    if job.plan is not None:
-        return job.plan, None
+def _chosen(job: Job, problem: Problem, rest: NDArray[np.int64]) -> tuple[Plan, Any]:
+    """Return the plan that is chosen on the samples of a device that are not held out, and why."""
     try:
         from lieref.evaluate.choose import choose  # type: ignore[import-not-found,unused-ignore]
     except ImportError as error:
-        raise UnsupportedError("fleet: `method` must be named; auto is not there") from error
-    choice = choose(problem, seed=job.seed)
+        raise UnsupportedError("fleet: `method` must be named; there is nothing that chooses it") from error
+    part = replace(problem, x=problem.x[rest], y=taken(problem.y, rest), x_test=None, y_test=None, start=None)
+    choice = choose(part, seed=job.seed)
     return choice.plan, choice.evidence
 
 

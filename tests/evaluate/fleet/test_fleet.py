@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -177,6 +179,24 @@ def test_a_composed_adapter_is_the_product_of_both_on_the_base() -> None:
         load_files(model, own)
         for name, value in model.adapted_tensors().items():
             assert ours[name] == pytest.approx(value, rel=1e-5, abs=1e-6)
+
+
+def test_a_method_is_chosen_without_what_is_held_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    plans = [Plan("scale", epochs=3, learning_rate=0.1), Plan("base")]
+
+    def choose(problem: Any, *, seed: int) -> Any:
+        seen.append((len(problem.x), len(problem.y), problem.x_test, seed))
+        return SimpleNamespace(plan=plans[len(seen) - 1], evidence={"tried": 1})
+
+    monkeypatch.setitem(sys.modules, "lieref.evaluate.choose", SimpleNamespace(choose=choose))
+    one = device("a", x_test=samples(9, 3)[0], y_test=samples(9, 3)[1])
+    record, files = adapt(job(None, seed=6), one)
+    assert (record["failed"], record["plan"]["method"], record["evidence"]) == (None, "scale", {"tried": 1})
+    assert bool(files) == (record["kept"] == "own")
+    record, files = adapt(job(None), one)
+    assert (record["failed"], record["kept"], files) == (None, "base", {})
+    assert seen == [(16, 16, None, 6), (16, 16, None, 0)]
 
 
 def test_too_few_samples_are_a_failed_row() -> None:
