@@ -77,7 +77,7 @@ def run_command(
     manifest = read_manifest(path)
     if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise click.UsageError(f"{out} is not empty; add --resume to go on there, or name another --out")
-    job, source = prepare(manifest)
+    job, source = prepare(manifest, averages=rounds is not None)
     signing = _signing(manifest)
     if rounds is not None and signing is not None:
         raise click.UsageError("--rounds makes one adapter for all: leave out [bundle], and sign OUT/fleet")
@@ -107,15 +107,21 @@ def run_command(
     return report, rows
 
 
-def prepare(manifest: Manifest) -> tuple[Job, Source]:
-    """Return the job of a manifest and its devices, which are read when they are asked for."""
+def prepare(manifest: Manifest, *, averages: bool = False) -> tuple[Job, Source]:
+    """Return the job of a manifest and its devices, which are read when they are asked for.
+
+    What cannot work on any device raises here: a method that the base does not take, adapters that have no product, or
+    no mean where they are averaged.
+    """
     import numpy as np
 
     from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME
     from lieref.adapter.model import load
     from lieref.cli.job import load_sets
     from lieref.cli.task_options import chosen_task
-    from lieref.evaluate.fleet.device import Device, Job, merged_base
+    from lieref.errors import DomainError
+    from lieref.evaluate.fleet.average import check_mean
+    from lieref.evaluate.fleet.device import Device, Job, check_product, merged_base
     from lieref.evaluate.fleet.source import Source
     from lieref.evaluate.plan import START
     from lieref.evaluate.problem import make_problem
@@ -126,11 +132,19 @@ def prepare(manifest: Manifest) -> tuple[Job, Source]:
         model.load_adapter(manifest.start)
         start = {name: (manifest.start / name).read_bytes() for name in (TENSORS_NAME, CONFIG_NAME)}
     task = chosen_task(model, (manifest.task, {}))
+    if manifest.compose:
+        check_product(model)
     merged = merged_base(model) if manifest.compose else None
-    model.unload()
     if manifest.plan is not None and manifest.plan.method != START:
-        model.attach(manifest.plan.method, seed=manifest.seed, **manifest.plan.options)  # raises here, not everywhere
         model.unload()
+        model.attach(manifest.plan.method, seed=manifest.seed, **manifest.plan.options)
+        if manifest.compose:
+            check_product(model)
+    if averages:
+        if manifest.compose or manifest.plan is None:
+            raise DomainError("fleet: rounds average adapters of one method: leave out `compose`, and name `method`")
+        check_mean(model)
+    model.unload()
     classes = model.classes
     problem = make_problem(manifest.base, model, np.zeros((0, 1), np.float32), None, task=task)
     entries = {entry.name: entry for entry in manifest.devices}

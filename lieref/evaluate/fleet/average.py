@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -31,6 +32,9 @@ from lieref.param.combine_factors import FULL_ALGEBRAS
 from lieref.param.dense import Dense, Diagonal
 from lieref.param.low_rank import LowRank
 from lieref.param.method import Method
+
+if TYPE_CHECKING:
+    from lieref.adapter.model import Model
 
 WORST_CONDITION = 1e4
 """Of the coordinates of A: beyond, float32 factors lose half of their digits."""
@@ -106,8 +110,7 @@ def mean_adapter(problem: Problem, updates: Iterable[tuple[Files, float]], mean:
             if not (math.isfinite(weight) and weight > 0):
                 raise DomainError(f"mean_adapter: weights must be above 0; got {weight}")
             load_files(model, files)
-            if model.head is not None:
-                raise UnsupportedError("mean_adapter: adapters must hold no new head; those have no mean here")
+            check_mean(model)
             _add(sums, model.sites, model.graph, weight, first=total == 0)
             _add_moments(moments, model.statistics, model.graph, weight, total)
             total += weight
@@ -128,6 +131,14 @@ def mean_adapter(problem: Problem, updates: Iterable[tuple[Files, float]], mean:
     chosen = "low" if mean == "algebra" else "factor"
     each = {tensor: getattr(one, chosen) / (one.norm or 1.0) for tensor, one in errors.items()}
     return Mean(files, low, by_factors, each)
+
+
+def check_mean(model: Model) -> None:
+    """Raise `UnsupportedError` if adapters such as the attached one have no mean of their form."""
+    if model.head is not None:
+        raise UnsupportedError("mean_adapter: adapters must hold no new head; those have no mean here")
+    for tensor, site in model.sites.items():
+        _with_mean(site.method, tensor)
 
 
 @dataclass(frozen=True)

@@ -232,6 +232,14 @@ def merged_base(model: Model) -> bytes:
         return (Path(name) / "merged.onnx").read_bytes()
 
 
+def check_product(model: Model) -> None:
+    """Raise `UnsupportedError` if what is attached has statistics or a new head, which have no product."""
+    if model.statistics or model.wants_statistics or model.head is not None:
+        raise UnsupportedError(
+            f"fleet: `compose` must be of adapters without statistics and new heads; got {model.method_name}"
+        )
+
+
 def composed(problem: Problem, files: Mapping[str, bytes]) -> Files:
     """Return the product of the problem's `start` and an adapter trained on the base with that merged in.
 

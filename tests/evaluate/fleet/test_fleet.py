@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -197,6 +198,15 @@ def test_a_method_is_chosen_without_what_is_held_out(monkeypatch: pytest.MonkeyP
     record, files = adapt(job(None), one)
     assert (record["failed"], record["kept"], files) == (None, "base", {})
     assert seen == [(16, 16, None, 6), (16, 16, None, 0)]
+
+
+def test_a_worker_that_is_sent_the_job_gives_the_same() -> None:
+    here, files = adapt(job(), device("a"))
+    there, same = adapt(*pickle.loads(pickle.dumps((job(), device("a")))))
+    assert same == files
+    for record in (here, there):
+        del record["trial"]["seconds"]
+    assert here == there
 
 
 def test_too_few_samples_are_a_failed_row() -> None:
