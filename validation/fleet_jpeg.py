@@ -50,8 +50,8 @@ from validation.record import environment, write_result
 OWN, TESTED = 60, 100
 """Images of a device: its own, and those for the report."""
 PLAN = Plan("liera", {"r": 2}, epochs=10, batch_size=24)
-LADDER = (3.0, 10.0, 30.0)
-"""Factors on the default rate in rounds, whose runs are short each and long together."""
+LADDER = (0.3, 1.0, 3.0)
+"""Factors on the default rate."""
 TUNED_ON = 10
 WARM = 50
 """Devices that begin with the adapter of all."""

@@ -13,6 +13,7 @@ from lieref.evaluate.fleet.rounds import federate, pooled
 from lieref.evaluate.plan import Plan
 from lieref.evaluate.problem import fold_of
 from lieref.evaluate.workers import WorkerError
+from lieref.param.registry import get_method
 from tests.evaluate.fleet.small import device, job, source
 
 LIERA = Plan("liera", {"r": 1}, learning_rate=0.05)
@@ -78,6 +79,23 @@ def test_a_device_that_fails_is_left_out_of_the_mean(tmp_path: Path, monkeypatch
     assert files == whole
     with pytest.raises(DomainError, match="a device must come through round 1; got 2 failures, the first: read: a"):
         federate(job(LIERA), source("ab", broken="ab"), tmp_path / "none", 1)
+
+
+def test_rounds_train_at_the_rate_of_a_long_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = []
+    plain = module.run
+
+    def seen(problem: Any, trial: Any) -> Any:
+        outcome = plain(problem, trial)
+        rates.append(outcome.record["learning_rate"])
+        return outcome
+
+    monkeypatch.setattr(module, "run", seen)
+    for plan in (Plan("scale"), Plan("scale", rate_factor=0.5), Plan("scale", learning_rate=0.125)):
+        record, _ = module.update(module.Round(job(plan), 1, 2), device("a"))
+        assert record["failed"] is None
+    full = get_method("scale").default_learning_rate
+    assert rates == pytest.approx([full, full / 2, 0.125], rel=1e-12)
 
 
 def test_what_has_no_mean_is_refused_and_other_settings_are_not_mixed(tmp_path: Path) -> None:
