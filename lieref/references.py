@@ -80,6 +80,8 @@ REFERENCES: dict[str, str] = {
     "arXiv:2306.01708.",
     "Yu24": "L. Yu et al., Language models are super Mario: absorbing abilities from homologous models as a free "
     "lunch, ICML 2024, arXiv:2311.03099.",
+    "McMahan17": "B. McMahan et al., Communication-efficient learning of deep networks from decentralized data, "
+    "AISTATS 2017, arXiv:1602.05629.",
     "Pennec13": "X. Pennec and V. Arsigny, Exponential barycenters of the canonical Cartan connection and invariant "
     "means on Lie groups, in Matrix information geometry, Springer, 2013, 123-166.",
     "Student08": "Student (W. S. Gosset), The probable error of a mean, Biometrika 6(1), 1908, 1-25.",

@@ -40,6 +40,7 @@ COMMANDS = {
     "demo": "lieref.cli.demo:demo",
     "finetune": "lieref.cli.finetune:finetune",
     "compare": "lieref.cli.compare:compare",
+    "fleet": "lieref.cli.fleet:fleet",
     "eval": "lieref.cli.eval:evaluate",
     "merge": "lieref.cli.merge:merge",
     "export": "lieref.cli.export:export",

@@ -45,8 +45,9 @@ def on_processes(
                     deaths[index] = deaths.get(index, 0) + 1
                     if deaths[index] >= retries:
                         yield pool.alone(index)
-        finally:
+        except BaseException:
             get_reusable_executor().shutdown(wait=True, kill_workers=True)
+            raise
 
 
 class _Pool:

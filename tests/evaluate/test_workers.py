@@ -78,20 +78,22 @@ def test_a_killed_process_costs_its_item_only(tmp_path: Path, capfd: pytest.Capt
     assert capfd.readouterr().err == ""
 
 
-def test_processes_have_one_thread_each_and_end() -> None:
+def test_processes_have_one_thread_each_and_stay_for_the_next_call() -> None:
     before = os.environ.get("OPENBLAS_NUM_THREADS")
     done = [result for _, result in run_all(scaled, COMMON, [Item(n) for n in range(4)], jobs=2)]
     assert sorted(value for value, _, _ in done) == [0, 3, 6, 9]
     assert {threads for _, _, threads in done} == {"1"}
     assert os.environ.get("OPENBLAS_NUM_THREADS") == before
-    pids = {pid for _, pid, _ in done}
-    assert os.getpid() not in pids
-    assert not any(map(is_alive, pids))
+    assert os.getpid() not in {pid for _, pid, _ in done}
+    again = [result for _, result in run_all(scaled, {"factor": 5}, [Item(n) for n in range(4)], jobs=2)]
+    assert sorted(value for value, _, _ in again) == [0, 5, 10, 15]
+    assert {pid for _, pid, _ in again} & {pid for _, pid, _ in done}
 
 
 def test_another_error_of_a_process_or_of_the_items_is_raised() -> None:
+    done = run_all(scaled, COMMON, [Item(0), Item(1, "fail"), Item(2)], jobs=2)
     with pytest.raises(ZeroDivisionError, match="of the function"):
-        list(run_all(scaled, COMMON, [Item(0), Item(1, "fail"), Item(2)], jobs=2))
+        list(done)
 
     def items() -> Iterator[Item]:
         yield Item(1)

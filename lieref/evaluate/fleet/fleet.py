@@ -1,0 +1,152 @@
+"""A fleet: an adapter for every device by workers, written as they come, and signed here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lieref._atomic import remove_folder, write_folder
+from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME
+from lieref.errors import LierefError
+from lieref.evaluate.fleet.device import Device, Job, adapt
+from lieref.evaluate.fleet.source import Source
+from lieref.evaluate.ledger import Ledger
+from lieref.evaluate.workers import WorkerError, run_all
+
+Record = dict[str, Any]
+Progress = Callable[[int, int, str], None]
+
+ADAPTERS, BUNDLES = "adapters", "bundles"
+_FILES = (TENSORS_NAME, CONFIG_NAME)
+
+
+@dataclass(frozen=True)
+class Signing:
+    """How bundles are made, in the process that holds the key and nowhere else.
+
+    Attributes
+    ----------
+    base : Path
+        The ONNX file.
+    signers : tuple
+        See `lieref.adapter.bundle.signing.read_signer`.
+    options : mapping
+        Of `create_bundle`: version, compatible, counter.
+    """
+
+    base: Path
+    signers: tuple[Any, ...]
+    options: Mapping[str, Any]
+
+    def sign(self, adapter: Path, out: Path) -> int:
+        """Write the bundle of an adapter folder, in place of an earlier one, and return its bytes."""
+        from lieref.adapter.bundle.create import create_bundle
+        from lieref.adapter.bundle.verify import NAMES
+
+        made = create_bundle(out, adapter, base=self.base, signers=self.signers, replaces=NAMES, **self.options)
+        return sum(made.sizes.values())
+
+
+def run_fleet(
+    job: Job,
+    source: Source,
+    folder: Path | None,
+    *,
+    signing: Signing | None = None,
+    jobs: int = 1,
+    dask: str | None = None,
+    progress: Progress | None = None,
+) -> list[Record]:
+    """Adapt every device, and return their records by name.
+
+    What the folder has is not done again: a device is known by the job, its name and its samples. Its adapter is in
+    ``adapters/NAME`` before its record is kept; with a key its bundle follows in ``bundles/NAME``.
+
+    Parameters
+    ----------
+    job : Job
+    source : Source
+    folder : Path or None
+        Of this fleet, or new; None writes nothing.
+    signing : Signing, optional
+    jobs, dask
+        See `lieref.evaluate.workers.run_all`.
+    progress : callable, optional
+        Called with devices done, devices in all, and the name of the last.
+
+    Returns
+    -------
+    list of dict
+        Those of `adapt`; with a key ``bundle_bytes``, or ``bundle_failed`` and why. A device that could not be read, or
+        whose workers died, has ``device`` and ``failed`` alone, and is tried again by the next run.
+
+    Raises
+    ------
+    DomainError
+        If the folder is of another fleet.
+    LierefError
+        As `run_all` does, such as where no scheduler answers; what is done stays in the folder.
+    """
+    found: dict[str, Record] = {}
+    ledger = Ledger(folder, job.identity)
+
+    def waiting() -> Iterator[Device]:
+        for device in source.devices():
+            record = ledger.get(job.id_of(device))
+            if record is None or (folder and not _is_there(record, folder)):
+                yield device
+            else:
+                done(record)
+
+    def done(record: Record) -> None:
+        found[record["device"]] = record
+        if progress is not None:
+            progress(len(found) + len(source.broken), len(source.names), record["device"])
+
+    for device, result in run_all(adapt, job, waiting(), jobs=jobs, dask=dask):
+        if isinstance(result, WorkerError):
+            done({"device": device.name, "failed": f"its worker was lost: {result}"})
+            continue
+        record, files = result
+        if folder is not None:
+            _keep(folder, device.name, files)
+        ledger.add(record)
+        done(record)
+    records = [found[name] for name in sorted(found)]
+    if signing is not None and folder is not None:
+        records = [_signed(record, folder, signing) for record in records]
+    return sorted([*records, *source.failures()], key=lambda record: str(record["device"]))
+
+
+def _keep(folder: Path, name: str, files: Mapping[str, bytes]) -> None:
+    """Write what a device gets, and remove what it had before, of other samples."""
+    place, bundle = folder / ADAPTERS / name, folder / BUNDLES / name
+    if files:
+        place.parent.mkdir(exist_ok=True)
+        write_folder(place, files, replaces=_FILES)
+    elif place.exists():
+        remove_folder(place)
+    if bundle.exists():
+        remove_folder(bundle)
+
+
+def _is_there(record: Record, folder: Path) -> bool:
+    """Tell whether what a record says was written is in its place."""
+    if record["failed"] is not None or record["kept"] == "base":
+        return True
+    return all((folder / ADAPTERS / record["device"] / name).exists() for name in _FILES)
+
+
+def _signed(record: Record, folder: Path, signing: Signing) -> Record:
+    if record["failed"] is not None or record["kept"] == "base":
+        return record
+    out = folder / BUNDLES / record["device"]
+    if out.is_dir():
+        return {**record, "bundle_bytes": sum(path.stat().st_size for path in out.iterdir())}
+    out.parent.mkdir(exist_ok=True)
+    try:
+        return {**record, "bundle_bytes": signing.sign(folder / ADAPTERS / record["device"], out)}
+    except LierefError as error:
+        return {**record, "bundle_failed": str(error)}

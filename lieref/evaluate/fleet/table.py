@@ -1,0 +1,116 @@
+"""What a fleet gained: a row for each device, the worst first, with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from lieref.evaluate.judge import unpack_bits
+from lieref.evaluate.statistics import bootstrap_difference, mean_interval, proportion_interval
+
+RESAMPLES = 1999
+"""Of the bootstrap of one device: its ends vary by about a twentieth of the width."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A device.
+
+    Attributes
+    ----------
+    device : str
+    failed : str or None
+        Why it has no adapter; all else is None then.
+    kept : str or None
+        What it gets: "base", "start" (the adapter of the fleet) or "own".
+    samples, judged : int or None
+        Samples it has, and those it is judged on.
+    judged_on : str or None
+        "test", or "held-out": then the same samples decided what is kept, and the gain is flattered by that.
+    base, adapted : float or None
+        The task's metric, more is better, of the base and of what is kept.
+    base_interval, adapted_interval : (low, high) or None
+        Of 95 %, by Wilson, where the metric is a share of right answers.
+    gain : float or None
+    gain_interval : (low, high) or None
+        Of 95 %, of other samples of this device, by a bootstrap of the pairs.
+    update_bytes, bundle_bytes : int or None
+    """
+
+    device: str
+    failed: str | None = None
+    kept: str | None = None
+    samples: int | None = None
+    judged: int | None = None
+    judged_on: str | None = None
+    base: float | None = None
+    base_interval: tuple[float, float] | None = None
+    adapted: float | None = None
+    adapted_interval: tuple[float, float] | None = None
+    gain: float | None = None
+    gain_interval: tuple[float, float] | None = None
+    update_bytes: int | None = None
+    bundle_bytes: int | None = None
+    bundle_failed: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON values, None left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def rows_of(records: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Return a row for each record: first those that failed, then by gain, the smallest first."""
+    rows = [_row(record) for record in records]
+    return sorted(rows, key=lambda row: (row.failed is None, math.inf if row.gain is None else row.gain, row.device))
+
+
+def summary_of(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return what the rows say together; the mean gain has a Student interval over devices, where there are two."""
+    good = [row for row in rows if row.failed is None]
+    gains = [row.gain for row in good if row.gain is not None]
+    found: dict[str, Any] = {
+        "devices": len(rows),
+        "failed": len(rows) - len(good),
+        "kept": {name: sum(row.kept == name for row in good) for name in ("base", "start", "own")},
+        "update_bytes": sum(row.update_bytes or 0 for row in good),
+    }
+    if gains:
+        found |= {
+            "base": float(np.mean([row.base for row in good])),
+            "adapted": float(np.mean([row.adapted for row in good])),
+            "mean_gain": float(np.mean(gains)),
+            "smallest_gain": float(min(gains)),
+            "below_base": sum(gain < 0 for gain in gains),
+        }
+    if len(gains) > 1:
+        interval = mean_interval(gains)
+        found["mean_gain_interval"] = [interval.low, interval.high]
+    return found
+
+
+def _row(record: Mapping[str, Any]) -> Row:
+    if record["failed"] is not None:
+        return Row(record["device"], failed=record["failed"], samples=record.get("samples"))
+    base, kept = record["base_judged"], record["kept_judged"]
+    gain = kept["merit"] - base["merit"]
+    right_base, right_kept = unpack_bits(base["right"]), unpack_bits(kept["right"])
+    between = None
+    shares: list[tuple[float, float] | None] = [None, None]
+    number = None
+    if right_base is not None and right_kept is not None:
+        number = len(right_base)
+        for n, right in enumerate((right_base, right_kept)):
+            share = proportion_interval(int(right.sum()), number)
+            shares[n] = (share.low, share.high)
+        if number > 1 and record["kept"] != "base":
+            found = bootstrap_difference(right_kept, right_base, resamples=RESAMPLES)
+            between = (found.low, found.high)
+    return Row(
+        record["device"], None, record["kept"], record["samples"], number or record["judged"], record["judged_on"],
+        base["merit"], shares[0], kept["merit"], shares[1], gain, between, record["update_bytes"],
+        record.get("bundle_bytes"), record.get("bundle_failed"),
+    )  # fmt: skip
