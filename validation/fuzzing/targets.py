@@ -44,7 +44,7 @@ FIELDS = (
 READING = ("onnx_reader", "loops", "ml_operators", "mask_inputs", "packing", "checked", "branch", "graph")
 """Modules that read an ONNX file."""
 
-RUN = {"recipe": {"epochs": 3}, "arithmetic": {"engine": "float32", "program": 1}, "base": "0" * 64}
+RUN = {"recipe": {"epochs": 3, "average": False}, "arithmetic": {"engine": "float32", "program": 1}, "base": "0" * 64}
 PARAMS = {"w:a": np.ones((2, 3), np.float32), "w:b": np.zeros(3, np.float32)}
 """The run that checkpoints are of."""
 
