@@ -88,12 +88,12 @@ def test_the_test_samples_have_no_part_in_it() -> None:
 
 def test_a_budget_of_bytes_lowers_the_rank_or_leaves_out() -> None:
     job = problem()
-    sizes = {r: size_of(job, Plan("lora", {"r": r})).update_bytes for r in (1, 2)}
+    sizes = {r: size_of(job, Plan("norm-stats+lora", {"r": r})).update_bytes for r in (1, 2)}
     assert sizes[1] < sizes[2]
     assert size_of(job, Plan("full")).update_bytes > 0
     choice = choose(job, settings=SHORT, budget_bytes=sizes[2] - 1)
     seen = [row["plan"] for row in choice.evidence["candidates"]] + choice.evidence["dropped_early"]
-    assert any(name.startswith("lora r=1") for name in seen)
+    assert any("lora r=1" in name for name in seen)
     assert not any("r=2" in name for name in seen)
     assert all(row["update_bytes"] < sizes[2] for row in choice.evidence["candidates"])
 
