@@ -1,7 +1,7 @@
 """What `choose` may try: a short list of methods, and what it may change in the best of them.
 
 The list is `TRAINED`, each with its defaults, once as it is and once after the statistics of BatchNormalization are
-estimated anew; and the statistics alone. `variants` changes one setting of a plan at a time.
+estimated anew; and the statistics alone. `of_rate` and `changes` change one setting of a plan.
 """
 
 from __future__ import annotations
@@ -38,11 +38,8 @@ TRAINED = (
 HEAD = Row("head")
 """Tried too where the last layer is new: that layer alone."""
 
-RATES = (1 / 3, 3.0)
-"""Factors on the rate of a plan."""
-
-LONGER = 3
-"""Factor on the epochs of a plan."""
+RATE = 3.0
+"""Factor by which the rate of a plan is raised or lowered."""
 
 MIXUP, SMOOTHING = 0.2, 0.1
 
@@ -71,8 +68,8 @@ def takes_statistics(plan: Plan) -> bool:
 
 
 def is_cheap(plan: Plan) -> bool:
-    """Tell whether a plan is scale, with or without statistics."""
-    return plan.method.removeprefix(WITH_STATISTICS) == "scale"
+    """Tell whether a plan is scale or a new head alone, with or without statistics."""
+    return plan.method.removeprefix(WITH_STATISTICS) in ("scale", "head")
 
 
 def trains(plan: Plan) -> bool:
@@ -80,19 +77,19 @@ def trains(plan: Plan) -> bool:
     return plan.method not in ("base", STATISTICS)
 
 
-def variants(plan: Plan, problem: Problem, *, longer: bool) -> dict[str, Plan]:
-    """Return the plan with one setting changed, by the name of the change."""
-    if not trains(plan):
-        return {}
-    found = {f"rate x {factor:.3g}": replace(plan, rate_factor=plan.rate_factor * factor) for factor in RATES}
-    if longer and plan.epochs is not None:
-        found["longer"] = replace(plan, epochs=LONGER * plan.epochs)
-    found["average"] = replace(plan, average=True)
+def of_rate(plan: Plan, factor: float) -> Plan:
+    """Return the plan with its rate changed by a factor."""
+    return replace(plan, rate_factor=plan.rate_factor * factor)
+
+
+def changes(plan: Plan, problem: Problem) -> list[Plan]:
+    """Return the plan with one more of averaging, mixup and label smoothing, those that mean something for the task."""
+    found = [replace(plan, average=True)]
     if problem.task.name == "classes" and not isinstance(problem.load.get("output"), Mapping):
         if problem.x.dtype.kind == "f" or problem.x.ndim == 4:  # ids of tokens have nothing between them
-            found["mixup"] = replace(plan, mixup=MIXUP)
+            found.append(replace(plan, mixup=MIXUP))
         if not getattr(problem.task, "label_smoothing", 0.0):
-            found["smoothing"] = replace(plan, label_smoothing=SMOOTHING)
+            found.append(replace(plan, label_smoothing=SMOOTHING))
     return found
 
 

@@ -1,28 +1,39 @@
 """`choose`: successive halving over a short list of plans, on samples of the training data that are held out.
 
-1. The base and the statistics alone, on all folds that are looked at: they cost no training.
-2. Every method of the list for a third of the epochs. Where the statistics alone are clearly better than the base, or
+1. The base and the statistics alone, which cost no training. Where the statistics are clearly better than the base, or
    clearly worse, only that half of the list is tried.
-3. The best three for all epochs, on all folds; and scale, which is so cheap that whatever is larger must beat it.
-4. The best of them with one setting changed: rate, epochs, averaging, mixup, smoothing; where that is better, once more
-   with each change that was.
+2. Scale, with statistics or without, both where 1 does not tell. The best of statistics and scale that did better than
+   the base is the default; else scale, or a third of its rate, that did no worse but for noise; else the base.
+3. Every larger method of that half for a third of the epochs on one fold; the best for all epochs, on all folds.
+4. The same with its rate changed: raised where it clears the bar of `comparison`, lowered where it is only promising.
+   Of many samples also averaging, mixup and smoothing.
 
-Who is taken: from the smallest on, a larger one takes its place only if it is better by more than noise (`comparison`).
-The smallest is the base, so that what is shipped did better than the base on samples that it has not seen.
+A larger candidate is taken only if it is better than the default by that bar, which grows with the number of candidates
+that were looked at. What is shipped has no fewer right answers than the base on samples that it has not seen.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lieref._check import check_int, check_real
 from lieref.errors import DomainError, LierefError
-from lieref.evaluate.choose.candidates import STATISTICS, describe, is_cheap, plans, takes_statistics, trains, variants
-from lieref.evaluate.choose.comparison import CLEARLY, Held, is_better, z_scores
-from lieref.evaluate.choose.schedule import FOLDS, KEPT, ROUNDS, SHARE, Schedule, schedule_for
+from lieref.evaluate.choose.candidates import (
+    RATE,
+    STATISTICS,
+    changes,
+    describe,
+    is_cheap,
+    of_rate,
+    plans,
+    takes_statistics,
+    trains,
+)
+from lieref.evaluate.choose.comparison import CLEARLY, Evidence, Held, bar, compare
+from lieref.evaluate.choose.schedule import SHARE, STEPS, Schedule, schedule_for
 from lieref.evaluate.choose.search import Search
 from lieref.evaluate.choose.sizing import Size, size_of
 from lieref.evaluate.ledger import Ledger
@@ -76,7 +87,7 @@ class Choice:
             f"the choice took {cost['trials']} trials, as much as {cost['runs']:.1f} training runs, "
             f"{cost['wall_seconds']:.1f} s"
         )
-        what = describe(self.plan) if self.ships else "nothing: none is better than the base by more than noise"
+        what = describe(self.plan) if self.ships else "nothing: the base does as well on samples held out"
         return [*found, f"chosen: {what}"]
 
 
@@ -134,7 +145,9 @@ def choose(
     schedule = schedule_for(n)
     given = dict(settings or {})
     given.setdefault("epochs", default_epochs(n, given.get("batch_size", Plan("full").batch_size)))
-    search = Search(problem, seed, Ledger() if ledger is None else ledger, jobs, budget_seconds, progress)
+    search = Search(
+        problem, seed, Ledger() if ledger is None else ledger, schedule.folds, jobs, budget_seconds, progress
+    )
     choosing = _Choosing(search, schedule, budget_bytes, given)
     processor, wall = time.process_time(), time.monotonic()
     plan = choosing.best()
@@ -155,8 +168,9 @@ class _Choosing:
         self.most = most
         self.sizes: dict[str, Size] = {}
         self.left_out: dict[str, str] = {}
-        self.useless: set[str] = set()
         self.found: dict[str, tuple[Plan, Held]] = {}
+        self.default = BASE
+        self.looked_at = 0
 
     def best(self) -> Plan:
         """Return the plan that is taken."""
@@ -164,22 +178,26 @@ class _Choosing:
         if not listed:
             why = "; ".join(f"{name}: {text}" for name, text in self.left_out.items())
             raise DomainError(f"choose: `budget_bytes` must have room for a method that fits the network; {why}")
-        free = [] if self.search.problem.head is not None else [Plan(BASE), *(p for p in listed if not trains(p))]
-        free = [plan for plan in free if self._judge(plan)]
-        trained = self._halved([plan for plan in listed if trains(plan)])
-        taken = self._walk([*free, *trained])
-        best = self._walk(trained)
-        for _ in range(ROUNDS if best is not None else 0):
-            assert best is not None
-            better = self._changed(best)
-            if better is None:
-                break
-            best = better
-            taken = self._walk([*([] if taken is None else [taken]), best], ordered=False)
+        default, side = self._cheap(listed)
+        larger = [plan for plan in listed if trains(plan) and not is_cheap(plan)]
+        larger = [plan for plan in larger if side is None or takes_statistics(plan) == side]
+        passed = self._best_of(self._first_rung(larger))
+        if passed is not None:
+            passed = self._rate(passed, default)
+            if self.schedule.changes and self._clears(passed, default):
+                passed = self._change(passed)
+        taken = passed if default is None or (passed is not None and self._clears(passed, default)) else default
         if taken is None:
             why = "; ".join(f"{name}: {text}" for name, text in {**self.search.failed, **self.search.not_tried}.items())
             raise DomainError(f"choose: at least one candidate must be tried to its end; none was: {why}")
+        self.default = "" if default is None else describe(default)
         return taken
+
+    @property
+    def bar(self) -> float:
+        """The joint evidence over the default that a larger candidate needs."""
+        judged = max((held.judged for _, held in self.found.values()), default=0)
+        return bar(max(judged, 2), max(self.looked_at, 1), len(self.schedule.held), self.schedule.folds)
 
     def _fitting(self, ranks: Sequence[Plan]) -> Plan | None:
         """Return the first of the plans that the network and the budget of bytes allow; the reason is kept if none."""
@@ -197,59 +215,107 @@ class _Choosing:
 
     def _judge(self, plan: Plan) -> bool:
         """Judge a plan on all folds; tell whether it could be."""
-        held = self.search.judged(plan, self.schedule.all, self.schedule.repeats if trains(plan) else 1)
+        held = self.search.judged(plan, self.schedule.held)
         if held is not None:
             self.found[describe(plan)] = plan, held
         return held is not None
 
-    def _halved(self, trained: list[Plan]) -> list[Plan]:
-        """Return the trained plans that pass the first rung, judged on all folds."""
-        side = self._statistics_decide()
-        trained = [plan for plan in trained if side is None or takes_statistics(plan) == side]
-        epochs = self.settings["epochs"]
-        short = max(1, round(epochs * SHARE))
-        tried = [(plan, self.search.judged(replace(plan, epochs=short), self.schedule.first)) for plan in trained]
-        ranked = _ranked([(plan, held) for plan, held in tried if held is not None])
-        passed = [plan for place, plan in enumerate(ranked) if place < KEPT or is_cheap(plan)]
-        return [plan for plan in passed if self._judge(plan)]
+    def _cheap(self, listed: Sequence[Plan]) -> tuple[Plan | None, bool | None]:
+        """Return the default, None where none could be judged, and whether larger ones are to take statistics anew.
 
-    def _statistics_decide(self) -> bool | None:
-        """Return True where the statistics alone are clearly better than the base, False where clearly worse."""
-        known = [self.found.get(name) for name in (STATISTICS, BASE)]
-        if known[0] is None or known[1] is None:
-            return None
-        right, loss = z_scores(known[0][1], known[1][1])
-        for side, sign in ((True, 1.0), (False, -1.0)):
-            if sign * right > CLEARLY and sign * loss > CLEARLY:
-                return side
-        return None
+        The default is the best of statistics and scale that did better than the base, however little. Where none did,
+        it is scale without statistics, or a third of its rate, that has no fewer right answers than the base and no
+        clearly higher loss: scale starts from the base, and few numbers do not take it far, so that noise alone should
+        not rule it out. What statistics of few samples may lose has no such bound.
+        Statistics cost no training: only where they alone do not tell whether they help, scale is tried with and
+        without.
+        """
+        if self.search.problem.head is None:
+            self._judge(Plan(BASE))
+        statistics = next((plan for plan in listed if plan.method == STATISTICS), None)
+        side = None
+        if statistics is not None and self._judge(statistics) and BASE in self.found:
+            evidence = self._evidence(statistics, Plan(BASE))
+            side = evidence.joint > 0.0 if abs(evidence.joint) > CLEARLY else None
+        tried: list[Plan] = []
+        for name in ("head", "scale"):
+            rows = [plan for plan in listed if is_cheap(plan) and plan.method.endswith(name)]
+            judged = [plan for plan in rows if (side is None or takes_statistics(plan) == side) and self._judge(plan)]
+            tried += judged
+            if side is None and (better := self._best_of(judged)) is not None and self.search.problem.head is not None:
+                side = takes_statistics(better)
+        cheap = [plan for plan, _ in self.found.values() if plan.method != BASE]
+        if BASE not in self.found:
+            return self._best_of(cheap), side
+        shipped = self._best_of([plan for plan in cheap if self._evidence(plan, Plan(BASE)).favours])
+        plain = next((plan for plan in tried if not takes_statistics(plan)), None)
+        if shipped is None and plain is not None:
+            shipped = next((plan for plan in (plain, of_rate(plain, 1 / RATE)) if self._harmless(plan)), None)
+        leading = shipped or self._best_of(tried)
+        if side is None and leading is not None:
+            side = takes_statistics(leading)
+        return shipped or Plan(BASE), side
 
-    def _changed(self, plan: Plan) -> Plan | None:
-        """Return the best of the variants that are better than the plan, None where none is; nothing useless twice."""
-        held = self.found[describe(plan)][1]
-        better = []
-        for change, variant in variants(plan, self.search.problem, longer=self.schedule.longer).items():
-            if change in self.useless or describe(variant) in self.found:
-                continue
-            first = self.search.judged(variant, self.schedule.first)
-            if first is None or not is_better(first, held):
-                self.useless.add(change)
-            elif self._judge(variant):
-                better.append(variant)
-        better = [variant for variant in better if is_better(self.found[describe(variant)][1], held)]
-        ranked = _ranked([(variant, self.found[describe(variant)][1]) for variant in better])
+    def _harmless(self, plan: Plan) -> bool:
+        """Tell whether a plan is no worse than the base but for noise of the loss."""
+        if describe(plan) not in self.found and not self._judge(plan):
+            return False
+        evidence = self._evidence(plan, Plan(BASE))
+        return evidence.right >= 0.0 and evidence.joint > -CLEARLY
+
+    def _first_rung(self, larger: Sequence[Plan]) -> list[Plan]:
+        """Return the larger plans that do best after a few epochs on one fold, judged on all folds."""
+        epochs = max(1, round(self.settings["epochs"] * SHARE))
+        self.looked_at += len(larger)
+        short: dict[str, Held] = {}
+        for plan in larger:
+            held = self.search.judged(replace(plan, epochs=epochs), self.schedule.held[:1])
+            if held is not None:
+                short[describe(plan)] = held
+        ranked = _ranked([(plan, short[describe(plan)]) for plan in larger if describe(plan) in short])
+        return [plan for plan in ranked[: self.schedule.kept] if self._judge(plan)]
+
+    def _rate(self, plan: Plan, default: Plan | None) -> Plan:
+        """Return the plan with the best rate: a higher one where the plan clears the bar, else a lower one.
+
+        Where a larger candidate clears the bar the samples are far from the base's own, and a longer way pays.
+        """
+        for step in range(STEPS):
+            far = self._clears(plan, default)
+            if not far and (step or (default is not None and not self._evidence(plan, default).favours)):
+                break
+            other = of_rate(plan, RATE if far else 1 / RATE)
+            self.looked_at += 1
+            if not self._judge(other) or not self._evidence(other, plan).favours:
+                break
+            plan = other
+        return plan
+
+    def _change(self, plan: Plan) -> Plan:
+        """Return the plan with the changes that are clearly better, one after the other."""
+        for _ in range(len(changes(plan, self.search.problem))):
+            tried = [other for other in changes(plan, self.search.problem) if describe(other) not in self.found]
+            if not tried:
+                break
+            self.looked_at += 1
+            if self._judge(tried[0]) and self._evidence(tried[0], plan).joint > CLEARLY:
+                plan = tried[0]
+        return plan
+
+    def _clears(self, plan: Plan, default: Plan | None) -> bool:
+        """Tell whether a larger plan is to be taken in place of the default."""
+        if default is None:
+            return True
+        evidence = self._evidence(plan, default)
+        return evidence.favours and evidence.joint > self.bar
+
+    def _evidence(self, one: Plan, other: Plan) -> Evidence:
+        return compare(self.found[describe(one)][1], self.found[describe(other)][1])
+
+    def _best_of(self, candidates: Sequence[Plan]) -> Plan | None:
+        """Return the best of plans that were judged on all folds, None of none."""
+        ranked = _ranked([self.found[describe(plan)] for plan in candidates])
         return ranked[0] if ranked else None
-
-    def _walk(self, candidates: Iterable[Plan], *, ordered: bool = True) -> Plan | None:
-        """Return who is taken: from the smallest on, one that is better than who is."""
-        known = [plan for plan in candidates if describe(plan) in self.found]
-        if ordered:
-            known.sort(key=lambda plan: (self._size(plan).trainable, self._size(plan).update_bytes))
-        taken: Plan | None = None
-        for plan in known:
-            if taken is None or is_better(self.found[describe(plan)][1], self.found[describe(taken)][1]):
-                taken = plan
-        return taken
 
     def _size(self, plan: Plan) -> Size:
         return self.sizes.get(plan.label, Size(0, 0))
@@ -259,36 +325,37 @@ class _Choosing:
     ) -> dict[str, Any]:
         """Return everything that was found, plain JSON values."""
         rows = []
-        base = self.found.get(BASE)
+        others = {"base": self.found.get(BASE), "default": self.found.get(self.default)}
         for name, (plan, held) in self.found.items():
-            right, loss = (0.0, 0.0) if base is None else z_scores(held, base[1])
             rows.append({
                 "plan": name, "settings": plan.to_dict(), "accuracy": held.accuracy, "loss": held.mean_loss,
                 "judged": held.judged, "trainable": self._size(plan).trainable,
                 "update_bytes": self._size(plan).update_bytes, "chosen": plan == chosen,
-                "standard_errors_over_base": {"right": _finite(right), "loss": _finite(loss)},
+                "standard_errors_over": {
+                    key: _plain(compare(held, other[1])) for key, other in others.items() if other is not None
+                },
             })  # fmt: skip
         left_out = {**self.left_out, **self.search.failed}
         short = [name for name in self.search.records if name not in self.found and name not in left_out]
         return {
-            "chosen": describe(chosen), "ships": chosen.method != BASE, "folds": FOLDS,
-            "held_out_folds": len(self.schedule.all), "repeats": self.schedule.repeats, "seed": self.search.seed,
-            "candidates": rows, "dropped_early": short,
+            "chosen": describe(chosen), "ships": chosen.method != BASE, "default": self.default,
+            "bar": round(self.bar, 3), "looked_at": self.looked_at, "folds": self.schedule.folds,
+            "held_out_folds": len(self.schedule.held), "seed": self.search.seed, "candidates": rows,
+            "dropped_early": short,
             "left_out": [{"plan": name, "why": why} for name, why in left_out.items()],
             "not_tried": list(self.search.not_tried), "budget_bytes": budget_bytes, "budget_seconds": budget_seconds,
             "cost": cost,
         }  # fmt: skip
 
 
-def _finite(z: float) -> float | None:
-    return round(z, 3) if abs(z) < 1e6 else None
+def _plain(evidence: Evidence) -> dict[str, float | None]:
+    """Return evidence as plain JSON values, None where it is without bound."""
+    values = {"right": evidence.right, "loss": evidence.loss, "joint": evidence.joint}
+    return {name: round(z, 3) if abs(z) < 1e6 else None for name, z in values.items()}
 
 
 def _ranked(candidates: Sequence[tuple[Plan, Held]]) -> list[Plan]:
-    """Return plans, the best first: who is better than more of the others; of equals who has the lower loss."""
-
-    def wins(held: Held) -> int:
-        others = [other for _, other in candidates]
-        return sum(is_better(held, other) for other in others) - sum(is_better(other, held) for other in others)
-
-    return [plan for plan, held in sorted(candidates, key=lambda c: (-wins(c[1]), c[1].mean_loss))]
+    """Return plans, the best first: who did better than more of the others; of equals the first."""
+    wins = [sum(compare(held, other).joint > 0.0 for _, other in candidates) for _, held in candidates]
+    order = sorted(range(len(candidates)), key=lambda k: -wins[k])
+    return [candidates[k][0] for k in order]

@@ -1,8 +1,9 @@
-"""How much a choice tries: which folds, how often, how long.
+"""How much a choice tries: which folds are held out, and how many candidates get that far.
 
 It follows from the number of samples alone, so that it is the same wherever and however often it is made.
-A trial on a fold of five costs four fifths of a training run. Of many samples one fold tells enough; of few a run is
-short and noise decides, so all folds are held out in turn, and of very few several divisions into folds are tried.
+The whole costs seven to ten training runs as a rule, 13 at most. Below `MANY` samples each fold of three is held out in
+turn, so that every sample is judged, for two runs a candidate; training on two thirds only does the larger candidates
+less than justice, which is the safe side. Of more samples a single fold of five tells enough, for four fifths of a run.
 """
 
 from __future__ import annotations
@@ -11,42 +12,39 @@ from dataclasses import dataclass
 
 from lieref.errors import DomainError
 
-FOLDS = 5
 FEWEST = 10
 """Samples below which nothing can be held out that says anything."""
 
-MANY, FEW = 2_000, 200
-"""From `MANY` samples on a single fold of 400 or more is enough; below `FEW` the division is drawn twice."""
+MANY = 2_000
+"""Samples from which a single fold, of 400 or more, is enough."""
 
-REPEATS = 2
 SHARE = 1 / 3
-"""Of the epochs in the first rung."""
+"""Of the epochs in the rung that larger candidates must pass."""
 
-KEPT = 3
-"""Candidates that pass the first rung."""
-
-ROUNDS = 2
-"""How often one setting of the best is changed, at most."""
+STEPS = 2
+"""How often the rate of a larger candidate is changed, at most."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """What is held out.
+    """What is held out, and what is tried beside methods and rates.
 
     Attributes
     ----------
-    first, all : tuple of int
-        Folds of the first rung, and of the later ones.
-    repeats : int
-        Divisions into folds, and seeds, in the later ones.
-    longer : bool
-        Whether more epochs than the default are tried.
+    folds : int
+        The samples are divided into.
+    held : tuple of int
+        Which of them are held out in turn; the first alone in the first rung.
+    kept : int
+        Larger candidates that pass the first rung.
+    changes : bool
+        Whether averaging, mixup and smoothing are tried, whose effects are lost in the noise of few samples.
     """
 
-    first: tuple[int, ...]
-    all: tuple[int, ...]
-    repeats: int
-    longer: bool
+    folds: int
+    held: tuple[int, ...]
+    kept: int
+    changes: bool
 
 
 def schedule_for(samples: int) -> Schedule:
@@ -60,6 +58,5 @@ def schedule_for(samples: int) -> Schedule:
     if samples < FEWEST:
         raise DomainError(f"choose: `x` must hold at least {FEWEST} samples to hold some out; got {samples}")
     if samples >= MANY:
-        return Schedule((0,), (0,), 1, False)
-    folds = tuple(range(FOLDS))
-    return Schedule(folds[: 2 if samples >= FEW else 3], folds, 1 if samples >= FEW else REPEATS, True)
+        return Schedule(5, (0,), 2, True)
+    return Schedule(3, (0, 1, 2), 1, False)

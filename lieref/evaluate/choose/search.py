@@ -6,7 +6,6 @@ import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 from lieref.errors import LierefWarning
 from lieref.evaluate.choose.candidates import describe, trains
 from lieref.evaluate.choose.comparison import Held, held_of
-from lieref.evaluate.choose.schedule import FOLDS
 from lieref.evaluate.ledger import Ledger
 from lieref.evaluate.plan import Plan
 from lieref.evaluate.problem import Problem, fold_of
@@ -36,6 +34,8 @@ class Search:
     seed : int
         Of divisions and trainings.
     ledger : Ledger
+    folds : int
+        The samples are divided into.
     jobs : int
         Trials at a time.
     seconds : float or None
@@ -51,6 +51,7 @@ class Search:
     problem: Problem
     seed: int
     ledger: Ledger
+    folds: int = 5
     jobs: int = 1
     seconds: float | None = None
     progress: Callable[[str], None] | None = None
@@ -59,10 +60,11 @@ class Search:
     not_tried: dict[str, str] = field(default_factory=dict)
     _began: float = field(default_factory=time.monotonic)
     _digest: str = ""
+    _division: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
         self._digest = self.problem.digest
-        self._folds = cache(lambda repeat: fold_of(self.problem, FOLDS, self.seed + repeat))
+        self._division = fold_of(self.problem, self.folds, self.seed)
 
     @property
     def elapsed(self) -> float:
@@ -74,61 +76,41 @@ class Search:
         """All records."""
         return [record for records in self.records.values() for record in records]
 
-    def judged(self, plan: Plan, folds: Sequence[int], repeats: int = 1) -> Held | None:
+    def judged(self, plan: Plan, held: Sequence[int]) -> Held | None:
         """Return what a plan does on folds, None where a trial failed or there is no time for all of them."""
-        found: list[Held] = []
-        for repeat in range(repeats):
-            trials = [
-                Trial(self._digest, plan, self.seed + repeat, "held-out", fold, FOLDS, self.seed + repeat)
-                for fold in folds
-            ]
-            left = [trial for trial in trials if trial.id not in self.ledger]
-            if left and not self._fits(plan, len(left)):
-                self.not_tried[describe(plan)] = "no time left"
-                return _mean(found)
-            if left and self.progress is not None:
-                self.progress(describe(plan))
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", LierefWarning)
-                records = run_trials(self.problem, trials, ledger=self.ledger, jobs=self.jobs)
-            known = self.records.setdefault(describe(plan), [])
-            known += [record for record in records if record["id"] not in {other["id"] for other in known}]
-            broken = [str(record["failed"]) for record in records if record["failed"]]
-            if broken:
-                self.failed[describe(plan)] = broken[0]
-                return None
-            found.append(held_of(records, self._folds(repeat)))
-        return _mean(found)
+        trials = [Trial(self._digest, plan, self.seed, "held-out", fold, self.folds, self.seed) for fold in held]
+        left = [trial for trial in trials if trial.id not in self.ledger]
+        if left and not self._fits(plan, len(left)):
+            self.not_tried[describe(plan)] = "no time left"
+            return None
+        if left and self.progress is not None:
+            self.progress(describe(plan))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", LierefWarning)
+            records = run_trials(self.problem, trials, ledger=self.ledger, jobs=self.jobs)
+        known = self.records.setdefault(describe(plan), [])
+        known += [record for record in records if record["id"] not in {other["id"] for other in known}]
+        broken = [str(record["failed"]) for record in records if record["failed"]]
+        if broken:
+            self.failed[describe(plan)] = broken[0]
+            return None
+        return held_of(records, self._division)
 
     def runs(self, epochs: int) -> float:
         """Return the cost of all trials in trainings of so many epochs on all samples."""
-        seen = [record["epochs"] * (1 - 1 / FOLDS) for record in self.trials]
+        seen = [record.get("epochs", 0) * (1 - 1 / self.folds) for record in self.trials]
         return float(sum(seen)) / epochs
 
     def expected(self, plan: Plan, share: float = 1.0) -> float:
         """Return the seconds that a training on a share of the samples takes, by the slowest trial; 0 before any."""
         if not trains(plan) or plan.epochs is None:
             return 0.0
-        known = [r["seconds"]["wall"] / r["epochs"] / (1 - 1 / FOLDS) for r in self.trials if r.get("epochs")]
+        known = [r["seconds"]["wall"] / r["epochs"] / (1 - 1 / self.folds) for r in self.trials if r.get("epochs")]
         return max(known, default=0.0) * plan.epochs * share
 
     def _fits(self, plan: Plan, trials: int) -> bool:
         """Tell whether trials and a final training of the plan fit into the time; what trains nothing always does."""
         if self.seconds is None or not trains(plan):
             return True
-        ahead = trials * self.expected(plan, 1 - 1 / FOLDS) / self.jobs + SPARE * self.expected(plan)
+        ahead = trials * self.expected(plan, 1 - 1 / self.folds) / self.jobs + SPARE * self.expected(plan)
         return self.elapsed + ahead <= self.seconds
-
-
-def _mean(found: list[Held]) -> Held | None:
-    """Return the mean over repetitions, sample by sample."""
-    if not found:
-        return None
-    return found[0] if len(found) == 1 else Held(_means([h.right for h in found]), _means([h.loss for h in found]))
-
-
-def _means(values: list[NDArray[np.float64]]) -> NDArray[np.float64]:
-    stacked = np.stack(values)
-    counts = (~np.isnan(stacked)).sum(axis=0)
-    sums: NDArray[np.float64] = np.nansum(stacked, axis=0)
-    return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)

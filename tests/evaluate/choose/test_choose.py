@@ -11,8 +11,8 @@ import pytest
 
 from lieref.errors import DomainError
 from lieref.evaluate.choose import candidates, choose
-from lieref.evaluate.choose.candidates import Row, describe, plans, variants
-from lieref.evaluate.choose.schedule import Schedule, schedule_for
+from lieref.evaluate.choose.candidates import Row, changes, describe, of_rate, plans
+from lieref.evaluate.choose.schedule import SHARE, STEPS, Schedule, schedule_for
 from lieref.evaluate.choose.sizing import size_of
 from lieref.evaluate.ledger import Ledger
 from lieref.evaluate.plan import Plan
@@ -28,10 +28,10 @@ SHORT = {"epochs": 2, "batch_size": 16}
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two methods are a list, two folds and one round of changes are enough."""
+    """Two methods are a list, two folds and one change of the rate are enough."""
     monkeypatch.setattr(candidates, "TRAINED", (Row("scale"), Row("lora", (2, 1))))
-    monkeypatch.setattr("lieref.evaluate.choose.choice.ROUNDS", 1)
-    monkeypatch.setattr("lieref.evaluate.choose.choice.schedule_for", lambda n: Schedule((0,), (0, 1), 1, False))
+    monkeypatch.setattr("lieref.evaluate.choose.choice.STEPS", 1)
+    monkeypatch.setattr("lieref.evaluate.choose.choice.schedule_for", lambda n: Schedule(5, (0, 1), 1, False))
 
 
 def of_base(job: Problem) -> np.ndarray:
@@ -88,12 +88,12 @@ def test_the_test_samples_have_no_part_in_it() -> None:
 
 def test_a_budget_of_bytes_lowers_the_rank_or_leaves_out() -> None:
     job = problem()
-    sizes = {r: size_of(job, Plan("lora", {"r": r})).update_bytes for r in (1, 2)}
+    sizes = {r: size_of(job, Plan("norm-stats+lora", {"r": r})).update_bytes for r in (1, 2)}
     assert sizes[1] < sizes[2]
     assert size_of(job, Plan("full")).update_bytes > 0
     choice = choose(job, settings=SHORT, budget_bytes=sizes[2] - 1)
     seen = [row["plan"] for row in choice.evidence["candidates"]] + choice.evidence["dropped_early"]
-    assert any(name.startswith("lora r=1") for name in seen)
+    assert any("lora r=1" in name for name in seen)
     assert not any("r=2" in name for name in seen)
     assert all(row["update_bytes"] < sizes[2] for row in choice.evidence["candidates"])
 
@@ -163,26 +163,29 @@ def test_the_published_list(monkeypatch: pytest.MonkeyPatch) -> None:
     assert names == ["norm-stats", *trained, *(f"norm-stats+{name}" for name in trained)]
 
 
-def names_of(job: Problem, plan: Plan, *, longer: bool) -> set[str]:
-    return {describe(variant) for variant in variants(plan, job, longer=longer).values()}
-
-
-def test_variants_change_one_setting() -> None:
+def test_changes_alter_one_setting() -> None:
     plan = Plan("scale", epochs=4)
-    assert names_of(problem(), plan, longer=True) == {
-        "scale, 4 epochs, rate x 0.333", "scale, 4 epochs, rate x 3", "scale, 12 epochs", "scale, 4 epochs, averaged",
-        "scale, 4 epochs, mixup 0.2", "scale, 4 epochs, smoothing 0.1",
-    }  # fmt: skip
+    assert describe(of_rate(of_rate(plan, 3.0), 3.0)) == "scale, 4 epochs, rate x 9"
+    found = [describe(other) for other in changes(plan, problem())]
+    assert found == [f"scale, 4 epochs, {word}" for word in ("averaged", "mixup 0.2", "smoothing 0.1")]
     ids = problem(x=np.ones((30, 8), np.int64))
-    assert not any("mixup" in name for name in names_of(ids, plan, longer=False))
-    assert variants(Plan("norm-stats"), problem(), longer=True) == {}
+    assert not any("mixup" in describe(other) for other in changes(plan, ids))
 
 
-@pytest.mark.parametrize(("count", "first", "last", "repeats"), [(60, 3, 5, 2), (500, 2, 5, 1), (10_000, 1, 1, 1)])
-def test_fewer_samples_are_held_out_more_often(count: int, first: int, last: int, repeats: int) -> None:
+@pytest.mark.parametrize(("count", "folds", "held"), [(10, 3, 3), (60, 3, 3), (1_999, 3, 3), (2_000, 5, 1)])
+def test_fewer_samples_are_held_out_more_often(count: int, folds: int, held: int) -> None:
     found = schedule_for(count)
-    assert (len(found.first), len(found.all), found.repeats) == (first, last, repeats)
-    assert set(found.first) <= set(found.all)
+    assert (found.folds, len(found.held)) == (folds, held)
+
+
+@pytest.mark.parametrize(("count", "most"), [(60, 13), (10_000, 10)])
+def test_a_choice_costs_about_ten_runs(count: int, most: float) -> None:
+    schedule = schedule_for(count)
+    share = 1 - 1 / schedule.folds
+    larger = 4  # of the list, on one side of the statistics: ia3, LieRA, LoRA, full
+    scales = 3  # with statistics and without, and at a third of its rate
+    whole = scales + schedule.kept + STEPS + 3 * schedule.changes
+    assert whole * share * len(schedule.held) + larger * SHARE * share < most
 
 
 def test_the_cost_is_counted_in_training_runs() -> None:
