@@ -197,7 +197,8 @@ def _print(report: dict[str, Any], rows: Sequence[Row]) -> None:
     between = total.get("mean_gain_interval")
     if "mean_gain" in total:
         said = "" if between is None else f", {100 * between[0]:+.2f} to {100 * between[1]:+.2f} (95 %, over devices)"
-        click.echo(f"Mean gain {100 * total['mean_gain']:+.2f} points{said}; {total['failed']} devices failed.")
+        failed = f"{total['failed']} device{'' if total['failed'] == 1 else 's'} failed"
+        click.echo(f"Mean gain {100 * total['mean_gain']:+.2f} points{said}; {failed}.")
 
 
 def _cells(row: Row) -> tuple[str, ...]:
