@@ -99,6 +99,9 @@ def from_peft(name: str, folder: Path) -> Iterator[dict[str, Any]]:
         fits = sorted({one["module"] for one in alone if (one["network"], one["kind"]) == (name, kind)})
         made = peft.get_peft_model(copy.deepcopy(base), config(fits)).to(torch.float64).eval()
         row |= {"modules": len(fits), **train(made, made.parameters(), x)}
+        if not all(bool(p.isfinite().all()) for p in made.parameters()):
+            yield {**_without_losses(row), "outcome": "PEFT diverges", "why": "its own parameters are NaN or infinite"}
+            continue
         made.save_pretrained(folder / "adapter")
         theirs = by_peft.scores_of(made, x)
         yield reading(row, folder / "base.onnx", peft_reader.read(folder / "adapter"), given, x, theirs, by_peft)
@@ -142,6 +145,10 @@ def summary_of(rows: list[dict[str, Any]]) -> dict[str, Any]:
             "refusals": dict(Counter(row["why"][:160] for row in mine if "why" in row)),
         }
     return found
+
+
+def _without_losses(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if not name.startswith("loss")}
 
 
 def _learned(row: dict[str, Any]) -> bool:
