@@ -6,7 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -160,19 +160,11 @@ def _read(path: Path) -> Choice:
 
 def run_settings(plan: Plan, model: Model, samples: int, task: Task) -> dict[str, Any]:
     """Return what `fit` is told of a plan whose method is attached: epochs, rate, averaging, mixup, and the task."""
-    from lieref.train.learning_rate import default_learning_rate
-    from lieref.train.recipe import steps_per_epoch
+    from lieref.evaluate.trial import default_epochs, rate_of, task_of
 
-    rate = plan.learning_rate
-    epochs = plan.epochs or 1
-    if plan.rate_factor != 1.0 and model.parameters():
-        steps = epochs * steps_per_epoch(samples, plan.batch_size)
-        rate = plan.rate_factor * default_learning_rate(model.default_learning_rate, steps, batch_size=plan.batch_size)
-    smoothed: Any = task
-    if plan.label_smoothing:
-        smoothed = replace(smoothed, label_smoothing=plan.label_smoothing)
     return {
-        "epochs": epochs, "learning_rate": rate, "average": plan.average, "mixup": plan.mixup, "task": smoothed,
+        "epochs": default_epochs(plan, samples), "learning_rate": rate_of(plan, model, samples),
+        "average": plan.average, "mixup": plan.mixup, "task": task_of(task, plan),
     }  # fmt: skip
 
 

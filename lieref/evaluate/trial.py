@@ -166,7 +166,7 @@ def _run(problem: Problem, trial: Trial) -> tuple[dict[str, Any], dict[str, byte
     # Looked up before anything is trained: a missing test set should not cost a training run.
     x, y = _judged(problem, trial, held)
     model = problem.model()
-    task = _task(problem.task, plan)
+    task = task_of(problem.task, plan)
     attach(problem, model, plan, trial.seed)
     found: dict[str, Any] = {
         "history": [], "learning_rate": None, "epochs": 0, "best_epoch": None, "trainable": 0, "update_bytes": 0,
@@ -234,7 +234,7 @@ def _judged(problem: Problem, trial: Trial, held: NDArray[np.int64] | None) -> t
     return problem.x_test, problem.y_test
 
 
-def _task(task: Task, plan: Plan) -> Task:
+def task_of(task: Task, plan: Plan) -> Task:
     """Return the task with the plan's label smoothing."""
     if not plan.label_smoothing:
         return task
@@ -250,7 +250,7 @@ def default_epochs(plan: Plan, samples: int) -> int:
     return plan.epochs or epochs.default_epochs(samples, plan.batch_size)
 
 
-def _rate(plan: Plan, model: Model, samples: int) -> float | None:
+def rate_of(plan: Plan, model: Model, samples: int) -> float | None:
     """Return the learning rate to give to `fit`, None for its default."""
     from lieref.train.learning_rate import default_learning_rate
     from lieref.train.recipe import steps_per_epoch
@@ -278,7 +278,7 @@ def _train(
     trainable = model.num_trainable()
     start, processor = time.perf_counter(), time.process_time()
     history: History = fit(
-        model, x, y, task=task, learning_rate=_rate(plan, model, len(x)), seed=trial.seed, threads=1,
+        model, x, y, task=task, learning_rate=rate_of(plan, model, len(x)), seed=trial.seed, threads=1,
         layout=own_layout(model.input_shape), **options,
     )  # fmt: skip
     seconds = {"processor": time.process_time() - processor, "wall": time.perf_counter() - start}
