@@ -37,7 +37,6 @@ CHOSEN = {
 
 WITHOUT = {
     "start": "--from", "validation": "--validation", "patience": "--patience", "memory_limit": "--memory-limit",
-    "unlabelled": "--unlabelled",
 }  # fmt: skip
 """Options that it does not go together with."""
 

@@ -284,6 +284,8 @@ def run_finetune(
                 **where,
             )  # fmt: skip
             settings = run_settings(plan, model, len(training.x), chosen)
+            if others is not None:
+                settings["epochs"] = None  # they were chosen for the labelled samples; others make more of them
         elif start is not None:
             say(started(start, model))
         elif model.head is None:

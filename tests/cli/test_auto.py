@@ -30,11 +30,15 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lieref.train.epochs.default_epochs", lambda n, batch: 2)
 
 
+def file_x(path: Path) -> np.ndarray:
+    with np.load(path) as file:
+        return file["x"]
+
+
 @pytest.fixture
 def known(workplace: Path) -> Path:
     """The labels are what the base says: nothing can be better."""
-    with np.load(workplace / "train.npz") as file:
-        x = file["x"]
+    x = file_x(workplace / "train.npz")
     write_data(workplace / "train.npz", y=np.argmax(lieref.load(workplace / "base.onnx").logits(x), axis=1))
     return workplace
 
@@ -54,6 +58,13 @@ def test_a_choice_its_evidence_and_an_ordinary_adapter(workplace: Path, run_json
     assert not (workplace / ".out.unfinished").exists()
     measured = run_json("eval", "base.onnx", "--adapter", "out", "--data", "test.npz")
     assert measured["accuracy"] == report["accuracy"]
+
+
+def test_what_was_chosen_learns_from_samples_without_labels_too(workplace: Path, run_json: RunJson) -> None:
+    np.savez(workplace / "u.npz", x=file_x(workplace / "test.npz"))
+    report = run_json(*AUTO, "--unlabelled", "u.npz", "--batch", "8")
+    assert report["choice"]["chosen"].startswith(report["method"])
+    assert report["unlabelled"]["samples"] == len(file_x(workplace / "u.npz"))
 
 
 def test_nothing_ships_where_nothing_is_better(

@@ -7,6 +7,7 @@
 3. Every larger method of that half for a third of the epochs on one fold; the best for all epochs, on all folds.
 4. The same with its rate changed: raised where it clears the bar of `comparison`, lowered where it is only promising.
    Of many samples also averaging, mixup and smoothing.
+5. What has been taken for twice the epochs; for half of them where twice as many did worse.
 
 A larger candidate is taken only if it is better than the default by that bar, which grows with the number of candidates
 that were looked at. What is shipped has no fewer right answers than the base on samples that it has not seen.
@@ -191,7 +192,7 @@ class _Choosing:
             why = "; ".join(f"{name}: {text}" for name, text in {**self.search.failed, **self.search.not_tried}.items())
             raise DomainError(f"choose: at least one candidate must be tried to its end; none was: {why}")
         self.default = "" if default is None else describe(default)
-        return taken
+        return self._length(taken) if trains(taken) else taken
 
     @property
     def bar(self) -> float:
@@ -300,6 +301,19 @@ class _Choosing:
             self.looked_at += 1
             if self._judge(tried[0]) and self._evidence(tried[0], plan).joint > CLEARLY:
                 plan = tried[0]
+        return plan
+
+    def _length(self, plan: Plan) -> Plan:
+        """Return the plan for twice the epochs or for half of them where that is clearly better, else the plan."""
+        assert plan.epochs is not None
+        for epochs in (2 * plan.epochs, plan.epochs // 2):
+            if epochs < 1 or not self._judge(other := replace(plan, epochs=epochs)):
+                break
+            evidence = self._evidence(other, plan)
+            if evidence.favours and evidence.joint > CLEARLY:
+                return other
+            if evidence.joint > 0.0:
+                break
         return plan
 
     def _clears(self, plan: Plan, default: Plan | None) -> bool:

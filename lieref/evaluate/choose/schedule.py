@@ -1,9 +1,10 @@
 """How much a choice tries: which folds are held out, and how many candidates get that far.
 
 It follows from the number of samples alone, so that it is the same wherever and however often it is made.
-The whole costs seven to ten training runs as a rule, 13 at most. Below `MANY` samples each fold of three is held out in
-turn, so that every sample is judged, for two runs a candidate; training on two thirds only does the larger candidates
-less than justice, which is the safe side. Of more samples a single fold of five tells enough, for four fifths of a run.
+The whole costs nine to fifteen training runs as a rule, 18 at most. Below `MANY` samples each fold of three is held out
+in turn, so that every sample is judged, for two runs a candidate; training on two thirds only does the larger
+candidates less than justice, which is the safe side. Of more samples a single fold of five tells enough, for four
+fifths of a run.
 """
 
 from __future__ import annotations

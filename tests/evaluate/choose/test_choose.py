@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ import pytest
 from lieref.errors import DomainError
 from lieref.evaluate.choose import candidates, choose
 from lieref.evaluate.choose.candidates import Row, changes, describe, of_rate, plans
+from lieref.evaluate.choose.choice import _Choosing
+from lieref.evaluate.choose.comparison import Held
 from lieref.evaluate.choose.schedule import SHARE, STEPS, Schedule, schedule_for
+from lieref.evaluate.choose.search import Search
 from lieref.evaluate.choose.sizing import size_of
 from lieref.evaluate.ledger import Ledger
 from lieref.evaluate.plan import Plan
@@ -172,19 +176,57 @@ def test_changes_alter_one_setting() -> None:
     assert not any("mixup" in describe(other) for other in changes(plan, ids))
 
 
+class Judged(Search):
+    """A search whose plans are right on as many of 100 samples as a table of epochs says."""
+
+    def __init__(self, right: dict[int, int]) -> None:
+        super().__init__(problem(), 0, Ledger())
+        self.right = right
+
+    def judged(self, plan: Plan, held: Sequence[int]) -> Held | None:
+        if plan.epochs not in self.right:
+            return None
+        answers = np.arange(100) < self.right[plan.epochs]
+        return Held(answers.astype(float), 1.0 - answers)
+
+
+@pytest.mark.parametrize(
+    ("right", "epochs"),
+    [
+        ({4: 60, 8: 80, 2: 90}, 8),  # longer is clearly better, and shorter is not asked
+        ({4: 60, 8: 50, 2: 70}, 2),  # longer is worse, shorter clearly better
+        ({4: 60, 8: 50, 2: 60}, 4),
+        ({4: 60, 8: 61, 2: 90}, 4),  # one sample is chance
+        ({4: 60}, 4),  # no time for others
+    ],
+)
+def test_the_epochs_change_where_that_is_clearly_better(right: dict[int, int], epochs: int) -> None:
+    plan = Plan("scale", epochs=4)
+    choosing = _Choosing(Judged(right), schedule_for(100), None, {"epochs": 4})
+    assert choosing._judge(plan)
+    assert choosing._length(plan).epochs == epochs
+
+
+def test_one_epoch_has_no_half() -> None:
+    choosing = _Choosing(Judged({1: 60, 2: 50, 0: 90}), schedule_for(100), None, {"epochs": 1})
+    assert choosing._judge(Plan("scale", epochs=1))
+    assert choosing._length(Plan("scale", epochs=1)).epochs == 1
+
+
 @pytest.mark.parametrize(("count", "folds", "held"), [(10, 3, 3), (60, 3, 3), (1_999, 3, 3), (2_000, 5, 1)])
 def test_fewer_samples_are_held_out_more_often(count: int, folds: int, held: int) -> None:
     found = schedule_for(count)
     assert (found.folds, len(found.held)) == (folds, held)
 
 
-@pytest.mark.parametrize(("count", "most"), [(60, 13), (10_000, 10)])
-def test_a_choice_costs_about_ten_runs(count: int, most: float) -> None:
+@pytest.mark.parametrize(("count", "most"), [(60, 18), (10_000, 12)])
+def test_a_choice_costs_some_ten_runs(count: int, most: float) -> None:
     schedule = schedule_for(count)
     share = 1 - 1 / schedule.folds
     larger = 4  # of the list, on one side of the statistics: ia3, LieRA, LoRA, full
     scales = 3  # with statistics and without, and at a third of its rate
-    whole = scales + schedule.kept + STEPS + 3 * schedule.changes
+    lengths = 2 + 1 / 2  # twice the epochs and half of them
+    whole = scales + schedule.kept + STEPS + 3 * schedule.changes + lengths
     assert whole * share * len(schedule.held) + larger * SHARE * share < most
 
 
