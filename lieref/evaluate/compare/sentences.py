@@ -126,8 +126,9 @@ def _against_cheap(cheap: Sequence[Row], dear: Sequence[Row], metric: str, seeds
     if beats:
         return f"Better than {which} ({amount(metric, better['mean'])}): {', '.join(beats)}."
     best = max(tests, key=lambda label: tests[label]["difference"])
+    how = "is ahead" if tests[best]["difference"] > 0 else "comes closest"
     return (
-        f"Nothing beats {which} ({amount(metric, better['mean'])}), beyond chance; {best} comes closest or ahead "
+        f"Nothing beats {which} ({amount(metric, better['mean'])}), beyond chance; {best} {how} "
         f"({_interval(tests[best], metric)})."
     )
 
