@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,8 +103,10 @@ def run_command(
         }
         write_file(out / REPORT_NAME, format_json(report))
     if all(row.failed is not None for row in rows):
-        raise DomainError(f"fleet: a device must have data that can be read; got {len(rows)} failures, the first: "
-                          f"{rows[0].device}: {rows[0].failed}")  # fmt: skip
+        raise DomainError(
+            f"fleet: at least one device must be adapted; all {len(rows)} failed, the first: "
+            f"{rows[0].device}: {rows[0].failed}"
+        )
     return report, rows
 
 
@@ -115,13 +118,13 @@ def prepare(manifest: Manifest, *, averages: bool = False) -> tuple[Job, Source]
     """
     import numpy as np
 
-    from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME
+    from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME, encode_adapter
     from lieref.adapter.model import load
     from lieref.cli.job import load_sets
     from lieref.cli.task_options import chosen_task
     from lieref.errors import DomainError
     from lieref.evaluate.fleet.average import check_mean
-    from lieref.evaluate.fleet.device import Device, Job, check_product, merged_base
+    from lieref.evaluate.fleet.device import Device, Job, check_product, composed, merged_base
     from lieref.evaluate.fleet.source import Source
     from lieref.evaluate.plan import START
     from lieref.evaluate.problem import make_problem
@@ -135,11 +138,13 @@ def prepare(manifest: Manifest, *, averages: bool = False) -> tuple[Job, Source]
     if manifest.compose:
         check_product(model)
     merged = merged_base(model) if manifest.compose else None
+    untrained = None
     if manifest.plan is not None and manifest.plan.method != START:
         model.unload()
         model.attach(manifest.plan.method, seed=manifest.seed, **manifest.plan.options)
         if manifest.compose:
             check_product(model)
+            untrained = encode_adapter(*model.adapter_state())
     if averages:
         if manifest.compose or manifest.plan is None:
             raise DomainError("fleet: rounds average adapters of one method: leave out `compose`, and name `method`")
@@ -147,6 +152,8 @@ def prepare(manifest: Manifest, *, averages: bool = False) -> tuple[Job, Source]
     model.unload()
     classes = model.classes
     problem = make_problem(manifest.base, model, np.zeros((0, 1), np.float32), None, task=task)
+    if untrained is not None:
+        composed(replace(problem, start=start), untrained)
     entries = {entry.name: entry for entry in manifest.devices}
 
     def read(name: str) -> Device:

@@ -78,6 +78,11 @@ def test_rounds_make_one_adapter_that_devices_begin_with(folder: Path, capsys: p
         manifest(folder, settings=f'start = "out/fleet"\n{settings}')
         assert main(["fleet", str(folder / "fleet.toml"), "--out", str(folder / name)]) == 0
         assert json.loads((folder / name / "fleet.json").read_text())["start"]
+    manifest(folder, settings='start = "out/fleet"\nmethod = "scale"\ncompose = true\n')
+    capsys.readouterr()
+    assert main(["fleet", str(folder / "fleet.toml"), "--out", str(folder / "no")]) == 2
+    assert "`adapters` must share group and action" in capsys.readouterr().err
+    assert not (folder / "no").exists()
 
 
 def refused(folder: Path, capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 2) -> str:
@@ -135,4 +140,4 @@ def test_devices_that_all_fail_are_an_error(folder: Path, capsys: pytest.Capture
         (folder / name / "train.npz").write_bytes(b"")
     manifest(folder)
     assert main(["fleet", str(folder / "fleet.toml"), "--out", str(folder / "out")]) == 2
-    assert "a device must have data that can be read; got 2 failures, the first: a: " in capsys.readouterr().err
+    assert "at least one device must be adapted; all 2 failed, the first: a: " in capsys.readouterr().err
