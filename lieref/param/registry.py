@@ -349,9 +349,11 @@ def _row_of_parts(name: str) -> MethodRow:
     """Return the row of a name such as "tucker+hadamard+exp+element-wise"."""
     parts = name.split("+", 3)
     if len(parts) < 3:
-        raise DomainError(
-            f"get_method: `name` must be parameterisation+group+map or one of {', '.join(METHODS)}; got {name!r}"
-        )
+        from difflib import get_close_matches
+
+        close = get_close_matches(name, METHODS, 3)
+        which = f"a method, such as {' or '.join(close)}" if close else f"one of {', '.join(METHODS)}"
+        raise DomainError(f"get_method: `name` must be {which}, or parameterisation+group+map; got {name!r}")
     parameterisation = check_choice("get_method", "parameterisation", parts[0], tuple(PARAMETERISATIONS))
     for group in parts[1].split("*"):
         check_choice("get_method", "group", group, tuple(GROUPS))

@@ -21,6 +21,13 @@ def test_name_that_is_no_text(name: Any) -> None:
         get_method(name)
 
 
+def test_an_unknown_name_is_met_with_those_that_are_close() -> None:
+    with pytest.raises(DomainError, match=r"must be a method, such as liera or .*; got 'lierra'"):
+        get_method("lierra")
+    with pytest.raises(DomainError, match=r"must be one of full, head, .*, or parameterisation\+group\+map; got 'qqq'"):
+        get_method("qqq")
+
+
 @pytest.mark.parametrize("option", ["strict", "use_rslora", "share_groups"])
 @pytest.mark.parametrize("value", ["no", 1, None])
 def test_switch_that_is_neither_true_nor_false(option: str, value: Any) -> None:
