@@ -73,6 +73,14 @@ RECIPES = {
         options={"epochs": 8, "augment": MOVES},
         aim=84.0,
     ),
+    "10,000, longer, averaged": Recipe(
+        10_000,
+        False,
+        "norm-stats+liera",
+        config={"r": 1, "exclude_modules": ["dense"]},
+        options={"epochs": 20, "augment": ("flip", "shift(2)"), "average": True},
+        aim=84.0,
+    ),
 }
 
 
