@@ -32,7 +32,7 @@ from lieref.train.moving_average import MovingAverage, inside, moving_average
 from lieref.train.optimizer import Optimizer, make_optimizer
 from lieref.train.parts import check_moves, parts_of
 from lieref.train.recipe import AUTO, Recipe, steps_per_epoch
-from lieref.train.still_falling import still_falling
+from lieref.train.still_falling import FEWEST_EPOCHS, still_falling, still_falling_in_steps
 from lieref.train.task import Task
 from lieref.train.task_registry import make_task
 
@@ -273,6 +273,9 @@ def _train(run: _Run) -> History:
     history = replace(history, learning_rate=peak, preparation_seconds=preparation)
 
     unmoved = set(params)
+    steps: list[tuple[float, float]] = []  # loss and rate of each one, where the epochs are too few to say anything
+    if recipe.epochs < FEWEST_EPOCHS:
+        run = replace(run, progress=_noting(steps, run.progress))
     while len(history.epochs) < recipe.epochs and not _out_of_patience(history, recipe):
         epoch = len(history.epochs)
         history = _add_epoch(run, history, peak, optimizer, unmoved, average)
@@ -286,22 +289,39 @@ def _train(run: _Run) -> History:
             averaged = {} if average is None else average.values
             state = Checkpoint(identity, history, peak, params, best_params, optimizer.state(), averaged)
             write_checkpoint(run.folder, state)
-    _warn_falling(history, recipe)
+    _warn_falling(history, recipe, steps if len(steps) == recipe.total_steps(len(training)) else [])
     _assign(params, best_params if average is None or history.best_epoch is not None else average.values)
     return history
 
 
-def _warn_falling(history: History, recipe: Recipe) -> None:
+def _noting(
+    steps: list[tuple[float, float]], progress: Callable[[Progress], None] | None
+) -> Callable[[Progress], None]:
+    """Return a callback that adds loss and rate of each step to a list, and goes on to another."""
+
+    def noted(state: Progress) -> None:
+        steps.append((state.loss, state.learning_rate))
+        if progress is not None:
+            progress(state)
+
+    return noted
+
+
+def _warn_falling(history: History, recipe: Recipe, steps: Sequence[tuple[float, float]]) -> None:
     """Say where the loss still fell at the end of a whole run: of the validation set if there is one."""
     if len(history.epochs) < recipe.epochs:  # it has waited for better ones in vain
         return
     judged = [record.validation_loss for record in history.epochs if record.validation_loss is not None]
-    losses = judged or [record.loss for record in history.epochs]
-    found = still_falling(losses, [record.learning_rate for record in history.epochs])
+    unit = "steps" if steps and not judged else "epochs"
+    if unit == "steps":
+        found = still_falling_in_steps(*zip(*steps, strict=True), recipe.epochs)
+    else:
+        losses = judged or [record.loss for record in history.epochs]
+        found = still_falling(losses, [record.learning_rate for record in history.epochs])
     if found is None or not found.falling:
         return
     of = "of the validation set" if judged else "of the training samples, which need not help on others"
-    warnings.warn(f"fit: {found.sentence()} ({of})", StillFallingWarning, stacklevel=4)
+    warnings.warn(f"fit: {found.sentence(unit)} ({of})", StillFallingWarning, stacklevel=4)
 
 
 def _warn_unmoved(params: Params, unmoved: set[str]) -> None:
