@@ -62,7 +62,7 @@ def test_steps_before_an_interruption_are_not_known(tmp_path: Path) -> None:
 
 
 def test_a_run_of_noise_or_of_few_steps_says_nothing() -> None:
-    x, y = blobs()
+    x, _ = blobs()
     assert said(*alike(16), epochs=4) == []
     # The same sample with every label as often: the zeros that it begins with are the best there is.
     for epochs in (3, 20):
