@@ -84,16 +84,19 @@ class Watch:
             loss, metrics = score.loss, score.metrics
         else:
             loss, metrics = state.loss, {}
+        short = self._line.moves  # to fit into 80 columns
         kind = state.phase.removesuffix("training").strip(", ")
-        place = f"{kind}, epoch" if kind else "epoch"
-        words = [f"{self._name}: {place} {state.epoch} of {state.epochs}{left_text(left)}", f"loss {loss:.4f}"]
+        place = f"{state.epoch}/{state.epochs}" if short else f"epoch {state.epoch} of {state.epochs}"
+        head = f"{self._name}{' ' if short else ': '}{f'{kind}, ' if kind else ''}{place}{left_text(left)}"
+        words = [head, f"loss {loss:#.3g}" if short else f"loss {loss:.4f}"]
         words += [" ".join(metric_words(metrics))] if metrics else []
         if record is not None and record.validation_loss is not None:
-            shown = metric_words(record.validation_metrics or {}) or ("loss", f"{record.validation_loss:.4f}")
-            words.append(f"validation {shown[1] if metrics else ' '.join(shown)}")
+            shown = metric_words(record.validation_metrics or {}) or ("loss", f"{record.validation_loss:.4g}")
+            words.append(f"{'val.' if short else 'validation'} {shown[1] if metrics else ' '.join(shown)}")
         if self._seconds > 0.0:
             words.append(f"{self._samples / self._seconds:,.0f} {self._unit}/s")
-        self._line.show(state.step, state.total_steps, ", ".join(words))
+        said = ", ".join(words)
+        self._line.show(state.step, state.total_steps, said.replace(" %", "%") if short else said)
 
 
 def metric_words(metrics: Mapping[str, float]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from lieref.train.history import EpochRecord
 
 Runs = Mapping[str, Sequence[EpochRecord]]
 
-COLOURS = ("#0072B2", "#E69F00", "#000000", "#56B4E9", "#D55E00", "#CC79A7", "#009E73")
+COLOURS = ("#0072B2", "#E69F00", "#000000", "#CC79A7", "#D55E00", "#56B4E9", "#009E73")
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "<")
 """One more than there are colours: 56 runs have a look of their own."""
 

@@ -89,7 +89,7 @@ def read_epochs(path: str | Path) -> tuple[EpochRecord, ...]:
             return _checked(_of_table(text))
         if ending == ".json":
             return _checked(History.from_dict(_parse(text)).epochs)
-        return _checked([EpochRecord(**_parse(line)) for line in text.splitlines() if line.strip()])
+        return _checked([_record(_parse(line)) for line in text.splitlines() if line.strip()])
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError, csv.Error) as error:
         why = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise FormatError(f"read_epochs: {path} must be the record of a training run; got {why:.200}") from error
@@ -103,6 +103,14 @@ def _parse(text: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise TypeError(f"{values!r:.60} where an object belongs")
     return values
+
+
+def _record(values: dict[str, Any]) -> EpochRecord:
+    needed = [f.name for f in dataclasses.fields(EpochRecord) if f.default is dataclasses.MISSING]
+    for name in needed:
+        if name not in values:
+            raise KeyError(name)
+    return EpochRecord(**values)
 
 
 def _checked(epochs: Sequence[EpochRecord]) -> tuple[EpochRecord, ...]:
