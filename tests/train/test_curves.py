@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import matplotlib
@@ -55,7 +56,7 @@ def test_runs_are_told_apart_by_colour_and_mark() -> None:
 def test_neighbouring_colours_differ_in_grey() -> None:
     # Rec. 709: what a grey print keeps
     grey = [float(np.dot((0.2126, 0.7152, 0.0722), to_rgb(colour))) for colour in COLOURS]
-    assert all(abs(a - b) > 0.1 for a, b in zip(grey, grey[1:], strict=False))
+    assert all(abs(a - b) > 0.1 for a, b in pairwise(grey))
     looks = {(COLOURS[k % len(COLOURS)], MARKS[k % len(MARKS)]) for k in range(MOST_RUNS)}
     assert len(looks) == MOST_RUNS
 

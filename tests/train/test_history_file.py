@@ -72,7 +72,9 @@ def test_speed_is_that_of_training() -> None:
 
 def test_fit_counts_steps_and_samples_and_tells_each_epoch() -> None:
     seen: list[History] = []
-    history = fit(SoftmaxRegression(), *blobs(50), epochs=3, batch_size=20, validation=blobs(30), each_epoch=seen.append)
+    history = fit(
+        SoftmaxRegression(), *blobs(50), epochs=3, batch_size=20, validation=blobs(30), each_epoch=seen.append
+    )
     assert [len(one.epochs) for one in seen] == [1, 2, 3]
     assert seen[-1] == history
     for record in history.epochs:
@@ -157,9 +159,7 @@ def test_a_broken_file_is_refused(tmp_path: Path, name: str, text: str, words: s
     assert name in str(caught.value)
 
 
-def test_bytes_that_are_no_text_and_a_large_file_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bytes_that_are_no_text_and_a_large_file_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(FormatError, match="must be the record of a training run"):
         read_epochs(tmp_path / "a.csv")
