@@ -147,7 +147,8 @@ def _legend(axes: Any, names: Sequence[str], judged: bool) -> None:
             handles.append(lines.Line2D([], [], **look, markersize=4.5, linewidth=1.4, label=_plain(name)))
     if judged:
         for name, line, face in (("training", "-", "#555555"), ("validation", "--", "white")):
-            look = {"color": "#555555", "linestyle": line, "marker": "o", "markerfacecolor": face}
+            mark = "" if len(names) > 1 else MARKS[0]  # a mark tells the run
+            look = {"color": "#555555", "linestyle": line, "marker": mark, "markerfacecolor": face}
             handles.append(lines.Line2D([], [], **look, markersize=4.5, linewidth=1.4, label=name))
     if len(handles) > MOST_INSIDE:
         axes[-1].legend(handles=handles, frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.02, 1.0))

@@ -71,7 +71,7 @@ LEAST_GAIN = 0.1
 """What twice the epochs must add to the fall, as a share of it, to be worth a line: chosen."""
 
 FEWEST_BLOCKS = 6
-"""Of steps, in place of fewer than 5 epochs: as many as half a cosine leaves five of."""
+"""Of steps, in place of fewer than 5 epochs: the five that the test needs, and one before, of the beginning."""
 
 STEEPEST = 200.0
 """Largest c that is looked for: nothing is left after a hundredth of the run."""
