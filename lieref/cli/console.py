@@ -97,7 +97,7 @@ def progress_bar(description: str) -> Iterator[Progress]:
             nonlocal known, time_left
             if total != known:  # another part of the work
                 known, time_left = total, TimeLeft(line.clock)
-            left = time_left.after(done, total)
+            left = time_left.after(done, total) if done < total else None
             if line.due() or done >= total:
                 said = f", {words}" if words else ""
                 line.show(done, total, f"{description}: {done} of {total}{left_text(left)}{said}")
