@@ -41,6 +41,7 @@ COMMANDS = {
     "finetune": "lieref.cli.finetune:finetune",
     "compare": "lieref.cli.compare:compare",
     "fleet": "lieref.cli.fleet:fleet",
+    "plot": "lieref.cli.plot:plot",
     "eval": "lieref.cli.eval:evaluate",
     "merge": "lieref.cli.merge:merge",
     "export": "lieref.cli.export:export",

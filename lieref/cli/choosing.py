@@ -14,7 +14,8 @@ import click
 from click.core import ParameterSource
 
 from lieref._atomic import write_file
-from lieref.cli.console import progress_bar, say
+from lieref.cli.console import say
+from lieref.cli.live import duration, live_line
 from lieref.errors import DomainError, FormatError, LierefError
 
 if TYPE_CHECKING:
@@ -108,12 +109,16 @@ class Chooser:
             if made.exists():
                 say("the choice had been made before the run was interrupted")
                 return _read(made)
-            with progress_bar("choosing") as progress:
-                tried: list[str] = []
+            with live_line("choosing") as line:
+                began = line.clock()
 
-                def show(what: str) -> None:
-                    tried.append(what)
-                    progress(len(tried), len(tried), what)
+                def show(what: str, done: int, failed: int) -> None:
+                    if line.due():
+                        words = f"choosing: {done} trials done{f', {failed} failed' if failed else ''}"
+                        if self.budget_seconds is not None:
+                            left = max(0.0, self.budget_seconds - (line.clock() - began))
+                            words += f", at most {duration(left)} left with the training"
+                        line.show(done, None, f"{words}, now {what}")
 
                 choice = choose(
                     problem, budget_bytes=self.budget_bytes, budget_seconds=self.budget_seconds,

@@ -16,6 +16,7 @@ import click
 from lieref._atomic import write_file
 from lieref.cli.compare_table import print_comparison
 from lieref.cli.console import print_json, progress_bar, say
+from lieref.cli.live import quiet_option
 from lieref.cli.method_options import parse_options
 from lieref.cli.target_options import target_options
 from lieref.cli.task_options import chosen_task, output_option, task_options
@@ -102,6 +103,7 @@ def parse_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
 @click.option("--dask", metavar="tcp://HOST:PORT", help="Address of a Dask scheduler whose workers run the trials.")
 @click.option("--resume", is_flag=True, help="Go on with the trials in OUT; machines that share OUT may do so at once.")
 @click.option("--force", is_flag=True, help="Drop the trials in OUT.")
+@quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def compare(base: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Compare fine-tuning methods for the model BASE on one job.

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
-from lieref._compiling import listening
-
 if TYPE_CHECKING:
     from rich.table import Table
 
@@ -86,24 +84,25 @@ def say(text: str) -> None:
 
 @contextmanager
 def progress_bar(description: str) -> Iterator[Progress]:
-    """Show progress on stderr while the block runs; nothing moves where stderr is not a terminal.
+    """Show progress on stderr while the block runs, with the time that is left: see `lieref.cli.live`.
 
     Machine code that has to be made first is said in it.
     """
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bar
+    from lieref.cli.live import TimeLeft, left_text, live_line
 
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Bar(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task(description, total=None)
+    with live_line(description) as line:
+        known, time_left = 0, TimeLeft(line.clock)
 
         def update(done: int, total: int, words: str) -> None:
-            bar.update(task, completed=done, total=total, description=f"{description} {words}".rstrip())
+            nonlocal known, time_left
+            if total != known:  # another part of the work
+                known, time_left = total, TimeLeft(line.clock)
+            left = time_left.after(done, total) if done < total else None
+            if line.due() or done >= total:
+                said = f", {words}" if words else ""
+                line.show(done, total, f"{description}: {done} of {total}{left_text(left)}{said}")
 
-        with listening(lambda words: bar.update(task, description=f"{description}: {words}")):
-            yield update
+        yield update
 
 
 def percent(fraction: float | None) -> str:

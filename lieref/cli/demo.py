@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import click
 from lieref._atomic import write_folder
 from lieref.adapter.strict_json import format_json, path_text
 from lieref.cli.console import percent, print_json, print_reports, progress_bar
+from lieref.cli.live import quiet_option
 from lieref.cli.output import ADAPTER_NAMES, reserved_folder
 
 if TYPE_CHECKING:
@@ -39,6 +41,7 @@ EPOCHS, BATCH = 60, 32
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1))
 @click.option("--threads", type=click.IntRange(min=1), help="Changes the speed, never the result.  [default: all]")
+@quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def demo(out: Path, seed: int, threads: int | None, as_json: bool) -> None:
     """Adapt a network for handwritten digits to another camera, and compare methods.
@@ -86,21 +89,20 @@ def _compare(seed: int, threads: int | None) -> tuple[list[Report], dict[str, An
     threads = threads or base.threads
     with progress_bar("demo"):
         before = job.score(base, job.Samples(test.x, test.y)).accuracy
+        warm_up = job.Samples(training.x[:BATCH], tune_y[:BATCH])
+        _fine_tune("full", "", warm_up, testing, seed, threads, epochs=1)
     files = {
         "base.onnx": BASE_MODEL.read_bytes(),
         "train.npz": write_npz({"x": training.x, "y": tune_y}),
         "test.npz": write_npz({"x": testing.x, "y": test_y}),
     }
     reports = []
-    with progress_bar("demo") as progress:
-        progress(0, len(METHODS), "warming up")
-        _fine_tune("full", job.Samples(training.x[:BATCH], tune_y[:BATCH]), testing, seed, threads, epochs=1)
-        for number, method in enumerate(METHODS):
-            progress(number, len(METHODS), method)
-            report, made = _fine_tune(method, training, testing, seed, threads, epochs=EPOCHS)
-            reports.append(report)
-            if method == WRITTEN:
-                files.update(made)
+    for number, method in enumerate(METHODS, 1):
+        name = f"{method} ({number} of {len(METHODS)})"
+        report, made = _fine_tune(method, name, training, testing, seed, threads, epochs=EPOCHS)
+        reports.append(report)
+        if method == WRITTEN:
+            files.update(made)
     facts = {
         "shift": SHIFT,
         "train_samples": len(training.x),
@@ -115,18 +117,23 @@ def _compare(seed: int, threads: int | None) -> tuple[list[Report], dict[str, An
 
 
 def _fine_tune(
-    method: str, training: Samples, testing: Samples, seed: int, threads: int, *, epochs: int
+    method: str, name: str, training: Samples, testing: Samples, seed: int, threads: int, *, epochs: int
 ) -> tuple[Report, dict[str, bytes]]:
-    """Return the report of one method, and the files of its adapter with the merged model."""
+    """Return the report of one method, and the files of its adapter with the merged model.
+
+    The training is shown under a name, where there is one.
+    """
     from lieref.adapter.model import load
     from lieref.cli import job
     from lieref.cli.demo_data import BASE_MODEL
+    from lieref.cli.watch import watching
 
     model = load(BASE_MODEL)
     model.threads = threads
     before = job.score(model, testing)
     job.attach_method(model, method, rank=None, alpha=None, targets=(), seed=seed)
-    history = job.train(model, training, epochs=epochs, batch_size=BATCH, seed=seed)
+    with watching(model, name) if name else nullcontext() as watch:
+        history = job.train(model, training, watch, epochs=epochs, batch_size=BATCH, seed=seed)
     after = job.score(model, testing)
     report, merged, files = job.finish(model, history, training, before=before, after=after, seed=seed, epochs=epochs)
     return report, {**files, "merged.onnx": merged.proto.SerializeToString()}

@@ -13,8 +13,9 @@ from lieref._atomic import remove_folder, write_folder
 from lieref.adapter.strict_json import format_json, path_text
 from lieref.cli.choosing import AUTO, Chooser, check_choosing, flattery, report_of_nothing, run_settings
 from lieref.cli.console import print_json, print_reports, progress_bar, say
+from lieref.cli.live import quiet_option
 from lieref.cli.method_options import parse_options, parse_rate
-from lieref.cli.output import ADAPTER_NAMES, reserved_folder
+from lieref.cli.output import ADAPTER_NAMES, reserved_folder, reserved_history
 from lieref.cli.start_from import check_options, recorded, started
 from lieref.cli.target_options import target_options
 from lieref.cli.task_options import chosen_task, output_option, task_options
@@ -132,8 +133,16 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 @click.option(
     "--max-bytes", type=click.IntRange(min=1), help="Memory a data set may take.  [default: 100 times its file]"
 )
+@click.option(
+    "--history",
+    "history_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Record of the run, written after every epoch: .csv, .json or .jsonl; see: lieref plot.",
+)
 @click.option("--resume", is_flag=True, help="Continue an interrupted run with the same options.")
 @click.option("--force", is_flag=True, help="Replace the adapter in OUT; without --resume drop an unfinished run too.")
+@quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def finetune(base: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Train an adapter for the model BASE.
@@ -203,14 +212,19 @@ def run_finetune(
     max_bytes: int | None,
     resume: bool,
     force: bool,
+    history_file: Path | None = None,
 ) -> Report:
     """Train, measure, write the folder `out`, and return the report; see `finetune` for the arguments."""
     from lieref.cli import job
     from lieref.cli.loading import load_for
+    from lieref.cli.watch import watching
     from lieref.model.mask_inputs import describe
 
     names = {*ADAPTER_NAMES, REPORT_NAME, HISTORY_NAME}
-    with reserved_folder("finetune", out, names, force=force) as replaces:
+    with (
+        reserved_folder("finetune", out, names, force=force) as replaces,
+        reserved_history(history_file, out, replaces=force or resume),
+    ):
         unfinished = Unfinished(out)
         unfinished.check(resume, force)
         known = recorded(start)
@@ -293,7 +307,7 @@ def run_finetune(
         else:
             say(f"new head: {model.head.describe()}")
         with unfinished.kept(resume):
-            with progress_bar(model.method_name) as progress:
+            with watching(model, model.method_name) as watch:
                 settings |= {
                     "batch_size": batch,
                     "optimizer": optimizer,
@@ -307,9 +321,9 @@ def run_finetune(
                 }
                 labels = None
                 if others is None:
-                    history = job.train(model, training, progress, **settings)
+                    history = job.train(model, training, watch, history_file, **settings)
                 else:
-                    history, labels = train_with(model, training, others, progress, **settings)
+                    history, labels = train_with(model, training, others, watch, history_file, **settings)
                 unfinished.trained = True
                 after = None if testing is None else job.score(model, testing, chosen)
             report, _, files = job.finish(

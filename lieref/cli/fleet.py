@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lieref.cli.console import print_json, print_table, progress_bar, say
+from lieref.cli.live import quiet_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +34,7 @@ MOST_ROWS = 40
 @click.option("--dask", metavar="ADDRESS", help="Dask scheduler whose workers train: tcp://10.0.0.1:8786.")
 @click.option("--rounds", type=click.IntRange(min=1), help="Federated rounds that make one adapter of all devices.")
 @click.option("--resume", is_flag=True, help="Go on in OUT: what is there is not done again.")
+@quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def fleet(
     manifest: Path, out: Path, jobs: int | None, dask: str | None, rounds: int | None, resume: bool, as_json: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,6 +58,33 @@ def reserved_file(command: str, path: Path, argument: str) -> Iterator[None]:
         yield
         return
     with exclusive(path, command, argument):
+        yield
+
+
+@contextmanager
+def reserved_history(path: Path | None, out: Path, *, replaces: bool) -> Iterator[None]:
+    """Hold the file that a run's record is written to while it trains, if there is to be one.
+
+    Raises
+    ------
+    UsageError
+        If it exists and `replaces` is false, lies in `out`, is a folder, or lies in none.
+    DomainError
+        If its ending is unknown, or it cannot be held.
+    """
+    if path is None:
+        yield
+        return
+    from lieref.train.history_file import check_ending
+
+    check_ending("finetune", "history", path)
+    if out in Path(os.path.abspath(path)).parents:
+        raise click.UsageError(
+            f"{path} lies in {out}, which appears when all is done, with history.json; name a file beside it"
+        )
+    with reserved_file("finetune", path, "history"):
+        if path.exists() and not replaces:
+            raise click.UsageError(f"{path} exists; add --force to replace it, or name another --history")
         yield
 
 

@@ -1,20 +1,24 @@
-"""The training of a command: its progress, and what it says of itself."""
+"""The training of a command: its progress, its history file, and what it says of itself."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lieref.errors import DomainError
 
 if TYPE_CHECKING:
     from lieref.adapter.model import Model
-    from lieref.cli.console import Progress
     from lieref.cli.job import Samples
+    from lieref.cli.watch import Watch
     from lieref.train.epoch import Progress as State
     from lieref.train.history import History
 
 
-def train(model: Model, samples: Samples, progress: Progress | None = None, **options: Any) -> History:
+def train(
+    model: Model, samples: Samples, watch: Watch | None = None, history_file: Path | None = None, **options: Any
+) -> History:
     """Train the attached method; `options` and what is raised are those of `fit`."""
     from lieref.cli.console import say
     from lieref.model.samples import own_layout
@@ -23,22 +27,38 @@ def train(model: Model, samples: Samples, progress: Progress | None = None, **op
 
     # `load_samples` has arranged them; where both layouts fit, this says which one the model's is.
     options.setdefault("layout", own_layout(model.input_shape))
-    if progress is not None:
+    if watch is not None:
         unsaid = ["epochs"] if options.get("epochs") is None else []
 
         def show(state: State) -> None:
             if unsaid and state.step and state.phase == TRAINING:
                 unsaid.clear()
                 say(f"epochs: {state.epochs}, which make {state.total_steps} steps (--epochs chooses)")
-            progress(state.step, state.total_steps, words(state))
+            watch.step(state)
 
         options["progress"] = show
-    history = fit(model, samples.x, samples.y, **options)
+    history = fit(model, samples.x, samples.y, each_epoch=keeping(watch, history_file), **options)
+    if history_file is not None and not history.epochs:  # nothing was trained, and that is the record
+        keeping(None, history_file)(history)
     if len(history.epochs) < history.recipe["epochs"] and history.epochs:
         done, best = len(history.epochs), history.best_epoch
         say(f"stopped after epoch {done} of {history.recipe['epochs']}: none did better than epoch {best}")
     check_finite(model)
     return history
+
+
+def keeping(watch: Watch | None, history_file: Path | None) -> Callable[[History], None]:
+    """Return what `fit` calls after each epoch: the file is written, and the watch told."""
+
+    def keep(history: History) -> None:
+        if history_file is not None:
+            from lieref.train.history_file import write_history
+
+            write_history(history_file, history)
+        if watch is not None:
+            watch.epoch(history)
+
+    return keep
 
 
 def check_finite(model: Model) -> None:
@@ -49,8 +69,3 @@ def check_finite(model: Model) -> None:
         raise DomainError(
             f"fit: training must stay finite; it diverged (try a smaller learning rate): {error}"
         ) from error
-
-
-def words(state: State) -> str:
-    """Return a few words on the state of a run; before its first step that is what is compiled."""
-    return f"{state.phase}, epoch {state.epoch} of {state.epochs}, loss {state.loss:.3f}" if state.step else state.phase

@@ -12,8 +12,8 @@ from lieref.cli.console import say
 if TYPE_CHECKING:
     from lieref._types import Array
     from lieref.adapter.model import Model
-    from lieref.cli.console import Progress
     from lieref.cli.job import Samples
+    from lieref.cli.watch import Watch
     from lieref.evaluate.unlabelled.pseudo_labels import PseudoLabels
     from lieref.train.history import History
     from lieref.train.task import Task
@@ -51,16 +51,22 @@ def load_others(path: Path, model: Model, layout: str | None, max_bytes: int | N
 
 
 def train_with(
-    model: Model, samples: Samples, others: Array, progress: Progress | None = None, **options: Any
+    model: Model,
+    samples: Samples,
+    others: Array,
+    watch: Watch | None = None,
+    history_file: Path | None = None,
+    **options: Any,
 ) -> tuple[History, PseudoLabels]:
     """Train the attached method on both sets and say what became of the second; options are those of `self_train`."""
-    from lieref.cli.training import check_finite, words
+    from lieref.cli.training import check_finite, keeping
     from lieref.evaluate.unlabelled.self_training import self_train
     from lieref.model.samples import own_layout
 
-    if progress is not None:
-        options["progress"] = lambda state: progress(state.step, state.total_steps, words(state))
-    done = self_train(model, samples.x, samples.y, others, layout=own_layout(model.input_shape), **options)
+    if watch is not None:
+        options["progress"] = watch.step
+    options |= {"layout": own_layout(model.input_shape), "each_epoch": keeping(watch, history_file)}
+    done = self_train(model, samples.x, samples.y, others, **options)
     check_finite(model)
     say(done.labels.describe())
     return done.history, done.labels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +104,10 @@ class Progress:
     phase : str
         ``"training"``, or which trial of the learning-rate search this is; each has steps of its own. At
         step 0 ``"compiling (once after installation)"``.
+    samples : int
+        In the batch; 0 at step 0.
+    score : callable or None
+        Gives the mean over the epoch so far; metrics of ranks take their time. None at step 0.
     """
 
     epoch: int
@@ -113,6 +117,8 @@ class Progress:
     loss: float
     learning_rate: float
     phase: str = TRAINING
+    samples: int = 0
+    score: Callable[[], Score] | None = field(default=None, compare=False)
 
 
 def train_epoch(
@@ -203,7 +209,8 @@ def train_epoch(
         if unmoved:
             unmoved.difference_update([name for name in unmoved if grads[name].any()])
         if progress is not None:
-            progress(Progress(epoch + 1, recipe.epochs, step + 1, total, loss, rate))
+            state = Progress(epoch + 1, recipe.epochs, step + 1, total, loss, rate)
+            progress(replace(state, samples=len(positions), score=total_of.score))
     first = peak * learning_rate_factor(recipe.schedule, epoch * steps, total, recipe.warmup_steps)
     return total_of.score(), first
 

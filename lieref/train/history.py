@@ -28,6 +28,12 @@ class EpochRecord:
         At the first step.
     seconds : float
         Wall time, validation included.
+    steps : int or None
+        Updates from the beginning of the run to the end of this epoch; None in a record of an earlier version.
+    samples : int or None
+        Trained on in this epoch.
+    training_seconds : float or None
+        Wall time without validation.
     """
 
     epoch: int
@@ -37,6 +43,14 @@ class EpochRecord:
     validation_metrics: dict[str, float] | None
     learning_rate: float
     seconds: float
+    steps: int | None = None
+    samples: int | None = None
+    training_seconds: float | None = None
+
+    @property
+    def samples_per_second(self) -> float | None:
+        """Samples trained on in a second, without validation; None where it is not known."""
+        return self.samples / self.training_seconds if self.samples and self.training_seconds else None
 
     @property
     def accuracy(self) -> float | None:
@@ -94,6 +108,34 @@ class History:
     def seconds(self) -> float:
         """Wall time of the whole run."""
         return self.preparation_seconds + sum(record.seconds for record in self.epochs)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw the loss and the first metric against the epochs.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or two of them, optional
+            Where to draw: the loss alone on one, loss and metric on two; None makes a figure.
+
+        Returns
+        -------
+        numpy array of Axes
+            Those that were drawn on.
+
+        Raises
+        ------
+        DomainError
+            If there is no epoch, or two axes and no metric.
+        MissingExtraError
+            If matplotlib is not installed.
+        """
+        from lieref.train.curves import draw
+
+        return draw({self._name(): self.epochs}, ax)
+
+    def _name(self) -> str:
+        """Return what a legend calls the run."""
+        return "training" if self.learning_rate is None else f"learning rate {self.learning_rate:.3g}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values; `from_dict` reads them back."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -14,10 +13,11 @@ from pathlib import Path
 from lieref import rng
 from lieref._check import check_int
 from lieref._types import Array, Params
-from lieref.errors import DomainError, LierefWarning
-from lieref.model.attaching import StillLayersWarning, listed
+from lieref.errors import DomainError
 from lieref.model.samples import Samples, own_layout
 from lieref.train._protocol import Trainable
+from lieref.train.afterwards import StillFallingWarning as StillFallingWarning
+from lieref.train.afterwards import noting, warn_falling, warn_unmoved
 from lieref.train.augment import make_augmentation
 from lieref.train.checkpoint import Checkpoint, checkpoint_folder, read_checkpoint, run_identity, write_checkpoint
 from lieref.train.epoch import Part, Progress, Score, evaluate, reporting_divergence, train_epoch
@@ -32,7 +32,7 @@ from lieref.train.moving_average import MovingAverage, inside, moving_average
 from lieref.train.optimizer import Optimizer, make_optimizer
 from lieref.train.parts import check_moves, parts_of
 from lieref.train.recipe import AUTO, Recipe, steps_per_epoch
-from lieref.train.still_falling import still_falling
+from lieref.train.still_falling import FEWEST_EPOCHS
 from lieref.train.task import Task
 from lieref.train.task_registry import make_task
 
@@ -41,10 +41,6 @@ COMPILING = "compiling (once after installation)"
 
 STATISTICS_SAMPLES = 2000
 """Random training samples that re-estimate BatchNormalization; more of them change nothing measurable."""
-
-
-class StillFallingWarning(LierefWarning):
-    """The loss was still falling when the run ended."""
 
 
 def fit(
@@ -72,6 +68,7 @@ def fit(
     checkpoint: str | Path | None = None,
     resume: bool = False,
     progress: Callable[[Progress], None] | None = None,
+    each_epoch: Callable[[History], None] | None = None,
 ) -> History:
     """Train the adapters of a model on labelled samples.
 
@@ -140,6 +137,9 @@ def fit(
     progress : callable, optional
         Called with a `Progress` after every update; and once before the first, with step 0, where machine code has to
         be compiled, which takes seconds once after installation.
+    each_epoch : callable, optional
+        Called with the record so far after every epoch and its checkpoint; and once before the first where the run is
+        resumed. `lieref.train.history_file.write_history` keeps it in a file.
 
     Returns
     -------
@@ -210,7 +210,8 @@ def fit(
             _all_or_nothing(model, threads, recomputation),
         ):
             recipe, witness = look_at_base(model, training, recipe, augment == AUTO, resume)
-            history = _train(_Run(model, recipe, training, held_out, checkpoint, resume, progress, witness))
+            whole = _Run(model, recipe, training, held_out, checkpoint, resume, progress, each_epoch, witness)
+            history = _train(whole)
             model.task = chosen.to_dict()
             return history
 
@@ -238,6 +239,7 @@ class _Run:
     folder: str | Path | None
     resume: bool
     progress: Callable[[Progress], None] | None
+    each_epoch: Callable[[History], None] | None
     witness: Witness | None
 
 
@@ -272,13 +274,18 @@ def _train(run: _Run) -> History:
     preparation = history.preparation_seconds + time.perf_counter() - started
     history = replace(history, learning_rate=peak, preparation_seconds=preparation)
 
+    if saved is not None and run.each_epoch is not None:
+        run.each_epoch(history)
     unmoved = set(params)
+    steps: list[tuple[float, float]] = []  # loss and rate of each one, where the epochs are too few to say anything
+    if recipe.epochs < FEWEST_EPOCHS:
+        run = replace(run, progress=noting(steps, run.progress))
     while len(history.epochs) < recipe.epochs and not _out_of_patience(history, recipe):
         epoch = len(history.epochs)
         history = _add_epoch(run, history, peak, optimizer, unmoved, average)
         # In the first step what lies before a layer of zeros has no gradient yet.
         if epoch + 1 == recipe.epochs or recipe.total_steps(len(training)) > recipe.epochs:
-            _warn_unmoved(params, unmoved)
+            warn_unmoved(params, unmoved)
             unmoved.clear()
         if history.best_epoch == epoch + 1:
             best_params = _copies(params if average is None else average.values)
@@ -286,36 +293,11 @@ def _train(run: _Run) -> History:
             averaged = {} if average is None else average.values
             state = Checkpoint(identity, history, peak, params, best_params, optimizer.state(), averaged)
             write_checkpoint(run.folder, state)
-    _warn_falling(history, recipe)
+        if run.each_epoch is not None:
+            run.each_epoch(history)
+    warn_falling(history, recipe, steps if len(steps) == recipe.total_steps(len(training)) else [])
     _assign(params, best_params if average is None or history.best_epoch is not None else average.values)
     return history
-
-
-def _warn_falling(history: History, recipe: Recipe) -> None:
-    """Say where the loss still fell at the end of a whole run: of the validation set if there is one."""
-    if len(history.epochs) < recipe.epochs:  # it has waited for better ones in vain
-        return
-    judged = [record.validation_loss for record in history.epochs if record.validation_loss is not None]
-    losses = judged or [record.loss for record in history.epochs]
-    found = still_falling(losses, [record.learning_rate for record in history.epochs])
-    if found is None or not found.falling:
-        return
-    of = "of the validation set" if judged else "of the training samples, which need not help on others"
-    warnings.warn(f"fit: {found.sentence()} ({of})", StillFallingWarning, stacklevel=4)
-
-
-def _warn_unmoved(params: Params, unmoved: set[str]) -> None:
-    """Name the tensors none of whose factors a gradient has reached."""
-    of = {name: name.rpartition(":")[0] for name in params}
-    moved = {of[name] for name in params if name not in unmoved}
-    still = [tensor for tensor in dict.fromkeys(of.values()) if tensor not in moved]
-    if still:
-        warnings.warn(
-            f"fit: no gradient reaches {listed(still)}: zeros, or functions that are constant there, lie between them "
-            "and the loss",
-            StillLayersWarning,
-            stacklevel=4,
-        )
 
 
 def _add_epoch(
@@ -333,7 +315,9 @@ def _add_epoch(
         see = partial(show_labelled, see, run.recipe.task)
     how = peak, optimizer, epoch, run.progress, unmoved, see, average
     score, rate = train_epoch(run.model, run.training, run.recipe, *how)
-    record = EpochRecord(epoch + 1, score.loss, score.metrics, None, None, rate, 0.0)
+    trained, samples = time.perf_counter() - started, len(run.training)
+    steps = (epoch + 1) * steps_per_epoch(samples, run.recipe.batch_size)
+    record = EpochRecord(epoch + 1, score.loss, score.metrics, None, None, rate, 0.0, steps, samples, trained)
     best_epoch = None
     if run.held_out is not None:
         place = f"on the validation set after epoch {epoch + 1}, at a learning rate of {peak:.3g}"

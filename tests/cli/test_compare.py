@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,7 @@ def test_table_and_sentences(workplace: Path, capsys: pytest.CaptureFixture[str]
     assert "By the paired test" in printed.out
     assert "better of" in printed.out or "beats scale" in printed.out or "Better than scale" in printed.out
     assert "budget 29 trainables of the base's 99 numbers" in printed.err
+    assert re.search(r"^compare: (\d+) of \1, test$", printed.err, re.M)
 
 
 def test_one_seed_has_no_intervals_and_says_so(

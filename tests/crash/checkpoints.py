@@ -49,7 +49,7 @@ def train(folder: Path, settings: dict[str, Any]) -> str:
     values = history.to_dict()
     del values["preparation_seconds"]
     for epoch in values["epochs"]:
-        del epoch["seconds"]
+        del epoch["seconds"], epoch["training_seconds"]
     digest.update(json.dumps(values).encode())
     return digest.hexdigest()
 

@@ -50,7 +50,7 @@ def outcome(model: SoftmaxRegression, history: History) -> tuple[Any, ...]:
     values = history.to_dict()
     del values["preparation_seconds"]
     for epoch in values["epochs"]:
-        del epoch["seconds"]
+        del epoch["seconds"], epoch["training_seconds"]
     return values, {name: array.tobytes() for name, array in model.parameters().items()}
 
 

@@ -34,7 +34,7 @@ def rates_as_given(monkeypatch: pytest.MonkeyPatch) -> None:
 def without_times(history: History) -> dict[str, Any]:
     values = history.to_dict()
     del values["preparation_seconds"]
-    return {**values, "epochs": [{**epoch, "seconds": None} for epoch in values["epochs"]]}
+    return {**values, "epochs": [{**epoch, "seconds": None, "training_seconds": None} for epoch in values["epochs"]]}
 
 
 def test_fit_learns_separated_clusters() -> None:

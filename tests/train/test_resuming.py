@@ -83,7 +83,7 @@ def outcome(model: Model, history: History) -> tuple[Any, ...]:
     values = history.to_dict()
     del values["preparation_seconds"]
     for epoch in values["epochs"]:
-        del epoch["seconds"]
+        del epoch["seconds"], epoch["training_seconds"]
     tensors, config = model.adapter_state()
     return {name: (array.dtype, array.shape, array.tobytes()) for name, array in tensors.items()}, config, values
 

@@ -101,7 +101,7 @@ def choose(
     seed: int = 0,
     ledger: Ledger | None = None,
     jobs: int = 1,
-    progress: Callable[[str], None] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> Choice:
     """Return how to adapt a network to a job, chosen on samples of the training data that are held out.
 
@@ -123,7 +123,7 @@ def choose(
     jobs : int
         Trials at a time.
     progress : callable, optional
-        Called with what is tried next.
+        Called with what is tried, how many trials are done, and how many of them failed: before it, and after each.
 
     Returns
     -------

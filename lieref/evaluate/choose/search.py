@@ -41,7 +41,7 @@ class Search:
     seconds : float or None
         What choice and final training may take together.
     progress : callable or None
-        Called with a line on what is tried.
+        Called with what is tried, how many trials are done, and how many of them failed: before it, and after each.
     records : dict
         Of all trials by plan, in the order of their first one.
     failed, not_tried : dict
@@ -54,7 +54,7 @@ class Search:
     folds: int = 5
     jobs: int = 1
     seconds: float | None = None
-    progress: Callable[[str], None] | None = None
+    progress: Callable[[str, int, int], None] | None = None
     records: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     not_tried: dict[str, str] = field(default_factory=dict)
@@ -83,11 +83,20 @@ class Search:
         if left and not self._fits(plan, len(left)):
             self.not_tried[describe(plan)] = "no time left"
             return None
-        if left and self.progress is not None:
-            self.progress(describe(plan))
+        before = self.trials
+        failed = sum(record["failed"] is not None for record in before)
+
+        def tell(done: int, _: int, record: dict[str, Any] | None) -> None:
+            nonlocal failed
+            failed += record is not None and record["failed"] is not None
+            if self.progress is not None:
+                self.progress(describe(plan), len(before) + done, failed)
+
+        if left:
+            tell(len(trials) - len(left), len(trials), None)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", LierefWarning)
-            records = run_trials(self.problem, trials, ledger=self.ledger, jobs=self.jobs)
+            records = run_trials(self.problem, trials, ledger=self.ledger, jobs=self.jobs, progress=tell)
         known = self.records.setdefault(describe(plan), [])
         known += [record for record in records if record["id"] not in {other["id"] for other in known}]
         broken = [str(record["failed"]) for record in records if record["failed"]]

@@ -86,10 +86,16 @@ def compare(
 
     def run(doing: str, function: Any = None) -> Callable[[Sequence[Trial]], list[dict[str, Any]]]:
         def each(trials: Sequence[Trial]) -> list[dict[str, Any]]:
-            def progress(done: int, total: int, _: dict[str, Any]) -> None:
-                if told is not None:
-                    told(doing, done, total)
+            known = [record for trial in trials if (record := ledger.get(trial.id)) is not None]
+            failed = sum(record["failed"] is not None for record in known)
 
+            def progress(done: int, total: int, record: dict[str, Any] | None) -> None:
+                nonlocal failed
+                failed += record is not None and record["failed"] is not None
+                if told is not None:
+                    told(f"{doing}, {failed} failed" if failed else doing, done, total)
+
+            progress(len(known), len(trials), None)
             return run_trials(
                 problem, trials, ledger=ledger, jobs=jobs, dask=dask, function=function, progress=progress
             )

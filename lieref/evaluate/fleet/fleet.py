@@ -74,7 +74,8 @@ def run_fleet(
     jobs, dask
         See `lieref.evaluate.workers.run_all`.
     progress : callable, optional
-        Called with devices done, devices in all, and the name of the last.
+        Called with devices done, devices in all, and the name of the last with how many failed; of what the folder has
+        not one by one.
 
     Returns
     -------
@@ -98,12 +99,14 @@ def run_fleet(
             if record is None or (folder and not _is_there(record, folder)):
                 yield device
             else:
-                done(record)
+                found[record["device"]] = record
 
     def done(record: Record) -> None:
         found[record["device"]] = record
         if progress is not None:
-            progress(len(found) + len(source.broken), len(source.names), record["device"])
+            failed = len(source.broken) + sum(r["failed"] is not None for r in found.values())
+            words = f"{record['device']}, {failed} failed" if failed else record["device"]
+            progress(len(found) + len(source.broken), len(source.names), words)
 
     for device, result in run_all(adapt, job, waiting(), jobs=jobs, dask=dask):
         if isinstance(result, WorkerError):

@@ -110,7 +110,7 @@ def federate(
     jobs, dask
         See `lieref.evaluate.workers.run_all`.
     progress : callable, optional
-        Called with devices done, devices in all, and the round.
+        Called with devices done, devices in all, and the round, with how many failed in it.
 
     Returns
     -------
@@ -165,7 +165,7 @@ def _collect(
             if record is None or (record["failed"] is None and not (place / device.name / TENSORS_NAME).exists()):
                 yield device
 
-    total, done = len(source.names), 0
+    total, done, failed = len(source.names), 0, 0
     lost: dict[str, str] = {}
     for device, result in run_all(update, task, waiting(), jobs=jobs, dask=dask):
         if isinstance(result, WorkerError):
@@ -176,8 +176,9 @@ def _collect(
                 write_folder(place / device.name, files, replaces=(TENSORS_NAME, CONFIG_NAME))
             ledger.add({"id": _id(task.number, device.name), **record})
         done += 1
+        failed += device.name in lost or record["failed"] is not None
         if progress is not None:
-            progress(done, total, f"round {task.number}")
+            progress(done, total, f"round {task.number}, {failed} failed" if failed else f"round {task.number}")
     return lost
 
 

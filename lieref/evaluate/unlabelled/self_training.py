@@ -93,6 +93,7 @@ def self_train(
     checkpoint: str | Path | None = None,
     resume: bool = False,
     progress: Callable[[Progress], None] | None = None,
+    each_epoch: Callable[[History], None] | None = None,
     **options: Any,
 ) -> SelfTrained:
     """Train the adapters of a model on labelled samples and on others without labels.
@@ -119,6 +120,8 @@ def self_train(
         As in `fit`; labelled samples alone are held out.
     layout, augment, seed, checkpoint, resume, progress
         As in `fit`. The folder of the checkpoint has one folder for each teacher.
+    each_epoch
+        As in `fit`, of the student alone.
     **options
         Of `fit`, for teachers and student alike. A learning rate of ``"auto"`` is searched by each. A limit of memory
         is of their runs; predictions between these take what `AT_ONCE` samples take.
@@ -159,7 +162,7 @@ def self_train(
         raise DomainError(f"self_train: `teachers` must be at most the {len(labels)} labelled samples; got {teachers}")
     given = {"validation": held_out, "layout": own_layout(model.input_shape), "task": chosen, **options}
     with _all_or_nothing(model):
-        stage = _Stages(model, given, augment, seed, checkpoint, resume, progress)
+        stage = _Stages(model, given, augment, seed, checkpoint, resume, progress, each_epoch)
         statistics = _estimate_from_all(model, samples, others, seed)
         if not model.parameters():
             found = PseudoLabels(len(others), statistics, left_out=f"{model.method_name} trains nothing")
@@ -191,9 +194,11 @@ class _Stages:
         checkpoint: str | Path | None,
         resume: bool,
         progress: Callable[[Progress], None] | None,
+        each_epoch: Callable[[History], None] | None,
     ) -> None:
         self.model, self.given, self.augment, self.seed = model, given, augment, seed
         self.folder, self.resume, self.progress = None if checkpoint is None else Path(checkpoint), resume, progress
+        self.each_epoch = each_epoch
         self.seconds = 0.0
         self._start = {name: parameter.copy() for name, parameter in model.parameters().items()}
         self._runs = 0
@@ -212,6 +217,7 @@ class _Stages:
 
         options = {**self.given, "augment": self.augment, "seed": seed, "progress": report}
         options |= {} if folder is None else {"checkpoint": folder, "resume": self.resume}
+        options |= {} if name else {"each_epoch": self.each_epoch}
         with warnings.catch_warnings():
             # What is to be said of base and data, the first run has said, and of teachers one speaks for all.
             for kind in () if not self._runs else (LierefWarning,) if name else SAID_ONCE:

@@ -69,6 +69,30 @@ def test_the_same_is_chosen_again_and_a_ledger_spares_the_trials(tmp_path: Path)
     }
 
 
+def test_progress_counts_trials_and_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    from lieref.evaluate.choose import search
+
+    whole, seen = search.run_trials, []
+
+    def failing(job: Problem, trials: Any, *, ledger: Ledger, jobs: int, progress: Any) -> Any:
+        if "scale" not in trials[0].plan.method:
+            return whole(job, trials, ledger=ledger, jobs=jobs, progress=progress)
+        records = [{"id": trial.id, "failed": "no luck", "trial": trial.to_dict()} for trial in trials]
+        for number, record in enumerate(records, 1):
+            progress(number, len(trials), record)
+        return records
+
+    monkeypatch.setattr(search, "run_trials", failing)
+    monkeypatch.setattr(candidates, "TRAINED", (Row("scale"),))
+    choice = choose(problem(), settings=SHORT, progress=lambda *state: seen.append(state))
+    counts = [done for _, done, _ in seen]
+    assert counts == sorted(counts)
+    assert counts[-1] == choice.evidence["cost"]["trials"]
+    assert {what: failed for what, _, failed in seen if what in ("base", "norm-stats")} == {"base": 0, "norm-stats": 0}
+    first = next(index for index, state in enumerate(seen) if "scale" in state[0])
+    assert [state[2] for state in seen[first : first + 3]] == [0, 1, 2]
+
+
 def test_nothing_ships_where_nothing_is_better(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(candidates, "TRAINED", ())
     job = problem()

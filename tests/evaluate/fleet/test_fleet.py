@@ -66,6 +66,15 @@ def test_every_device_gets_an_adapter_and_a_broken_one_costs_its_row_only(tmp_pa
         assert again.score.loss == record["own"]["loss"]
 
 
+def test_progress_counts_devices_and_failures_and_skips_what_is_there(tmp_path: Path) -> None:
+    seen: list[tuple[int, int, str]] = []
+    run_fleet(job(), source("ab"), tmp_path)
+    run_fleet(job(), source("abc", broken="c"), tmp_path, progress=lambda *state: seen.append(state))
+    assert seen == []
+    run_fleet(job(), source("cabde", broken="c"), tmp_path, progress=lambda *state: seen.append(state))
+    assert seen == [(4, 5, "d, 1 failed"), (5, 5, "e, 1 failed")]
+
+
 def test_a_device_that_its_adapter_does_not_help_keeps_the_base(tmp_path: Path) -> None:
     # Labels are the answers of the base: nothing can be better, and a large rate makes it worse.
     problem = job().problem
