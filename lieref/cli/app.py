@@ -42,6 +42,8 @@ COMMANDS = {
     "compare": "lieref.cli.compare:compare",
     "fleet": "lieref.cli.fleet:fleet",
     "eval": "lieref.cli.eval:evaluate",
+    "ab": "lieref.cli.ab:ab",
+    "roi": "lieref.cli.roi:roi",
     "merge": "lieref.cli.merge:merge",
     "export": "lieref.cli.export:export",
     "import": "lieref.cli.import_:import_",
