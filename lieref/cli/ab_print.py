@@ -119,8 +119,8 @@ def print_look(report: dict[str, Any]) -> None:
     if ahead is not None:
         half, most = (_images(ahead[name], ahead["ahead"]) for name in ("half", "most"))
         click.echo(
-            f"If images go on like these: half of the futures are decided {half} more images, nine of ten {most}. In the "
-            f"end {short(ahead['ship'])} say ship, {short(ahead['not_worth'])} no difference worth it, "
+            f"If images go on like these: half of the futures are decided {half} more images, nine of ten {most}. "
+            f"In the end {short(ahead['ship'])} say ship, {short(ahead['not_worth'])} no difference worth it, "
             f"{short(ahead['worse'])} worse; {short(ahead['undecided'])} are still open."
         )
 
