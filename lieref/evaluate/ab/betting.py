@@ -48,8 +48,8 @@ BETS = 128
 _SHARES = ((np.arange(BETS) + 0.5) / BETS) ** 2
 ENDS = 1e-9
 """How near the ends of an interval are computed; they are moved outwards by as much."""
-AT_ONCE = 2**14
-"""Games computed at once: with `BETS` players 16 MiB."""
+AT_ONCE = 2**11
+"""Games computed at once: with `BETS` players 2 MiB, which stay in the cache."""
 
 
 def log_capital(won: Any, tied: Any, lost: Any, difference: float = 0.0) -> NDArray[np.float64]:

@@ -225,23 +225,25 @@ def sensitivity(case: Case, factor: float = 2.0) -> list[Swing]:
     ----------
     case : Case
     factor : float
-        Above 1: each input is divided and multiplied by it. A gain stays in [-1, 1]; where its ends are known, it is
-        varied between them instead. Inputs of 0 are left out.
+        Above 1, at most 1,000: each input is divided and multiplied by it. A gain stays in [-1, 1]; where its ends are
+        known, it is varied between them instead. Inputs of 0 are left out.
 
     Raises
     ------
     DomainError, DTypeError
         If the factor is out of range or of another kind.
     """
-    by = check_real("sensitivity", "factor", factor, above=1.0)
+    by = check_real("sensitivity", "factor", factor, above=1.0, high=1000.0)
     swings = []
     for name in VARIED:
         value = getattr(case, name)
         if not value and not (name == "gain" and case.gain_low is not None):
             continue
-        low, high = sorted((value / by, value * by))
+        low, high = sorted((value / by, min(value * by, MOST)))
         if name == "devices":
             low, high = max(1, round(low)), round(high)
+        if name == "updates":
+            low = max(LEAST_UPDATES, low)
         if name == "gain":
             low, high = (max(-1.0, low), min(1.0, high)) if case.gain_low is None else (case.gain_low, case.gain_high)
         ends = [
