@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy.optimize import brentq, minimize_scalar
-from scipy.stats import norm
 from scipy.stats import multinomial as trinomial
+from scipy.stats import norm
 
 from lieref.errors import DomainError, DTypeError
 from lieref.evaluate.statistics import paired_share_interval
