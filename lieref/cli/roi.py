@@ -70,10 +70,11 @@ def roi(
     """Say what updates of a fleet cost and bring.
 
     \b
-    lieref roi --devices 5000 --bytes 6000 --link-cost 0.5 --updates 4 \\
-        --images 500 --image-cost 0.2 --hours 2 --hour-cost 1.5 \\
-        --decisions 200 --error-value 0.05 --gain 1.2% --plot roi.png
-    lieref roi --devices 5000 --from comparison.json --updates 4 --decisions 200 --error-value 0.05
+    lieref roi --devices 5000 --updates 4 --decisions 200 --error-value 0.05 --gain 1.2% --bytes 6000
+    lieref roi --devices 5000 --updates 4 --decisions 200 --error-value 0.05 --from comparison.json
+
+    Add --link-cost, --images with --image-cost, --hours with --hour-cost and --setup for the costs, --plot roi.png for
+    a picture.
 
     Plain arithmetic, shown line by line: the gain of accuracy holds all year on all devices and avoids as many errors.
     Then each input is divided and multiplied by --factor, alone; a gain with an interval moves between its ends. What
