@@ -101,6 +101,8 @@ REFERENCES: dict[str, str] = {
     "paired-sample design, Statistics in Medicine 17(8), 1998, 891-908.",
     "Fagerland13": "M. W. Fagerland, S. Lydersen and P. Laake, The McNemar test for binary matched-pairs data: mid-p "
     "and asymptotic are better than exact conditional, BMC Medical Research Methodology 13:91, 2013.",
+    "Newcombe98": "R. G. Newcombe, Interval estimation for the difference between independent proportions: comparison "
+    "of eleven methods, Statistics in Medicine 17(8), 1998, 873-890.",
     "Connor87": "R. J. Connor, Sample size for testing differences in proportions for the paired-sample design, "
     "Biometrics 43(1), 1987, 207-211.",
     "Fleiss03": "J. L. Fleiss, B. Levin and M. C. Paik, Statistical methods for rates and proportions, third edition, "

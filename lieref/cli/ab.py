@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from lieref.cli.ab_print import print_look, print_plan, print_test
+from lieref.cli.ab_print import print_arms, print_look, print_plan, print_test
 from lieref.cli.console import print_json
 from lieref.cli.shares import SHARE
 
@@ -152,6 +152,35 @@ def _pairs(
         if value is not None:
             raise click.UsageError(f"--{name} is for two .onnx models; leave it out for files of predictions")
     return join_predictions(a, b, labels, classes=_number_of(classes))
+
+
+@ab.command(short_help="Is one model better, each on images of its own?")
+@click.argument("a", type=click.Path(path_type=Path))
+@click.argument("b", type=click.Path(path_type=Path))
+@_classes
+@_level
+@_json
+def arms(a: Path, b: Path, classes: str | None, level: float, as_json: bool) -> None:
+    """Compare two models that saw other images, such as two halves of a fleet.
+
+    \b
+    lieref ab arms half_a.csv half_b.csv
+
+    Both files have the columns `prediction` and `label`, as for `ab test`. The same images for both need far fewer of
+    them: see `ab plan`. This test is for numbers of images fixed before; it must not be looked at daily.
+    """  # noqa: D301  click reads the control character
+    from lieref.evaluate.ab.arms import compare_arms
+    from lieref.evaluate.ab.betting import check_level
+    from lieref.evaluate.ab.pairs import right_answers
+
+    check_level("ab", level)
+    number = _number_of(classes)
+    found = compare_arms(*right_answers(a, classes=number), *right_answers(b, classes=number), level)
+    report = {"a": str(a), "b": str(b), "level": level, **found.to_dict()}
+    if as_json:
+        print_json(report)
+    else:
+        print_arms(report)
 
 
 @ab.command(short_help="Look at a running test: ship, not yet, or no difference worth it.")

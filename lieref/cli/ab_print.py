@@ -96,6 +96,28 @@ def print_test(report: dict[str, Any]) -> None:
     click.echo(f"At any time: {later['verdict']} (worth {points(report['worth'])} points; lieref ab look goes on).")
 
 
+def print_arms(report: dict[str, Any]) -> None:
+    """Print the comparison of two arms on stdout."""
+    sure = short(1 - report["level"])
+    facts: dict[str, object] = {}
+    for name in ("a", "b"):
+        arm = report["accuracy"][name]
+        facts[name.upper()] = report[name]
+        facts[f"accuracy of {name.upper()}"] = (
+            f"{percent(arm['accuracy'])} of {arm['images']:,} images "
+            f"({sure}: {100 * arm['low']:.2f} to {100 * arm['high']:.2f})"
+        )
+    facts["B less A"] = f"{points(report['difference'])} points"
+    facts[f"{sure} interval"] = f"{points(report['low'])} to {points(report['high'])} points"
+    facts["p"] = _p(report["p"])
+    print_facts("Two models, each on images of its own", facts)
+    if report["p"] <= report["level"]:
+        better, worse = ("B", "A") if report["difference"] > 0 else ("A", "B")
+        click.echo(f"{better} is better than {worse} beyond chance, if the numbers of images were fixed before.")
+    else:
+        click.echo("The two are not told apart. That is no proof that they are equal: see the interval.")
+
+
 def print_look(report: dict[str, Any]) -> None:
     """Print the looks and the verdict on stdout."""
     looks = report["looks"]

@@ -99,6 +99,19 @@ def test_files_of_predictions(folder: Path, run_json: RunJson, capsys: pytest.Ca
     assert "no proof that they are equal" in capsys.readouterr().out
 
 
+def test_two_arms(folder: Path, run_json: RunJson, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("one.csv").write_text("prediction,label\n" + "1,1\n" * 70 + "0,1\n" * 30)
+    Path("other.csv").write_text("prediction,label\n" + "1,1\n" * 180 + "0,1\n" * 20)
+    found = run_json("ab", "arms", "one.csv", "other.csv")
+    assert found["accuracy"]["b"]["images"] == 200
+    assert found["difference"] == pytest.approx(0.2)
+    assert found["low"] > 0
+    assert main(["ab", "arms", "other.csv", "one.csv"]) == 0
+    assert "A is better than B beyond chance" in capsys.readouterr().out
+    assert main(["ab", "arms", "one.csv", "one.csv"]) == 0
+    assert "no proof that they are equal" in capsys.readouterr().out
+
+
 def test_a_look_every_day(folder: Path, run_json: RunJson, capsys: pytest.CaptureFixture[str]) -> None:
     first = run_json("ab", "look", "day1.csv", "--worth", "5%", "--level", "0.01")
     all_days = run_json("ab", "look", *(f"day{day}.csv" for day in range(1, 5)), "--worth", "5%", "--level", "0.01")
@@ -157,6 +170,9 @@ def test_worse_and_no_difference(folder: Path, run_json: RunJson) -> None:
         (("test", "a.npz", "b.json", "--save", "x.json"), "--save writes a .csv"),
         (("test", "a.npz", "b.json", "--save", "no/x.csv"), "there is no folder no"),
         (("test", "a.npz", "b.json", "--worth", "100%"), "`worth` must be below 1"),
+        (("arms", "day1.csv", "a.npz"), "must have the column prediction"),
+        (("arms", "a.npz", "b.json"), "must have the column label"),
+        (("arms", "a.npz", "a.npz", "--level", "0"), "`level` must lie between 0 and 1"),
         (("look", "day1.csv", "day2.csv", "day1.csv"), "each image must count once; '1-0' is in day1.csv"),
         (("look", "a.npz"), "must have the columns label, a"),
         (("look", "none.csv"), "none.csv"),

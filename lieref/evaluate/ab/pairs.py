@@ -132,6 +132,25 @@ def join_predictions(
     return _checked(function, pairs, f"{a} and {b}", classes)
 
 
+def right_answers(path: str | Path, *, classes: int | None = None) -> tuple[int, int]:
+    """Return how many answers of one classifier are right, and of how many images.
+
+    Parameters
+    ----------
+    path : str or Path
+        With the columns `prediction` and `label`; see `columns`.
+    classes : int, optional
+        As for `read_pairs`.
+
+    Raises
+    ------
+    FormatError, DomainError, ShapeError
+        As `join_predictions` does.
+    """
+    pairs = join_predictions(path, path, classes=classes)
+    return int(pairs.right_a.sum()), len(pairs)
+
+
 def check_apart(function: str, days: Sequence[tuple[str, Pairs]]) -> None:
     """Raise `DomainError` if an image with an id is in two files, or twice in one."""
     seen: dict[str, str] = {}

@@ -54,9 +54,9 @@ def plan_report(
     asked: float | str = "most" if disagreement is None else disagreement
     how: dict[str, Any] = {"power": power, "level": level}
     found = _row(asked, accuracy, gain, images, **how)
-    rows = [_row(kind, accuracy, gain, images, **how) for kind in KINDS if kind != asked and _is_room(
-        kind, accuracy, gain, images, **how)]  # fmt: skip
-    rows = sorted([found, *rows], key=lambda row: row["disagreement"])
+    others = [_row_or_none(kind, accuracy, gain, images, **how) for kind in KINDS if kind != asked]
+    rows = [found, *(row for row in others if row is not None)]
+    rows = sorted(rows, key=lambda row: row["disagreement"])
     if gain is not None:
         arms: dict[str, Any] = {"images_each": unpaired_images(accuracy, gain, power, level), "gain": gain}
     else:
@@ -84,13 +84,14 @@ def _row(
     return {"kind": kind, "disagreement": rates.disagreement, "gain": gain, "images": images}
 
 
-def _is_room(kind: str, accuracy: float, gain: float | None, images: int | None, **how: float) -> bool:
-    """Return whether a row can be made: with few images no gain may be large enough for it."""
+def _row_or_none(
+    kind: str, accuracy: float, gain: float | None, images: int | None, **how: float
+) -> dict[str, Any] | None:
+    """Return a row, None where no gain is large enough for so few images, or so many are not to be had."""
     try:
-        _row(kind, accuracy, gain, images, **how)
+        return _row(kind, accuracy, gain, images, **how)
     except DomainError:
-        return False
-    return True
+        return None
 
 
 def _unpaired_gain(images: int, accuracy: float, power: float, level: float) -> float | None:
