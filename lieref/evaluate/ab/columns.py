@@ -29,6 +29,8 @@ NAMES = ("id", "label", "prediction", "a", "b")
 SUFFIXES = (".csv", ".json", ".npz")
 _MISSING = {"", "nan", "na", "n/a", "null", "none"}
 _MOST_DIGITS = 18
+_MOST_LETTERS = 200
+"""Of a word: the longest decides how much memory all of them take."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +137,11 @@ def _column(name: str, texts: list[str], path: Path) -> Column:
     for place, text in enumerate(texts):
         if text.lower() in _MISSING:
             raise FormatError(f"read_columns: {path} must have a value in every row; {name} of row {place} is missing")
+        if len(text) > _MOST_LETTERS:
+            raise FormatError(
+                f"read_columns: {name} of {path} must be at most {_MOST_LETTERS} characters long; row {place} has "
+                f"{len(text)}"
+            )
     numbers = [_whole(text) for text in texts]
     if any(number is None for number in numbers):
         odd = next((text for text, number in zip(texts, numbers, strict=True) if number is None and _is_real(text)), "")

@@ -99,6 +99,7 @@ def test_two_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         ("label,a\n0,0\n", FormatError, "label, a .* and b .*; b is missing"),
         ("x,y\n0,0\n", FormatError, "must have columns named id, label"),
         ("label,a,b\n0,1,1\n1,2,2\n", None, ""),
+        (f"label,a,b\n{'x' * 201},x,x\n", FormatError, "at most 200 characters long; row 0 has 201"),
         ("label,a,b\n7,1,1\n8,2,2\n", DomainError, "must share a class; no label, such as '7'"),
         ("id,label,a,b\n5,1,1,1\n5,2,2,2\n", DomainError, "id '5' comes twice"),
         ('label,a,b\n"0,1,1\n', FormatError, "readable text file"),
