@@ -93,6 +93,12 @@ def print_test(report: dict[str, Any]) -> None:
         click.echo(
             "The two are not told apart on these images. That is no proof that they are equal: see the interval."
         )
+        shows = report["shows"]
+        if shows["gain"] is not None:
+            click.echo(
+                f"So many images show a gain of {points(shows['gain'])} points or more in {short(shows['power'])} of "
+                "tests (lieref ab plan)."
+            )
     click.echo(f"At any time: {later['verdict']} (worth {points(report['worth'])} points; lieref ab look goes on).")
 
 

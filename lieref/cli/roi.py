@@ -168,8 +168,11 @@ def _sentences(report: dict[str, Any]) -> list[str]:
                     f"{_money(ends[0])} to {_money(ends[1])} {currency}.")  # fmt: skip
     if even["gain"] is None:
         said.append("No gain of accuracy pays for the updates.")
+    elif even["gain"] == 0:
+        said.append("Updates cost nothing here: any gain pays for them.")
     else:
-        said.append(f"Updates pay from a gain of {100 * even['gain']:.3g} points on, set-up aside.")
+        aside = ", set-up aside" if report["inputs"]["setup"] else ""
+        said.append(f"Updates pay from a gain of {100 * even['gain']:.3g} points on{aside}.")
     between = report["days_between_updates"]
     if even["update_days"] is None:
         said.append("An update never earns what it costs.")

@@ -74,6 +74,7 @@ def test_two_networks_and_the_pairs_they_leave(folder: Path, run_json: RunJson) 
     assert found["difference"] == pytest.approx(right[1] - right[0])
     assert found["low"] <= found["difference"] <= found["high"]
     assert found["p_mid"] <= found["p_exact"]
+    assert found["shows"]["power"] == 0.8
     looked = run_json("ab", "look", "pairs.csv")
     assert (looked["images"], looked["only_a"], looked["only_b"]) == (24, found["only_a"], found["only_b"])
     assert looked["verdict"] == found["any_time"]["verdict"]
@@ -92,11 +93,17 @@ def test_files_of_predictions(folder: Path, run_json: RunJson, capsys: pytest.Ca
     held = np.genfromtxt("day4.csv", delimiter=",", skip_header=1, usecols=(1, 2, 3))
     right_a, right_b = held[:, 1] == held[:, 0], held[:, 2] == held[:, 0]
     assert (found["only_a"], found["only_b"]) == (0, int((right_b & ~right_a).sum()))
+    assert found["shows"]["gain"] == smallest_gain(150, right_a.mean(), disagreement=(right_a != right_b).mean())
     assert main(["ab", "test", "a.npz", "b.json"]) == 0
     printed = capsys.readouterr().out
     assert "B is better than A beyond chance" in printed
+    Path("near.json").write_text(json.dumps({"prediction": [*held[:140, 1].astype(int).tolist(), *[4] * 10]}))
+    assert main(["ab", "test", "a.npz", "near.json"]) == 0
+    printed = capsys.readouterr().out
+    assert "no proof that they are equal" in printed
+    assert "So many images show a gain of" in printed
     assert main(["ab", "test", "a.npz", "a.npz"]) == 0
-    assert "no proof that they are equal" in capsys.readouterr().out
+    assert "So many images" not in capsys.readouterr().out
 
 
 def test_two_arms(folder: Path, run_json: RunJson, capsys: pytest.CaptureFixture[str]) -> None:

@@ -47,6 +47,9 @@ def test_what_never_pays_is_said(workplace: Path, capsys: pytest.CaptureFixture[
     assert "The set-up is never earned back." in printed
     assert main([*CASE, "--bytes", "1e13", "--gain", "1%"]) == 0
     assert "No gain of accuracy pays for the updates." in capsys.readouterr().out
+    free = ("roi", "--devices", "1", "--updates", "1", "--decisions", "1", "--error-value", "1", "--bytes", "1")
+    assert main([*free, "--gain", "1%"]) == 0
+    assert "Updates cost nothing here" in capsys.readouterr().out
 
 
 def test_a_report_gives_what_is_left_open(workplace: Path, run_json: RunJson) -> None:

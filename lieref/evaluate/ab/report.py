@@ -15,6 +15,7 @@ from lieref.evaluate.ab.planning import paired_images, smallest_gain, unpaired_i
 from lieref.evaluate.ab.rates import KINDS, rates_for
 from lieref.evaluate.statistics import mcnemar, mcnemar_mid_p, paired_share_interval, proportion_interval
 
+USUAL_POWER = 0.8
 LOOKS = 20
 """Looks at a test of the planned size, where images a day are not given; and times the images so far that are ahead."""
 
@@ -60,7 +61,7 @@ def plan_report(
     if gain is not None:
         arms: dict[str, Any] = {"images_each": unpaired_images(accuracy, gain, power, level), "gain": gain}
     else:
-        arms = {"images_each": images, "gain": _unpaired_gain(images or 0, accuracy, power, level)}
+        arms = {"images_each": images, "gain": _gain_or_none(images or 0, accuracy, paired=False, **how)}
     each = per_day or max(1, found["images"] // LOOKS)
     check_int("plan_report", "per_day", each, low=1)
     rates = rates_for(accuracy, found["gain"], found["disagreement"])
@@ -94,15 +95,18 @@ def _row_or_none(
         return None
 
 
-def _unpaired_gain(images: int, accuracy: float, power: float, level: float) -> float | None:
+def _gain_or_none(images: int, accuracy: float, **how: Any) -> float | None:
+    """Return the smallest gain that so many images show, None where they show none."""
     try:
-        return smallest_gain(images, accuracy, paired=False, power=power, level=level)
+        return smallest_gain(images, accuracy, **how)
     except DomainError:
         return None
 
 
 def test_report(pairs: Pairs, *, level: float, worth: float) -> dict[str, Any]:
     """Return what one look at two classifiers says: for a number of images fixed before, and at any time.
+
+    ``shows`` holds the smallest gain that so many images show if the two disagree as often as here.
 
     Raises
     ------
@@ -114,14 +118,17 @@ def test_report(pairs: Pairs, *, level: float, worth: float) -> dict[str, Any]:
     right_a, right_b, images = pairs.right_a, pairs.right_b, len(pairs)
     interval = paired_share_interval(won, lost, images, 1 - level)
     (now,) = looks_at([pairs.counts], worth=worth, level=level)
+    disagreement = (won + lost) / images
+    shown = _gain_or_none(images, float(right_a.mean()), disagreement=disagreement, power=USUAL_POWER, level=level)
     shares = {}
     for name, right in (("a", right_a), ("b", right_b)):
         found = proportion_interval(int(right.sum()), images, 1 - level)
         shares[name] = {"accuracy": found.mean, "low": found.low, "high": found.high}
     return {
         "images": images, "level": level, "worth": worth, "accuracy": shares,
-        "only_a": lost, "only_b": won, "disagreement": (won + lost) / images,
+        "only_a": lost, "only_b": won, "disagreement": disagreement,
         "difference": interval.mean, "low": interval.low, "high": interval.high,
+        "shows": {"power": USUAL_POWER, "gain": shown},
         "p_exact": mcnemar(right_b, right_a), "p_mid": mcnemar_mid_p(right_b, right_a),
         "any_time": {"low": now.low, "high": now.high, "p": now.p, "verdict": now.word},
     }  # fmt: skip
