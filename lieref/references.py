@@ -97,6 +97,23 @@ REFERENCES: dict[str, str] = {
     "Searle71": "S. R. Searle, Linear models, Wiley, 1971.",
     "Ruger78": "B. Rüger, Das maximale Signifikanzniveau des Tests: lehne H0 ab, wenn k unter n gegebenen Tests zur "
     "Ablehnung führen, Metrika 25, 1978, 171-178.",
+    "Tango98": "T. Tango, Equivalence test and confidence interval for the difference in proportions for the "
+    "paired-sample design, Statistics in Medicine 17(8), 1998, 891-908.",
+    "Fagerland13": "M. W. Fagerland, S. Lydersen and P. Laake, The McNemar test for binary matched-pairs data: mid-p "
+    "and asymptotic are better than exact conditional, BMC Medical Research Methodology 13:91, 2013.",
+    "Newcombe98": "R. G. Newcombe, Interval estimation for the difference between independent proportions: comparison "
+    "of eleven methods, Statistics in Medicine 17(8), 1998, 873-890.",
+    "Connor87": "R. J. Connor, Sample size for testing differences in proportions for the paired-sample design, "
+    "Biometrics 43(1), 1987, 207-211.",
+    "Fleiss03": "J. L. Fleiss, B. Levin and M. C. Paik, Statistical methods for rates and proportions, third edition, "
+    "Wiley, 2003.",
+    "Ville39": "J. Ville, Etude critique de la notion de collectif, Gauthier-Villars, 1939.",
+    "Robbins70": "H. Robbins, Statistical methods related to the law of the iterated logarithm, Annals of Mathematical "
+    "Statistics 41(5), 1970, 1397-1409.",
+    "WaudbySmith24": "I. Waudby-Smith and A. Ramdas, Estimating means of bounded random variables by betting, Journal "
+    "of the Royal Statistical Society B 86(1), 2024, 1-27, arXiv:2010.09686.",
+    "Orabona24": "F. Orabona and K.-S. Jun, Tight concentrations and confidence sequences from the regret of "
+    "universal portfolio, IEEE Transactions on Information Theory 70(1), 2024, 436-455, arXiv:2110.14099.",
     "Holm79": "S. Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6, "
     "1979, 65-70.",
     "Efron87": "B. Efron, Better bootstrap confidence intervals, Journal of the American Statistical Association 82, "

@@ -43,6 +43,8 @@ COMMANDS = {
     "fleet": "lieref.cli.fleet:fleet",
     "plot": "lieref.cli.plot:plot",
     "eval": "lieref.cli.eval:evaluate",
+    "ab": "lieref.cli.ab:ab",
+    "roi": "lieref.cli.roi:roi",
     "merge": "lieref.cli.merge:merge",
     "export": "lieref.cli.export:export",
     "import": "lieref.cli.import_:import_",

@@ -2,7 +2,8 @@
 
 Which one to use. Of one run on a test set: `proportion_interval`. Of a number a seed: `mean_interval`. Of a method,
 for other seeds and other samples: `accuracy_interval`; of two methods: `paired_difference`, then `holm` over the
-table. Of the trained networks themselves: `mcnemar`, `mcnemar_over_seeds`, `bootstrap_difference`.
+table. Of the trained networks themselves: `mcnemar`, `mcnemar_over_seeds`, `bootstrap_difference`; of two
+of them, one run each, `paired_share_interval`.
 """
 
 from lieref.evaluate.statistics.bootstrap import bootstrap_difference
@@ -17,7 +18,8 @@ from lieref.evaluate.statistics.crossed import (
 from lieref.evaluate.statistics.flattered import Flattery, flattered_by
 from lieref.evaluate.statistics.holm import holm
 from lieref.evaluate.statistics.intervals import Interval, mean_interval, proportion_interval
-from lieref.evaluate.statistics.mcnemar import discordant, mcnemar, mcnemar_over_seeds
+from lieref.evaluate.statistics.mcnemar import discordant, mcnemar, mcnemar_mid_p, mcnemar_over_seeds
+from lieref.evaluate.statistics.tango import paired_share_interval
 
 __all__ = [
     "Difference",
@@ -31,9 +33,11 @@ __all__ = [
     "flattered_by",
     "holm",
     "mcnemar",
+    "mcnemar_mid_p",
     "mcnemar_over_seeds",
     "mean_interval",
     "paired_difference",
+    "paired_share_interval",
     "proportion_interval",
     "variance_of_mean",
 ]

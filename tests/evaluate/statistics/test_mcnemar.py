@@ -5,9 +5,10 @@ from itertools import product
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats import contingency_tables
 
 from lieref.errors import DomainError, ShapeError
-from lieref.evaluate.statistics import discordant, mcnemar, mcnemar_over_seeds
+from lieref.evaluate.statistics import discordant, mcnemar, mcnemar_mid_p, mcnemar_over_seeds
 
 
 def runs(only_a: int, only_b: int, both: int = 7, neither: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -23,6 +24,24 @@ def test_it_is_the_binomial_test_of_scipy(only_a: int, only_b: int) -> None:
     expected = stats.binomtest(only_a, only_a + only_b).pvalue
     assert mcnemar(a, b) == pytest.approx(expected, rel=1e-10)
     assert mcnemar(b, a) == mcnemar(a, b)
+
+
+@pytest.mark.parametrize(("only_a", "only_b"), [(0, 1), (5, 0), (5, 5), (5, 6), (3, 11), (40, 71), (400, 471)])
+def test_it_is_the_exact_test_of_statsmodels(only_a: int, only_b: int) -> None:
+    expected = contingency_tables.mcnemar([[7, only_a], [only_b, 3]], exact=True).pvalue
+    assert mcnemar(*runs(only_a, only_b)) == pytest.approx(expected, rel=1e-10)
+
+
+def test_mid_p_is_that_of_the_literature_and_less_than_exact() -> None:
+    # M. W. Fagerland et al., Statistical analysis of contingency tables, chapter 8: counts 6 and 16, mid-p 0.034690
+    assert mcnemar_mid_p(*runs(6, 16)) == pytest.approx(0.034690, abs=5e-7)
+    for only_a, only_b in ((0, 1), (5, 0), (5, 5), (5, 6), (40, 71)):
+        a, b = runs(only_a, only_b)
+        half = stats.binom.pmf(min(only_a, only_b), only_a + only_b, 0.5)
+        below = 2 * stats.binom.cdf(min(only_a, only_b) - 1, only_a + only_b, 0.5)
+        assert mcnemar_mid_p(a, b) == mcnemar_mid_p(b, a) == pytest.approx(below + half, rel=1e-12)
+        assert mcnemar_mid_p(a, b) <= mcnemar(a, b)
+    assert mcnemar_mid_p(*runs(0, 0)) == mcnemar_mid_p(*runs(5, 5)) == 1.0
 
 
 def test_it_is_the_share_of_all_assignments_that_are_as_uneven() -> None:

@@ -1,0 +1,1 @@
+"""What updates of a fleet cost, what they bring, and which of the assumptions decides."""

@@ -1,0 +1,192 @@
+"""`lieref ab`: plan, test and look; and what is wrong with them, in one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from lieref.cli import main
+from lieref.evaluate.ab.planning import paired_images, smallest_gain, unpaired_images
+from lieref.evaluate.ab.rates import rates_for
+from tests.cli.helpers import small_network
+
+RunJson = Callable[..., dict[str, Any]]
+Fails = Callable[..., str]
+
+
+@pytest.fixture
+def folder(workplace: Path) -> Path:
+    """Four days of a test in which the new model has more right, as pairs and as two files of predictions."""
+    generator = np.random.default_rng(6)
+    for day in range(1, 5):
+        y = generator.integers(0, 5, 150)
+        a = np.where(generator.random(150) < 0.8, y, (y + 1) % 5)
+        b = np.where((a != y) & (generator.random(150) < 0.5), y, a)
+        names = [f"{day}-{place}" for place in range(150)]
+        rows = zip(names, y, a, b, strict=True)
+        Path(f"day{day}.csv").write_text("id,label,a,b\n" + "".join(f"{n},{t},{p},{q}\n" for n, t, p, q in rows))
+    np.savez("a.npz", prediction=a, label=y)
+    Path("b.json").write_text(json.dumps({"prediction": b.tolist()}))
+    onnx.save(small_network(3), workplace / "new.onnx")
+    return workplace
+
+
+def test_a_plan_is_that_of_the_functions(folder: Path, run_json: RunJson) -> None:
+    found = run_json("ab", "plan", "--accuracy", "90%", "--gain", "0.03", "--disagreement", "6%")
+    assert found["images"] == paired_images(rates_for(0.9, 0.03, 0.06))
+    assert [row["kind"] for row in found["rows"]] == ["least", "given", "independent", "most"]
+    assert found["two_arms"]["images_each"] == unpaired_images(0.9, 0.03)
+    assert found["looked_at"]["each"] == found["images"] // 20
+    assert found["looked_at"]["ship"] > 0.9
+    worst = run_json("ab", "plan", "--accuracy", "0.9", "--gain", "3%", "--per-day", "50")
+    assert worst["kind"] == "most"
+    assert worst["images"] > found["images"]
+    assert worst["looked_at"]["each"] == 50
+
+
+def test_the_inverse_of_a_plan(folder: Path, run_json: RunJson) -> None:
+    found = run_json("ab", "plan", "--accuracy", "90%", "--images", "500", "--disagreement", "6%", "--power", "90%")
+    assert found["gain"] == smallest_gain(500, 0.9, disagreement=0.06, power=0.9)
+    assert found["asked"] == "images"
+    assert {row["images"] for row in found["rows"]} == {500}
+
+
+def test_a_plan_in_words(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ab", "plan", "--accuracy", "80%", "--gain", "10%"]) == 0
+    printed = capsys.readouterr().out
+    number = f"{paired_images(rates_for(0.8, 0.1)):,}"
+    assert f"* {number} images show a gain of +10.00 points or more in at least 80 % of tests" in printed
+    assert "add --disagreement" in printed
+    assert main(["ab", "plan", "--accuracy", "80%", "--images", "150"]) == 0
+    assert "Smallest gain: base 80 % right" in capsys.readouterr().out
+
+
+def test_two_networks_and_the_pairs_they_leave(folder: Path, run_json: RunJson) -> None:
+    found = run_json("ab", "test", "base.onnx", "new.onnx", "--data", "test.npz", "--save", "pairs.csv")
+    right = [run_json("eval", name, "--data", "test.npz")["accuracy"] for name in ("base.onnx", "new.onnx")]
+    assert [found["accuracy"][name]["accuracy"] for name in "ab"] == right
+    assert found["difference"] == pytest.approx(right[1] - right[0])
+    assert found["low"] <= found["difference"] <= found["high"]
+    assert found["p_mid"] <= found["p_exact"]
+    assert found["shows"]["power"] == 0.8
+    looked = run_json("ab", "look", "pairs.csv")
+    assert (looked["images"], looked["only_a"], looked["only_b"]) == (24, found["only_a"], found["only_b"])
+    assert looked["verdict"] == found["any_time"]["verdict"]
+
+
+def test_an_adapter_against_its_base(folder: Path, run_json: RunJson) -> None:
+    train = ("finetune", "base.onnx", "--train", "train.npz", "--test", "test.npz", "--epochs", "3", "--batch", "8")
+    trained = run_json(*train, "--out", "adapter", "--rank", "2")
+    found = run_json("ab", "test", "base.onnx", "base.onnx", "--adapter-b", "adapter", "--data", "test.npz")
+    assert found["accuracy"]["a"]["accuracy"] == trained["base_accuracy"]
+    assert found["accuracy"]["b"]["accuracy"] == trained["accuracy"]
+
+
+def test_files_of_predictions(folder: Path, run_json: RunJson, capsys: pytest.CaptureFixture[str]) -> None:
+    found = run_json("ab", "test", "a.npz", "b.json")
+    held = np.genfromtxt("day4.csv", delimiter=",", skip_header=1, usecols=(1, 2, 3))
+    right_a, right_b = held[:, 1] == held[:, 0], held[:, 2] == held[:, 0]
+    assert (found["only_a"], found["only_b"]) == (0, int((right_b & ~right_a).sum()))
+    assert found["shows"]["gain"] == smallest_gain(150, right_a.mean(), disagreement=(right_a != right_b).mean())
+    assert main(["ab", "test", "a.npz", "b.json"]) == 0
+    printed = capsys.readouterr().out
+    assert "B is better than A beyond chance" in printed
+    Path("near.json").write_text(json.dumps({"prediction": [*held[:140, 1].astype(int).tolist(), *[4] * 10]}))
+    assert main(["ab", "test", "a.npz", "near.json"]) == 0
+    printed = capsys.readouterr().out
+    assert "no proof that they are equal" in printed
+    assert "So many images show a gain of" in printed
+    assert main(["ab", "test", "a.npz", "a.npz"]) == 0
+    assert "So many images" not in capsys.readouterr().out
+
+
+def test_two_arms(folder: Path, run_json: RunJson, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("one.csv").write_text("prediction,label\n" + "1,1\n" * 70 + "0,1\n" * 30)
+    Path("other.csv").write_text("prediction,label\n" + "1,1\n" * 180 + "0,1\n" * 20)
+    found = run_json("ab", "arms", "one.csv", "other.csv")
+    assert found["accuracy"]["b"]["images"] == 200
+    assert found["difference"] == pytest.approx(0.2)
+    assert found["low"] > 0
+    assert main(["ab", "arms", "other.csv", "one.csv"]) == 0
+    assert "A is better than B beyond chance" in capsys.readouterr().out
+    assert main(["ab", "arms", "one.csv", "one.csv"]) == 0
+    assert "no proof that they are equal" in capsys.readouterr().out
+
+
+def test_a_look_every_day(folder: Path, run_json: RunJson, capsys: pytest.CaptureFixture[str]) -> None:
+    first = run_json("ab", "look", "day1.csv", "--worth", "5%", "--level", "0.01")
+    all_days = run_json("ab", "look", *(f"day{day}.csv" for day in range(1, 5)), "--worth", "5%", "--level", "0.01")
+    assert all_days["looks"][0]["images"] == first["images"] == 150
+    assert all_days["looks"][0]["low"] == first["low"]
+    assert all_days["verdict"] == "ship"
+    assert all_days["ahead"] is None
+    place = all_days["decided_at"]["look"]
+    assert all_days["decided_at"]["file"] == f"day{place}.csv"
+    words = [look["word"] for look in all_days["looks"]]
+    assert words == ["not yet"] * (place - 1) + ["ship"] * (5 - place)
+    assert main(["ab", "look", *(f"day{day}.csv" for day in range(1, 5))]) == 0
+    printed = capsys.readouterr().out
+    assert "SHIP: B is better than A." in printed
+    assert "the images since change nothing" in printed
+
+
+def test_what_is_open_is_forecast(folder: Path, run_json: RunJson, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("few.csv").write_text("label,a,b\n" + "1,1,1\n" * 40 + "1,0,1\n" * 3 + "1,1,0\n")
+    ahead = run_json("ab", "look", "few.csv")["ahead"]
+    assert ahead["ship"] + ahead["not_worth"] + ahead["worse"] + ahead["undecided"] == pytest.approx(1.0)
+    assert ahead["ahead"] == 20 * 44
+    assert main(["ab", "look", "few.csv"]) == 0
+    assert "If images go on like these: half of the futures are decided" in capsys.readouterr().out
+
+
+def test_worse_and_no_difference(folder: Path, run_json: RunJson) -> None:
+    Path("worse.csv").write_text("label,a,b\n" + "1,1,1\n" * 40 + "1,1,0\n" * 30)
+    assert run_json("ab", "look", "worse.csv")["verdict"] == "worse"
+    Path("same.csv").write_text("label,a,b\n" + "1,1,1\n" * 2000)
+    assert run_json("ab", "look", "same.csv")["verdict"] == "no difference worth it"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("plan", "--accuracy", "90%", "--gain", "20%"), "`gain` must be at most 0.1"),
+        (("plan", "--accuracy", "90%", "--gain", "2%", "--disagreement", "1%"), "between the gain, 0.02, and 0.18"),
+        (("plan", "--accuracy", "90%", "--gain", "2%", "--power", "4%"), "`power` must lie between the level"),
+        (("plan", "--accuracy", "90%", "--gain", "2%", "--level", "0"), "`level` must lie between 0 and 1"),
+        (("plan", "--accuracy", "90%"), "give one of them"),
+        (("plan", "--accuracy", "90%", "--gain", "2%", "--images", "3"), "give one of them"),
+        (("plan", "--accuracy", "90", "--gain", "2%"), "'90' is no share"),
+        (("plan", "--accuracy", "nan", "--gain", "2%"), "'nan' is no share"),
+        (("plan", "--accuracy", "x", "--gain", "2%"), "'x' is no share such as 0.9 or 90%"),
+        (("plan", "--accuracy", "90%", "--images", "3"), "with 3 not even the largest"),
+        (("test", "base.onnx", "a.npz", "--data", "test.npz"), "both be .onnx models, or both files"),
+        (("test", "base.onnx", "new.onnx"), "add --data"),
+        (("test", "base.onnx", "new.onnx", "--data", "test.npz", "--labels", "a.npz"), "--labels is for files"),
+        (("test", "base.onnx", "new.onnx", "--data", "none.npz"), "none.npz"),
+        (("test", "a.npz", "b.json", "--data", "test.npz"), "--data is for two .onnx"),
+        (("test", "b.json", "b.json"), "must have the column label"),
+        (("test", "a.npz", "day1.csv"), "must have the column prediction"),
+        (("test", "a.npz", "b.json", "--classes", "3"), "must be a class from 0 to 2; got 4"),
+        (("test", "a.npz", "b.json", "--classes", "1"), "--classes must be 2 or more"),
+        (("test", "a.npz", "b.json", "--save", "x.json"), "--save writes a .csv"),
+        (("test", "a.npz", "b.json", "--save", "no/x.csv"), "there is no folder no"),
+        (("test", "a.npz", "b.json", "--worth", "100%"), "`worth` must be below 1"),
+        (("arms", "day1.csv", "a.npz"), "must have the column prediction"),
+        (("arms", "a.npz", "b.json"), "must have the column label"),
+        (("arms", "a.npz", "a.npz", "--level", "0"), "`level` must lie between 0 and 1"),
+        (("look", "day1.csv", "day2.csv", "day1.csv"), "each image must count once; '1-0' is in day1.csv"),
+        (("look", "a.npz"), "must have the columns label, a"),
+        (("look", "none.csv"), "none.csv"),
+        (("look", "day1.csv", "--level", "1"), "`level` must lie between 0 and 1"),
+        (("look", "day1.csv", "--worth", "-1%"), "`worth` must be at least 0"),
+        (("look",), "FILES"),
+    ],
+)
+def test_bad_input_is_one_line(folder: Path, fails: Fails, arguments: tuple[str, ...], words: str) -> None:
+    assert words in fails("ab", *arguments)
