@@ -1,8 +1,8 @@
 """How sure a comparison is: intervals, paired tests, several comparisons at once.
 
 Which one to use. Of one run on a test set: `proportion_interval`. Of a number a seed: `mean_interval`. Of a method,
-for other seeds and other samples: `accuracy_interval`; of two methods: `paired_difference`, then `holm` over the
-table. Of the trained networks themselves: `mcnemar`, `mcnemar_over_seeds`, `bootstrap_difference`.
+for other seeds and other samples: `accuracy_interval`; of two methods: `paired_difference`, or `mean_difference`
+of losses, then `holm` over the table. Of the trained networks themselves: `mcnemar`, `mcnemar_over_seeds`, `bootstrap_difference`.
 """
 
 from lieref.evaluate.statistics.bootstrap import bootstrap_difference
@@ -11,6 +11,7 @@ from lieref.evaluate.statistics.crossed import (
     Variance,
     accuracy_interval,
     crossed_interval,
+    mean_difference,
     paired_difference,
     variance_of_mean,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "holm",
     "mcnemar",
     "mcnemar_over_seeds",
+    "mean_difference",
     "mean_interval",
     "paired_difference",
     "proportion_interval",
