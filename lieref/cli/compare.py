@@ -238,6 +238,7 @@ def _problem(
     """Read base and data, say what is to be said of them, and return the model and the problem."""
     from lieref.cli import job
     from lieref.cli.loading import load_for
+    from lieref.errors import DomainError
     from lieref.evaluate.overlap import check_apart
     from lieref.evaluate.problem import make_problem
     from lieref.model.mask_inputs import describe
@@ -260,6 +261,8 @@ def _problem(
     for samples in (training, testing, original):
         if samples is not None and samples.described:
             say(samples.described)
+    if len(testing.x) < 2:
+        raise DomainError(f"compare: {test} must hold at least 2 samples; got {len(testing.x)}")
     both = check_apart("compare", training.x, testing.x)
     if both:
         say(f"{both:,} of the {len(testing.x):,} test samples are training samples too: they flatter every method")
