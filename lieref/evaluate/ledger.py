@@ -121,7 +121,7 @@ class Ledger:
         try:
             record = json.loads(line)
             self._records.setdefault(record["id"], record)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             if path not in self._torn:
                 self._torn.add(path)
                 warnings.warn(f"Ledger: a line of {path} is no record and is left out", LierefWarning, stacklevel=3)
@@ -148,7 +148,7 @@ def _enter(folder: Path, identity: dict[str, Any]) -> None:
         return
     try:
         found = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FormatError(f"Ledger: {path} must be readable JSON; {error}") from error
     if not isinstance(found, dict):
         raise FormatError(f"Ledger: {path} must hold a JSON object; got {str(found)[:40]}")

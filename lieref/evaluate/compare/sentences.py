@@ -81,7 +81,7 @@ def conclusions(
 
 
 def _verdict(tests: Sequence[tuple[str, dict[str, Any] | None]], reference: str, metric: str, seeds: int) -> str:
-    """Return which of some entries are better or worse than one, which are not told apart from it, and which not tested."""
+    """Return which entries are better or worse than one, which are not told apart from it, and which not tested."""
     kinds = ("better than", "worse than", "not told apart from", "not tested against")
     parts: dict[str, list[str]] = {kind: [] for kind in kinds}
     for label, test in tests:

@@ -2,7 +2,8 @@
 
 Which one to use. Of one run on a test set: `proportion_interval`. Of a number a seed: `mean_interval`. Of a method,
 for other seeds and other samples: `accuracy_interval`; of two methods: `paired_difference`, or `mean_difference`
-of losses, then `holm` over the table. Of the trained networks themselves: `mcnemar`, `mcnemar_over_seeds`, `bootstrap_difference`.
+of losses, then `holm` over the table. Of the trained networks themselves: `mcnemar`, `mcnemar_over_seeds`,
+`bootstrap_difference`.
 """
 
 from lieref.evaluate.statistics.bootstrap import bootstrap_difference

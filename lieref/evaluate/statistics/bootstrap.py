@@ -7,9 +7,10 @@ bootstrap at k instead of n numbers a draw (k <= 2 S + 1 for right and wrong).
 
 BCa: with z0 the normal quantile of the share of means below the mean (bias) and the acceleration a = sum (d_i - d)^3
 / (6 (sum (d_i - d)^2)^(3/2)), the quantile at z is taken at Phi(z0 + (z0 + z) / (1 - a (z0 + z))) instead of Phi(z)
-([Efron87]); from z0 + z = 1 / a on, where it has no bound, the largest or the least mean. The means of draws have the divisor n in their variance and the normal
-tail, so that few samples give short intervals; for z therefore stands sqrt(n / (n - 1)) t, with Student's quantile t
-of n - 1 degrees of freedom (the expanded interval of [Hesterberg15]).
+([Efron87]); from z0 + z = 1 / a on, where it has no bound, the largest or the least mean is the end. The means of draws
+have the divisor n in their variance and the normal tail, so that few samples give short intervals; for z therefore
+stands sqrt(n / (n - 1)) t, with Student's quantile t of n - 1 degrees of freedom (the expanded interval of
+[Hesterberg15]).
 
 Seeds are not drawn again: of S of them the spread would come out (S - 1)/S too small, and drawing both factors counts
 the rest three times ([Owen07]). The interval is of *these* runs; of the methods `paired_difference` is. Where few

@@ -93,7 +93,7 @@ def test_losses_are_paired_over_seeds_and_less_is_better(rng: np.random.Generato
 
 
 def test_runs_that_no_seed_changes_are_judged_by_the_samples(rng: np.random.Generator) -> None:
-    """Where all seeds give one network, their agreement is no evidence: the paired t of the samples is what there is."""
+    """Where all seeds give one network, their agreement is no evidence: what there is, is a paired t of the samples."""
     a, b = rng.random((2, 1, 50)).repeat(3, axis=1)
     b = a + np.float32(0.001) * rng.normal(size=50)
     test = paired(losses(a), losses(b))
