@@ -239,6 +239,7 @@ def _problem(
     from lieref.cli import job
     from lieref.cli.loading import load_for
     from lieref.errors import DomainError
+    from lieref.evaluate.judge import check_targets
     from lieref.evaluate.overlap import check_apart
     from lieref.evaluate.problem import make_problem
     from lieref.model.mask_inputs import describe
@@ -281,21 +282,8 @@ def _problem(
         head=wanted[0] if wanted else None,
         classes=training.classes,
     )
-    _check_targets(problem)
+    check_targets("compare", problem)
     return model, problem
-
-
-def _check_targets(problem: Problem) -> None:
-    """Raise what a trial would, if the targets of a set do not fit the base, before any trial is made."""
-    from lieref.evaluate.judge import checked
-    from lieref.train.which_output import targets_of_first
-
-    if problem.head is not None:
-        return  # `load_sets` has looked at them
-    checked("compare", problem.model(), problem.x, problem.y, problem.task, targets_of_first)
-    for x, y in ((problem.x_test, problem.y_test), (problem.x_other, problem.y_other)):
-        if x is not None:
-            checked("compare", problem.model(), x, y, problem.task)
 
 
 def _methods(model: Model, methods: str | None) -> list[str]:
