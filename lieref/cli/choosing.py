@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -51,6 +52,8 @@ def check_choosing(method: str, budget_bytes: int | None, budget_seconds: float 
             if value is not None:
                 raise click.UsageError(f"{option} bounds what is chosen; add --method auto")
         return
+    if budget_seconds is not None and not math.isfinite(budget_seconds):
+        raise click.UsageError(f"--budget-seconds must be a number of seconds; got {budget_seconds}")
     context = click.get_current_context(silent=True)
     for names, why in ((CHOSEN, "is chosen by --method auto"), (WITHOUT, "does not go with --method auto")):
         for name, option in names.items():
@@ -93,6 +96,7 @@ class Chooser:
             As `choose` does, or if the unfinished run was of other samples or options.
         """
         from lieref.evaluate.choose import choose
+        from lieref.evaluate.judge import check_targets
         from lieref.evaluate.ledger import Ledger
         from lieref.evaluate.problem import make_problem
 
@@ -103,6 +107,7 @@ class Chooser:
             "choice": problem.digest, "seed": self.seed, "budget_bytes": self.budget_bytes,
             "budget_seconds": self.budget_seconds, "settings": json.loads(json.dumps(dict(self.settings))),
         }  # fmt: skip
+        check_targets("finetune", problem)
         with self._kept(own):
             ledger = Ledger(own, identity)
             made = own / FILE_NAME

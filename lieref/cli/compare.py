@@ -240,6 +240,8 @@ def _problem(
     """Read base and data, say what is to be said of them, and return the model and the problem."""
     from lieref.cli import job
     from lieref.cli.loading import load_for
+    from lieref.errors import DomainError
+    from lieref.evaluate.judge import check_targets
     from lieref.evaluate.overlap import check_apart
     from lieref.evaluate.problem import make_problem
     from lieref.model.mask_inputs import describe
@@ -262,6 +264,8 @@ def _problem(
     for samples in (training, testing, original):
         if samples is not None and samples.described:
             say(samples.described)
+    if len(testing.x) < 2:
+        raise DomainError(f"compare: {test} must hold at least 2 samples; got {len(testing.x)}")
     both = check_apart("compare", training.x, testing.x)
     if both:
         say(f"{both:,} of the {len(testing.x):,} test samples are training samples too: they flatter every method")
@@ -280,21 +284,8 @@ def _problem(
         head=wanted[0] if wanted else None,
         classes=training.classes,
     )
-    _check_targets(problem)
+    check_targets("compare", problem)
     return model, problem
-
-
-def _check_targets(problem: Problem) -> None:
-    """Raise what a trial would, if the targets of a set do not fit the base, before any trial is made."""
-    from lieref.evaluate.judge import checked
-    from lieref.train.which_output import targets_of_first
-
-    if problem.head is not None:
-        return  # `load_sets` has looked at them
-    checked("compare", problem.model(), problem.x, problem.y, problem.task, targets_of_first)
-    for x, y in ((problem.x_test, problem.y_test), (problem.x_other, problem.y_other)):
-        if x is not None:
-            checked("compare", problem.model(), x, y, problem.task)
 
 
 def _methods(model: Model, methods: str | None) -> list[str]:

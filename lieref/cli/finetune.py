@@ -163,10 +163,10 @@ def finetune(base: Path, out: Path, as_json: bool, **options: Any) -> None:
     if as_json:
         print_json(report.to_dict())
         return
-    print_reports([report])
     if not report.details.get("ships", True):
         click.echo(f"No adapter did better than the base on samples held out; the report is in {out}.")
         return
+    print_reports([report])
     click.echo(f"Adapter and report are in {out}. Next: lieref merge {base} {out} -o merged.onnx")
 
 
@@ -218,6 +218,7 @@ def run_finetune(
     from lieref.cli import job
     from lieref.cli.loading import load_for
     from lieref.cli.watch import watching
+    from lieref.evaluate.unlabelled.self_training import check_alike
     from lieref.model.mask_inputs import describe
 
     names = {*ADAPTER_NAMES, REPORT_NAME, HISTORY_NAME}
@@ -262,6 +263,8 @@ def run_finetune(
                 text=text,
             )
             others = None if unlabelled is None else load_others(unlabelled, model, layout, max_bytes, chosen)
+            if others is not None:
+                check_alike(training.x, others)
             if model.derived_inputs:
                 say(describe(model.derived_inputs, model.padding_id))
             for samples in (training, testing):

@@ -75,11 +75,15 @@ def run_command(
     from lieref.evaluate.fleet.fleet import run_fleet
     from lieref.evaluate.fleet.manifest import read_manifest
     from lieref.evaluate.fleet.rounds import federate
-    from lieref.evaluate.fleet.table import rows_of, summary_of
+    from lieref.evaluate.fleet.table import metric_of, rows_of, summary_of
+    from lieref.evaluate.ledger import STUDY_NAME
 
     manifest = read_manifest(path)
-    if not resume and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise click.UsageError(f"{out} is not empty; add --resume to go on there, or name another --out")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        if resume and not (out / STUDY_NAME).exists():
+            raise click.UsageError(f"there is no fleet in {out} to go on with; name another --out")
+        if not resume:
+            raise click.UsageError(f"{out} is not empty; add --resume to go on there, or name another --out")
     job, source = prepare(manifest, averages=rounds is not None)
     signing = _signing(manifest)
     if rounds is not None and signing is not None:
@@ -94,11 +98,14 @@ def run_command(
             files, made = federate(job, source, out, rounds, **how, **where)
             write_folder(out / FLEET, files, replaces=ADAPTER_NAMES)
             records = run_fleet(job.judging(files), source, None, progress=progress, **where)
-        rows = rows_of(records)
+        metric, falls = metric_of(job.problem.task)
+        rows = rows_of(records, metric, falls=falls)
         report = {
             "manifest": path_text(path),
             "base": path_text(manifest.base),
             **{name: value for name, value in job.identity.items() if name not in ("kind", "network", "fleet_format")},
+            "metric": metric,
+            "less_is_better": falls,
             "summary": summary_of(rows),
             "rounds": made,
             "devices": [row.to_dict() for row in rows],
@@ -181,14 +188,20 @@ def _signing(manifest: Manifest) -> Signing | None:
 
 
 def _print(report: dict[str, Any], rows: Sequence[Row]) -> None:
+    from lieref.evaluate.compare.sentences import amount
+
+    metric = report["metric"]
     for made in report["rounds"]:
+        at = f"loss {made['loss']:.4f}"
+        if metric != "loss":
+            at = f"{amount(metric, made['merit'] * (-1 if report['less_is_better'] else 1))} ({at})"
         say(
-            f"round {made['round']}: began at {100 * made['merit']:.2f} % (loss {made['loss']:.4f}) held out, "
-            f"{made['devices']} devices; its mean leaves out {100 * made['rank_error']:.2g} % of xi, of factors "
-            f"{100 * made['factor_error']:.2g} %"
+            f"round {made['round']}: began at {at} held out, {made['devices']} devices; its mean leaves out "
+            f"{100 * made['rank_error']:.2g} % of xi, of factors {100 * made['factor_error']:.2g} %"
         )
     columns = ("device", "gets", "samples", "judged on", "base", "adapted", "gain", "95 %", "bytes", "bundle")
-    print_table("Devices, the worst first", columns, (_cells(row) for row in rows[:MOST_ROWS]))
+    shown = [_cells(row, metric) for row in rows[:MOST_ROWS]]
+    print_table(f"Devices, the worst first, by {metric.replace('_', ' ')}", columns, shown)
     if len(rows) > MOST_ROWS:
         say(f"and {len(rows) - MOST_ROWS} devices more")
     for row in rows:
@@ -205,21 +218,23 @@ def _print(report: dict[str, Any], rows: Sequence[Row]) -> None:
         say("without test samples the gain is of the samples that chose what is kept, which flatters it")
     between = total.get("mean_gain_interval")
     if "mean_gain" in total:
-        said = "" if between is None else f", {100 * between[0]:+.2f} to {100 * between[1]:+.2f} (95 %, over devices)"
+        ends = [amount(metric, end, signed=True).removesuffix(" points") for end in between or ()]
+        said = f", {ends[0]} to {ends[1]} (95 %, over devices)" if ends else ""
         failed = f"{total['failed']} device{'' if total['failed'] == 1 else 's'} failed"
-        click.echo(f"Mean gain {100 * total['mean_gain']:+.2f} points{said}; {failed}.")
+        click.echo(f"Mean gain {amount(metric, total['mean_gain'], signed=True)}{said}; {failed}.")
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    def percent(value: float | None) -> str:
-        return "-" if value is None else f"{100 * value:.2f}"
+def _cells(row: Row, metric: str) -> tuple[str, ...]:
+    from lieref.evaluate.compare.sentences import amount
+
+    def text(value: float | None, *, signed: bool = False) -> str:
+        return amount(metric, value, signed=signed).removesuffix(" points").removesuffix(" %")
 
     if row.failed is not None:
         return (row.device, "failed", *("-" for _ in range(8)))
     between = row.gain_interval
-    interval = "-" if between is None else f"{100 * between[0]:+.1f} to {100 * between[1]:+.1f}"
-    gain = "-" if row.gain is None else f"{100 * row.gain:+.2f}"
+    interval = "-" if between is None else f"{text(between[0], signed=True)} to {text(between[1], signed=True)}"
     judged = f"{row.judged} {row.judged_on}"
     sizes = (str(row.update_bytes or 0), "-" if row.bundle_bytes is None else str(row.bundle_bytes))
-    return (row.device, row.kept or "-", str(row.samples), judged, percent(row.base), percent(row.adapted), gain,
-            interval, *sizes)  # fmt: skip
+    return (row.device, row.kept or "-", str(row.samples), judged, text(row.base), text(row.adapted),
+            text(row.gain, signed=True), interval, *sizes)  # fmt: skip

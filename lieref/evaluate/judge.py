@@ -6,7 +6,7 @@ import base64
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,14 @@ from lieref.train._protocol import Trainable
 from lieref.train.epoch import Part, Score, evaluate
 from lieref.train.several_outputs import SeveralOutputs, task_for
 from lieref.train.task import Task
+from lieref.train.which_output import targets_of_first
+
+if TYPE_CHECKING:
+    from lieref.evaluate.problem import Problem
 
 MOST_ALONE = 20_000
-"""Samples whose losses are computed one by one, at about 20 microseconds each; of more they are not kept."""
+"""Samples whose losses are computed one by one, at about 20 microseconds each; of more only where a choice needs them.
+"""
 
 
 def checked(
@@ -51,6 +56,16 @@ def checked(
     return task, Part(x, targets, np.arange(len(x)), math.prod(shape))
 
 
+def check_targets(function: str, problem: Problem) -> None:
+    """Raise what a trial would, if the targets of a problem do not fit its base, before any trial is made."""
+    if problem.head is not None:
+        return  # they were looked at when it was made
+    checked(function, problem.model(), problem.x, problem.y, problem.task, targets_of_first)
+    for x, y in ((problem.x_test, problem.y_test), (problem.x_other, problem.y_other)):
+        if x is not None:
+            checked(function, problem.model(), x, y, problem.task)
+
+
 def score(
     model: Trainable, x: Array, y: Any, task: Task, see: Callable[[FloatArray, Array], None] | None = None
 ) -> Score:
@@ -75,7 +90,7 @@ class Judgement:
     right : (N,) bool or None
         Whether each sample is right; None where a sample has no single answer.
     losses : (N,) float32 or None
-        Of each sample, where `right` is None or both are wanted, and they are cheap.
+        Of each sample, where both are wanted, or `right` is None and they are cheap.
     """
 
     score: Score
@@ -86,13 +101,14 @@ class Judgement:
 def judge(model: Trainable, x: Array, y: Any, task: Task, *, both: bool = False) -> Judgement:
     """Return how a model does on samples, and on each by itself; raises as `score` does.
 
-    With `both` the losses of samples are given beside right and wrong answers.
+    With `both` the losses of samples are given beside right and wrong answers, of however many samples.
     """
     right: list[NDArray[np.bool_]] = []
     losses: list[float] = []
     classes = task.has_labels and len(model.output_weights) < 2
-    alone = (both or not classes) and len(model.output_weights) < 2 and len(x) <= MOST_ALONE
+    alone = both or (not classes and len(x) <= MOST_ALONE)
     ignored = getattr(task, "ignore_index", None)
+    task, part = checked("score", model, x, y, task)
     seen = task.loss
 
     def see(scores: FloatArray, targets: Array) -> None:
@@ -103,7 +119,7 @@ def judge(model: Trainable, x: Array, y: Any, task: Task, *, both: bool = False)
             rows = range(len(targets))
             losses.extend(seen.value_and_grad(scores[i : i + 1], targets[i : i + 1])[0] for i in rows)
 
-    found = score(model, x, y, task, see)
+    found = evaluate(model, part, task, see)
     return Judgement(
         found,
         np.concatenate(right) if right else None,

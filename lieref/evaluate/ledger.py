@@ -121,7 +121,7 @@ class Ledger:
         try:
             record = json.loads(line)
             self._records.setdefault(record["id"], record)
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             if path not in self._torn:
                 self._torn.add(path)
                 warnings.warn(f"Ledger: a line of {path} is no record and is left out", LierefWarning, stacklevel=3)
@@ -148,13 +148,14 @@ def _enter(folder: Path, identity: dict[str, Any]) -> None:
         return
     try:
         found = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FormatError(f"Ledger: {path} must be readable JSON; {error}") from error
+    if not isinstance(found, dict):
+        raise FormatError(f"Ledger: {path} must hold a JSON object; got {str(found)[:40]}")
     wanted = json.loads(json.dumps(identity))
     if found != wanted:
-        keys = sorted(set(found) | set(wanted)) if isinstance(found, dict) else ["format"]
-        names = [key for key in keys if not isinstance(found, dict) or found.get(key) != wanted.get(key)]
+        names = [key for key in sorted(set(found) | set(wanted)) if found.get(key) != wanted.get(key)]
         shown = ", ".join(
             f"{key} {str(found.get(key))[:20]} instead of {str(wanted.get(key))[:20]}" for key in names[:3]
         )
-        raise DomainError(f"Ledger: {folder} must be of the same study; it has {shown}")
+        raise DomainError(f"Ledger: {folder} must be of the same study; it has {shown}; name another folder")

@@ -34,8 +34,8 @@ def run_trials(
         Of this problem; one that stands twice is run once.
     ledger : Ledger, optional
         Has what is done, and gets each record as it comes. It is read again before each trial begins: what another
-        process that shares the folder has done meanwhile is not done again. Where others have written already, this
-        one begins at another place, so that they seldom do the same.
+        process that shares the folder has done meanwhile is not done again. Where others have written, the next trial
+        is any of those that are left, so that two seldom do the same.
     jobs, dask, retries
         See `lieref.evaluate.workers.run_all`.
     function : callable, optional
@@ -79,14 +79,12 @@ def run_trials(
 def _left(wanted: dict[str, Trial], ledger: Ledger) -> Iterator[Trial]:
     """Yield the trials that have no record when their turn comes."""
     names = list(wanted)
-    if ledger.is_shared:
-        start = random.randrange(len(names)) if names else 0
-        names = names[start:] + names[:start]
-    for name in names:
-        if name not in ledger:
-            ledger.refresh()
-        if name not in ledger:
-            yield wanted[name]
+    while names:
+        ledger.refresh()
+        names = [name for name in names if name not in ledger]
+        if names:
+            # Two that began together would else go on side by side, each with what the other is at.
+            yield wanted[names.pop(random.randrange(len(names)) if ledger.is_shared else 0)]
 
 
 def _record(ledger: Ledger, name: str) -> Record:

@@ -243,6 +243,11 @@ class CrossEntropy(Loss):
     def check_targets(self, function: str, y: Array, shape: tuple[int, ...]) -> Array:
         """Return the labels as (N, ...) int64; see `Loss.check_targets`."""
         classes, positions = self._split(shape)
+        if classes < 2:
+            raise DomainError(
+                f"{function}: the network must give a score to each of 2 classes or more; got {classes} (its answer is "
+                "one number: the task may be numbers, or multilabel for yes and no)"
+            )
         self._weights(function, classes)
         labels = check_labels(function, y, classes, positions, self.ignore_index)
         check_not_all_ignored(function, labels, self.ignore_index)

@@ -74,7 +74,7 @@ def test_nothing_ships_where_nothing_is_better(
     assert main([*AUTO, "--test", "test.npz"]) == 0
     printed = capsys.readouterr()
     assert "No adapter did better than the base" in printed.out
-    assert "chosen: nothing: the base does as well on samples held out" in printed.err
+    assert "chosen: nothing: of what was tried, nothing does better than the base on samples held out" in printed.err
     assert [path.name for path in (known / "out").iterdir()] == ["report.json"]
     report = json.loads((known / "out" / "report.json").read_text())
     assert not report["ships"]
@@ -162,11 +162,20 @@ def test_a_budget_of_bytes_is_kept(workplace: Path, run_json: RunJson) -> None:
         (("--validation", "0.2"), "--validation does not go with --method auto"),
         (("--memory-limit", "64MB"), "--memory-limit does not go with --method auto"),
         (("--budget-bytes", "0"), "--budget-bytes"),
-        (("--budget-bytes", "10"), "`budget_bytes` must have room for a method"),
+        (("--budget-bytes", "10"), "`budget_bytes` must be at least 1,354, for norm-stats; got 10"),
+        (("--budget-seconds", "nan"), "--budget-seconds must be a number of seconds; got nan"),
+        (("--budget-seconds", "inf"), "--budget-seconds must be a number of seconds; got inf"),
+        (("--unlabelled", "u8.npz"), "`unlabelled` must be floats in the units of `x`"),
     ],
 )
 def test_what_is_refused(workplace: Path, fails: Callable[..., str], options: tuple[str, ...], says: str) -> None:
+    np.savez(workplace / "u8.npz", x=np.zeros((4, 2, 6, 5), np.uint8))
     assert says in fails(*AUTO, *options)
+
+
+def test_targets_that_do_not_fit_are_said_before_anything_is_tried(workplace: Path, fails: Callable[..., str]) -> None:
+    write_data(workplace / "train.npz", y=np.arange(24) % 4)
+    assert "error: fit: `y` must be 0 to 2; got 3 at index 3" in fails(*AUTO)
 
 
 def test_budgets_are_for_auto_alone(workplace: Path, fails: Callable[..., str]) -> None:

@@ -171,7 +171,7 @@ def test_new_head(workplace: Path, run_json: RunJson) -> None:
     assert result["baseline"] == "lora r=1"
 
 
-def test_numbers_are_paired_over_seeds(workplace: Path, run_json: RunJson) -> None:
+def test_numbers_are_paired_over_seeds_and_samples(workplace: Path, run_json: RunJson) -> None:
     rng = np.random.default_rng(1)
     for name in ("train", "test"):
         x = rng.normal(size=(24, 2, 6, 5)).astype(np.float32)
@@ -180,7 +180,7 @@ def test_numbers_are_paired_over_seeds(workplace: Path, run_json: RunJson) -> No
     scale = result["rows"][1]
     assert result["metric"] == "loss"
     assert result["less_is_better"] is True
-    assert scale["against"]["basis"] == "seeds"
+    assert scale["against"]["basis"] == "seeds and samples"
     assert scale["against"]["p_mcnemar"] is None
     assert len(scale["against"]["loss"]) == 2
 
@@ -268,3 +268,35 @@ def test_warnings_of_runs_are_said_once_with_their_methods(workplace: Path, caps
     assert said == [
         "warning: attach: lora asks for more than some layers have room for, which get less: head rank 3 (lora r=4)"
     ]
+
+
+def test_one_test_sample_is_refused_before_anything_is_trained(workplace: Path, fails: Fails) -> None:
+    write_data(workplace / "test.npz", 1, seed=1)
+    assert "test.npz must hold at least 2 samples; got 1" in fails(*SHORT)
+
+
+def test_a_method_left_with_one_seed_is_not_tested(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, run_json: RunJson, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from lieref.errors import DomainError
+    from lieref.evaluate import trial
+
+    whole = trial._run
+    broken = {("lora", 1)}
+
+    def run(problem: Any, one: Any) -> Any:
+        if (one.plan.method, one.seed) in broken:
+            raise DomainError("it diverged")
+        return whole(problem, one)
+
+    monkeypatch.setattr(trial, "_run", run)
+    result = run_json(*SHORT)
+    scale, lora = result["rows"][1:]
+    assert scale["against"]["p"] is None
+    assert len(lora["values"]) == 1
+    assert "not tested against lora r=1: scale" in result["conclusions"][0]
+    broken |= {(method, seed) for method in ("scale", "lora") for seed in (0, 1)}
+    assert main([*SHORT[:7], "none", *SHORT[8:]]) == 2
+    assert (
+        "a run of a method must come through; all 4 failed, first: DomainError: it diverged" in capsys.readouterr().err
+    )

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 
@@ -141,3 +142,29 @@ def test_devices_that_all_fail_are_an_error(folder: Path, capsys: pytest.Capture
     manifest(folder)
     assert main(["fleet", str(folder / "fleet.toml"), "--out", str(folder / "out")]) == 2
     assert "at least one device must be adapted; all 2 failed, the first: a: " in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_fleet_is_not_gone_on_in(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest(folder)
+    (folder / "out").mkdir()
+    (folder / "out" / "mine.txt").write_text("mine")
+    assert "there is no fleet in" in refused(folder, capsys, "--resume")
+
+
+def test_a_loss_is_no_percentage(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rng = np.random.default_rng(0)
+    for name in "ab":
+        for part in ("train", "test"):
+            write_data(folder / name / f"{part}.npz", 20, y=rng.normal(size=(20, 3)).astype(np.float32))
+    manifest(folder, settings='method = "scale"\nepochs = 2\ntask = "numbers"\n')
+    assert main(["fleet", str(folder / "fleet.toml"), "--out", str(folder / "out")]) == 0
+    printed = capsys.readouterr()
+    found = json.loads((folder / "out" / "fleet.json").read_text())
+    assert (found["metric"], found["less_is_better"]) == ("loss", True)
+    gains = [row["base"] - row["adapted"] for row in found["devices"]]
+    assert found["summary"]["mean_gain"] == pytest.approx(sum(gains) / 2)
+    assert "Devices, the worst first, by loss" in printed.out
+    assert "points" not in printed.out
+    assert main(["fleet", str(folder / "fleet.toml"), "--out", str(folder / "rounds"), "--rounds", "1"]) == 0
+    error = capsys.readouterr().err
+    assert "round 1: began at loss " in error

@@ -88,3 +88,10 @@ def test_in_memory_a_record_is_what_a_file_would_give_back() -> None:
     ledger = Ledger()
     ledger.add({"id": "a", "pair": (1, 2)})
     assert ledger.get("a") == json.loads('{"id": "a", "pair": [1, 2]}')
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "3"])
+def test_a_study_that_is_no_object_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "study.json").write_text(text)
+    with pytest.raises(FormatError, match="must hold a JSON object; got"):
+        Ledger(tmp_path, {"what": "test"})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,20 @@ def test_what_another_process_does_meanwhile_is_not_done_again(tmp_path: Path) -
     assert ran == [0, 2]
     assert [record["id"] for record in records] == [trial.id for trial in TRIALS]
     assert here.is_shared
+
+
+def test_two_that_begin_together_share_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are always at work at once: only what one is at when the other chooses can be done twice."""
+    monkeypatch.setattr(study.random, "randrange", random.Random(0).randrange)
+    wanted = {trial.id: trial for trial in (Trial(JOB.digest, Plan("scale"), seed=seed) for seed in range(40))}
+    ledgers = [Ledger(tmp_path, {}), Ledger(tmp_path, {})]
+    both = [study._left(wanted, ledger) for ledger in ledgers]
+    done: list[str] = []
+    while at_work := [
+        (trial, ledger) for left, ledger in zip(both, ledgers, strict=True) if (trial := next(left, None))
+    ]:
+        for trial, ledger in at_work:
+            ledger.add({"id": trial.id})
+            done.append(trial.id)
+    assert set(done) == set(wanted)
+    assert len(done) < 50

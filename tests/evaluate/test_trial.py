@@ -7,15 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import lieref
 from lieref.errors import DomainError
 from lieref.evaluate.judge import judge, unpack_bits, unpack_floats
 from lieref.evaluate.plan import Plan
-from lieref.evaluate.problem import fold_of
+from lieref.evaluate.problem import Problem, fold_of
 from lieref.evaluate.trial import Trial, run, run_trial
 from lieref.train.sample_tasks import Numbers
+from tests.cli.helpers import small_network
 from tests.evaluate.jobs import problem
 
 JOB = problem()
@@ -180,3 +182,23 @@ def test_smoothing_of_a_task_without_it_is_refused() -> None:
     job = problem(y=np.zeros((30, 3), np.float32), task=Numbers(), x_test=None, y_test=None, x_other=None, y_other=None)
     record = run_trial(job, Trial(job.digest, Plan("scale", label_smoothing=0.1)))
     assert "`label_smoothing` must be 0 for the task 'numbers'" in record["failed"]
+
+
+def test_a_choice_has_the_loss_of_each_sample_however_many_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lieref.evaluate.judge.MOST_ALONE", 5)
+    found = judge(JOB.model(), JOB.x, JOB.y, JOB.task, both=True)
+    assert found.losses is not None
+    assert found.losses.mean() == pytest.approx(found.score.loss, rel=1e-5)
+
+
+def test_several_outputs_have_the_loss_of_each_sample() -> None:
+    base = small_network()
+    base.graph.output.append(onnx.helper.make_tensor_value_info("e", onnx.TensorProto.FLOAT, ["N", 4]))
+    load = {"output": {"logits": 1.0, "e": 0.5}, "derive": False}
+    y = {"logits": JOB.y, "e": np.arange(len(JOB.x)) % 4}
+    both = Problem(base.SerializeToString(), JOB.x, y, load=load)
+    found = judge(both.model(), both.x, both.y, both.task, both=True)
+    assert found.right is None
+    assert found.losses is not None
+    assert found.losses.mean() == pytest.approx(found.score.loss, rel=1e-5)
+    assert len(set(found.losses.tolist())) == len(both.x)

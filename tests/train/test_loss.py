@@ -187,3 +187,9 @@ def test_cross_entropy_refuses_settings_out_of_range(arguments: dict[str, Any]) 
 def test_class_weights_must_match_the_classes() -> None:
     with pytest.raises(ShapeError, match="each of 3 classes; got 2"):
         CrossEntropy(class_weights=(1.0, 2.0)).value_and_grad(GOOD, np.array([0, 1]))
+
+
+def test_one_score_tells_no_classes_apart() -> None:
+    """Its softmax is 1 whatever it is: the loss would be 0, every answer right, and nothing learnt."""
+    with pytest.raises(DomainError, match="a score to each of 2 classes or more; got 1"):
+        CrossEntropy().check_targets("fit", np.zeros(4, np.int64), (1,))

@@ -80,15 +80,22 @@ class Choice:
 
     def notes(self) -> list[str]:
         """Return what is to be said below the table: what was left out, the cost, and what was chosen."""
-        found = [f"{row['plan']}: {row['why']}" for row in self.evidence["left_out"]]
+        reasons: dict[str, list[str]] = {}
+        for row in self.evidence["left_out"]:
+            reasons.setdefault(row["why"], []).append(row["plan"])
+        found = [f"left out: {', '.join(names)}: {why}" for why, names in reasons.items()]
         if self.evidence["not_tried"]:
-            found.append("no time for: " + "; ".join(self.evidence["not_tried"]))
+            found.append("not tried, for lack of time: " + "; ".join(self.evidence["not_tried"]))
         cost = self.evidence["cost"]
         found.append(
             f"the choice took {cost['trials']} trials, as much as {cost['runs']:.1f} training runs, "
             f"{cost['wall_seconds']:.1f} s"
         )
-        what = describe(self.plan) if self.ships else "nothing: the base does as well on samples held out"
+        what = (
+            describe(self.plan)
+            if self.ships
+            else "nothing: of what was tried, nothing does better than the base on samples held out"
+        )
         return [*found, f"chosen: {what}"]
 
 
@@ -177,8 +184,7 @@ class _Choosing:
         """Return the plan that is taken."""
         listed = [plan for ranks in plans(self.search.problem, self.settings) if (plan := self._fitting(ranks))]
         if not listed:
-            why = "; ".join(f"{name}: {text}" for name, text in self.left_out.items())
-            raise DomainError(f"choose: `budget_bytes` must have room for a method that fits the network; {why}")
+            raise DomainError(self._no_room())
         default, side = self._cheap(listed)
         larger = [plan for plan in listed if trains(plan) and not is_cheap(plan)]
         larger = [plan for plan in larger if side is None or takes_statistics(plan) == side]
@@ -213,6 +219,14 @@ class _Choosing:
                 return plan
         self.left_out[plan.label] = f"{size.update_bytes:,} bytes, more than {self.most:,}"
         return None
+
+    def _no_room(self) -> str:
+        """Return why no plan is left: the smallest adapter there could be or, where none fits the network, why."""
+        if not self.sizes:
+            why = "; ".join(f"{name}: {text}" for name, text in self.left_out.items())
+            return f"choose: `problem` must have a network that a method fits; {why}"
+        name, size = min(self.sizes.items(), key=lambda item: item[1].update_bytes)
+        return f"choose: `budget_bytes` must be at least {size.update_bytes:,}, for {name}; got {self.most:,}"
 
     def _judge(self, plan: Plan) -> bool:
         """Judge a plan on all folds; tell whether it could be."""

@@ -16,7 +16,7 @@ smaller. Three things make it worse than s says, and `bar` corrects for each:
   on much the same samples, so m is fewer in truth, and this is on the safe side.
 - The sd is itself estimated: Student's t with n - 1 degrees of freedom.
 
-Together 4.0 for 60 samples, 3.8 for 300 and 2.7 for 10,000, of which 2,000 are held out, where six are looked at. Only
+Together 3.9 for 60 samples, 3.8 for 300 and 2.7 for 10,000, of which 2,000 are held out, where six are looked at. Only
 the step away from the default needs it: between two that have passed, or two that cost the same, the one that did
 better is the likelier to be better, however little.
 """

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from lieref.evaluate.judge import unpack_bits, unpack_floats
 from lieref.evaluate.statistics import (
     bootstrap_difference,
-    crossed_interval,
     mcnemar_over_seeds,
+    mean_difference,
     mean_interval,
     paired_difference,
 )
@@ -102,10 +102,12 @@ def paired(one: Runs, other: Runs) -> dict[str, Any] | None:
     -------
     dict or None
         ``against``: the other's label; ``difference``, ``low``, ``high``, ``p``: of the metric, for other seeds and
-        other samples where each is right or wrong (`paired_difference`), else over seeds on these samples; the last
-        three are None for one seed. ``p_mcnemar``: of these runs (`mcnemar_over_seeds`). ``bootstrap``: low and high
-        of these runs on other samples. ``loss``: low and high of how much lower the loss is, for other seeds and
-        samples, where a sample has a loss but no right answer. ``seeds``: how many were paired.
+        other samples where each is right or wrong (`paired_difference`), or where the metric is the loss and each has
+        one (`mean_difference`); else over seeds on these samples. The last three are None for one seed, and over seeds
+        also where all seeds differ by the same, which tells nothing of others. ``p_mcnemar``: of these runs
+        (`mcnemar_over_seeds`). ``bootstrap``: low and high of these runs on other samples. ``loss``: low and high of
+        how much lower the loss is, for other seeds and samples, where a sample has a loss but no right answer.
+        ``seeds``: how many were paired. ``basis``: "seeds and samples" or "seeds".
     """
     seeds = [seed for seed in (other.seeds if one.fixed else one.seeds) if other.fixed or seed in other.records]
     if not seeds or not one.records or not other.records:
@@ -126,21 +128,22 @@ def paired(one: Runs, other: Runs) -> dict[str, Any] | None:
             test = paired_difference(a, b, CONFIDENCE)
             found |= {"low": test.low, "high": test.high, "p": test.p}
         return found
-    if len(seeds) > 1:
-        found |= spread(differences)
-        found.pop("mean")
-        found["p"] = _student(differences)
+    if len(seeds) < 2:
+        return found
     a, b = one.table("losses", seeds), other.table("losses", seeds)
-    if a is not None and b is not None and a.shape == b.shape and len(seeds) > 1:
-        lower = crossed_interval(b.astype(np.float64) - a, CONFIDENCE)
+    if a is not None and b is not None and a.shape == b.shape:
+        lower = mean_difference(b, a, CONFIDENCE)
         found["loss"] = [lower.low, lower.high]
-    return found
+        if one.metric == LOSS:
+            return {**found, "basis": "seeds and samples", "low": lower.low, "high": lower.high, "p": lower.p}
+    if len(set(differences)) == 1:
+        return {**found, "p": 1.0 if differences[0] == 0.0 else None}
+    known = spread(differences)
+    return {**found, "low": known["low"], "high": known["high"], "p": _student(differences)}
 
 
 def _student(differences: Sequence[float]) -> float:
-    """Return the two-sided p-value that the mean of paired differences is 0; 1 or 0 where they do not vary."""
+    """Return the two-sided p-value that the mean of paired differences, which vary, is 0."""
     from scipy.stats import ttest_1samp
 
-    if len(set(differences)) == 1:
-        return 1.0 if differences[0] == 0 else 0.0
     return float(ttest_1samp(differences, 0.0).pvalue)

@@ -81,14 +81,15 @@ def conclusions(
 
 
 def _verdict(tests: Sequence[tuple[str, dict[str, Any] | None]], reference: str, metric: str, seeds: int) -> str:
-    """Return which of some entries are better or worse than one, and which are not told apart from it."""
-    parts: dict[str, list[str]] = {"better than": [], "worse than": [], "not told apart from": []}
+    """Return which entries are better or worse than one, which are not told apart from it, and which not tested."""
+    kinds = ("better than", "worse than", "not told apart from", "not tested against")
+    parts: dict[str, list[str]] = {kind: [] for kind in kinds}
     for label, test in tests:
         if test is None:
             continue
         p = test["p_holm"] if seeds > 1 else test["p_mcnemar_holm"]
         if p is None or p >= LEVEL:
-            parts["not told apart from"].append(label)
+            parts["not tested against" if p is None else "not told apart from"].append(label)
         else:
             kind = "better than" if test["difference"] > 0 else "worse than"
             parts[kind].append(f"{label} ({_interval(test, metric)})")
@@ -117,8 +118,9 @@ def _against_cheap(cheap: Sequence[Row], dear: Sequence[Row], metric: str, seeds
     names = " and ".join(row["label"] for row in cheap)
     which = f"{better['label']}, the better of {names} here" if len(cheap) > 1 else f"{better['label']}"
     if seeds > 1:
-        corrected = holm([test["p"] for test in tests.values()])
-        sure = {label: p < LEVEL for label, p in zip(tests, corrected, strict=True)}
+        known = [label for label, test in tests.items() if test["p"] is not None]
+        corrected = holm([tests[label]["p"] for label in known]) if known else ()
+        sure = dict.fromkeys(tests, False) | {label: p < LEVEL for label, p in zip(known, corrected, strict=True)}
     else:
         sure = {label: test["p_mcnemar"] is not None and test["p_mcnemar"] < LEVEL for label, test in tests.items()}
     beats = [f"{label} ({_interval(tests[label], metric)})" for label in tests if sure[label] and

@@ -73,12 +73,14 @@ def compare(
     Raises
     ------
     DomainError
-        If there are no test samples, no entries, no such baseline, or a seed stands twice.
+        If there are fewer than 2 test samples, no entries, no such baseline, a seed stands twice, or every run
+        of a method failed.
     LierefError
         As `run_trials` does.
     """
-    if problem.x_test is None:
-        raise DomainError("compare: `problem` must have test samples")
+    if problem.x_test is None or len(problem.x_test) < 2:
+        number = 0 if problem.x_test is None else len(problem.x_test)
+        raise DomainError(f"compare: `problem` must have at least 2 test samples; got {number}")
     if not seeds or len(set(seeds)) < len(seeds):
         raise DomainError(f"compare: `seeds` must be one or more different numbers; got {list(seeds)}")
     chosen = baseline_of(entries, baseline, has_base=problem.head is None)
@@ -113,6 +115,9 @@ def compare(
     own = [] if problem.head is not None else [Trial(problem.digest, Plan(BASE), seeds[0], "test")]
     trials = own + [Trial(problem.digest, p, seed, "test") for p, _ in rated for seed in seeds]
     records = run("test", partial(run_and_ship, seed=seeds[0]))(trials)
+    failed = [str(record["failed"]) for record in records[len(own) :] if record["failed"]]
+    if len(failed) == len(records) - len(own):
+        raise DomainError(f"compare: a run of a method must come through; all {len(failed)} failed, first: {failed[0]}")
     metric, falls = _metric(problem, records)
     base = None
     if own:

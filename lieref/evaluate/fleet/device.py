@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from lieref.adapter.model import Model
     from lieref.train.epoch import Score
 
-FORMAT = 1
+FORMAT = 2
 
 Files = dict[str, bytes]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,28 @@ class Signing:
         made = create_bundle(out, adapter, base=self.base, signers=self.signers, replaces=NAMES, **self.options)
         return sum(made.sizes.values())
 
+    def signed(self, bundle: Path) -> bool:
+        """Tell whether a bundle is whole, signed with these keys, and says what these options ask for."""
+        from lieref.adapter.bundle.dsse import parse_envelope
+        from lieref.adapter.bundle.folder import ENVELOPE_NAME
+        from lieref.adapter.bundle.signing import public_key
+        from lieref.adapter.bundle.statement import PAYLOAD_TYPE, parse_statement
+        from lieref.adapter.bundle.trust import key_id
+
+        try:
+            envelope = parse_envelope((bundle / ENVELOPE_NAME).read_bytes(), PAYLOAD_TYPE, str(bundle))
+            statement = parse_statement(envelope.payload)
+            whole = all(
+                hashlib.sha256((bundle / name).read_bytes()).hexdigest() == file.sha256
+                for name, file in statement.files.items()
+            )
+        except (LierefError, OSError):
+            return False
+        asked = {name: value for name, value in self.options.items() if value is not None}
+        keys = {key_id(public_key(signer)) for signer in self.signers}
+        said = all(getattr(statement, name) == value for name, value in asked.items())
+        return whole and said and {known for known, _ in envelope.signatures} == keys
+
 
 def run_fleet(
     job: Job,
@@ -62,7 +85,8 @@ def run_fleet(
     """Adapt every device, and return their records by name.
 
     What the folder has is not done again: a device is known by the job, its name and its samples. Its adapter is in
-    ``adapters/NAME`` before its record is kept; with a key its bundle follows in ``bundles/NAME``.
+    ``adapters/NAME`` before its record is kept; with a key its bundle follows in ``bundles/NAME``, signed
+    anew where keys or options are others than the last time.
 
     Parameters
     ----------
@@ -96,7 +120,7 @@ def run_fleet(
     def waiting() -> Iterator[Device]:
         for device in source.devices():
             record = ledger.get(job.id_of(device))
-            if record is None or (folder and not _is_there(record, folder)):
+            if record is None or (folder is not None and not _is_there(record, folder)):
                 yield device
             else:
                 found[record["device"]] = record
@@ -113,6 +137,7 @@ def run_fleet(
             done({"device": device.name, "failed": f"its worker was lost: {result}"})
             continue
         record, files = result
+        record["files_sha256"] = _digest(files)
         if folder is not None:
             _keep(folder, device.name, files)
         ledger.add(record)
@@ -136,17 +161,28 @@ def _keep(folder: Path, name: str, files: Mapping[str, bytes]) -> None:
 
 
 def _is_there(record: Record, folder: Path) -> bool:
-    """Tell whether what a record says was written is in its place."""
+    """Tell whether what a record says was written is in its place: other samples of the device may have had others."""
+    place = folder / ADAPTERS / record["device"]
     if record["failed"] is not None or record["kept"] == "base":
-        return True
-    return all((folder / ADAPTERS / record["device"] / name).exists() for name in _FILES)
+        return not place.exists()
+    try:
+        return bool(record["files_sha256"] == _digest({name: (place / name).read_bytes() for name in _FILES}))
+    except OSError:
+        return False
+
+
+def _digest(files: Mapping[str, bytes]) -> str:
+    found = hashlib.sha256()
+    for name, data in sorted(files.items()):
+        found.update(f"{name} {hashlib.sha256(data).hexdigest()} ".encode())
+    return found.hexdigest()
 
 
 def _signed(record: Record, folder: Path, signing: Signing) -> Record:
     if record["failed"] is not None or record["kept"] == "base":
         return record
     out = folder / BUNDLES / record["device"]
-    if out.is_dir():
+    if out.is_dir() and signing.signed(out):
         return {**record, "bundle_bytes": sum(path.stat().st_size for path in out.iterdir())}
     out.parent.mkdir(exist_ok=True)
     try:

@@ -13,7 +13,7 @@ from typing import Any
 from lieref._check import check_bool, check_choice, check_int, check_real
 from lieref.adapter.fields import shown
 from lieref.errors import DomainError, FormatError, LierefError
-from lieref.evaluate.plan import Plan
+from lieref.evaluate.plan import BASE, START, Plan
 
 MEANS = ("algebra", "factors", "exact")
 """How rounds average: xi brought back to the rank, each factor by itself, or xi as it is, of whatever rank."""
@@ -108,7 +108,7 @@ def read_manifest(path: str | Path) -> Manifest:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise FormatError(f"fleet: the manifest must be a readable file; got {path}, {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FormatError(f"fleet: {path} must be TOML; {error}") from error
     try:
         return _manifest(values, path.resolve().parent)
@@ -155,12 +155,14 @@ def _plan(values: Mapping[str, Any], *, continues: bool) -> Plan | None:
     if continues:
         if parts:
             raise DomainError(f"`{parts[0]}` must be left out where devices go on from `start`, which has it")
-        return Plan("start", **given)
+        return Plan(START, **given)
     if values.get("method") == "auto":
         others = [*(name for name in parts if name != "method"), *given]
         if others:
             raise DomainError(f'`{others[0]}` must be left out for method = "auto", which chooses it')
         return None
+    if values.get("method") in (BASE, START):
+        raise DomainError(f"`method` must be one of `lieref methods`, or auto; got {shown(values['method'])}")
     options = dict(values.get("options", {}))
     for name, option in (("rank", "r"), ("alpha", "lora_alpha")):
         if name in values:
@@ -198,6 +200,7 @@ def _devices(values: Mapping[str, Any], folder: Path) -> tuple[Entry, ...]:
 
 def _matched(pattern: str, test: str | None, folder: Path) -> list[Entry]:
     """Return a device for each file of a pattern, named by what the star stands for."""
+    pattern = Path(pattern).as_posix()  # without "./", as files are named below
     before, star, after = pattern.partition("*")
     if not star or any(sign in before + after for sign in "*?["):
         raise DomainError(f"`devices` must be a path with one *, which stands for the name; got {pattern!r}")

@@ -139,7 +139,7 @@ def federate(
     for number in range(1, rounds + 1):
         place = folder / ROUNDS / f"{number:04}"
         record = ledger.get(f"round-{number}")
-        if record is None:
+        if record is None or not _is_there(place / "mean"):
             task = Round(replace(job, start=files), number, epochs)
             lost = _collect(task, source, place / "devices", ledger, jobs, dask, progress)
             made, record = _over(task, source, place / "devices", ledger, mean, lost)
@@ -162,7 +162,7 @@ def _collect(
     def waiting() -> Iterator[Device]:
         for device in source.devices():
             record = ledger.get(_id(task.number, device.name))
-            if record is None or (record["failed"] is None and not (place / device.name / TENSORS_NAME).exists()):
+            if record is None or (record["failed"] is None and not _is_there(place / device.name)):
                 yield device
 
     total, done, failed = len(source.names), 0, 0
@@ -266,6 +266,10 @@ def pooled(job: Job, source: Source, epochs: int) -> tuple[Files, dict[str, Any]
 
 def _id(number: int, device: str) -> str:
     return f"round-{number}-{device}"
+
+
+def _is_there(place: Path) -> bool:
+    return all((place / name).is_file() for name in (TENSORS_NAME, CONFIG_NAME))
 
 
 def _read(place: Path) -> Files:

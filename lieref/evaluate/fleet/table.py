@@ -9,9 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from lieref.evaluate.judge import unpack_bits
-from lieref.evaluate.statistics import bootstrap_difference, mean_interval, proportion_interval
+from lieref.evaluate.judge import unpack_bits, unpack_floats
+from lieref.evaluate.statistics import (
+    bootstrap_difference,
+    discordant,
+    mean_interval,
+    paired_share_interval,
+    proportion_interval,
+)
+from lieref.train.task import Task
 
+LOSS = "loss"
 RESAMPLES = 1999
 """Of the bootstrap of one device: its ends vary by about a twentieth of the width."""
 
@@ -32,12 +40,14 @@ class Row:
     judged_on : str or None
         "test", or "held-out": then the same samples decided what is kept, and the gain is flattered by that.
     base, adapted : float or None
-        The task's metric, more is better, of the base and of what is kept.
+        The metric of the base and of what is kept.
     base_interval, adapted_interval : (low, high) or None
         Of 95 %, by Wilson, where the metric is a share of right answers.
     gain : float or None
+        Above 0 where what is kept does better.
     gain_interval : (low, high) or None
-        Of 95 %, of other samples of this device, by a bootstrap of the pairs.
+        Of 95 %, of other samples of this device: of right answers Tango's score interval of the pairs, of losses a
+        bootstrap of them.
     update_bytes, bundle_bytes : int or None
     """
 
@@ -62,9 +72,14 @@ class Row:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def rows_of(records: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """Return a row for each record: first those that failed, then by gain, the smallest first."""
-    rows = [_row(record) for record in records]
+def metric_of(task: Task) -> tuple[str, bool]:
+    """Return what a task is judged by, its metric or else the loss, and whether less of it is better."""
+    return (task.best, task.falls) if task.best else (LOSS, True)
+
+
+def rows_of(records: Sequence[Mapping[str, Any]], metric: str = "accuracy", *, falls: bool = False) -> list[Row]:
+    """Return a row for each record: first those that failed, then by gain, the smallest first; see `metric_of`."""
+    rows = [_row(record, metric, falls) for record in records]
     return sorted(rows, key=lambda row: (row.failed is None, math.inf if row.gain is None else row.gain, row.device))
 
 
@@ -92,11 +107,12 @@ def summary_of(rows: Sequence[Row]) -> dict[str, Any]:
     return found
 
 
-def _row(record: Mapping[str, Any]) -> Row:
+def _row(record: Mapping[str, Any], metric: str, falls: bool) -> Row:
     if record["failed"] is not None:
         return Row(record["device"], failed=record["failed"], samples=record.get("samples"))
     base, kept = record["base_judged"], record["kept_judged"]
-    gain = kept["merit"] - base["merit"]
+    sign = -1.0 if falls else 1.0
+    before, after = (side["loss"] if metric == LOSS else sign * side["merit"] for side in (base, kept))
     right_base, right_kept = unpack_bits(base["right"]), unpack_bits(kept["right"])
     between = None
     shares: list[tuple[float, float] | None] = [None, None]
@@ -106,11 +122,16 @@ def _row(record: Mapping[str, Any]) -> Row:
         for n, right in enumerate((right_base, right_kept)):
             share = proportion_interval(int(right.sum()), number)
             shares[n] = (share.low, share.high)
-        if number > 1 and record["kept"] != "base":
-            found = bootstrap_difference(right_kept, right_base, resamples=RESAMPLES)
+        if record["kept"] != "base":
+            share = paired_share_interval(*discordant(right_kept, right_base), number)
+            between = (share.low, share.high)
+    elif metric == LOSS and record["kept"] != "base":
+        losses_base, losses_kept = unpack_floats(base["losses"]), unpack_floats(kept["losses"])
+        if losses_base is not None and losses_kept is not None and len(losses_base) > 1:
+            found = bootstrap_difference(losses_base, losses_kept, resamples=RESAMPLES)
             between = (found.low, found.high)
     return Row(
         record["device"], None, record["kept"], record["samples"], number or record["judged"], record["judged_on"],
-        base["merit"], shares[0], kept["merit"], shares[1], gain, between, record["update_bytes"],
+        before, shares[0], after, shares[1], sign * (after - before), between, record["update_bytes"],
         record.get("bundle_bytes"), record.get("bundle_failed"),
     )  # fmt: skip

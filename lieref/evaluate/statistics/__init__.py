@@ -1,9 +1,9 @@
 """How sure a comparison is: intervals, paired tests, several comparisons at once.
 
 Which one to use. Of one run on a test set: `proportion_interval`. Of a number a seed: `mean_interval`. Of a method,
-for other seeds and other samples: `accuracy_interval`; of two methods: `paired_difference`, then `holm` over the
-table. Of the trained networks themselves: `mcnemar`, `mcnemar_over_seeds`, `bootstrap_difference`; of two
-of them, one run each, `paired_share_interval`.
+for other seeds and other samples: `accuracy_interval`; of two methods: `paired_difference`, or `mean_difference`
+of losses, then `holm` over the table. Of the trained networks themselves: `mcnemar`, `mcnemar_over_seeds`,
+`bootstrap_difference`; of two of them, one run each, `paired_share_interval`.
 """
 
 from lieref.evaluate.statistics.bootstrap import bootstrap_difference
@@ -12,6 +12,7 @@ from lieref.evaluate.statistics.crossed import (
     Variance,
     accuracy_interval,
     crossed_interval,
+    mean_difference,
     paired_difference,
     variance_of_mean,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "mcnemar",
     "mcnemar_mid_p",
     "mcnemar_over_seeds",
+    "mean_difference",
     "mean_interval",
     "paired_difference",
     "paired_share_interval",

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from lieref._check import check_finite
 from lieref.errors import DomainError, DTypeError, ShapeError
 
+LARGEST = 1e150
+"""Numbers up to this size have squares that can be added up."""
+
 
 def check_numbers(function: str, name: str, value: Any, ndim: int) -> NDArray[np.float64]:
     """Return `value` as a float64 array of finite numbers with `ndim` axes, none of them empty.
@@ -21,7 +24,7 @@ def check_numbers(function: str, name: str, value: Any, ndim: int) -> NDArray[np
     ShapeError
         If it has another number of axes, or no entry.
     DomainError
-        If an entry is NaN or infinite.
+        If an entry is NaN, infinite, or beyond `LARGEST`.
     """
     try:
         array = np.asarray(value)
@@ -33,6 +36,8 @@ def check_numbers(function: str, name: str, value: Any, ndim: int) -> NDArray[np
         raise ShapeError(f"{function}: `{name}` must have {ndim} axes, none empty; got shape {array.shape}")
     numbers = array.astype(np.float64)
     check_finite(function, name, numbers)
+    if (largest := float(np.abs(numbers).max())) > LARGEST:
+        raise DomainError(f"{function}: `{name}` must be at most {LARGEST:g} in size; got {largest:g}")
     return numbers
 
 

@@ -7,9 +7,10 @@ bootstrap at k instead of n numbers a draw (k <= 2 S + 1 for right and wrong).
 
 BCa: with z0 the normal quantile of the share of means below the mean (bias) and the acceleration a = sum (d_i - d)^3
 / (6 (sum (d_i - d)^2)^(3/2)), the quantile at z is taken at Phi(z0 + (z0 + z) / (1 - a (z0 + z))) instead of Phi(z)
-([Efron87]). The means of draws have the divisor n in their variance and the normal
-tail, so that few samples give short intervals; for z therefore stands sqrt(n / (n - 1)) t, with Student's quantile t
-of n - 1 degrees of freedom (the expanded interval of [Hesterberg15]).
+([Efron87]); from z0 + z = 1 / a on, where it has no bound, the largest or the least mean is the end. The means of draws
+have the divisor n in their variance and the normal tail, so that few samples give short intervals; for z therefore
+stands sqrt(n / (n - 1)) t, with Student's quantile t of n - 1 degrees of freedom (the expanded interval of
+[Hesterberg15]).
 
 Seeds are not drawn again: of S of them the spread would come out (S - 1)/S too small, and drawing both factors counts
 the rest three times ([Owen07]). The interval is of *these* runs; of the methods `paired_difference` is. Where few
@@ -84,12 +85,14 @@ def bootstrap_difference(
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
         means[start : start + rows] = generator.multinomial(len(d), counts / len(d), rows) @ values / len(d)
-    centred = d - mean
+    centred = (d - mean) / np.abs(d - mean).max()  # the acceleration has no unit, and cubes must have room
     acceleration = float((centred**3).sum() / (6 * (centred**2).sum() ** 1.5))
     # of means equal to the mean, which right and wrong give, half lie below
     below = float((means < mean).mean() + (means == mean).mean() / 2)
     bias = float(ndtri(min(max(below, 1 / resamples), 1 - 1 / resamples)))
     wide = math.sqrt(len(d) / (len(d) - 1)) * float(stdtrit(len(d) - 1, (1 + confidence) / 2))
     z = bias + np.array([-wide, wide])
-    low, high = np.quantile(means, ndtr(bias + z / (1 - acceleration * z)))
+    stretch = 1 - acceleration * z
+    shares = np.where(stretch > 0, ndtr(bias + z / np.where(stretch > 0, stretch, 1.0)), z > 0)
+    low, high = np.quantile(means, shares)
     return Interval(mean, min(float(low), mean), max(float(high), mean), len(d), confidence)

@@ -213,18 +213,51 @@ def paired_difference(right_a: Any, right_b: Any, confidence: float = 0.95) -> D
     ShapeError, DTypeError
         If they are not tables of truth values of one shape, or have one sample.
     """
-    from scipy.special import stdtr
-
     function = "paired_difference"
     a, b = check_right(function, "right_a", right_a, 2), check_right(function, "right_b", right_b, 2)
     check_same_shape(function, a, b)
     x = _table(function, "right_a", a) - b
     check_confidence(function, confidence)
-    mean, variance = float(x.mean()), _variance(x, _least_variance(x))
-    half = _half_width(variance, confidence)
-    p = 2.0 * float(stdtr(variance.freedom, -abs(mean) / math.sqrt(variance.total)))
-    share = variance.seeds / variance.total
-    low, high = max(-1.0, mean - half), min(1.0, mean + half)
+    return _difference(x, _variance(x, _least_variance(x)), confidence, most=1.0)
+
+
+def mean_difference(values_a: Any, values_b: Any, confidence: float = 0.95) -> Difference:
+    """Return how much larger numbers such as losses are of a than of b, for other seeds and other samples.
+
+    Where every seed and every sample has the same difference the interval has no width; p is then 1 for none, else 0.
+
+    Parameters
+    ----------
+    values_a, values_b : (S, N) arrays of numbers
+        A row a seed, S >= 2; a column a sample, N >= 2; seed s of one is paired with seed s of the other. A method
+        without a seed of its own has equal rows.
+    confidence : float
+        In (0, 1).
+
+    Raises
+    ------
+    DomainError
+        If there are fewer than 2 seeds, a value is NaN or infinite, or the confidence is out of range.
+    ShapeError, DTypeError
+        If they are not tables of numbers of one shape, or have one sample.
+    """
+    function = "mean_difference"
+    a, b = _table(function, "values_a", values_a), _table(function, "values_b", values_b)
+    check_same_shape(function, a, b)
+    check_confidence(function, confidence)
+    return _difference(a - b, _variance(a - b), confidence, most=math.inf)
+
+
+def _difference(x: NDArray[np.float64], variance: Variance, confidence: float, most: float) -> Difference:
+    """Return the mean of differences, which lies within +- `most`, with its interval and p-value."""
+    from scipy.special import stdtr
+
+    mean, half = float(x.mean()), _half_width(variance, confidence)
+    p, share = float(mean == 0.0), 0.0
+    if variance.total > 0.0:
+        p = 2.0 * float(stdtr(variance.freedom, -abs(mean) / math.sqrt(variance.total)))
+        share = variance.seeds / variance.total
+    low, high = max(-most, mean - half), min(most, mean + half)
     return Difference(mean, low, high, p, len(x), x.shape[1], confidence, share)
 
 

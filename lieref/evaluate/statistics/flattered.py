@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lieref._check import check_int, check_real
+from lieref.errors import DomainError
 
 LEVEL = 0.05
 """Share of bases that never saw the data and are still said to be flattered, at most."""
@@ -68,6 +69,7 @@ def flattered_by(right_train: int, n_train: int, right_test: int, n_test: int, l
     n1, n2 = check_int(function, "n_train", n_train, low=1), check_int(function, "n_test", n_test, low=1)
     k1 = check_int(function, "right_train", right_train, low=0, high=n1)
     k2 = check_int(function, "right_test", right_test, low=0, high=n2)
-    check_real(function, "level", level, above=0.0, high=1.0)
+    if check_real(function, "level", level, above=0.0) >= 1.0:
+        raise DomainError(f"{function}: `level` must be below 1; got {level}")
     p = float(hypergeom.sf(k1 - 1, n1 + n2, k1 + k2, n1))
     return Flattery(k1 / n1, k2 / n2, min(1.0, p), level)

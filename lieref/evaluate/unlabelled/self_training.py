@@ -144,7 +144,7 @@ def self_train(
     if not model.attached:
         raise DomainError("self_train: `model` must have a method attached; call model.attach(...) first")
     samples, others = (arranged("self_train", model, each, layout) for each in (x, unlabelled))
-    _check_alike(samples, others)
+    check_alike(samples, others)
     check_ids("self_train", others, model.vocabulary)
     shape = model.scores_shape or model.logits(samples[:1], layout=own_layout(model.input_shape)).shape[1:]
     labels = chosen.targets("self_train", samples, y, shape)
@@ -307,7 +307,7 @@ def check_task(task: Task, model: Model) -> Classes:
     return task
 
 
-def _check_alike(x: Array, others: Array) -> None:
+def check_alike(x: Array, others: Array) -> None:
     """Raise unless both sets are numbers of one kind and samples of one shape."""
     kinds = ["floats" if each.dtype.kind == "f" else "integers" for each in (x, others)]
     if kinds[0] != kinds[1]:

@@ -79,10 +79,34 @@ def test_losses_are_paired_over_seeds_and_less_is_better(rng: np.random.Generato
     assert test is not None
     # float32 in the records
     assert test["difference"] == pytest.approx(b.mean() - a.mean(), rel=1e-5)
-    assert test["p"] == pytest.approx(ttest_rel(a.mean(axis=1), b.mean(axis=1)).pvalue, rel=1e-4)
+    assert test["basis"] == "seeds and samples"
+    assert [test["low"], test["high"]] == test["loss"]
     assert test["low"] < test["difference"] < test["high"]
-    assert test["loss"][0] < test["difference"] < test["loss"][1]
     assert test["p_mcnemar"] is None
+    # without a loss of each sample the seeds alone tell
+    one, other = losses(a), losses(b)
+    one.records[0]["losses"] = None
+    test = paired(one, other)
+    assert test is not None
+    assert test["basis"] == "seeds"
+    assert test["p"] == pytest.approx(ttest_rel(a.mean(axis=1), b.mean(axis=1)).pvalue, rel=1e-4)
+
+
+def test_runs_that_no_seed_changes_are_judged_by_the_samples(rng: np.random.Generator) -> None:
+    """Where all seeds give one network, their agreement is no evidence: what there is, is a paired t of the samples."""
+    a, b = rng.random((2, 1, 50)).repeat(3, axis=1)
+    b = a + np.float32(0.001) * rng.normal(size=50)
+    test = paired(losses(a), losses(b))
+    assert test is not None
+    assert test["p"] == pytest.approx(ttest_rel(b[0].astype(np.float32), a[0].astype(np.float32)).pvalue, rel=1e-3)
+    assert 0.01 < test["p"] < 0.99
+    for runs in (one := losses(a), other := losses(b)):
+        for record in runs.records.values():
+            record["losses"] = None
+    test = paired(one, other)
+    assert test is not None
+    assert test["difference"] != 0.0
+    assert test["low"] is test["high"] is test["p"] is None
 
 
 def test_equal_runs_are_not_told_apart(rng: np.random.Generator) -> None:

@@ -96,3 +96,14 @@ def test_nothing_is_said_of_nothing() -> None:
 )  # fmt: skip
 def test_amounts(metric: str, value: float | None, signed: bool, text: str) -> None:
     assert amount(metric, value, signed=signed) == text
+
+
+def test_what_was_not_tested_is_said_so_and_beats_nothing() -> None:
+    def none(one: str, other: str) -> dict[str, Any] | None:
+        known = against(one, other)
+        return None if known is None else {**known, "p": None}
+
+    rows = [{**each, "against": each["against"] and {**each["against"], "p_holm": None}} for each in ROWS]
+    found = said(rows, against=none)
+    assert found[0].endswith("not tested against lora: scale, liera, full.")
+    assert found[1].startswith("Nothing beats scale")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import pickle
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import lieref
 from lieref.adapter.bundle.signing import make_key, read_signer
 from lieref.adapter.bundle.trust import read_root
 from lieref.adapter.bundle.verify import verify_bundle
@@ -19,7 +21,7 @@ from lieref.evaluate.fleet import fleet as module
 from lieref.evaluate.fleet.device import Device, Job, adapt, best, judged_with, load_files, merged_base
 from lieref.evaluate.fleet.fleet import Signing, run_fleet
 from lieref.evaluate.fleet.source import Source
-from lieref.evaluate.fleet.table import rows_of, summary_of
+from lieref.evaluate.fleet.table import metric_of, rows_of, summary_of
 from lieref.evaluate.plan import Plan
 from lieref.evaluate.workers import WorkerError
 from lieref.train.epoch import Score
@@ -101,6 +103,61 @@ def test_another_run_repeats_nothing_but_what_is_new_or_missing(tmp_path: Path, 
     changed = Source("a", lambda name: device(name, 25))
     assert run_fleet(job(), changed, tmp_path)[0]["samples"] == 25
     assert counted[4:] == ["a"]
+
+
+def test_a_device_gets_what_its_samples_make_also_where_it_had_others_between(tmp_path: Path) -> None:
+    first = run_fleet(job(), source("a"), tmp_path)
+    path = tmp_path / "adapters" / "a" / "adapter_model.safetensors"
+    own = path.read_bytes()
+    run_fleet(job(), Source("a", lambda name: device(name, 25)), tmp_path)
+    assert path.read_bytes() != own
+    assert run_fleet(job(), source("a"), tmp_path)[0]["own"] == first[0]["own"]
+    assert path.read_bytes() == own
+    path.write_bytes(own[:-1])
+    run_fleet(job(), source("a"), tmp_path)
+    assert path.read_bytes() == own
+
+
+def test_bundles_are_signed_anew_for_other_keys_or_options(tmp_path: Path) -> None:
+    (tmp_path / "base.onnx").write_bytes(small_network().SerializeToString())
+    keys = []
+    for name in "kl":
+        make_key(tmp_path / name)
+        keys.append(read_signer(tmp_path / name))
+    envelope = tmp_path / "fleet" / "bundles" / "a" / "bundle.dsse.json"
+
+    def made(key: int, **options: Any) -> bytes:
+        signing = Signing(tmp_path / "base.onnx", (keys[key],), options)
+        (record,) = run_fleet(job(), source("a"), tmp_path / "fleet", signing=signing)
+        assert record["bundle_bytes"] > 0
+        return envelope.read_bytes()
+
+    first = made(0, version="1", counter=1)
+    assert made(0, version="1", counter=1) == first
+    second = made(0, version="2", counter=2)
+    assert second != first
+    other = made(1, version="2", counter=2)
+    assert other != second
+    envelope.write_bytes(b"{}")
+    assert made(1, version="2", counter=2)[:20] == other[:20]
+
+
+def test_a_task_without_a_metric_is_judged_by_its_loss() -> None:
+    rng = np.random.default_rng(0)
+
+    def regression(name: str) -> Device:
+        x = rng.normal(size=(40, 2, 6, 5)).astype(np.float32)
+        return Device(name, x, rng.normal(size=(40, 3)).astype(np.float32))
+
+    task = lieref.make_task("numbers")
+    own = job(Plan("scale", epochs=3, learning_rate=0.05))
+    record, _ = adapt(replace(own, problem=replace(own.problem, task=task)), regression("a"))
+    assert record["kept"] == "own"
+    (row,) = rows_of([record], *metric_of(task)[:1], falls=metric_of(task)[1])
+    assert (row.base, row.adapted) == (record["base_judged"]["loss"], record["kept_judged"]["loss"])
+    assert row.gain == row.base - row.adapted > 0
+    assert row.gain_interval is not None
+    assert row.gain_interval[0] <= row.gain <= row.gain_interval[1]
 
 
 def test_a_folder_of_another_base_or_plan_is_refused(tmp_path: Path) -> None:

@@ -47,6 +47,12 @@ def test_a_manifest_says_base_plan_and_devices(folder: Path) -> None:
     assert found.bundling == Bundling((folder / "key",), "1", "camera")
 
 
+@pytest.mark.parametrize("pattern", ["./data/*/train.npz", "data//*/train.npz", "data/./*/train.npz"])
+def test_a_pattern_may_be_written_in_several_ways(folder: Path, pattern: str) -> None:
+    found = read_manifest(written(folder, f'{BASE}devices = "{pattern}"\n'))
+    assert [entry.name for entry in found.devices] == ["a", "b"]
+
+
 def test_auto_and_a_start_leave_the_method_open(folder: Path) -> None:
     assert read_manifest(written(folder, DEVICES + 'method = "auto"')).plan is None
     assert read_manifest(written(folder, DEVICES + 'start = "fleet"\nepochs = 2')).plan == Plan("start", epochs=2)
@@ -58,6 +64,8 @@ def test_auto_and_a_start_leave_the_method_open(folder: Path) -> None:
     ("text", "error", "message"),
     [
         ("base = ", FormatError, "must be TOML"),
+        ("a = " + "[" * 5000, FormatError, "must be TOML"),
+        (DEVICES + 'method = "start"', DomainError, "`method` must be one of `lieref methods`, or auto; got 'start'"),
         ('devices = "data/*/train.npz"', DomainError, "`base` must be given"),
         (DEVICES + 'methd = "lora"', DomainError, "`methd` must be one of base, method"),
         (DEVICES + "[bundle]\nkye = 1", DomainError, "`bundle.kye` must be one of key, version"),

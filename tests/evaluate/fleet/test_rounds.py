@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +114,12 @@ def test_training_on_all_in_one_place_is_there_to_compare() -> None:
     assert found["epochs"] == 4
     assert found["loss"] == pytest.approx(held_out_loss(files), rel=1e-6)
     assert found["loss"] < held_out_loss({})
+
+
+def test_a_mean_that_is_gone_is_made_again(tmp_path: Path) -> None:
+    files, records = federate(job(), source("ab"), tmp_path, 2)
+    shutil.rmtree(tmp_path / "rounds" / "0001" / "mean")
+    again, same = federate(job(), source("ab"), tmp_path, 2)
+    assert again == files
+    assert same == records
+    assert (tmp_path / "rounds" / "0001" / "mean").is_dir()

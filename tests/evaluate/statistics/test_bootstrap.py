@@ -104,3 +104,19 @@ def test_bad_input_is_refused() -> None:
         bootstrap_difference([1.0, np.nan], [0.0, 1.0])
     with pytest.raises(DomainError, match="`resamples` must be at least 100"):
         bootstrap_difference([1.0, 2.0], [0.0, 1.0], resamples=10)
+
+
+def test_where_the_correction_has_no_bound_the_end_is_the_farthest_mean() -> None:
+    """One of five differs: at 99.9 % the quantile of the correction passes 1 / a and would change its sign."""
+    one, none = [0.0, 0.0, 0.0, 0.0, 1.0], [0.0] * 5
+    sure = bootstrap_difference(one, none, 0.999)
+    assert sure.high >= bootstrap_difference(one, none, 0.95).high > sure.mean
+    turned = bootstrap_difference(none, one, 0.999)
+    assert [turned.low, turned.high] == pytest.approx([-sure.high, -sure.low])
+
+
+@pytest.mark.parametrize("unit", [1e-200, 1e100])
+def test_the_unit_does_not_matter(unit: float) -> None:
+    x = np.array([0.0, 1.0, 3.0, 4.0, 9.0])
+    plain, scaled = bootstrap_difference(x, 0 * x), bootstrap_difference(unit * x, 0 * x)
+    assert [scaled.low / unit, scaled.high / unit] == pytest.approx([plain.low, plain.high])

@@ -8,6 +8,7 @@ from lieref.errors import DomainError, DTypeError, ShapeError
 from lieref.evaluate.statistics import (
     accuracy_interval,
     crossed_interval,
+    mean_difference,
     mean_interval,
     paired_difference,
     proportion_interval,
@@ -189,3 +190,30 @@ def test_bad_pairs_are_refused() -> None:
         paired_difference(2 * good.astype(int), good)
     with pytest.raises(DomainError, match="confidence"):
         paired_difference(good, good, 1.0)
+
+
+def test_numbers_of_equal_rows_are_a_paired_t_test() -> None:
+    a, b = np.random.default_rng(3).normal(size=(2, 30))
+    found = mean_difference(np.tile(a, (4, 1)), np.tile(b, (4, 1)))
+    known = stats.ttest_rel(a, b)
+    ends = known.confidence_interval()
+    assert [found.mean, found.p] == pytest.approx([(a - b).mean(), known.pvalue])
+    assert [found.low, found.high] == pytest.approx([ends.low, ends.high])
+
+
+def test_p_of_numbers_and_their_interval_say_the_same() -> None:
+    x, zero = table(4, 20, 0.5, 1.0, 1.0), np.zeros((4, 20))
+    found = mean_difference(x, zero)
+    interval = crossed_interval(x)
+    assert (found.mean, found.low, found.high) == (interval.mean, interval.low, interval.high)
+    edge = mean_difference(x, zero, 1 - found.p)
+    assert min(abs(edge.low), abs(edge.high)) == pytest.approx(0.0, abs=1e-9)
+    same = mean_difference(x, x)
+    assert (same.mean, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
+    with pytest.raises(ShapeError, match="one shape"):
+        mean_difference(x, x[:, 1:])
+
+
+def test_numbers_too_large_to_be_squared_are_refused() -> None:
+    with pytest.raises(DomainError, match="must be at most 1e\\+150 in size; got 1e\\+170"):
+        crossed_interval([[1e170, 2.0], [3.0, 4.0]])
