@@ -41,6 +41,7 @@ COMMANDS = {
     "finetune": "lieref.cli.finetune:finetune",
     "compare": "lieref.cli.compare:compare",
     "fleet": "lieref.cli.fleet:fleet",
+    "report": "lieref.cli.report:report",
     "eval": "lieref.cli.eval:evaluate",
     "merge": "lieref.cli.merge:merge",
     "export": "lieref.cli.export:export",
@@ -93,7 +94,9 @@ def run(arguments: Sequence[str] | None) -> int:
         warnings.simplefilter("always", UserWarning)
         try:
             try:
-                status = lieref.main(arguments, prog_name="lieref", standalone_mode=False)
+                given = list(sys.argv[1:] if arguments is None else arguments)
+                # What was asked for stands in the report of what came of it.
+                status = lieref.main(given, prog_name="lieref", standalone_mode=False, obj=tuple(given))
             finally:
                 notes.count()  # before the error, which is the last line
             sys.stdout.flush()

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from lieref import __version__
 from lieref._check import check_choice, check_int
 from lieref.errors import DomainError, LierefError, LierefWarning, UnsupportedError
-from lieref.evaluate.flops import statistics_flops, training_flops
+from lieref.evaluate.flops import run_flops
 from lieref.evaluate.judge import judge, pack_bits, pack_floats, score
 from lieref.evaluate.moved import moved
 from lieref.evaluate.plan import BASE, START, Plan
@@ -287,10 +287,8 @@ def _train(
     )  # fmt: skip
     seconds = {"processor": time.process_time() - processor, "wall": time.perf_counter() - start}
     model.adapted_tensors()  # raises where a weight is not finite
-    flops = training_flops(model, x.shape[1:], len(x) * len(history.epochs))
-    if estimates and flops is not None:
-        more = statistics_flops(model, x.shape[1:], min(len(x), STATISTICS_SAMPLES))
-        flops = None if more is None else flops + more
+    estimated_of = min(len(x), STATISTICS_SAMPLES) if estimates else None
+    flops = run_flops(model, x.shape[1:], len(x), len(history.epochs), estimated_of)
     return {
         "history": [record.loss for record in history.epochs],
         "learning_rate": history.learning_rate,

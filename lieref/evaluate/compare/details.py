@@ -17,7 +17,7 @@ def curve_of(records: Sequence[Record]) -> dict[str, list[float]] | None:
     histories = [record.get("history") for record in records]
     if not histories or any(not losses for losses in histories):
         return None
-    epochs = list(zip(*histories, strict=False))  # type: ignore[arg-type]
+    epochs = list(zip(*histories, strict=False))
     return {"mean": [fmean(e) for e in epochs], "low": [min(e) for e in epochs], "high": [max(e) for e in epochs]}
 
 

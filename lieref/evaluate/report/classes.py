@@ -13,7 +13,7 @@ MOST_ROWS = 100
 
 
 def class_blocks(
-    before: dict[str, Any] | None, after: dict[str, Any] | None, names: Sequence[str] | None, what: str
+    before: dict[str, Any] | None, after: dict[str, Any] | None, names: Sequence[str] | None
 ) -> tuple[Block, ...]:
     """Return a table of classes and the two confusions; none where nothing is counted.
 
@@ -23,22 +23,43 @@ def class_blocks(
         As `class_counts` gives them; of the base, and of what was trained.
     names : sequence of str or None
         Of the classes.
-    what : str
-        What the two are called together.
     """
     if after is None:
         return ()
-    count = len(after["samples"])
-    labels = [*(names or ())][:count]
-    labels += [str(number) for number in range(len(labels), count)]
-    if before is not None and len(before["samples"]) != count:
-        before = None
-    table = _table(before, after, labels)
+    labels = _labels(after, names)
+    before = _same(before, after)
     matrices = [] if before is None else [_matrix("Base: taken for", before, labels)]
     matrices.append(_matrix("Adapted: taken for", after, labels))
-    note = (f"Share of right answers of each class; {what}.",)
-    return (Table(table.title, table.columns, table.rows, " ".join((*note, table.note)).strip()),
-            *(matrix for matrix in matrices if matrix is not None))  # fmt: skip
+    return (_table(before, after, labels), *(matrix for matrix in matrices if matrix is not None))
+
+
+def worse_classes(before: dict[str, Any] | None, after: dict[str, Any] | None, names: Sequence[str] | None) -> str:
+    """Return a sentence on classes with fewer right answers than before, empty where there are none."""
+    before = None if after is None else _same(before, after)
+    if before is None or after is None:
+        return ""
+    changes = []
+    for number, label in enumerate(_labels(after, names)):
+        old, new = _share(before, number), _share(after, number)
+        if old is not None and new is not None and new < old:
+            changes.append((new - old, label))
+    if not changes:
+        return ""
+    change, label = min(changes)
+    many = f"{len(changes)} of {len(after['samples'])} classes have" if len(changes) > 1 else "One class has"
+    most = f"most of all {label}" if len(changes) > 1 else label
+    return f"{many} fewer right answers than with the base, {most} ({points(change)})."
+
+
+def _labels(counts: dict[str, Any], names: Sequence[str] | None) -> list[str]:
+    count = len(counts["samples"])
+    found = [str(name) for name in (names or ())][:count]
+    return found + [str(number) for number in range(len(found), count)]
+
+
+def _same(before: dict[str, Any] | None, after: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the counts before, None where they are of other classes."""
+    return before if before is not None and len(before["samples"]) == len(after["samples"]) else None
 
 
 def _table(before: dict[str, Any] | None, after: dict[str, Any], labels: Sequence[str]) -> Table:
@@ -61,8 +82,10 @@ def _table(before: dict[str, Any] | None, after: dict[str, Any], labels: Sequenc
         else:
             cells += [percent_cell(new)]
         rows.append(Row(tuple(cells)))
-    columns = ["Answers", "base", "adapted", "change"] if before is not None else ["Answers", "adapted"]
-    return Table("Classes", (Column("Class", numeric=False), *map(Column, columns)), tuple(rows), left)
+    columns = ["Answers", "Base", "Adapted", "Change"] if before is not None else ["Answers", "Adapted"]
+    return Table(
+        "Right answers of each class", (Column("Class", numeric=False), *map(Column, columns)), tuple(rows), left
+    )
 
 
 def _share(counts: dict[str, Any], number: int) -> float | None:

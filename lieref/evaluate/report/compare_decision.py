@@ -7,6 +7,7 @@ from typing import Any
 
 from lieref.evaluate.compare.sentences import LEVEL, MARGIN, is_share, size_of
 from lieref.evaluate.plan import BASE
+from lieref.evaluate.report.classes import worse_classes
 from lieref.evaluate.report.content import Decision, Figure
 from lieref.evaluate.report.numbers import between, decimal, of_metric, probability, whole
 
@@ -116,7 +117,9 @@ def _reasons(result: Result, chosen: Row, best: Row) -> tuple[str, ...]:
             f"The best here, {best['label']} with {_value(result, best)}, is within {margin} of it and not told apart "
             f"from it (p from {LEVEL}). Of what is as good, it is the smallest update: {size}"
         )
-    return tuple(f"{text}." for text in said)
+    before = None if base is None else base.get("classes")
+    worse = worse_classes(before, chosen.get("classes"), result.get("classes"))
+    return (*(f"{text}." for text in said), *([worse] if worse else []))
 
 
 def _figures(result: Result, row: Row) -> tuple[Figure, ...]:
@@ -155,9 +158,7 @@ def _limits(result: Result) -> tuple[str, ...]:
         "test samples; not for other training samples.",
     ]
     if not any("moved" in row for row in rows):
-        said.append(
-            "Learning curves, classes and what moved are not recorded in this comparison; one that is made now has them."
-        )
+        said.append("Learning curves, classes and what moved are not recorded in this comparison; a new one has them.")
     failed = [row["label"] for row in rows if row["failed"]]
     if failed:
         said.append(f"Runs that failed are left out: of {', '.join(failed)}.")

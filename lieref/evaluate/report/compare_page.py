@@ -154,7 +154,7 @@ def _quality(result: Result, chosen: Row | None) -> Table:
     points = " in points" if is_share(metric) else ""
     some = "of the signed bundle" if bundles else "of the signed bundle where one can be made, else of the adapter"
     return Table(
-        "Methods", (Column("Method", numeric=False), *map(Column, titles), Column("Trained"), Column("Bytes")),
+        "Every method", (Column("Method", numeric=False), *map(Column, titles), Column("Trained"), Column("Bytes")),
         tuple(lines),
         f"Below a number: its 95 % interval. Differences{points} are paired by seed and sample, above 0 for better; p "
         f"is of that from {result['baseline']}, after Holm's correction. Trained: how many numbers. Bytes: {some}.",
@@ -200,8 +200,8 @@ def _rates(result: Result) -> list[Block]:
                      word_cell(rung["failed"] or ""))  # fmt: skip
             lines.append(Line(cells, "chosen" if rung["factor"] == best else ""))
     columns: tuple[Column, ...] = (
-        Column("Method", numeric=False), Column("factor on the default rate"), Column(f"{metric} held out"),
-        Column("loss held out"), Column("failed", numeric=False),
+        Column("Method", numeric=False), Column("Factor on the default rate"), Column(f"{name_of(metric)} held out"),
+        Column("Loss held out"), Column("Failed", numeric=False),
     )  # fmt: skip
     if not any(row.cells[-1].text for row in lines):
         columns, lines = columns[:-1], [Line(row.cells[:-1], row.mark) for row in lines]
@@ -216,7 +216,7 @@ def _details(result: Result, row: Row) -> list[Section]:
     base = base_row(result)
     names = result.get("classes")
     before = None if base is None else base.get("classes")
-    classes = class_blocks(before, row.get("classes"), names, f"base and {row['label']}")
+    classes = class_blocks(before, row.get("classes"), names)
     moved = moved_blocks(row.get("moved"))
     if moved:
         moved = (Words(f"What {row['label']} did to each tensor of the network; means over seeds."), *moved)
@@ -237,12 +237,12 @@ def _cost(result: Result, chosen: Row | None) -> Table:
             count_cell(row["latency_us"]["merged"]),
         )  # fmt: skip
         lines.append(Line(cells, _mark(row, chosen)))
-    titles = ("CPU s", "GFLOP", "memory MB", "payload B", "adapter B", "signed bundle B", "attached µs", "merged µs")
+    titles = ("CPU s", "GFLOP", "Memory MB", "Numbers B", "Adapter B", "Signed bundle B", "Attached µs", "Merged µs")
     flops = result["inference_flops"]
     note = "Training: processor seconds, operations, and memory of a step beside data and weights. Latency: one sample."
     if flops is not None:
         note += f" A prediction takes {whole(flops)} operations."
-    return Table("Costs", (Column("Method", numeric=False), *map(Column, titles)), tuple(lines), note)
+    return Table("Training and running", (Column("Method", numeric=False), *map(Column, titles)), tuple(lines), note)
 
 
 def _recipe(result: Result) -> tuple[Block, ...]:
@@ -263,6 +263,6 @@ def _recipe(result: Result) -> tuple[Block, ...]:
         *([Code("Command", str(command))] if command else []),
         facts("What it is of", digests),
         facts("Settings of all runs", plan),
-        Table("Settings of each method", (Column("Method", numeric=False), Column("epochs"), Column("learning rate"),
-                                          Column("options", numeric=False)), tuple(each)),
+        Table("Settings of each method", (Column("Method", numeric=False), Column("Epochs"), Column("Learning rate"),
+                                          Column("Options", numeric=False)), tuple(each)),
     )  # fmt: skip

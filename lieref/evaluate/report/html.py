@@ -52,7 +52,7 @@ def _read(name: str) -> str:
 
 def _glued(text: str) -> str:
     """Return text whose units stay on the line of their numbers."""
-    return re.sub(r"(?<=\d) (?=%|points\b|bytes\b|µs\b|s\b)", "\N{NO-BREAK SPACE}", text)
+    return re.sub(r"(?<=\d) (?=%|points\b|bytes\b|µs\b|s\b)|(?<=[<=]) (?=\d)| (?=[<=] \d)", "\N{NO-BREAK SPACE}", text)
 
 
 def _digest(text: str) -> str:

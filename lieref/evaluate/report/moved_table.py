@@ -32,9 +32,9 @@ def moved_blocks(found: list[dict[str, Any]] | None) -> tuple[Block, ...]:
         zeros = f"{whole(each['zeros'])}{f' ({changed:+,.0f})' if changed else ''}"
         cells = (word_cell(each["tensor"]), count_cell(each["numbers"]), percent_cell(size), percent_cell(kept))
         rows.append(Row((*cells, Cell(zeros, each["zeros"]))))
-    columns = (Column("Tensor", numeric=False), Column("numbers"), Column("size of the change", bar=True),
-               Column("signs kept"), Column("zeros (and change)"))  # fmt: skip
-    return (Table("Tensors", columns, tuple(rows), note),)
+    columns = (Column("Tensor", numeric=False), Column("Numbers"), Column("Size of the change", bar=True),
+               Column("Signs kept"), Column("Zeros (and change)"))  # fmt: skip
+    return (Table("Each tensor", columns, tuple(rows), note),)
 
 
 def _size(each: dict[str, Any]) -> float | None:
