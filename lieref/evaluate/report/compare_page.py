@@ -147,7 +147,8 @@ def _quality(result: Result, chosen: Row | None) -> Table:
         cells.append(Cell(probability(p), p))
         if forgets:
             lost = row["forgotten"]
-            cells.append(Cell(NONE) if lost is None else metric_cell(metric, lost["mean"], (lost["low"], lost["high"])))
+            ends = None if lost is None else (lost["mean"], lost["low"], lost["high"])
+            cells.append(Cell(NONE) if ends is None else _points(metric, *ends, signed=False))
         size = size_of(row) if row["update_bytes"] is not None else None
         lines.append(Line((*cells, count_cell(row["trainable"]), count_cell(size)), _mark(row, chosen)))
     bundles = all(row["bundle_bytes"] is not None for row in result["rows"])

@@ -5,6 +5,7 @@ Every number stands here with the text that shows it; nothing is computed when a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, ClassVar
 
@@ -213,6 +214,18 @@ class Page:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {"format": FORMAT, "version": VERSION, **_plain(self)}
+
+
+def with_texts(value: Any, change: Callable[[str], str]) -> Any:
+    """Return content with every text changed."""
+    if isinstance(value, str):
+        return change(value)
+    if isinstance(value, tuple):
+        return tuple(with_texts(each, change) for each in value)
+    if is_dataclass(value):
+        kind: Any = type(value)
+        return kind(**{field.name: with_texts(getattr(value, field.name), change) for field in fields(value)})
+    return value
 
 
 def _plain(value: Any) -> Any:

@@ -70,7 +70,7 @@ def _decide(values: Values) -> Decision:
     said = [f"On the mean of the devices {told}: {of_metric(METRIC, gain, signed=True)}{interval}."]
     worst = min((each for each in devices if each.get("gain") is not None), key=lambda each: each["gain"])
     said.append(
-        f"{whole(kept['base'])} keep the base. The smallest gain is "
+        f"Devices that keep the base: {whole(kept['base'])}. The smallest gain is "
         f"{of_metric(METRIC, worst['gain'], signed=True)}, of {worst['device']}."
     )
     figures += [

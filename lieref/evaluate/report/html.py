@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from lieref._check import need
-from lieref._text import one_line
+from lieref._text import one_line, printable
 from lieref.evaluate.report import plots
-from lieref.evaluate.report.content import Column, Lines, Page, Row, Scatter, Table
+from lieref.evaluate.report.content import Column, Lines, Page, Row, Scatter, Table, with_texts
 from lieref.evaluate.report.plot_tables import table_of
 
 FOLDER = Path(__file__).parent / "template"
@@ -30,17 +30,17 @@ def to_html(page: Page) -> str:
         loader=jinja2.FileSystemLoader(FOLDER), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    markup: Any = need("markupsafe", "app", "an HTML report").Markup
     style, script = (_read(name) for name in ("style.css", "script.js"))
     policy = f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; img-src data:"
     environment.filters["glued"] = _glued
 
-    def draw(plot: Scatter | Lines, name: str, size: str) -> Any:
+    def draw(plot: Scatter | Lines, name: str, size: str) -> str:
         function: Any = plots.scatter if isinstance(plot, Scatter) else plots.lines
-        return markup(function(plot, f"{name}-{size}", size))
+        drawn: str = function(plot, f"{name}-{size}", size)
+        return drawn
 
     text: str = environment.get_template("page.html").render(
-        page=page, style=markup(style), script=markup(script), policy=policy, draw=draw, table_of=table_of,
+        page=with_texts(page, printable), style=style, script=script, policy=policy, draw=draw, table_of=table_of,
         shares=_shares, shade=_shade, sort_value=_sort_value, one_line=one_line,
     )  # fmt: skip
     return text

@@ -29,7 +29,7 @@ def moved_blocks(found: list[dict[str, Any]] | None) -> tuple[Block, ...]:
     for each in shown:
         size, kept = _size(each), _share(each["signs_kept"], each["nonzero"])
         changed = each["zeros_after"] - each["zeros"]
-        zeros = f"{whole(each['zeros'])}{f' ({changed:+,.0f})' if changed else ''}"
+        zeros = f"{whole(each['zeros'])}{f' ({changed:+,.6g})' if changed else ''}"
         cells = (word_cell(each["tensor"]), count_cell(each["numbers"]), percent_cell(size), percent_cell(kept))
         rows.append(Row((*cells, Cell(zeros, each["zeros"]))))
     columns = (Column("Tensor", numeric=False), Column("Numbers"), Column("Size of the change", bar=True),

@@ -74,7 +74,7 @@ def lines(plot: Lines, name: str, size: str) -> str:
     parts, x, y = _frame(width, height, plot.x, plot.y, x_ticks, ticks(min(every), max(every), 6), room)
     ends = spread([y(series.y[-1]) for series in plot.series], 15.0, y.end, y.start)
     dots = sum(len(series.y) for series in plot.series) <= MOST_DOTS
-    letters = int((room - 22) / width_of("x"))
+    letters = int((room - 22) / width_of("x") + 1e-6)
     for number, (series, end) in enumerate(zip(plot.series, ends, strict=True)):
         colour = f"c{number % COLOURS} {'d' if number >= COLOURS else ''} {series.mark}".split()
         places = [(x(n + 1.0), y(value)) for n, value in enumerate(series.y)]
