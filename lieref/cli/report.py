@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from lieref._atomic import write_file
+from lieref._text import one_line
 from lieref.cli.console import print_json
 from lieref.cli.page import reserved_page
 
@@ -44,4 +45,4 @@ def report(source: Path, out: Path | None, force: bool, as_json: bool) -> None:
     if as_json:
         print_json(page.to_dict())
     else:
-        click.echo(f"The report is in {out}: {page.decision.headline}.")
+        click.echo(one_line(f"The report is in {out}: {page.decision.headline}."))
