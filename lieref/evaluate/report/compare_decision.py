@@ -115,7 +115,7 @@ def _reasons(result: Result, chosen: Row, best: Row) -> tuple[str, ...]:
     else:
         said.append(
             f"The best here, {best['label']} with {_value(result, best)}, is within {margin} of it and not told apart "
-            f"from it (p from {LEVEL}). Of what is as good, it is the smallest update: {size}"
+            f"from it (p not below {LEVEL}). Of what is as good, it is the smallest update: {size}"
         )
     before = None if base is None else base.get("classes")
     worse = worse_classes(before, chosen.get("classes"), result.get("classes"))

@@ -34,12 +34,12 @@ def fleet_page(values: Values) -> Page:
     KeyError, TypeError, ValueError, AttributeError
         If it is not what `lieref fleet` gives.
     """
-    base, summary = PurePath(str(values["base"])).name, values["summary"]
+    summary = values["summary"]
     sections = (
         Section("devices", "Devices, the worst first", (_devices(values["devices"]),)),
         Section("rounds", "Rounds", _rounds(values.get("rounds") or [])),
         Section("recipe", "The same again", (facts("What it is of", {
-            "manifest": values.get("manifest"), "base": values["base"],
+            "manifest": values["manifest"], "base": values["base"],
             **{name: value for name, value in values.items() if name not in NOT_SETTINGS},
         }),)),
         Section("environment", "Environment", environment(values)),
@@ -47,7 +47,8 @@ def fleet_page(values: Values) -> Page:
     shown = tuple(each for each in sections if any(getattr(block, "items", True) for block in each.blocks))
     subtitle = f"{whole(summary['devices'])} devices"
     made_by = f"lieref {values.get('lieref', '')}".rstrip()
-    return Page(f"Fine-tuning of a fleet: {base}", subtitle, _decide(values), shown, made_by)
+    name = PurePath(str(values["manifest"])).name
+    return Page(f"Fine-tuning of a fleet: {name}", subtitle, _decide(values), shown, made_by)
 
 
 def _decide(values: Values) -> Decision:

@@ -124,6 +124,14 @@ def test_a_table_sorts_by_click_and_by_keyboard(show: Any) -> None:
     assert len(browser.find_elements("css selector", f"{table} thead [aria-sort]")) == 1
 
 
+def test_only_what_is_too_wide_is_a_stop(show: Any) -> None:
+    stops = (
+        "return [...document.querySelectorAll('.scroll[role=region][tabindex]')].map(e => e.innerText.split('\\n')[0])"
+    )
+    assert show("comparison", 1280).execute_script(stops) == []
+    assert "Every method" in show("comparison", 390).execute_script(stops)
+
+
 def test_points_say_what_they_are(show: Any) -> None:
     from selenium.webdriver import ActionChains
     from selenium.webdriver.common.keys import Keys

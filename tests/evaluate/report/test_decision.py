@@ -30,8 +30,8 @@ def test_the_smallest_of_what_is_as_good_is_shipped() -> None:
         "With the method slim the network comes to 68.75 % accuracy on 40 test samples (mean of 2 seeds); without it, "
         "to 62.50 %. That is better by 6.25 points (95 % interval 3.25 to 8.25; p below 0.001 after Holm's "
         "correction).",
-        "The best here, wide r=2 with 69.75 %, is within 1 point of it and not told apart from it (p from 0.05). Of "
-        "what is as good, it is the smallest update: 1,234 bytes.",
+        "The best here, wide r=2 with 69.75 %, is within 1 point of it and not told apart from it (p not below "
+        "0.05). Of what is as good, it is the smallest update: 1,234 bytes.",
         "One class has fewer right answers than with the base, dog (-2.50 points).",
     )
     figures = {figure.name: (figure.text, figure.note) for figure in decision.figures}

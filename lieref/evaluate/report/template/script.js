@@ -28,6 +28,17 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+// What need not be scrolled is no stop for a keyboard, and no landmark.
+function stops() {
+  for (const box of document.querySelectorAll(".scroll")) {
+    const wide = box.scrollWidth > box.clientWidth;
+    if (wide) { box.tabIndex = 0; box.setAttribute("role", "region"); box.setAttribute("aria-labelledby", box.dataset.named); }
+    else for (const name of ["tabindex", "role", "aria-labelledby"]) box.removeAttribute(name);
+  }
+}
+stops();
+window.addEventListener("resize", stops);
+document.addEventListener("toggle", stops, true);
 // Points say what they are, to a pointer and to a keyboard; Escape puts it away.
 const tip = document.getElementById("tip");
 function show(event) {
