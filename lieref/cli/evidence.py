@@ -36,12 +36,11 @@ class Outcomes:
     def judge(self, name: str, model: Model, samples: Samples, task: Task) -> Score:
         """Return the score of a model on samples, and keep the answers under "base" or "adapted"."""
         from lieref.cli import job
-        from lieref.evaluate.judge import judge
 
-        if not task.has_labels or len(model.output_weights) > 1:
-            return job.score(model, samples, task)
-        self._judged[name] = judge(model, samples.x, samples.y, task)
-        return self._judged[name].score
+        def keep(judged: Judgement) -> None:
+            self._judged[name] = judged
+
+        return job.score(model, samples, task, keep)
 
     def to_dict(self) -> dict[str, Any] | None:
         """Return what a report keeps, None where samples have no single answer.

@@ -22,9 +22,13 @@ DRIVER = shutil.which("chromedriver")
 if BROWSER is None or DRIVER is None:
     pytest.skip("no browser: install chromium and chromium-driver", allow_module_level=True)
 
+NAMES = [f"a class of number {number}" for number in range(20)]
+MANY = {"samples": [9] * 20, "right": [3] * 20, "confusion": [[3] * 3 + [0] * 17] * 20}
+JUDGED = {"classes": MANY, "interval": [0.1, 0.5]}
+WIDE = run(classes=NAMES, test_outcomes={**run()["test_outcomes"], "base": JUDGED, "adapted": JUDGED})
 PAGES = {
     "comparison": compare_page(comparison()),
-    "run": finetune_page(run(), History.from_dict(HISTORY)),
+    "run": finetune_page(WIDE, History.from_dict(HISTORY)),
     "fleet": fleet_page(fleet()),
 }
 each_page = pytest.mark.parametrize("name", PAGES)
