@@ -17,7 +17,12 @@ ROOT = Path(lieref.__file__).parents[1]
 if not (ROOT / "pyproject.toml").exists():
     pytest.skip("not a checkout: lieref is installed without its repository", allow_module_level=True)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL", "python-flint": "flint"}
+IMPORT_NAMES = {
+    "scikit-learn": "sklearn",
+    "pillow": "PIL",
+    "python-flint": "flint",
+    "axe-core-python": "axe_core_python",
+}
 RUN_AS_COMMANDS = {"ruff", "mypy", "pytest-xdist"}
 # Computing golden values anew, which come with the package, needs the extra `test`.
 CERTIFYING = {"flint", "mpmath"}

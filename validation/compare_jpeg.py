@@ -60,7 +60,7 @@ def run(
         raise SystemExit(f"lieref compare ended with status {done.returncode}; the same command goes on")
     names = [Path(word).name if word.startswith(("/", ".")) else word for word in arguments]
     report = {"command": "lieref " + " ".join(names), "seconds_of_this_run": time.perf_counter() - begin}
-    return {**report, **json.loads(done.stdout)}
+    return {**json.loads(done.stdout), **report}
 
 
 def main() -> None:

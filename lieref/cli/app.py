@@ -42,6 +42,7 @@ COMMANDS = {
     "compare": "lieref.cli.compare:compare",
     "fleet": "lieref.cli.fleet:fleet",
     "plot": "lieref.cli.plot:plot",
+    "report": "lieref.cli.report:report",
     "eval": "lieref.cli.eval:evaluate",
     "ab": "lieref.cli.ab:ab",
     "roi": "lieref.cli.roi:roi",
@@ -96,7 +97,9 @@ def run(arguments: Sequence[str] | None) -> int:
         warnings.simplefilter("always", UserWarning)
         try:
             try:
-                status = lieref.main(arguments, prog_name="lieref", standalone_mode=False)
+                given = list(sys.argv[1:] if arguments is None else arguments)
+                # What was asked for stands in the report of what came of it.
+                status = lieref.main(given, prog_name="lieref", standalone_mode=False, obj=tuple(given))
             finally:
                 notes.count()  # before the error, which is the last line
             sys.stdout.flush()

@@ -16,8 +16,10 @@ import click
 from lieref._atomic import write_file
 from lieref.cli.compare_table import print_comparison
 from lieref.cli.console import print_json, progress_bar, say
+from lieref.cli.evidence import command_line
 from lieref.cli.live import quiet_option
 from lieref.cli.method_options import parse_options
+from lieref.cli.page import PAGES, check_pages, pages_of
 from lieref.cli.target_options import target_options
 from lieref.cli.task_options import chosen_task, output_option, task_options
 from lieref.cli.text_options import TextOptions, text_options, without_padding
@@ -52,7 +54,9 @@ def parse_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
 @click.option(
     "--forget", type=click.Path(path_type=Path), help="Labelled data of the base's own job: what is lost on them."
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder for trials and comparison.json.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Folder for trials, comparison.json and report.html."
+)
 @click.option("--methods", help=f"Names separated by commas; see: lieref methods.  [default: {','.join(METHODS)}]")
 @click.option(
     "--ranks",
@@ -128,7 +132,7 @@ def compare(base: Path, out: Path, as_json: bool, **options: Any) -> None:
         print_json(result)
         return
     print_comparison(result)
-    click.echo(f"Every number is in {out / RESULT_NAME}, every trial beside it.")
+    click.echo(f"Every number is in {out / RESULT_NAME}, every trial beside it; to read and to send: {out}/report.html")
 
 
 def run_compare(
@@ -168,6 +172,7 @@ def run_compare(
     from lieref.evaluate.compare.sweep import compare as run
     from lieref.train.epochs import default_epochs
 
+    check_pages()
     _check_out(out, resume=resume, force=force)
     with progress_bar("compare"):
         model, problem = _problem(base, train, test, forget, head=head, **reading)
@@ -200,8 +205,15 @@ def run_compare(
             augment=job.parse_augment(augment),
             **plan,
         )
-        result = {**result, "base_sha256": model.base_sha256, "parameters": parameters(model)}
+        result = {
+            **result,
+            "base_sha256": model.base_sha256,
+            "parameters": parameters(model),
+            "command": command_line(),
+        }
         write_file(out / RESULT_NAME, (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())
+        for name, page in pages_of(result).items():
+            write_file(out / name, page)
     _say_rows(result["rows"])
     return result
 
@@ -365,7 +377,9 @@ def _ledger(out: Path, problem: Problem, model: Model, *, force: bool, resume: b
 def _move(source: Path, target: Path) -> None:
     """Move the files of a comparison to another folder."""
     paths = [
-        path for path in (*source.glob("trials-*.jsonl"), source / RESULT_NAME, source / STUDY_NAME) if path.exists()
+        path
+        for path in (*source.glob("trials-*.jsonl"), *(source / name for name in (RESULT_NAME, STUDY_NAME, *PAGES)))
+        if path.exists()
     ]
     if paths:
         target.mkdir(exist_ok=True)

@@ -13,9 +13,11 @@ from lieref._atomic import remove_folder, write_folder
 from lieref.adapter.strict_json import format_json, path_text
 from lieref.cli.choosing import AUTO, Chooser, check_choosing, flattery, report_of_nothing, run_settings
 from lieref.cli.console import print_json, print_reports, progress_bar, say
+from lieref.cli.evidence import Outcomes, command_line, digests, measured
 from lieref.cli.live import quiet_option
 from lieref.cli.method_options import parse_options, parse_rate
 from lieref.cli.output import ADAPTER_NAMES, reserved_folder, reserved_history
+from lieref.cli.page import PAGES, run_page
 from lieref.cli.start_from import check_options, recorded, started
 from lieref.cli.target_options import target_options
 from lieref.cli.task_options import chosen_task, output_option, task_options
@@ -140,6 +142,13 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
     metavar="FILE",
     help="Record of the run, written after every epoch: .csv, .json or .jsonl; see: lieref plot.",
 )
+@click.option(
+    "--report",
+    "page_path",
+    type=click.Path(path_type=Path),
+    metavar="R.html",
+    help="Write the report as a page for people too: .html, .md or .json.",
+)
 @click.option("--resume", is_flag=True, help="Continue an interrupted run with the same options.")
 @click.option("--force", is_flag=True, help="Replace the adapter in OUT; without --resume drop an unfinished run too.")
 @quiet_option
@@ -148,7 +157,8 @@ def finetune(base: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Train an adapter for the model BASE.
 
     OUT holds adapter_model.safetensors, adapter_config.json, report.json and history.json, and appears when everything
-    is done. While it runs, the state is kept in a hidden folder beside OUT; --resume continues from there.
+    is done; lieref report OUT shows it as a page later, too. While it runs, the state is kept in a hidden folder beside
+    OUT; --resume continues from there.
     """
     if options["head"] == "keep" and (options["features"] is not None or options["pool"]):
         raise click.UsageError("--features and --pool say what a new head reads; add --head new")
@@ -163,6 +173,8 @@ def finetune(base: Path, out: Path, as_json: bool, **options: Any) -> None:
     if as_json:
         print_json(report.to_dict())
         return
+    if options["page_path"] is not None:
+        click.echo(f"The page is {options['page_path']}.")
     if not report.details.get("ships", True):
         click.echo(f"No adapter did better than the base on samples held out; the report is in {out}.")
         return
@@ -210,6 +222,7 @@ def run_finetune(
     layout: str | None,
     classes: str | None,
     max_bytes: int | None,
+    page_path: Path | None = None,
     resume: bool,
     force: bool,
     history_file: Path | None = None,
@@ -221,10 +234,12 @@ def run_finetune(
     from lieref.evaluate.unlabelled.self_training import check_alike
     from lieref.model.mask_inputs import describe
 
-    names = {*ADAPTER_NAMES, REPORT_NAME, HISTORY_NAME}
+    outcomes = Outcomes()
+    names = {*ADAPTER_NAMES, REPORT_NAME, HISTORY_NAME, *PAGES}
     with (
         reserved_folder("finetune", out, names, force=force) as replaces,
         reserved_history(history_file, out, replaces=force or resume),
+        run_page(page_path, out, force=force) as page,
     ):
         unfinished = Unfinished(out)
         unfinished.check(resume, force)
@@ -275,7 +290,7 @@ def run_finetune(
             before = None
             if testing is not None and model.head is None:
                 with model.disable_adapter():
-                    before = job.score(model, testing, chosen)
+                    before = outcomes.judge("base", model, testing, chosen)
             begun = None if testing is None or start is None else job.score(model, testing, chosen)
         settings: dict[str, Any] = {"epochs": epochs, "learning_rate": lr, "average": average, "mixup": mixup}
         settings["task"] = chosen
@@ -291,7 +306,9 @@ def run_finetune(
                 shared = {"task": chosen.to_dict(), "train_samples": len(training.x), "base": path_text(base)}
                 shared |= {"base_sha256": model.base_sha256, "out": path_text(out), **evidence, **job.versions()}
                 report = report_of_nothing(before, seed, shared)
-                write_folder(out, {REPORT_NAME: format_json(report.to_dict())}, replaces=replaces)
+                files = {REPORT_NAME: format_json(report.to_dict()), **page.make(report)}
+                write_folder(out, files, replaces=replaces)
+                page.write()
                 remove_folder(unfinished.folder)
                 return report
             plan = choice.plan
@@ -322,13 +339,16 @@ def run_finetune(
                     "checkpoint": unfinished.folder,
                     "resume": resume,
                 }
-                labels = None
+                labels, estimates = None, model.wants_statistics
                 if others is None:
                     history = job.train(model, training, watch, history_file, **settings)
                 else:
                     history, labels = train_with(model, training, others, watch, history_file, **settings)
                 unfinished.trained = True
-                after = None if testing is None else job.score(model, testing, chosen)
+                after = None if testing is None else outcomes.judge("adapted", model, testing, chosen)
+            evidence |= {"command": command_line(), "test_outcomes": outcomes.to_dict()}
+            evidence |= {"samples_sha256": digests(train=training, test=testing)}
+            evidence |= measured(model, training, None if others is not None else history, estimates)
             report, _, files = job.finish(
                 model,
                 history,
@@ -359,7 +379,8 @@ def run_finetune(
                 **job.versions(),
             )
             texts = {REPORT_NAME: format_json(report.to_dict()), HISTORY_NAME: format_json(history.to_dict())}
-            write_folder(out, {**files, **texts}, replaces=replaces)
+            write_folder(out, {**files, **texts, **page.make(report, history)}, replaces=replaces)
+            page.write()
         remove_folder(unfinished.folder)
     return report
 

@@ -20,6 +20,7 @@ from lieref.errors import DomainError, FormatError, UnsupportedError
 if TYPE_CHECKING:
     from lieref.adapter.model import Model
     from lieref.cli.text_options import TextOptions
+    from lieref.evaluate.judge import Judgement
     from lieref.evaluate.report import Report
     from lieref.model.head import NewHead
     from lieref.train.data import Dataset
@@ -262,12 +263,22 @@ def parse_augment(text: str) -> str | tuple[str, ...]:
     return text if text == "auto" else tuple(part.strip() for part in text.split(","))
 
 
-def score(model: Model, samples: Samples, task: Task | None = None) -> Score:
-    """Return mean loss and metrics of a task, `Classes` where none is given."""
+def score(
+    model: Model, samples: Samples, task: Task | None = None, keep: Callable[[Judgement], None] | None = None
+) -> Score:
+    """Return mean loss and metrics of a task, `Classes` where none is given.
+
+    `keep` gets each sample judged by itself, where each has one right answer.
+    """
     from lieref.evaluate import judge
     from lieref.train.sample_tasks import Classes
 
-    return judge.score(model, samples.x, samples.y, task or Classes())
+    chosen = task or Classes()
+    if keep is None or not chosen.has_labels or len(model.output_weights) > 1:
+        return judge.score(model, samples.x, samples.y, chosen)
+    judged = judge.judge(model, samples.x, samples.y, chosen)
+    keep(judged)
+    return judged.score
 
 
 def adapter_files(model: Model) -> dict[str, bytes]:

@@ -57,6 +57,18 @@ def training_flops(model: Model, sample: tuple[int, ...], samples: int) -> int |
     return 2 * total * samples
 
 
+def run_flops(model: Model, sample: tuple[int, ...], samples: int, epochs: int, estimated_of: int | None) -> int | None:
+    """Return the operations of a whole run: its epochs, and the statistics where they are estimated of some samples.
+
+    None where a size of the network stays free.
+    """
+    trained = training_flops(model, sample, samples * epochs)
+    if estimated_of is None or trained is None:
+        return trained
+    more = statistics_flops(model, sample, estimated_of)
+    return None if more is None else trained + more
+
+
 def statistics_flops(model: Model, sample: tuple[int, ...], samples: int) -> int | None:
     """Return the operations of re-estimating every BatchNormalization: each looks at all that lies before it."""
     graph = _sized(model.graph, sample)

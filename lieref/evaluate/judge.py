@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lieref._types import Array, FloatArray
+from lieref.evaluate.class_counts import class_counts
 from lieref.model.samples import own_layout
 from lieref.train._protocol import Trainable
 from lieref.train.epoch import Part, Score, evaluate
@@ -91,11 +92,14 @@ class Judgement:
         Whether each sample is right; None where a sample has no single answer.
     losses : (N,) float32 or None
         Of each sample, where both are wanted, or `right` is None and they are cheap.
+    classes : dict or None
+        Answers counted by class, see `class_counts`; None where `right` is.
     """
 
     score: Score
     right: NDArray[np.bool_] | None
     losses: NDArray[np.float32] | None
+    classes: dict[str, Any] | None = None
 
 
 def judge(model: Trainable, x: Array, y: Any, task: Task, *, both: bool = False) -> Judgement:
@@ -103,8 +107,10 @@ def judge(model: Trainable, x: Array, y: Any, task: Task, *, both: bool = False)
 
     With `both` the losses of samples are given beside right and wrong answers, of however many samples.
     """
-    right: list[NDArray[np.bool_]] = []
+    answers: list[NDArray[Any]] = []
+    labels: list[NDArray[Any]] = []
     losses: list[float] = []
+    outputs = 0
     classes = task.has_labels and len(model.output_weights) < 2
     alone = both or (not classes and len(x) <= MOST_ALONE)
     ignored = getattr(task, "ignore_index", None)
@@ -112,19 +118,22 @@ def judge(model: Trainable, x: Array, y: Any, task: Task, *, both: bool = False)
     seen = task.loss
 
     def see(scores: FloatArray, targets: Array) -> None:
+        nonlocal outputs
         if classes:
             kept = np.ones(len(targets), bool) if ignored is None else targets != ignored
-            right.append((np.argmax(scores, axis=1) == targets)[kept])
+            answers.append(np.argmax(scores, axis=1)[kept])
+            labels.append(targets[kept])
+            outputs = scores.shape[1]
         if alone:
             rows = range(len(targets))
             losses.extend(seen.value_and_grad(scores[i : i + 1], targets[i : i + 1])[0] for i in rows)
 
     found = evaluate(model, part, task, see)
-    return Judgement(
-        found,
-        np.concatenate(right) if right else None,
-        np.asarray(losses, np.float32) if losses else None,
-    )
+    alone_losses = np.asarray(losses, np.float32) if losses else None
+    if not answers:
+        return Judgement(found, None, alone_losses)
+    answered, wanted = np.concatenate(answers), np.concatenate(labels)
+    return Judgement(found, answered == wanted, alone_losses, class_counts(answered, wanted, outputs))
 
 
 def pack_bits(values: NDArray[np.bool_] | None) -> dict[str, Any] | None:

@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from lieref import __version__
 from lieref._check import check_choice, check_int
 from lieref.errors import DomainError, LierefError, LierefWarning, UnsupportedError
-from lieref.evaluate.flops import statistics_flops, training_flops
+from lieref.evaluate.flops import run_flops
 from lieref.evaluate.judge import judge, pack_bits, pack_floats, score
+from lieref.evaluate.moved import moved
 from lieref.evaluate.plan import BASE, START, Plan
 from lieref.evaluate.problem import Problem, fold_of, taken
 
@@ -128,7 +129,8 @@ def run_trial(problem: Problem, trial: Trial) -> dict[str, Any]:
     -------
     dict
         ``id``, ``trial``; ``failed``, None or why; ``loss``, ``metrics``, ``merit`` (more is better) and ``right`` or
-        ``losses`` of each sample that was judged; ``other``: loss and metrics on the original job's samples;
+        ``losses`` of each sample that was judged; of the part "test" also ``classes`` (see `class_counts`) and
+        ``moved`` (see there); ``other``: loss and metrics on the original job's samples;
         ``history``: the loss of each epoch; ``learning_rate``, ``epochs``, ``best_epoch``; ``trainable``,
         ``update_bytes`` of the adapter's files, ``payload_bytes`` of the numbers in it; ``seconds`` of training, of the
         processor and of the wall; ``memory_bytes`` of its steps, None where not known ahead; ``flops`` of training;
@@ -184,6 +186,8 @@ def _run(problem: Problem, trial: Trial) -> tuple[dict[str, Any], dict[str, byte
     judged = judge(model, x, y, problem.task, both=trial.part == "held-out")
     found |= {"loss": judged.score.loss, "metrics": judged.score.metrics, "merit": judged.score.merit}
     found |= {"right": pack_bits(judged.right), "losses": pack_floats(judged.losses), "judged": len(x), "other": None}
+    if trial.part == "test":
+        found |= {"classes": judged.classes, "moved": moved(model.graph.initializers, model.adapted_tensors())}
     if trial.part == "test" and problem.x_other is not None and problem.head is None:
         other = score(model, problem.x_other, problem.y_other, problem.task)
         found["other"] = {"loss": other.loss, "metrics": other.metrics, "merit": other.merit}
@@ -283,10 +287,8 @@ def _train(
     )  # fmt: skip
     seconds = {"processor": time.process_time() - processor, "wall": time.perf_counter() - start}
     model.adapted_tensors()  # raises where a weight is not finite
-    flops = training_flops(model, x.shape[1:], len(x) * len(history.epochs))
-    if estimates and flops is not None:
-        more = statistics_flops(model, x.shape[1:], min(len(x), STATISTICS_SAMPLES))
-        flops = None if more is None else flops + more
+    estimated_of = min(len(x), STATISTICS_SAMPLES) if estimates else None
+    flops = run_flops(model, x.shape[1:], len(x), len(history.epochs), estimated_of)
     return {
         "history": [record.loss for record in history.epochs],
         "learning_rate": history.learning_rate,

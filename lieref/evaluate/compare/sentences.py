@@ -142,8 +142,18 @@ def _against_base(done: Sequence[Row], base: str, metric: str, seeds: int) -> st
     return f"{text} Below the base on average: {', '.join(below)}." if below else text
 
 
-def _smallest(done: Sequence[Row], metric: str, against: Against) -> str:
-    """Return the best entry, what is not told apart from it, and the smallest update among those."""
+def to_ship(rows: Sequence[Row], *, metric: str, against: Against, base: str | None) -> dict[str, Any] | None:
+    """Return the best entry, what is as good for all that is known, and the smallest update of these.
+
+    Returns
+    -------
+    dict or None
+        ``best`` and ``smallest``, labels; ``near``: labels of what is within `MARGIN` of the best and not told apart
+        from it. None without a run.
+    """
+    done = [row for row in rows if row["mean"] is not None and row["label"] != base]
+    if not done:
+        return None
     best = max(done, key=lambda row: row["merit"])
     near = [best]
     for row in done:
@@ -154,10 +164,23 @@ def _smallest(done: Sequence[Row], metric: str, against: Against) -> str:
             and test["difference"] <= _margin(metric, best)
         ):
             near.append(row)
-    small = min(near, key=lambda row: row["bundle_bytes"] or row["update_bytes"])
-    size = small["bundle_bytes"] or small["update_bytes"]
+    small = min(near, key=size_of)
+    return {"best": best["label"], "near": [row["label"] for row in near[1:]], "smallest": small["label"]}
+
+
+def size_of(row: Row) -> int:
+    """Return the bytes of an update as it is shipped: of its signed bundle, or of the adapter where there is none."""
+    return int(row["bundle_bytes"] or row["update_bytes"])
+
+
+def _smallest(done: Sequence[Row], metric: str, against: Against) -> str:
+    """Return the best entry, what is not told apart from it, and the smallest update among those."""
+    found = to_ship(done, metric=metric, against=against, base=None)
+    assert found is not None  # there are at least two
+    by_label = {row["label"]: row for row in done}
+    best, small = by_label[found["best"]], by_label[found["smallest"]]
     what = "as a signed bundle" if small["bundle_bytes"] else "of adapter"
-    others = [row["label"] for row in near[1:]]
+    others = found["near"]
     margin = f"{100 * MARGIN:g} point" if is_share(metric) else f"{100 * MARGIN:g} %"
     told = (
         f"; within {margin} of it and not told apart (p from {LEVEL}, uncorrected): {', '.join(others)}"
@@ -166,7 +189,7 @@ def _smallest(done: Sequence[Row], metric: str, against: Against) -> str:
     )
     return (
         f"Best on these samples: {best['label']} ({amount(metric, best['mean'])}){told}. The smallest update among "
-        f"them is {small['label']}, {size:,} bytes {what}."
+        f"them is {small['label']}, {size_of(small):,} bytes {what}."
     )
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from statistics import median
 from typing import Any
 
 from lieref import __version__
 from lieref.errors import DomainError
 from lieref.evaluate.compare.budget import Entry
+from lieref.evaluate.compare.details import classes_of, curve_of, moved_of
 from lieref.evaluate.compare.runs import Runs, metric_of, paired, spread, value_of
-from lieref.evaluate.compare.sentences import conclusions
+from lieref.evaluate.compare.sentences import conclusions, to_ship
 from lieref.evaluate.compare.ship import run_and_ship
 from lieref.evaluate.compare.timing import latencies
 from lieref.evaluate.compare.tuning import FOLDS, Rung, folds_for, tune
@@ -140,6 +141,12 @@ def compare(
         rows.insert(0, {**_base_row(base), "failed": [], "latency_us": {"attached": None, "merged": base_latency}})
     by_label = {one.label: one for one in (*([base] if base is not None else []), *runs)}
     _test(rows, by_label, chosen, base)
+
+    @cache
+    def against(one: str, other: str) -> dict[str, Any] | None:
+        return paired(by_label[one], by_label[other])
+
+    said: dict[str, Any] = {"metric": metric, "against": against, "base": BASE if base is not None else None}
     return {
         "format": FORMAT,
         "base": problem.name,
@@ -156,10 +163,9 @@ def compare(
         "latency_us_base": base_latency,
         "inference_flops": inference_flops(problem.model(), problem.x.shape[1:]),
         "rows": rows,
-        "conclusions": conclusions(
-            rows, metric=metric, baseline=chosen.name, seeds=len(seeds), base=BASE if base is not None else None,
-            against=lambda one, other: paired(by_label[one], by_label[other]),
-        ),
+        "classes": None if problem.classes is None else list(problem.classes),
+        "ship": to_ship(rows, **said) if len(seeds) > 1 else None,
+        "conclusions": conclusions(rows, baseline=chosen.name, seeds=len(seeds), **said),
         "machine": machine(),
         "lieref": __version__,
     }  # fmt: skip
@@ -248,6 +254,9 @@ def _row(entry: Entry, tried: tuple[Rung, ...], plan: Plan, runs: Runs, base: Ru
         "seconds": _seconds(records),
         "flops": _middle(records, "flops"),
         "memory_bytes": _middle(records, "memory_bytes"),
+        "curve": curve_of(records),
+        "classes": classes_of(records),
+        "moved": moved_of(records),
         "warnings": sorted({text for record in records for text in record["warnings"]}),
     }
 
