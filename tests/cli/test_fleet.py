@@ -71,7 +71,7 @@ def test_a_fleet_has_adapters_bundles_and_a_table(folder: Path, capsys: pytest.C
     assert page.startswith("# Fine-tuning of a fleet: fleet.toml")
     rows = page.partition("### Each device\n\n")[2].partition("\n\n")[0].split("\n")[2:]
     assert [line.split(" | ")[0] for line in rows] == [f"| {row['device']}" for row in found["devices"]]
-    assert found["problem"] in page
+    assert found["base"] in page
 
 
 def test_rounds_make_one_adapter_that_devices_begin_with(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -34,7 +34,7 @@ def environment(values: dict[str, Any]) -> tuple[Block, ...]:
     machine = dict(values.get("machine") or {})
     # The same versions stand in both.
     machine = {name: value for name, value in machine.items() if name not in versions}
-    found = {**machine, **versions, "commit": values.get("commit"), "processor time": None}
+    found = {**machine, **versions, "commit": values.get("commit")}
     for name in ("engine", "threads", "slow"):
         found[name] = values.get(name)
     return (facts("", found),)

@@ -22,8 +22,6 @@ from lieref.evaluate.report.content import (
 from lieref.evaluate.report.numbers import NONE
 from lieref.evaluate.report.plot_tables import table_of
 
-VERDICTS = {"ship": "Ship", "keep": "Keep the base", "open": "Open"}
-
 
 def to_markdown(page: Page) -> str:
     """Return a page as Markdown."""
