@@ -59,9 +59,8 @@ def make(settings: Settings) -> Drawn:
         title=f"{result['samples']:,} JPEG images, one seed",
     )
     caption = (
-        f"ResNet-8 after {result['epochs']} epochs on {result['samples']:,} JPEG images, one seed: accuracy on 10,000 "
-        "test "
-        "images over the bytes of the adapter's files."
+        f"ResNet-8 after {result['epochs']} epochs on {result['samples']:,} JPEG images, one seed: accuracy on "
+        "10,000 test images over the bytes of the adapter's files."
     )
     rows = [{key: run[key] for key in ("method", "accuracy", "update_bytes", "base_accuracy")} for run in runs]
     return Drawn(figure, rows, caption, (), [settings.results / f"{RESULT}.json"])

@@ -48,8 +48,7 @@ def make(settings: Settings) -> Drawn:
     panel.legend(loc="upper left")
     caption = (
         "A training step of a small convolutional network with LieRA while one size grows and the others stay. The "
-        "line "
-        f"is the best rate of all points, {1 / slope:.1f} GFLOP a millisecond: what lies above it is overhead."
+        f"line is the best rate of all points, {1 / slope:.1f} GFLOP a millisecond: what lies above it is overhead."
     )
     table = [{"series": row["series"], "size": row[row["series"]], "gflop": x, "ms": y} for x, y, row in points]
     return Drawn(figure, table, caption, (), [settings.results / f"{RESULT}.json"])

@@ -45,10 +45,9 @@ def write_index(folder: Path) -> None:
     marked = f'<p class="quick">Drawn with --quick, at smaller sizes: {", ".join(quick)}.</p>' if quick else ""
     page = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Figures and claims</title>'
-        f"<style>{_STYLE}</style></head><body>\n<h1>Figures and claims</h1>\n"
-        "<p>What the papers on LieRA and its relatives say, and what this package finds on a CPU. Each verdict is "
-        "computed "
-        "from the numbers beside it. A verdict speaks of the networks and data named there, not of the models of the "
+        f"<style>{_STYLE}</style></head><body>\n<h1>Figures and claims</h1>\n<p>What the papers on LieRA and its "
+        "relatives say, and what this package finds on a CPU. Each verdict is computed from the numbers beside it. "
+        "A verdict speaks of the networks and data named there, not of the models of the "
         f"papers.</p>\n{marked}{_claims(found)}\n{''.join(sections)}</body></html>\n"
     )
     write_file(folder / NAME, page.encode())

@@ -45,11 +45,12 @@ class Search:
         return self.best(MULTIPLICATIVE) / self.best(ADDITIVE)
 
 
-def from_comparisons(settings: Settings) -> list[Search]:
-    """Return the searches of ``lieref compare``: loss on held-out training images."""
+def from_comparisons(settings: Settings) -> tuple[list[Search], list[str]]:
+    """Return the searches of ``lieref compare``, by loss on held-out training images, and what is absent."""
     names = {f"compare_jpeg_{images}": made_by(images) for images in SIZES}
     found = []
-    for name, one in available(settings, names)[0].items():
+    there, missing = available(settings, names)
+    for name, one in there.items():
         losses = {}
         for method in PAIR:
             row = one.row(method)
@@ -60,7 +61,7 @@ def from_comparisons(settings: Settings) -> list[Search]:
                 }
         if all(losses.get(method) for method in PAIR):
             found.append(Search(f"JPEG, {one.images:,} images", losses, f"{name}.json"))
-    return found
+    return found, list(missing.values())
 
 
 def from_rates(settings: Settings) -> Search:
@@ -123,12 +124,14 @@ def gathered(settings: Settings) -> tuple[list[Search], list[Row], list[str]]:
         If there is no search at all.
     """
     searches: list[Search] = []
-    missing, ratios = [], []
-    for make_some in (from_comparisons, lambda s: [from_rates(s)], from_steps):
+    missing: list[str] = []
+    for make_some in (from_comparisons, lambda s: ([from_rates(s)], []), lambda s: (from_steps(s), [])):
         try:
-            searches += make_some(settings)
+            found, absent = make_some(settings)
         except AbsentError as error:
-            missing.append(str(error))
+            found, absent = [], [str(error)]
+        searches += found
+        missing += absent
     ratios = [
         {"job": one.job, "ratio": one.ratio, **{m: one.best(m) for m in PAIR}, "source": one.source} for one in searches
     ]
@@ -162,14 +165,12 @@ def make(settings: Settings) -> Drawn:
     ]
     caption = (
         "(a), (b) Loss on held-out data over the learning rate (AdamW) of LoRA and of LieRA, the best ringed. (c) "
-        "LieRA's "
-        f"best rate over LoRA's on every recorded job; bars are the step of the grid, a factor of {GRID:g}, closer "
-        "than "
-        f"which no ratio is known; {METHODS[MULTIPLICATIVE].learning_rate / METHODS[ADDITIVE].learning_rate:g} is the "
-        "ratio of the "
-        "defaults around which rates were tried. Shaded: what HiRA's authors and PEFT's benchmark took for the "
-        "multiplicative form, "
-        f"{HIRA_RATES[0].ratio:g} to {HIRA_RATES[1].ratio:g} times LoRA's rate on language models."
+        f"LieRA's best rate over LoRA's on every recorded job; bars are the step of the grid, a factor of {GRID:g}, "
+        "closer than which no ratio is known; "
+        f"{METHODS[MULTIPLICATIVE].learning_rate / METHODS[ADDITIVE].learning_rate:g} is the ratio of the defaults "
+        "around which rates were tried. Shaded: what HiRA's authors and PEFT's benchmark took for the "
+        f"multiplicative form, {HIRA_RATES[0].ratio:g} to {HIRA_RATES[1].ratio:g} times LoRA's rate on language "
+        "models."
     )
     if missing:
         caption += f" Absent: {'; '.join(missing)}."

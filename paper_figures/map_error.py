@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,23 @@ from numpy.typing import NDArray
 
 from lieref.group.registry import make_map
 from lieref.group.tensor import Hadamard
-from paper_figures.drawn import FAILS, HOLDS, PARTLY, Claim, Drawn, Row, Settings
+from paper_figures.drawn import FAILS, HOLDS, PARTLY, AbsentError, Claim, Drawn, Row, Settings
 from paper_figures.published import COST_EXACT, COST_FIRST_ORDER, LIERA_NOTES
-from paper_figures.style import BLACK, BLUE, DOUBLE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION, letter, new_figure
+from paper_figures.style import (
+    BLACK,
+    BLUE,
+    DOUBLE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILLION,
+    absent,
+    letter,
+    new_figure,
+    wrapped,
+)
 from paper_figures.trained import sizes, sources, train
 
 MAPS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -60,24 +75,28 @@ def reached(settings: Settings) -> dict[float, Array]:
 
 def make(settings: Settings) -> Drawn:
     """Draw errors, the maps themselves, and the sizes that training reaches."""
-    sizes_reached = reached(settings)
     figure, (left, middle, right) = new_figure(DOUBLE, 2.7, 1, 3)
-    rows = [*_errors(left), *_maps(middle), *_reached(right, sizes_reached)]
+    rows = [*_errors(left), *_maps(middle)]
+    claims: list[Claim] = []
+    files: tuple[Path, ...] = ()
+    try:
+        found = reached(settings)
+    except AbsentError as error:
+        right.set_title("what trained LieRA reaches")
+        absent(right, wrapped(str(error)))
+    else:
+        rows += _reached(right, found)
+        claims, files = _claims(found), sources(settings)
     letter((left, middle, right))
     images, epochs, _ = sizes(settings)
     caption = (
         "(a) Relative error against exp(x), the larger of those of x and -x. (b) The maps themselves: in the shaded "
-        "half "
-        "the multiplier is zero or negative, outside the group; the first order goes there at x = -1, Cayley at -2 "
-        "(and "
-        f"has a pole at 2). (c) Share of the weights of ResNet-8 whose |xi| is above x, after {epochs} epochs of "
-        "LieRA, "
-        f"r = {RANK}, on {images} JPEG images at multiples of its default learning rate; the vertical lines are where "
-        "the "
-        "first order is 1 % off and where it leaves the group."
+        "half the multiplier is zero or negative, outside the group; the first order goes there at x = -1, Cayley "
+        f"at -2 (and has a pole at 2). (c) Share of the weights of ResNet-8 whose |xi| is above x, after {epochs} "
+        f"epochs of LieRA, r = {RANK}, on {images} JPEG images at multiples of its default learning rate; the "
+        "vertical lines are where the first order is 1 % off and where it leaves the group."
     )
-    claims = _claims(sizes_reached)
-    return Drawn(figure, rows, caption, claims, sources(settings), settings.seed, smaller=settings.quick)
+    return Drawn(figure, rows, caption, claims, files, settings.seed, smaller=settings.quick)
 
 
 def _errors(panel: Any) -> list[Row]:

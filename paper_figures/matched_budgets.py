@@ -44,13 +44,11 @@ def make(settings: Settings) -> Drawn:
                 absent(panel, f"{name}.json\nis not measured yet")
     letter([panel for panel in axes.ravel() if panel.get_title(loc="left")])
     caption = (
-        "ResNet-8, pretrained on lossless CIFAR-10, adapted to JPEG images. Left: test accuracy, mean over the seeds "
-        "with "
-        "its 95 % interval, small dots the seeds; hollow, after statistics of BatchNormalization were re-estimated "
-        "(norm-stats). Right: paired difference from LoRA with its 95 % interval for other seeds and other test "
-        "images; "
-        "filled, told apart after Holm's correction. Methods with a rank have the largest that keeps the budget; full "
-        "fine-tuning exceeds it."
+        "ResNet-8, pretrained on lossless CIFAR-10, adapted to JPEG images. Left: test accuracy, mean over the "
+        "seeds with its 95 % interval, small dots the seeds; hollow, after statistics of BatchNormalization were "
+        "re-estimated (norm-stats). Right: paired difference from LoRA with its 95 % interval for other seeds and "
+        "other test images; filled, told apart after Holm's correction. Methods with a rank have the largest that "
+        "keeps the budget; full fine-tuning exceeds it."
     )
     if missing:
         caption += f" Absent: {'; '.join(missing.values())}."

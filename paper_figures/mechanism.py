@@ -164,11 +164,10 @@ def _caption(settings: Settings, runs: dict[str, Trained]) -> str:
     shape = " x ".join(map(str, runs["lora"].before[LAYER].shape))
     return (
         f"Kernels of the layer {LAYER} ({shape}) of ResNet-8, the {OUT} filters and {IN} channels in which LoRA "
-        "changes "
-        f"the most signs, before and after {epochs} "
-        f"epochs on {images} JPEG images, LoRA and LieRA at {runs['lora'].trainable:,} trained numbers each. LoRA adds "
-        "its low rank, whatever the weight is; LieRA moves in the algebra and multiplies by exp(xi), so a change is in "
-        "proportion to its weight, the fan on the right, and no sign changes. Crosses mark weights whose sign changed."
+        f"changes the most signs, before and after {epochs} epochs on {images} JPEG images, LoRA and LieRA at "
+        f"{runs['lora'].trainable:,} trained numbers each. LoRA adds its low rank, whatever the weight is; LieRA "
+        "moves in the algebra and multiplies by exp(xi), so a change is in proportion to its weight, the fan on the "
+        "right, and no sign changes. Crosses mark weights whose sign changed."
     )
 
 
@@ -177,8 +176,7 @@ def _claim(runs: dict[str, Trained]) -> Claim:
     (lora, whole), (liera, _) = counts["lora"], counts["liera"]
     return Claim(
         "Updates through the exponential map stay in the group: each weight is scaled, its sign and its pattern are "
-        "kept; "
-        "additive updates may leave it.",
+        "kept; additive updates may leave it.",
         f"{LIERA_NOTES}; Figure 1",
         "no number",
         f"Signs changed, of {whole:,} weights: LoRA {lora:,}, LieRA {liera:,}.",

@@ -38,12 +38,10 @@ def make(settings: Settings) -> Drawn:
     letter(panels)
     caption = (
         f"Printed numbers, none measured here. (a) to (c) {LIERA_NOTES}: ConvNeXt-V2-B; in (a) the line goes from a "
-        "method "
-        f"alone to the one with LieRA, and from the first order to the exact exponential. (d), (e) {SUBSPACE_README} "
-        "(LieRA "
-        "r = 16 from the notes, three of eight accuracies only): in (e) an average that its own eight columns do not "
-        "give is "
-        f"marked. (f) {FLORA_TABLE}, averages of eleven columns. The full tables stand in the CSV."
+        "method alone to the one with LieRA, and from the first order to the exact exponential. (d), (e) "
+        f"{SUBSPACE_README} (LieRA r = 16 from the notes, three of eight accuracies only): in (e) an average that "
+        f"its own eight columns do not give is marked. (f) {FLORA_TABLE}, averages of eleven columns. The full "
+        "tables stand in the CSV."
     )
     return Drawn(figure, _rows(), caption, _claims())
 
@@ -242,9 +240,8 @@ def _claims() -> list[Claim]:
             SUBSPACE_README,
             f"LLaMA3-8B {average('LLaMA3-8B', 'LieRA')} against {average('LLaMA3-8B', 'LoRA')}; LLaMA-7B "
             f"{average('LLaMA-7B', 'LieRA')} against {average('LLaMA-7B', 'LoRA')}",
-            f"Not measured here. In the same table on LLaMA-7B better than LieRA: "
-            f"{', '.join(pair(row) for row in rivals)}. A "
-            "smaller job on text is in figure sst2.",
+            "Not measured here. In the same table on LLaMA-7B better than LieRA: "
+            f"{', '.join(pair(row) for row in rivals)}. A smaller job on text is in figure sst2.",
             UNCHECKABLE,
         ),
         Claim(

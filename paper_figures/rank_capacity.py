@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import lieref
-from paper_figures.drawn import FAILS, HOLDS, PARTLY, Claim, Drawn, Row, Settings
+from paper_figures.drawn import FAILS, HOLDS, PARTLY, AbsentError, Claim, Drawn, Row, Settings
 from paper_figures.published import HIRA_PAPER, LIERA_NOTES
-from paper_figures.style import BLACK, DOUBLE, GREY, ORANGE, letter, look, new_figure
+from paper_figures.style import BLACK, DOUBLE, GREY, ORANGE, absent, letter, look, new_figure, wrapped
 from paper_figures.trained import sources, train
 
 SIZE, RANK = 48, 3
@@ -114,15 +115,23 @@ def wanted_change(settings: Settings) -> tuple[Array, Array]:
 
 def make(settings: Settings) -> Drawn:
     """Draw ranks, singular values and HiRA's bound."""
-    weight, target = wanted_change(settings)
     base = list(BASE_RANKS)
     found = {method: ranks(method, base, settings.seed) for method in METHODS}
     values = {method: spectrum(method, settings.seed) for method in METHODS}
-    bounds = [hira_bound(weight, target, r) for r in (BOUND_RANKS[::3] if settings.quick else BOUND_RANKS)]
     figure, panels = new_figure(DOUBLE, 2.55, 1, 3)
     _ranks(panels[0], base, found)
     _spectra(panels[1], values)
-    _bounds(panels[2], bounds)
+    bounds: list[Row] = []
+    files: tuple[Path, ...] = ()
+    try:
+        weight, target = wanted_change(settings)
+    except AbsentError as error:
+        panels[2].set_title("a wanted change E")
+        absent(panels[2], wrapped(str(error)))
+    else:
+        bounds = [hira_bound(weight, target, r) for r in (BOUND_RANKS[::3] if settings.quick else BOUND_RANKS)]
+        _bounds(panels[2], bounds)
+        files = sources(settings)
     letter(panels)
     rows = [
         *(
@@ -137,8 +146,8 @@ def make(settings: Settings) -> Drawn:
         ),
         *bounds,
     ]
-    claims = _claims(base, found, values, bounds)
-    return Drawn(figure, rows, _caption(weight), claims, sources(settings), settings.seed, smaller=settings.quick)
+    claims = [_capacity(base, found, values), *([_power(bounds)] if bounds else [])]
+    return Drawn(figure, rows, _caption(), claims, files, settings.seed, smaller=settings.quick)
 
 
 def _ranks(panel: Any, base: list[int], found: dict[str, list[int]]) -> None:
@@ -195,50 +204,44 @@ def _bounds(panel: Any, bounds: list[Row]) -> None:
     panel.legend(loc="upper right")
 
 
-def _caption(weight: Array) -> str:
+def _caption() -> str:
     return (
         f"(a) Rank of W' - W0 for random factors of rank {RANK} on {SIZE} x {SIZE} weights, singular values above "
         f"{TOLERANCE:g} of the largest; lines are what theory allows. (b) Singular values of the same changes where "
-        "W0 has "
-        f"rank {SPECTRUM_RANK} and xi the size of a trained adapter: beyond r rank(W0) = {RANK * SPECTRUM_RANK} those "
-        "of "
-        "the exact exponential are there, but small. (c) How near rank r comes to the change E that full fine-tuning "
-        f"makes of a kernel of ResNet-8 ({LAYER}, {weight.shape[0]} x {weight.shape[1]}): HiRA's bound on the "
-        "first-order "
-        "multiplicative form, what its matrix and what alternating least squares reach, and LoRA's best. Above 1 a "
-        "bound "
-        "says nothing."
+        f"W0 has rank {SPECTRUM_RANK} and xi the size of a trained adapter: beyond r rank(W0) = "
+        f"{RANK * SPECTRUM_RANK} those of the exact exponential are there, but small. (c) How near rank r comes to "
+        f"the change E that full fine-tuning makes of a kernel of ResNet-8 ({LAYER}, rows the filters): HiRA's bound "
+        "on the first-order multiplicative form, what its matrix and what alternating least squares reach, and "
+        "LoRA's best. Above 1 a bound says nothing."
     )
 
 
-def _claims(base: list[int], found: dict[str, list[int]], values: dict[str, Array], bounds: list[Row]) -> list[Claim]:
-    exact = all(rank == SIZE for rank in found["liera"])
-    first = all(rank == min(RANK * b, SIZE) for rank, b in zip(found["liera-taylor1"], base, strict=True))
-    full_from = next(b for b, rank in zip(base, found["liera-taylor1"], strict=True) if rank == SIZE)
+def _capacity(base: list[int], found: dict[str, list[int]], values: dict[str, Array]) -> Claim:
+    exact, first = (all(rank == SIZE for rank in found[method]) for method in ("liera", "liera-taylor1"))
+    full_from = next((b for b, rank in zip(base, found["liera-taylor1"], strict=True) if rank == SIZE), None)
     beyond = float(values["liera"][RANK * SPECTRUM_RANK])
+    return Claim(
+        "Rank capacity: LoRA r, LieRA min(n, m), since weights have about full rank.",
+        LIERA_NOTES,
+        "r against min(n, m)",
+        f"Exact exponential: {min(found['liera'])} of {SIZE} for every rank of W0. First order, as released: r "
+        f"rank(W0), full only from rank {full_from} on (r = {RANK}). What lies beyond r rank(W0) is small: "
+        f"{beyond:.1e} of the first singular value at rms {ELEMENT} of xi.",
+        HOLDS if exact and first else PARTLY if exact else FAILS,
+    )
+
+
+def _power(bounds: list[Row]) -> Claim:
     says = [row["r"] for row in bounds if row["bound"] < 1]
     ahead = [row["r"] for row in bounds if row["found_frobenius"] < row["additive_frobenius"]]
-    valid = all(row["found"] <= row["bound"] * (1 + 1e-9) for row in bounds)
-    return [
-        Claim(
-            "Rank capacity: LoRA r, LieRA min(n, m), since weights have about full rank.",
-            LIERA_NOTES,
-            "r against min(n, m)",
-            f"Exact exponential: {min(found['liera'])} of {SIZE} for every rank of W0. First order, as released: r "
-            f"rank(W0), full only from rank {full_from} on (r = {RANK}). What lies beyond r rank(W0) is small: "
-            f"{beyond:.1e} of the first singular value at rms {ELEMENT} of xi.",
-            HOLDS if exact and not first else PARTLY if exact else FAILS,
-        ),
-        Claim(
-            "Expressive power: the best W0 * X of rank r is within sigma_{r+1}(E / W0) |W0| of any change E.",
-            HIRA_PAPER,
-            "Theorem 1 (prints rank < r; with sigma_{r+1} it is rank <= r)",
-            f"The bound is kept at every rank. For a change that fine-tuning makes it is below 1, and so says "
-            "something, "
-            f"at {'no rank' if not says else 'r = ' + ', '.join(map(str, says))} of "
-            f"{', '.join(str(b['r']) for b in bounds)}; "
-            f"the multiplicative change that least squares finds is nearer to it than LoRA's best at {len(ahead)} of "
-            f"{len(bounds)} ranks (Frobenius norm).",
-            (HOLDS if len(says) == len(bounds) else PARTLY) if valid else FAILS,
-        ),
-    ]
+    kept = all(row["found"] <= row["bound"] * (1 + 1e-9) for row in bounds)
+    tried = ", ".join(str(row["r"]) for row in bounds)
+    return Claim(
+        "Expressive power: the best W0 * X of rank r is within sigma_{r+1}(E / W0) |W0| of any change E.",
+        HIRA_PAPER,
+        "Theorem 1 (prints rank < r; with sigma_{r+1} it is rank <= r)",
+        f"Kept at r = {tried}. For a change that fine-tuning makes, it is below the change itself, and so says "
+        f"something, at {', '.join(map(str, says)) or 'none of them'}; the multiplicative change that least squares "
+        f"finds is nearer to it than LoRA's best at {len(ahead)} of {len(bounds)} (Frobenius norm).",
+        (HOLDS if len(says) == len(bounds) else PARTLY) if kept else FAILS,
+    )

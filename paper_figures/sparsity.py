@@ -58,11 +58,9 @@ def make(settings: Settings) -> Drawn:
     images, epochs, tested = sizes(settings)
     caption = (
         f"ResNet-8 with the smallest weights of each layer made zero, then {epochs} epochs on {images} JPEG images, "
-        "LoRA and "
-        "LieRA at r = 2. (a) Zeros that are still zero in the merged weights. (b) Weights other than zero whose sign "
-        "is as "
-        f"before. (c) Accuracy on {tested:,} test images. Zero is a fixed point of the Hadamard group: LieRA keeps the "
-        "sparsity that an additive update fills in, and cannot bring back what was pruned."
+        "LoRA and LieRA at r = 2. (a) Zeros that are still zero in the merged weights. (b) Weights other than zero "
+        f"whose sign is as before. (c) Accuracy on {tested:,} test images. Zero is a fixed point of the Hadamard "
+        "group: LieRA keeps the sparsity that an additive update fills in, and cannot bring back what was pruned."
     )
     return Drawn(
         figure, rows, caption, [_claim(rows)], sources(settings, test=True), settings.seed, smaller=settings.quick

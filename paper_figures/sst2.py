@@ -106,10 +106,9 @@ def make(settings: Settings) -> Drawn:
     ]
     caption = (
         "(a) Accuracy on the 872 test sentences of SST-2, a small language encoder with a new last layer, every "
-        "method at "
-        f"{seeds} seeds; pytorch-lora-4 is the same adapter trained in PyTorch. (b) LieRA minus LoRA at equal numbers, "
-        "paired, with 95 % intervals: on text, where all adapted layers are linear, and on images, where they are "
-        "convolutions; filled, told apart from 0."
+        f"method at {seeds} seeds; pytorch-lora-4 is the same adapter trained in PyTorch. (b) LieRA minus LoRA at "
+        "equal numbers, paired, with 95 % intervals: on text, where all adapted layers are linear, and on images, "
+        "where they are convolutions; filled, told apart from 0."
     )
     sources = [settings.results / name for name in (f"{RESULT}.json", *names)]
     return Drawn(figure, rows, caption, _claims(pairs, images), sources)
@@ -199,8 +198,7 @@ def _claims(pairs: list[Row], images: list[Row]) -> list[Claim]:
             "The advantage is smaller on linear layers than on convolutions.",
             LIERA_NOTES,
             "no number",
-            f"Text: {said}. Images: {there or 'not measured'}. Different networks and data: the layers "
-            "are one of "
+            f"Text: {said}. Images: {there or 'not measured'}. Different networks and data: the layers are one of "
             "many differences.",
             smaller,
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -92,21 +93,17 @@ def look(method: str) -> Look:
     return LOOKS.get(method, Look(method, BLACK, (4, 0, 45)))
 
 
-def pyplot() -> Any:
-    """Return matplotlib's pyplot, drawing into memory, in the style of these figures."""
-    matplotlib = need("matplotlib", "app", "figures")
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as found
-
-    found.rcdefaults()
-    matplotlib.rcParams.update(SETTINGS)
-    return found
-
-
 def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Any, Any]:
-    """Return a figure of this size in inches and its axes; `options` are those of `subplots`."""
-    figure, axes = pyplot().subplots(rows, columns, figsize=(width, height), **options)
-    return figure, axes
+    """Return a figure of this size in inches and its axes; `options` are those of `subplots`.
+
+    It belongs to the caller alone: no window, and nothing to close.
+    """
+    matplotlib = need("matplotlib", "app", "figures")
+    from matplotlib.figure import Figure
+
+    matplotlib.rcParams.update(SETTINGS)
+    figure = Figure(figsize=(width, height))
+    return figure, figure.subplots(rows, columns, **options)
 
 
 def letter(axes: Sequence[Any]) -> None:
@@ -122,6 +119,11 @@ def absent(axes: Any, text: str) -> None:
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color=GREY, wrap=True)
 
 
+def wrapped(text: str, width: int = 30) -> str:
+    """Return a text in lines of about so many letters."""
+    return "\n".join(textwrap.wrap(text, width))
+
+
 def mark_quick(figure: Any) -> None:
     """Say in the figure that its sizes are small."""
     height = 0.14 / figure.get_figheight()  # inches, above all panels
@@ -131,19 +133,11 @@ def mark_quick(figure: Any) -> None:
 
 
 def rendered(figure: Any) -> dict[str, bytes]:
-    """Return the figure as PDF with TrueType fonts in it and as PNG, the same bytes each time, and free it."""
+    """Return the figure as PDF with TrueType fonts in it and as PNG, the same bytes each time."""
     logging.getLogger("fontTools").setLevel(logging.ERROR)  # it speaks of the dates in a font
     found = {}
     for suffix, metadata in (("pdf", {"CreationDate": None, "ModDate": None}), ("png", {})):
         buffer = io.BytesIO()
         figure.savefig(buffer, format=suffix, metadata=metadata)
         found[suffix] = buffer.getvalue()
-    pyplot_close(figure)
     return found
-
-
-def pyplot_close(figure: Any) -> None:
-    """Free the memory of a figure."""
-    from matplotlib import pyplot as found
-
-    found.close(figure)

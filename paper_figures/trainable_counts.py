@@ -50,12 +50,12 @@ def make(settings: Settings) -> Drawn:
     share = [row["loralib_depthwise"] / row["loralib"] for row in rows]
     caption = (
         "(a) Trainable numbers of LoRA, and of LieRA which prints the same, on ConvNeXt-V2: as published (diamonds) "
-        "and as "
-        "loralib's layer counts them on every convolution and linear layer (bars), of which most lie on depthwise "
-        "kernels (hatched). The two rows marked ? fit no formula that was tried; the nearest, without stem and linear "
-        f"layers, is {rows[4]['loralib_without_linear'] / 1e6:.2f} and {rows[5]['loralib_without_linear'] / 1e6:.2f} "
-        f"million. (b) Trainables on one depthwise kernel of {CHANNELS} channels, {KERNEL} x {KERNEL}, in multiples of "
-        "its own size: above the line an adapter has more numbers than what it adapts."
+        "and as loralib's layer counts them on every convolution and linear layer (bars), of which most lie on "
+        "depthwise kernels (hatched). The two rows marked ? fit no formula that was tried; the nearest, without "
+        f"stem and linear layers, is {rows[4]['loralib_without_linear'] / 1e6:.2f} and "
+        f"{rows[5]['loralib_without_linear'] / 1e6:.2f} million. (b) Trainables on one depthwise kernel of "
+        f"{CHANNELS} channels, {KERNEL} x {KERNEL}, in multiples of its own size: above the line an adapter has more "
+        "numbers than what it adapts."
     )
     return Drawn(figure, [*rows, *traps], caption, _claims(rows, traps, share), (), None)
 
