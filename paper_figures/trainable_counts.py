@@ -63,9 +63,9 @@ def make(settings: Settings) -> Drawn:
 def _published(panel: Any, rows: list[Row]) -> None:
     places = range(len(rows))
     linear = [(row["loralib"] - row["loralib_depthwise"]) / 1e6 for row in rows]
-    panel.bar(places, linear, 0.6, color=BLUE, label="loralib's layer: all other layers")
+    panel.bar(places, linear, 0.6, color=BLUE, label="loralib: all other layers")
     panel.bar(places, [row["loralib_depthwise"] / 1e6 for row in rows], 0.6, bottom=linear, color="#cfe3f1",
-              edgecolor=BLUE, linewidth=0.6, hatch="////", label="loralib's layer: depthwise kernels")  # fmt: skip
+              edgecolor=BLUE, linewidth=0.6, hatch="////", label="loralib: depthwise kernels")  # fmt: skip
     panel.plot(places, [row["published_millions"] for row in rows], "D", color=VERMILLION, markeredgecolor="white",
                markeredgewidth=0.6, markersize=6, label="published", linestyle="none")  # fmt: skip
     panel.plot(places, [row["per_group_unfold"] / 1e6 for row in rows], "_", color=BLACK, markersize=15,
@@ -77,7 +77,7 @@ def _published(panel: Any, rows: list[Row]) -> None:
     panel.set_xticks(places, names)
     panel.set(ylabel="trainable numbers, millions", title="published rows", ylim=(0, 80))
     panel.grid(axis="x", visible=False)
-    panel.legend(loc="upper right", ncols=2)
+    panel.legend(loc="upper right", ncols=2, columnspacing=1, handlelength=1.6, markerscale=0.8)
 
 
 def _trap(panel: Any, traps: list[Row]) -> None:
