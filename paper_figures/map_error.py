@@ -133,7 +133,7 @@ def _maps(panel: Any) -> list[Row]:
 
 
 def _reached(panel: Any, found: dict[float, Array]) -> list[Row]:
-    x = np.geomspace(1e-4, 10, 101)
+    x = np.geomspace(1e-5, 10, 121)
     rows = []
     for share, xi in found.items():
         above = np.array([float((np.abs(xi) > a).mean()) for a in x])
@@ -144,7 +144,7 @@ def _reached(panel: Any, found: dict[float, Array]) -> list[Row]:
         panel.axvline(place, color=GREY, linestyle=":", linewidth=0.9)
         panel.text(place * 1.08, 1.25, text, fontsize=6, color=GREY, va="bottom")
     size = len(next(iter(found.values())))
-    panel.set(xlabel=r"|x|, entry of $\xi$", ylabel=r"share of weights with $|\xi| > $ x", xlim=(1e-4, 10),
+    panel.set(xlabel=r"|x|, entry of $\xi$", ylabel=r"share of weights with $|\xi| > $ x", xlim=(1e-5, 10),
               ylim=(0.5 / size, 6), title="what trained LieRA reaches")  # fmt: skip
     panel.legend(loc="lower left")
     return rows

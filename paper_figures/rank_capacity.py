@@ -180,7 +180,7 @@ def _spectra(panel: Any, values: dict[str, Array]) -> None:
         ylim=(1e-18, 10),
         title=rf"spectra, rank$(W_0)$ = {SPECTRUM_RANK}, rms $\xi$ = {ELEMENT}",
     )
-    panel.legend(loc="lower left", bbox_to_anchor=(0.16, 0.42))
+    panel.legend(loc="center right", bbox_to_anchor=(1.03, 0.52))
 
 
 def _bounds(panel: Any, bounds: list[Row]) -> None:
