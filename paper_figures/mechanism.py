@@ -53,7 +53,7 @@ def make(settings: Settings) -> Drawn:
     parts = {
         m: (run.before[LAYER][chosen], run.element[LAYER][chosen], run.after[LAYER][chosen]) for m, run in runs.items()
     }
-    figure, axes = new_figure(DOUBLE, 2.65, 2, 5, gridspec_kw={"width_ratios": [1, 1, 1, 1, 1.3]})
+    figure, axes = new_figure(DOUBLE, 3.0, 2, 5, gridspec_kw={"width_ratios": [1, 1, 1, 1, 1.3]})
     reach = 1.2 * float(np.quantile(np.abs(runs["lora"].after[LAYER] - runs["lora"].before[LAYER]), 0.999))
     bound = float(np.abs(parts["lora"][0]).max())
     spread = 2 * float(np.abs(parts["liera"][2] / parts["liera"][0] - 1).max())
@@ -89,8 +89,9 @@ def _tiles(
 ) -> None:
     low, high = centre - reach, centre + reach
     drawn = panel.imshow(tiles(values), cmap="PuOr", vmin=low, vmax=high)
-    bar = figure.colorbar(drawn, ax=panel, orientation="horizontal", shrink=0.85, pad=0.01, aspect=18)
-    bar.set_ticks([low, centre, high], labels=[f"{value:.2g}" for value in (low, centre, high)])
+    below = panel.inset_axes((0.05, -0.15, 0.9, 0.06))
+    bar = figure.colorbar(drawn, cax=below, orientation="horizontal")
+    bar.set_ticks([low, centre, high], labels=[f"{value:.3g}" for value in (low, centre, high)])
     bar.ax.tick_params(labelsize=6)
     panel.set(title=title, xticks=[], yticks=[])
     panel.grid(False)
@@ -130,7 +131,7 @@ def _scatter(panel: Any, method: str, run: Trained, reach: float) -> None:
     panel.plot([-limit, limit], [limit, -limit], color="black", linewidth=0.8, linestyle=":", label=r"$W' = 0$")
     panel.set(
         xlim=(-limit, limit),
-        ylim=(-reach, 2.8 * reach),
+        ylim=(-reach, 3.0 * reach),
         xlabel=r"weight $W_0$",
         ylabel=r"change $W' - W_0$",
         title="near zero, whole layer",
@@ -139,7 +140,15 @@ def _scatter(panel: Any, method: str, run: Trained, reach: float) -> None:
     panel.yaxis.tick_right()
     panel.spines["right"].set_visible(True)
     panel.spines["left"].set_visible(False)
-    panel.legend(loc="upper right", handletextpad=0.3, markerscale=1.3, fontsize=6, borderaxespad=0, labelspacing=0.2)
+    panel.legend(
+        loc="upper right",
+        handletextpad=0.3,
+        markerscale=1.3,
+        handlelength=1.2,
+        fontsize=6,
+        borderaxespad=0,
+        labelspacing=0.2,
+    )
 
 
 def _rows(runs: dict[str, Trained]) -> list[Row]:
