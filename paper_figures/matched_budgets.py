@@ -201,10 +201,10 @@ def _first(there: dict[str, Comparison]) -> Claim:
                     f"{method} {100 * alone['mean']:.2f} to {100 * after['mean']:.2f} % ({one.images:,} images)"
                 )
     return Claim(
-        "Is an adapter better after the statistics of BatchNormalization were re-estimated?",
+        "An adapter is better after the statistics of BatchNormalization were re-estimated.",
         "asked here, no claim of the paper",
         "-",
-        "; ".join(found) or "no such row",
+        f"Means over seeds: {'; '.join(found)}" if found else "no such row",
         ABSENT if not gains else HOLDS if min(gains) > 0 else FAILS if max(gains) <= 0 else PARTLY,
     )
 
@@ -216,7 +216,7 @@ def _cheap(there: dict[str, Comparison]) -> list[Claim]:
         if sentence is not None:
             claims.append(
                 Claim(
-                    f"Does anything beat the two cheap baselines, norm-stats and scale? ({one.images:,} images)",
+                    f"Something beats the two cheap baselines, norm-stats and scale ({one.images:,} images).",
                     "asked here: the paper has no such baseline",
                     "-",
                     sentence,

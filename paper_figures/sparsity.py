@@ -11,7 +11,7 @@ from paper_figures.published import LIERA_NOTES
 from paper_figures.style import DOUBLE, letter, look, new_figure
 from paper_figures.trained import Trained, sizes, sources, train
 
-SHARES = (0.3, 0.6)
+SHARES = (0.0, 0.3, 0.6)
 METHODS: dict[str, int | None] = {"lora": 2, "full": None, "liera": 2}
 
 
@@ -59,8 +59,9 @@ def make(settings: Settings) -> Drawn:
     caption = (
         f"ResNet-8 with the smallest weights of each layer made zero, then {epochs} epochs on {images} JPEG images, "
         "LoRA and LieRA at r = 2. (a) Zeros that are still zero in the merged weights. (b) Weights other than zero "
-        f"whose sign is as before. (c) Accuracy on {tested:,} test images. Zero is a fixed point of the Hadamard "
-        "group: LieRA keeps the sparsity that an additive update fills in, and cannot bring back what was pruned."
+        f"whose sign is as before. At 0 % nothing is pruned. (c) Accuracy on {tested:,} test images. Zero is a fixed "
+        "point of the Hadamard group: LieRA keeps the sparsity that an additive update fills in, and cannot bring "
+        "back what was pruned."
     )
     return Drawn(
         figure, rows, caption, [_claim(rows)], sources(settings, test=True), settings.seed, smaller=settings.quick
@@ -69,8 +70,9 @@ def make(settings: Settings) -> Drawn:
 
 def _bars(panel: Any, rows: list[Row], part: str, whole: str, label: str, title: str, lowest: float = 0.0) -> None:
     width = 0.8 / len(METHODS)
+    shown = [share for share in SHARES if all(row[whole] for row in rows if row["pruned"] == share and whole in row)]
     for number, method in enumerate(METHODS):
-        own = [row for row in rows if row["method"] == method]
+        own = [row for row in rows if row["method"] == method and row["pruned"] in shown]
         places = np.arange(len(own)) + (number - (len(METHODS) - 1) / 2) * width
         heights = [100 * row[part] / row[whole] for row in own]
         style = look(method)
@@ -85,9 +87,9 @@ def _bars(panel: Any, rows: list[Row], part: str, whole: str, label: str, title:
             label=style.label,
         )
         for place, height in zip(places, heights, strict=True):
-            text = f"{height:.0f}" if height in (0.0, 100.0) else f"{height:.1f}"
+            text = f"{height:.0f}" if height in (0.0, 100.0) else f"{height:.2g}" if height < 1 else f"{height:.2f}"
             panel.text(place, max(height, lowest), text, ha="center", va="bottom", fontsize=6)
-    panel.set_xticks(range(len(SHARES)), [f"{100 * share:.0f} %" for share in SHARES])
+    panel.set_xticks(range(len(shown)), [f"{100 * share:.0f} %" for share in shown])
     panel.grid(axis="x", visible=False)
     top = 100 + 0.1 * (100 - lowest)
     panel.set(xlabel="weights pruned", ylabel=label, ylim=(lowest, top), title=title)
@@ -107,13 +109,12 @@ def _accuracies(panel: Any, rows: list[Row]) -> None:
 
 def _claim(rows: list[Row]) -> Claim:
     def text(method: str) -> str:
-        return ", ".join(
-            f"{100 * row['zeros_kept'] / row['zeros_before']:.1f} % of the zeros and "
-            f"{100 * row['signs_kept'] / row['others']:.2f} % of the signs at {100 * row['pruned']:.0f} %"
-            for row in rows
-            if row["method"] == method
-        )
+        own = [row for row in rows if row["method"] == method]
+        zeros = ", ".join(f"{100 * row['zeros_kept'] / row['zeros_before']:.1f}" for row in own if row["zeros_before"])
+        signs = ", ".join(f"{100 * row['signs_kept'] / row['others']:.2f}" for row in own)
+        return f"{zeros} % of the zeros ({pruned} % pruned) and {signs} % of the other signs ({all_shares} % pruned)"
 
+    pruned, all_shares = (", ".join(f"{100 * s:.0f}" for s in some) for some in ([s for s in SHARES if s], SHARES))
     own = [row for row in rows if row["method"] == "liera"]
     whole = all(row["zeros_kept"] == row["zeros_before"] and row["signs_kept"] == row["others"] for row in own)
     return Claim(
