@@ -1,32 +1,84 @@
-"""Draw figures: ``python -m paper_figures all`` or the names of some; files go to a folder."""
+"""Draw the figures: ``python -m paper_figures all`` or the names of some."""
 
 from __future__ import annotations
 
-import argparse
-from importlib import import_module
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-FIGURES = {
-    "map_error": "how far each map is from the exponential",
-    "rank_capacity": "rank of the weight change of LoRA, first-order LieRA and LieRA",
-    "cost_growth": "time of a training step against its work, from validation/results/",
-    "accuracy_and_size": "accuracy against the size of the update on the real job, from validation/results/",
-}
+import click
+
+from lieref._text import one_line
+from lieref.errors import LierefError
+from paper_figures.drawn import AbsentError, Settings
+from paper_figures.index import NAME as INDEX
+from paper_figures.index import write_index
+from paper_figures.registry import FIGURES, draw, recompute
+from paper_figures.results import RESULTS, data_folder
+from paper_figures.written import write, write_absence
+
+DONE, WRONG_USE, FAILED, INTERRUPTED = 0, 2, 1, 130
+ALL = "all"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m paper_figures", description=__doc__)
-    parser.add_argument(
-        "names", nargs="+", choices=["all", *FIGURES], help="; ".join(f"{n}: {t}" for n, t in FIGURES.items())
-    )
-    parser.add_argument("--out", type=Path, default=Path("figures-out"))
-    options = parser.parse_args()
-    options.out.mkdir(parents=True, exist_ok=True)
-    for name in FIGURES if "all" in options.names else options.names:
-        path = options.out / f"{name}.png"
-        import_module(f"paper_figures.{name}").draw(path)
-        print(path)
+@click.command(epilog="Names: " + "; ".join(f"{name}, {entry.title}" for name, entry in FIGURES.items()) + ".")
+@click.argument("names", nargs=-1, required=True, metavar="all|NAME...")
+@click.option("--quick", is_flag=True, help="Smaller sizes, marked so in each figure.")
+@click.option("--recompute", "again", is_flag=True, help="Measure again what is drawn from validation/results; hours.")
+@click.option("--out", default="figures-out", show_default=True, type=click.Path(path_type=Path), help="Folder.")
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False, exists=True),
+              help="Folder of real models and data.  [default: that of LIEREF_DATA_DIR]")  # fmt: skip
+def command(names: tuple[str, ...], quick: bool, again: bool, out: Path, data: Path | None) -> None:
+    """Write each figure as PDF, PNG, CSV and JSON, and a page, index.html, that says what holds.
+
+    A figure whose data or results are not there is left out by "all", and the page says so; named alone it is an error.
+    """
+    unknown = [name for name in names if name not in (ALL, *FIGURES)]
+    if unknown:
+        raise click.UsageError(f"NAME must be {ALL} or one of {', '.join(FIGURES)}; got {unknown[0]!r}")
+    chosen = list(FIGURES) if ALL in names else list(dict.fromkeys(names))
+    settings = Settings(data_folder(data), RESULTS, quick)
+    if again and quick:
+        raise click.UsageError("--recompute measures at full size; leave out --quick")
+    measured = [name for name in chosen if FIGURES[name].measured_by] if again else []
+    if again and settings.data is None:
+        raise click.UsageError("--recompute needs the real models and data; add --data DIR")
+    if again and not measured:
+        raise click.UsageError(f"--recompute is for figures that are drawn from measurements; got {', '.join(chosen)}")
+    for name in chosen:
+        if name in measured:
+            recompute(name, settings, out / "recomputed" / name)
+        title = FIGURES[name].title
+        try:
+            drawn = draw(name, settings)
+        except AbsentError as error:
+            if ALL not in names:
+                raise
+            write_absence(out, name, title, str(error))
+            click.echo(f"left out: {name}, {error}", err=True)
+            continue
+        for path in write(out, name, title, drawn):
+            click.echo(path)
+    write_index(out)
+    click.echo(out / INDEX)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status; an error is one line on stderr."""
+    try:
+        command.main(arguments, prog_name="python -m paper_figures", standalone_mode=False)
+        return DONE
+    except (KeyboardInterrupt, click.Abort):
+        status, text = INTERRUPTED, "interrupted"
+    except click.ClickException as error:
+        status, text = WRONG_USE, error.format_message()
+    except LierefError as error:
+        status, text = WRONG_USE, str(error)
+    except OSError as error:
+        status, text = WRONG_USE, f"{error.filename or 'input or output'}: {error.strerror or error}"
+    click.echo(f"error: {one_line(text)}", err=True)
+    return status
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
-import pytest
 
 from paper_figures.map_error import errors
 from paper_figures.rank_capacity import RANK, SIZE, ranks
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_map_errors_are_the_closed_forms() -> None:
@@ -28,9 +21,3 @@ def test_rank_capacity_is_what_theory_allows() -> None:
     assert ranks("lora", base) == [RANK] * 4
     assert ranks("liera-taylor1", base) == [min(RANK * b, SIZE) for b in base]
     assert ranks("liera", base) == [SIZE] * 4
-
-
-@pytest.mark.parametrize("name", ["map_error", "rank_capacity"])
-def test_figures_are_drawn(tmp_path: Path, name: str) -> None:
-    subprocess.run([sys.executable, "-m", "paper_figures", name, "--out", str(tmp_path)], check=True, cwd=ROOT)
-    assert (tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG")
