@@ -20,9 +20,6 @@ from lieref.evaluate.report.numbers import (
 
 Values = dict[str, Any]
 
-METRIC = "accuracy"
-"""How gains of a fleet are shown, as its command does."""
-
 NOT_SETTINGS = {"summary", "rounds", "devices", "manifest", "base", "lieref", "numpy", "scipy", "numba", "python"}
 
 
@@ -36,7 +33,7 @@ def fleet_page(values: Values) -> Page:
     """
     summary = values["summary"]
     sections = (
-        Section("devices", "Devices, the worst first", (_devices(values["devices"]),)),
+        Section("devices", "Devices, the worst first", (_devices(values["devices"], metric_of(values)),)),
         Section("rounds", "Rounds", _rounds(values.get("rounds") or [])),
         Section("recipe", "The same again", (facts("What it is of", {
             "manifest": values["manifest"], "base": values["base"],
@@ -51,8 +48,13 @@ def fleet_page(values: Values) -> Page:
     return Page(f"Fine-tuning of a fleet: {name}", subtitle, _decide(values), shown, made_by)
 
 
+def metric_of(values: Values) -> str:
+    """Return what the gains are of."""
+    return str(values.get("metric", "accuracy"))
+
+
 def _decide(values: Values) -> Decision:
-    summary, devices = values["summary"], values["devices"]
+    summary, devices, metric = values["summary"], values["devices"], metric_of(values)
     kept, gain = summary["kept"], summary.get("mean_gain")
     adapted = kept["own"] + kept["start"]
     figures = [Figure("Devices with an adapter", whole(adapted), f"of {whole(summary['devices'])}")]
@@ -66,18 +68,18 @@ def _decide(values: Values) -> Decision:
     if gain is None:
         return Decision("open", "No decision: no device came to an end", (), tuple(figures), tuple(limits))
     ends = summary.get("mean_gain_interval")
-    interval = f" (95 % interval over devices {between(METRIC, *ends, signed=True)})" if ends else ""
-    told = f"{of_metric(METRIC, summary['base'])} before, {of_metric(METRIC, summary['adapted'])} after"
-    said = [f"On the mean of the devices {told}: {of_metric(METRIC, gain, signed=True)}{interval}."]
+    interval = f" (95 % interval over devices {between(metric, *ends, signed=True)})" if ends else ""
+    told = f"{of_metric(metric, summary['base'])} before, {of_metric(metric, summary['adapted'])} after"
+    said = [f"On the mean of the devices {told}: {of_metric(metric, gain, signed=True)}{interval}."]
     worst = min((each for each in devices if each.get("gain") is not None), key=lambda each: each["gain"])
     said.append(
         f"Devices that keep the base: {whole(kept['base'])}. The smallest gain is "
-        f"{of_metric(METRIC, worst['gain'], signed=True)}, of {worst['device']}."
+        f"{of_metric(metric, worst['gain'], signed=True)}, of {worst['device']}."
     )
     figures += [
-        Figure("Mean gain", of_metric(METRIC, gain, signed=True), f"95 %: {between(METRIC, *ends, signed=True)}"
+        Figure("Mean gain", of_metric(metric, gain, signed=True), f"95 %: {between(metric, *ends, signed=True)}"
                if ends else ""),
-        Figure("Smallest gain", of_metric(METRIC, worst["gain"], signed=True), str(worst["device"])),
+        Figure("Smallest gain", of_metric(metric, worst["gain"], signed=True), str(worst["device"])),
         Figure("Bytes of all adapters", whole(summary["update_bytes"])),
     ]  # fmt: skip
     if ends is None:
@@ -88,13 +90,13 @@ def _decide(values: Values) -> Decision:
     return Decision("ship", headline, tuple(said), tuple(figures), tuple(limits))
 
 
-def _devices(devices: list[Values]) -> Table:
+def _devices(devices: list[Values], metric: str) -> Table:
     rows = []
     for each in devices:
         gets = "failed" if each.get("failed") else each.get("kept") or ""
         cells = [word_cell(each["device"]), word_cell(gets), count_cell(each.get("samples"))]
-        cells += [metric_cell(METRIC, each.get(name), each.get(f"{name}_interval")) for name in ("base", "adapted")]
-        cells.append(metric_cell(METRIC, each.get("gain"), each.get("gain_interval"), signed=True))
+        cells += [metric_cell(metric, each.get(name), each.get(f"{name}_interval")) for name in ("base", "adapted")]
+        cells.append(metric_cell(metric, each.get("gain"), each.get("gain_interval"), signed=True))
         cells += [
             count_cell(each.get("update_bytes")),
             word_cell(each.get("failed") or each.get("bundle_failed") or ""),
