@@ -1,0 +1,62 @@
+"""Between real numbers and integers, and from integers of one scale to those of another."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lieref._types import Array
+from lieref.op.integer.multiplier import rescale, round_away
+
+
+def quantize(x: Array, scale: Array, rounding: str) -> Array:
+    """Return x / scale as integers, before the zero point.
+
+    Parameters
+    ----------
+    x : float32 array
+        Finite.
+    scale : float32 array that broadcasts
+    rounding : str
+        "divide-away": away(fl32(x / s)), TFLite; "divide-even": even(fl32(x / s)), ONNX;
+        "multiply-even": even(fl32(x fl32(1 / s))), XNNPACK.
+
+    Returns
+    -------
+    int64 array
+    """
+    if rounding == "multiply-even":
+        y = np.rint(x * (np.float32(1) / scale))
+    else:
+        y = x / scale
+        y = np.rint(y) if rounding == "divide-even" else round_away(y)
+    return np.clip(y, -(2.0**31), 2.0**31).astype(np.int64)
+
+
+def dequantize(x: Array, scale: Array, zero_point: Array) -> Array:
+    """Return fl32(scale (x - zero_point)); scale and zero point broadcast."""
+    return scale.astype(np.float32) * (x.astype(np.int64) - zero_point).astype(np.float32)
+
+
+def requantize(x: Array, scales: tuple[float, float], zero_point: int, rounding: str) -> Array:
+    """Return x in units of another scale, before its zero point.
+
+    Parameters
+    ----------
+    x : integer array
+    scales : of x and the output
+    zero_point : of x
+    rounding : str
+        One of `lieref.op.integer.multiplier.ROUNDINGS`.
+
+    Returns
+    -------
+    int64 array
+    """
+    real = np.float64(scales[0]) / np.float64(scales[1])
+    return rescale(x.astype(np.int64) - zero_point, real, rounding)
+
+
+def requantize_eight(x: Array, scales: tuple[float, float], zero_point: int) -> Array:
+    """Return the same as XNNPACK does, its multiplier in 1/256: up((x - z) even(256 s_x / s_y) / 256)."""
+    m = np.int64(np.rint(np.float32(256) * (np.float32(scales[0]) / np.float32(scales[1]))))
+    return ((x.astype(np.int64) - zero_point) * m + 128) >> 8

@@ -1,0 +1,195 @@
+"""How each runtime rounds each operator: one value a runtime, one word an operator.
+
+A network of integers does not have one meaning. Where a result falls between two integers, runtimes choose by their own
+arithmetic, and one runtime holds several: TFLite's reference kernels, its optimised ones, and those of XNNPACK, which
+takes over what it can by default. Everything in which they differ is named here; the operators themselves are in the
+files beside this one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lieref._types import Array
+from lieref.errors import DomainError
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How an accumulator is brought to the output's scale.
+
+    Attributes
+    ----------
+    scale : str
+        How s_in s_w / s_out is computed: "float64" throughout, "float32-product" then divided in float64, or "float32"
+        throughout.
+    rounding : str
+        One of `lieref.op.integer.multiplier.ROUNDINGS`.
+    """
+
+    scale: str
+    rounding: str
+
+    def real(self, first: float, second: Array, out: float) -> Array:
+        """Return first second / out; scales are float32 numbers."""
+        a, b, c = np.float32(first), np.asarray(second, np.float32), np.float32(out)
+        if self.scale == "float64":
+            return np.asarray(np.float64(a) * b.astype(np.float64) / np.float64(c))
+        product = a * b
+        return np.asarray(product / c if self.scale == "float32" else product.astype(np.float64) / np.float64(c))
+
+
+@dataclass(frozen=True)
+class Semantics:
+    """The rounding of every operator in one runtime.
+
+    Attributes
+    ----------
+    name, about : str
+    convolution, depthwise : Rule
+        8-bit activations.
+    dense, dense_per_channel : Rule
+        Dense layer with one scale, and with one for each output.
+    convolution_16, dense_16 : Rule
+        16-bit activations with an int32 bias or none; with an int64 bias it is "sixteen" everywhere.
+    mul : Rule
+    add : str
+        "double": three multipliers; "single": one rounding, as XNNPACK; "float32": ONNX Runtime.
+    average_pool : str
+        "away": integers, halves away from zero; "float32-even".
+    mean : str
+        "folded", "image" or "float32-even": see `lieref.op.integer.mean`.
+    softmax : str
+        "fixed" or "table".
+    quantize : str
+        A rounding of `lieref.op.integer.quantize.quantize`.
+    requantize : str
+        A rounding of `lieref.op.integer.multiplier`, or "eight".
+    """
+
+    name: str
+    about: str
+    convolution: Rule
+    depthwise: Rule
+    dense: Rule
+    dense_per_channel: Rule
+    convolution_16: Rule
+    dense_16: Rule
+    mul: Rule
+    add: str
+    average_pool: str
+    mean: str
+    softmax: str
+    quantize: str
+    requantize: str
+
+
+_DOUBLE = Rule("float64", "double")
+_HALF_UP = Rule("float64", "half-up")
+_XNNPACK = Rule("float32", "float32-even")
+
+_TABLE = (
+    Semantics(
+        "tflite-reference",
+        "TFLite's reference kernels (BUILTIN_REF); a dense layer multiplies in float64",
+        convolution=_DOUBLE,
+        depthwise=_DOUBLE,
+        dense=Rule("float64", "float64-away"),
+        dense_per_channel=Rule("float64", "float64-away"),
+        convolution_16=_DOUBLE,
+        dense_16=Rule("float64", "float64-away"),
+        mul=Rule("float32", "double"),
+        add="double",
+        average_pool="away",
+        mean="folded",
+        softmax="fixed",
+        quantize="divide-away",
+        requantize="double",
+    ),
+    Semantics(
+        "tflite-optimised",
+        "TFLite's optimised kernels without delegates (BUILTIN_WITHOUT_DEFAULT_DELEGATES), on x86-64",
+        convolution=_HALF_UP,
+        depthwise=_DOUBLE,
+        dense=Rule("float32-product", "half-up"),
+        dense_per_channel=_HALF_UP,
+        convolution_16=_DOUBLE,
+        dense_16=Rule("float32-product", "double"),
+        mul=Rule("float32", "double"),
+        add="double",
+        average_pool="away",
+        mean="image",
+        softmax="table",
+        quantize="divide-away",
+        requantize="double",
+    ),
+    Semantics(
+        "xnnpack",
+        "TFLite as it comes (BUILTIN): XNNPACK where it can, else the optimised kernels, on x86-64",
+        convolution=_XNNPACK,
+        depthwise=_XNNPACK,
+        dense=_XNNPACK,
+        dense_per_channel=_XNNPACK,
+        convolution_16=_DOUBLE,
+        dense_16=Rule("float32-product", "double"),
+        mul=_XNNPACK,
+        add="single",
+        average_pool="away",
+        mean="float32-even",
+        softmax="table",
+        quantize="multiply-even",
+        requantize="eight",
+    ),
+    Semantics(
+        "cmsis-nn",
+        "CMSIS-NN and TensorFlow Lite Micro, built with double rounding, as they come",
+        convolution=_DOUBLE,
+        depthwise=_DOUBLE,
+        dense=Rule("float32-product", "double"),
+        dense_per_channel=_DOUBLE,
+        convolution_16=_DOUBLE,
+        dense_16=Rule("float32-product", "double"),
+        mul=Rule("float32", "double"),
+        add="double",
+        average_pool="away",
+        mean="folded",
+        softmax="fixed",
+        quantize="divide-away",
+        requantize="double",
+    ),
+    Semantics(
+        "onnxruntime",
+        "ONNX Runtime's CPU kernels for quantised operators",
+        convolution=_XNNPACK,
+        depthwise=_XNNPACK,
+        dense=_XNNPACK,
+        dense_per_channel=_XNNPACK,
+        convolution_16=_XNNPACK,
+        dense_16=_XNNPACK,
+        mul=_XNNPACK,
+        add="float32",
+        average_pool="float32-even",
+        mean="float32-even",
+        softmax="table",
+        quantize="divide-even",
+        requantize="float32-even",
+    ),
+)
+
+SEMANTICS: dict[str, Semantics] = {each.name: each for each in _TABLE}
+"""The semantics by name."""
+
+
+def semantics(name: str) -> Semantics:
+    """Return the semantics of this name.
+
+    Raises
+    ------
+    DomainError
+        If there is none.
+    """
+    if name not in SEMANTICS:
+        raise DomainError(f"semantics: `name` must be one of {', '.join(SEMANTICS)}; got {name!r}")
+    return SEMANTICS[name]
