@@ -12,17 +12,17 @@ from functools import lru_cache
 import numpy as np
 
 from lieref._types import Array
-from lieref.op.integer.multiplier import FIXED, fixed_point
+from lieref.op.integer.multiplier import FIXED, fixed_point, round_away
 
 
 def _table(function: Callable[[Array], Array], low: float, high: float) -> Array:
     """Return 513 int16 values of a function on [low, high], whose values lie in [-1, 1]."""
     step = (high - low) / 512
     x = low + step * np.arange(513)
-    entry = np.trunc(function(x) * 32768 + 0.5)
-    with_middle = np.trunc(function(x[:-1] + step / 2) * 32768 + 0.5)
-    between = np.trunc((function(x[:-1] + step) * 32768 + function(x[:-1]) * 32768) / 2 + 0.5)
-    entry[:-1] -= np.trunc((between - with_middle) / 2 + 0.5)
+    entry = round_away(function(x) * 32768)
+    middle = round_away(function(x[:-1] + step / 2) * 32768)
+    between = round_away((function(x[1:]) * 32768 + entry[:-1]) / 2)
+    entry[:-1] -= round_away((between - middle) / 2)
     return np.asarray(np.clip(entry, -32768, 32767).astype(np.int64))
 
 
@@ -37,7 +37,7 @@ def look_up(x: Array, table: Array) -> Array:
     index = 256 + (x >> 7)
     offset = x & 127
     base = table[index]
-    return base + (((table[index + 1] - base) * offset + 64) >> 7)
+    return np.asarray(base + (((table[index + 1] - base) * offset + 64) >> 7))
 
 
 def softmax16(x: Array, scale: float, beta: float) -> Array:
