@@ -200,5 +200,5 @@ def _check_apart(graph: IntegerGraph, changes: list[Change]) -> None:
             mine = name == change.tensor and what == change.what
             if not mine and place.start < change.place.stop and change.place.start < place.stop:
                 raise DomainError(
-                    f"patch: the {change.what} of {change.tensor} must have bytes of its own; got some that {name} has too"
+                    f"patch: the {change.what} of {change.tensor} must have its own bytes; got some that {name} has too"
                 )

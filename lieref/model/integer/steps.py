@@ -21,6 +21,7 @@ from lieref.op.integer.average_pool import average_pool, average_pool_float
 from lieref.op.integer.concat import concat
 from lieref.op.integer.convolution import convolution
 from lieref.op.integer.depthwise import depthwise
+from lieref.op.integer.extreme import maximum, minimum
 from lieref.op.integer.fully_connected import fully_connected
 from lieref.op.integer.hard_swish import hard_swish
 from lieref.op.integer.max_pool import max_pool
@@ -224,6 +225,10 @@ def _max_pool(step: Step) -> Array:
     return step.back(step.end(max_pool(step.images(), *window), with_zero_point=False))
 
 
+def _extreme(step: Step) -> Array:
+    return (maximum if step.node.op == "Maximum" else minimum)(step.value(0), step.value(1))
+
+
 def _concat(step: Step) -> Array:
     parts = [value for value in step.values if value is not None]
     return step.end(concat(parts, step.attribute("axis")), with_zero_point=False)
@@ -337,6 +342,8 @@ STEPS: dict[str, Callable[[Step], Array]] = {
     "Add": _add,
     "Sub": _add,
     "Mul": _mul,
+    "Maximum": _extreme,
+    "Minimum": _extreme,
     "AveragePool": _average_pool,
     "MaxPool": _max_pool,
     "Concat": _concat,

@@ -7,7 +7,7 @@ from lieref.model.integer.graph import IntegerGraph, IntegerNode, IntegerTensor
 
 _ACTIVATIONS = ("int8", "uint8", "int16")
 _LAYERS = ("Conv", "DepthwiseConv", "FullyConnected")
-_COPIES = ("Reshape", "Concat", "Pad", "MaxPool", "Transpose", "AveragePool", "Resize")
+_COPIES = ("Reshape", "Maximum", "Minimum", "Concat", "Pad", "MaxPool", "Transpose", "AveragePool", "Resize")
 _LARGEST_SHIFT = 30
 
 
@@ -76,7 +76,7 @@ def _check_layer(node: IntegerNode, inputs: list[IntegerTensor], out: IntegerTen
 
 def _check_same_scale(node: IntegerNode, inputs: list[IntegerTensor], out: IntegerTensor) -> None:
     """Check that what is only copied keeps its scale in the eyes of every runtime."""
-    if node.op not in ("Concat", "MaxPool", "Pad"):
+    if node.op not in ("Concat", "MaxPool", "Maximum", "Minimum", "Pad"):
         return
     last = out.quantisation
     for tensor in inputs:

@@ -52,10 +52,15 @@ def softmax16(x: Array, scale: float, beta: float) -> Array:
     -------
     (..., C) int16
     """
-    exp, inverse = tables()
     multiplier, shift = fixed_point(np.float64(np.float32(scale) * np.float32(beta)) / (10.0 / 65535.0))
+    return softmax16_fixed(x, int(multiplier), int(shift))
+
+
+def softmax16_fixed(x: Array, multiplier: int, shift: int) -> Array:
+    """Return the same, with the multiplier given that brings differences of 10 to 65535."""
+    exp, inverse = tables()
     d = x.astype(np.int64) - x.max(axis=-1, keepdims=True)
-    e = look_up(np.clip(FIXED["double"](d, multiplier, shift) + 32767, -32768, 32767), exp)
+    e = look_up(np.clip(FIXED["double"](d, np.asarray(multiplier), np.asarray(shift)) + 32767, -32768, 32767), exp)
     total = e.sum(axis=-1, keepdims=True)  # Q16.15
     zeros = 32 - np.frexp(total.astype(np.float64))[1].astype(np.int64)
     shifted = ((total << (zeros - 1)) + (1 << 13)) >> 14

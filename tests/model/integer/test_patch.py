@@ -91,4 +91,7 @@ def test_values_must_have_shape_kind_and_range(public_file):
     with pytest.raises(DomainError, match="one of the network"):
         patch(graph, {"nothing": np.ones(1, np.float32)})
     with pytest.raises(FormatError, match="must go together"):
-        patch(graph, {weight.name: np.full(weight.quantisation.channels, 2.0**30, np.float32)})
+        patch(
+            graph,
+            {weight.name: np.full_like(weight.quantisation.scale, 2.0**30), node.outputs[0]: np.full(1, 2.0**-20)},
+        )
