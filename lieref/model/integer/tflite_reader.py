@@ -85,8 +85,8 @@ def _check_probabilities(graph: IntegerGraph) -> None:
         right, right_zero = expected[out.dtype]
         if abs(scale / right - 1) > 1e-3 or zero_point != right_zero:
             raise FormatError(
-                f"tflite: the output of SOFTMAX must have scale {right} and zero point {right_zero}, which all runtimes "
-                f"take for granted; got {scale:.6g} and {zero_point}"
+                f"tflite: the output of SOFTMAX must have scale {right} and zero point {right_zero}, which all "
+                f"runtimes take for granted; got {scale:.6g} and {zero_point}"
             )
 
 
