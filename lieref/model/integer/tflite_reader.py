@@ -154,7 +154,8 @@ def _window(each: RawOperator, x: IntegerTensor, kernel: tuple[int, int], dilati
             total = max((-(-size // strides[axis]) - 1) * strides[axis] + reach - size, 0)
             pads[axis] = (total // 2, total - total // 2)
     border = (pads[0][0], pads[1][0], pads[0][1], pads[1][1])
-    return {"strides": strides, "dilations": dilations, "pads": border}
+    window: Attributes = {"strides": strides, "pads": border}
+    return window if dilation_slot is None else {**window, "dilations": dilations}
 
 
 def _conv(each: RawOperator, inputs: Inputs, _: IntegerTensor) -> Made:
