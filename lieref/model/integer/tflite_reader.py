@@ -161,7 +161,7 @@ def _window(each: RawOperator, x: IntegerTensor, kernel: tuple[int, int], dilati
 
 
 def _check_bias(each: RawOperator, inputs: Inputs, slot: int | None) -> None:
-    """Refuse an int32 bias beside int16 activations that the operator does not announce: a runtime reads it as int64."""
+    """Refuse an int32 bias beside int16 activations that is not announced: a runtime reads it as int64."""
     bias = inputs[2] if len(inputs) > 2 else None
     x = inputs[0]
     if bias is None or x is None or x.dtype != "int16" or bias.dtype != "int32":
