@@ -82,13 +82,16 @@ class Step:
         """Return images (N, H, W, C) in the node's layout."""
         return y if self.node.layout == "NHWC" or y.ndim != 4 else y.transpose(0, 3, 1, 2)
 
+    @property
+    def left_to_others(self) -> bool:
+        """Whether XNNPACK leaves the node to the optimised kernels."""
+        unsigned = self.output.dtype == "uint8" and self.node.op == "DepthwiseConv"
+        return unsigned or self.output.dtype == "int16" or self.node.op in ("AveragePool", "MaxPool")
+
     def end(self, y: Array, *, with_zero_point: bool = True) -> Array:
         """Return y with zero point, clamp and type of the output."""
         scale, zero_point = one(self.output)
-        left_to_others = self.output.dtype == "int16" or (
-            self.output.dtype == "uint8" and self.node.op == "DepthwiseConv"
-        )
-        clamp = "away" if left_to_others else self.semantics.clamp
+        clamp = "away" if self.left_to_others else self.semantics.clamp
         ends = limits(self.output.dtype, self.attribute("activation", "none"), scale, zero_point, clamp)
         return finish(y, zero_point if with_zero_point else 0, ends, self.output.dtype)
 
@@ -184,7 +187,9 @@ def _dense(step: Step) -> Array:
         weight_zero_point=_weight_zero(step),
     )
     s = step.semantics
-    y = _layer(step, acc, s.dense if of(step.tensor(1)).channels == 1 else s.dense_per_channel, s.dense_16)
+    bias = step.optional(2)
+    rule_16 = s.dense_16_wide if bias is not None and bias.dtype == np.int64 else s.dense_16
+    y = _layer(step, acc, s.dense if of(step.tensor(1)).channels == 1 else s.dense_per_channel, rule_16)
     return y.reshape(*x.shape[:-1], -1) if step.attribute("keep_axes", 0) else y
 
 

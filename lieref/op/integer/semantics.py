@@ -55,8 +55,9 @@ class Semantics:
         8-bit activations; `grouped` is a convolution of several groups.
     dense, dense_per_channel : Rule
         Dense layer with one scale, and with one for each output.
-    convolution_16, grouped_16, dense_16 : Rule
-        16-bit activations with an int32 bias or none; with an int64 bias it is "sixteen" everywhere.
+    convolution_16, grouped_16, dense_16, dense_16_wide : Rule
+        16-bit activations with an int32 bias or none; `dense_16_wide` with an int64 one, beside which a fixed-point
+        rounding of any layer is "sixteen".
     mul : Rule
     add : str
         "double": three multipliers; "single": one rounding, as XNNPACK; "float32": ONNX Runtime.
@@ -90,6 +91,7 @@ class Semantics:
     convolution_16: Rule
     grouped_16: Rule
     dense_16: Rule
+    dense_16_wide: Rule
     mul: Rule
     add: str
     average_pool: str
@@ -119,6 +121,7 @@ _TABLE = (
         convolution_16=_DOUBLE,
         grouped_16=_DOUBLE,
         dense_16=Rule("float64", "float64-away"),
+        dense_16_wide=Rule("float64", "float64-away"),
         mul=Rule("float32", "double"),
         add="double",
         average_pool="away",
@@ -138,7 +141,8 @@ _TABLE = (
         dense_per_channel=_HALF_UP,
         convolution_16=_HALF_UP,
         grouped_16=_DOUBLE,
-        dense_16=Rule("float64", "float64-away"),
+        dense_16=Rule("float32-product", "half-up"),
+        dense_16_wide=Rule("float64", "float64-away"),
         mul=Rule("float32", "double"),
         add="double",
         average_pool="away",
@@ -160,7 +164,8 @@ _TABLE = (
         dense_per_channel=_XNNPACK,
         convolution_16=_HALF_UP,
         grouped_16=_DOUBLE,
-        dense_16=Rule("float64", "float64-away"),
+        dense_16=Rule("float32-product", "half-up"),
+        dense_16_wide=Rule("float64", "float64-away"),
         mul=_XNNPACK,
         add="single",
         average_pool="away",
@@ -183,6 +188,7 @@ _TABLE = (
         convolution_16=_DOUBLE,
         grouped_16=_DOUBLE,
         dense_16=Rule("float32-product", "double"),
+        dense_16_wide=Rule("float32-product", "double"),
         mul=Rule("float32", "double"),
         add="double",
         average_pool="away",
@@ -203,6 +209,7 @@ _TABLE = (
         convolution_16=_XNNPACK,
         grouped_16=_XNNPACK,
         dense_16=_XNNPACK,
+        dense_16_wide=_XNNPACK,
         mul=_XNNPACK,
         add="float32",
         average_pool="float32-even",
