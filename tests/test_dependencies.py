@@ -22,6 +22,7 @@ IMPORT_NAMES = {
     "pillow": "PIL",
     "python-flint": "flint",
     "axe-core-python": "axe_core_python",
+    "ai-edge-litert": "ai_edge_litert",
 }
 RUN_AS_COMMANDS = {"ruff", "mypy", "pytest-xdist"}
 # Computing golden values anew, which come with the package, needs the extra `test`.
@@ -61,7 +62,7 @@ EXTRAS = {name: declared(requirements) for name, requirements in PROJECT["option
 
 def test_what_lieref_imports_is_declared() -> None:
     core = declared(PROJECT["dependencies"])
-    extras = set().union(*(EXTRAS[name] for name in ("app", "text", "sign", "ort", "sweep")))
+    extras = set().union(*(EXTRAS[name] for name in ("app", "text", "sign", "ort", "sweep", "int8")))
     assert imported("lieref") <= core | extras | OTHERS
     assert imported("lieref/numerics", "lieref/kernel", "lieref/model/engine") <= core | {"lieref"}
 

@@ -1,0 +1,1 @@
+"""Operators of quantised networks, exact to the bit."""

@@ -1,0 +1,49 @@
+"""Average over windows, in integers of one scale."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lieref._types import Array
+from lieref.op.integer.window import Pads, Pair, extended, windows
+
+
+def average_pool(x: Array, kernel: Pair, strides: Pair = (1, 1), pads: Pads = (0, 0, 0, 0)) -> Array:
+    """Return the mean of the pixels of each window that lie in the image, halves away from zero.
+
+    Zero points do not matter: input and output have the same.
+
+    Parameters
+    ----------
+    x : (N, H, W, C) integers
+
+    Returns
+    -------
+    (N, out h, out w, C) int64
+    """
+    sums = windows(extended(x.astype(np.int64), pads, 0), kernel, strides).sum(axis=(4, 5))
+    inside = np.ones((1, *x.shape[1:3], 1), np.int64)
+    count = windows(extended(inside, pads, 0), kernel, strides).sum(axis=(4, 5))
+    half = count // 2
+    return np.asarray(np.where(sums > 0, (sums + half) // count, -((half - sums) // count)))
+
+
+def average_pool_float(
+    x: Array,
+    kernel: Pair,
+    strides: Pair,
+    pads: Pads,
+    scales: tuple[float, float],
+    zero_point: int,
+    count_pads: bool = False,
+) -> Array:
+    """Return the mean of each window by one multiplication in float32, halves to even, before the zero point.
+
+    even(fl32(S) fl32(s_x / (n s_y))), S the sum of x - zero_point, n the number of pixels, with those of the border
+    where `count_pads` says so.
+    """
+    sums = windows(extended(x.astype(np.int64) - zero_point, pads, 0), kernel, strides).sum(axis=(4, 5))
+    inside = np.ones((1, *x.shape[1:3], 1), np.int64)
+    count = windows(extended(inside, pads, int(count_pads)), kernel, strides).sum(axis=(4, 5))
+    real = np.float32(scales[0]) / (np.float32(scales[1]) * count.astype(np.float32))
+    return np.asarray(np.rint(sums.astype(np.float32) * real).astype(np.int64))

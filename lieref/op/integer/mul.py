@@ -1,0 +1,28 @@
+"""Product of two tensors: the integers' product, rescaled once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lieref._types import Array
+from lieref.op.integer.multiplier import rescale
+
+
+def mul(a: Array, b: Array, real: Array, zero_points: tuple[int, int], rounding: str) -> Array:
+    """Return (a - z_a)(b - z_b) times `real`, rounded, before the output's zero point.
+
+    Parameters
+    ----------
+    a, b : integer arrays that broadcast
+    real : float array of one number
+        s_a s_b / s_out.
+    zero_points : of a and b
+    rounding : str
+        One of `lieref.op.integer.multiplier.ROUNDINGS`.
+
+    Returns
+    -------
+    int64 array
+    """
+    product = (a.astype(np.int64) - zero_points[0]) * (b.astype(np.int64) - zero_points[1])
+    return rescale(product, real, rounding)
