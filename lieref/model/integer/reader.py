@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 
 from lieref.errors import FormatError, UnsupportedError
@@ -21,9 +22,12 @@ def is_integer_file(path: str | Path) -> bool:
         head = file.read(8)
         if head[4:8] == TFLITE_MARK or path.suffix == ".tflite":
             return True
-        data = head + file.read()
-    if not any(word in data for word in _QUANTISED):
-        return False
+        if len(head) < 8:
+            return False
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as seen:
+            if all(seen.find(word) < 0 for word in _QUANTISED):
+                return False
+            data = bytes(seen)
     from lieref.model.integer.onnx_source import operators_of
 
     return any(word.decode() in op for op in operators_of(data) for word in _QUANTISED)
