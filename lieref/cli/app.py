@@ -43,6 +43,7 @@ COMMANDS = {
     "fleet": "lieref.cli.fleet:fleet",
     "eval": "lieref.cli.eval:evaluate",
     "merge": "lieref.cli.merge:merge",
+    "carry": "lieref.cli.carry:carry",
     "export": "lieref.cli.export:export",
     "import": "lieref.cli.import_:import_",
     "bundle": "lieref.cli.bundle:bundle",

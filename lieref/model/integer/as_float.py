@@ -163,6 +163,13 @@ def layer_weight(graph: IntegerGraph, layer: IntegerLayer, node: IntegerNode) ->
     return value
 
 
+def stored_weight(layer: IntegerLayer, node: IntegerNode, weight: Array) -> Array:
+    """Return a weight, out channels first, in the layout of the file: the other way round of `layer_weight`."""
+    if weight.ndim == 4 and node.layout == "NHWC":
+        return weight.transpose(1, 2, 3, 0) if node.op == "DepthwiseConv" else weight.transpose(0, 2, 3, 1)
+    return weight.T if layer.axis == 1 and weight.ndim == 2 else weight
+
+
 def _layer(w: _Writing, node: IntegerNode, layer: IntegerLayer, output: str) -> None:
     weight = np.ascontiguousarray(layer_weight(w.source, layer, node), dtype=np.float32)
     inputs = [node.inputs[0], w.hold(layer.weight.name, weight)]

@@ -57,8 +57,11 @@ def test_the_file_computes_what_was_trained(method: str, file: Path, data: tuple
         assert now >= base - 0.1
 
 
-@pytest.mark.parametrize(("method", "encoding"), [("tied-scale", "finished"), ("tied-scale", "codes"),
-                                                  ("scale", "finished"), ("scale", "codes"), ("bias", "finished")])  # fmt: skip
+KINDS = [("tied-scale", "finished"), ("tied-scale", "codes"), ("scale", "finished"), ("scale", "codes"),
+         ("bias", "finished")]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "encoding"), KINDS)
 def test_integers_stay_and_an_update_survives_its_files(
     method: str, encoding: str, file: Path, data: tuple[Array, Array], tmp_path: Path
 ) -> None:
