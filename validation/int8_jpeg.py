@@ -182,13 +182,12 @@ def by_onnxruntime(content: bytes, x: np.ndarray) -> np.ndarray:
 
 def way_back(update: IntegerUpdate, graph: IntegerGraph) -> bool:
     """Tell whether applying, taking back and applying again gives the same two files, byte by byte."""
-    patch = update.patch(graph)
-    back, state = patch.inverse(graph.content), graph.content
+    patch, state = update.patched(graph)[1], graph.content
     digests = set()
     for _ in range(1000):
         state = patch.apply(state)
         digests.add(hashlib.sha256(state).hexdigest())
-        state = back.apply(state)
+        state = patch.undo(state)
         if state != graph.content:
             return False
     return digests == {update.result_sha256}
@@ -199,10 +198,10 @@ def run(file: str, path: Path, name: str, seed: int, data: Path, judge: Judge) -
     model = load_integer(path)
     model.threads = 1
     update, record = update_by(RECIPES[name], model, data, seed)
-    new = update.patched(model.integer)
+    new, made = update.patched(model.integer)
     written = encode_update(update, model.integer)
     outside = bytearray(new.content)
-    for place in update.patch(model.integer).places:
+    for place in made.places:
         outside[place.start : place.stop] = model.integer.content[place.start : place.stop]
     with np.load(data / "cifar10" / "jpeg75_train.npz") as images:
         x = images["x"][:: len(images["x"]) // 256]

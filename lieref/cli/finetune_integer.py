@@ -184,12 +184,12 @@ def check_semantics(name: str | None, model: IntegerModel) -> str:
 
 def changes(update: IntegerUpdate, model: IntegerModel) -> dict[str, int]:
     """Return how many bytes of the file an update writes, how many of them differ, and how many integers."""
-    patch = update.patch(model.integer)
-    old, new = model.integer.content, update.apply(model.integer)
+    changed, made = update.patched(model.integer)
+    old, new = model.integer.content, changed.content
     weights = sum(int((new_one != layer.weight.data).sum()) for layer in model.integer_layers
                   if (new_one := update.integers.get(layer.weight.name)) is not None)  # fmt: skip
     differing = sum(one != other for one, other in zip(old, new, strict=True))
-    return {"file_bytes": len(new), "bytes_written": sum(map(len, patch.places)), "bytes_that_differ": differing,
+    return {"file_bytes": len(new), "bytes_written": len(made), "bytes_that_differ": differing,
             "weights": weights}  # fmt: skip
 
 

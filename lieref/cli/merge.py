@@ -79,6 +79,6 @@ def _updated(base: Path, folder: Path) -> tuple[bytes, dict[str, Any]]:
 
     graph = read_integer(base)
     update = read_update(folder, graph)
-    data, places = update.apply(graph), update.patch(graph).places
+    new, made = update.patched(graph)
     changed = sorted({*update.scales, *(update.codes.of if update.codes else ()), *update.biases, *update.integers})
-    return data, {"method": update.method, "changed_tensors": changed, "bytes_written": sum(map(len, places))}
+    return new.content, {"method": update.method, "changed_tensors": changed, "bytes_written": len(made)}

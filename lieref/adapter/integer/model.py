@@ -139,7 +139,7 @@ class IntegerModel(Model):
 
     def patched(self, update: IntegerUpdate) -> IntegerModel:
         """Return the network with an update in its file."""
-        return IntegerModel(update.patched(self.integer), self.source)
+        return IntegerModel(update.patched(self.integer)[0], self.source)
 
     def save_adapter(self, folder: str | Path) -> None:
         """Refuse: what a quantised network learns is an update of its file; see `update`."""

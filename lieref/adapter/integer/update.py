@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -16,7 +15,7 @@ from lieref.adapter.integer.methods import INTEGER_METHODS
 from lieref.errors import DomainError, VerificationError
 from lieref.model.integer.graph import IntegerGraph
 from lieref.model.integer.layers import IntegerLayer, integer_layers
-from lieref.model.integer.patch import Patch, make_patch, with_content
+from lieref.model.integer.patch import Patch, patch
 
 ENCODINGS = ("finished", "codes")
 BIAS_RULES = ("stay", "follow", "given")
@@ -67,22 +66,24 @@ class IntegerUpdate:
     def __post_init__(self) -> None:
         check_choice("IntegerUpdate", "bias_rule", self.bias_rule, BIAS_RULES)
 
-    def patch(self, graph: IntegerGraph) -> Patch:
-        """Return what the update writes where.
+    def patched(self, graph: IntegerGraph) -> tuple[IntegerGraph, Patch]:
+        """Return the network with the update in its file, and what was written where.
+
+        The file keeps its length, and every byte outside the places of the patch.
 
         Raises
         ------
         VerificationError
-            If the file is another one than the update is for.
-        DomainError, UnsupportedError
-            As `make_patch` does.
+            If the file is another one than the update is for, or the result not what the update says.
+        DomainError, ShapeError, DTypeError, FormatError
+            As `lieref.model.integer.patch.patch` does.
         """
         self._check_base(graph)
         layers = {layer.weight.name: layer for layer in integer_layers(graph)}
         strange = sorted({*self._changed(), *self.integers} - layers.keys())
         if strange:
-            raise DomainError(f"patch: {strange[0]} must be the weight of a layer of {graph.format} file; it is none")
-        scales, integers = self._new_scales(layers), {**self.integers, **self.biases}
+            raise DomainError(f"patched: {strange[0]} must be the weight of a layer of the file; it is none")
+        scales, biases = self._new_scales(layers), dict(self.biases)
         stored: dict[str, Array] = {}
         for name, new in scales.items():
             layer = layers[name]
@@ -91,35 +92,22 @@ class IntegerUpdate:
             if layer.bias.quantisation is not None and layer.bias.scale_at is not None:
                 stored[layer.bias.name] = _stored_unit(layer, new)
             if self.bias_rule == "follow" and (new != layer.scales).any():
-                integers[layer.bias.name] = requantised_bias(layer, layer.real_bias(), new)
-        return make_patch(graph, {**scales, **stored}, integers)
-
-    def patched(self, graph: IntegerGraph) -> IntegerGraph:
-        """Return the network with the update in its file; raises as `apply` does."""
-        return with_content(graph, self.apply(graph))
+                biases[layer.bias.name] = requantised_bias(layer, layer.real_bias(), new)
+        changed, made = patch(graph, {**scales, **stored}, biases, self.integers)
+        if self.result_sha256 and made.changed != self.result_sha256:
+            raise VerificationError(
+                f"patched: the file must become {self.result_sha256[:16]}...; got {made.changed[:16]}...: nothing is "
+                "written"
+            )
+        return changed, made
 
     def apply(self, graph: IntegerGraph) -> bytes:
-        """Return the file with the update in it: of the same length, equal outside the places of `patch`.
-
-        Raises
-        ------
-        VerificationError
-            If the file is another one than the update is for, or the result not what the update says.
-        DomainError, UnsupportedError
-            As `make_patch` does.
-        """
-        content = self.patch(graph).apply(graph.content)
-        digest = hashlib.sha256(content).hexdigest()
-        if self.result_sha256 and digest != self.result_sha256:
-            raise VerificationError(
-                f"apply: the file must become {self.result_sha256[:16]}...; got {digest[:16]}...: nothing is written"
-            )
-        return content
+        """Return the file with the update in it; raises as `patched` does."""
+        return self.patched(graph)[0].content
 
     def sealed(self, graph: IntegerGraph) -> IntegerUpdate:
         """Return the update with the digest of what it makes of its file."""
-        digest = hashlib.sha256(replace(self, result_sha256="").apply(graph)).hexdigest()
-        return replace(self, result_sha256=digest)
+        return replace(self, result_sha256=replace(self, result_sha256="").patched(graph)[1].changed)
 
     def _changed(self) -> set[str]:
         return {*self.scales, *(self.codes.of if self.codes is not None else ())}
@@ -132,7 +120,7 @@ class IntegerUpdate:
     def _check_base(self, graph: IntegerGraph) -> None:
         if graph.digest != self.base_sha256:
             raise VerificationError(
-                f"apply: the update must be used with the file it is for, sha256 {self.base_sha256[:16]}...; got "
+                f"patched: the update must be used with the file it is for, sha256 {self.base_sha256[:16]}...; got "
                 f"{graph.digest[:16]}..."
             )
 

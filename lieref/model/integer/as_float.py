@@ -332,6 +332,8 @@ _OPERATIONS: dict[str, Callable[[_Writing, IntegerNode, str], None]] = {
     "Add": _plain("Add"),
     "Sub": _plain("Sub"),
     "Mul": _plain("Mul"),
+    "Maximum": _plain("Max"),
+    "Minimum": _plain("Min"),
     "AveragePool": _pool,
     "MaxPool": _pool,
     "Concat": _concat,

@@ -38,10 +38,13 @@ def run(graph: IntegerGraph, x: Array, how: str | Semantics) -> Array:
         raise UnsupportedError(f"run: the network must have one input and one output; got {got}")
     x = np.asarray(x)
     _check(graph.tensors[graph.inputs[0]], x)
+    if not len(x):
+        one = np.zeros((1, *x.shape[1:]), x.dtype)
+        return run(graph, one, how)[:0]
     chunk = CHUNK if _keeps_samples_apart(graph) else 1
     parts = [
         run_all(graph, {graph.inputs[0]: x[first : first + chunk]}, how)[graph.outputs[0]]
-        for first in range(0, max(len(x), 1), chunk)
+        for first in range(0, len(x), chunk)
     ]
     return np.concatenate(parts)
 

@@ -317,6 +317,8 @@ _RULES: dict[str, Callable[[OnnxSource, OnnxNode, Sequence[IntegerTensor]], Oper
     "Add": _element_wise("Add"),
     "Sub": _element_wise("Sub"),
     "Mul": _element_wise("Mul"),
+    "Max": _element_wise("Maximum"),
+    "Min": _element_wise("Minimum"),
     "AveragePool": _average,
     "GlobalAveragePool": _global_average,
     "MaxPool": _max,

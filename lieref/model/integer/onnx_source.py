@@ -22,6 +22,7 @@ from lieref.model.integer.graph import (
 )
 from lieref.model.integer.onnx_places import initializer_places
 from lieref.model.integer.shapes import check_shapes
+from lieref.model.integer.types import check_types
 from lieref.model.onnx_reader import attribute_value, load_proto, node_names, to_array
 
 STATICALLY = "quantise it with onnxruntime.quantization.quantize_static"
@@ -139,6 +140,7 @@ class OnnxSource:
                 f"load: {self.path} must have one input that is quantised; got {', '.join(self.inputs) or 'none'}"
             )
         graph = IntegerGraph(dict(self.tensors), tuple(self.made), inputs, outputs, kind, self.content)
+        check_types(graph)
         check_shapes(graph)
         return graph
 

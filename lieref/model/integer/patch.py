@@ -1,161 +1,210 @@
-"""Other numbers in the same bytes of a file: new scales and biases of layers, and how to take them back.
+"""New scales and biases in the same file: its length and every other byte stay.
 
-A patch is a list of places and what stands there. The file keeps its length, and every byte outside of the places.
+A patch holds old and new bytes of each range, and the digests of both files, so that it is applied to its own file
+alone, and taken back to the bit.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from lieref._types import Array
-from lieref.errors import DomainError, UnsupportedError
-from lieref.model.integer.graph import ByteRange, IntegerGraph, IntegerTensor
+from lieref.errors import DomainError, DTypeError, ShapeError, VerificationError
+from lieref.model.integer.graph import ByteRange, IntegerGraph, IntegerTensor, Quantisation
+from lieref.model.integer.types import check_types
 
-SMALLEST, LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
-"""Range of a scale: kernels flush subnormal numbers to zero."""
+_LEAST_SCALE, _MOST_SCALE = 2.0**-126, 2.0**30
+
+
+@dataclass(frozen=True)
+class Change:
+    """One range of bytes, as it was and as it becomes.
+
+    Attributes
+    ----------
+    tensor, what : str
+        Name of the tensor, and "scale", "bias" or "weight".
+    place : ByteRange
+    old, new : bytes
+        Of the same length.
+    """
+
+    tensor: str
+    what: str
+    place: ByteRange
+    old: bytes
+    new: bytes
 
 
 @dataclass(frozen=True)
 class Patch:
-    """Bytes and where they go, sorted, none over another.
+    """The difference between two files of one length.
 
     Attributes
     ----------
-    pieces : tuple of (ByteRange, bytes)
+    base, changed : str
+        SHA-256 of the files without and with the changes.
+    changes : tuple of Change
+        Sorted by place; no two overlap.
     """
 
-    pieces: tuple[tuple[ByteRange, bytes], ...]
-
-    def __post_init__(self) -> None:
-        ordered = tuple(sorted(self.pieces))
-        for place, data in ordered:
-            if len(place) != len(data):
-                raise DomainError(f"Patch: `pieces` must fill their places; got {len(data)} bytes for {place}")
-        for (before, _), (after, _) in itertools.pairwise(ordered):
-            if after.start < before.stop:
-                raise UnsupportedError(f"Patch: places must not overlap; got {before} and {after}")
-        object.__setattr__(self, "pieces", ordered)
+    base: str
+    changed: str
+    changes: tuple[Change, ...]
 
     @property
     def places(self) -> tuple[ByteRange, ...]:
-        """The places, in the order of the file."""
-        return tuple(place for place, _ in self.pieces)
+        """The byte ranges outside of which both files are equal."""
+        return tuple(change.place for change in self.changes)
+
+    def __len__(self) -> int:
+        return sum(len(change.new) for change in self.changes)
 
     def apply(self, content: bytes) -> bytes:
-        """Return a file with the patch in it.
+        """Return the file with the changes.
 
         Raises
         ------
-        DomainError
-            If a place is not in the file.
+        VerificationError
+            If `content` is not the file that the patch was made for.
         """
-        result = bytearray(content)
-        for place, data in self.pieces:
-            if place.stop > len(content):
-                raise DomainError(f"Patch: `content` must have the bytes {place}; got {len(content)} bytes")
-            result[place.start : place.stop] = data
-        return bytes(result)
+        return self._moved(content, self.base, self.changed, undo=False)
 
-    def inverse(self, content: bytes) -> Patch:
-        """Return the patch that brings back what `content` has in these places."""
-        return Patch(tuple((place, content[place.start : place.stop]) for place in self.places))
+    def undo(self, content: bytes) -> bytes:
+        """Return the file without the changes, equal to the base in every byte.
+
+        Raises
+        ------
+        VerificationError
+            If `content` is not the file that `apply` made.
+        """
+        return self._moved(content, self.changed, self.base, undo=True)
+
+    def _moved(self, content: bytes, expected: str, result: str, *, undo: bool) -> bytes:
+        found = hashlib.sha256(content).hexdigest()
+        if found != expected:
+            raise VerificationError(f"Patch: the file must have SHA-256 {expected}; got {found}")
+        moved = bytearray(content)
+        for change in self.changes:
+            moved[change.place.start : change.place.stop] = change.old if undo else change.new
+        if hashlib.sha256(moved).hexdigest() != result:
+            raise VerificationError("Patch: its changes must lead to the file that it names; got another")
+        return bytes(moved)
 
 
-def make_patch(graph: IntegerGraph, scales: Mapping[str, Array], integers: Mapping[str, Array]) -> Patch:
-    """Return the patch that puts new scales and integers into a network's file.
+def patch(
+    graph: IntegerGraph,
+    scales: Mapping[str, Array] | None = None,
+    biases: Mapping[str, Array] | None = None,
+    weights: Mapping[str, Array] | None = None,
+) -> tuple[IntegerGraph, Patch]:
+    """Return the network with other scales and biases, and where asked for weights, and the patch that leads there.
 
     Parameters
     ----------
     graph : IntegerGraph
-    scales : mapping of str to (C,) float32 array
-        By tensor: as many as it has, positive, finite and not subnormal.
-    integers : mapping of str to array
-        By constant: of its shape and within its type.
+        Not changed.
+    scales : mapping of tensor name to (1,) or (C,) float32, optional
+        As many as the tensor has; positive, 2^-126 to 2^30.
+    biases : mapping of tensor name to integer array, optional
+        Values of constant int32 or int64 tensors.
+    weights : mapping of tensor name to integer array, optional
+        Values of constant int8 or uint8 tensors.
 
     Raises
     ------
     DomainError
-        If a number is out of range, or an array of another shape.
-    UnsupportedError
-        If the file has no bytes of its own for a tensor, or two tensors share them.
+        If a tensor is unknown or its values do not stand in the file, if a scale or an integer is out of its range, if
+        or if two tensors share the bytes.
+    FormatError
+        If the scales do not go together any more.
+    ShapeError, DTypeError
+        If values do not have the shape or kind of those in the file.
     """
-    return Patch((*_scales(graph, scales), *_integers(graph, integers)))
+    changes, tensors = [], dict(graph.tensors)
+    for name, scale in (scales or {}).items():
+        tensor = _known(graph, name)
+        new = _new_scale(tensor, scale)
+        changes.append(_change(graph, tensor, "scale", tensor.scale_at, new.astype("<f4").tobytes()))
+        q = tensor.quantisation
+        assert q is not None
+        tensors[name] = replace(tensors[name], quantisation=Quantisation(new, q.zero_point, q.axis))
+    for given, what, dtypes in ((biases, "bias", ("int32", "int64")), (weights, "weight", ("int8", "uint8"))):
+        for name, values in (given or {}).items():
+            tensor = _known(graph, name)
+            new = _new_integers(tensor, values, dtypes)
+            raw = new.astype(new.dtype.newbyteorder("<")).tobytes()
+            changes.append(_change(graph, tensor, what, tensor.data_at, raw))
+            tensors[name] = replace(tensors[name], data=new)
+    _check_apart(graph, changes)
+    content = bytearray(graph.content)
+    for change in changes:
+        content[change.place.start : change.place.stop] = change.new
+    changed = replace(graph, tensors=tensors, content=bytes(content))
+    check_types(changed)
+    return changed, Patch(graph.digest, changed.digest, tuple(sorted(changes, key=lambda change: change.place)))
 
 
-def with_content(graph: IntegerGraph, content: bytes) -> IntegerGraph:
-    """Return the network of a patched file without parsing it: its tensors hold what their places do.
-
-    Parameters
-    ----------
-    graph : IntegerGraph
-    content : bytes
-        What `Patch.apply` returns for the graph's file, and a patch of `make_patch`.
-    """
-    tensors = {name: _current(tensor, graph.content, content) for name, tensor in graph.tensors.items()}
-    return replace(graph, tensors=tensors, content=content)
+def _known(graph: IntegerGraph, name: str) -> IntegerTensor:
+    if name not in graph.tensors:
+        raise DomainError(f"patch: every tensor must be one of the network; got {name!r}")
+    return graph.tensors[name]
 
 
-def _current(tensor: IntegerTensor, before: bytes, content: bytes) -> IntegerTensor:
-    """Return a tensor with the numbers that stand in its places now."""
-    said, data, dtype = tensor.quantisation, tensor.data, np.dtype(tensor.dtype)
-    if said is not None and tensor.scale_at is not None and _differ(tensor.scale_at, before, content):
-        said = replace(said, scale=_bytes_at(content, tensor.scale_at, np.dtype(np.float32)))
-    if data is not None and tensor.data_at is not None and _differ(tensor.data_at, before, content):
-        data = _bytes_at(content, tensor.data_at, dtype).reshape(data.shape)
-    return replace(tensor, quantisation=said, data=data)
+def _new_scale(tensor: IntegerTensor, scale: Array) -> Array:
+    q = tensor.quantisation
+    new = np.asarray(scale)
+    if q is None:
+        raise DomainError(f"patch: tensor {tensor.name} must have scales; got none")
+    if new.dtype.kind != "f":
+        raise DTypeError(f"patch: scales of {tensor.name} must be floats; got {new.dtype}")
+    if new.shape != q.scale.shape:
+        raise ShapeError(f"patch: scales of {tensor.name} must have shape {q.scale.shape}; got {new.shape}")
+    new = new.astype(np.float32)
+    sane = (new >= _LEAST_SCALE) & (new <= _MOST_SCALE)
+    if not sane.all():
+        raise DomainError(f"patch: scales of {tensor.name} must be positive, 2^-126 to 2^30; got {new[~sane][0]}")
+    return new
 
 
-def _differ(place: ByteRange, before: bytes, content: bytes) -> bool:
-    return before[place.start : place.stop] != content[place.start : place.stop]
+def _new_integers(tensor: IntegerTensor, values: Array, dtypes: tuple[str, str]) -> Array:
+    new = np.asarray(values)
+    if tensor.data is None or tensor.dtype not in dtypes:
+        raise DomainError(f"patch: {tensor.name} must be an {' or '.join(dtypes)} constant; got {tensor}")
+    if new.dtype.kind not in "iu":
+        raise DTypeError(f"patch: values of {tensor.name} must be integers; got {new.dtype}")
+    if new.shape != tensor.shape:
+        raise ShapeError(f"patch: values of {tensor.name} must have shape {tensor.shape}; got {new.shape}")
+    low, high = tensor.limits
+    if new.size and not (int(new.min()) >= low and int(new.max()) <= high):
+        raise DomainError(f"patch: values of {tensor.name} must fit {tensor.dtype}; got {new.min()} to {new.max()}")
+    return new.astype(tensor.dtype)
 
 
-def _bytes_at(content: bytes, place: ByteRange, dtype: np.dtype[Any]) -> Array:
-    return np.frombuffer(content[place.start : place.stop], dtype.newbyteorder("<")).astype(dtype)
+def _change(graph: IntegerGraph, tensor: IntegerTensor, what: str, place: ByteRange | None, new: bytes) -> Change:
+    if place is None:
+        raise DomainError(
+            f"patch: the {what} of {tensor.name} must stand in the file in one piece; got one that does not"
+        )
+    return Change(tensor.name, what, place, graph.content[place.start : place.stop], new)
 
 
-def _scales(graph: IntegerGraph, scales: Mapping[str, Array]) -> Iterator[tuple[ByteRange, bytes]]:
-    for name, given in scales.items():
-        tensor, new = graph.tensors[name], np.asarray(given)
-        old = None if tensor.quantisation is None else tensor.quantisation.scale
-        if old is None or tensor.scale_at is None:
-            raise _nowhere(f"the scale of {name}")
-        if new.shape != old.shape or new.dtype != np.float32:
-            raise DomainError(
-                f"make_patch: scales of {name} must be float32 of shape {old.shape}; got {new.dtype} {new.shape}"
-            )
-        wrong = ~((new >= SMALLEST) & (new <= LARGEST))
-        if wrong.any():
-            raise DomainError(
-                f"make_patch: scales of {name} must be normal positive numbers of float32; got {new[wrong][0]}"
-            )
-        yield tensor.scale_at, new.astype("<f4").tobytes()
-
-
-def _integers(graph: IntegerGraph, integers: Mapping[str, Array]) -> Iterator[tuple[ByteRange, bytes]]:
-    for name, given in integers.items():
-        tensor, new = graph.tensors[name], np.asarray(given)
-        if tensor.data is None or tensor.data_at is None:
-            raise _nowhere(name)
-        low, high = tensor.limits
-        if new.shape != tensor.data.shape or new.dtype.kind not in "iu":
-            raise DomainError(
-                f"make_patch: {name} must be integers of shape {tensor.data.shape}; got {new.dtype} {new.shape}"
-            )
-        if new.size and (int(new.min()) < low or int(new.max()) > high):
-            raise DomainError(
-                f"make_patch: {name} must lie in {low} to {high} ({tensor.dtype}); got {new.min()} to {new.max()}"
-            )
-        dtype = np.dtype(tensor.dtype)
-        yield tensor.data_at, new.astype(dtype.newbyteorder("<")).tobytes()
-
-
-def _nowhere(what: str) -> UnsupportedError:
-    return UnsupportedError(
-        f"make_patch: {what} must be stored in the file as plain bytes, which can be written over; it is packed, or "
-        "beside the file"
-    )
+def _check_apart(graph: IntegerGraph, changes: list[Change]) -> None:
+    """Check that what changes is read for nothing else."""
+    taken = [
+        (place, tensor.name, what)
+        for tensor in graph.tensors.values()
+        for place, what in ((tensor.scale_at, "scale"), (tensor.zero_point_at, "zero point"), (tensor.data_at, "data"))
+        if place is not None
+    ]
+    for change in changes:
+        for place, name, what in taken:
+            mine = name == change.tensor and (what == "scale") == (change.what == "scale") and what != "zero point"
+            if not mine and place.start < change.place.stop and change.place.start < place.stop:
+                raise DomainError(
+                    f"patch: the {change.what} of {change.tensor} must have its own bytes; got some that {name} has too"
+                )

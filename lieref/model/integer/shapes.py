@@ -30,6 +30,10 @@ def check_shapes(graph: IntegerGraph) -> None:
     for node in graph.nodes:
         inputs = [graph.tensors[name] if name else None for name in node.inputs]
         shape = graph.tensors[node.outputs[0]].shape
+        if any(0 in tensor.shape for tensor in inputs if tensor is not None) or 0 in shape:
+            raise FormatError(
+                f"shapes: every size must be 1 or more; got an empty tensor at {node.op}, {node.outputs[0]}"
+            )
         try:
             made = _RULES[node.op](node, inputs, shape)
         except (_MismatchError, KeyError, IndexError, TypeError, ValueError, ZeroDivisionError) as error:
@@ -221,6 +225,8 @@ _RULES: dict[str, Callable[[IntegerNode, list[IntegerTensor | None], Sizes], Siz
     "Add": _broadcast,
     "Sub": _broadcast,
     "Mul": _broadcast,
+    "Maximum": _broadcast,
+    "Minimum": _broadcast,
     "AveragePool": _pool,
     "MaxPool": _pool,
     "Concat": _concat,

@@ -21,6 +21,7 @@ from lieref.op.integer.average_pool import average_pool, average_pool_float
 from lieref.op.integer.concat import concat
 from lieref.op.integer.convolution import convolution
 from lieref.op.integer.depthwise import depthwise
+from lieref.op.integer.extreme import maximum, minimum
 from lieref.op.integer.fully_connected import fully_connected
 from lieref.op.integer.hard_swish import hard_swish
 from lieref.op.integer.max_pool import max_pool
@@ -28,7 +29,12 @@ from lieref.op.integer.mul import mul
 from lieref.op.integer.multiplier import rescale, wrap
 from lieref.op.integer.output import finish, limits
 from lieref.op.integer.pad import pad
-from lieref.op.integer.resize import resize_bilinear, resize_nearest
+from lieref.op.integer.resize import (
+    resize_bilinear,
+    resize_bilinear_eleven,
+    resize_bilinear_float,
+    resize_nearest,
+)
 from lieref.op.integer.semantics import Rule, Semantics
 from lieref.op.integer.softmax import softmax, softmax_multiplier
 from lieref.op.integer.softmax16 import softmax16
@@ -79,7 +85,11 @@ class Step:
     def end(self, y: Array, *, with_zero_point: bool = True) -> Array:
         """Return y with zero point, clamp and type of the output."""
         scale, zero_point = one(self.output)
-        ends = limits(self.output.dtype, self.attribute("activation", "none"), scale, zero_point)
+        left_to_others = self.output.dtype == "int16" or (
+            self.output.dtype == "uint8" and self.node.op == "DepthwiseConv"
+        )
+        clamp = "away" if left_to_others else self.semantics.clamp
+        ends = limits(self.output.dtype, self.attribute("activation", "none"), scale, zero_point, clamp)
         return finish(y, zero_point if with_zero_point else 0, ends, self.output.dtype)
 
 
@@ -142,7 +152,9 @@ def _conv(step: Step) -> Array:
         groups=step.attribute("groups", 1),
         **_window(step),
     )
-    return step.back(_layer(step, acc, step.semantics.convolution, step.semantics.convolution_16))
+    s = step.semantics
+    rules = (s.convolution, s.convolution_16) if step.attribute("groups", 1) == 1 else (s.grouped, s.grouped_16)
+    return step.back(_layer(step, acc, *rules))
 
 
 def _depthwise(step: Step) -> Array:
@@ -156,7 +168,9 @@ def _depthwise(step: Step) -> Array:
         dilations=step.attribute("dilations", (1, 1)),
         **_window(step),
     )
-    return step.back(_layer(step, acc, step.semantics.depthwise, step.semantics.convolution_16))
+    s = step.semantics
+    rule = s.depthwise_uint8 if step.tensor(0).dtype == "uint8" else s.depthwise
+    return step.back(_layer(step, acc, rule, s.grouped_16))
 
 
 def _dense(step: Step) -> Array:
@@ -211,6 +225,10 @@ def _max_pool(step: Step) -> Array:
     return step.back(step.end(max_pool(step.images(), *window), with_zero_point=False))
 
 
+def _extreme(step: Step) -> Array:
+    return (maximum if step.node.op == "Maximum" else minimum)(step.value(0), step.value(1))
+
+
 def _concat(step: Step) -> Array:
     parts = [value for value in step.values if value is not None]
     return step.end(concat(parts, step.attribute("axis")), with_zero_point=False)
@@ -231,7 +249,14 @@ def _resize(step: Step) -> Array:
     args = ((rows, cols), bool(step.attribute("align_corners", 0)), bool(step.attribute("half_pixel_centers", 0)))
     if step.attribute("mode") == "nearest":
         return step.back(resize_nearest(x, *args))
-    return step.back(step.end(resize_bilinear(x, *args), with_zero_point=False))
+    kind = step.semantics.resize if x.dtype.itemsize == 1 else "ten"
+    if kind == "eleven":
+        y = resize_bilinear_eleven(x, *args)
+    elif x.dtype == np.uint8:
+        y = resize_bilinear_float(x, *args, weights_first=kind == "ten, weights first")
+    else:
+        y = resize_bilinear(x, *args)
+    return step.back(step.end(y, with_zero_point=False))
 
 
 def _softmax(step: Step) -> Array:
@@ -251,8 +276,9 @@ def _mean(step: Step) -> Array:
     pair = (scales[0], scales[1])
     if kind == "image" and x.ndim == 4 and sorted(axes) == [1, 2] and keep:
         return step.end(means.mean_of_images(x, pair, (zeros[0], zeros[1])), with_zero_point=False)
-    compute = means.mean_float if kind == "float32-even" else means.mean
-    return step.end(compute(x, axes, pair, zeros[0], keep))
+    if kind == "float32-even":
+        return step.end(means.mean_float(x, axes, pair, (zeros[0], zeros[1]), keep), with_zero_point=False)
+    return step.end(means.mean(x, axes, pair, zeros[0], keep))
 
 
 def _hard_swish(step: Step) -> Array:
@@ -278,6 +304,8 @@ def _quantize(step: Step) -> Array:
 
 def _dequantize(step: Step) -> Array:
     x, q = step.value(0), of(step.tensor(0))
+    if step.semantics.dequantize == "blocks" and q.channels == 1 and x.dtype.itemsize == 1:
+        return quantizing.dequantize_blocks(x, *one(step.tensor(0)))
     return quantizing.dequantize(x, _shaped(q, q.scale, x.ndim), _shaped(q, q.zero_point, x.ndim))
 
 
@@ -288,6 +316,10 @@ def _requantize(step: Step) -> Array:
         same = x.dtype.itemsize == 1 and step.output.dtype == step.tensor(0).dtype
         if same and 2.0**-8 <= np.float32(pair[0]) / np.float32(pair[1]) <= 2.0**7:
             return step.end(quantizing.requantize_eight(x, pair, zeros[0]))
+        kind = "blocks"
+    if kind == "blocks":
+        if x.dtype.itemsize == 1:
+            return step.end(quantizing.requantize_blocks(x, pair, zeros[0]))
         kind = "double"
     return step.end(quantizing.requantize(x, pair, zeros[0], kind))
 
@@ -310,6 +342,8 @@ STEPS: dict[str, Callable[[Step], Array]] = {
     "Add": _add,
     "Sub": _add,
     "Mul": _mul,
+    "Maximum": _extreme,
+    "Minimum": _extreme,
     "AveragePool": _average_pool,
     "MaxPool": _max_pool,
     "Concat": _concat,

@@ -224,6 +224,13 @@ def _plain(op: str) -> Callable[[RawOperator, Inputs, IntegerTensor], Made]:
     return read
 
 
+def _two(op: str) -> Callable[[RawOperator, Inputs, IntegerTensor], Made]:
+    def read(each: RawOperator, inputs: Inputs, _: IntegerTensor) -> Made:
+        return op, 2, {}
+
+    return read
+
+
 _READERS: dict[str, Callable[[RawOperator, Inputs, IntegerTensor], Made]] = {
     "CONV_2D": _conv,
     "DEPTHWISE_CONV_2D": _depthwise,
@@ -233,6 +240,8 @@ _READERS: dict[str, Callable[[RawOperator, Inputs, IntegerTensor], Made]] = {
     "ADD": _element_wise("Add"),
     "SUB": _element_wise("Sub"),
     "MUL": _element_wise("Mul"),
+    "MAXIMUM": _two("Maximum"),
+    "MINIMUM": _two("Minimum"),
     "CONCATENATION": _concat,
     "PAD": _pad,
     "PADV2": _pad,

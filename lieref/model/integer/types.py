@@ -7,7 +7,7 @@ from lieref.model.integer.graph import IntegerGraph, IntegerNode, IntegerTensor
 
 _ACTIVATIONS = ("int8", "uint8", "int16")
 _LAYERS = ("Conv", "DepthwiseConv", "FullyConnected")
-_COPIES = ("Reshape", "Concat", "Pad", "MaxPool", "Transpose", "AveragePool", "Resize")
+_COPIES = ("Reshape", "Maximum", "Minimum", "Concat", "Pad", "MaxPool", "Transpose", "AveragePool", "Resize")
 _LARGEST_SHIFT = 30
 
 
@@ -40,6 +40,7 @@ def check_types(graph: IntegerGraph) -> None:
             if node.op in ("Add", "Sub", "Mul") and {tensor.dtype for tensor in inputs} != {out.dtype}:
                 raise UnsupportedError(f"types: {node.op} must have one type; got {', '.join(t.dtype for t in inputs)}")
         _check_same_scale(node, inputs, out)
+        _check_ratios(node, inputs, out)
 
 
 def _need_integers(node: IntegerNode, tensor: IntegerTensor) -> None:
@@ -66,13 +67,6 @@ def _check_layer(node: IntegerNode, inputs: list[IntegerTensor], out: IntegerTen
     if rest and rest[0].dtype == "int64" and x.dtype != "int16":
         raise UnsupportedError(f"types: the bias of {node.op} must be int32 for {x.dtype}; got int64")
     q = weight.quantisation
-    assert x.quantisation is not None
-    assert out.quantisation is not None
-    real = float(x.quantisation.scale[0]) * float(q.scale.max()) / float(out.quantisation.scale[0])
-    if not real < 2.0**_LARGEST_SHIFT:
-        raise FormatError(
-            f"types: scales of {node.op} that makes {out.name} must go together; got a multiplier of {real}"
-        )
     axis = {"FullyConnected": 1 if node.attributes.get("transposed", 0) else 0, "Conv": 0}.get(
         node.op, 3 if node.layout == "NHWC" else 0
     )
@@ -82,7 +76,7 @@ def _check_layer(node: IntegerNode, inputs: list[IntegerTensor], out: IntegerTen
 
 def _check_same_scale(node: IntegerNode, inputs: list[IntegerTensor], out: IntegerTensor) -> None:
     """Check that what is only copied keeps its scale in the eyes of every runtime."""
-    if node.op not in ("Concat", "MaxPool", "Pad"):
+    if node.op not in ("Concat", "MaxPool", "Maximum", "Minimum", "Pad"):
         return
     last = out.quantisation
     for tensor in inputs:
@@ -91,3 +85,22 @@ def _check_same_scale(node: IntegerNode, inputs: list[IntegerTensor], out: Integ
         assert last is not None
         if q.scale[0] != last.scale[0] or q.zero_point[0] != last.zero_point[0]:
             raise UnsupportedError(f"types: {node.op} must keep scale and zero point; got {tensor} for {out}")
+
+
+def _check_ratios(node: IntegerNode, inputs: list[IntegerTensor], out: IntegerTensor) -> None:
+    """Check that the fixed-point multipliers of a node exist."""
+    scales = [float(t.quantisation.scale.max()) for t in (*inputs[:2], out) if t.quantisation is not None]
+    if node.op in (*_LAYERS, "Mul"):
+        real, most = scales[0] * scales[1] / scales[-1], 2.0**_LARGEST_SHIFT
+    elif node.op in ("Add", "Sub"):
+        real, most = 2 * max(scales[:2]) / scales[-1], 2.0**_LARGEST_SHIFT
+    elif node.op in ("Mean", "Requantize"):
+        real, most = scales[0] / scales[-1], 2.0**_LARGEST_SHIFT
+    elif node.op == "HardSwish":
+        real, most = max(scales[0] / 128 / scales[-1], scales[0] * 2.0**-24), 1.0
+    else:
+        return
+    if not real < most:
+        raise FormatError(
+            f"types: scales of {node.op} that makes {out.name} must go together; got a ratio of {real:.6g}"
+        )

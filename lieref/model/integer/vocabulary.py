@@ -48,6 +48,8 @@ OPERATIONS: dict[str, Operation] = {
     "Add": Operation(("a", "b"), ("activation",)),
     "Sub": Operation(("a", "b"), ("activation",)),
     "Mul": Operation(("a", "b"), ("activation",)),
+    "Maximum": Operation(("a", "b")),
+    "Minimum": Operation(("a", "b")),
     "AveragePool": Operation(("x",), (*_WINDOW, "kernel", "count_include_pad")),
     "MaxPool": Operation(("x",), (*_WINDOW, "kernel")),
     "Concat": Operation(("parts",), ("axis", "activation")),  # any number of parts

@@ -50,9 +50,11 @@ def mean_of_images(x: Array, scales: tuple[float, float], zero_points: tuple[int
     return rescale(total, np.float64(s_x / (count * s_y)), "double") + bias
 
 
-def mean_float(x: Array, axes: tuple[int, ...], scales: tuple[float, float], zero_point: int, keepdims: bool) -> Array:
-    """Return the mean as XNNPACK computes it: even(fl32(S) fl32(s_x / (n s_y))), before the output's zero point."""
+def mean_float(
+    x: Array, axes: tuple[int, ...], scales: tuple[float, float], zero_points: tuple[int, int], keepdims: bool
+) -> Array:
+    """Return the mean as XNNPACK computes it, with the zero point: even(fl32(S) fl32(s_x / s_y / n) + z_y)."""
     count = math.prod(x.shape[axis] for axis in axes)
-    total = x.astype(np.int64).sum(axis=axes, keepdims=keepdims) - count * zero_point
+    total = x.astype(np.int64).sum(axis=axes, keepdims=keepdims) - count * zero_points[0]
     real = np.float32(scales[0]) / np.float32(scales[1]) / np.float32(count)
-    return rescale(total, np.asarray(real), "float32-even")
+    return np.asarray(np.rint(total.astype(np.float32) * real + np.float32(zero_points[1])).astype(np.int64))

@@ -13,10 +13,13 @@ name            value                                                       who
 ==============  ==========================================================  ============================================
 double          away(up(x 2^max(e,0) q / 2^31) / 2^max(-e,0))               TFLite's reference kernels, CMSIS-NN
 half-up         up(up(x 2^max(e,0) q / 2^31) / 2^max(-e,0))                 ruy, behind TFLite's optimised kernels
+half-up-8       "half-up" in whole blocks of 8 channels, "double" in those  TFLite's optimised depthwise convolution
+                left over
 single          up(x q / 2^(31 - e))                                        builds that ask for single rounding
 sixteen         up(x up(q / 2^16) / 2^(15 - e)), 16-bit multiplier at most  int16 activations with an int64 bias
                 2^15 - 1
-float64-away    away(x r), r and product in float64                         TFLite's reference dense layer
+float64-away    away(x r), r and product in float64; -2^31 where that does  TFLite's reference dense layer, on x86-64
+                not fit 32 bits
 float32-even    even(fl32(fl32(x) fl32(r)))                                 XNNPACK, ONNX Runtime
 ==============  ==========================================================  ============================================
 
@@ -39,7 +42,7 @@ import numpy as np
 from lieref._types import Array
 from lieref.errors import DomainError
 
-ROUNDINGS = ("double", "half-up", "single", "sixteen", "float64-away", "float32-even")
+ROUNDINGS = ("double", "half-up", "half-up-8", "single", "sixteen", "float64-away", "float32-even")
 """Names of the ways to round, as in the table above."""
 
 
@@ -112,7 +115,7 @@ def _single(x: Array, multiplier: Array, shift: Array) -> Array:
 
 def _sixteen(x: Array, multiplier: Array, shift: Array) -> Array:
     short = np.where(multiplier < 0x7FFF0000, (multiplier + (1 << 15)) >> 16, 0x7FFF)
-    return half_up_shift(x * short, 15 - shift)
+    return wrap(half_up_shift(x * short, 15 - shift))
 
 
 FIXED: dict[str, Callable[[Array, Array, Array], Array]] = {
@@ -155,14 +158,20 @@ def rescale(x: Array, real: Array | float, rounding: str) -> Array:
     if rounding == "float32-even":
         return np.rint(x.astype(np.float32) * np.asarray(real, np.float32)).astype(np.int64)
     if rounding == "float64-away":
-        return round_away(x.astype(np.float64) * np.asarray(real, np.float64)).astype(np.int64)
-    if rounding not in FIXED:
+        y = round_away(x.astype(np.float64) * np.asarray(real, np.float64))
+        return np.where(np.abs(y) < 2.0**31, y, -(2.0**31)).astype(np.int64)
+    if rounding not in ROUNDINGS:
         raise DomainError(f"rescale: `rounding` must be one of {', '.join(ROUNDINGS)}; got {rounding!r}")
     return rescale_fixed(x.astype(np.int64), *fixed_point(real), rounding)
 
 
 def rescale_fixed(x: Array, multiplier: Array, shift: Array, rounding: str) -> Array:
     """Return int64 accumulators times multiplier 2^(shift - 31), one for all or one for each entry of the last axis."""
+    if rounding == "half-up-8":
+        ends = (0, x.shape[-1] // 8 * 8, x.shape[-1])
+        multiplier, shift = (np.broadcast_to(part, x.shape[-1:]) for part in (multiplier, shift))
+        parts = zip((slice(*ends[:2]), slice(*ends[1:])), ("half-up", "double"), strict=True)
+        return np.concatenate([rescale_fixed(x[..., c], multiplier[c], shift[c], name) for c, name in parts], axis=-1)
     if x.size < _FEW or rounding not in _COMPILED:
         return FIXED[rounding](x, multiplier, shift)
     y = np.empty(x.shape, np.int64)

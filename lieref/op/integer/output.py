@@ -17,18 +17,24 @@ _REAL_ENDS: dict[str, tuple[float | None, float | None]] = {
 }
 
 
-def limits(dtype: str, activation: str, scale: float, zero_point: int) -> tuple[int, int]:
+def limits(dtype: str, activation: str, scale: float, zero_point: int, clamp: str = "away") -> tuple[int, int]:
     """Return the smallest and largest integer of an output: those of its type, tightened by its activation.
 
-    A real end a is the integer zero_point + away(a / scale), the quotient in float32.
+    A real end a is the integer zero_point + away(a / scale), or with clamp "even" even(a / scale + zero_point), as in
+    XNNPACK; the quotient is a float32.
     """
     info = np.iinfo(dtype)
     low, high = _REAL_ENDS[activation]
-    ends = [
-        end if real is None else zero_point + int(round_away(np.float32(real) / np.float32(scale)))
-        for real, end in ((low, int(info.min)), (high, int(info.max)))
-    ]
-    return max(ends[0], int(info.min)), min(ends[1], int(info.max))
+    least = int(info.min) if low is None else _end(low, scale, zero_point, clamp)
+    most = int(info.max) if high is None else _end(high, scale, zero_point, clamp)
+    return max(least, int(info.min)), min(most, int(info.max))
+
+
+def _end(real: float, scale: float, zero_point: int, clamp: str) -> int:
+    quotient = np.float32(real) / np.float32(scale)
+    if clamp == "even":
+        return int(np.rint(quotient + np.float32(zero_point)))
+    return zero_point + int(round_away(quotient))
 
 
 def finish(y: Array, zero_point: int, ends: tuple[int, int], dtype: Any) -> Array:

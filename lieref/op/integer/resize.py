@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from lieref._types import Array
-from lieref.op.integer.multiplier import away_shift, round_away
+from lieref.op.integer.multiplier import away_shift, half_up_shift, round_away
 
 
 def _nearest(n_in: int, n_out: int, align_corners: bool, half_pixel_centers: bool) -> Array:
@@ -40,6 +40,59 @@ def _between(n_in: int, n_out: int, align_corners: bool, half_pixel_centers: boo
     low = np.maximum(place, 0) >> 10
     high = np.minimum((place + 1023) >> 10, n_in - 1)
     return low, np.maximum(high, 0), place - (low << 10)
+
+
+def resize_bilinear_float(
+    x: Array, size: tuple[int, int], align_corners: bool, half_pixel_centers: bool, weights_first: bool
+) -> Array:
+    """Return images in float32 throughout, as TFLite resizes uint8 ones.
+
+    With v, u the distances from the upper and the left pixel: the reference kernel multiplies each pixel by its two
+    weights in turn, adds upper left, lower left, upper right, lower right, and rounds halves away from zero; the
+    optimised one multiplies the weights first, adds row by row, and rounds halves up.
+    """
+    y0, y1, v = _places(x.shape[1], size[0], align_corners, half_pixel_centers)
+    x0, x1, u = _places(x.shape[2], size[1], align_corners, half_pixel_centers)
+    v, u, one = v[:, None, None], u[:, None], np.float32(1)
+    wide = x.astype(np.float32)
+    top, bottom = wide[:, y0], wide[:, y1]
+    if weights_first:
+        total = top[:, :, x0] * ((one - v) * (one - u)) + top[:, :, x1] * ((one - v) * u)
+        total = total + bottom[:, :, x0] * (v * (one - u)) + bottom[:, :, x1] * (v * u)
+        return np.asarray(np.floor(total + np.float32(0.5)).astype(np.int64))
+    total = top[:, :, x0] * (one - v) * (one - u) + bottom[:, :, x0] * v * (one - u)
+    total = total + top[:, :, x1] * (one - v) * u + bottom[:, :, x1] * v * u
+    return round_away(total).astype(np.int64)
+
+
+def _places(n_in: int, n_out: int, align_corners: bool, half_pixel_centers: bool) -> tuple[Array, Array, Array]:
+    """Return lower index, upper index and the distance from the lower one, in float32."""
+    i, half = np.arange(n_out, dtype=np.float32), np.float32(0.5)
+    a, b = (n_in - 1, n_out - 1) if align_corners and n_out > 1 else (n_in, n_out)
+    scale = np.float32(a) / np.float32(b)
+    place = (i + half) * scale - half if half_pixel_centers else i * scale
+    low = np.maximum(np.floor(place).astype(np.int64), 0)
+    high = np.minimum(np.ceil(place).astype(np.int64), n_in - 1)
+    return low, np.maximum(high, 0), place - low.astype(np.float32)
+
+
+def _between_float(n_in: int, n_out: int, align_corners: bool, half_pixel_centers: bool) -> tuple[Array, Array, Array]:
+    """Return the same in XNNPACK's way: positions in float32, weights in 1/2048."""
+    i, half = np.arange(n_out, dtype=np.float32), np.float32(0.5)
+    a, b = (n_in - 1, n_out - 1) if align_corners and n_out > 1 else (n_in, n_out)
+    scale = np.float32(a) / np.float32(b)
+    place = np.clip(i * scale + (half * scale - half), 0, n_in - 1) if half_pixel_centers else i * scale
+    low = np.minimum(np.floor(place).astype(np.int64), n_in - 1)
+    return low, np.minimum(low + 1, n_in - 1), np.rint((place - low.astype(np.float32)) * 2048).astype(np.int64)
+
+
+def resize_bilinear_eleven(x: Array, size: tuple[int, int], align_corners: bool, half_pixel_centers: bool) -> Array:
+    """Return images as XNNPACK resizes them: weights of 11 bits, positions in float32, halves up."""
+    y0, y1, v = _between_float(x.shape[1], size[0], align_corners, half_pixel_centers)
+    x0, x1, u = _between_float(x.shape[2], size[1], align_corners, half_pixel_centers)
+    wide, u, v = x.astype(np.int64), u[:, None], v[:, None, None]
+    rows = wide[:, y0] * (2048 - v) + wide[:, y1] * v
+    return half_up_shift(rows[:, :, x0] * (2048 - u) + rows[:, :, x1] * u, 22)
 
 
 def resize_bilinear(x: Array, size: tuple[int, int], align_corners: bool, half_pixel_centers: bool) -> Array:

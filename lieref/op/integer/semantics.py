@@ -48,11 +48,11 @@ class Semantics:
     Attributes
     ----------
     name, about : str
-    convolution, depthwise : Rule
-        8-bit activations.
+    convolution, grouped, depthwise, depthwise_uint8 : Rule
+        8-bit activations; `grouped` is a convolution of several groups.
     dense, dense_per_channel : Rule
         Dense layer with one scale, and with one for each output.
-    convolution_16, dense_16 : Rule
+    convolution_16, grouped_16, dense_16 : Rule
         16-bit activations with an int32 bias or none; with an int64 bias it is "sixteen" everywhere.
     mul : Rule
     add : str
@@ -66,16 +66,26 @@ class Semantics:
     quantize : str
         A rounding of `lieref.op.integer.quantize.quantize`.
     requantize : str
-        A rounding of `lieref.op.integer.multiplier`, or "eight".
+        A rounding of `lieref.op.integer.multiplier`, or "eight" or "blocks": see `lieref.op.integer.quantize`.
+    dequantize : str
+        "plain" or "blocks".
+    resize : str
+        "ten" or "eleven" bits of a bilinear weight; with ten, uint8 images are resized in float32, and "ten, weights
+        first" is an order of its operations. See `lieref.op.integer.resize`.
+    clamp : str
+        Ends of activations, "away" or "even": see `lieref.op.integer.output.limits`.
     """
 
     name: str
     about: str
     convolution: Rule
+    grouped: Rule
     depthwise: Rule
+    depthwise_uint8: Rule
     dense: Rule
     dense_per_channel: Rule
     convolution_16: Rule
+    grouped_16: Rule
     dense_16: Rule
     mul: Rule
     add: str
@@ -84,6 +94,9 @@ class Semantics:
     softmax: str
     quantize: str
     requantize: str
+    dequantize: str = "plain"
+    resize: str = "ten"
+    clamp: str = "away"
 
 
 _DOUBLE = Rule("float64", "double")
@@ -95,10 +108,13 @@ _TABLE = (
         "tflite-reference",
         "TFLite's reference kernels (BUILTIN_REF); a dense layer multiplies in float64",
         convolution=_DOUBLE,
+        grouped=_DOUBLE,
         depthwise=_DOUBLE,
+        depthwise_uint8=_DOUBLE,
         dense=Rule("float64", "float64-away"),
         dense_per_channel=Rule("float64", "float64-away"),
         convolution_16=_DOUBLE,
+        grouped_16=_DOUBLE,
         dense_16=Rule("float64", "float64-away"),
         mul=Rule("float32", "double"),
         add="double",
@@ -112,28 +128,36 @@ _TABLE = (
         "tflite-optimised",
         "TFLite's optimised kernels without delegates (BUILTIN_WITHOUT_DEFAULT_DELEGATES), on x86-64",
         convolution=_HALF_UP,
-        depthwise=_DOUBLE,
+        grouped=_DOUBLE,
+        depthwise=Rule("float64", "half-up-8"),
+        depthwise_uint8=_DOUBLE,
         dense=Rule("float32-product", "half-up"),
         dense_per_channel=_HALF_UP,
-        convolution_16=_DOUBLE,
-        dense_16=Rule("float32-product", "double"),
+        convolution_16=_HALF_UP,
+        grouped_16=_DOUBLE,
+        dense_16=Rule("float64", "float64-away"),
         mul=Rule("float32", "double"),
         add="double",
         average_pool="away",
         mean="image",
         softmax="table",
         quantize="divide-away",
-        requantize="double",
+        requantize="blocks",
+        dequantize="blocks",
+        resize="ten, weights first",
     ),
     Semantics(
         "xnnpack",
         "TFLite as it comes (BUILTIN): XNNPACK where it can, else the optimised kernels, on x86-64",
         convolution=_XNNPACK,
+        grouped=_XNNPACK,
         depthwise=_XNNPACK,
+        depthwise_uint8=_DOUBLE,
         dense=_XNNPACK,
         dense_per_channel=_XNNPACK,
-        convolution_16=_DOUBLE,
-        dense_16=Rule("float32-product", "double"),
+        convolution_16=_HALF_UP,
+        grouped_16=_DOUBLE,
+        dense_16=Rule("float64", "float64-away"),
         mul=_XNNPACK,
         add="single",
         average_pool="away",
@@ -141,15 +165,20 @@ _TABLE = (
         softmax="table",
         quantize="multiply-even",
         requantize="eight",
+        resize="eleven",
+        clamp="even",
     ),
     Semantics(
         "cmsis-nn",
         "CMSIS-NN and TensorFlow Lite Micro, built with double rounding, as they come",
         convolution=_DOUBLE,
+        grouped=_DOUBLE,
         depthwise=_DOUBLE,
+        depthwise_uint8=_DOUBLE,
         dense=Rule("float32-product", "double"),
         dense_per_channel=_DOUBLE,
         convolution_16=_DOUBLE,
+        grouped_16=_DOUBLE,
         dense_16=Rule("float32-product", "double"),
         mul=Rule("float32", "double"),
         add="double",
@@ -163,10 +192,13 @@ _TABLE = (
         "onnxruntime",
         "ONNX Runtime's CPU kernels for quantised operators",
         convolution=_XNNPACK,
+        grouped=_XNNPACK,
         depthwise=_XNNPACK,
+        depthwise_uint8=_XNNPACK,
         dense=_XNNPACK,
         dense_per_channel=_XNNPACK,
         convolution_16=_XNNPACK,
+        grouped_16=_XNNPACK,
         dense_16=_XNNPACK,
         mul=_XNNPACK,
         add="float32",

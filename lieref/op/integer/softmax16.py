@@ -12,17 +12,17 @@ from functools import lru_cache
 import numpy as np
 
 from lieref._types import Array
-from lieref.op.integer.multiplier import FIXED, fixed_point
+from lieref.op.integer.multiplier import FIXED, fixed_point, round_away
 
 
 def _table(function: Callable[[Array], Array], low: float, high: float) -> Array:
     """Return 513 int16 values of a function on [low, high], whose values lie in [-1, 1]."""
     step = (high - low) / 512
     x = low + step * np.arange(513)
-    entry = np.trunc(function(x) * 32768 + 0.5)
-    with_middle = np.trunc(function(x[:-1] + step / 2) * 32768 + 0.5)
-    between = np.trunc((function(x[:-1] + step) * 32768 + function(x[:-1]) * 32768) / 2 + 0.5)
-    entry[:-1] -= np.trunc((between - with_middle) / 2 + 0.5)
+    entry = round_away(function(x) * 32768)
+    middle = round_away(function(x[:-1] + step / 2) * 32768)
+    between = round_away((function(x[1:]) * 32768 + entry[:-1]) / 2)
+    entry[:-1] -= round_away((between - middle) / 2)
     return np.asarray(np.clip(entry, -32768, 32767).astype(np.int64))
 
 
@@ -37,7 +37,7 @@ def look_up(x: Array, table: Array) -> Array:
     index = 256 + (x >> 7)
     offset = x & 127
     base = table[index]
-    return base + (((table[index + 1] - base) * offset + 64) >> 7)
+    return np.asarray(base + (((table[index + 1] - base) * offset + 64) >> 7))
 
 
 def softmax16(x: Array, scale: float, beta: float) -> Array:
@@ -52,10 +52,15 @@ def softmax16(x: Array, scale: float, beta: float) -> Array:
     -------
     (..., C) int16
     """
-    exp, inverse = tables()
     multiplier, shift = fixed_point(np.float64(np.float32(scale) * np.float32(beta)) / (10.0 / 65535.0))
+    return softmax16_fixed(x, int(multiplier), int(shift))
+
+
+def softmax16_fixed(x: Array, multiplier: int, shift: int) -> Array:
+    """Return the same, with the multiplier given that brings differences of 10 to 65535."""
+    exp, inverse = tables()
     d = x.astype(np.int64) - x.max(axis=-1, keepdims=True)
-    e = look_up(np.clip(FIXED["double"](d, multiplier, shift) + 32767, -32768, 32767), exp)
+    e = look_up(np.clip(FIXED["double"](d, np.asarray(multiplier), np.asarray(shift)) + 32767, -32768, 32767), exp)
     total = e.sum(axis=-1, keepdims=True)  # Q16.15
     zeros = 32 - np.frexp(total.astype(np.float64))[1].astype(np.int64)
     shifted = ((total << (zeros - 1)) + (1 << 13)) >> 14

@@ -78,7 +78,8 @@ def test_integers_stay_and_an_update_survives_its_files(
             np.testing.assert_array_equal(other.data, tensor.data)
         elif tensor.data is not None and method == "tied-scale":
             np.testing.assert_array_equal(other.data, tensor.data)
-    places = update.patch(graph).places
+    made = update.patched(graph)[1]
+    places = made.places
     inside = {position for place in places for position in range(place.start, place.stop)}
     differing = [i for i, (one, other) in enumerate(zip(content, graph.content, strict=True)) if one != other]
     assert differing
@@ -90,8 +91,7 @@ def test_integers_stay_and_an_update_survives_its_files(
     assert len(files[BIN_NAME]) == (4 + scales if encoding == "codes" else expected)
     back = decode_update(files[JSON_NAME], files[BIN_NAME], graph, "here")
     assert hashlib.sha256(back.apply(graph)).hexdigest() == update.result_sha256
-    inverse = update.patch(graph).inverse(graph.content)
-    assert inverse.apply(content) == graph.content
+    assert made.undo(content) == graph.content
 
 
 def test_the_real_bias_stays_or_is_multiplied(file: Path, data: tuple[Array, Array]) -> None:
@@ -117,7 +117,7 @@ def test_a_layer_of_one_scale_has_one_factor(file: Path) -> None:
 def test_an_update_is_for_its_file_alone(file: Path, data: tuple[Array, Array]) -> None:
     model = trained(file, data, "tied-scale")
     update = model.update()
-    patched = update.patched(model.integer)
+    patched = update.patched(model.integer)[0]
     with pytest.raises(VerificationError, match="file it is for"):
         update.apply(patched)
     files = encode_update(update, model.integer)

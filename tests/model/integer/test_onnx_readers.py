@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from lieref.errors import FormatError, LierefError, UnsupportedError
 from lieref.model.integer.graph import IntegerGraph
+from lieref.model.integer.patch import patch
 from lieref.model.integer.reader import is_integer_file, read_integer
 from tests.model.integer.quantised import quantised
 from tests.model.nets import make_onnx, residual_net
@@ -163,6 +164,26 @@ def test_numbers_that_are_packed_as_varints_have_no_place(tmp_path: Path) -> Non
     graph = read(proto, tmp_path)
     assert graph.tensors["b"].data_at is None
     assert graph.tensors["w"].data_at is not None
+
+
+def test_a_patch_goes_into_the_bytes_of_both_forms(file: Path, tmp_path: Path) -> None:
+    graph = read_integer(file)
+    node = next(node for node in graph.nodes if node.op == "Conv")
+    weight, bias = graph.tensors[node.inputs[1]], graph.tensors[node.inputs[2]]
+    assert weight.quantisation is not None
+    assert bias.data is not None
+    scale, integers = weight.quantisation.scale * np.float32(1.25), bias.data - 7
+    changed, made = patch(graph, {weight.name: scale}, {bias.name: integers})
+    (tmp_path / "new.onnx").write_bytes(changed.content)
+    again = read_integer(tmp_path / "new.onnx")
+    assert again.tensors[weight.name].quantisation is not None
+    np.testing.assert_array_equal(again.tensors[weight.name].quantisation.scale, scale)
+    np.testing.assert_array_equal(again.tensors[bias.name].data, integers)
+    held, before = constants_of(tmp_path / "new.onnx"), constants_of(file)
+    differing = {name for name in held if not np.array_equal(held[name], before[name])}
+    assert len(differing) == 2
+    assert bias.name in differing
+    assert made.undo(changed.content) == file.read_bytes()
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:

@@ -1,68 +1,109 @@
-"""New numbers in the bytes of the old ones: nothing else moves, and the way back is exact."""
+"""Patches: every other byte stays, and what was patched is taken back to the bit."""
 
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 
-from lieref.errors import DomainError, UnsupportedError
-from lieref.model.integer.graph import ByteRange
-from lieref.model.integer.patch import Patch, make_patch, with_content
-from lieref.model.integer.reader import read_integer
-from tests.model.integer.test_onnx_readers import minimal
+from lieref.errors import DomainError, DTypeError, FormatError, ShapeError, VerificationError
+from lieref.model.integer.patch import patch
+from lieref.model.integer.tflite_reader import read_tflite
 
 
-def test_only_the_places_change_and_the_way_back_is_exact(tmp_path: Path) -> None:
-    onnx.save(minimal(), tmp_path / "net.onnx")
-    graph = read_integer(tmp_path / "net.onnx")
-    scales, bias = np.array([0.3, 0.1, 0.25], np.float32), np.array([-7, 2**31 - 1, -(2**31)])
-    patch = make_patch(graph, {"w": scales}, {"b": bias})
-    content = patch.apply(graph.content)
-    assert len(content) == len(graph.content)
-    differing = np.flatnonzero(np.frombuffer(content, np.uint8) != np.frombuffer(graph.content, np.uint8))
-    inside = {position for place in patch.places for position in range(place.start, place.stop)}
-    assert inside.issuperset(differing.tolist())
-    assert len(inside) == 12 + 12
-    (tmp_path / "new.onnx").write_bytes(content)
-    again, short = read_integer(tmp_path / "new.onnx"), with_content(graph, content)
-    for found in (again, short):
-        assert found.tensors["w"].quantisation is not None
-        np.testing.assert_array_equal(found.tensors["w"].quantisation.scale, scales)
-        np.testing.assert_array_equal(found.tensors["b"].data, bias)
-        np.testing.assert_array_equal(found.tensors["w"].data, graph.tensors["w"].data)
-    back = patch.inverse(graph.content)
-    state, digests = graph.content, set()
+def layers(graph):
+    return [node for node in graph.nodes if node.op in ("Conv", "DepthwiseConv", "FullyConnected")]
+
+
+def test_only_the_listed_bytes_change_and_come_back(public_file, rng):
+    graph = read_tflite(public_file)
+    scales, biases = {}, {}
+    for node in layers(graph):
+        weight, bias = graph.tensors[node.inputs[1]], graph.tensors[node.inputs[2]]
+        old = weight.quantisation.scale
+        scales[weight.name] = old * np.exp(rng.normal(0, 0.1, old.shape)).astype(np.float32)
+        biases[bias.name] = bias.data + rng.integers(-50, 50, bias.shape).astype(np.int32)
+    changed, made = patch(graph, scales, biases)
+    assert len(changed.content) == len(public_file)
+    outside = np.ones(len(public_file), bool)
+    for place in made.places:
+        outside[place.start : place.stop] = False
+    before, after = (np.frombuffer(content, np.uint8) for content in (public_file, changed.content))
+    np.testing.assert_array_equal(before[outside], after[outside])
+    assert len(made) == 4 * sum(v.size for v in (*scales.values(), *biases.values())) == (~outside).sum()
+    again = read_tflite(changed.content)
+    for name, scale in scales.items():
+        np.testing.assert_array_equal(again.tensors[name].quantisation.scale, scale)
+        np.testing.assert_array_equal(again.tensors[name].data, graph.tensors[name].data)
+    for name, bias in biases.items():
+        np.testing.assert_array_equal(again.tensors[name].data, bias)
+        np.testing.assert_array_equal(changed.tensors[name].data, bias)
+
+
+def test_a_thousand_cycles_end_where_they_began(public_file, rng):
+    graph = read_tflite(public_file)
+    weight = graph.tensors[layers(graph)[0].inputs[1]]
+    _, made = patch(graph, {weight.name: weight.quantisation.scale * np.float32(1.1)})
+    content = public_file
     for _ in range(1000):
-        state = patch.apply(state)
-        digests.add(hashlib.sha256(state).hexdigest())
-        state = back.apply(state)
-        digests.add(hashlib.sha256(state).hexdigest())
-    assert state == graph.content
-    assert len(digests) == 2
+        with_changes = made.apply(content)
+        assert hashlib.sha256(with_changes).hexdigest() == made.changed
+        content = made.undo(with_changes)
+    assert content == public_file
 
 
-@pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf, 1e-40])
-def test_a_scale_that_kernels_cannot_use_is_refused(bad: float, tmp_path: Path) -> None:
-    onnx.save(minimal(), tmp_path / "net.onnx")
-    graph = read_integer(tmp_path / "net.onnx")
-    with pytest.raises(DomainError, match="positive"):
-        make_patch(graph, {"w": np.array([0.1, bad, 0.1], np.float32)}, {})
+def test_a_patch_is_for_its_own_file(public_file):
+    graph = read_tflite(public_file)
+    weight = graph.tensors[layers(graph)[0].inputs[1]]
+    _, made = patch(graph, {weight.name: weight.quantisation.scale * np.float32(2)})
+    other = public_file[:-1] + bytes([public_file[-1] ^ 1])
+    with pytest.raises(VerificationError, match="SHA-256"):
+        made.apply(other)
+    with pytest.raises(VerificationError, match="SHA-256"):
+        made.undo(public_file)
 
 
-def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
-    onnx.save(minimal(), tmp_path / "net.onnx")
-    graph = read_integer(tmp_path / "net.onnx")
-    with pytest.raises(DomainError, match="must lie in"):
-        make_patch(graph, {}, {"b": np.array([0, 0, 2**31])})
-    with pytest.raises(DomainError, match="shape"):
-        make_patch(graph, {"w": np.ones(2, np.float32)}, {})
-    with pytest.raises(UnsupportedError, match="plain bytes"):
-        make_patch(graph, {}, {"q": np.zeros(4, np.int8)})
-    with pytest.raises(UnsupportedError, match="overlap"):
-        Patch(((ByteRange(0, 2), b"ab"), (ByteRange(1, 3), b"cd")))
-    with pytest.raises(DomainError, match="fill"):
-        Patch(((ByteRange(0, 2), b"abc"),))
+@pytest.mark.parametrize("bad", [0.0, -1.0, np.nan, np.inf, 1e-40, 1e30])
+def test_a_scale_must_be_a_positive_number(public_file, bad):
+    graph = read_tflite(public_file)
+    weight = graph.tensors[layers(graph)[0].inputs[1]]
+    scale = weight.quantisation.scale.copy()
+    scale[-1] = bad
+    with pytest.raises(DomainError, match="must be positive"):
+        patch(graph, {weight.name: scale})
+
+
+def test_values_must_have_shape_kind_and_range(public_file):
+    graph = read_tflite(public_file)
+    node = layers(graph)[0]
+    weight, bias = graph.tensors[node.inputs[1]], graph.tensors[node.inputs[2]]
+    with pytest.raises(ShapeError, match="shape"):
+        patch(graph, {weight.name: np.ones(weight.quantisation.channels + 1, np.float32)})
+    with pytest.raises(DTypeError, match="floats"):
+        patch(graph, {weight.name: np.ones(weight.quantisation.channels, int)})
+    with pytest.raises(DTypeError, match="integers"):
+        patch(graph, biases={bias.name: bias.data.astype(float)})
+    with pytest.raises(DomainError, match="fit int32"):
+        patch(graph, biases={bias.name: np.full(bias.shape, 1 << 31)})
+    with pytest.raises(DomainError, match="int32 or int64 constant"):
+        patch(graph, biases={weight.name: weight.data})
+    with pytest.raises(DomainError, match="one of the network"):
+        patch(graph, {"nothing": np.ones(1, np.float32)})
+    with pytest.raises(FormatError, match="must go together"):
+        patch(
+            graph,
+            {weight.name: np.full_like(weight.quantisation.scale, 2.0**30), node.outputs[0]: np.full(1, 2.0**-20)},
+        )
+
+
+def test_weights_change_where_they_are_asked_for(public_file, rng):
+    graph = read_tflite(public_file)
+    weight = graph.tensors[layers(graph)[0].inputs[1]]
+    data = rng.integers(-127, 128, weight.shape).astype(np.int8)
+    changed, made = patch(graph, weights={weight.name: data})
+    assert len(made) == data.size
+    np.testing.assert_array_equal(read_tflite(changed.content).tensors[weight.name].data, data)
+    assert made.undo(changed.content) == public_file
+    with pytest.raises(DomainError, match="int8 or uint8 constant"):
+        patch(graph, weights={layers(graph)[0].inputs[2]: np.zeros(1, int)})

@@ -1,0 +1,1 @@
+"""Quantised networks against the runtimes that devices use."""
