@@ -8,7 +8,7 @@ from lieref._types import Array
 from lieref.adapter.integer.model import IntegerModel
 from lieref.model.integer.executor import run
 from lieref.model.integer.graph import IntegerGraph
-from lieref.model.integer.samples import as_integers
+from lieref.model.integer.real_samples import as_integers
 
 USUAL = {"tflite": "tflite-reference", "onnx-qdq": "onnxruntime", "onnx-qoperator": "onnxruntime"}
 """Semantics that a file is judged in where none are asked for."""

@@ -21,7 +21,7 @@ from lieref.model.integer.as_float import as_float
 from lieref.model.integer.graph import IntegerGraph
 from lieref.model.integer.layers import integer_layers
 from lieref.model.integer.reader import read_integer
-from lieref.model.integer.samples import as_real
+from lieref.model.integer.real_samples import as_real
 from lieref.model.simplify import in_dtype, simplify
 
 
@@ -39,7 +39,7 @@ def load_integer(path: str | Path) -> IntegerModel:
 class IntegerModel(Model):
     """A quantised network in real numbers, with adapters that its file can take.
 
-    Samples are real numbers as the network's input stands for, or its integers: see `lieref.model.integer.samples`.
+    Samples are real numbers, or the integers of the network's input: see `lieref.model.integer.real_samples`.
 
     Parameters
     ----------

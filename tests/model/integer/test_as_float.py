@@ -14,7 +14,7 @@ from lieref.model.integer.as_float import as_float, limits
 from lieref.model.integer.graph import IntegerTensor, Quantisation
 from lieref.model.integer.layers import integer_layers
 from lieref.model.integer.reader import read_integer
-from lieref.model.integer.samples import as_integers, as_real
+from lieref.model.integer.real_samples import OutOfRangeWarning, as_integers, as_real
 from tests.model.integer.quantised import quantised, run_onnx
 from tests.model.integer.test_onnx_readers import minimal
 from tests.model.nets import residual_net
@@ -65,16 +65,18 @@ def test_a_shared_weight_is_refused(tmp_path: Path) -> None:
         integer_layers(shared)
 
 
-def test_pixels_and_integers_and_real_numbers() -> None:
+def test_integers_and_real_numbers() -> None:
     tensor = IntegerTensor("x", "int8", (1, 4), Quantisation(np.float32([1 / 255]), np.array([-128])))
-    pixels = np.array([[0, 1, 254, 255]], np.uint8)
-    codes = (pixels.astype(int) - 128).astype(np.int8)
-    real = (pixels / 255.0).astype(np.float32)
-    np.testing.assert_allclose(as_real(pixels, tensor), real, rtol=1e-6)
+    codes = np.array([[-128, -127, 126, 127]], np.int8)
+    real = np.float32([[0, 1 / 255, 254 / 255, 1]])
     np.testing.assert_allclose(as_real(codes, tensor), real, rtol=1e-6)
     assert as_real(real, tensor) is real
-    for samples in (pixels, codes, real):
+    for samples in (codes, real):
         np.testing.assert_array_equal(as_integers(samples, tensor), codes)
     plain = IntegerTensor("x", "int8", (1, 4), Quantisation(np.float32([1]), np.array([-128])))
+    pixels = np.array([[0, 1, 254, 255]], np.uint8)
     assert as_real(pixels, plain) is pixels
-    np.testing.assert_array_equal(as_integers(np.array([[-5.0, 0.5, 1.5, 999.0]]), plain), [[-128, -128, -126, 127]])
+    np.testing.assert_array_equal(as_integers(pixels, plain), codes)
+    np.testing.assert_array_equal(as_integers(np.array([[-5.0, 0.5, 1.5, 999.0]]), plain), [[-128, -127, -126, 127]])
+    with pytest.warns(OutOfRangeWarning, match="divide pixels"):
+        as_real(pixels, tensor)
