@@ -17,7 +17,7 @@ ROOT = Path(lieref.__file__).parents[1]
 if not (ROOT / "pyproject.toml").exists():
     pytest.skip("not a checkout: lieref is installed without its repository", allow_module_level=True)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL", "python-flint": "flint"}
+IMPORT_NAMES = {"scikit-learn": "sklearn", "pillow": "PIL", "python-flint": "flint", "ai-edge-litert": "ai_edge_litert"}
 RUN_AS_COMMANDS = {"ruff", "mypy", "pytest-xdist"}
 # Computing golden values anew, which come with the package, needs the extra `test`.
 CERTIFYING = {"flint", "mpmath"}
@@ -56,7 +56,7 @@ EXTRAS = {name: declared(requirements) for name, requirements in PROJECT["option
 
 def test_what_lieref_imports_is_declared() -> None:
     core = declared(PROJECT["dependencies"])
-    extras = set().union(*(EXTRAS[name] for name in ("app", "text", "sign", "ort", "sweep")))
+    extras = set().union(*(EXTRAS[name] for name in ("app", "text", "sign", "ort", "sweep", "int8")))
     assert imported("lieref") <= core | extras | OTHERS
     assert imported("lieref/numerics", "lieref/kernel", "lieref/model/engine") <= core | {"lieref"}
 

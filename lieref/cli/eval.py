@@ -29,6 +29,12 @@ from lieref.cli.text_options import TextOptions, text_options, with_padding_of, 
 @click.option(
     "--max-bytes", type=click.IntRange(min=1), help="Memory the data may take.  [default: 100 times the file]"
 )
+@click.option(
+    "--semantics",
+    multiple=True,
+    type=click.Choice(["tflite-reference", "tflite-optimised", "xnnpack", "cmsis-nn", "onnxruntime"]),
+    help="For a .tflite file: whose rounding; may be given several times.  [default: tflite-reference]",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(
     model_path: Path,
@@ -40,14 +46,28 @@ def evaluate(
     layout: str | None,
     classes: str | None,
     max_bytes: int | None,
+    semantics: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Print the mean loss of MODEL on labelled data, and how well it does: for classes its accuracy."""
     from lieref.adapter.folder import read_adapter
+    from lieref.cli.integer import DEFAULT, evaluate_integer, is_integer, print_evaluation, refuse_options
     from lieref.cli.job import load_samples, parse_classes, score
     from lieref.cli.loading import load_for
     from lieref.model.mask_inputs import describe
 
+    if is_integer(model_path):
+        named = task[0] if task[0] != "classes" else None
+        refuse_options("eval", {"--adapter": adapter, "--output": outputs, "--task": named})
+        chosen_ones = tuple(dict.fromkeys(semantics)) or (DEFAULT,)
+        integers = evaluate_integer(model_path, data, chosen_ones, layout, parse_classes(classes), max_bytes)
+        if as_json:
+            print_json(integers)
+        else:
+            print_evaluation(data, integers)
+        return
+    if semantics:
+        raise click.UsageError("--semantics is for quantised networks: a .tflite file")
     known = {} if adapter is None else read_adapter(adapter)[1]["lieref"]
     outputs = known.get("output") if outputs is None else outputs
     text = with_padding_of(text, known)

@@ -12,6 +12,7 @@ import click
 
 from lieref._types import Shape
 from lieref.cli.console import print_facts, print_json, print_table, progress_bar
+from lieref.cli.integer import describe_integer, is_integer, print_description, refuse_options
 from lieref.cli.target_options import target_options
 
 FLOAT16 = 10
@@ -49,6 +50,14 @@ def inspect(
     choosing = bool(targets or exclude or blocks or method or rank_pattern or alpha_pattern)
     if rank is not None and not choosing:
         raise click.UsageError("--rank goes with --method, --target, --exclude or --blocks")
+    if is_integer(path):
+        refuse_options("inspect", {"--engine": of_engine, "--adapter": adapter, "--target and --method": choosing})
+        report = describe_integer(path)
+        if as_json:
+            print_json(report)
+        else:
+            print_description(report)
+        return
     if choosing and (of_engine or path.is_dir()):
         raise click.UsageError(
             "--target, --exclude, --blocks and --method choose layers of a model; leave out the rest"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,21 +25,24 @@ def refused_types(kind: str) -> tuple[str, ...]:
     return ("int16",) if kind == "hard swish" else ()
 
 
-def differing(layer: Layer, how: str) -> Difference:
-    """Return how many outputs of all samples differ, and by how much at most; the runtime gets one sample at a time."""
+def differing(layer: Layer, modes: Iterable[str]) -> dict[str, Difference]:
+    """Return for each mode how many outputs of all samples differ, and by how much at most.
+
+    The runtime gets one sample at a time, lieref all at once.
+    """
     graph = read_tflite(layer.content)
-    made = runtime.interpreter(layer.content, how)
-    places, last = [each["index"] for each in made.get_input_details()], made.get_output_details()[0]["index"]
-    outputs = different = 0
-    largest = 0.0
-    for sample in zip(*layer.inputs, strict=True):
-        for place, x in zip(places, sample, strict=True):
-            made.set_tensor(place, x[None])
-        made.invoke()
-        theirs = made.get_tensor(last)
-        fed = {name: x[None] for name, x in zip(graph.inputs, sample, strict=True)}
-        mine = run_all(graph, fed, how)[graph.outputs[0]]
-        apart = np.abs(mine.astype(np.float64) - theirs)
-        outputs, different = outputs + apart.size, different + int((apart > 0).sum())
-        largest = max(largest, float(apart.max()))
-    return Difference(outputs, different, largest)
+    found = {}
+    for how in modes:
+        made = runtime.interpreter(layer.content, how)
+        places, last = [each["index"] for each in made.get_input_details()], made.get_output_details()[0]["index"]
+        theirs = []
+        for sample in zip(*layer.inputs, strict=True):
+            for place, x in zip(places, sample, strict=True):
+                made.set_tensor(place, x[None])
+            made.invoke()
+            theirs.append(made.get_tensor(last))
+        mine = run_all(graph, dict(zip(graph.inputs, layer.inputs, strict=True)), how)[graph.outputs[0]]
+        together = np.stack(theirs)
+        apart = np.abs(mine.reshape(together.shape).astype(np.float64) - together)
+        found[how] = Difference(apart.size, int((apart > 0).sum()), float(apart.max()))
+    return found

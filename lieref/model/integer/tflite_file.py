@@ -24,7 +24,7 @@ _DTYPES = {
     "BOOL": "bool",
 }
 
-_MOST_AXES, _MOST_ELEMENTS = 8, 1 << 31
+_MOST_AXES, _MOST_ELEMENTS = 8, 1 << 27
 _LEAST_SCALE, _MOST_SCALE = 2.0**-126, 2.0**30
 
 

@@ -41,6 +41,7 @@ def read_tflite(content: bytes) -> IntegerGraph:
     graph = IntegerGraph(tensors, made, names[0], names[1], "tflite", content)
     check_shapes(graph)
     check_types(graph)
+    _check_probabilities(graph)
     return graph
 
 
@@ -70,6 +71,22 @@ def _check_integers(raw: RawModel) -> None:
         if tensor.dtype not in ("int8", "uint8", "int16"):
             raise UnsupportedError(
                 f"tflite: input {tensor.name} must be int8, uint8 or int16; got {tensor.dtype}: {advice}"
+            )
+
+
+def _check_probabilities(graph: IntegerGraph) -> None:
+    """Refuse a softmax whose output has another scale than the kernels put there, whatever the file says."""
+    expected = {"int8": (2.0**-8, -128), "uint8": (2.0**-8, 0), "int16": (2.0**-15, 0)}
+    for node in graph.nodes:
+        out = graph.tensors[node.outputs[0]]
+        if node.op != "Softmax" or out.quantisation is None:
+            continue
+        scale, zero_point = float(out.quantisation.scale[0]), int(out.quantisation.zero_point[0])
+        right, right_zero = expected[out.dtype]
+        if abs(scale / right - 1) > 1e-3 or zero_point != right_zero:
+            raise FormatError(
+                f"tflite: the output of SOFTMAX must have scale {right} and zero point {right_zero}, which all "
+                f"runtimes take for granted; got {scale:.6g} and {zero_point}"
             )
 
 
@@ -137,7 +154,8 @@ def _window(each: RawOperator, x: IntegerTensor, kernel: tuple[int, int], dilati
             total = max((-(-size // strides[axis]) - 1) * strides[axis] + reach - size, 0)
             pads[axis] = (total // 2, total - total // 2)
     border = (pads[0][0], pads[1][0], pads[0][1], pads[1][1])
-    return {"strides": strides, "dilations": dilations, "pads": border}
+    window: Attributes = {"strides": strides, "pads": border}
+    return window if dilation_slot is None else {**window, "dilations": dilations}
 
 
 def _conv(each: RawOperator, inputs: Inputs, _: IntegerTensor) -> Made:

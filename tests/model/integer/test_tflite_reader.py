@@ -126,6 +126,14 @@ def test_what_is_refused_says_what_to_do(changed, error, said):
         read_tflite(dense(**changed))
 
 
+def test_a_softmax_must_have_the_scale_that_runtimes_put_there():
+    for scale, zero_point in ((1 / 128, -128), (1 / 256, 0)):
+        tensors = [Tensor("int8", (1, 3), 0.5, 0), Tensor("int8", (1, 3), scale, zero_point)]
+        content = build(tensors, [Operator("SOFTMAX", (0,), (1,), "SoftmaxOptions", {0: ("f", 1.0)})], (0,), (1,))
+        with pytest.raises(FormatError, match="which all runtimes take for granted; got"):
+            read_tflite(content)
+
+
 def test_an_input_of_floats_is_refused():
     tensors = [Tensor("float32", (1, 3)), Tensor("int8", (1, 3), 0.5, 0)]
     content = build(tensors, [Operator("QUANTIZE", (0,), (1,), "QuantizeOptions")], (0,), (1,))

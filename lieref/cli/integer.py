@@ -1,0 +1,190 @@
+"""Quantised networks in ``lieref eval`` and ``lieref inspect``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from lieref.cli.console import percent, print_facts, print_table, progress_bar
+
+SUFFIXES = (".tflite",)
+DEFAULT = "tflite-reference"
+
+
+def is_integer(path: Path) -> bool:
+    """Return whether a model is a quantised network, by its name."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def evaluate_integer(
+    path: Path,
+    data: Path,
+    chosen: tuple[str, ...],
+    layout: str | None,
+    classes: tuple[str, ...] | None,
+    max_bytes: int | None,
+) -> dict[str, Any]:
+    """Return what ``lieref eval`` prints of a quantised network: its accuracy in each semantics.
+
+    Raises
+    ------
+    LierefError
+        If the network or the data cannot be read, or do not fit.
+    """
+    from lieref.model.integer.executor import run
+    from lieref.model.integer.samples import integer_samples
+    from lieref.model.integer.tflite_reader import load_tflite
+    from lieref.train.data import load_data
+
+    graph = load_tflite(path)
+    shape = graph.tensors[graph.inputs[0]].shape
+    size = (shape[1], shape[2]) if len(shape) == 4 else None
+    channels = 1 if len(shape) == 4 and shape[3] == 1 else 3
+    held = load_data(data, channels=channels, size=size, classes=classes, max_bytes=max_bytes)
+    outputs = graph.tensors[graph.outputs[0]].shape[-1]
+    labels = _labels(held.y, outputs, data)
+    samples = integer_samples(graph, np.asarray(held.x), layout or held.layout)
+    rows: list[dict[str, Any]] = []
+    top: dict[str, Any] = {}
+    with progress_bar("eval") as progress:
+        for number, name in enumerate(chosen):
+            progress(number, len(chosen), name)
+            y = run(graph, samples.x, name).reshape(len(labels), -1)
+            top[name] = y.argmax(axis=1)
+            first = chosen[0]
+            rows.append(
+                {
+                    "semantics": name,
+                    "accuracy": float((top[name] == labels).mean()),
+                    "top_1_changed": int((top[name] != top[first]).sum()),
+                }
+            )
+    return {
+        "model": str(path),
+        "sha256": graph.digest,
+        "samples": len(labels),
+        "input": "integers" if not samples.quantised else "numbers, quantised",
+        "clipped": samples.clipped,
+        "semantics": rows,
+    }
+
+
+def _labels(y: Any, outputs: int | None, data: Path) -> Any:
+    from lieref.errors import DomainError
+
+    labels = np.asarray(y)
+    whole = labels.ndim == 1 and labels.dtype.kind in "iu" and len(labels) > 0
+    if not whole or int(labels.min()) < 0 or (outputs is not None and int(labels.max()) >= outputs):
+        got = f"{labels.dtype} of shape {labels.shape}"
+        got += f", {labels.min()} to {labels.max()}" if whole else ""
+        raise DomainError(f"eval: labels in {data} must be whole numbers below the {outputs} outputs; got {got}")
+    return labels
+
+
+def print_evaluation(data: Path, report: dict[str, Any]) -> None:
+    """Print the report of `evaluate_integer`."""
+    facts = {key: report[key] for key in ("model", "sha256", "samples", "input", "clipped")}
+    print_facts(str(data), facts)
+    first = report["semantics"][0]["semantics"]
+    print_table(
+        "Accuracy by semantics",
+        ("semantics", "accuracy", f"images whose class is not that of {first}"),
+        [(row["semantics"], percent(row["accuracy"]), str(row["top_1_changed"])) for row in report["semantics"]],
+    )
+
+
+def describe_integer(path: Path) -> dict[str, Any]:
+    """Return what ``lieref inspect`` prints of a quantised network."""
+    from lieref.model.integer.inspection import layer_reports, tensor_reports
+    from lieref.model.integer.tflite_reader import load_tflite
+
+    graph = load_tflite(path)
+    layers = [asdict(each) | {"shape": list(each.shape)} for each in layer_reports(graph)]
+    return {
+        "kind": "integer model",
+        "path": str(path),
+        "sha256": graph.digest,
+        "format": graph.format,
+        "bytes": len(graph.content),
+        "inputs": list(graph.inputs),
+        "outputs": list(graph.outputs),
+        "nodes": len(graph.nodes),
+        "scales": sum(layer["scales"] for layer in layers),
+        "tensors": [asdict(each) | {"shape": list(each.shape)} for each in tensor_reports(graph)],
+        "layers": layers,
+    }
+
+
+def print_description(report: dict[str, Any]) -> None:
+    """Print the report of `describe_integer`."""
+    print_facts(
+        report["path"],
+        {
+            "format": report["format"],
+            "bytes": f"{report['bytes']:,}",
+            "nodes": report["nodes"],
+            "scales of weights": f"{report['scales']:,}",
+            "sha256": report["sha256"],
+        },
+    )
+    print_table(
+        "Activations",
+        ("tensor", "type", "shape", "scale", "zero point", "from", "to"),
+        [
+            (
+                _short(row["name"]),
+                row["dtype"],
+                _shape(row["shape"]),
+                f"{row['scale']:.6g}",
+                str(row["zero_point"]),
+                f"{row['low']:.4g}",
+                f"{row['high']:.4g}",
+            )
+            for row in report["tensors"]
+        ],
+    )
+    print_table(
+        "Layers; headroom: bits of 32 that no input can fill",
+        ("weight", "operator", "shape", "scales", "scale", "multiplier", "headroom"),
+        [
+            (
+                _short(row["weight"]),
+                row["op"],
+                _shape(row["shape"]),
+                str(row["scales"]),
+                _span(row["least_scale"], row["largest_scale"]),
+                _span(row["least_multiplier"], row["largest_multiplier"]),
+                f"{row['headroom_bits']:.1f}",
+            )
+            for row in report["layers"]
+        ],
+    )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 40 else f"...{name[-37:]}"
+
+
+def _shape(shape: list[int | None]) -> str:
+    return " x ".join("any" if size is None else str(size) for size in shape) or "scalar"
+
+
+def _span(low: float, high: float) -> str:
+    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+
+
+def refuse_options(command: str, given: dict[str, Any]) -> None:
+    """Refuse options that have no meaning for a quantised network.
+
+    Raises
+    ------
+    click.UsageError
+        If one is given.
+    """
+    named = [name for name, value in given.items() if value]
+    if named:
+        raise click.UsageError(f"{command}: {', '.join(named)} is for float networks; leave it out for a .tflite file")

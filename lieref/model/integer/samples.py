@@ -1,0 +1,89 @@
+"""Samples as a quantised network takes them: integers in its own type and layout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lieref._types import Array
+from lieref.errors import DTypeError, ShapeError, UnsupportedError
+from lieref.model.integer.graph import IntegerGraph
+from lieref.op.integer.multiplier import round_away
+
+LAYOUTS = ("NHWC", "NCHW")
+
+
+@dataclass(frozen=True)
+class IntegerSamples:
+    """Samples, and what became of them.
+
+    Attributes
+    ----------
+    x : (N, ...) array of the input's type
+    quantised : bool
+        Whether they were real numbers before; False where they had the input's own type.
+    clipped : int
+        Entries that lie outside the input's range.
+    """
+
+    x: Array
+    quantised: bool
+    clipped: int
+
+
+def integer_samples(graph: IntegerGraph, x: Array, layout: str | None = None) -> IntegerSamples:
+    """Return samples in the type and layout of the network's only input.
+
+    Samples of the input's own type are its integers. Others are real numbers r, as a float network takes them (a uint8
+    image is numbers 0 to 255), and become away(r / scale) + zero_point, clipped to the type.
+
+    Parameters
+    ----------
+    graph : IntegerGraph
+    x : (N, ...) array
+    layout : {"NCHW", "NHWC"}, optional
+        Of x; needed only where both would fit.
+
+    Raises
+    ------
+    UnsupportedError
+        If the network has several inputs.
+    ShapeError
+        If the samples do not fit.
+    DTypeError
+        If they are no numbers.
+    """
+    if len(graph.inputs) != 1:
+        raise UnsupportedError(f"integer_samples: the network must have one input; got {len(graph.inputs)}")
+    tensor = graph.tensors[graph.inputs[0]]
+    x = _arranged(x, tensor.shape, layout)
+    if x.dtype == np.dtype(tensor.dtype):
+        return IntegerSamples(x, False, 0)
+    if x.dtype.kind not in "iuf":
+        raise DTypeError(f"integer_samples: `x` must hold numbers; got {x.dtype}")
+    q = tensor.quantisation
+    assert q is not None
+    low, high = tensor.limits
+    made = np.empty(x.shape, tensor.dtype)
+    clipped = 0
+    for first in range(0, len(x), 256):  # the samples stay in their own, smaller type
+        real = round_away(x[first : first + 256].astype(np.float32) / q.scale[0]) + np.float32(q.zero_point[0])
+        clipped += int(((real < low) | (real > high)).sum())
+        made[first : first + 256] = np.clip(real, low, high).astype(tensor.dtype)
+    return IntegerSamples(made, True, clipped)
+
+
+def _arranged(x: Array, shape: tuple[int | None, ...], layout: str | None) -> Array:
+    fits = _fits(x.shape, shape)
+    turned = len(shape) == 4 and x.ndim == 4 and _fits((x.shape[0], x.shape[2], x.shape[3], x.shape[1]), shape)
+    if turned and (not fits or layout == "NCHW"):
+        return x.transpose(0, 2, 3, 1)
+    if fits and not (layout == "NCHW" and len(shape) == 4):
+        return x
+    raise ShapeError(f"integer_samples: `x` must have shape (N, {', '.join(map(str, shape[1:]))}); got {x.shape}")
+
+
+def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    pairs = zip(shape[1:], wanted[1:], strict=False)
+    return len(shape) == len(wanted) and all(n is None or n == m for m, n in pairs)

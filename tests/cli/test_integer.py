@@ -1,0 +1,76 @@
+"""Quantised networks at the command line: eval, inspect, and one clear error for what does not go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lieref.cli import main
+from validation.integer.tflite_file import Operator, Tensor, build
+
+pytest.importorskip("tflite")
+
+RunJson = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def network(workplace: Path) -> str:
+    """A dense layer that picks the larger of two inputs: the first output for the first one."""
+    tensors = [
+        Tensor("int8", (1, 2), 0.5, 0),
+        Tensor("int8", (2, 2), 0.5, 0, 0, np.array([[1, 0], [0, 1]], np.int8)),
+        Tensor("int8", (1, 2), 0.25, 0),
+    ]
+    content = build(tensors, [Operator("FULLY_CONNECTED", (0, 1, -1), (2,), "FullyConnectedOptions")], (0,), (2,))
+    Path("net.tflite").write_bytes(content)
+    x = np.array([[3, 1], [0, 2], [5, 4], [1, 2]], np.float32)
+    np.savez("data.npz", x=x, y=np.array([0, 1, 0, 0]))
+    return "net.tflite"
+
+
+def test_accuracy_in_every_semantics(network: str, run_json: RunJson) -> None:
+    names = ["tflite-reference", "tflite-optimised", "xnnpack", "cmsis-nn"]
+    report = run_json("eval", network, "--data", "data.npz", *(word for n in names for word in ("--semantics", n)))
+    assert [row["semantics"] for row in report["semantics"]] == names
+    assert {row["accuracy"] for row in report["semantics"]} == {0.75}
+    assert {row["top_1_changed"] for row in report["semantics"]} == {0}
+    assert (report["samples"], report["clipped"], report["input"]) == (4, 0, "numbers, quantised")
+    assert [row["semantics"] for row in run_json("eval", network, "--data", "data.npz")["semantics"]] == names[:1]
+
+
+def test_inspect(network: str, run_json: RunJson, capsys: pytest.CaptureFixture[str]) -> None:
+    report = run_json("inspect", network)
+    assert (report["kind"], report["format"], report["scales"]) == ("integer model", "tflite", 1)
+    assert [row["scale"] for row in report["tensors"]] == [0.5, 0.25]
+    assert main(["inspect", network]) == 0
+    assert "FullyConnected" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["eval", "cut.tflite", "--data", "data.npz"], "truncated or damaged"),
+        (["inspect", "cut.tflite"], "truncated or damaged"),
+        (["inspect", "none.tflite"], "must be a file that can be read"),
+        (["eval", "net.tflite", "--data", "wide.npz"], "must have shape (N, 2)"),
+        (["eval", "net.tflite", "--data", "labels.npz"], "whole numbers below the 2 outputs"),
+        (["eval", "net.tflite", "--data", "data.npz", "--adapter", "a"], "--adapter is for float networks"),
+        (["inspect", "net.tflite", "--engine"], "--engine is for float networks"),
+        (["eval", "base.onnx", "--data", "data.npz", "--semantics", "xnnpack"], "is for quantised networks"),
+    ],
+)
+def test_what_does_not_go_is_one_line(
+    network: str, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    content = Path(network).read_bytes()
+    Path("cut.tflite").write_bytes(content[: len(content) // 2])
+    np.savez("wide.npz", x=np.zeros((4, 3), np.float32), y=np.zeros(4, int))
+    np.savez("labels.npz", x=np.zeros((4, 2), np.float32), y=np.full(4, 2))
+    assert main(words) == 2
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert "Traceback" not in printed
