@@ -107,7 +107,7 @@ class IntegerModel(Model):
 
     def logarithms(self) -> dict[str, FloatArray]:
         """Return the logarithm of the factor of each weight scale, float64, by the weight's name."""
-        found = {}
+        found: dict[str, FloatArray] = {}
         for layer in self.integer_layers:
             site = self.sites.get(layer.weight.name)
             if site is not None:

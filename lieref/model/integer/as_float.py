@@ -177,19 +177,11 @@ def _layer(w: _Writing, node: IntegerNode, layer: IntegerLayer, output: str) -> 
         inputs.append(w.hold(layer.bias.name, layer.real_bias().astype(np.float32)))
     if node.op != "FullyConnected":
         attrs = _window(node)
-        dilations = node.attributes.get("dilations", (1, 1))
+        attrs["dilations"] = node.attributes.get("dilations", (1, 1))  # type: ignore[assignment]
         x = _shape(w.source, w.source.tensors[node.inputs[0]])
         groups = int(x[1] or 1) if node.op == "DepthwiseConv" else int(node.attributes.get("groups", 1) or 1)  # type: ignore[arg-type]
-        w.add(
-            "Conv",
-            node.name,
-            tuple(inputs),
-            output,
-            **attrs,
-            dilations=dilations,
-            group=groups,
-            kernel_shape=weight.shape[2:],
-        )  # type: ignore[arg-type]
+        attrs |= {"group": groups, "kernel_shape": weight.shape[2:]}
+        w.add("Conv", node.name, tuple(inputs), output, **attrs)
         return
     rank = len(w.source.tensors[node.inputs[0]].shape)
     if rank > 2 and not node.attributes.get("keep_axes"):
@@ -301,7 +293,7 @@ def _one(op: str, *names: str) -> Callable[[_Writing, IntegerNode, str], None]:
 
 
 def _clip(w: _Writing, node: IntegerNode, output: str) -> None:
-    bounds = [w.hold(f"{node.name}/{name}", np.array(node.attributes[name], np.float32)) for name in ("low", "high")]  # type: ignore[arg-type]
+    bounds = [w.hold(f"{node.name}/{name}", np.array(node.attributes[name], np.float32)) for name in ("low", "high")]
     w.add("Clip", node.name, (node.inputs[0], *bounds), output)
 
 
