@@ -29,6 +29,7 @@ import lieref
 from lieref.adapter.integer.carry import carry
 from lieref.adapter.integer.clipping import clipped, summary
 from lieref.adapter.integer.folder import BIN_NAME, JSON_NAME, encode_update
+from lieref.adapter.integer.label_free import adapt_without_labels
 from lieref.adapter.integer.model import IntegerModel, load_integer
 from lieref.adapter.integer.update import IntegerUpdate
 from lieref.evaluate.integer import USUAL, classes
@@ -50,9 +51,10 @@ class Recipe:
     method : str
         Trained on the quantised file, or on the float network where it is carried.
     encoding : str
-        Of `IntegerModel.update`; "carried", or "requantised", where the adapter is a float one.
+        Of `IntegerModel.update`; "carried", or "requantised", where the adapter is a float one; "without labels" of
+        3,000 JPEG images, and 500 lossless ones.
     options : dict
-        Of `fit`.
+        Of `fit`, or of `adapt_without_labels`.
     aim : float or None
         Percent, of JPEG test images.
     bytes : int or None
@@ -77,6 +79,10 @@ RECIPES = {
     "norm-stats, carried": Recipe("norm-stats", "carried", {"epochs": 1}, aim=80.4, bytes=3072),
     "scale, carried": Recipe("scale", "requantised"),
     "liera, requantised": Recipe("liera", "requantised"),
+    "without labels, statistics": Recipe("match-stats", "without labels", {"rounds": 0}),
+    "without labels": Recipe(
+        "match-stats", "without labels", {"rounds": 2, "augment": ("flip",)}, aim=78.1, bytes=3072
+    ),
 }
 
 
@@ -125,6 +131,16 @@ def update_by(recipe: Recipe, model: IntegerModel, data: Path, seed: int) -> tup
         with np.load(data / "cifar10" / "jpeg75_test.npz") as file:
             pieces = [trained.logits(file["x"][i : i + 500], layout="NHWC").argmax(1) for i in range(0, 10_000, 500)]
             said["float_percent"] = 100 * float(np.mean(np.concatenate(pieces) == file["y"]))
+    elif recipe.encoding == "without labels":
+        with np.load(data / "cifar10" / "jpeg75_train.npz") as file:
+            drawn = np.random.default_rng(seed).permutation(len(file["y"]))[:3000]
+            new = file["x"][drawn]
+        with np.load(data / "cifar10" / "lossless.npz") as file:
+            old = file["x_train"][:500]
+        done = adapt_without_labels(model, new, old, seed=seed, **recipe.options)
+        update = done.update
+        processor = time.process_time() - began
+        return update, {"seed": seed, "weights_moved": 0, "kept": done.kept, "processor_seconds": processor}
     else:
         model.attach(recipe.method, seed=seed)
         history = lieref.fit(model, x, y, seed=seed, **recipe.options)

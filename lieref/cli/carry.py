@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from dataclasses import asdict
 from pathlib import Path
@@ -64,7 +63,7 @@ def carry(adapter: Path, net: Path, out: Path, base: Path | None, requantise: bo
             "highest_factor": max(each.highest for each in layers),
             "left_beside_factors": max(each.left for each in layers),
             "weights_moved": sum(each.moved for each in layers),
-            "weights": sum(math.prod(layer.weight.shape) for layer in integer_layers(graph)),  # type: ignore[arg-type]
+            "weights": sum(layer.weight.data.size for layer in integer_layers(graph) if layer.weight.data is not None),
             "weights_clipped": sum(each.clipped for each in layers),
             "most_steps": max(each.most for each in layers),
             "payload_bytes": len(files[BIN_NAME]),

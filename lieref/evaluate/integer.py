@@ -41,7 +41,7 @@ def classes(model: IntegerModel, graph: IntegerGraph, x: Array, semantics: str) 
         If an operation has no integer reference.
     """
     outputs = run(graph, fed(model, x), semantics)
-    return outputs.reshape(len(outputs), -1).argmax(axis=1)
+    return np.asarray(outputs.reshape(len(outputs), -1).argmax(axis=1))
 
 
 def _real(arranged: Array) -> Array:

@@ -217,6 +217,7 @@ def _bias(layer: IntegerLayer, pair: _Pair, own: FloatArray, new: Array) -> Arra
     if follows.all():  # the factor multiplies the bias too, as it does where the integers stay
         return None
     found = requantised_bias(layer, real + shift, new)
+    assert layer.bias.data is not None
     return None if np.array_equal(found, layer.bias.data) else found
 
 

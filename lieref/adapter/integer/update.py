@@ -174,6 +174,27 @@ def update_of(
     return update.sealed(graph)
 
 
+def update_between(base: IntegerGraph, changed: IntegerGraph, method: str) -> IntegerUpdate:
+    """Return the update that leads from one file to another whose scales and biases alone are others.
+
+    Raises
+    ------
+    VerificationError
+        If anything else differs.
+    """
+    scales, biases = {}, {}
+    for old, new in zip(integer_layers(base), integer_layers(changed), strict=True):
+        if (old.scales != new.scales).any():
+            scales[old.weight.name] = new.scales
+        if old.bias is not None and new.bias is not None and not np.array_equal(old.bias.data, new.bias.data):
+            assert new.bias.data is not None
+            biases[old.bias.name] = new.bias.data
+    found = IntegerUpdate(method, base.digest, len(base.content), "given", scales, biases=biases)
+    found = replace(found, result_sha256=changed.digest)
+    found.patched(base)  # raises where it is not so
+    return found
+
+
 def requantised_bias(layer: IntegerLayer, real: FloatArray, scales: Array) -> Array:
     """Return the integers next to a real bias in the unit of these weight scales, halves to even.
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lieref.adapter.integer.folder import BIN_NAME, JSON_NAME, decode_update, encode_update
+from lieref.adapter.integer.label_free import adapt_without_labels
 from lieref.adapter.integer.model import load_integer
 from lieref.adapter.integer.statistics import match_statistics
 from lieref.errors import DomainError
@@ -50,3 +52,26 @@ def test_nothing_to_match_moves_nothing_much(tmp_path: Path) -> None:
         match_statistics(model, x, x[:1])
     with pytest.raises(DomainError, match="share"):
         match_statistics(model, x, x, share=2.0)
+
+
+def test_without_labels_the_confident_answers_are_learnt(tmp_path: Path) -> None:
+    model = load_integer(quantised(residual_net(), tmp_path, "qoperator"))
+    rng = np.random.default_rng(0)
+    old = rng.standard_normal((60, 3, 9, 8)).astype(np.float32)
+    new = (0.7 * old + 0.3).astype(np.float32)
+    before = model.integer.content
+    found = adapt_without_labels(model, new, old, rounds=2, epochs=1, confidence=0.5)
+    assert len(found.kept) == 2
+    assert all(0 < share <= 1 for share in found.kept)
+    assert found.update.method == "match-stats+self-training"
+    assert model.integer.content == before
+    assert not model.attached
+    assert not found.update.integers
+    files = encode_update(found.update, model.integer)
+    again = decode_update(files[JSON_NAME], files[BIN_NAME], model.integer, "here")
+    patched = again.patched(model.integer)[0]
+    matched = model.patched(match_statistics(model, old, new).update).predict(new).max(axis=1).mean()
+    assert model.patched(again).predict(new).max(axis=1).mean() > matched  # it says louder what it has learnt
+    assert patched.digest == found.update.result_sha256
+    with pytest.raises(DomainError, match="as sure as"):
+        adapt_without_labels(model, new, rounds=1, confidence=1.0)
