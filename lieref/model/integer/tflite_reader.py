@@ -13,7 +13,9 @@ from lieref.model.integer.types import check_types
 
 Attributes = dict[str, Attribute]
 _ACTIVATIONS = ("none", "relu", "relu_n1_to_1", "relu6")
-_NEEDED = {"CONV_2D": 3, "DEPTHWISE_CONV_2D": 3, "FULLY_CONNECTED": 3}
+_LAYERS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+_INT32 = 2
+"""TFLite's number of the type."""
 
 
 def read_tflite(content: bytes) -> IntegerGraph:
@@ -61,7 +63,7 @@ def _check_integers(raw: RawModel) -> None:
     advice = "convert it to int8 throughout, with a representative data set and inference_input_type = int8"
     for each in raw.operators:
         inputs = [raw.tensors[i] for i in each.inputs if i >= 0]
-        if each.kind in _NEEDED and len(inputs) > 1 and inputs[0].dtype == "float32":
+        if each.kind in _LAYERS and len(inputs) > 1 and inputs[0].dtype == "float32":
             kind = (
                 "a float network" if inputs[1].dtype == "float32" else "a dynamic-range one, of integer weights alone"
             )
@@ -158,23 +160,39 @@ def _window(each: RawOperator, x: IntegerTensor, kernel: tuple[int, int], dilati
     return window if dilation_slot is None else {**window, "dilations": dilations}
 
 
+def _check_bias(each: RawOperator, inputs: Inputs, slot: int | None) -> None:
+    """Refuse an int32 bias beside int16 activations that the operator does not announce: a runtime reads it as int64."""
+    bias = inputs[2] if len(inputs) > 2 else None
+    x = inputs[0]
+    if bias is None or x is None or x.dtype != "int16" or bias.dtype != "int32":
+        return
+    if slot is None or each.option(slot, "b", 0) != _INT32:
+        raise UnsupportedError(
+            f"tflite: the bias of {each.kind} must be int64 beside int16 activations, or announced as int32 by "
+            f"quantized_bias_type; got {bias}"
+        )
+
+
 def _conv(each: RawOperator, inputs: Inputs, _: IntegerTensor) -> Made:
     x, weight = _present(each, inputs, 0, 4), _present(each, inputs, 1, 4)
     kernel = (weight.shape[1] or 0, weight.shape[2] or 0)
     depth = weight.shape[3] or 1
     window = _window(each, x, kernel, 4)
+    _check_bias(each, inputs, 6)
     return "Conv", 3, {**window, "groups": (x.shape[3] or 0) // depth, "activation": _activation(each, 3)}
 
 
 def _depthwise(each: RawOperator, inputs: Inputs, _: IntegerTensor) -> Made:
     x, weight = _present(each, inputs, 0, 4), _present(each, inputs, 1, 4)
     window = _window(each, x, (weight.shape[1] or 0, weight.shape[2] or 0), 5)
+    _check_bias(each, inputs, None)
     return "DepthwiseConv", 3, {**window, "activation": _activation(each, 4)}
 
 
 def _dense(each: RawOperator, inputs: Inputs, _: IntegerTensor) -> Made:
     if each.option(1, "b", 0):
         raise UnsupportedError("tflite: weights of FULLY_CONNECTED must be in the usual order; got a shuffled one")
+    _check_bias(each, inputs, 4)
     return "FullyConnected", 3, {"activation": _activation(each, 0), "keep_axes": int(each.option(2, "B", 0) != 0)}
 
 

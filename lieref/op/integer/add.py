@@ -76,7 +76,7 @@ def add_single(
     """
     out = np.float32(scales[2])
     ratios = np.array([np.float32(scales[0]) / out, np.float32(scales[1]) / out], np.float32)
-    shift = 20 - (int(np.frexp(ratios.max())[1]) - 1)
+    shift = min(20 - (int(np.frexp(ratios.max())[1]) - 1), 50)  # XNNPACK itself takes ratios of 2^-10 to 2^8
     m = np.rint(np.ldexp(ratios.astype(np.float64), shift)).astype(np.int64)
     total = (a.astype(np.int64) - zero_points[0]) * m[0] + sign * (b.astype(np.int64) - zero_points[1]) * m[1]
     return half_up_shift(total, shift)

@@ -4,6 +4,9 @@ A network of integers does not have one meaning. Where a result falls between tw
 arithmetic, and one runtime holds several: TFLite's reference kernels, its optimised ones, and those of XNNPACK, which
 takes over what it can by default. Everything in which they differ is named here; the operators themselves are in the
 files beside this one.
+
+XNNPACK is made for ratios of input to output scale below 2^8, and refuses some larger ones or computes what is not
+described here; the other kernels have no such end.
 """
 
 from __future__ import annotations

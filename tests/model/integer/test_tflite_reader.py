@@ -113,6 +113,11 @@ def test_public_networks_are_read_as_the_package_reads_them(public_file):
             UnsupportedError,
             "the bias of FullyConnected must be",
         ),
+        (
+            {"x": {"dtype": "int16", "zero_point": 0}, "y": {"dtype": "int16", "zero_point": 0}},
+            UnsupportedError,
+            "must be int64 beside int16 activations, or announced as int32",
+        ),
         ({"y": {"scale": None}}, FormatError, "tensors of one scale"),
         ({"y": {"scale": 2.0**-40}, "x": {"scale": 2.0}}, FormatError, "must go together"),
         ({"inputs": (9,)}, FormatError, "every tensor index must be below 4; got 9"),
