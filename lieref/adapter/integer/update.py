@@ -186,9 +186,9 @@ def update_between(base: IntegerGraph, changed: IntegerGraph, method: str) -> In
     for old, new in zip(integer_layers(base), integer_layers(changed), strict=True):
         if (old.scales != new.scales).any():
             scales[old.weight.name] = new.scales
-        if old.bias is not None and new.bias is not None and not np.array_equal(old.bias.data, new.bias.data):
-            assert new.bias.data is not None
-            biases[old.bias.name] = new.bias.data
+        before, after = (None if layer.bias is None else layer.bias.data for layer in (old, new))
+        if old.bias is not None and before is not None and after is not None and (before != after).any():
+            biases[old.bias.name] = after
     found = IntegerUpdate(method, base.digest, len(base.content), "given", scales, biases=biases)
     found = replace(found, result_sha256=changed.digest)
     found.patched(base)  # raises where it is not so
