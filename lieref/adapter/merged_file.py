@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import numpy as np
 
 from lieref._types import Array
+from lieref._wire import BYTES, EIGHT_BYTES, FOUR_BYTES, VARINT, fields
 from lieref.adapter.fields import shown
-from lieref.adapter.wire import BYTES, EIGHT_BYTES, FOUR_BYTES, VARINT, fields
 from lieref.errors import FormatError, UnsupportedError
 
 # Fields by number, from onnx.proto; numbers of data types.

@@ -32,6 +32,7 @@ from lieref.model.half import LOST_SHARE, Rounding, rounding, written_halves
 from lieref.model.head import Head, NewHead
 from lieref.model.held import Held
 from lieref.model.identity import network_digest
+from lieref.model.integer.reader import is_integer_file
 from lieref.model.layer import dropped_layers
 from lieref.model.mask_inputs import check_recorded
 from lieref.model.ml_operators import labels_said
@@ -58,11 +59,12 @@ def load(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     derive: bool = True,
 ) -> Model:
-    """Read an ONNX model.
+    """Read an ONNX model, or a quantised one: see `lieref.adapter.integer.model`.
 
     Parameters
     ----------
     path : str or Path
+        A ``.tflite`` and an ONNX file with QuantizeLinear or QLinear operators give an `IntegerModel`, without options.
     dtype : {"float32", "float64"}
         Arithmetic of the network; float64 is for references, float32 for training.
     output : str or mapping of str to float, optional
@@ -97,6 +99,12 @@ def load(
     check_bool("load", "derive", derive)
     if padding_id is not None:
         check_int("load", "padding_id", padding_id, low=0)
+    if is_integer_file(path):
+        from lieref.adapter.integer.model import load_integer
+
+        if dtype != "float32" or output is not None or padding_id is not None or input_shapes:
+            raise DomainError(f"load: {path} is quantised, and must be loaded without dtype, output and other options")
+        return load_integer(path)
     graph, proto, digest = read_onnx(path, padding_id, input_shapes, derive=derive)
     labels = labels_said(proto.graph)
     if labels:

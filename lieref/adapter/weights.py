@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 
 from lieref._types import Array
+from lieref._wire import BYTES, VARINT, fields, packed_varints
 from lieref.adapter.fields import MOST_AXES, shown
 from lieref.adapter.tensor_file import decode_tensors
-from lieref.adapter.wire import BYTES, VARINT, fields, packed_varints
 from lieref.errors import FormatError, UnsupportedError
 
 MAX_FILE_BYTES = 2**31

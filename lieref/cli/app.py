@@ -47,6 +47,7 @@ COMMANDS = {
     "ab": "lieref.cli.ab:ab",
     "roi": "lieref.cli.roi:roi",
     "merge": "lieref.cli.merge:merge",
+    "carry": "lieref.cli.carry:carry",
     "export": "lieref.cli.export:export",
     "import": "lieref.cli.import_:import_",
     "bundle": "lieref.cli.bundle:bundle",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
 
 def _known(ctx: click.Context, param: click.Parameter, value: str) -> str:
     """Return the name of a format; the table of them is read when it is needed."""
+    from lieref.adapter.integer.c_update import FORMAT
     from lieref.adapter.out.registry import FORMATS
 
-    if value not in FORMATS:
-        raise click.BadParameter(f"{value!r} is not one of {', '.join(FORMATS)}", ctx, param)
+    if value not in (*FORMATS, FORMAT):
+        raise click.BadParameter(f"{value!r} is not one of {', '.join((*FORMATS, FORMAT))}", ctx, param)
     return value
 
 
@@ -29,10 +31,12 @@ class _Command(click.Command):
     """A command whose help lists the formats."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from lieref.adapter.integer.c_update import FORMAT, SUMMARY
         from lieref.adapter.out.registry import FORMATS
 
         with formatter.section("Formats"):
-            formatter.write_dl([(row.name, f"{row.summary}.") for row in FORMATS.values()])
+            rows = [(row.name, f"{row.summary}.") for row in FORMATS.values()]
+            formatter.write_dl([*rows, (FORMAT, f"{SUMMARY}.")])
 
 
 @click.command(cls=_Command, short_help="Write an adapter in the formats of others.")
@@ -59,6 +63,14 @@ def export(adapter: Path, base: Path, format_name: str, out: Path, force: bool, 
 
     Neither ADAPTER nor BASE is changed. What a format cannot hold is said in a line, by name.
     """
+    from lieref.adapter.integer import c_update
+    from lieref.adapter.integer.folder import is_update
+
+    if is_update(adapter) != (format_name == c_update.FORMAT):
+        raise click.UsageError(f"--format {c_update.FORMAT} is for the update of a quantised file, and alone for it")
+    if is_update(adapter):
+        _export_update(adapter, base, out, force, as_json)
+        return
     from lieref.adapter.out.registry import check_options
     from lieref.errors import DomainError
 
@@ -81,6 +93,27 @@ def export(adapter: Path, base: Path, format_name: str, out: Path, force: bool, 
         shown = {key: value for key, value in report.items() if not isinstance(value, (dict, list))}
         lists = {key: len(value) for key, value in exported.facts.items() if _is_listing(value)}
         print_facts("Exported", {**shown, **lists})
+
+
+def _export_update(folder: Path, base: Path, out: Path, force: bool, as_json: bool) -> None:
+    """Write the update of a quantised file as C."""
+    from lieref._atomic import write_file
+    from lieref.adapter.integer.c_update import FORMAT, c_update
+    from lieref.adapter.integer.folder import read_update
+    from lieref.model.integer.reader import read_integer
+
+    with reserved_file("export", out, "out"):
+        graph = read_integer(base)
+        data, tables = c_update(read_update(folder, graph), graph, re.sub(r"\W", "_", f"update_{out.stem}")[:41])
+        if out.exists() and out.read_bytes() != data and not force:
+            raise click.UsageError(f"{out} exists and holds something else; add --force to replace it")
+        write_file(out, data)
+    report = {"output": str(out), "format": FORMAT, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(),
+              "table_bytes": tables, "notes": []}  # fmt: skip
+    if as_json:
+        print_json(report)
+    else:
+        print_facts("Exported", {key: value for key, value in report.items() if key != "notes"})
 
 
 def _is_listing(fact: Any) -> bool:

@@ -11,6 +11,7 @@ import click
 
 from lieref._atomic import remove_folder, write_folder
 from lieref.adapter.strict_json import format_json, path_text
+from lieref.cli import finetune_integer
 from lieref.cli.choosing import AUTO, Chooser, check_choosing, flattery, report_of_nothing, run_settings
 from lieref.cli.console import print_json, print_reports, progress_bar, say
 from lieref.cli.evidence import Outcomes, command_line, digests, measured
@@ -24,6 +25,7 @@ from lieref.cli.task_options import chosen_task, output_option, task_options
 from lieref.cli.text_options import TextOptions, text_options, with_padding_of, without_padding
 from lieref.cli.unfinished import Unfinished
 from lieref.cli.unlabelled import load_others, method_for, train_with, unlabelled_option
+from lieref.model.integer.reader import is_integer_file
 
 if TYPE_CHECKING:
     from lieref.evaluate.report import Report
@@ -151,15 +153,35 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 )
 @click.option("--resume", is_flag=True, help="Continue an interrupted run with the same options.")
 @click.option("--force", is_flag=True, help="Replace the adapter in OUT; without --resume drop an unfinished run too.")
+@click.option("--codes", is_flag=True, help="Of a quantised file: one byte for each scale, not four.")
+@click.option(
+    "--semantics",
+    metavar="NAME",
+    help="Of a quantised file: whose integers the test is judged by.  [default: tflite-reference, onnxruntime]",
+)
 @quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def finetune(base: Path, out: Path, as_json: bool, **options: Any) -> None:
+def finetune(base: Path, out: Path, as_json: bool, codes: bool, semantics: str | None, **options: Any) -> None:
     """Train an adapter for the model BASE.
 
     OUT holds adapter_model.safetensors, adapter_config.json, report.json and history.json, and appears when everything
     is done; lieref report OUT shows it as a page later, too. While it runs, the state is kept in a hidden folder beside
     OUT; --resume continues from there.
+
+    A quantised BASE (.tflite, or ONNX in the QDQ or QOperator form) keeps its integers: --method is tied-scale (the
+    default there), scale or bias, and OUT holds the update of its scales and biases for lieref merge.
     """
+    if is_integer_file(base):
+        source = click.get_current_context().get_parameter_source("method")
+        if source is click.core.ParameterSource.DEFAULT:
+            options["method"] = finetune_integer.DEFAULT_METHOD
+        report = finetune_integer.run_integer(
+            base, Path(os.path.abspath(out)), codes=codes, semantics=semantics, **options
+        )
+        _print(report, base, out, "Update", as_json)
+        return
+    if codes or semantics is not None:
+        raise click.UsageError(f"--codes and --semantics are for quantised files; {base} is none")
     if options["head"] == "keep" and (options["features"] is not None or options["pool"]):
         raise click.UsageError("--features and --pool say what a new head reads; add --head new")
     if options["patience"] is not None and options["validation"] is None:
@@ -170,16 +192,22 @@ def finetune(base: Path, out: Path, as_json: bool, **options: Any) -> None:
     if options["head"] == "new" and len(options["outputs"] or ()) > 1:
         raise click.UsageError("--head new is for one output; name one --output")
     report = run_finetune(base, Path(os.path.abspath(out)), **options)
+    _print(report, base, out, "Adapter", as_json, options["page_path"])
+
+
+def _print(report: Report, base: Path, out: Path, what: str, as_json: bool, page: Path | None = None) -> None:
+    """Print a report, where its page is, and what to do next."""
     if as_json:
         print_json(report.to_dict())
         return
-    if options["page_path"] is not None:
-        click.echo(f"The page is {options['page_path']}.")
+    if page is not None:
+        click.echo(f"The page is {page}.")
     if not report.details.get("ships", True):
         click.echo(f"No adapter did better than the base on samples held out; the report is in {out}.")
         return
     print_reports([report])
-    click.echo(f"Adapter and report are in {out}. Next: lieref merge {base} {out} -o merged.onnx")
+    merged = f"merged{base.suffix or '.onnx'}"
+    click.echo(f"{what} and report are in {out}. Next: lieref merge {base} {out} -o {merged}")
 
 
 def run_finetune(

@@ -94,6 +94,8 @@ def describe_model(path: Path) -> dict[str, Any]:
     from lieref.model.packing import own_names
 
     model = load(path)
+    if model.proto is None:
+        raise click.UsageError(f"{path} is a quantised ONNX file, which inspect does not show yet; finetune takes it")
     file = model.proto.graph
     packing = own_names(model.graph) | {info.name for info in model.graph.parts}
     nodes = [node for node in model.graph.nodes if not packing.intersection(node.outputs)]

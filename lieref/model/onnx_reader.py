@@ -77,7 +77,7 @@ def read_onnx(
         If onnx is not installed.
     """
     path = Path(path)
-    proto, digest = _load_proto(path)
+    proto, digest = load_proto(path)
     unroll_loops(need("onnx", "app", "reading ONNX models"), proto, _opset(proto, str(path)))
     return graph_from_proto(proto, str(path), padding, shapes, derive=derive), proto, digest
 
@@ -85,7 +85,7 @@ def read_onnx(
 def declared_inputs(path: str | Path) -> tuple[TensorInfo, ...]:
     """Return the inputs of a file that a caller feeds; raises as `read_onnx` does where it is no ONNX file."""
     onnx = need("onnx", "app", "reading ONNX models")
-    graph = _load_proto(Path(path))[0].graph
+    graph = load_proto(Path(path))[0].graph
     constants = {tensor.name for tensor in graph.initializer}
     return tuple(_tensor_info(onnx, value) for value in graph.input if value.name not in constants)
 
@@ -152,7 +152,7 @@ def _contents(
     for tensor in graph.initializer:
         if tensor.name in unread and tensor.data_type == onnx.TensorProto.STRING:
             continue  # names of classes
-        initializers[tensor.name] = _to_array(onnx, tensor, source)
+        initializers[tensor.name] = to_array(onnx, tensor, source)
     if graph.sparse_initializer:
         raise UnsupportedError(f"load: {source} must hold no sparse initializers")
     nodes: list[Node] = []
@@ -160,7 +160,7 @@ def _contents(
     for name, item in zip(names, graph.node, strict=True):
         if any(output in labels for output in item.output):
             continue
-        attrs = {} if item.op_type == "If" else {a.name: _attribute(onnx, a, name, source) for a in item.attribute}
+        attrs = {} if item.op_type == "If" else {a.name: attribute_value(onnx, a, name, source) for a in item.attribute}
         if item.domain == DOMAIN:
             standard, held = standard_nodes(item, name, attrs, source)
             nodes += standard
@@ -206,7 +206,8 @@ def node_names(proto: Any) -> list[str]:
     return list(names)
 
 
-def _load_proto(path: Path) -> tuple[Any, str]:
+def load_proto(path: Path) -> tuple[Any, str]:
+    """Return the ModelProto of a file, tensors beside it included, and its digest; raises as `read_onnx`."""
     onnx = need("onnx", "app", "reading ONNX models")
     if not path.is_file():
         raise FormatError(f"load: {path} must be an ONNX file; there is no such file")
@@ -305,7 +306,8 @@ def _opset(proto: Any, source: str) -> int:
     return versions[0]
 
 
-def _to_array(onnx: Any, tensor: Any, source: str) -> Array:
+def to_array(onnx: Any, tensor: Any, source: str) -> Array:
+    """Return a TensorProto as an array of this machine's byte order."""
     try:
         array = np.asarray(onnx.numpy_helper.to_array(tensor))
     except Exception as error:  # a wrong byte count, an unknown type: onnx raises several classes
@@ -315,13 +317,14 @@ def _to_array(onnx: Any, tensor: Any, source: str) -> Array:
     return array.astype(array.dtype.newbyteorder("="))
 
 
-def _attribute(onnx: Any, attribute: Any, node: str, source: str) -> AttrValue:
+def attribute_value(onnx: Any, attribute: Any, node: str, source: str) -> AttrValue:
+    """Return the value of an attribute of a node as plain numbers, text or an array."""
     kind = onnx.AttributeProto
     if attribute.type in (kind.GRAPH, kind.GRAPHS):
         raise UnsupportedError(f"load: node {node} of {source} must hold no sub-graph; got attribute {attribute.name}")
     value = onnx.helper.get_attribute_value(attribute)
     if attribute.type == kind.TENSOR:
-        return _to_array(onnx, value, source)
+        return to_array(onnx, value, source)
     if attribute.type == kind.STRING:
         return _text(value, attribute.name, node, source)
     if attribute.type == kind.STRINGS:

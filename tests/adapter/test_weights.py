@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from lieref._wire import packed_varints
 from lieref.adapter.tensor_file import encode_tensors
 from lieref.adapter.weights import DTYPES, decode_weights, read_weights, weights_digest
-from lieref.adapter.wire import packed_varints
 from lieref.errors import FormatError, LierefError, UnsupportedError
 from tests.model.nets import residual_net
 

@@ -27,7 +27,7 @@ class Change:
     Attributes
     ----------
     tensor, what : str
-        Name of the tensor, and "scale" or "bias".
+        Name of the tensor, and "scale", "bias" or "weight".
     place : ByteRange
     old, new : bytes
         Of the same length.
@@ -97,9 +97,12 @@ class Patch:
 
 
 def patch(
-    graph: IntegerGraph, scales: Mapping[str, Array] | None = None, biases: Mapping[str, Array] | None = None
+    graph: IntegerGraph,
+    scales: Mapping[str, Array] | None = None,
+    biases: Mapping[str, Array] | None = None,
+    weights: Mapping[str, Array] | None = None,
 ) -> tuple[IntegerGraph, Patch]:
-    """Return the network with other scales and biases, and the patch that leads to its file.
+    """Return the network with other scales and biases, and where asked for weights, and the patch that leads there.
 
     Parameters
     ----------
@@ -109,6 +112,8 @@ def patch(
         As many as the tensor has; positive, 2^-126 to 2^30.
     biases : mapping of tensor name to integer array, optional
         Values of constant int32 or int64 tensors.
+    weights : mapping of tensor name to integer array, optional
+        Values of constant int8 or uint8 tensors.
 
     Raises
     ------
@@ -128,12 +133,13 @@ def patch(
         q = tensor.quantisation
         assert q is not None
         tensors[name] = replace(tensors[name], quantisation=Quantisation(new, q.zero_point, q.axis))
-    for name, values in (biases or {}).items():
-        tensor = _known(graph, name)
-        bias = _new_bias(tensor, values)
-        raw = bias.astype(bias.dtype.newbyteorder("<")).tobytes()
-        changes.append(_change(graph, tensor, "bias", tensor.data_at, raw))
-        tensors[name] = replace(tensors[name], data=bias)
+    for given, what, dtypes in ((biases, "bias", ("int32", "int64")), (weights, "weight", ("int8", "uint8"))):
+        for name, values in (given or {}).items():
+            tensor = _known(graph, name)
+            new = _new_integers(tensor, values, dtypes)
+            raw = new.astype(new.dtype.newbyteorder("<")).tobytes()
+            changes.append(_change(graph, tensor, what, tensor.data_at, raw))
+            tensors[name] = replace(tensors[name], data=new)
     _check_apart(graph, changes)
     content = bytearray(graph.content)
     for change in changes:
@@ -165,10 +171,10 @@ def _new_scale(tensor: IntegerTensor, scale: Array) -> Array:
     return new
 
 
-def _new_bias(tensor: IntegerTensor, values: Array) -> Array:
+def _new_integers(tensor: IntegerTensor, values: Array, dtypes: tuple[str, str]) -> Array:
     new = np.asarray(values)
-    if tensor.data is None or tensor.dtype not in ("int32", "int64"):
-        raise DomainError(f"patch: {tensor.name} must be an int32 or int64 constant; got {tensor}")
+    if tensor.data is None or tensor.dtype not in dtypes:
+        raise DomainError(f"patch: {tensor.name} must be an {' or '.join(dtypes)} constant; got {tensor}")
     if new.dtype.kind not in "iu":
         raise DTypeError(f"patch: values of {tensor.name} must be integers; got {new.dtype}")
     if new.shape != tensor.shape:
@@ -192,12 +198,12 @@ def _check_apart(graph: IntegerGraph, changes: list[Change]) -> None:
     taken = [
         (place, tensor.name, what)
         for tensor in graph.tensors.values()
-        for place, what in ((tensor.scale_at, "scale"), (tensor.zero_point_at, "zero point"), (tensor.data_at, "bias"))
+        for place, what in ((tensor.scale_at, "scale"), (tensor.zero_point_at, "zero point"), (tensor.data_at, "data"))
         if place is not None
     ]
     for change in changes:
         for place, name, what in taken:
-            mine = name == change.tensor and what == change.what
+            mine = name == change.tensor and (what == "scale") == (change.what == "scale") and what != "zero point"
             if not mine and place.start < change.place.stop and change.place.start < place.stop:
                 raise DomainError(
                     f"patch: the {change.what} of {change.tensor} must have its own bytes; got some that {name} has too"

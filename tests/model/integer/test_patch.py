@@ -95,3 +95,15 @@ def test_values_must_have_shape_kind_and_range(public_file):
             graph,
             {weight.name: np.full_like(weight.quantisation.scale, 2.0**30), node.outputs[0]: np.full(1, 2.0**-20)},
         )
+
+
+def test_weights_change_where_they_are_asked_for(public_file, rng):
+    graph = read_tflite(public_file)
+    weight = graph.tensors[layers(graph)[0].inputs[1]]
+    data = rng.integers(-127, 128, weight.shape).astype(np.int8)
+    changed, made = patch(graph, weights={weight.name: data})
+    assert len(made) == data.size
+    np.testing.assert_array_equal(read_tflite(changed.content).tensors[weight.name].data, data)
+    assert made.undo(changed.content) == public_file
+    with pytest.raises(DomainError, match="int8 or uint8 constant"):
+        patch(graph, weights={layers(graph)[0].inputs[2]: np.zeros(1, int)})

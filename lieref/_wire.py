@@ -97,4 +97,4 @@ def _varint(message: memoryview, position: int, what: str) -> tuple[int, int]:
 
 
 def _broken(what: str, got: str) -> FormatError:
-    return FormatError(f"read_weights: `{what}` must be an ONNX file; got {got}")
+    return FormatError(f"load: `{what}` must be an ONNX file; got {got}")

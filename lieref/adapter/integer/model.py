@@ -1,0 +1,150 @@
+"""A quantised network that can be fine-tuned: what it computes is simulated in real numbers, what is kept is its file.
+
+The simulation has the file's ranges as clamps and no rounding between layers; which kernels a device has decides about
+the last steps. What is trained ends as an `IntegerUpdate`: other scales and biases for the same bytes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from lieref._check import check_choice
+from lieref._types import Array, FloatArray
+from lieref.adapter.integer.methods import INTEGER_METHODS, sites_of
+from lieref.adapter.integer.update import IntegerUpdate, update_of
+from lieref.adapter.model import Model
+from lieref.errors import DomainError, UnsupportedError
+from lieref.model.integer.as_float import as_float
+from lieref.model.integer.graph import IntegerGraph
+from lieref.model.integer.layers import integer_layers
+from lieref.model.integer.reader import read_integer
+from lieref.model.integer.real_samples import as_real
+from lieref.model.simplify import in_dtype, simplify
+
+
+def load_integer(path: str | Path) -> IntegerModel:
+    """Read a quantised network: .tflite, or ONNX in the QDQ or the QOperator form.
+
+    Raises
+    ------
+    FormatError, UnsupportedError, MissingExtraError
+        As `read_integer` does; and where something in it cannot be trained.
+    """
+    return IntegerModel(read_integer(path), str(path))
+
+
+class IntegerModel(Model):
+    """A quantised network in real numbers, with adapters that its file can take.
+
+    Samples are real numbers, or the integers of the network's input: see `lieref.model.integer.real_samples`.
+
+    Parameters
+    ----------
+    integer : IntegerGraph
+    source : str
+        Path or name, for messages and reports.
+
+    Attributes
+    ----------
+    integer : IntegerGraph
+        The file, never changed.
+    integer_layers : tuple of IntegerLayer
+        Those that an update can change.
+    integer_method : str or None
+        What is attached: a name of `INTEGER_METHODS`.
+    """
+
+    integer_method: str | None = None
+
+    def __init__(self, integer: IntegerGraph, source: str) -> None:
+        self.integer = integer
+        self.integer_layers = integer_layers(integer)
+        graph = in_dtype(simplify(as_float(integer), "float32"), np.dtype(np.float32))
+        super().__init__(graph, None, source, integer.digest)
+
+    @property
+    def method_name(self) -> str:
+        """Name of the method that is attached, ``base`` where there is none."""
+        return self.integer_method or "base"
+
+    def arranged(self, function: str, x: Any, layout: str | None = None) -> Array:
+        """Return samples in the network's layout and in real numbers."""
+        return as_real(super().arranged(function, x, layout), self.integer.tensors[self.integer.inputs[0]])
+
+    def attach(
+        self, method: Any, *, target_modules: Any = None, head: Any = None, seed: int = 0, **config: Any
+    ) -> Self:
+        """Attach a method whose result the file can take.
+
+        Parameters
+        ----------
+        method : {"tied-scale", "scale", "bias"}
+            See `INTEGER_METHODS`.
+
+        Raises
+        ------
+        DomainError
+            If it is another, comes with options, or something is attached already.
+        """
+        name = check_choice("attach", "method", method, tuple(INTEGER_METHODS))
+        if target_modules is not None or head is not None or config:
+            raise DomainError(f"attach: {name} of a quantised network must come without targets, head and options")
+        if self.attached:
+            raise DomainError(f"attach: a quantised network must carry one method; it carries {self.method_name}")
+        for each, patterns in sites_of(name, self.integer_layers):
+            super().attach(each, target_modules=None if patterns is None else list(patterns), seed=seed)
+        self.integer_method = name
+        return self
+
+    def unload(self) -> Self:
+        """Remove what is attached: the network is its file again."""
+        super().unload()
+        self.integer_method = None
+        return self
+
+    def logarithms(self) -> dict[str, FloatArray]:
+        """Return the logarithm of the factor of each weight scale, float64, by the weight's name."""
+        found: dict[str, FloatArray] = {}
+        for layer in self.integer_layers:
+            site = self.sites.get(layer.weight.name)
+            if site is not None:
+                found[layer.weight.name] = site.params["xi"].astype(np.float64)
+        return found
+
+    def update(self, encoding: str = "finished") -> IntegerUpdate:
+        """Return what has been trained as an update of the file.
+
+        Parameters
+        ----------
+        encoding : {"finished", "codes"}
+            Scales and biases as the file holds them; or one byte for each scale, its factor in equal steps of the
+            logarithm, biases following from them.
+
+        Raises
+        ------
+        DomainError
+            If nothing is attached, or biases were trained and are to be written as codes.
+        """
+        if self.integer_method is None:
+            raise DomainError("update: the model must have a method attached; call attach(...) first")
+        biases = {}
+        if self.integer_method == "bias":
+            trained = self.adapted_tensors()
+            names = {layer.bias.name for layer in self.integer_layers if layer.bias is not None}
+            biases = {name: trained[name].astype(np.float64) for name in names & trained.keys()}
+        return update_of(self.integer, self.integer_method, self.logarithms(), biases, encoding)
+
+    def patched(self, update: IntegerUpdate) -> IntegerModel:
+        """Return the network with an update in its file."""
+        return IntegerModel(update.patched(self.integer)[0], self.source)
+
+    def save_adapter(self, folder: str | Path) -> None:
+        """Refuse: what a quantised network learns is an update of its file; see `update`."""
+        raise UnsupportedError("save_adapter: a quantised network must be saved as an update; call update()")
+
+    def merge_and_unload(self) -> Model:
+        """Refuse: there is nothing to merge into real weights; see `update`."""
+        raise UnsupportedError("merge_and_unload: a quantised network must be changed by an update; call update()")

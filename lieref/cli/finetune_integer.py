@@ -1,0 +1,229 @@
+"""``lieref finetune`` of a quantised file: other scales and biases for it, measured as integers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from lieref._atomic import remove_folder, write_folder
+from lieref.adapter.strict_json import format_json, path_text
+from lieref.cli.console import progress_bar, say
+from lieref.cli.output import reserved_folder, reserved_history
+from lieref.cli.unfinished import Unfinished
+
+if TYPE_CHECKING:
+    from lieref.adapter.integer.model import IntegerModel
+    from lieref.adapter.integer.update import IntegerUpdate
+    from lieref.cli.job import Samples
+    from lieref.evaluate.report import Report
+
+DEFAULT_METHOD = "tied-scale"
+REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
+
+_FLOAT_ONLY = {
+    "unlabelled": "--unlabelled", "start": "--from", "budget_bytes": "--budget-bytes",
+    "budget_seconds": "--budget-seconds", "rank": "--rank", "alpha": "--alpha", "method_options": "--option",
+    "targets": "--target", "exclude": "--exclude", "blocks": "--blocks", "rank_pattern": "--rank-of",
+    "alpha_pattern": "--alpha-of", "features": "--features", "outputs": "--output",
+    "page_path": "--report",
+}  # fmt: skip
+"""Options of networks of real numbers."""
+
+
+def check_method(method: str) -> str:
+    """Return the name of a method for quantised files.
+
+    Raises
+    ------
+    UsageError
+        If it is one for networks of real numbers.
+    """
+    from lieref.adapter.integer.methods import INTEGER_METHODS
+
+    if method not in INTEGER_METHODS:
+        known = ", ".join(INTEGER_METHODS)
+        raise click.UsageError(
+            f"--method {method} moves weights, and those of a quantised file are integers; use one of {known} "
+            "(lieref carry takes adapters of scale, ia3 and norm-stats over)"
+        )
+    return method
+
+
+def run_integer(
+    base: Path,
+    out: Path,
+    *,
+    train: Path,
+    test: Path | None,
+    method: str,
+    codes: bool,
+    semantics: str | None,
+    head: str,
+    epochs: int | None,
+    batch: int,
+    lr: float | str | None,
+    optimizer: str,
+    average: bool,
+    mixup: float,
+    patience: int | None,
+    task: tuple[str | None, dict[str, Any]],
+    text: Any,
+    validation: float | None,
+    augment: str,
+    seed: int,
+    threads: int | None,
+    memory_limit: str | None,
+    layout: str | None,
+    classes: str | None,
+    max_bytes: int | None,
+    resume: bool,
+    force: bool,
+    history_file: Path | None = None,
+    **float_only: Any,
+) -> Report:
+    """Train an update of a quantised file, measure it, write the folder `out`, and return the report."""
+    from lieref.adapter.integer.clipping import clipped, summary
+    from lieref.adapter.integer.folder import BIN_NAME, JSON_NAME, encode_update
+    from lieref.adapter.integer.model import load_integer
+    from lieref.cli import job
+    from lieref.cli.task_options import chosen_task
+    from lieref.cli.watch import watching
+    from lieref.evaluate.report import Report
+
+    given = [option for name, option in _FLOAT_ONLY.items() if float_only.get(name) not in (None, (), {})]
+    given += ["--head new"] if head == "new" else []
+    if given:
+        raise click.UsageError(f"{base} is a quantised file, which {given[0]} does not go with")
+    check_method(method)
+    if codes and method == "bias":
+        raise click.UsageError("--codes is for factors of scales; --method bias has none")
+    names = {BIN_NAME, JSON_NAME, REPORT_NAME, HISTORY_NAME}
+    with (
+        reserved_folder("finetune", out, names, force=force) as replaces,
+        reserved_history(history_file, out, replaces=force or resume),
+    ):
+        unfinished = Unfinished(out)
+        unfinished.check(resume, force)
+        model = load_integer(base)
+        model.threads = threads or model.threads
+        chosen = chosen_task(model, task)
+        how = check_semantics(semantics, model)
+        model.attach(method, seed=seed)
+        with progress_bar("finetune"):
+            training, testing = job.load_sets(
+                model, train, test, layout, task=chosen, classes=classes, max_bytes=max_bytes, text=text
+            )
+        with unfinished.kept(resume):
+            with watching(model, method) as watch:
+                history = job.train(
+                    model, training, watch, history_file, epochs=epochs, learning_rate=lr, average=average, mixup=mixup,
+                    task=chosen, batch_size=batch, optimizer=optimizer, patience=patience, validation=validation,
+                    augment=job.parse_augment(augment), seed=seed, memory_limit=memory_limit,
+                    checkpoint=unfinished.folder, resume=resume,
+                )  # fmt: skip
+            unfinished.trained = True
+            update = model.update("codes" if codes else "finished")
+            trainable = model.num_trainable()
+            files = encode_update(update, model.integer)
+            new = model.patched(update)
+            new.threads = model.threads
+            model.unload()
+            measured = _measure(model, new, testing, chosen, how)
+            clips = [summary(clipped(model, graph, training.x)) for graph in (model.integer, new.integer)]
+            _say_clipping(clips)
+            report = Report(
+                method=method,
+                rank=None,
+                trainable=trainable,
+                base_accuracy=measured.pop("base_accuracy"),
+                accuracy=measured.pop("accuracy"),
+                train_seconds=history.seconds,
+                update_bytes=len(files[BIN_NAME]) + len(files[JSON_NAME]),
+                latency_us_base=None,
+                latency_us_merged=None,
+                peak_rss_mb=None,
+                lr=history.learning_rate,
+                seed=seed,
+                epochs=len(history.epochs) or history.recipe["epochs"],
+                details={
+                    **measured,
+                    "task": chosen.to_dict(),
+                    "payload_bytes": len(files[BIN_NAME]),
+                    "changed": changes(update, model),
+                    "clipping": {"base": clips[0], "updated": clips[1]},
+                    "train_samples": len(training.x),
+                    "test_samples": None if testing is None else len(testing.x),
+                    "batch": batch,
+                    "optimizer": optimizer,
+                    "engine": model.engine,
+                    "base": path_text(base),
+                    "base_sha256": model.base_sha256,
+                    "result_sha256": update.result_sha256,
+                    "format": model.integer.format,
+                    "out": path_text(out),
+                    **job.versions(),
+                },
+            )
+            texts = {REPORT_NAME: format_json(report.to_dict()), HISTORY_NAME: format_json(history.to_dict())}
+            write_folder(out, {**files, **texts}, replaces=replaces)
+        remove_folder(unfinished.folder)
+    return report
+
+
+def check_semantics(name: str | None, model: IntegerModel) -> str:
+    """Return the semantics that a file is judged in.
+
+    Raises
+    ------
+    UsageError
+        If there are none of that name.
+    """
+    from lieref.evaluate.integer import USUAL
+    from lieref.op.integer.semantics import SEMANTICS
+
+    if name is not None and name not in SEMANTICS:
+        raise click.UsageError(f"--semantics must be one of {', '.join(SEMANTICS)}; got {name}")
+    return name or USUAL[model.integer.format]
+
+
+def changes(update: IntegerUpdate, model: IntegerModel) -> dict[str, int]:
+    """Return how many bytes of the file an update writes, how many of them differ, and how many integers."""
+    changed, made = update.patched(model.integer)
+    old, new = model.integer.content, changed.content
+    weights = sum(int((new_one != layer.weight.data).sum()) for layer in model.integer_layers
+                  if (new_one := update.integers.get(layer.weight.name)) is not None)  # fmt: skip
+    differing = sum(one != other for one, other in zip(old, new, strict=True))
+    return {"file_bytes": len(new), "bytes_written": len(made), "bytes_that_differ": differing,
+            "weights": weights}  # fmt: skip
+
+
+def _measure(model: IntegerModel, new: IntegerModel, testing: Samples | None, task: Any, how: str) -> dict[str, Any]:
+    """Return the metrics of both files in real numbers, and their accuracy in integers where samples have classes."""
+    from lieref.cli import job
+    from lieref.evaluate.integer import classes
+
+    found: dict[str, Any] = {"base_accuracy": None, "accuracy": None, "semantics": None}
+    if testing is None:
+        return found
+    before, after = (job.score(each, testing, task) for each in (model, new))
+    found |= {"base_loss": before.loss, "loss": after.loss}
+    found |= {"base_metrics": before.metrics, "metrics": after.metrics}
+    found |= {"base_accuracy": before.accuracy, "accuracy": after.accuracy}
+    if task.has_labels and testing.y.ndim == 1:
+        found["simulated"] = {"base_accuracy": before.accuracy, "accuracy": after.accuracy}
+        for key, graph in (("base_accuracy", model.integer), ("accuracy", new.integer)):
+            right = classes(model, graph, testing.x, how) == testing.y
+            found[key] = float(right.mean())
+        found["base_metrics"] = {**before.metrics, "accuracy": found["base_accuracy"]}
+        found["metrics"] = {**after.metrics, "accuracy": found["accuracy"]}
+        found["semantics"] = how
+    return found
+
+
+def _say_clipping(clips: list[dict[str, Any]]) -> None:
+    before, after = (100 * (each["above"] + each["below"]) for each in clips)
+    if clips[1]["worst_share"]:
+        worst = f"; most in {clips[1]['worst']}, {100 * clips[1]['worst_share']:.2g} %"
+        say(f"clipped to the file's ranges: {before:.2g} % of the numbers before, {after:.2g} % now{worst}")

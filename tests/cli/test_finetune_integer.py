@@ -1,0 +1,135 @@
+"""Quantised files at the command line: trained, written over in place, carried into, and refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from tests.cli.helpers import small_network, write_data
+from tests.model.integer.quantised import quantised, run_onnx
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with base.onnx, int8.onnx, train.npz and test.npz."""
+    monkeypatch.chdir(tmp_path)
+    onnx.save(small_network(), tmp_path / "base.onnx")
+    path = quantised(small_network(), tmp_path, "qoperator", name="image", shape=(2, 6, 5))
+    path.rename(tmp_path / "int8.onnx")
+    write_data(tmp_path / "train.npz", count=48)
+    write_data(tmp_path / "test.npz", seed=1)
+    return tmp_path
+
+
+def in_range() -> np.ndarray:
+    """Samples as the ranges of the quantised network were found on."""
+    return np.random.default_rng(5).standard_normal((64, 2, 6, 5)).astype(np.float32)
+
+
+def finetuned(*options: str) -> list[str]:
+    return ["finetune", "int8.onnx", "--train", "train.npz", "--test", "test.npz", "--epochs", "4", "--augment", "none",
+            "--out", "update", *options]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("options", "method", "payload"),
+    [
+        ((), "tied-scale", 4 * 7), (("--codes",), "tied-scale", 4 + 7), (("--method", "scale"), "scale", 8 * 7),
+        (("--method", "bias"), "bias", 4 * 7),
+    ],
+)  # fmt: skip
+def test_from_a_file_to_a_file(
+    options: tuple[str, ...], method: str, payload: int, files: Path, run_json: Callable[..., dict[str, Any]]
+) -> None:
+    report = run_json(*finetuned(*options))
+    assert report["method"] == method
+    assert report["payload_bytes"] == payload
+    assert report["changed"]["weights"] == 0
+    assert report["semantics"] == "onnxruntime"
+    assert 0 <= report["clipping"]["updated"]["above"] <= 1
+    assert json.loads((files / "update" / "report.json").read_text()) == report
+    base = (files / "int8.onnx").read_bytes()
+    merged = run_json("merge", "int8.onnx", "update", "-o", "new.onnx")
+    data = (files / "new.onnx").read_bytes()
+    assert merged["sha256"] == report["result_sha256"]
+    assert len(data) == len(base)
+    assert sum(one != other for one, other in zip(data, base, strict=True)) == report["changed"]["bytes_that_differ"]
+    assert (files / "int8.onnx").read_bytes() == base
+    assert run_json("merge", "int8.onnx", "update", "-o", "new.onnx")["sha256"] == merged["sha256"]
+
+
+def test_what_does_not_go_is_one_line(files: Path, fails: Callable[..., str]) -> None:
+    assert "integers" in fails(*finetuned("--method", "lora"))
+    assert "--rank" in fails(*finetuned("--rank", "4"))
+    assert "--codes" in fails(*finetuned("--method", "bias", "--codes"))
+    assert "--semantics" in fails(*finetuned("--semantics", "abacus"))
+    line = fails("finetune", "base.onnx", "--train", "train.npz", "--out", "x", "--codes")
+    assert "quantised" in line
+    (files / "cut.tflite").write_bytes(b"\0\0\0\0TFL3")
+    assert "error" in fails("finetune", "cut.tflite", "--train", "train.npz", "--out", "x")
+
+
+def test_an_update_is_refused_by_another_file(
+    files: Path, fails: Callable[..., str], run_json: Callable[..., dict[str, Any]]
+) -> None:
+    run_json(*finetuned())
+    other = quantised(small_network(3), files, "qoperator", name="image", shape=(2, 6, 5))
+    assert "file it is for" in fails("merge", other, "update", "-o", "new.onnx")
+
+
+def adapted(method: str, run_json: Callable[..., dict[str, Any]]) -> None:
+    run_json("finetune", "base.onnx", "--train", "train.npz", "--method", method, "--epochs", "4", "--lr", "0.05",
+             "--augment", "none", "--out", "adapter")  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["scale", "ia3", "norm-stats", "norm-stats+scale"])
+def test_a_float_adapter_is_carried_into_the_file(
+    method: str, files: Path, run_json: Callable[..., dict[str, Any]]
+) -> None:
+    adapted(method, run_json)
+    report = run_json("carry", "adapter", "int8.onnx", "--out", "update")
+    assert report["weights_moved"] == 0
+    assert report["left_beside_factors"] < 1e-6
+    assert report["highest_factor"] != report["lowest_factor"]
+    run_json("merge", "int8.onnx", "update", "-o", "new.onnx")
+    run_json("merge", "base.onnx", "adapter", "-o", "merged.onnx")
+    x = in_range()
+    base, new, merged, wanted = (run_onnx(Path(name).read_bytes(), x) for name in
+                                 ("int8.onnx", "new.onnx", "merged.onnx", "base.onnx"))  # fmt: skip
+    moved = np.abs(merged - wanted).max()
+    # The quantised network moves as the float one does, up to the rounding that it had before.
+    assert np.abs((new - base) - (merged - wanted)).max() < 0.25 * moved + 2 * np.abs(base - wanted).max()
+
+
+def test_what_turns_rows_is_refused_or_requantised(
+    files: Path, run_json: Callable[..., dict[str, Any]], fails: Callable[..., str]
+) -> None:
+    adapted("liera", run_json)
+    line = fails("carry", "adapter", "int8.onnx", "--out", "update")
+    assert "--requantise" in line
+    report = run_json("carry", "adapter", "int8.onnx", "--out", "update", "--requantise")
+    assert 0 < report["weights_moved"] <= report["weights"]
+    assert sum(layer["moved"] for layer in report["by_layer"]) == report["weights_moved"]
+    merged = run_json("merge", "int8.onnx", "update", "-o", "new.onnx")
+    assert merged["sha256"] == report["result_sha256"]
+    run_json("merge", "base.onnx", "adapter", "-o", "merged.onnx")
+    x = in_range()
+    base, new, wanted = (run_onnx(Path(name).read_bytes(), x) for name in ("int8.onnx", "new.onnx", "merged.onnx"))
+    assert np.abs(new - wanted).mean() < 0.5 * np.abs(base - wanted).mean()
+
+
+def test_a_network_that_is_another_one_is_refused(
+    files: Path, run_json: Callable[..., dict[str, Any]], fails: Callable[..., str]
+) -> None:
+    adapted("scale", run_json)
+    other = quantised(small_network(3), files, "qoperator", name="image", shape=(2, 6, 5))
+    assert "the one that was quantised" in fails("carry", "adapter", other, "--out", "update")
+    (files / "adapter" / "report.json").unlink()
+    assert "--float" in fails("carry", "adapter", "int8.onnx", "--out", "update")
+    run_json("carry", "adapter", "int8.onnx", "--out", "update", "--float", "base.onnx")

@@ -1,0 +1,82 @@
+"""A quantised network in real numbers: ONNX Runtime's numbers up to the rounding that is left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from lieref.errors import UnsupportedError
+from lieref.model import executor
+from lieref.model.integer.as_float import as_float, limits
+from lieref.model.integer.graph import IntegerTensor, Quantisation
+from lieref.model.integer.layers import integer_layers
+from lieref.model.integer.reader import read_integer
+from lieref.model.integer.real_samples import OutOfRangeWarning, as_integers, as_real
+from tests.model.integer.quantised import quantised, run_onnx
+from tests.model.integer.test_onnx_readers import minimal
+from tests.model.nets import residual_net
+
+
+def test_one_layer_is_its_formula(tmp_path: Path) -> None:
+    onnx.save(minimal(), tmp_path / "net.onnx")
+    graph = read_integer(tmp_path / "net.onnx")
+    x = np.random.default_rng(0).uniform(-90, 90, (50, 4)).astype(np.float32)
+    weight = (np.arange(-6, 6).reshape(3, 4).T * np.float32([0.1, 0.2, 0.3])).astype(np.float64)
+    bias = np.float64([4, 5, 6]) * np.float32([0.05, 0.1, 0.15])
+    held = np.clip(x, np.float32(0.5) * (-128 - 3), np.float32(0.5) * (127 - 3))
+    expected = np.clip(held @ weight + bias, 0, 0.7 * (127 + 4))
+    found = executor.run(as_float(graph), x)["y"]
+    size = np.abs(held) @ np.abs(weight) + np.abs(bias)
+    assert (np.abs(found - expected) <= 16 * 2.0**-24 * size).all()
+    assert (expected == 0).any()
+    assert (expected > 91).any()
+    node = next(node for node in graph.nodes if node.op == "FullyConnected")
+    assert limits(graph, node) == (0.0, pytest.approx(0.7 * 131, rel=1e-6))
+
+
+@pytest.mark.parametrize("form", ["qdq", "qoperator"])
+def test_it_follows_the_runtime_within_the_rounding(form: str, tmp_path: Path) -> None:
+    path = quantised(residual_net(), tmp_path, form)
+    graph = read_integer(path)
+    x = np.random.default_rng(1).standard_normal((40, 3, 9, 8)).astype(np.float32)
+    found = executor.run(as_float(graph), x)[graph.outputs[0]]
+    expected = run_onnx(path.read_bytes(), x)
+    assert np.abs(found - expected).mean() < 0.01  # probabilities, in steps of 1/256
+    assert (found.argmax(1) == expected.argmax(1)).mean() > 0.9
+
+
+def test_a_shared_weight_is_refused(tmp_path: Path) -> None:
+    proto = minimal()
+    onnx.save(proto, tmp_path / "net.onnx")
+    graph = read_integer(tmp_path / "net.onnx")
+    layer = integer_layers(graph)[0]
+    assert layer.factors == 3
+    np.testing.assert_allclose(layer.bias_unit(), [0.05, 0.1, 0.15], rtol=1e-7)
+    twice = graph.nodes[1]
+    from dataclasses import replace
+
+    again = replace(twice, name="again", inputs=twice.inputs, outputs=("rq2",))
+    tensors = {**graph.tensors, "rq2": replace(graph.tensors["rq"], name="rq2")}
+    shared = replace(graph, nodes=(*graph.nodes[:2], again, *graph.nodes[2:]), tensors=tensors)
+    with pytest.raises(UnsupportedError, match="one layer alone"):
+        integer_layers(shared)
+
+
+def test_integers_and_real_numbers() -> None:
+    tensor = IntegerTensor("x", "int8", (1, 4), Quantisation(np.float32([1 / 255]), np.array([-128])))
+    codes = np.array([[-128, -127, 126, 127]], np.int8)
+    real = np.float32([[0, 1 / 255, 254 / 255, 1]])
+    np.testing.assert_allclose(as_real(codes, tensor), real, rtol=1e-6)
+    assert as_real(real, tensor) is real
+    for samples in (codes, real):
+        np.testing.assert_array_equal(as_integers(samples, tensor), codes)
+    plain = IntegerTensor("x", "int8", (1, 4), Quantisation(np.float32([1]), np.array([-128])))
+    pixels = np.array([[0, 1, 254, 255]], np.uint8)
+    assert as_real(pixels, plain) is pixels
+    np.testing.assert_array_equal(as_integers(pixels, plain), codes)
+    np.testing.assert_array_equal(as_integers(np.array([[-5.0, 0.5, 1.5, 999.0]]), plain), [[-128, -127, -126, 127]])
+    with pytest.warns(OutOfRangeWarning, match="divide pixels"):
+        as_real(pixels, tensor)
