@@ -88,10 +88,18 @@ def _bars(panel: Any, rows: list[Row], part: str, whole: str, label: str, title:
         )
         for place, height in zip(places, heights, strict=True):
             text = f"{height:.0f}" if height in (0.0, 100.0) else f"{height:.2g}" if height < 1 else f"{height:.2f}"
-            panel.text(place, max(height, lowest), text, ha="center", va="bottom", fontsize=6)
+            panel.text(
+                place,
+                max(height, lowest),
+                text,
+                ha="center",
+                va="bottom",
+                fontsize=6,
+                rotation=90 if len(shown) > 2 else 0,
+            )
     panel.set_xticks(range(len(shown)), [f"{100 * share:.0f} %" for share in shown])
     panel.grid(axis="x", visible=False)
-    top = 100 + 0.1 * (100 - lowest)
+    top = 100 + (0.25 if len(shown) > 2 else 0.1) * (100 - lowest)  # room for the numbers
     panel.set(xlabel="weights pruned", ylabel=label, ylim=(lowest, top), title=title)
 
 
