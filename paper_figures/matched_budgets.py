@@ -102,9 +102,10 @@ def _draw(axes: Any, one: Comparison) -> list[Row]:
     without = "" if base is None else f"; base {100 * base['mean']:.2f} %"
     left.set(xlabel="test accuracy, %", title=f"{one.images:,} images, {one.seeds} seeds{without}")
     right.set(xlabel="difference from LoRA, points of accuracy", title=f"{one.images:,} images, paired with LoRA")
-    for alone, text in ((True, "alone"), (False, "after norm-stats")):
-        left.plot([], [], "o", color=BLACK, markerfacecolor=BLACK if alone else "white", linestyle="none", label=text)
-    left.legend(loc="lower right", handletextpad=0.2)
+    for panel, filled, hollow in ((left, "alone", "after norm-stats"), (right, "told apart", "not told apart")):
+        for text, face in ((filled, BLACK), (hollow, "white")):
+            panel.plot([], [], "o", color=BLACK, markerfacecolor=face, linestyle="none", label=text)
+        panel.legend(loc="lower right", handletextpad=0.2)
     return drawn
 
 

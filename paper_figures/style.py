@@ -59,7 +59,7 @@ class Look:
 
     label: str
     colour: str
-    marker: str
+    marker: str | tuple[int, int, int]
     line: Any = "-"
     hatch: str = ""
 
@@ -85,6 +85,10 @@ LOOKS: dict[str, Look] = {
     "head": Look("head only", GREY, "p", (0, (1, 2)), ".."),
     "ia3": Look("IA3", PURPLE, "8", (0, (4, 2)), ""),
     "atoms": Look("filter atoms", GREEN, "H", (0, (2, 2)), ""),
+    "dora-liera": Look("DoRA + LieRA", BLUE, (6, 1, 0), (0, (6, 1)), "oo"),
+    "pissa": Look("PiSSA", VERMILLION, (4, 1, 0), (0, (5, 2)), "//"),
+    "pissa-liera": Look("PiSSA + LieRA", BLUE, (4, 1, 45), (0, (5, 2, 1, 2)), ".."),
+    "oft": Look("OFT", GREY, (5, 0, 180), (0, (3, 2)), "||"),
 }
 
 
