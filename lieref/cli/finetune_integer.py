@@ -161,7 +161,7 @@ def run_integer(
                     "base": path_text(base),
                     "base_sha256": model.base_sha256,
                     "result_sha256": update.result_sha256,
-                    "format": model.integer.format,
+                    "file_format": model.integer.format,
                     "out": path_text(out),
                     **job.versions(),
                 },
