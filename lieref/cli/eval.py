@@ -33,7 +33,7 @@ from lieref.cli.text_options import TextOptions, text_options, with_padding_of, 
     "--semantics",
     multiple=True,
     type=click.Choice(["tflite-reference", "tflite-optimised", "xnnpack", "cmsis-nn", "onnxruntime"]),
-    help="For a .tflite file: whose rounding; may be given several times.  [default: tflite-reference]",
+    help="For a quantised file: whose rounding; may be given several times.  [default: tflite-reference, onnxruntime]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(
@@ -51,15 +51,16 @@ def evaluate(
 ) -> None:
     """Print the mean loss of MODEL on labelled data, and how well it does: for classes its accuracy."""
     from lieref.adapter.folder import read_adapter
-    from lieref.cli.integer import DEFAULT, evaluate_integer, is_integer, print_evaluation, refuse_options
+    from lieref.cli.integer import evaluate_integer, print_evaluation, refuse_options
     from lieref.cli.job import load_samples, parse_classes, score
     from lieref.cli.loading import load_for
+    from lieref.model.integer.reader import is_integer_file
     from lieref.model.mask_inputs import describe
 
-    if is_integer(model_path):
+    if is_integer_file(model_path):
         named = task[0] if task[0] != "classes" else None
         refuse_options("eval", {"--adapter": adapter, "--output": outputs, "--task": named})
-        chosen_ones = tuple(dict.fromkeys(semantics)) or (DEFAULT,)
+        chosen_ones = tuple(dict.fromkeys(semantics))
         integers = evaluate_integer(model_path, data, chosen_ones, layout, parse_classes(classes), max_bytes)
         if as_json:
             print_json(integers)
@@ -67,7 +68,7 @@ def evaluate(
             print_evaluation(data, integers)
         return
     if semantics:
-        raise click.UsageError("--semantics is for quantised networks: a .tflite file")
+        raise click.UsageError(f"--semantics is for quantised files; {model_path} is none")
     known = {} if adapter is None else read_adapter(adapter)[1]["lieref"]
     outputs = known.get("output") if outputs is None else outputs
     text = with_padding_of(text, known)

@@ -12,8 +12,9 @@ import click
 
 from lieref._types import Shape
 from lieref.cli.console import print_facts, print_json, print_table, progress_bar
-from lieref.cli.integer import describe_integer, is_integer, print_description, refuse_options
+from lieref.cli.integer import describe_integer, print_description, refuse_options
 from lieref.cli.target_options import target_options
+from lieref.model.integer.reader import is_integer_file
 
 FLOAT16 = 10
 """ONNX's number of the type."""
@@ -50,7 +51,7 @@ def inspect(
     choosing = bool(targets or exclude or blocks or method or rank_pattern or alpha_pattern)
     if rank is not None and not choosing:
         raise click.UsageError("--rank goes with --method, --target, --exclude or --blocks")
-    if is_integer(path):
+    if is_integer_file(path):
         refuse_options("inspect", {"--engine": of_engine, "--adapter": adapter, "--target and --method": choosing})
         report = describe_integer(path)
         if as_json:
@@ -94,8 +95,7 @@ def describe_model(path: Path) -> dict[str, Any]:
     from lieref.model.packing import own_names
 
     model = load(path)
-    if model.proto is None:
-        raise click.UsageError(f"{path} is a quantised ONNX file, which inspect does not show yet; finetune takes it")
+    assert model.proto is not None  # a quantised file has its own description
     file = model.proto.graph
     packing = own_names(model.graph) | {info.name for info in model.graph.parts}
     nodes = [node for node in model.graph.nodes if not packing.intersection(node.outputs)]

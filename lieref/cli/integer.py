@@ -11,14 +11,6 @@ import numpy as np
 
 from lieref.cli.console import percent, print_facts, print_table, progress_bar
 
-SUFFIXES = (".tflite",)
-DEFAULT = "tflite-reference"
-
-
-def is_integer(path: Path) -> bool:
-    """Return whether a model is a quantised network, by its name."""
-    return path.suffix.lower() in SUFFIXES
-
 
 def evaluate_integer(
     path: Path,
@@ -35,15 +27,18 @@ def evaluate_integer(
     LierefError
         If the network or the data cannot be read, or do not fit.
     """
+    from lieref.evaluate.integer import USUAL
     from lieref.model.integer.executor import run
-    from lieref.model.integer.samples import integer_samples
-    from lieref.model.integer.tflite_reader import load_tflite
+    from lieref.model.integer.reader import read_integer
+    from lieref.model.integer.samples import integer_samples, own_layout
     from lieref.train.data import load_data
 
-    graph = load_tflite(path)
+    graph = read_integer(path)
     shape = graph.tensors[graph.inputs[0]].shape
-    size = (shape[1], shape[2]) if len(shape) == 4 else None
-    channels = 1 if len(shape) == 4 and shape[3] == 1 else 3
+    chosen = chosen or (USUAL[graph.format],)
+    rows_at, channels_at = (1, 3) if own_layout(graph) == "NHWC" else (2, 1)
+    size = (shape[rows_at], shape[rows_at + 1]) if len(shape) == 4 else None
+    channels = 1 if len(shape) == 4 and shape[channels_at] == 1 else 3
     held = load_data(data, channels=channels, size=size, classes=classes, max_bytes=max_bytes)
     outputs = graph.tensors[graph.outputs[0]].shape[-1]
     labels = _labels(held.y, outputs, data)
@@ -67,7 +62,7 @@ def evaluate_integer(
         "model": str(path),
         "sha256": graph.digest,
         "samples": len(labels),
-        "input": "integers" if not samples.quantised else "numbers, quantised",
+        "input": "numbers, quantised" if samples.quantised else str(samples.x.dtype),
         "clipped": samples.clipped,
         "semantics": rows,
     }
@@ -100,9 +95,9 @@ def print_evaluation(data: Path, report: dict[str, Any]) -> None:
 def describe_integer(path: Path) -> dict[str, Any]:
     """Return what ``lieref inspect`` prints of a quantised network."""
     from lieref.model.integer.inspection import layer_reports, tensor_reports
-    from lieref.model.integer.tflite_reader import load_tflite
+    from lieref.model.integer.reader import read_integer
 
-    graph = load_tflite(path)
+    graph = read_integer(path)
     layers = [asdict(each) | {"shape": list(each.shape)} for each in layer_reports(graph)]
     return {
         "kind": "integer model",
@@ -187,4 +182,4 @@ def refuse_options(command: str, given: dict[str, Any]) -> None:
     """
     named = [name for name, value in given.items() if value]
     if named:
-        raise click.UsageError(f"{command}: {', '.join(named)} is for float networks; leave it out for a .tflite file")
+        raise click.UsageError(f"{command}: {', '.join(named)} is for float networks; leave it out for a quantised one")

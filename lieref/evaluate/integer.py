@@ -8,7 +8,7 @@ from lieref._types import Array
 from lieref.adapter.integer.model import IntegerModel
 from lieref.model.integer.executor import run
 from lieref.model.integer.graph import IntegerGraph
-from lieref.model.integer.real_samples import as_integers
+from lieref.model.integer.samples import own_layout, to_integers
 
 USUAL = {"tflite": "tflite-reference", "onnx-qdq": "onnxruntime", "onnx-qoperator": "onnxruntime"}
 """Semantics that a file is judged in where none are asked for."""
@@ -18,8 +18,9 @@ def fed(model: IntegerModel, x: Array) -> Array:
     """Return samples as the file's own input takes them: its integers, or float32; in its layout."""
     graph = model.integer
     tensor, arranged = graph.tensors[graph.inputs[0]], model.arranged("predict", x)
-    found = arranged.astype(np.float32) if tensor.quantisation is None else as_integers(_real(arranged), tensor)
-    return np.ascontiguousarray(found.transpose(0, 2, 3, 1) if _is_last(graph) else found)
+    found = to_integers(_real(arranged), tensor).x
+    last = len(tensor.shape) == 4 and own_layout(graph) == "NHWC"
+    return np.ascontiguousarray(found.transpose(0, 2, 3, 1) if last else found)
 
 
 def classes(model: IntegerModel, graph: IntegerGraph, x: Array, semantics: str) -> Array:
@@ -47,7 +48,3 @@ def classes(model: IntegerModel, graph: IntegerGraph, x: Array, semantics: str) 
 def _real(arranged: Array) -> Array:
     """Return arranged samples as floats: those that stand for themselves may still be integers."""
     return arranged if arranged.dtype.kind == "f" else arranged.astype(np.float32)
-
-
-def _is_last(graph: IntegerGraph) -> bool:
-    return graph.nodes[0].layout == "NHWC" and len(graph.tensors[graph.inputs[0]].shape) == 4

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import onnx
 import pytest
 
+from lieref.cli.eval import evaluate
+from lieref.op.integer.semantics import SEMANTICS
 from tests.cli.helpers import small_network, write_data
 from tests.model.integer.quantised import quantised, run_onnx
 
@@ -133,3 +136,28 @@ def test_a_network_that_is_another_one_is_refused(
     (files / "adapter" / "report.json").unlink()
     assert "--float" in fails("carry", "adapter", "int8.onnx", "--out", "update")
     run_json("carry", "adapter", "int8.onnx", "--out", "update", "--float", "base.onnx")
+
+
+@pytest.mark.parametrize("form", ["qoperator", "qdq"])
+def test_a_quantised_onnx_file_is_judged_and_shown_as_integers(
+    files: Path, run_json: Callable[..., dict[str, Any]], form: str
+) -> None:
+    path = quantised(small_network(), files, form, name="image", shape=(2, 6, 5))
+    with np.load(files / "test.npz") as held:
+        x, y = held["x"], held["y"]
+    report = run_json("eval", path, "--data", "test.npz", "--semantics", "onnxruntime", "--semantics", "xnnpack")
+    first, other = report["semantics"]
+    said = run_onnx(path.read_bytes(), x).argmax(axis=1)
+    assert (first["semantics"], other["semantics"]) == ("onnxruntime", "xnnpack")
+    assert first["accuracy"] == (said == y).mean()
+    assert (report["input"], report["clipped"]) == ("float32", 0)
+    assert run_json("eval", path, "--data", "test.npz")["semantics"] == [first]
+    shown = run_json("inspect", path)
+    assert (shown["kind"], shown["format"]) == ("integer model", f"onnx-{form}")
+    assert shown["scales"] == sum(layer["scales"] for layer in shown["layers"]) > 0
+
+
+def test_eval_offers_the_semantics_there_are() -> None:
+    (option,) = [each for each in evaluate.params if each.name == "semantics"]
+    assert isinstance(option.type, click.Choice)
+    assert list(option.type.choices) == list(SEMANTICS)

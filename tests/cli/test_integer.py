@@ -55,12 +55,12 @@ def test_inspect(network: str, run_json: RunJson, capsys: pytest.CaptureFixture[
     [
         (["eval", "cut.tflite", "--data", "data.npz"], "truncated or damaged"),
         (["inspect", "cut.tflite"], "truncated or damaged"),
-        (["inspect", "none.tflite"], "must be a file that can be read"),
+        (["inspect", "none.tflite"], "there is no such file"),
         (["eval", "net.tflite", "--data", "wide.npz"], "must have shape (N, 2)"),
         (["eval", "net.tflite", "--data", "labels.npz"], "whole numbers below the 2 outputs"),
         (["eval", "net.tflite", "--data", "data.npz", "--adapter", "a"], "--adapter is for float networks"),
         (["inspect", "net.tflite", "--engine"], "--engine is for float networks"),
-        (["eval", "base.onnx", "--data", "data.npz", "--semantics", "xnnpack"], "is for quantised networks"),
+        (["eval", "base.onnx", "--data", "data.npz", "--semantics", "xnnpack"], "base.onnx is none"),
     ],
 )
 def test_what_does_not_go_is_one_line(

@@ -1,4 +1,4 @@
-"""Samples for a quantised network in real numbers, and back.
+"""Samples for a quantised network in real numbers; `samples` has the way back.
 
 Samples of the input's own type are its integers. All others are real numbers, as the float network takes them: pixels
 of uint8 for an input of int8 are 0 to 255.
@@ -11,9 +11,8 @@ import warnings
 import numpy as np
 
 from lieref._types import Array
-from lieref.errors import LierefWarning, UnsupportedError
+from lieref.errors import LierefWarning
 from lieref.model.integer.graph import IntegerTensor
-from lieref.op.integer.multiplier import round_away
 
 FAR = 1.5
 """Samples that go so many times beyond the range of an input are in another unit."""
@@ -46,21 +45,3 @@ def as_real(x: Array, tensor: IntegerTensor) -> Array:
         )
         warnings.warn(text, OutOfRangeWarning, stacklevel=4)
     return x
-
-
-def as_integers(x: Array, tensor: IntegerTensor) -> Array:
-    """Return samples as the integers of a quantised input: real numbers to the nearest, halves away from 0, clamped.
-
-    Raises
-    ------
-    UnsupportedError
-        If the input is not quantised.
-    """
-    said = tensor.quantisation
-    if said is None:
-        raise UnsupportedError(f"as_integers: input {tensor.name} must be quantised; it is {tensor.dtype}")
-    if x.dtype == np.dtype(tensor.dtype):
-        return x
-    low, high = tensor.limits
-    found = round_away(x.astype(np.float32) / said.scale[0]) + np.float32(said.zero_point[0])
-    return np.clip(found, low, high).astype(tensor.dtype)

@@ -8,7 +8,7 @@ import numpy as np
 
 from lieref._types import Array
 from lieref.errors import DTypeError, ShapeError, UnsupportedError
-from lieref.model.integer.graph import IntegerGraph
+from lieref.model.integer.graph import IntegerGraph, IntegerTensor
 from lieref.op.integer.multiplier import round_away
 
 LAYOUTS = ("NHWC", "NCHW")
@@ -22,7 +22,7 @@ class IntegerSamples:
     ----------
     x : (N, ...) array of the input's type
     quantised : bool
-        Whether they were real numbers before; False where they had the input's own type.
+        Whether they were real numbers before, and are integers now.
     clipped : int
         Entries that lie outside the input's range.
     """
@@ -57,13 +57,21 @@ def integer_samples(graph: IntegerGraph, x: Array, layout: str | None = None) ->
     if len(graph.inputs) != 1:
         raise UnsupportedError(f"integer_samples: the network must have one input; got {len(graph.inputs)}")
     tensor = graph.tensors[graph.inputs[0]]
-    x = _arranged(x, tensor.shape, layout)
+    return to_integers(_arranged(x, tensor.shape, own_layout(graph), layout), tensor)
+
+
+def to_integers(x: Array, tensor: IntegerTensor) -> IntegerSamples:
+    """Return samples of the tensor's shape as it holds them; raises `DTypeError` if they are no numbers.
+
+    Where the tensor is not quantised, as the input of an ONNX file whose first operator quantises, it holds float32.
+    """
     if x.dtype == np.dtype(tensor.dtype):
         return IntegerSamples(x, False, 0)
     if x.dtype.kind not in "iuf":
         raise DTypeError(f"integer_samples: `x` must hold numbers; got {x.dtype}")
     q = tensor.quantisation
-    assert q is not None
+    if q is None:
+        return IntegerSamples(x.astype(tensor.dtype), False, 0)
     low, high = tensor.limits
     made = np.empty(x.shape, tensor.dtype)
     clipped = 0
@@ -74,12 +82,19 @@ def integer_samples(graph: IntegerGraph, x: Array, layout: str | None = None) ->
     return IntegerSamples(made, True, clipped)
 
 
-def _arranged(x: Array, shape: tuple[int | None, ...], layout: str | None) -> Array:
+def own_layout(graph: IntegerGraph) -> str:
+    """Return the layout of the images that a network takes."""
+    return graph.nodes[0].layout or LAYOUTS[0]
+
+
+def _arranged(x: Array, shape: tuple[int | None, ...], own: str, layout: str | None) -> Array:
+    axes = (0, 2, 3, 1) if own == "NHWC" else (0, 3, 1, 2)
     fits = _fits(x.shape, shape)
-    turned = len(shape) == 4 and x.ndim == 4 and _fits((x.shape[0], x.shape[2], x.shape[3], x.shape[1]), shape)
-    if turned and (not fits or layout == "NCHW"):
-        return x.transpose(0, 2, 3, 1)
-    if fits and not (layout == "NCHW" and len(shape) == 4):
+    turned = len(shape) == 4 and x.ndim == 4 and _fits(tuple(x.shape[axis] for axis in axes), shape)
+    other = len(shape) == 4 and layout not in (None, own)
+    if turned and (not fits or other):
+        return x.transpose(axes)
+    if fits and not other:
         return x
     raise ShapeError(f"integer_samples: `x` must have shape (N, {', '.join(map(str, shape[1:]))}); got {x.shape}")
 

@@ -202,7 +202,7 @@ _TABLE = (
     ),
     Semantics(
         "onnxruntime",
-        "ONNX Runtime's CPU kernels for quantised operators",
+        "ONNX Runtime's CPU kernels for quantised operators; what it fuses of a QDQ file rounds otherwise",
         convolution=_XNNPACK,
         grouped=_XNNPACK,
         depthwise=_XNNPACK,

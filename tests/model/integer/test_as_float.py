@@ -14,7 +14,8 @@ from lieref.model.integer.as_float import as_float, limits
 from lieref.model.integer.graph import IntegerTensor, Quantisation
 from lieref.model.integer.layers import integer_layers
 from lieref.model.integer.reader import read_integer
-from lieref.model.integer.real_samples import OutOfRangeWarning, as_integers, as_real
+from lieref.model.integer.real_samples import OutOfRangeWarning, as_real
+from lieref.model.integer.samples import to_integers
 from tests.model.integer.quantised import quantised, run_onnx
 from tests.model.integer.test_onnx_readers import minimal
 from tests.model.nets import residual_net
@@ -72,11 +73,11 @@ def test_integers_and_real_numbers() -> None:
     np.testing.assert_allclose(as_real(codes, tensor), real, rtol=1e-6)
     assert as_real(real, tensor) is real
     for samples in (codes, real):
-        np.testing.assert_array_equal(as_integers(samples, tensor), codes)
+        np.testing.assert_array_equal(to_integers(samples, tensor).x, codes)
     plain = IntegerTensor("x", "int8", (1, 4), Quantisation(np.float32([1]), np.array([-128])))
     pixels = np.array([[0, 1, 254, 255]], np.uint8)
     assert as_real(pixels, plain) is pixels
-    np.testing.assert_array_equal(as_integers(pixels, plain), codes)
-    np.testing.assert_array_equal(as_integers(np.array([[-5.0, 0.5, 1.5, 999.0]]), plain), [[-128, -127, -126, 127]])
+    np.testing.assert_array_equal(to_integers(pixels, plain).x, codes)
+    np.testing.assert_array_equal(to_integers(np.array([[-5.0, 0.5, 1.5, 999.0]]), plain).x, [[-128, -127, -126, 127]])
     with pytest.warns(OutOfRangeWarning, match="divide pixels"):
         as_real(pixels, tensor)
