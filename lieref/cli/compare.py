@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lieref._atomic import write_file
+from lieref.cli.compare_integer import parse_semantics, read_quantised
+from lieref.cli.compare_job import METHODS, float_methods, read_problem
 from lieref.cli.compare_table import print_comparison
 from lieref.cli.console import print_json, progress_bar, say
 from lieref.cli.evidence import command_line
@@ -21,20 +24,17 @@ from lieref.cli.live import quiet_option
 from lieref.cli.method_options import parse_options
 from lieref.cli.page import PAGES, check_pages, pages_of
 from lieref.cli.target_options import target_options
-from lieref.cli.task_options import chosen_task, output_option, task_options
-from lieref.cli.text_options import TextOptions, text_options, without_padding
+from lieref.cli.task_options import output_option, task_options
+from lieref.cli.text_options import text_options
 from lieref.errors import LierefWarning
+from lieref.model.integer.reader import is_integer_file
 
 if TYPE_CHECKING:
     from lieref.adapter.model import Model
     from lieref.evaluate.compare.budget import Entry
     from lieref.evaluate.problem import Problem
-    from lieref.train.data import Dataset
 
 RESULT_NAME, STUDY_NAME = "comparison.json", "study.json"
-
-METHODS = ("norm-stats", "scale", "ia3", "lora", "liera", "norm-stats+scale", "norm-stats+liera", "full")
-"""Compared where no methods are named; those with norm-stats where the network has BatchNormalization."""
 
 
 def parse_numbers(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
@@ -97,6 +97,20 @@ def parse_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
 @click.option("--head", default="keep", show_default=True, type=click.Choice(["keep", "new"]), help="As for finetune.")
 @click.option("--features", metavar="TENSOR", help="What a new head reads.  [default: what the last layer reads]")
 @click.option("--pool", is_flag=True, help="Average features that are images over their positions.")
+@click.option(
+    "--float",
+    "float_base",
+    type=click.Path(path_type=Path),
+    metavar="BASE.onnx",
+    help="Of a quantised BASE: the network that it was made of, whose methods are compared too, and carried over.",
+)
+@click.option(
+    "--semantics",
+    callback=parse_semantics,
+    metavar="PC,DEVICE",
+    help="Of a quantised BASE: whose integers judge, and whose are set beside them.  [default: tflite-reference, "
+    "onnxruntime]",
+)
 @output_option
 @task_options
 @text_options
@@ -115,6 +129,11 @@ def compare(base: Path, out: Path, as_json: bool, **options: Any) -> None:
     Each method gets the same budget of trainable numbers, the same epochs, and its learning rate by the same search on
     held-out training samples. Then it is trained on all of them, once a seed, and judged on the test samples, by which
     nothing is chosen. OUT keeps every trial as a line, so that an interrupted comparison goes on with --resume.
+
+    Of a quantised BASE (.tflite, or ONNX in the QDQ or QOperator form) the methods are those that leave its integers,
+    each with finished numbers and with one byte a scale, judged by the integers of --semantics. With --float the
+    methods of its float twin stand beside them, and what of those can be carried over; --methods then also takes single
+    rows, such as "scale carried".
     """
     if options["head"] == "keep" and (options["features"] is not None or options["pool"]):
         raise click.UsageError("--features and --pool say what a new head reads; add --head new")
@@ -159,6 +178,8 @@ def run_compare(
     exclude: tuple[str, ...],
     blocks: tuple[int, ...] | None,
     head: str,
+    float_base: Path | None,
+    semantics: tuple[str, ...],
     jobs: int,
     dask: str | None,
     resume: bool,
@@ -167,34 +188,53 @@ def run_compare(
 ) -> dict[str, Any]:
     """Compare, write ``comparison.json``, and return what it holds; see `compare` for the arguments."""
     from lieref.cli import job
+    from lieref.evaluate.compare.baseline import baseline_of
     from lieref.evaluate.compare.budget import matched, parameters
-    from lieref.evaluate.compare.sweep import baseline_of
     from lieref.evaluate.compare.sweep import compare as run
     from lieref.train.epochs import default_epochs
 
     check_pages()
     _check_out(out, resume=resume, force=force)
+    where: dict[str, Any] = {"target_modules": list(targets) or None, "exclude_modules": list(exclude) or None}
+    where |= {"layers_to_transform": None if blocks is None else list(blocks)}
+    sizes: dict[str, Any] = {
+        "budget": budget,
+        "ranks": ranks,
+        "options": {**method_options, **({} if alpha is None else {"lora_alpha": alpha})},
+        "where": {name: value for name, value in where.items() if value is not None},
+    }
+    job_of: dict[str, Any] = {"train": train, "test": test, "forget": forget, "head": head, **reading}
+    twin: Problem | None = None
+    model: Model
+    real: Model | None
     with progress_bar("compare"):
-        model, problem = _problem(base, train, test, forget, head=head, **reading)
-        where: dict[str, Any] = {"target_modules": list(targets) or None, "exclude_modules": list(exclude) or None}
-        where |= {"layers_to_transform": None if blocks is None else list(blocks)}
-        names = _methods(model, methods)
-        entries = matched(
-            model,
-            names,
-            budget=budget,
-            ranks=ranks,
-            options={**method_options, **({} if alpha is None else {"lora_alpha": alpha})},
-            where={name: value for name, value in where.items() if value is not None},
-            head=problem.head,
-        )
-        baseline_of(entries, baseline, has_base=problem.head is None)
+        if is_integer_file(base):
+            given = {"--budget": budget, "--ranks": ranks, "--alpha": alpha, "--option": method_options,
+                     "--target": targets, "--exclude": exclude, "--blocks": blocks}  # fmt: skip
+            model, problem, real, twin, entries = read_quantised(
+                base,
+                float_base=float_base,
+                semantics=semantics,
+                methods=methods,
+                float_only=sizes,
+                given=given,
+                **job_of,
+            )
+        else:
+            for name, value in (("--float", float_base), ("--semantics", semantics)):
+                if value:
+                    raise click.UsageError(f"{name} is for a quantised BASE; {base} is none")
+            model, problem = read_problem(base, **job_of)
+            real = model
+            entries = matched(model, float_methods(model, methods), head=problem.head, **sizes)
+        baseline_of(entries, baseline, has_base=problem.head is None, has_twin=twin is not None)
     plan = {"epochs": epochs or default_epochs(len(problem.x), batch), "batch_size": batch, "optimizer": optimizer}
-    with _ledger(out, problem, model, force=force, resume=resume) as ledger, progress_bar("compare") as progress:
-        _say_plan(entries, parameters(model), seeds)
+    with _ledger(out, problem, twin, force=force, resume=resume) as ledger, progress_bar("compare") as progress:
+        _say_plan(entries, None if real is None else parameters(real), seeds)
         result = run(
             problem,
             entries,
+            twin=twin,
             baseline=baseline,
             seeds=range(seed, seed + seeds),
             tuned=lr == "auto",
@@ -233,88 +273,18 @@ def _say_rows(rows: list[dict[str, Any]]) -> None:
             say(f"no signed bundle of {row['label']}: {row['bundle_missing']}")
 
 
-def _problem(
-    base: Path,
-    train: Path,
-    test: Path,
-    forget: Path | None,
-    *,
-    head: str,
-    features: str | None,
-    pool: bool,
-    outputs: dict[str, float] | None,
-    task: tuple[str | None, dict[str, Any]],
-    text: TextOptions,
-    layout: str | None,
-    classes: str | None,
-    max_bytes: int | None,
-) -> tuple[Model, Problem]:
-    """Read base and data, say what is to be said of them, and return the model and the problem."""
-    from lieref.cli import job
-    from lieref.cli.loading import load_for
-    from lieref.errors import DomainError
-    from lieref.evaluate.judge import check_targets
-    from lieref.evaluate.overlap import check_apart
-    from lieref.evaluate.problem import make_problem
-    from lieref.model.mask_inputs import describe
+def _say_plan(entries: list[Entry], whole: int | None, seeds: int) -> None:
+    """Say what is trained: of a network in real numbers, which has so many, by budget; of a quantised file at once."""
 
-    model = load_for(base, train, text, outputs)
-    chosen = chosen_task(model, task)
-    wanted: list[Any] = []
+    def listed(mine: list[Entry]) -> str:
+        return ", ".join(f"{entry.label} ({entry.trainable:,})" for entry in mine)
 
-    def give_head(data: Dataset) -> None:
-        wanted.append(job.new_head(data, train, classes=classes, features=features, pool=pool))
-        model.attach("head", head=wanted[0])
-
-    given: dict[str, Any] = {"task": chosen, "max_bytes": max_bytes, "text": text}
-    give = give_head if head == "new" else None
-    training, testing = job.load_sets(model, train, test, layout, classes=classes, give_head=give, **given)
-    assert testing is not None  # a path was given
-    original = None if forget is None else job.load_samples(forget, model, layout, classes=training.classes, **given)
-    if model.derived_inputs:
-        say(describe(model.derived_inputs, model.padding_id))
-    for samples in (training, testing, original):
-        if samples is not None and samples.described:
-            say(samples.described)
-    if len(testing.x) < 2:
-        raise DomainError(f"compare: {test} must hold at least 2 samples; got {len(testing.x)}")
-    both = check_apart("compare", training.x, testing.x)
-    if both:
-        say(f"{both:,} of the {len(testing.x):,} test samples are training samples too: they flatter every method")
-    chosen = without_padding(chosen, (training.text or {}).get("padding"))
-    model.unload()
-    problem = make_problem(
-        base,
-        model,
-        training.x,
-        training.y,
-        task=chosen,
-        x_test=testing.x,
-        y_test=testing.y,
-        x_other=None if original is None else original.x,
-        y_other=None if original is None else original.y,
-        head=wanted[0] if wanted else None,
-        classes=training.classes,
-    )
-    check_targets("compare", problem)
-    return model, problem
-
-
-def _methods(model: Model, methods: str | None) -> list[str]:
-    """Return the methods asked for, or those of `METHODS` that the network has a meaning for."""
-    if methods is not None:
-        return [name.strip() for name in methods.split(",") if name.strip()]
-    if any(node.op == "BatchNormalization" for node in model.graph.nodes):
-        return list(METHODS)
-    say("the network has no BatchNormalization: methods with norm-stats are left out")
-    return [name for name in METHODS if not name.startswith("norm-stats")]
-
-
-def _say_plan(entries: list[Entry], whole: int, seeds: int) -> None:
-    for budget in sorted({entry.budget for entry in entries}):
-        mine = [entry for entry in entries if entry.budget == budget]
-        listed = ", ".join(f"{entry.label} ({entry.trainable:,})" for entry in mine)
-        say(f"budget {budget:,} trainables of the base's {whole:,} numbers: {listed}")
+    own = [entry for entry in entries if entry.on_file]
+    if own:
+        say(f"trained on the quantised file: {listed(own)}")
+    for budget in sorted({entry.budget for entry in entries if not entry.on_file}):
+        mine = [entry for entry in entries if entry.budget == budget and not entry.on_file]
+        say(f"budget {budget:,} trainables of the base's {whole:,} numbers: {listed(mine)}")
     over = [entry.label for entry in entries if not entry.within]
     if over:
         say(f"over the budget, for they have no rank to choose: {', '.join(over)}")
@@ -338,16 +308,17 @@ def _check_out(out: Path, *, resume: bool, force: bool) -> None:
 
 
 @contextmanager
-def _ledger(out: Path, problem: Problem, model: Model, *, force: bool, resume: bool) -> Iterator[Any]:
+def _ledger(out: Path, problem: Problem, twin: Problem | None, *, force: bool, resume: bool) -> Iterator[Any]:
     """Open the ledger in `out`; what has no trial goes away again, else it is said how to go on."""
     from lieref.evaluate.ledger import Ledger
     from lieref.model.engine.version import PROGRAM_VERSION
 
     identity = {
         "what": "comparison",
-        "base_sha256": model.base_sha256,
+        "base_sha256": hashlib.sha256(problem.base).hexdigest(),
         "problem": problem.digest,
         "program": PROGRAM_VERSION,
+        **({} if twin is None else {"twin": twin.digest}),
     }
     existed, aside = out.exists(), out.with_name(f".{out.name}.earlier")
     if force:

@@ -19,23 +19,51 @@ def print_comparison(result: dict[str, Any]) -> None:
     columns += ["p (McNemar)"] + (["forgotten"] if forgets else []) + ["lr"]
     print_table(f"Methods on {result['samples']['test']:,} test samples", columns,
                 [_quality(row, metric, few, forgets) for row in rows])  # fmt: skip
-    print_table(
-        "What they cost",
-        (
-            "method",
-            "payload B",
-            "adapter B",
-            "signed bundle B",
-            "CPU s",
-            "GFLOP",
-            "memory MB",
-            "attached us",
-            "merged us",
-        ),
-        [_cost(row) for row in rows],
-    )
+    timed = any(row["latency_us"]["merged"] is not None for row in rows)
+    costs = ["method", "payload B", "update B" if "semantics" in result else "adapter B", "signed bundle B", "CPU s"]
+    costs += ["GFLOP", "memory MB", *(["attached us", "merged us"] if timed else [])]
+    print_table("What they cost", costs, [_cost(row)[: len(costs)] for row in rows])
+    if "semantics" in result:
+        _print_integers(rows)
+        _print_semantics(result["semantics"])
     for sentence in result["conclusions"]:
         click.echo(sentence)
+
+
+def _print_integers(rows: list[dict[str, Any]]) -> None:
+    own = [row for row in rows if row["integers"] is not None]
+    lines = []
+    for row in own:
+        clips, counts = row["clipping"], row["integers"]
+        cut = f"{100 * (clips['above'] + clips['below']):.2g} %"
+        worst = "-" if not clips["worst_share"] else f"{100 * clips['worst_share']:.2g} % of {clips['worst'][-40:]}"
+        names = ("weights", "biases", "bytes_that_differ")
+        lines.append([row["label"], *(f"{counts[name]:,.6g}" for name in names), cut, worst])
+    print_table(
+        "What changes in the quantised file",
+        ("method", "integers of weights", "of biases", "bytes that differ", "clipped to its ranges", "most"),
+        lines,
+    )
+
+
+def _print_semantics(found: dict[str, Any]) -> None:
+    from lieref.evaluate.compare.semantics import changed_text, share_text
+
+    first, others = found["first"], found["others"]
+    if not others:
+        return
+    columns = ["method", first]
+    for name in others:
+        columns += [name, "top-1 changes", "95 %"]
+    lines = []
+    for row in found["rows"]:
+        line = [row["label"], share_text(row["accuracy"][first]["mean"])]
+        for name in others:
+            share = row["changed"][name]["share"]
+            ends = f"{100 * share['low']:.2f} to {100 * share['high']:.2f} %"
+            line += [share_text(row["accuracy"][name]["mean"]), changed_text(row["changed"][name]), ends]
+        lines.append(line)
+    print_table(f"Accuracy by semantics, and test samples whose class is not that of {first}", columns, lines)
 
 
 def _quality(row: dict[str, Any], metric: str, few: bool, forgets: bool) -> list[str]:

@@ -17,7 +17,10 @@ def load_for(
     """Return the model with which samples are read: free sizes of several inputs are theirs, or those of an adapter."""
     from lieref.adapter.model import load
     from lieref.cli.text_options import padding_for
+    from lieref.model.integer.reader import is_integer_file
 
+    if is_integer_file(base) and not outputs:
+        return load(base)
     shapes = _sample_shapes(base, data, derive=not text.given_masks) or (known or {}).get("input_shapes")
     return load(base, output=outputs, padding_id=padding_for(text), input_shapes=shapes, derive=not text.given_masks)
 

@@ -34,7 +34,7 @@ class Problem:
     Attributes
     ----------
     base : bytes
-        The ONNX file, whole.
+        The file of the network, whole.
     x : (N, ...) array
         Samples to learn from, in the model's layout.
     y : array, list, mapping of str to array, or None
@@ -53,6 +53,11 @@ class Problem:
         Names of the outputs.
     start : mapping of str to bytes, or None
         Files of an adapter by name, which the method "start" goes on training.
+    semantics : tuple of str
+        Of quantised files: whose integers they are judged by, keys of `lieref.op.integer.semantics.SEMANTICS`; what is
+        right is decided by the first.
+    into : bytes or None
+        A quantised file of the same network, whole, which adapters are carried into.
     name : str
         Of the base, for messages and adapters.
 
@@ -75,6 +80,8 @@ class Problem:
     head: NewHead | None = None
     classes: tuple[str, ...] | None = None
     start: Mapping[str, bytes] | None = field(default=None, repr=False)
+    semantics: tuple[str, ...] = ()
+    into: bytes | None = field(default=None, repr=False)
     name: str = "base.onnx"
 
     def __post_init__(self) -> None:
@@ -96,6 +103,9 @@ class Problem:
             found.update(samples_digest(part).encode())
         for name, data in sorted((self.start or {}).items()):
             found.update(f"{name} {hashlib.sha256(data).hexdigest()}".encode())
+        if self.semantics:
+            into = "none" if self.into is None else hashlib.sha256(self.into).hexdigest()
+            found.update(f"{','.join(self.semantics)} {into}".encode())
         return found.hexdigest()
 
     @cached_property

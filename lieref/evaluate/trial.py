@@ -25,6 +25,7 @@ from lieref.evaluate.judge import judge, pack_bits, pack_floats, score
 from lieref.evaluate.moved import moved
 from lieref.evaluate.plan import BASE, START, Plan
 from lieref.evaluate.problem import Problem, fold_of, taken
+from lieref.evaluate.quantised import carried_forms, integer_forms, is_quantised
 
 if TYPE_CHECKING:
     from lieref.adapter.model import Model
@@ -134,7 +135,9 @@ def run_trial(problem: Problem, trial: Trial) -> dict[str, Any]:
         ``history``: the loss of each epoch; ``learning_rate``, ``epochs``, ``best_epoch``; ``trainable``,
         ``update_bytes`` of the adapter's files, ``payload_bytes`` of the numbers in it; ``seconds`` of training, of the
         processor and of the wall; ``memory_bytes`` of its steps, None where not known ahead; ``flops`` of training;
-        ``warnings``; ``machine``. All but seconds and machine are the same bits wherever instructions are the same.
+        ``warnings``; ``machine``; where quantised files are judged also ``forms``, what differs in each of the further
+        forms that an update can have: see `lieref.evaluate.quantised`. All but seconds and machine are the same bits
+        wherever instructions are the same.
 
     Raises
     ------
@@ -177,12 +180,13 @@ def _run(problem: Problem, trial: Trial) -> tuple[dict[str, Any], dict[str, byte
     files: dict[str, bytes] = {}
     if plan.method != BASE:
         found |= _train(problem, model, trial, task, indices, held)
-        from lieref.adapter.folder import encode_adapter
+        if not is_quantised(model):
+            from lieref.adapter.folder import encode_adapter
 
-        tensors, config = model.adapter_state()
-        files = encode_adapter(tensors, config)
-        found["update_bytes"] = sum(map(len, files.values()))
-        found["payload_bytes"] = sum(array.nbytes for array in tensors.values())
+            tensors, config = model.adapter_state()
+            files = encode_adapter(tensors, config)
+            found["update_bytes"] = sum(map(len, files.values()))
+            found["payload_bytes"] = sum(array.nbytes for array in tensors.values())
     judged = judge(model, x, y, problem.task, both=trial.part == "held-out")
     found |= {"loss": judged.score.loss, "metrics": judged.score.metrics, "merit": judged.score.merit}
     found |= {"right": pack_bits(judged.right), "losses": pack_floats(judged.losses), "judged": len(x), "other": None}
@@ -193,6 +197,10 @@ def _run(problem: Problem, trial: Trial) -> tuple[dict[str, Any], dict[str, byte
         found["other"] = {"loss": other.loss, "metrics": other.metrics, "merit": other.merit}
     if not math.isfinite(found["loss"]):
         raise DomainError(f"run_trial: the loss must be finite; got {found['loss']}")
+    if trial.part == "test" and is_quantised(model):
+        found |= integer_forms(problem, model)
+    elif trial.part == "test" and files and problem.into is not None:
+        found["forms"] = carried_forms(problem, plan.method, files)
     model.unload()
     return found, files
 

@@ -12,6 +12,7 @@ from lieref._check import check_int
 from lieref.adapter.model import Model
 from lieref.errors import DomainError, LierefWarning
 from lieref.evaluate.plan import BASE, Plan
+from lieref.evaluate.quantised import CARRIED, CODES, FINISHED
 from lieref.model.attaching import adaptable_tensors
 from lieref.model.head import NewHead
 from lieref.param.registry import get_method, options_of
@@ -24,6 +25,12 @@ RANKS = tuple(range(1, 65))
 """Looked through where no ranks are asked for."""
 
 DEFAULT = "5%"
+
+TWIN = f"{BASE} float"
+"""Label of the float twin of a quantised base."""
+
+FORMS = {FINISHED: "", CODES: " codes=1", CARRIED: " carried"}
+"""Forms of an update, as they stand behind the name of the method."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,12 @@ class Entry:
         Numbers it trains beside a new head.
     budget : int
         Most that were allowed.
+    form : str
+        Which form of the update is judged, where one training gives several: see `lieref.evaluate.quantised`.
+    on_twin : bool
+        Whether it is trained on the float twin of a quantised file.
+    on_file : bool
+        Whether it is trained on a quantised file.
     """
 
     method: str
@@ -48,6 +61,9 @@ class Entry:
     size: str | None = None
     trainable: int = 0
     budget: int = 0
+    form: str = FINISHED
+    on_twin: bool = False
+    on_file: bool = False
 
     @property
     def rank(self) -> int | None:
@@ -61,8 +77,14 @@ class Entry:
 
     @property
     def label(self) -> str:
-        """The name in tables: "liera r=2"."""
-        return self.method if self.size is None else f"{self.method} {self.size}={self.rank}"
+        """The name in tables: "liera r=2", "tied-scale codes=1", "scale carried", "scale float"."""
+        name = self.method if self.size is None else f"{self.method} {self.size}={self.rank}"
+        return name + (" float" if self.on_twin and self.form == FINISHED else FORMS[self.form])
+
+    @property
+    def network(self) -> str:
+        """What its update is for, "float" or "quantised", where a quantised file has a float twin."""
+        return "float" if self.on_twin and self.form == FINISHED else "quantised"
 
     def plan(self, **fields: Any) -> Plan:
         """Return the plan that trains it; `fields` are further ones of `Plan`."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from lieref.evaluate.plan import BASE
+
 LEVEL = 0.05
 MARGIN = 0.01
 """What may be worse by so much, a share of answers or of another metric, and still be the one to ship."""
@@ -42,7 +44,8 @@ def conclusions(
     Parameters
     ----------
     rows : sequence of dict
-        As in ``comparison.json``; those without a run are left out.
+        As in ``comparison.json``; those without a run are left out. Of a quantised file with its float twin what is
+        shipped is an update of the file.
     metric : str
     baseline : str
         What it is called.
@@ -51,7 +54,7 @@ def conclusions(
     base : str or None
         Label of the base's row.
     """
-    done = [row for row in rows if row["mean"] is not None and row["label"] != base]
+    done = [row for row in rows if row["mean"] is not None and not _is_base(row, base)]
     said: list[str] = []
     if seeds < 2:
         said.append(
@@ -61,12 +64,16 @@ def conclusions(
     others = [row for row in done if row["against"] is not None]
     if others:
         said.append(_verdict([(row["label"], row["against"]) for row in others], baseline, metric, seeds))
-    cheap = [row for row in done if row["method"] in CHEAP]
-    dear = [row for row in done if row["method"] not in CHEAP]
+    cheap = [row for row in done if _is_cheap(row)]
+    dear = [row for row in done if not _is_cheap(row)]
     if cheap and dear:
         said.append(_against_cheap(cheap, dear, metric, seeds, against))
-    if base is not None and done:
-        said.append(_against_base(done, base, metric, seeds))
+    if base is not None:
+        for name, mine in (("base", for_device(done)), ("float base", [row for row in done if _is_float(row)])):
+            if mine:
+                said.append(_against_base(mine, name, metric, seeds))
+    if any(map(_is_float, done)) and len(for_device(done)) < len(done):
+        said += _against_float(done, metric, against)
     forgot = [row for row in done if row["forgotten"] is not None]
     if forgot:
         most = max(forgot, key=lambda row: row["forgotten"]["mean"])
@@ -75,9 +82,40 @@ def conclusions(
             f"On the original data {most['label']} loses most, {_lost(metric, most)}, and {least['label']} least, "
             f"{_lost(metric, least)}."
         )
-    if seeds > 1 and len(done) > 1:
+    if seeds > 1 and len(for_device(done)) > 1:
         said.append(_smallest(done, metric, against))
     return said
+
+
+def for_device(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows whose update is for the file that is compared: all, or without those of its float twin."""
+    return [row for row in rows if not _is_float(row)]
+
+
+def _is_float(row: Row) -> bool:
+    return row.get("network") == "float"
+
+
+def _is_base(row: Row, base: str | None) -> bool:
+    return row["label"] == base or bool(row["method"] == BASE)
+
+
+def _is_cheap(row: Row) -> bool:
+    """Return whether a method trains next to nothing: factors and statistics, or no integer of a quantised file."""
+    integers = row.get("integers")
+    return row["method"] in CHEAP or (integers is not None and not integers["weights"])
+
+
+def _against_float(done: Sequence[Row], metric: str, against: Against) -> list[str]:
+    """Return how the best update of the quantised file does beside the best float network."""
+    device, real = for_device(done), [row for row in done if _is_float(row)]
+    if not device or not real:
+        return []
+    best, other = (max(rows, key=lambda row: row["merit"]) for rows in (device, real))
+    test = against(best["label"], other["label"])
+    values = f"{amount(metric, best['mean'])}", f"{amount(metric, other['mean'])}"
+    text = f"The quantised file comes to {values[0]} with {best['label']}, its float twin to {values[1]} with "
+    return [f"{text}{other['label']}{'' if test is None else f' ({_interval(test, metric)})'}."]
 
 
 def _verdict(tests: Sequence[tuple[str, dict[str, Any] | None]], reference: str, metric: str, seeds: int) -> str:
@@ -116,7 +154,8 @@ def _against_cheap(cheap: Sequence[Row], dear: Sequence[Row], metric: str, seeds
     if not tests:
         return f"Nothing was paired with {better['label']}."
     names = " and ".join(row["label"] for row in cheap)
-    which = f"{better['label']}, the better of {names} here" if len(cheap) > 1 else f"{better['label']}"
+    kind = f"better of {names} here" if len(cheap) < 4 else f"best of {len(cheap)} that are as cheap"
+    which = f"{better['label']}, the {kind}" if len(cheap) > 1 else f"{better['label']}"
     if seeds > 1:
         known = [label for label, test in tests.items() if test["p"] is not None]
         corrected = holm([tests[label]["p"] for label in known]) if known else ()
@@ -138,7 +177,7 @@ def _against_cheap(cheap: Sequence[Row], dear: Sequence[Row], metric: str, seeds
 def _against_base(done: Sequence[Row], base: str, metric: str, seeds: int) -> str:
     tests = [(row["label"], row["over_base"]) for row in done]
     below = [label for label, test in tests if test is not None and test["difference"] < 0]
-    text = _verdict(tests, f"the base {base}" if base != "base" else "the base", metric, seeds)
+    text = _verdict(tests, f"the {base}", metric, seeds)
     return f"{text} Below the base on average: {', '.join(below)}." if below else text
 
 
@@ -151,7 +190,7 @@ def to_ship(rows: Sequence[Row], *, metric: str, against: Against, base: str | N
         ``best`` and ``smallest``, labels; ``near``: labels of what is within `MARGIN` of the best and not told apart
         from it. None without a run.
     """
-    done = [row for row in rows if row["mean"] is not None and row["label"] != base]
+    done = [row for row in for_device(rows) if row["mean"] is not None and not _is_base(row, base)]
     if not done:
         return None
     best = max(done, key=lambda row: row["merit"])
@@ -179,7 +218,7 @@ def _smallest(done: Sequence[Row], metric: str, against: Against) -> str:
     assert found is not None  # there are at least two
     by_label = {row["label"]: row for row in done}
     best, small = by_label[found["best"]], by_label[found["smallest"]]
-    what = "as a signed bundle" if small["bundle_bytes"] else "of adapter"
+    what = "as a signed bundle" if small["bundle_bytes"] else "of update" if "network" in small else "of adapter"
     others = found["near"]
     margin = f"{100 * MARGIN:g} point" if is_share(metric) else f"{100 * MARGIN:g} %"
     told = (
