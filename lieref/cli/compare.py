@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lieref._atomic import write_file
-from lieref.cli.compare_integer import parse_semantics, read_quantised
+from lieref.cli.compare_integer import read_quantised
 from lieref.cli.compare_job import METHODS, float_methods, read_problem
 from lieref.cli.compare_table import print_comparison
 from lieref.cli.console import print_json, progress_bar, say
@@ -23,6 +23,7 @@ from lieref.cli.evidence import command_line
 from lieref.cli.live import quiet_option
 from lieref.cli.method_options import parse_options
 from lieref.cli.page import PAGES, check_pages, pages_of
+from lieref.cli.semantics_option import parse_semantics
 from lieref.cli.target_options import target_options
 from lieref.cli.task_options import output_option, task_options
 from lieref.cli.text_options import text_options
@@ -191,6 +192,7 @@ def run_compare(
     from lieref.evaluate.compare.baseline import baseline_of
     from lieref.evaluate.compare.budget import matched, parameters
     from lieref.evaluate.compare.sweep import compare as run
+    from lieref.evaluate.quantised import is_quantised
     from lieref.train.epochs import default_epochs
 
     check_pages()
@@ -248,6 +250,7 @@ def run_compare(
         result = {
             **result,
             "base_sha256": model.base_sha256,
+            **({} if not is_quantised(model) else {"file_format": model.integer.format}),
             "parameters": parameters(model),
             "command": command_line(),
         }

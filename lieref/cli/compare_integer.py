@@ -19,19 +19,6 @@ if TYPE_CHECKING:
 Read = tuple["IntegerModel", "Problem", "Model | None", "Problem | None", "list[Entry]"]
 
 
-def parse_semantics(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
-    """Return the names in ``tflite-reference,xnnpack``, each once; none where nothing was given."""
-    from lieref.op.integer.semantics import SEMANTICS
-
-    if value is None:
-        return ()
-    names = tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
-    strange = next((name for name in names if name not in SEMANTICS), None)
-    if strange is not None or not names:
-        raise click.BadParameter(f"{strange or value!r} is none of {', '.join(SEMANTICS)}", ctx, param)
-    return names
-
-
 def read_quantised(
     base: Path,
     *,

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lieref.cli.console import number, percent, print_facts, print_json, progress_bar, say
+from lieref.cli.semantics_option import parse_semantics
 from lieref.cli.task_options import chosen_task, output_option, task_options
 from lieref.cli.text_options import TextOptions, text_options, with_padding_of, without_padding
 
@@ -32,8 +33,10 @@ from lieref.cli.text_options import TextOptions, text_options, with_padding_of, 
 @click.option(
     "--semantics",
     multiple=True,
-    type=click.Choice(["tflite-reference", "tflite-optimised", "xnnpack", "cmsis-nn", "onnxruntime"]),
-    help="For a quantised file: whose rounding; may be given several times.  [default: tflite-reference, onnxruntime]",
+    callback=parse_semantics,
+    metavar="NAME,NAME",
+    help="For a quantised file: whose integers judge: tflite-reference, tflite-optimised, xnnpack, cmsis-nn, "
+    "onnxruntime; of several, how many samples change their class.  [default: tflite-reference, onnxruntime]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(
@@ -60,8 +63,7 @@ def evaluate(
     if is_integer_file(model_path):
         named = task[0] if task[0] != "classes" else None
         refuse_options("eval", {"--adapter": adapter, "--output": outputs, "--task": named})
-        chosen_ones = tuple(dict.fromkeys(semantics))
-        integers = evaluate_integer(model_path, data, chosen_ones, layout, parse_classes(classes), max_bytes)
+        integers = evaluate_integer(model_path, data, semantics, layout, parse_classes(classes), max_bytes)
         if as_json:
             print_json(integers)
         else:

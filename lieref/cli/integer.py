@@ -28,6 +28,7 @@ def evaluate_integer(
         If the network or the data cannot be read, or do not fit.
     """
     from lieref.evaluate.integer import USUAL
+    from lieref.evaluate.statistics import proportion_interval
     from lieref.model.integer.executor import run
     from lieref.model.integer.reader import read_integer
     from lieref.model.integer.samples import integer_samples, own_layout
@@ -50,12 +51,15 @@ def evaluate_integer(
             progress(number, len(chosen), name)
             y = run(graph, samples.x, name).reshape(len(labels), -1)
             top[name] = y.argmax(axis=1)
-            first = chosen[0]
+            right, changed = (int(each.sum()) for each in (top[name] == labels, top[name] != top[chosen[0]]))
+            share, moved = (proportion_interval(count, len(labels)) for count in (right, changed))
             rows.append(
                 {
                     "semantics": name,
-                    "accuracy": float((top[name] == labels).mean()),
-                    "top_1_changed": int((top[name] != top[first]).sum()),
+                    "accuracy": share.mean,
+                    "accuracy_interval": [share.low, share.high],
+                    "top_1_changed": changed,
+                    "top_1_changed_interval": None if name == chosen[0] else [moved.low, moved.high],
                 }
             )
     return {
@@ -87,9 +91,17 @@ def print_evaluation(data: Path, report: dict[str, Any]) -> None:
     first = report["semantics"][0]["semantics"]
     print_table(
         "Accuracy by semantics",
-        ("semantics", "accuracy", f"images whose class is not that of {first}"),
-        [(row["semantics"], percent(row["accuracy"]), str(row["top_1_changed"])) for row in report["semantics"]],
-    )
+        ("semantics", "accuracy", "95 %", f"samples whose class is not that of {first}", "95 %"),
+        [
+            (row["semantics"], percent(row["accuracy"]), _ends(row["accuracy_interval"]), str(row["top_1_changed"]),
+             "-" if row["semantics"] == first else _ends(row["top_1_changed_interval"]))
+            for row in report["semantics"]
+        ],
+    )  # fmt: skip
+
+
+def _ends(interval: list[float]) -> str:
+    return f"{100 * interval[0]:.2f} to {100 * interval[1]:.2f} %"
 
 
 def describe_integer(path: Path) -> dict[str, Any]:

@@ -208,8 +208,11 @@ def to_ship(rows: Sequence[Row], *, metric: str, against: Against, base: str | N
 
 
 def size_of(row: Row) -> int:
-    """Return the bytes of an update as it is shipped: of its signed bundle, or of the adapter where there is none."""
-    return int(row["bundle_bytes"] or row["update_bytes"])
+    """Return the bytes of an update as it is shipped: of its signed bundle, or of the adapter where there is none.
+
+    Beside quantised files, whose updates have no bundle here, those of all rows are without it.
+    """
+    return int(row["update_bytes"] if "network" in row else row["bundle_bytes"] or row["update_bytes"])
 
 
 def _smallest(done: Sequence[Row], metric: str, against: Against) -> str:
@@ -218,7 +221,7 @@ def _smallest(done: Sequence[Row], metric: str, against: Against) -> str:
     assert found is not None  # there are at least two
     by_label = {row["label"]: row for row in done}
     best, small = by_label[found["best"]], by_label[found["smallest"]]
-    what = "as a signed bundle" if small["bundle_bytes"] else "of update" if "network" in small else "of adapter"
+    what = "of update" if "network" in small else "as a signed bundle" if small["bundle_bytes"] else "of adapter"
     others = found["near"]
     margin = f"{100 * MARGIN:g} point" if is_share(metric) else f"{100 * MARGIN:g} %"
     told = (

@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from lieref.evaluate.compare.sentences import LEVEL, MARGIN, is_share, size_of
+from lieref.evaluate.compare.sentences import LEVEL, MARGIN, for_device, is_share, size_of
 from lieref.evaluate.plan import BASE
 from lieref.evaluate.report.classes import worse_classes
 from lieref.evaluate.report.content import Decision, Figure
 from lieref.evaluate.report.numbers import between, decimal, of_metric, probability, whole
+from lieref.evaluate.report.quantised_tables import semantics_figure, semantics_limit
 
 Result = dict[str, Any]
 Row = dict[str, Any]
@@ -59,7 +60,7 @@ def chosen_row(result: Result) -> Row | None:
 
 def decide(result: Result) -> Decision:
     """Return the decision of a comparison."""
-    rows = tried(result)
+    rows = for_device(tried(result))
     if not rows:
         return Decision("open", "Nothing to decide: no method came to an end", ("Each of them failed.",), (), ())
     best = rows[0]
@@ -73,12 +74,12 @@ def decide(result: Result) -> Decision:
                 "Run the comparison with --seeds 5.",
             ),
             _figures(result, best),
-            _limits(result),
+            _limits(result, best),
         )
     chosen = chosen_row(result)
     if chosen is None and not as_good(result):
         text = "The comparison does not record which methods are as good as the best."
-        return Decision("open", "No decision recorded", (text,), _figures(result, best), _limits(result))
+        return Decision("open", "No decision recorded", (text,), _figures(result, best), _limits(result, best))
     if chosen is None:
         least = f"{_value(result, best)} of {best['label']}, the best of {len(rows)}"
         return Decision(
@@ -86,10 +87,12 @@ def decide(result: Result) -> Decision:
             "Keep the base",
             (f"Nothing is better than the base beyond chance on {_samples(result)}: {least}.",),
             _figures(result, best),
-            _limits(result),
+            _limits(result, best),
         )
     reasons = _reasons(result, chosen, best)
-    return Decision("ship", f"Ship the method {chosen['label']}", reasons, _figures(result, chosen), _limits(result))
+    return Decision(
+        "ship", f"Ship the method {chosen['label']}", reasons, _figures(result, chosen), _limits(result, chosen)
+    )
 
 
 def _reasons(result: Result, chosen: Row, best: Row) -> tuple[str, ...]:
@@ -109,7 +112,8 @@ def _reasons(result: Result, chosen: Row, best: Row) -> tuple[str, ...]:
     others = [row["label"] for row in as_good(result) if row is not chosen]
     margin = f"{100 * MARGIN:g} point" if is_share(metric) else f"{100 * MARGIN:g} %"
     if chosen is best and not others:
-        said.append(f"It is the best of {len(tried(result))} methods, and its update takes {size}")
+        number = len(for_device(tried(result)))
+        said.append(f"It is the best of {number} methods, and its update takes {size}")
     elif chosen is best:
         said.append(f"It is the best, and smaller than what is as good for all that is known; its update takes {size}")
     else:
@@ -136,6 +140,11 @@ def _figures(result: Result, row: Row) -> tuple[Figure, ...]:
         found.append(Figure("Lost on the original data", of_metric(metric, lost["mean"], signed=True).removeprefix("+"),
                             ends and f"95 % over seeds: {ends}"))  # fmt: skip
     kind = "signed bundle" if row["bundle_bytes"] else "adapter"
+    if row.get("integers") is not None:
+        kind = f"{whole(row['payload_bytes'])} of numbers, the rest binds them to the file"
+        found.append(Figure("Integer weights changed", whole(row["integers"]["weights"]), "of the file"))
+        changes = semantics_figure(result, row["label"])
+        found += [] if changes is None else [changes]
     whole_network = result.get("parameters")
     found.append(
         Figure("Bytes to send", whole(size_of(row)),
@@ -149,9 +158,10 @@ def _figures(result: Result, row: Row) -> tuple[Figure, ...]:
     return tuple(found)
 
 
-def _limits(result: Result) -> tuple[str, ...]:
+def _limits(result: Result, row: Row | None = None) -> tuple[str, ...]:
     rows = result["rows"]
     said = [
+        *semantics_limit(result, None if row is None else row["label"]),
         "The test samples judged every method and this choice too, so that the figure of what is chosen is a little "
         "flattered.",
         "All runs learnt from the same training samples. Intervals are for other seeds and, where it is said, other "

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from lieref.errors import FormatError
-from lieref.evaluate.compare.sentences import is_share, size_of
+from lieref.evaluate.compare.sentences import for_device, is_share, size_of
+from lieref.evaluate.plan import BASE
 from lieref.evaluate.report.classes import class_blocks
 from lieref.evaluate.report.compare_decision import Result, Row, base_row, chosen_row, decide, name_of, tried
 from lieref.evaluate.report.content import (
@@ -39,6 +40,7 @@ from lieref.evaluate.report.numbers import (
     whole,
     word_cell,
 )
+from lieref.evaluate.report.quantised_tables import integer_blocks, semantics_blocks
 
 FORMAT = 1
 """Of the comparisons that are read here."""
@@ -58,15 +60,21 @@ def compare_page(result: Result) -> Page:
         raise FormatError(f"report: the format of a comparison must be {FORMAT}; got {result['format']!r:.40}")
     samples, seeds = result["samples"], len(result["seeds"])
     chosen = chosen_row(result)
-    shown = chosen or (tried(result)[0] if tried(result) else None)
-    methods = len(result["rows"]) - (base_row(result) is not None)
+    shown = chosen or next(iter(for_device(tried(result))), None)
+    methods = sum(row["method"] != BASE for row in result["rows"])
+    twin = result.get("twin")
+    on = result["base"] if twin is None else f"{result['base']} and its float twin {twin['base']}"
+    marks = {row["label"]: _mark(row, chosen) for row in result["rows"]}
     subtitle = (
-        f"{methods} methods on {result['base']}, {whole(samples['train'])} samples to learn from, "
-        f"{whole(samples['test'])} to test, {seeds} seed{'' if seeds == 1 else 's'} each"
+        f"{methods} {'methods' if result.get('semantics') is None else 'rows'} on {on}, "
+        f"{whole(samples['train'])} samples to learn from, {whole(samples['test'])} to test, {seeds} "
+        f"seed{'' if seeds == 1 else 's'} each"
     )
     sections = [
         Section("methods", "Methods side by side", (*_pareto(result, chosen), _quality(result, chosen))),
         Section("conclusions", "What the numbers say", (Listing("", tuple(map(str, result["conclusions"]))),)),
+        Section("semantics", "What the device computes", semantics_blocks(result, marks)),
+        Section("integers", "The quantised file", integer_blocks(result, marks)),
         Section(
             "learning",
             "Learning" if any(row.get("curve") for row in result["rows"]) else "Learning rates",
@@ -83,8 +91,13 @@ def compare_page(result: Result) -> Page:
     )  # fmt: skip
 
 
+def _semantics(result: Result) -> list[str]:
+    found = result.get("semantics")
+    return [] if found is None else [found["first"], *found["others"]]
+
+
 def _mark(row: Row, chosen: Row | None) -> str:
-    return "base" if row["method"] == "base" else "chosen" if row is chosen else ""
+    return "base" if row["method"] == BASE else "chosen" if row is chosen else ""
 
 
 def _ends(row: Row) -> tuple[Any, Any] | None:
@@ -152,13 +165,20 @@ def _quality(result: Result, chosen: Row | None) -> Table:
         size = size_of(row) if row["update_bytes"] is not None else None
         lines.append(Line((*cells, count_cell(row["trainable"]), count_cell(size)), _mark(row, chosen)))
     bundles = all(row["bundle_bytes"] is not None for row in result["rows"])
+    quantised = "semantics" in result
     points = " in points" if is_share(metric) else ""
     some = "of the signed bundle" if bundles else "of the signed bundle where one can be made, else of the adapter"
+    own = ""
+    if quantised:
+        some = "of the update or adapter with all its files"
+        if "twin" in result:
+            own = " The base of a row is the file that it changes: base float for those called float, else base."
     return Table(
         "Every method", (Column("Method", numeric=False), *map(Column, titles), Column("Trained"), Column("Bytes")),
         tuple(lines),
         f"Below a number: its 95 % interval. Differences{points} are paired by seed and sample, above 0 for better; p "
-        f"is of that from {result['baseline']}, after Holm's correction. Trained: how many numbers. Bytes: {some}.",
+        f"is of that from {result['baseline']}, after Holm's correction. Trained: how many numbers. Bytes: {some}."
+        f"{own}",
     )  # fmt: skip
 
 
@@ -228,19 +248,25 @@ def _details(result: Result, row: Row) -> list[Section]:
 
 
 def _cost(result: Result, chosen: Row | None) -> Table:
+    timed = any(row["latency_us"]["merged"] is not None for row in result["rows"])
     lines = []
     for row in result["rows"]:
         seconds = row["seconds"] or {}
-        cells = (
+        cells = [
             word_cell(row["label"]), decimal_cell(seconds.get("processor")), decimal_cell(row["flops"], 1e9),
             decimal_cell(row["memory_bytes"], 1e6), count_cell(row["payload_bytes"]), count_cell(row["update_bytes"]),
-            count_cell(row["bundle_bytes"]), count_cell(row["latency_us"]["attached"]),
-            count_cell(row["latency_us"]["merged"]),
-        )  # fmt: skip
-        lines.append(Line(cells, _mark(row, chosen)))
-    titles = ("CPU s", "GFLOP", "Memory MB", "Numbers B", "Adapter B", "Signed bundle B", "Attached µs", "Merged µs")
+            count_cell(row["bundle_bytes"]),
+        ]  # fmt: skip
+        cells += [count_cell(row["latency_us"][name]) for name in ("attached", "merged") if timed]
+        lines.append(Line(tuple(cells), _mark(row, chosen)))
+    update = "Adapter B" if "semantics" not in result else "Update B"
+    titles = ["CPU s", "GFLOP", "Memory MB", "Numbers B", update, "Signed bundle B"]
+    titles += ["Attached µs", "Merged µs"] if timed else []
     flops = result["inference_flops"]
-    note = "Training: processor seconds, operations, and memory of a step beside data and weights. Latency: one sample."
+    note = "Training: processor seconds, operations, and memory of a step beside data and weights."
+    note += " Latency: one sample." if timed else ""
+    if "semantics" in result:
+        note += " The latency of a quantised file is the device's, and no update changes it."
     if flops is not None:
         note += f" A prediction takes {whole(flops)} operations."
     return Table("Training and running", (Column("Method", numeric=False), *map(Column, titles)), tuple(lines), note)
@@ -250,14 +276,16 @@ def _recipe(result: Result) -> tuple[Block, ...]:
     plan = {name: value for name, value in result["plan"].items() if name not in ("method", "options", "rate_factor")}
     each = []
     for row in result["rows"]:
-        if row["method"] != "base":
+        if row["method"] != BASE:
             chosen = ", ".join(f"{name} {value}" for name, value in row["options"].items())
             learnt = Cell(rate(row["learning_rate"]), row["learning_rate"])
             each.append(Line((word_cell(row["label"]), count_cell(row["epochs"]), learnt, word_cell(chosen or NONE))))
     digests = {
         "base": result["base"], "SHA-256 of the base": result.get("base_sha256"),
         "SHA-256 of base, task and all samples": result["problem"], "seeds": ", ".join(map(str, result["seeds"])),
-        "task": result["task"]["name"],
+        "task": result["task"]["name"], "file": result.get("file_format"),
+        "float twin": (result.get("twin") or {}).get("base"),
+        "semantics": ", ".join(semantics) if (semantics := _semantics(result)) else None,
     }  # fmt: skip
     command = result.get("command")
     return (
