@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from lieref.cli import main
 from validation.integer.tflite_file import Operator, Tensor, build
@@ -40,6 +41,13 @@ def test_accuracy_in_every_semantics(network: str, run_json: RunJson) -> None:
     assert {row["top_1_changed"] for row in report["semantics"]} == {0}
     assert (report["samples"], report["clipped"], report["input"]) == (4, 0, "numbers, quantised")
     assert [row["semantics"] for row in run_json("eval", network, "--data", "data.npz")["semantics"]] == names[:1]
+    assert run_json("eval", network, "--data", "data.npz", "--semantics", ",".join(names)) == report
+    first, second = report["semantics"][:2]
+    wilson = binomtest(3, 4).proportion_ci(method="wilson")
+    assert first["accuracy_interval"] == pytest.approx([wilson.low, wilson.high])
+    assert first["top_1_changed_interval"] is None
+    nothing = binomtest(0, 4).proportion_ci(method="wilson")
+    assert second["top_1_changed_interval"] == pytest.approx([nothing.low, nothing.high])
 
 
 def test_inspect(network: str, run_json: RunJson, capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,6 +69,10 @@ def test_inspect(network: str, run_json: RunJson, capsys: pytest.CaptureFixture[
         (["eval", "net.tflite", "--data", "data.npz", "--adapter", "a"], "--adapter is for float networks"),
         (["inspect", "net.tflite", "--engine"], "--engine is for float networks"),
         (["eval", "base.onnx", "--data", "data.npz", "--semantics", "xnnpack"], "base.onnx is none"),
+        (
+            ["eval", "net.tflite", "--data", "data.npz", "--semantics", "xnnpack,abacus"],
+            "'abacus' is none of tflite-re",
+        ),
     ],
 )
 def test_what_does_not_go_is_one_line(

@@ -154,7 +154,7 @@ def _against_cheap(cheap: Sequence[Row], dear: Sequence[Row], metric: str, seeds
     if not tests:
         return f"Nothing was paired with {better['label']}."
     names = " and ".join(row["label"] for row in cheap)
-    kind = f"better of {names} here" if len(cheap) < 4 else f"best of {len(cheap)} that are as cheap"
+    kind = f"better of {names} here" if len(cheap) < 4 else f"best of {len(cheap)} that cost next to nothing"
     which = f"{better['label']}, the {kind}" if len(cheap) > 1 else f"{better['label']}"
     if seeds > 1:
         known = [label for label, test in tests.items() if test["p"] is not None]

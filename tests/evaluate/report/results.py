@@ -117,3 +117,48 @@ def fleet(**changes: Any) -> dict[str, Any]:
                     "mean_gain_interval": [0.02, 0.18]},
         **changes,
     })  # fmt: skip
+
+
+def share(mean: float) -> dict[str, float]:
+    return {"mean": mean, "low": mean - 0.005, "high": mean + 0.015}
+
+
+def quantised_comparison(**changes: Any) -> dict[str, Any]:
+    """Return a comparison of a quantised file and its float twin: "slim" has two forms, "wide" a carried one too."""
+    clips = {"above": 0.015, "below": 0.01, "worst": "a/very/long/name/of/a/tensor/conv2d_9/BiasAdd;Relu;quantised",
+             "worst_share": 0.0475, "largest_over_range": 1.4}  # fmt: skip
+    none = {"weights": 0, "biases": 0, "bytes_that_differ": 0}
+    device: dict[str, Any] = {"network": "quantised", "form": "finished", "clipping": clips, "integers": none,
+                              "latency_us": {"attached": None, "merged": None}}  # fmt: skip
+    real: dict[str, Any] = {"network": "float", "form": "finished", "clipping": None, "integers": None}
+    own = {"against": compared(-0.01, 0.4, "wide r=2 float"), "over_base": compared(0.0625, 1e-4, "base")}
+    over_twin = compared(0.07, 1e-4, "base float")
+    counts = {"weights": 12, "biases": 7, "bytes_that_differ": 1375}
+    rows = [
+        row("base", 0.625, 0, budget=None, trainable=0, classes=COUNTS, moved=[], learning_rate=None, epochs=0)
+        | device,
+        row("base float", 0.63, 0, budget=None, trainable=0, moved=[], learning_rate=None, epochs=0) | real,
+        row("slim", 0.66, 1850, payload_bytes=1348, classes=BETTER, moved=MOVED, **own) | device,
+        row("slim codes=1", 0.69, 843, payload_bytes=341, classes=BETTER, moved=MOVED, **own)
+        | {**device, "form": "codes"},
+        row("wide carried", 0.6925, 12_311, payload_bytes=1920, classes=BETTER, moved=MOVED, **own)
+        | {**device, "form": "carried", "integers": counts},
+        row("wide r=2 float", 0.75, 56_789, classes=BETTER, moved=MOVED, over_base=over_twin, bundle_bytes=60_000)
+        | real,
+    ]  # fmt: skip
+    semantics = {
+        "first": "tflite-reference", "others": ["xnnpack", "cmsis-nn"],
+        "rows": [
+            {"label": label,
+             "accuracy": {"tflite-reference": share(0.66), "xnnpack": share(0.7), "cmsis-nn": share(0.66)},
+             "changed": {"xnnpack": {"count": 1.5, "of": 40, "share": share(0.0375)},
+                         "cmsis-nn": {"count": 0, "of": 40, "share": {"mean": 0.0, "low": 0.0, "high": 0.0876}}}}
+            for label in ("base", "slim", "slim codes=1", "wide carried")
+        ],
+    }  # fmt: skip
+    found = {
+        "base": "net.tflite", "twin": {"base": "base.onnx", "problem": LONG}, "rows": rows, "semantics": semantics,
+        "baseline": "wide r=2 float", "file_format": "tflite",
+        "ship": {"best": "wide carried", "near": ["slim codes=1"], "smallest": "slim codes=1"}, **changes,
+    }  # fmt: skip
+    return comparison(**copy.deepcopy(found))

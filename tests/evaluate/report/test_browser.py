@@ -14,7 +14,7 @@ from lieref.evaluate.report.finetune_page import finetune_page
 from lieref.evaluate.report.fleet_page import fleet_page
 from lieref.evaluate.report.forms import write_form
 from lieref.train.history import History
-from tests.evaluate.report.results import HISTORY, comparison, fleet, run
+from tests.evaluate.report.results import HISTORY, comparison, fleet, quantised_comparison, run
 
 webdriver = pytest.importorskip("selenium.webdriver")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -28,6 +28,7 @@ JUDGED = {"classes": MANY, "interval": [0.1, 0.5]}
 WIDE = run(classes=NAMES, test_outcomes={**run()["test_outcomes"], "base": JUDGED, "adapted": JUDGED})
 PAGES = {
     "comparison": compare_page(comparison()),
+    "quantised": compare_page(quantised_comparison()),
     "run": finetune_page(WIDE, History.from_dict(HISTORY)),
     "fleet": fleet_page(fleet()),
 }

@@ -20,12 +20,13 @@ from lieref.evaluate.report.finetune_page import finetune_page
 from lieref.evaluate.report.fleet_page import fleet_page
 from lieref.evaluate.report.forms import FORMS, check_form, write_form
 from lieref.train.history import History
-from tests.evaluate.report.results import HISTORY, comparison, fleet, run
+from tests.evaluate.report.results import HISTORY, comparison, fleet, quantised_comparison, run
 
 pytest.importorskip("jinja2")
 
 PAGES = {
     "comparison": compare_page(comparison()),
+    "quantised": compare_page(quantised_comparison()),
     "run": finetune_page(run(), History.from_dict(HISTORY)),
     "fleet": fleet_page(fleet()),
 }
@@ -167,7 +168,12 @@ def test_names_do_nothing(page: Page) -> None:
     assert text.count("<script>") == 1
     assert "alert('x')" in html.unescape(text)
     plain = html_of(page)
-    assert [tag for tag, _ in tags.elements] == [tag for tag, _ in Tags(plain).elements]
+
+    def structure(read: Tags) -> list[str]:
+        # A line leads to a point from a name that finds no room beside it, and long names find less.
+        return [tag for tag, attributes in read.elements if attributes.get("class") != "lead"]
+
+    assert structure(tags) == structure(Tags(plain))
     marked = write_form(evil, ".md").decode()
     outside = re.sub(r"^(`{3,})sh\n.*?\n\1$", "", marked, flags=re.MULTILINE | re.DOTALL)
     assert re.search(r"(?<!\\)<script", outside) is None
