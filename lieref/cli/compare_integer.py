@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -101,14 +102,16 @@ def _check_options(
 
 def _check_runs(model: IntegerModel, problem: Problem) -> None:
     """Raise unless the file has classes, and an integer reference in every semantics."""
-    from lieref.errors import UnsupportedError
-    from lieref.evaluate.integer import classes
+    from lieref.errors import LierefWarning, UnsupportedError
+    from lieref.evaluate.integer import classes, unlike
 
     if not problem.task.has_labels or np.asarray(problem.y_test).ndim != 1:
         raise UnsupportedError(
             f"compare: a quantised file must have one class for each sample; got the task {problem.task.name!r}, which "
             "finetune and eval take"
         )
+    for text in unlike(model.integer, problem.semantics):
+        warnings.warn(f"compare: {text}", LierefWarning, stacklevel=2)
     for name in problem.semantics:
         classes(model, model.integer, problem.x[:1], name)
 

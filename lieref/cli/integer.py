@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ def evaluate_integer(
     LierefError
         If the network or the data cannot be read, or do not fit.
     """
-    from lieref.evaluate.integer import USUAL
+    from lieref.errors import LierefWarning
+    from lieref.evaluate.integer import USUAL, unlike
     from lieref.evaluate.statistics import proportion_interval
     from lieref.model.integer.executor import run
     from lieref.model.integer.reader import read_integer
@@ -44,6 +46,8 @@ def evaluate_integer(
     outputs = graph.tensors[graph.outputs[0]].shape[-1]
     labels = _labels(held.y, outputs, data)
     samples = integer_samples(graph, np.asarray(held.x), layout or held.layout)
+    for text in unlike(graph, chosen):
+        warnings.warn(f"eval: {text}", LierefWarning, stacklevel=2)
     rows: list[dict[str, Any]] = []
     top: dict[str, Any] = {}
     with progress_bar("eval") as progress:

@@ -171,6 +171,8 @@ def _run(problem: Problem, trial: Trial) -> tuple[dict[str, Any], dict[str, byte
     # Looked up before anything is trained: a missing test set should not cost a training run.
     x, y = _judged(problem, trial, held)
     model = problem.model()
+    if is_quantised(model) and not problem.semantics:
+        raise DomainError("run_trial: `semantics` must be given for a quantised file; the problem has none")
     task = task_of(problem.task, plan)
     attach(problem, model, plan, trial.seed)
     found: dict[str, Any] = {

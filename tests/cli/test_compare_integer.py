@@ -212,12 +212,14 @@ def test_the_tables_are_printed(files: Path, capsys: pytest.CaptureFixture[str])
     assert main(words("--methods", "bias", "--semantics", ",".join(JUDGES))) == 0
     printed = capsys.readouterr()
     assert "trained on the quantised file: bias (7)" in printed.err
+    assert "has another scale behind it than before it" in printed.err
     for text in ("What changes in the quantised file", "bytes that differ", "clipped to its ranges", "top-1 changes",
                  "update B"):  # fmt: skip
         assert text in printed.out
     page = (files / "out" / "report.html").read_text()
     assert "What the device computes" in page
     assert "Updates of the file" in page
+    assert "what changes there is no rounding" in page
 
 
 @pytest.mark.parametrize(

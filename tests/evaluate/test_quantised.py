@@ -51,6 +51,12 @@ def test_a_form_that_cannot_be_leaves_the_others(content: bytes, monkeypatch: py
     assert record["metrics"]["accuracy"] == record["merit"] == np.mean(unpack_bits(record["right"]))
 
 
+def test_a_quantised_file_is_judged_in_named_semantics_alone(content: bytes) -> None:
+    job = problem(base=content)
+    failed = run_trial(job, Trial(job.digest, Plan("bias", epochs=1), part="test"))["failed"]
+    assert failed == "DomainError: run_trial: `semantics` must be given for a quantised file; the problem has none"
+
+
 def test_the_digest_says_whose_integers_judge_and_what_is_carried_into(content: bytes) -> None:
     plain = problem()
     names = [(), ("xnnpack",), ("xnnpack", "onnxruntime"), ("onnxruntime", "xnnpack")]

@@ -18,9 +18,11 @@ from lieref.evaluate.compare.sentences import conclusions, to_ship
 from lieref.evaluate.compare.timing import latencies
 from lieref.evaluate.compare.tuning import FOLDS, folds_for
 from lieref.evaluate.flops import inference_flops
+from lieref.evaluate.integer import unlike
 from lieref.evaluate.ledger import Ledger
 from lieref.evaluate.plan import BASE, Plan
 from lieref.evaluate.problem import Problem
+from lieref.evaluate.quantised import is_quantised
 from lieref.evaluate.trial import machine
 
 FORMAT = 1
@@ -161,7 +163,9 @@ def _semantics(problem: Problem, rows: Sequence[Row], runs: dict[str, Runs]) -> 
     if not problem.semantics:
         return {}
     own = [runs[row["label"]] for row in rows if row["network"] == "quantised"]
-    return {"semantics": by_semantics(own, problem.semantics)}
+    model = problem.model()
+    assert is_quantised(model)  # only such a problem has semantics by itself
+    return {"semantics": {**by_semantics(own, problem.semantics), "unlike": unlike(model.integer, problem.semantics)}}
 
 
 def _latencies(

@@ -35,7 +35,7 @@ def semantics_blocks(result: Result, marks: dict[str, str]) -> tuple[Block, ...]
     first, others = found["first"], found["others"]
     titles = [first]
     for name in others:
-        titles += [name, f"Other class than {first}", f"of {whole(result['samples']['test'])}"]
+        titles += [name, f"Other class than {first}", f"Samples, of {whole(result['samples']['test'])}"]
     lines = []
     for row in found["rows"]:
         cells = [word_cell(row["label"]), _share(row["accuracy"][first])]
@@ -107,6 +107,7 @@ def semantics_limit(result: Result, label: str | None) -> tuple[str, ...]:
         f"Accuracy is by the integers of {first}. With those of {name}, {count} of {whole(changed['of'])} test samples "
         f"get another class from the same file with {label} ({percent(share['mean'])}, 95 % interval {ends}): judge by "
         "what the device runs.",
+        *(f"{text}." for text in found.get("unlike", ())),
     )
 
 

@@ -40,8 +40,8 @@ def test_what_is_shipped_is_for_the_device() -> None:
 def test_changes_between_semantics_stand_in_a_table() -> None:
     found = table(compare_page(quantised_comparison()), "semantics")
     assert [column.title for column in found.columns] == [
-        "Method", "tflite-reference", "xnnpack", "Other class than tflite-reference", "of 40", "cmsis-nn",
-        "Other class than tflite-reference", "of 40",
+        "Method", "tflite-reference", "xnnpack", "Other class than tflite-reference", "Samples, of 40", "cmsis-nn",
+        "Other class than tflite-reference", "Samples, of 40",
     ]  # fmt: skip
     assert texts(found)["slim"] == ["66.00 %", "70.00 %", "3.75 %", "1.50", "66.00 %", "0.00 %", "0"]
     assert found.rows[1].cells[3].interval == "3.25 to 5.25"
