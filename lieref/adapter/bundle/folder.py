@@ -25,7 +25,10 @@ from lieref.adapter.fields import shown
 NAMES = ADAPTER.names
 """Of the bundle of an adapter."""
 ALL_NAMES = frozenset(name for kind in KINDS for name in kind.names)
-CAPS = {**{name: cap for kind in KINDS for name, cap in kind.caps.items()}, ENVELOPE_NAME: MAX_ENVELOPE_BYTES}
+CAPS = {
+    **{name: cap for kind in KINDS for name, cap in zip(kind.files, kind.caps, strict=True)},
+    ENVELOPE_NAME: MAX_ENVELOPE_BYTES,
+}
 """Most bytes of each file."""
 
 

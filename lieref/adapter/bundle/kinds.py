@@ -21,7 +21,7 @@ class Kind:
         Of the statement.
     files : tuple of str
         The two files that a statement is about, sorted.
-    caps : dict of str to int
+    caps : tuple of int
         Most bytes of each.
     holds, takes : str
         What such a bundle holds, and what base takes it, for messages.
@@ -30,7 +30,7 @@ class Kind:
     name: str
     predicate_type: str
     files: tuple[str, str]
-    caps: dict[str, int]
+    caps: tuple[int, int]
     holds: str
     takes: str
 
@@ -44,7 +44,7 @@ ADAPTER = Kind(
     "adapter",
     "urn:lieref:adapter-bundle:v1",
     ("adapter_config.json", "adapter_model.safetensors"),
-    {"adapter_config.json": 4 * 2**20, "adapter_model.safetensors": 256 * 2**20},
+    (4 * 2**20, 256 * 2**20),
     "an adapter of a float network",
     "a float network",
 )
@@ -56,7 +56,7 @@ INTEGER_UPDATE = Kind(
     "integer-update",
     "urn:lieref:integer-update-bundle:v1",
     ("integer_update.bin", "integer_update.json"),
-    {"integer_update.bin": 16 * 2**20, "integer_update.json": 2**20},
+    (16 * 2**20, 2**20),
     "an update of a quantised file",
     "a quantised file",
 )

@@ -98,7 +98,7 @@ def read_slot(store: Path, slot: Slot) -> dict[str, bytes]:
 def _check_updated(folder: Path, path: Path | None, slot: Slot) -> None:
     """Refuse a slot whose updated file is not the one that was made when it was installed."""
     try:
-        found = "no updated file" if path is None else file_sha256(path)
+        found = "no regular file" if path is None or path.is_symlink() else file_sha256(path)
     except OSError as error:
         found = f"{error}"
     if found != slot.merged_sha256:
