@@ -170,7 +170,7 @@ def _is_real(value: Any) -> bool:
 
 
 _ENDS = {
-    "shape": lambda value: is_list(value, is_size, 8) and prod(value) > 0,
+    "shape": lambda value: is_list(value, is_size, 8) and len(value) > 0 and prod(value) > 0,
     "dtype": lambda value: is_text(value) and value in DTYPES,
     "real": _is_real,
 }

@@ -130,12 +130,12 @@ def self_test_aside(candidate: Candidate, test: Callable[[Candidate], bool | Non
 
 def merged_weights(base: Path, live: tuple[Slot, dict[str, bytes]] | None) -> dict[str, Array]:
     """Return all weights of the base, those that the live slot adapts replaced."""
+    if live is not None and CONFIG_NAME not in live[1]:
+        raise UnsupportedError("merged_weights: the live slot must hold an adapter; it is an update: run its file")
     weights = _read(base)
     if live is None:
         return weights
     slot, files = live
-    if CONFIG_NAME not in files:
-        raise UnsupportedError("merged_weights: the live slot must hold an adapter; it is an update: run its file")
     config = decode_config(files[CONFIG_NAME], CONFIG_NAME)
     tensors = decode_adapter_tensors(files[TENSORS_NAME], config, TENSORS_NAME)
     return {**weights, **_merge(tensors, config, weights, slot.merged_sha256)}

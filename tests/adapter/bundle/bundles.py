@@ -166,9 +166,9 @@ class Bundle:
             made = {tensors: self.tensors, config: json.dumps(said).encode()}
         elif self.tensors is not None:
             digests = {"tensors_sha256": sha256(self.tensors).hexdigest(), "tensors_bytes": len(self.tensors)}
-            config = json.loads(made[CONFIG])
-            config["lieref"] |= digests
-            made = {TENSORS: self.tensors, CONFIG: json.dumps(config).encode()}
+            said = json.loads(made[CONFIG])
+            said["lieref"] |= digests
+            made = {TENSORS: self.tensors, CONFIG: json.dumps(said).encode()}
         if self.config is not None:
             made[config] = self.config
         statement = self.statement(made)

@@ -123,6 +123,22 @@ def _differs(place: object, one: bytes, two: bytes) -> bool:
     return one[start:stop] != two[start:stop]
 
 
+def test_a_public_file(data_dir: Path, tmp_path: Path) -> None:
+    path = data_dir / "mlperf_tiny" / "pretrainedResnet_quant.tflite"
+    if not path.exists():
+        pytest.skip(f"{path.name} is not there")
+    model, update = trained(path, "tied-scale", "codes")
+    header, tables = c_update(update, model.integer, "net")
+    assert tables == 2 * 2 * 1348 + 8 * 20  # scales of weights and, stored beside, of biases
+    run = compiled(header, tmp_path)
+    base, expected = path.read_bytes(), update.apply(model.integer)
+    assert run(base, "apply", ENDLESS) == (0, 20, expected)
+    for left in (1, 700, 2000):
+        half = run(base, "apply", left, True)[2]
+        assert run(half, "apply") == (0, 0, expected)
+        assert run(half, "undo") == (0, 0, base)
+
+
 @pytest.mark.parametrize("rubbish", [False, True])
 def test_what_was_interrupted_is_completed_or_taken_back(rubbish: bool, tmp_path: Path) -> None:
     """At bytes of every place: the power is lost, and what was being written holds rubbish or is half there."""
