@@ -1,5 +1,7 @@
 """Running the self-test of a bundle: the merged network in ONNX Runtime or in lieref's own engine.
 
+Of the update of a quantised file, see `lieref.adapter.integer.run_self_test`.
+
     python -m lieref.adapter.run_self_test BUNDLE BASE
 
 is ready to be the self-test of a store: ``lieref device install BUNDLE --store DIR --self-test "python -m
@@ -21,6 +23,10 @@ from typing import Any
 from lieref._types import Array
 from lieref.adapter.bundle.refusal import BundleRefused
 from lieref.adapter.folder import encode_adapter, read_adapter
+from lieref.adapter.integer.form import BIN_NAME, JSON_NAME, parse_update
+from lieref.adapter.integer.places import apply_payload, read_payload
+from lieref.adapter.integer.run_self_test import RUNTIMES as UPDATE_RUNTIMES
+from lieref.adapter.integer.run_self_test import run_update_test
 from lieref.adapter.merge.merging import merge_weights
 from lieref.adapter.merged_file import merged_file
 from lieref.adapter.self_test_check import check_self_test, self_test_inputs
@@ -182,16 +188,27 @@ def _runtime(name: str | None) -> Callable[..., _Outputs]:
     )
 
 
+def _updated(bundle: Path, base: Path) -> tuple[dict[str, Any], bytes]:
+    """Return what the update in a folder says, and the base's file with it."""
+    said = parse_update((bundle / JSON_NAME).read_bytes(), str(bundle / JSON_NAME))
+    return said, apply_payload(read_payload(said, (bundle / BIN_NAME).read_bytes()), said, base.read_bytes())
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the self-test of the bundle's folder and return the exit status."""
     import argparse
 
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Run the self-test of a bundle.")
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="Its folder, verified before.")
-    parser.add_argument("base", type=Path, metavar="BASE", help="The base's ONNX file.")
-    parser.add_argument("--runtime", choices=[*RUNTIMES], help="What runs it; by default the first installed.")
+    parser.add_argument("base", type=Path, metavar="BASE", help="The base's file.")
+    known = dict.fromkeys([*RUNTIMES, *UPDATE_RUNTIMES])
+    parser.add_argument("--runtime", choices=[*known], help="What runs it; by default the first installed.")
     options = parser.parse_args(arguments)
     try:
+        if (options.bundle / JSON_NAME).is_file():
+            name, compared = run_update_test(*_updated(options.bundle, options.base), runtime=options.runtime)
+            print(f"self-test passed: {name}, {compared} of {compared} integers equal")
+            return PASSED
         ran = run_self_test(*read_adapter(options.bundle), options.base, runtime=options.runtime)
     except BundleRefused as error:
         print(f"refused: {error.slug}")

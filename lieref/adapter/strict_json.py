@@ -88,10 +88,11 @@ def path_text(path: str | Path) -> str:
         return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
-def format_json(value: dict[str, Any], *, depth: int | None = None) -> bytes:
+def format_json(value: dict[str, Any], *, depth: int | None = None, compact: bool = False) -> bytes:
     """Return `value` as UTF-8 JSON, indented by two, keys in the order given, with a newline at the end.
 
-    With a `depth` what is nested deeper is on one line: entries of a long table take a third of the bytes.
+    With a `depth` what is nested deeper is on one line: entries of a long table take a third of the bytes. What is
+    `compact` has no space and no newline at all.
 
     Raises
     ------
@@ -99,6 +100,8 @@ def format_json(value: dict[str, Any], *, depth: int | None = None) -> bytes:
         If it holds a NaN, an infinity, or something JSON has no form for.
     """
     try:
+        if compact:
+            return json.dumps(value, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
         text = _text(value, 2) if depth is None else _lines(value, depth, "\n")
         return f"{text}\n".encode()
     except (TypeError, ValueError) as error:

@@ -15,6 +15,7 @@ from lieref.cli.moments import Expiry, Moment
 if TYPE_CHECKING:
     from lieref.adapter.bundle.statement import Statement
     from lieref.adapter.bundle.trust import Root
+    from lieref.adapter.bundle.verify import Verified
 
 REFUSED = 3
 """Exit status of ``verify`` for a bundle that is refused."""
@@ -63,7 +64,7 @@ def keygen(out: Path, expires: datetime | timedelta | str | None, as_json: bool)
 
 @bundle.command()
 @_path("adapter")
-@_path_option("--base", required=True, help="The ONNX model that it was trained on.")
+@_path_option("--base", required=True, help="The model that it was trained on, or is an update of.")
 @_path_option("--key", "keys", required=True, multiple=True, help="Folder of `keygen`, or its private half; several.")
 @_path_option("--out", required=True, help="New folder for the bundle.")
 @click.option("--version", help="Text for people.  [default: date and time]")
@@ -80,6 +81,12 @@ def keygen(out: Path, expires: datetime | timedelta | str | None, as_json: bool)
 @click.option("--expires", type=Expiry(), default="365d", show_default=True, help="No device installs it from then on.")
 @click.option("--compatible", help="The kind of device that it is for.  [default: any with this base]")
 @_path_option("--self-test", "samples", help="NPZ of inputs, as for training; the first two.  [default: drawn]")
+@click.option(
+    "--semantics",
+    metavar="NAME",
+    help="Of an update: how the device's kernels round, for its self-test, as of `lieref eval`.  [default: "
+    "tflite-reference, or onnxruntime]",
+)
 @click.option("--force", is_flag=True, help="Replace a bundle at --out.")
 @_json
 def create(
@@ -93,23 +100,24 @@ def create(
     expires: datetime | timedelta | str,
     compatible: str | None,
     samples: Path | None,
+    semantics: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
-    """Make a signed bundle of the adapter folder ADAPTER.
+    """Make a signed bundle of ADAPTER: an adapter folder, or that of an update of a quantised file.
 
     The counter is by default the time in seconds: it rises by itself and needs nothing to be kept. Whoever numbers
     releases by hand starts so with the first. The digest of the merged weights and a self-test go with the bundle where
     they can be made; what is left out is said.
     """
     from lieref.adapter.bundle.create import create_bundle
+    from lieref.adapter.bundle.folder import ALL_NAMES
     from lieref.adapter.bundle.signing import read_signer
-    from lieref.adapter.bundle.verify import NAMES
     from lieref.cli.output import reserved_folder
     from lieref.train.npz import read_npz
 
     signers = [read_signer(key) for key in keys]
-    with reserved_folder("bundle create", out, NAMES, force=force) as replaces:
+    with reserved_folder("bundle create", out, ALL_NAMES, force=force) as replaces:
         made = create_bundle(
             out,
             adapter,
@@ -121,6 +129,7 @@ def create(
             expires=None if isinstance(expires, str) else expires,
             compatible=compatible,
             samples=None if samples is None else read_npz(samples),
+            semantics=semantics,
             replaces=replaces,
         )
     report = {"bundle": str(out), **_statement_report(made.statement), "bytes": made.sizes}
@@ -234,7 +243,7 @@ def rotate(
 @click.option("--floor", type=click.IntRange(min=0), default=0, show_default=True, help="Least counter accepted.")
 @click.option("--now", type=Moment(), help="Check as at this time.  [default: the clock's]")
 @click.option("--no-clock", is_flag=True, help="Leave expiry unchecked, as on a device without a clock.")
-@click.option("--run", is_flag=True, help="Run the self-test too: the merged network, in lieref's own engine.")
+@click.option("--run", is_flag=True, help="Run the self-test too, in lieref: the merged network, or the updated file.")
 @_json
 def verify(
     path: Path,
@@ -257,7 +266,6 @@ def verify(
     from lieref.adapter.bundle.refusal import BundleRefused
     from lieref.adapter.bundle.trust import MAX_ROOT_BYTES, holds_private_key, next_root, read_root
     from lieref.adapter.bundle.verify import verify_bundle
-    from lieref.adapter.run_self_test import run_self_test
 
     try:
         root = read_root(trust)
@@ -273,7 +281,7 @@ def verify(
             floor=floor,
             check_expiry=not no_clock,
         )
-        ran = run_self_test(found.tensors, found.config, base, runtime="lieref") if run else None
+        ran = _run(found, base) if run else None
     except BundleRefused as refused:
         if as_json:
             print_json({"verified": False, "refused": refused.slug, "reason": str(refused)})
@@ -284,13 +292,28 @@ def verify(
     report = {"verified": True, "bundle": str(path), **_statement_report(found.statement)}
     report |= {"signed_by": list(found.signed_by), "unchecked": list(found.unchecked)}
     if ran is not None:
-        report["self_test"] = {"runtime": ran.runtime, "of_bound": ran.of_bound}
+        report["self_test"] = ran
     _print(report, "Verified", as_json)
     for line in found.unchecked:
         say(f"not checked: {line}")
     if holds_private_key(trust):
         say(f"{trust} also holds a private key: ship root.json alone")
     return 0
+
+
+def _run(found: Verified, base: Path) -> dict[str, Any]:
+    """Run the self-test of a bundle in lieref, and return what to say of it."""
+    from lieref.adapter.run_self_test import run_self_test
+    from lieref.adapter.store.checks import updated
+
+    content = updated(found, base)
+    if content is None:
+        ran = run_self_test(found.tensors, found.config, base, runtime="lieref")
+        return {"runtime": ran.runtime, "of_bound": ran.of_bound}
+    from lieref.adapter.integer.run_self_test import run_update_test
+
+    name, compared = run_update_test(found.config, content, runtime="lieref")
+    return {"runtime": name, "integers_equal": compared}
 
 
 @bundle.command()
@@ -339,6 +362,8 @@ def _statement_report(statement: Statement) -> dict[str, Any]:
     fields = asdict(statement)
     fields["issued"] = format_time(statement.issued)
     fields["expires"] = None if statement.expires is None else format_time(statement.expires)
+    del fields["base"]["quantised"]
+    fields["kind"] = statement.kind.name
     return {**fields, "requires": list(statement.requires)}
 
 

@@ -137,7 +137,13 @@ def prepare(manifest: Manifest, *, averages: bool = False) -> tuple[Job, Source]
     from lieref.evaluate.fleet.source import Source
     from lieref.evaluate.plan import START
     from lieref.evaluate.problem import make_problem
+    from lieref.model.integer.detect import is_integer_file
 
+    if is_integer_file(manifest.base):
+        raise DomainError(
+            f"fleet: `base` must be a float network; got {manifest.base}, a quantised file: `lieref finetune` makes an "
+            "update of it for each device, and `lieref bundle create` signs each"
+        )
     model = load(manifest.base)
     start = None
     if manifest.start is not None:

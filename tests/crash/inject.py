@@ -1,6 +1,6 @@
 """Injections into the verbs of a store: killed at every system call, failing at every one, and power cuts.
 
-    python -m tests.crash.inject kill|fail|cut --least N [--seed S] [--walks]
+    python -m tests.crash.inject kill|fail|cut --least N [--seed S] [--walks] [--bundles integer-update]
 
 Prints one JSON object: how many injections, how many showed the old state and the new one, and what was wrong. Meant
 for a process of its own, small and with one thread, for it forks a child for each.
@@ -32,6 +32,7 @@ from lieref.adapter.store import store as store_module
 from lieref.adapter.store.slots import slot_digest
 from lieref.adapter.store.state import State
 from lieref.adapter.store.state_file import STATE_NAME, encode_state
+from tests.adapter.bundle.bundles import ADAPTER, FILES, KIND
 from tests.crash.disk import Disk
 from tests.crash.scenarios import (
     Kit,
@@ -257,8 +258,8 @@ def _switch_first() -> None:
     real = store_module.write_slot
     later: list[Callable[[], object]] = []
 
-    def write_slot(store: Path, files: Mapping[str, bytes]) -> str:
-        later.append(lambda: real(store, files))
+    def write_slot(store: Path, files: Mapping[str, bytes], updated: bytes | None = None) -> str:
+        later.append(lambda: real(store, files, updated))
         return slot_digest(files)
 
     def write_state(folder: Path, state: State) -> None:
@@ -282,7 +283,9 @@ def main() -> None:
     parser.add_argument("--parts", type=int, default=1)
     parser.add_argument("--walks", action="store_true", help="go on with states that random verbs lead to")
     parser.add_argument("--defect", choices=[*DEFECTS], help="put a mistake into the store, to see that it is found")
+    parser.add_argument("--bundles", choices=[*FILES], default=ADAPTER, help="what they hold")
     options = parser.parse_args()
+    KIND[0] = options.bundles
     if UNAVAILABLE:
         raise SystemExit(UNAVAILABLE)
     if options.defect:

@@ -14,6 +14,8 @@ from lieref.adapter.store import Store
 from lieref.adapter.store.slots import SLOTS_NAME, read_slot, slot_digest
 from lieref.adapter.store.state import State, started
 from lieref.adapter.store.state_file import STATE_NAME, read_state
+from tests.adapter.bundle.bundles import FILES, KIND, TENSORS, UPDATE
+from tests.adapter.bundle.updates import updated_file
 from tests.adapter.store.bundles import NOW, write_base, write_bundle, write_root
 
 LAST = 1000
@@ -48,7 +50,7 @@ class Scenario:
 
 def make_kit(folder: Path) -> Kit:
     folder.mkdir(parents=True)
-    base = write_base(folder / "base.safetensors")
+    base = write_base(folder / ("base.tflite" if KIND[0] == UPDATE else "base.safetensors"))
     root = write_root(folder / "root.json")
     next_root = write_root(folder / "root-2.json", 2, ("a", "b"), root=("b",), bundle=("a", "b"))
     bundles = {
@@ -94,7 +96,7 @@ def damage(kit: Kit, folder: Path) -> None:
     """Flip a bit of what is live."""
     live = read_state(folder).live
     assert live is not None
-    path = folder / SLOTS_NAME / live.digest / "adapter_model.safetensors"
+    path = folder / SLOTS_NAME / live.digest / ("updated.tflite" if KIND[0] == UPDATE else TENSORS)
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
@@ -105,7 +107,7 @@ def litter(kit: Kit, folder: Path) -> None:
     shutil.copytree(kit.bundles[12], folder / SLOTS_NAME / ("0" * 64))
     half = folder / SLOTS_NAME / f".{'1' * 64}.partial-00000000"
     half.mkdir()
-    (half / "adapter_config.json").write_bytes(b"{")
+    (half / FILES[KIND[0]][0]).write_bytes(b"{")
     (folder / f".{STATE_NAME}.partial-00000000").write_bytes(b"{")
 
 
@@ -227,9 +229,11 @@ def _check(kit: Kit, folder: Path, old: State | None, new: State, damaged: bool)
     assert (run.slot, run.base) == (expected.live, kit.base)
     if run.slot is not None:
         assert run.adapter is not None
-        assert {p.name: p.read_bytes() for p in run.adapter.iterdir()} == {
-            p.name: p.read_bytes() for p in intact[run.slot.digest].iterdir()
-        }
+        right = {p.name: p.read_bytes() for p in intact[run.slot.digest].iterdir()}
+        if KIND[0] == UPDATE:
+            assert run.updated == run.adapter / "updated.tflite"
+            right["updated.tflite"] = updated_file(kit.base.read_bytes(), right[FILES[UPDATE][1]])
+        assert {p.name: p.read_bytes() for p in run.adapter.iterdir()} == right
     else:
         assert run.adapter is None
     store.install(kit.bundles[LAST])

@@ -38,8 +38,19 @@ def inject(module: str, *arguments: str) -> dict[str, Any]:
         ("inject", ("cut", "--least", "360"), 340),
         ("inject", ("fail", "--least", "50"), 25),
         ("checkpoints", ("--least", "45"), 40),
+        ("inject", ("kill", "--least", "80", "--bundles", "integer-update"), 60),
+        ("inject", ("cut", "--least", "360", "--bundles", "integer-update"), 340),
+        ("inject", ("fail", "--least", "30", "--bundles", "integer-update"), 15),
     ],
-    ids=["killed", "power cut", "failing disk", "training"],
+    ids=[
+        "killed",
+        "power cut",
+        "failing disk",
+        "training",
+        "update killed",
+        "update power cut",
+        "update failing disk",
+    ],
 )
 def test_always_the_old_state_or_the_new(module: str, arguments: tuple[str, ...], least: int) -> None:
     report = inject(module, *arguments)

@@ -14,8 +14,10 @@ import numpy as np
 from lieref._atomic import write_file, write_folder
 from lieref._check import check_int
 from lieref._types import Array
+from lieref.adapter.bundle.contents import Contents, bundled_update
 from lieref.adapter.bundle.dsse import Envelope, parse_envelope
-from lieref.adapter.bundle.folder import CAPS, ENVELOPE_NAME, NAMES, BundleFolder
+from lieref.adapter.bundle.folder import CAPS, ENVELOPE_NAME, BundleFolder
+from lieref.adapter.bundle.kinds import ADAPTER, INTEGER_UPDATE
 from lieref.adapter.bundle.signing import add_signatures
 from lieref.adapter.bundle.statement import (
     PAYLOAD_TYPE,
@@ -76,18 +78,19 @@ def create_bundle(
     expires: datetime | timedelta | None = timedelta(days=BUNDLE_DAYS),
     compatible: str | None = None,
     samples: Mapping[str, Array] | None = None,
+    semantics: str | None = None,
     replaces: Collection[str] = (),
 ) -> Created:
-    """Write a signed bundle.
+    """Write a signed bundle of an adapter, or of an update of a quantised file.
 
     Parameters
     ----------
     out : path
         New or empty folder.
     adapter : path
-        Adapter folder.
+        Adapter folder, or that of an update.
     base : path
-        The ONNX file that it was trained on, or that file saved again.
+        The ONNX file that it was trained on, or that file saved again. Of an update, the quantised file itself.
     signers : sequence of securesystemslib.signer.Signer
         See `lieref.adapter.bundle.signing.read_signer`; none is a bundle to be signed later.
     version : str, optional
@@ -103,6 +106,9 @@ def create_bundle(
     samples : mapping of str to array, optional
         Inputs for the self-test, by their names in the network or, of one input, as ``x``; the first `MOST_SAMPLES` are
         taken. By default they are drawn.
+    semantics : str, optional
+        Of an update: how the kernels round that its self-test is for, a key of
+        `lieref.op.integer.semantics.SEMANTICS`.
     replaces : collection of str
         Names of files that may be in `out`.
 
@@ -119,10 +125,12 @@ def create_bundle(
     if expires is not None and expires <= issued:
         raise DomainError(f"create_bundle: `expires` must lie in the future; got {expires}")
     digests = base_digests(base)
-    model, tensors, config = _read(adapter, base, digests)
-    digests = replace(digests, network_sha256=config["lieref"].get("network_sha256"))
-    parts = _self_test(_merged(_Parts({}, None, ()), tensors, config, base), model, samples)
-    files = encode_adapter({**tensors, **parts.tensors}, config)
+    _check_kinds(adapter, base, digests, semantics)
+    if digests.quantised:
+        kind, contents = INTEGER_UPDATE, bundled_update(adapter, base, semantics, samples)
+    else:
+        kind, contents = ADAPTER, _bundled_adapter(adapter, base, digests, samples)
+    files = contents.files
     for name, data in files.items():
         if len(data) > CAPS[name]:
             raise DomainError(
@@ -137,14 +145,15 @@ def create_bundle(
         issued=issued,
         expires=expires,
         compatible=compatible,
-        base=digests,
-        merged_sha256=parts.merged_sha256,
-        requires=() if parts.merged_sha256 is None else ("merged",),
+        base=replace(digests, network_sha256=contents.network_sha256, quantised=None),
+        merged_sha256=contents.merged_sha256,
+        requires=() if contents.merged_sha256 is None else ("merged",),
+        kind=kind,
     )
     envelope = add_signatures(Envelope(format_statement(statement), PAYLOAD_TYPE, ()), signers)
     files = {**files, ENVELOPE_NAME: envelope}
     write_folder(out, files, replaces=replaces)
-    return Created(statement, {name: len(files[name]) for name in NAMES}, parts.left_out)
+    return Created(statement, {name: len(files[name]) for name in kind.names}, contents.left_out)
 
 
 def sign_bundle(path: str | Path, signers: Sequence[Any]) -> Statement:
@@ -163,6 +172,34 @@ def sign_bundle(path: str | Path, signers: Sequence[Any]) -> Statement:
         read_signed(folder, statement)
     write_file(Path(path) / ENVELOPE_NAME, add_signatures(envelope, signers))
     return statement
+
+
+def _check_kinds(adapter: str | Path, base: str | Path, digests: BaseDigests, semantics: str | None) -> None:
+    """Raise `DomainError` unless what is to be bundled is of the kind that the base takes."""
+    from lieref.adapter.integer.folder import is_update
+
+    if digests.quantised and not is_update(adapter):
+        raise DomainError(
+            f"create_bundle: `adapter` must be an update, for {base} is a quantised file; got {adapter}, which is "
+            "none: `lieref carry` or `lieref finetune` makes one for it"
+        )
+    if not digests.quantised and is_update(adapter):
+        raise DomainError(
+            f"create_bundle: `base` must be the quantised file that the update {adapter} is for; got {base}, a float "
+            "network"
+        )
+    if semantics is not None and not digests.quantised:
+        raise DomainError(f"create_bundle: `semantics` must be left out for a float network; got {semantics}")
+
+
+def _bundled_adapter(
+    adapter: str | Path, base: str | Path, digests: BaseDigests, samples: Mapping[str, Array] | None
+) -> Contents:
+    model, tensors, config = _read(adapter, base, digests)
+    parts = _self_test(_merged(_Parts({}, None, ()), tensors, config, base), model, samples)
+    files = encode_adapter({**tensors, **parts.tensors}, config)
+    network = config["lieref"].get("network_sha256")
+    return Contents(files, parts.merged_sha256, parts.left_out, network)
 
 
 def _read(

@@ -1,5 +1,7 @@
 """The folder of a bundle: three regular files and nothing else, none larger than its cap, read only when it is due.
 
+Which three says what it holds; the signed statement must say the same.
+
 What is there and how large is looked at first, without reading. The envelope is read then; the other two only up to the
 size that a trusted key has signed, so that a device never takes into memory what nobody vouches for.
 """
@@ -8,27 +10,26 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from lieref.adapter.bundle.bounded import read_regular
 from lieref.adapter.bundle.dsse import MAX_ENVELOPE_BYTES
+from lieref.adapter.bundle.kinds import ADAPTER, KINDS, Kind
+from lieref.adapter.bundle.kinds import ENVELOPE_NAME as ENVELOPE_NAME
 from lieref.adapter.bundle.refusal import BundleRefused
 from lieref.adapter.fields import shown
-from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME
 
-ENVELOPE_NAME = "bundle.dsse.json"
-NAMES = (CONFIG_NAME, TENSORS_NAME, ENVELOPE_NAME)
-
+NAMES = ADAPTER.names
+"""Of the bundle of an adapter."""
+ALL_NAMES = frozenset(name for kind in KINDS for name in kind.names)
 CAPS = {
-    CONFIG_NAME: 4 * 2**20,
-    TENSORS_NAME: 256 * 2**20,
+    **{name: cap for kind in KINDS for name, cap in zip(kind.files, kind.caps, strict=True)},
     ENVELOPE_NAME: MAX_ENVELOPE_BYTES,
 }
-"""Most bytes of each file. An adapted tensor takes 0.7 kB of a configuration (3836 bytes for the demo's four), so that
-4 MiB describe some 5,000; all weights of a ResNet-50 in float32 take 98 MiB, and no adapter should take more than two
-and a half times that."""
+"""Most bytes of each file."""
 
 
 class BundleFolder:
@@ -37,6 +38,11 @@ class BundleFolder:
     Parameters
     ----------
     path : path
+
+    Attributes
+    ----------
+    kind : Kind
+        By the names that are there.
 
     Raises
     ------
@@ -53,8 +59,8 @@ class BundleFolder:
                 raise BundleRefused("missing-file", f"verify_bundle: `path` must be the folder of a bundle; got {path}")
             if os.open in os.supports_dir_fd and os.scandir in os.supports_fd:
                 self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            self._check_names()
-            for name in NAMES:
+            self.kind = self._find_kind()
+            for name in self.kind.names:
                 self._check_file(name)
         except (OSError, ValueError) as error:
             self.close()
@@ -85,22 +91,24 @@ class BundleFolder:
     def _place(self, name: str) -> str | Path:
         return self._path / name if self._descriptor is None else name
 
-    def _check_names(self) -> None:
+    def _find_kind(self) -> Kind:
         """Refuse a folder that lacks one of the files or holds anything else; one that holds millions is not listed."""
-        found = set()
+        found: set[str] = set()
         with os.scandir(self._path if self._descriptor is None else self._descriptor) as entries:
             for entry in entries:
-                if entry.name not in NAMES:
-                    raise BundleRefused(
-                        "unexpected-file",
-                        f"verify_bundle: a bundle must hold {', '.join(NAMES)} and nothing else; got "
-                        f"{shown(entry.name)}",
-                    )
                 found.add(entry.name)
-        missing = [name for name in NAMES if name not in found]
+                if entry.name not in ALL_NAMES:
+                    break
+        kind = kind_of(found)
+        listed = ", ".join(kind.names)
+        strange = sorted(found.difference(kind.names))
+        if strange:
+            text = f"verify_bundle: a bundle must hold {listed} and nothing else; got {shown(strange[0])}"
+            raise BundleRefused("unexpected-file", text)
+        missing = [name for name in kind.names if name not in found]
         if missing:
-            text = f"verify_bundle: a bundle must hold {', '.join(NAMES)}; got no {missing[0]}"
-            raise BundleRefused("missing-file", text)
+            raise BundleRefused("missing-file", f"verify_bundle: a bundle must hold {listed}; got no {missing[0]}")
+        return kind
 
     def _check_file(self, name: str) -> None:
         status = os.stat(self._place(name), dir_fd=self._descriptor, follow_symlinks=False)
@@ -112,3 +120,8 @@ class BundleFolder:
             raise BundleRefused(
                 "size", f"verify_bundle: {name} must have at most {CAPS[name]} bytes; got {status.st_size}"
             )
+
+
+def kind_of(names: Collection[str]) -> Kind:
+    """Return the kind of bundle that files of these names belong to: that of the first it has a file of its own of."""
+    return next((kind for kind in KINDS if any(name in names for name in kind.files)), ADAPTER)

@@ -1,8 +1,8 @@
 """What is signed of a bundle: an in-toto Statement, version 1, about its two files.
 
 The subject is the files by name, digest and size; the predicate says which base they are for, which device, how old a
-bundle may be, and what a reader has to know. Every key is required and no other is allowed: what a reader does not know
-it must not pass over.
+bundle may be, and what a reader has to know; its type says what kind of payload it is. Every key is required and no
+other is allowed: what a reader does not know it must not pass over.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lieref._record import dataclass
+from lieref.adapter.bundle.kinds import ADAPTER, INTEGER_UPDATE, KINDS, Kind
 from lieref.adapter.bundle.refusal import BundleRefused
 from lieref.adapter.fields import is_list, is_sha256, is_size, is_text, shown
 from lieref.adapter.strict_json import format_json, parse_json
@@ -19,10 +20,6 @@ from lieref.errors import FormatError
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-PREDICATE_TYPE = "urn:lieref:adapter-bundle:v1"
-
-FILES = ("adapter_config.json", "adapter_model.safetensors")
-"""The files that a statement is about, sorted."""
 
 MOST_TEXT = 200
 """Letters of the version, of `compatible` and of a word of `requires`: what fits a line of a log."""
@@ -45,14 +42,18 @@ class BaseDigests:
     file_sha256 : str
         Of the file.
     weights_sha256 : str
-        Of its weights alone (`lieref.adapter.weights.weights_digest`): the same after the file was saved again.
+        Of its weights alone (`lieref.adapter.weights.weights_digest`): the same after the file was saved again. Of a
+        .tflite file, which nobody saves again, that of the file.
     network_sha256 : str or None
         Of the network (`lieref.model.identity.network_digest`); told, not checked, for a device has no reader for it.
+    quantised : bool or None
+        Whether the file is a quantised one, as found on a device; no field of the statement, whose kind says it.
     """
 
     file_sha256: str
     weights_sha256: str
     network_sha256: str | None = None
+    quantised: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Statement:
     Attributes
     ----------
     files : mapping of str to SignedFile
-        By the names in `FILES`.
+        By the names of its kind's files.
     version : str
         For people; nothing depends on it.
     counter : int
@@ -85,9 +86,11 @@ class Statement:
         The kind of device that it is for; None is any.
     base : BaseDigests
     merged_sha256 : str or None
-        Of the merged weights; None where they cannot be made without computing other weights from them.
+        Of the merged weights; None where they cannot be made without computing other weights from them. Of the file
+        with the update in it, where the base is a quantised file; never None there.
     requires : tuple of str
         Words of `FEATURES` that a reader must know.
+    kind : Kind
     """
 
     files: Mapping[str, SignedFile]
@@ -100,6 +103,7 @@ class Statement:
     base: BaseDigests
     merged_sha256: str | None
     requires: tuple[str, ...] = ()
+    kind: Kind = ADAPTER
 
 
 def format_statement(statement: Statement) -> bytes:
@@ -118,7 +122,7 @@ def format_statement(statement: Statement) -> bytes:
                 {"name": name, "digest": {"sha256": file.sha256}, "annotations": {"bytes": file.bytes}}
                 for name, file in sorted(statement.files.items())
             ],
-            "predicateType": PREDICATE_TYPE,
+            "predicateType": statement.kind.predicate_type,
             "predicate": {
                 "version": statement.version,
                 "counter": statement.counter,
@@ -134,7 +138,8 @@ def format_statement(statement: Statement) -> bytes:
                 "merged_sha256": statement.merged_sha256,
                 "requires": list(statement.requires),
             },
-        }
+        },
+        compact=True,
     )
     parse_statement(data)
     return data
@@ -153,9 +158,10 @@ def parse_statement(data: bytes) -> Statement:
     except FormatError as error:
         raise BundleRefused("format", str(error)) from None
     _check(value, "statement", _STATEMENT)
+    kind = next(kind for kind in KINDS if kind.predicate_type == value["predicateType"])
     names = [row.get("name") if isinstance(row, dict) else None for row in value["subject"]]
-    if names != list(FILES):
-        raise _refuse("subject", f"exactly the files {' and '.join(FILES)}", shown(names))
+    if names != list(kind.files):
+        raise _refuse("subject", f"exactly the files {' and '.join(kind.files)}", shown(names))
     files = {}
     for row in value["subject"]:
         _check(row, "subject", _SUBJECT)
@@ -167,6 +173,8 @@ def parse_statement(data: bytes) -> Statement:
     _check(predicate["base"], "base", _BASE)
     if predicate["min_counter"] > predicate["counter"]:
         raise _refuse("predicate", "a min_counter of at most its counter", f"{predicate['min_counter']}")
+    if kind is INTEGER_UPDATE and predicate["merged_sha256"] is None:
+        raise _refuse("predicate", "merged_sha256: the digest of the file with the update", "null")
     unknown = [word for word in predicate["requires"] if word not in FEATURES]
     if unknown:
         raise BundleRefused(
@@ -186,6 +194,7 @@ def parse_statement(data: bytes) -> Statement:
         base=BaseDigests(**predicate["base"]),
         merged_sha256=predicate["merged_sha256"],
         requires=tuple(predicate["requires"]),
+        kind=kind,
     )
 
 
@@ -242,7 +251,10 @@ def _or_null(rule: _Rule) -> _Rule:
 _STATEMENT = {
     "_type": (STATEMENT_TYPE, lambda value: value == STATEMENT_TYPE),
     "subject": ("a list", lambda value: isinstance(value, list)),
-    "predicateType": (PREDICATE_TYPE, lambda value: value == PREDICATE_TYPE),
+    "predicateType": (
+        " or ".join(kind.predicate_type for kind in KINDS),
+        lambda value: is_text(value) and value in [kind.predicate_type for kind in KINDS],
+    ),
     "predicate": _OBJECT,
 }
 _SUBJECT = {"name": _LINE, "digest": _OBJECT, "annotations": _OBJECT}

@@ -1,9 +1,10 @@
 """A signed bundle checked whole before anything of it is used: signatures, age, device, base, and every number.
 
-A bundle is a folder of exactly three regular files: `CONFIG_NAME`, `TENSORS_NAME` and `ENVELOPE_NAME`. The checks come
-in one fixed order, from what costs least and is needed for the next: what is there and how large; the envelope; its
-signatures; the statement; the digests of the two files; expiry; device; counter and floor; base; and only then are
-configuration and tensors parsed, which by then are known to be what a trusted key signed. Needs NumPy alone.
+A bundle is a folder of exactly three regular files: two of its kind (`lieref.adapter.bundle.kinds`), and
+`ENVELOPE_NAME`. The checks come in one fixed order, from what costs least and is needed for the next: what is there and
+how large; the envelope; its signatures; the statement; the digests of the two files; expiry; device; counter and floor;
+kind of base; base; and only then are the two files parsed, which by then are known to be what a trusted key signed.
+Needs NumPy alone.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from lieref.adapter.bundle.folder import CAPS as CAPS
 from lieref.adapter.bundle.folder import ENVELOPE_NAME as ENVELOPE_NAME
 from lieref.adapter.bundle.folder import NAMES as NAMES
 from lieref.adapter.bundle.folder import BundleFolder
+from lieref.adapter.bundle.kinds import ADAPTER, INTEGER_UPDATE
 from lieref.adapter.bundle.refusal import BundleRefused
 from lieref.adapter.bundle.statement import PAYLOAD_TYPE, BaseDigests, Statement, format_time, parse_statement
 from lieref.adapter.bundle.trust import Root, read_root
 from lieref.adapter.fields import shown
 from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME, decode_adapter_tensors, decode_config
 from lieref.errors import DomainError, FormatError, LierefError, VerificationError
+from lieref.model.integer.detect import is_integer_file, is_tflite_file
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,9 @@ class Verified:
     ----------
     statement : Statement
     config : dict
-        The configuration.
+        The configuration; of an update of a quantised file what its file of text says.
     tensors : dict of str to array
+        None of an update, whose numbers `lieref.adapter.integer.places.read_payload` reads.
     files : dict of str to bytes
         The three files, the very bytes that were checked: install these and read nothing again.
     signed_by : tuple of str
@@ -75,7 +79,7 @@ def verify_bundle(
         The folder of the bundle.
     base : path or BaseDigests
         The base model on this device, or its digests. It is the right one if its file's digest is the signed one or,
-        where it was saved again, the digest of its weights.
+        where it was saved again and is no quantised file, the digest of its weights.
     trust : path or Root
         Root file, or a folder with one.
     now : datetime, optional
@@ -114,8 +118,8 @@ def verify_bundle(
         unchecked.append("expiry: not checked, for the device has no clock that can be trusted")
     _check_compatible(statement, compatible)
     _check_counter(statement, counter, floor)
-    _check_base(statement.base, base)
-    config, tensors = _decode(files, statement)
+    _check_base(statement, base)
+    config, tensors = (_decode_update if statement.kind is INTEGER_UPDATE else _decode)(files, statement)
     return Verified(statement, config, tensors, files, signed_by, tuple(unchecked))
 
 
@@ -127,6 +131,12 @@ def read_signed(folder: BundleFolder, statement: Statement) -> dict[str, bytes]:
     BundleRefused
         ``size`` or ``digest``.
     """
+    if folder.kind is not statement.kind:
+        raise BundleRefused(
+            "digest",
+            f"read_signed: the folder must hold the files that are signed, {' and '.join(statement.kind.files)}; got "
+            f"{' and '.join(folder.kind.files)}, of another bundle",
+        )
     files = {}
     for name, signed in statement.files.items():
         data = files[name] = folder.read(name, signed.bytes)
@@ -144,14 +154,14 @@ def read_signed(folder: BundleFolder, statement: Statement) -> dict[str, bytes]:
 
 
 def base_digests(path: str | Path) -> BaseDigests:
-    """Return the digests of a base model: an ONNX file or a tensor file.
+    """Return the digests of a base model: an ONNX file, a .tflite file or a tensor file.
 
     Raises
     ------
     BundleRefused
         ``base``: if it cannot be read.
     """
-    return BaseDigests(_file_sha256(path), _weights_sha256(path))
+    return BaseDigests(_file_sha256(path), _weights_sha256(path), quantised=is_integer_file(path))
 
 
 def _check_expiry(statement: Statement, now: datetime) -> None:
@@ -184,10 +194,25 @@ def _check_counter(statement: Statement, counter: int | None, floor: int) -> Non
         )
 
 
-def _check_base(signed: BaseDigests, base: str | Path | BaseDigests) -> None:
+def _check_base(statement: Statement, base: str | Path | BaseDigests) -> None:
+    signed = statement.base
+    quantised = base.quantised if isinstance(base, BaseDigests) else _is_quantised(base)
+    needed = statement.kind is INTEGER_UPDATE
+    if quantised is not None and quantised is not needed:
+        raise BundleRefused(
+            "kind",
+            f"verify_bundle: the base must be {statement.kind.takes}, for the bundle holds {statement.kind.holds}; got "
+            f"{(ADAPTER if needed else INTEGER_UPDATE).takes}",
+        )
     file = base.file_sha256 if isinstance(base, BaseDigests) else _file_sha256(base)
     if file == signed.file_sha256:
         return
+    if needed:
+        raise BundleRefused(
+            "base",
+            f"verify_bundle: the base must be the very file that the update changes, sha256 {signed.file_sha256}; got "
+            f"{file}",
+        )
     # Another file, perhaps of the same weights.
     weights = base.weights_sha256 if isinstance(base, BaseDigests) else _weights_sha256(base)
     if weights != signed.weights_sha256:
@@ -205,7 +230,14 @@ def _file_sha256(path: str | Path) -> str:
         raise BundleRefused("base", f"verify_bundle: `base` must be a readable file; got {path}: {error}") from None
 
 
+def _is_quantised(path: str | Path) -> bool:
+    _file_sha256(path)  # refuses what is no readable file
+    return is_integer_file(path)
+
+
 def _weights_sha256(path: str | Path) -> str:
+    if is_tflite_file(path):
+        return _file_sha256(path)
     from lieref.adapter.weights import read_weights, weights_digest
 
     try:
@@ -236,3 +268,32 @@ def _decode(files: Mapping[str, bytes], statement: Statement) -> tuple[dict[str,
             f"verify_bundle: {CONFIG_NAME} must name the signed base {statement.base.file_sha256}; got {named}",
         )
     return config, tensors
+
+
+def _decode_update(files: Mapping[str, bytes], statement: Statement) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Parse an update of a quantised file, and check that its numbers are of their kind and belong to the base."""
+    from lieref.adapter.integer.form import BIN_NAME, JSON_NAME, SELF_TEST, parse_update
+    from lieref.adapter.integer.places import read_payload
+    from lieref.adapter.integer.self_test import check_form
+
+    try:
+        said = parse_update(files[JSON_NAME], JSON_NAME)
+        if SELF_TEST in said:
+            check_form(said[SELF_TEST])
+    except FormatError as error:
+        raise BundleRefused("config", str(error)) from None
+    signed = (statement.base.file_sha256, statement.merged_sha256)
+    named = (said["base_sha256"], said["result_sha256"])
+    if named != signed:
+        raise BundleRefused(
+            "config", f"verify_bundle: {JSON_NAME} must name the signed base and result {signed}; got {named}"
+        )
+    try:
+        read_payload(said, files[BIN_NAME])
+    except VerificationError as error:
+        raise BundleRefused("config", str(error)) from None
+    except DomainError as error:
+        raise BundleRefused("not-finite", str(error)) from None
+    except FormatError as error:
+        raise BundleRefused("tensors", str(error)) from None
+    return said, {}

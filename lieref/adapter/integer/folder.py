@@ -19,21 +19,14 @@ import numpy as np
 
 from lieref._types import Array
 from lieref.adapter.fields import shown
-from lieref.adapter.integer.update import BIAS_RULES, Codes, IntegerUpdate
-from lieref.adapter.strict_json import format_json, parse_json
+from lieref.adapter.integer.form import BIN_NAME as BIN_NAME
+from lieref.adapter.integer.form import FORMAT, MAX_BYTES, parse_update
+from lieref.adapter.integer.form import JSON_NAME as JSON_NAME
+from lieref.adapter.integer.update import Codes, IntegerUpdate
+from lieref.adapter.strict_json import format_json
 from lieref.errors import FormatError, VerificationError
 from lieref.model.integer.graph import IntegerGraph
 from lieref.model.integer.layers import IntegerLayer, integer_layers
-
-BIN_NAME, JSON_NAME = "integer_update.bin", "integer_update.json"
-FORMAT = "lieref-integer-update-1"
-MAX_BYTES = 2**28
-"""Cap on either file."""
-
-_FIELDS = {
-    "format": str, "method": str, "base_sha256": str, "base_bytes": int, "result_sha256": str, "bias_rule": str,
-    "encoding": str, "layers": list, "weight_differences": int, "payload_bytes": int, "payload_sha256": str,
-}  # fmt: skip
 
 
 def encode_update(update: IntegerUpdate, graph: IntegerGraph) -> dict[str, bytes]:
@@ -88,7 +81,7 @@ def read_update(folder: str | Path, graph: IntegerGraph) -> IntegerUpdate:
 
 def decode_update(text: bytes, payload: bytes, graph: IntegerGraph, source: str) -> IntegerUpdate:
     """Return the update in the bytes of its files; raises as `read_update` does. `source` is named in errors."""
-    said = _checked(parse_json(text, source), source)
+    said = parse_update(text, source)
     if said["base_sha256"] != graph.digest or said["base_bytes"] != len(graph.content):
         raise VerificationError(
             f"read_update: {source} must be used with the file it is for, {said['base_bytes']} bytes with sha256 "
@@ -211,18 +204,6 @@ def _layers_of(entries: list[Any], layers: Sequence[IntegerLayer], source: str) 
             raise FormatError(f"read_update: a layer of {source} must fit {layer.weight.name}; got {shown(entry)}")
         found.append(_Part(layer, *(bool(number) for number in entry[1:])))
     return found
-
-
-def _checked(said: dict[str, Any], source: str) -> dict[str, Any]:
-    if said.get("format") != FORMAT:
-        raise FormatError(
-            f"read_update: {source} must be an update of format {FORMAT}; got {shown(said.get('format'))}"
-        )
-    if set(said) != set(_FIELDS) or any(type(said[name]) is not kind for name, kind in _FIELDS.items()):
-        raise FormatError(f"read_update: {source} must have the fields {', '.join(_FIELDS)}; got {shown(said)}")
-    if said["bias_rule"] not in BIAS_RULES or said["encoding"] not in ("finished", "codes") or said["base_bytes"] < 0:
-        raise FormatError(f"read_update: bias_rule and encoding of {source} must be known ones; got {shown(said)}")
-    return said
 
 
 def _read(folder: str | Path, name: str) -> bytes:

@@ -11,14 +11,12 @@ import numpy as np
 from lieref._check import check_choice
 from lieref._types import Array, FloatArray
 from lieref.adapter.integer.codes import decode, encode
+from lieref.adapter.integer.form import BIAS_RULES, ENCODINGS
 from lieref.adapter.integer.methods import INTEGER_METHODS
 from lieref.errors import DomainError, VerificationError
 from lieref.model.integer.graph import IntegerGraph
 from lieref.model.integer.layers import IntegerLayer, integer_layers
 from lieref.model.integer.patch import Patch, patch
-
-ENCODINGS = ("finished", "codes")
-BIAS_RULES = ("stay", "follow", "given")
 
 
 class Codes(NamedTuple):

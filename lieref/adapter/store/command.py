@@ -167,6 +167,7 @@ def _start(store: Path, options: Mapping[str, Any]) -> Answer:
     run = _open(store, options).start(check_base=not options["no_base_check"])
     report = {
         "adapter": None if run.adapter is None else str(run.adapter),
+        "updated": None if run.updated is None else str(run.updated),
         "base": str(run.base),
         "slot": None if run.slot is None else asdict(run.slot),
         "tries": run.tries,
@@ -175,7 +176,7 @@ def _start(store: Path, options: Mapping[str, Any]) -> Answer:
     notes = [] if run.reverted is None else [f"reverted, {run.reverted}"]
     if run.tries is not None:
         notes.append(f"on trial: mark it good, or it is left after {starts(run.tries)} more")
-    lines = (str(run.adapter or run.base),)
+    lines = (str(run.updated or run.adapter or run.base),)
     return Answer(report, lines, tuple(_line("note", text) for text in notes))
 
 
@@ -260,7 +261,8 @@ VERBS: dict[str, Verb] = {
         "Check a bundle and put it live on trial.",
         "Signatures, digests, age, device, base, numbers and merged weights are checked before anything is written. "
         "The self-test COMMAND is then run, without a shell, with the folder of the bundle and the base's file as its "
-        "last arguments: status 0 is a pass, anything else refuses the bundle. While one process installs, others are "
+        "last arguments: status 0 is a pass, anything else refuses the bundle. Of the update of a quantised file the "
+        "folder also holds the file to run, updated.tflite or updated.onnx. While one process installs, others are "
         "refused as busy.",
         (
             Option("BUNDLE", "The folder of the bundle.", Path, required=True),
@@ -276,7 +278,7 @@ VERBS: dict[str, Verb] = {
         "Show what is live and what is kept.", "Reads and checks the files of the slots.", (_BASE,), _status
     ),
     "start": Verb(
-        "Print what to run: the live adapter's folder, or the base's file.",
+        "Print what to run: the live adapter's folder, a quantised file with the live update in it, or the base.",
         "The application calls this at each of its starts. It counts the starts of a trial, and goes back by itself "
         "when they are used up without mark-good, or when the live adapter's files are damaged.",
         (

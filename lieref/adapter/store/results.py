@@ -25,12 +25,15 @@ class Candidate:
         Statement, configuration and tensors, those named ``selftest.*`` among them.
     merged : dict of str to array or None
         The base's tensors that the adapter changes, merged; None where the bundle has no digest of them.
+    updated : bytes or None
+        The quantised file with the update in it; None where the bundle holds an adapter.
     """
 
     folder: Path
     base: Path
     verified: Verified
     merged: dict[str, Array] | None
+    updated: bytes | None = None
 
 
 SelfTest = Callable[[Candidate], bool | None]
@@ -73,7 +76,7 @@ class Started:
     Attributes
     ----------
     adapter : Path or None
-        Folder of the live bundle, which is an adapter folder; None for the base alone.
+        Folder of the live bundle, which is an adapter folder or an update; None for the base alone.
     base : Path
         The base model's file.
     slot : Slot or None
@@ -81,6 +84,9 @@ class Started:
         Starts that are left of the trial after this one; None without a trial.
     reverted : str or None
         Why this start left a slot for the one before.
+    updated : Path or None
+        The quantised file with the live update in it, to be run in place of the base; None where that is an adapter, or
+        nothing.
     """
 
     adapter: Path | None
@@ -88,3 +94,4 @@ class Started:
     slot: Slot | None
     tries: int | None
     reverted: str | None
+    updated: Path | None = None

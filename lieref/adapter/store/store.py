@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,7 @@ from lieref.adapter.store.slots import (
     remove_slots,
     slot_digest,
     slot_folder,
+    updated_file,
     write_slot,
 )
 from lieref.adapter.store.state import (
@@ -150,7 +151,7 @@ class Store:
         if dry_run:
             state = read_state(self.folder)
             candidate, slot, unchecked = self._examine(state, bundle, check_expiry)
-            tested = checks.self_test(candidate, self_test)
+            tested = checks.self_test_aside(candidate, self_test)
             trial = installed(state, slot, self._time()).trial
             return Installed(slot, False, trial.tries if trial else state.tries, unchecked + tested)
         with only_installer(self.folder):
@@ -159,9 +160,9 @@ class Store:
             candidate, slot, unchecked = self._examine(state, bundle, check_expiry)
             if installed(state, slot, self._time()) is state:
                 return Installed(slot, False, state.trial.tries if state.trial else 0, unchecked)
-            folder = slot_folder(self.folder, write_slot(self.folder, candidate.verified.files))
+            folder = slot_folder(self.folder, write_slot(self.folder, candidate.verified.files, candidate.updated))
             try:
-                here = Candidate(folder, candidate.base, candidate.verified, candidate.merged)
+                here = replace(candidate, folder=folder)
                 unchecked += checks.self_test(here, self_test)
                 before, after = self._change(
                     lambda now: installed(_same_root(now, state), slot, self._time()), "install"
@@ -204,6 +205,7 @@ class Store:
             slot=state.live,
             tries=None if state.trial is None else state.trial.tries,
             reverted=state.history[-1].why if reverted else None,
+            updated=None if state.live is None else updated_file(self.folder, state.live),
         )
 
     def mark_good(self, slot: str | None = None) -> State:
@@ -327,7 +329,7 @@ class Store:
         path = self._base(state)
         verified = verify_bundle(
             bundle,
-            base=checks.check_base(state.base, path),
+            base=checks.check_base(state.base, path, kind=True),
             trust=open_root(state.root.encode())[1],
             now=self._clock(),
             compatible=state.compatible,
@@ -336,13 +338,14 @@ class Store:
             check_expiry=check_expiry,
         )
         merged, unchecked = checks.merged(verified, path)
+        updated = checks.updated(verified, path)
         statement = verified.statement
         size = sum(map(len, verified.files.values()))
         slot = Slot(
             slot_digest(verified.files), size, statement.version, statement.counter, statement.min_counter,
             statement.merged_sha256,
         )  # fmt: skip
-        return Candidate(Path(bundle), path, verified, merged), slot, (*verified.unchecked, *unchecked)
+        return Candidate(Path(bundle), path, verified, merged, updated), slot, (*verified.unchecked, *unchecked)
 
     def _forget(self, slot: Slot) -> None:
         """Remove a slot that did not become live; whatever went wrong, what the state points to stays."""

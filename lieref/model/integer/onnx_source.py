@@ -209,21 +209,3 @@ def samples_of(shape: tuple[int | None, ...]) -> int:
 def whole(values: Any) -> tuple[int, ...]:
     """Return an attribute or a constant of integers as a tuple."""
     return tuple(int(v) for v in np.asarray(values).ravel())
-
-
-def operators_of(data: bytes) -> set[str]:
-    """Return the operators that the nodes of a file's graph are; empty where it is no ONNX file."""
-    from lieref._wire import BYTES, fields
-
-    found: set[str] = set()
-    try:
-        for number, kind, graph in fields(memoryview(data), "model"):
-            if number != 7 or kind != BYTES or not isinstance(graph, memoryview):
-                continue
-            for number_in, kind_in, node in fields(graph, "model"):
-                if number_in == 1 and kind_in == BYTES and isinstance(node, memoryview):
-                    found.update(bytes(v).decode(errors="replace") for n, k, v in fields(node, "model")
-                                 if n == 4 and k == BYTES and isinstance(v, memoryview))  # fmt: skip
-    except FormatError:
-        return set()
-    return found

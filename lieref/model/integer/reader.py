@@ -1,36 +1,13 @@
-"""Which kind of quantised file lies at a path, and the network in it."""
+"""The network in a quantised file, of whichever kind it is."""
 
 from __future__ import annotations
 
-import mmap
 from pathlib import Path
 
 from lieref.errors import FormatError, UnsupportedError
+from lieref.model.integer.detect import TFLITE_MARK
+from lieref.model.integer.detect import is_integer_file as is_integer_file
 from lieref.model.integer.graph import IntegerGraph
-
-TFLITE_MARK = b"TFL3"
-"""Bytes 4 to 8 of a .tflite file."""
-_QUANTISED = (b"QuantizeLinear", b"QLinear", b"QGemm", b"MatMulInteger", b"ConvInteger")
-
-
-def is_integer_file(path: str | Path) -> bool:
-    """Tell whether a file is a .tflite, or an ONNX file with operators of a quantised network."""
-    path = Path(path)
-    if not path.is_file():
-        return path.suffix == ".tflite"
-    with path.open("rb") as file:
-        head = file.read(8)
-        if head[4:8] == TFLITE_MARK or path.suffix == ".tflite":
-            return True
-        if len(head) < 8:
-            return False
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as seen:
-            if all(seen.find(word) < 0 for word in _QUANTISED):
-                return False
-            data = bytes(seen)
-    from lieref.model.integer.onnx_source import operators_of
-
-    return any(word.decode() in op for op in operators_of(data) for word in _QUANTISED)
 
 
 def read_integer(path: str | Path) -> IntegerGraph:

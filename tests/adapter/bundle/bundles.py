@@ -17,9 +17,14 @@ from securesystemslib.signer import CryptoSigner
 
 from lieref._types import Array
 from lieref.adapter.folder import encode_adapter
+from tests.adapter.bundle.updates import quantised_file, update_files
 
 CONFIG, TENSORS, ENVELOPE = "adapter_config.json", "adapter_model.safetensors", "bundle.dsse.json"
 BUNDLE_TYPE, ROOT_TYPE = "application/vnd.in-toto+json", "application/vnd.lieref.root+json"
+ADAPTER, UPDATE = "adapter", "integer-update"
+FILES = {ADAPTER: (CONFIG, TENSORS), UPDATE: ("integer_update.json", "integer_update.bin")}
+"""The files of each kind of bundle: what says what the other holds, and the numbers."""
+PREDICATES = {ADAPTER: "urn:lieref:adapter-bundle:v1", UPDATE: "urn:lieref:integer-update-bundle:v1"}
 NOW = "2026-12-01T00:00:00Z"
 Edit = Callable[[dict[str, Any]], None]
 
@@ -77,8 +82,10 @@ def root_file(payload: Mapping[str, Any] | None = None, names: tuple[str, ...] =
     return json.dumps(envelope(text, ROOT_TYPE, names)).encode()
 
 
-def base_file(seed: int = 0) -> bytes:
-    """A base model as a tensor file; made by hand, so that what reads it is checked and not used."""
+def base_file(seed: int = 0, kind: str = ADAPTER) -> bytes:
+    """A base as a tensor file, or a quantised file; made by hand, so that what reads it is checked and not used."""
+    if kind == UPDATE:
+        return quantised_file(seed)
     weight = np.random.default_rng(seed).normal(size=(3, 2)).astype("<f4")
     header = json.dumps({"conv/w": {"dtype": "F32", "shape": [3, 2], "data_offsets": [0, 24]}}).encode()
     return len(header).to_bytes(8, "little") + header + weight.tobytes()
@@ -121,6 +128,10 @@ def adapter_tensors(seed: int = 0) -> dict[str, Array]:
             (("conv/w:lora_a", (1, 2)), ("conv/w:lora_b", (3, 1)))}  # fmt: skip
 
 
+KIND = [ADAPTER]
+"""The kind of bundles that are made where none is named: a fixture runs a test for each."""
+
+
 @dataclass
 class Bundle:
     """The recipe of a bundle; what is changed before `write` is signed like the rest.
@@ -131,23 +142,35 @@ class Bundle:
 
     counter: int = 5
     names: tuple[str, ...] = ("a",)
-    base: bytes = field(default_factory=base_file)
+    base: bytes = b""
     seed: int = 0
     tensors: bytes | None = None
     config: bytes | None = None
     edit: Edit = lambda statement: None
     after: Edit = lambda envelope: None
     fields: dict[str, Any] = field(default_factory=dict)
+    kind: str = field(default_factory=lambda: KIND[0])
+
+    def __post_init__(self) -> None:
+        self.base = self.base or base_file(kind=self.kind)
 
     def files(self) -> dict[str, bytes]:
-        made = encode_adapter(adapter_tensors(self.seed), adapter_config(self.base))
-        if self.tensors is not None:
+        config, tensors = FILES[self.kind]
+        if self.kind == UPDATE:
+            made = update_files(self.base, self.seed)
+        else:
+            made = encode_adapter(adapter_tensors(self.seed), adapter_config(self.base))
+        if self.tensors is not None and self.kind == UPDATE:
+            said = json.loads(made[config])
+            said |= {"payload_sha256": sha256(self.tensors).hexdigest(), "payload_bytes": len(self.tensors)}
+            made = {tensors: self.tensors, config: json.dumps(said).encode()}
+        elif self.tensors is not None:
             digests = {"tensors_sha256": sha256(self.tensors).hexdigest(), "tensors_bytes": len(self.tensors)}
-            config = json.loads(made[CONFIG])
-            config["lieref"] |= digests
-            made = {TENSORS: self.tensors, CONFIG: json.dumps(config).encode()}
+            said = json.loads(made[CONFIG])
+            said["lieref"] |= digests
+            made = {TENSORS: self.tensors, CONFIG: json.dumps(said).encode()}
         if self.config is not None:
-            made[CONFIG] = self.config
+            made[config] = self.config
         statement = self.statement(made)
         self.edit(statement)
         wrapped = envelope(json.dumps(statement).encode(), BUNDLE_TYPE, self.names)
@@ -158,12 +181,15 @@ class Bundle:
         subject = [
             {"name": name, "digest": {"sha256": sha256(files[name]).hexdigest()},
              "annotations": {"bytes": len(files[name])}}
-            for name in (CONFIG, TENSORS)
+            for name in sorted(FILES[self.kind])
         ]  # fmt: skip
+        merged = None
+        if self.kind == UPDATE:
+            merged = json.loads(update_files(self.base, self.seed)["integer_update.json"])["result_sha256"]
         return {
             "_type": "https://in-toto.io/Statement/v1",
             "subject": subject,
-            "predicateType": "urn:lieref:adapter-bundle:v1",
+            "predicateType": PREDICATES[self.kind],
             "predicate": {
                 "version": "1.0",
                 "counter": self.counter,
@@ -176,7 +202,7 @@ class Bundle:
                     "network_sha256": None,
                     "weights_sha256": "0" * 64,
                 },
-                "merged_sha256": None,
+                "merged_sha256": merged,
                 "requires": [],
                 **self.fields,
             },

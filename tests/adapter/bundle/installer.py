@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from lieref.cli import main
-from tests.adapter.bundle.bundles import NOW, Bundle, base_file, root_file
+from tests.adapter.bundle.bundles import KIND, NOW, UPDATE, Bundle, base_file, root_file
 
 VARIABLE = "LIEREF_INSTALLER"
 SECONDS = 60
@@ -57,8 +57,8 @@ class Device:
     newer: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
-        self.base = self.folder / "base.safetensors"
-        self.base.write_bytes(base_file())
+        self.base = self.folder / ("base.tflite" if KIND[0] == UPDATE else "base.safetensors")
+        self.base.write_bytes(base_file(kind=KIND[0]))
         self.trust = self.folder / "root.json"
         self.trust.write_bytes(root_file())
         self.accepts(Bundle().write(self.folder / "right"))

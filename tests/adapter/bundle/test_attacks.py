@@ -10,6 +10,8 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +19,14 @@ import numpy as np
 import pytest
 
 from lieref.adapter.tensor_file import encode_tensors
+from tests.adapter.bundle import bundles
 from tests.adapter.bundle.bundles import (
+    ADAPTER,
     CONFIG,
     ENVELOPE,
-    TENSORS,
+    FILES,
+    KIND,
+    UPDATE,
     Bundle,
     adapter_tensors,
     base_file,
@@ -30,6 +36,30 @@ from tests.adapter.bundle.bundles import (
     root_payload,
 )
 from tests.adapter.bundle.installer import VARIABLE, Device
+from tests.adapter.bundle.updates import BYTES, CHANNELS, update_payload, update_text
+
+ON_ADAPTERS = {
+    "test_configuration_of_another_base", "test_path_traversal_by_tensor_name", "test_external_data",
+    "test_weights_that_are_not_finite", "test_size_of_a_tensor_lies", "test_header_bombs",
+    "test_another_program_is_put_to_the_same_tests",
+}  # fmt: skip
+"""By what an adapter alone has."""
+ON_UPDATES = {"test_numbers_that_no_scale_can_be", "test_payload_of_another_length", "test_places_outside_of_the_file"}
+"""By what an update of a quantised file alone has."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Offer each attack in a bundle of either kind."""
+    name = metafunc.function.__name__
+    kinds = [ADAPTER] if name in ON_ADAPTERS else [UPDATE] if name in ON_UPDATES else [*FILES]
+    metafunc.parametrize("kind", kinds, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def kind(request: pytest.FixtureRequest) -> Iterator[str]:
+    KIND[0] = request.param
+    yield request.param
+    KIND[0] = ADAPTER
 
 
 @pytest.fixture
@@ -98,7 +128,7 @@ def test_mix_and_match(device: Device, place: Path) -> None:
     """Files of two bundles, each rightly signed."""
     one, two = Bundle(), Bundle(counter=6, seed=1)
     device.accepts(two.write(place / "two"))
-    for number, name in enumerate((CONFIG, TENSORS, ENVELOPE)):
+    for number, name in enumerate((*FILES[KIND[0]], ENVELOPE)):
         mixed = one.write(place / f"{number}")
         (mixed / name).write_bytes(two.files()[name])
         device.refuses("digest", mixed)
@@ -107,16 +137,91 @@ def test_mix_and_match(device: Device, place: Path) -> None:
 def test_configuration_of_other_tensors(device: Device, place: Path) -> None:
     """A signer that mixed up two adapters: the signature holds, the files do not belong together."""
     other = Bundle(seed=1).files()
-    device.refuses("config", Bundle(config=other[CONFIG]).write(place))
+    device.refuses("config", Bundle(config=other[FILES[KIND[0]][0]]).write(place))
 
 
 def test_wrong_base(device: Device, place: Path) -> None:
-    other = base_file(seed=1)
+    other = base_file(seed=1, kind=KIND[0])
     bundle = Bundle(base=other).write(place)
     device.refuses("base", bundle)
     device.base.write_bytes(other)
     device.accepts(bundle)
     device.refuses("base", device.folder / "right")
+
+
+def test_wrong_kind(device: Device, place: Path, kind: str) -> None:
+    """An adapter for a quantised file and an update for a float network, one of them signed for just that base."""
+    other = ADAPTER if kind == UPDATE else UPDATE
+    device.refuses("kind", Bundle(kind=other).write(place / "other"))
+    device.refuses("kind", Bundle(kind=other, base=device.base.read_bytes()).write(place / "signed so"))
+
+
+def test_kind_that_nobody_knows(device: Device, place: Path, kind: str) -> None:
+    def retype(statement: dict[str, Any], to: str) -> None:
+        statement["predicateType"] = to
+
+    other = bundles.PREDICATES[ADAPTER if kind == UPDATE else UPDATE]
+    for number, to in enumerate((other, "urn:lieref:adapter-bundle:v2", "", 1)):
+        bundle = Bundle(edit=lambda statement, to=to: retype(statement, to))  # type: ignore[misc]
+        device.refuses("format", bundle.write(place / f"{number}"))
+
+
+def test_files_of_the_other_kind(device: Device, place: Path, kind: str) -> None:
+    """Beside the right ones they are too many, and in their place they are of another bundle."""
+    other = Bundle(kind=ADAPTER if kind == UPDATE else UPDATE)
+    for name, data in other.files().items():
+        if name != ENVELOPE:
+            more = Bundle().write(place / name)
+            (more / name).write_bytes(data)
+            device.refuses("unexpected-file", more)
+    swapped = other.write(place / "swapped")
+    (swapped / ENVELOPE).write_bytes(Bundle().files()[ENVELOPE])
+    device.refuses("digest", swapped)
+
+
+@pytest.mark.parametrize("wrong", ["code", "nan", "infinite", "zero", "negative scale", "nan scale", "subnormal scale"])
+def test_numbers_that_no_scale_can_be(device: Device, place: Path, wrong: str) -> None:
+    base = device.base.read_bytes()
+    payload = bytearray(update_payload())
+    fields: dict[str, Any] = {}
+    ratios = {"nan": np.nan, "infinite": np.inf, "zero": 0.0}
+    scales = {"negative scale": -0.01, "nan scale": np.nan, "subnormal scale": 1e-40}
+    if wrong == "code":
+        payload[4] = 0x80  # -128
+    elif wrong in ratios:
+        payload[:4] = np.array([ratios[wrong]], "<f4").tobytes()
+    else:
+        payload = bytearray(np.array([0.01, scales[wrong], 0.02], "<f4").tobytes())
+        fields = {"encoding": "finished"}
+    right = update_text(base, update_payload())
+    text = {**right, "payload_sha256": sha256(payload).hexdigest(), "payload_bytes": len(payload), **fields}
+    device.refuses("not-finite", Bundle(tensors=bytes(payload), config=json.dumps(text).encode()).write(place))
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_payload_of_another_length(device: Device, place: Path, change: int) -> None:
+    """Signed so by a careless signer: the file of text has the digest of what is there."""
+    payload = update_payload()
+    device.refuses("tensors", Bundle(tensors=payload[:-1] if change < 0 else payload + b"\0").write(place))
+
+
+@pytest.mark.parametrize(
+    ("row", "layer"),
+    [
+        ([BYTES - 11], [0, CHANNELS, 0, 0]), ([2**62], [0, CHANNELS, 0, 0]), ([0], [0, CHANNELS, 0, 0]),
+        ([16, BYTES, CHANNELS, 0], [0, CHANNELS, 0, 0]), ([16, 32, 2**61, 0], [0, CHANNELS, 0, 0]),
+        ([16, 32, 2, 0], [0, CHANNELS, 0, 0]), ([16, 32, 3, 2**32], [0, CHANNELS, 0, 0]),
+        ([16, 0, 0, 0, 1], [0, CHANNELS, 0, 0]), ([16, 0, 0, 0, 0, 90, 3, 4], [0, CHANNELS, 0, 0]),
+        ([16, 0, 0, 0, 0, 48, 3, 2], [0, CHANNELS, 0, 0]), ([16, 0, 0, 0, 0, 48, 2, 4], [0, CHANNELS, 3, 0]),
+        ([16, 0, 0, 0, 0, 0, 0, 0, 95], [0, CHANNELS, 0, 2]), ([16, 0, 0, 0, 0, 0, 0, 0, 64, 1], [0, CHANNELS, 0, 0]),
+        ([16], [0, CHANNELS, 0]), ([16], [0, -1, 0, 0]), ([16], "layer"), (None, [0, CHANNELS, 0, 0]),
+    ],
+)  # fmt: skip
+def test_places_outside_of_the_file(device: Device, place: Path, row: list[int] | None, layer: Any) -> None:
+    text = update_text(device.base.read_bytes(), update_payload(), layers=[layer], places=[row])
+    if row is None:
+        del text["places"]
+    device.refuses("tensors", Bundle(config=json.dumps(text).encode()).write(place))
 
 
 def test_base_that_is_no_model(device: Device) -> None:
@@ -193,7 +298,7 @@ def test_signature_of_another_payload_type(device: Device, place: Path) -> None:
 
 def test_endless_data(device: Device, place: Path) -> None:
     """A file that does not end is not read to its end."""
-    for name in (CONFIG, TENSORS, ENVELOPE):
+    for name in (*FILES[KIND[0]], ENVELOPE):
         endless = Bundle().write(place / name)
         with open(endless / name, "r+b") as file:
             file.truncate(2**40)  # takes no space on the disk
@@ -203,8 +308,8 @@ def test_endless_data(device: Device, place: Path) -> None:
 def test_endless_data_of_a_pipe(device: Device, place: Path) -> None:
     """A pipe that nobody writes is not waited for."""
     bundle = Bundle().write(place)
-    (bundle / TENSORS).unlink()
-    os.mkfifo(bundle / TENSORS)
+    (bundle / FILES[KIND[0]][1]).unlink()
+    os.mkfifo(bundle / FILES[KIND[0]][1])
     device.refuses("link", bundle)
 
 
@@ -226,7 +331,7 @@ def test_arbitrary_file_name(device: Device, place: Path) -> None:
 
 
 def test_missing_file(device: Device, place: Path) -> None:
-    for name in (CONFIG, TENSORS, ENVELOPE):
+    for name in (*FILES[KIND[0]], ENVELOPE):
         bundle = Bundle().write(place / name)
         (bundle / name).unlink()
         device.refuses("missing-file", bundle)
@@ -236,7 +341,7 @@ def test_missing_file(device: Device, place: Path) -> None:
 
 def test_link(device: Device, place: Path) -> None:
     """A link in the place of a file, even to the right one: what it points to can change after the check."""
-    for name in (CONFIG, TENSORS, ENVELOPE):
+    for name in (*FILES[KIND[0]], ENVELOPE):
         bundle = Bundle().write(place / name)
         (bundle / name).rename(place / f"{name} elsewhere")
         (bundle / name).symlink_to(place / f"{name} elsewhere")

@@ -1,8 +1,9 @@
-"""What a store is tested with: a base, root files, and bundles whose merged weights are signed."""
+"""What a store is tested with: a base, root files, and bundles whose merged weights or updated files are signed."""
 
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -14,7 +15,10 @@ from lieref.adapter.merge.merging import merge_weights, merged_digest
 from lieref.adapter.tensor_file import decode_tensors, encode_tensors
 from lieref.adapter.weights import weights_digest
 from tests.adapter.bundle.bundles import (
+    FILES,
+    KIND,
     SITE,
+    UPDATE,
     Bundle,
     adapter_config,
     adapter_tensors,
@@ -22,12 +26,13 @@ from tests.adapter.bundle.bundles import (
     root_file,
     root_payload,
 )
+from tests.adapter.bundle.updates import update_files
 
 NOW = datetime(2026, 12, 1, tzinfo=UTC)
 
 
 def write_base(path: Path, seed: int = 0) -> Path:
-    path.write_bytes(base_file(seed))
+    path.write_bytes(base_file(seed, KIND[0]))
     return path
 
 
@@ -41,6 +46,8 @@ def write_bundle(
 ) -> Path:
     """Write a bundle whose version is its counter with a v before it, with `values` numbers beside the adapter's."""
     data = base.read_bytes()
+    if KIND[0] == UPDATE:
+        return _write_update(folder, data, counter, values, names, fields)
     weights = decode_tensors(data)[0]
     tensors = adapter_tensors(counter)
     site = {**SITE, "method": {"name": "liera", "r": 1}}
@@ -58,6 +65,29 @@ def write_bundle(
     return Bundle(
         counter=counter, names=names, base=data, tensors=encoded, config=_config(config, encoded), fields=said
     ).write(folder)
+
+
+def _write_update(
+    folder: Path, base: bytes, counter: int, values: int, names: tuple[str, ...], fields: dict[str, Any]
+) -> Path:
+    """Write the bundle of an update, `values` numbers of float32 beside it as the input of a self-test."""
+    sample = b64encode(np.random.default_rng(counter).integers(0, 256, 4 * values, np.uint8).tobytes()).decode()
+    test = {
+        "semantics": "tflite-reference",
+        "input": {"shape": [1, 4 * values], "dtype": "int8", "real": None, "samples": [sample]},
+        "output": {"size": 1, "values": [[counter]], "real": None},
+    }
+    files = update_files(base, counter, **({"self_test": test} if values else {}))
+    said = {
+        "version": f"v{counter}",
+        "base": {"file_sha256": sha256(base).hexdigest(), "network_sha256": None,
+                 "weights_sha256": sha256(base).hexdigest()},
+        **fields,
+    }  # fmt: skip
+    config, _ = FILES[UPDATE]
+    return Bundle(counter=counter, names=names, base=base, seed=counter, config=files[config], fields=said).write(
+        folder
+    )
 
 
 def _config(config: dict[str, Any], tensors: bytes) -> bytes:

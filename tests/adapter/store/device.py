@@ -13,6 +13,7 @@ import pytest
 from lieref.adapter.bundle.refusal import BundleRefused
 from lieref.adapter.store import Store
 from lieref.adapter.store.state_file import STATE_NAME
+from tests.adapter.bundle.bundles import FILES, KIND, UPDATE
 from tests.adapter.store.bundles import NOW, write_base, write_bundle, write_root
 
 
@@ -28,7 +29,7 @@ class Device:
     tries: int = 2
 
     def __post_init__(self) -> None:
-        self.base = write_base(self.folder / "base.safetensors")
+        self.base = write_base(self.folder / ("base.tflite" if KIND[0] == UPDATE else "base.safetensors"))
         self.root = write_root(self.folder / "root.json")
         self.store = Store.init(
             self.folder / "store", base=self.base, trust=self.root, tries=self.tries, clock=lambda: self.now
@@ -66,7 +67,7 @@ class Device:
         """Flip one bit of a slot that is kept."""
         for slot in (self.store.status()["live"], self.store.status()["previous"]):
             if slot is not None and slot["counter"] == counter:
-                path = Path(slot["path"]) / "adapter_model.safetensors"
+                path = Path(slot["path"]) / FILES[KIND[0]][1]
                 data = bytearray(path.read_bytes())
                 data[-1] ^= 1
                 path.write_bytes(data)

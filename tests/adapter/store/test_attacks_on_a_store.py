@@ -37,7 +37,8 @@ def run(arguments: Sequence[str]) -> tuple[int, str, str]:
     parser.add_argument("--floor", type=int, default=0)
     said = parser.parse_args(arguments)
     now = datetime.fromisoformat(said.now)
-    with TemporaryDirectory() as name:
+    with TemporaryDirectory() as name:  # and the base is not touched
+        content = _content(said.base)
         folder = Path(name) / "store"
         before = b""
         try:
@@ -55,7 +56,12 @@ def run(arguments: Sequence[str]) -> tuple[int, str, str]:
             if before:
                 assert (folder / "state.json").read_bytes() == before
                 assert not list((folder / SLOTS_NAME).iterdir())
+            assert _content(said.base) == content
             return 3, f"refused: {error.slug}\n", str(error)
+
+
+def _content(path: str) -> bytes | None:
+    return Path(path).read_bytes() if Path(path).exists() else None
 
 
 @pytest.fixture(autouse=True)

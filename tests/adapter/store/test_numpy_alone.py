@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.adapter.bundle.bundles import ADAPTER, KIND, UPDATE
 from tests.adapter.store.bundles import write_bundle, write_root
 from tests.adapter.store.device import Device
 
@@ -30,13 +31,13 @@ for bundle in bundles:
     said.append(main(["mark-good", "--store", store]))
 for verb in (["rollback"], ["install", bundles[0]], ["status", "--json"], ["trust", following], ["history"]):
     said.append(main([*verb, "--store", store]))
-weights = Store(store).merged_weights()
+weights = [] if base.endswith(".tflite") else Store(store).merged_weights()
 print(json.dumps({"said": said, "weights": sorted(weights)}), file=sys.stderr)
 print(sorted({name.split(".")[0] for name in set(sys.modules) - before} - sys.stdlib_module_names), file=sys.stderr)
 """
 
 
-def test_it_needs_numpy_alone(device: Device, tmp_path: Path) -> None:
+def test_it_needs_numpy_alone(device: Device, tmp_path: Path, kind: str) -> None:
     bundles = [write_bundle(tmp_path / f"lasting-{n}", device.base, n, expires=None) for n in (1, 2)]
     both = write_root(tmp_path / "2.json", 2, ("a", "b"), root=("b",), bundle=("b",))
     done = subprocess.run(
@@ -45,7 +46,8 @@ def test_it_needs_numpy_alone(device: Device, tmp_path: Path) -> None:
         capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
     )  # fmt: skip
     report, modules = done.stderr.splitlines()[-2:]
-    assert json.loads(report) == {"said": [0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0], "weights": ["conv/w"]}
+    weights = ["conv/w"] if kind == ADAPTER else []
+    assert json.loads(report) == {"said": [0, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0], "weights": weights}
     assert modules == "['lieref', 'numpy']"
     assert "refused: counter" in done.stdout
 
@@ -87,3 +89,23 @@ def test_an_installation_imports_little_and_compiles_no_dataclass(device: Device
     assert HEAVY.intersection(found["modules"]) == set()
     assert found["compiled"] == []
     assert sum(name.startswith("lieref") for name in found["modules"]) <= 64
+
+
+def test_an_installation_of_an_update_imports_as_little(tmp_path: Path, kind: str) -> None:
+    """No reader of networks above all, and nothing of the merging of adapters."""
+    KIND[0] = UPDATE
+    device = Device(tmp_path)
+    bundle = write_bundle(device.folder / "lasting", device.base, 1, expires=None)
+    done = subprocess.run(
+        [sys.executable, "-c", LEAN, "install", str(bundle), "--store", str(device.store.folder)],
+        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+    )  # fmt: skip
+    found = json.loads(done.stderr.splitlines()[-1])
+    assert "lieref.adapter.integer.places" in found["modules"]
+    assert HEAVY.intersection(found["modules"]) == set()
+    assert [name for name in found["modules"] if name.startswith(("lieref.adapter.merge", "lieref.op"))] == []
+    assert [name for name in found["modules"] if name.startswith("lieref.model.")] == [
+        "lieref.model.integer", "lieref.model.integer.detect",
+    ]  # fmt: skip
+    assert found["compiled"] == []
+    assert sum(name.startswith("lieref") for name in found["modules"]) <= 50
