@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lieref.train.history import History
     from lieref.train.task import Task
 
-_NEED_LABELS = frozenset({"task", "patience", "validation", "checkpoint", "resume"})
+_NEED_LABELS = frozenset({"patience", "validation", "checkpoint", "resume"})
 
 SAME_MIRRORED = 0.9
 """Share of the samples answered with confidence both as they are and mirrored that must have one answer for samples to
@@ -203,23 +203,35 @@ def mirrors(model: IntegerModel, x: Array, augment: str | tuple[str, ...]) -> tu
 
 def matched_facts(asked: Asked, matched: Matched, new: int, old: int | None) -> dict[str, Any]:
     """Return what a report says of matched statistics, and say it."""
+    from lieref.adapter.integer.statistics import SAMPLES
+
+    used = min(new, SAMPLES)
     factors = np.concatenate([each.ravel() for each in matched.factors.values()])
     found = {
         "from": path_text(asked.float_base or asked.original or Path()),
         "kind": "float network" if asked.float_base is not None else "original samples",
-        "original_samples": old,
+        "original_samples": None if old is None else min(old, SAMPLES),
         "original_augment": asked.original_augment,
-        "samples": new,
+        "samples": used,
         "layers": len(matched.factors),
         "lowest_factor": float(factors.min()),
         "highest_factor": float(factors.max()),
     }
-    of = "the float network's BatchNormalizations" if old is None else f"what they are on {old} original samples"
+    of = (
+        "the float network's BatchNormalizations"
+        if old is None
+        else f"what they are on {found['original_samples']} original ones"
+    )
     of += f" augmented by {asked.original_augment}" if asked.original_augment else ""
     say(
-        f"statistics: {found['layers']} layers brought back on {new} samples to {of}; factors "
+        f"statistics: {found['layers']} layers brought back on {used} samples to {of}; factors "
         f"{found['lowest_factor']:.3g} to {found['highest_factor']:.3g}"
     )
+    if old is not None and asked.original_augment is None:
+        say(
+            "statistics are of the original samples as they are; if the network was trained on turned, shifted or "
+            "mirrored images, --original-augment rotate(15),shift(3),flip comes nearer to what it knows"
+        )
     return found
 
 

@@ -19,12 +19,20 @@ Fails = Callable[..., str]
 pytestmark = pytest.mark.filterwarnings("ignore::lieref.errors.LierefWarning")
 
 
+def sure_network(seed: int = 0) -> onnx.ModelProto:
+    """Return the small network with logits so far apart that some of its answers are sure."""
+    proto = small_network(seed)
+    (head,) = [each for each in proto.graph.initializer if each.name == "head.weight"]
+    head.CopyFrom(onnx.numpy_helper.from_array(8 * onnx.numpy_helper.to_array(head), head.name))
+    return proto
+
+
 @pytest.fixture(autouse=True)
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with base.onnx, int8.onnx, sets with and without labels."""
     monkeypatch.chdir(tmp_path)
-    onnx.save(small_network(), tmp_path / "base.onnx")
-    path = quantised(small_network(), tmp_path, "qoperator", name="image", shape=(2, 6, 5))
+    onnx.save(sure_network(), tmp_path / "base.onnx")
+    path = quantised(sure_network(), tmp_path, "qoperator", name="image", shape=(2, 6, 5))
     path.rename(tmp_path / "int8.onnx")
     write_data(tmp_path / "train.npz", count=48)
     write_data(tmp_path / "test.npz", seed=1)
@@ -123,7 +131,7 @@ def test_labelled_and_unlabelled_samples_together(run_json: RunJson) -> None:
 )
 def test_what_does_not_go_is_one_line(options: tuple[str, ...], word: str, files: Path, fails: Fails) -> None:
     x = np.ones((4, 2, 6, 5), np.float32)
-    onnx.save(small_network(3), files / "other.onnx")
+    onnx.save(sure_network(3), files / "other.onnx")
     (files / "plain_qoperator.onnx").replace(files / "folded.onnx")
     (files / "empty").mkdir()
     for name, value in (("one", x[:1]), ("nan", x * np.nan), ("bytes", x.astype(np.uint8)),
@@ -137,3 +145,15 @@ def test_a_float_network_is_not_matched(fails: Fails) -> None:
     assert "--original" in fails(*given, "--original", "old.npz")
     assert "--float" in fails(*given, "--float", "base.onnx")
     assert "--train" in fails("finetune", "base.onnx", "--unlabelled", "u.npz", "--out", "x")
+
+
+def test_original_images_are_seen_as_in_training(run_json: RunJson, fails: Fails) -> None:
+    given = ("--unlabelled", "u.npz", "--original", "old.npz", "--epochs", "1")
+    plain = run_json(*command(*given))
+    turned = run_json(*command(*given, "--original-augment", "rotate(15),shift(1),flip", out="turned"))
+    assert turned["statistics"]["original_augment"] == "rotate(15),shift(1),flip"
+    # Turned images are smoother: channels are to deviate less.
+    assert turned["statistics"]["highest_factor"] < plain["statistics"]["highest_factor"]
+    assert "rotate" in fails(*command(*given, "--original-augment", "twirl", out="x"))
+    line = fails(*command("--unlabelled", "u.npz", "--original-augment", "flip", out="x"))
+    assert "--original" in line

@@ -28,7 +28,8 @@ from lieref.model.integer.layers import IntegerLayer
 
 NAME = "match-stats"
 SAMPLES = 2000
-"""Most samples of either kind: more of them change nothing measurable."""
+"""Most samples of either kind, drawn evenly from all, for sets are often sorted by class: as many as re-estimate a
+BatchNormalization."""
 MOST = 2.0
 """Largest factor, and one over the smallest: a channel that is nearly dead has no deviation worth matching."""
 
@@ -55,7 +56,7 @@ def match_statistics(model: IntegerModel, old: Array, new: Array, *, share: floa
     ----------
     model : IntegerModel
     old, new : (N, ...) array
-        Samples as the network was made for, and as they come now; at least 2. The first `SAMPLES` are taken.
+        Samples as the network was made for, and as they come now; at least 2. At most `SAMPLES` are taken.
     share : float
         0 to 1: how far each channel goes from its statistics on the new samples to those of old, in the algebra.
 
@@ -68,7 +69,7 @@ def match_statistics(model: IntegerModel, old: Array, new: Array, *, share: floa
 
 
 def moments_of(model: IntegerModel, x: Array) -> Moments:
-    """Return the moments of the layers that can be matched, on the first `SAMPLES` samples.
+    """Return the moments of the layers that can be matched, on at most `SAMPLES` samples.
 
     Raises
     ------
@@ -128,10 +129,10 @@ def matchable(model: IntegerModel) -> dict[str, IntegerLayer]:
 
 
 def _few(model: IntegerModel, x: Array) -> Array:
-    arranged = model.arranged("match_statistics", x)[:SAMPLES]
+    arranged = model.arranged("match_statistics", x)
     if len(arranged) < 2:
         raise DomainError(f"match_statistics: samples must be at least 2 of either kind; got {len(arranged)}")
-    return arranged
+    return arranged[np.linspace(0, len(arranged) - 1, min(len(arranged), SAMPLES)).round().astype(np.int64)]
 
 
 def _as_update(
