@@ -33,12 +33,12 @@ from lieref.adapter.integer.label_free import adapt_without_labels, matched_firs
 from lieref.adapter.integer.model import IntegerModel, load_integer
 from lieref.adapter.integer.moments import Moments
 from lieref.adapter.integer.statistics import moments_of
-from lieref.adapter.integer.training_views import parse_views
 from lieref.adapter.integer.twin import twin_moments
 from lieref.adapter.integer.update import IntegerUpdate
 from lieref.evaluate.integer import USUAL, classes
 from lieref.evaluate.unlabelled import self_train
 from lieref.model.integer.graph import IntegerGraph
+from lieref.train.training_views import parse_views
 from validation.record import RESULTS, environment, write_result
 from validation.resnet8_jpeg import balanced
 
@@ -59,7 +59,7 @@ class Recipe:
         Of `IntegerModel.update`; "carried", or "requantised", where the adapter is a float one; "without labels" of
         3,000 JPEG images; "statistics first", then the labelled images; "with unlabelled" ones, all that are left.
     options : dict
-        Of `fit`, of `adapt_without_labels`, or of `self_train`.
+        Of `fit`, of `adapt_without_labels`, or of `self_train`; "trained_with" says what views are answered.
     match : str
         What channels are brought back to before: what they are on 500 "lossless" images; on such images augmented "as
         trained"; or what the "float" network's BatchNormalizations say. "" where they stay.
@@ -77,8 +77,11 @@ class Recipe:
     match: str = ""
 
 
-FLIPPED = {"augment": ("flip",)}
-TEACHERS = {"epochs": 4, "teachers": 2, "augment": ("flip",)}
+AS_TRAINED = "rotate(15),shift(3.2),flip"
+"""How the network's images were augmented, by MLPerf Tiny's training script."""
+FLIPPED: dict[str, Any] = {"augment": ("flip",)}
+VIEWS = {**FLIPPED, "trained_with": AS_TRAINED}
+TEACHERS: dict[str, Any] = {"epochs": 4, "teachers": 2, "augment": ("flip",), "trained_with": AS_TRAINED}
 SHIFTED = {"epochs": 20, "augment": ("flip", "shift(1)")}
 RECIPES = {
     "tied-scale": Recipe("tied-scale", aim=80.5, bytes=3072),
@@ -98,12 +101,11 @@ RECIPES = {
         "match-stats", "without labels", {"rounds": 0}, aim=80.4, bytes=3072, match="float"
     ),
     "without labels, own answers": Recipe("tied-scale", "without labels", FLIPPED, aim=78.1, bytes=3072),
-    "without labels, as trained, own answers": Recipe(
-        "tied-scale", "without labels", FLIPPED, aim=80.4, bytes=3072, match="as trained"
+    "without labels, views": Recipe("tied-scale", "without labels", VIEWS, aim=80.4, bytes=3072),
+    "without labels, as trained, views": Recipe(
+        "tied-scale", "without labels", VIEWS, aim=80.4, bytes=3072, match="as trained"
     ),
-    "without labels, float, own answers": Recipe(
-        "tied-scale", "without labels", FLIPPED, aim=80.4, bytes=3072, match="float"
-    ),
+    "without labels, float, views": Recipe("tied-scale", "without labels", VIEWS, aim=80.4, bytes=3072, match="float"),
     "statistics + tied-scale": Recipe("tied-scale", "statistics first", aim=80.5, bytes=3072, match="as trained"),
     "statistics + tied-scale, float": Recipe("tied-scale", "statistics first", aim=80.5, bytes=3072, match="float"),
     "with 9,500 unlabelled": Recipe(
@@ -114,8 +116,6 @@ RECIPES = {
     ),
     "with 9,500 unlabelled, one byte": Recipe("tied-scale", "with unlabelled", TEACHERS, aim=80.4, bytes=400),
 }
-AS_TRAINED = "rotate(15),shift(3.2),flip"
-"""How the network's images were augmented, by MLPerf Tiny's training script."""
 
 
 def files_in(data: Path, folder: Path) -> dict[str, Path]:
@@ -149,11 +149,14 @@ def update_by(recipe: Recipe, model: IntegerModel, data: Path, seed: int) -> tup
     with np.load(data / "cifar10" / "jpeg75_train.npz") as file:
         x, y = balanced(file["x"], file["y"], 500, seed)
     began = time.process_time()
+    options = {**recipe.options}
+    if "trained_with" in options:
+        options["views"] = parse_views(options.pop("trained_with"))
     if recipe.encoding in ("carried", "requantised"):
         path = data / "mlperf_tiny" / "resnet8.onnx"
         trained, wide = lieref.load(path).attach(recipe.method, seed=seed), lieref.load(path, dtype="float64")
         trained.threads = 1
-        history = lieref.fit(trained, x, y, layout="NHWC", seed=seed, **recipe.options)
+        history = lieref.fit(trained, x, y, layout="NHWC", seed=seed, **options)
         with tempfile.TemporaryDirectory() as name:
             trained.save_adapter(Path(name) / "adapter")
             wide.load_adapter(Path(name) / "adapter")
@@ -168,7 +171,7 @@ def update_by(recipe: Recipe, model: IntegerModel, data: Path, seed: int) -> tup
             drawn = np.random.default_rng(seed).permutation(len(file["y"]))[:3000]
             new = file["x"][drawn]
         wanted = moments_by(recipe, model, data, seed)
-        done = adapt_without_labels(model, new, wanted=wanted, seed=seed, **recipe.options)
+        done = adapt_without_labels(model, new, wanted=wanted, seed=seed, **options)
         update = done.update
         processor = time.process_time() - began
         return update, {"seed": seed, "weights_moved": 0, "kept": done.kept, "processor_seconds": processor}
@@ -180,9 +183,9 @@ def update_by(recipe: Recipe, model: IntegerModel, data: Path, seed: int) -> tup
         current.attach(recipe.method, seed=seed)
         said = {"weights_moved": 0, "trainable": current.num_trainable()}
         if recipe.encoding == "statistics first":
-            history = lieref.fit(current, x, y, seed=seed, **recipe.options)
+            history = lieref.fit(current, x, y, seed=seed, **options)
         else:
-            found = self_train(current, x, y, new, seed=seed, **recipe.options)
+            found = self_train(current, x, y, new, seed=seed, **options)
             history, said["unlabelled"] = found.history, found.labels.to_dict()
         update = current.update("finished" if matched else "codes")
         if matched is not None:
@@ -190,7 +193,7 @@ def update_by(recipe: Recipe, model: IntegerModel, data: Path, seed: int) -> tup
         current.unload()
     else:
         model.attach(recipe.method, seed=seed)
-        history = lieref.fit(model, x, y, seed=seed, **recipe.options)
+        history = lieref.fit(model, x, y, seed=seed, **options)
         update = model.update(recipe.encoding)
         said = {"weights_moved": 0, "trainable": model.num_trainable()}
         model.unload()

@@ -186,7 +186,7 @@ def finetune(base: Path, out: Path, as_json: bool, codes: bool, semantics: str |
         return
     if codes or semantics is not None:
         raise click.UsageError(f"--codes and --semantics are for quantised files; {base} is none")
-    if any([options.pop(name) is not None for name in ("original", "original_augment", "float_base")]):
+    if any([options.pop(name) is not None for name in ("original", "trained_with", "float_base")]):
         raise click.UsageError(f"--original and --float are for quantised files; {base} is none")
     if options["train"] is None:
         raise click.UsageError("Missing option '--train'.")

@@ -59,7 +59,7 @@ def run_integer(
     test: Path | None,
     unlabelled: Path | None = None,
     original: Path | None = None,
-    original_augment: str | None = None,
+    trained_with: str | None = None,
     float_base: Path | None = None,
     method: str,
     codes: bool,
@@ -103,7 +103,7 @@ def run_integer(
     check_method(method)
     if codes and method == "bias":
         raise click.UsageError("--codes is for factors of scales; --method bias has none")
-    asked = label_free.Asked(train, unlabelled, original, float_base, original_augment)
+    asked = label_free.Asked(train, unlabelled, original, float_base, trained_with)
     asked.check(method, codes, {"--validation": validation, "--patience": patience, "--resume": resume})
     names = {BIN_NAME, JSON_NAME, REPORT_NAME, HISTORY_NAME}
     with (

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lieref.cli.watch import Watch
     from lieref.train.history import History
     from lieref.train.task import Task
+    from lieref.train.training_views import TrainingViews
 
 _NEED_LABELS = frozenset({"patience", "validation", "checkpoint", "resume"})
 
@@ -44,10 +45,10 @@ def label_free_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "Its statistics say what channels are brought back to.",
         ),
         click.option(
-            "--original-augment",
+            "--trained-with",
             metavar="rotate(15),shift(3),flip",
-            help="With --original: how images were augmented while the network was trained, degrees and pixels. Its "
-            "statistics are of such images.",
+            help="Of a quantised file: how images were augmented while the network was trained, degrees and pixels. It "
+            "answers such views best, and the statistics it knows are of them.",
         ),
         click.option(
             "--original",
@@ -67,20 +68,27 @@ class Asked:
     Attributes
     ----------
     train, unlabelled, original, float_base : Path or None
-    original_augment : str or None
-        How original images are augmented before they are looked at.
+    trained_with : str or None
+        How images were augmented when the network was trained.
     """
 
     train: Path | None
     unlabelled: Path | None
     original: Path | None
     float_base: Path | None
-    original_augment: str | None = None
+    trained_with: str | None = None
 
     @property
     def matches(self) -> bool:
         """Whether statistics are matched."""
         return self.original is not None or self.float_base is not None
+
+    @property
+    def views(self) -> TrainingViews | None:
+        """How images were augmented, None where that is not known; raises as `parse_views` does."""
+        from lieref.train.training_views import parse_views
+
+        return None if self.trained_with is None else parse_views(self.trained_with)
 
     @property
     def concerns(self) -> bool:
@@ -103,10 +111,9 @@ class Asked:
             raise click.UsageError("Missing option '--train'; or --unlabelled, for samples that nobody has labelled.")
         if self.original is not None and self.float_base is not None:
             raise click.UsageError("--original and --float say the same thing twice; leave out --original")
-        if self.original_augment is not None and self.original is None:
-            raise click.UsageError(
-                "--original-augment says how the images of --original were augmented; add --original"
-            )
+        if self.trained_with is not None and self.original is None and self.unlabelled is None:
+            raise click.UsageError("--trained-with is for images without labels; add --unlabelled or --original")
+        _ = self.views  # what it says wrong is said before anything is read
         if not self.concerns:
             return
         if method not in METHODS:
@@ -142,7 +149,6 @@ def load_sources(
         If the float network is not the one that was quantised, or the task is not that of classes.
     """
     from lieref.adapter.integer.statistics import matchable, moments_of
-    from lieref.adapter.integer.training_views import TrainingViews, parse_views
     from lieref.adapter.integer.twin import twin_moments
     from lieref.adapter.model import load
     from lieref.cli.unlabelled import load_others
@@ -160,7 +166,7 @@ def load_sources(
             check_alike(one, other)
     wanted = None
     if old is not None:
-        views = TrainingViews() if asked.original_augment is None else parse_views(asked.original_augment)
+        views = asked.views
         wanted = moments_of(model, views.of(old) if views else old)
     elif asked.float_base is not None:
         if is_integer_file(asked.float_base):
@@ -211,7 +217,7 @@ def matched_facts(asked: Asked, matched: Matched, new: int, old: int | None) -> 
         "from": path_text(asked.float_base or asked.original or Path()),
         "kind": "float network" if asked.float_base is not None else "original samples",
         "original_samples": None if old is None else min(old, SAMPLES),
-        "original_augment": asked.original_augment,
+        "trained_with": asked.trained_with,
         "samples": used,
         "layers": len(matched.factors),
         "lowest_factor": float(factors.min()),
@@ -222,15 +228,15 @@ def matched_facts(asked: Asked, matched: Matched, new: int, old: int | None) -> 
         if old is None
         else f"what they are on {found['original_samples']} original ones"
     )
-    of += f" augmented by {asked.original_augment}" if asked.original_augment else ""
+    of += f" augmented by {asked.trained_with}" if asked.trained_with else ""
     say(
         f"statistics: {found['layers']} layers brought back on {used} samples to {of}; factors "
         f"{found['lowest_factor']:.3g} to {found['highest_factor']:.3g}"
     )
-    if old is not None and asked.original_augment is None:
+    if old is not None and asked.trained_with is None:
         say(
             "statistics are of the original samples as they are; if the network was trained on turned, shifted or "
-            "mirrored images, --original-augment rotate(15),shift(3),flip comes nearer to what it knows"
+            "mirrored images, --trained-with rotate(15),shift(3),flip comes nearer to what it knows"
         )
     return found
 
@@ -327,11 +333,12 @@ def run(
     def learn(current: Any, x: Array, y: Array, **options: Any) -> History:
         return train(current, Samples(x, y), watch, history_file, **options)
 
+    given["views"] = asked.views
     done = adapt_without_labels(model, new, wanted=wanted, method=method, encoding=encoding, learn=learn, **given)
     facts: dict[str, Any] = {"unlabelled_samples": len(new)}
     if done.matched is not None:
         facts["statistics"] = matched_facts(asked, done.matched, len(new), None if old is None else len(old))
-    facts["own_answers"] = self_training_facts(done, CONFIDENCE)
+    facts["own_answers"] = {**self_training_facts(done, CONFIDENCE), "trained_with": asked.trained_with}
     facts["original_kept"] = agreement(model, model.patched(done.update), old)
     history = done.rounds[-1].history if done.rounds else History((), None)
     before = sum(each.history.seconds for each in done.rounds[:-1])
@@ -368,7 +375,7 @@ def _with_labels(
         if new is None:
             history = train(current, training, watch, history_file, **settings)
         else:
-            history, labels = train_with(current, training, new, watch, history_file, **settings)
+            history, labels = train_with(current, training, new, watch, history_file, views=asked.views, **settings)
             facts |= {"unlabelled_samples": len(new), "unlabelled": labels.to_dict()}
         update = current.update(encoding if matched is None else "finished")
     finally:

@@ -124,7 +124,7 @@ def test_labelled_and_unlabelled_samples_together(run_json: RunJson) -> None:
         (("--unlabelled", "u.npz", "--float", "none.onnx"), "none.onnx"),
         (("--unlabelled", "one.npz", "--float", "base.onnx"), "at least 2"),
         (("--unlabelled", "nan.npz"), "nan"),
-        (("--unlabelled", "shape.npz"), "(3, 6, 5)"),
+        (("--unlabelled", "shape.npz"), "(4, 3, 6, 5)"),
         (("--unlabelled", "empty"), "must hold an image"),
         (("--unlabelled", "u.npz", "--original", "bytes.npz"), "uint8"),
     ],
@@ -150,10 +150,19 @@ def test_a_float_network_is_not_matched(fails: Fails) -> None:
 def test_original_images_are_seen_as_in_training(run_json: RunJson, fails: Fails) -> None:
     given = ("--unlabelled", "u.npz", "--original", "old.npz", "--epochs", "1")
     plain = run_json(*command(*given))
-    turned = run_json(*command(*given, "--original-augment", "rotate(15),shift(1),flip", out="turned"))
-    assert turned["statistics"]["original_augment"] == "rotate(15),shift(1),flip"
+    turned = run_json(*command(*given, "--trained-with", "rotate(15),shift(1),flip", out="turned"))
+    assert turned["statistics"]["trained_with"] == "rotate(15),shift(1),flip"
     # Turned images are smoother: channels are to deviate less.
     assert turned["statistics"]["highest_factor"] < plain["statistics"]["highest_factor"]
-    assert "rotate" in fails(*command(*given, "--original-augment", "twirl", out="x"))
-    line = fails(*command("--unlabelled", "u.npz", "--original-augment", "flip", out="x"))
-    assert "--original" in line
+    assert "rotate" in fails(*command(*given, "--trained-with", "twirl", out="x"))
+    line = fails(*command("--train", "train.npz", "--trained-with", "flip", out="x"))
+    assert "--unlabelled" in line
+    seen = run_json(*command("--unlabelled", "u.npz", "--epochs", "1", "--trained-with", "shift(1)", out="seen"))
+    bare = run_json(*command("--unlabelled", "u.npz", "--epochs", "1", out="bare"))
+    assert seen["own_answers"]["trained_with"] == "shift(1)"
+    assert seen["own_answers"]["kept"] != bare["own_answers"]["kept"]
+    both = ("--train", "train.npz", "--unlabelled", "u.npz", "--epochs", "1")
+    one, other = (run_json(*command(*both, *more, out=out)) for out, more in
+                  (("one", ()), ("other", ("--trained-with", "shift(2)"))))  # fmt: skip
+    assert one["unlabelled"]["judged"] == other["unlabelled"]["judged"] == 48
+    assert one["unlabelled"]["confident"] != other["unlabelled"]["confident"]

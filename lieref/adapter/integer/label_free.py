@@ -2,7 +2,8 @@
 
 Matching brings the answers nearer to the truth, and what the network is sure of then is mostly right; its scales are
 trained on that, and the new network answers again. Which samples are learnt is decided by the mean of the answers to
-the views of a sample: as it is, and mirrored where that means the same.
+the views of a sample: as it is, mirrored where that means the same, and, where it is known how images were augmented
+when the network was trained, what the file as it came says of some so augmented: see `lieref.train.training_views`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from lieref.errors import DomainError
 from lieref.train.history import History
 from lieref.train.loop import fit
 from lieref.train.loss import log_softmax
+from lieref.train.training_views import LOOKS, TrainingViews
 
 METHOD = "tied-scale"
 METHODS = ("tied-scale", "scale", "bias")
@@ -89,6 +91,7 @@ def adapt_without_labels(
     epochs: int = EPOCHS,
     confidence: float = CONFIDENCE,
     augment: Sequence[str] = (),
+    views: TrainingViews | None = None,
     seed: int = 0,
     learn: Callable[..., History] = fit,
     **options: Any,
@@ -115,6 +118,8 @@ def adapt_without_labels(
         Mean probability from which on an answer is learnt, 0 to 1.
     augment : sequence of str
         As of `fit`; with ``"flip"`` a sample is also seen mirrored.
+    views : TrainingViews, optional
+        How images were augmented when the network was trained: `LOOKS` such views of each are answered too.
     seed : int
     learn : callable
         What trains, called as `fit`.
@@ -137,8 +142,12 @@ def adapt_without_labels(
     x = model.arranged(function, new)
     done: list[Round] = []
     trainable = 0
+    looked = views_answered(model, x, views, seed) if views and rounds else 0.0
     for number in range(rounds):
-        answers = answers_of(current, x, "flip" in augment)
+        own = 2 if "flip" in augment else 1
+        answers = answers_of(current, x, own == 2)
+        if views:
+            answers = (own * answers + LOOKS * looked) / (own + LOOKS)
         sure = answers.max(axis=1) >= confidence
         if not sure.any():
             if matched is not None or done:
@@ -224,4 +233,10 @@ def answers_of(model: IntegerModel, x: Array, mirrored: bool = False) -> Array:
     answers: Array = np.exp(log_softmax(model.logits(x, layout="NCHW")))
     if mirrored:
         answers = (answers + np.exp(log_softmax(model.logits(x[..., ::-1], layout="NCHW")))) / 2
+    return answers
+
+
+def views_answered(model: IntegerModel, x: Array, views: TrainingViews, seed: int) -> Array:
+    """Return the mean probabilities of `LOOKS` views of each image (N, C, H, W) as in training."""
+    answers: Array = sum(answers_of(model, views.of(x, seed, look)) for look in range(LOOKS)) / LOOKS
     return answers

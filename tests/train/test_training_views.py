@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lieref.adapter.integer.training_views import TrainingViews, _sampled, parse_views
 from lieref.errors import DomainError, ShapeError
+from lieref.train.training_views import TrainingViews, _sampled, parse_views
 
 
 def test_turned_and_moved_as_scipy_does() -> None:
