@@ -29,11 +29,16 @@ import lieref
 from lieref.adapter.integer.carry import carry
 from lieref.adapter.integer.clipping import clipped, summary
 from lieref.adapter.integer.folder import BIN_NAME, JSON_NAME, encode_update
-from lieref.adapter.integer.label_free import adapt_without_labels
+from lieref.adapter.integer.label_free import adapt_without_labels, matched_first, whole_update
 from lieref.adapter.integer.model import IntegerModel, load_integer
+from lieref.adapter.integer.moments import Moments
+from lieref.adapter.integer.statistics import moments_of
+from lieref.adapter.integer.twin import twin_moments
 from lieref.adapter.integer.update import IntegerUpdate
 from lieref.evaluate.integer import USUAL, classes
+from lieref.evaluate.unlabelled import self_train
 from lieref.model.integer.graph import IntegerGraph
+from lieref.train.training_views import parse_views
 from validation.record import RESULTS, environment, write_result
 from validation.resnet8_jpeg import balanced
 
@@ -52,9 +57,12 @@ class Recipe:
         Trained on the quantised file, or on the float network where it is carried.
     encoding : str
         Of `IntegerModel.update`; "carried", or "requantised", where the adapter is a float one; "without labels" of
-        3,000 JPEG images, and 500 lossless ones.
+        3,000 JPEG images; "statistics first", then the labelled images; "with unlabelled" ones, all that are left.
     options : dict
-        Of `fit`, or of `adapt_without_labels`.
+        Of `fit`, of `adapt_without_labels`, or of `self_train`; "trained_with" says what views are answered.
+    match : str
+        What channels are brought back to before: what they are on 500 "lossless" images; on such images augmented "as
+        trained"; or what the "float" network's BatchNormalizations say. "" where they stay.
     aim : float or None
         Percent, of JPEG test images.
     bytes : int or None
@@ -66,8 +74,14 @@ class Recipe:
     options: dict[str, Any] = field(default_factory=lambda: {"epochs": 20, "augment": ("flip",)})
     aim: float | None = None
     bytes: int | None = None
+    match: str = ""
 
 
+AS_TRAINED = "rotate(15),shift(3.2),flip"
+"""How the network's images were augmented, by MLPerf Tiny's training script."""
+FLIPPED: dict[str, Any] = {"augment": ("flip",)}
+VIEWS = {**FLIPPED, "trained_with": AS_TRAINED}
+TEACHERS: dict[str, Any] = {"epochs": 4, "teachers": 2, "augment": ("flip",), "trained_with": AS_TRAINED}
 SHIFTED = {"epochs": 20, "augment": ("flip", "shift(1)")}
 RECIPES = {
     "tied-scale": Recipe("tied-scale", aim=80.5, bytes=3072),
@@ -79,10 +93,28 @@ RECIPES = {
     "norm-stats, carried": Recipe("norm-stats", "carried", {"epochs": 1}, aim=80.4, bytes=3072),
     "scale, carried": Recipe("scale", "requantised"),
     "liera, requantised": Recipe("liera", "requantised"),
-    "without labels, statistics": Recipe("match-stats", "without labels", {"rounds": 0}),
-    "without labels": Recipe(
-        "match-stats", "without labels", {"rounds": 2, "augment": ("flip",)}, aim=78.1, bytes=3072
+    "without labels, lossless": Recipe("match-stats", "without labels", {"rounds": 0}, match="lossless"),
+    "without labels, as trained": Recipe(
+        "match-stats", "without labels", {"rounds": 0}, aim=78.1, bytes=3072, match="as trained"
     ),
+    "without labels, float": Recipe(
+        "match-stats", "without labels", {"rounds": 0}, aim=80.4, bytes=3072, match="float"
+    ),
+    "without labels, own answers": Recipe("tied-scale", "without labels", FLIPPED, aim=78.1, bytes=3072),
+    "without labels, views": Recipe("tied-scale", "without labels", VIEWS, aim=80.4, bytes=3072),
+    "without labels, as trained, views": Recipe(
+        "tied-scale", "without labels", VIEWS, aim=80.4, bytes=3072, match="as trained"
+    ),
+    "without labels, float, views": Recipe("tied-scale", "without labels", VIEWS, aim=80.4, bytes=3072, match="float"),
+    "statistics + tied-scale": Recipe("tied-scale", "statistics first", aim=80.5, bytes=3072, match="as trained"),
+    "statistics + tied-scale, float": Recipe("tied-scale", "statistics first", aim=80.5, bytes=3072, match="float"),
+    "with 9,500 unlabelled": Recipe(
+        "tied-scale", "with unlabelled", TEACHERS, aim=81.5, bytes=3072, match="as trained"
+    ),
+    "with 9,500 unlabelled, float": Recipe(
+        "tied-scale", "with unlabelled", TEACHERS, aim=81.5, bytes=3072, match="float"
+    ),
+    "with 9,500 unlabelled, one byte": Recipe("tied-scale", "with unlabelled", TEACHERS, aim=80.4, bytes=400),
 }
 
 
@@ -117,11 +149,14 @@ def update_by(recipe: Recipe, model: IntegerModel, data: Path, seed: int) -> tup
     with np.load(data / "cifar10" / "jpeg75_train.npz") as file:
         x, y = balanced(file["x"], file["y"], 500, seed)
     began = time.process_time()
+    options = {**recipe.options}
+    if "trained_with" in options:
+        options["views"] = parse_views(options.pop("trained_with"))
     if recipe.encoding in ("carried", "requantised"):
         path = data / "mlperf_tiny" / "resnet8.onnx"
         trained, wide = lieref.load(path).attach(recipe.method, seed=seed), lieref.load(path, dtype="float64")
         trained.threads = 1
-        history = lieref.fit(trained, x, y, layout="NHWC", seed=seed, **recipe.options)
+        history = lieref.fit(trained, x, y, layout="NHWC", seed=seed, **options)
         with tempfile.TemporaryDirectory() as name:
             trained.save_adapter(Path(name) / "adapter")
             wide.load_adapter(Path(name) / "adapter")
@@ -135,20 +170,46 @@ def update_by(recipe: Recipe, model: IntegerModel, data: Path, seed: int) -> tup
         with np.load(data / "cifar10" / "jpeg75_train.npz") as file:
             drawn = np.random.default_rng(seed).permutation(len(file["y"]))[:3000]
             new = file["x"][drawn]
-        with np.load(data / "cifar10" / "lossless.npz") as file:
-            old = file["x_train"][:500]
-        done = adapt_without_labels(model, new, old, seed=seed, **recipe.options)
+        wanted = moments_by(recipe, model, data, seed)
+        done = adapt_without_labels(model, new, wanted=wanted, seed=seed, **options)
         update = done.update
         processor = time.process_time() - began
         return update, {"seed": seed, "weights_moved": 0, "kept": done.kept, "processor_seconds": processor}
+    elif recipe.encoding in ("statistics first", "with unlabelled"):
+        with np.load(data / "cifar10" / "jpeg75_train.npz") as file:
+            drawn = np.random.default_rng(seed).permutation(len(file["y"]))
+            new = x if recipe.encoding == "statistics first" else file["x"][drawn]  # without their labels
+        current, matched = matched_first(model, new, None, moments_by(recipe, model, data, seed))
+        current.attach(recipe.method, seed=seed)
+        said = {"weights_moved": 0, "trainable": current.num_trainable()}
+        if recipe.encoding == "statistics first":
+            history = lieref.fit(current, x, y, seed=seed, **options)
+        else:
+            found = self_train(current, x, y, new, seed=seed, **options)
+            history, said["unlabelled"] = found.history, found.labels.to_dict()
+        update = current.update("finished" if matched else "codes")
+        if matched is not None:
+            update = whole_update(model, current.patched(update), recipe.encoding, None, "finished")
+        current.unload()
     else:
         model.attach(recipe.method, seed=seed)
-        history = lieref.fit(model, x, y, seed=seed, **recipe.options)
+        history = lieref.fit(model, x, y, seed=seed, **options)
         update = model.update(recipe.encoding)
         said = {"weights_moved": 0, "trainable": model.num_trainable()}
         model.unload()
     said |= {"seed": seed, "processor_seconds": time.process_time() - began, "learning_rate": history.learning_rate}
     return update, said
+
+
+def moments_by(recipe: Recipe, model: IntegerModel, data: Path, seed: int) -> Moments | None:
+    """Return what the channels are brought back to, None where they stay."""
+    if not recipe.match:
+        return None
+    if recipe.match == "float":
+        return twin_moments(model.integer, lieref.load(data / "mlperf_tiny" / "resnet8.onnx", dtype="float64").graph)
+    with np.load(data / "cifar10" / "lossless.npz") as file:
+        old = model.arranged("moments", file["x_train"][:500])
+    return moments_of(model, old if recipe.match == "lossless" else parse_views(AS_TRAINED).of(old, seed))
 
 
 @dataclass(frozen=True)

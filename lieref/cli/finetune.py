@@ -15,6 +15,7 @@ from lieref.cli import finetune_integer
 from lieref.cli.choosing import AUTO, Chooser, check_choosing, flattery, report_of_nothing, run_settings
 from lieref.cli.console import print_json, print_reports, progress_bar, say
 from lieref.cli.evidence import Outcomes, command_line, digests, measured
+from lieref.cli.label_free import label_free_options
 from lieref.cli.live import quiet_option
 from lieref.cli.method_options import parse_options, parse_rate
 from lieref.cli.output import ADAPTER_NAMES, reserved_folder, reserved_history
@@ -40,11 +41,12 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 @click.argument("base", type=click.Path(path_type=Path))
 @click.option(
     "--train",
-    required=True,
     type=click.Path(path_type=Path),
-    help="Labelled data: .npz (an array for each input), .csv, folder or texts.",
+    help="Labelled data: .npz (an array for each input), .csv, folder or texts.  [required, but for a quantised file "
+    "with --unlabelled]",
 )
 @unlabelled_option
+@label_free_options
 @click.option("--test", type=click.Path(path_type=Path), help="Labelled data for the report only.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="New or empty folder for the adapter.")
 @click.option(
@@ -169,7 +171,9 @@ def finetune(base: Path, out: Path, as_json: bool, codes: bool, semantics: str |
     OUT; --resume continues from there.
 
     A quantised BASE (.tflite, or ONNX in the QDQ or QOperator form) keeps its integers: --method is tied-scale (the
-    default there), scale or bias, and OUT holds the update of its scales and biases for lieref merge.
+    default there), scale or bias, and OUT holds the update of its scales and biases for lieref merge. It also learns
+    without --train, from --unlabelled alone: with --float or --original its channels are first brought back to what
+    they were made for, then what it is sure of is learnt.
     """
     if is_integer_file(base):
         source = click.get_current_context().get_parameter_source("method")
@@ -182,6 +186,10 @@ def finetune(base: Path, out: Path, as_json: bool, codes: bool, semantics: str |
         return
     if codes or semantics is not None:
         raise click.UsageError(f"--codes and --semantics are for quantised files; {base} is none")
+    if any([options.pop(name) is not None for name in ("original", "trained_with", "float_base")]):
+        raise click.UsageError(f"--original and --float are for quantised files; {base} is none")
+    if options["train"] is None:
+        raise click.UsageError("Missing option '--train'.")
     if options["head"] == "keep" and (options["features"] is not None or options["pool"]):
         raise click.UsageError("--features and --pool say what a new head reads; add --head new")
     if options["patience"] is not None and options["validation"] is None:

@@ -23,7 +23,7 @@ DEFAULT_METHOD = "tied-scale"
 REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 
 _FLOAT_ONLY = {
-    "unlabelled": "--unlabelled", "start": "--from", "budget_bytes": "--budget-bytes",
+    "start": "--from", "budget_bytes": "--budget-bytes",
     "budget_seconds": "--budget-seconds", "rank": "--rank", "alpha": "--alpha", "method_options": "--option",
     "targets": "--target", "exclude": "--exclude", "blocks": "--blocks", "rank_pattern": "--rank-of",
     "alpha_pattern": "--alpha-of", "features": "--features", "outputs": "--output",
@@ -55,8 +55,12 @@ def run_integer(
     base: Path,
     out: Path,
     *,
-    train: Path,
+    train: Path | None,
     test: Path | None,
+    unlabelled: Path | None = None,
+    original: Path | None = None,
+    trained_with: str | None = None,
+    float_base: Path | None = None,
     method: str,
     codes: bool,
     semantics: str | None,
@@ -87,7 +91,7 @@ def run_integer(
     from lieref.adapter.integer.clipping import clipped, summary
     from lieref.adapter.integer.folder import BIN_NAME, JSON_NAME, encode_update
     from lieref.adapter.integer.model import load_integer
-    from lieref.cli import job
+    from lieref.cli import job, label_free
     from lieref.cli.task_options import chosen_task
     from lieref.cli.watch import watching
     from lieref.evaluate.report import Report
@@ -99,6 +103,8 @@ def run_integer(
     check_method(method)
     if codes and method == "bias":
         raise click.UsageError("--codes is for factors of scales; --method bias has none")
+    asked = label_free.Asked(train, unlabelled, original, float_base, trained_with)
+    asked.check(method, codes, {"--validation": validation, "--patience": patience, "--resume": resume})
     names = {BIN_NAME, JSON_NAME, REPORT_NAME, HISTORY_NAME}
     with (
         reserved_folder("finetune", out, names, force=force) as replaces,
@@ -112,31 +118,38 @@ def run_integer(
         how = check_semantics(semantics, model)
         model.attach(method, seed=seed)
         with progress_bar("finetune"):
-            training, testing = job.load_sets(
+            training, testing = label_free.load_sets(
                 model, train, test, layout, task=chosen, classes=classes, max_bytes=max_bytes, text=text
             )
         with unfinished.kept(resume):
             with watching(model, method) as watch:
-                history = job.train(
-                    model, training, watch, history_file, epochs=epochs, learning_rate=lr, average=average, mixup=mixup,
-                    task=chosen, batch_size=batch, optimizer=optimizer, patience=patience, validation=validation,
-                    augment=job.parse_augment(augment), seed=seed, memory_limit=memory_limit,
-                    checkpoint=unfinished.folder, resume=resume,
-                )  # fmt: skip
+                settings: dict[str, Any] = {
+                    "epochs": epochs, "learning_rate": lr, "average": average, "mixup": mixup, "task": chosen,
+                    "batch_size": batch, "optimizer": optimizer, "patience": patience, "validation": validation,
+                    "augment": job.parse_augment(augment), "seed": seed, "memory_limit": memory_limit,
+                    "checkpoint": unfinished.folder, "resume": resume,
+                }  # fmt: skip
+                if training is None or asked.concerns:
+                    made, seen = label_free.run(
+                        model, asked, training, layout, max_bytes, method, codes, watch, history_file, settings
+                    )
+                else:
+                    history, seen = job.train(model, training, watch, history_file, **settings), training.x
+                    update = model.update("codes" if codes else "finished")
+                    made = label_free.Made(update, history, model.num_trainable(), {})
+                    model.unload()
             unfinished.trained = True
-            update = model.update("codes" if codes else "finished")
-            trainable = model.num_trainable()
+            update, history = made.update, made.history
             files = encode_update(update, model.integer)
             new = model.patched(update)
             new.threads = model.threads
-            model.unload()
             measured = _measure(model, new, testing, chosen, how)
-            clips = [summary(clipped(model, graph, training.x)) for graph in (model.integer, new.integer)]
+            clips = [summary(clipped(model, graph, seen)) for graph in (model.integer, new.integer)]
             _say_clipping(clips)
             report = Report(
-                method=method,
+                method=update.method,
                 rank=None,
-                trainable=trainable,
+                trainable=made.trainable,
                 base_accuracy=measured.pop("base_accuracy"),
                 accuracy=measured.pop("accuracy"),
                 train_seconds=history.seconds,
@@ -146,14 +159,15 @@ def run_integer(
                 peak_rss_mb=None,
                 lr=history.learning_rate,
                 seed=seed,
-                epochs=len(history.epochs) or history.recipe["epochs"],
+                epochs=len(history.epochs) or history.recipe.get("epochs", 0),
                 details={
                     **measured,
+                    **made.facts,
                     "task": chosen.to_dict(),
                     "payload_bytes": len(files[BIN_NAME]),
                     "changed": changes(update, model),
                     "clipping": {"base": clips[0], "updated": clips[1]},
-                    "train_samples": len(training.x),
+                    "train_samples": 0 if training is None else len(training.x),
                     "test_samples": None if testing is None else len(testing.x),
                     "batch": batch,
                     "optimizer": optimizer,

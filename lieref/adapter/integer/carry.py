@@ -60,8 +60,9 @@ class CarriedLayer:
 
 @dataclass(frozen=True)
 class _Pair:
-    """A layer of the float network, folded: before and after the adapter."""
+    """A layer of the float network, folded: before and after the adapter. `name` is that of the folded weight."""
 
+    name: str
     weight: FloatArray
     bias: FloatArray
     new_weight: FloatArray
@@ -119,6 +120,18 @@ def carry(
     return update.sealed(graph), tuple(done)
 
 
+def twin_layers(graph: IntegerGraph, base: Graph) -> list[tuple[IntegerLayer, str]]:
+    """Return each quantised layer with the name that the weight has, folded, in the float network.
+
+    Raises
+    ------
+    UnsupportedError
+        If the networks are not two forms of one.
+    """
+    nodes = {node.name: node for node in graph.nodes}
+    return [(layer, pair.name) for layer, pair in _matched(graph, _pairs(base, base), nodes)]
+
+
 def _pairs(base: Graph, adapted: Graph) -> list[_Pair]:
     """Return the layers of the float network.
 
@@ -134,7 +147,9 @@ def _pairs(base: Graph, adapted: Graph) -> list[_Pair]:
         weights = [layer.to_canonical(each.initializers[layer.weight]).astype(np.float64) for each in (before, after)]
         none = np.zeros(layer.shape[0])
         bias = [none if layer.bias is None else each.initializers[layer.bias] for each in (before, after)]
-        found.append(_Pair(weights[0], bias[0].astype(np.float64), weights[1], bias[1].astype(np.float64)))
+        found.append(
+            _Pair(layer.weight, weights[0], bias[0].astype(np.float64), weights[1], bias[1].astype(np.float64))
+        )
     read = {name for node in before.nodes for name in node.inputs}  # not what has been folded
     for name in sorted(read & before.initializers.keys() - seen):
         if not np.array_equal(before.initializers[name], after.initializers[name]):

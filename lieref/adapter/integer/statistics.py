@@ -7,11 +7,13 @@ m' and s'. Then
 
     r = s / s',   W' = r W,   b' = r (b - m') + m
 
-gives the channel its old mean and deviation. r is a factor of the scaling group, it goes into the weight scale.
+gives the channel its old mean and deviation. r is a factor of the scaling group, it goes into the weight scale. Where
+the float network of the file is there, its BatchNormalizations say m and s: see `lieref.adapter.integer.twin`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,17 +21,15 @@ import numpy as np
 from lieref._check import check_real
 from lieref._types import Array, FloatArray
 from lieref.adapter.integer.model import IntegerModel
+from lieref.adapter.integer.moments import Moments, walk
 from lieref.adapter.integer.update import IntegerUpdate, requantised_bias
 from lieref.errors import DomainError
-from lieref.model import executor
-from lieref.model.graph import Graph
-from lieref.model.integer.as_float import as_float
 from lieref.model.integer.layers import IntegerLayer
-from lieref.model.samples import as_numbers
 
 NAME = "match-stats"
-SAMPLES = 1000
-"""Most samples of either kind: more of them change nothing measurable, and all layers of them are held at once."""
+SAMPLES = 2000
+"""Most samples of either kind, drawn evenly from all, for sets are often sorted by class: as many as re-estimate a
+BatchNormalization."""
 MOST = 2.0
 """Largest factor, and one over the smallest: a channel that is nearly dead has no deviation worth matching."""
 
@@ -56,7 +56,7 @@ def match_statistics(model: IntegerModel, old: Array, new: Array, *, share: floa
     ----------
     model : IntegerModel
     old, new : (N, ...) array
-        Samples as the network was made for, and as they come now; at least 2. The first `SAMPLES` are taken.
+        Samples as the network was made for, and as they come now; at least 2. At most `SAMPLES` are taken.
     share : float
         0 to 1: how far each channel goes from its statistics on the new samples to those of old, in the algebra.
 
@@ -65,63 +65,87 @@ def match_statistics(model: IntegerModel, old: Array, new: Array, *, share: floa
     DomainError
         If there are too few samples, or no layer has a scale for each channel.
     """
+    return match_moments(model, moments_of(model, old), new, share=share)
+
+
+def moments_of(model: IntegerModel, x: Array) -> Moments:
+    """Return the moments of the layers that can be matched, on at most `SAMPLES` samples.
+
+    Raises
+    ------
+    DomainError
+        As `match_moments` does.
+    """
+    return walk(model, matchable(model), _few(model, x))
+
+
+def match_moments(model: IntegerModel, wanted: Moments, new: Array, *, share: float = 1.0) -> Matched:
+    """Return the update after which channels have these moments on samples; layers without any stay.
+
+    Parameters
+    ----------
+    model : IntegerModel
+    wanted : Moments
+        Of layers with a scale and a bias for each channel.
+    new, share
+        As of `match_statistics`.
+
+    Raises
+    ------
+    DomainError
+        As `match_statistics`; and where a wanted layer is none of those.
+    """
     check_real("match_statistics", "share", share, low=0.0, high=1.0)
-    graph = as_float(model.integer)
-    layers = {layer.node: layer for layer in model.integer_layers if layer.factors == layer.out and layer.bias}
-    if not layers:
+    known = matchable(model)
+    strange = sorted(wanted.keys() - known.keys())
+    if strange:
+        raise DomainError(f"match_statistics: `wanted` must be of layers with a scale a channel; got {strange[0]}")
+    layers = {node: layer for node, layer in known.items() if node in wanted}
+    done: dict[str, tuple[FloatArray, FloatArray]] = {}
+
+    def change(layer: IntegerLayer, mean: FloatArray, deviation: FloatArray) -> tuple[FloatArray, FloatArray]:
+        old_mean, old_deviation = wanted[layer.node]
+        ratio = np.clip(old_deviation / np.maximum(deviation, 1e-12), 1 / MOST, MOST)
+        r = np.exp(share * np.log(ratio))
+        done[layer.node] = r, share * old_mean + (1 - share) * mean - r * mean
+        return done[layer.node]
+
+    walk(model, layers, _few(model, new), change)
+    return _as_update(model, layers, done)
+
+
+def matchable(model: IntegerModel) -> dict[str, IntegerLayer]:
+    """Return the layers with a bias and a scale for each channel, by node.
+
+    Raises
+    ------
+    DomainError
+        If there are none.
+    """
+    found = {layer.node: layer for layer in model.integer_layers if layer.factors == layer.out and layer.bias}
+    if not found:
         raise DomainError("match_statistics: the network must have a layer with a bias and a scale for each channel")
-    arranged = [model.arranged("match_statistics", x)[:SAMPLES] for x in (old, new)]
-    for x in arranged:
-        if len(x) < 2:
-            raise DomainError(f"match_statistics: samples must be at least 2 of either kind; got {len(x)}")
-    wanted = _walk(graph, layers, arranged[0], None, share)
-    found = _walk(graph, layers, arranged[1], wanted, share)
+    return found
+
+
+def _few(model: IntegerModel, x: Array) -> Array:
+    arranged = model.arranged("match_statistics", x)
+    if len(arranged) < 2:
+        raise DomainError(f"match_statistics: samples must be at least 2 of either kind; got {len(arranged)}")
+    return arranged[np.linspace(0, len(arranged) - 1, min(len(arranged), SAMPLES)).round().astype(np.int64)]
+
+
+def _as_update(
+    model: IntegerModel, layers: Mapping[str, IntegerLayer], done: Mapping[str, tuple[FloatArray, FloatArray]]
+) -> Matched:
+    """Return factors and shifts as scales and biases of the file."""
     scales, biases, factors = {}, {}, {}
-    for node, layer in layers.items():
-        if node not in found:
-            continue
-        r, shift = found[node]
-        scales[layer.weight.name] = (layer.scales.astype(np.float64) * r).astype(np.float32)
+    for node, (r, shift) in done.items():
+        layer = layers[node]
         assert layer.bias is not None
-        real = r * layer.real_bias() + shift
-        biases[layer.bias.name] = requantised_bias(layer, real, scales[layer.weight.name])
+        scales[layer.weight.name] = (layer.scales.astype(np.float64) * r).astype(np.float32)
+        biases[layer.bias.name] = requantised_bias(layer, r * layer.real_bias() + shift, scales[layer.weight.name])
         factors[layer.weight.name] = r
     file = model.integer
     update = IntegerUpdate(NAME, file.digest, len(file.content), "given", scales, biases=biases)
     return Matched(update.sealed(file), factors)
-
-
-Statistics = dict[str, tuple[FloatArray, FloatArray]]
-
-
-def _walk(
-    graph: Graph, layers: dict[str, IntegerLayer], x: Array, wanted: Statistics | None, share: float
-) -> Statistics:
-    """Return mean and deviation of each channel of each layer; or, where some are wanted, r and m - r m'.
-
-    The network goes on with what the layers then compute.
-    """
-    values: dict[str, Array] = {**graph.initializers, graph.inputs[0].name: as_numbers(x, graph.inputs[0], graph.dtype)}
-    found: Statistics = {}
-    left = {name: sum(node.inputs.count(name) for node in graph.nodes) for node in graph.nodes for name in node.inputs}
-    for node in graph.nodes:
-        executor.run_node(node, values)
-        if node.name in layers:
-            y = values[node.outputs[0]]
-            axes = tuple(axis for axis in range(y.ndim) if axis != 1)
-            mean, deviation = y.mean(axes, dtype=np.float64), y.std(axes, dtype=np.float64)
-            if wanted is None:
-                found[node.name] = mean, deviation
-            else:
-                old_mean, old_deviation = wanted[node.name]
-                ratio = old_deviation / np.maximum(deviation, 1e-12)
-                r = np.exp(share * np.log(np.clip(ratio, 1 / MOST, MOST)))
-                shift = share * old_mean + (1 - share) * mean - r * mean
-                found[node.name] = r, shift
-                shape = (1, -1, *(1,) * (y.ndim - 2))
-                values[node.outputs[0]] = (y * r.reshape(shape) + shift.reshape(shape)).astype(y.dtype)
-        for name in node.inputs:  # what nobody reads any more gives its memory back
-            left[name] -= 1
-            if not left[name]:
-                values.pop(name, None)
-    return found

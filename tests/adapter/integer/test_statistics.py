@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lieref.adapter.integer import statistics
 from lieref.adapter.integer.folder import BIN_NAME, JSON_NAME, decode_update, encode_update
 from lieref.adapter.integer.label_free import adapt_without_labels
 from lieref.adapter.integer.model import load_integer
@@ -75,3 +76,15 @@ def test_without_labels_the_confident_answers_are_learnt(tmp_path: Path) -> None
     assert patched.digest == found.update.result_sha256
     with pytest.raises(DomainError, match="as sure as"):
         adapt_without_labels(model, new, rounds=1, confidence=1.0)
+
+
+def test_a_sorted_set_is_drawn_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_integer(quantised(residual_net(), tmp_path, "qdq"))
+    x = np.random.default_rng(0).standard_normal((40, 3, 9, 8)).astype(np.float32)
+    x += np.linspace(-1, 1, 40, dtype=np.float32)[:, None, None, None]
+    monkeypatch.setattr(statistics, "SAMPLES", 10)
+    stem = next(iter(statistics.matchable(model)))
+    some, first = (statistics.moments_of(model, each)[stem][0] for each in (x, x[:10]))
+    monkeypatch.setattr(statistics, "SAMPLES", 100)
+    every = statistics.moments_of(model, x)[stem][0]
+    assert np.abs(some - every).max() < 0.3 * np.abs(first - every).max()
