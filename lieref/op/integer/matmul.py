@@ -21,4 +21,5 @@ def matmul(a: Array, b: Array, zero_points: tuple[int, int]) -> Array:
     (..., M, N) int64
         Exact for K up to 2^21: products of 32 bits are summed in float64.
     """
-    return np.matmul(a.astype(np.float64) - zero_points[0], b.astype(np.float64) - zero_points[1]).astype(np.int64)
+    left, right = a.astype(np.float64) - zero_points[0], b.astype(np.float64) - zero_points[1]
+    return np.asarray(np.matmul(left, right).astype(np.int64))
