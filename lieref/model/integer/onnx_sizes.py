@@ -38,7 +38,7 @@ def folded(node: OnnxNode, held: Sequence[Array | None]) -> Array | None:
 
 def sizes_of(shape: tuple[int | None, ...], node: OnnxNode) -> Array | None:
     """Return what Shape makes of a tensor, or None where another axis than the first is free."""
-    chosen = list(shape)[slice(int(node.attrs.get("start", 0)), node.attrs.get("end"))]  # type: ignore[arg-type, misc]
+    chosen = list(shape)[slice(int(node.attrs.get("start", 0)), node.attrs.get("end"))]  # type: ignore[arg-type]
     if None in shape[1:]:
         return None
     return np.array([BATCH if n is None else n for n in chosen], np.int64)
@@ -53,9 +53,9 @@ def _gather(node: OnnxNode, values: list[Array]) -> Array:
 
 
 def _slice(node: OnnxNode, values: list[Array]) -> Array:
-    ends = [int(value.item()) for value in values[1:3]]
+    begin, end = (int(value.item()) for value in values[1:3])
     step = int(values[4].item()) if len(values) > 4 else 1
-    return values[0][slice(*ends, step)]
+    return np.asarray(values[0][begin:end:step])
 
 
 def _concat(node: OnnxNode, values: list[Array]) -> Array:

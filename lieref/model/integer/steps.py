@@ -215,14 +215,14 @@ def _resize(step: Step) -> Array:
 def _resize_at(step: Step, x: Array, size: tuple[int, int]) -> Array:
     """Return images resized in one of ONNX's ways."""
     factors = step.attribute("factors")
-    places = [onnx_places(x.shape[i + 1], size[i], factors[i], step.attribute("way")) for i in (0, 1)]
+    rows, cols = (onnx_places(x.shape[i + 1], size[i], factors[i], step.attribute("way")) for i in (0, 1))
     if step.attribute("mode") == "nearest":
-        return resize_nearest_at(x, *places, step.attribute("rounding"))
+        return resize_nearest_at(x, (rows, cols), step.attribute("rounding"))
     if step.attribute("cut", 0):
-        y = np.trunc(resize_bilinear_at(x.astype(np.float32), *places))  # integers as numbers: the type cuts
+        y = np.trunc(resize_bilinear_at(x.astype(np.float32), (rows, cols)))  # integers as numbers: the type cuts
         return clamped(y, 0, step.output.dtype)
     (scale, zero), (out_scale, out_zero) = one(step.tensor(0)), one(step.output)
-    real = resize_bilinear_at(quantizing.dequantize(x, np.float32(scale), np.int64(zero)), *places)
+    real = resize_bilinear_at(quantizing.dequantize(x, np.array(scale, np.float32), np.array(zero)), (rows, cols))
     return clamped(np.rint(real / np.float32(out_scale)), out_zero, step.output.dtype)
 
 

@@ -35,4 +35,4 @@ def mul_real(a: Array, b: Array, real: Array, zero_points: tuple[int, int, int])
     """
     product = (a.astype(np.int64) - zero_points[0]) * (b.astype(np.int64) - zero_points[1])
     y = product.astype(np.float32) * np.asarray(real, np.float32) + np.float32(zero_points[2])
-    return np.rint(y).astype(np.int64)
+    return np.asarray(np.rint(y).astype(np.int64))

@@ -32,7 +32,7 @@ def _leaky_relu(x: Array, options: Options) -> Array:
 
 
 def _sigmoid(x: Array, options: Options) -> Array:
-    return (1 / (1 + np.exp(-np.clip(x.astype(np.float64), -700, 700)))).astype(np.float32)
+    return np.asarray((1 / (1 + np.exp(-np.clip(x.astype(np.float64), -700, 700)))).astype(np.float32))
 
 
 def _tanh(x: Array, options: Options) -> Array:
@@ -46,11 +46,11 @@ def _elu(x: Array, options: Options) -> Array:
 
 def _hard_sigmoid(x: Array, options: Options) -> Array:
     line = np.float32(options["alpha"]) * x + np.float32(options["beta"])
-    return np.maximum(np.minimum(line, np.float32(1)), np.float32(0))
+    return np.asarray(np.maximum(np.minimum(line, np.float32(1)), np.float32(0)))
 
 
 def _hard_swish(x: Array, options: Options) -> Array:
-    return x * _hard_sigmoid(x, {"alpha": 1 / 6, "beta": 0.5})
+    return np.asarray(x * _hard_sigmoid(x, {"alpha": 1 / 6, "beta": 0.5}))
 
 
 FUNCTIONS: dict[str, Callable[[Array, Options], Array]] = {

@@ -10,6 +10,8 @@ with s = floor((1024 n_in + n_out // 2) / n_out), and n - 1 for both n where cor
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from lieref._types import Array
@@ -139,34 +141,38 @@ def onnx_places(n_in: int, n_out: int, factor: float, way: str) -> Array:
     return place
 
 
-def resize_nearest_at(x: Array, rows: Array, cols: Array, rounding: str) -> Array:
+_NEAREST: dict[str, Callable[[Array], Array]] = {
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "round_prefer_floor": lambda p: np.ceil(p - np.float32(0.5)),
+    "round_prefer_ceil": lambda p: np.floor(p + np.float32(0.5)),
+}
+
+
+def resize_nearest_at(x: Array, places: tuple[Array, Array], rounding: str) -> Array:
     """Return the pixels of images (N, H, W, C) next to positions, in the type of x.
 
     Parameters
     ----------
-    rows, cols : float32 arrays
+    places : (rows, columns), float32 arrays
         Of `onnx_places`.
     rounding : {"floor", "ceil", "round_prefer_floor", "round_prefer_ceil"}
         ONNX's `nearest_mode`.
     """
-    down = {
-        "floor": np.floor,
-        "ceil": np.ceil,
-        "round_prefer_floor": lambda p: np.ceil(p - np.float32(0.5)),
-        "round_prefer_ceil": lambda p: np.floor(p + np.float32(0.5)),
-    }[rounding]
-    index = [np.clip(down(p).astype(np.int64), 0, n - 1) for p, n in ((rows, x.shape[1]), (cols, x.shape[2]))]
+    index = [
+        np.clip(_NEAREST[rounding](p).astype(np.int64), 0, n - 1) for p, n in zip(places, x.shape[1:3], strict=True)
+    ]
     return x[:, index[0]][:, :, index[1]]
 
 
-def resize_bilinear_at(x: Array, rows: Array, cols: Array) -> Array:
+def resize_bilinear_at(x: Array, places: tuple[Array, Array]) -> Array:
     """Return a bilinear mean of float32 images (N, H, W, C) at positions, in float32.
 
     Weights are distances to the two neighbours, 1/2 each where both are one pixel; upper left, upper right, lower left,
     lower right are added in that order, as ONNX Runtime does.
     """
-    y0, y1, far_y, near_y = _neighbours(x.shape[1], rows)
-    x0, x1, far_x, near_x = _neighbours(x.shape[2], cols)
+    y0, y1, far_y, near_y = _neighbours(x.shape[1], places[0])
+    x0, x1, far_x, near_x = _neighbours(x.shape[2], places[1])
     far_y, near_y, far_x, near_x = far_y[:, None, None], near_y[:, None, None], far_x[:, None], near_x[:, None]
     top, bottom = x[:, y0], x[:, y1]
     total = far_x * far_y * top[:, :, x0] + near_x * far_y * top[:, :, x1]

@@ -54,7 +54,7 @@ def test_squeeze_excite_and_hard_swish_take_an_update(form: str, tmp_path: Path)
     graph = read_integer(path)
     model = IntegerModel(graph, str(path)).attach("tied-scale")
     x = np.random.default_rng(1).standard_normal((8, 3, 32, 32)).astype(np.float32)
-    lieref.fit(model, x, np.arange(8), epochs=2, seed=0)
+    lieref.fit(model, x, np.arange(8), epochs=2, seed=0, augment=())
     new, patch = model.update().patched(graph)
     assert len(new.content) == len(graph.content)
     assert new.content != graph.content

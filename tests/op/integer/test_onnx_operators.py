@@ -121,8 +121,8 @@ def test_means_and_products_of_matrices(rng: np.random.Generator) -> None:
 def test_resizing_to_its_own_size_changes_nothing(way: str, rng: np.random.Generator) -> None:
     x = rng.standard_normal((2, 4, 5, 3)).astype(np.float32)
     places = onnx_places(4, 4, 1.0, way), onnx_places(5, 5, 1.0, way)
-    np.testing.assert_array_equal(resize_bilinear_at(x, *places), x)
-    np.testing.assert_array_equal(resize_nearest_at(x, *places, "round_prefer_floor"), x)
+    np.testing.assert_array_equal(resize_bilinear_at(x, places), x)
+    np.testing.assert_array_equal(resize_nearest_at(x, places, "round_prefer_floor"), x)
 
 
 def test_doubling_an_image_in_the_ways_of_onnx() -> None:
@@ -130,10 +130,10 @@ def test_doubling_an_image_in_the_ways_of_onnx() -> None:
     one = onnx_places(1, 1, 1.0, "half_pixel")
     expected = {"half_pixel": [0, 2.5, 7.5, 10], "asymmetric": [0, 5, 10, 10], "align_corners": [0, 10 / 3, 20 / 3, 10]}
     for way, values in expected.items():
-        y = resize_bilinear_at(x, one, onnx_places(2, 4, 2.0, way))
+        y = resize_bilinear_at(x, (one, onnx_places(2, 4, 2.0, way)))
         np.testing.assert_allclose(y.ravel(), values, rtol=1e-6)
     halves = onnx_places(2, 4, 2.0, "asymmetric")  # 0, 0.5, 1, 1.5
-    found = {r: resize_nearest_at(x, one, halves, r).ravel().tolist()
+    found = {r: resize_nearest_at(x, (one, halves), r).ravel().tolist()
              for r in ("floor", "ceil", "round_prefer_floor", "round_prefer_ceil")}  # fmt: skip
     assert found == {
         "floor": [0, 0, 10, 10], "ceil": [0, 10, 10, 10], "round_prefer_floor": [0, 0, 10, 10],
