@@ -27,8 +27,8 @@ FREE = "/free"
 _ACTIVATIONS = {
     "none": (-math.inf, math.inf), "relu": (0.0, math.inf), "relu6": (0.0, 6.0), "relu_n1_to_1": (-1.0, 1.0),
 }  # fmt: skip
-_NEVER_LEAVES = frozenset({"MaxPool", "Reshape", "Transpose", "Pad", "Softmax", "Dequantize", "Sigmoid"})
-"""Operations whose results lie in the range of their input, or of their function."""
+_NEVER_LEAVES = frozenset({"MaxPool", "Reshape", "Transpose", "Slice", "Pad", "Dequantize"})
+"""Operations whose results lie in the range of their input."""
 
 
 @dataclass
@@ -125,7 +125,7 @@ def _stays(graph: IntegerGraph, node: IntegerNode) -> bool:
     """Tell whether what a node writes cannot leave the range of its output."""
     if node.attributes.get("activation", "none") != "none":
         return False
-    if node.op in ("Softmax", "Sigmoid"):
+    if node.op in ("Softmax", "Sigmoid", "HardSigmoid"):  # 0 to 1
         return True
     said = [graph.tensors[name].quantisation for name in (node.inputs[0], node.outputs[0])]
     return node.op in (*_NEVER_LEAVES, "AveragePool", "Mean") and _equal(said[0], said[1])
@@ -248,6 +248,13 @@ def _pad(w: _Writing, node: IntegerNode, output: str) -> None:
 def _resize(w: _Writing, node: IntegerNode, output: str) -> None:
     shape = _shape(w.source, w.source.tensors[node.outputs[0]])
     sizes = w.hold(f"{node.name}/sizes", np.array(shape[2:], np.int64))
+    if node.attributes.get("way") is not None:
+        given: dict[str, AttrValue] = {"axes": (2, 3), "coordinate_transformation_mode": node.attributes["way"]}  # type: ignore[dict-item]
+        given["mode"] = "nearest" if node.attributes["mode"] == "nearest" else "linear"
+        if given["mode"] == "nearest":
+            given["nearest_mode"] = node.attributes["rounding"]  # type: ignore[assignment]
+        w.add("Resize", node.name, (node.inputs[0], "", "", sizes), output, **given)
+        return
     corners, half = node.attributes.get("align_corners"), node.attributes.get("half_pixel_centers")
     attrs: dict[str, AttrValue] = {
         "axes": (2, 3),
@@ -319,6 +326,19 @@ def _transpose(w: _Writing, node: IntegerNode, output: str) -> None:
     w.add("Transpose", node.name, node.inputs, output, perm=node.attributes["axes"])  # type: ignore[arg-type]
 
 
+def _slice(w: _Writing, node: IntegerNode, output: str) -> None:
+    x = w.source.tensors[node.inputs[0]]
+    places = [np.zeros(len(x.shape), np.int64) for _ in range(3)]
+    for place, word in zip(places, ("begin", "end", "steps"), strict=True):
+        for axis, value in enumerate(node.attributes[word]):  # type: ignore[arg-type]
+            place[_axis(w.source, x, axis)] = value
+    names = [w.hold(f"{node.name}/{word}", place) for word, place in zip(("begin", "end"), places, strict=False)]
+    names += [
+        w.hold(f"{node.name}/axes", np.arange(len(x.shape), dtype=np.int64)), w.hold(f"{node.name}/steps", places[2])
+    ]  # fmt: skip
+    w.add("Slice", node.name, (node.inputs[0], *names), output)
+
+
 _OPERATIONS: dict[str, Callable[[_Writing, IntegerNode, str], None]] = {
     "MatMul": _plain("MatMul"),
     "Add": _plain("Add"),
@@ -338,9 +358,13 @@ _OPERATIONS: dict[str, Callable[[_Writing, IntegerNode, str], None]] = {
     "Clip": _clip,
     "Sigmoid": _one("Sigmoid"),
     "LeakyRelu": _one("LeakyRelu", "alpha"),
+    "Tanh": _one("Tanh"),
+    "Elu": _one("Elu", "alpha"),
+    "HardSigmoid": _one("HardSigmoid", "alpha", "beta"),
     "Quantize": _one("Identity"),
     "Dequantize": _one("Identity"),
     "Requantize": _one("Identity"),
     "Reshape": _reshape,
     "Transpose": _transpose,
+    "Slice": _slice,
 }

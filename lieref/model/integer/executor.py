@@ -9,7 +9,8 @@ import numpy as np
 from lieref._types import Array
 from lieref.errors import DTypeError, ShapeError, UnsupportedError
 from lieref.model.integer.graph import IntegerGraph, IntegerNode, IntegerTensor
-from lieref.model.integer.steps import STEPS, Step
+from lieref.model.integer.step import Step
+from lieref.model.integer.steps import STEPS
 from lieref.op.integer.semantics import Semantics, semantics
 
 CHUNK = 32

@@ -116,7 +116,7 @@ def _layer(graph: IntegerGraph, node: IntegerNode) -> IntegerLayer:
     x = graph.tensors[node.inputs[0]].quantisation
     if x is None or x.channels != 1:
         raise UnsupportedError(f"integer_layers: node {node.name} must read a tensor with one scale")
-    return IntegerLayer(node.name, weight, bias, float(x.scale[0]), out, axis, graph.format == "onnx-qdq")
+    return IntegerLayer(node.name, weight, bias, float(x.scale[0]), out, axis, graph.format != "tflite")
 
 
 def _said(tensor: IntegerTensor) -> Quantisation:

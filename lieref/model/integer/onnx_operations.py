@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
-
-import numpy as np
 
 from lieref.errors import FormatError, ShapeError, UnsupportedError
 from lieref.model.integer.graph import Attribute, IntegerTensor
-from lieref.model.integer.onnx_source import OnnxNode, OnnxSource, samples_of, whole
+from lieref.model.integer.onnx_moves import MOVES
+from lieref.model.integer.onnx_operation import Operation, Shape, refused
+from lieref.model.integer.onnx_source import OnnxNode, OnnxSource, whole
 
-Shape = tuple[int | None, ...]
-
-
-class Operation(NamedTuple):
-    """What a node does: a name of `OPERATIONS`, its attributes, the shape of its output."""
-
-    op: str
-    attributes: dict[str, Attribute]
-    shape: Shape
+KEEPS_NUMBERS = frozenset({"MaxPool", "Reshape", "Transpose", "Pad", "Slice"})
+"""Operations that only move or choose numbers: they go on in the scale that they have."""
 
 
 def operation(source: OnnxSource, node: OnnxNode, op: str, inputs: Sequence[IntegerTensor]) -> Operation:
@@ -56,20 +48,16 @@ def operation(source: OnnxSource, node: OnnxNode, op: str, inputs: Sequence[Inte
         ) from error
 
 
-def _refuse(source: OnnxSource, node: OnnxNode, rule: str) -> UnsupportedError:
-    return UnsupportedError(f"load: node {node.name} ({node.op}) of {source.path} must {rule}")
-
-
 def _window(
     source: OnnxSource, node: OnnxNode, x: Shape, kernel: tuple[int, ...]
 ) -> tuple[dict[str, Attribute], Shape]:
     """Return strides, dilations and pads of a window, and the height and width it makes of an image."""
     if len(x) != 4 or len(kernel) != 2:
-        raise _refuse(source, node, f"work on images (N, C, H, W); got shape {x} and a window {kernel}")
+        raise refused(source, node, f"work on images (N, C, H, W); got shape {x} and a window {kernel}")
     if None in x[1:]:
-        raise _refuse(source, node, f"have an image of a known size; got shape {x}")
+        raise refused(source, node, f"have an image of a known size; got shape {x}")
     if node.attrs.get("ceil_mode", 0):
-        raise _refuse(source, node, "round its size down; got ceil_mode=1")
+        raise refused(source, node, "round its size down; got ceil_mode=1")
     strides = whole(node.attrs.get("strides", (1, 1)))
     dilations = whole(node.attrs.get("dilations", (1, 1)))
     begin_end = whole(node.attrs.get("pads", (0, 0, 0, 0)))
@@ -103,16 +91,19 @@ def _gemm(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor]) -
     plain = {"alpha": 1.0, "beta": 1.0, "transA": 0}
     for name, value in plain.items():
         if node.attrs.get(name, value) != value:
-            raise _refuse(source, node, f"have {name} {value}; got {node.attrs[name]}")
+            raise refused(source, node, f"have {name} {value}; got {node.attrs[name]}")
     return _product(source, node, inputs, transposed=not node.attrs.get("transB", 0))
 
 
 def _matmul(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor]) -> Operation:
     if not inputs[1].is_constant:
         if inputs[0].is_constant:
-            raise _refuse(source, node, "have its weight on the right")
+            raise refused(source, node, "have its weight on the right")
         a, b = inputs[0].shape, inputs[1].shape
-        return Operation("MatMul", {}, (*a[:-1], b[-1]))
+        front = _together(a[:-2], b[:-2])
+        if len(a) < 2 or len(b) < 2 or a[-1] != b[-2]:
+            raise ShapeError("rows and columns differ")
+        return Operation("MatMul", {}, (*front, a[-2], b[-1]))
     return _product(source, node, inputs, transposed=True)
 
 
@@ -123,26 +114,30 @@ def _product(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor]
         raise ShapeError("rows and weight differ")
     q = inputs[1].quantisation
     if q is not None and q.channels > 1 and q.axis != (1 if transposed else 0):
-        raise _refuse(source, node, f"have one weight scale for each output; they go along axis {q.axis}")
+        raise refused(source, node, f"have one weight scale for each output; they go along axis {q.axis}")
     attributes: dict[str, Attribute] = {"transposed": int(transposed), "keep_axes": int(len(x) > 2)}
     return Operation("FullyConnected", attributes, (*x[:-1], weight[1 if transposed else 0]))
 
 
 def _constant_shape(source: OnnxSource, node: OnnxNode, tensor: IntegerTensor) -> tuple[int, ...]:
     if not tensor.is_constant:
-        raise _refuse(source, node, f"have a constant weight; {tensor.name} is computed")
+        raise refused(source, node, f"have a constant weight; {tensor.name} is computed")
     return tuple(int(n) for n in tensor.shape if n is not None)
 
 
 def _element_wise(op: str) -> Callable[[OnnxSource, OnnxNode, Sequence[IntegerTensor]], Operation]:
     def rule(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor]) -> Operation:
         a, b = (tensor.shape for tensor in inputs)
-        longer = max(len(a), len(b))
-        pairs = zip((1,) * (longer - len(a)) + a, (1,) * (longer - len(b)) + b, strict=True)
-        shape = tuple(n if m == 1 or m == n else m if n == 1 else _differ(n, m) for n, m in pairs)
-        return Operation(op, {}, shape)
+        return Operation(op, {}, _together(a, b))
 
     return rule
+
+
+def _together(a: Shape, b: Shape) -> Shape:
+    """Return the shape that two make by broadcasting."""
+    longer = max(len(a), len(b))
+    pairs = zip((1,) * (longer - len(a)) + a, (1,) * (longer - len(b)) + b, strict=True)
+    return tuple(n if m == 1 or m == n else m if n == 1 else _differ(n, m) for n, m in pairs)
 
 
 def _differ(n: int | None, m: int | None) -> int | None:
@@ -153,7 +148,7 @@ def _average(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor]
     x, kernel = inputs[0].shape, whole(node.attrs.get("kernel_shape", ()))
     attributes, out = _window(source, node, x, kernel)
     if attributes.pop("dilations") != (1, 1):
-        raise _refuse(source, node, "have no dilations")
+        raise refused(source, node, "have no dilations")
     counted = int(node.attrs.get("count_include_pad", 0))  # type: ignore[arg-type]
     return Operation("AveragePool", {**attributes, "kernel": kernel, "count_include_pad": counted}, (*x[:2], *out))
 
@@ -161,15 +156,15 @@ def _average(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor]
 def _global_average(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor]) -> Operation:
     x = inputs[0].shape
     if node.attrs.get("channels_last", 0) or len(x) != 4:
-        raise _refuse(source, node, f"work on images (N, C, H, W); got shape {x}")
-    return Operation("AveragePool", {"kernel": whole(x[2:])}, (*x[:2], 1, 1))
+        raise refused(source, node, f"work on images (N, C, H, W); got shape {x}")
+    return Operation("AveragePool", {"kernel": whole(x[2:]), "whole": 1}, (*x[:2], 1, 1))
 
 
 def _max(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor]) -> Operation:
     x, kernel = inputs[0].shape, whole(node.attrs.get("kernel_shape", ()))
     attributes, out = _window(source, node, x, kernel)
     if attributes.pop("dilations") != (1, 1) or len([name for name in node.outputs if name]) > 1:
-        raise _refuse(source, node, "have no dilations and one output")
+        raise refused(source, node, "have no dilations and one output")
     return Operation("MaxPool", {**attributes, "kernel": kernel}, (*x[:2], *out))
 
 
@@ -186,7 +181,7 @@ def _mean(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor]) -
     axes = tuple(sorted(axis % len(x) for axis in whole(given if given is not None else range(1, len(x)))))
     kept = int(node.attrs.get("keepdims", 1))  # type: ignore[arg-type]
     if 0 in axes:
-        raise _refuse(source, node, "keep the axis of the samples")
+        raise refused(source, node, "keep the axis of the samples")
     shape = tuple(1 if axis in axes else n for axis, n in enumerate(x) if kept or axis not in axes)
     return Operation("Mean", {"axes": axes, "keepdims": kept}, shape)
 
@@ -196,51 +191,15 @@ def _concat(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor])
     axis = int(node.attrs["axis"]) % len(first)  # type: ignore[arg-type]
     total = sum(int(n) for n in (tensor.shape[axis] for tensor in inputs) if n is not None)
     if axis == 0:
-        raise _refuse(source, node, "keep the axis of the samples")
+        raise refused(source, node, "keep the axis of the samples")
     return Operation("Concat", {"axis": axis}, (*first[:axis], total, *first[axis + 1 :]))
-
-
-def _pad(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor]) -> Operation:
-    x = inputs[0].shape
-    pads = whole(node.attrs["pads"] if "pads" in node.attrs else source.constant(node.inputs[1], node.name))
-    before, after = pads[: len(x)], pads[len(x) :]
-    if node.attrs.get("mode", "constant") != "constant" or min(pads) < 0 or before[0] or after[0]:
-        raise _refuse(source, node, "pad images with a constant")
-    value = node.inputs[2] if len(node.inputs) > 2 else ""
-    if value and value in source.constants and np.asarray(source.constants[value]).any():
-        raise _refuse(source, node, "pad with zero")
-    shape = tuple(None if n is None else n + b + a for n, b, a in zip(x, before, after, strict=True))
-    return Operation("Pad", {"before": before, "after": after, "value": None}, shape)
-
-
-def _resize(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor]) -> Operation:
-    x = inputs[0].shape
-    held = [source.constants.get(name) if name else None for name in node.inputs]
-    sizes = held[3] if len(held) > 3 else None
-    scales = held[2] if len(held) > 2 else None
-    if len(x) != 4 or (sizes is None and (scales is None or not scales.size)):
-        raise _refuse(source, node, "resize images to a known size")
-    if sizes is not None:
-        size = whole(sizes)[2:]
-    else:
-        size = tuple(math.floor(int(n) * float(f)) for n, f in zip(x[2:], scales[2:], strict=True) if n)  # type: ignore[index]
-    way = (node.attrs.get("mode", "nearest"), node.attrs.get("coordinate_transformation_mode", "half_pixel"))
-    rounding = node.attrs.get("nearest_mode", "round_prefer_floor")
-    if way == ("nearest", "asymmetric") and rounding == "floor":
-        attributes: dict[str, Attribute] = {"mode": "nearest", "align_corners": 0, "half_pixel_centers": 0}
-    elif way[0] == "linear" and way[1] in ("half_pixel", "align_corners", "asymmetric"):
-        attributes = {"mode": "bilinear", "align_corners": int(way[1] == "align_corners"),
-                      "half_pixel_centers": int(way[1] == "half_pixel")}  # fmt: skip
-    else:
-        raise _refuse(source, node, f"be nearest (asymmetric, floor) or linear; got {way[0]}, {way[1]}, {rounding}")
-    return Operation("Resize", attributes, (*x[:2], *size))
 
 
 def _softmax(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor]) -> Operation:
     x = inputs[0].shape
     axis = int(node.attrs.get("axis", -1)) % len(x)  # type: ignore[arg-type]
     if axis != len(x) - 1:
-        raise _refuse(source, node, f"go along the last axis; got {axis} of {len(x)}")
+        raise refused(source, node, f"go along the last axis; got {axis} of {len(x)}")
     return Operation("Softmax", {"beta": 1.0, "axis": axis}, x)
 
 
@@ -266,50 +225,6 @@ def clip_bounds(source: OnnxSource, node: OnnxNode) -> tuple[float, float]:
     return found[0], found[1]
 
 
-def _reshape(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor]) -> Operation:
-    x = inputs[0].shape
-    wanted = list(whole(source.constant(node.inputs[1], node.name)))
-    wanted = [(x[i] or -1) if n == 0 and i else n for i, n in enumerate(wanted)]
-    size = samples_of(x)
-    rest = math.prod(n for n in wanted[1:] if n > 0)
-    shape = tuple(size // rest if n == -1 else n for n in wanted[1:])
-    if wanted[0] not in (-1, 0, x[0]) or math.prod(shape) != size:
-        raise _refuse(source, node, f"keep the axis of the samples; got {wanted} for {x}")
-    return Operation("Reshape", {}, (x[0], *shape))
-
-
-def _flatten(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor]) -> Operation:
-    x = inputs[0].shape
-    if int(node.attrs.get("axis", 1)) != 1:  # type: ignore[arg-type]
-        raise _refuse(source, node, "keep the axis of the samples")
-    return Operation("Reshape", {}, (x[0], samples_of(x)))
-
-
-def _squeeze(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor]) -> Operation:
-    x = inputs[0].shape
-    given = node.attrs.get("axes")
-    if given is None and len(node.inputs) > 1:
-        given = source.constant(node.inputs[1], node.name)
-    if given is None:
-        raise _refuse(source, node, "name its axes")
-    rank = len(x) + (len(whole(given)) if node.op.endswith("Unsqueeze") else 0)
-    axes = {axis % rank for axis in whole(given)}
-    if 0 in axes:
-        raise _refuse(source, node, "keep the axis of the samples")
-    if not node.op.endswith("Unsqueeze"):
-        return Operation("Reshape", {}, tuple(n for axis, n in enumerate(x) if axis not in axes))
-    left = iter(x)
-    return Operation("Reshape", {}, tuple(1 if axis in axes else next(left) for axis in range(rank)))
-
-
-def _transpose(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor]) -> Operation:
-    x = inputs[0].shape
-    axes = whole(node.attrs.get("perm", tuple(reversed(range(len(x))))))
-    if axes[0] != 0:
-        raise _refuse(source, node, "keep the axis of the samples")
-    return Operation("Transpose", {"axes": axes}, tuple(x[axis] for axis in axes))
-
-
 _RULES: dict[str, Callable[[OnnxSource, OnnxNode, Sequence[IntegerTensor]], Operation]] = {
     "Conv": _conv,
     "Gemm": _gemm,
@@ -325,17 +240,14 @@ _RULES: dict[str, Callable[[OnnxSource, OnnxNode, Sequence[IntegerTensor]], Oper
     "GlobalMaxPool": _global_max,
     "ReduceMean": _mean,
     "Concat": _concat,
-    "Pad": _pad,
-    "Resize": _resize,
     "Softmax": _softmax,
     "Relu": _one_by_one("Relu"),
     "Sigmoid": _one_by_one("Sigmoid"),
     "HardSwish": _one_by_one("HardSwish"),
     "LeakyRelu": _one_by_one("LeakyRelu", alpha=0.01),
+    "Tanh": _one_by_one("Tanh"),
+    "Elu": _one_by_one("Elu", alpha=1.0),
+    "HardSigmoid": _one_by_one("HardSigmoid", alpha=0.2, beta=0.5),
     "Clip": _clip,
-    "Reshape": _reshape,
-    "Flatten": _flatten,
-    "Squeeze": _squeeze,
-    "Unsqueeze": _squeeze,
-    "Transpose": _transpose,
+    **MOVES,
 }

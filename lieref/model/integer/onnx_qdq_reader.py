@@ -8,13 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from lieref._types import Array
 from lieref.errors import UnsupportedError
 from lieref.model.integer.graph import INTEGERS, Attribute, IntegerGraph, IntegerNode, IntegerTensor
-from lieref.model.integer.onnx_operations import clip_bounds, operation
+from lieref.model.integer.onnx_operations import KEEPS_NUMBERS, clip_bounds, operation
+from lieref.model.integer.onnx_sizes import folded, sizes_of
 from lieref.model.integer.onnx_source import STATICALLY, OnnxNode, OnnxSource, same
 
 _QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
-_PARAMETERS = {"Reshape": 1, "Squeeze": 1, "Unsqueeze": 1, "ReduceMean": 1, "Pad": 1, "Resize": 1, "Clip": 1}
+_PARAMETERS = {
+    "Reshape": 1, "Squeeze": 1, "Unsqueeze": 1, "ReduceMean": 1, "Pad": 1, "Resize": 1, "Clip": 1, "Slice": 1,
+    "Split": 1,
+}  # fmt: skip
 """Operators of which only so many inputs, the first, are tensors of the network; the others are shapes and bounds."""
 
 
@@ -27,24 +32,8 @@ class _Waiting:
     activation: str = "none"
 
 
-def read_qdq(source: OnnxSource) -> IntegerGraph:
-    """Return the network of a file in the QDQ form.
-
-    Raises
-    ------
-    UnsupportedError
-        If something between its layers is computed in floats, or is no operation on integers.
-    FormatError
-        If scales or shapes contradict one another.
-    """
-    reader = _Reader(source)
-    for node in source.nodes:
-        reader.take(node)
-    return reader.finish()
-
-
-class _Reader:
-    """What the names of the file stand for while its nodes are read in order."""
+class RealParts:
+    """What the names of the file stand for while its nodes are read in order, those of real numbers among them."""
 
     def __init__(self, source: OnnxSource) -> None:
         self.source = source
@@ -60,8 +49,33 @@ class _Reader:
             self._quantize(node)
         elif node.op in ("Identity", "Dropout") and node.inputs[0] in self.real:
             self.real[node.outputs[0]] = self.real[node.inputs[0]]
+        elif not self.fold(node):
+            for part in parts_of(node):
+                self._operator(part)
+
+    def fold(self, node: OnnxNode) -> bool:
+        """Take a node on sizes for the constant that it makes; tell whether it is one."""
+        made: Array | None
+        if node.op == "Shape":
+            shape = self._shape(node.inputs[0])
+            made = None if shape is None else sizes_of(shape, node)
         else:
-            self._operator(node)
+            made = folded(node, [self.source.constants.get(name) for name in node.inputs if name])
+        if made is None:
+            return False
+        self.source.constants[node.outputs[0]] = made
+        return True
+
+    def _shape(self, name: str) -> tuple[int | None, ...] | None:
+        """Return the shape of a tensor as far as it is known."""
+        held = self.real.get(name, self.integers.get(name, name))
+        if held in self.source.tensors:
+            return self.source.tensors[held].shape
+        if name in self.waiting:
+            waiting = self.waiting[name]
+            inputs = [self.source.tensors[each] for each in waiting.inputs if each]
+            return operation(self.source, waiting.node, waiting.node.op, inputs).shape
+        return self.source.inputs[name][1] if name in self.source.inputs else None
 
     def _dequantize(self, node: OnnxNode) -> None:
         name, scale, zero_point = (*node.inputs, "")[:3]
@@ -139,14 +153,22 @@ class _Reader:
     def _complete(self, waiting: _Waiting, out: IntegerTensor) -> None:
         """Add an operator whose output is quantised."""
         node = waiting.node
-        done = operation(self.source, node, node.op, [self.source.tensors[name] for name in waiting.inputs if name])
+        inputs = [self.source.tensors[name] for name in waiting.inputs if name]
+        done = operation(self.source, node, node.op, inputs)
         self.source.add(replace(out, shape=done.shape))
         attributes: dict[str, Attribute] = {**done.attributes}
         if waiting.activation != "none":
             attributes["activation"] = waiting.activation
-        self.source.made.append(IntegerNode(node.name, done.op, waiting.inputs, (out.name,), attributes, "NCHW"))
+        name, said = out.name, inputs[0].quantisation
+        other = not same(said, out.quantisation) or inputs[0].dtype != out.dtype
+        if done.op in KEEPS_NUMBERS and other:  # moved in the scale it has, and then brought to another
+            name = self.source.add(IntegerTensor(f"{out.name}/moved", inputs[0].dtype, done.shape, said))
+        self.source.made.append(IntegerNode(node.name, done.op, waiting.inputs, (name,), attributes, "NCHW"))
+        if name != out.name:
+            made = IntegerNode(f"{node.name}/requantize", "Requantize", (name,), (out.name,), {}, "NCHW")
+            self.source.made.append(made)
 
-    def finish(self) -> IntegerGraph:
+    def finish(self, form: str) -> IntegerGraph:
         """Return the network."""
         if self.waiting:
             name, last = next(iter(self.waiting.items()))
@@ -162,7 +184,9 @@ class _Reader:
                 outputs.append(name)
             elif name in self.integers:
                 outputs.append(self.integers[name])
-        return self.source.graph("onnx-qdq", tuple(outputs))
+            elif name in self.source.tensors:
+                outputs.append(name)
+        return self.source.graph(form, tuple(outputs))
 
     def _readers(self, name: str) -> int:
         return sum(node.inputs.count(name) for node in self.source.nodes) + self.source.outputs.count(name)
@@ -172,6 +196,15 @@ class _Reader:
             f"load: node {node.name} ({node.op}) of {self.source.path} must stand between DequantizeLinear and "
             f"QuantizeLinear; {name} is computed in floats: {STATICALLY}, with every operator in op_types_to_quantize"
         )
+
+
+def parts_of(node: OnnxNode) -> list[OnnxNode]:
+    """Return a node, or where it is a Split a node for each output."""
+    if node.op != "Split":
+        return [node]
+    count = len(node.outputs)
+    return [OnnxNode(f"{node.name}/{i}", node.op, node.inputs, (name,), {**node.attrs, "part": i, "parts": count})
+            for i, name in enumerate(node.outputs)]  # fmt: skip
 
 
 def _activation(source: OnnxSource, node: OnnxNode) -> str | None:

@@ -1,7 +1,8 @@
 """ONNX files in the QOperator form: QLinear operators, ONNX's own and those of ONNX Runtime (com.microsoft).
 
 Each reads integers with their scale and zero point as inputs, and names those of its output; operators that only move
-numbers (MaxPool, Reshape, Transpose ...) read and write integers as they are.
+numbers (MaxPool, Reshape, Transpose ...) read and write integers as they are. What ONNX Runtime has no operator on
+integers for stands between DequantizeLinear and QuantizeLinear, as in the QDQ form.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from typing import NamedTuple
 from lieref.errors import FormatError, UnsupportedError
 from lieref.model.integer.graph import INTEGERS, IntegerGraph, IntegerNode, IntegerTensor, Quantisation
 from lieref.model.integer.onnx_operations import operation
-from lieref.model.integer.onnx_source import STATICALLY, OnnxNode, OnnxSource, same
+from lieref.model.integer.onnx_qdq_reader import RealParts, parts_of
+from lieref.model.integer.onnx_source import OnnxNode, OnnxSource, same
 
 
 class _Form(NamedTuple):
@@ -54,14 +56,17 @@ _FORMS = {
     f"{_MICROSOFT}QLinearLeakyRelu": _Form("LeakyRelu", (0,), 3),
 }
 _MOVES = frozenset(
-    {"MaxPool", "GlobalMaxPool", "Relu", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Pad"}
-)
+    {
+        "MaxPool", "GlobalMaxPool", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Pad", "Resize", "Slice",
+        "Split",
+    }
+)  # fmt: skip
 """Operators that keep scale and zero point of what they read."""
 _SAME = frozenset({"Identity", "Dropout"})
 
 
-def read_qoperator(source: OnnxSource) -> IntegerGraph:
-    """Return the network of a file in the QOperator form.
+def read_nodes(source: OnnxSource) -> IntegerGraph:
+    """Return the network of a file in the QDQ or the QOperator form: the latter if it has an operator of it.
 
     Raises
     ------
@@ -71,29 +76,34 @@ def read_qoperator(source: OnnxSource) -> IntegerGraph:
         If scales or shapes contradict one another.
     """
     alias: dict[str, str] = {}
-    real: dict[str, str] = {}
+    parts = RealParts(source)
     for node in source.nodes:
-        node = _renamed(node, alias)
+        node = _renamed(node, {**parts.integers, **alias})
         if node.op in _SAME:
             alias[node.outputs[0]] = node.inputs[0]
         elif node.op == f"{_MICROSOFT}QLinearConcat":
             _concat(source, node)
         elif node.op in _FORMS:
             _qlinear(source, node, _FORMS[node.op])
-        elif node.op.endswith("DequantizeLinear"):
-            real[node.outputs[0]] = _read(source, node, 0)
-        elif node.op.endswith("QuantizeLinear"):
-            _quantize(source, node, real)
-        elif node.inputs[0] in source.tensors and node.op in _MOVES:
-            _move(source, node)
+        elif node.op in _MOVES and node.inputs[0] in source.tensors:
+            for part in parts_of(node):
+                _move(source, part)
+        elif node.op == "Relu" and _is_centred(source, node.inputs[0]):
+            _move(source, node)  # the runtime takes the larger of an integer and 0
         else:
-            raise UnsupportedError(
-                f"load: node {node.name} ({node.op}) of {source.path} must compute on integers: {STATICALLY}, with its "
-                "operator among op_types_to_quantize"
-            )
-    return source.graph(
-        "onnx-qoperator", tuple(_output(source, alias.get(name, name), real) for name in source.outputs)
-    )
+            parts.take(node)
+        for name in node.outputs:
+            if name in source.tensors and name not in parts.real:
+                parts.integers.setdefault(name, name)
+    source.outputs = tuple(alias.get(name, name) for name in source.outputs)
+    form = "onnx-qoperator" if any(node.op in _FORMS for node in source.nodes) else "onnx-qdq"
+    return parts.finish(form)
+
+
+def _is_centred(source: OnnxSource, name: str) -> bool:
+    """Return whether 0 stands for 0 in an integer tensor."""
+    said = source.tensors[name].quantisation if name in source.tensors else None
+    return said is not None and not said.zero_point.any()
 
 
 def _renamed(node: OnnxNode, alias: dict[str, str]) -> OnnxNode:
@@ -101,7 +111,8 @@ def _renamed(node: OnnxNode, alias: dict[str, str]) -> OnnxNode:
 
 
 def _qlinear(source: OnnxSource, node: OnnxNode, form: _Form) -> None:
-    inputs = [_read(source, node, place, form.axis) for place in form.reads]
+    axis = 1 if form.op == "Gemm" and not node.attrs.get("transB", 0) else form.axis
+    inputs = [_read(source, node, place, axis) for place in form.reads]
     if form.bias is not None and len(node.inputs) > form.bias and node.inputs[form.bias]:
         name = node.inputs[form.bias]
         if source.constant(name, node.name).dtype.name != "int32":
@@ -132,22 +143,8 @@ def _move(source: OnnxSource, node: OnnxNode) -> None:
     x = source.tensors[node.inputs[0]]
     done = operation(source, node, node.op, [x])
     source.add(IntegerTensor(node.outputs[0], x.dtype, done.shape, x.quantisation, None, x.scale_at, x.zero_point_at))
-    source.made.append(IntegerNode(node.name, done.op, (x.name,), (node.outputs[0],), done.attributes, "NCHW"))
-
-
-def _quantize(source: OnnxSource, node: OnnxNode, real: dict[str, str]) -> None:
-    name, out = node.inputs[0], node.outputs[0]
-    scale, zero_point = _pair(node, 1)
-    said, dtype = source.quantisation(node, scale, zero_point), source.dtype_of(zero_point, node)
-    if name in real:
-        op, read = "Requantize", real[name]
-    elif name in source.inputs and source.inputs[name][0] == "float32":
-        op, read = "Quantize", source.add(IntegerTensor(name, "float32", source.inputs[name][1]))
-    else:
-        raise UnsupportedError(f"load: node {node.name} of {source.path} must quantise the float32 input; got {name}")
-    places = (source.places.get(scale), source.places.get(zero_point) if zero_point else None)
-    source.add(IntegerTensor(out, dtype, source.tensors[read].shape, said, None, *places))
-    source.made.append(IntegerNode(node.name, op, (read,), (out,), {}, "NCHW"))
+    attributes = {**done.attributes, "cut": 1} if done.op == "Resize" else done.attributes
+    source.made.append(IntegerNode(node.name, done.op, (x.name,), (node.outputs[0],), attributes, "NCHW"))
 
 
 def _read(source: OnnxSource, node: OnnxNode, place: int, axis: int = 0) -> str:
@@ -180,12 +177,3 @@ def _pair(node: OnnxNode, place: int) -> tuple[str, str]:
     """Return the names of scale and zero point, the latter "" where it is left out."""
     both = (*node.inputs, "", "")[place : place + 2]
     return both[0], both[1]
-
-
-def _output(source: OnnxSource, name: str, real: dict[str, str]) -> str:
-    """Return the name of an output, a node added that gives it as floats."""
-    if name in real:
-        held = source.tensors[real[name]]
-        source.add(IntegerTensor(name, "float32", held.shape))
-        source.made.append(IntegerNode(f"{name}/dequantize", "Dequantize", (held.name,), (name,), {}, "NCHW"))
-    return name

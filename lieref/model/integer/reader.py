@@ -31,14 +31,11 @@ def read_integer(path: str | Path) -> IntegerGraph:
         from lieref.model.integer.tflite_reader import load_tflite
 
         return load_tflite(path)
-    from lieref.model.integer.onnx_qdq_reader import read_qdq
-    from lieref.model.integer.onnx_qoperator_reader import read_qoperator
+    from lieref.model.integer.onnx_qoperator_reader import read_nodes
     from lieref.model.integer.onnx_source import open_onnx
 
     source = open_onnx(path)
     ops = {node.op.rpartition(".")[2] for node in source.nodes}
-    if any(op.startswith("QLinear") or op == "QGemm" for op in ops):
-        return read_qoperator(source)
-    if "DequantizeLinear" in ops:
-        return read_qdq(source)
+    if "DequantizeLinear" in ops or any(op.startswith("QLinear") or op == "QGemm" for op in ops):
+        return read_nodes(source)
     raise UnsupportedError(f"load: {path} must be a quantised network; it computes in floats")

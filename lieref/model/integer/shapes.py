@@ -11,6 +11,7 @@ from typing import Any
 
 from lieref.errors import FormatError
 from lieref.model.integer.graph import IntegerGraph, IntegerNode, IntegerTensor
+from lieref.model.integer.vocabulary import WHOLE
 
 Sizes = tuple[int | None, ...]
 
@@ -211,10 +212,24 @@ def _transpose(node: IntegerNode, inputs: list[IntegerTensor | None], _: Sizes) 
     return tuple(x[axis] for axis in axes)
 
 
+def _slice(node: IntegerNode, inputs: list[IntegerTensor | None], _: Sizes) -> Sizes:
+    x = _shape(inputs[0])
+    begin: Any = node.attributes["begin"]
+    end: Any = node.attributes["end"]
+    steps: Any = node.attributes["steps"]
+    _need(len(begin) == len(end) == len(steps) == len(x) and min(steps) >= 1, "one of each for every axis is needed")
+    parts = list(zip(x, begin, end, steps, strict=True))
+    _need(all(n is not None or (b, e, s) == (0, WHOLE, 1) for n, b, e, s in parts), "free axes stay whole")
+    return tuple(n if n is None else len(range(*slice(b, e, s).indices(n))) for n, b, e, s in parts)
+
+
 def _product(node: IntegerNode, inputs: list[IntegerTensor | None], _: Sizes) -> Sizes:
     a, b = _shape(inputs[0]), _shape(inputs[1])
-    _need(len(a) >= 2 and len(b) >= 2 and a[-1] == b[-2], "the inner sizes differ")
-    return (*a[:-1], b[-1])
+    _need(len(a) >= 2 and len(b) >= 2 and a[-1] == b[-2] and a[-1] is not None, "the inner sizes differ")
+    longer = max(len(a), len(b)) - 2
+    front = [(1,) * (longer + 2 - len(each)) + each[:-2] for each in (a, b)]
+    _need(all(m == n or 1 in (m, n) for m, n in zip(*front, strict=True)), "they do not broadcast")
+    return (*(n if m == 1 else m for m, n in zip(*front, strict=True)), a[-2], b[-1])
 
 
 _RULES: dict[str, Callable[[IntegerNode, list[IntegerTensor | None], Sizes], Sizes]] = {
@@ -239,9 +254,13 @@ _RULES: dict[str, Callable[[IntegerNode, list[IntegerTensor | None], Sizes], Siz
     "Clip": _same,
     "Sigmoid": _same,
     "LeakyRelu": _same,
+    "Tanh": _same,
+    "Elu": _same,
+    "HardSigmoid": _same,
     "Quantize": _same,
     "Dequantize": _same,
     "Requantize": _same,
     "Reshape": _reshape,
     "Transpose": _transpose,
+    "Slice": _slice,
 }

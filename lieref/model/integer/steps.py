@@ -6,115 +6,44 @@ Operators take images (N, H, W, C) and weights (out, h, w, in); a node in layout
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from lieref._types import Array
-from lieref.errors import FormatError
-from lieref.model.integer.graph import IntegerGraph, IntegerNode, IntegerTensor, Quantisation
+from lieref.model.integer.graph import Quantisation
+from lieref.model.integer.step import Step, ends, of, one
 from lieref.op.integer import add as adding
 from lieref.op.integer import mean as means
 from lieref.op.integer import quantize as quantizing
-from lieref.op.integer.average_pool import average_pool, average_pool_float
-from lieref.op.integer.concat import concat
+from lieref.op.integer.average_pool import average_pool, average_pool_float, average_pool_real
+from lieref.op.integer.concat import concat, concat_real
 from lieref.op.integer.convolution import convolution
 from lieref.op.integer.depthwise import depthwise
 from lieref.op.integer.extreme import maximum, minimum
 from lieref.op.integer.fully_connected import fully_connected
 from lieref.op.integer.hard_swish import hard_swish
+from lieref.op.integer.matmul import matmul
 from lieref.op.integer.max_pool import max_pool
-from lieref.op.integer.mul import mul
+from lieref.op.integer.mul import mul, mul_real
 from lieref.op.integer.multiplier import rescale, wrap
-from lieref.op.integer.output import finish, limits
+from lieref.op.integer.number_by_number import FUNCTIONS, number_by_number
+from lieref.op.integer.output import clamped
 from lieref.op.integer.pad import pad
 from lieref.op.integer.resize import (
+    onnx_places,
     resize_bilinear,
+    resize_bilinear_at,
     resize_bilinear_eleven,
     resize_bilinear_float,
     resize_nearest,
+    resize_nearest_at,
 )
-from lieref.op.integer.semantics import Rule, Semantics
+from lieref.op.integer.semantics import Rule
 from lieref.op.integer.softmax import softmax, softmax_multiplier
 from lieref.op.integer.softmax16 import softmax16
+from lieref.op.integer.softmax_floor import softmax_floor
 from lieref.op.integer.softmax_table import softmax_table
-
-
-@dataclass(frozen=True)
-class Step:
-    """A node at work: its graph, its semantics, and the values of its inputs."""
-
-    graph: IntegerGraph
-    node: IntegerNode
-    semantics: Semantics
-    values: tuple[Array | None, ...]
-
-    def tensor(self, place: int) -> IntegerTensor:
-        """Return the description of an input."""
-        return self.graph.tensors[self.node.inputs[place]]
-
-    def value(self, place: int) -> Array:
-        """Return the value of an input that is always there."""
-        value = self.values[place]
-        assert value is not None
-        return value
-
-    def optional(self, place: int) -> Array | None:
-        """Return the value of an input, or None where it is left out."""
-        return self.values[place] if place < len(self.values) else None
-
-    @property
-    def output(self) -> IntegerTensor:
-        """The description of the output."""
-        return self.graph.tensors[self.node.outputs[0]]
-
-    def attribute(self, name: str, default: Any = None) -> Any:
-        """Return an attribute."""
-        return self.node.attributes.get(name, default)
-
-    def images(self, place: int = 0) -> Array:
-        """Return an input as (N, H, W, C)."""
-        x = self.value(place)
-        return x if self.node.layout == "NHWC" or x.ndim != 4 else x.transpose(0, 2, 3, 1)
-
-    def back(self, y: Array) -> Array:
-        """Return images (N, H, W, C) in the node's layout."""
-        return y if self.node.layout == "NHWC" or y.ndim != 4 else y.transpose(0, 3, 1, 2)
-
-    @property
-    def left_to_others(self) -> bool:
-        """Whether XNNPACK leaves the node to the optimised kernels."""
-        unsigned = self.output.dtype == "uint8" and self.node.op == "DepthwiseConv"
-        return unsigned or self.output.dtype == "int16" or self.node.op in ("AveragePool", "MaxPool")
-
-    def end(self, y: Array, *, with_zero_point: bool = True) -> Array:
-        """Return y with zero point, clamp and type of the output."""
-        scale, zero_point = one(self.output)
-        clamp = "away" if self.left_to_others else self.semantics.clamp
-        ends = limits(self.output.dtype, self.attribute("activation", "none"), scale, zero_point, clamp)
-        return finish(y, zero_point if with_zero_point else 0, ends, self.output.dtype)
-
-
-def of(tensor: IntegerTensor) -> Quantisation:
-    """Return the quantisation of a tensor that must have one."""
-    if tensor.quantisation is None:
-        raise FormatError(f"run: tensor {tensor.name} must be quantised; got none for {tensor.dtype}")
-    return tensor.quantisation
-
-
-def one(tensor: IntegerTensor) -> tuple[float, int]:
-    """Return scale and zero point of a tensor with one scale."""
-    q = of(tensor)
-    if q.channels != 1 or q.zero_point.size != 1:
-        raise FormatError(f"run: tensor {tensor.name} must have one scale; got {q.channels}")
-    return float(q.scale[0]), int(q.zero_point[0])
-
-
-def _ends(step: Step, *places: int) -> tuple[tuple[float, ...], tuple[int, ...]]:
-    """Return the scales of inputs and output, and their zero points."""
-    both = [one(step.tensor(place)) for place in places] + [one(step.output)]
-    return tuple(scale for scale, _ in both), tuple(zero for _, zero in both)
 
 
 def _layer(step: Step, acc: Array, rule: Rule, rule_16: Rule) -> Array:
@@ -193,8 +122,15 @@ def _dense(step: Step) -> Array:
     return y.reshape(*x.shape[:-1], -1) if step.attribute("keep_axes", 0) else y
 
 
+def _matmul(step: Step) -> Array:
+    scales, zeros = ends(step, 0, 1)
+    acc = wrap(matmul(step.value(0), step.value(1), (zeros[0], zeros[1])))
+    rule = step.semantics.dense if step.value(0).dtype.itemsize == 1 else step.semantics.dense_16
+    return step.end(rescale(acc, rule.real(scales[0], np.array([scales[1]], np.float32), scales[2]), rule.rounding))
+
+
 def _add(step: Step) -> Array:
-    scales, zeros = _ends(step, 0, 1)
+    scales, zeros = ends(step, 0, 1)
     a, b = step.value(0), step.value(1)
     sign = -1 if step.node.op == "Sub" else 1
     kind = step.semantics.add if a.dtype.itemsize == 1 else "double"
@@ -207,21 +143,28 @@ def _add(step: Step) -> Array:
 
 
 def _mul(step: Step) -> Array:
-    scales, zeros = _ends(step, 0, 1)
+    scales, zeros = ends(step, 0, 1)
     rule = step.semantics.mul
     if step.value(0).dtype.itemsize > 1 and rule.rounding == "float32-even":
         rule = Rule("float32", "double")
     real = rule.real(scales[0], np.array([scales[1]], np.float32), scales[2])
+    if step.semantics.mul_zero_first:
+        product = mul_real(step.value(0), step.value(1), real, (zeros[0], zeros[1], zeros[2]))
+        return step.end(product, with_zero_point=False)
     return step.end(mul(step.value(0), step.value(1), real, (zeros[0], zeros[1]), rule.rounding))
 
 
 def _average_pool(step: Step) -> Array:
     window = (step.attribute("kernel"), step.attribute("strides", (1, 1)), step.attribute("pads", (0, 0, 0, 0)))
-    if step.semantics.average_pool == "float32-even":
-        scales, zeros = _ends(step, 0)
-        counted = bool(step.attribute("count_include_pad", 0))
-        y = average_pool_float(step.images(), *window, (scales[0], scales[1]), zeros[0], counted)
-        return step.back(step.end(y))
+    counted = bool(step.attribute("count_include_pad", 0))
+    kind = step.semantics.whole_pool if step.attribute("whole", 0) else step.semantics.average_pool
+    scales, zeros = ends(step, 0)
+    pair = (scales[0], scales[1])
+    if kind == "float32-even":
+        return step.back(step.end(average_pool_float(step.images(), *window, pair, zeros[0], counted)))
+    if kind == "real":
+        y = average_pool_real(step.images(), *window, pair, (zeros[0], zeros[1]), counted)
+        return step.back(clamped(y, 0, step.output.dtype))
     return step.back(step.end(average_pool(step.images(), *window), with_zero_point=False))
 
 
@@ -236,6 +179,9 @@ def _extreme(step: Step) -> Array:
 
 def _concat(step: Step) -> Array:
     parts = [value for value in step.values if value is not None]
+    said, out = [one(step.tensor(place)) for place in range(len(parts))], one(step.output)
+    if any(each != out for each in said):
+        return concat_real(parts, step.attribute("axis"), said, out, step.output.dtype)
     return step.end(concat(parts, step.attribute("axis")), with_zero_point=False)
 
 
@@ -251,6 +197,8 @@ def _resize(step: Step) -> Array:
     rows, cols = (shape[1], shape[2]) if step.node.layout == "NHWC" else (shape[2], shape[3])
     assert rows is not None
     assert cols is not None
+    if step.attribute("way") is not None:
+        return step.back(_resize_at(step, x, (rows, cols)))
     args = ((rows, cols), bool(step.attribute("align_corners", 0)), bool(step.attribute("half_pixel_centers", 0)))
     if step.attribute("mode") == "nearest":
         return step.back(resize_nearest(x, *args))
@@ -264,21 +212,40 @@ def _resize(step: Step) -> Array:
     return step.back(step.end(y, with_zero_point=False))
 
 
+def _resize_at(step: Step, x: Array, size: tuple[int, int]) -> Array:
+    """Return images resized in one of ONNX's ways."""
+    factors = step.attribute("factors")
+    rows, cols = (onnx_places(x.shape[i + 1], size[i], factors[i], step.attribute("way")) for i in (0, 1))
+    if step.attribute("mode") == "nearest":
+        return resize_nearest_at(x, (rows, cols), step.attribute("rounding"))
+    if step.attribute("cut", 0):
+        y = np.trunc(resize_bilinear_at(x.astype(np.float32), (rows, cols)))  # integers as numbers: the type cuts
+        return clamped(y, 0, step.output.dtype)
+    (scale, zero), (out_scale, out_zero) = one(step.tensor(0)), one(step.output)
+    real = resize_bilinear_at(quantizing.dequantize(x, np.array(scale, np.float32), np.array(zero)), (rows, cols))
+    return clamped(np.rint(real / np.float32(out_scale)), out_zero, step.output.dtype)
+
+
 def _softmax(step: Step) -> Array:
     x, beta = step.value(0), float(step.attribute("beta", 1.0))
     scale, out_scale, out_zero = one(step.tensor(0))[0], *one(step.output)
     if x.dtype == np.int16:
         return softmax16(x, scale, beta)
+    if step.semantics.softmax == "floor" and step.output.dtype == step.tensor(0).dtype:
+        return softmax_floor(x, scale, out_scale, out_zero)
     if step.semantics.softmax == "table" and step.output.dtype == step.tensor(0).dtype:
         return softmax_table(x, scale, beta, out_scale, out_zero)
     return softmax(x, *softmax_multiplier(scale, beta), step.output.dtype)
 
 
 def _mean(step: Step) -> Array:
-    x, (scales, zeros) = step.value(0), _ends(step, 0)
+    x, (scales, zeros) = step.value(0), ends(step, 0)
     axes, keep = tuple(step.attribute("axes")), bool(step.attribute("keepdims", 0))
     kind = step.semantics.mean if x.dtype.itemsize == 1 else "folded"
     pair = (scales[0], scales[1])
+    if kind == "real":
+        y = means.mean_real(x, axes, one(step.tensor(0)), one(step.output), keep)
+        return clamped(y, 0, step.output.dtype)
     if kind == "image" and x.ndim == 4 and sorted(axes) == [1, 2] and keep:
         return step.end(means.mean_of_images(x, pair, (zeros[0], zeros[1])), with_zero_point=False)
     if kind == "float32-even":
@@ -286,8 +253,17 @@ def _mean(step: Step) -> Array:
     return step.end(means.mean(x, axes, pair, zeros[0], keep))
 
 
+def _number_by_number(step: Step) -> Array:
+    scales, zeros = ends(step, 0)
+    options = {name: float(value) for name, value in step.node.attributes.items() if isinstance(value, int | float)}
+    pair, both = (scales[0], scales[1]), (zeros[0], zeros[1])
+    return number_by_number(step.value(0), step.node.op, options, pair, both, step.output.dtype)
+
+
 def _hard_swish(step: Step) -> Array:
-    scales, zeros = _ends(step, 0)
+    if step.semantics.hard_swish == "real":
+        return _number_by_number(step)
+    scales, zeros = ends(step, 0)
     y = hard_swish(step.value(0), (scales[0], scales[1]), (zeros[0], zeros[1]))
     return step.end(y, with_zero_point=False)
 
@@ -315,8 +291,10 @@ def _dequantize(step: Step) -> Array:
 
 
 def _requantize(step: Step) -> Array:
-    scales, zeros = _ends(step, 0)
+    scales, zeros = ends(step, 0)
     x, pair, kind = step.value(0), (scales[0], scales[1]), step.semantics.requantize
+    if kind == "real":
+        return quantizing.requantize_real(x, one(step.tensor(0)), one(step.output), step.output.dtype)
     if kind == "eight":
         same = x.dtype.itemsize == 1 and step.output.dtype == step.tensor(0).dtype
         if same and 2.0**-8 <= np.float32(pair[0]) / np.float32(pair[1]) <= 2.0**7:
@@ -334,6 +312,11 @@ def _reshape(step: Step) -> Array:
     if shape and step.tensor(0).shape[:1] == step.output.shape[:1]:
         return x.reshape(len(x), *shape[1:])
     return x.reshape(shape)
+
+
+def _slice(step: Step) -> Array:
+    axes = [step.attribute(name) for name in ("begin", "end", "steps")]
+    return step.value(0)[tuple(slice(*part) for part in zip(*axes, strict=True))]
 
 
 def _transpose(step: Step) -> Array:
@@ -356,11 +339,14 @@ STEPS: dict[str, Callable[[Step], Array]] = {
     "Resize": _resize,
     "Softmax": _softmax,
     "Mean": _mean,
-    "HardSwish": _hard_swish,
     "Quantize": _quantize,
     "Dequantize": _dequantize,
     "Requantize": _requantize,
     "Reshape": _reshape,
     "Transpose": _transpose,
+    "Slice": _slice,
+    "MatMul": _matmul,
+    **dict.fromkeys(FUNCTIONS, _number_by_number),
+    "HardSwish": _hard_swish,
 }
 """The function of each operation that runs."""

@@ -7,7 +7,7 @@ from lieref.model.integer.graph import IntegerGraph, IntegerNode, IntegerTensor
 
 _ACTIVATIONS = ("int8", "uint8", "int16")
 _LAYERS = ("Conv", "DepthwiseConv", "FullyConnected")
-_COPIES = ("Reshape", "Maximum", "Minimum", "Concat", "Pad", "MaxPool", "Transpose", "AveragePool", "Resize")
+_COPIES = ("Reshape", "Maximum", "Minimum", "Concat", "Pad", "MaxPool", "Transpose", "AveragePool", "Resize", "Slice")
 _LARGEST_SHIFT = 30
 
 
@@ -76,7 +76,8 @@ def _check_layer(node: IntegerNode, inputs: list[IntegerTensor], out: IntegerTen
 
 def _check_same_scale(node: IntegerNode, inputs: list[IntegerTensor], out: IntegerTensor) -> None:
     """Check that what is only copied keeps its scale in the eyes of every runtime."""
-    if node.op not in ("Concat", "MaxPool", "Maximum", "Minimum", "Pad"):
+    kept = ("MaxPool", "Maximum", "Minimum", "Pad", "Reshape", "Transpose", "Slice")
+    if node.op not in kept and (node.op != "Concat" or node.layout != "NHWC"):  # ONNX's brings its parts to one scale
         return
     last = out.quantisation
     for tensor in inputs:
@@ -90,13 +91,13 @@ def _check_same_scale(node: IntegerNode, inputs: list[IntegerTensor], out: Integ
 def _check_ratios(node: IntegerNode, inputs: list[IntegerTensor], out: IntegerTensor) -> None:
     """Check that the fixed-point multipliers of a node exist."""
     scales = [float(t.quantisation.scale.max()) for t in (*inputs[:2], out) if t.quantisation is not None]
-    if node.op in (*_LAYERS, "Mul"):
+    if node.op in (*_LAYERS, "Mul", "MatMul"):
         real, most = scales[0] * scales[1] / scales[-1], 2.0**_LARGEST_SHIFT
     elif node.op in ("Add", "Sub"):
         real, most = 2 * max(scales[:2]) / scales[-1], 2.0**_LARGEST_SHIFT
     elif node.op in ("Mean", "Requantize"):
         real, most = scales[0] / scales[-1], 2.0**_LARGEST_SHIFT
-    elif node.op == "HardSwish":
+    elif node.op == "HardSwish" and node.layout == "NHWC":
         real, most = max(scales[0] / 128 / scales[-1], scales[0] * 2.0**-24), 1.0
     else:
         return

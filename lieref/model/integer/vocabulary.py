@@ -19,6 +19,11 @@ Attributes, with what stands for one that is absent:
 - ``activation``: "none", or what a TFLite operator is fused with, one of `ACTIVATIONS`. A Relu that ONNX leaves to the
   clamp of the quantised output is "none".
 - ``kernel`` (h, w): always given by a pool. ``count_include_pad``: 0. A global pool has the size of its image.
+- ``whole``: 1 for a pool of the file that has no window, but goes over the whole image; 0.
+- ``mode``: "nearest" or "bilinear". Where a file has ONNX's words for a place, they are ``way`` (its
+  `coordinate_transformation_mode`), ``rounding`` (its `nearest_mode`) and ``factors``, and ``cut``: 1 where the mean is
+  of integers and cut to one, 0 where it is of real numbers; elsewhere ``align_corners`` and
+  ``half_pixel_centers``: 0.
 - ``axis``, ``axes``: counted from the front, never negative.
 """
 
@@ -28,6 +33,10 @@ from dataclasses import dataclass
 
 ACTIVATIONS = ("none", "relu", "relu6", "relu_n1_to_1")
 """Clamps of the real output: none, at 0, to [0, 6], to [-1, 1]."""
+
+
+WHOLE = 2**31 - 1
+"""The end of a slice that goes to the end of its axis. Steps are 1 or more."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +59,11 @@ OPERATIONS: dict[str, Operation] = {
     "Mul": Operation(("a", "b"), ("activation",)),
     "Maximum": Operation(("a", "b")),
     "Minimum": Operation(("a", "b")),
-    "AveragePool": Operation(("x",), (*_WINDOW, "kernel", "count_include_pad")),
+    "AveragePool": Operation(("x",), (*_WINDOW, "kernel", "count_include_pad", "whole")),
     "MaxPool": Operation(("x",), (*_WINDOW, "kernel")),
     "Concat": Operation(("parts",), ("axis", "activation")),  # any number of parts
     "Pad": Operation(("x",), ("before", "after", "value")),  # value: an integer; None is the zero point
-    "Resize": Operation(("x",), ("mode", "align_corners", "half_pixel_centers")),  # "nearest" or "bilinear"
+    "Resize": Operation(("x",), ("mode", "align_corners", "half_pixel_centers", "way", "rounding", "factors", "cut")),
     "Softmax": Operation(("x",), ("beta", "axis")),
     "Mean": Operation(("x",), ("axes", "keepdims")),
     "HardSwish": Operation(("x",)),
@@ -62,10 +71,14 @@ OPERATIONS: dict[str, Operation] = {
     "Clip": Operation(("x",), ("low", "high")),  # real numbers
     "Sigmoid": Operation(("x",)),
     "LeakyRelu": Operation(("x",), ("alpha",)),
+    "Tanh": Operation(("x",)),
+    "Elu": Operation(("x",), ("alpha",)),
+    "HardSigmoid": Operation(("x",), ("alpha", "beta")),
     "Quantize": Operation(("x",)),  # from float32
     "Dequantize": Operation(("x",)),  # to float32
     "Requantize": Operation(("x",)),  # from integers to integers of another scale, zero point or type
     "Reshape": Operation(("x",)),  # to the shape of its output; squeeze and flatten too
     "Transpose": Operation(("x",), ("axes",)),
+    "Slice": Operation(("x",), ("begin", "end", "steps")),  # one of each an axis; see `WHOLE`
 }
 """Each operation by name. The shapes it makes are those of its output tensors."""

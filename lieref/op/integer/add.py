@@ -87,11 +87,13 @@ def add_float(
 ) -> Array:
     """Return a + sign b, with the output's zero point, in float32 with one rounding of each fused step.
 
-    even(r_a a + (r_b b + c)), r = fl32(s / s_out), c = fl32(z_out - (r_a z_a + r_b z_b)), as ONNX Runtime does.
+    even(r_a a + (r_b b + c)), r = fl32(s / s_out), c = fl32(z_out - fl32(r_a z_a + fl32(r_b z_b))), as ONNX Runtime
+    does on x86-64.
     """
     out = np.float32(scales[2])
     r_a, r_b = np.float32(scales[0]) / out, np.float32(sign) * (np.float32(scales[1]) / out)
-    fixed = np.float32(zero_points[2]) - (r_a * np.float32(zero_points[0]) + r_b * np.float32(zero_points[1]))
+    both = np.float64(r_a) * zero_points[0] + np.float64(r_b * np.float32(zero_points[1]))
+    fixed = np.float32(zero_points[2]) - np.float32(both)
     inner = (np.float64(r_b) * b.astype(np.float64) + np.float64(fixed)).astype(np.float32)
     y = (np.float64(r_a) * a.astype(np.float64) + inner).astype(np.float32)
     return np.rint(y).astype(np.int64)

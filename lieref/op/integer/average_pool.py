@@ -47,3 +47,29 @@ def average_pool_float(
     count = windows(extended(inside, pads, int(count_pads)), kernel, strides).sum(axis=(4, 5))
     real = np.float32(scales[0]) / (np.float32(scales[1]) * count.astype(np.float32))
     return np.asarray(np.rint(sums.astype(np.float32) * real).astype(np.int64))
+
+
+def average_pool_real(
+    x: Array,
+    kernel: Pair,
+    strides: Pair,
+    pads: Pads,
+    scales: tuple[float, float],
+    zero_points: tuple[int, int],
+    count_pads: bool = False,
+) -> Array:
+    """Return the mean of each window of real numbers, with the zero point, as ONNX Runtime's QLinearAveragePool does.
+
+    even(fl32(fl32(fl32(S) / n) / s_y + z_y)), S the sum of fl32(s_x (x - z_x)) over the window, row by row, each
+    addition rounded to float32. Returned as floats, for `lieref.op.integer.output.clamped`.
+    """
+    real = np.float32(scales[0]) * (x.astype(np.int64) - zero_points[0]).astype(np.float32)
+    view = windows(extended(real, pads, np.float32(0)), kernel, strides)
+    total = np.zeros(view.shape[:4], np.float32)
+    for i in range(kernel[0]):
+        for j in range(kernel[1]):
+            total += view[..., i, j]  # a border adds 0, which changes nothing
+    inside = np.ones((1, *x.shape[1:3], 1), np.int64)
+    count = windows(extended(inside, pads, int(count_pads)), kernel, strides).sum(axis=(4, 5))
+    mean = total / count.astype(np.float32)
+    return np.asarray(np.rint(mean / np.float32(scales[1]) + np.float32(zero_points[1])))

@@ -50,6 +50,19 @@ def mean_of_images(x: Array, scales: tuple[float, float], zero_points: tuple[int
     return rescale(total, np.float64(s_x / (count * s_y)), "double") + bias
 
 
+def mean_real(
+    x: Array, axes: tuple[int, ...], ends: tuple[float, int], out: tuple[float, int], keepdims: bool
+) -> Array:
+    """Return the mean of real numbers as ONNX Runtime's ReduceMean between integers, with the zero point, as floats.
+
+    even(fl32(m / s_y)) + z_y with m the float32 next to the mean of fl32(s_x (x - z_x)). The order in which it adds is
+    not described here: m may be another float32 nearby, and then differs where m / s_y lies next to a half.
+    """
+    real = np.float32(ends[0]) * (x.astype(np.int64) - ends[1]).astype(np.float32)
+    mean = real.astype(np.float64).mean(axis=axes, keepdims=keepdims).astype(np.float32)
+    return np.asarray(np.rint(mean / np.float32(out[0])) + out[1])
+
+
 def mean_float(
     x: Array, axes: tuple[int, ...], scales: tuple[float, float], zero_points: tuple[int, int], keepdims: bool
 ) -> Array:

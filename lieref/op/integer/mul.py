@@ -26,3 +26,13 @@ def mul(a: Array, b: Array, real: Array, zero_points: tuple[int, int], rounding:
     """
     product = (a.astype(np.int64) - zero_points[0]) * (b.astype(np.int64) - zero_points[1])
     return rescale(product, real, rounding)
+
+
+def mul_real(a: Array, b: Array, real: Array, zero_points: tuple[int, int, int]) -> Array:
+    """Return the product with the output's zero point added before the only rounding to a whole number.
+
+    even(fl32(fl32(p) real + z_out)), p the product of integers, as ONNX Runtime does.
+    """
+    product = (a.astype(np.int64) - zero_points[0]) * (b.astype(np.int64) - zero_points[1])
+    y = product.astype(np.float32) * np.asarray(real, np.float32) + np.float32(zero_points[2])
+    return np.asarray(np.rint(y).astype(np.int64))

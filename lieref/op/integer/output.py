@@ -21,7 +21,7 @@ def limits(dtype: str, activation: str, scale: float, zero_point: int, clamp: st
     """Return the smallest and largest integer of an output: those of its type, tightened by its activation.
 
     A real end a is the integer zero_point + away(a / scale), or with clamp "even" even(a / scale + zero_point), as in
-    XNNPACK; the quotient is a float32.
+    XNNPACK, or with "even first" zero_point + even(a / scale), as ONNX; the quotient is a float32.
     """
     info = np.iinfo(dtype)
     low, high = _REAL_ENDS[activation]
@@ -34,9 +34,15 @@ def _end(real: float, scale: float, zero_point: int, clamp: str) -> int:
     quotient = np.float32(real) / np.float32(scale)
     if clamp == "even":
         return int(np.rint(quotient + np.float32(zero_point)))
-    return zero_point + int(round_away(quotient))
+    return zero_point + int(np.rint(quotient) if clamp == "even first" else round_away(quotient))
 
 
 def finish(y: Array, zero_point: int, ends: tuple[int, int], dtype: Any) -> Array:
     """Return y + zero_point, clamped to `ends`, in the type of the output."""
     return np.asarray(np.clip(y + zero_point, *ends).astype(dtype))
+
+
+def clamped(y: Array, zero_point: int, dtype: Any) -> Array:
+    """Return whole numbers held in floats plus zero_point, clamped to the type, in it; infinite ones are its ends."""
+    info = np.iinfo(dtype)
+    return np.asarray((np.clip(y.astype(np.float64) + zero_point, info.min, info.max)).astype(dtype))

@@ -6,6 +6,7 @@ import numpy as np
 
 from lieref._types import Array
 from lieref.op.integer.multiplier import rescale, round_away
+from lieref.op.integer.output import clamped
 
 
 def quantize(x: Array, scale: Array, rounding: str) -> Array:
@@ -80,3 +81,20 @@ def requantize_eight(x: Array, scales: tuple[float, float], zero_point: int) -> 
     """Return the same as XNNPACK does, its multiplier in 1/256: up((x - z) even(256 s_x / s_y) / 256)."""
     m = np.int64(np.rint(np.float32(256) * (np.float32(scales[0]) / np.float32(scales[1]))))
     return ((x.astype(np.int64) - zero_point) * m + 128) >> 8
+
+
+def requantize_real(x: Array, ends: tuple[float, int], out: tuple[float, int], dtype: str) -> Array:
+    """Return x in another scale, zero point or type, as DequantizeLinear and QuantizeLinear one after the other.
+
+    even(fl32(fl32(s (x - z)) / s_out)) + z_out, clamped.
+
+    Parameters
+    ----------
+    x : integer array
+    ends, out : (scale, zero point)
+        Of x and of the output.
+    dtype : str
+        Of the output.
+    """
+    real = np.float32(ends[0]) * (x.astype(np.int64) - ends[1]).astype(np.float32)
+    return clamped(np.rint(real / np.float32(out[0])), out[1], dtype)

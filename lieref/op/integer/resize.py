@@ -10,6 +10,8 @@ with s = floor((1024 n_in + n_out // 2) / n_out), and n - 1 for both n where cor
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from lieref._types import Array
@@ -112,3 +114,76 @@ def resize_bilinear(x: Array, size: tuple[int, int], align_corners: bool, half_p
     u = u[:, None]
     total = rows[:, :, x0] * (1024 - u) + rows[:, :, x1] * u
     return away_shift(total, 20)
+
+
+def onnx_places(n_in: int, n_out: int, factor: float, way: str) -> Array:
+    """Return where output pixels lie in the input, float32, in a way of ONNX (`coordinate_transformation_mode`).
+
+    Parameters
+    ----------
+    factor : float
+        Output size over input size as the file or the quotient of sizes gives it, a float32 number.
+    way : {"half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "half_pixel_symmetric"}
+    """
+    i, f, half = np.arange(n_out, dtype=np.float32), np.float32(factor), np.float32(0.5)
+    if f == 1:
+        return i
+    if way == "asymmetric":
+        return i / f
+    if way == "align_corners":
+        return np.zeros_like(i) if n_out == 1 else i * np.float32(n_in - 1) / np.float32(n_out - 1)
+    if way == "pytorch_half_pixel" and n_out == 1:
+        return np.zeros_like(i)
+    place = (i + half) / f - half
+    if way == "half_pixel_symmetric":
+        middle = np.float32(n_in) / 2
+        place = middle * (1 - np.float32(n_out) / (f * np.float32(n_in))) + place
+    return place
+
+
+_NEAREST: dict[str, Callable[[Array], Array]] = {
+    "floor": np.floor,
+    "ceil": np.ceil,
+    "round_prefer_floor": lambda p: np.ceil(p - np.float32(0.5)),
+    "round_prefer_ceil": lambda p: np.floor(p + np.float32(0.5)),
+}
+
+
+def resize_nearest_at(x: Array, places: tuple[Array, Array], rounding: str) -> Array:
+    """Return the pixels of images (N, H, W, C) next to positions, in the type of x.
+
+    Parameters
+    ----------
+    places : (rows, columns), float32 arrays
+        Of `onnx_places`.
+    rounding : {"floor", "ceil", "round_prefer_floor", "round_prefer_ceil"}
+        ONNX's `nearest_mode`.
+    """
+    index = [
+        np.clip(_NEAREST[rounding](p).astype(np.int64), 0, n - 1) for p, n in zip(places, x.shape[1:3], strict=True)
+    ]
+    return x[:, index[0]][:, :, index[1]]
+
+
+def resize_bilinear_at(x: Array, places: tuple[Array, Array]) -> Array:
+    """Return a bilinear mean of float32 images (N, H, W, C) at positions, in float32.
+
+    Weights are distances to the two neighbours, 1/2 each where both are one pixel; upper left, upper right, lower left,
+    lower right are added in that order, as ONNX Runtime does.
+    """
+    y0, y1, far_y, near_y = _neighbours(x.shape[1], places[0])
+    x0, x1, far_x, near_x = _neighbours(x.shape[2], places[1])
+    far_y, near_y, far_x, near_x = far_y[:, None, None], near_y[:, None, None], far_x[:, None], near_x[:, None]
+    top, bottom = x[:, y0], x[:, y1]
+    total = far_x * far_y * top[:, :, x0] + near_x * far_y * top[:, :, x1]
+    return np.asarray(total + far_x * near_y * bottom[:, :, x0] + near_x * near_y * bottom[:, :, x1])
+
+
+def _neighbours(size: int, places: Array) -> tuple[Array, Array, Array, Array]:
+    """Return both neighbours of each position, the distance from the second, and that from the first."""
+    place = np.clip(places, 0, size - 1)
+    low = np.minimum(place.astype(np.int64), size - 1)
+    high = np.minimum(low + 1, size - 1)
+    same = low == high
+    far, near = (np.where(same, np.float32(0.5), np.abs(place - n.astype(np.float32))) for n in (high, low))
+    return low, high, far, near

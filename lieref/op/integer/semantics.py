@@ -62,25 +62,32 @@ class Semantics:
         16-bit activations with an int32 bias or none; `dense_16_wide` with an int64 one, beside which a fixed-point
         rounding of any layer is "sixteen".
     mul : Rule
+        With `mul_zero_first`, the output's zero point is added before the rounding.
     add : str
         "double": three multipliers; "single": one rounding, as XNNPACK; "float32": ONNX Runtime.
     average_pool : str
-        "away": integers, halves away from zero; "float32-even".
+        "away": integers, halves away from zero; "real": sums of float32. Over the whole image, where a file says that
+        this is meant, as `whole_pool`.
     mean : str
-        "folded", "image" or "float32-even": see `lieref.op.integer.mean`.
+        "folded", "image", "float32-even" or "real": see `lieref.op.integer.mean`.
     softmax : str
-        "fixed" or "table".
+        "fixed", "table" or "floor".
     quantize : str
         A rounding of `lieref.op.integer.quantize.quantize`.
     requantize : str
-        A rounding of `lieref.op.integer.multiplier`, or "eight" or "blocks": see `lieref.op.integer.quantize`.
+        A rounding of `lieref.op.integer.multiplier`, or "eight", "blocks" or "real": see `lieref.op.integer.quantize`.
     dequantize : str
         "plain" or "blocks".
     resize : str
         "ten" or "eleven" bits of a bilinear weight; with ten, uint8 images are resized in float32, and "ten, weights
         first" is an order of its operations. See `lieref.op.integer.resize`.
     clamp : str
-        Ends of activations, "away" or "even": see `lieref.op.integer.output.limits`.
+        Ends of activations, "away", "even" or "even first": see `lieref.op.integer.output.limits`.
+    whole_pool : str
+        "away"; "float32-even": one multiplication of the sum of integers.
+    hard_swish : str
+        "sixteen": in fixed point; "real": as every other function of one number, see
+        `lieref.op.integer.number_by_number`.
     """
 
     name: str
@@ -105,6 +112,9 @@ class Semantics:
     dequantize: str = "plain"
     resize: str = "ten"
     clamp: str = "away"
+    whole_pool: str = "away"
+    hard_swish: str = "sixteen"
+    mul_zero_first: bool = False
 
 
 _DOUBLE = Rule("float64", "double")
@@ -215,11 +225,15 @@ _TABLE = (
         dense_16_wide=_XNNPACK,
         mul=_XNNPACK,
         add="float32",
-        average_pool="float32-even",
-        mean="float32-even",
-        softmax="table",
+        average_pool="real",
+        mean="real",
+        softmax="floor",
         quantize="divide-even",
-        requantize="float32-even",
+        requantize="real",
+        clamp="even first",
+        whole_pool="float32-even",
+        hard_swish="real",
+        mul_zero_first=True,
     ),
 )
 
