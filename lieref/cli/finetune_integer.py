@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
     from lieref.adapter.integer.update import IntegerUpdate
     from lieref.cli.job import Samples
     from lieref.evaluate.report import Report
+    from lieref.train.history import History
 
 DEFAULT_METHOD = "tied-scale"
 REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 
 _FLOAT_ONLY = {
-    "unlabelled": "--unlabelled", "start": "--from", "budget_bytes": "--budget-bytes",
-    "budget_seconds": "--budget-seconds", "rank": "--rank", "alpha": "--alpha", "method_options": "--option",
+    "unlabelled": "--unlabelled", "start": "--from",
+    "budget_seconds": "--budget-seconds", "alpha": "--alpha", "method_options": "--option",
     "targets": "--target", "exclude": "--exclude", "blocks": "--blocks", "rank_pattern": "--rank-of",
     "alpha_pattern": "--alpha-of", "features": "--features", "outputs": "--output",
     "page_path": "--report",
@@ -60,6 +62,9 @@ def run_integer(
     method: str,
     codes: bool,
     semantics: str | None,
+    rounding: str | None,
+    budget_bytes: int | None,
+    rank: int | None,
     head: str,
     epochs: int | None,
     batch: int,
@@ -86,7 +91,9 @@ def run_integer(
     """Train an update of a quantised file, measure it, write the folder `out`, and return the report."""
     from lieref.adapter.integer.clipping import clipped, summary
     from lieref.adapter.integer.folder import BIN_NAME, JSON_NAME, encode_update
+    from lieref.adapter.integer.methods import INTEGER_METHODS, RANK
     from lieref.adapter.integer.model import load_integer
+    from lieref.adapter.integer.settle import settled
     from lieref.cli import job
     from lieref.cli.task_options import chosen_task
     from lieref.cli.watch import watching
@@ -99,6 +106,10 @@ def run_integer(
     check_method(method)
     if codes and method == "bias":
         raise click.UsageError("--codes is for factors of scales; --method bias has none")
+    moves = INTEGER_METHODS[method].moves
+    for value, option in ((budget_bytes, "--budget-bytes"), (rank, "--rank")):
+        if value is not None and not moves:
+            raise click.UsageError(f"{option} is for integers that move; --method {method} moves none")
     names = {BIN_NAME, JSON_NAME, REPORT_NAME, HISTORY_NAME}
     with (
         reserved_folder("finetune", out, names, force=force) as replaces,
@@ -106,11 +117,11 @@ def run_integer(
     ):
         unfinished = Unfinished(out)
         unfinished.check(resume, force)
-        model = load_integer(base)
+        model = load_integer(base, rounding=rounding or "clamp")
         model.threads = threads or model.threads
         chosen = chosen_task(model, task)
         how = check_semantics(semantics, model)
-        model.attach(method, seed=seed)
+        model.attach(method, seed=seed, **({} if rank is None else {"r": rank}))
         with progress_bar("finetune"):
             training, testing = job.load_sets(
                 model, train, test, layout, task=chosen, classes=classes, max_bytes=max_bytes, text=text
@@ -124,7 +135,16 @@ def run_integer(
                     checkpoint=unfinished.folder, resume=resume,
                 )  # fmt: skip
             unfinished.trained = True
-            update = model.update("codes" if codes else "finished")
+            encoding = "codes" if codes else "finished"
+            if moves:
+                scores = chosen.has_labels and training.y.ndim == 1
+                again = _scales_again(training, history, batch, optimizer, mixup, chosen, augment, seed, memory_limit)
+                update = settled(
+                    model, training.x, encoding=encoding, most_bytes=budget_bytes, classes=scores, seed=seed,
+                    train=again,
+                )  # fmt: skip
+            else:
+                update = model.update(encoding)
             trainable = model.num_trainable()
             files = encode_update(update, model.integer)
             new = model.patched(update)
@@ -135,7 +155,7 @@ def run_integer(
             _say_clipping(clips)
             report = Report(
                 method=method,
-                rank=None,
+                rank=(rank or RANK) if moves else None,
                 trainable=trainable,
                 base_accuracy=measured.pop("base_accuracy"),
                 accuracy=measured.pop("accuracy"),
@@ -153,6 +173,7 @@ def run_integer(
                     "payload_bytes": len(files[BIN_NAME]),
                     "changed": changes(update, model),
                     "clipping": {"base": clips[0], "updated": clips[1]},
+                    "rounding": model.rounding_rule,
                     "train_samples": len(training.x),
                     "test_samples": None if testing is None else len(testing.x),
                     "batch": batch,
@@ -170,6 +191,22 @@ def run_integer(
             write_folder(out, {**files, **texts}, replaces=replaces)
         remove_folder(unfinished.folder)
     return report
+
+
+def _scales_again(
+    training: Samples, history: History, batch: int, optimizer: str, mixup: float, task: Any, augment: str, seed: int,
+    memory_limit: str | None,
+) -> Callable[[IntegerModel], object]:  # fmt: skip
+    """Return what trains scales beside the integers that have moved, half as long as the training before."""
+    from lieref.cli import job
+
+    def again(network: IntegerModel) -> object:
+        return job.train(
+            network, training, epochs=max(1, history.recipe["epochs"] // 2), batch_size=batch, optimizer=optimizer,
+            mixup=mixup, task=task, augment=job.parse_augment(augment), seed=seed + 1, memory_limit=memory_limit,
+        )  # fmt: skip
+
+    return again
 
 
 def check_semantics(name: str | None, model: IntegerModel) -> str:
