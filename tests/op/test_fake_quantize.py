@@ -59,7 +59,7 @@ def plain(x: float, bar: float, step: float, lowest: int, highest: int) -> tuple
 def test_forward_and_gradient_are_the_rule(x: Any, step: float, lowest: int, size: int, seed: int) -> None:
     numbers = np.array(x)
     bar = np.random.default_rng(seed).standard_normal(numbers.shape)
-    given_ = {"step": step, "lowest": lowest, "highest": lowest + size}
+    given_: dict[str, Any] = {"step": step, "lowest": lowest, "highest": lowest + size}
     y = fake_quantize(numbers, **given_)
     (x_bar,) = fake_quantize_vjp(numbers, y=y, y_bar=bar, **given_)
     want = [plain(float(a), float(b), **given_) for a, b in zip(numbers, bar, strict=True)]

@@ -282,7 +282,7 @@ def clip(net: LoweredGraph, node: Node) -> None:
 def fake_quantize(net: LoweredGraph, node: Node) -> None:
     """FakeQuantize: a clamp to the ends of the grid, and the rounding to it."""
     step = float(node.attrs["step"])  # type: ignore[arg-type]
-    lowest, highest = (int(node.attrs[name]) for name in ("lowest", "highest"))  # type: ignore[call-overload]
+    lowest, highest = (int(node.attrs[name]) for name in ("lowest", "highest"))  # type: ignore[arg-type]
     if max(-lowest, highest) > MOST_ROUNDED:
         raise unsupported(node, f"its grid must end within {MOST_ROUNDED} steps of zero; got {lowest} to {highest}")
     _clamp(net, node, *grid_ends(step, lowest, highest, net.graph.dtype), step)

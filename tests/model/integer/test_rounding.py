@@ -86,7 +86,7 @@ def test_training_with_rounding_lowers_the_loss(file: Path) -> None:
     assert history.epochs[-1].loss < history.epochs[0].loss
     patched = model.patched(model.update())
     assert isinstance(patched, IntegerModel)
-    assert patched.rounding == "straight-through"
+    assert patched.rounding_rule == "straight-through"
 
 
 def test_a_rounding_that_there_is_not(file: Path) -> None:
