@@ -127,6 +127,14 @@ REFERENCES: dict[str, str] = {
     "networks, ICML workshop on challenges in representation learning, 2013.",
     "Sohn20": "K. Sohn et al., FixMatch: simplifying semi-supervised learning with consistency and confidence, NeurIPS "
     "2020, arXiv:2001.07685.",
+    "Bengio13": "Y. Bengio, N. Léonard and A. Courville, Estimating or propagating gradients through stochastic "
+    "neurons for conditional computation, 2013, arXiv:1308.3432.",
+    "Martens15": "J. Martens and R. Grosse, Optimizing neural networks with Kronecker-factored approximate curvature, "
+    "ICML 2015, arXiv:1503.05671.",
+    "Grosse16": "R. Grosse and J. Martens, A Kronecker-factored approximate Fisher matrix for convolution layers, ICML "
+    "2016, arXiv:1602.01407.",
+    "Witten87": "I. H. Witten, R. M. Neal and J. G. Cleary, Arithmetic coding for data compression, Communications of "
+    "the ACM 30(6), 1987, 520-540.",
     "Xie20": "Q. Xie et al., Self-training with noisy student improves ImageNet classification, CVPR 2020, "
     "arXiv:1911.04252.",
 }

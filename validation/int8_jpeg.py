@@ -19,6 +19,7 @@ import tempfile
 import time
 import warnings
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -30,8 +31,10 @@ from lieref.adapter.integer.carry import carry
 from lieref.adapter.integer.clipping import clipped, summary
 from lieref.adapter.integer.folder import BIN_NAME, JSON_NAME, encode_update
 from lieref.adapter.integer.label_free import adapt_without_labels, matched_first, whole_update
+from lieref.adapter.integer.methods import INTEGER_METHODS
 from lieref.adapter.integer.model import IntegerModel, load_integer
 from lieref.adapter.integer.moments import Moments
+from lieref.adapter.integer.settle import settled
 from lieref.adapter.integer.statistics import moments_of
 from lieref.adapter.integer.twin import twin_moments
 from lieref.adapter.integer.update import IntegerUpdate
@@ -66,7 +69,11 @@ class Recipe:
     aim : float or None
         Percent, of JPEG test images.
     bytes : int or None
-        Most bytes of payload.
+        Most bytes of payload; those of `liera-int8` are kept to them.
+    samples : int
+        JPEG images, as many of each class.
+    rounding : {"clamp", "straight-through"}
+        Of `load_integer`.
     """
 
     method: str
@@ -75,6 +82,8 @@ class Recipe:
     aim: float | None = None
     bytes: int | None = None
     match: str = ""
+    samples: int = 500
+    rounding: str = "clamp"
 
 
 AS_TRAINED = "rotate(15),shift(3.2),flip"
@@ -83,6 +92,7 @@ FLIPPED: dict[str, Any] = {"augment": ("flip",)}
 VIEWS = {**FLIPPED, "trained_with": AS_TRAINED}
 TEACHERS: dict[str, Any] = {"epochs": 4, "teachers": 2, "augment": ("flip",), "trained_with": AS_TRAINED}
 SHIFTED = {"epochs": 20, "augment": ("flip", "shift(1)")}
+LONG = {"epochs": 3, "augment": ("flip",)}
 RECIPES = {
     "tied-scale": Recipe("tied-scale", aim=80.5, bytes=3072),
     "tied-scale, one byte": Recipe("tied-scale", "codes", aim=80.4, bytes=400),
@@ -90,6 +100,12 @@ RECIPES = {
     "scale, one byte": Recipe("scale", "codes"),
     "bias": Recipe("bias"),
     "tied-scale, one byte, shifts": Recipe("tied-scale", "codes", SHIFTED, aim=81.5, bytes=400),
+    "tied-scale, rounded": Recipe("tied-scale", rounding="straight-through"),
+    "liera-int8": Recipe("liera-int8"),
+    "liera-int8, one byte, 1 kB": Recipe("liera-int8", "codes", bytes=1024),
+    "tied-scale, 10,000 images": Recipe("tied-scale", options=LONG, samples=10_000),
+    "scale, 10,000 images": Recipe("scale", options=LONG, samples=10_000),
+    "liera-int8, 10,000 images": Recipe("liera-int8", options=LONG, samples=10_000, aim=82.05),
     "norm-stats, carried": Recipe("norm-stats", "carried", {"epochs": 1}, aim=80.4, bytes=3072),
     "scale, carried": Recipe("scale", "requantised"),
     "liera, requantised": Recipe("liera", "requantised"),
@@ -147,7 +163,7 @@ def files_in(data: Path, folder: Path) -> dict[str, Path]:
 def update_by(recipe: Recipe, model: IntegerModel, data: Path, seed: int) -> tuple[IntegerUpdate, dict[str, Any]]:
     """Return the update that a recipe makes, and what it took."""
     with np.load(data / "cifar10" / "jpeg75_train.npz") as file:
-        x, y = balanced(file["x"], file["y"], 500, seed)
+        x, y = balanced(file["x"], file["y"], recipe.samples, seed)
     began = time.process_time()
     options = {**recipe.options}
     if "trained_with" in options:
@@ -194,8 +210,15 @@ def update_by(recipe: Recipe, model: IntegerModel, data: Path, seed: int) -> tup
     else:
         model.attach(recipe.method, seed=seed)
         history = lieref.fit(model, x, y, seed=seed, **options)
-        update = model.update(recipe.encoding)
-        said = {"weights_moved": 0, "trainable": model.num_trainable()}
+        said = {"trainable": model.num_trainable()}
+        if INTEGER_METHODS[recipe.method].moves:
+            half = {**options, "epochs": max(1, options["epochs"] // 2)}
+            train = partial(lieref.fit, x=x, y=y, seed=seed + 1, **half)
+            update = settled(model, x, encoding=recipe.encoding, most_bytes=recipe.bytes, seed=seed, train=train)
+        else:
+            update = model.update(recipe.encoding)
+        held = {layer.weight.name: layer.weight.data for layer in model.integer_layers}
+        said["weights_moved"] = sum(int((new != held[name]).sum()) for name, new in update.integers.items())
         model.unload()
     said |= {"seed": seed, "processor_seconds": time.process_time() - began, "learning_rate": history.learning_rate}
     return update, said
@@ -272,7 +295,7 @@ def way_back(update: IntegerUpdate, graph: IntegerGraph) -> bool:
 
 def run(file: str, path: Path, name: str, seed: int, data: Path, judge: Judge) -> dict[str, Any]:
     """Return one run's record."""
-    model = load_integer(path)
+    model = load_integer(path, rounding=RECIPES[name].rounding)
     model.threads = 1
     update, record = update_by(RECIPES[name], model, data, seed)
     new, made = update.patched(model.integer)

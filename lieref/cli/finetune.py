@@ -63,7 +63,10 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
     help="See: lieref methods. auto: chosen on training data that are held out, with rank, rate and epochs.",
 )
 @click.option(
-    "--budget-bytes", type=click.IntRange(min=1), metavar="B", help="With --method auto: most bytes of the adapter."
+    "--budget-bytes",
+    type=click.IntRange(min=1),
+    metavar="B",
+    help="With --method auto: most bytes of the adapter; with liera-int8: of the update's payload.",
 )
 @click.option(
     "--budget-seconds",
@@ -157,13 +160,20 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 @click.option("--force", is_flag=True, help="Replace the adapter in OUT; without --resume drop an unfinished run too.")
 @click.option("--codes", is_flag=True, help="Of a quantised file: one byte for each scale, not four.")
 @click.option(
+    "--rounding",
+    type=click.Choice(["clamp", "straight-through"]),
+    help="Of a quantised file: training sees the ranges of its integers, or their grid.  [default: clamp]",
+)
+@click.option(
     "--semantics",
     metavar="NAME",
     help="Of a quantised file: whose integers the test is judged by.  [default: tflite-reference, onnxruntime]",
 )
 @quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def finetune(base: Path, out: Path, as_json: bool, codes: bool, semantics: str | None, **options: Any) -> None:
+def finetune(
+    base: Path, out: Path, as_json: bool, codes: bool, semantics: str | None, rounding: str | None, **options: Any
+) -> None:
     """Train an adapter for the model BASE.
 
     OUT holds adapter_model.safetensors, adapter_config.json, report.json and history.json, and appears when everything
@@ -171,21 +181,21 @@ def finetune(base: Path, out: Path, as_json: bool, codes: bool, semantics: str |
     OUT; --resume continues from there.
 
     A quantised BASE (.tflite, or ONNX in the QDQ or QOperator form) keeps its integers: --method is tied-scale (the
-    default there), scale or bias, and OUT holds the update of its scales and biases for lieref merge. It also learns
-    without --train, from --unlabelled alone: with --float or --original its channels are first brought back to what
-    they were made for, then what it is sure of is learnt.
+    default there), scale or bias, and OUT holds the update of its scales and biases for lieref merge; or liera-int8,
+    which moves those integers that pay. It also learns without --train, from --unlabelled alone: with --float or
+    --original its channels are first brought back to what they were made for, then what it is sure of is learnt.
     """
     if is_integer_file(base):
         source = click.get_current_context().get_parameter_source("method")
         if source is click.core.ParameterSource.DEFAULT:
             options["method"] = finetune_integer.DEFAULT_METHOD
         report = finetune_integer.run_integer(
-            base, Path(os.path.abspath(out)), codes=codes, semantics=semantics, **options
+            base, Path(os.path.abspath(out)), codes=codes, semantics=semantics, rounding=rounding, **options
         )
         _print(report, base, out, "Update", as_json)
         return
-    if codes or semantics is not None:
-        raise click.UsageError(f"--codes and --semantics are for quantised files; {base} is none")
+    if codes or semantics is not None or rounding is not None:
+        raise click.UsageError(f"--codes, --semantics and --rounding are for quantised files; {base} is none")
     if any([options.pop(name) is not None for name in ("original", "trained_with", "float_base")]):
         raise click.UsageError(f"--original and --float are for quantised files; {base} is none")
     if options["train"] is None:

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from lieref.adapter.integer.update import IntegerUpdate
     from lieref.cli.job import Samples
     from lieref.evaluate.report import Report
+    from lieref.train.history import History
 
 DEFAULT_METHOD = "tied-scale"
 REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 
 _FLOAT_ONLY = {
-    "start": "--from", "budget_bytes": "--budget-bytes",
-    "budget_seconds": "--budget-seconds", "rank": "--rank", "alpha": "--alpha", "method_options": "--option",
+    "start": "--from", "budget_seconds": "--budget-seconds", "alpha": "--alpha", "method_options": "--option",
     "targets": "--target", "exclude": "--exclude", "blocks": "--blocks", "rank_pattern": "--rank-of",
     "alpha_pattern": "--alpha-of", "features": "--features", "outputs": "--output",
     "page_path": "--report",
@@ -64,6 +64,9 @@ def run_integer(
     method: str,
     codes: bool,
     semantics: str | None,
+    rounding: str | None,
+    budget_bytes: int | None,
+    rank: int | None,
     head: str,
     epochs: int | None,
     batch: int,
@@ -90,6 +93,7 @@ def run_integer(
     """Train an update of a quantised file, measure it, write the folder `out`, and return the report."""
     from lieref.adapter.integer.clipping import clipped, summary
     from lieref.adapter.integer.folder import BIN_NAME, JSON_NAME, encode_update
+    from lieref.adapter.integer.methods import INTEGER_METHODS, RANK
     from lieref.adapter.integer.model import load_integer
     from lieref.cli import job, label_free
     from lieref.cli.task_options import chosen_task
@@ -103,6 +107,10 @@ def run_integer(
     check_method(method)
     if codes and method == "bias":
         raise click.UsageError("--codes is for factors of scales; --method bias has none")
+    moves = INTEGER_METHODS[method].moves
+    for value, option in ((budget_bytes, "--budget-bytes"), (rank, "--rank")):
+        if value is not None and not moves:
+            raise click.UsageError(f"{option} is for integers that move; --method {method} moves none")
     asked = label_free.Asked(train, unlabelled, original, float_base, trained_with)
     asked.check(method, codes, {"--validation": validation, "--patience": patience, "--resume": resume})
     names = {BIN_NAME, JSON_NAME, REPORT_NAME, HISTORY_NAME}
@@ -112,11 +120,11 @@ def run_integer(
     ):
         unfinished = Unfinished(out)
         unfinished.check(resume, force)
-        model = load_integer(base)
+        model = load_integer(base, rounding=rounding or "clamp")
         model.threads = threads or model.threads
         chosen = chosen_task(model, task)
         how = check_semantics(semantics, model)
-        model.attach(method, seed=seed)
+        model.attach(method, seed=seed, **({} if rank is None else {"r": rank}))
         with progress_bar("finetune"):
             training, testing = label_free.load_sets(
                 model, train, test, layout, task=chosen, classes=classes, max_bytes=max_bytes, text=text
@@ -134,11 +142,12 @@ def run_integer(
                         model, asked, training, layout, max_bytes, method, codes, watch, history_file, settings
                     )
                 else:
-                    history, seen = job.train(model, training, watch, history_file, **settings), training.x
-                    update = model.update("codes" if codes else "finished")
-                    made = label_free.Made(update, history, model.num_trainable(), {})
-                    model.unload()
+                    history, seen, made = job.train(model, training, watch, history_file, **settings), training.x, None
             unfinished.trained = True
+            if made is None:
+                update = _update_of(model, training, history, "codes" if codes else "finished", budget_bytes, settings)
+                made = label_free.Made(update, history, model.num_trainable(), {})
+                model.unload()
             update, history = made.update, made.history
             files = encode_update(update, model.integer)
             new = model.patched(update)
@@ -148,7 +157,7 @@ def run_integer(
             _say_clipping(clips)
             report = Report(
                 method=update.method,
-                rank=None,
+                rank=(rank or RANK) if moves else None,
                 trainable=made.trainable,
                 base_accuracy=measured.pop("base_accuracy"),
                 accuracy=measured.pop("accuracy"),
@@ -167,6 +176,7 @@ def run_integer(
                     "payload_bytes": len(files[BIN_NAME]),
                     "changed": changes(update, model),
                     "clipping": {"base": clips[0], "updated": clips[1]},
+                    "rounding": model.rounding_rule,
                     "train_samples": 0 if training is None else len(training.x),
                     "test_samples": None if testing is None else len(testing.x),
                     "batch": batch,
@@ -184,6 +194,31 @@ def run_integer(
             write_folder(out, {**files, **texts}, replaces=replaces)
         remove_folder(unfinished.folder)
     return report
+
+
+def _update_of(
+    model: IntegerModel,
+    training: Samples,
+    history: History,
+    encoding: str,
+    most_bytes: int | None,
+    settings: dict[str, Any],
+) -> IntegerUpdate:
+    """Return what a model has learnt; where integers may move, the scales are trained once more, half as long."""
+    from lieref.adapter.integer.methods import INTEGER_METHODS
+    from lieref.adapter.integer.settle import settled
+    from lieref.cli import job
+
+    if not INTEGER_METHODS[model.method_name].moves:
+        return model.update(encoding)
+    kept = ("mixup", "task", "batch_size", "optimizer", "augment", "memory_limit")
+    again = {name: settings[name] for name in kept}
+    again |= {"epochs": max(1, history.recipe["epochs"] // 2), "seed": settings["seed"] + 1}
+    classes = settings["task"].has_labels and training.y.ndim == 1
+    return settled(
+        model, training.x, encoding=encoding, most_bytes=most_bytes, classes=classes, seed=settings["seed"],
+        train=lambda network: job.train(network, training, **again),
+    )  # fmt: skip
 
 
 def check_semantics(name: str | None, model: IntegerModel) -> str:

@@ -19,6 +19,7 @@ from lieref.op import (
     concat,
     constant,
     convolution,
+    fake_quantize,
     gather,
     gemm,
     layer_rules,
@@ -59,6 +60,9 @@ _TABLE = (
     Operator("Cast", cast.cast, cast.cast_vjp, rules.cast, allowed={"to": tuple(cast.DTYPES), **_ROUND_MODE}),
     Operator("CastLike", cast.cast_like, cast.cast_like_vjp, rules.cast_like, allowed=_ROUND_MODE),
     Operator("Clip", activation.clip, activation.clip_vjp, rules.clip),
+    Operator(
+        "FakeQuantize", fake_quantize.fake_quantize, fake_quantize.fake_quantize_vjp, rules.floats("FakeQuantize")
+    ),
     Operator("Concat", concat.concat, concat.concat_vjp, rules.concat, None),
     Operator("Constant", constant.constant, constant.constant_vjp, rules.constant, ()),
     Operator("Conv", convolution.conv, convolution.conv_vjp, layer_rules.conv, (0, 1, 2), _AUTO_PAD),

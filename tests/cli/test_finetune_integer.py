@@ -67,13 +67,39 @@ def test_from_a_file_to_a_file(
     assert run_json("merge", "int8.onnx", "update", "-o", "new.onnx")["sha256"] == merged["sha256"]
 
 
+def test_integers_that_pay(files: Path, run_json: Callable[..., dict[str, Any]]) -> None:
+    budget = 4 + 7 + 30
+    options = ("--method", "liera-int8", "--rank", "1", "--codes", "--budget-bytes", str(budget))
+    report = run_json(*finetuned(*options))
+    assert report["method"] == "liera-int8"
+    assert report["rank"] == 1
+    assert 4 + 7 < report["payload_bytes"] <= budget
+    assert report["changed"]["weights"] > 0
+    merged = run_json("merge", "int8.onnx", "update", "-o", "new.onnx")
+    assert merged["sha256"] == report["result_sha256"]
+    assert (files / "new.onnx").stat().st_size == (files / "int8.onnx").stat().st_size
+    exported = run_json("export", "update", "--base", "int8.onnx", "--format", "c-int8-update", "-o", "u.h")
+    assert exported["table_bytes"] > 7
+
+
+def test_rounding_is_simulated_by_choice(files: Path, run_json: Callable[..., dict[str, Any]]) -> None:
+    report = run_json(*finetuned("--rounding", "straight-through"))
+    assert report["rounding"] == "straight-through"
+    assert run_json(*finetuned("--force"))["rounding"] == "clamp"
+
+
 def test_what_does_not_go_is_one_line(files: Path, fails: Callable[..., str]) -> None:
     assert "integers" in fails(*finetuned("--method", "lora"))
     assert "--rank" in fails(*finetuned("--rank", "4"))
     assert "--codes" in fails(*finetuned("--method", "bias", "--codes"))
+    assert "--budget-bytes" in fails(*finetuned("--budget-bytes", "900"))
+    assert "clamp" in fails(*finetuned("--rounding", "up"))
+    assert "most_bytes" in fails(*finetuned("--method", "liera-int8", "--rank", "1", "--budget-bytes", "5"))
     assert "--semantics" in fails(*finetuned("--semantics", "abacus"))
     line = fails("finetune", "base.onnx", "--train", "train.npz", "--out", "x", "--codes")
     assert "quantised" in line
+    line = fails("finetune", "base.onnx", "--train", "train.npz", "--out", "x", "--rounding", "clamp")
+    assert "--rounding" in line
     (files / "cut.tflite").write_bytes(b"\0\0\0\0TFL3")
     assert "error" in fails("finetune", "cut.tflite", "--train", "train.npz", "--out", "x")
 

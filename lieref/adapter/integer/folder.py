@@ -2,15 +2,14 @@
 
 ``integer_update.bin`` holds the numbers alone, little-endian, layer after layer in the order of the network: all
 scales (float32), or the ratio (float32) and all codes (one byte each); then all biases, in their own type; then, where
-integers are others, the differences of all weights that change, one byte each, deflated. ``integer_update.json`` says
-which layers they belong to, and binds them to the file.
+integers are others, which they are and by how much (`lieref.adapter.integer.moves`). ``integer_update.json`` says which
+layers they belong to, and binds them to the file.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ from lieref.adapter.fields import shown
 from lieref.adapter.integer.form import BIN_NAME as BIN_NAME
 from lieref.adapter.integer.form import FORMAT, MAX_BYTES, parse_update
 from lieref.adapter.integer.form import JSON_NAME as JSON_NAME
+from lieref.adapter.integer.moves import decode_moves, encode_moves
 from lieref.adapter.integer.update import Codes, IntegerUpdate
 from lieref.adapter.strict_json import format_json
 from lieref.errors import FormatError, VerificationError
@@ -42,7 +42,9 @@ def encode_update(update: IntegerUpdate, graph: IntegerGraph) -> dict[str, bytes
             parts.append(update.biases[layer.bias.name].astype(_little(layer.bias.dtype)).tobytes())
     changed = [layer for layer in layers if layer.weight.name in update.integers]
     if changed:
-        parts.append(zlib.compress(b"".join(_difference(layer, update) for layer in changed), 9))
+        olds = [_data(layer) for layer in changed]
+        news = [update.integers[layer.weight.name] for layer in changed]
+        parts.append(encode_moves(list(zip(olds, news, strict=True)), [_zero_point(layer) for layer in changed]))
     payload = b"".join(parts)
     entries = [_entry(place, layer, update) for place, layer in enumerate(layers)]
     said = {
@@ -151,31 +153,25 @@ class _Cursor:
 
 
 def _integers(layers: Sequence[IntegerLayer], cursor: _Cursor, size: int) -> dict[str, Array]:
-    """Return weights from the deflated differences to those of the file."""
+    """Return the weights whose moves are next."""
     if not layers:
         return {}
-    held = [layer.weight.data for layer in layers if layer.weight.data is not None]
-    total = sum(data.size for data in held)
-    machine = zlib.decompressobj()
-    try:
-        raw = machine.decompress(cursor.raw(size), total + 1)
-    except zlib.error as error:
-        raise FormatError(f"read_update: the differences of {cursor.source} must be deflated bytes; {error}") from error
-    if len(raw) != total or not machine.eof or machine.unused_data:
-        raise FormatError(f"read_update: the differences of {cursor.source} must be {total} bytes; got {len(raw)}")
-    found, at = {}, 0
-    for layer, data in zip(layers, held, strict=True):
-        difference = np.frombuffer(raw[at : at + data.size], np.uint8).reshape(data.shape)
-        found[layer.weight.name] = (data.view(np.uint8) + difference).view(data.dtype)
-        at += data.size
-    return found
+    olds, zero_points = [_data(layer) for layer in layers], [_zero_point(layer) for layer in layers]
+    found = decode_moves(cursor.raw(size), olds, zero_points, cursor.source)
+    return {layer.weight.name: new for layer, new in zip(layers, found, strict=True)}
 
 
-def _difference(layer: IntegerLayer, update: IntegerUpdate) -> bytes:
-    new, old = update.integers[layer.weight.name], layer.weight.data
-    assert old is not None
-    assert old.dtype.itemsize == 1
-    return (new.astype(old.dtype).view(np.uint8) - old.view(np.uint8)).tobytes()
+def _data(layer: IntegerLayer) -> Array:
+    assert layer.weight.data is not None
+    return layer.weight.data
+
+
+def _zero_point(layer: IntegerLayer) -> Array:
+    """Return the zero points of a weight, so that they broadcast beside it."""
+    assert layer.weight.quantisation is not None
+    axes = [1] * _data(layer).ndim
+    axes[layer.axis] = -1
+    return layer.weight.quantisation.zero_point.astype(np.int64).reshape(axes)
 
 
 def _entry(place: int, layer: IntegerLayer, update: IntegerUpdate) -> list[int]:

@@ -1,7 +1,8 @@
 """A quantised network that can be fine-tuned: what it computes is simulated in real numbers, what is kept is its file.
 
-The simulation has the file's ranges as clamps and no rounding between layers; which kernels a device has decides about
-the last steps. What is trained ends as an `IntegerUpdate`: other scales and biases for the same bytes.
+The simulation has the file's ranges as clamps and, unless it is asked for, no rounding between layers; which kernels
+a device has decides about the last steps. What is trained ends as an `IntegerUpdate`: other scales and biases for the
+same bytes, and where the method is `liera-int8` a few other integers.
 """
 
 from __future__ import annotations
@@ -24,16 +25,24 @@ from lieref.model.integer.reader import read_integer
 from lieref.model.integer.real_samples import as_real
 from lieref.model.simplify import in_dtype, simplify
 
+ROUNDINGS = ("clamp", "straight-through")
 
-def load_integer(path: str | Path) -> IntegerModel:
+
+def load_integer(path: str | Path, *, rounding: str = "clamp") -> IntegerModel:
     """Read a quantised network: .tflite, or ONNX in the QDQ or the QOperator form.
+
+    Parameters
+    ----------
+    path : str or Path
+    rounding : {"clamp", "straight-through"}
+        See `IntegerModel`.
 
     Raises
     ------
     FormatError, UnsupportedError, MissingExtraError
         As `read_integer` does; and where something in it cannot be trained.
     """
-    return IntegerModel(read_integer(path), str(path))
+    return IntegerModel(read_integer(path), str(path), rounding)
 
 
 class IntegerModel(Model):
@@ -46,6 +55,9 @@ class IntegerModel(Model):
     integer : IntegerGraph
     source : str
         Path or name, for messages and reports.
+    rounding : {"clamp", "straight-through"}
+        What is simulated of the integers between layers: their range; or that every number is one of them too, with
+        the gradient passed through as if it were not (`lieref.op.fake_quantize`).
 
     Attributes
     ----------
@@ -53,16 +65,20 @@ class IntegerModel(Model):
         The file, never changed.
     integer_layers : tuple of IntegerLayer
         Those that an update can change.
+    rounding_rule : str
     integer_method : str or None
         What is attached: a name of `INTEGER_METHODS`.
     """
 
     integer_method: str | None = None
 
-    def __init__(self, integer: IntegerGraph, source: str) -> None:
+    def __init__(self, integer: IntegerGraph, source: str, rounding: str = "clamp") -> None:
         self.integer = integer
+        self.rounding_rule = check_choice("load_integer", "rounding", rounding, ROUNDINGS)
         self.integer_layers = integer_layers(integer)
-        graph = in_dtype(simplify(as_float(integer), "float32"), np.dtype(np.float32))
+        graph = in_dtype(
+            simplify(as_float(integer, rounds=rounding == "straight-through"), "float32"), np.dtype(np.float32)
+        )
         super().__init__(graph, None, source, integer.digest)
 
     @property
@@ -81,20 +97,23 @@ class IntegerModel(Model):
 
         Parameters
         ----------
-        method : {"tied-scale", "scale", "bias"}
+        method : {"tied-scale", "scale", "bias", "liera-int8"}
             See `INTEGER_METHODS`.
+        **config
+            Of `liera-int8` r, the rank; nothing else.
 
         Raises
         ------
         DomainError
-            If it is another, comes with options, or something is attached already.
+            If it is another, comes with other options, or something is attached already.
         """
         name = check_choice("attach", "method", method, tuple(INTEGER_METHODS))
-        if target_modules is not None or head is not None or config:
+        known = {"r"} if INTEGER_METHODS[name].moves else set()
+        if target_modules is not None or head is not None or config.keys() - known:
             raise DomainError(f"attach: {name} of a quantised network must come without targets, head and options")
         if self.attached:
             raise DomainError(f"attach: a quantised network must carry one method; it carries {self.method_name}")
-        for each, patterns in sites_of(name, self.integer_layers):
+        for each, patterns in sites_of(name, self.integer_layers, config.get("r")):
             super().attach(each, target_modules=None if patterns is None else list(patterns), seed=seed)
         self.integer_method = name
         return self
@@ -126,10 +145,15 @@ class IntegerModel(Model):
         Raises
         ------
         DomainError
-            If nothing is attached, or biases were trained and are to be written as codes.
+            If nothing is attached, biases were trained and are to be written as codes, or integers have to be chosen:
+            see `lieref.adapter.integer.settle.settled`.
         """
         if self.integer_method is None:
             raise DomainError("update: the model must have a method attached; call attach(...) first")
+        if INTEGER_METHODS[self.integer_method].moves:
+            raise DomainError(
+                f"update: {self.integer_method} must see samples to choose integers; call settled(model, x)"
+            )
         biases = {}
         if self.integer_method == "bias":
             trained = self.adapted_tensors()
@@ -139,7 +163,7 @@ class IntegerModel(Model):
 
     def patched(self, update: IntegerUpdate) -> IntegerModel:
         """Return the network with an update in its file."""
-        return IntegerModel(update.patched(self.integer)[0], self.source)
+        return IntegerModel(update.patched(self.integer)[0], self.source, self.rounding_rule)
 
     def save_adapter(self, folder: str | Path) -> None:
         """Refuse: what a quantised network learns is an update of its file; see `update`."""

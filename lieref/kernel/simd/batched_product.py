@@ -31,7 +31,7 @@ PRODUCT_FIELDS = Fields(
     "in", "in_matrix", "in_summed", "in_row", "in_column",
     "other", "other_matrix", "other_summed", "other_row",
     "alpha",  # bits of a float64
-    "flags", "bias", "low", "high",
+    "flags", "bias", "low", "high", "step",
     "out", "out_matrix", "out_row",
     "aux", "aux_matrix", "aux_row",
     "mask", "mask_matrix", "mask_row",

@@ -3,6 +3,7 @@
 t = sum + bias                      BIAS
 t = t + aux                         ADD    residual forward, other gradients backward
 t = min(max(t, low), high)          CLAMP  ReLU is (0, inf), Clip is (min, max)
+t = step round(t / step)            ROUND  to the grid of integers, behind a clamp to one of at most 2^22 steps
 t = t if low < mask < high else 0   MASK   the clamp's derivative, from the saved output `mask`
 """
 
@@ -13,12 +14,13 @@ from contextlib import contextmanager
 
 from lieref.kernel.simd.access import Access, Numbers, Range, access, steps
 from lieref.kernel.simd.emit import Bool, Int, Variable
+from lieref.kernel.simd.rounding import nearest_small
 from lieref.kernel.simd.row import Kernel
 
-BIAS, ADD, CLAMP, MASK = 1, 2, 4, 8
+BIAS, ADD, CLAMP, MASK, ROUND = 1, 2, 4, 8, 16
 
 EPILOGUE_FIELDS = (
-    "flags", "bias", "low", "high",
+    "flags", "bias", "low", "high", "step",
     "out", "out_row", "out_pixel",
     "aux", "aux_row", "aux_pixel",
     "mask", "mask_row", "mask_pixel",
@@ -63,6 +65,11 @@ def emit_epilogue(
         for row in tile:
             for cell in row:
                 cell.set(cell.get().max(low).min(high))
+    with k.when(flags.has(ROUND)):
+        step = k.splat(k.real_field("step"), width)
+        for row in tile:
+            for cell in row:
+                cell.set(nearest_small(k, cell.get() / step) * step)
     with k.when(flags.has(MASK)):
         low, high = k.splat(k.real_field("low"), width), k.splat(k.real_field("high"), width)
         zero = k.vector(0.0, width)

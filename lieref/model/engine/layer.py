@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from lieref._types import Array, FloatArray
-from lieref.kernel.simd.epilogue import ADD, BIAS, CLAMP, MASK
+from lieref.kernel.simd.epilogue import ADD, BIAS, CLAMP, MASK, ROUND
 from lieref.kernel.simd.row import float_bits
 from lieref.model.engine.layout import WeightAxes
 from lieref.model.engine.pixel_map import PixelMap
@@ -193,7 +193,7 @@ class Recurrence:
 
 @dataclass
 class FusedLayer:
-    """One step of the network with what is fused to it: out = clamp(kind(x) + bias + add).
+    """One step of the network with what is fused to it: out = round(clamp(kind(x) + bias + add)).
 
     Attributes
     ----------
@@ -215,6 +215,8 @@ class FusedLayer:
         Residual tensor, or "".
     clamp : (low, high) or None
         ReLU is (0, inf).
+    step : float
+        Of the grid that what has been clamped is rounded to; 0 for none.
     affine : Affine or None
     function : str
         Kernel of an activation, `numbers` being its alpha and beta, of a softmax, or of a normalisation over the
@@ -253,6 +255,7 @@ class FusedLayer:
     groups: int = 1
     add: str = ""
     clamp: tuple[float, float] | None = None
+    step: float = 0.0
     others: tuple[str, ...] = ()
     affine: Affine | None = None
     function: str = ""
@@ -329,6 +332,8 @@ class Epilogue:
     aux : Tensor or None
         Added.
     clamp : (low, high) or None
+    step : float
+        Of the grid that what has been clamped is rounded to; 0 for none.
     mask : (Tensor, low, high) or None
         The result is zeroed where the saved output is not strictly between.
     """
@@ -336,21 +341,29 @@ class Epilogue:
     bias: int = -1
     aux: Tensor | None = None
     clamp: tuple[float, float] | None = None
+    step: float = 0.0
     mask: tuple[Tensor, float, float] | None = None
 
     def fields(self, steps: tuple[str, str] = ("row", "pixel")) -> dict[str, int]:
         """Return its integers, given what a kernel calls the steps of a tensor."""
         assert not (self.clamp and self.mask)
+        assert self.clamp or not self.step
         low, high = self.clamp or (self.mask[1:] if self.mask else (-math.inf, math.inf))
         flags = (
             (BIAS if self.bias >= 0 else 0)
             | (ADD if self.aux else 0)
             | (CLAMP if self.clamp else 0)
             | (MASK if self.mask else 0)
+            | (ROUND if self.step else 0)
         )
         absent = [name for name, tensor in (("aux", self.aux), ("mask", self.mask)) if not tensor]
         nowhere = {name: 0 for each in absent for name in (each, *(f"{each}_{step}" for step in steps))}
-        numbers = {"bias": max(self.bias, 0), "low": float_bits(low), "high": float_bits(high)}
+        numbers = {
+            "bias": max(self.bias, 0),
+            "low": float_bits(low),
+            "high": float_bits(high),
+            "step": float_bits(self.step),
+        }
         return {"flags": flags, **numbers, **nowhere}
 
     def from_channel(self, channel: int) -> Epilogue:

@@ -149,7 +149,7 @@ WINDOWED = frozenset({"AveragePool", "Conv", "ConvTranspose", "MaxPool", "Pad", 
 """Operators that walk the rows of an image."""
 
 ANY_ORDER = frozenset({
-    "Add", "Attention", "Clip", "Concat", "Dropout", "Einsum", "Gather", "Gemm", "GroupNormalization",
+    "Add", "Attention", "Clip", "Concat", "Dropout", "Einsum", "FakeQuantize", "Gather", "Gemm", "GroupNormalization",
     "InstanceNormalization", "LayerNormalization", "LogSoftmax", "MatMul", "Mul", "RMSNormalization", "ReduceMax",
     "ReduceMean", "ReduceSum", "Relu", "Softmax", *lower_pointwise.ACTIVATIONS, *lower_functions.ROWS,
     *lower_choices.ROWS, *lower_recurrent.ROWS,
@@ -180,6 +180,7 @@ LOWER: dict[str, Callable[[LoweredGraph, Node], None]] = {
     "Concat": lower_pointwise.concatenate,
     "Relu": lower_pointwise.relu,
     "Clip": lower_pointwise.clip,
+    "FakeQuantize": lower_pointwise.fake_quantize,
     **dict.fromkeys(lower_pointwise.ACTIVATIONS, lower_pointwise.activation),
     **lower_functions.ROWS,
     **lower_choices.ROWS,

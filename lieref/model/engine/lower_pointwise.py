@@ -23,6 +23,7 @@ from lieref.model.engine.lower_views import (
 )
 from lieref.model.engine.lowered import TRIED, LoweredGraph, View, as_size, unsupported
 from lieref.model.graph import Node
+from lieref.op.fake_quantize import grid_ends
 
 ACTIVATIONS: dict[str, tuple[str, float, float]] = {
     "Sigmoid": ("sigmoid", 0.0, 0.0),
@@ -34,6 +35,9 @@ ACTIVATIONS: dict[str, tuple[str, float, float]] = {
     "Softplus": ("softplus", 0.0, 0.0),
 }
 """Kernel of an activation, and ONNX's defaults of its alpha and beta."""
+
+MOST_ROUNDED = 1 << 22
+"""Largest whole number that the epilogue rounds to, see `lieref.kernel.simd.rounding.nearest_small`."""
 
 
 def add(net: LoweredGraph, node: Node) -> None:
@@ -275,16 +279,24 @@ def clip(net: LoweredGraph, node: Node) -> None:
     _clamp(net, node, bounds[0], bounds[1])
 
 
-def _clamp(net: LoweredGraph, node: Node, low: float, high: float) -> None:
+def fake_quantize(net: LoweredGraph, node: Node) -> None:
+    """FakeQuantize: a clamp to the ends of the grid, and the rounding to it."""
+    step = float(node.attrs["step"])  # type: ignore[arg-type]
+    lowest, highest = (int(node.attrs[name]) for name in ("lowest", "highest"))  # type: ignore[arg-type]
+    if max(-lowest, highest) > MOST_ROUNDED:
+        raise unsupported(node, f"its grid must end within {MOST_ROUNDED} steps of zero; got {lowest} to {highest}")
+    _clamp(net, node, *grid_ends(step, lowest, highest, net.graph.dtype), step)
+
+
+def _clamp(net: LoweredGraph, node: Node, low: float, high: float, step: float = 0.0) -> None:
     seen = whole(net, node)
     layer = net.producer(seen.base)
     if layer and KINDS[layer.kind].fuses and not layer.clamp and net.read_only_by(seen.base, node):
-        layer.clamp = (low, high)
+        layer.clamp, layer.step = (low, high), step
         net.rename(layer, node, seen)
     else:
-        net.give(
-            FusedLayer("identity", seen.base, "", Window(), net.sizes[seen.base][0], clamp=(low, high)), node, seen
-        )
+        channels = net.sizes[seen.base][0]
+        net.give(FusedLayer("identity", seen.base, "", Window(), channels, clamp=(low, high), step=step), node, seen)
 
 
 def same(net: LoweredGraph, node: Node) -> None:

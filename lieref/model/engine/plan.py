@@ -213,7 +213,7 @@ def forward_instructions(b: Builder) -> list[Instruction]:
     b.start = len(instructions)
     for layer in net.layers:
         out = b.tensors[layer.out] = b.tensor(layer.out)
-        epilogue = Epilogue(_bias(b, layer, out), b.tensors[layer.add] if layer.add else None, layer.clamp)
+        epilogue = Epilogue(_bias(b, layer, out), b.tensors[layer.add] if layer.add else None, layer.clamp, layer.step)
         instructions += KINDS[layer.kind].forward(b, layer, out, epilogue)
         b.edges.append(len(instructions))
     return instructions

@@ -1,7 +1,8 @@
 """A quantised network as one of real numbers, which the engine trains: what its integers stand for, and their ranges.
 
 A weight is its real numbers s (q - z), a bias those of its integers, and what a node writes is clamped to the range of
-its output's integers, the activation that is fused with it included. What is left out is the rounding of activations.
+its output's integers, the activation that is fused with it included. What is left out is the rounding of activations,
+but where it is asked for: then what a node writes is put on the grid of those integers (FakeQuantize).
 Images come as (N, C, H, W), whatever the file has.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -23,12 +24,16 @@ from lieref.model.integer.layers import LAYER_OPERATIONS, IntegerLayer, integer_
 OPSET = 18
 FREE = "/free"
 """What is added to a tensor's name for its numbers before they are clamped."""
+ROUNDED = "/rounded"
+"""What is added to the name of the input for its numbers on their grid."""
 
 _ACTIVATIONS = {
     "none": (-math.inf, math.inf), "relu": (0.0, math.inf), "relu6": (0.0, 6.0), "relu_n1_to_1": (-1.0, 1.0),
 }  # fmt: skip
 _NEVER_LEAVES = frozenset({"MaxPool", "Reshape", "Transpose", "Slice", "Pad", "Dequantize"})
 """Operations whose results lie in the range of their input."""
+_MEANS = frozenset({"AveragePool", "Mean"})
+"""Operations whose results lie in that range, and between the numbers of its grid."""
 
 
 @dataclass
@@ -36,6 +41,7 @@ class _Writing:
     """A graph of real numbers while it is written."""
 
     source: IntegerGraph
+    rounds: bool = False
     nodes: list[Node] = field(default_factory=list)
     initializers: dict[str, Array] = field(default_factory=dict)
 
@@ -54,10 +60,17 @@ class _Writing:
         return self.add("Transpose", name, (tensor,), f"{name}/out", perm=axes)
 
 
-def as_float(graph: IntegerGraph) -> Graph:
+def as_float(graph: IntegerGraph, *, rounds: bool = False) -> Graph:
     """Return the network of real numbers.
 
     Its tensors have the names of the integer ones; before the clamp `FREE` is added. The batch is free.
+
+    Parameters
+    ----------
+    graph : IntegerGraph
+    rounds : bool
+        Whether activations are rounded to the grid of their integers, to the nearest, halves to even; which kernels
+        round otherwise is not simulated. Behind a Softmax or Sigmoid nothing is rounded: a loss reads what is before.
 
     Raises
     ------
@@ -65,11 +78,13 @@ def as_float(graph: IntegerGraph) -> Graph:
         If an operation has no counterpart, or a layer no scale.
     """
     layers = {layer.node: layer for layer in integer_layers(graph)}
-    writing = _Writing(graph)
+    writing = _Writing(graph, rounds)
     name = graph.inputs[0]
     shape = _shape(graph, graph.tensors[name])
     for node in graph.nodes:
         _write(writing, node, layers.get(node.name))
+    if rounds and graph.tensors[name].quantisation is not None:
+        _round_input(writing, name)
     nodes = checked_nodes(writing.nodes, OPSET, graph.outputs, "the quantised network")
     info = TensorInfo(name, (None, *shape[1:]), "float32")
     return Graph(tuple(nodes), (info,), graph.outputs, writing.initializers, OPSET)
@@ -105,7 +120,7 @@ def _write(w: _Writing, node: IntegerNode, layer: IntegerLayer | None) -> None:
     """Add what a node is, and the clamp behind it."""
     tensor = w.source.tensors[node.outputs[0]]
     low, high = limits(w.source, node)
-    clamps = tensor.quantisation is not None and not _stays(w.source, node)
+    clamps = tensor.quantisation is not None and not (_stays(w.source, node) and not (w.rounds and node.op in _MEANS))
     output = f"{tensor.name}{FREE}" if clamps else tensor.name
     if node.op in LAYER_OPERATIONS and layer is not None:
         _layer(w, node, layer, output)
@@ -113,12 +128,34 @@ def _write(w: _Writing, node: IntegerNode, layer: IntegerLayer | None) -> None:
         _OPERATIONS[node.op](w, node, output)
     else:
         raise UnsupportedError(f"as_float: node {node.name} must be an operation that can be trained; got {node.op}")
-    if clamps:
+    if clamps and w.rounds:
+        _round(w, f"{node.name}/clamp", output, tensor, limits(w.source, node))
+    elif clamps:
         bounds = [
             w.hold(f"{tensor.name}/{word}", np.array(value, np.float32))
             for word, value in (("low", low), ("high", high))
         ]
         w.add("Clip", f"{node.name}/clamp", (output, *bounds), tensor.name)
+
+
+def _round(w: _Writing, name: str, free: str, tensor: IntegerTensor, ends: tuple[float, float]) -> None:
+    """Add the node that puts numbers on the grid of a tensor, between these ends."""
+    said = tensor.quantisation
+    assert said is not None
+    step = float(said.scale[0])
+    lowest, highest = (round(end / step) for end in ends)
+    w.add("FakeQuantize", name, (free,), tensor.name, step=step, lowest=lowest, highest=highest)
+
+
+def _round_input(w: _Writing, name: str) -> None:
+    """Put the input on its grid before anything reads it."""
+    rounded = f"{name}{ROUNDED}"
+    w.nodes = [replace(n, inputs=tuple(rounded if one == name else one for one in n.inputs)) for n in w.nodes]
+    tensor = w.source.tensors[name]
+    assert tensor.quantisation is not None
+    low, high = (float(tensor.quantisation.real(np.array([q]))[0]) for q in tensor.limits)
+    _round(w, f"{name}/grid", name, replace(tensor, name=rounded), (low, high))
+    w.nodes.insert(0, w.nodes.pop())
 
 
 def _stays(graph: IntegerGraph, node: IntegerNode) -> bool:
@@ -128,7 +165,7 @@ def _stays(graph: IntegerGraph, node: IntegerNode) -> bool:
     if node.op in ("Softmax", "Sigmoid", "HardSigmoid"):  # 0 to 1
         return True
     said = [graph.tensors[name].quantisation for name in (node.inputs[0], node.outputs[0])]
-    return node.op in (*_NEVER_LEAVES, "AveragePool", "Mean") and _equal(said[0], said[1])
+    return node.op in (*_NEVER_LEAVES, *_MEANS) and _equal(said[0], said[1])
 
 
 def _equal(one: Quantisation | None, other: Quantisation | None) -> bool:

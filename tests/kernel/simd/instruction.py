@@ -50,4 +50,4 @@ def ends(flags, cols, pixel, halo=0):
     """The fields of an epilogue: every tensor with pixels of its own size, `halo` more of them in a row."""
     sizes = {"out": pixel, "aux": pixel + 2, "mask": pixel + 5}
     tensors = {k: v for name, size in sizes.items() for k, v in tensor(name, (cols + halo) * size, size).items()}
-    return {"flags": flags, "bias": 0, "low": float_bits(LOW), "high": float_bits(HIGH), **tensors}
+    return {"flags": flags, "bias": 0, "low": float_bits(LOW), "high": float_bits(HIGH), "step": 0, **tensors}

@@ -217,7 +217,7 @@ def batched_product(tile, dtype):
                 "blocks": blocks, "channel": first, "in": 0, "in_matrix": summed * size, "in_summed": size,
                 "in_row": row, "in_column": column, "other": 0, "other_matrix": summed * right, "other_summed": right,
                 "other_row": columns + 5, "alpha": float_bits(0.7), "flags": flags, "bias": 0,
-                "low": float_bits(LOW), "high": float_bits(HIGH), **results,
+                "low": float_bits(LOW), "high": float_bits(HIGH), "step": 0, **results,
             }
         )  # fmt: skip
 
@@ -389,7 +389,7 @@ def resample(tile, dtype):
             {
                 "blocks": blocks, "channel": width, "rows": rows, "cols": cols, "in": 0, "sources": BEFORE,
                 "starts": BEFORE + rows, "taps": BEFORE + rows + cols + 1, "weight": 0, "flags": flags, "bias": 0,
-                "low": float_bits(LOW), "high": float_bits(HIGH), **places,
+                "low": float_bits(LOW), "high": float_bits(HIGH), "step": 0, **places,
             }, [*sources, *starts, *((7 * tap) % max(taps, 1) * pixel for tap in range(taps))],
         )  # fmt: skip
 
