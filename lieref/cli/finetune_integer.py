@@ -205,18 +205,15 @@ def _update_of(
     settings: dict[str, Any],
 ) -> IntegerUpdate:
     """Return what a model has learnt; where integers may move, the scales are trained once more, half as long."""
-    from lieref.adapter.integer.methods import INTEGER_METHODS
-    from lieref.adapter.integer.settle import settled
+    from lieref.adapter.integer.settle import learnt
     from lieref.cli import job
 
-    if not INTEGER_METHODS[model.method_name].moves:
-        return model.update(encoding)
     kept = ("mixup", "task", "batch_size", "optimizer", "augment", "memory_limit")
     again = {name: settings[name] for name in kept}
     again |= {"epochs": max(1, history.recipe["epochs"] // 2), "seed": settings["seed"] + 1}
-    classes = settings["task"].has_labels and training.y.ndim == 1
-    return settled(
-        model, training.x, encoding=encoding, most_bytes=most_bytes, classes=classes, seed=settings["seed"],
+    return learnt(
+        model, training.x, encoding=encoding, most_bytes=most_bytes, seed=settings["seed"],
+        classes=settings["task"].has_labels and training.y.ndim == 1,
         train=lambda network: job.train(network, training, **again),
     )  # fmt: skip
 

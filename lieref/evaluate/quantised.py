@@ -59,8 +59,17 @@ def carries(method: str) -> bool:
     return all(part in CARRIES for part in method.split("+"))
 
 
-def integer_forms(problem: Problem, model: IntegerModel) -> dict[str, Any]:
+def integer_forms(
+    problem: Problem, model: IntegerModel, learnt: Callable[[str], IntegerUpdate] | None = None
+) -> dict[str, Any]:
     """Return what a record says of a quantised file as it is, or with what has been trained.
+
+    Parameters
+    ----------
+    problem : Problem
+    model : IntegerModel
+    learnt : callable, optional
+        Gives the update that a form is, by its name; by default `IntegerModel.update`.
 
     Returns
     -------
@@ -75,9 +84,9 @@ def integer_forms(problem: Problem, model: IntegerModel) -> dict[str, Any]:
     """
     if model.integer_method is None:
         return {**_of_file(problem, model, None), "forms": {}}
-    method = model.integer_method
-    forms = {form: _tried(problem, model, partial(model.update, form)) for form in encodings_of(method)[1:]}
-    return {**_of_file(problem, model, model.update(FINISHED)), "forms": forms}
+    made = learnt or model.update
+    forms = {form: _tried(problem, model, partial(made, form)) for form in encodings_of(model.integer_method)[1:]}
+    return {**_of_file(problem, model, made(FINISHED)), "forms": forms}
 
 
 def carried_forms(problem: Problem, method: str, files: Mapping[str, bytes]) -> dict[str, Any]:

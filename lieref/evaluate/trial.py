@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ from lieref.evaluate.problem import Problem, fold_of, taken
 from lieref.evaluate.quantised import carried_forms, integer_forms, is_quantised
 
 if TYPE_CHECKING:
+    from lieref.adapter.integer.model import IntegerModel
+    from lieref.adapter.integer.update import IntegerUpdate
     from lieref.adapter.model import Model
     from lieref.train.history import History
     from lieref.train.task import Task
@@ -200,7 +203,7 @@ def _run(problem: Problem, trial: Trial) -> tuple[dict[str, Any], dict[str, byte
     if not math.isfinite(found["loss"]):
         raise DomainError(f"run_trial: the loss must be finite; got {found['loss']}")
     if trial.part == "test" and is_quantised(model):
-        found |= integer_forms(problem, model)
+        found |= integer_forms(problem, model, partial(_learnt, problem, model, trial, task))
     elif trial.part == "test" and files and problem.into is not None:
         found["forms"] = carried_forms(problem, plan.method, files)
     model.unload()
@@ -309,6 +312,22 @@ def _train(
         "memory_bytes": _memory(model, min(plan.batch_size, len(x))),
         "flops": flops,
     }
+
+
+def _learnt(problem: Problem, model: IntegerModel, trial: Trial, task: Task, form: str) -> IntegerUpdate:
+    """Return the update that a form is; where integers have moved, scales are trained once more, half as long."""
+    from lieref.adapter.integer.settle import learnt
+    from lieref.model.samples import own_layout
+    from lieref.train.loop import fit
+
+    plan, samples = trial.plan, np.asarray(problem.x)
+    options = {**plan.fit_options(), "epochs": max(1, default_epochs(plan, len(samples)) // 2)}
+    options |= {"seed": trial.seed + 1, "threads": 1, "task": task, "layout": own_layout(model.input_shape)}
+    scores = task.has_labels and problem.y.ndim == 1
+    return learnt(
+        model, samples, encoding=form, seed=trial.seed, classes=scores,
+        train=lambda network: fit(network, samples, problem.y, **options),
+    )  # fmt: skip
 
 
 def _memory(model: Model, batch: int) -> int | None:

@@ -42,9 +42,7 @@ def encode_update(update: IntegerUpdate, graph: IntegerGraph) -> dict[str, bytes
             parts.append(update.biases[layer.bias.name].astype(_little(layer.bias.dtype)).tobytes())
     changed = [layer for layer in layers if layer.weight.name in update.integers]
     if changed:
-        olds = [_data(layer) for layer in changed]
-        news = [update.integers[layer.weight.name] for layer in changed]
-        parts.append(encode_moves(list(zip(olds, news, strict=True)), [_zero_point(layer) for layer in changed]))
+        parts.append(encode_moves([(_data(layer), update.integers[layer.weight.name]) for layer in changed]))
     payload = b"".join(parts)
     entries = [_entry(place, layer, update) for place, layer in enumerate(layers)]
     said = {
@@ -156,22 +154,13 @@ def _integers(layers: Sequence[IntegerLayer], cursor: _Cursor, size: int) -> dic
     """Return the weights whose moves are next."""
     if not layers:
         return {}
-    olds, zero_points = [_data(layer) for layer in layers], [_zero_point(layer) for layer in layers]
-    found = decode_moves(cursor.raw(size), olds, zero_points, cursor.source)
+    found = decode_moves(cursor.raw(size), [_data(layer) for layer in layers], cursor.source)
     return {layer.weight.name: new for layer, new in zip(layers, found, strict=True)}
 
 
 def _data(layer: IntegerLayer) -> Array:
     assert layer.weight.data is not None
     return layer.weight.data
-
-
-def _zero_point(layer: IntegerLayer) -> Array:
-    """Return the zero points of a weight, so that they broadcast beside it."""
-    assert layer.weight.quantisation is not None
-    axes = [1] * _data(layer).ndim
-    axes[layer.axis] = -1
-    return layer.weight.quantisation.zero_point.astype(np.int64).reshape(axes)
 
 
 def _entry(place: int, layer: IntegerLayer, update: IntegerUpdate) -> list[int]:

@@ -2,7 +2,8 @@
 
 Each integer says whether it moves, then whether away from zero or towards it, then how far beyond one step. How likely
 each answer is depends on the layer and on the size of the integer, which both sides know: a factor moves large integers
-first. Most answers are no and cost little.
+first. Most answers are no and cost little. Size is the distance from 0, of uint8 from 128, whatever the zero point: a
+device that knows only where the integers stand reads the same.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ MOST_STEPS = 255
 
 
 class _Model:
-    """The contexts of one weight, by the number of bits of an integer's distance from its zero point."""
+    """The contexts of one weight, by the number of bits of an integer's size."""
 
     def __init__(self) -> None:
         self.moves = [Counts() for _ in range(10)]
@@ -28,22 +29,13 @@ class _Model:
         self.further = [Counts() for _ in range(3)]
 
 
-def encode_moves(pairs: Sequence[tuple[Array, Array]], zero_points: Sequence[Array]) -> bytes:
-    """Return the differences between weights, old and new, of int8 or uint8.
-
-    Parameters
-    ----------
-    pairs : sequence of (array, array)
-        Of one shape and type each.
-    zero_points : sequence of array
-        Of each weight, so that they broadcast beside it.
-    """
+def encode_moves(pairs: Sequence[tuple[Array, Array]]) -> bytes:
+    """Return the differences between weights, old and new, of int8 or uint8, of one shape and type each."""
     coder = Encoder()
-    for (old, new), zero_point in zip(pairs, zero_points, strict=True):
+    for old, new in pairs:
         model = _Model()
-        from_zero = (old.astype(np.int64) - zero_point).ravel().tolist()
         steps = (new.astype(np.int64) - old).ravel().tolist()
-        for q, step in zip(from_zero, steps, strict=True):
+        for q, step in zip(_from_middle(old), steps, strict=True):
             size = abs(q).bit_length()
             coder.put(int(step != 0), model.moves[size])
             if step:
@@ -53,7 +45,7 @@ def encode_moves(pairs: Sequence[tuple[Array, Array]], zero_points: Sequence[Arr
     return coder.finish()
 
 
-def decode_moves(data: bytes, olds: Sequence[Array], zero_points: Sequence[Array], source: str) -> list[Array]:
+def decode_moves(data: bytes, olds: Sequence[Array], source: str) -> list[Array]:
     """Return the new weights from the old ones.
 
     Raises
@@ -62,9 +54,9 @@ def decode_moves(data: bytes, olds: Sequence[Array], zero_points: Sequence[Array
         If the bytes are not what `encode_moves` writes for these weights. `source` is named.
     """
     coder, found = Decoder(data), []
-    for old, zero_point in zip(olds, zero_points, strict=True):
+    for old in olds:
         model, steps = _Model(), []
-        for q in (old.astype(np.int64) - zero_point).ravel().tolist():
+        for q in _from_middle(old):
             size = abs(q).bit_length()
             step = 0
             if coder.get(model.moves[size]):
@@ -80,8 +72,14 @@ def decode_moves(data: bytes, olds: Sequence[Array], zero_points: Sequence[Array
         if new.size and not (int(new.min()) >= limits.min and int(new.max()) <= limits.max):
             raise _broken(source)
         found.append(new.astype(old.dtype))
-    if encode_moves(list(zip(olds, found, strict=True)), zero_points) != data:
+    if encode_moves(list(zip(olds, found, strict=True))) != data:
         raise _broken(source)
+    return found
+
+
+def _from_middle(weight: Array) -> list[int]:
+    middle = 128 if weight.dtype == np.uint8 else 0
+    found: list[int] = (weight.astype(np.int64) - middle).ravel().tolist()
     return found
 
 

@@ -3,15 +3,14 @@
 A bundle says for each layer of the update where its numbers stand in the file, in the order of `PLACE`: offsets of the
 weight's scales; of the scales that the file stores for the bias, and how many; the bits of the input's scale as
 float32; whether those stored scales count, as in QDQ; of the bias, how many, and the bytes of each; of the weight's
-integers. 0 stands for what the layer has not, for no format has anything of these at byte 0, and zeros at the end are
-left out. All numbers are little-endian. The arithmetic is that of
+integers, and whether they are uint8. 0 stands for what the layer has not, for no format has anything of these at byte
+0, and zeros at the end are left out. All numbers are little-endian. The arithmetic is that of
 `lieref.adapter.integer.update`, so that the bytes are the same; the digest of the result is checked.
 """
 
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,10 +21,12 @@ from lieref._types import Array, FloatArray
 from lieref.adapter.fields import is_list, is_size, shown
 from lieref.adapter.integer.codes import decode, table
 from lieref.adapter.integer.form import BIN_NAME, PLACES
+from lieref.adapter.integer.moves import decode_moves
 from lieref.errors import DomainError, FormatError, VerificationError
 
 PLACE = (
     "scale_at", "unit_at", "units", "input_scale_bits", "units_count", "bias_at", "biases", "bias_bytes", "weight_at",
+    "unsigned",
 )  # fmt: skip
 """Numbers of a row of `places`."""
 LEAST_SCALE, MOST_SCALE = 2.0**-126, 2.0**30
@@ -43,22 +44,32 @@ class Part:
         Finished float32 scales, or int8 codes.
     biases : bytes or None
         As the file holds them.
-    differences : (N,) uint8 array or None
-        To be added to the bytes of the weight.
+    weights : int
+        Integers that the moves of the payload are about.
     """
 
     at: dict[str, int]
     scales: Array | None
     biases: bytes | None
-    differences: Array | None
+    weights: int
 
 
 @dataclass(frozen=True)
 class Payload:
-    """The numbers of an update, each found to be one that a file can take; `ratio` is that of the codes, if any."""
+    """The numbers of an update, each found to be one that a file can take.
+
+    Attributes
+    ----------
+    parts : tuple of Part
+    ratio : float32 or None
+        Of the codes.
+    moves : bytes
+        Integers of weights that are others (`lieref.adapter.integer.moves`): what they say depends on the file.
+    """
 
     parts: tuple[Part, ...]
     ratio: np.float32 | None
+    moves: bytes = b""
 
 
 def read_payload(said: Mapping[str, Any], payload: bytes) -> Payload:
@@ -92,15 +103,13 @@ def read_payload(said: Mapping[str, Any], payload: bytes) -> Payload:
     scales = [_scales(cursor, counts[0], ratio) for counts, _ in rows]
     biases = [cursor.raw(counts[1] * at["bias_bytes"]) if counts[1] else None for counts, at in rows]
     sizes = [counts[2] for counts, _ in rows]
-    differences = _inflated(cursor.raw(said["weight_differences"]), sum(sizes)) if any(sizes) else b""
+    moves = cursor.raw(said["weight_differences"]) if any(sizes) else b""
     if cursor.at != len(payload):
         raise FormatError(f"read_payload: {BIN_NAME} must hold its numbers alone; got {len(payload) - cursor.at} more")
-    parts, start = [], 0
-    for (_, at), new, bias, size in zip(rows, scales, biases, sizes, strict=True):
-        weight = np.frombuffer(differences, np.uint8, size, start) if size else None
-        parts.append(Part(at, new, bias, weight))
-        start += size
-    return Payload(tuple(parts), ratio)
+    parts = tuple(
+        Part(at, new, bias, size) for (_, at), new, bias, size in zip(rows, scales, biases, sizes, strict=True)
+    )
+    return Payload(parts, ratio, moves)
 
 
 def apply_payload(payload: Payload, said: Mapping[str, Any], content: bytes) -> bytes:
@@ -111,7 +120,7 @@ def apply_payload(payload: Payload, said: Mapping[str, Any], content: bytes) -> 
     VerificationError
         If the file is another one than the update is for, or the result not what the update says.
     FormatError
-        If two numbers would be written to one place.
+        If two numbers would be written to one place, or the moves are not coded as `lieref` codes them.
     DomainError
         If a new scale or bias is out of range.
     """
@@ -123,6 +132,7 @@ def apply_payload(payload: Payload, said: Mapping[str, Any], content: bytes) -> 
     writes: list[tuple[int, bytes]] = []
     for part in payload.parts:
         writes += _writes(part, payload.ratio, said["bias_rule"], content)
+    writes += _moved(payload, content)
     made, end = bytearray(content), 0
     for start, data in sorted(writes):
         if start < end:
@@ -176,7 +186,7 @@ def _row(layer: Any, place: list[int], said: Mapping[str, Any]) -> tuple[list[in
     given = biases in (0, at["biases"]) and (not at["biases"] or at["bias_bytes"] in (4, 8))
     units = at["units"] in (0, scales) or (scales == 1 and at["units"] > 1)
     counted = at["units_count"] == 0 or (at["units_count"] == 1 and at["units"] > 0)
-    if not fits or not given or not units or not counted or at["input_scale_bits"] >= 2**32:
+    if at["unsigned"] > 1 or not fits or not given or not units or not counted or at["input_scale_bits"] >= 2**32:
         raise FormatError(
             f"read_payload: every place must lie in the file of {said['base_bytes']} bytes, and hold what the layer "
             f"has; got {shown(at)} for {shown(layer)}"
@@ -201,17 +211,6 @@ def _sane(scales: Array) -> Array:
     return scales
 
 
-def _inflated(data: bytes, size: int) -> bytes:
-    machine = zlib.decompressobj()
-    try:
-        raw = machine.decompress(data, size + 1)
-    except zlib.error as error:
-        raise FormatError(f"read_payload: the differences must be deflated bytes; {error}") from None
-    if len(raw) != size or not machine.eof or machine.unused_data:
-        raise FormatError(f"read_payload: the differences must be {size} bytes; got {len(raw)}")
-    return raw
-
-
 def _writes(part: Part, ratio: np.float32 | None, rule: str, content: bytes) -> list[tuple[int, bytes]]:
     """Return what is written where for one layer."""
     at, found = part.at, []
@@ -228,10 +227,18 @@ def _writes(part: Part, ratio: np.float32 | None, rule: str, content: bytes) -> 
             bias = _requantised(at, float(scale_in), old, new, content)
     if bias is not None:
         found.append((at["bias_at"], bias))
-    if part.differences is not None:
-        weight = _numbers(content, "u1", at["weight_at"], len(part.differences))
-        found.append((at["weight_at"], (weight + part.differences).astype(np.uint8).tobytes()))
     return found
+
+
+def _moved(payload: Payload, content: bytes) -> list[tuple[int, bytes]]:
+    """Return the weights whose integers are others, and where they belong."""
+    moving = [part for part in payload.parts if part.weights]
+    if not moving:
+        return []
+    olds = [_numbers(content, "u1" if part.at["unsigned"] else "i1", part.at["weight_at"], part.weights)
+            for part in moving]  # fmt: skip
+    news = decode_moves(payload.moves, olds, BIN_NAME)
+    return [(part.at["weight_at"], new.tobytes()) for part, new in zip(moving, news, strict=True)]
 
 
 def _requantised(at: Mapping[str, int], scale_in: float, old: Array, new: Array, content: bytes) -> bytes:

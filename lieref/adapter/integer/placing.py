@@ -71,6 +71,7 @@ def _place(layer: IntegerLayer, scales: bool, biases: bool, weights: bool, rule:
         layer.out if moves else 0,
         np.dtype(bias.dtype).itemsize if moves and bias is not None else 0,
         _start(layer.weight.data_at) if weights else 0,
+        int(weights and layer.weight.dtype == "uint8"),
     ]
     while numbers and not numbers[-1]:
         del numbers[-1]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from lieref.adapter.integer.choosing import Moves, Rows, best_scales, find_moves
 from lieref.adapter.integer.codes import encode
 from lieref.adapter.integer.curvature import curvatures
 from lieref.adapter.integer.folder import BIN_NAME, encode_update
+from lieref.adapter.integer.methods import INTEGER_METHODS
 from lieref.adapter.integer.update import ENCODINGS, Codes, IntegerUpdate
 from lieref.errors import DomainError
 from lieref.model.integer.as_float import layer_weight, stored_weight
@@ -80,6 +81,19 @@ def settled(
     if train is not None:
         found = _trained(model, found, train, seed)
     return _written(found, model.integer, encoding).sealed(model.integer)
+
+
+def learnt(model: IntegerModel, x: Array, *, encoding: str = "finished", **options: Any) -> IntegerUpdate:
+    """Return what a model has learnt as an update: by `settled` where its method moves integers, which takes `options`.
+
+    Raises
+    ------
+    DomainError
+        As `settled` and `IntegerModel.update` do.
+    """
+    if model.integer_method is not None and INTEGER_METHODS[model.integer_method].moves:
+        return settled(model, x, encoding=encoding, **options)
+    return model.update(encoding)
 
 
 def _threshold(model: IntegerModel, layers: list[_Layer], encoding: str, most_bytes: int | None) -> float:

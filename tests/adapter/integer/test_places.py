@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from lieref.adapter.integer.folder import decode_update
 from lieref.adapter.integer.form import BIN_NAME, JSON_NAME, PLACES, parse_update
 from lieref.adapter.integer.model import load_integer
+from lieref.adapter.integer.moves import encode_moves
 from lieref.adapter.integer.places import apply_payload, read_payload
 from lieref.adapter.integer.placing import encode_placed
 from lieref.adapter.integer.update import IntegerUpdate
@@ -108,25 +108,30 @@ def test_biases_that_follow(stored: bool) -> None:
     assert apply_payload(read_payload(said, scales.tobytes()), said, BASE) == result
 
 
-def test_biases_and_weights_as_given() -> None:
+@pytest.mark.parametrize("kind", ["i1", "u1"])
+def test_biases_and_weights_as_given(kind: str) -> None:
     biases = np.array([5, -6, 7], "<i4")
-    step = np.array([1, 255, 0, 3], np.uint8)
-    weights = np.frombuffer(BASE, np.uint8, 4, WEIGHT_AT) + step
-    deflated = zlib.compress(step.tobytes())
-    row = [0, 0, 0, 0, 0, BIAS_AT, CHANNELS, 4, WEIGHT_AT]
+    old = np.frombuffer(BASE, kind, 4, WEIGHT_AT)
+    middle = np.clip(old + np.array([1, -1, 0, 3]), np.iinfo(kind).min, np.iinfo(kind).max).astype(kind)
+    moves = encode_moves([(old, middle)])
+    row = [0, 0, 0, 0, 0, BIAS_AT, CHANNELS, 4, WEIGHT_AT, int(kind == "u1")]
     fields = {
         "encoding": "finished", "bias_rule": "given", "layers": [[0, 0, CHANNELS, 4]], "places": [row],
-        "weight_differences": len(deflated),
+        "weight_differences": len(moves),
     }  # fmt: skip
-    payload = biases.tobytes() + deflated
-    said = text_of(payload, patched(biases=biases, weights=weights), **fields)
-    assert apply_payload(read_payload(said, payload), said, BASE) == patched(biases=biases, weights=weights)
-    for wrong in (zlib.compress(bytes(5)), zlib.compress(bytes(3)), b"\xff" * len(deflated), deflated[:-1] + b"\0\0"):
+    payload = biases.tobytes() + moves
+    result = patched(biases=biases, weights=middle.view(np.uint8))
+    said = text_of(payload, result, **fields)
+    assert apply_payload(read_payload(said, payload), said, BASE) == result
+    for wrong in (moves + b"\1", b"\xff" * 20):
         worse = biases.tobytes() + wrong
-        with pytest.raises(FormatError):
-            read_payload(text_of(worse, **{**fields, "weight_differences": len(wrong)}), worse)
+        lying = text_of(worse, result, **{**fields, "weight_differences": len(wrong)})
+        with pytest.raises(FormatError, match="coded"):
+            apply_payload(read_payload(lying, worse), lying, BASE)
     with pytest.raises(FormatError, match="too short"):
         read_payload(text_of(payload, **{**fields, "weight_differences": 999}), payload)
+    with pytest.raises(FormatError, match="more"):
+        read_payload(text_of(payload, **{**fields, "weight_differences": 0}), payload)
 
 
 def test_what_is_refused_when_it_is_applied() -> None:
