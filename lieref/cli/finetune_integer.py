@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lieref._atomic import remove_folder, write_folder
-from lieref.adapter.strict_json import format_json, path_text
+from lieref.adapter.strict_json import format_json, parse_json, path_text
 from lieref.cli.console import progress_bar, say
 from lieref.cli.output import reserved_folder, reserved_history
 from lieref.cli.unfinished import Unfinished
@@ -93,7 +93,7 @@ def run_integer(
     from lieref.adapter.integer.folder import BIN_NAME, JSON_NAME, encode_update
     from lieref.adapter.integer.methods import INTEGER_METHODS, RANK
     from lieref.adapter.integer.model import load_integer
-    from lieref.adapter.integer.settle import settled
+    from lieref.adapter.integer.settle import check_budget, settled
     from lieref.cli import job
     from lieref.cli.task_options import chosen_task
     from lieref.cli.watch import watching
@@ -121,6 +121,8 @@ def run_integer(
         model.threads = threads or model.threads
         chosen = chosen_task(model, task)
         how = check_semantics(semantics, model)
+        encoding = "codes" if codes else "finished"
+        check_budget(model, encoding, budget_bytes)
         model.attach(method, seed=seed, **({} if rank is None else {"r": rank}))
         with progress_bar("finetune"):
             training, testing = job.load_sets(
@@ -135,7 +137,6 @@ def run_integer(
                     checkpoint=unfinished.folder, resume=resume,
                 )  # fmt: skip
             unfinished.trained = True
-            encoding = "codes" if codes else "finished"
             if moves:
                 scores = chosen.has_labels and training.y.ndim == 1
                 again = _scales_again(training, history, batch, optimizer, mixup, chosen, augment, seed, memory_limit)
@@ -171,6 +172,7 @@ def run_integer(
                     **measured,
                     "task": chosen.to_dict(),
                     "payload_bytes": len(files[BIN_NAME]),
+                    "integer_bytes": parse_json(files[JSON_NAME], str(out))["weight_differences"],
                     "changed": changes(update, model),
                     "clipping": {"base": clips[0], "updated": clips[1]},
                     "rounding": model.rounding_rule,
