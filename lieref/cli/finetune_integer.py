@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lieref._atomic import remove_folder, write_folder
-from lieref.adapter.strict_json import format_json, path_text
+from lieref.adapter.strict_json import format_json, parse_json, path_text
 from lieref.cli.console import progress_bar, say
 from lieref.cli.output import reserved_folder, reserved_history
 from lieref.cli.unfinished import Unfinished
@@ -95,6 +95,7 @@ def run_integer(
     from lieref.adapter.integer.folder import BIN_NAME, JSON_NAME, encode_update
     from lieref.adapter.integer.methods import INTEGER_METHODS, RANK
     from lieref.adapter.integer.model import load_integer
+    from lieref.adapter.integer.settle import check_budget
     from lieref.cli import job, label_free
     from lieref.cli.task_options import chosen_task
     from lieref.cli.watch import watching
@@ -124,6 +125,8 @@ def run_integer(
         model.threads = threads or model.threads
         chosen = chosen_task(model, task)
         how = check_semantics(semantics, model)
+        encoding = "codes" if codes else "finished"
+        check_budget(model, encoding, budget_bytes)
         model.attach(method, seed=seed, **({} if rank is None else {"r": rank}))
         with progress_bar("finetune"):
             training, testing = label_free.load_sets(
@@ -145,7 +148,8 @@ def run_integer(
                     history, seen, made = job.train(model, training, watch, history_file, **settings), training.x, None
             unfinished.trained = True
             if made is None:
-                update = _update_of(model, training, history, "codes" if codes else "finished", budget_bytes, settings)
+                assert training is not None  # `asked` has refused to go without
+                update = _update_of(model, training, history, encoding, budget_bytes, settings)
                 made = label_free.Made(update, history, model.num_trainable(), {})
                 model.unload()
             update, history = made.update, made.history
@@ -174,6 +178,7 @@ def run_integer(
                     **made.facts,
                     "task": chosen.to_dict(),
                     "payload_bytes": len(files[BIN_NAME]),
+                    "integer_bytes": parse_json(files[JSON_NAME], str(out))["weight_differences"],
                     "changed": changes(update, model),
                     "clipping": {"base": clips[0], "updated": clips[1]},
                     "rounding": model.rounding_rule,

@@ -23,7 +23,8 @@ from lieref.cli.output import reserved_file
 def merge(base: Path, adapter: Path, output: Path, force: bool, as_json: bool) -> None:
     """Merge the adapter folder ADAPTER into the model BASE.
 
-    Of a quantised BASE the update in ADAPTER is written into its bytes: the file keeps its length and its integers.
+    Of a quantised BASE the update in ADAPTER is written into its bytes: the file keeps its length, and its integers
+    but those that the update moves.
 
     The result has the graph and the names of BASE; only adapted tensors differ. BASE itself is never changed. An output
     that already is the result stays as it is.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from lieref._types import Array
+from lieref._types import Array, FloatArray
 from lieref.model.backend import Backend, Reference
 from lieref.model.fold import Fold
 from lieref.model.fusion import FusedSite, FusedSites, Outside, fused_site
@@ -24,7 +24,7 @@ class Division:
     outside : tuple of Site
         The others; the backend sees the tensors they make.
     wanted : frozenset of str
-        Tensors of the folded graph whose cotangents the others need.
+        Tensors of the folded graph whose cotangents the others need, and biases that are moved along.
     backend : Backend
     refusal : str
         Why that is the reference path though the engine was asked for, "" where it is not.
@@ -38,6 +38,30 @@ class Division:
     backend: Backend
     refusal: str
     reasons: dict[str, Outside]
+
+    @property
+    def biases(self) -> tuple[FusedSite, ...]:
+        """The sites that the backend computes, but for the bias that they move along."""
+        return tuple(site for site in self.fused.sites if site.site.bias is not None)
+
+    def moved_biases(self, base: dict[str, Array]) -> dict[str, Array]:
+        """Return the biases that are moved along, by name."""
+        found = {}
+        for site in (each.site for each in self.biases):
+            bias, shape = site.bias, site.canonical(base[site.tensor]).shape
+            assert bias is not None
+            found[bias] = site.method.adapted_bias(site.params, base[bias], shape, site.groups)
+        return found
+
+    def bias_gradients(self, base: dict[str, Array], bars: dict[str, FloatArray]) -> dict[str, FloatArray]:
+        """Return what the cotangents of those biases add to the gradients of the factors, by the network's names."""
+        found = {}
+        for site in (each.site for each in self.biases):
+            bias, shape = site.bias, site.canonical(base[site.tensor]).shape
+            assert bias is not None
+            bar = site.method.adapted_bias_vjp(site.params, base[bias], bars[bias], shape, site.groups)
+            found |= {f"{site.tensor}:{name}": each for name, each in bar.items()}
+        return found
 
 
 def divide(
@@ -65,7 +89,7 @@ def divide(
     for fused in (FusedSites(tuple(site for site in found if isinstance(site, FusedSite))), FusedSites()):
         inside = {site.tensor for site in fused.sites}
         outside = tuple(site for site in sites if site.tensor not in inside)
-        wanted = _trained_tensors(outside, folds, folded)
+        wanted = _trained_tensors(outside, folds, folded) | {site.site.bias for site in fused.sites if site.site.bias}
         backend, refusal = choose(wanted, fused)
         if not isinstance(backend, Reference):
             break

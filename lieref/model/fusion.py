@@ -2,7 +2,8 @@
 
 Those that act entry by entry, with a map the engine has. Of a low rank in the `unfold` matricisation that no conv
 groups but those of a depthwise layer share, and of a factor for each output channel, the engine takes the factors; of
-any other parameterisation it takes xi, and its cotangent comes back. A BatchNormalization folded into the layer
+any other parameterisation it takes xi, and its cotangent comes back. Where a factor multiplies the bias of its output
+channel too, that vector is made and pulled back beside the engine. A BatchNormalization folded into the layer
 multiplies row o of the weight by a[o]: under the Hadamard group it commutes with the adapter, and to an added one it
 gives the factor a[o]. Every other adapter is computed outside.
 """
@@ -164,7 +165,7 @@ def fused_site(
         return Outside(f"{method.name} has no compiled form", ENTRYWISE)
     if layer.shared:
         return Outside("another node reads its weight too", "an export in which every layer has its own")
-    if site.bias is not None:
+    if site.bias is not None and (fold is not None or not isinstance(method.action, ScaleMode)):
         return Outside(f"{method.name} moves its bias along", ENTRYWISE)
     if fold is not None and any(source in adapted for source in fold.sources() if source != site.tensor):
         return Outside("its bias or BatchNormalization is adapted too", "adapters on its weight alone")

@@ -255,13 +255,18 @@ class Network(Readable):
             division = self.division()
             self.choice.say_training(division, self.graph.initializers, len(samples))
             tensors = self._current_tensors(division.outside)
-            graph = refolded(self.folded, self.folds, tensors, changed_names(division.outside, self.statistics))
+            moved = division.moved_biases(self.graph.initializers)
+            tensors |= moved
+            changed = changed_names(division.outside, self.statistics) | moved.keys()
+            graph = refolded(self.folded, self.folds, tensors, changed)
             value, logits, bars = division.backend.loss_and_grad(
                 graph, samples, y, loss, division.wanted, self.threads, division.fused, self.recomputation
             )
-            if not division.outside:
+            if not division.wanted:
                 return value, logits, bars
             factors = {name: bar for name, bar in bars.items() if name not in division.wanted}
+            for name, bar in division.bias_gradients(self.graph.initializers, bars).items():
+                factors[name] = factors[name] + bar
             found = factor_gradients(division.outside, self.folds, self.graph.initializers, tensors, bars)
             return value, logits, {**factors, **found}
 

@@ -2,7 +2,7 @@
 
     python -m validation.benchmarks.integer --data DIR [--batches 1 8 32 128] [--images 64] [--only step reference]
 
-The step is that of ResNet-8 with one factor for each weight scale (`tied-scale`), and with low-rank factors
+The step is that of ResNet-8 with one factor for each weight scale (`scale`, `tied-scale`), and with low-rank factors
 (`liera-int8`): forward, backward, AdamW, through the calls of `lieref.fit`. Float and quantised steps are timed in
 turn, so that other load meets both; their ratio is what counts. The reference is timed on one thread beside the
 runtime that each semantics is of, an image at a time as a device runs it, and all at once where that is possible.
@@ -35,7 +35,7 @@ from validation.integer.runtime import RESOLVERS, interpreter
 
 GOAL = 1.5
 """Most times of the float step."""
-PAIRS = {"scales": ("scale", "tied-scale"), "low rank": ("liera", "liera-int8")}
+PAIRS = {"scale": ("scale", "scale"), "tied-scale": ("scale", "tied-scale"), "liera-int8": ("liera", "liera-int8")}
 """Methods for the float network and the quantised one, as many trainable numbers in both but for biases."""
 
 
@@ -74,7 +74,7 @@ def steps(data: Path, batches: list[int], seconds: float) -> list[dict[str, Any]
             said = ", ".join(
                 f"{name} {each['cpu_ms']:.2f} (wall {each['min_ms']:.2f})" for name, each in ratios.items()
             )
-            print(f"{kind:9} batch {size:3}: float {times['float']['cpu_ms']:8.3f} ms, times that: {said}", flush=True)
+            print(f"{kind:10} batch {size:3}: float {times['float']['cpu_ms']:8.3f} ms, times that: {said}", flush=True)
     return rows
 
 

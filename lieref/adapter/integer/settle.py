@@ -73,8 +73,7 @@ def settled(
         If the scales alone take more bytes, or a result is out of the range of the file's numbers.
     """
     check_choice("settled", "encoding", encoding, ENCODINGS)
-    if most_bytes is not None:
-        check_int("settled", "most_bytes", most_bytes, low=1)
+    check_budget(model, encoding, most_bytes)
     layers = _layers(model, x, classes, seed)
     threshold = _threshold(model, layers, encoding, most_bytes)
     found = _chosen(model, layers, threshold)
@@ -96,6 +95,16 @@ def learnt(model: IntegerModel, x: Array, *, encoding: str = "finished", **optio
     return model.update(encoding)
 
 
+def check_budget(model: IntegerModel, encoding: str, most_bytes: int | None) -> None:
+    """Raise `DomainError` where the scales alone take more bytes."""
+    if most_bytes is not None:
+        scales = sum(layer.factors for layer in model.integer_layers)
+        least = 4 * scales if encoding == "finished" else 4 + scales
+        check_int("settled", "most_bytes", most_bytes, low=1)
+        if most_bytes < least:
+            raise DomainError(f"settled: `most_bytes` must hold the scales, {least} bytes; got {most_bytes}")
+
+
 def _threshold(model: IntegerModel, layers: list[_Layer], encoding: str, most_bytes: int | None) -> float:
     """Return the least gain of a move that is made."""
     gains = np.sort(np.concatenate([one.moves.gain for one in layers]))[::-1] if layers else np.zeros(0)
@@ -107,9 +116,6 @@ def _threshold(model: IntegerModel, layers: list[_Layer], encoding: str, most_by
         found = _written(_chosen(model, layers, threshold), model.integer, encoding)
         return len(encode_update(found, model.integer)[BIN_NAME])
 
-    least = size(np.inf)
-    if least > most_bytes:
-        raise DomainError(f"settled: `most_bytes` must hold the scales, {least} bytes; got {most_bytes}")
     count, beyond = 0, len(gains) + 1
     for _ in range(TRIES):
         middle = (count + beyond) // 2

@@ -55,12 +55,12 @@ def test_activations_are_on_their_grid(file: Path) -> None:
     assert seen > 5
 
 
-@pytest.mark.parametrize("engine", ["direct", "f2"])
-def test_the_engine_computes_the_same(engine: str, file: Path) -> None:
+@pytest.mark.parametrize(("engine", "method"), [("direct", "scale"), ("f2", "tied-scale")])
+def test_the_engine_computes_the_same(engine: str, method: str, file: Path) -> None:
     x, y = samples(24), np.arange(24) % 5
     results = []
     for name in (engine, "reference"):
-        model = load_integer(file, rounding="straight-through").attach("scale")
+        model = load_integer(file, rounding="straight-through").attach(method)
         model.engine = name
         for site in model.sites.values():
             site.params["xi"][...] = np.random.default_rng(3).normal(0, 0.05, site.params["xi"].shape)
