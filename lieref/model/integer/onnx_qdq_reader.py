@@ -80,6 +80,7 @@ class _Reader:
         if name not in self.integers:
             raise UnsupportedError(f"load: node {node.name} of {self.source.path} must read integers; {name} is none")
         held = self.integers[name]
+        self.source.check_zero_point(name, self.source.tensors[held].dtype, zero_point)
         if not same(self.source.tensors[held].quantisation, said):
             raise UnsupportedError(
                 f"load: {name} of {self.source.path} must have one scale; it is quantised with "
@@ -162,6 +163,10 @@ class _Reader:
                 outputs.append(name)
             elif name in self.integers:
                 outputs.append(self.integers[name])
+            else:
+                raise UnsupportedError(
+                    f"load: output {name} of {self.source.path} must be quantised by a node before it; it is not"
+                )
         return self.source.graph("onnx-qdq", tuple(outputs))
 
     def _readers(self, name: str) -> int:
