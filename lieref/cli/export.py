@@ -68,20 +68,23 @@ def export(adapter: Path, base: Path, format_name: str, out: Path, force: bool, 
 
     if is_update(adapter) != (format_name == c_update.FORMAT):
         raise click.UsageError(f"--format {c_update.FORMAT} is for the update of a quantised file, and alone for it")
+    options = {name: value for name, value in given.items() if value is not None}
+    for path in (adapter, base):
+        if out.exists() and path.exists() and out.samefile(path):
+            raise click.UsageError(f"{out} is read, and never changed; name another --out")
     if is_update(adapter):
+        if options:
+            given_one = f"--{next(iter(options)).replace('_', '-')}"
+            raise click.UsageError(f"{given_one} does not go with --format {c_update.FORMAT}, which has no choices")
         _export_update(adapter, base, out, force, as_json)
         return
     from lieref.adapter.out.registry import check_options
     from lieref.errors import DomainError
 
-    options = {name: value for name, value in given.items() if value is not None}
     try:
         row = check_options(format_name, options)
     except DomainError as error:
         raise click.UsageError(str(error).partition(": ")[2].replace("`", "")) from None
-    for path in (adapter, base):
-        if out.exists() and path.exists() and out.samefile(path):
-            raise click.UsageError(f"{out} is read, and never changed; name another --out")
     exported = (_write_folder if row.files else _write_file)(row, adapter, base, out, options, force=force)
     for note in exported.notes:
         say(f"note: {note}")
@@ -102,9 +105,12 @@ def _export_update(folder: Path, base: Path, out: Path, force: bool, as_json: bo
     from lieref.adapter.integer.folder import read_update
     from lieref.model.integer.reader import read_integer
 
+    if out.exists() and not (out.is_file() or out.is_dir()):
+        raise click.UsageError(f"{out} is a device or a pipe; name a file with --out")
     with reserved_file("export", out, "out"):
         graph = read_integer(base)
-        data, tables = c_update(read_update(folder, graph), graph, re.sub(r"\W", "_", f"update_{out.stem}")[:41])
+        name = re.sub(r"[^A-Za-z0-9_]", "_", f"update_{out.stem}")[:41]  # letters of C, not of every script
+        data, tables = c_update(read_update(folder, graph), graph, name)
         if out.exists() and out.read_bytes() != data and not force:
             raise click.UsageError(f"{out} exists and holds something else; add --force to replace it")
         write_file(out, data)

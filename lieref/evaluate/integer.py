@@ -44,8 +44,9 @@ def classes(model: IntegerModel, graph: IntegerGraph, x: Array, semantics: str) 
     UnsupportedError
         If an operation has no integer reference.
     """
-    outputs = run(graph, fed(model, x), semantics)
-    return np.asarray(outputs.reshape(len(outputs), -1).argmax(axis=1))
+    samples = fed(model, x)
+    outputs = run(graph, samples, semantics)
+    return np.asarray(outputs.reshape(len(samples), -1).argmax(axis=1))
 
 
 def unlike(graph: IntegerGraph, names: Sequence[str]) -> list[str]:

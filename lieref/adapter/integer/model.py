@@ -17,12 +17,12 @@ from lieref._types import Array, FloatArray
 from lieref.adapter.integer.methods import INTEGER_METHODS, sites_of
 from lieref.adapter.integer.update import IntegerUpdate, update_of
 from lieref.adapter.model import Model
-from lieref.errors import DomainError, UnsupportedError
+from lieref.errors import DomainError, LierefError, UnsupportedError
 from lieref.model.integer.as_float import as_float
 from lieref.model.integer.graph import IntegerGraph
 from lieref.model.integer.layers import integer_layers
 from lieref.model.integer.reader import read_integer
-from lieref.model.integer.real_samples import as_real
+from lieref.model.integer.real_samples import as_real, check_unit, quantised_input
 from lieref.model.simplify import in_dtype, simplify
 
 ROUNDINGS = ("clamp", "straight-through")
@@ -59,6 +59,11 @@ class IntegerModel(Model):
         What is simulated of the integers between layers: their range; or that every number is one of them too, with
         the gradient passed through as if it were not (`lieref.op.fake_quantize`).
 
+    Raises
+    ------
+    UnsupportedError
+        If it has several inputs or outputs, or an operation that cannot be trained.
+
     Attributes
     ----------
     integer : IntegerGraph
@@ -73,6 +78,11 @@ class IntegerModel(Model):
     integer_method: str | None = None
 
     def __init__(self, integer: IntegerGraph, source: str, rounding: str = "clamp") -> None:
+        if len(integer.inputs) != 1 or len(integer.outputs) != 1:
+            got = f"{', '.join(integer.inputs)} and {', '.join(integer.outputs)}"
+            raise UnsupportedError(
+                f"load: {source} must have one input and one output to be trained, as a quantised network; got {got}"
+            )
         self.integer = integer
         self.rounding_rule = check_choice("load_integer", "rounding", rounding, ROUNDINGS)
         self.integer_layers = integer_layers(integer)
@@ -88,7 +98,11 @@ class IntegerModel(Model):
 
     def arranged(self, function: str, x: Any, layout: str | None = None) -> Array:
         """Return samples in the network's layout and in real numbers."""
-        return as_real(super().arranged(function, x, layout), self.integer.tensors[self.integer.inputs[0]])
+        tensor = self.integer.tensors[self.integer.inputs[0]]
+        real = as_real(super().arranged(function, x, layout), tensor)
+        if tensor.quantisation is None:
+            check_unit(real, quantised_input(self.integer))
+        return real
 
     def attach(
         self, method: Any, *, target_modules: Any = None, head: Any = None, seed: int = 0, **config: Any
@@ -105,7 +119,10 @@ class IntegerModel(Model):
         Raises
         ------
         DomainError
-            If it is another, comes with other options, or something is attached already.
+            If it is another, comes with other options, something is attached already, or the file has no bytes of
+            their own for what it trains.
+        UnsupportedError
+            If the network has no layer with weights.
         """
         name = check_choice("attach", "method", method, tuple(INTEGER_METHODS))
         known = {"r"} if INTEGER_METHODS[name].moves else set()
@@ -113,10 +130,28 @@ class IntegerModel(Model):
             raise DomainError(f"attach: {name} of a quantised network must come without targets, head and options")
         if self.attached:
             raise DomainError(f"attach: a quantised network must carry one method; it carries {self.method_name}")
+        if not self.integer_layers:
+            raise UnsupportedError(
+                "attach: the quantised network must have a layer whose weights are in the file; it has none, so that "
+                "there is nothing to train"
+            )
         for each, patterns in sites_of(name, self.integer_layers, config.get("r")):
             super().attach(each, target_modules=None if patterns is None else list(patterns), seed=seed)
         self.integer_method = name
+        try:
+            self._untrained()  # what cannot be written into the file is refused before it is trained
+        except LierefError:
+            self.unload()
+            raise
         return self
+
+    def _untrained(self) -> IntegerUpdate:
+        """Return the update of what is attached as it begins; where integers may move, that of their scales."""
+        assert self.integer_method is not None
+        if not INTEGER_METHODS[self.integer_method].moves:
+            return self.update()
+        nothing = {layer.weight.name: np.zeros(layer.factors) for layer in self.integer_layers}
+        return update_of(self.integer, "scale", nothing, {})
 
     def unload(self) -> Self:
         """Remove what is attached: the network is its file again."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -19,6 +20,12 @@ from lieref.model.integer.layers import IntegerLayer, integer_layers
 from lieref.model.integer.patch import Patch, patch
 
 
+_EXACT = 1 << 53
+"""Whole numbers are exact in float64 as far as this; a bias of int64 has 48 bits in the kernels."""
+_METHOD = r"[A-Za-z0-9][A-Za-z0-9_.+(),= -]{0,127}"
+"""Names go into comments of C: nothing in them may end one."""
+
+
 class Codes(NamedTuple):
     """Scales as one byte each; see `lieref.adapter.integer.codes`."""
 
@@ -33,7 +40,7 @@ class IntegerUpdate:
     Attributes
     ----------
     method : str
-        What made it.
+        What made it: letters, digits and _.+(),=- of at most 128.
     base_sha256, base_bytes : str, int
         Digest and length of the file it is for.
     bias_rule : {"stay", "follow", "given"}
@@ -63,6 +70,11 @@ class IntegerUpdate:
 
     def __post_init__(self) -> None:
         check_choice("IntegerUpdate", "bias_rule", self.bias_rule, BIAS_RULES)
+        if not re.fullmatch(_METHOD, self.method):
+            raise DomainError(
+                "IntegerUpdate: `method` must be a name of letters, digits and _.+(),=- of at most 128; got "
+                f"{self.method[:128]!r}"
+            )
 
     def patched(self, graph: IntegerGraph) -> tuple[IntegerGraph, Patch]:
         """Return the network with the update in its file, and what was written where.
@@ -87,7 +99,8 @@ class IntegerUpdate:
             layer = layers[name]
             if layer.bias is None:
                 continue
-            if layer.bias.quantisation is not None and layer.bias.scale_at is not None:
+            said = layer.bias.quantisation
+            if said is not None and layer.bias.scale_at is not None and new.size in (1, said.scale.size):
                 stored[layer.bias.name] = _stored_unit(layer, new)
             if self.bias_rule == "follow" and (new != layer.scales).any():
                 biases[layer.bias.name] = requantised_bias(layer, layer.real_bias(), new)
@@ -202,7 +215,7 @@ def requantised_bias(layer: IntegerLayer, real: FloatArray, scales: Array) -> Ar
         If one does not fit the type of the bias.
     """
     assert layer.bias is not None  # the callers ask
-    low, high = layer.bias.limits
+    low, high = (min(max(end, -_EXACT), _EXACT) for end in layer.bias.limits)
     found = np.rint(real.astype(np.float64) / layer.bias_unit(scales))
     if not ((found >= low) & (found <= high)).all():
         raise DomainError(

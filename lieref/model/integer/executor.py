@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from lieref.model.integer.steps import STEPS
 from lieref.op.integer.semantics import Semantics, semantics
 
 CHUNK = 32
-"""Samples run at once: what they need stays within some tens of megabytes for networks of microcontrollers."""
+"""Most samples run at once: what they need stays within some tens of megabytes for networks of microcontrollers."""
+ELEMENTS = 1 << 22
+"""Most numbers in a tensor of several samples: of larger images fewer are run at once."""
 
 
 def run(graph: IntegerGraph, x: Array, how: str | Semantics) -> Array:
@@ -30,7 +33,8 @@ def run(graph: IntegerGraph, x: Array, how: str | Semantics) -> Array:
     Raises
     ------
     UnsupportedError
-        If the network has several inputs or outputs (`run_all` takes them), or an operation that does not run.
+        If the network has several inputs or outputs (`run_all` takes them), is made for several samples at once that it
+        mixes, or has an operation that does not run.
     DTypeError, ShapeError
         If the samples do not fit the input.
     """
@@ -42,7 +46,7 @@ def run(graph: IntegerGraph, x: Array, how: str | Semantics) -> Array:
     if not len(x):
         one = np.zeros((1, *x.shape[1:]), x.dtype)
         return run(graph, one, how)[:0]
-    chunk = CHUNK if _keeps_samples_apart(graph) else 1
+    chunk = _chunk(graph)
     parts = [
         run_all(graph, {graph.inputs[0]: x[first : first + chunk]}, how)[graph.outputs[0]]
         for first in range(0, len(x), chunk)
@@ -98,13 +102,34 @@ def _check(tensor: IntegerTensor, x: Array) -> None:
         raise ShapeError(f"run: {tensor.name} must have shape (N, *{tensor.shape[1:]}); got {x.shape}")
 
 
+def _chunk(graph: IntegerGraph) -> int:
+    """Return how many samples run at once.
+
+    Raises
+    ------
+    UnsupportedError
+        If the file is for several samples and works across them.
+    """
+    outputs = [graph.tensors[name] for node in graph.nodes for name in node.outputs]
+    shape = graph.tensors[graph.inputs[0]].shape
+    if _keeps_samples_apart(graph):
+        largest = max(math.prod(n or 1 for n in tensor.shape[1:]) for tensor in outputs)
+        return max(1, min(CHUNK, ELEMENTS // largest))
+    if shape[:1] not in ((1,), (None,)):
+        raise UnsupportedError(
+            f"run: the network must take one sample at a time, or keep several apart; got one for {shape[0]} that it "
+            "mixes: convert it with a batch of 1"
+        )
+    return 1
+
+
 def _keeps_samples_apart(graph: IntegerGraph) -> bool:
     """Return whether the first axis counts the samples in every tensor, so that any number runs at once."""
-    count = graph.tensors[graph.inputs[0]].shape[:1]
+    shape = graph.tensors[graph.inputs[0]].shape
     outputs = [graph.tensors[name] for node in graph.nodes for name in node.outputs]
     return (
-        count in ((1,), (None,))
-        and all(tensor.shape[:1] == count for tensor in outputs)
+        all(len(tensor.shape) > 1 and tensor.shape[0] == shape[0] for tensor in outputs)
+        and len(shape) > 1
         and not any(_mixes(graph, node) for node in graph.nodes)
     )
 
@@ -118,4 +143,10 @@ def _mixes(graph: IntegerGraph, node: IntegerNode) -> bool:
         return of["axis"] == 0 or any(graph.tensors[name].is_constant for name in node.inputs)
     if node.op == "Transpose":
         return bool(of["axes"][0] != 0)
+    if node.op == "Slice":
+        return graph.tensors[node.inputs[0]].shape[0] is not None
+    if node.op in ("Add", "Sub", "Mul", "Maximum", "Minimum"):  # one constant must serve all samples
+        axes = len(graph.tensors[node.outputs[0]].shape)
+        sides = [graph.tensors[name] for name in node.inputs if graph.tensors[name].is_constant]
+        return any(len(tensor.shape) == axes and tensor.shape[0] != 1 for tensor in sides)
     return node.op == "Pad" and bool(of["before"][0] or of["after"][0])

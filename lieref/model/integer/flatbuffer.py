@@ -5,7 +5,8 @@ where it lies in the table, 0 for a field left out. Strings, vectors and tables 
 forward, and a vector starts with its length. All numbers are little-endian.
 
 What is wrong raises `FormatError`. A file may point to one vector from many places, so that reading it could take time
-and memory without end: the bytes read from vectors are counted, and no more than `_READS` times the file are read.
+and memory without end: the bytes read from vectors are counted, and no more than `_READS` times the file are read. So
+are the tables.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ from lieref.errors import FormatError
 from lieref.model.integer.graph import ByteRange
 
 _READS = 8
-_LARGEST = (1 << 31) - 1
+LARGEST = (1 << 31) - 1
+"""Most bytes of a file: offsets are signed numbers of 32 bits."""
+_TABLES = 1 << 18
+"""Most tables that are read. A network of a thousand operators has ten thousand; a vector may name one table again and
+again, and each time costs microseconds."""
 
 
 @dataclass
@@ -34,13 +39,16 @@ class Bytes:
     content : bytes
     read : int
         Bytes of vectors read so far.
+    tables : int
+        Tables read so far.
     """
 
     content: bytes
     read: int = field(default=0)
+    tables: int = field(default=0)
 
     def __post_init__(self) -> None:
-        if len(self.content) > _LARGEST:
+        if len(self.content) > LARGEST:
             raise FormatError(f"flatbuffer: the file must be smaller than 2 GiB; got {len(self.content)} bytes")
 
     def number(self, code: str, at: int) -> Any:
@@ -81,6 +89,9 @@ class Table:
     at: int
 
     def __post_init__(self) -> None:
+        self.file.tables += 1
+        if self.file.tables > _TABLES:
+            raise FormatError(f"flatbuffer: the file must have at most {_TABLES} tables; got more")
         vtable = self._vtable
         size, length = self.file.number("H", vtable), self.file.number("H", vtable + 2)
         if size < 4 or size % 2 or length < 4:

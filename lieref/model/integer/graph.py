@@ -27,6 +27,9 @@ INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "int64")
 """Element types of quantised tensors. Besides them a graph may hold float32: what is read by Quantize or written by
 Dequantize."""
 
+LEAST_SCALE, MOST_SCALE = 2.0**-126, 2.0**30
+"""Scales that files may have: smaller ones lose bits in float32, and are flushed to zero by some kernels."""
+
 Attribute: TypeAlias = AttrValue | None
 """Value of an attribute; a bool is an int, and None stands for one that is not given."""
 
@@ -244,10 +247,14 @@ class IntegerGraph:
         for node in self.nodes:
             self._check_node(node, made)
             made.update(node.outputs)
-        missing = [name for name in (*self.inputs, *self.outputs) if name not in self.tensors or name not in made]
+        written = {name for node in self.nodes for name in node.outputs}
+        missing = [name for name in self.outputs if name not in written]
+        missing += [name for name in self.inputs if name not in self.tensors or self.tensors[name].is_constant]
         if missing or not self.inputs or not self.outputs:
             got = f"{missing[0]}, which no node writes" if missing else "none"
-            raise FormatError(f"IntegerGraph: `outputs` must be tensors of the network; got {got}")
+            raise FormatError(
+                f"IntegerGraph: `outputs` must be computed by nodes, from `inputs` that the caller feeds; got {got}"
+            )
 
     def _check_places(self, tensor: IntegerTensor) -> None:
         q, data = tensor.quantisation, tensor.data

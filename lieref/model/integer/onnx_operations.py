@@ -41,7 +41,7 @@ def operation(source: OnnxSource, node: OnnxNode, op: str, inputs: Sequence[Inte
         )
     try:
         return _RULES[op](source, node, inputs)
-    except (IndexError, ShapeError, TypeError, ValueError) as error:
+    except (ArithmeticError, LookupError, ShapeError, TypeError, ValueError) as error:
         shapes = [tensor.shape for tensor in inputs]
         raise FormatError(
             f"load: node {node.name} ({node.op}) of {source.path} must fit its inputs; got shapes {shapes} ({error})"
@@ -221,7 +221,12 @@ def clip_bounds(source: OnnxSource, node: OnnxNode) -> tuple[float, float]:
     found = [float(node.attrs.get("min", -math.inf)), float(node.attrs.get("max", math.inf))]  # type: ignore[arg-type]
     for i, name in enumerate(node.inputs[1:3]):
         if name:
-            found[i] = float(source.constant(name, node.name))
+            value = source.constant(name, node.name)
+            if value.size != 1:
+                raise _refuse(source, node, f"have single numbers as bounds; got shape {value.shape}")
+            found[i] = float(value.ravel()[0])
+    if not found[0] <= found[1]:
+        raise _refuse(source, node, f"have bounds in order; got {found[0]} and {found[1]}")
     return found[0], found[1]
 
 

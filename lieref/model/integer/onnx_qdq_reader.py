@@ -94,6 +94,7 @@ class RealParts:
         if name not in self.integers:
             raise UnsupportedError(f"load: node {node.name} of {self.source.path} must read integers; {name} is none")
         held = self.integers[name]
+        self.source.check_zero_point(name, self.source.tensors[held].dtype, zero_point)
         if not same(self.source.tensors[held].quantisation, said):
             raise UnsupportedError(
                 f"load: {name} of {self.source.path} must have one scale; it is quantised with "
@@ -186,6 +187,10 @@ class RealParts:
                 outputs.append(self.integers[name])
             elif name in self.source.tensors:
                 outputs.append(name)
+            else:
+                raise UnsupportedError(
+                    f"load: output {name} of {self.source.path} must be quantised by a node before it; it is not"
+                )
         return self.source.graph(form, tuple(outputs))
 
     def _readers(self, name: str) -> int:

@@ -161,6 +161,7 @@ def _read(source: OnnxSource, node: OnnxNode, place: int, axis: int = 0) -> str:
         source.add(IntegerTensor(name, dtype, shape, said))
     if name not in source.tensors:
         raise UnsupportedError(f"load: node {node.name} of {source.path} must read integers; {name} is none")
+    source.check_zero_point(name, source.tensors[name].dtype, zero_point)
     _check_same(source, name, said)
     return name
 

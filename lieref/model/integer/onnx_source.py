@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,8 @@ from lieref._types import Array, AttrValue
 from lieref.errors import DomainError, FormatError, UnsupportedError
 from lieref.model.integer.graph import (
     INTEGERS,
+    LEAST_SCALE,
+    MOST_SCALE,
     ByteRange,
     IntegerGraph,
     IntegerNode,
@@ -27,6 +30,9 @@ from lieref.model.onnx_reader import attribute_value, load_proto, node_names, to
 
 STATICALLY = "quantise it with onnxruntime.quantization.quantize_static"
 """What to do with a network that is quantised only in part."""
+
+_ELEMENTS = {2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64"}
+"""ONNX's numbers of the types."""
 
 _FLOATS_AT_RUN_TIME = ("DynamicQuantizeLinear", "MatMulInteger", "ConvInteger", "DynamicQuantizeMatMul")
 
@@ -86,7 +92,7 @@ class OnnxSource:
         """Return what two constants of a node say; `axis` is that of a vector of scales."""
         s = self.constant(scale, node.name)
         z = self.constant(zero_point, node.name) if zero_point else np.zeros(s.size, np.int64)
-        if s.ndim > 1:
+        if s.ndim > 1 or node.attrs.get("block_size", 0):
             raise UnsupportedError(
                 f"load: scale {scale} of {self.path} must be one number, or one a channel; got shape {s.shape} "
                 "(quantisation in blocks)"
@@ -96,10 +102,24 @@ class OnnxSource:
                 f"load: scale {scale} of {self.path} must be float32 and its zero point an integer; got {s.dtype} and "
                 f"{z.dtype}"
             )
+        sane = (s >= LEAST_SCALE) & (s <= MOST_SCALE)  # a NaN is neither
+        if not sane.all():
+            raise FormatError(
+                f"load: every scale in {scale} of {self.path} must be a number of 2^-126 to 2^30; got "
+                f"{s[~sane].ravel()[0]}: the file is damaged, or was written by a faulty tool"
+            )
         try:
             return Quantisation(s.ravel(), z.ravel(), axis if s.size > 1 else None)
         except DomainError as error:
             raise FormatError(f"load: scale {scale} of {self.path} must be usable; {error}") from error
+
+    def check_zero_point(self, name: str, dtype: str, zero_point: str) -> None:
+        """Raise `FormatError` unless a zero point, where there is one, has the type of the integers that it is for."""
+        held = self.constants[zero_point].dtype.name if zero_point in self.constants else dtype
+        if held != dtype:
+            raise FormatError(
+                f"load: {name} of {self.path} must be {held}, as its zero point {zero_point}; got {dtype}"
+            )
 
     def add(self, tensor: IntegerTensor) -> str:
         """Add a tensor, or check that one of that name says the same; return its name."""
@@ -118,16 +138,28 @@ class OnnxSource:
             raise UnsupportedError(f"load: {name} of {self.path} must hold integers; got {data.dtype}")
         if quantisation is not None and quantisation.axis is not None and data.ndim <= quantisation.axis:
             raise FormatError(f"load: {name} of {self.path} must have the axis of its scales; got shape {data.shape}")
-        places = [self.places.get(each) if each else None for each in (scale, zero_point, name)]
+        self.check_zero_point(name, data.dtype.name, zero_point)
+        alone = [None if self._readers(each) > 1 else self.places.get(each) for each in (scale, name)]
+        places = [alone[0], self.places.get(zero_point) if zero_point else None, alone[1]]
         try:
             tensor = IntegerTensor(name, data.dtype.name, data.shape, quantisation, data, *places)
         except DomainError as error:
             raise FormatError(f"load: {name} of {self.path} must be well-formed; {error}") from error
         return self.add(tensor)
 
+    def _readers(self, name: str) -> int:
+        """Return how often the file reads a constant: what is read twice cannot change for one reader."""
+        return sum(node.inputs.count(name) for node in self.nodes) + self.outputs.count(name)
+
     def dtype_of(self, zero_point: str, node: OnnxNode) -> str:
-        """Return the integers that a zero point stands for; uint8 where there is none, as ONNX has it."""
-        dtype = self.constants[zero_point].dtype.name if zero_point in self.constants else "uint8"
+        """Return the integers that a zero point stands for; where there is none `output_dtype`, or else uint8."""
+        number = int(node.attrs.get("output_dtype", 0))  # type: ignore[arg-type]
+        said = _ELEMENTS.get(number, f"type {number}") if number else ""
+        dtype = self.constants[zero_point].dtype.name if zero_point in self.constants else said or "uint8"
+        if said not in ("", dtype):
+            raise FormatError(
+                f"load: node {node.name} of {self.path} must have one output type; got {said} and {dtype}"
+            )
         if dtype not in INTEGERS:
             raise UnsupportedError(f"load: node {node.name} of {self.path} must quantise to integers; got {dtype}")
         return dtype
@@ -159,8 +191,13 @@ def open_onnx(path: str | Path) -> OnnxSource:
     """
     onnx = need("onnx", "app", "reading ONNX models")
     path = Path(path)
-    proto, _ = load_proto(path)
+    proto, digest = load_proto(path)
     source, content = str(path), path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != digest:  # which has the bytes beside the file in it
+        raise UnsupportedError(
+            f"load: {source} must hold its tensors itself; some lie in files beside it: save it in one with "
+            "onnx.save(onnx.load(PATH), NEW_PATH)"
+        )
     names = node_names(proto)
     constants = {tensor.name: to_array(onnx, tensor, source) for tensor in proto.graph.initializer}
     nodes = []
@@ -180,6 +217,8 @@ def open_onnx(path: str | Path) -> OnnxSource:
     for value in proto.graph.input:
         if value.name not in constants:
             kind = value.type.tensor_type
+            if not value.type.HasField("tensor_type") or not kind.elem_type:
+                raise UnsupportedError(f"load: input {value.name} of {source} must be a tensor of a known type")
             shape = tuple(d.dim_value if d.dim_value > 0 else None for d in kind.shape.dim)
             inputs[value.name] = (np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)).name, shape)
     places = initializer_places(content, source)

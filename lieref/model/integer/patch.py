@@ -13,11 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from lieref._types import Array
-from lieref.errors import DomainError, DTypeError, ShapeError, VerificationError
-from lieref.model.integer.graph import ByteRange, IntegerGraph, IntegerTensor, Quantisation
+from lieref.errors import DomainError, DTypeError, LierefError, ShapeError, VerificationError
+from lieref.model.integer.graph import LEAST_SCALE, MOST_SCALE, ByteRange, IntegerGraph, IntegerTensor, Quantisation
 from lieref.model.integer.types import check_types
-
-_LEAST_SCALE, _MOST_SCALE = 2.0**-126, 2.0**30
 
 
 @dataclass(frozen=True)
@@ -118,8 +116,8 @@ def patch(
     Raises
     ------
     DomainError
-        If a tensor is unknown or its values do not stand in the file, if a scale or an integer is out of its range, if
-        or if two tensors share the bytes.
+        If a tensor is unknown or its values do not stand in the file, if a scale or an integer is out of its range, or
+        if their bytes are read for something else too.
     FormatError
         If the scales do not go together any more.
     ShapeError, DTypeError
@@ -146,6 +144,7 @@ def patch(
         content[change.place.start : change.place.stop] = change.new
     changed = replace(graph, tensors=tensors, content=bytes(content))
     check_types(changed)
+    _check_read_back(changed)
     return changed, Patch(graph.digest, changed.digest, tuple(sorted(changes, key=lambda change: change.place)))
 
 
@@ -165,7 +164,7 @@ def _new_scale(tensor: IntegerTensor, scale: Array) -> Array:
     if new.shape != q.scale.shape:
         raise ShapeError(f"patch: scales of {tensor.name} must have shape {q.scale.shape}; got {new.shape}")
     new = new.astype(np.float32)
-    sane = (new >= _LEAST_SCALE) & (new <= _MOST_SCALE)
+    sane = (new >= LEAST_SCALE) & (new <= MOST_SCALE)
     if not sane.all():
         raise DomainError(f"patch: scales of {tensor.name} must be positive, 2^-126 to 2^30; got {new[~sane][0]}")
     return new
@@ -188,7 +187,8 @@ def _new_integers(tensor: IntegerTensor, values: Array, dtypes: tuple[str, str])
 def _change(graph: IntegerGraph, tensor: IntegerTensor, what: str, place: ByteRange | None, new: bytes) -> Change:
     if place is None:
         raise DomainError(
-            f"patch: the {what} of {tensor.name} must stand in the file in one piece; got one that does not"
+            f"patch: the {what} of {tensor.name} must have its own bytes in the file, in one piece; got one that is "
+            "stored in another way, or that something else reads too"
         )
     return Change(tensor.name, what, place, graph.content[place.start : place.stop], new)
 
@@ -208,3 +208,39 @@ def _check_apart(graph: IntegerGraph, changes: list[Change]) -> None:
                 raise DomainError(
                     f"patch: the {change.what} of {change.tensor} must have its own bytes; got some that {name} has too"
                 )
+
+
+def _check_read_back(changed: IntegerGraph) -> None:
+    """Check that the changed file, read again, is the network that was meant: offsets may point into its numbers.
+
+    The parts of an ONNX file lie one behind the other by its form.
+    """
+    if changed.format != "tflite":
+        return
+    from lieref.model.integer.tflite_reader import read_tflite
+
+    try:
+        again = read_tflite(changed.content)
+        apart = again.nodes != changed.nodes or (again.inputs, again.outputs) != (changed.inputs, changed.outputs)
+        apart = apart or again.tensors.keys() != changed.tensors.keys()
+        apart = apart or not all(_equal(tensor, again.tensors[name]) for name, tensor in changed.tensors.items())
+    except LierefError:
+        apart = True
+    if apart:
+        raise DomainError(
+            "patch: scales, biases and weights must have their own bytes in the file; got some that it reads for "
+            "something else too: it is damaged, or was written by a faulty tool"
+        )
+
+
+def _equal(one: IntegerTensor, other: IntegerTensor) -> bool:
+    """Tell whether two tensors are the same in the file's eyes."""
+    p, q = one.quantisation, other.quantisation
+    same = (one.dtype, one.shape, one.data is None, p is None) == (
+        other.dtype, other.shape, other.data is None, q is None,
+    )  # fmt: skip
+    if same and p is not None and q is not None:
+        same = np.array_equal(p.scale, q.scale) and np.array_equal(p.zero_point, q.zero_point) and p.axis == q.axis
+    if same and one.data is not None and other.data is not None:
+        same = np.array_equal(one.data, other.data)
+    return same

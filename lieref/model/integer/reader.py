@@ -24,7 +24,8 @@ def read_integer(path: str | Path) -> IntegerGraph:
     """
     path = Path(path)
     if not path.is_file():
-        raise FormatError(f"load: {path} must be a quantised network; there is no such file")
+        got = "it is a folder" if path.is_dir() else "there is no such file"
+        raise FormatError(f"load: {path} must be a quantised network; {got}")
     with path.open("rb") as file:
         head = file.read(8)
     if head[4:8] == TFLITE_MARK or path.suffix == ".tflite":

@@ -12,14 +12,16 @@ import numpy as np
 
 from lieref._types import Array
 from lieref.errors import LierefWarning
-from lieref.model.integer.graph import IntegerTensor
+from lieref.model.integer.graph import IntegerGraph, IntegerTensor
 
 FAR = 1.5
 """Samples that go so many times beyond the range of an input are in another unit."""
+FEW = 1 / 64
+"""So are samples that fill less than this share of it: pixels of 0 to 1 fill 1/255 of a range made for 0 to 255."""
 
 
 class OutOfRangeWarning(LierefWarning):
-    """Samples lie far outside of what the integers of a network's input can hold."""
+    """Samples are in another unit than a network's input: they leave its range, or fill next to nothing of it."""
 
 
 def as_real(x: Array, tensor: IntegerTensor) -> Array:
@@ -28,7 +30,7 @@ def as_real(x: Array, tensor: IntegerTensor) -> Array:
     Warns
     -----
     OutOfRangeWarning
-        If their largest number is `FAR` times that of the input, or more.
+        See `check_unit`.
     """
     said = tensor.quantisation
     if said is None:
@@ -37,11 +39,42 @@ def as_real(x: Array, tensor: IntegerTensor) -> Array:
     if x.dtype == np.dtype(tensor.dtype):
         plain = scale == 1 and zero_point == 0
         return x if plain else scale * (x.astype(np.int32) - zero_point).astype(np.float32)
-    low, high = (float(said.real(np.array([q]))[0]) for q in tensor.limits)
-    if x.size and float(x.max()) > FAR * high > 0:
-        text = (
-            f"the samples go to {float(x.max()):.4g}, and the network's input from {low:.4g} to {high:.4g}: the rest "
-            "is cut off (divide pixels as the float network wants them)"
-        )
-        warnings.warn(text, OutOfRangeWarning, stacklevel=4)
+    check_unit(x, tensor, stacklevel=5)
     return x
+
+
+def quantised_input(graph: IntegerGraph) -> IntegerTensor:
+    """Return the tensor that holds the samples as integers: the input, or what its QuantizeLinear makes of it."""
+    name = graph.inputs[0]
+    taken = (node.outputs[0] for node in graph.nodes if node.op == "Quantize" and node.inputs[0] == name)
+    return graph.tensors[next(taken, name)]
+
+
+def check_unit(x: Array, tensor: IntegerTensor, *, stacklevel: int = 3) -> None:
+    """Warn of real numbers that are in another unit than the input.
+
+    Warns
+    -----
+    OutOfRangeWarning
+        If their largest number is `FAR` times that of the input, or more; or if they differ, but by less than `FEW` of
+        its range.
+    """
+    said = tensor.quantisation
+    if said is None or not x.size or x.dtype.kind not in "iuf":
+        return
+    low, high = (float(said.real(np.array([q]))[0]) for q in tensor.limits)
+    least, most = float(x.min()), float(x.max())
+    if most > FAR * high > 0:
+        text = (
+            f"the samples go to {most:.4g}, and the network's input from {low:.4g} to {high:.4g}: the rest is cut off "
+            "(divide pixels as the float network wants them)"
+        )
+    elif 0 < most - least < FEW * (high - low):
+        text = (
+            f"the samples go from {least:.4g} to {most:.4g}, and the network's input from {low:.4g} to {high:.4g}: "
+            f"they fill {100 * (most - least) / (high - low):.2g} % of it (multiply pixels as the float network wants "
+            "them)"
+        )
+    else:
+        return
+    warnings.warn(text, OutOfRangeWarning, stacklevel=stacklevel)

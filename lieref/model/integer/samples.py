@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from lieref._types import Array
-from lieref.errors import DTypeError, ShapeError, UnsupportedError
+from lieref.errors import DomainError, DTypeError, ShapeError, UnsupportedError
 from lieref.model.integer.graph import IntegerGraph, IntegerTensor
+from lieref.model.integer.real_samples import check_unit, quantised_input
 from lieref.op.integer.multiplier import round_away
 
 LAYOUTS = ("NHWC", "NCHW")
@@ -51,20 +52,29 @@ def integer_samples(graph: IntegerGraph, x: Array, layout: str | None = None) ->
         If the network has several inputs.
     ShapeError
         If the samples do not fit.
-    DTypeError
-        If they are no numbers.
+    DTypeError, DomainError
+        If they are no numbers, or not finite.
+
+    Warns
+    -----
+    OutOfRangeWarning
+        If they are in another unit: see `check_unit`.
     """
     if len(graph.inputs) != 1:
         raise UnsupportedError(f"integer_samples: the network must have one input; got {len(graph.inputs)}")
     tensor = graph.tensors[graph.inputs[0]]
+    if tensor.quantisation is None:
+        check_unit(x, quantised_input(graph))
     return to_integers(_arranged(x, tensor.shape, own_layout(graph), layout), tensor)
 
 
 def to_integers(x: Array, tensor: IntegerTensor) -> IntegerSamples:
-    """Return samples of the tensor's shape as it holds them; raises `DTypeError` if they are no numbers.
+    """Return samples of the tensor's shape as it holds them; raises `DTypeError`, `DomainError` unless they are finite.
 
     Where the tensor is not quantised, as the input of an ONNX file whose first operator quantises, it holds float32.
     """
+    if x.dtype.kind == "f" and not np.isfinite(x).all():
+        raise DomainError("integer_samples: `x` must be finite; it holds a NaN or an infinite number")
     if x.dtype == np.dtype(tensor.dtype):
         return IntegerSamples(x, False, 0)
     if x.dtype.kind not in "iuf":
@@ -72,6 +82,7 @@ def to_integers(x: Array, tensor: IntegerTensor) -> IntegerSamples:
     q = tensor.quantisation
     if q is None:
         return IntegerSamples(x.astype(tensor.dtype), False, 0)
+    check_unit(x, tensor)
     low, high = tensor.limits
     made = np.empty(x.shape, tensor.dtype)
     clipped = 0

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lieref.errors import FormatError
+from lieref.model.integer.extent import check_extent
 from lieref.model.integer.graph import IntegerGraph, IntegerNode, IntegerTensor
 from lieref.model.integer.vocabulary import WHOLE
 
@@ -26,7 +27,7 @@ def check_shapes(graph: IntegerGraph) -> None:
     Raises
     ------
     FormatError
-        If inputs, attributes and output of a node do not fit together.
+        If inputs, attributes and output of a node do not fit together, or it computes too much: see `extent`.
     """
     for node in graph.nodes:
         inputs = [graph.tensors[name] if name else None for name in node.inputs]
@@ -46,6 +47,7 @@ def check_shapes(graph: IntegerGraph) -> None:
         if not _agree(made, shape):
             got = f"{shape}, where {made} follows from its inputs"
             raise FormatError(f"shapes: the output of {node.op}, {node.outputs[0]}, must have its shape; got {got}")
+        check_extent(graph, node)
 
 
 def _agree(made: Sizes, shape: Sizes) -> bool:

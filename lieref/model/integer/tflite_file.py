@@ -12,7 +12,7 @@ from lieref._check import need
 from lieref._types import Array
 from lieref.errors import FormatError, UnsupportedError
 from lieref.model.integer.flatbuffer import Bytes, Table
-from lieref.model.integer.graph import ByteRange, IntegerTensor, Quantisation
+from lieref.model.integer.graph import LEAST_SCALE, MOST_SCALE, ByteRange, IntegerTensor, Quantisation
 
 _DTYPES = {
     "FLOAT32": "float32",
@@ -25,7 +25,6 @@ _DTYPES = {
 }
 
 _MOST_AXES, _MOST_ELEMENTS = 8, 1 << 27
-_LEAST_SCALE, _MOST_SCALE = 2.0**-126, 2.0**30
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,10 @@ def read_tflite_file(content: bytes) -> RawModel:
     """
     schema = need("tflite", "int8", "reading a .tflite file")
     if content[4:8] != b"TFL3":
-        raise FormatError(f"tflite: the file must be a .tflite one, with TFL3 at byte 4; got {content[4:8]!r}")
+        raise FormatError(
+            f"tflite: the file must be a .tflite one, with TFL3 at byte 4; got {content[4:8]!r}"
+            " (an ONNX file must not be called .tflite)"
+        )
     model = Bytes(content).root()
     if model.scalar(0, "I", 0) != 3:
         raise FormatError(f"tflite: the schema version must be 3; got {model.scalar(0, 'I', 0)}")
@@ -196,7 +198,7 @@ def _quantisation(
         raise UnsupportedError(f"tflite: tensor {name} must be quantised by scale and zero point; got another way")
     if dtype in ("float32", "bool"):
         return None, None, None
-    sane = (scale >= _LEAST_SCALE) & (scale <= _MOST_SCALE)  # a NaN is neither
+    sane = (scale >= LEAST_SCALE) & (scale <= MOST_SCALE)  # a NaN is neither
     if not sane.all():
         raise FormatError(
             f"tflite: every scale of {name} must be a number of 2^-126 to 2^30; got {scale[~sane][0]}: the file "

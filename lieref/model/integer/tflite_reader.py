@@ -6,9 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lieref.errors import FormatError, UnsupportedError
+from lieref.model.integer.flatbuffer import LARGEST
 from lieref.model.integer.graph import Attribute, IntegerGraph, IntegerNode, IntegerTensor
 from lieref.model.integer.shapes import check_shapes
 from lieref.model.integer.tflite_file import RawModel, RawOperator, read_tflite_file
+from lieref.model.integer.tflite_rules import check_tflite_rules
 from lieref.model.integer.types import check_types
 
 Attributes = dict[str, Attribute]
@@ -43,6 +45,7 @@ def read_tflite(content: bytes) -> IntegerGraph:
     graph = IntegerGraph(tensors, made, names[0], names[1], "tflite", content)
     check_shapes(graph)
     check_types(graph)
+    check_tflite_rules(graph)
     _check_probabilities(graph)
     return graph
 
@@ -50,6 +53,9 @@ def read_tflite(content: bytes) -> IntegerGraph:
 def load_tflite(path: str | Path) -> IntegerGraph:
     """Return the network of a .tflite file on disk; see `read_tflite`."""
     try:
+        size = Path(path).stat().st_size
+        if size > LARGEST:
+            raise FormatError(f"load_tflite: {path} must be smaller than 2 GiB; got {size} bytes")
         content = Path(path).read_bytes()
     except OSError as error:
         raise FormatError(
@@ -224,6 +230,9 @@ def _pad(each: RawOperator, inputs: Inputs, _: IntegerTensor) -> Made:
     numbers = _numbers(each, inputs, 1)
     value = None
     if each.kind == "PADV2":
+        held = _present(each, inputs, 2)
+        if held.dtype != _present(each, inputs, 0).dtype:
+            raise FormatError(f"tflite: the border of PADV2 must have the type of its input; got {held}")
         value = next(iter(_numbers(each, inputs, 2)), None)
     return "Pad", 1, {"before": numbers[::2], "after": numbers[1::2], "value": value}
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from lieref._types import Array
 from lieref.op.integer.accumulate import exact_product, exact_type, largest
 from lieref.op.integer.window import Pads, Pair, extended, windows
+
+_ENTRIES = 1 << 24
+"""Entries of the matrix of windows made at once: 64 megabytes in float32, and far more than any gain from size."""
 
 
 def convolution(
@@ -48,11 +53,17 @@ def convolution(
     view = windows(padded, (kernel[0], kernel[1]), strides, dilations).transpose(0, 1, 2, 4, 5, 3)
     n, rows, cols = view.shape[:3]
     per = out // groups
-    acc = np.empty((n * rows * cols, out), np.int64)
+    acc = np.empty((n, rows, cols, out), np.int64)
+    a_pixel = max(n * kernel[0] * kernel[1] * depth, 1)
+    tall = max(1, _ENTRIES // (a_pixel * cols))
+    wide = max(1, _ENTRIES // a_pixel) if tall == 1 else cols
     for group in range(groups):
-        patches = view[..., group * depth : (group + 1) * depth].reshape(n * rows * cols, -1)
         chosen = slice(group * per, (group + 1) * per)
-        acc[:, chosen] = exact_product(patches, columns[:, chosen])
+        for top in range(0, rows, tall):
+            for left in range(0, cols, wide):
+                part = view[:, top : top + tall, left : left + wide, ..., group * depth : (group + 1) * depth]
+                product = exact_product(part.reshape(math.prod(part.shape[:3]), -1), columns[:, chosen])
+                acc[:, top : top + tall, left : left + wide, chosen] = product.reshape(*part.shape[:3], per)
     if bias is not None:
         acc += bias.astype(np.int64)
-    return acc.reshape(n, rows, cols, out)
+    return acc

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from lieref.errors import UnsupportedError
+from lieref.errors import DomainError, UnsupportedError
 from lieref.model import executor
 from lieref.model.integer.as_float import as_float, limits
 from lieref.model.integer.graph import IntegerTensor, Quantisation
@@ -78,6 +78,15 @@ def test_integers_and_real_numbers() -> None:
     pixels = np.array([[0, 1, 254, 255]], np.uint8)
     assert as_real(pixels, plain) is pixels
     np.testing.assert_array_equal(to_integers(pixels, plain).x, codes)
-    np.testing.assert_array_equal(to_integers(np.array([[-5.0, 0.5, 1.5, 999.0]]), plain).x, [[-128, -127, -126, 127]])
+    with pytest.warns(OutOfRangeWarning, match="divide pixels"):
+        far = to_integers(np.array([[-5.0, 0.5, 1.5, 999.0]]), plain)
+    np.testing.assert_array_equal(far.x, [[-128, -127, -126, 127]])
     with pytest.warns(OutOfRangeWarning, match="divide pixels"):
         as_real(pixels, tensor)
+    with pytest.warns(OutOfRangeWarning, match="fill 0.39 % of it .multiply pixels"):
+        as_real(real, plain)
+    with pytest.warns(OutOfRangeWarning, match="multiply pixels"):
+        to_integers(real, plain)
+    for bad in (np.nan, np.inf):
+        with pytest.raises(DomainError, match="must be finite"):
+            to_integers(np.array([[bad, 0, 0, 0]]), tensor)
