@@ -32,7 +32,9 @@ from lieref.cli.text_options import TextOptions, text_options, with_padding_of, 
 @click.option(
     "--semantics",
     multiple=True,
-    type=click.Choice(["tflite-reference", "tflite-optimised", "xnnpack", "cmsis-nn", "onnxruntime"]),
+    type=click.Choice(
+        ["tflite-reference", "tflite-optimised", "xnnpack", "cmsis-nn", "onnxruntime", "onnxruntime-unfused"]
+    ),
     help="For a quantised file: whose rounding; may be given several times.  [default: tflite-reference, onnxruntime]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
