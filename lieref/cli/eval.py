@@ -36,7 +36,8 @@ from lieref.cli.text_options import TextOptions, text_options, with_padding_of, 
     callback=parse_semantics,
     metavar="NAME,NAME",
     help="For a quantised file: whose integers judge: tflite-reference, tflite-optimised, xnnpack, cmsis-nn, "
-    "onnxruntime; of several, how many samples change their class.  [default: tflite-reference, onnxruntime]",
+    "onnxruntime, onnxruntime-unfused; of several, how many samples change their class.  "
+    "[default: tflite-reference, onnxruntime]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(

@@ -19,7 +19,6 @@ from lieref.model.integer.graph import IntegerGraph
 from lieref.model.integer.layers import IntegerLayer, integer_layers
 from lieref.model.integer.patch import Patch, patch
 
-
 _EXACT = 1 << 53
 """Whole numbers are exact in float64 as far as this; a bias of int64 has 48 bits in the kernels."""
 _METHOD = r"[A-Za-z0-9][A-Za-z0-9_.+(),= -]{0,127}"

@@ -223,10 +223,10 @@ def clip_bounds(source: OnnxSource, node: OnnxNode) -> tuple[float, float]:
         if name:
             value = source.constant(name, node.name)
             if value.size != 1:
-                raise _refuse(source, node, f"have single numbers as bounds; got shape {value.shape}")
+                raise refused(source, node, f"have single numbers as bounds; got shape {value.shape}")
             found[i] = float(value.ravel()[0])
     if not found[0] <= found[1]:
-        raise _refuse(source, node, f"have bounds in order; got {found[0]} and {found[1]}")
+        raise refused(source, node, f"have bounds in order; got {found[0]} and {found[1]}")
     return found[0], found[1]
 
 

@@ -25,7 +25,7 @@ from lieref.op.integer.fully_connected import fully_connected
 from lieref.op.integer.hard_swish import hard_swish
 from lieref.op.integer.matmul import matmul
 from lieref.op.integer.max_pool import max_pool
-from lieref.op.integer.mul import mul, mul_real
+from lieref.op.integer.mul import mul, mul_float, mul_real
 from lieref.op.integer.multiplier import rescale, wrap
 from lieref.op.integer.number_by_number import FUNCTIONS, number_by_number
 from lieref.op.integer.output import clamped
@@ -42,7 +42,7 @@ from lieref.op.integer.resize import (
 from lieref.op.integer.semantics import Rule
 from lieref.op.integer.softmax import softmax, softmax_multiplier
 from lieref.op.integer.softmax16 import softmax16
-from lieref.op.integer.softmax_floor import softmax_floor
+from lieref.op.integer.softmax_floor import softmax_floor, softmax_real
 from lieref.op.integer.softmax_table import softmax_table
 
 
@@ -135,6 +135,9 @@ def _add(step: Step) -> Array:
     sign = -1 if step.node.op == "Sub" else 1
     kind = step.semantics.add if a.dtype.itemsize == 1 else "double"
     of_three, of_two = (scales[0], scales[1], scales[2]), (zeros[0], zeros[1])
+    if kind == "real":
+        y = adding.add_real(a, b, (one(step.tensor(0)), one(step.tensor(1)), one(step.output)), sign)
+        return step.end(y, with_zero_point=False)
     if kind == "single":
         return step.end(adding.add_single(a, b, of_three, of_two, sign))
     if kind == "float32":
@@ -148,7 +151,10 @@ def _mul(step: Step) -> Array:
     if step.value(0).dtype.itemsize > 1 and rule.rounding == "float32-even":
         rule = Rule("float32", "double")
     real = rule.real(scales[0], np.array([scales[1]], np.float32), scales[2])
-    if step.semantics.mul_zero_first:
+    if step.semantics.mul_of == "real" and step.value(0).dtype.itemsize == 1:
+        y = mul_float(step.value(0), step.value(1), (one(step.tensor(0)), one(step.tensor(1)), one(step.output)))
+        return step.end(y, with_zero_point=False)
+    if step.semantics.mul_of == "integers, zero point first":
         product = mul_real(step.value(0), step.value(1), real, (zeros[0], zeros[1], zeros[2]))
         return step.end(product, with_zero_point=False)
     return step.end(mul(step.value(0), step.value(1), real, (zeros[0], zeros[1]), rule.rounding))
@@ -162,8 +168,8 @@ def _average_pool(step: Step) -> Array:
     pair = (scales[0], scales[1])
     if kind == "float32-even":
         return step.back(step.end(average_pool_float(step.images(), *window, pair, zeros[0], counted)))
-    if kind == "real":
-        y = average_pool_real(step.images(), *window, pair, (zeros[0], zeros[1]), counted)
+    if kind.startswith("real"):
+        y = average_pool_real(step.images(), *window, pair, (zeros[0], zeros[1]), counted, kind != "real")
         return step.back(clamped(y, 0, step.output.dtype))
     return step.back(step.end(average_pool(step.images(), *window), with_zero_point=False))
 
@@ -231,6 +237,8 @@ def _softmax(step: Step) -> Array:
     scale, out_scale, out_zero = one(step.tensor(0))[0], *one(step.output)
     if x.dtype == np.int16:
         return softmax16(x, scale, beta)
+    if step.semantics.softmax == "real":
+        return softmax_real(x, one(step.tensor(0)), one(step.output), step.output.dtype)
     if step.semantics.softmax == "floor" and step.output.dtype == step.tensor(0).dtype:
         return softmax_floor(x, scale, out_scale, out_zero)
     if step.semantics.softmax == "table" and step.output.dtype == step.tensor(0).dtype:

@@ -97,3 +97,23 @@ def add_float(
     inner = (np.float64(r_b) * b.astype(np.float64) + np.float64(fixed)).astype(np.float32)
     y = (np.float64(r_a) * a.astype(np.float64) + inner).astype(np.float32)
     return np.rint(y).astype(np.int64)
+
+
+def add_real(
+    a: Array, b: Array, ends: tuple[tuple[float, int], tuple[float, int], tuple[float, int]], sign: int = 1
+) -> Array:
+    """Return a + sign b as an Add of float32 numbers between DequantizeLinear and QuantizeLinear, with the zero point.
+
+    Parameters
+    ----------
+    ends : (scale, zero point) of a, b and the output
+
+    Returns
+    -------
+    float array of whole numbers
+    """
+    one, other = (
+        np.float32(scale) * (x.astype(np.int64) - zero).astype(np.float32)
+        for x, (scale, zero) in zip((a, b), ends[:2], strict=True)
+    )
+    return np.asarray(np.rint((one + np.float32(sign) * other) / np.float32(ends[2][0])) + ends[2][1])

@@ -57,19 +57,28 @@ def average_pool_real(
     scales: tuple[float, float],
     zero_points: tuple[int, int],
     count_pads: bool = False,
+    columns: bool = False,
 ) -> Array:
     """Return the mean of each window of real numbers, with the zero point, as ONNX Runtime's QLinearAveragePool does.
 
     even(fl32(fl32(fl32(S) / n) / s_y + z_y)), S the sum of fl32(s_x (x - z_x)) over the window, row by row, each
-    addition rounded to float32. Returned as floats, for `lieref.op.integer.output.clamped`.
+    addition rounded to float32. With `columns` as its AveragePool of floats between DequantizeLinear and
+    QuantizeLinear: every column of the window is added up first, and z_y after the rounding. Returned as floats, for
+    `lieref.op.integer.output.clamped`.
     """
     real = np.float32(scales[0]) * (x.astype(np.int64) - zero_points[0]).astype(np.float32)
     view = windows(extended(real, pads, np.float32(0)), kernel, strides)
     total = np.zeros(view.shape[:4], np.float32)
-    for i in range(kernel[0]):
-        for j in range(kernel[1]):
-            total += view[..., i, j]  # a border adds 0, which changes nothing
+    if columns:
+        below = np.add.accumulate(view, axis=4, dtype=np.float32)[..., -1, :]
+        total = np.add.accumulate(below, axis=4, dtype=np.float32)[..., -1]
+    else:
+        for i in range(kernel[0]):
+            for j in range(kernel[1]):
+                total += view[..., i, j]  # a border adds 0, which changes nothing
     inside = np.ones((1, *x.shape[1:3], 1), np.int64)
     count = windows(extended(inside, pads, int(count_pads)), kernel, strides).sum(axis=(4, 5))
     mean = total / count.astype(np.float32)
+    if columns:
+        return np.asarray(np.rint(mean / np.float32(scales[1])) + zero_points[1])
     return np.asarray(np.rint(mean / np.float32(scales[1]) + np.float32(zero_points[1])))

@@ -36,3 +36,21 @@ def mul_real(a: Array, b: Array, real: Array, zero_points: tuple[int, int, int])
     product = (a.astype(np.int64) - zero_points[0]) * (b.astype(np.int64) - zero_points[1])
     y = product.astype(np.float32) * np.asarray(real, np.float32) + np.float32(zero_points[2])
     return np.asarray(np.rint(y).astype(np.int64))
+
+
+def mul_float(a: Array, b: Array, ends: tuple[tuple[float, int], tuple[float, int], tuple[float, int]]) -> Array:
+    """Return the product as a Mul of float32 numbers between DequantizeLinear and QuantizeLinear, with the zero point.
+
+    Parameters
+    ----------
+    ends : (scale, zero point) of a, b and the output
+
+    Returns
+    -------
+    float array of whole numbers
+    """
+    one, other = (
+        np.float32(scale) * (x.astype(np.int64) - zero).astype(np.float32)
+        for x, (scale, zero) in zip((a, b), ends[:2], strict=True)
+    )
+    return np.asarray(np.rint(one * other / np.float32(ends[2][0])) + ends[2][1])

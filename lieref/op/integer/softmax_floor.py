@@ -44,3 +44,22 @@ def softmax_floor(x: Array, scale: float, out_scale: float, zero_point: int) -> 
     total = np.add.accumulate(e, axis=-1, dtype=np.float32)[..., -1:]
     times = np.floor(np.float32(1) / np.float32(out_scale))
     return clamped(np.rint(e * times / total), zero_point, x.dtype)
+
+
+def softmax_real(x: Array, ends: tuple[float, int], out: tuple[float, int], dtype: str) -> Array:
+    """Return softmax over the last axis as one of float32 numbers between DequantizeLinear and QuantizeLinear.
+
+    Each probability is the float32 next to the real one.
+
+    Parameters
+    ----------
+    x : (..., C) integers
+    ends, out : (scale, zero point)
+        Of x and of the output.
+    dtype : str
+        Of the output.
+    """
+    real = (np.float32(ends[0]) * (x.astype(np.int64) - ends[1]).astype(np.float32)).astype(np.float64)
+    e = np.exp(real - real.max(axis=-1, keepdims=True))
+    probability = (e / e.sum(axis=-1, keepdims=True)).astype(np.float32)
+    return clamped(np.rint(probability / np.float32(out[0])), out[1], dtype)

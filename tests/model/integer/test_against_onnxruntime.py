@@ -35,18 +35,21 @@ def test_random_layers_are_equal(kind: str, dtype: str) -> None:
             assert each.different == 0, f"layer {index}, level {level}"
 
 
+@pytest.mark.parametrize("form", ["qdq", "qoperator"])
 @pytest.mark.parametrize("name", ["MobileNetV3", "EfficientNet", "U-Net, bilinear", "detector", "shapes"])
-def test_every_tensor_of_a_network_is_equal(name: str, tmp_path: Path) -> None:
+def test_every_tensor_of_a_network_is_equal(name: str, form: str, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="PyTorch writes the network")
-    path = made(name, Way("qoperator"), tmp_path)
+    path = made(name, Way(form), tmp_path)
     graph, x = read_integer(path), np.random.default_rng(1).standard_normal((3, *NETWORKS[name][1])).astype(np.float32)
-    mine = run_all(graph, {"x": x}, "onnxruntime")
+    mine = run_all(graph, {"x": x}, "onnxruntime" if form == "qoperator" else "onnxruntime-unfused")
     theirs = values(session(shown(path.read_bytes(), graph), "none"), {"x": x})
     assert len(theirs) > len(graph.nodes) // 2
     for key, value in theirs.items():
-        np.testing.assert_array_equal(mine[key], value, err_msg=key)
+        apart = int((mine[key] != value).sum())
+        assert apart == 0 if form == "qoperator" else apart <= 1e-3 * value.size, key  # sums of floats, in their order
 
 
+@pytest.mark.filterwarnings("ignore::lieref.model.speed.SlowPathWarning")
 @pytest.mark.parametrize("form", ["qdq", "qoperator"])
 def test_squeeze_excite_and_hard_swish_take_an_update(form: str, tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="PyTorch writes the network")

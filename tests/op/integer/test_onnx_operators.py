@@ -9,17 +9,17 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from lieref.op.integer.add import add_float
+from lieref.op.integer.add import add_float, add_real
 from lieref.op.integer.average_pool import average_pool_real
 from lieref.op.integer.concat import concat_real
 from lieref.op.integer.matmul import matmul
 from lieref.op.integer.mean import mean_real
-from lieref.op.integer.mul import mul_real
+from lieref.op.integer.mul import mul_float, mul_real
 from lieref.op.integer.number_by_number import FUNCTIONS, number_by_number
 from lieref.op.integer.output import limits
 from lieref.op.integer.quantize import requantize_real
 from lieref.op.integer.resize import onnx_places, resize_bilinear_at, resize_nearest_at
-from lieref.op.integer.softmax_floor import softmax_floor
+from lieref.op.integer.softmax_floor import softmax_floor, softmax_real
 
 REAL: dict[str, tuple[Callable[[float], float], dict[str, float]]] = {
     "Relu": (lambda r: max(r, 0.0), {}),
@@ -145,3 +145,25 @@ def test_a_clamp_is_rounded_before_the_zero_point_is_added() -> None:
     assert limits("int8", "relu6", 2.4, 1, "even first") == (1, 3)  # 6 / 2.4 = 2.5
     assert limits("int8", "relu6", 2.4, 1, "even") == (1, 4)
     assert limits("int8", "relu6", 2.4, 0, "away") == (0, 3)
+
+
+def test_operators_on_floats_between_integers(rng: np.random.Generator) -> None:
+    a, b = rng.integers(-128, 128, (2, 60)).astype(np.int8)
+    ends = ((0.3, 5), (0.07, -8), (0.2, 11))
+    x, y = (a.astype(float) - 5) * 0.3, (b.astype(float) + 8) * 0.07
+    made = ((add_real(a, b, ends), x + y), (add_real(a, b, ends, -1), x - y), (mul_float(a, b, ends), x * y))
+    for found, real in made:
+        assert np.abs(found - real / 0.2 - 11).max() <= 0.5 + 1e-4
+        np.testing.assert_array_equal(found, np.rint(found))
+    e = np.exp(x.reshape(10, 6))
+    p = e / e.sum(axis=1, keepdims=True)
+    y = softmax_real(a.reshape(10, 6), (0.3, 5), (1 / 255, -128), "int8")
+    assert np.abs(p * 255 - 128 - y).max() <= 0.5 + 1e-4
+
+
+def test_columns_first_is_another_order_of_the_same_mean(rng: np.random.Generator) -> None:
+    x = rng.integers(-128, 128, (2, 9, 8, 40)).astype(np.int8)
+    window = ((4, 2), (1, 1), (0, 0, 0, 0), (0.3, 0.3), (5, -8))  # eighths: halves come up
+    rows, columns = (average_pool_real(x, *window, columns=columns) for columns in (False, True))
+    assert np.abs(rows - columns).max() <= 1
+    assert (rows != columns).any()

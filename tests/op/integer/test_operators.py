@@ -190,7 +190,14 @@ def test_rules_of_scales():
 
 
 def test_semantics_by_name():
-    assert set(SEMANTICS) == {"tflite-reference", "tflite-optimised", "xnnpack", "cmsis-nn", "onnxruntime"}
+    assert set(SEMANTICS) == {
+        "tflite-reference",
+        "tflite-optimised",
+        "xnnpack",
+        "cmsis-nn",
+        "onnxruntime",
+        "onnxruntime-unfused",
+    }
     assert semantics("xnnpack").add == "single"
     with pytest.raises(DomainError, match="must be one of"):
         semantics("none")
