@@ -143,7 +143,7 @@ def files_in(data: Path, folder: Path) -> dict[str, Path]:
     with np.load(data / "cifar10" / "lossless.npz") as file:
         images = file["x_train"][:CALIBRATION].transpose(0, 3, 1, 2).astype(np.float32)
 
-    class Reader(tools.CalibrationDataReader):  # type: ignore[misc, name-defined]
+    class Reader(tools.CalibrationDataReader):  # type: ignore[misc]
         def __init__(self, name: str) -> None:
             self.batches = iter([{name: images[i : i + 50]} for i in range(0, CALIBRATION, 50)])
 

@@ -124,7 +124,7 @@ def _tried(problem: Problem, model: IntegerModel, make: Callable[[], IntegerUpda
 def quantised_file(content: bytes) -> IntegerModel:
     """Return the network of a quantised file; the process keeps it, so nothing may be attached to it."""
     from lieref.adapter.integer.model import load_integer
-    from lieref.model.integer.reader import TFLITE_MARK
+    from lieref.model.integer.detect import TFLITE_MARK
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / ("net.tflite" if content[4:8] == TFLITE_MARK else "net.onnx")

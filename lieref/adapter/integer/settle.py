@@ -20,8 +20,9 @@ from lieref.adapter.integer.choosing import Moves, Rows, best_scales, find_moves
 from lieref.adapter.integer.codes import encode
 from lieref.adapter.integer.curvature import curvatures
 from lieref.adapter.integer.folder import BIN_NAME, encode_update
+from lieref.adapter.integer.form import ENCODINGS
 from lieref.adapter.integer.methods import INTEGER_METHODS
-from lieref.adapter.integer.update import ENCODINGS, Codes, IntegerUpdate
+from lieref.adapter.integer.update import Codes, IntegerUpdate
 from lieref.errors import DomainError
 from lieref.model.integer.as_float import layer_weight, stored_weight
 from lieref.model.integer.layers import IntegerLayer, integer_layers
