@@ -94,7 +94,6 @@ def _in_onnx_runtime(content: bytes, inputs: Sequence[Array], how: str) -> list[
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
-    # Fused, a file of QuantizeLinear and DequantizeLinear has other integers.
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
@@ -119,6 +118,11 @@ def _is_tflite(content: bytes) -> bool:
     return content[4:8] == TFLITE_MARK
 
 
+def _has_quantised_operators(content: bytes) -> bool:
+    """Tell whether it is ONNX of QLinear operators; what ONNX Runtime makes of the QDQ form depends on what it fuses."""
+    return not _is_tflite(content) and any(word in content for word in (b"QLinearConv", b"QLinearMatMul", b"QGemm"))
+
+
 def _there(*names: str) -> bool:
     return all(find_spec(name) is not None for name in names)
 
@@ -131,7 +135,7 @@ RUNTIMES: dict[str, tuple[_Able, _Run]] = {
         _in_litert,
     ),
     "onnxruntime": (
-        lambda how, content: how == "onnxruntime" and not _is_tflite(content) and _there("onnxruntime"),
+        lambda how, content: how == "onnxruntime" and _has_quantised_operators(content) and _there("onnxruntime"),
         _in_onnx_runtime,
     ),
     "lieref": (lambda how, content: _there("numba", "scipy", "tflite" if _is_tflite(content) else "onnx"), _in_lieref),
