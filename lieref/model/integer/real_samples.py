@@ -14,8 +14,9 @@ from lieref._types import Array
 from lieref.errors import LierefWarning
 from lieref.model.integer.graph import IntegerGraph, IntegerTensor
 
-FAR = 1.5
-"""Samples that go so many times beyond the range of an input are in another unit."""
+FAR, MANY = 1.5, 1 / 20
+"""Samples are in another unit if more than this share of their numbers goes so many times beyond the range of an input:
+numbers in the right unit do so one by one, where the range was found on few samples."""
 FEW = 1 / 64
 """So are samples that fill less than this share of it: pixels of 0 to 1 fill 1/255 of a range made for 0 to 255."""
 
@@ -56,15 +57,15 @@ def check_unit(x: Array, tensor: IntegerTensor, *, stacklevel: int = 3) -> None:
     Warns
     -----
     OutOfRangeWarning
-        If their largest number is `FAR` times that of the input, or more; or if they differ, but by less than `FEW` of
-        its range.
+        If more than `MANY` of them are beyond `FAR` times the largest of the input; or if they differ, but by less than
+        `FEW` of its range.
     """
     said = tensor.quantisation
     if said is None or not x.size or x.dtype.kind not in "iuf":
         return
     low, high = (float(said.real(np.array([q]))[0]) for q in tensor.limits)
     least, most = float(x.min()), float(x.max())
-    if most > FAR * high > 0:
+    if most > FAR * high > 0 and np.count_nonzero(x > FAR * high) > MANY * x.size:
         text = (
             f"the samples go to {most:.4g}, and the network's input from {low:.4g} to {high:.4g}: the rest is cut off "
             "(divide pixels as the float network wants them)"
