@@ -26,8 +26,8 @@ _HEAD = """\
  * {name}_apply(model, bytes)  writes the update into a model in RAM, {name}_undo takes it back, bit by bit.
  * For flash, {name}_move takes a function that writes; only the places below are written.
  * All return 0, also where nothing is left to do; 1 for a model of another length, 2 for another model (nothing is
- * written), 3 where the result is not as it should be: the model is spoilt, install the base again. A write that fails
- * returns what its function returned.
+ * written), 3 where the result is not as it should be. A write that fails returns what its function returned. After
+ * either the model is spoilt: install the base again.
  */
 #ifndef {guard}
 #define {guard}
