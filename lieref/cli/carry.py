@@ -42,14 +42,17 @@ def carry(adapter: Path, net: Path, out: Path, base: Path | None, requantise: bo
     from lieref.adapter.model import load
     from lieref.errors import UnsupportedError
     from lieref.model.integer.layers import integer_layers
-    from lieref.model.integer.reader import read_integer
+    from lieref.model.integer.reader import is_integer_file, read_integer
 
     out = Path(os.path.abspath(out))
     names = {BIN_NAME, JSON_NAME, REPORT_NAME}
     with reserved_folder("carry", out, names, force=force) as replaces:
         graph = read_integer(net)
         known = read_adapter(adapter)[1]["lieref"]
-        model = load(base or _named_base(adapter), dtype="float64", input_shapes=known.get("input_shapes"))
+        base = base or _named_base(adapter)
+        if is_integer_file(base):
+            raise click.UsageError(f"{base} is quantised; name the float network of the adapter: --float BASE.onnx")
+        model = load(base, dtype="float64", input_shapes=known.get("input_shapes"))
         model.load_adapter(adapter)
         if model.head is not None:
             raise UnsupportedError("carry: the adapter must keep the network's head; it has a new one")

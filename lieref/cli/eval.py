@@ -55,6 +55,7 @@ def evaluate(
 ) -> None:
     """Print the mean loss of MODEL on labelled data, and how well it does: for classes its accuracy."""
     from lieref.adapter.folder import read_adapter
+    from lieref.adapter.integer.folder import is_update
     from lieref.cli.integer import evaluate_integer, print_evaluation, refuse_options
     from lieref.cli.job import load_samples, parse_classes, score
     from lieref.cli.loading import load_for
@@ -62,6 +63,10 @@ def evaluate(
     from lieref.model.mask_inputs import describe
 
     if is_integer_file(model_path):
+        if adapter is not None and is_update(adapter):
+            raise click.UsageError(
+                f"write the update first: lieref merge {model_path} {adapter} -o NEW{model_path.suffix}, then eval that"
+            )
         named = task[0] if task[0] != "classes" else None
         refuse_options("eval", {"--adapter": adapter, "--output": outputs, "--task": named})
         integers = evaluate_integer(model_path, data, semantics, layout, parse_classes(classes), max_bytes)

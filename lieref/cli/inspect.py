@@ -46,6 +46,8 @@ def inspect(
     With --target, --exclude, --blocks or --method: the layers that a method would adapt, and how many numbers it would
     train.
     """
+    from lieref.adapter.integer.folder import is_update
+
     if adapter is not None and not of_engine:
         raise click.UsageError("--adapter goes with --engine; to see what a folder holds, give it as the path")
     choosing = bool(targets or exclude or blocks or method or rank_pattern or alpha_pattern)
@@ -59,6 +61,11 @@ def inspect(
         else:
             print_description(report)
         return
+    if path.is_dir() and is_update(path):
+        raise click.UsageError(
+            f"{path} holds the update of a quantised file, whose numbers mean nothing without it: lieref merge FILE "
+            f"{path} -o NEW, and inspect shows NEW"
+        )
     if choosing and (of_engine or path.is_dir()):
         raise click.UsageError(
             "--target, --exclude, --blocks and --method choose layers of a model; leave out the rest"

@@ -162,6 +162,9 @@ def test_a_network_that_is_another_one_is_refused(
     assert "the one that was quantised" in fails("carry", "adapter", other, "--out", "update")
     (files / "adapter" / "report.json").unlink()
     assert "--float" in fails("carry", "adapter", "int8.onnx", "--out", "update")
+    assert "is quantised; name the float network" in fails(
+        "carry", "adapter", "int8.onnx", "--out", "update", "--float", "int8.onnx"
+    )
     run_json("carry", "adapter", "int8.onnx", "--out", "update", "--float", "base.onnx")
 
 

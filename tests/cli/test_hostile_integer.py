@@ -148,3 +148,10 @@ def test_an_update_that_does_not_fit_leaves_nothing(network: Path) -> None:
     model = IntegerModel(graph, "net").attach("tied-scale")
     with pytest.raises(DomainError, match="identifier of C"):
         c_update(model.update(), graph, "9 lives")
+
+
+def test_an_update_where_an_adapter_is_meant_says_what_to_do(network: Path, fails: Fails) -> None:
+    np.savez("data.npz", x=np.zeros((2, 2), np.float32), y=np.arange(2))
+    line = fails("eval", network, "--adapter", "update", "--data", "data.npz")
+    assert "lieref merge net.tflite update -o NEW.tflite" in line
+    assert "lieref merge FILE update -o NEW" in fails("inspect", "update")

@@ -10,7 +10,7 @@ import numpy as np
 from lieref.model.integer.graph import Attribute, IntegerTensor
 from lieref.model.integer.onnx_operation import Operation, Shape, refused
 from lieref.model.integer.onnx_sizes import BATCH
-from lieref.model.integer.onnx_source import OnnxNode, OnnxSource, samples_of, whole
+from lieref.model.integer.onnx_source import OnnxNode, OnnxSource, counted, samples_of, whole
 from lieref.model.integer.vocabulary import WHOLE
 
 
@@ -71,18 +71,19 @@ def _slice(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor]) 
         raise refused(source, node, "give its ends")
     axes, steps = axes or tuple(range(len(begin))), steps or (1,) * len(begin)
     parts = [(0, WHOLE, 1)] * len(x)
-    for axis, *part in zip(axes, begin, end, steps, strict=True):
+    for given_axis, *part in zip(axes, begin, end, steps, strict=True):
+        axis = counted(given_axis, len(x))
         n = x[axis]
         if n is None or part[2] < 1:
             raise refused(source, node, "keep the axis of the samples, and go forward")
         first, last, step = slice(*part).indices(n)
-        parts[axis % len(x)] = (first, max(last, first), step)
+        parts[axis] = (first, max(last, first), step)
     return _sliced(x, parts)
 
 
 def _split(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor]) -> Operation:
     x, part = inputs[0].shape, int(node.attrs["part"])  # type: ignore[arg-type]
-    axis = int(node.attrs.get("axis", 0)) % len(x)  # type: ignore[arg-type]
+    axis = counted(int(node.attrs.get("axis", 0)), len(x))  # type: ignore[arg-type]
     n, count = x[axis], int(node.attrs["parts"])  # type: ignore[arg-type]
     if axis == 0 or n is None:
         raise refused(source, node, "keep the axis of the samples")
@@ -130,7 +131,7 @@ def _squeeze(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor]
     if given is None:
         raise refused(source, node, "name its axes")
     rank = len(x) + (len(whole(given)) if node.op.endswith("Unsqueeze") else 0)
-    axes = {axis % rank for axis in whole(given)}
+    axes = {counted(axis, rank) for axis in whole(given)}
     if 0 in axes:
         raise refused(source, node, "keep the axis of the samples")
     if not node.op.endswith("Unsqueeze"):

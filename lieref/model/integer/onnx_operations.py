@@ -9,7 +9,7 @@ from lieref.errors import FormatError, ShapeError, UnsupportedError
 from lieref.model.integer.graph import Attribute, IntegerTensor
 from lieref.model.integer.onnx_moves import MOVES
 from lieref.model.integer.onnx_operation import Operation, Shape, refused
-from lieref.model.integer.onnx_source import OnnxNode, OnnxSource, whole
+from lieref.model.integer.onnx_source import OnnxNode, OnnxSource, counted, whole
 
 KEEPS_NUMBERS = frozenset({"MaxPool", "Reshape", "Transpose", "Pad", "Slice"})
 """Operations that only move or choose numbers: they go on in the scale that they have."""
@@ -178,7 +178,7 @@ def _mean(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor]) -
     given = node.attrs.get("axes")
     if given is None and node.op == "ReduceMean" and len(node.inputs) > 1 and node.inputs[1]:
         given = source.constant(node.inputs[1], node.name)
-    axes = tuple(sorted(axis % len(x) for axis in whole(given if given is not None else range(1, len(x)))))
+    axes = tuple(sorted(counted(axis, len(x)) for axis in whole(given if given is not None else range(1, len(x)))))
     kept = int(node.attrs.get("keepdims", 1))  # type: ignore[arg-type]
     if 0 in axes:
         raise refused(source, node, "keep the axis of the samples")
@@ -188,7 +188,7 @@ def _mean(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor]) -
 
 def _concat(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor]) -> Operation:
     first = inputs[0].shape
-    axis = int(node.attrs["axis"]) % len(first)  # type: ignore[arg-type]
+    axis = counted(int(node.attrs["axis"]), len(first))  # type: ignore[arg-type]
     total = sum(int(n) for n in (tensor.shape[axis] for tensor in inputs) if n is not None)
     if axis == 0:
         raise refused(source, node, "keep the axis of the samples")
@@ -197,7 +197,7 @@ def _concat(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor])
 
 def _softmax(source: OnnxSource, node: OnnxNode, inputs: Sequence[IntegerTensor]) -> Operation:
     x = inputs[0].shape
-    axis = int(node.attrs.get("axis", -1)) % len(x)  # type: ignore[arg-type]
+    axis = counted(int(node.attrs.get("axis", -1)), len(x))  # type: ignore[arg-type]
     if axis != len(x) - 1:
         raise refused(source, node, f"go along the last axis; got {axis} of {len(x)}")
     return Operation("Softmax", {"beta": 1.0, "axis": axis}, x)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 
 from lieref._check import need
 from lieref._types import Array, AttrValue
-from lieref.errors import DomainError, FormatError, UnsupportedError
+from lieref.errors import DomainError, FormatError, ShapeError, UnsupportedError
 from lieref.model.integer.graph import (
     INTEGERS,
     LEAST_SCALE,
@@ -68,6 +69,8 @@ class OnnxSource:
     outputs : tuple of str
     tensors, made : dict of str to IntegerTensor, list of IntegerNode
         The result so far.
+    reads : Counter of str
+        How often the file reads each name.
     """
 
     path: str
@@ -79,6 +82,10 @@ class OnnxSource:
     outputs: tuple[str, ...]
     tensors: dict[str, IntegerTensor] = field(default_factory=dict)
     made: list[IntegerNode] = field(default_factory=list)
+    reads: Counter[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.reads = Counter([*(name for node in self.nodes for name in node.inputs), *self.outputs])
 
     def constant(self, name: str, node: str) -> Array:
         """Return a constant that a node reads."""
@@ -139,17 +146,14 @@ class OnnxSource:
         if quantisation is not None and quantisation.axis is not None and data.ndim <= quantisation.axis:
             raise FormatError(f"load: {name} of {self.path} must have the axis of its scales; got shape {data.shape}")
         self.check_zero_point(name, data.dtype.name, zero_point)
-        alone = [None if self._readers(each) > 1 else self.places.get(each) for each in (scale, name)]
+        # What the file reads twice cannot change for one reader.
+        alone = [None if self.reads[each] > 1 else self.places.get(each) for each in (scale, name)]
         places = [alone[0], self.places.get(zero_point) if zero_point else None, alone[1]]
         try:
             tensor = IntegerTensor(name, data.dtype.name, data.shape, quantisation, data, *places)
         except DomainError as error:
             raise FormatError(f"load: {name} of {self.path} must be well-formed; {error}") from error
         return self.add(tensor)
-
-    def _readers(self, name: str) -> int:
-        """Return how often the file reads a constant: what is read twice cannot change for one reader."""
-        return sum(node.inputs.count(name) for node in self.nodes) + self.outputs.count(name)
 
     def dtype_of(self, zero_point: str, node: OnnxNode) -> str:
         """Return the integers that a zero point stands for; where there is none `output_dtype`, or else uint8."""
@@ -243,6 +247,13 @@ def renamed(tensor: IntegerTensor, name: str, shape: tuple[int | None, ...]) -> 
 def samples_of(shape: tuple[int | None, ...]) -> int:
     """Return how many numbers a sample has; every axis but the first must be known."""
     return math.prod(int(n) for n in shape[1:] if n is not None)
+
+
+def counted(axis: int, rank: int) -> int:
+    """Return an axis counted from the front; raises `ShapeError` where a tensor of that many axes has none such."""
+    if not -rank <= axis < rank:
+        raise ShapeError(f"there is no axis {axis} of {rank}")
+    return axis % rank
 
 
 def whole(values: Any) -> tuple[int, ...]:

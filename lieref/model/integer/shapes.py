@@ -32,7 +32,8 @@ def check_shapes(graph: IntegerGraph) -> None:
     for node in graph.nodes:
         inputs = [graph.tensors[name] if name else None for name in node.inputs]
         shape = graph.tensors[node.outputs[0]].shape
-        if any(0 in tensor.shape for tensor in inputs if tensor is not None) or 0 in shape:
+        sizes = [n for sizes in (shape, *(tensor.shape for tensor in inputs if tensor is not None)) for n in sizes]
+        if any(n is not None and n < 1 for n in sizes):
             raise FormatError(
                 f"shapes: every size must be 1 or more; got an empty tensor at {node.op}, {node.outputs[0]}"
             )

@@ -141,3 +141,50 @@ def test_a_bias_of_several_equal_scales_beside_one_weight_scale_is_written(tmp_p
     again = read_integer(tmp_path / "new.onnx")
     assert again.tensors["w"].quantisation.scale.tolist() == [12]  # type: ignore[union-attr]
     assert again.tensors["b"].quantisation.scale.tolist() == [6, 6]  # type: ignore[union-attr]
+
+
+def one_operator(middle: Any, **constants: Any) -> Any:
+    """A file that does one thing with images of one channel, 8 by 8, called m."""
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["xq"]),
+        helper.make_node("DequantizeLinear", ["xq", "s", "z"], ["xd"]),
+        middle,
+        helper.make_node("QuantizeLinear", ["m", "s", "z"], ["mq"]),
+        helper.make_node("DequantizeLinear", ["mq", "s", "z"], ["y"]),
+    ]
+    held = {"s": np.float32(0.5), "z": np.int8(0), **constants}
+    ends = [helper.make_tensor_value_info(n, Kind.FLOAT, s) for n, s in (("x", ["N", 1, 8, 8]), ("y", ["N", "M"]))]
+    values = [numpy_helper.from_array(np.asarray(v), n) for n, v in held.items()]
+    graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], values)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+
+
+RESIZE = helper.make_node("Resize", ["xd", "", "", "to"], ["m"], mode="nearest", nearest_mode="floor",
+                          coordinate_transformation_mode="asymmetric")  # fmt: skip
+BY = helper.make_node("Resize", ["xd", "", "by"], ["m"], mode="nearest", nearest_mode="floor",
+                      coordinate_transformation_mode="asymmetric")  # fmt: skip
+PAD = helper.make_node("Pad", ["xd", "by"], ["m"])
+
+
+@pytest.mark.parametrize(
+    ("proto", "said"),
+    [
+        (one_operator(RESIZE, to=np.array([1, 1, 10**6, 10**6])), "numbers for a sample"),
+        (one_operator(RESIZE, to=np.array([1, 1, -4, 8])), "every size must be 1 or more"),
+        (one_operator(BY, by=np.array([1, 1, np.nan, np.inf], np.float32)), "must fit its inputs"),
+        (one_operator(BY, by=np.array([1, 1, np.inf, 1], np.float32)), "must fit its inputs"),
+        (one_operator(PAD, by=np.array([0, 0, 2**62, 0, 0, 0, 2**62, 0])), "numbers for a sample"),
+        (one_operator(helper.make_node("AveragePool", ["xd"], ["m"], kernel_shape=[2, 2], strides=[0, 1])),
+         "must fit its inputs"),
+        (one_operator(helper.make_node("MaxPool", ["xd"], ["m"], kernel_shape=[2**31, 2],
+                                       pads=[2**31 - 1, 0, 2**31 - 1, 0])), "its border counted"),
+        (one_operator(helper.make_node("ReduceMean", ["xd"], ["m"], axes=[7])), "there is no axis 7 of 4"),
+        (one_operator(helper.make_node("Concat", ["xd", "xd"], ["m"], axis=-9)), "there is no axis -9 of 4"),
+        (one_operator(helper.make_node("Softmax", ["xd"], ["m"], axis=7)), "there is no axis 7 of 4"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)  # fmt: skip
+def test_shapes_out_of_all_bounds_are_refused(proto: Any, said: str, tmp_path: Path) -> None:
+    onnx.save(proto, tmp_path / "net.onnx")
+    with pytest.raises(LierefError, match=said):
+        read_integer(tmp_path / "net.onnx")
