@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from lieref.evaluate.report.finetune_page import finetune_page
 from lieref.evaluate.report.forms import write_form
 from lieref.evaluate.report.reading import page_from, read_page
 from lieref.train.history import History
-from tests.evaluate.report.results import HISTORY, comparison, fleet, run
+from tests.evaluate.report.results import HISTORY, QUANTISED, carried, comparison, demo, fleet, run
 
 
 def put(path: Path, value: Any) -> Path:
@@ -116,7 +117,7 @@ def paths_of(value: Any, so_far: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [so_far, *(path for name, each in inner for path in paths_of(each, (*so_far, name)))]
 
 
-@pytest.mark.parametrize("make", [comparison, run, fleet])
+@pytest.mark.parametrize("make", [comparison, run, fleet, demo, carried, partial(run, **QUANTISED)])
 def test_nothing_but_a_format_error_comes_of_broken_results(make: Callable[[], dict[str, Any]]) -> None:
     """Each part in turn is taken away, or is of another kind: a page is made of what is left, or it is refused."""
     whole = make()
