@@ -45,6 +45,7 @@ def make(settings: Settings) -> Drawn:
     slope = min(y / x for x, y, _ in points)
     panel.loglog(work, slope * work, ":", color=GREY, linewidth=0.9, label="in proportion to the work")
     panel.set(xlabel="work of the step, GFLOP", ylabel="time of a training step, ms", title="how a training step grows")
+    panel.set_ylim(top=6 * max(y for _, y, _ in points))  # room for the legend
     panel.legend(loc="upper left")
     caption = (
         "A training step of a small convolutional network with LieRA while one size grows and the others stay. The "

@@ -132,13 +132,18 @@ def _maps(panel: Any) -> list[Row]:
     return rows
 
 
+def _times(share: float) -> str:
+    """Return a multiple of the rate."""
+    return f"1/{1 / share:.3g}" if share < 1 else f"{share:.3g}"
+
+
 def _reached(panel: Any, found: dict[float, Array]) -> list[Row]:
     x = np.geomspace(1e-5, 10, 121)
     rows = []
     for share, xi in found.items():
         above = np.array([float((np.abs(xi) > a).mean()) for a in x])
         colour, line = TRAINED[share]
-        panel.loglog(x, np.where(above > 0, above, np.nan), color=colour, linestyle=line, label=f"{share:.3g} x rate")
+        panel.loglog(x, np.where(above > 0, above, np.nan), color=colour, linestyle=line, label=f"{_times(share)} x")
         rows += [{"panel": "c", "rate_share": share, "x": a, "share_above": s} for a, s in zip(x, above, strict=True)]
     for place, text in ((first_order_limit(), "1 %\noff"), (1.0, "leaves\ngroup")):
         panel.axvline(place, color=GREY, linestyle=":", linewidth=0.9)
@@ -146,7 +151,7 @@ def _reached(panel: Any, found: dict[float, Array]) -> list[Row]:
     size = len(next(iter(found.values())))
     panel.set(xlabel=r"|x|, entry of $\xi$", ylabel=r"share of weights with $|\xi| > $ x", xlim=(1e-5, 10),
               ylim=(0.5 / size, 6), title="what trained LieRA reaches")  # fmt: skip
-    panel.legend(loc="lower left")
+    panel.legend(loc="lower left", title="of the rate", title_fontsize=6.8, handlelength=1.6)
     return rows
 
 

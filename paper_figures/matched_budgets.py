@@ -13,6 +13,10 @@ from paper_figures.style import BLACK, DOUBLE, GREY, absent, letter, look, new_f
 SIZES = (500, 10_000)
 FIRST = "norm-stats+"
 CHEAP = ("norm-stats", "scale")
+APART = 0.2
+"""What stands alone and what follows norm-stats, below and above the middle of their line."""
+LEGEND = 0.25
+"""Height, in inches."""
 COUPLED = (("dora", "dora-liera"), ("pissa", "pissa-liera"))
 
 
@@ -25,11 +29,10 @@ def make(settings: Settings) -> Drawn:
     """Draw what is recorded, and say what is not."""
     names = {f"compare_jpeg_{images}": made_by(images) for images in SIZES}
     there, missing = available(settings, names)
-    tallest = max(len(_ordered(one)) for one in there.values())
-    heights = [0.7 + 0.2 * tallest if name in there else 0.5 for name in names]
+    heights = [_height(there[name]) if name in there else 0.5 for name in names]
     figure, axes = new_figure(
         DOUBLE,
-        sum(heights),
+        sum(heights) + LEGEND,
         len(names),
         2,
         squeeze=False,
@@ -42,17 +45,18 @@ def make(settings: Settings) -> Drawn:
         else:
             for panel in line:
                 absent(panel, f"{name}.json\nis not measured yet")
+    _legend(figure)
     letter([panel for panel in axes.ravel() if panel.get_title(loc="left")])
     caption = (
         "ResNet-8, pretrained on lossless CIFAR-10, adapted to JPEG images. Left: test accuracy, mean over the "
         "seeds with its 95 % interval, small dots the seeds; hollow, after statistics of BatchNormalization were "
-        "re-estimated (norm-stats). Right: paired difference from LoRA with its 95 % interval for other seeds and "
-        "other test images; filled, told apart after Holm's correction. Methods with a rank have the largest that "
-        "keeps the budget; full fine-tuning exceeds it."
+        "re-estimated (norm-stats), which of two is the upper. Right: paired difference from LoRA with its 95 % "
+        "interval for other seeds and other test images; filled, told apart after Holm's correction. Methods with a "
+        "rank have the largest that keeps the budget; full fine-tuning exceeds it."
     )
     if missing:
         caption += f" Absent: {'; '.join(missing.values())}."
-    return Drawn(figure, rows, caption, _claims(there), [settings.results / f"{name}.json" for name in there])
+    return Drawn(figure, rows, caption, _claims(there, missing), [settings.results / f"{name}.json" for name in there])
 
 
 def _ordered(one: Comparison) -> list[tuple[str, list[Row]]]:
@@ -72,7 +76,7 @@ def _draw(axes: Any, one: Comparison) -> list[Row]:
     for place, (method, rows) in enumerate(_ordered(one)):
         labels.append(f"{look(method).label.split(',')[0].split(' (')[0]} ({rows[0]['trainable']:,})")
         for row in rows:
-            y = place + (0.17 if len(rows) > 1 else 0) * (1 if row["method"].startswith(FIRST) else -1)
+            y = place + (APART if len(rows) > 1 else 0) * (1 if row["method"].startswith(FIRST) else -1)
             _accuracy(left, row, y)
             if row["against"] is not None:
                 _difference(right, row, y)
@@ -102,11 +106,25 @@ def _draw(axes: Any, one: Comparison) -> list[Row]:
     without = "" if base is None else f"; base {100 * base['mean']:.2f} %"
     left.set(xlabel="test accuracy, %", title=f"{one.images:,} images, {one.seeds} seeds{without}")
     right.set(xlabel="difference from LoRA, points of accuracy", title=f"{one.images:,} images, paired with LoRA")
-    for panel, filled, hollow in ((left, "alone", "after norm-stats"), (right, "told apart", "not told apart")):
-        for text, face in ((filled, BLACK), (hollow, "white")):
-            panel.plot([], [], "o", color=BLACK, markerfacecolor=face, linestyle="none", label=text)
-        panel.legend(loc="lower right", handletextpad=0.2)
     return drawn
+
+
+def _height(one: Comparison) -> float:
+    """Return the height of a comparison's panels, in inches: more where a method has two rows."""
+    found = _ordered(one)
+    return 0.7 + len(found) * (0.27 if any(len(rows) > 1 for _, rows in found) else 0.2)
+
+
+def _legend(figure: Any) -> None:
+    """Say below all panels, where nothing is hidden, what is filled."""
+    from matplotlib.lines import Line2D
+
+    style: dict[str, Any] = {"color": BLACK, "marker": "o", "linestyle": "none"}
+    handles = [
+        Line2D([], [], label="left: alone; right: told apart from LoRA", **style),
+        Line2D([], [], label="left: after norm-stats; right: not told apart", markerfacecolor="white", **style),
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2, handletextpad=0.2)
 
 
 def _style(row: Row, filled: bool) -> dict[str, Any]:
@@ -138,11 +156,11 @@ def _difference(panel: Any, row: Row, y: float) -> None:
     panel.errorbar(mean, y, xerr=error, gid=row["label"], **_style(row, better(test) != 0))
 
 
-def _claims(there: dict[str, Comparison]) -> list[Claim]:
-    return [_order(there), *_couplings(there), _first(there), *_cheap(there)]
+def _claims(there: dict[str, Comparison], missing: dict[str, str]) -> list[Claim]:
+    return [_order(there, missing), *_couplings(there), _first(there), *_cheap(there)]
 
 
-def _order(there: dict[str, Comparison]) -> Claim:
+def _order(there: dict[str, Comparison], missing: dict[str, str]) -> Claim:
     pairs = [
         (a.vtab, b.vtab)
         for a, b in pairwise(VISION)
@@ -152,6 +170,7 @@ def _order(there: dict[str, Comparison]) -> Claim:
     tests = {one.images: row["against"] for one in there.values() if (row := one.row("liera")) is not None}
     told = [better(test) for test in tests.values()]
     here = "; ".join(f"{images:,} images: {points(test)}" for images, test in tests.items()) or "no row of LieRA"
+    here += "".join(f"; {name}: {ABSENT}" for name in missing)
     all_up, all_down = bool(told) and all(t > 0 for t in told), bool(told) and all(t < 0 for t in told)
     verdict = HOLDS if all_up else FAILS if all_down else PARTLY if any(told) else OPEN
     return Claim(

@@ -93,6 +93,10 @@ def _tiles(
     bar = figure.colorbar(drawn, cax=below, orientation="horizontal")
     bar.set_ticks([low, centre, high], labels=[f"{value:.3g}" for value in (low, centre, high)])
     bar.ax.tick_params(labelsize=6)
+    shown = tiles(values)
+    for mark, strong in (("white", True), ("black", False)):  # so that grey tells them from those above
+        y, x = np.nonzero((shown < centre) & ((shown < centre - 0.5 * reach) == strong))
+        panel.plot(x, y, "_", color=mark, markersize=1.8, markeredgewidth=0.5, gid="below")
     panel.set(title=title, xticks=[], yticks=[])
     panel.grid(False)
     panel.spines[:].set_visible(False)
@@ -176,7 +180,8 @@ def _caption(settings: Settings, runs: dict[str, Trained]) -> str:
         f"changes the most signs, before and after {epochs} epochs on {images} JPEG images, LoRA and LieRA at "
         f"{runs['lora'].trainable:,} trained numbers each. LoRA adds its low rank, whatever the weight is; LieRA "
         "moves in the algebra and multiplies by exp(xi), so a change is in proportion to its weight, the fan on the "
-        "right, and no sign changes. Crosses mark weights whose sign changed."
+        "right, and no sign changes. Crosses mark weights whose sign changed, dashes what is below the middle of its "
+        "scale."
     )
 
 

@@ -161,7 +161,7 @@ def _ranks(panel: Any, base: list[int], found: dict[str, list[int]]) -> None:
         panel.plot(theory, expected, color=style.colour, linestyle=style.line, linewidth=1)
         panel.plot(base, found[method], style.marker, color=style.colour, linestyle="none", label=style.label)
     panel.text(20, RANK + 1.5, "r", color=look("lora").colour)
-    panel.text(10.5, 22, r"$r\,\mathrm{rank}(W_0)$", color=look("liera-taylor1").colour)
+    panel.text(15.5, 40, r"$r\,\mathrm{rank}(W_0)$", color=look("liera-taylor1").colour)
     panel.set(
         xlabel=r"rank of $W_0$", ylabel=r"rank of $W' - W_0$", ylim=(0, 54), title=f"rank of the change, r = {RANK}"
     )

@@ -94,12 +94,12 @@ def _bars(panel: Any, rows: list[Row], part: str, whole: str, label: str, title:
                 text,
                 ha="center",
                 va="bottom",
-                fontsize=6,
-                rotation=90 if len(shown) > 2 else 0,
+                fontsize=5.5,
+                rotation=90,
             )
     panel.set_xticks(range(len(shown)), [f"{100 * share:.0f} %" for share in shown])
     panel.grid(axis="x", visible=False)
-    top = 100 + (0.25 if len(shown) > 2 else 0.1) * (100 - lowest)  # room for the numbers
+    top = 100 + 0.25 * (100 - lowest)  # room for the numbers
     panel.set(xlabel="weights pruned", ylabel=label, ylim=(lowest, top), title=title)
 
 

@@ -89,6 +89,7 @@ LOOKS: dict[str, Look] = {
     "pissa": Look("PiSSA", VERMILLION, (4, 1, 0), (0, (5, 2)), "//"),
     "pissa-liera": Look("PiSSA + LieRA", BLUE, (4, 1, 45), (0, (5, 2, 1, 2)), ".."),
     "oft": Look("OFT", GREY, (5, 0, 180), (0, (3, 2)), "||"),
+    "bias": Look("bias only", SKY, (3, 1, 0), (0, (1, 3)), "--"),
 }
 
 

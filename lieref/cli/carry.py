@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
 from lieref._atomic import write_folder
 from lieref.adapter.strict_json import format_json, parse_json, path_text
 from lieref.cli.console import print_facts, print_json
+from lieref.cli.evidence import command_line
 from lieref.cli.output import reserved_folder
 
 REPORT_NAME = "report.json"
@@ -40,6 +42,7 @@ def carry(adapter: Path, net: Path, out: Path, base: Path | None, requantise: bo
     from lieref.adapter.integer.carry import carry as carried
     from lieref.adapter.integer.folder import BIN_NAME, JSON_NAME, encode_update
     from lieref.adapter.model import load
+    from lieref.cli.job import versions
     from lieref.errors import UnsupportedError
     from lieref.model.integer.layers import integer_layers
     from lieref.model.integer.reader import is_integer_file, read_integer
@@ -75,7 +78,8 @@ def carry(adapter: Path, net: Path, out: Path, base: Path | None, requantise: bo
             "result_sha256": update.result_sha256,
             "format": graph.format,
         }
-        details = {"by_layer": [asdict(each) for each in layers], "adapter": path_text(adapter), "net": path_text(net)}
+        details: dict[str, Any] = {"by_layer": [asdict(each) for each in layers]}
+        details |= {"adapter": path_text(adapter), "net": path_text(net), "command": command_line(), **versions()}
         write_folder(out, {**files, REPORT_NAME: format_json({**report, **details})}, replaces=replaces)
     if as_json:
         print_json({**report, **details})

@@ -13,18 +13,22 @@ import click
 from lieref._atomic import write_folder
 from lieref.adapter.strict_json import format_json, path_text
 from lieref.cli.console import percent, print_json, print_reports, progress_bar
+from lieref.cli.evidence import Outcomes, command_line, heard, measured
 from lieref.cli.live import quiet_option
 from lieref.cli.output import ADAPTER_NAMES, reserved_folder
+from lieref.cli.page import PAGES, check_pages, pages_of
 
 if TYPE_CHECKING:
     from lieref.cli.job import Samples
     from lieref.evaluate.report import Report
+    from lieref.train.history import History
 
 METHODS = ("head", "lora", "liera", "full")
-WRITTEN = "liera"
+KEPT = "liera"
 """The method whose adapter and merged model are left in the folder."""
 
-NAMES = ADAPTER_NAMES | {"base.onnx", "merged.onnx", "train.npz", "test.npz", "report.json"}
+REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
+NAMES = ADAPTER_NAMES | {"base.onnx", "merged.onnx", "train.npz", "test.npz", REPORT_NAME, HISTORY_NAME, *PAGES}
 """What the folder holds; a folder of these alone is an earlier demo's, and replaced."""
 
 # Enough steps (420) for each method's default learning rate to get where it gets.
@@ -48,7 +52,7 @@ def demo(out: Path, seed: int, threads: int | None, as_json: bool) -> None:
 
     The network was trained on other images of the same set. It is fine-tuned on 200 labelled images of the new camera
     and tested on images that neither training has seen. OUT receives the LieRA adapter, base and merged model as ONNX,
-    the data, and report.json; the folder of an earlier demo is replaced.
+    the data, report.json, and report.html to read; the folder of an earlier demo is replaced.
     """
     reports, facts = run_demo(Path(os.path.abspath(out)), seed, threads)
     if as_json:
@@ -58,21 +62,23 @@ def demo(out: Path, seed: int, threads: int | None, as_json: bool) -> None:
     click.echo(f"{facts['train_samples']} labelled images to train, {facts['test_samples']} to test.")
     print_reports(reports)
     click.echo(f"On the camera it was trained for, the base reaches {percent(facts['accuracy_before_shift'])}.")
-    click.echo(f"Adapter, merged.onnx and report.json are in {out}. Next: lieref inspect {out}")
+    click.echo(f"Adapter, merged.onnx and report.json are in {out}; to read and to send: {out / 'report.html'}.")
 
 
 def run_demo(out: Path, seed: int, threads: int | None) -> tuple[list[Report], dict[str, Any]]:
     """Run the demo, write its folder, and return a report for each method and the facts they share."""
+    check_pages()
     with reserved_folder("demo", out, NAMES, force=True) as replaces:
-        reports, facts, files = _compare(seed, threads)
+        reports, history, facts, files = _compare(seed, threads)
         facts["out"] = path_text(out)
-        rows = [report.to_dict() for report in reports]
-        write_folder(out, {**files, "report.json": format_json({**facts, "methods": rows})}, replaces=replaces)
+        values = {**facts, "methods": [report.to_dict() for report in reports]}
+        texts = {REPORT_NAME: format_json(values), HISTORY_NAME: format_json(history.to_dict())}
+        write_folder(out, {**files, **texts, **pages_of(values, history)}, replaces=replaces)
     return reports, facts
 
 
-def _compare(seed: int, threads: int | None) -> tuple[list[Report], dict[str, Any], dict[str, bytes]]:
-    """Return a report for each method, the facts they share, and the files to write but the report."""
+def _compare(seed: int, threads: int | None) -> tuple[list[Report], History, dict[str, Any], dict[str, bytes]]:
+    """Return a report for each method, the history of `KEPT`, the facts they share, and the files but the report."""
     import numpy as np
 
     from lieref.adapter.model import load
@@ -99,27 +105,31 @@ def _compare(seed: int, threads: int | None) -> tuple[list[Report], dict[str, An
     reports = []
     for number, method in enumerate(METHODS, 1):
         name = f"{method} ({number} of {len(METHODS)})"
-        report, made = _fine_tune(method, name, training, testing, seed, threads, epochs=EPOCHS)
+        report, history, made = _fine_tune(method, name, training, testing, seed, threads, epochs=EPOCHS)
         reports.append(report)
-        if method == WRITTEN:
+        if method == KEPT:
+            kept = history
             files.update(made)
     facts = {
         "shift": SHIFT,
         "train_samples": len(training.x),
         "test_samples": len(testing.x),
         "accuracy_before_shift": before,
+        "kept": KEPT,
         "batch": BATCH,
         "threads": threads,
         "seconds": time.perf_counter() - begin,
+        "command": command_line(),
+        "base_sha256": base.base_sha256,
         **job.versions(),
     }
-    return reports, facts, files
+    return reports, kept, facts, files
 
 
 def _fine_tune(
     method: str, name: str, training: Samples, testing: Samples, seed: int, threads: int, *, epochs: int
-) -> tuple[Report, dict[str, bytes]]:
-    """Return the report of one method, and the files of its adapter with the merged model.
+) -> tuple[Report, History, dict[str, bytes]]:
+    """Return report and history of one method, and the files of its adapter with the merged model.
 
     The training is shown under a name, where there is one.
     """
@@ -127,13 +137,20 @@ def _fine_tune(
     from lieref.cli import job
     from lieref.cli.demo_data import BASE_MODEL
     from lieref.cli.watch import watching
+    from lieref.train.sample_tasks import Classes
 
     model = load(BASE_MODEL)
     model.threads = threads
-    before = job.score(model, testing)
-    job.attach_method(model, method, rank=None, alpha=None, targets=(), seed=seed)
-    with watching(model, name) if name else nullcontext() as watch:
-        history = job.train(model, training, watch, epochs=epochs, batch_size=BATCH, seed=seed)
-    after = job.score(model, testing)
-    report, merged, files = job.finish(model, history, training, before=before, after=after, seed=seed, epochs=epochs)
-    return report, {**files, "merged.onnx": merged.proto.SerializeToString()}
+    outcomes, task = Outcomes(), Classes()
+    before = outcomes.judge("base", model, testing, task)
+    with heard() as said:
+        job.attach_method(model, method, rank=None, alpha=None, targets=(), seed=seed)
+        with watching(model, name) if name else nullcontext() as watch:
+            history = job.train(model, training, watch, epochs=epochs, batch_size=BATCH, seed=seed)
+        after = outcomes.judge("adapted", model, testing, task)
+        evidence = measured(model, training, history, model.wants_statistics)
+        report, merged, files = job.finish(
+            model, history, training, before=before, after=after, seed=seed, epochs=epochs, warnings=said,
+            test_outcomes=outcomes.to_dict(), **evidence,
+        )  # fmt: skip
+    return report, history, {**files, "merged.onnx": merged.proto.SerializeToString()}

@@ -1,13 +1,18 @@
-"""What a command keeps for its report: the command line, answers before and after, digests, and what moved."""
+"""What a command keeps for its report: the command line, warnings, answers before and after, digests, what moved."""
 
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from lieref.adapter.strict_json import path_text
+from lieref.errors import LierefWarning
 
 if TYPE_CHECKING:
     from lieref.adapter.model import Model
@@ -27,6 +32,37 @@ def command_line() -> str | None:
     return shlex.join(["lieref", *(path_text(word) for word in given if word != "--resume")])
 
 
+@contextmanager
+def heard() -> Iterator[list[str]]:
+    """Keep the text of every warning of lieref, once; each is shown as it is without.
+
+    Yields
+    ------
+    list of str
+        What was said so far; it grows.
+    """
+    said: list[str] = []
+    shown = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if issubclass(category, LierefWarning) and str(message) not in said:
+            said.append(str(message))
+        shown(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show
+    try:
+        yield said
+    finally:
+        warnings.showwarning = shown
+
+
 class Outcomes:
     """Test samples judged before and after a training, each of them by itself where it has one right answer."""
 
@@ -37,10 +73,11 @@ class Outcomes:
         """Return the score of a model on samples, and keep the answers under "base" or "adapted"."""
         from lieref.cli import job
 
-        def keep(judged: Judgement) -> None:
-            self._judged[name] = judged
+        return job.score(model, samples, task, partial(self.keep, name))
 
-        return job.score(model, samples, task, keep)
+    def keep(self, name: str, judged: Judgement) -> None:
+        """Keep samples that were judged elsewhere under "base" or "adapted"."""
+        self._judged[name] = judged
 
     def to_dict(self) -> dict[str, Any] | None:
         """Return what a report keeps, None where samples have no single answer.

@@ -14,7 +14,7 @@ from lieref.adapter.strict_json import format_json, path_text
 from lieref.cli import finetune_integer
 from lieref.cli.choosing import AUTO, Chooser, check_choosing, flattery, report_of_nothing, run_settings
 from lieref.cli.console import print_json, print_reports, progress_bar, say
-from lieref.cli.evidence import Outcomes, command_line, digests, measured
+from lieref.cli.evidence import Outcomes, command_line, digests, heard, measured
 from lieref.cli.label_free import label_free_options
 from lieref.cli.live import quiet_option
 from lieref.cli.method_options import parse_options, parse_rate
@@ -283,6 +283,7 @@ def run_finetune(
     outcomes = Outcomes()
     names = {*ADAPTER_NAMES, REPORT_NAME, HISTORY_NAME, *PAGES}
     with (
+        heard() as said,
         reserved_folder("finetune", out, names, force=force) as replaces,
         reserved_history(history_file, out, replaces=force or resume),
         run_page(page_path, out, force=force) as page,
@@ -350,7 +351,8 @@ def run_finetune(
             evidence = {"choice": {**choice.evidence, "base_knew": known_by_base}}
             if not choice.ships:
                 shared = {"task": chosen.to_dict(), "train_samples": len(training.x), "base": path_text(base)}
-                shared |= {"base_sha256": model.base_sha256, "out": path_text(out), **evidence, **job.versions()}
+                shared |= {"base_sha256": model.base_sha256, "out": path_text(out), "warnings": said}
+                shared |= {**evidence, **job.versions()}
                 report = report_of_nothing(before, seed, shared)
                 files = {REPORT_NAME: format_json(report.to_dict()), **page.make(report)}
                 write_folder(out, files, replaces=replaces)
@@ -409,6 +411,7 @@ def run_finetune(
                 threads=model.threads,
                 engine=model.engine,
                 slow=list(model.slow_reasons),
+                warnings=said,  # and what `finish` is still to say
                 train_samples=len(training.x),
                 test_samples=None if testing is None else len(testing.x),
                 classes=None if model.classes is None else list(model.classes),

@@ -10,7 +10,9 @@ import click
 from lieref._atomic import remove_folder, write_folder
 from lieref.adapter.strict_json import format_json, parse_json, path_text
 from lieref.cli.console import progress_bar, say
+from lieref.cli.evidence import Outcomes, command_line, digests, heard
 from lieref.cli.output import reserved_folder, reserved_history
+from lieref.cli.page import PAGES, run_page
 from lieref.cli.unfinished import Unfinished
 
 if TYPE_CHECKING:
@@ -27,7 +29,6 @@ _FLOAT_ONLY = {
     "start": "--from", "budget_seconds": "--budget-seconds", "alpha": "--alpha", "method_options": "--option",
     "targets": "--target", "exclude": "--exclude", "blocks": "--blocks", "rank_pattern": "--rank-of",
     "alpha_pattern": "--alpha-of", "features": "--features", "outputs": "--output",
-    "page_path": "--report",
 }  # fmt: skip
 """Options of networks of real numbers."""
 
@@ -88,6 +89,7 @@ def run_integer(
     resume: bool,
     force: bool,
     history_file: Path | None = None,
+    page_path: Path | None = None,
     **float_only: Any,
 ) -> Report:
     """Train an update of a quantised file, measure it, write the folder `out`, and return the report."""
@@ -114,10 +116,12 @@ def run_integer(
             raise click.UsageError(f"{option} is for integers that move; --method {method} moves none")
     asked = label_free.Asked(train, unlabelled, original, float_base, trained_with)
     asked.check(method, codes, {"--validation": validation, "--patience": patience, "--resume": resume})
-    names = {BIN_NAME, JSON_NAME, REPORT_NAME, HISTORY_NAME}
+    names = {BIN_NAME, JSON_NAME, REPORT_NAME, HISTORY_NAME, *PAGES}
     with (
+        heard() as said,
         reserved_folder("finetune", out, names, force=force) as replaces,
         reserved_history(history_file, out, replaces=force or resume),
+        run_page(page_path, out, force=force) as page,
     ):
         unfinished = Unfinished(out)
         unfinished.check(resume, force)
@@ -187,6 +191,10 @@ def run_integer(
                     "batch": batch,
                     "optimizer": optimizer,
                     "engine": model.engine,
+                    "warnings": said,
+                    "classes": None if model.classes is None else list(model.classes),
+                    "command": command_line(),
+                    "samples_sha256": digests(train=training, test=testing),
                     "base": path_text(base),
                     "base_sha256": model.base_sha256,
                     "result_sha256": update.result_sha256,
@@ -196,7 +204,8 @@ def run_integer(
                 },
             )
             texts = {REPORT_NAME: format_json(report.to_dict()), HISTORY_NAME: format_json(history.to_dict())}
-            write_folder(out, {**files, **texts}, replaces=replaces)
+            write_folder(out, {**files, **texts, **page.make(report, history)}, replaces=replaces)
+            page.write()
         remove_folder(unfinished.folder)
     return report
 
@@ -253,7 +262,10 @@ def changes(update: IntegerUpdate, model: IntegerModel) -> dict[str, int]:
 def _measure(model: IntegerModel, new: IntegerModel, testing: Samples | None, task: Any, how: str) -> dict[str, Any]:
     """Return the metrics of both files in real numbers, and their accuracy in integers where samples have classes."""
     from lieref.cli import job
+    from lieref.evaluate.class_counts import class_counts
     from lieref.evaluate.integer import classes
+    from lieref.evaluate.judge import Judgement
+    from lieref.model.samples import own_layout
 
     found: dict[str, Any] = {"base_accuracy": None, "accuracy": None, "semantics": None}
     if testing is None:
@@ -264,9 +276,14 @@ def _measure(model: IntegerModel, new: IntegerModel, testing: Samples | None, ta
     found |= {"base_accuracy": before.accuracy, "accuracy": after.accuracy}
     if task.has_labels and testing.y.ndim == 1:
         found["simulated"] = {"base_accuracy": before.accuracy, "accuracy": after.accuracy}
-        for key, graph in (("base_accuracy", model.integer), ("accuracy", new.integer)):
-            right = classes(model, graph, testing.x, how) == testing.y
+        outcomes, outputs = Outcomes(), model.logits(testing.x[:1], layout=own_layout(model.input_shape)).shape[1]
+        pairs = {"base_accuracy": ("base", model.integer, before), "accuracy": ("adapted", new.integer, after)}
+        for key, (name, graph, score) in pairs.items():
+            answers = classes(model, graph, testing.x, how)
+            right = answers == testing.y
+            outcomes.keep(name, Judgement(score, right, None, class_counts(answers, testing.y, outputs)))
             found[key] = float(right.mean())
+        found["test_outcomes"] = outcomes.to_dict()
         found["base_metrics"] = {**before.metrics, "accuracy": found["base_accuracy"]}
         found["metrics"] = {**after.metrics, "accuracy": found["accuracy"]}
         found["semantics"] = how

@@ -70,6 +70,7 @@ def run_command(
     from lieref._atomic import write_file, write_folder
     from lieref._lock import exclusive
     from lieref.adapter.strict_json import format_json, path_text
+    from lieref.cli.job import versions
     from lieref.cli.output import ADAPTER_NAMES
     from lieref.errors import DomainError
     from lieref.evaluate.fleet.fleet import run_fleet
@@ -109,6 +110,7 @@ def run_command(
             "summary": summary_of(rows),
             "rounds": made,
             "devices": [row.to_dict() for row in rows],
+            **versions(),
         }
         write_file(out / REPORT_NAME, format_json(report))
     if all(row.failed is not None for row in rows):

@@ -30,12 +30,12 @@ def check_pages() -> None:
         check_form(name)
 
 
-def pages_of(values: dict[str, Any]) -> dict[str, bytes]:
-    """Return the pages of what a command recorded, by name."""
+def pages_of(values: dict[str, Any], history: History | None = None) -> dict[str, bytes]:
+    """Return the pages of what a command recorded, by name; `history` is that of the run beside it."""
     from lieref.evaluate.report.forms import write_form
     from lieref.evaluate.report.reading import page_from
 
-    page = page_from(_as_written(values), "the result")
+    page = page_from(_as_written(values), "the result", lambda: _as_read(history))
     return {name: write_form(page, end) for name, end in PAGES.items()}
 
 
@@ -60,12 +60,10 @@ class RunPage:
         """Make the page, and return it as a file of the folder where it is one."""
         from lieref.evaluate.report.forms import write_form
         from lieref.evaluate.report.reading import page_from
-        from lieref.train.history import History
 
         if self.path is None:
             return {}
-        told = None if history is None else History.from_dict(_as_written(history.to_dict()))
-        page = page_from(_as_written(report.to_dict()), "the report", lambda: told)
+        page = page_from(_as_written(report.to_dict()), "the report", lambda: _as_read(history))
         self._data = write_form(page, self._end)
         return {self.path.name: self._data} if self._inside else {}
 
@@ -120,3 +118,10 @@ def reserved_page(command: str, out: Path, argument: str, *, force: bool) -> Ite
 def _as_written(values: dict[str, Any]) -> dict[str, Any]:
     """Return values as they are read again later, so that a page of then is the same."""
     return parse_json(format_json(values), "the result")
+
+
+def _as_read(history: History | None) -> History | None:
+    """Return a history as it is read again later."""
+    from lieref.train.history import History
+
+    return None if history is None else History.from_dict(_as_written(history.to_dict()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -10,9 +11,10 @@ from lieref._atomic import write_file
 from lieref._text import one_line
 from lieref.cli.console import print_json
 from lieref.cli.page import reserved_page
+from lieref.cli.unfinished import Unfinished
 
 
-@click.command(short_help="Show a comparison, a run or a fleet as one page: HTML, Markdown or JSON.")
+@click.command(short_help="Show a run, a comparison or a fleet as one page: HTML, Markdown or JSON.")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
     "--out",
@@ -22,7 +24,7 @@ from lieref.cli.page import reserved_page
 @click.option("--force", is_flag=True, help="Replace the file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, the report as JSON.")
 def report(source: Path, out: Path | None, force: bool, as_json: bool) -> None:
-    """Show what compare, fleet or finetune found: what to ship and why, then the numbers.
+    """Show what finetune, compare, fleet, demo or carry found: what to ship and why, then the numbers.
 
     SOURCE is the folder of such a command, the JSON file in it, or a report as JSON. The HTML page loads nothing from
     anywhere: it can be sent as it is.
@@ -30,6 +32,10 @@ def report(source: Path, out: Path | None, force: bool, as_json: bool) -> None:
     from lieref.evaluate.report.markdown import to_markdown
     from lieref.evaluate.report.reading import read_page
 
+    if not source.exists() and Unfinished(Path(os.path.abspath(source))).folder.is_dir():
+        raise click.UsageError(
+            f"{source} is not there: its run is not finished; the same command with --resume goes on"
+        )
     if out is None:
         page = read_page(source)
         if as_json:

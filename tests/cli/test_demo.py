@@ -19,7 +19,7 @@ from lieref.cli import main
 from lieref.cli.demo_data import BASE_MODEL, camera_shift, load_digits
 
 FILES = {
-    *("adapter_model.safetensors", "adapter_config.json", "report.json"),
+    *("adapter_model.safetensors", "adapter_config.json", "report.json", "history.json", "report.html", "report.md"),
     *("base.onnx", "merged.onnx", "train.npz", "test.npz"),
 }
 

@@ -161,7 +161,7 @@ def test_report_as_json_is_a_report(workplace: Path, run_json: RunJson, capsys: 
 
 def test_what_report_refuses(workplace: Path, run_json: RunJson, fails: Fails) -> None:
     Path("empty").mkdir()
-    assert "got none of them" in fails("report", "empty", "--out", "r.html")
+    assert "it is empty" in fails("report", "empty", "--out", "r.html")
     assert "must be a readable file" in fails("report", "none", "--out", "r.html")
     Path("half.json").write_text('{"format": 1, "rows": [')
     assert "must be strict JSON" in fails("report", "half.json", "--out", "r.html")

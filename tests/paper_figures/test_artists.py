@@ -21,8 +21,10 @@ from paper_figures.rank_capacity import hira_bound, least_squares
 from paper_figures.registry import FIGURES, draw
 from paper_figures.results import RESULTS
 from paper_figures.sst2 import make as draw_text
-from paper_figures.style import DOUBLE, LOOKS, SINGLE
+from paper_figures.style import DOUBLE, LOOKS, SINGLE, new_figure
 from tests.paper_figures.eyes import deuteranopia
+from tests.paper_figures.overlaps import overlaps
+from validation.group_choice import GROUPS, map_of
 
 Give = Callable[[str], Drawn]
 DRAWN = sorted(set(FIGURES) - {"group_choice"})
@@ -102,6 +104,20 @@ def test_entries_of_a_legend_differ_without_colour(drawn: Give, name: str) -> No
             )
             assert look not in seen, (name, axes.get_title(loc="left"), look)
             seen.add(look)
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_no_words_meet_and_no_legend_hides_data(drawn: Give, name: str) -> None:
+    assert overlaps(drawn(name).figure) == []
+
+
+def test_what_meets_is_found() -> None:
+    figure, axes = new_figure(SINGLE, 2)
+    axes.plot([0, 1], [0, 1], label="a line")
+    axes.text(0.5, 0.47, "on it")
+    axes.text(0.5, 0.48, "on that")
+    axes.set(xlabel="x")
+    assert overlaps(figure) == ["'on it' meets 'on that'", "'on it' lies on 'a line'", "'on that' lies on 'a line'"]
 
 
 @pytest.mark.parametrize("name", DRAWN)
@@ -250,6 +266,44 @@ def test_the_verdict_follows_from_the_paired_tests(
     assert ("Absent: compare_jpeg_10000.json" in one.caption) == (second is None)
 
 
+EVERY = ("lora", "liera", "scale", "ia3", "flora", "dora", "dora-liera", "pissa", "pissa-liera", "hira", "atoms", "oft",
+         "bias", "head", "full")  # fmt: skip
+
+
+def test_every_method_alone_and_after_norm_stats_has_room(tmp_path: Path) -> None:
+    """A comparison of all methods at both sizes: each has its look, its place, and nothing meets."""
+    result = compared(500, 0.01, 0.01, CHEAP)
+    model = result["rows"][1]
+    rows = [{**result["rows"][0], "label": "norm-stats", "method": "norm-stats", "against": model["against"]}]
+    for number, method in enumerate(EVERY):
+        for first in ("", "norm-stats+"):
+            mean = 0.7 + 0.001 * number + 0.01 * bool(first)
+            rows.append({**model, "label": f"{first}{method} r=2", "method": f"{first}{method}", "mean": mean,
+                         "low": mean - 0.01, "high": mean + 0.01, "values": [mean - 0.002, mean + 0.002],
+                         "against": None if first + method == "lora" else model["against"]})  # fmt: skip
+    for images in (500, 10_000):
+        whole = {**result, "rows": rows, "samples": {"train": images}}
+        (tmp_path / f"compare_jpeg_{images}.json").write_text(json.dumps(whole))
+    one = draw_budgets(Settings(None, tmp_path))
+    assert overlaps(one.figure) == []
+    assert len(one.rows) == 2 * len(rows)
+    assert one.figure.get_figheight() < 11
+    looks = [(LOOKS[method].colour, LOOKS[method].marker) for method in EVERY]  # a KeyError where there is none
+    assert len(set(looks)) == len(EVERY)
+    for left in panels(one)[::2]:
+        assert len(left.get_yticklabels()) == len(EVERY) + 1
+        places = {box.lines[0].get_gid(): box.lines[0].get_ydata()[0] for box in left.containers}
+        assert len(set(places.values())) == len(rows)
+        for method in EVERY:
+            assert places[f"norm-stats+{method} r=2"] > places[f"{method} r=2"]
+
+
+def test_a_size_that_is_not_measured_is_said_in_the_claim(tmp_path: Path) -> None:
+    (tmp_path / "compare_jpeg_500.json").write_text(json.dumps(compared(500, 0.0, 0.9, CHEAP)))
+    order = draw_budgets(Settings(None, tmp_path)).claims[0]
+    assert order.here.endswith(f"; compare_jpeg_10000: {ABSENT}.")
+
+
 def test_the_ratio_of_rates_is_that_of_the_best(tmp_path: Path) -> None:
     (tmp_path / "compare_jpeg_500.json").write_text(json.dumps(compared(500, 0.0, 1.0, "")))
     one = draw_rates(Settings(None, tmp_path))
@@ -323,7 +377,39 @@ def test_groups_and_their_verdicts(tmp_path: Path) -> None:
     labels = [tick.get_text() for tick in one.figure.axes[0].get_yticklabels()]
     assert labels == ["so: so r=2, exp", "hadamard: liera r=2, exp", "additive: lora r=2, exp"]
     assert [text.get_text() for text in one.figure.axes[2].texts] == ["not tried"]
+    assert [list(line.get_xdata()) for line in one.figure.axes[0].get_lines() if line.get_alpha()] == [[70.0]] * 3
     assert one.figure.axes[3].get_xlim()[0] == 0
+
+
+def test_the_whole_study_of_groups_has_room(tmp_path: Path) -> None:
+    result = group_result(0.001)
+    model = result["rows"][1]
+    result["rows"] = [
+        {
+            **model,
+            "label": f"{method} r=2",
+            "method": method,
+            "group": group,
+            "map": map_of(method),
+            "values": [0.7] * 3,
+        }
+        for group, methods in GROUPS.items()
+        for method in methods
+    ]
+    (tmp_path / "group_choice.json").write_text(json.dumps(result))
+    one = draw_groups(Settings(None, tmp_path))
+    assert overlaps(one.figure) == []
+    labels = [tick.get_text() for tick in one.figure.axes[0].get_yticklabels()]
+    assert len(set(labels)) == len(result["rows"])
+    assert "gl: low-rank r=2, cayley" in labels
+
+
+def test_what_is_below_is_marked_for_grey(drawn: Give) -> None:
+    for axes in panels(drawn("mechanism"))[:4]:
+        values = np.ma.filled(axes.get_images()[0].get_array(), np.nan)
+        low, high = axes.get_images()[0].get_clim()
+        marks = [line for line in axes.get_lines() if line.get_gid() == "below"]
+        assert sum(len(line.get_xdata()) for line in marks) == (values < (low + high) / 2).sum() > 0
 
 
 def test_lora_flips_signs_and_liera_none(drawn: Give) -> None:

@@ -119,7 +119,7 @@ def _is_tflite(content: bytes) -> bool:
 
 
 def _has_quantised_operators(content: bytes) -> bool:
-    """Tell whether it is ONNX of QLinear operators; what ONNX Runtime makes of the QDQ form depends on what it fuses."""
+    """Tell whether it is ONNX of QLinear operators; integers of the QDQ form depend on what ONNX Runtime fuses."""
     return not _is_tflite(content) and any(word in content for word in (b"QLinearConv", b"QLinearMatMul", b"QGemm"))
 
 

@@ -27,6 +27,7 @@ from lieref.evaluate.report.content import (
 )
 from lieref.evaluate.report.content import Row as Line
 from lieref.evaluate.report.environment import environment, facts
+from lieref.evaluate.report.front import front_of
 from lieref.evaluate.report.moved_table import moved_blocks
 from lieref.evaluate.report.numbers import (
     NONE,
@@ -113,11 +114,7 @@ def _pareto(result: Result, chosen: Row | None) -> list[Block]:
         return []
     metric, base = result["metric"], base_row(result)
     factor, unit = (100.0, "%") if is_share(metric) else (1.0, "")
-    front, found = [], None
-    for row in sorted(rows, key=lambda row: (size_of(row), -row["merit"])):
-        if found is None or row["merit"] > found:
-            front.append(row)
-            found = row["merit"]
+    front = [rows[n] for n in front_of([size_of(row) for row in rows], [row["merit"] for row in rows])]
     points = []
     for row in rows:
         ends = _ends(row)

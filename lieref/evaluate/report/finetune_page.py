@@ -23,6 +23,7 @@ from lieref.evaluate.report.content import (
 )
 from lieref.evaluate.report.environment import environment, facts
 from lieref.evaluate.report.finetune_decision import Values, before_and_after, decide, main_metric
+from lieref.evaluate.report.integer_facts import integer_blocks
 from lieref.evaluate.report.moved_table import moved_blocks
 from lieref.evaluate.report.numbers import (
     NONE,
@@ -63,13 +64,15 @@ def finetune_page(values: Values, history: History | None = None) -> Page:
     before, after = outcomes.get("base") or {}, outcomes.get("adapted") or {}
     sections = (
         Section("measured", "Before and after", _measured(values)),
+        Section("warnings", "What lieref warned of", _warnings(values)),
+        Section("quantised", "The quantised file", integer_blocks(values)),
         Section("choice", "How the method was chosen", _choice(values.get("choice"))),
-        Section("learning", "Learning", _learning(history)),
+        Section("learning", "Learning", learning_blocks(history)),
         Section("classes", "Classes",
                 class_blocks(before.get("classes"), after.get("classes"), values.get("classes"))),
         Section("moved", "What moved", moved_blocks(values.get("moved"))),
         Section("cost", "Cost", (_cost(values),)),
-        Section("recipe", "The same again", _recipe(values, history)),
+        Section("recipe", "The same again", recipe_blocks(values, history)),
         Section("environment", "Environment", environment(values)),
     )  # fmt: skip
     return Page(
@@ -101,6 +104,12 @@ def _measured(values: Values) -> tuple[Block, ...]:
     return (Table("Test samples", (Column("Measured", numeric=False), *map(Column, titles)), tuple(rows)),)
 
 
+def _warnings(values: Values) -> tuple[Block, ...]:
+    """Return what the run warned of; nothing of a run of earlier, which kept none of it."""
+    said = tuple(map(str, values.get("warnings") or ()))
+    return (Listing("", said),) if said else ()
+
+
 def _choice(choice: Values | None) -> tuple[Block, ...]:
     if choice is None:
         return ()
@@ -121,7 +130,8 @@ def _choice(choice: Values | None) -> tuple[Block, ...]:
     return (table, Listing("Left out", left)) if left else (table,)
 
 
-def _learning(history: History | None) -> tuple[Block, ...]:
+def learning_blocks(history: History | None) -> tuple[Block, ...]:
+    """Return learning curves, and learning rates that were tried; none where no history is known."""
     if history is None or not history.epochs:
         return ()
     epochs = history.epochs
@@ -176,7 +186,8 @@ def _with(value: float | None, unit: str) -> str | None:
     return None if value is None else f"{whole(value)} {unit}"
 
 
-def _recipe(values: Values, history: History | None) -> tuple[Block, ...]:
+def recipe_blocks(values: Values, history: History | None) -> tuple[Block, ...]:
+    """Return the command, what a run is of, and its settings."""
     command = values.get("command")
     what: dict[str, Any] = {
         "base": values.get("base"), "adapter": values.get("out"), "method": values["method"], "rank": values["rank"],

@@ -6,7 +6,7 @@ from pathlib import PurePath
 from typing import Any
 
 from lieref.evaluate.report.content import Block, Cell, Column, Decision, Figure, Page, Row, Section, Table
-from lieref.evaluate.report.environment import environment, facts
+from lieref.evaluate.report.environment import KNOWN, environment, facts
 from lieref.evaluate.report.numbers import (
     between,
     count_cell,
@@ -20,7 +20,7 @@ from lieref.evaluate.report.numbers import (
 
 Values = dict[str, Any]
 
-NOT_SETTINGS = {"summary", "rounds", "devices", "manifest", "base", "lieref", "numpy", "scipy", "numba", "python"}
+NOT_SETTINGS = {"summary", "rounds", "devices", "manifest", "base", *KNOWN}
 
 
 def fleet_page(values: Values) -> Page:

@@ -6,18 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lieref import __version__
 from lieref._text import printable
+from lieref.adapter.folder import CONFIG_NAME
 from lieref.adapter.strict_json import parse_json, path_text
 from lieref.errors import FormatError
-from lieref.evaluate.report.compare_page import compare_page
+from lieref.evaluate.ledger import STUDY_NAME
 from lieref.evaluate.report.content import FORMAT, Page
 from lieref.evaluate.report.decoding import page_of
-from lieref.evaluate.report.finetune_page import finetune_page
-from lieref.evaluate.report.fleet_page import fleet_page
+from lieref.evaluate.report.kinds import COMMANDS, FILES, kind_of
 from lieref.train.history import History
-
-RESULTS = ("comparison.json", "fleet.json", "report.json")
-"""What a folder may hold, of ``compare``, ``fleet`` and ``finetune``."""
 
 MOST_BYTES = 2**27
 """Of a file that is read."""
@@ -29,7 +27,7 @@ def read_page(source: str | Path) -> Page:
     Parameters
     ----------
     source : str or Path
-        Folder of ``compare``, ``fleet`` or ``finetune``, the JSON file in it, or a report as JSON.
+        Folder of one of the commands of `KINDS`, the JSON file in it, or a report as JSON.
 
     Raises
     ------
@@ -41,7 +39,7 @@ def read_page(source: str | Path) -> Page:
         path = _result_in(path)
     what = path_text(path)
     values = parse_json(_read(path), what)
-    if "format" in values and isinstance(values["format"], str):
+    if kind_of(values) is None and isinstance(values.get("format"), str):
         return page_of(values, what)
     return page_from(values, what, history_of=lambda: _history_beside(path))
 
@@ -52,45 +50,55 @@ def page_from(values: dict[str, Any], what: str, history_of: Callable[[], Histor
     Parameters
     ----------
     values : dict
-        Of ``comparison.json``, ``fleet.json`` or ``report.json``.
+        Of one of the files of `KINDS`.
     what : str
         How messages call it.
     history_of : callable, optional
-        Gives the history of a fine-tuning run.
+        Gives the history of a run.
 
     Raises
     ------
     FormatError
         If it is none of these, or broken.
     """
+    kind = kind_of(values)
+    if kind is None:
+        raise FormatError(f"report: {what} must be a result of {COMMANDS}, or a {FORMAT}; it has {_some(values)}")
     try:
-        if {"rows", "conclusions"} <= values.keys():
-            return compare_page(values)
-        if {"devices", "summary"} <= values.keys():
-            return fleet_page(values)
-        if {"method", "trainable", "train_seconds"} <= values.keys():
-            return finetune_page(values, None if history_of is None else history_of())
+        return kind.of(values, history_of)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
         if isinstance(error, FormatError):
             raise
         text = printable(f"{type(error).__name__}: {error}")[:120]
-        raise FormatError(f"report: {what} must hold what lieref wrote into it; got {text}") from None
-    raise FormatError(
-        f"report: {what} must be a result of compare, fleet or finetune, or a {FORMAT}; it has {_some(values)}"
-    )
+        raise FormatError(
+            f"report: {what} must hold what lieref {kind.command} writes{_of_version(values)}; got {text}"
+        ) from None
+
+
+def _of_version(values: dict[str, Any]) -> str:
+    """Return in which version a result should have been written, empty where that is this one's."""
+    written = values.get("lieref")
+    if not isinstance(written, str) or written == __version__:
+        return ""
+    return f" in version {__version__}, and is of {printable(written):.40}"
 
 
 def _result_in(folder: Path) -> Path:
-    found = next((folder / name for name in RESULTS if (folder / name).is_file()), None)
+    found = next((folder / name for name in FILES if (folder / name).is_file()), None)
     if found is not None:
         return found
-    if (folder / "study.json").is_file():
+    shown = path_text(folder)
+    if (folder / STUDY_NAME).is_file():
+        command = "fleet" if parse_json(_read(folder / STUDY_NAME), shown).get("kind") == "fleet" else "compare"
+        raise FormatError(f"report: what is in {shown} must be finished; lieref {command} --resume goes on")
+    if (folder / CONFIG_NAME).is_file():
         raise FormatError(
-            f"report: the comparison in {path_text(folder)} must be finished; lieref compare --resume goes on"
+            f"report: {shown} must hold a report; it has an adapter alone, which lieref inspect shows and lieref eval "
+            "measures"
         )
-    raise FormatError(
-        f"report: {path_text(folder)} must hold {', '.join(RESULTS[:-1])} or {RESULTS[-1]}; got none of them"
-    )
+    some = sorted(path_text(Path(each.name)) for each in folder.iterdir())
+    got = f"it has {', '.join(some[:6])}"[:80] if some else "it is empty"
+    raise FormatError(f"report: {shown} must hold {', '.join(FILES[:-1])} or {FILES[-1]}; {got}")
 
 
 def _read(path: Path) -> bytes:

@@ -162,3 +162,38 @@ def quantised_comparison(**changes: Any) -> dict[str, Any]:
         "ship": {"best": "wide carried", "near": ["slim codes=1"], "smallest": "slim codes=1"}, **changes,
     }  # fmt: skip
     return comparison(**copy.deepcopy(found))
+
+
+def demo(**changes: Any) -> dict[str, Any]:
+    """Return what the demo records, of two methods."""
+    shared = {"train_samples": 30, "test_samples": 40, "lieref": "0.1.0", "numpy": "2.0"}
+    each = {name: value for name, value in run().items() if name not in shared}
+    lora = {**each, "method": "lora", "accuracy": 0.8, "update_bytes": 2300, "warnings": []}
+    return copy.deepcopy({
+        "shift": "turned", "accuracy_before_shift": 0.98, "kept": "liera", "seconds": 4.5, "out": "/demo",
+        "command": "lieref demo", "base_sha256": LONG, "methods": [lora, {**each, "warnings": ["fit: slow"]}], **shared,
+        **changes,
+    })  # fmt: skip
+
+
+def carried(**changes: Any) -> dict[str, Any]:
+    """Return what carrying an adapter into a quantised file records."""
+    layer = {"node": "conv", "lowest": 0.9, "highest": 1.1, "left": 0.0, "bias": True, "moved": 3, "clipped": 1,
+             "most": 2}  # fmt: skip
+    return copy.deepcopy({
+        "method": "scale", "layers": 1, "lowest_factor": 0.9, "highest_factor": 1.1, "left_beside_factors": 0.0,
+        "weights_moved": 3, "weights": 72, "weights_clipped": 1, "most_steps": 2, "payload_bytes": 16,
+        "update_bytes": 512, "base_sha256": LONG, "result_sha256": LONG[::-1], "format": "tflite", "by_layer": [layer],
+        "adapter": "adapted", "net": "net.tflite", "lieref": "0.1.0", **changes,
+    })  # fmt: skip
+
+
+QUANTISED: dict[str, Any] = {
+    "warnings": ["fit: it may take longer", "merge: 3 tensors rounded"], "payload_bytes": 28, "file_format": "tflite",
+    "semantics": "tflite-reference", "simulated": {"base_accuracy": 0.625, "accuracy": 0.85},
+    "changed": {"file_bytes": 2127, "bytes_written": 28, "bytes_that_differ": 19, "weights": 0},
+    "clipping": {name: {"above": 0.1, "below": 0.05, "worst": "logits", "worst_share": 0.5, "largest_over_range": 2.0}
+                 for name in ("base", "updated")},
+    "result_sha256": LONG,
+}  # fmt: skip
+"""What the report of a quantised file has beside that of `run`."""

@@ -9,12 +9,23 @@ from typing import Any
 
 import pytest
 
+from lieref.evaluate.report.carry_page import carry_page
 from lieref.evaluate.report.compare_page import compare_page
+from lieref.evaluate.report.demo_page import demo_page
 from lieref.evaluate.report.finetune_page import finetune_page
 from lieref.evaluate.report.fleet_page import fleet_page
 from lieref.evaluate.report.forms import write_form
 from lieref.train.history import History
-from tests.evaluate.report.results import HISTORY, comparison, fleet, quantised_comparison, run
+from tests.evaluate.report.results import (
+    HISTORY,
+    QUANTISED,
+    carried,
+    comparison,
+    demo,
+    fleet,
+    quantised_comparison,
+    run,
+)  # fmt: skip
 
 webdriver = pytest.importorskip("selenium.webdriver")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -25,12 +36,14 @@ if BROWSER is None or DRIVER is None:
 NAMES = [f"a class of number {number}" for number in range(20)]
 MANY = {"samples": [9] * 20, "right": [3] * 20, "confusion": [[3] * 3 + [0] * 17] * 20}
 JUDGED = {"classes": MANY, "interval": [0.1, 0.5]}
-WIDE = run(classes=NAMES, test_outcomes={**run()["test_outcomes"], "base": JUDGED, "adapted": JUDGED})
+WIDE = run(**QUANTISED, classes=NAMES, test_outcomes={**run()["test_outcomes"], "base": JUDGED, "adapted": JUDGED})
 PAGES = {
     "comparison": compare_page(comparison()),
     "quantised": compare_page(quantised_comparison()),
     "run": finetune_page(WIDE, History.from_dict(HISTORY)),
     "fleet": fleet_page(fleet()),
+    "demo": demo_page(demo(), History.from_dict(HISTORY)),
+    "carried": carry_page(carried()),
 }
 each_page = pytest.mark.parametrize("name", PAGES)
 

@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from lieref.evaluate.report.finetune_page import finetune_page
 from lieref.evaluate.report.forms import write_form
 from lieref.evaluate.report.reading import page_from, read_page
 from lieref.train.history import History
-from tests.evaluate.report.results import HISTORY, comparison, fleet, run
+from tests.evaluate.report.results import HISTORY, QUANTISED, carried, comparison, demo, fleet, run
 
 
 def put(path: Path, value: Any) -> Path:
@@ -72,17 +73,17 @@ def test_results_of_before_are_read() -> None:
         ("", "must be strict JSON"),
         ('{"format": 1, "rows": [', "must be strict JSON"),
         ("[]", "must hold a JSON object"),
-        ({}, "must be a result of compare, fleet or finetune, or a lieref-report; it has nothing"),
+        ({}, "must be a result of compare, fleet, demo, carry or finetune, or a lieref-report; it has nothing"),
         ({"a": 1}, "it has a"),
         ({"format": "lieref-report", "version": 2}, "must be a lieref-report of version 1"),
         ({"format": "other", "version": 1}, "must be a lieref-report of version 1; got 'other'"),
         (comparison(format=2), "the format of a comparison must be 1; got 2"),
         (comparison(rows=[], ship=None), ""),
-        (comparison(rows=3), "must hold what lieref wrote into it"),
-        (comparison(rows=[{}]), "must hold what lieref wrote into it"),
-        (comparison(metric=None), "must hold what lieref wrote into it"),
-        (fleet(summary=[]), "must hold what lieref wrote into it"),
-        (run(accuracy="high"), "must hold what lieref wrote into it"),
+        (comparison(rows=3), "must hold what lieref "),
+        (comparison(rows=[{}]), "must hold what lieref "),
+        (comparison(metric=None), "must hold what lieref "),
+        (fleet(summary=[]), "must hold what lieref "),
+        (run(accuracy="high"), "must hold what lieref "),
     ],
 )
 def test_what_is_no_result_is_one_error(tmp_path: Path, value: Any, words: str) -> None:
@@ -97,7 +98,7 @@ def test_what_is_no_result_is_one_error(tmp_path: Path, value: Any, words: str) 
 
 
 def test_folders_without_a_result(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match=r"must hold comparison\.json, fleet\.json or report\.json; got none"):
+    with pytest.raises(FormatError, match=r"must hold comparison\.json, fleet\.json or report\.json; it is empty"):
         read_page(tmp_path)
     (tmp_path / "study.json").write_text("{}")
     with pytest.raises(FormatError, match="must be finished; lieref compare --resume goes on"):
@@ -116,7 +117,7 @@ def paths_of(value: Any, so_far: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [so_far, *(path for name, each in inner for path in paths_of(each, (*so_far, name)))]
 
 
-@pytest.mark.parametrize("make", [comparison, run, fleet])
+@pytest.mark.parametrize("make", [comparison, run, fleet, demo, carried, partial(run, **QUANTISED)])
 def test_nothing_but_a_format_error_comes_of_broken_results(make: Callable[[], dict[str, Any]]) -> None:
     """Each part in turn is taken away, or is of another kind: a page is made of what is left, or it is refused."""
     whole = make()
