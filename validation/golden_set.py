@@ -2,7 +2,7 @@
 
     python -m validation.golden_set [--write]
 
-With --write the stored set is replaced. Takes about a minute; needs the extra `test`.
+With --write the stored set is replaced. Takes about two minutes; needs the extra `test`.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+_SEMANTICS = "tflite-reference, tflite-optimised, xnnpack, cmsis-nn or onnxruntime"
 _PROFILES = "fp64, fp32, tensor-core, winograd, fft, tf32, fp16, bf16; with :strict, :mixed or :normwise behind it"
 
 
@@ -24,19 +25,27 @@ def golden() -> None:
 @click.option(
     "--format", "form", type=click.Choice(["vectors", "safetensors", "onnx", "c"]), default="vectors", show_default=True
 )
-def export(folder: Path, full: bool, regenerate: bool, form: str) -> None:
+@click.option("--family", "families", multiple=True, help="Family to write; may be given several times.")
+@click.option("--semantics", help=f"Only quantised operators, as these runtimes round: {_SEMANTICS}.")
+def export(
+    folder: Path, full: bool, regenerate: bool, form: str, families: tuple[str, ...], semantics: str | None
+) -> None:
     """Write the golden cases to FOLDER, which must be empty or new; the same bytes every time.
 
     \b
     lieref golden export vectors                  the core set
     lieref golden export vectors --full           everything
     lieref golden export headers --format c       for microcontrollers
+    lieref golden export headers --format c --semantics cmsis-nn --family integer_conv
     """  # noqa: D301  click reads the control character
     from lieref.conformance import export as exporter
     from lieref.conformance.generate import generate
+    from lieref.conformance.runner import of_export
     from lieref.conformance.vectors import read_vectors
 
     cases = generate(full) if full or regenerate else read_vectors()[0]
+    if families or semantics:
+        cases = of_export(list(cases), families or None, semantics)
     count = exporter.export(folder, cases, form)
     click.echo(f"{count} cases written to {folder}", err=True)
 
@@ -47,6 +56,7 @@ def export(folder: Path, full: bool, regenerate: bool, form: str) -> None:
 @click.option("--outputs", type=click.Path(path_type=Path), help="Folder with <case id>.safetensors files.")
 @click.option("--vectors", type=click.Path(path_type=Path), help="Folder of vectors; the core set by default.")
 @click.option("--family", "families", multiple=True, help="Family to check; may be given several times.")
+@click.option("--semantics", help=f"How quantised operators round: {_SEMANTICS}. Judges their cases, and only these.")
 @click.option("--profile", help=f"Arithmetic the port declares: {_PROFILES}. Default: that of each case's dtype.")
 @click.option("--bitwise", is_flag=True, help="Run every case twice and demand the same bits.")
 @click.option("--strict", is_flag=True, help="Fail if inputs are accepted that must be refused.")
@@ -65,6 +75,7 @@ def check(ctx: click.Context, /, as_json: bool, junit: Path | None, **options: A
     lieref golden check --backend my_port:run
     lieref golden check --exe ./driver --profile tf32
     lieref golden check --outputs results/ --junit report.xml
+    lieref golden check --exe ./driver --semantics cmsis-nn
     """  # noqa: D301  click reads the control character
     from lieref._atomic import write_file
     from lieref.cli.console import print_json, stdout_to_stderr
@@ -85,6 +96,7 @@ def check(ctx: click.Context, /, as_json: bool, junit: Path | None, **options: A
             bitwise=options["bitwise"],
             xfails=xfails,
             strict=options["strict"],
+            semantics=options["semantics"],
         )
     if junit:
         write_file(junit, report.to_junit().encode())

@@ -1,4 +1,4 @@
-"""Arrays on disk: C99 hexadecimal floats for the small ones, stored .npy members of an .npz for the others."""
+"""Arrays on disk: C99 hexadecimal floats or integers for small ones, stored .npy members of an .npz for the others."""
 
 from __future__ import annotations
 
@@ -63,6 +63,11 @@ def hexadecimal(value: float) -> str:
 
 def encode(array: Array, reference: str, members: dict[str, Array], archive: str) -> Any:
     """Return an array as JSON: inline if it is small, else a reference to a member it is added to."""
+    if array.dtype.kind in "iu":
+        if array.size <= INLINE_LIMIT:
+            return {"shape": list(array.shape), "dtype": array.dtype.name, "int": array.reshape(-1).tolist()}
+        members[reference] = array
+        return f"{archive}#{reference}"
     repeated = array.size > 1 and bool((array == array.flat[0]).all()) and not np.signbit(array).any()
     if repeated or array.size <= INLINE_LIMIT:
         numbers = array.flat[:1] if repeated else array.flat
@@ -82,8 +87,10 @@ def decode(value: Any, members: Mapping[str, Array]) -> Array:
     try:
         if isinstance(value, str):
             return members[value.partition("#")[2]]
+        if "int" in value:
+            return np.array(value["int"], dtype=np.dtype(value["dtype"])).reshape(value["shape"])
         numbers = [float.fromhex(text) for text in value["hex"]]
         array, shape = np.array(numbers, dtype=np.dtype(value["dtype"])), tuple(value["shape"])
         return np.full(shape, array[0]) if array.size == 1 else array.reshape(shape)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise FormatError(f"decode: an array must be inline or in the archive; got {str(value)[:60]!r}") from error

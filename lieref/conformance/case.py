@@ -13,7 +13,14 @@ from lieref.numerics.bound import enlarge
 from lieref.numerics.certified_array import Certified
 
 DTYPES: dict[str, np.dtype[Any]] = {"f32": np.dtype(np.float32), "f64": np.dtype(np.float64)}
-"""Dtype under test by the name used in case ids."""
+"""Floating-point dtype under test by the name used in case ids."""
+
+INTEGER_DTYPES: dict[str, np.dtype[Any]] = {
+    "i8": np.dtype(np.int8),
+    "u8": np.dtype(np.uint8),
+    "i16": np.dtype(np.int16),
+}
+"""Type of the activations of quantised operators by the name used in case ids."""
 
 RESULTS = ("valid", "acceptable", "invalid")
 """What a case may ask of a backend."""
@@ -38,6 +45,8 @@ class Expected:
     floor : ndarray, float64, or None
         For functions of matrices: what a good port may add, in units of u, because it picks its degree by the norm
         and so loses entries that only high powers reach. Profiles of the exponential class ``strict`` refuse it.
+    dtype : str or None
+        Of an output of integers, which is exact; None for floats, whose dtype is that of the case.
 
     Raises
     ------
@@ -52,6 +61,14 @@ class Expected:
     conversion: FloatArray
     count: int = 1
     floor: FloatArray | None = None
+    dtype: str | None = None
+
+    @classmethod
+    def exact(cls, value: Array) -> Expected:
+        """Return integers as the expected value of an output: no other number will do."""
+        hi = value.astype(np.float64)
+        zeros = np.zeros_like(hi)
+        return cls(hi, zeros, zeros, zeros, zeros, dtype=value.dtype.name)
 
     def __post_init__(self) -> None:
         self.check()
@@ -95,7 +112,8 @@ class Case:
     op : str
         What a backend is asked for, a key of `lieref.conformance.operations.OPERATIONS`.
     dtype : str
-        ``f32`` or ``f64``: the dtype of the inputs, and of the outputs a backend returns.
+        ``f32`` or ``f64``: the dtype of the inputs, and of the outputs a backend returns. ``i8``, ``u8`` or ``i16`` for
+        quantised operators: the type of the activations; the other inputs have their own.
     inputs : dict of str to ndarray
     attrs : dict
         Plain values: numbers, strings, lists.
@@ -136,8 +154,9 @@ class Case:
 
         Arrays can be written to after a case is made, so whoever judges one asks again.
         """
-        if self.dtype not in DTYPES:
-            raise DomainError(f"Case: `dtype` of {self.id} must be one of {', '.join(DTYPES)}; got {self.dtype!r}")
+        known = (*DTYPES, *INTEGER_DTYPES)
+        if self.dtype not in known:
+            raise DomainError(f"Case: `dtype` of {self.id} must be one of {', '.join(known)}; got {self.dtype!r}")
         if self.result not in RESULTS:
             raise DomainError(f"Case: `result` of {self.id} must be one of {', '.join(RESULTS)}; got {self.result!r}")
         if self.result == "invalid":
@@ -149,6 +168,11 @@ class Case:
             raise DomainError(f"Case: `expected` of {self.id} must name an output; got none")
         for expected in self.expected.values():
             expected.check()
+
+    @property
+    def is_integer(self) -> bool:
+        """Whether it is a case of a quantised operator, with results that are exact."""
+        return self.dtype in INTEGER_DTYPES
 
     @property
     def family(self) -> str:

@@ -63,12 +63,18 @@ def export(folder: Path, cases: Iterable[Case], form: str = "vectors") -> int:
 
 
 def _write_safetensors(folder: Path, case: Case) -> None:
-    """Write ``<id>.input.safetensors``, and ``<id>.expected.safetensors`` with hi, lo, radius and a tolerance."""
+    """Write ``<id>.input.safetensors``, and ``<id>.expected.safetensors`` with hi, lo, radius and a tolerance.
+
+    Of integers the expected value is alone, as ``exact``.
+    """
     path = folder / case.id
     path.parent.mkdir(parents=True, exist_ok=True)
     write_inputs(path.with_name(f"{path.name}.input.safetensors"), case)
     tensors: dict[str, Array] = {}
     for name, e in case.expected.items():
+        if e.dtype is not None:
+            tensors[f"{name}.exact"] = e.hi.astype(e.dtype)
+            continue
         tolerance = default_profile(case.dtype).tolerance(e) + e.radius
         tensors |= {f"{name}.hi": e.hi, f"{name}.lo": e.lo, f"{name}.radius": e.radius, f"{name}.tolerance": tolerance}
     metadata = {"id": case.id, "op": case.op, "result": case.result, "flags": " ".join(case.flags)}
@@ -101,7 +107,10 @@ def _write_onnx(folder: Path, case: Case) -> None:
 
 
 def _write_header(folder: Path, case: Case) -> None:
-    """Write ``<id>.h``: inputs, expected values and tolerances as arrays of hexadecimal literals."""
+    """Write ``<id>.h``: inputs, expected values and tolerances as arrays of hexadecimal literals, or of integers.
+
+    Of quantised operators the attributes are constants too: numbers, lists and strings.
+    """
     path = folder / f"{case.id}.h"
     path.parent.mkdir(parents=True, exist_ok=True)
     prefix = case.id.replace("/", "_")
@@ -111,21 +120,53 @@ def _write_header(folder: Path, case: Case) -> None:
         f"#define LIEREF_{prefix.upper()}_H",
         f"/* attributes: {json.dumps(case.attrs, sort_keys=True)} */",
     ]
+    if case.is_integer:
+        lines += ["#include <stdint.h>"]
+        for name, value in case.attrs.items():
+            lines += _c_attribute(f"{prefix}_{name}", value)
     for name, array in case.inputs.items():
         lines += _c_array(f"{prefix}_{name}", array)
     for name, e in case.expected.items():
+        if e.dtype is not None:
+            lines += _c_array(f"{prefix}_expected_{name}", e.hi.astype(e.dtype))
+            continue
         tolerance = default_profile(case.dtype).tolerance(e) + e.radius
         lines += _c_array(f"{prefix}_expected_{name}", e.hi)
         lines += _c_array(f"{prefix}_tolerance_{name}", tolerance)
     path.write_text("\n".join([*lines, "#endif", ""]))
 
 
+def _c_attribute(name: str, value: Any) -> list[str]:
+    """Return an attribute as a constant: integers, lists of integers, strings, and lists of strings joined."""
+    if isinstance(value, list) and all(isinstance(each, str) for each in value):
+        value = " ".join(value)
+    if isinstance(value, str):
+        return [f'static const char {name}[] = "{value}";']
+    if isinstance(value, list):
+        numbers = ", ".join(str(int(each)) for each in value) or "0"
+        return [f"static const int32_t {name}[{max(len(value), 1)}] = {{{numbers}}};"]
+    if isinstance(value, float):
+        return [f"static const double {name} = {hexadecimal(value)};"]
+    return [f"static const int32_t {name} = {int(value)};"]
+
+
 def _c_array(name: str, array: Array) -> list[str]:
     kind, suffix = ("float", "f") if array.dtype == np.float32 else ("double", "")
     name = name.replace(".", "_")
-    literals = ", ".join(hexadecimal(value) + suffix for value in array.flat)
+    if array.dtype.kind in "iu":
+        kind = f"{array.dtype.name}_t"
+        literals = ", ".join(_c_integer(int(value), array.dtype.itemsize) for value in array.flat)
+    else:
+        literals = ", ".join(hexadecimal(value) + suffix for value in array.flat)
     shape = ", ".join(map(str, array.shape)) or "1"
     return [
         f"static const int {name}_shape[] = {{{shape}}};",
         f"static const {kind} {name}[{max(array.size, 1)}] = {{{literals or '0'}}};",
     ]
+
+
+def _c_integer(value: int, size: int) -> str:
+    """Return an integer literal; C has no literal for the smallest number of a type."""
+    if value == -(1 << 31) and size == 4:
+        return "(-2147483647 - 1)"
+    return f"INT64_C({value})" if size == 8 else str(value)

@@ -62,5 +62,8 @@ FLAGS: Final[dict[str, Flag]] = {
     "WindowEdge": Flag("BOUNDARY", "Windows that reach into the padding.", "Padding counted, or taken for a maximum."),
     "OptimizerState": Flag("FORMULA", "States, decay, bias correction at work.", "An update rule of another kind."),
     "LongRun": Flag("FORMULA", "Ten steps of training.", "A small bias of a step adds up."),
+    "RoundingTie": Flag("ROUNDING", "Accumulators at which roundings differ.", "Another rounding of the multiplier."),
+    "AccumulatorOverflow": Flag("RANGE", "Sums beyond the register.", "Saturated, or kept in another width."),
+    "ZeroPointBorder": Flag("BOUNDARY", "A border that is no zero.", "Padded with 0 instead of the zero point."),
     "BadShapes": Flag("VALIDATION", "Shapes that do not fit.", "Accepted instead of refused."),
 }  # fmt: skip

@@ -14,6 +14,8 @@ from lieref.conformance.families import (
     functions,
     groups,
     hadamard,
+    integer_layers,
+    integer_operators,
     layers,
     learning,
     methods,
@@ -21,7 +23,21 @@ from lieref.conformance.families import (
 )
 from lieref.conformance.families.spec import Spec
 
-_FAMILIES = (conv, hadamard, expm, adapter, training, methods, groups, actions, functions, learning, layers)
+_FAMILIES = (
+    conv,
+    hadamard,
+    expm,
+    adapter,
+    training,
+    methods,
+    groups,
+    actions,
+    functions,
+    learning,
+    layers,
+    integer_layers,
+    integer_operators,
+)
 _FULL_START = 1000
 
 

@@ -27,6 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--lieref-outputs", metavar="DIR", help="check the files in this folder against golden vectors")
     group.addoption("--lieref-vectors", metavar="DIR", help="vectors to use instead of the core set")
     group.addoption("--lieref-family", action="append", metavar="NAME", help="family to check; may be repeated")
+    group.addoption("--lieref-semantics", metavar="NAME", help="how quantised operators round: their cases alone")
     group.addoption("--lieref-profile", metavar="P", help="arithmetic the port declares")
     group.addoption("--lieref-strict", action="store_true", help="fail if inputs are accepted that must be refused")
     group.addoption("--lieref-bitwise", action="store_true", help="demand the same bits in a second run")
@@ -102,7 +103,7 @@ class GoldenCases(pytest.Collector):
         cases, problems = read_vectors(Path(options.lieref_vectors) if options.lieref_vectors else None)
         problems += unmatched(xfails, cases) + repeated(cases)
         settings = {"run": backend, "profile": profile, "bitwise": options.lieref_bitwise, "xfails": xfails}
-        for case in select(cases, options.lieref_family):
+        for case in select(cases, options.lieref_family, options.lieref_semantics):
             yield GoldenItem.from_parent(self, name=case.id, case=case, settings=settings, problem=None)
         for problem in problems:
             yield GoldenItem.from_parent(self, name="vectors", case=None, settings=settings, problem=problem)

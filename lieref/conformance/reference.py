@@ -1,6 +1,6 @@
 """lieref itself as a backend of the runner: its kernels, groups and parameterisations, not the certified definitions.
 
-lieref golden check --backend lieref.conformance.reference:run
+lieref golden check --backend lieref.conformance.reference:run [--semantics NAME]
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from lieref._types import Array, FloatArray, Params, Shape
+from lieref.conformance.reference_integer import INTEGER_OPERATIONS, run_integer
 from lieref.conformance.reference_registry import REGISTRY_OPERATIONS
 from lieref.group.maps import Exp, Map, Taylor
 from lieref.group.tensor import Hadamard
@@ -212,6 +213,8 @@ def run(op: str, inputs: Arrays, attrs: Attrs) -> Arrays:
     NotImplementedError
         If the operation is unknown.
     """
+    if op in INTEGER_OPERATIONS:
+        return run_integer(op, inputs, attrs)
     if op not in _OPERATIONS:
         raise NotImplementedError(op)
     return _OPERATIONS[op](inputs, attrs)

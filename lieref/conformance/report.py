@@ -10,6 +10,7 @@ from typing import Any, Final
 from xml.etree import ElementTree as ET
 
 from lieref import __version__
+from lieref.conformance.exact.suspects import shows
 from lieref.conformance.outcome import TOLERATED, XFAIL, XPASS, Record, fails, flaws
 from lieref.conformance.profile import DIAGNOSES
 from lieref.conformance.verdict import ACCEPTED, FAIL, MISTRUSTED, PASS, UNCOVERED, CaseVerdict
@@ -24,6 +25,8 @@ class Result:
     verdict: CaseVerdict
     mistake: str | None = None
     expected_to_fail: bool = False
+    mistakes: tuple[str, ...] = ()
+    """All mistakes that it could be, where a case cannot tell."""
 
     @property
     def status(self) -> str:
@@ -66,13 +69,18 @@ class Report:
         Declared arithmetic.
     strict : bool
         Whether accepting invalid inputs fails the check.
+    left_out : int
+        Cases of quantised operators, which are judged only in chosen semantics.
     """
 
-    def __init__(self, results: list[Result], problems: list[str], profile: str, strict: bool = False) -> None:
+    def __init__(
+        self, results: list[Result], problems: list[str], profile: str, strict: bool = False, left_out: int = 0
+    ) -> None:
         self.results = results
         self.problems = problems
         self.profile = profile
         self.strict = strict
+        self.left_out = left_out
 
     @cached_property
     def counts(self) -> Counter[str]:
@@ -108,8 +116,30 @@ class Report:
         return [(status, reason, results) for (status, reason), results in groups.items()]
 
     def diagnoses(self) -> list[tuple[str, int]]:
-        """Return what the failing cases look like, the most frequent first."""
-        return Counter(r.diagnosis or "nothing known" for r in self.failures()).most_common()
+        """Return what the failing cases look like, the most frequent first.
+
+        A port has one mistake rather than two: what explains every failure of a family of integers is all that is
+        named, where single cases leave a choice.
+        """
+        failures = self.failures()
+        common = self._common_mistakes(failures)
+        names = [common.get(r.verdict.case.family, r.diagnosis) or "nothing known" for r in failures]
+        return Counter(names).most_common()
+
+    def _common_mistakes(self, failures: list[Result]) -> dict[str, str]:
+        """Return what explains every failure of a family of integers, and fails nowhere else, by family."""
+        found: dict[str, list[str]] = {}
+        for result in failures:
+            if result.verdict.case.is_integer:
+                family = result.verdict.case.family
+                before = found.get(family, list(result.mistakes))
+                found[family] = [name for name in before if name in result.mistakes]
+        for result in self.results:
+            case = result.verdict.case
+            names = found.get(case.family, []) if result.status == PASS and case.is_integer else []
+            if len(names) > 1:
+                found[case.family] = [name for name in names if not shows(case, name)] or names
+        return {family: " or ".join(names) for family, names in found.items() if names}
 
     def common_profile(self) -> str | None:
         """Return the tightest profile under which no case would have failed, if it is what most of them look like.
@@ -156,6 +186,8 @@ class Report:
         if extra:
             lines.append(f"NOT JUDGED: outputs that nobody asked for: {', '.join(extra)}")
         lines += [f"PROBLEM {problem}" for problem in self.problems]
+        if self.left_out:
+            lines.append(f"LEFT OUT, {self.left_out} cases of quantised operators: choose their rounding (--semantics)")
         if failures:
             lines.append("What the failing cases look like:")
             lines += [f"  {count:>4}  {what}" for what, count in self.diagnoses()]

@@ -6,16 +6,19 @@ import fnmatch
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from lieref._check import check_choice
 from lieref.conformance.backend import Backend, BackendError, CallableBackend
 from lieref.conformance.case import Case
+from lieref.conformance.exact.semantics import NAMES
 from lieref.conformance.profile import Profile, get_profile
 from lieref.conformance.report import Report, Result
-from lieref.conformance.suspects import suspect
+from lieref.conformance.suspects import suspects
 from lieref.conformance.vectors import read_vectors
 from lieref.conformance.verdict import ACCEPTED, FAIL, MISTRUSTED, PASS, UNCOVERED, CaseVerdict, judge
 from lieref.errors import DomainError, FormatError
@@ -33,6 +36,7 @@ def check(
     bitwise: bool = False,
     xfails: Iterable[str] = (),
     strict: bool = False,
+    semantics: str | None = None,
 ) -> Report:
     """Check a backend against golden vectors.
 
@@ -54,6 +58,9 @@ def check(
         fails the check.
     strict : bool
         Fail if a backend accepts inputs that it should refuse; else it is only reported.
+    semantics : str, optional
+        How quantised operators are to round, one of `lieref.conformance.exact.semantics.NAMES`. Only their cases are
+        judged then; without it they are left out, for a port has one arithmetic, and the cases are of several.
 
     Returns
     -------
@@ -64,20 +71,57 @@ def check(
     FormatError
         If there are no readable vectors.
     DomainError
-        If the profile or a family is unknown.
+        If the profile, a family or the semantics are unknown, or a family is one of integers and no semantics are
+        given.
     """
     declared = get_profile(profile) if profile else None
     cases, problems = read_vectors(Path(vectors) if vectors else None)
-    chosen = select(cases, families)
+    chosen = select(cases, families, semantics)
     run: Any = backend if getattr(backend, "takes_cases", False) else CallableBackend(backend)
     patterns = list(xfails)
     problems += unmatched(patterns, cases) + repeated(cases)
     results = [check_case(run, case, declared, bitwise, patterns) for case in chosen]
-    return Report(results, problems, declared.name if declared else "as the dtype", strict)
+    if semantics:
+        return Report(results, problems, f"integers, {semantics}", strict)
+    left_out = 0 if families else len(cases) - len(chosen)
+    return Report(results, problems, declared.name if declared else "as the dtype", strict, left_out)
 
 
-def select(cases: list[Case], families: Iterable[str] | None) -> list[Case]:
-    """Return the cases of some families, or raise `DomainError` for an unknown one."""
+def select(cases: list[Case], families: Iterable[str] | None, semantics: str | None = None) -> list[Case]:
+    """Return the cases of some families: those of integers in the chosen semantics, or those of floats without any.
+
+    Raises
+    ------
+    DomainError
+        If a family or the semantics are unknown, or there are no cases: of integers without semantics, of floats with.
+    """
+    if semantics is not None:
+        check_choice("check", "semantics", semantics, NAMES)
+    of_families = _of_families(cases, families)
+    if semantics is None:
+        chosen = [case for case in of_families if not case.is_integer]
+    else:
+        narrowed = (
+            replace(case, attrs={**case.attrs, "semantics": [semantics]})
+            for case in of_families
+            if case.is_integer and semantics in case.attrs["semantics"]
+        )
+        chosen = list(narrowed)
+    if of_families and not chosen:
+        if semantics is None:
+            raise DomainError(
+                f"check: `semantics` must be one of {', '.join(NAMES)} for families of integers; got none"
+            )
+        raise DomainError(f"check: `families` must have integers in the semantics {semantics}; got none")
+    return chosen
+
+
+def of_export(cases: list[Case], families: Iterable[str] | None, semantics: str | None) -> list[Case]:
+    """Return the cases of some families to be written: floats and integers, or integers in one semantics."""
+    return _of_families(cases, families) if semantics is None else select(cases, families, semantics)
+
+
+def _of_families(cases: list[Case], families: Iterable[str] | None) -> list[Case]:
     if families is None:
         return cases
     names, known = list(families), sorted({case.family for case in cases})
@@ -113,9 +157,10 @@ def check_case(
     verdict, outputs = _verdict(run, case, profile)
     if verdict.status in (PASS, MISTRUSTED) and bitwise and case.result != "invalid":
         verdict = _same_bits(run, case, verdict, outputs)
-    mistake = suspect(case, outputs) if verdict.status == FAIL and isinstance(outputs, dict) else None
+    wrong = verdict.status == FAIL and isinstance(outputs, dict)
+    mistakes = suspects(case, outputs) if wrong else ()
     expected_to_fail = any(fnmatch.fnmatch(case.id, pattern) for pattern in xfails)
-    return Result(verdict, mistake, expected_to_fail)
+    return Result(verdict, " or ".join(mistakes) or None, expected_to_fail, mistakes)
 
 
 def _verdict(run: Backend, case: Case, profile: Profile | None) -> tuple[CaseVerdict, Any]:

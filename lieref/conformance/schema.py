@@ -97,6 +97,30 @@ SIGNATURES: Final[dict[str, Signature]] = {
 }
 """What each operation takes and returns."""
 
+_LAYER = ("x", "weight", "[bias]", "x_scale", "weight_scale", "y_scale", "[multiplier]", "[shift]")
+_SINGLE = ("x", "x_scale", "y_scale")
+_PAIR = ("a", "b", "a_scale", "b_scale", "y_scale")
+_ENDS = ("semantics", "y_zero_point", "y_type", "clamp")
+_RESCALED = (*_ENDS, "scale", "rounding", "x_zero_point")
+
+EXACT_SIGNATURES: Final[dict[str, Signature]] = {
+    "integer_conv": Signature(_LAYER, ("y",), (*_RESCALED, *_CONV)),
+    "integer_depthwise": Signature(_LAYER, ("y",), (*_RESCALED, *_CONV)),
+    "integer_dense": Signature(_LAYER, ("y",), _RESCALED),
+    "integer_add": Signature(_PAIR, ("y",), (*_ENDS, "addition", "a_zero_point", "b_zero_point")),
+    "integer_mul": Signature(_PAIR, ("y",), (*_ENDS, "scale", "rounding", "a_zero_point", "b_zero_point")),
+    "integer_requantize": Signature(_SINGLE, ("y",), (*_ENDS, "rounding", "x_zero_point")),
+    "integer_hard_swish": Signature(_SINGLE, ("y",), (*_ENDS, "x_zero_point")),
+    "integer_average_pool": Signature(_SINGLE, ("y",), (*_ENDS, "pooling", "kernel", "strides", "pads")),
+    "integer_max_pool": Signature(_SINGLE, ("y",), (*_ENDS, "kernel", "strides", "pads")),
+    "integer_mean": Signature(_SINGLE, ("y",), (*_ENDS, "mean", "axes", "x_zero_point")),
+    "integer_pad": Signature(_SINGLE, ("y",), (*_ENDS, "before", "after")),
+    "integer_concat": Signature(_PAIR, ("y",), (*_ENDS, "rounding", "axis", "a_zero_point", "b_zero_point")),
+    "integer_resize": Signature(_SINGLE, ("y",), (*_ENDS, "resizing", "size", "align_corners", "half_pixel_centers")),
+    "integer_softmax": Signature(_SINGLE, ("y",), (*_ENDS, "softmax", "beta")),
+}
+"""The same of quantised operators."""
+
 
 def _named(names: tuple[str, ...], item: str) -> dict[str, Any]:
     """Return the schema of an object with these names, each an `item`."""
@@ -142,9 +166,33 @@ _EXPECTED: Final[dict[str, Any]] = {
 }
 
 
+_INTEGER_ARRAY: Final[dict[str, Any]] = {
+    "anyOf": [
+        *_ARRAY["anyOf"],
+        {
+            "type": "object",
+            "properties": {
+                "shape": {"type": "array", "items": {"type": "integer", "minimum": 0}},
+                "dtype": {"enum": ["int8", "uint8", "int16", "int32", "int64"]},
+                "int": {"type": "array", "items": {"type": "integer"}},
+            },
+            "required": ["shape", "dtype", "int"],
+            "additionalProperties": False,
+        },
+    ]
+}
+_EXACT: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {"exact": {"$ref": "#/$defs/array"}},
+    "required": ["exact"],
+    "additionalProperties": False,
+}
+
+
 def schema_of(op: str) -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a test group of one operation."""
-    signature = SIGNATURES[op]
+    is_exact = op in EXACT_SIGNATURES
+    signature = EXACT_SIGNATURES[op] if is_exact else SIGNATURES[op]
     test = {
         "type": "object",
         "properties": {
@@ -166,13 +214,13 @@ def schema_of(op: str) -> dict[str, Any]:
         "type": "object",
         "properties": {
             "type": {"const": op},
-            "dtype": {"enum": ["f32", "f64"]},
+            "dtype": {"enum": ["i8", "u8", "i16"] if is_exact else ["f32", "f64"]},
             "attrs": {"type": "object", "required": list(signature.attrs)},
             "tests": {"type": "array", "items": test},
         },
         "required": ["type", "dtype", "attrs", "tests"],
         "additionalProperties": False,
-        "$defs": {"array": _ARRAY, "expected": _EXPECTED},
+        "$defs": {"array": _INTEGER_ARRAY if is_exact else _ARRAY, "expected": _EXACT if is_exact else _EXPECTED},
     }
 
 

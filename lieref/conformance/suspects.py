@@ -11,6 +11,7 @@ import numpy as np
 from lieref._types import Array
 from lieref.conformance import formats, mistakes, reference
 from lieref.conformance.case import DTYPES, Case, Expected
+from lieref.conformance.exact.suspects import candidates
 from lieref.conformance.mistakes import SUSPECTS, Question
 from lieref.conformance.profile import DIAGNOSES, PROFILES, Profile, default_profile
 from lieref.conformance.reach import reach_of
@@ -45,9 +46,17 @@ def suspect(case: Case, outputs: Mapping[str, Any]) -> str | None:
 
     An output that is right by itself proves nothing; the others must be what the mistake gives.
     """
+    return " or ".join(suspects(case, outputs)) or None
+
+
+def suspects(case: Case, outputs: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the mistakes whose result the outputs are: the first found, or of integers all."""
+    if case.is_integer:
+        return candidates(case, outputs)
     # Outputs may be anything: what overflows here is far from every suspect.
     with np.errstate(all="ignore"):
-        return _suspect(case, outputs)
+        found = _suspect(case, outputs)
+    return () if found is None else (found,)
 
 
 def _suspect(case: Case, outputs: Mapping[str, Any]) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from lieref._types import Array, FloatArray
 from lieref.conformance.case import Expected, expected_from
+from lieref.conformance.exact.operations import EXACT_OPERATIONS
 from lieref.conformance.operations import OPERATIONS
 from lieref.errors import DomainError, LierefError, ShapeError, UnsupportedError
 from lieref.numerics.certified_array import Certified, certify
@@ -25,9 +26,9 @@ def truth(op: str, inputs: Mapping[str, Array], attrs: Mapping[str, Any]) -> dic
     Parameters
     ----------
     op : str
-        A key of `OPERATIONS`.
+        A key of `OPERATIONS`, or of `EXACT_OPERATIONS` for quantised operators.
     inputs : dict of str to ndarray, float32 or float64
-        Taken as exact.
+        Taken as exact. Quantised operators take integers, and float32 for scales.
     attrs : dict
 
     Returns
@@ -41,19 +42,14 @@ def truth(op: str, inputs: Mapping[str, Array], attrs: Mapping[str, Any]) -> dic
     ShapeError, DTypeError, DomainError
         If the inputs do not fit the operation or each other, or if a value or an error bound overflows in float64.
     """
+    if op in EXACT_OPERATIONS:
+        return {
+            name: Expected.exact(value) for name, value in _fitting(op, EXACT_OPERATIONS[op], inputs, attrs).items()
+        }
     if op not in OPERATIONS:
         raise UnsupportedError(f"truth: `op` must be one of {', '.join(OPERATIONS)}; got {op!r}")
     exact = {name: certify(value) for name, value in inputs.items()}
-    try:
-        outputs = OPERATIONS[op](exact, attrs)
-    except LierefError:
-        raise
-    except KeyError as error:
-        raise DomainError(f"truth: inputs and attributes of {op} must hold {error}; got {[*inputs, *attrs]}") from error
-    except (ValueError, IndexError, TypeError) as error:
-        # Every operation is a few lines of array algebra: what does not fit together fails in one of them.
-        shapes = ", ".join(f"{name} {value.shape}" for name, value in exact.items())
-        raise ShapeError(f"truth: inputs and attributes of {op} must fit together; got {shapes}: {error}") from error
+    outputs = _fitting(op, OPERATIONS[op], exact, attrs)
     with np.errstate(over="ignore", invalid="ignore"):
         if op in MATRIX_OPERATIONS:
             expected = {name: _matrix_expected(inputs, value) for name, value in outputs.items()}
@@ -64,6 +60,22 @@ def truth(op: str, inputs: Mapping[str, Array], attrs: Mapping[str, Any]) -> dic
             if part is not None and not np.isfinite(part).all():
                 raise DomainError(f"truth: the error bounds of `{name}` must be finite; got an overflow in float64")
     return expected
+
+
+def _fitting(
+    op: str, operation: Callable[[Any, Any], dict[str, Any]], inputs: Mapping[str, Any], attrs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the outputs of an operation, or raise what is wrong with its inputs."""
+    try:
+        return operation(inputs, attrs)
+    except LierefError:
+        raise
+    except KeyError as error:
+        raise DomainError(f"truth: inputs and attributes of {op} must hold {error}; got {[*inputs, *attrs]}") from error
+    except (ValueError, IndexError, TypeError) as error:
+        # Every operation is a few lines of array algebra: what does not fit together fails in one of them.
+        shapes = ", ".join(f"{name} {value.shape}" for name, value in inputs.items())
+        raise ShapeError(f"truth: inputs and attributes of {op} must fit together; got {shapes}: {error}") from error
 
 
 MATRIX_OPERATIONS: Final = frozenset({"expm", "expm_delta", "expm_frechet", "expm_vjp"})

@@ -2,7 +2,9 @@
 
 A folder with ``MANIFEST.json`` (the SHA-256 of every file), ``schema/<op>.schema.json``, and for each family and dtype
 a ``<family>_<dtype>.json`` in the manner of Wycheproof, beside a ``<family>_<dtype>.npz`` of its larger arrays, if it
-has any. The same cases give the same bytes.
+has any. The same cases give the same bytes. Families of quantised operators begin with ``integer_`` and have the types
+``i8``, ``u8`` and ``i16``: their arrays are integers, their expected values are exact, and `semantics` names the
+runtimes whose arithmetic a case has.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from lieref import __version__
 from lieref._types import Array
 from lieref.conformance.arrays import compact, decode, encode, write_npz
 from lieref.conformance.case import Case, Expected
+from lieref.conformance.exact.operations import EXACT_OPERATIONS
 from lieref.conformance.flags import FLAGS
 from lieref.conformance.operations import OPERATIONS
 from lieref.conformance.schema import FORMAT, schema_of, violations
@@ -37,6 +40,12 @@ _HEADER: Final = [
     "Arrays of up to 64 numbers are C99 hexadecimal floats in row-major order, others members of the .npz file; an",
     "array of one repeated number has that number alone in `hex`. #N/name is the array of that name in test N above.",
     "Tolerances are not stored: they follow from S, n and the arithmetic that a port declares.",
+]
+_INTEGER_HEADER: Final = [
+    "Outputs are exact: no other integer will do. `semantics` in attrs are the runtimes whose arithmetic this is;",
+    "`scale` and `rounding` spell it out. multiplier and shift hold r = multiplier 2^(shift - 31) of the scales.",
+    "Arrays of up to 64 integers are written out in row-major order, others members of the .npz file; scales are C99",
+    "hexadecimal floats. #N/name is the array of that name in test N above.",
 ]
 
 
@@ -62,7 +71,7 @@ def write_vectors(folder: Path, cases: Iterable[Case]) -> None:
     if any(folder.iterdir()):
         raise FormatError(f"write_vectors: `folder` must be empty; got {folder}")
     (folder / "schema").mkdir()
-    for op in OPERATIONS:
+    for op in (*OPERATIONS, *EXACT_OPERATIONS):
         _write_text(folder / "schema" / f"{op}.schema.json", json.dumps(schema_of(op), separators=(",", ":")))
     by_file: dict[str, list[Case]] = {}
     for case in cases:
@@ -109,7 +118,7 @@ def _write_file(folder: Path, stem: str, cases: list[Case]) -> None:
         "algorithm": cases[0].family,
         "schema": FORMAT,
         "numberOfTests": len(cases),
-        "header": _HEADER,
+        "header": _INTEGER_HEADER if cases[0].is_integer else _HEADER,
         "notes": notes,
     }
     body = ",\n  ".join(groups)
@@ -129,7 +138,7 @@ def _encode_case(
         if key in seen:
             return seen[key]
         value = encode(array, f"{number}/{name}", arrays, archive)
-        if isinstance(value, str) or len(value["hex"]) > _REPEATED:
+        if isinstance(value, str) or len(value.get("hex", value.get("int"))) > _REPEATED:
             seen[key] = value if isinstance(value, str) else f"#{number}/{name}"
         return value
 
@@ -137,6 +146,9 @@ def _encode_case(
     inputs = {name: put(name, array) for name, array in case.inputs.items()}
     outputs = {}
     for name, e in case.expected.items():
+        if e.dtype is not None:
+            outputs[name] = {"exact": put(f"{name}.exact", e.hi.astype(e.dtype))}
+            continue
         parts = {"hi": e.hi, "lo": e.lo, "rad": compact(e.radius), "S": compact(e.bound), "C": compact(e.conversion)}
         if e.floor is not None:
             parts["floor"] = compact(e.floor)
@@ -230,7 +242,7 @@ def _read_file(path: Path, archive: Path | None) -> list[Case]:
 
 def _read_group(name: str, group: Any, arrays: dict[str, Array]) -> Iterator[Case]:
     op = group.get("type") if isinstance(group, dict) else None
-    if op not in OPERATIONS:
+    if op not in OPERATIONS and op not in EXACT_OPERATIONS:
         raise FormatError(f"read_vectors: the type of a test group in {name} must be a known operation; got {op!r}")
     for flaw in violations(group, schema_of(op)):
         raise FormatError(f"read_vectors: in {name}, {flaw}")
@@ -259,5 +271,7 @@ def _decode_expected(name: str, out: dict[str, Any], get: Callable[[str, Any], A
     def part(key: str) -> Array:
         return get(f"{name}.{key}", out[key]).astype(np.float64)
 
+    if "exact" in out:
+        return Expected.exact(get(f"{name}.exact", out["exact"]))
     floor = part("floor") if "floor" in out else None
     return Expected(part("hi"), part("lo"), part("rad"), part("S"), part("C"), out["n"], floor)

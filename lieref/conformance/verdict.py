@@ -9,7 +9,7 @@ import numpy as np
 
 from lieref._types import FloatArray
 from lieref.conformance import formats
-from lieref.conformance.case import DTYPES, Case, Expected
+from lieref.conformance.case import DTYPES, INTEGER_DTYPES, Case, Expected
 from lieref.conformance.profile import PROFILES, Profile, default_profile
 from lieref.conformance.reach import Reach, reach_of
 from lieref.errors import DomainError
@@ -119,6 +119,8 @@ def judge(case: Case, outputs: Any, profile: Profile | None = None) -> CaseVerdi
     case.check()
     if case.result == "invalid":
         raise DomainError(f"judge: `case` must not be invalid; got {case.id}")
+    if case.is_integer:
+        return _judge_integers(case, outputs)
     profile = profile or default_profile(case.dtype)
     if not isinstance(outputs, dict):
         return CaseVerdict(case, FAIL, f"the backend must return a dict of arrays; got {type(outputs).__name__}")
@@ -132,6 +134,35 @@ def judge(case: Case, outputs: Any, profile: Profile | None = None) -> CaseVerdi
             reason = f"{worst[0].name}: {worst[0].reason}"
             return CaseVerdict(case, status, reason, verdicts, looks_like, possible, extra)
     return CaseVerdict(case, PASS, "", verdicts, extra=extra)
+
+
+def _judge_integers(case: Case, outputs: Any) -> CaseVerdict:
+    """Judge outputs of integers, whatever the profile: each entry must be the expected one."""
+    if not isinstance(outputs, dict):
+        return CaseVerdict(case, FAIL, f"the backend must return a dict of arrays; got {type(outputs).__name__}")
+    extra = tuple(str(name) for name in outputs if name not in case.expected)
+    verdicts = tuple(_integer_output(name, outputs.get(name), e, case) for name, e in case.expected.items())
+    worst = next((v for v in verdicts if v.status == FAIL), None)
+    if worst is None:
+        return CaseVerdict(case, PASS, "", verdicts, extra=extra)
+    return CaseVerdict(case, FAIL, f"{worst.name}: {worst.reason}", verdicts, extra=extra)
+
+
+def _integer_output(name: str, actual: Any, e: Expected, case: Case) -> OutputVerdict:
+    flaw = form_flaw(actual, e, np.dtype(e.dtype) if e.dtype else INTEGER_DTYPES[case.dtype])
+    if flaw:
+        return OutputVerdict(name, FAIL, flaw)
+    error = actual.astype(np.float64) - e.hi
+    margin, index = _margin(error, np.zeros_like(error))
+    if not margin:
+        return OutputVerdict(name, PASS, "", margin, index)
+    wrong, largest = int((error != 0).sum()), int(np.abs(error).max())
+    index = _first(error != 0)
+    reason = (
+        f"{wrong} of {error.size} integers differ, by up to {largest}; the first at index {index}: "
+        f"expected {int(e.hi[index])}, got {int(actual[index])}"
+    )
+    return OutputVerdict(name, FAIL, reason, margin, index)
 
 
 def _judge_outputs(

@@ -24,7 +24,7 @@ from lieref.numerics.bound import UNIT_ROUNDOFF
 from tests.conformance import ports
 from tests.conformance.wrong import WRONG, Wrong
 
-CASES = [case for case in read_vectors()[0] if case.result == "valid"]
+CASES = [case for case in read_vectors()[0] if case.result == "valid" and not case.is_integer]
 
 
 def test_every_mistake_can_be_made() -> None:

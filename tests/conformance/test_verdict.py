@@ -380,3 +380,18 @@ def test_constant_data_is_no_false_alarm() -> None:
         y = exact(case)["y"]
         y[:, :, 1:-1, 1:-1] = total + case.inputs["bias"][0]
         assert judge(case, {"y": y}).status == PASS, value
+
+
+def test_integers_are_judged_to_the_bit() -> None:
+    case = next(c for c in read_vectors()[0] if c.op == "integer_conv")
+    right = case.expected["y"].hi.astype(np.int8)
+    assert judge(case, {"y": right}).status == PASS
+    assert judge(case, {"y": right}, PROFILES["bf16"]).status == PASS
+    wrong = right.copy()
+    wrong[0, 1, 0, 2] ^= 1
+    verdict = judge(case, {"y": wrong}, PROFILES["bf16"])
+    assert verdict.status == FAIL
+    assert f"1 of {right.size} integers differ, by up to 1; the first at index (0, 1, 0, 2)" in verdict.reason
+    assert "must have dtype int8" in judge(case, {"y": right.astype(np.int32)}).reason
+    assert "must have shape" in judge(case, {"y": right[:, 1:]}).reason
+    assert judge(case, {}).status == FAIL

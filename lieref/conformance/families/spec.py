@@ -9,7 +9,7 @@ import numpy as np
 
 from lieref._types import Array
 from lieref.conformance.ball import certified_by_balls
-from lieref.conformance.case import DTYPES, Case, Expected
+from lieref.conformance.case import DTYPES, INTEGER_DTYPES, Case, Expected
 from lieref.conformance.operations import DEFINED
 from lieref.conformance.truth import MATRIX_OPERATIONS, truth
 from lieref.numerics.bound import UNIT_ROUNDOFF
@@ -29,10 +29,16 @@ class Spec:
     result: str = "valid"
     zero_mean: bool = False
 
+    def dtype_of(self, value: Array) -> np.dtype[Any]:
+        """Return the dtype that an input has in the case."""
+        return value.dtype if self.dtype in INTEGER_DTYPES else DTYPES[self.dtype]
+
     def complete(self, number: int) -> Case:
-        """Return the case with its certified expected values; inputs are rounded to the dtype first."""
-        dtype = DTYPES[self.dtype]
-        inputs = {name: np.array(value, dtype=dtype) for name, value in self.inputs.items()}
+        """Return the case with its certified expected values; inputs are rounded to the dtype first.
+
+        Inputs of quantised operators have their types already.
+        """
+        inputs = {name: np.array(value, dtype=self.dtype_of(value)) for name, value in self.inputs.items()}
         expected = {} if self.result == "invalid" else truth(self.op, inputs, self.attrs)
         if self.op in MATRIX_OPERATIONS:
             expected = {name: certified_by_balls(self.op, inputs, value) for name, value in expected.items()}
