@@ -74,8 +74,8 @@ class Moves(NamedTuple):
 def times_gram(rows: FloatArray, curvature: Curvature) -> FloatArray:
     """Return G times each row, (out, K): each with the G of its group."""
     groups = len(curvature.gram)
-    found = np.matmul(rows.reshape(groups, -1, rows.shape[1]), curvature.gram)
-    return found.reshape(rows.shape)
+    found: FloatArray = np.matmul(rows.reshape(groups, -1, rows.shape[1]), curvature.gram).reshape(rows.shape)
+    return found
 
 
 def best_scales(layer: Rows, q: Array) -> FloatArray:

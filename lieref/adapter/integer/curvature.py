@@ -13,7 +13,7 @@ information wants them: no label is read. Of anything but classes the loss is ta
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -98,7 +98,7 @@ def _drawn(scores: Array, rng: np.random.Generator, classes: bool) -> Array:
 def _sums(graph: Graph, node: Node, x: Array, bar: Array, out: int) -> tuple[FloatArray, FloatArray]:
     """Return G and s of some samples, summed over these."""
     if node.op == "Conv":
-        groups = int(node.attrs["group"])  # type: ignore[call-overload]
+        groups = int(node.attrs["group"])  # type: ignore[arg-type]
         windows = _windows(x, graph.initializers[node.inputs[1]].shape[2:], node.attrs, groups)
         per_row = np.square(bar, dtype=np.float64).mean(axis=(2, 3)).sum(axis=0)
     else:
@@ -107,10 +107,10 @@ def _sums(graph: Graph, node: Node, x: Array, bar: Array, out: int) -> tuple[Flo
     return np.matmul(windows.transpose(0, 2, 1), windows).astype(np.float64), per_row
 
 
-def _windows(x: Array, kernel: tuple[int, ...], attrs: Mapping[str, object], groups: int) -> Array:
+def _windows(x: Array, kernel: tuple[int, ...], attrs: Mapping[str, Any], groups: int) -> Array:
     """Return what the windows read, (groups, windows of all samples, channels of a group by kernel)."""
-    top, left, bottom, right = (int(n) for n in attrs["pads"])  # type: ignore[attr-defined]
-    (down, across), (dy, dx) = attrs["strides"], attrs["dilations"]  # type: ignore[misc]
+    top, left, bottom, right = attrs["pads"]
+    (down, across), (dy, dx) = attrs["strides"], attrs["dilations"]
     padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
     reach = (kernel[0] - 1) * dy + 1, (kernel[1] - 1) * dx + 1
     seen = sliding_window_view(padded, reach, axis=(2, 3))[:, :, ::down, ::across, ::dy, ::dx]
