@@ -46,7 +46,7 @@ class Division:
 
     def moved_biases(self, base: dict[str, Array]) -> dict[str, Array]:
         """Return the biases that are moved along, by name."""
-        found = {}
+        found: dict[str, Array] = {}
         for site in (each.site for each in self.biases):
             bias, shape = site.bias, site.canonical(base[site.tensor]).shape
             assert bias is not None
@@ -55,7 +55,7 @@ class Division:
 
     def bias_gradients(self, base: dict[str, Array], bars: dict[str, FloatArray]) -> dict[str, FloatArray]:
         """Return what the cotangents of those biases add to the gradients of the factors, by the network's names."""
-        found = {}
+        found: dict[str, FloatArray] = {}
         for site in (each.site for each in self.biases):
             bias, shape = site.bias, site.canonical(base[site.tensor]).shape
             assert bias is not None

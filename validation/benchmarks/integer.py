@@ -6,6 +6,7 @@ The step is that of ResNet-8 with one factor for each weight scale (`scale`, `ti
 (`liera-int8`): forward, backward, AdamW, through the calls of `lieref.fit`. Float and quantised steps are timed in
 turn, so that other load meets both; their ratio is what counts. The reference is timed on one thread beside the
 runtime that each semantics is of, an image at a time as a device runs it, and all at once where that is possible.
+What `--only` leaves out stays in the result file as it was.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +34,9 @@ from lieref.train.optimizer import AdamW
 from validation.benchmarks._measure import alternate, summary, write
 from validation.int8_jpeg import files_in
 from validation.integer.runtime import RESOLVERS, interpreter
+from validation.record import RESULTS
 
+NAME = "integer_speed"
 GOAL = 1.5
 """Most times of the float step."""
 PAIRS = {"scale": ("scale", "scale"), "tied-scale": ("scale", "tied-scale"), "liera-int8": ("liera", "liera-int8")}
@@ -135,7 +139,9 @@ def main() -> None:
         rows += steps(options.data, options.batches, options.seconds)
     if "reference" in options.only:
         rows += references(options.data, options.images, options.seconds)
-    write("integer_speed", rows)
+    path = RESULTS / f"{NAME}.json"
+    known: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.exists() else []
+    write(NAME, [*(row for row in known if row["what"] not in options.only), *rows])
 
 
 if __name__ == "__main__":

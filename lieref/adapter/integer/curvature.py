@@ -109,7 +109,7 @@ def _sums(graph: Graph, node: Node, x: Array, bar: Array, out: int) -> tuple[Flo
 
 def _windows(x: Array, kernel: tuple[int, ...], attrs: Mapping[str, Any], groups: int) -> Array:
     """Return what the windows read, (groups, windows of all samples, channels of a group by kernel)."""
-    top, left, bottom, right = (int(n) for n in attrs["pads"])
+    top, left, bottom, right = attrs["pads"]
     (down, across), (dy, dx) = attrs["strides"], attrs["dilations"]
     padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
     reach = (kernel[0] - 1) * dy + 1, (kernel[1] - 1) * dx + 1
@@ -117,5 +117,4 @@ def _windows(x: Array, kernel: tuple[int, ...], attrs: Mapping[str, Any], groups
     n, channels, height, width = seen.shape[:4]
     per = channels // groups
     seen = seen.reshape(n, groups, per, height, width, *kernel).transpose(1, 0, 3, 4, 2, 5, 6)
-    windows: Array = np.ascontiguousarray(seen).reshape(groups, n * height * width, per * kernel[0] * kernel[1])
-    return windows
+    return np.ascontiguousarray(seen).reshape(groups, n * height * width, per * kernel[0] * kernel[1])

@@ -92,6 +92,11 @@ class IntegerModel(Model):
         super().__init__(graph, None, source, integer.digest)
 
     @property
+    def configuration(self) -> dict[str, Any]:
+        """What a run depends on, as of every model, and the rounding."""
+        return {**super().configuration, "rounding": self.rounding_rule}
+
+    @property
     def method_name(self) -> str:
         """Name of the method that is attached, ``base`` where there is none."""
         return self.integer_method or "base"

@@ -52,7 +52,7 @@ def test_gains_add_up_to_what_the_cost_falls(groups: int, rng: np.random.Generat
         assert (np.diff(moves.gain[moves.row == row]) <= 0).all()
     np.testing.assert_array_equal(moved(rows, moves, 0.0), q)
     np.testing.assert_array_equal(moved(rows, moves, np.inf), rows.q)
-    at = np.median(moves.gain)
+    at = float(np.median(moves.gain))
     some = cost(rows, moved(rows, moves, at), moves.scales)
     assert cost(rows, q, moves.scales) < some < cost(rows, rows.q, moves.scales)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -84,12 +86,14 @@ def test_the_curvature_is_that_of_its_definition(model: IntegerModel) -> None:
     graph = as_float(model.integer)
     node = next(node for node in graph.nodes if node.op == "Conv")
     weight = graph.initializers[node.inputs[1]]
-    (top, left, bottom, right), (down, across) = node.attrs["pads"], node.attrs["strides"]  # type: ignore[misc]
+    attrs: Any = node.attrs
+    (top, left, bottom, right), (down, across) = attrs["pads"], attrs["strides"]
     said = model.integer.tensors[node.inputs[0]].quantisation
     assert said is not None
     low, high = (float(said.real(np.array([q]))[0]) for q in (-128, 127))
     wide = np.pad(np.clip(x, low, high), ((0, 0), (0, 0), (top, bottom), (left, right))).astype(np.float64)
-    gram, (height, width) = 0.0, weight.shape[2:]
+    gram: Any = 0.0
+    height, width = weight.shape[2:]
     for i in range(0, wide.shape[2] - height + 1, down):
         for j in range(0, wide.shape[3] - width + 1, across):
             window = wide[:, :, i : i + height, j : j + width].reshape(len(x), -1)

@@ -92,3 +92,9 @@ def test_training_with_rounding_lowers_the_loss(file: Path) -> None:
 def test_a_rounding_that_there_is_not(file: Path) -> None:
     with pytest.raises(DomainError, match="rounding"):
         load_integer(file, rounding="floor")
+
+
+def test_a_run_goes_on_with_its_own_rounding(file: Path) -> None:
+    models = [load_integer(file, rounding=rounding).attach("scale") for rounding in ("clamp", "straight-through")]
+    told = [model.configuration["rounding"] for model in models]
+    assert told == ["clamp", "straight-through"]
