@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from lieref.adapter.integer.folder import BIN_NAME, decode_update, encode_update
+from lieref.adapter.integer.methods import INTEGER_METHODS
 from lieref.adapter.integer.model import IntegerModel
 from lieref.evaluate.integer import fed
 from lieref.model import executor
 from lieref.model.integer.as_float import as_float
-from lieref.model.integer.executor import run
+from lieref.model.integer.executor import run, run_all
+from lieref.model.integer.layers import LAYER_OPERATIONS
 from lieref.model.integer.tflite_reader import read_tflite
 
 FACTORS = {"pretrainedResnet_quant": 337, "vww_96_int8": 2737, "ad01_int8": 10}
@@ -60,3 +62,32 @@ def test_real_numbers_follow_the_integers(network: tuple[str, bytes]) -> None:
     steps = np.abs(real - integers) / float(out.quantisation.scale[0])
     assert np.median(steps) < 3
     assert np.corrcoef(real.ravel(), integers.ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize("method", INTEGER_METHODS)
+def test_each_method_changes_what_the_file_computes_and_gives_it_back(method: str, network: tuple[str, bytes]) -> None:
+    name, content = network
+    graph = read_tflite(content)
+    model = IntegerModel(graph, name).attach(method)
+    rng = np.random.default_rng(2)
+    for values in model.parameters().values():
+        drawn = 0.05 * rng.standard_normal(values.shape)
+        values[...] = values * (1 + drawn) if method == "bias" else drawn  # a dead channel has room for a small bias
+    update = model.update()
+    changed, made = update.patched(graph)
+    assert len(changed.content) == len(content)
+    for tensor in graph.tensors.values():
+        if tensor.data is not None and tensor.dtype == "int8":
+            np.testing.assert_array_equal(changed.tensors[tensor.name].data, tensor.data)
+    shape = graph.tensors[graph.inputs[0]].shape[1:]
+    q = rng.integers(-128, 128, (2, *(int(n) for n in shape if n))).astype(np.int8)
+    middle = next(node for node in graph.nodes if node.op in LAYER_OPERATIONS).outputs[0]
+    fed_in = {graph.inputs[0]: q}
+    before, after = (run_all(each, fed_in, "tflite-reference")[middle] for each in (graph, changed))
+    assert (before != after).any()
+    state = content
+    for _ in range(3):
+        state = made.apply(state)
+        assert state == changed.content
+        state = made.undo(state)
+        assert state == content
