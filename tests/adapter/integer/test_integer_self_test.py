@@ -63,7 +63,8 @@ def test_the_network_passes_and_its_base_fails(pair: tuple[IntegerGraph, Integer
     assert check_self_test(test, [run(changed, x, "onnxruntime") for x in inputs]) == compared
     with pytest.raises(VerificationError, match="another file, or kernels that round otherwise"):
         check_self_test(test, [run(base, x, "onnxruntime") for x in inputs])
-    for runtime in ("onnxruntime", "lieref"):
+    # What ONNX Runtime makes of a QDQ file depends on what it fuses: there lieref alone can judge.
+    for runtime in ("onnxruntime", "lieref") if base.format == "onnx-qoperator" else ("lieref",):
         assert run_update_test({"self_test": test}, changed.content, runtime=runtime)[1] == compared
         with pytest.raises(BundleRefused, match="round otherwise"):
             run_update_test({"self_test": test}, base.content, runtime=runtime)
