@@ -54,7 +54,7 @@ def unlike(graph: IntegerGraph, names: Sequence[str]) -> list[str]:
     Kernels of TFLite and CMSIS-NN average integers as they are: their converters give a pool one scale. Files of ONNX
     Runtime may have two.
     """
-    foreign = [name for name in names if SEMANTICS[name].average_pool != "float32-even"]
+    foreign = [name for name in names if SEMANTICS[name].average_pool == "away"]
     if not foreign:
         return []
     found = []

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from lieref.adapter.integer.update import IntegerUpdate
     from lieref.adapter.model import Model
     from lieref.evaluate.problem import Problem
+    from lieref.evaluate.trial import Trial
     from lieref.model.integer.graph import IntegerGraph
 
 FINISHED, CODES, CARRIED = "finished", "codes", "carried"
@@ -59,8 +60,8 @@ def carries(method: str) -> bool:
     return all(part in CARRIES for part in method.split("+"))
 
 
-def integer_forms(problem: Problem, model: IntegerModel) -> dict[str, Any]:
-    """Return what a record says of a quantised file as it is, or with what has been trained.
+def integer_forms(problem: Problem, model: IntegerModel, trial: Trial) -> dict[str, Any]:
+    """Return what a record says of a quantised file as it is, or with what a trial has trained.
 
     Returns
     -------
@@ -75,9 +76,15 @@ def integer_forms(problem: Problem, model: IntegerModel) -> dict[str, Any]:
     """
     if model.integer_method is None:
         return {**_of_file(problem, model, None), "forms": {}}
-    method = model.integer_method
-    forms = {form: _tried(problem, model, partial(model.update, form)) for form in encodings_of(method)[1:]}
-    return {**_of_file(problem, model, model.update(FINISHED)), "forms": forms}
+    plain, *others = encodings_of(model.integer_method)
+    make = partial(update_in, problem, model, trial)
+    forms = {form: _tried(problem, model, partial(make, form)) for form in others}
+    return {**_of_file(problem, model, make(plain)), "forms": forms}
+
+
+def update_in(problem: Problem, model: IntegerModel, trial: Trial, form: str) -> IntegerUpdate:
+    """Return what a trial has trained as an update in one of its forms; raises as `IntegerModel.update` does."""
+    return model.update(form)
 
 
 def carried_forms(problem: Problem, method: str, files: Mapping[str, bytes]) -> dict[str, Any]:

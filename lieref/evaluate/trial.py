@@ -200,7 +200,7 @@ def _run(problem: Problem, trial: Trial) -> tuple[dict[str, Any], dict[str, byte
     if not math.isfinite(found["loss"]):
         raise DomainError(f"run_trial: the loss must be finite; got {found['loss']}")
     if trial.part == "test" and is_quantised(model):
-        found |= integer_forms(problem, model)
+        found |= integer_forms(problem, model, trial)
     elif trial.part == "test" and files and problem.into is not None:
         found["forms"] = carried_forms(problem, plan.method, files)
     model.unload()
