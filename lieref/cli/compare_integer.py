@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from lieref.evaluate.compare.budget import Entry
     from lieref.evaluate.problem import Problem
 
+_NOT_OF_IT = ("text", "outputs", "task")
+"""Arguments that say of data or network what a quantised file does not have."""
+
 Read = tuple["IntegerModel", "Problem", "Model | None", "Problem | None", "list[Entry]"]
 
 
@@ -58,7 +61,7 @@ def read_quantised(
     from lieref.evaluate.quantised import is_quantised
     from lieref.model.integer.reader import read_integer
 
-    _check_options(base, float_base, head=head, given=given, text=reading["text"], outputs=reading["outputs"])
+    _check_options(base, float_base, head=head, given=given, **{name: reading[name] for name in _NOT_OF_IT})
     form = read_integer(base).format
     judged = semantics or (USUAL[form],)
     data = (train, test, forget)
@@ -66,21 +69,20 @@ def read_quantised(
     assert is_quantised(model)  # the file is one
     _check_runs(model, problem)
     if float_base is None:
-        names = _names(methods) or list(INTEGER_METHODS)
+        names = list(INTEGER_METHODS) if methods is None else _names(methods)
         return model, problem, None, None, quantised_entries(model, None, names)
     twin, of_twin = read_problem(float_base, *data, head=head, **reading, semantics=judged, into=problem.base)
     _check_twin(model, problem, float_base, of_twin)
-    names = _names(methods) or [*INTEGER_METHODS, *float_methods(twin, None)]
-    names = list(dict.fromkeys(names))
+    names = [*INTEGER_METHODS, *float_methods(twin, None)] if methods is None else _names(methods)
     return model, problem, twin, of_twin, quantised_entries(model, twin, names, **float_only)
 
 
-def _names(methods: str | None) -> list[str]:
-    return [name.strip() for name in (methods or "").split(",") if name.strip()]
+def _names(methods: str) -> list[str]:
+    return [name.strip() for name in methods.split(",") if name.strip()]
 
 
 def _check_options(
-    base: Path, float_base: Path | None, *, head: str, given: dict[str, Any], text: Any, outputs: Any
+    base: Path, float_base: Path | None, *, head: str, given: dict[str, Any], text: Any, outputs: Any, task: Any
 ) -> None:
     from lieref.cli.text_options import TextOptions
     from lieref.model.integer.reader import is_integer_file
@@ -90,6 +92,10 @@ def _check_options(
     if outputs or text != TextOptions():
         raise click.UsageError(f"{base} is a quantised file, of images or numbers and one output; leave out options of "
                                "texts and --output")  # fmt: skip
+    if task[0] not in (None, "classes"):
+        raise click.UsageError(
+            f"{base} is a quantised file, which is compared by its classes; leave out --task {task[0]}"
+        )
     named = next((name for name, value in given.items() if value not in (None, (), {})), None)
     if named is not None and float_base is None:
         raise click.UsageError(

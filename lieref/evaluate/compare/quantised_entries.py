@@ -96,7 +96,7 @@ def quantised_entries(model: IntegerModel, twin: Model | None, names: Sequence[s
                 f"grid as it is; got {strange!r}: add --float BASE.onnx to compare it on the float twin"
             )
     else:
-        real = [name for name in methods if _has_float(name, wanted)]
+        real = [name for name in methods if _has_float(name)]
         for entry in matched(twin, real, **float_only) if real else ():
             if carries(entry.method):
                 found.append(replace(entry, on_twin=True, form=CARRIED))
@@ -108,9 +108,8 @@ def quantised_entries(model: IntegerModel, twin: Model | None, names: Sequence[s
     return [entry for entry in found if any(each.takes(entry) for each in wanted)]
 
 
-def _has_float(name: str, wanted: Sequence[Wanted]) -> bool:
+def _has_float(name: str) -> bool:
     """Return whether a method is for the twin too: any but those of quantised files alone."""
     from lieref.param.registry import METHODS
 
-    asked = any(each.method == name and each.suffix in (" float", FORMS[CARRIED]) for each in wanted)
-    return name not in INTEGER_METHODS or name in METHODS or asked
+    return name not in INTEGER_METHODS or name in METHODS
