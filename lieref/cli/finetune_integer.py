@@ -104,7 +104,8 @@ def run_integer(
     if codes and method == "bias":
         raise click.UsageError("--codes is for factors of scales; --method bias has none")
     asked = label_free.Asked(train, unlabelled, original, float_base, trained_with)
-    asked.check(method, codes, {"--validation": validation, "--patience": patience, "--resume": resume})
+    trains = {"--epochs": epochs, "--lr": lr, "--average": average, "--mixup": mixup}
+    asked.check(method, codes, {"--validation": validation, "--patience": patience, "--resume": resume}, trains)
     names = {BIN_NAME, JSON_NAME, REPORT_NAME, HISTORY_NAME}
     with (
         reserved_folder("finetune", out, names, force=force) as replaces,

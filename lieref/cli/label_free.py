@@ -84,6 +84,11 @@ class Asked:
         return self.original is not None or self.float_base is not None
 
     @property
+    def settled(self) -> bool:
+        """Whether channels are brought back to what they were in training, after which own answers add nothing."""
+        return self.float_base is not None or (self.original is not None and self.trained_with is not None)
+
+    @property
     def views(self) -> TrainingViews | None:
         """How images were augmented, None where that is not known; raises as `parse_views` does."""
         from lieref.train.training_views import parse_views
@@ -95,7 +100,7 @@ class Asked:
         """Whether there is anything but labelled samples."""
         return self.matches or self.unlabelled is not None
 
-    def check(self, method: str, codes: bool, refused: dict[str, Any]) -> None:
+    def check(self, method: str, codes: bool, refused: dict[str, Any], trains: dict[str, Any]) -> None:
         """Raise `UsageError` where options do not go together.
 
         Parameters
@@ -104,6 +109,8 @@ class Asked:
         codes : bool
         refused : dict
             Options that need labels, by name: those that were given are refused where there are none.
+        trains : dict
+            Options of a training: refused where there is none.
         """
         from lieref.adapter.integer.label_free import METHODS
 
@@ -129,6 +136,12 @@ class Asked:
         given = next((name for name, value in refused.items() if value), None)
         if self.train is None and given is not None:
             raise click.UsageError(f"{given} needs labelled samples; add --train, or leave it out")
+        given = next((name for name, value in trains.items() if value), None)
+        if self.train is None and self.settled and given is not None:
+            raise click.UsageError(
+                f"{given} is for training, and without --train channels are only brought back to what they were in "
+                "training, which own answers do not better; leave it out"
+            )
 
 
 def load_sources(
@@ -316,7 +329,7 @@ def run(
     settings : dict
         Of `fit`, with its task.
     """
-    from lieref.adapter.integer.label_free import CONFIDENCE, EPOCHS, adapt_without_labels
+    from lieref.adapter.integer.label_free import CONFIDENCE, EPOCHS, ROUNDS, VIEW_EPOCHS, adapt_without_labels
     from lieref.cli.job import Samples
     from lieref.cli.training import train
     from lieref.train.history import History
@@ -328,17 +341,19 @@ def run(
         return _with_labels(model, asked, training, (new, old, wanted), method, encoding, watch, history_file, settings)
     assert new is not None  # `check` has refused the rest
     given = {name: value for name, value in settings.items() if name not in _NEED_LABELS}
-    given |= {"augment": mirrors(model, new, settings["augment"]), "epochs": settings["epochs"] or EPOCHS}
+    given |= {"epochs": settings["epochs"] or (EPOCHS if asked.views is None else VIEW_EPOCHS)}
+    given |= {"rounds": 0 if asked.settled else ROUNDS, "views": asked.views}
+    given["augment"] = () if asked.settled else mirrors(model, new, settings["augment"])
 
     def learn(current: Any, x: Array, y: Array, **options: Any) -> History:
         return train(current, Samples(x, y), watch, history_file, **options)
 
-    given["views"] = asked.views
     done = adapt_without_labels(model, new, wanted=wanted, method=method, encoding=encoding, learn=learn, **given)
     facts: dict[str, Any] = {"unlabelled_samples": len(new)}
     if done.matched is not None:
         facts["statistics"] = matched_facts(asked, done.matched, len(new), None if old is None else len(old))
-    facts["own_answers"] = {**self_training_facts(done, CONFIDENCE), "trained_with": asked.trained_with}
+    if not asked.settled:
+        facts["own_answers"] = {**self_training_facts(done, CONFIDENCE), "trained_with": asked.trained_with}
     facts["original_kept"] = agreement(model, model.patched(done.update), old)
     history = done.rounds[-1].history if done.rounds else History((), None)
     before = sum(each.history.seconds for each in done.rounds[:-1])
