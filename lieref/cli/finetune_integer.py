@@ -92,6 +92,7 @@ def run_integer(
     from lieref.adapter.integer.folder import BIN_NAME, JSON_NAME, encode_update
     from lieref.adapter.integer.model import load_integer
     from lieref.cli import job, label_free
+    from lieref.cli.label_free_options import Asked
     from lieref.cli.task_options import chosen_task
     from lieref.cli.watch import watching
     from lieref.evaluate.report import Report
@@ -103,7 +104,7 @@ def run_integer(
     check_method(method)
     if codes and method == "bias":
         raise click.UsageError("--codes is for factors of scales; --method bias has none")
-    asked = label_free.Asked(train, unlabelled, original, float_base, trained_with)
+    asked = Asked(train, unlabelled, original, float_base, trained_with)
     trains = {"--epochs": epochs, "--lr": lr, "--average": average, "--mixup": mixup}
     asked.check(method, codes, {"--validation": validation, "--patience": patience, "--resume": resume}, trains)
     names = {BIN_NAME, JSON_NAME, REPORT_NAME, HISTORY_NAME}
