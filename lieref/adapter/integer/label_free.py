@@ -249,5 +249,4 @@ def answers_of(model: IntegerModel, x: Array, mirrored: bool = False) -> Array:
 
 def views_answered(model: IntegerModel, x: Array, views: TrainingViews, seed: int) -> Array:
     """Return the mean probabilities of `LOOKS` views of each image (N, C, H, W) as in training."""
-    answers: Array = sum(answers_of(model, views.of(x, seed, look)) for look in range(LOOKS)) / LOOKS
-    return answers
+    return np.asarray(np.mean([answers_of(model, views.of(x, seed, look)) for look in range(LOOKS)], axis=0))
