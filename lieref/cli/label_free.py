@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -175,7 +176,7 @@ class Made:
     ----------
     update : IntegerUpdate
     history : History
-        Of the last training; empty where statistics alone were matched.
+        Of the last training, all before it being preparation; empty where statistics alone were matched.
     trainable : int
     facts : dict
         For the report.
@@ -235,6 +236,7 @@ def run(
     def learn(current: Any, x: Array, y: Array, **options: Any) -> History:
         return train(current, Samples(x, y), watch, history_file, **options)
 
+    began = time.perf_counter()
     done = adapt_without_labels(model, new, wanted=wanted, method=method, encoding=encoding, learn=learn, **given)
     facts: dict[str, Any] = {"unlabelled_samples": len(new)}
     if done.matched is not None:
@@ -243,8 +245,8 @@ def run(
         facts["own_answers"] = {**self_training_facts(done, CONFIDENCE), "trained_with": asked.trained_with}
     facts["original_kept"] = agreement(model, model.patched(done.update), old)
     history = done.rounds[-1].history if done.rounds else History((), None)
-    before = sum(each.history.seconds for each in done.rounds[:-1])
-    history = replace(history, preparation_seconds=history.preparation_seconds + before)
+    before = time.perf_counter() - began - sum(record.seconds for record in history.epochs)
+    history = replace(history, preparation_seconds=max(before, 0.0))
     return Made(done.update, history, done.trainable, facts), new
 
 
