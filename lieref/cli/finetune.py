@@ -15,7 +15,7 @@ from lieref.cli import finetune_integer
 from lieref.cli.choosing import AUTO, Chooser, check_choosing, flattery, report_of_nothing, run_settings
 from lieref.cli.console import print_json, print_reports, progress_bar, say
 from lieref.cli.evidence import Outcomes, command_line, digests, heard, measured
-from lieref.cli.label_free import label_free_options
+from lieref.cli.label_free_options import label_free_options
 from lieref.cli.live import quiet_option
 from lieref.cli.method_options import parse_options, parse_rate
 from lieref.cli.output import ADAPTER_NAMES, reserved_folder, reserved_history

@@ -99,6 +99,7 @@ def run_integer(
     from lieref.adapter.integer.model import load_integer
     from lieref.adapter.integer.settle import check_budget
     from lieref.cli import job, label_free
+    from lieref.cli.label_free_options import Asked
     from lieref.cli.task_options import chosen_task
     from lieref.cli.watch import watching
     from lieref.evaluate.report import Report
@@ -114,8 +115,9 @@ def run_integer(
     for value, option in ((budget_bytes, "--budget-bytes"), (rank, "--rank")):
         if value is not None and not moves:
             raise click.UsageError(f"{option} is for integers that move; --method {method} moves none")
-    asked = label_free.Asked(train, unlabelled, original, float_base, trained_with)
-    asked.check(method, codes, {"--validation": validation, "--patience": patience, "--resume": resume})
+    asked = Asked(train, unlabelled, original, float_base, trained_with)
+    trains = {"--epochs": epochs, "--lr": lr, "--average": average, "--mixup": mixup}
+    asked.check(method, codes, {"--validation": validation, "--patience": patience, "--resume": resume}, trains)
     names = {BIN_NAME, JSON_NAME, REPORT_NAME, HISTORY_NAME, *PAGES}
     with (
         heard() as said,

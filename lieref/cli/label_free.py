@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
 import numpy as np
 
 from lieref.adapter.strict_json import path_text
 from lieref.cli.console import say
+from lieref.cli.label_free_options import Asked
 
 if TYPE_CHECKING:
     from lieref._types import Array
@@ -24,111 +24,12 @@ if TYPE_CHECKING:
     from lieref.cli.watch import Watch
     from lieref.train.history import History
     from lieref.train.task import Task
-    from lieref.train.training_views import TrainingViews
 
 _NEED_LABELS = frozenset({"patience", "validation", "checkpoint", "resume"})
 
 SAME_MIRRORED = 0.9
 """Share of the samples answered with confidence both as they are and mirrored that must have one answer for samples to
 be mirrored without being asked: chosen. The opposite of an arrow has another answer, and a surer one."""
-
-
-def label_free_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say what channels of a quantised file should compute."""
-    for option in (
-        click.option(
-            "--float",
-            "float_base",
-            type=click.Path(path_type=Path),
-            metavar="BASE.onnx",
-            help="Of a quantised file: the float network that it was made of, before BatchNormalization was folded. "
-            "Its statistics say what channels are brought back to.",
-        ),
-        click.option(
-            "--trained-with",
-            metavar="rotate(15),shift(3),flip",
-            help="Of a quantised file: how images were augmented while the network was trained, degrees and pixels. It "
-            "answers such views best, and the statistics it knows are of them.",
-        ),
-        click.option(
-            "--original",
-            type=click.Path(path_type=Path),
-            help="Of a quantised file, without --float: samples as the network was made for, without labels: .npz "
-            "with x, or a folder of images. Channels are brought back to what they are on these.",
-        ),
-    ):
-        command = option(command)
-    return command
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Where samples without labels and the statistics to match come from.
-
-    Attributes
-    ----------
-    train, unlabelled, original, float_base : Path or None
-    trained_with : str or None
-        How images were augmented when the network was trained.
-    """
-
-    train: Path | None
-    unlabelled: Path | None
-    original: Path | None
-    float_base: Path | None
-    trained_with: str | None = None
-
-    @property
-    def matches(self) -> bool:
-        """Whether statistics are matched."""
-        return self.original is not None or self.float_base is not None
-
-    @property
-    def views(self) -> TrainingViews | None:
-        """How images were augmented, None where that is not known; raises as `parse_views` does."""
-        from lieref.train.training_views import parse_views
-
-        return None if self.trained_with is None else parse_views(self.trained_with)
-
-    @property
-    def concerns(self) -> bool:
-        """Whether there is anything but labelled samples."""
-        return self.matches or self.unlabelled is not None
-
-    def check(self, method: str, codes: bool, refused: dict[str, Any]) -> None:
-        """Raise `UsageError` where options do not go together.
-
-        Parameters
-        ----------
-        method : str
-        codes : bool
-        refused : dict
-            Options that need labels, by name: those that were given are refused where there are none.
-        """
-        from lieref.adapter.integer.label_free import METHODS
-
-        if self.train is None and self.unlabelled is None:
-            raise click.UsageError("Missing option '--train'; or --unlabelled, for samples that nobody has labelled.")
-        if self.original is not None and self.float_base is not None:
-            raise click.UsageError("--original and --float say the same thing twice; leave out --original")
-        if self.trained_with is not None and self.original is None and self.unlabelled is None:
-            raise click.UsageError("--trained-with is for images without labels; add --unlabelled or --original")
-        _ = self.views  # what it says wrong is said before anything is read
-        if not self.concerns:
-            return
-        if method not in METHODS:
-            raise click.UsageError(
-                f"--method {method} does not go with --unlabelled, --original and --float; use one of "
-                f"{', '.join(METHODS)}"
-            )
-        if codes and self.matches:
-            raise click.UsageError(
-                "--codes is one byte for the factor of a scale, and what matches statistics moves biases too; "
-                "leave out --codes, or --original and --float"
-            )
-        given = next((name for name, value in refused.items() if value), None)
-        if self.train is None and given is not None:
-            raise click.UsageError(f"{given} needs labelled samples; add --train, or leave it out")
 
 
 def load_sources(
@@ -275,7 +176,7 @@ class Made:
     ----------
     update : IntegerUpdate
     history : History
-        Of the last training; empty where statistics alone were matched.
+        Of the last training, all before it being preparation; empty where statistics alone were matched.
     trainable : int
     facts : dict
         For the report.
@@ -316,7 +217,7 @@ def run(
     settings : dict
         Of `fit`, with its task.
     """
-    from lieref.adapter.integer.label_free import CONFIDENCE, EPOCHS, adapt_without_labels
+    from lieref.adapter.integer.label_free import CONFIDENCE, EPOCHS, ROUNDS, VIEW_EPOCHS, adapt_without_labels
     from lieref.cli.job import Samples
     from lieref.cli.training import train
     from lieref.train.history import History
@@ -328,21 +229,24 @@ def run(
         return _with_labels(model, asked, training, (new, old, wanted), method, encoding, watch, history_file, settings)
     assert new is not None  # `check` has refused the rest
     given = {name: value for name, value in settings.items() if name not in _NEED_LABELS}
-    given |= {"augment": mirrors(model, new, settings["augment"]), "epochs": settings["epochs"] or EPOCHS}
+    given |= {"epochs": settings["epochs"] or (EPOCHS if asked.views is None else VIEW_EPOCHS)}
+    given |= {"rounds": 0 if asked.settled else ROUNDS, "views": asked.views}
+    given["augment"] = () if asked.settled else mirrors(model, new, settings["augment"])
 
     def learn(current: Any, x: Array, y: Array, **options: Any) -> History:
         return train(current, Samples(x, y), watch, history_file, **options)
 
-    given["views"] = asked.views
+    began = time.perf_counter()
     done = adapt_without_labels(model, new, wanted=wanted, method=method, encoding=encoding, learn=learn, **given)
     facts: dict[str, Any] = {"unlabelled_samples": len(new)}
     if done.matched is not None:
         facts["statistics"] = matched_facts(asked, done.matched, len(new), None if old is None else len(old))
-    facts["own_answers"] = {**self_training_facts(done, CONFIDENCE), "trained_with": asked.trained_with}
+    if not asked.settled:
+        facts["own_answers"] = {**self_training_facts(done, CONFIDENCE), "trained_with": asked.trained_with}
     facts["original_kept"] = agreement(model, model.patched(done.update), old)
     history = done.rounds[-1].history if done.rounds else History((), None)
-    before = sum(each.history.seconds for each in done.rounds[:-1])
-    history = replace(history, preparation_seconds=history.preparation_seconds + before)
+    before = time.perf_counter() - began - sum(record.seconds for record in history.epochs)
+    history = replace(history, preparation_seconds=max(before, 0.0))
     return Made(done.update, history, done.trainable, facts), new
 
 
