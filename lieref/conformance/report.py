@@ -13,6 +13,7 @@ from lieref import __version__
 from lieref.conformance.exact.suspects import shows
 from lieref.conformance.outcome import TOLERATED, XFAIL, XPASS, Record, fails, flaws
 from lieref.conformance.profile import DIAGNOSES
+from lieref.conformance.suspects import joined
 from lieref.conformance.verdict import ACCEPTED, FAIL, MISTRUSTED, PASS, UNCOVERED, CaseVerdict
 
 _EXAMPLES: Final = 3
@@ -25,8 +26,8 @@ class Result:
     verdict: CaseVerdict
     mistake: str | None = None
     expected_to_fail: bool = False
-    mistakes: tuple[str, ...] = ()
-    """All mistakes that it could be, where a case cannot tell."""
+    mistakes: tuple[tuple[str, str], ...] = ()
+    """All mistakes that it could be, where a case cannot tell, each with its form."""
 
     @property
     def status(self) -> str:
@@ -128,18 +129,18 @@ class Report:
 
     def _common_mistakes(self, failures: list[Result]) -> dict[str, str]:
         """Return what explains every failure of a family of integers, and fails nowhere else, by family."""
-        found: dict[str, list[str]] = {}
+        found: dict[str, list[tuple[str, str]]] = {}
         for result in failures:
             if result.verdict.case.is_integer:
                 family = result.verdict.case.family
                 before = found.get(family, list(result.mistakes))
-                found[family] = [name for name in before if name in result.mistakes]
+                found[family] = [form for form in before if form in result.mistakes]
         for result in self.results:
             case = result.verdict.case
-            names = found.get(case.family, []) if result.status == PASS and case.is_integer else []
-            if len(names) > 1:
-                found[case.family] = [name for name in names if not shows(case, name)] or names
-        return {family: " or ".join(names) for family, names in found.items() if names}
+            forms = found.get(case.family, []) if result.status == PASS and case.is_integer else []
+            if len({name for name, _ in forms}) > 1:
+                found[case.family] = [form for form in forms if not shows(case, form)]
+        return {family: names for family, forms in found.items() if (names := joined(forms))}
 
     def common_profile(self) -> str | None:
         """Return the tightest profile under which no case would have failed, if it is what most of them look like.

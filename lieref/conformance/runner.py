@@ -18,7 +18,7 @@ from lieref.conformance.case import Case
 from lieref.conformance.exact.semantics import NAMES
 from lieref.conformance.profile import Profile, get_profile
 from lieref.conformance.report import Report, Result
-from lieref.conformance.suspects import suspects
+from lieref.conformance.suspects import joined, suspects
 from lieref.conformance.vectors import read_vectors
 from lieref.conformance.verdict import ACCEPTED, FAIL, MISTRUSTED, PASS, UNCOVERED, CaseVerdict, judge
 from lieref.errors import DomainError, FormatError
@@ -160,7 +160,7 @@ def check_case(
     wrong = verdict.status == FAIL and isinstance(outputs, dict)
     mistakes = suspects(case, outputs) if wrong else ()
     expected_to_fail = any(fnmatch.fnmatch(case.id, pattern) for pattern in xfails)
-    return Result(verdict, " or ".join(mistakes) or None, expected_to_fail, mistakes)
+    return Result(verdict, joined(mistakes), expected_to_fail, mistakes)
 
 
 def _verdict(run: Backend, case: Case, profile: Profile | None) -> tuple[CaseVerdict, Any]:

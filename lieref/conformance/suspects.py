@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import product
 from typing import Any, Final
 
@@ -46,17 +46,22 @@ def suspect(case: Case, outputs: Mapping[str, Any]) -> str | None:
 
     An output that is right by itself proves nothing; the others must be what the mistake gives.
     """
-    return " or ".join(suspects(case, outputs)) or None
+    return joined(suspects(case, outputs))
 
 
-def suspects(case: Case, outputs: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the mistakes whose result the outputs are: the first found, or of integers all."""
+def joined(mistakes: Iterable[tuple[str, str]]) -> str | None:
+    """Return the names of mistakes, each once, or None."""
+    return " or ".join(dict.fromkeys(name for name, _ in mistakes)) or None
+
+
+def suspects(case: Case, outputs: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    """Return the mistakes whose result the outputs are, each with its form: the first found, or of integers all."""
     if case.is_integer:
         return candidates(case, outputs)
     # Outputs may be anything: what overflows here is far from every suspect.
     with np.errstate(all="ignore"):
         found = _suspect(case, outputs)
-    return () if found is None else (found,)
+    return () if found is None else ((found, ""),)
 
 
 def _suspect(case: Case, outputs: Mapping[str, Any]) -> str | None:

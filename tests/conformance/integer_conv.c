@@ -11,6 +11,7 @@
 #define JOIN(a, b) JOIN_(a, b)
 #define OF(name) JOIN(CASE, name)
 
+#ifndef SINGLE
 static int32_t high_multiply(int32_t a, int32_t b) {
     int64_t product = (int64_t)a * b;
     return (int32_t)((product + (INT64_C(1) << 30)) >> 31);
@@ -20,6 +21,7 @@ static int32_t divide_by_power(int32_t x, int bits) {
     int32_t mask = (int32_t)((INT64_C(1) << bits) - 1), rest = x & mask, half = (mask >> 1) + (x < 0);
     return (x >> bits) + (rest > half);
 }
+#endif
 
 static int32_t rescale(int32_t x, int32_t multiplier, int32_t shift) {
 #ifdef SINGLE
