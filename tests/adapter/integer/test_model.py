@@ -16,6 +16,7 @@ from lieref.adapter.integer.model import IntegerModel, load_integer
 from lieref.errors import DomainError, FormatError, LierefError, UnsupportedError, VerificationError
 from lieref.model.integer.reader import read_integer
 from lieref.model.integer.real_samples import OutOfRangeWarning
+from lieref.train.loss import CrossEntropy
 from tests.model.integer.quantised import quantised, run_onnx
 from tests.model.nets import residual_net
 
@@ -166,3 +167,23 @@ def test_clipping_is_counted(file: Path, data: tuple[Array, Array]) -> None:
     assert max(each.above for each in calm) == 0
     assert max(each.above for each in wild) > 0.2
     assert max(each.most for each in wild) > 2
+
+
+def test_factors_of_a_bias_too_are_computed_in_the_engine(file: Path, data: tuple[Array, Array]) -> None:
+    found = {}
+    for engine in ("f2", "reference"):
+        model = load_integer(file).attach("tied-scale")
+        model.engine = engine
+        for site in model.sites.values():
+            site.params["xi"][...] = np.random.default_rng(3).normal(0, 0.1, site.params["xi"].shape)
+        found[engine] = model.loss_and_grad(*data, CrossEntropy())
+        assert model.engine == engine
+        own = {layer.weight.name for layer in model.integer_layers if layer.factors == layer.out > 1}
+        inside = {site.tensor for site in model.division().fused.sites}
+        assert inside == (own if engine == "f2" else set())
+    (value, scores, grads), (expected, wanted, bars) = found.values()
+    assert value == pytest.approx(expected, rel=1e-5)
+    assert np.abs(scores - wanted).max() < 1e-4 * np.abs(wanted).max()
+    assert grads.keys() == bars.keys()
+    for name, bar in bars.items():
+        assert np.abs(grads[name] - bar).max() <= 1e-4 * np.abs(bar).max()
