@@ -2,7 +2,8 @@
 
     python -m validation.kill [--kills 5000] [--cuts 5400] [--failures 600] [--trainings 600] [--walks 0] [--parts 6]
 
-Install, start, mark-good, rollback, trust and init of a device store, and training with checkpoints, are disturbed:
+Install, start, mark-good, rollback, trust and init of a device store, with bundles of adapters and of updates of a
+quantised file, and training with checkpoints, are disturbed:
 
 - killed before and after each system call that they make, as ptrace lists them (the test suite compares that list with
   strace's), for every verb from every kind of state;
@@ -28,6 +29,9 @@ from typing import Any
 
 from tests.crash.tracer import UNAVAILABLE
 from validation.record import environment, write_result
+
+UPDATES = ("--bundles", "integer-update")
+"""The same with updates of a quantised file in the place of adapters."""
 
 
 def run(arguments: list[str]) -> dict[str, Any]:
@@ -73,12 +77,15 @@ def main() -> None:
         "killed": ["tests.crash.inject", "kill", "--least", str(options.kills)],
         "power cut": ["tests.crash.inject", "cut", "--least", str(options.cuts)],
         "failing disk": ["tests.crash.inject", "fail", "--least", str(options.failures)],
+        "update killed": ["tests.crash.inject", "kill", "--least", str(options.kills), *UPDATES],
+        "update power cut": ["tests.crash.inject", "cut", "--least", str(options.cuts), *UPDATES],
+        "update failing disk": ["tests.crash.inject", "fail", "--least", str(options.failures), *UPDATES],
         "training killed or cut": ["tests.crash.checkpoints", "--least", str(options.trainings)],
     }
     if options.walks:
         kinds["killed in random states"] = ["tests.crash.inject", "kill", "--least", str(options.walks), "--walks"]
     # Between two stops a process waits: several at once take no more time than one.
-    parts = {"killed": options.parts, "power cut": 2}
+    parts = {"killed": options.parts, "power cut": 2, "update killed": options.parts, "update power cut": 2}
     jobs = [
         (kind, [*command, *(["--part", str(part), "--parts", str(parts[kind])] if kind in parts else [])])
         for kind, command in kinds.items()

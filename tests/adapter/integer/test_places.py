@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lieref.adapter.integer import placing
 from lieref.adapter.integer.folder import decode_update
 from lieref.adapter.integer.form import BIN_NAME, JSON_NAME, PLACES, parse_update
 from lieref.adapter.integer.model import load_integer
@@ -17,7 +18,7 @@ from lieref.adapter.integer.moves import encode_moves
 from lieref.adapter.integer.places import apply_payload, read_payload
 from lieref.adapter.integer.placing import encode_placed
 from lieref.adapter.integer.update import IntegerUpdate
-from lieref.errors import DomainError, FormatError, VerificationError
+from lieref.errors import DomainError, FormatError, UnsupportedError, VerificationError
 from tests.adapter.bundle.updates import (
     BIAS_AT,
     CHANNELS,
@@ -83,6 +84,13 @@ def test_weights_that_change(tmp_path: Path) -> None:
     files = encode_placed(update, graph, {})
     said = parse_update(files[JSON_NAME], "here")
     assert apply_payload(read_payload(said, files[BIN_NAME]), said, graph.content) == update.apply(graph)
+
+
+def test_what_places_cannot_say_is_not_bundled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_integer(quantised(residual_net(), tmp_path, "qoperator")).attach("tied-scale")
+    monkeypatch.setattr(placing, "places_of", lambda entries, rule, graph: [[8]] * len(entries))
+    with pytest.raises(UnsupportedError, match="byte places can say"):
+        encode_placed(model.update(), model.integer, {})
 
 
 def test_codes_by_hand() -> None:

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from lieref.adapter.bundle.refusal import BundleRefused
 from lieref.adapter.store import Candidate
+from lieref.adapter.store.checks import updated
 from lieref.adapter.store.command import perform
 from lieref.errors import UnsupportedError
 from tests.adapter.bundle.bundles import ADAPTER, KIND, UPDATE
@@ -61,7 +63,7 @@ def test_there_and_back_a_thousand_times(device: Device, monkeypatch: pytest.Mon
     assert seen == [{sha256(right(device, 1)).hexdigest()}, {sha256(base).hexdigest()}]
 
 
-@pytest.mark.parametrize("what", ["bit", "gone", "longer", "link"])
+@pytest.mark.parametrize("what", ["bit", "gone", "longer", "link", "folder"])
 def test_a_damaged_file_is_left_at_once(device: Device, what: str) -> None:
     device.good(1, 2)
     path = Path(device.store.status()["live"]["path"]) / "updated.tflite"
@@ -72,6 +74,8 @@ def test_a_damaged_file_is_left_at_once(device: Device, what: str) -> None:
         path.write_bytes(data + b"\0")
     else:
         path.rename(device.folder / "moved")
+    if what == "folder":
+        path.mkdir()
     if what == "link":
         path.symlink_to(device.folder / "moved")
     assert device.store.status()["live"]["intact"] is False
@@ -95,6 +99,14 @@ def test_the_self_test_is_given_the_file(device: Device, dry_run: bool) -> None:
     assert candidate.merged is None
     assert candidate.verified.config["self_test"]["semantics"] == "tflite-reference"
     assert candidate.folder.exists() is not dry_run
+
+
+def test_a_base_that_goes_away_meanwhile(device: Device) -> None:
+    seen: list[Candidate] = []
+    device.store.install(device.bundle(1), self_test=lambda candidate: seen.append(candidate), dry_run=True)
+    with pytest.raises(BundleRefused, match="must be readable") as error:
+        updated(seen[0].verified, device.folder / "gone")
+    assert error.value.slug == "base"
 
 
 def test_there_are_no_merged_weights(device: Device) -> None:
