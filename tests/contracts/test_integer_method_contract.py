@@ -95,7 +95,7 @@ def test_it_survives_its_bytes_and_goes_back(
         assert np.array_equal(old, new) or INTEGER_METHODS[method].moves
         np.testing.assert_array_equal(np.sign(new), np.sign(old))  # zero points are zero here
     text, tables = c_update(update, graph, "u")
-    assert tables < len(made) + 8 * len(made.places) + 1
+    assert tables <= 2 * len(made) + 8 * len(made.places)  # old bytes and new ones, of places that differ
     assert update.result_sha256.encode() in text
 
 

@@ -10,6 +10,7 @@ import pytest
 from lieref.adapter.integer.folder import BIN_NAME, decode_update, encode_update
 from lieref.adapter.integer.methods import INTEGER_METHODS
 from lieref.adapter.integer.model import IntegerModel
+from lieref.adapter.integer.settle import learnt
 from lieref.evaluate.integer import fed
 from lieref.model import executor
 from lieref.model.integer.as_float import as_float
@@ -68,19 +69,26 @@ def test_real_numbers_follow_the_integers(network: tuple[str, bytes]) -> None:
 def test_each_method_changes_what_the_file_computes_and_gives_it_back(method: str, network: tuple[str, bytes]) -> None:
     name, content = network
     graph = read_tflite(content)
-    model = IntegerModel(graph, name).attach(method)
+    moves = INTEGER_METHODS[method].moves
+    model = IntegerModel(graph, name).attach(method, **({"r": 1} if moves else {}))
     rng = np.random.default_rng(2)
-    for values in model.parameters().values():
-        drawn = 0.05 * rng.standard_normal(values.shape)
-        values[...] = values * (1 + drawn) if method == "bias" else drawn  # a dead channel has room for a small bias
-    update = model.update()
+    held = {layer.bias.name: layer.real_bias() for layer in model.integer_layers if layer.bias is not None}
+    for key, values in model.parameters().items():
+        # A dead channel has room for a small bias only.
+        of = 0.1 * held[key.removesuffix(":xi")] if method == "bias" else 0.5 if moves else 0.05
+        values[...] = of * rng.standard_normal(values.shape)
+    shape = graph.tensors[graph.inputs[0]].shape[1:]
+    q = rng.integers(-128, 128, (2, *(int(n) for n in shape if n))).astype(np.int8)
+    update = learnt(model, q, classes=False)
     changed, made = update.patched(graph)
     assert len(changed.content) == len(content)
     for tensor in graph.tensors.values():
         if tensor.data is not None and tensor.dtype == "int8":
-            np.testing.assert_array_equal(changed.tensors[tensor.name].data, tensor.data)
-    shape = graph.tensors[graph.inputs[0]].shape[1:]
-    q = rng.integers(-128, 128, (2, *(int(n) for n in shape if n))).astype(np.int8)
+            new = changed.tensors[tensor.name].data
+            assert new is not None
+            np.testing.assert_array_equal(
+                np.sign(new) if moves else new, np.sign(tensor.data) if moves else tensor.data
+            )
     middle = next(node for node in graph.nodes if node.op in LAYER_OPERATIONS).outputs[0]
     fed_in = {graph.inputs[0]: q}
     before, after = (run_all(each, fed_in, "tflite-reference")[middle] for each in (graph, changed))
