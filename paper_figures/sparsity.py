@@ -101,6 +101,7 @@ def _bars(panel: Any, rows: list[Row], part: str, whole: str, label: str, title:
     panel.grid(axis="x", visible=False)
     top = 100 + 0.25 * (100 - lowest)  # room for the numbers
     panel.set(xlabel="weights pruned", ylabel=label, ylim=(lowest, top), title=title)
+    panel.set_yticks([tick for tick in panel.get_yticks() if lowest <= tick <= 100.0])  # labels need the room above
 
 
 def _accuracies(panel: Any, rows: list[Row]) -> None:
