@@ -185,7 +185,7 @@ def run_integer(
                     "task": chosen.to_dict(),
                     "payload_bytes": len(files[BIN_NAME]),
                     "integer_bytes": parse_json(files[JSON_NAME], str(out))["weight_differences"],
-                    "changed": changes(update, model),
+                    "changed": _changed(update, model),
                     "clipping": {"base": clips[0], "updated": clips[1]},
                     "rounding": model.rounding_rule,
                     "train_samples": 0 if training is None else len(training.x),
@@ -250,15 +250,12 @@ def check_semantics(name: str | None, model: IntegerModel) -> str:
     return name or USUAL[model.integer.format]
 
 
-def changes(update: IntegerUpdate, model: IntegerModel) -> dict[str, int]:
+def _changed(update: IntegerUpdate, model: IntegerModel) -> dict[str, int]:
     """Return how many bytes of the file an update writes, how many of them differ, and how many integers."""
-    changed, made = update.patched(model.integer)
-    old, new = model.integer.content, changed.content
-    weights = sum(int((new_one != layer.weight.data).sum()) for layer in model.integer_layers
-                  if (new_one := update.integers.get(layer.weight.name)) is not None)  # fmt: skip
-    differing = sum(one != other for one, other in zip(old, new, strict=True))
-    return {"file_bytes": len(new), "bytes_written": len(made), "bytes_that_differ": differing,
-            "weights": weights}  # fmt: skip
+    from lieref.adapter.integer.changes import changes
+
+    new, made = update.patched(model.integer)
+    return {"file_bytes": len(new.content), "bytes_written": len(made), **changes(model.integer, new)}
 
 
 def _measure(model: IntegerModel, new: IntegerModel, testing: Samples | None, task: Any, how: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
-from lieref._types import Array, FloatArray
+from lieref._types import FloatArray
 from lieref.errors import LierefError, LierefWarning, UnsupportedError
 from lieref.evaluate.class_counts import class_counts
 from lieref.evaluate.moved import moved
@@ -160,6 +160,7 @@ def _carried(problem: Problem, model: IntegerModel, method: str, files: Mapping[
 
 def _of_file(problem: Problem, base: IntegerModel, update: IntegerUpdate | None) -> dict[str, Any]:
     """Return what the integers of a file say, with an update in it or without; see `integer_forms`."""
+    from lieref.adapter.integer.changes import changes
     from lieref.adapter.integer.clipping import clipped, summary
     from lieref.adapter.integer.folder import BIN_NAME, encode_update
     from lieref.evaluate.integer import classes
@@ -191,26 +192,11 @@ def _of_file(problem: Problem, base: IntegerModel, update: IntegerUpdate | None)
             }
             for name, found in answers.items()
         },
-        "integers": _changes(base, graph),
+        "integers": changes(base.integer, graph),
         "clipping": summary(clipped(base, graph, problem.x)),
         "update_bytes": sum(map(len, files.values())),
         "payload_bytes": len(files.get(BIN_NAME, b"")),
     }
-
-
-def _changes(base: IntegerModel, graph: IntegerGraph) -> dict[str, int]:
-    """Return how many integers of weights and of biases are others in a file, and how many of its bytes."""
-    weights = biases = 0
-    for old, new in zip(base.integer_layers, integer_layers(graph), strict=True):
-        weights += _differing(old.weight.data, new.weight.data)
-        if old.bias is not None and new.bias is not None:
-            biases += _differing(old.bias.data, new.bias.data)
-    differing = sum(one != other for one, other in zip(base.integer.content, graph.content, strict=True))
-    return {"weights": weights, "biases": biases, "bytes_that_differ": differing}
-
-
-def _differing(old: Array | None, new: Array | None) -> int:
-    return 0 if old is None or new is None else int((old != new).sum())
 
 
 def _moved(base: IntegerModel, graph: IntegerGraph) -> list[dict[str, Any]]:

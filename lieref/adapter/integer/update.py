@@ -219,7 +219,7 @@ def requantised_bias(layer: IntegerLayer, real: FloatArray, scales: Array) -> Ar
     if not ((found >= low) & (found <= high)).all():
         raise DomainError(
             f"requantised_bias: the bias {layer.bias.name} must fit {layer.bias.dtype}; got {np.abs(found).max():.6g} "
-            "steps: its weight scale has become too small"
+            "steps: its unit, the scales of input and weight multiplied, is too small for it"
         )
     return found.astype(np.int64)
 
