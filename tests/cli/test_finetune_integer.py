@@ -13,6 +13,7 @@ import onnx
 import pytest
 
 from lieref.cli.eval import evaluate
+from lieref.cli.semantics_option import parse_semantics
 from lieref.op.integer.semantics import SEMANTICS
 from tests.cli.helpers import small_network, write_data
 from tests.model.integer.quantised import quantised, run_onnx
@@ -189,5 +190,8 @@ def test_a_quantised_onnx_file_is_judged_and_shown_as_integers(
 
 def test_eval_offers_the_semantics_there_are() -> None:
     (option,) = [each for each in evaluate.params if each.name == "semantics"]
-    assert isinstance(option.type, click.Choice)
-    assert list(option.type.choices) == list(SEMANTICS)
+    for name in SEMANTICS:
+        assert parse_semantics(click.Context(evaluate), option, f"{name},{name}") == (name,)
+        assert f" {name}," in option.help.replace(";", ",")
+    with pytest.raises(click.BadParameter, match="none of"):
+        parse_semantics(click.Context(evaluate), option, "other")

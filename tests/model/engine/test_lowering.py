@@ -35,7 +35,8 @@ def test_every_kind_and_operator_is_in_some_network():
     graphs = [make() for make in NETS.values()]
     layers = [layer for graph in graphs for layer in lower(graph, graph.outputs[0]).layers]
     assert {layer.kind for layer in layers} == set(KINDS)
-    assert {node.op for graph in graphs for node in graph.nodes} >= set(LOWER) | VIEWS
+    # Rounding has networks of its own, in which sums are exact: tests/model/engine/test_rounded_network.py.
+    assert {node.op for graph in graphs for node in graph.nodes} >= (set(LOWER) | VIEWS) - {"FakeQuantize"}
     fusing = {name for name, kind in KINDS.items() if kind.fuses}
     assert {layer.kind for layer in layers if layer.add} == fusing
     assert {layer.kind for layer in layers if layer.clamp} == fusing
