@@ -178,7 +178,7 @@ def _spectra(panel: Any, values: dict[str, Array]) -> None:
         xlabel="index of the singular value",
         ylabel=r"singular value / first",
         ylim=(1e-18, 10),
-        title=rf"spectra, rank$(W_0)$ = {SPECTRUM_RANK}, rms $\xi$ = {ELEMENT}",
+        title=rf"rank$(W_0)$ = {SPECTRUM_RANK}, rms $\xi$ = {ELEMENT}",
     )
     panel.legend(loc="center right", bbox_to_anchor=(1.03, 0.52))
 

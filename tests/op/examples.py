@@ -32,7 +32,6 @@ _LIST = (
     Example("Clip", (spread(2, 9), None, np.array(2.0))),
     Example("Clip", (spread(2, 9), np.array(-1.0))),
     Example("Clip", (spread(2, 9),)),
-    Example("FakeQuantize", (spread(2, 9),), {"step": 0.3, "lowest": -3, "highest": 5}),
     Example("HardSwish", (spread(3, 8),), float32_constant=True),
     Example("HardSigmoid", (spread(3, 8),), float32_constant=True),
     Example("HardSigmoid", (spread(3, 8),), {"alpha": 0.25, "beta": 0.375}),
@@ -167,6 +166,7 @@ _LIST = (
     Example("Where", (np.array([[True], [False]]), spread(3), spread(2, 3, seed=1))),
     Example("Where", (np.array([True, False, True]), spread(2, 1), spread(seed=1))),
     Example("Tile", (spread(2, 3), ints(3, 2))),
+    Example("FakeQuantize", (spread(2, 9),), {"step": 0.3, "lowest": -3, "highest": 5}),
 )  # fmt: skip
 
 EXAMPLES: dict[str, Example] = {
