@@ -16,6 +16,7 @@ import numpy as np
 
 from lieref._types import Array
 from lieref.op.integer.multiplier import fixed_point, half_up_shift, rescale_fixed
+from lieref.op.integer.quantize import dequantize
 
 
 def add(
@@ -113,7 +114,6 @@ def add_real(
     float array of whole numbers
     """
     one, other = (
-        np.float32(scale) * (x.astype(np.int64) - zero).astype(np.float32)
-        for x, (scale, zero) in zip((a, b), ends[:2], strict=True)
+        dequantize(x, np.float32(scale), np.int64(zero)) for x, (scale, zero) in zip((a, b), ends[:2], strict=True)
     )
     return np.asarray(np.rint((one + np.float32(sign) * other) / np.float32(ends[2][0])) + ends[2][1])

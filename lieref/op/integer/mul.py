@@ -6,6 +6,7 @@ import numpy as np
 
 from lieref._types import Array
 from lieref.op.integer.multiplier import rescale
+from lieref.op.integer.quantize import dequantize
 
 
 def mul(a: Array, b: Array, real: Array, zero_points: tuple[int, int], rounding: str) -> Array:
@@ -50,7 +51,6 @@ def mul_float(a: Array, b: Array, ends: tuple[tuple[float, int], tuple[float, in
     float array of whole numbers
     """
     one, other = (
-        np.float32(scale) * (x.astype(np.int64) - zero).astype(np.float32)
-        for x, (scale, zero) in zip((a, b), ends[:2], strict=True)
+        dequantize(x, np.float32(scale), np.int64(zero)) for x, (scale, zero) in zip((a, b), ends[:2], strict=True)
     )
     return np.asarray(np.rint(one * other / np.float32(ends[2][0])) + ends[2][1])

@@ -33,9 +33,9 @@ def quantize(x: Array, scale: Array, rounding: str) -> Array:
     return np.clip(y, -(2.0**31), 2.0**31).astype(np.int64)
 
 
-def dequantize(x: Array, scale: Array, zero_point: Array) -> Array:
+def dequantize(x: Array, scale: Array | np.float32, zero_point: Array | np.int64) -> Array:
     """Return fl32(scale (x - zero_point)); scale and zero point broadcast."""
-    return scale.astype(np.float32) * (x.astype(np.int64) - zero_point).astype(np.float32)
+    return np.asarray(scale.astype(np.float32) * (x.astype(np.int64) - zero_point).astype(np.float32))
 
 
 def dequantize_blocks(x: Array, scale: float, zero_point: int) -> Array:
