@@ -34,7 +34,7 @@ from lieref.adapter.integer.label_free import adapt_without_labels, matched_firs
 from lieref.adapter.integer.methods import INTEGER_METHODS
 from lieref.adapter.integer.model import IntegerModel, load_integer
 from lieref.adapter.integer.moments import Moments
-from lieref.adapter.integer.settle import settled
+from lieref.adapter.integer.settle import epochs_again, settled
 from lieref.adapter.integer.statistics import moments_of
 from lieref.adapter.integer.twin import twin_moments
 from lieref.adapter.integer.update import IntegerUpdate
@@ -212,7 +212,7 @@ def update_by(recipe: Recipe, model: IntegerModel, data: Path, seed: int) -> tup
         history = lieref.fit(model, x, y, seed=seed, **options)
         said = {"trainable": model.num_trainable()}
         if INTEGER_METHODS[recipe.method].moves:
-            half = {**options, "epochs": max(1, options["epochs"] // 2)}
+            half = {**options, "epochs": epochs_again(options["epochs"])}
             train = partial(lieref.fit, x=x, y=y, seed=seed + 1, **half)
             update = settled(model, x, encoding=recipe.encoding, most_bytes=recipe.bytes, seed=seed, train=train)
         else:

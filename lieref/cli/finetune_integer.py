@@ -221,12 +221,12 @@ def _update_of(
     settings: dict[str, Any],
 ) -> IntegerUpdate:
     """Return what a model has learnt; where integers may move, the scales are trained once more, half as long."""
-    from lieref.adapter.integer.settle import learnt
+    from lieref.adapter.integer.settle import epochs_again, learnt
     from lieref.cli import job
 
     kept = ("mixup", "task", "batch_size", "optimizer", "augment", "memory_limit")
     again = {name: settings[name] for name in kept}
-    again |= {"epochs": max(1, history.recipe["epochs"] // 2), "seed": settings["seed"] + 1}
+    again |= {"epochs": epochs_again(history.recipe["epochs"]), "seed": settings["seed"] + 1}
     return learnt(
         model, training.x, encoding=encoding, most_bytes=most_bytes, seed=settings["seed"],
         classes=settings["task"].has_labels and training.y.ndim == 1,

@@ -316,12 +316,12 @@ def _train(
 
 def _learnt(problem: Problem, model: IntegerModel, trial: Trial, task: Task, form: str) -> IntegerUpdate:
     """Return the update that a form is; where integers have moved, scales are trained once more, half as long."""
-    from lieref.adapter.integer.settle import learnt
+    from lieref.adapter.integer.settle import epochs_again, learnt
     from lieref.model.samples import own_layout
     from lieref.train.loop import fit
 
     plan, samples = trial.plan, np.asarray(problem.x)
-    options = {**plan.fit_options(), "epochs": max(1, default_epochs(plan, len(samples)) // 2)}
+    options = {**plan.fit_options(), "epochs": epochs_again(default_epochs(plan, len(samples)))}
     options |= {"seed": trial.seed + 1, "threads": 1, "task": task, "layout": own_layout(model.input_shape)}
     scores = task.has_labels and problem.y.ndim == 1
     return learnt(

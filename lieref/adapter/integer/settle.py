@@ -83,6 +83,11 @@ def settled(
     return _written(found, model.integer, encoding).sealed(model.integer)
 
 
+def epochs_again(epochs: int) -> int:
+    """Return for how many epochs scales are trained once more beside the integers that have moved: half as many."""
+    return max(1, epochs // 2)
+
+
 def learnt(model: IntegerModel, x: Array, *, encoding: str = "finished", **options: Any) -> IntegerUpdate:
     """Return what a model has learnt as an update: by `settled` where its method moves integers, which takes `options`.
 

@@ -57,7 +57,7 @@ def average_pool(inputs: Inputs, attrs: Attrs) -> dict[str, Array]:
     """Return the mean of the pixels of each window that lie in the image.
 
     `pooling` "away": of the integers themselves, input and output having one scale, halves away from zero.
-    "float32-even": even(fl32(fl32(S) fl32(s_x / fl32(n s_y)))) + z_y, S the sum of x - z_x, as ONNX Runtime.
+    "float32-even": even(fl32(fl32(S) fl32(s_x / fl32(n s_y)))) + z_y, S the sum of x - z_x, a mistake there.
     """
     x, (s_x, s_y), zero = _x(inputs, attrs), _scales(inputs), attrs["x_zero_point"]
     numbers = []
