@@ -1,7 +1,7 @@
-"""A hundred thousand inputs: every reader answers or refuses each with one clear error, in little time and memory.
+"""Thirty thousand inputs: every reader answers or refuses each with one clear error, in little time and memory.
 
-`validation.coverage_fuzz` searches for many more by the coverage they reach. Most of the count here are tensor files
-and configurations, a few microseconds each; archives and images take a thousand.
+`validation.coverage_fuzz` searches for millions by the coverage they reach. Most of the count here are tensor files
+and configurations, a few microseconds each; archives and images take a few hundred.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from validation.fuzzing.targets import archived
 from validation.fuzzing.watch import Watch
 
 INPUTS = {
-    "safetensors": 50_000, "statement": 13_000, "envelope": 12_000, "adapter-config": 6_000, "store-state": 2_500,
-    "lycoris": 2_500, "onnx": 3_500, "weights": 3_000, "root": 2_000, "peft": 1_000, "adapter": 1_000, "npz": 1_000,
-    "image": 1_000, "checkpoint": 800, "bundle": 700,
+    "safetensors": 15_000, "statement": 4_000, "envelope": 4_000, "adapter-config": 2_000, "store-state": 800,
+    "lycoris": 800, "onnx": 1_000, "weights": 900, "root": 700, "peft": 350, "adapter": 350, "npz": 350, "image": 350,
+    "checkpoint": 300, "bundle": 250,
 }  # fmt: skip
 """Inputs of each target."""
 
-TRACED = 40
+TRACED = 20
 """Inputs of each whose memory is followed allocation by allocation, which makes them ten times slower."""
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -68,9 +68,9 @@ def inputs(target: Target, seeds: list[bytes], count: int) -> Any:
         yield target.mutate(seeds[number % len(seeds)], lambda data: mutate.alter(data, generator), rng)
 
 
-def test_a_hundred_thousand_in_all() -> None:
+def test_thirty_thousand_in_all() -> None:
     assert INPUTS.keys() == TARGETS.keys() == SHARES.keys()
-    assert sum(INPUTS.values()) >= 100_000
+    assert sum(INPUTS.values()) >= 30_000
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -173,7 +173,7 @@ def test_json_that_is_written_is_read_as_the_same(value: dict[str, Any]) -> None
 def test_any_bytes(name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     _, read, seeds = opened(name, tmp_path)
 
-    @settings(max_examples=25, suppress_health_check=list(HealthCheck), deadline=None)
+    @settings(max_examples=15, suppress_health_check=list(HealthCheck), deadline=None)
     @given(st.data())
     def run(data: st.DataObject) -> None:
         whole = data.draw(st.sampled_from(seeds))

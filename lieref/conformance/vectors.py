@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
 from importlib import resources
 from itertools import groupby
 from pathlib import Path
@@ -175,7 +176,7 @@ def read_vectors(folder: Path | None = None) -> tuple[list[Case], list[str]]:
     Returns
     -------
     cases : list of Case
-        Those of the files that are whole.
+        Those of the files that are whole. Their arrays are read-only: a file that is read again gives the same ones.
     problems : list of str
         One line for each file that is not: missing, with another digest, or of another form.
 
@@ -191,9 +192,8 @@ def read_vectors(folder: Path | None = None) -> tuple[list[Case], list[str]]:
         if name.endswith(".json") and "/" not in name:
             try:
                 archive = name.removesuffix(".json") + ".npz"
-                for part in (name, archive) if archive in files else (name,):
-                    _verify(folder, part, files)
-                cases += _read_file(folder / name, folder / archive if archive in files else None)
+                digests = [_verify(folder, part, files) for part in (name, archive) if part in files]
+                cases += _read_file(folder / name, folder / archive if archive in files else None, *digests)
             except LierefError as error:
                 problems.append(str(error))
     return cases, problems
@@ -214,7 +214,8 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return dict(files)
 
 
-def _verify(folder: Path, name: str, files: dict[str, Any]) -> None:
+def _verify(folder: Path, name: str, files: dict[str, Any]) -> str:
+    """Return the digest of a file after checking that it is the manifest's."""
     if name not in files:
         raise FormatError(f"read_vectors: {name} must be in the manifest")
     path = folder / name
@@ -226,9 +227,12 @@ def _verify(folder: Path, name: str, files: dict[str, Any]) -> None:
             f"read_vectors: {name} must have the SHA-256 {files[name]['sha256'][:12]}... of the manifest; "
             f"got {digest[:12]}..."
         )
+    return digest
 
 
-def _read_file(path: Path, archive: Path | None) -> list[Case]:
+@lru_cache(maxsize=512)  # the files of a full set
+def _read_file(path: Path, archive: Path | None, *digests: str) -> tuple[Case, ...]:
+    """Return the cases of a file; `digests` are those of both files: as long as they stay, nothing is read twice."""
     try:
         document = json.loads(path.read_bytes())
         version, groups = document["schema"], document["testGroups"]
@@ -237,7 +241,7 @@ def _read_file(path: Path, archive: Path | None) -> list[Case]:
     if version != FORMAT:
         raise FormatError(f"read_vectors: the format of {path.name} must be {FORMAT}; got {version!r}")
     arrays = read_npz(archive) if archive else {}
-    return [case for group in groups for case in _read_group(path.name, group, arrays)]
+    return tuple(case for group in groups for case in _read_group(path.name, group, arrays))
 
 
 def _read_group(name: str, group: Any, arrays: dict[str, Array]) -> Iterator[Case]:
@@ -249,7 +253,9 @@ def _read_group(name: str, group: Any, arrays: dict[str, Array]) -> Iterator[Cas
     for test in group["tests"]:
 
         def get(part: str, value: Any, number: int = test["tcId"]) -> Array:
-            return arrays.setdefault(f"{number}/{part}", decode(value, arrays))
+            array = arrays.setdefault(f"{number}/{part}", decode(value, arrays))
+            array.flags.writeable = False
+            return array
 
         inputs = {key: get(key, value) for key, value in test["in"].items()}
         expected = {key: _decode_expected(key, out, get) for key, out in test["out"].items()}

@@ -1,4 +1,4 @@
-"""Old or new, never neither: what is left after kills, power cuts, full disks and failing flushes, some hundreds.
+"""Old or new, never neither: what is left after kills, power cuts, full disks and failing flushes, some 400.
 
 All of them, some ten thousand, are run by `python -m validation.kill`.
 """
@@ -34,13 +34,13 @@ def inject(module: str, *arguments: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("module", "arguments", "least"),
     [
-        ("inject", ("kill", "--least", "160"), 120),
-        ("inject", ("cut", "--least", "360"), 340),
+        ("inject", ("kill", "--least", "60"), 45),
+        ("inject", ("cut", "--least", "120"), 110),
         ("inject", ("fail", "--least", "50"), 25),
-        ("checkpoints", ("--least", "45"), 40),
-        ("inject", ("kill", "--least", "80", "--bundles", "integer-update"), 60),
-        ("inject", ("cut", "--least", "360", "--bundles", "integer-update"), 340),
-        ("inject", ("fail", "--least", "30", "--bundles", "integer-update"), 15),
+        ("checkpoints", ("--least", "20"), 16),
+        ("inject", ("kill", "--least", "30", "--bundles", "integer-update"), 20),
+        ("inject", ("cut", "--least", "120", "--bundles", "integer-update"), 110),
+        ("inject", ("fail", "--least", "20", "--bundles", "integer-update"), 10),
     ],
     ids=[
         "killed",

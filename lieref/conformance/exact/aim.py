@@ -53,11 +53,10 @@ def aimed(
     done = set() if used is None else used
     chosen = []
     for channel, three in enumerate(scales):
-        reals = {ratio(*three, way.scale) for way in ways}
-        places = [x for real in sorted(reals) for x in near_halves(real, *results)]
-        rows = [
-            [rescale(x, ratio(*three, way.scale), way.rounding, (channel, len(scales))) for way in ways] for x in places
-        ]
+        reals = [ratio(*three, way.scale) for way in ways]
+        places = [x for real in sorted(set(reals)) for x in near_halves(real, *results)]
+        at = channel, len(scales)
+        rows = [[rescale(x, real, way.rounding, at) for real, way in zip(reals, ways, strict=True)] for x in places]
         best = max(range(len(places)), key=lambda i: (len(_told(rows[i]) - done), -i))
         done |= _told(rows[best])
         chosen.append(places[best])

@@ -26,6 +26,7 @@ from tests.evaluate.report.results import (
     quantised_comparison,
     run,
 )  # fmt: skip
+from tests.pairs import pairs
 
 webdriver = pytest.importorskip("selenium.webdriver")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -105,20 +106,18 @@ def test_it_fits_and_says_nothing_on_the_console(show: Any, name: str, width: in
     assert (sum(map(int, colour[4:-1].split(","))) > 382) == (scheme == "light")
 
 
-@each_page
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing(show: Any, name: str, scheme: str) -> None:
+@pytest.mark.parametrize(("name", "width", "scheme"), pairs(PAGES, [390, 1280], ["light", "dark"]))
+def test_axe_finds_nothing(show: Any, name: str, width: int, scheme: str) -> None:
     axe = pytest.importorskip("axe_core_python.selenium").Axe()
-    for width in (390, 1280):
-        browser = show(name, width, scheme)
-        browser.execute_script("document.querySelectorAll('details').forEach(e => { e.open = true; })")
-        found = axe.run(browser)
-        broken = {
-            each["id"]: [node["html"][:200] + str(node.get("failureSummary")) for node in each["nodes"]][:3]
-            for each in found["violations"]
-        }
-        assert broken == {}
-        assert len(found["passes"]) > 20
+    browser = show(name, width, scheme)
+    browser.execute_script("document.querySelectorAll('details').forEach(e => { e.open = true; })")
+    found = axe.run(browser)
+    broken = {
+        each["id"]: [node["html"][:200] + str(node.get("failureSummary")) for node in each["nodes"]][:3]
+        for each in found["violations"]
+    }
+    assert broken == {}
+    assert len(found["passes"]) > 20
 
 
 def test_a_table_sorts_by_click_and_by_keyboard(show: Any) -> None:

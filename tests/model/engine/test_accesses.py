@@ -69,12 +69,12 @@ def assembled(request):
                     graph, trainable=trainable(graph), logits=graph.outputs[0], winograd=winograd, isa=request.param
                 )
                 engine._plans.get(5 if engine._plans.net.flat else 1)
-            for m, map_name in enumerate(MAPS):
-                form = FORMS[(number + m) % len(FORMS)]
-                compile_graph(
-                    graph, trainable=frozenset(), logits=graph.outputs[0], isa=request.param,
-                    adapters=adapters(graph, form, map_name),
-                )  # fmt: skip
+            # Every form meets every map: their numbers have no common factor.
+            form, map_name = FORMS[number % len(FORMS)], MAPS[number % len(MAPS)]
+            compile_graph(
+                graph, trainable=frozenset(), logits=graph.outputs[0], isa=request.param,
+                adapters=adapters(graph, form, map_name),
+            )  # fmt: skip
     isa = isa_module.ISAS[request.param]
     for name, (_, *rest) in list(found.items()):
         if name.tile is None:

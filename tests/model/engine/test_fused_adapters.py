@@ -21,16 +21,14 @@ from tests.model.engine.networks import (
     reference,
 )
 from tests.model.engine.test_accesses import adapters
+from tests.pairs import pairs
 
 SMOOTH = [name for name in NETS if name != "functions"]
 """Networks whose gradients are no more sensitive than their layers: logarithms and roots of whatever the moved weights
 give are, and adapt nothing themselves."""
 
 
-@pytest.mark.parametrize("isa", isa_module.available())
-@pytest.mark.parametrize("map_name", MAPS)
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("name", SMOOTH)
+@pytest.mark.parametrize(("name", "form", "map_name", "isa"), pairs(SMOOTH, FORMS, MAPS, isa_module.available()))
 def test_fused_adapters_agree_with_factors_applied_outside(name, form, map_name, isa, rng):
     graph = NETS[name]()
     fusable = sorted(adapters(graph, form, map_name))
