@@ -112,6 +112,38 @@ def test_an_update_is_refused_by_another_file(
     run_json(*finetuned())
     other = quantised(small_network(3), files, "qoperator", name="image", shape=(2, 6, 5))
     assert "file it is for" in fails("merge", other, "update", "-o", "new.onnx")
+    assert "file it is for" in fails("eval", other, "--adapter", "update", "--data", "test.npz")
+
+
+@pytest.mark.parametrize("options", [(), ("--codes",), ("--method", "scale"), ("--method", "bias")])
+def test_an_update_is_measured_and_shown_without_being_written(
+    options: tuple[str, ...], files: Path, run_json: Callable[..., dict[str, Any]]
+) -> None:
+    report = run_json(*finetuned("--lr", "0.1", *options))
+    names = ("--semantics", "onnxruntime,xnnpack", "--data", "test.npz")
+    measured = run_json("eval", "int8.onnx", "--adapter", "update", *names)
+    run_json("merge", "int8.onnx", "update", "-o", "new.onnx")
+    merged = run_json("eval", "new.onnx", *names)
+    assert (merged["adapter"], merged["method"]) == (None, "base")
+    wanted = {"model": "int8.onnx", "adapter": "update", "method": report["method"]}
+    assert measured == {**merged, **wanted}
+    with np.load(files / "test.npz") as held:
+        right = run_onnx((files / "new.onnx").read_bytes(), held["x"]).argmax(axis=1) == held["y"]
+    assert measured["semantics"][0]["accuracy"] == report["accuracy"] == right.mean()
+    assert measured["sha256"] == report["result_sha256"] != report["base_sha256"]
+    shown = run_json("inspect", "update")
+    scales, biases = (0, 7) if report["method"] == "bias" else (7, 7 if report["method"] == "scale" else 0)
+    assert (shown["kind"], shown["method"], shown["scales"]) == ("integer update", report["method"], scales)
+    assert (shown["biases"], shown["result_sha256"]) == (biases, report["result_sha256"])
+    assert (shown["bytes"], shown["payload_bytes"]) == (report["update_bytes"], report["payload_bytes"])
+
+
+def test_a_float_adapter_is_no_update(
+    files: Path, run_json: Callable[..., dict[str, Any]], fails: Callable[..., str]
+) -> None:
+    adapted("scale", run_json)
+    line = fails("eval", "int8.onnx", "--adapter", "adapter", "--data", "test.npz")
+    assert "lieref carry adapter int8.onnx --out UPDATE" in line
 
 
 def adapted(method: str, run_json: Callable[..., dict[str, Any]]) -> None:

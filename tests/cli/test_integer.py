@@ -66,7 +66,7 @@ def test_inspect(network: str, run_json: RunJson, capsys: pytest.CaptureFixture[
         (["inspect", "none.tflite"], "there is no such file"),
         (["eval", "net.tflite", "--data", "wide.npz"], "must have shape (N, 2)"),
         (["eval", "net.tflite", "--data", "labels.npz"], "whole numbers below the 2 outputs"),
-        (["eval", "net.tflite", "--data", "data.npz", "--adapter", "a"], "--adapter is for float networks"),
+        (["eval", "net.tflite", "--data", "data.npz", "--adapter", "a"], "is the folder of an update; a holds none"),
         (["inspect", "net.tflite", "--engine"], "--engine is for float networks"),
         (["eval", "base.onnx", "--data", "data.npz", "--semantics", "xnnpack"], "base.onnx is none"),
         (
