@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lieref.cli.console import number, percent, print_facts, print_json, progress_bar, say
+from lieref.cli.live import quiet_option
 from lieref.cli.semantics_option import parse_semantics
 from lieref.cli.task_options import chosen_task, output_option, task_options
 from lieref.cli.text_options import TextOptions, text_options, with_padding_of, without_padding
@@ -43,6 +44,7 @@ from lieref.cli.text_options import TextOptions, text_options, with_padding_of, 
     "onnxruntime, onnxruntime-unfused; of several, how many samples change their class.  "
     "[default: tflite-reference, onnxruntime]",
 )
+@quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(
     model_path: Path,

@@ -277,11 +277,16 @@ def _measure(model: IntegerModel, new: IntegerModel, testing: Samples | None, ta
         found["simulated"] = {"base_accuracy": before.accuracy, "accuracy": after.accuracy}
         outcomes, outputs = Outcomes(), model.logits(testing.x[:1], layout=own_layout(model.input_shape)).shape[1]
         pairs = {"base_accuracy": ("base", model.integer, before), "accuracy": ("adapted", new.integer, after)}
-        for key, (name, graph, score) in pairs.items():
-            answers = classes(model, graph, testing.x, how)
-            right = answers == testing.y
-            outcomes.keep(name, Judgement(score, right, None, class_counts(answers, testing.y, outputs)))
-            found[key] = float(right.mean())
+        with progress_bar("test") as progress:
+            for number, (key, (name, graph, score)) in enumerate(pairs.items()):
+
+                def told(done: int, first: int = number * len(testing.x), name: str = name) -> None:
+                    progress(first + done, len(pairs) * len(testing.x), f"{name}, integers of {how}")
+
+                answers = classes(model, graph, testing.x, how, told=told)
+                right = answers == testing.y
+                outcomes.keep(name, Judgement(score, right, None, class_counts(answers, testing.y, outputs)))
+                found[key] = float(right.mean())
         found["test_outcomes"] = outcomes.to_dict()
         found["base_metrics"] = {**before.metrics, "accuracy": found["base_accuracy"]}
         found["metrics"] = {**after.metrics, "accuracy": found["accuracy"]}

@@ -61,8 +61,11 @@ def evaluate_integer(
     top: dict[str, Any] = {}
     with progress_bar("eval") as progress:
         for number, name in enumerate(chosen):
-            progress(number, len(chosen), name)
-            y = run(graph, samples.x, name).reshape(len(labels), -1)
+
+            def told(done: int, before: int = number * len(labels), name: str = name) -> None:
+                progress(before + done, len(chosen) * len(labels), f"integers of {name}")
+
+            y = run(graph, samples.x, name, told=told).reshape(len(labels), -1)
             top[name] = y.argmax(axis=1)
             right, changed = (int(each.sum()) for each in (top[name] == labels, top[name] != top[chosen[0]]))
             share, moved = (proportion_interval(count, len(labels)) for count in (right, changed))

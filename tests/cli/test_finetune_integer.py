@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
+from lieref.cli import main
 from lieref.cli.eval import evaluate
 from lieref.cli.semantics_option import parse_semantics
 from lieref.op.integer.semantics import SEMANTICS
@@ -66,6 +67,14 @@ def test_from_a_file_to_a_file(
     assert sum(one != other for one, other in zip(data, base, strict=True)) == report["changed"]["bytes_that_differ"]
     assert (files / "int8.onnx").read_bytes() == base
     assert run_json("merge", "int8.onnx", "update", "-o", "new.onnx")["sha256"] == merged["sha256"]
+
+
+def test_the_test_in_integers_is_said_but_when_quiet(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(finetuned("--semantics", "xnnpack")) == 0
+    count = 2 * len(np.load(files / "test.npz")["y"])
+    assert f"test: {count} of {count}, adapted, integers of xnnpack\n" in capsys.readouterr().err
+    assert main(finetuned("--quiet", "--force")) == 0
+    assert "integers of" not in capsys.readouterr().err
 
 
 def test_integers_that_pay(files: Path, run_json: Callable[..., dict[str, Any]]) -> None:

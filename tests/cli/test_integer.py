@@ -50,6 +50,14 @@ def test_accuracy_in_every_semantics(network: str, run_json: RunJson) -> None:
     assert second["top_1_changed_interval"] == pytest.approx([nothing.low, nothing.high])
 
 
+def test_progress_counts_the_samples_of_all_semantics(network: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["eval", network, "--data", "data.npz", "--semantics", "tflite-reference,xnnpack"]
+    assert main(words) == 0
+    assert capsys.readouterr().err == "eval: 8 of 8, integers of xnnpack\n"
+    assert main([*words, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_inspect(network: str, run_json: RunJson, capsys: pytest.CaptureFixture[str]) -> None:
     report = run_json("inspect", network)
     assert (report["kind"], report["format"], report["scales"]) == ("integer model", "tflite", 1)
