@@ -31,18 +31,24 @@ def print_comparison(result: dict[str, Any]) -> None:
 
 
 def _print_integers(rows: list[dict[str, Any]]) -> None:
+    from lieref.adapter.integer.clipping import MATTERS
+    from lieref.evaluate.clipping_text import whole_text, worst_text
+
     own = [row for row in rows if row["integers"] is not None]
     lines = []
     for row in own:
         clips, counts = row["clipping"], row["integers"]
-        cut = f"{100 * (clips['above'] + clips['below']):.2g} %"
-        worst = "-" if not clips["worst_share"] else f"{100 * clips['worst_share']:.2g} % of {clips['worst'][-40:]}"
+        cut, worst = whole_text(clips), worst_text(clips)
         names = ("weights", "biases", "bytes_that_differ")
         lines.append([row["label"], *(f"{counts[name]:,.6g}" for name in names), cut, worst])
     print_table(
         "What changes in the quantised file",
-        ("method", "integers of weights", "of biases", "bytes that differ", "clipped to its ranges", "most"),
+        ("method", "integers of weights", "of biases", "bytes that differ", "numbers clipped", "most in a layer"),
         lines,
+    )
+    click.echo(
+        "Numbers clipped: those beyond the ranges that the file has fixed, on training samples, the mean over layers; "
+        f"most in a layer: where that is {100 * MATTERS:g} % or more."
     )
 
 

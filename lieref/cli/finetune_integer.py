@@ -102,6 +102,7 @@ def run_integer(
     from lieref.cli.label_free_options import Asked
     from lieref.cli.task_options import chosen_task
     from lieref.cli.watch import watching
+    from lieref.evaluate.clipping_text import line
     from lieref.evaluate.report import Report
 
     given = [option for name, option in _FLOAT_ONLY.items() if float_only.get(name) not in (None, (), {})]
@@ -164,7 +165,7 @@ def run_integer(
             new.threads = model.threads
             measured = _measure(model, new, testing, chosen, how)
             clips = [summary(clipped(model, graph, seen)) for graph in (model.integer, new.integer)]
-            _say_clipping(clips)
+            say(line(*clips))
             report = Report(
                 method=update.method,
                 rank=(rank or RANK) if moves else None,
@@ -292,10 +293,3 @@ def _measure(model: IntegerModel, new: IntegerModel, testing: Samples | None, ta
         found["metrics"] = {**after.metrics, "accuracy": found["accuracy"]}
         found["semantics"] = how
     return found
-
-
-def _say_clipping(clips: list[dict[str, Any]]) -> None:
-    before, after = (100 * (each["above"] + each["below"]) for each in clips)
-    if clips[1]["worst_share"]:
-        worst = f"; most in {clips[1]['worst']}, {100 * clips[1]['worst_share']:.2g} %"
-        say(f"clipped to the file's ranges: {before:.2g} % of the numbers before, {after:.2g} % now{worst}")

@@ -240,7 +240,7 @@ def test_the_tables_are_printed(files: Path, capsys: pytest.CaptureFixture[str])
     printed = capsys.readouterr()
     assert "trained on the quantised file: bias (7)" in printed.err
     assert "has another scale behind it than before it" in printed.err
-    for text in ("What changes in the quantised file", "bytes that differ", "clipped to its ranges", "top-1 changes",
+    for text in ("What changes in the quantised file", "bytes that differ", "numbers clipped", "top-1 changes",
                  "update B"):  # fmt: skip
         assert text in printed.out
     page = (files / "out" / "report.html").read_text()
