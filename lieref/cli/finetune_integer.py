@@ -224,14 +224,21 @@ def _update_of(
     """Return what a model has learnt; where integers may move, the scales are trained once more, half as long."""
     from lieref.adapter.integer.settle import epochs_again, learnt
     from lieref.cli import job
+    from lieref.cli.watch import watching
 
     kept = ("mixup", "task", "batch_size", "optimizer", "augment", "memory_limit")
     again = {name: settings[name] for name in kept}
     again |= {"epochs": epochs_again(history.recipe["epochs"]), "seed": settings["seed"] + 1}
+
+    def train_again(network: IntegerModel) -> None:
+        say(f"the scales are trained again beside the integers that have moved, for {again['epochs']} epochs")
+        with watching(network, model.method_name) as watch:
+            job.train(network, training, watch, phase="scales again", **again)
+
     return learnt(
         model, training.x, encoding=encoding, most_bytes=most_bytes, seed=settings["seed"],
         classes=settings["task"].has_labels and training.y.ndim == 1,
-        train=lambda network: job.train(network, training, **again),
+        train=train_again,
     )  # fmt: skip
 
 

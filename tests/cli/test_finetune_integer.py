@@ -77,6 +77,15 @@ def test_the_test_in_integers_is_said_but_when_quiet(files: Path, capsys: pytest
     assert "integers of" not in capsys.readouterr().err
 
 
+def test_the_second_training_of_scales_is_named(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(finetuned("--method", "liera-int8", "--rank", "1")) == 0
+    said = capsys.readouterr().err
+    assert "the scales are trained again beside the integers that have moved, for 2 epochs\n" in said
+    first, second = (line for line in said.splitlines() if line.startswith("liera-int8: "))
+    assert first.startswith("liera-int8: epoch 4 of 4, loss")
+    assert second.startswith("liera-int8: scales again, epoch 2 of 2, loss")
+
+
 def test_integers_that_pay(files: Path, run_json: Callable[..., dict[str, Any]]) -> None:
     budget = 4 + 7 + 30
     options = ("--method", "liera-int8", "--rank", "1", "--codes", "--budget-bytes", str(budget), "--lr", "0.1",
