@@ -19,15 +19,27 @@ def print_comparison(result: dict[str, Any]) -> None:
     columns += ["p (McNemar)"] + (["forgotten"] if forgets else []) + ["lr"]
     print_table(f"Methods on {result['samples']['test']:,} test samples", columns,
                 [_quality(row, metric, few, forgets) for row in rows])  # fmt: skip
-    timed = any(row["latency_us"]["merged"] is not None for row in rows)
-    costs = ["method", "payload B", "update B" if "semantics" in result else "adapter B", "signed bundle B", "CPU s"]
-    costs += ["GFLOP", "memory MB", *(["attached us", "merged us"] if timed else [])]
-    print_table("What they cost", costs, [_cost(row)[: len(costs)] for row in rows])
+    _print_costs(result)
     if "semantics" in result:
         _print_integers(rows)
         _print_semantics(result["semantics"])
     for sentence in result["conclusions"]:
         click.echo(sentence)
+
+
+def _print_costs(result: dict[str, Any]) -> None:
+    """Print what rows cost, and once below why numbers of quantised files are missing."""
+    from lieref.evaluate.report.summary import DEVICE_LATENCY
+
+    rows, of_file = result["rows"], "semantics" in result
+    timed = any(row["latency_us"]["merged"] is not None for row in rows)
+    costs = ["method", "payload B", "update B" if of_file else "adapter B", "signed bundle B", "CPU s"]
+    costs += ["GFLOP", "memory MB", *(["attached us", "merged us"] if timed else [])]
+    print_table("What they cost", costs, [_cost(row)[: len(costs)] for row in rows])
+    if of_file:
+        bundles = "of updates no bundle is made here, which lieref bundle create does"
+        click.echo(f"-: {bundles}; {DEVICE_LATENCY}; a base is not trained." if timed else
+                   f"-: {bundles}; a base is not trained. No latency: {DEVICE_LATENCY}.")  # fmt: skip
 
 
 def _print_integers(rows: list[dict[str, Any]]) -> None:

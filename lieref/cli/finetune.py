@@ -215,6 +215,8 @@ def finetune(
 
 def _print(report: Report, base: Path, out: Path, what: str, as_json: bool, page: Path | None = None) -> None:
     """Print a report, where its page is, and what to do next."""
+    from lieref.evaluate.report.summary import DEVICE_LATENCY
+
     if as_json:
         print_json(report.to_dict())
         return
@@ -224,6 +226,8 @@ def _print(report: Report, base: Path, out: Path, what: str, as_json: bool, page
         click.echo(f"No adapter did better than the base on samples held out; the report is in {out}.")
         return
     print_reports([report])
+    if report.latency_us_merged is None:
+        click.echo(f"-: {DEVICE_LATENCY}; of the rest the base or the method has none.")
     how = report.details.get("semantics")
     if how is not None:
         click.echo(

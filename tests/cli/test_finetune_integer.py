@@ -15,6 +15,7 @@ import pytest
 from lieref.cli import main
 from lieref.cli.eval import evaluate
 from lieref.cli.semantics_option import parse_semantics
+from lieref.evaluate.report.summary import DEVICE_LATENCY
 from lieref.op.integer.semantics import SEMANTICS
 from tests.cli.helpers import small_network, write_data
 from tests.model.integer.quantised import quantised, run_onnx
@@ -71,8 +72,9 @@ def test_from_a_file_to_a_file(
 
 def test_the_test_in_integers_is_said_but_when_quiet(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(finetuned("--semantics", "xnnpack")) == 0
-    count = 2 * len(np.load(files / "test.npz")["y"])
-    assert f"test: {count} of {count}, adapted, integers of xnnpack\n" in capsys.readouterr().err
+    count, printed = 2 * len(np.load(files / "test.npz")["y"]), capsys.readouterr()
+    assert f"test: {count} of {count}, adapted, integers of xnnpack\n" in printed.err
+    assert printed.out.count(f"-: {DEVICE_LATENCY};") == 1  # why the table has none
     assert main(finetuned("--quiet", "--force")) == 0
     assert "integers of" not in capsys.readouterr().err
 
