@@ -185,6 +185,8 @@ def finetune(
     which moves those integers that pay. It also learns without --train, from --unlabelled alone: with --float or
     --original its channels are first brought back to what they were made for, then what it is sure of is learnt.
     """
+    from lieref.cli.job import parse_augment
+
     if is_integer_file(base):
         source = click.get_current_context().get_parameter_source("method")
         if source is click.core.ParameterSource.DEFAULT:
@@ -204,6 +206,7 @@ def finetune(
         raise click.UsageError("--features and --pool say what a new head reads; add --head new")
     if options["patience"] is not None and options["validation"] is None:
         raise click.UsageError("--patience judges by a validation set; add --validation 0.2")
+    parse_augment(options["augment"])  # what it says wrong is said before anything is read
     check_choosing(options["method"], options["budget_bytes"], options["budget_seconds"])
     if options["head"] == "new" and options["task"][0] not in (None, "classes"):
         raise click.UsageError("--head new is for classes; leave out --task")

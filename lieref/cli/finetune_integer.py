@@ -117,7 +117,9 @@ def run_integer(
         if value is not None and not moves:
             raise click.UsageError(f"{option} is for integers that move; --method {method} moves none")
     asked = Asked(train, unlabelled, original, float_base, trained_with)
+    views = job.parse_augment(augment)
     trains = {"--epochs": epochs, "--lr": lr, "--average": average, "--mixup": mixup}
+    trains["--augment"] = augment not in ("auto", "none")
     asked.check(method, codes, {"--validation": validation, "--patience": patience, "--resume": resume}, trains)
     names = {BIN_NAME, JSON_NAME, REPORT_NAME, HISTORY_NAME, *PAGES}
     with (
@@ -144,7 +146,7 @@ def run_integer(
                 settings: dict[str, Any] = {
                     "epochs": epochs, "learning_rate": lr, "average": average, "mixup": mixup, "task": chosen,
                     "batch_size": batch, "optimizer": optimizer, "patience": patience, "validation": validation,
-                    "augment": job.parse_augment(augment), "seed": seed, "memory_limit": memory_limit,
+                    "augment": views, "seed": seed, "memory_limit": memory_limit,
                     "checkpoint": unfinished.folder, "resume": resume,
                 }  # fmt: skip
                 if training is None or asked.concerns:

@@ -126,6 +126,8 @@ def test_labelled_and_unlabelled_samples_together(run_json: RunJson) -> None:
         (("--unlabelled", "u.npz", "--validation", "0.2"), "--validation"),
         (("--unlabelled", "u.npz", "--patience", "2"), "--patience"),
         (("--unlabelled", "u.npz", "--float", "base.onnx", "--epochs", "2"), "--epochs"),
+        (("--unlabelled", "u.npz", "--float", "base.onnx", "--augment", "flip"), "--augment is for training"),
+        (("--unlabelled", "u.npz", "--augment", "turn"), "separated by commas; got turn"),
         (("--unlabelled", "u.npz", "--method", "bias", "--codes"), "--codes"),
         (("--unlabelled", "u.npz", "--task", "numbers"), "classes"),
         (("--unlabelled", "u.npz", "--float", "other.onnx"), "the one that was quantised"),
