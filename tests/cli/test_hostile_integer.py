@@ -67,6 +67,27 @@ def test_names_of_any_script_become_names_of_c(network: Path, run_json: RunJson)
         assert "_apply(uint8_t *model, size_t bytes)" in text
 
 
+def test_functions_are_named_as_the_file_and_said(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for stem, name in (
+        ("net", "update_net"),
+        ("update", "update"),
+        ("update_2", "update_2"),
+        ("updates", "update_updates"),
+    ):
+        assert main(["export", "update", "--base", str(network), "--format", "c-int8-update", "-o", f"{stem}.h"]) == 0
+        assert f"In C {name}_apply(model, bytes)" in capsys.readouterr().out
+        text = Path(f"{stem}.h").read_text("ascii")
+        assert all(f"int {name}_{verb}(" in text for verb in ("apply", "undo", "move"))
+
+
+def test_forms_and_what_they_are_of_must_fit(network: Path, fails: Fails) -> None:
+    line = fails("export", "update", "--base", network, "--format", "peft", "-o", "x")
+    assert "no form but --format c-int8-update" in line
+    Path("empty").mkdir()
+    line = fails("export", "empty", "--base", network, "--format", "c-int8-update", "-o", "x.h")
+    assert "empty holds none: lieref carry empty NET --out UPDATE" in line
+
+
 def test_options_of_other_formats_are_not_passed_over(network: Path, fails: Fails) -> None:
     for option in (("--weights", "delta"), ("--rank", "3"), ("--model-names", "n.json")):
         line = fails("export", "update", "--base", network, "--format", "c-int8-update", "-o", "u.h", *option)
