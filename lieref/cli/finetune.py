@@ -234,8 +234,8 @@ def _print(report: Report, base: Path, out: Path, what: str, as_json: bool, page
     how = report.details.get("semantics")
     if how is not None:
         click.echo(
-            f"Accuracy is that of integers as {how} rounds; other kernels give others: after the merge, lieref eval "
-            "--semantics A,B says how many samples change their class."
+            f"Accuracy is that of integers as {how} rounds; other kernels give others: lieref eval {base} --adapter "
+            f"{out} --data TEST --semantics {how},OTHER says how many samples change their class."
         )
     merged = f"merged{base.suffix or '.onnx'}"
     click.echo(f"{what} and report are in {out}. Next: lieref merge {base} {out} -o {merged}")

@@ -75,6 +75,10 @@ def test_the_test_in_integers_is_said_but_when_quiet(files: Path, capsys: pytest
     count, printed = 2 * len(np.load(files / "test.npz")["y"]), capsys.readouterr()
     assert f"test: {count} of {count}, adapted, integers of xnnpack\n" in printed.err
     assert printed.out.count(f"-: {DEVICE_LATENCY};") == 1  # why the table has none
+    (line,) = (each for each in printed.out.splitlines() if each.startswith("Accuracy is that of integers"))
+    words = line[line.index("eval ") : line.index(",OTHER")].replace("TEST", "test.npz").split()
+    assert main(words) == 0  # what is said to do can be done
+    assert "xnnpack" in capsys.readouterr().out
     assert main(finetuned("--quiet", "--force")) == 0
     assert "integers of" not in capsys.readouterr().err
 
@@ -188,6 +192,21 @@ def test_a_float_adapter_is_carried_into_the_file(
     moved = np.abs(merged - wanted).max()
     # The quantised network moves as the float one does, up to the rounding that it had before.
     assert np.abs((new - base) - (merged - wanted)).max() < 0.25 * moved + 2 * np.abs(base - wanted).max()
+
+
+def test_what_was_carried_is_said_for_people(
+    files: Path, run_json: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapted("scale", run_json)
+    report = run_json("carry", "adapter", "int8.onnx", "--out", "update")
+    assert main(["carry", "adapter", "int8.onnx", "--out", "update", "--force"]) == 0
+    said = capsys.readouterr().out
+    assert f"{report['lowest_factor']:.4g} to {report['highest_factor']:.4g}" in said
+    assert f"0 of {report['weights']:,} " in said
+    assert "lowest_factor" not in said
+    words = said[said.index("eval int8.onnx") : said.index(", then")].replace("TEST", "test.npz").split()
+    assert main(words) == 0  # what is said to do next can be done
+    assert report["result_sha256"] in capsys.readouterr().out
 
 
 def test_what_turns_rows_is_refused_or_requantised(
