@@ -19,10 +19,12 @@ from lieref.cli.text_options import TextOptions, text_options, with_padding_of, 
 @click.option(
     "--adapter",
     type=click.Path(path_type=Path),
-    help="Adapter folder made for MODEL; of a quantised file the folder of an update.",
+    help="Adapter folder made for MODEL; of a quantised file an update, by its folder or a file in it.",
 )
 @click.option(
     "--data",
+    "--test",
+    "data",
     required=True,
     type=click.Path(path_type=Path),
     help="Labelled data: .npz (an array for each input), .csv, folder or texts.",

@@ -28,12 +28,13 @@ def evaluate_integer(
 ) -> dict[str, Any]:
     """Return what ``lieref eval`` prints of a quantised network: its accuracy in each semantics.
 
-    With the folder of an update as `adapter` it is that of the file as the update makes it, which is not written.
+    With an update as `adapter`, its folder or a file in it, it is that of the file as the update makes it, which is
+    not written.
 
     Raises
     ------
     UsageError
-        If `adapter` is no folder of an update.
+        If `adapter` is no update.
     LierefError
         If network, update or data cannot be read, or do not fit.
     """
@@ -93,10 +94,11 @@ def evaluate_integer(
 def _with_update(graph: IntegerGraph, path: Path, folder: Path | None) -> tuple[IntegerGraph, str]:
     """Return a quantised network with the update in a folder, if there is one, and the method that made it."""
     from lieref.adapter.folder import CONFIG_NAME
-    from lieref.adapter.integer.folder import is_update, read_update
+    from lieref.adapter.integer.folder import BIN_NAME, JSON_NAME, is_update, read_update
 
     if folder is None:
         return graph, "base"
+    folder = folder.parent if folder.name in (BIN_NAME, JSON_NAME) else folder
     if not is_update(folder):
         what = (
             f"holds a float adapter: lieref carry {folder} {path} --out UPDATE puts it into the file"

@@ -151,6 +151,9 @@ def test_an_update_is_measured_and_shown_without_being_written(
     assert (merged["adapter"], merged["method"]) == (None, "base")
     wanted = {"model": "int8.onnx", "adapter": "update", "method": report["method"]}
     assert measured == {**merged, **wanted}
+    for name in ("integer_update.json", "integer_update.bin"):
+        by_file = run_json("eval", "int8.onnx", "--adapter", f"update/{name}", "--test", "test.npz", *names[:2])
+        assert by_file == {**measured, "adapter": f"update/{name}"}
     with np.load(files / "test.npz") as held:
         right = run_onnx((files / "new.onnx").read_bytes(), held["x"]).argmax(axis=1) == held["y"]
     assert measured["semantics"][0]["accuracy"] == report["accuracy"] == right.mean()
