@@ -84,8 +84,29 @@ def carry(adapter: Path, net: Path, out: Path, base: Path | None, requantise: bo
     if as_json:
         print_json({**report, **details})
         return
-    print_facts("Carried", report)
-    click.echo(f"The update is in {out}. Next: lieref merge {net} {out} -o merged{net.suffix}")
+    print_facts("Carried", _shown(report))
+    click.echo(
+        f"The update is in {out}; nothing was measured. Next: lieref eval {net} --adapter {out} --data TEST, then "
+        f"lieref merge {net} {out} -o merged{net.suffix}"
+    )
+
+
+def _shown(report: dict[str, Any]) -> dict[str, object]:
+    """Return the report for people."""
+    from lieref.evaluate.clipping_text import share_text
+
+    moved, clipped, most = (report[name] for name in ("weights_moved", "weights_clipped", "most_steps"))
+    how = f", by {most} steps at most, {clipped:,} of them to the end of their range" if moved else ""
+    return {
+        "method": report["method"],
+        "layers": report["layers"],
+        "factors of scales": f"{report['lowest_factor']:.4g} to {report['highest_factor']:.4g}",
+        "left beside the factors": f"{share_text(report['left_beside_factors'])} of a row at most",
+        "integers of weights moved": f"{moved:,} of {report['weights']:,}{how}",
+        "bytes": f"{report['update_bytes']:,}, of which {report['payload_bytes']:,} are the numbers",
+        "for the file with sha256": report["base_sha256"],
+        "which becomes": report["result_sha256"],
+    }
 
 
 def _named_base(adapter: Path) -> Path:

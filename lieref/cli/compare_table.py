@@ -19,10 +19,7 @@ def print_comparison(result: dict[str, Any]) -> None:
     columns += ["p (McNemar)"] + (["forgotten"] if forgets else []) + ["lr"]
     print_table(f"Methods on {result['samples']['test']:,} test samples", columns,
                 [_quality(row, metric, few, forgets) for row in rows])  # fmt: skip
-    timed = any(row["latency_us"]["merged"] is not None for row in rows)
-    costs = ["method", "payload B", "update B" if "semantics" in result else "adapter B", "signed bundle B", "CPU s"]
-    costs += ["GFLOP", "memory MB", *(["attached us", "merged us"] if timed else [])]
-    print_table("What they cost", costs, [_cost(row)[: len(costs)] for row in rows])
+    _print_costs(result)
     if "semantics" in result:
         _print_integers(rows)
         _print_semantics(result["semantics"])
@@ -30,19 +27,40 @@ def print_comparison(result: dict[str, Any]) -> None:
         click.echo(sentence)
 
 
+def _print_costs(result: dict[str, Any]) -> None:
+    """Print what rows cost, and once below why numbers of quantised files are missing."""
+    from lieref.evaluate.report.summary import DEVICE_LATENCY
+
+    rows, of_file = result["rows"], "semantics" in result
+    timed = any(row["latency_us"]["merged"] is not None for row in rows)
+    costs = ["method", "payload B", "update B" if of_file else "adapter B", "signed bundle B", "CPU s"]
+    costs += ["GFLOP", "memory MB", *(["attached us", "merged us"] if timed else [])]
+    print_table("What they cost", costs, [_cost(row)[: len(costs)] for row in rows])
+    if of_file:
+        bundles = "of updates no bundle is made here, which lieref bundle create does"
+        click.echo(f"-: {bundles}; {DEVICE_LATENCY}; a base is not trained." if timed else
+                   f"-: {bundles}; a base is not trained. No latency: {DEVICE_LATENCY}.")  # fmt: skip
+
+
 def _print_integers(rows: list[dict[str, Any]]) -> None:
+    from lieref.adapter.integer.clipping import MATTERS
+    from lieref.evaluate.clipping_text import whole_text, worst_text
+
     own = [row for row in rows if row["integers"] is not None]
     lines = []
     for row in own:
         clips, counts = row["clipping"], row["integers"]
-        cut = f"{100 * (clips['above'] + clips['below']):.2g} %"
-        worst = "-" if not clips["worst_share"] else f"{100 * clips['worst_share']:.2g} % of {clips['worst'][-40:]}"
+        cut, worst = whole_text(clips), worst_text(clips)
         names = ("weights", "biases", "bytes_that_differ")
         lines.append([row["label"], *(f"{counts[name]:,.6g}" for name in names), cut, worst])
     print_table(
         "What changes in the quantised file",
-        ("method", "integers of weights", "of biases", "bytes that differ", "clipped to its ranges", "most"),
+        ("method", "integers of weights", "of biases", "bytes that differ", "numbers clipped", "most in a layer"),
         lines,
+    )
+    click.echo(
+        "Numbers clipped: those beyond the ranges that the file has fixed, on training samples, the mean over layers; "
+        f"most in a layer: where that is {100 * MATTERS:g} % or more."
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lieref.cli.console import number, percent, print_facts, print_json, progress_bar, say
+from lieref.cli.live import quiet_option
 from lieref.cli.semantics_option import parse_semantics
 from lieref.cli.task_options import chosen_task, output_option, task_options
 from lieref.cli.text_options import TextOptions, text_options, with_padding_of, without_padding
@@ -15,9 +16,15 @@ from lieref.cli.text_options import TextOptions, text_options, with_padding_of, 
 
 @click.command("eval", short_help="Measure a model on labelled data.")
 @click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
-@click.option("--adapter", type=click.Path(path_type=Path), help="Adapter folder made for MODEL.")
+@click.option(
+    "--adapter",
+    type=click.Path(path_type=Path),
+    help="Adapter folder made for MODEL; of a quantised file an update, by its folder or a file in it.",
+)
 @click.option(
     "--data",
+    "--test",
+    "data",
     required=True,
     type=click.Path(path_type=Path),
     help="Labelled data: .npz (an array for each input), .csv, folder or texts.",
@@ -39,6 +46,7 @@ from lieref.cli.text_options import TextOptions, text_options, with_padding_of, 
     "onnxruntime, onnxruntime-unfused; of several, how many samples change their class.  "
     "[default: tflite-reference, onnxruntime]",
 )
+@quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def evaluate(
     model_path: Path,
@@ -53,9 +61,12 @@ def evaluate(
     semantics: tuple[str, ...],
     as_json: bool,
 ) -> None:
-    """Print the mean loss of MODEL on labelled data, and how well it does: for classes its accuracy."""
+    """Print the mean loss of MODEL on labelled data, and how well it does: for classes its accuracy.
+
+    Of a quantised MODEL the accuracy is that of its integers, in each of --semantics; with --adapter of what the file
+    becomes with an update in it.
+    """
     from lieref.adapter.folder import read_adapter
-    from lieref.adapter.integer.folder import is_update
     from lieref.cli.integer import evaluate_integer, print_evaluation, refuse_options
     from lieref.cli.job import load_samples, parse_classes, score
     from lieref.cli.loading import load_for
@@ -63,13 +74,11 @@ def evaluate(
     from lieref.model.mask_inputs import describe
 
     if is_integer_file(model_path):
-        if adapter is not None and is_update(adapter):
-            raise click.UsageError(
-                f"write the update first: lieref merge {model_path} {adapter} -o NEW{model_path.suffix}, then eval that"
-            )
         named = task[0] if task[0] != "classes" else None
-        refuse_options("eval", {"--adapter": adapter, "--output": outputs, "--task": named})
-        integers = evaluate_integer(model_path, data, semantics, layout, parse_classes(classes), max_bytes)
+        refuse_options("eval", {"--output": outputs, "--task": named})
+        integers = evaluate_integer(
+            model_path, data, semantics, layout, parse_classes(classes), max_bytes, adapter=adapter
+        )
         if as_json:
             print_json(integers)
         else:

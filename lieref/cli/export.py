@@ -67,7 +67,14 @@ def export(adapter: Path, base: Path, format_name: str, out: Path, force: bool, 
     from lieref.adapter.integer.folder import is_update
 
     if is_update(adapter) != (format_name == c_update.FORMAT):
-        raise click.UsageError(f"--format {c_update.FORMAT} is for the update of a quantised file, and alone for it")
+        if format_name == c_update.FORMAT:
+            raise click.UsageError(
+                f"--format {c_update.FORMAT} is for the update of a quantised file, and {adapter} holds none: lieref "
+                f"carry {adapter} NET --out UPDATE makes one of some float adapters"
+            )
+        raise click.UsageError(
+            f"{adapter} holds the update of a quantised file, which has no form but --format {c_update.FORMAT}"
+        )
     options = {name: value for name, value in given.items() if value is not None}
     for path in (adapter, base):
         if out.exists() and path.exists() and out.samefile(path):
@@ -109,7 +116,8 @@ def _export_update(folder: Path, base: Path, out: Path, force: bool, as_json: bo
         raise click.UsageError(f"{out} is a device or a pipe; name a file with --out")
     with reserved_file("export", out, "out"):
         graph = read_integer(base)
-        name = re.sub(r"[^A-Za-z0-9_]", "_", f"update_{out.stem}")[:41]  # letters of C, not of every script
+        stem = out.stem if re.match(r"update(_|$)", out.stem) else f"update_{out.stem}"
+        name = re.sub(r"[^A-Za-z0-9_]", "_", stem)[:41]  # letters of C, not of every script
         data, tables = c_update(read_update(folder, graph), graph, name)
         if out.exists() and out.read_bytes() != data and not force:
             raise click.UsageError(f"{out} exists and holds something else; add --force to replace it")
@@ -120,6 +128,10 @@ def _export_update(folder: Path, base: Path, out: Path, force: bool, as_json: bo
         print_json(report)
     else:
         print_facts("Exported", {key: value for key, value in report.items() if key != "notes"})
+        click.echo(
+            f"In C {name}_apply(model, bytes) writes the update into a model in RAM, {name}_undo takes it back, and "
+            f"{name}_move is for flash; {out} says what each needs."
+        )
 
 
 def _is_listing(fact: Any) -> bool:

@@ -185,6 +185,8 @@ def finetune(
     which moves those integers that pay. It also learns without --train, from --unlabelled alone: with --float or
     --original its channels are first brought back to what they were made for, then what it is sure of is learnt.
     """
+    from lieref.cli.job import parse_augment
+
     if is_integer_file(base):
         source = click.get_current_context().get_parameter_source("method")
         if source is click.core.ParameterSource.DEFAULT:
@@ -204,6 +206,7 @@ def finetune(
         raise click.UsageError("--features and --pool say what a new head reads; add --head new")
     if options["patience"] is not None and options["validation"] is None:
         raise click.UsageError("--patience judges by a validation set; add --validation 0.2")
+    parse_augment(options["augment"])  # what it says wrong is said before anything is read
     check_choosing(options["method"], options["budget_bytes"], options["budget_seconds"])
     if options["head"] == "new" and options["task"][0] not in (None, "classes"):
         raise click.UsageError("--head new is for classes; leave out --task")
@@ -215,6 +218,8 @@ def finetune(
 
 def _print(report: Report, base: Path, out: Path, what: str, as_json: bool, page: Path | None = None) -> None:
     """Print a report, where its page is, and what to do next."""
+    from lieref.evaluate.report.summary import DEVICE_LATENCY
+
     if as_json:
         print_json(report.to_dict())
         return
@@ -224,11 +229,13 @@ def _print(report: Report, base: Path, out: Path, what: str, as_json: bool, page
         click.echo(f"No adapter did better than the base on samples held out; the report is in {out}.")
         return
     print_reports([report])
+    if report.latency_us_merged is None:
+        click.echo(f"-: {DEVICE_LATENCY}; of the rest the base or the method has none.")
     how = report.details.get("semantics")
     if how is not None:
         click.echo(
-            f"Accuracy is that of integers as {how} rounds; other kernels give others: after the merge, lieref eval "
-            "--semantics A,B says how many samples change their class."
+            f"Accuracy is that of integers as {how} rounds; other kernels give others: lieref eval {base} --adapter "
+            f"{out} --data TEST --semantics {how},OTHER says how many samples change their class."
         )
     merged = f"merged{base.suffix or '.onnx'}"
     click.echo(f"{what} and report are in {out}. Next: lieref merge {base} {out} -o {merged}")

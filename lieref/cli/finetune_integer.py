@@ -102,6 +102,7 @@ def run_integer(
     from lieref.cli.label_free_options import Asked
     from lieref.cli.task_options import chosen_task
     from lieref.cli.watch import watching
+    from lieref.evaluate.clipping_text import line
     from lieref.evaluate.report import Report
 
     given = [option for name, option in _FLOAT_ONLY.items() if float_only.get(name) not in (None, (), {})]
@@ -116,7 +117,9 @@ def run_integer(
         if value is not None and not moves:
             raise click.UsageError(f"{option} is for integers that move; --method {method} moves none")
     asked = Asked(train, unlabelled, original, float_base, trained_with)
+    views = job.parse_augment(augment)
     trains = {"--epochs": epochs, "--lr": lr, "--average": average, "--mixup": mixup}
+    trains["--augment"] = augment not in ("auto", "none")
     asked.check(method, codes, {"--validation": validation, "--patience": patience, "--resume": resume}, trains)
     names = {BIN_NAME, JSON_NAME, REPORT_NAME, HISTORY_NAME, *PAGES}
     with (
@@ -143,7 +146,7 @@ def run_integer(
                 settings: dict[str, Any] = {
                     "epochs": epochs, "learning_rate": lr, "average": average, "mixup": mixup, "task": chosen,
                     "batch_size": batch, "optimizer": optimizer, "patience": patience, "validation": validation,
-                    "augment": job.parse_augment(augment), "seed": seed, "memory_limit": memory_limit,
+                    "augment": views, "seed": seed, "memory_limit": memory_limit,
                     "checkpoint": unfinished.folder, "resume": resume,
                 }  # fmt: skip
                 if training is None or asked.concerns:
@@ -164,7 +167,7 @@ def run_integer(
             new.threads = model.threads
             measured = _measure(model, new, testing, chosen, how)
             clips = [summary(clipped(model, graph, seen)) for graph in (model.integer, new.integer)]
-            _say_clipping(clips)
+            say(line(*clips))
             report = Report(
                 method=update.method,
                 rank=(rank or RANK) if moves else None,
@@ -223,14 +226,21 @@ def _update_of(
     """Return what a model has learnt; where integers may move, the scales are trained once more, half as long."""
     from lieref.adapter.integer.settle import epochs_again, learnt
     from lieref.cli import job
+    from lieref.cli.watch import watching
 
     kept = ("mixup", "task", "batch_size", "optimizer", "augment", "memory_limit")
     again = {name: settings[name] for name in kept}
     again |= {"epochs": epochs_again(history.recipe["epochs"]), "seed": settings["seed"] + 1}
+
+    def train_again(network: IntegerModel) -> None:
+        say(f"the scales are trained again beside the integers that have moved, for {again['epochs']} epochs")
+        with watching(network, model.method_name) as watch:
+            job.train(network, training, watch, phase="scales again", **again)
+
     return learnt(
         model, training.x, encoding=encoding, most_bytes=most_bytes, seed=settings["seed"],
         classes=settings["task"].has_labels and training.y.ndim == 1,
-        train=lambda network: job.train(network, training, **again),
+        train=train_again,
     )  # fmt: skip
 
 
@@ -277,20 +287,18 @@ def _measure(model: IntegerModel, new: IntegerModel, testing: Samples | None, ta
         found["simulated"] = {"base_accuracy": before.accuracy, "accuracy": after.accuracy}
         outcomes, outputs = Outcomes(), model.logits(testing.x[:1], layout=own_layout(model.input_shape)).shape[1]
         pairs = {"base_accuracy": ("base", model.integer, before), "accuracy": ("adapted", new.integer, after)}
-        for key, (name, graph, score) in pairs.items():
-            answers = classes(model, graph, testing.x, how)
-            right = answers == testing.y
-            outcomes.keep(name, Judgement(score, right, None, class_counts(answers, testing.y, outputs)))
-            found[key] = float(right.mean())
+        with progress_bar("test") as progress:
+            for number, (key, (name, graph, score)) in enumerate(pairs.items()):
+
+                def told(done: int, first: int = number * len(testing.x), name: str = name) -> None:
+                    progress(first + done, len(pairs) * len(testing.x), f"{name}, integers of {how}")
+
+                answers = classes(model, graph, testing.x, how, told=told)
+                right = answers == testing.y
+                outcomes.keep(name, Judgement(score, right, None, class_counts(answers, testing.y, outputs)))
+                found[key] = float(right.mean())
         found["test_outcomes"] = outcomes.to_dict()
         found["base_metrics"] = {**before.metrics, "accuracy": found["base_accuracy"]}
         found["metrics"] = {**after.metrics, "accuracy": found["accuracy"]}
         found["semantics"] = how
     return found
-
-
-def _say_clipping(clips: list[dict[str, Any]]) -> None:
-    before, after = (100 * (each["above"] + each["below"]) for each in clips)
-    if clips[1]["worst_share"]:
-        worst = f"; most in {clips[1]['worst']}, {100 * clips[1]['worst_share']:.2g} %"
-        say(f"clipped to the file's ranges: {before:.2g} % of the numbers before, {after:.2g} % now{worst}")

@@ -1,4 +1,4 @@
-"""``lieref inspect``: what a model or an adapter folder holds."""
+"""``lieref inspect``: what a model, an adapter folder or an update holds."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from lieref._types import Shape
 from lieref.cli.console import print_facts, print_json, print_table, progress_bar
 from lieref.cli.integer import describe_integer, print_description, refuse_options
 from lieref.cli.target_options import target_options
+from lieref.cli.update import describe_update, print_update
 from lieref.model.integer.reader import is_integer_file
 
 FLOAT16 = 10
 """ONNX's number of the type."""
 
 
-@click.command(short_help="Show what a model or an adapter folder holds.")
+@click.command(short_help="Show what a model, an adapter folder or an update holds.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--engine", "of_engine", is_flag=True, help="Show what becomes of every node of a model in the engine.")
 @click.option("--adapter", type=click.Path(path_type=Path), help="With --engine: adapter folder that is trained on.")
@@ -41,7 +42,7 @@ def inspect(
     rank: int | None,
     as_json: bool,
 ) -> None:
-    """Show the layers of a model, with the names --target takes, or the tensors of an adapter folder.
+    """Show the layers of a model, with the names --target takes, or what an adapter or update changes.
 
     With --target, --exclude, --blocks or --method: the layers that a method would adapt, and how many numbers it would
     train.
@@ -61,11 +62,6 @@ def inspect(
         else:
             print_description(report)
         return
-    if path.is_dir() and is_update(path):
-        raise click.UsageError(
-            f"{path} holds the update of a quantised file, whose numbers mean nothing without it: lieref merge FILE "
-            f"{path} -o NEW, and inspect shows NEW"
-        )
     if choosing and (of_engine or path.is_dir()):
         raise click.UsageError(
             "--target, --exclude, --blocks and --method choose layers of a model; leave out the rest"
@@ -84,9 +80,10 @@ def inspect(
         if not as_json:
             _print_engine(report)
     elif path.is_dir():
-        report = describe_adapter(path)
+        of_update = is_update(path)
+        report = describe_update(path) if of_update else describe_adapter(path)
         if not as_json:
-            _print_adapter(report)
+            (print_update if of_update else _print_adapter)(report)
     else:
         report = describe_model(path)
         if not as_json:

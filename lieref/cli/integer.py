@@ -5,12 +5,15 @@ from __future__ import annotations
 import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
 from lieref.cli.console import percent, print_facts, print_table, progress_bar
+
+if TYPE_CHECKING:
+    from lieref.model.integer.graph import IntegerGraph
 
 
 def evaluate_integer(
@@ -20,13 +23,20 @@ def evaluate_integer(
     layout: str | None,
     classes: tuple[str, ...] | None,
     max_bytes: int | None,
+    *,
+    adapter: Path | None = None,
 ) -> dict[str, Any]:
     """Return what ``lieref eval`` prints of a quantised network: its accuracy in each semantics.
 
+    With an update as `adapter`, its folder or a file in it, it is that of the file as the update makes it, which is
+    not written.
+
     Raises
     ------
+    UsageError
+        If `adapter` is no update.
     LierefError
-        If the network or the data cannot be read, or do not fit.
+        If network, update or data cannot be read, or do not fit.
     """
     from lieref.errors import LierefWarning
     from lieref.evaluate.integer import USUAL, unlike
@@ -36,7 +46,7 @@ def evaluate_integer(
     from lieref.model.integer.samples import integer_samples, own_layout
     from lieref.train.data import load_data
 
-    graph = read_integer(path)
+    graph, method = _with_update(read_integer(path), path, adapter)
     shape = graph.tensors[graph.inputs[0]].shape
     chosen = chosen or (USUAL[graph.format],)
     rows_at, channels_at = (1, 3) if own_layout(graph) == "NHWC" else (2, 1)
@@ -52,8 +62,11 @@ def evaluate_integer(
     top: dict[str, Any] = {}
     with progress_bar("eval") as progress:
         for number, name in enumerate(chosen):
-            progress(number, len(chosen), name)
-            y = run(graph, samples.x, name).reshape(len(labels), -1)
+
+            def told(done: int, before: int = number * len(labels), name: str = name) -> None:
+                progress(before + done, len(chosen) * len(labels), f"integers of {name}")
+
+            y = run(graph, samples.x, name, told=told).reshape(len(labels), -1)
             top[name] = y.argmax(axis=1)
             right, changed = (int(each.sum()) for each in (top[name] == labels, top[name] != top[chosen[0]]))
             share, moved = (proportion_interval(count, len(labels)) for count in (right, changed))
@@ -68,12 +81,33 @@ def evaluate_integer(
             )
     return {
         "model": str(path),
+        "adapter": None if adapter is None else str(adapter),
+        "method": method,
         "sha256": graph.digest,
         "samples": len(labels),
         "input": "numbers, quantised" if samples.quantised else str(samples.x.dtype),
         "clipped": samples.clipped,
         "semantics": rows,
     }
+
+
+def _with_update(graph: IntegerGraph, path: Path, folder: Path | None) -> tuple[IntegerGraph, str]:
+    """Return a quantised network with the update in a folder, if there is one, and the method that made it."""
+    from lieref.adapter.folder import CONFIG_NAME
+    from lieref.adapter.integer.folder import BIN_NAME, JSON_NAME, is_update, read_update
+
+    if folder is None:
+        return graph, "base"
+    folder = folder.parent if folder.name in (BIN_NAME, JSON_NAME) else folder
+    if not is_update(folder):
+        what = (
+            f"holds a float adapter: lieref carry {folder} {path} --out UPDATE puts it into the file"
+            if (folder / CONFIG_NAME).is_file()
+            else "holds none"
+        )
+        raise click.UsageError(f"eval: --adapter of a quantised file is the folder of an update; {folder} {what}")
+    update = read_update(folder, graph)
+    return update.patched(graph)[0], update.method
 
 
 def _labels(y: Any, outputs: int | None, data: Path) -> Any:
@@ -90,7 +124,9 @@ def _labels(y: Any, outputs: int | None, data: Path) -> Any:
 
 def print_evaluation(data: Path, report: dict[str, Any]) -> None:
     """Print the report of `evaluate_integer`."""
-    facts = {key: report[key] for key in ("model", "sha256", "samples", "input", "clipped")}
+    facts = {key: report[key] for key in ("model", "adapter", "method", "sha256", "samples", "input", "clipped")}
+    facts["adapter"] = facts["adapter"] or "-"
+    facts["numbers of the input clipped"] = facts.pop("clipped")
     print_facts(str(data), facts)
     first = report["semantics"][0]["semantics"]
     print_table(

@@ -257,10 +257,26 @@ def attach_method(
 
 
 def parse_augment(text: str) -> str | tuple[str, ...]:
-    """Return the `augment` of `fit` from the command line's ``auto``, ``none`` or ``flip,shift(2)``."""
-    if text == "none":
-        return ()
-    return text if text == "auto" else tuple(part.strip() for part in text.split(","))
+    """Return the `augment` of `fit` from the command line's ``auto``, ``none`` or ``flip,shift(2)``.
+
+    Raises
+    ------
+    UsageError
+        If it is none of them.
+    """
+    import click
+
+    from lieref.train.augment import is_known
+
+    if text in ("none", "auto"):
+        return () if text == "none" else text
+    names = tuple(part.strip() for part in text.split(","))
+    strange = next((name for name in names if not is_known(name)), None)
+    if strange is not None:
+        raise click.UsageError(
+            f"--augment is auto, none, or of flip and shift(2), separated by commas; got {strange or 'an empty name'}"
+        )
+    return names
 
 
 def score(

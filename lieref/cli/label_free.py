@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -233,8 +234,11 @@ def run(
     given |= {"rounds": 0 if asked.settled else ROUNDS, "views": asked.views}
     given["augment"] = () if asked.settled else mirrors(model, new, settings["augment"])
 
+    rounds = count(1)
+
     def learn(current: Any, x: Array, y: Array, **options: Any) -> History:
-        return train(current, Samples(x, y), watch, history_file, **options)
+        phase = f"round {next(rounds)} of {given['rounds']}"
+        return train(current, Samples(x, y), watch, history_file, phase=phase, **options)
 
     began = time.perf_counter()
     done = adapt_without_labels(model, new, wanted=wanted, method=method, encoding=encoding, learn=learn, **given)

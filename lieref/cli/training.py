@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +18,18 @@ if TYPE_CHECKING:
 
 
 def train(
-    model: Model, samples: Samples, watch: Watch | None = None, history_file: Path | None = None, **options: Any
+    model: Model,
+    samples: Samples,
+    watch: Watch | None = None,
+    history_file: Path | None = None,
+    *,
+    phase: str = "",
+    **options: Any,
 ) -> History:
-    """Train the attached method; `options` and what is raised are those of `fit`."""
+    """Train the attached method; `options` and what is raised are those of `fit`.
+
+    Where a command trains several times, `phase` is what the watch calls this one.
+    """
     from lieref.cli.console import say
     from lieref.model.samples import own_layout
     from lieref.train.epoch import TRAINING
@@ -34,7 +44,7 @@ def train(
             if unsaid and state.step and state.phase == TRAINING:
                 unsaid.clear()
                 say(f"epochs: {state.epochs}, which make {state.total_steps} steps (--epochs chooses)")
-            watch.step(state)
+            watch.step(replace(state, phase=f"{phase}, {state.phase}") if phase and state.step else state)
 
         options["progress"] = show
     history = fit(model, samples.x, samples.y, each_epoch=keeping(watch, history_file), **options)

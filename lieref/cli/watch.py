@@ -54,6 +54,7 @@ class Watch:
         if before is None or state.phase != before.phase:
             self._left = TimeLeft(self._line.clock)
             self._seconds, self._samples = 0.0, 0
+            self._record = None if before is not None else self._record  # the other training's, which counts alike
         elif state.epoch == before.epoch:
             self._seconds, self._samples = self._seconds + now - self._last, self._samples + state.samples
         self._state, self._last = state, now

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -26,7 +26,14 @@ def fed(model: IntegerModel, x: Array) -> Array:
     return np.ascontiguousarray(found.transpose(0, 2, 3, 1) if last else found)
 
 
-def classes(model: IntegerModel, graph: IntegerGraph, x: Array, semantics: str) -> Array:
+def classes(
+    model: IntegerModel,
+    graph: IntegerGraph,
+    x: Array,
+    semantics: str,
+    *,
+    told: Callable[[int], object] | None = None,
+) -> Array:
     """Return the class of each sample: the place of the largest output, the first of several.
 
     Parameters
@@ -38,6 +45,8 @@ def classes(model: IntegerModel, graph: IntegerGraph, x: Array, semantics: str) 
     x : (N, ...) array
     semantics : str
         A key of `lieref.op.integer.semantics.SEMANTICS`.
+    told : callable, optional
+        Called with the number of samples that are done.
 
     Raises
     ------
@@ -45,7 +54,7 @@ def classes(model: IntegerModel, graph: IntegerGraph, x: Array, semantics: str) 
         If an operation has no integer reference.
     """
     samples = fed(model, x)
-    outputs = run(graph, samples, semantics)
+    outputs = run(graph, samples, semantics, told=told)
     return np.asarray(outputs.reshape(len(samples), -1).argmax(axis=1))
 
 

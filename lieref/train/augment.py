@@ -22,6 +22,8 @@ from lieref.model.samples import has_channels_last
 
 COLOUR_CHANNELS = 3
 
+_NAME = re.compile(r"flip|shift\(([1-9][0-9]{0,3})\)")
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -82,7 +84,7 @@ def make_augmentation(
         raise DomainError(f"fit: `augment` must be 'auto' or a sequence of names; got {names!r}")
     flip, shift = False, 0
     for name in names:
-        match = re.fullmatch(r"flip|shift\(([1-9][0-9]{0,3})\)", str(name))
+        match = _NAME.fullmatch(str(name))
         if match is None:
             raise DomainError(f"fit: `augment` must hold 'flip' or 'shift(pixels)' such as 'shift(2)'; got {name!r}")
         flip = flip or name == "flip"
@@ -91,6 +93,11 @@ def make_augmentation(
     if result and axes is None:
         raise UnsupportedError(f"fit: `augment` must be () where the input is not an image; got {tuple(names)}")
     return result
+
+
+def is_known(name: str) -> bool:
+    """Tell whether a name is that of a change."""
+    return _NAME.fullmatch(name) is not None
 
 
 def image_axes(input_shape: tuple[int | None, ...]) -> tuple[int, int] | None:

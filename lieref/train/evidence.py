@@ -42,6 +42,9 @@ FORWARD_PASSES = 3
 MOST_OF_A_RUN = 0.1
 """Share of a run's time that the first look may take."""
 
+_NONE, _FLIP = "--augment none (in Python augment=())", "--augment flip (in Python augment=('flip',)) mirrors them"
+"""What to do where something else is wanted."""
+
 
 class AtChanceWarning(LierefWarning):
     """The base does no better on the training data than a guess."""
@@ -224,7 +227,7 @@ def warn_at_chance(evidence: Evidence, x: Array, mirrors: bool, when: str = "", 
     stacklevel : int
         From here to the caller of `fit`.
     """
-    flips = "; `augment` 'auto' mirrors nothing, ('flip',) or () decides" if mirrors else ""
+    flips = f"; training images are not mirrored, {_FLIP}" if mirrors else ""
     warnings.warn(
         f"fit: the base is right on {evidence.right / evidence.samples:.1%} of {evidence.samples} training "
         f"samples{when}, which is no better than chance ({evidence.expected:.1%}); unless its last layer is new, check "
@@ -237,21 +240,24 @@ def warn_at_chance(evidence: Evidence, x: Array, mirrors: bool, when: str = "", 
 
 def warn_flip(evidence: Evidence) -> None:
     """Say whether ``augment="auto"`` mirrors, and why."""
-    mirrored = evidence.right - evidence.lost + evidence.gained
-    shares = f"{evidence.right / evidence.samples:.1%} of {evidence.samples} training images"
+    mirrored = f"{(evidence.right - evidence.lost + evidence.gained) / evidence.samples:.1%}"
+    right, count = f"{evidence.right / evidence.samples:.1%}", evidence.samples
     if evidence.survives_mirror:
-        text = f"mirrors images: the base is right on {shares} and on {mirrored / evidence.samples:.1%} mirrored"
+        text = (
+            f"are mirrored, for the base is right on {mirrored} of {count} of them mirrored and on {right} as they are"
+        )
     elif evidence.knows:
-        text = f"mirrors nothing: the base is right on {shares}, but on {mirrored / evidence.samples:.1%} mirrored"
+        text = f"are not mirrored, for the base is right on {right} of {count} of them but on {mirrored} mirrored"
     else:
-        text = f"mirrors nothing: the base cannot tell whether left and right matter, it is right on {shares}"
-    warnings.warn(f"fit: `augment` 'auto' {text}; ('flip',) or () decides", FlipWarning, stacklevel=4)
+        text = f"are not mirrored, for the base, right on {right} of {count} of them, cannot tell left from right"
+    what = f"{_NONE} leaves them as they are" if evidence.survives_mirror else f"{_FLIP} all the same"
+    warnings.warn(f"fit: training images {text}; {what}", FlipWarning, stacklevel=4)
 
 
 def warn_no_flip() -> None:
     """Say that ``augment="auto"`` does not mirror for a new head."""
-    text = "a new head does not know yet whether left and right matter"
-    warnings.warn(f"fit: `augment` 'auto' mirrors nothing: {text}; ('flip',) or () decides", FlipWarning, stacklevel=4)
+    text = "are not mirrored, for a new head does not know yet whether left and right matter"
+    warnings.warn(f"fit: training images {text}; {_FLIP} all the same", FlipWarning, stacklevel=4)
 
 
 def _predict(model: Trainable, part: Part, chosen: NDArray[np.int64], mirrored_axis: int | None = None) -> Array:

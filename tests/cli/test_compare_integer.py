@@ -22,6 +22,7 @@ from lieref.adapter.integer.update import IntegerUpdate
 from lieref.cli import main
 from lieref.evaluate.integer import classes
 from lieref.evaluate.quantised import encodings_of
+from lieref.evaluate.report.summary import DEVICE_LATENCY
 from lieref.model.integer.layers import integer_layers
 from tests.cli.helpers import small_network, write_data
 from tests.model.integer.quantised import quantised
@@ -240,9 +241,11 @@ def test_the_tables_are_printed(files: Path, capsys: pytest.CaptureFixture[str])
     printed = capsys.readouterr()
     assert "trained on the quantised file: bias (7)" in printed.err
     assert "has another scale behind it than before it" in printed.err
-    for text in ("What changes in the quantised file", "bytes that differ", "clipped to its ranges", "top-1 changes",
+    for text in ("What changes in the quantised file", "bytes that differ", "numbers clipped", "top-1 changes",
                  "update B"):  # fmt: skip
         assert text in printed.out
+    assert "-: of updates no bundle is made here" in printed.out
+    assert printed.out.count(f"No latency: {DEVICE_LATENCY}.") == 1
     page = (files / "out" / "report.html").read_text()
     assert "What the device computes" in page
     assert "Updates of the file" in page

@@ -12,8 +12,10 @@ import numpy as np
 import onnx
 import pytest
 
+from lieref.cli import main
 from lieref.cli.eval import evaluate
 from lieref.cli.semantics_option import parse_semantics
+from lieref.evaluate.report.summary import DEVICE_LATENCY
 from lieref.op.integer.semantics import SEMANTICS
 from tests.cli.helpers import small_network, write_data
 from tests.model.integer.quantised import quantised, run_onnx
@@ -68,6 +70,28 @@ def test_from_a_file_to_a_file(
     assert run_json("merge", "int8.onnx", "update", "-o", "new.onnx")["sha256"] == merged["sha256"]
 
 
+def test_the_test_in_integers_is_said_but_when_quiet(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(finetuned("--semantics", "xnnpack")) == 0
+    count, printed = 2 * len(np.load(files / "test.npz")["y"]), capsys.readouterr()
+    assert f"test: {count} of {count}, adapted, integers of xnnpack\n" in printed.err
+    assert printed.out.count(f"-: {DEVICE_LATENCY};") == 1  # why the table has none
+    (line,) = (each for each in printed.out.splitlines() if each.startswith("Accuracy is that of integers"))
+    words = line[line.index("eval ") : line.index(",OTHER")].replace("TEST", "test.npz").split()
+    assert main(words) == 0  # what is said to do can be done
+    assert "xnnpack" in capsys.readouterr().out
+    assert main(finetuned("--quiet", "--force")) == 0
+    assert "integers of" not in capsys.readouterr().err
+
+
+def test_the_second_training_of_scales_is_named(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(finetuned("--method", "liera-int8", "--rank", "1")) == 0
+    said = capsys.readouterr().err
+    assert "the scales are trained again beside the integers that have moved, for 2 epochs\n" in said
+    first, second = (line for line in said.splitlines() if line.startswith("liera-int8: "))
+    assert first.startswith("liera-int8: epoch 4 of 4, loss")
+    assert second.startswith("liera-int8: scales again, epoch 2 of 2, loss")
+
+
 def test_integers_that_pay(files: Path, run_json: Callable[..., dict[str, Any]]) -> None:
     budget = 4 + 7 + 30
     options = ("--method", "liera-int8", "--rank", "1", "--codes", "--budget-bytes", str(budget), "--lr", "0.1",
@@ -112,6 +136,41 @@ def test_an_update_is_refused_by_another_file(
     run_json(*finetuned())
     other = quantised(small_network(3), files, "qoperator", name="image", shape=(2, 6, 5))
     assert "file it is for" in fails("merge", other, "update", "-o", "new.onnx")
+    assert "file it is for" in fails("eval", other, "--adapter", "update", "--data", "test.npz")
+
+
+@pytest.mark.parametrize("options", [(), ("--codes",), ("--method", "scale"), ("--method", "bias")])
+def test_an_update_is_measured_and_shown_without_being_written(
+    options: tuple[str, ...], files: Path, run_json: Callable[..., dict[str, Any]]
+) -> None:
+    report = run_json(*finetuned("--lr", "0.1", *options))
+    names = ("--semantics", "onnxruntime,xnnpack", "--data", "test.npz")
+    measured = run_json("eval", "int8.onnx", "--adapter", "update", *names)
+    run_json("merge", "int8.onnx", "update", "-o", "new.onnx")
+    merged = run_json("eval", "new.onnx", *names)
+    assert (merged["adapter"], merged["method"]) == (None, "base")
+    wanted = {"model": "int8.onnx", "adapter": "update", "method": report["method"]}
+    assert measured == {**merged, **wanted}
+    for name in ("integer_update.json", "integer_update.bin"):
+        by_file = run_json("eval", "int8.onnx", "--adapter", f"update/{name}", "--test", "test.npz", *names[:2])
+        assert by_file == {**measured, "adapter": f"update/{name}"}
+    with np.load(files / "test.npz") as held:
+        right = run_onnx((files / "new.onnx").read_bytes(), held["x"]).argmax(axis=1) == held["y"]
+    assert measured["semantics"][0]["accuracy"] == report["accuracy"] == right.mean()
+    assert measured["sha256"] == report["result_sha256"] != report["base_sha256"]
+    shown = run_json("inspect", "update")
+    scales, biases = (0, 7) if report["method"] == "bias" else (7, 7 if report["method"] == "scale" else 0)
+    assert (shown["kind"], shown["method"], shown["scales"]) == ("integer update", report["method"], scales)
+    assert (shown["biases"], shown["result_sha256"]) == (biases, report["result_sha256"])
+    assert (shown["bytes"], shown["payload_bytes"]) == (report["update_bytes"], report["payload_bytes"])
+
+
+def test_a_float_adapter_is_no_update(
+    files: Path, run_json: Callable[..., dict[str, Any]], fails: Callable[..., str]
+) -> None:
+    adapted("scale", run_json)
+    line = fails("eval", "int8.onnx", "--adapter", "adapter", "--data", "test.npz")
+    assert "lieref carry adapter int8.onnx --out UPDATE" in line
 
 
 def adapted(method: str, run_json: Callable[..., dict[str, Any]]) -> None:
@@ -136,6 +195,21 @@ def test_a_float_adapter_is_carried_into_the_file(
     moved = np.abs(merged - wanted).max()
     # The quantised network moves as the float one does, up to the rounding that it had before.
     assert np.abs((new - base) - (merged - wanted)).max() < 0.25 * moved + 2 * np.abs(base - wanted).max()
+
+
+def test_what_was_carried_is_said_for_people(
+    files: Path, run_json: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    adapted("scale", run_json)
+    report = run_json("carry", "adapter", "int8.onnx", "--out", "update")
+    assert main(["carry", "adapter", "int8.onnx", "--out", "update", "--force"]) == 0
+    said = capsys.readouterr().out
+    assert f"{report['lowest_factor']:.4g} to {report['highest_factor']:.4g}" in said
+    assert f"0 of {report['weights']:,} " in said
+    assert "lowest_factor" not in said
+    words = said[said.index("eval int8.onnx") : said.index(", then")].replace("TEST", "test.npz").split()
+    assert main(words) == 0  # what is said to do next can be done
+    assert report["result_sha256"] in capsys.readouterr().out
 
 
 def test_what_turns_rows_is_refused_or_requantised(

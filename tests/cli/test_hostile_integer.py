@@ -67,6 +67,27 @@ def test_names_of_any_script_become_names_of_c(network: Path, run_json: RunJson)
         assert "_apply(uint8_t *model, size_t bytes)" in text
 
 
+def test_functions_are_named_as_the_file_and_said(network: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for stem, name in (
+        ("net", "update_net"),
+        ("update", "update"),
+        ("update_2", "update_2"),
+        ("updates", "update_updates"),
+    ):
+        assert main(["export", "update", "--base", str(network), "--format", "c-int8-update", "-o", f"{stem}.h"]) == 0
+        assert f"In C {name}_apply(model, bytes)" in capsys.readouterr().out
+        text = Path(f"{stem}.h").read_text("ascii")
+        assert all(f"int {name}_{verb}(" in text for verb in ("apply", "undo", "move"))
+
+
+def test_forms_and_what_they_are_of_must_fit(network: Path, fails: Fails) -> None:
+    line = fails("export", "update", "--base", network, "--format", "peft", "-o", "x")
+    assert "no form but --format c-int8-update" in line
+    Path("empty").mkdir()
+    line = fails("export", "empty", "--base", network, "--format", "c-int8-update", "-o", "x.h")
+    assert "empty holds none: lieref carry empty NET --out UPDATE" in line
+
+
 def test_options_of_other_formats_are_not_passed_over(network: Path, fails: Fails) -> None:
     for option in (("--weights", "delta"), ("--rank", "3"), ("--model-names", "n.json")):
         line = fails("export", "update", "--base", network, "--format", "c-int8-update", "-o", "u.h", *option)
@@ -150,8 +171,23 @@ def test_an_update_that_does_not_fit_leaves_nothing(network: Path) -> None:
         c_update(model.update(), graph, "9 lives")
 
 
-def test_an_update_where_an_adapter_is_meant_says_what_to_do(network: Path, fails: Fails) -> None:
-    np.savez("data.npz", x=np.zeros((2, 2), np.float32), y=np.arange(2))
-    line = fails("eval", network, "--adapter", "update", "--data", "data.npz")
-    assert "lieref merge net.tflite update -o NEW.tflite" in line
-    assert "lieref merge FILE update -o NEW" in fails("inspect", "update")
+def test_an_update_where_an_adapter_is_meant_says_so(network: Path, workplace: Path, fails: Fails) -> None:
+    line = fails("eval", "base.onnx", "--adapter", "update", "--data", "test.npz")
+    assert "holds the update of a quantised file" in line
+    line = fails("finetune", "base.onnx", "--from", "update", "--train", "train.npz", "--out", "new")
+    assert "holds the update of a quantised file" in line
+
+
+@pytest.mark.parametrize(
+    "command", [("inspect", "update"), ("eval", "net.tflite", "--adapter", "update", "--data", "d.npz")]
+)
+def test_a_damaged_update_is_refused_by_what_reads_it(command: tuple[str, ...], network: Path, fails: Fails) -> None:
+    np.savez("d.npz", x=np.zeros((2, 2), np.float32), y=np.arange(2))
+    data = Path("update", BIN_NAME).read_bytes()
+    Path("update", BIN_NAME).write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    assert "must be what the update was written with" in fails(*command)
+    Path("update", BIN_NAME).unlink()
+    assert f"must hold {BIN_NAME}" in fails(*command)
+    Path("update", BIN_NAME).write_bytes(data)
+    edited(layers=[[0, "2", 0, 0]])
+    assert "scales, biases and weights" in fails(*command)

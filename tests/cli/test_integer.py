@@ -50,6 +50,14 @@ def test_accuracy_in_every_semantics(network: str, run_json: RunJson) -> None:
     assert second["top_1_changed_interval"] == pytest.approx([nothing.low, nothing.high])
 
 
+def test_progress_counts_the_samples_of_all_semantics(network: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["eval", network, "--data", "data.npz", "--semantics", "tflite-reference,xnnpack"]
+    assert main(words) == 0
+    assert capsys.readouterr().err == "eval: 8 of 8, integers of xnnpack\n"
+    assert main([*words, "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
+
+
 def test_inspect(network: str, run_json: RunJson, capsys: pytest.CaptureFixture[str]) -> None:
     report = run_json("inspect", network)
     assert (report["kind"], report["format"], report["scales"]) == ("integer model", "tflite", 1)
@@ -66,7 +74,7 @@ def test_inspect(network: str, run_json: RunJson, capsys: pytest.CaptureFixture[
         (["inspect", "none.tflite"], "there is no such file"),
         (["eval", "net.tflite", "--data", "wide.npz"], "must have shape (N, 2)"),
         (["eval", "net.tflite", "--data", "labels.npz"], "whole numbers below the 2 outputs"),
-        (["eval", "net.tflite", "--data", "data.npz", "--adapter", "a"], "--adapter is for float networks"),
+        (["eval", "net.tflite", "--data", "data.npz", "--adapter", "a"], "is the folder of an update; a holds none"),
         (["inspect", "net.tflite", "--engine"], "--engine is for float networks"),
         (["eval", "base.onnx", "--data", "data.npz", "--semantics", "xnnpack"], "base.onnx is none"),
         (

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
+from lieref.cli import main
 from tests.cli.helpers import small_network, write_data
 from tests.model.integer.quantised import quantised
 
@@ -89,6 +90,12 @@ def test_nothing_to_match_with_leaves_its_own_answers(run_json: RunJson) -> None
     assert run_json("merge", "int8.onnx", "update", "-o", "new.onnx")["sha256"] == report["result_sha256"]
 
 
+def test_each_round_of_own_answers_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(command("--unlabelled", "u.npz", "--epochs", "2")) == 0
+    (line,) = (each for each in capsys.readouterr().err.splitlines() if each.startswith("tied-scale: "))
+    assert line.startswith("tied-scale: round 2 of 2, epoch 2 of 2, loss")
+
+
 def test_labelled_and_unlabelled_samples_together(run_json: RunJson) -> None:
     given = (
         "--train",
@@ -119,6 +126,8 @@ def test_labelled_and_unlabelled_samples_together(run_json: RunJson) -> None:
         (("--unlabelled", "u.npz", "--validation", "0.2"), "--validation"),
         (("--unlabelled", "u.npz", "--patience", "2"), "--patience"),
         (("--unlabelled", "u.npz", "--float", "base.onnx", "--epochs", "2"), "--epochs"),
+        (("--unlabelled", "u.npz", "--float", "base.onnx", "--augment", "flip"), "--augment is for training"),
+        (("--unlabelled", "u.npz", "--augment", "turn"), "separated by commas; got turn"),
         (("--unlabelled", "u.npz", "--method", "bias", "--codes"), "--codes"),
         (("--unlabelled", "u.npz", "--task", "numbers"), "classes"),
         (("--unlabelled", "u.npz", "--float", "other.onnx"), "the one that was quantised"),

@@ -152,6 +152,15 @@ def test_other_metrics_none_and_other_phases() -> None:
     assert metric_words({"left.pixel_accuracy": 0.5}) == ("left.pixel accuracy", "50.0 %")
 
 
+def test_a_second_training_is_not_told_by_the_epochs_of_the_first() -> None:
+    watch, clock, shown = watched()
+    watch.step(state(1, 1, phase="round 1 of 2, training"))
+    watch.epoch(History((record(1),), 0.1))
+    clock.now += 6.0
+    watch.step(state(1, 1, phase="round 2 of 2, training"))
+    assert shown == ["lora: round 2 of 2, epoch 1 of 10, loss 0.5000, accuracy 75.0 %"]
+
+
 def test_slow_metrics_are_looked_at_seldom() -> None:
     watch, clock, shown = watched(moves=True)
 

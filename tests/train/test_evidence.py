@@ -51,8 +51,18 @@ def said(model: Any, x: np.ndarray, y: np.ndarray, **options: Any) -> tuple[list
 @pytest.mark.parametrize(
     ("rows", "flips", "words"),
     [
-        (True, True, "mirrors images: the base is right on 100.0% of 200 training images and on 100.0% mirrored"),
-        (False, False, "mirrors nothing: the base is right on 100.0% of 32 training images, but on 0.0% mirrored"),
+        (
+            True,
+            True,
+            "training images are mirrored, for the base is right on 100.0% of 200 of them mirrored and on 100.0% as "
+            "they are; --augment none (in Python augment=()) leaves them as they are",
+        ),
+        (
+            False,
+            False,
+            "training images are not mirrored, for the base is right on 100.0% of 32 of them but on 0.0% mirrored; "
+            "--augment flip (in Python augment=('flip',)) mirrors them all the same",
+        ),
     ],
 )
 def test_auto_flips_where_the_base_recognises_mirrored_images(rows: bool, flips: bool, words: str) -> None:
@@ -67,7 +77,7 @@ def test_a_base_that_knows_nothing_justifies_no_flip() -> None:
     notes, flipped = said(Left(), x, y)
     assert not flipped
     assert [type(note) for note in notes] == [AtChanceWarning]
-    assert "`augment` 'auto' mirrors nothing" in str(notes[0])
+    assert "training images are not mirrored, --augment flip" in str(notes[0])
 
 
 def test_few_classes_that_a_mirror_turns_are_enough() -> None:

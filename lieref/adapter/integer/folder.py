@@ -79,6 +79,32 @@ def read_update(folder: str | Path, graph: IntegerGraph) -> IntegerUpdate:
     return decode_update(_read(folder, JSON_NAME), _read(folder, BIN_NAME), graph, str(folder))
 
 
+def read_form(folder: str | Path) -> dict[str, Any]:
+    """Return what the folder of an update says of it; the network is not needed.
+
+    Returns
+    -------
+    dict
+        The fields of `lieref.adapter.integer.form`. ``layers`` has for each layer its place in the network, and how
+        many scales, biases and weights of it the update has.
+
+    Raises
+    ------
+    FormatError
+        If a file is missing or broken.
+    VerificationError
+        If the numbers are not those that the update was written with.
+    """
+    said = parse_update(_read(folder, JSON_NAME), str(folder))
+    strange = next((entry for entry in said["layers"] if not _is_entry(entry)), None)
+    if strange is not None:
+        raise FormatError(
+            f"read_update: each layer of {folder} must be its place, scales, biases and weights; got {shown(strange)}"
+        )
+    _check_payload(said, _read(folder, BIN_NAME), str(folder))
+    return said
+
+
 def decode_update(text: bytes, payload: bytes, graph: IntegerGraph, source: str) -> IntegerUpdate:
     """Return the update in the bytes of its files; raises as `read_update` does. `source` is named in errors."""
     said = parse_update(text, source)
@@ -87,10 +113,7 @@ def decode_update(text: bytes, payload: bytes, graph: IntegerGraph, source: str)
             f"read_update: {source} must be used with the file it is for, {said['base_bytes']} bytes with sha256 "
             f"{shown(said['base_sha256'][:16])}...; got {len(graph.content)} bytes with {graph.digest[:16]}..."
         )
-    if len(payload) != said["payload_bytes"] or hashlib.sha256(payload).hexdigest() != said["payload_sha256"]:
-        raise VerificationError(
-            f"read_update: {BIN_NAME} of {source} must be what the update was written with; it is not"
-        )
+    _check_payload(said, payload, source)
     parts = _layers_of(said["layers"], integer_layers(graph), source)
     cursor = _Cursor(payload, source)
     codes: Codes | None = None
@@ -112,6 +135,13 @@ def decode_update(text: bytes, payload: bytes, graph: IntegerGraph, source: str)
         said["method"], said["base_sha256"], said["base_bytes"], said["bias_rule"], scales, codes, biases, integers,
         said["result_sha256"],
     )  # fmt: skip
+
+
+def _check_payload(said: dict[str, Any], payload: bytes, source: str) -> None:
+    if len(payload) != said["payload_bytes"] or hashlib.sha256(payload).hexdigest() != said["payload_sha256"]:
+        raise VerificationError(
+            f"read_update: {BIN_NAME} of {source} must be what the update was written with; it is not"
+        )
 
 
 class _Part(NamedTuple):
@@ -172,12 +202,15 @@ def _entry(place: int, layer: IntegerLayer, update: IntegerUpdate) -> list[int]:
     return [place, layer.factors if changes else 0, layer.out if biases else 0, weights]
 
 
+def _is_entry(entry: Any) -> bool:
+    return isinstance(entry, list) and len(entry) == 4 and all(type(number) is int for number in entry)
+
+
 def _layers_of(entries: list[Any], layers: Sequence[IntegerLayer], source: str) -> list[_Part]:
     """Return the layers that an update names, in the order of the network, with what it has of each."""
     found, last = [], -1
     for entry in entries:
-        whole = isinstance(entry, list) and len(entry) == 4 and all(type(number) is int for number in entry)
-        if not whole or not last < entry[0] < len(layers):
+        if not _is_entry(entry) or not last < entry[0] < len(layers):
             raise FormatError(
                 f"read_update: each layer of {source} must be its place, scales, biases and weights, in order of the "
                 f"network; got {shown(entry)}"

@@ -117,8 +117,8 @@ def integer_facts(entry: Entry, runs: Runs) -> Row:
         ``network``: what the update is for, "quantised" or "float". Of a quantised file also ``integers``: medians over
         seeds of how many of ``weights`` and ``biases`` change, and of ``bytes_that_differ`` in the file; ``clipping``:
         mean shares of numbers ``above`` and ``below`` the file's ranges, the tensor that is clipped most in any seed
-        (``worst``) and how much (``worst_share``), and the ``largest_over_range``; and ``moved`` without the tensors
-        that did not. None without a run.
+        (``worst``, in short ``worst_layer``) and how much (``worst_share``), and the ``largest_over_range``; and
+        ``moved`` without the tensors that did not. None without a run.
     """
     records = list(runs.records.values())
     found: Row = {"network": entry.network, "form": entry.form, "integers": None, "clipping": None}
@@ -130,7 +130,8 @@ def integer_facts(entry: Entry, runs: Runs) -> Row:
     worst = max(clips, key=lambda each: each["worst_share"])
     means = {name: fmean(each[name] for each in clips) for name in ("above", "below")}
     most = max(each["largest_over_range"] for each in clips)
-    own = {"worst": worst["worst"], "worst_share": worst["worst_share"], "largest_over_range": most}
+    own = {"worst": worst["worst"], "worst_layer": worst.get("worst_layer"), "worst_share": worst["worst_share"]}
+    own |= {"largest_over_range": most}
     found["clipping"] = {**means, **own}
     found["moved"] = [each for each in moved_of(records) or () if each["change_norm"] > 0]
     return found

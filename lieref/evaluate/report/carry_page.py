@@ -57,5 +57,5 @@ def _decide(values: Values) -> Decision:
         Figure("Layers", whole(values["layers"])),
         Figure("Weights moved", whole(moved), f"of {whole(weights)}"),
     )
-    advice = "lieref merge writes the new file, and lieref eval measures it."
+    advice = "lieref eval NET --adapter UPDATE measures the file with it; lieref merge writes that file."
     return Decision("open", "No decision yet: nothing was tested", (said, advice), figures)

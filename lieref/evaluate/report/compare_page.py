@@ -42,6 +42,7 @@ from lieref.evaluate.report.numbers import (
     word_cell,
 )
 from lieref.evaluate.report.quantised_tables import integer_blocks, semantics_blocks
+from lieref.evaluate.report.summary import DEVICE_LATENCY
 
 FORMAT = 1
 """Of the comparisons that are read here."""
@@ -263,7 +264,7 @@ def _cost(result: Result, chosen: Row | None) -> Table:
     note = "Training: processor seconds, operations, and memory of a step beside data and weights."
     note += " Latency: one sample." if timed else ""
     if "semantics" in result:
-        note += " The latency of a quantised file is the device's, and no update changes it."
+        note += f" {DEVICE_LATENCY[0].upper()}{DEVICE_LATENCY[1:]}, and no bundle was made of updates."
     if flops is not None:
         note += f" A prediction takes {whole(flops)} operations."
     return Table("Training and running", (Column("Method", numeric=False), *map(Column, titles)), tuple(lines), note)

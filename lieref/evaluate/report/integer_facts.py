@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from lieref.evaluate.clipping_text import layers_text, whole_text
 from lieref.evaluate.report.content import Block
 from lieref.evaluate.report.environment import facts
 from lieref.evaluate.report.numbers import percent, whole
@@ -36,6 +37,4 @@ def _share(value: float | None) -> str | None:
 
 
 def _clipped(found: dict[str, Any]) -> str:
-    share = percent(found["above"] + found["below"])
-    worst = f"; most in {found['worst']}, {percent(found['worst_share'])}" if found["worst_share"] else ""
-    return f"{share} of the numbers{worst}"
+    return f"{whole_text(found)} of the numbers; {layers_text(found)}"

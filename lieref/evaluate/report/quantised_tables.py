@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from lieref.adapter.integer.clipping import MATTERS
+from lieref.evaluate.clipping_text import share_text
 from lieref.evaluate.report.content import Block, Cell, Column, Figure, Row, Table
 from lieref.evaluate.report.numbers import (
     NONE,
@@ -64,14 +66,16 @@ def integer_blocks(result: Result, marks: dict[str, str]) -> tuple[Block, ...]:
         cells = [word_cell(row["label"]), count_cell(row["payload_bytes"]), count_cell(row["update_bytes"])]
         cells += [count_cell(counts[name]) for name in ("weights", "biases", "bytes_that_differ")]
         for share in (clips["above"] + clips["below"], clips["worst_share"]):
-            cells.append(Cell(_small(share), share))
-        lines.append(Row((*cells, word_cell(clips["worst"] or NONE)), marks.get(row["label"], "")))
+            cells.append(Cell(share_text(share), share))
+        worst = clips.get("worst_layer") or clips["worst"] or NONE
+        lines.append(Row((*cells, word_cell(worst if clips["worst_share"] >= MATTERS else NONE)),
+                         marks.get(row["label"], "")))  # fmt: skip
     titles = ("Numbers B", "Update B", "Weights changed", "Biases changed", "Bytes that differ", "Clipped", "Most")
     columns = (Column("Method", numeric=False), *map(Column, titles), Column("Where", numeric=False))
     note = (
         "Update: the numbers with what binds them to the file. Changed: integers that are others. Clipped: numbers "
-        "beyond the ranges that the file has fixed, on training samples: the mean over tensors, and the most of one. "
-        "The file keeps its length."
+        "beyond the ranges that the file has fixed, on training samples: the mean over layers, and the most of one; "
+        f"where, from {100 * MATTERS:g} %. The file keeps its length."
     )
     return (Table("Updates of the file", columns, tuple(lines), note),)
 
@@ -127,8 +131,3 @@ def _share(value: dict[str, Any]) -> Cell:
 def _count(value: float) -> str:
     """Return a number of samples, which is none of whole ones where it is a mean over seeds."""
     return decimal(value) if value % 1 else whole(value)
-
-
-def _small(share: float) -> str:
-    """Return a share that may be far below a percent."""
-    return "0 %" if share == 0 else f"{100 * share:.2g} %"

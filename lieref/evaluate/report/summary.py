@@ -12,6 +12,11 @@ from typing import Any
 from lieref._check import need
 from lieref.errors import DomainError
 
+NONE = "-"
+"""In a table, in place of a number that there is none of."""
+DEVICE_LATENCY = "the latency of a quantised file is its device's, and no update changes it"
+"""Why a table has none: what counts integers here is no device's kernel."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -21,7 +26,7 @@ class Report:
     ----------
     method : str
     rank : int or None
-        None where the method has none.
+        None where the method has none; it is shown as a dash, as all that is None.
     trainable : int
         Numbers trained.
     base_accuracy, accuracy : float or None
@@ -83,7 +88,7 @@ def _rows(reports: Sequence[Report], base: str) -> list[tuple[str, ...]]:
     first = reports[0]
     metric, before, _ = _measured(first)
     rows: list[tuple[str, ...]] = [("method", "rank", "trainable", metric, "bytes", "seconds", "latency us", "lr")]
-    rows.append((base, "", "0", before, "0", "", _text(first.latency_us_base, _tenths), ""))
+    rows.append((base, NONE, "0", before, "0", NONE, _text(first.latency_us_base, _tenths), NONE))
     for report in reports:
         rows.append(
             (
@@ -115,7 +120,7 @@ def _tenths(value: float) -> str:
 
 
 def _text(value: Any, form: Any) -> str:
-    return "" if value is None else form(value)
+    return NONE if value is None else form(value)
 
 
 def format_table(reports: Sequence[Report], *, base: str = "base") -> str:

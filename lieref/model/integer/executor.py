@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ ELEMENTS = 1 << 22
 """Most numbers in a tensor of several samples: of larger images fewer are run at once."""
 
 
-def run(graph: IntegerGraph, x: Array, how: str | Semantics) -> Array:
+def run(graph: IntegerGraph, x: Array, how: str | Semantics, *, told: Callable[[int], object] | None = None) -> Array:
     """Return the network's only output for samples of its only input.
 
     Parameters
@@ -29,6 +30,8 @@ def run(graph: IntegerGraph, x: Array, how: str | Semantics) -> Array:
     x : (N, ...) array of the input's type
     how : str or Semantics
         A key of `lieref.op.integer.semantics.SEMANTICS`, or a value of one's own.
+    told : callable, optional
+        Called with the number of samples that are done, some of them at a time.
 
     Raises
     ------
@@ -46,11 +49,11 @@ def run(graph: IntegerGraph, x: Array, how: str | Semantics) -> Array:
     if not len(x):
         one = np.zeros((1, *x.shape[1:]), x.dtype)
         return run(graph, one, how)[:0]
-    chunk = _chunk(graph)
-    parts = [
-        run_all(graph, {graph.inputs[0]: x[first : first + chunk]}, how)[graph.outputs[0]]
-        for first in range(0, len(x), chunk)
-    ]
+    chunk, parts = _chunk(graph), []
+    for first in range(0, len(x), chunk):
+        parts.append(run_all(graph, {graph.inputs[0]: x[first : first + chunk]}, how)[graph.outputs[0]])
+        if told is not None:
+            told(min(first + chunk, len(x)))
     return np.concatenate(parts)
 
 

@@ -51,7 +51,7 @@ def test_changes_between_semantics_stand_in_a_table() -> None:
 def test_what_changes_in_the_file_stands_in_a_table() -> None:
     found = table(compare_page(quantised_comparison()), "integers")
     assert texts(found)["wide carried"] == [
-        "1,920", "12,311", "12", "7", "1,375", "2.5 %", "4.8 %",
+        "1,920", "12,311", "12", "7", "1,375", "2.50 %", "4.75 %",
         "a/very/long/name/of/a/tensor/conv2d_9/BiasAdd;Relu;quantised",
     ]  # fmt: skip
     assert "wide r=2 float" not in texts(found)

@@ -46,9 +46,9 @@ def test_details_cannot_hide_a_field() -> None:
 EXPECTED = """\
 method  rank  trainable  accuracy   bytes  seconds  latency us    lr
 --------------------------------------------------------------------
-before                0   75.48 %       0              1,234.5
+before     -          0   75.48 %       0        -     1,234.5     -
 liera      4      8,276   82.51 %  33,104     45.2     1,240.0  0.03
-scale               346            33,104     45.2     1,240.0"""
+scale      -        346         -  33,104     45.2     1,240.0     -"""
 
 
 def test_table_by_hand() -> None:

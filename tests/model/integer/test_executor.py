@@ -43,6 +43,9 @@ def test_a_network_that_mixes_its_first_axis_runs_sample_by_sample(rng):
     x = rng.integers(-128, 128, (3, 2, 3)).astype(np.int8)
     y = run(graph, x, "tflite-reference")
     assert y.shape == (6, 4)
+    seen: list[int] = []
+    run(graph, x, "tflite-reference", told=seen.append)
+    assert seen == [1, 2, 3]
     for i in range(3):
         np.testing.assert_array_equal(y[2 * i : 2 * i + 2], run(graph, x[i : i + 1], "tflite-reference"))
 
