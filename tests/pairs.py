@@ -10,6 +10,8 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+EVERYTHING = os.environ.get("LIEREF_TESTS") == "all"
+
 Pair = tuple[int, Any, int, Any]
 
 
@@ -20,7 +22,7 @@ def pairs(*axes: Sequence[Any], legal: Callable[..., bool] = lambda *_: True) ->
     and m values on the two longest axes hardly more than n m of them. `legal` tells which combinations there are.
     """
     every = [combination for combination in itertools.product(*axes) if legal(*combination)]
-    if os.environ.get("LIEREF_TESTS") == "all":
+    if EVERYTHING:
         return every
     held = {combination: _pairs_of(combination) for combination in every}
     missing: set[Pair] = set().union(*held.values())

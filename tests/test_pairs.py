@@ -13,7 +13,7 @@ AXES = (range(12), "abcd", (True, False), ("x", "y", "z"))
 
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LIEREF_TESTS", raising=False)
+    monkeypatch.setattr("tests.pairs.EVERYTHING", False)
 
 
 def test_every_pair_is_in_one_and_they_are_few() -> None:
@@ -32,5 +32,5 @@ def test_what_is_not_legal_is_never_chosen_and_asks_for_nothing() -> None:
 
 
 def test_all_of_them_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LIEREF_TESTS", "all")
+    monkeypatch.setattr("tests.pairs.EVERYTHING", True)
     assert pairs(*AXES) == list(itertools.product(*AXES))

@@ -17,8 +17,9 @@ from lieref.errors import UnsupportedError
 from tests.adapter.bundle.bundles import ADAPTER, KIND, UPDATE
 from tests.adapter.bundle.updates import update_payload, updated_file
 from tests.adapter.store.device import Device
+from tests.pairs import EVERYTHING
 
-CYCLES = 1000
+CYCLES = 1000 if EVERYTHING else 150
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +51,7 @@ def test_the_file_to_run_is_whole_and_the_base_stays(device: Device) -> None:
     assert device.base.read_bytes() == base
 
 
-def test_there_and_back_a_thousand_times(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_there_and_back_many_times(device: Device, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each way the digest of what runs is that of before; flushing the disk is another test's matter."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
     device.good(1)

@@ -15,7 +15,9 @@ from lieref.kernel.simd import isa as isa_module
 from lieref.kernel.simd.cell import CELLS
 from lieref.kernel.simd.kernels import FAMILIES
 from lieref.kernel.simd.machine_code import optimised
+from tests.pairs import EVERYTHING
 
+CPUS = [("avx512", "sapphirerapids"), ("avx2", "znver3"), *([("avx512", "znver4")] if EVERYTHING else [])]
 FUSED = re.compile(r"^\s*vfmadd", re.MULTILINE)
 APPLIED = re.compile(r"^\s*v(div|mul|add|sub)p", re.MULTILINE)
 ON_STACK = re.compile(r"^\s*v\S+.*\(%rsp", re.MULTILINE)
@@ -31,7 +33,7 @@ def loops(assembly):
 
 
 @pytest.mark.skipif("x86_64" not in llvm.get_process_triple(), reason="this LLVM is not asked for x86 assembly")
-@pytest.mark.parametrize(("isa", "cpu"), [("avx512", "sapphirerapids"), ("avx512", "znver4"), ("avx2", "znver3")])
+@pytest.mark.parametrize(("isa", "cpu"), CPUS)
 def test_sums_stay_in_registers(isa, cpu):
     target = isa_module.target_machine(isa_module.best())  # LLVM's x86 is set up
     machine = llvm.Target.from_triple(target.triple).create_target_machine(cpu=cpu, opt=3, jit=True)
@@ -46,7 +48,7 @@ def test_sums_stay_in_registers(isa, cpu):
 
 
 @pytest.mark.skipif("x86_64" not in llvm.get_process_triple(), reason="this LLVM is not asked for x86 assembly")
-@pytest.mark.parametrize(("isa", "cpu"), [("avx512", "sapphirerapids"), ("avx512", "znver4"), ("avx2", "znver3")])
+@pytest.mark.parametrize(("isa", "cpu"), CPUS)
 def test_so_do_those_of_walks(isa, cpu):
     """Of all samples that take a step together: what is done with the sums, which divides and multiplies, may wait."""
     target = isa_module.target_machine(isa_module.best())

@@ -24,7 +24,7 @@ from lieref.model.engine.weights import Storage
 from tests.model.engine.rows import OneLayer, define, make_tensor, run_rows, view, within
 
 TARGETS = [(isa, dtype) for isa in isa_module.available() for dtype in ("float32", "float64")]
-SHAPES = -(-int(os.environ.get("LIEREF_ENGINE_SHAPES", "2100")) // len(TARGETS))
+SHAPES = -(-int(os.environ.get("LIEREF_ENGINE_SHAPES", "900")) // len(TARGETS))
 """Shapes for each instruction set and element type; LIEREF_ENGINE_SHAPES is their number in all."""
 
 
