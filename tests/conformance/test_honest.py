@@ -17,6 +17,7 @@ from lieref.conformance.verdict import FAIL, MISTRUSTED, PASS, judge
 from lieref.errors import LierefError
 from tests.conformance import honest
 from tests.conformance.honest import PORTS, Port
+from tests.pairs import EVERYTHING
 
 # Inputs in which an operation is linear, or nearly so: these carry the scale of the data.
 LINEAR = (
@@ -85,8 +86,10 @@ def test_golden_cases(port: Port, cases: list[Case]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_other_data(kind: str, cases: list[Case], rng: np.random.Generator) -> None:
+    """A third of the operations for each kind, the next third for the next kind."""
     passed = 0
-    for case in _one_of_each(cases):
+    third = slice(None) if EVERYTHING else slice(list(KINDS).index(kind) % 3, None, 3)
+    for case in _one_of_each(cases)[third]:
         inputs = _data(kind, case, rng)
         try:
             with np.errstate(all="ignore"):

@@ -28,6 +28,10 @@ from lieref.model.engine.engine import ADAPTED, BY_CHANNEL
 from lieref.model.engine.lower import lower
 from lieref.model.engine.memories import check_accesses
 from tests.model.engine.networks import NETS, trainable
+from tests.pairs import EVERYTHING
+
+SETS = isa_module.available() if EVERYTHING else sorted({isa_module.available()[0], isa_module.available()[-1]})
+"""Instruction sets: the widest has masks, the narrowest no fused products; the others have kernels of the same text."""
 
 MARGIN = 1 << 14
 """Bytes before and behind each memory, so that an access outside is noted and does no harm."""
@@ -48,7 +52,7 @@ def adapters(graph, form, map_name):
     return {w: Adapter(map_name, form, 3 if form == "low_rank" else 1) for w in fitting}
 
 
-@pytest.fixture(scope="module", params=isa_module.available())
+@pytest.fixture(scope="module", params=SETS)
 def assembled(request):
     """All rows of the test networks by kernel, with their integers, table and memories; the smallest of each kernel."""
     found: dict[Any, Any] = {}
