@@ -138,7 +138,7 @@ def test_c_headers_compile_and_hold_the_numbers(golden: Golden, tmp_path: Path) 
     compiler = shutil.which("gcc")
     if compiler is None:
         pytest.skip("no C compiler")
-    assert golden("export", tmp_path / "c", "--format", "c").returncode == 0
+    assert golden("export", tmp_path / "c", "--format", "c", "--family", "conv").returncode == 0
     case = next(c for c in read_vectors()[0] if c.id == "conv_f32/5")
     (tmp_path / "main.c").write_text(
         '#include <stdio.h>\n#include "c/conv_f32/5.h"\n'
@@ -157,7 +157,7 @@ def test_c_headers_compile_and_hold_the_numbers(golden: Golden, tmp_path: Path) 
 
 def test_safetensors_export_holds_inputs_and_tolerances(golden: Golden, tmp_path: Path) -> None:
     safetensors = pytest.importorskip("safetensors.numpy")
-    assert golden("export", tmp_path / "s", "--format", "safetensors").returncode == 0
+    assert golden("export", tmp_path / "s", "--format", "safetensors", "--family", "conv_vjp").returncode == 0
     case = next(c for c in read_vectors()[0] if c.id == "conv_vjp_f32/3")
     inputs = safetensors.load_file(tmp_path / "s" / "conv_vjp_f32" / "3.input.safetensors")
     expected = safetensors.load_file(tmp_path / "s" / "conv_vjp_f32" / "3.expected.safetensors")
