@@ -16,6 +16,7 @@ from lieref.kernel.simd.emit import F32, F64
 from lieref.kernel.simd.logarithm import log
 from lieref.kernel.simd.pointwise import ACTIVATIONS
 from lieref.kernel.simd.row import CONTEXT, Fields, Kernel, float_bits
+from tests.pairs import pairs
 
 ISAS = [isa_module.ISAS[name] for name in isa_module.available()]
 ALPHA, BETA = 0.3, 0.4
@@ -134,9 +135,7 @@ SMOOTH = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("isa", ISAS, ids=lambda isa: isa.name)
-@pytest.mark.parametrize("name", SMOOTH)
+@pytest.mark.parametrize(("name", "isa", "dtype"), pairs(SMOOTH, ISAS, ["float32", "float64"]))
 def test_smooth_activations_and_slopes_are_right_to_a_few_ulp(name, isa, dtype):
     # exp is off by 2 ulp; a sum, one or two products and a division of it by half an ulp each, doubled near a power of
     # two: 2 (2 + 2) at most for a value, 2 (2 + 2 * 2 + 3 / 2) for a slope, which squares 1 + e. A logarithm has the
@@ -171,9 +170,7 @@ PIECEWISE = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("isa", ISAS, ids=lambda isa: isa.name)
-@pytest.mark.parametrize("name", PIECEWISE)
+@pytest.mark.parametrize(("name", "isa", "dtype"), pairs(PIECEWISE, ISAS, ["float32", "float64"]))
 def test_piecewise_activations_and_slopes(name, isa, dtype):
     x = samples(-7, 7, dtype)
     wide = x.astype("f8")

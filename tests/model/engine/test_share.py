@@ -13,6 +13,7 @@ from lieref.kernel.simd import memory
 from lieref.model.engine import compile_graph, session, share
 from lieref.model.engine.script import SharedScript
 from tests.model.engine.networks import NETS, draw, square_net, trainable
+from tests.pairs import pairs
 
 
 @pytest.fixture
@@ -39,9 +40,7 @@ CALLS_BACK = {"odd", "odd vector"}
 """Networks of which a part runs in Python."""
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("winograd", ["f2", "f4", "direct"])
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(("name", "winograd", "dtype"), pairs(NETS, ["f2", "f4", "direct"], ["float32", "float64"]))
 def test_bits_are_those_of_one_thread(name, winograd, dtype, rng, everything_is_shared, shared):
     graph = NETS[name]()
     options = {"trainable": trainable(graph), "logits": graph.outputs[0], "winograd": winograd, "dtype": dtype}
