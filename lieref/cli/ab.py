@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,12 @@ def plan(as_json: bool, **options: Any) -> None:
 @_classes
 @_level
 @_worth
-@click.option("--save", type=click.Path(path_type=Path), help="Write labels and predictions to this .csv, for look.")
+@click.option("--save", type=click.Path(path_type=Path), help="Write ids, labels, predictions to this .csv, for look.")
+@click.option("--force", is_flag=True, help="Replace the file of --save where it exists.")
 @_json
-def test(a: Path, b: Path, save: Path | None, as_json: bool, level: float, worth: float, **options: Any) -> None:
+def test(
+    a: Path, b: Path, save: Path | None, force: bool, as_json: bool, level: float, worth: float, **options: Any
+) -> None:
     """Compare the base A with the new model B on the same images.
 
     \b
@@ -106,17 +110,21 @@ def test(a: Path, b: Path, save: Path | None, as_json: bool, level: float, worth
     "at any time".
     """  # noqa: D301  click reads the control character
     from lieref._atomic import write_file
-    from lieref.cli.output import reserved_file
+    from lieref.cli.ab_models import named, warn_same
+    from lieref.cli.output import reserved_result
     from lieref.evaluate.ab.report import check_level_and_worth, test_report
 
     check_level_and_worth(level, worth)
     if save is not None and save.suffix.lower() != ".csv":
         raise click.UsageError(f"--save writes a .csv; got {save}")
-    pairs = _pairs(a, b, **options)
-    report = {"a": str(a), "b": str(b), **test_report(pairs, level=level, worth=worth)}
-    if save is not None:
-        with reserved_file("ab test", save, "save"):
+    with nullcontext() if save is None else reserved_result("ab test", save, "save", force=force):
+        pairs = _pairs(a, b, **options)
+        names = [named(a, options["adapter_a"]), named(b, options["adapter_b"])]
+        warn_same((a, b), (options["adapter_a"], options["adapter_b"]), names[0])
+        report = {"a": names[0], "b": names[1], **test_report(pairs, level=level, worth=worth)}
+        if save is not None:
             write_file(save, pairs.to_csv())
+            report["saved"] = {"file": str(save), "columns": list(pairs.columns)}
     if as_json:
         print_json(report)
     else:
@@ -202,12 +210,13 @@ def look(files: tuple[Path, ...], classes: str | None, level: float, worth: floa
     --level.
 
     Once said, a verdict stands. Give all files every day: the last alone is not the test. Images are counted as they
-    came, in no order chosen by class or outcome, and each once; with ids this is checked.
+    came, in no order chosen by class or outcome, and each once; with ids, as --save writes, this is checked.
     """  # noqa: D301  click reads the control character
-    from lieref.evaluate.ab.pairs import check_apart, read_pairs
+    from lieref.evaluate.ab.pairs import check_apart, check_files_apart, read_pairs
     from lieref.evaluate.ab.report import check_level_and_worth, look_report
 
     check_level_and_worth(level, worth)
+    check_files_apart("ab look", files)
     days = [(str(path), read_pairs(path, classes=_number_of(classes))) for path in files]
     check_apart("ab look", days)
     report = look_report([(name, pairs.counts) for name, pairs in days], level=level, worth=worth)

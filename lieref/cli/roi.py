@@ -57,6 +57,7 @@ NEEDED = ("update_bytes", "gain")
     "--factor", type=float, default=2.0, show_default=True, help="By which each input is varied, up and down."
 )
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw what decides to this .png or .svg.")
+@click.option("--force", is_flag=True, help="Replace the picture where it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def roi(
     source: Path | None,
@@ -64,6 +65,7 @@ def roi(
     currency: str,
     factor: float,
     plot: Path | None,
+    force: bool,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -81,7 +83,7 @@ def roi(
     moves the net most is what a pilot should find out.
     """  # noqa: D301  click reads the control character
     from lieref._atomic import write_file
-    from lieref.cli.output import reserved_file
+    from lieref.cli.output import reserved_result
     from lieref.evaluate.roi.arithmetic import net_of_first_year, sensitivity
     from lieref.evaluate.roi.tornado import FORMATS, tornado
 
@@ -93,7 +95,7 @@ def roi(
     if plot is not None:
         net = net_of_first_year(case)
         labels = [f"{NAMES[swing.name][1]}\n{_range(swing)}" for swing in swings]
-        with reserved_file("roi", plot, "plot"):
+        with reserved_result("roi", plot, "plot", force=force):
             write_file(plot, tornado(swings, net, labels, unit=currency, form=form))
     report = _report(case, swings, currency, factor)
     if as_json:

@@ -33,6 +33,7 @@ def folder(workplace: Path) -> Path:
         Path(f"day{day}.csv").write_text("id,label,a,b\n" + "".join(f"{n},{t},{p},{q}\n" for n, t, p, q in rows))
     np.savez("a.npz", prediction=a, label=y)
     Path("b.json").write_text(json.dumps({"prediction": b.tolist()}))
+    Path("copy.csv").write_bytes(Path("day1.csv").read_bytes())
     onnx.save(small_network(3), workplace / "new.onnx")
     return workplace
 
@@ -78,6 +79,43 @@ def test_two_networks_and_the_pairs_they_leave(folder: Path, run_json: RunJson) 
     looked = run_json("ab", "look", "pairs.csv")
     assert (looked["images"], looked["only_a"], looked["only_b"]) == (24, found["only_a"], found["only_b"])
     assert looked["verdict"] == found["any_time"]["verdict"]
+    assert found["saved"] == {"file": "pairs.csv", "columns": ["id", "label", "a", "b"]}
+
+
+def test_images_that_are_saved_on_two_days_are_found(
+    folder: Path, fails: Fails, run_json: RunJson, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with np.load("test.npz") as held:
+        x, y = held["x"], held["y"]
+    # day one, and a day two that brings one image of it again, one new image, and that one once more
+    np.savez("one.npz", x=x[:12], y=y[:12])
+    np.savez("two.npz", x=x[[20, 5, 20]], y=y[[20, 5, 20]])
+    for day in ("one", "two"):
+        assert main(["ab", "test", "base.onnx", "new.onnx", "--data", f"{day}.npz", "--save", f"{day}.csv"]) == 0
+    printed = capsys.readouterr()
+    assert "Saved to one.csv: 12 rows of id, label, a, b." in printed.out
+    assert "two.npz holds 1 of its 3 images again" in printed.err
+    ids = [line.partition(",")[0] for line in Path("one.csv").read_text().splitlines()]
+    assert f"each image must count once; {ids[6]!r} is in one.csv and two.csv" in fails(
+        "ab", "look", "one.csv", "two.csv"
+    )
+    assert run_json("ab", "look", "two.csv")["images"] == 3
+
+
+def test_what_was_saved_is_kept(folder: Path, fails: Fails) -> None:
+    before = Path("day1.csv").read_bytes()
+    said = fails("ab", "test", "a.npz", "b.json", "--save", "day1.csv")
+    assert "day1.csv exists; add --force to replace it" in said
+    assert Path("day1.csv").read_bytes() == before
+    assert main(["ab", "test", "a.npz", "b.json", "--save", "day1.csv", "--force"]) == 0
+    assert Path("day1.csv").read_bytes() != before
+
+
+def test_a_model_against_itself_is_warned_of(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ab", "test", "base.onnx", "./base.onnx", "--data", "test.npz"]) == 0
+    assert "A and B are both base.onnx: a test of a model against itself" in capsys.readouterr().err
+    assert main(["ab", "test", "base.onnx", "new.onnx", "--data", "test.npz"]) == 0
+    assert "against itself" not in capsys.readouterr().err
 
 
 def test_an_adapter_against_its_base(folder: Path, run_json: RunJson) -> None:
@@ -86,6 +124,7 @@ def test_an_adapter_against_its_base(folder: Path, run_json: RunJson) -> None:
     found = run_json("ab", "test", "base.onnx", "base.onnx", "--adapter-b", "adapter", "--data", "test.npz")
     assert found["accuracy"]["a"]["accuracy"] == trained["base_accuracy"]
     assert found["accuracy"]["b"]["accuracy"] == trained["accuracy"]
+    assert (found["a"], found["b"]) == ("base.onnx", "base.onnx + adapter")
 
 
 def test_files_of_predictions(folder: Path, run_json: RunJson, capsys: pytest.CaptureFixture[str]) -> None:
@@ -180,7 +219,12 @@ def test_worse_and_no_difference(folder: Path, run_json: RunJson) -> None:
         (("arms", "day1.csv", "a.npz"), "must have the column prediction"),
         (("arms", "a.npz", "b.json"), "must have the column label"),
         (("arms", "a.npz", "a.npz", "--level", "0"), "`level` must lie between 0 and 1"),
-        (("look", "day1.csv", "day2.csv", "day1.csv"), "each image must count once; '1-0' is in day1.csv"),
+        (("look", "day1.csv", "day2.csv", "day1.csv"), "each file must be given once"),
+        (
+            ("look", "day1.csv", "./day1.csv"),
+            "each file must be given once, for its images count once; got day1.csv twice",
+        ),
+        (("look", "day1.csv", "copy.csv"), "got day1.csv and copy.csv, which hold the same"),
         (("look", "a.npz"), "must have the columns label, a"),
         (("look", "none.csv"), "none.csv"),
         (("look", "day1.csv", "--level", "1"), "`level` must lie between 0 and 1"),

@@ -40,6 +40,14 @@ def test_in_words_with_a_picture(workplace: Path, capsys: pytest.CaptureFixture[
     assert "The picture is roi.svg." in printed
 
 
+def test_a_picture_that_is_there_is_kept(workplace: Path, fails: Callable[..., str]) -> None:
+    Path("roi.svg").write_text("mine")
+    assert "roi.svg exists; add --force to replace it" in fails(*CASE, *GIVEN, "--plot", "roi.svg")
+    assert Path("roi.svg").read_text() == "mine"
+    assert main([*CASE, *GIVEN, "--plot", "roi.svg", "--force"]) == 0
+    assert Path("roi.svg").read_bytes().startswith(b"<?xml")
+
+
 def test_what_never_pays_is_said(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*CASE, "--bytes", "6000", "--gain=-1%", "--setup", "5"]) == 0
     printed = capsys.readouterr().out
