@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lieref._check import need
+from paper_figures.own import MADE_BY
 
 SINGLE, DOUBLE = 3.35, 6.9
 """Widths of one and of two columns, in inches."""
@@ -141,7 +142,8 @@ def rendered(figure: Any) -> dict[str, bytes]:
     """Return the figure as PDF with TrueType fonts in it and as PNG, the same bytes each time."""
     logging.getLogger("fontTools").setLevel(logging.ERROR)  # it speaks of the dates in a font
     found = {}
-    for suffix, metadata in (("pdf", {"CreationDate": None, "ModDate": None}), ("png", {})):
+    of_pdf = {"Creator": MADE_BY, "CreationDate": None, "ModDate": None}
+    for suffix, metadata in (("pdf", of_pdf), ("png", {"Software": MADE_BY})):
         buffer = io.BytesIO()
         figure.savefig(buffer, format=suffix, metadata=metadata)
         found[suffix] = buffer.getvalue()

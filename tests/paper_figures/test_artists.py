@@ -214,6 +214,22 @@ def test_accuracies_are_those_recorded(drawn: Give) -> None:
     assert rows == {label: row["mean"] for label, row in recorded.items() if label != "base"}
 
 
+def test_hollow_and_bold_mean_one_thing_in_both_panels(drawn: Give) -> None:
+    recorded = {row["label"]: row for row in json.loads((RESULTS / "compare_jpeg_500.json").read_text())["rows"]}
+    left, right = panels(drawn("matched_budgets"))[:2]
+    told = set()
+    for axes in (left, right):
+        for box in axes.containers:
+            label = box.lines[0].get_gid()
+            hollow = box.lines[0].get_markerfacecolor() == "white"
+            assert hollow == recorded[label]["method"].startswith("norm-stats+"), label
+            bold = bool(box.lines[2][0].get_linewidth()[0] > 1)
+            test = recorded[label]["against"]
+            assert bold == (axes is right and test["p_holm"] < 0.05), label
+            told.add((hollow, bold))
+    assert told == {(False, False), (True, False), (True, True), (False, True)}
+
+
 def compared(images: int, difference: float, p: float, sentence: str) -> dict[str, Any]:
     """Return a comparison of LoRA and LieRA alone, with this difference."""
 
