@@ -27,7 +27,7 @@ _STYLE = """
 --head: #23282d; --holds: #153a52; --fails: #55290f; --partly: #4a3c08; --open: #2c3136; --quick: #ff9d57;
 --link: #7cc0f5; } }
 body { font: 15px/1.45 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem;
-color: var(--ink); background: var(--page); overflow-wrap: anywhere; } a { color: var(--link); }
+color: var(--ink); background: var(--page); overflow-wrap: break-word; } a { color: var(--link); }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-top: 1px solid var(--rule);
 padding-top: .8rem; } table { border-collapse: collapse; margin: .6rem 0; } th, td { border: 1px solid var(--rule);
 padding: .25rem .5rem; text-align: left; vertical-align: top; } th { background: var(--head); }

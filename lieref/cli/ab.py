@@ -10,7 +10,8 @@ import click
 
 from lieref.cli.ab_print import print_arms, print_look, print_plan, print_test
 from lieref.cli.console import print_json
-from lieref.cli.shares import SHARE
+from lieref.cli.naming import names_itself
+from lieref.cli.shares import GAIN, SHARE
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 _level = click.option(
@@ -18,7 +19,7 @@ _level = click.option(
 )
 _worth = click.option(
     "--worth",
-    type=SHARE,
+    type=GAIN,
     default=0.01,
     show_default=True,
     help="Smallest gain of accuracy that is worth shipping. With 0 a test of equals has no end.",
@@ -42,7 +43,7 @@ def ab() -> None:
 
 @ab.command(short_help="Images needed for a gain, or the smallest gain that so many show.")
 @click.option("--accuracy", type=SHARE, required=True, help="Of the base: 0.9 or 90%.")
-@click.option("--gain", type=SHARE, help="Gain of accuracy that shall be seen, such as 1%.")
+@click.option("--gain", type=GAIN, help="Gain of accuracy that shall be seen, such as 1%.")
 @click.option("--images", type=click.IntRange(min=1), help="Instead of --gain: which gain do so many images show?")
 @click.option(
     "--disagreement",
@@ -55,6 +56,7 @@ def ab() -> None:
     "--per-day", type=click.IntRange(min=1), help="Images a day, for daily looks.  [default: a twentieth of the test]"
 )
 @_json
+@names_itself
 def plan(as_json: bool, **options: Any) -> None:
     """Say how many images a comparison needs.
 
@@ -92,6 +94,7 @@ def plan(as_json: bool, **options: Any) -> None:
 @click.option("--save", type=click.Path(path_type=Path), help="Write ids, labels, predictions to this .csv, for look.")
 @click.option("--force", is_flag=True, help="Replace the file of --save where it exists.")
 @_json
+@names_itself
 def test(
     a: Path, b: Path, save: Path | None, force: bool, as_json: bool, level: float, worth: float, **options: Any
 ) -> None:
@@ -168,6 +171,7 @@ def _pairs(
 @_classes
 @_level
 @_json
+@names_itself
 def arms(a: Path, b: Path, classes: str | None, level: float, as_json: bool) -> None:
     """Compare two models that saw other images, such as two halves of a fleet.
 
@@ -197,6 +201,7 @@ def arms(a: Path, b: Path, classes: str | None, level: float, as_json: bool) -> 
 @_level
 @_worth
 @_json
+@names_itself
 def look(files: tuple[Path, ...], classes: str | None, level: float, worth: float, as_json: bool) -> None:
     """Judge a test that is still running, as often as one likes.
 

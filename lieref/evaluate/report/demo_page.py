@@ -138,5 +138,5 @@ def _data(values: Values) -> dict[str, Any]:
     return {
         "the other camera": values["shift"],
         "accuracy of the base before": percent(values.get("accuracy_before_shift")),
-        "seconds of the whole demo": values.get("seconds"),
+        "seconds of the whole demo": None if values.get("seconds") is None else f"{values['seconds']:.1f}",
     }

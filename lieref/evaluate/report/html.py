@@ -20,7 +20,7 @@ MOST_PRINTED = 12
 """Rows of the numbers of a plot that are printed beneath it unasked: a fifth of a page."""
 
 
-_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*(?: \d+)?")
 
 
 def to_html(page: Page) -> str:
