@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any
 
 import click
 
 from lieref.errors import LierefError
 
-_P, _R = ParamSpec("_P"), TypeVar("_R")
 
-
-def names_itself(command: Callable[_P, _R]) -> Callable[_P, _R]:
+def names_itself(command: Callable[..., None]) -> Callable[..., None]:
     """Return a command whose errors begin with its name, where they would with that of a function of lieref."""
 
     @functools.wraps(command)
-    def named(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+    def named(*args: Any, **kwargs: Any) -> None:
         try:
-            return command(*args, **kwargs)
+            command(*args, **kwargs)
         except LierefError as error:
             function, colon, rest = str(error).partition(": ")
             own = click.get_current_context().command_path.partition(" ")[2]
