@@ -19,6 +19,7 @@ from paper_figures.index import write_index
 from paper_figures.own import check_replaceable
 from paper_figures.registry import FIGURES, draw, recompute
 from paper_figures.results import RESULTS, data_folder
+from paper_figures.style import as_slide
 from paper_figures.written import write, write_absence
 
 DONE, WRONG_USE, FAILED, INTERRUPTED = 0, 2, 1, 130
@@ -34,11 +35,12 @@ _NAMES = "\b\nNames:\n" + "\n".join(f"  {name:<18} {entry.title}" for name, entr
 @click.command(epilog=_NAMES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.argument("names", nargs=-1, required=True, metavar="all|NAME...")
 @click.option("--quick", is_flag=True, help="Smaller sizes, marked so in each figure.")
+@click.option("--slide", is_flag=True, help="In the shape of a slide, 16:9; what is higher is left out.")
 @click.option("--recompute", "again", is_flag=True, help="Measure again what is drawn from validation/results; hours.")
 @click.option("--out", default="figures-out", show_default=True, type=click.Path(path_type=Path), help="Folder.")
 @click.option("--data", type=click.Path(path_type=Path, file_okay=False, exists=True),
               help="Folder of real models and data.  [default: that of LIEREF_DATA_DIR]")  # fmt: skip
-def command(names: tuple[str, ...], quick: bool, again: bool, out: Path, data: Path | None) -> None:
+def command(names: tuple[str, ...], quick: bool, slide: bool, again: bool, out: Path, data: Path | None) -> None:
     """Write each figure as NAME.pdf, .png, .csv and .json, and a page, index.html, that says what holds.
 
     A figure whose data or results are not there is left out by "all", and the page says so; named alone it is an error.
@@ -60,6 +62,7 @@ def command(names: tuple[str, ...], quick: bool, again: bool, out: Path, data: P
     if again and not measured:
         raise click.UsageError(f"--recompute is for figures that are drawn from measurements; got {', '.join(chosen)}")
     check_replaceable(out, chosen, INDEX)
+    too_high: list[str] = []
     for name in chosen:
         if name in measured:
             recompute(name, settings, out / "recomputed" / name)
@@ -73,10 +76,16 @@ def command(names: tuple[str, ...], quick: bool, again: bool, out: Path, data: P
             write_absence(out, name, title, str(error))
             click.echo(f"left out: {name}, {error}", err=True)
             continue
+        if slide and not as_slide(drawn.figure):
+            too_high.append(name)
+            click.echo(f"left out: {name}, which is higher than a slide; draw it without --slide", err=True)
+            continue
         for text in drawn.lacking:
             click.echo(f"warning: {name}, {one_line(text)}", err=True)
         for path in write(out, name, title, drawn):
             click.echo(path)
+    if len(too_high) == len(chosen):
+        raise click.UsageError(f"nothing was drawn: {', '.join(too_high)} would not fit a slide; leave out --slide")
     write_index(out)
     click.echo(out / INDEX)
 

@@ -15,6 +15,9 @@ from paper_figures.own import MADE_BY
 SINGLE, DOUBLE = 3.35, 6.9
 """Widths of one and of two columns, in inches."""
 
+SLIDE, SHAPE = 4.8, 16 / 9
+"""Width on a slide of what has one column in a paper, in inches, and the slide's width over its height."""
+
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
 OKABE_ITO = (BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILLION, PURPLE)
@@ -128,6 +131,20 @@ def absent(axes: Any, text: str) -> None:
 def wrapped(text: str, width: int = 30) -> str:
     """Return a text in lines of about so many letters."""
     return "\n".join(textwrap.wrap(text, width))
+
+
+def as_slide(figure: Any) -> bool:
+    """Give a figure the shape of a slide, 16:9; return whether its panels have room in it.
+
+    Its text keeps its size in points, so that of one column, now 4.8 inches wide, is 21 points high on a slide of 13.3
+    inches, and that of two columns 14 points.
+    """
+    width, height = figure.get_size_inches()
+    wide = SLIDE if width == SINGLE else width
+    if height > 1.05 * wide / SHAPE:  # a twentieth less is no squeeze
+        return False
+    figure.set_size_inches(wide, wide / SHAPE)
+    return True
 
 
 def mark_quick(figure: Any) -> None:

@@ -21,7 +21,7 @@ from paper_figures.rank_capacity import hira_bound, least_squares
 from paper_figures.registry import FIGURES, draw
 from paper_figures.results import RESULTS
 from paper_figures.sst2 import make as draw_text
-from paper_figures.style import DOUBLE, LOOKS, SINGLE, new_figure
+from paper_figures.style import DOUBLE, LOOKS, SINGLE, as_slide, new_figure
 from tests.paper_figures.eyes import deuteranopia
 from tests.paper_figures.overlaps import overlaps
 from validation.group_choice import GROUPS, map_of
@@ -109,6 +109,17 @@ def test_entries_of_a_legend_differ_without_colour(drawn: Give, name: str) -> No
 @pytest.mark.parametrize("name", DRAWN)
 def test_no_words_meet_and_no_legend_hides_data(drawn: Give, name: str) -> None:
     assert overlaps(drawn(name).figure) == []
+
+
+@pytest.mark.parametrize("name", ["exact_cost", "cost_growth", "trainable_counts", "map_error", "sst2"])
+def test_no_words_meet_on_a_slide(drawn: Give, name: str) -> None:
+    figure = drawn(name).figure
+    before = figure.get_size_inches().copy()
+    try:
+        assert as_slide(figure)
+        assert overlaps(figure) == []
+    finally:
+        figure.set_size_inches(before)
 
 
 def test_what_meets_is_found() -> None:

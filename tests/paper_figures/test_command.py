@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 import threading
@@ -96,6 +97,18 @@ def test_what_takes_long_says_its_name(monkeypatch: pytest.MonkeyPatch, capsys: 
     with command.said_if_slow("sst2"):
         pass
     assert capsys.readouterr().err == ""
+
+
+def test_a_slide_is_16_to_9_and_what_is_higher_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["exact_cost", "trainable_counts", "published_tables", "--slide", "--out", str(tmp_path)]) == 0
+    assert "left out: published_tables, which is higher than a slide" in capsys.readouterr().err
+    for name in ("exact_cost", "trainable_counts"):
+        width, height = struct.unpack(">II", (tmp_path / f"{name}.png").read_bytes()[16:24])
+        assert abs(width / height - 16 / 9) < 0.005, name
+    assert not (tmp_path / "published_tables.png").exists()
+    assert command.main(["published_tables", "--slide", "--out", str(tmp_path / "none")]) == 2
+    assert "nothing was drawn: published_tables would not fit a slide" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
 
 
 def test_recompute_is_for_measured_figures(

@@ -43,6 +43,7 @@ class Tags(HTMLParser):
         self.open: list[str] = []
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.words: list[str] = []
+        self.glued = False  # what follows belongs to the word before: a span keeps an option on one line
         self.feed(text)
         self.close()
         assert self.open == []
@@ -50,18 +51,24 @@ class Tags(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert len(dict(attrs)) == len(attrs), f"an attribute of {tag} stands twice"
         self.elements.append((tag, dict(attrs)))
+        self.glued = dict(attrs).get("class") == "whole"
         if tag not in VOID:
-            self.open.append(tag)
+            self.open.append("whole" if self.glued else tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
+        last = self.open.pop()
+        assert last in (tag, "whole")
+        self.glued = last == "whole"
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] not in ("style", "script"):
+        if self.glued and self.words:
+            self.words[-1] += data
+        elif self.open and self.open[-1] not in ("style", "script"):
             self.words.append(data)
+        self.glued = False
 
 
 def html_of(page: Page) -> str:
