@@ -55,7 +55,8 @@ def check_new_folder(folder: str | Path, replaces: Collection[str] = ()) -> Path
     _check_name("write_folder", "folder", Path(folder))
     path = Path(os.path.abspath(folder))
     if path.is_symlink() or (path.exists() and not path.is_dir()):
-        raise DomainError(f"write_folder: `folder` must be a new or empty folder; got {path}, which is not a folder")
+        kind = "not a folder" if path.is_symlink() or not path.is_file() else "a file: name a folder"
+        raise DomainError(f"write_folder: `folder` must be a new or empty folder; got {path}, which is {kind}")
     if path.is_dir():
         kept = next((p for p in path.iterdir() if p.name not in replaces or p.is_symlink() or not p.is_file()), None)
         if kept is not None:

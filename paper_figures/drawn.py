@@ -79,6 +79,8 @@ class Drawn:
         None where nothing is drawn at random.
     smaller : bool
         Whether it was computed at smaller sizes, which it then says.
+    lacking : sequence of str
+        Panels that are empty, and why.
     """
 
     figure: Any
@@ -88,3 +90,4 @@ class Drawn:
     sources: Sequence[Path] = field(default_factory=tuple)
     seed: int | None = None
     smaller: bool = False
+    lacking: Sequence[str] = ()

@@ -10,6 +10,7 @@ from typing import Any
 
 from lieref._atomic import write_file
 from paper_figures.drawn import ABSENT, FAILS, HOLDS, OPEN, PARTLY, UNCHECKABLE
+from paper_figures.own import MADE_BY
 from paper_figures.registry import FIGURES
 from paper_figures.written import read_described
 
@@ -20,14 +21,25 @@ _CLASS = {HOLDS: "holds", PARTLY: "partly", FAILS: "fails", OPEN: "open", UNCHEC
 _SIGN = {HOLDS: "●", PARTLY: "◐", FAILS: "○", OPEN: "?", UNCHECKABLE: "-", ABSENT: "…"}
 
 _STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; color: #111; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-top: 1px solid #ccc; padding-top: .8rem; }
-table { border-collapse: collapse; margin: .6rem 0; } th, td { border: 1px solid #bbb; padding: .25rem .5rem;
-text-align: left; vertical-align: top; } th { background: #f0f0f0; } img { max-width: 100%; height: auto; }
-.verdict { white-space: nowrap; font-weight: 600; } .holds { background: #d7ecf9; } .fails { background: #fbe0cf; }
-.partly { background: #fdf3c8; } .open { background: #eee; } .not { background: #fff; color: #555; }
-.quick { color: #b34700; font-weight: 700; } .small { font-size: .8rem; color: #444; } code { font-size: .85em; }
-.numbers td, .numbers th { font-size: .75rem; padding: .1rem .35rem; }
+:root { color-scheme: light dark; --page: #fff; --ink: #111; --quiet: #444; --rule: #bbb; --head: #f0f0f0;
+--holds: #d7ecf9; --fails: #fbe0cf; --partly: #fdf3c8; --open: #eee; --quick: #b34700; --link: #0058a3; }
+@media (prefers-color-scheme: dark) { :root { --page: #14171a; --ink: #e8ebee; --quiet: #b0b8c0; --rule: #4a525a;
+--head: #23282d; --holds: #153a52; --fails: #55290f; --partly: #4a3c08; --open: #2c3136; --quick: #ff9d57;
+--link: #7cc0f5; } }
+body { font: 15px/1.45 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem;
+color: var(--ink); background: var(--page); overflow-wrap: break-word; } a { color: var(--link); }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-top: 1px solid var(--rule);
+padding-top: .8rem; } table { border-collapse: collapse; margin: .6rem 0; } th, td { border: 1px solid var(--rule);
+padding: .25rem .5rem; text-align: left; vertical-align: top; } th { background: var(--head); }
+img { max-width: 100%; height: auto; background: #fff; } .verdict { white-space: nowrap; font-weight: 600; }
+.holds { background: var(--holds); } .fails { background: var(--fails); } .partly { background: var(--partly); }
+.open { background: var(--open); } .not { color: var(--quiet); } .quick { color: var(--quick); font-weight: 700; }
+.small { font-size: .8rem; color: var(--quiet); } code { font-size: .85em; } .scroll { overflow-x: auto; }
+.numbers td, .numbers th { font-size: .75rem; padding: .1rem .35rem; overflow-wrap: normal; }
+@media (max-width: 40rem) { #claims, #claims tbody, #claims tr, #claims td { display: block; }
+#claims tr:first-child { display: none; } #claims tr { border: 1px solid var(--rule); margin: 0 0 .8rem; }
+#claims td { border: 0; padding: .3rem .6rem; } #claims td[data-of]::before { content: attr(data-of) ": ";
+color: var(--quiet); font-size: .8rem; } #claims td.nothing { display: none; } }
 """
 
 
@@ -45,6 +57,8 @@ def write_index(folder: Path) -> None:
     marked = f'<p class="quick">Drawn with --quick, at smaller sizes: {", ".join(quick)}.</p>' if quick else ""
     page = (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Figures and claims</title>'
+        f'<meta name="generator" content="{MADE_BY}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<style>{_STYLE}</style></head><body>\n<h1>Figures and claims</h1>\n<p>What the papers on LieRA and its "
         "relatives say, and what this package finds on a CPU. Each verdict is computed from the numbers beside it. "
         "A verdict speaks of the networks and data named there, not of the models of the "
@@ -60,7 +74,7 @@ def _claims(found: dict[str, dict[str, Any]]) -> str:
             verdict = claim["verdict"]
             lines.append(
                 f'<tr><td>{escape(claim["text"])}<div class="small">{escape(claim["source"])}</div></td>'
-                f"<td>{escape(claim['published'])}</td><td>{escape(claim['here'])}</td>"
+                f"{_cell('published', claim['published'])}{_cell('here', claim['here'])}"
                 f'<td class="verdict {_CLASS[verdict]}">{_SIGN[verdict]} {escape(verdict)}</td>'
                 f'<td><a href="#{name}">{escape(name)}</a></td></tr>'
             )
@@ -68,6 +82,11 @@ def _claims(found: dict[str, dict[str, Any]]) -> str:
         return "<p>No figure that was drawn bears on a claim.</p>"
     head = "<tr><th>claim</th><th>published</th><th>here</th><th>verdict</th><th>figure</th></tr>"
     return f'<table id="claims">{head}{"".join(lines)}</table>'
+
+
+def _cell(of: str, text: str) -> str:
+    """Return a cell that says of itself what it is of, for a narrow screen, where it stands in no column."""
+    return f'<td data-of="{of}"{" class=nothing" if text in ("", "-") else ""}>{escape(text)}</td>'
 
 
 def _section(folder: Path, name: str, described: dict[str, Any]) -> str:
@@ -103,7 +122,7 @@ def _numbers(path: Path) -> str:
     )
     more = len(rows) - 1 - ROWS_SHOWN
     rest = f'<p class="small">and {more} more rows in the CSV</p>' if more > 0 else ""
-    return f'<table class="numbers">{cells}</table>{rest}'
+    return f'<div class="scroll"><table class="numbers">{cells}</table></div>{rest}'
 
 
 def _short(cell: str) -> str:

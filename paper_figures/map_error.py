@@ -79,11 +79,13 @@ def make(settings: Settings) -> Drawn:
     rows = [*_errors(left), *_maps(middle)]
     claims: list[Claim] = []
     files: tuple[Path, ...] = ()
+    lacking: tuple[str, ...] = ()
     try:
         found = reached(settings)
     except AbsentError as error:
         right.set_title("what trained LieRA reaches")
         absent(right, wrapped(str(error)))
+        lacking = (f"panel (c) is empty: {error}",)
     else:
         rows += _reached(right, found)
         claims, files = _claims(found), sources(settings)
@@ -96,7 +98,7 @@ def make(settings: Settings) -> Drawn:
         f"epochs of LieRA, r = {RANK}, on {images} JPEG images at multiples of its default learning rate; the "
         "vertical lines are where the first order is 1 % off and where it leaves the group."
     )
-    return Drawn(figure, rows, caption, claims, files, settings.seed, smaller=settings.quick)
+    return Drawn(figure, rows, caption, claims, files, settings.seed, settings.quick, lacking)
 
 
 def _errors(panel: Any) -> list[Row]:

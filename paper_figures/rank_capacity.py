@@ -123,11 +123,13 @@ def make(settings: Settings) -> Drawn:
     _spectra(panels[1], values)
     bounds: list[Row] = []
     files: tuple[Path, ...] = ()
+    lacking: tuple[str, ...] = ()
     try:
         weight, target = wanted_change(settings)
     except AbsentError as error:
         panels[2].set_title("a wanted change E")
         absent(panels[2], wrapped(str(error)))
+        lacking = (f"panel (c) is empty: {error}",)
     else:
         bounds = [hira_bound(weight, target, r) for r in (BOUND_RANKS[::3] if settings.quick else BOUND_RANKS)]
         _bounds(panels[2], bounds)
@@ -147,7 +149,7 @@ def make(settings: Settings) -> Drawn:
         *bounds,
     ]
     claims = [_capacity(base, found, values), *([_power(bounds)] if bounds else [])]
-    return Drawn(figure, rows, _caption(), claims, files, settings.seed, smaller=settings.quick)
+    return Drawn(figure, rows, _caption(), claims, files, settings.seed, settings.quick, lacking)
 
 
 def _ranks(panel: Any, base: list[int], found: dict[str, list[int]]) -> None:

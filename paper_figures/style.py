@@ -10,9 +10,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from lieref._check import need
+from paper_figures.own import MADE_BY
 
 SINGLE, DOUBLE = 3.35, 6.9
 """Widths of one and of two columns, in inches."""
+
+SLIDE, SHAPE = 4.8, 16 / 9
+"""Width on a slide of what has one column in a paper, in inches, and the slide's width over its height."""
 
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
@@ -129,6 +133,20 @@ def wrapped(text: str, width: int = 30) -> str:
     return "\n".join(textwrap.wrap(text, width))
 
 
+def as_slide(figure: Any) -> bool:
+    """Give a figure the shape of a slide, 16:9; return whether its panels have room in it.
+
+    Its text keeps its size in points, so that of one column, now 4.8 inches wide, is 21 points high on a slide of 13.3
+    inches, and that of two columns 14 points.
+    """
+    width, height = figure.get_size_inches()
+    wide = SLIDE if width == SINGLE else width
+    if height > 1.05 * wide / SHAPE:  # a twentieth less is no squeeze
+        return False
+    figure.set_size_inches(wide, wide / SHAPE)
+    return True
+
+
 def mark_quick(figure: Any) -> None:
     """Say in the figure that its sizes are small."""
     height = 0.14 / figure.get_figheight()  # inches, above all panels
@@ -141,7 +159,8 @@ def rendered(figure: Any) -> dict[str, bytes]:
     """Return the figure as PDF with TrueType fonts in it and as PNG, the same bytes each time."""
     logging.getLogger("fontTools").setLevel(logging.ERROR)  # it speaks of the dates in a font
     found = {}
-    for suffix, metadata in (("pdf", {"CreationDate": None, "ModDate": None}), ("png", {})):
+    of_pdf = {"Creator": MADE_BY, "CreationDate": None, "ModDate": None}
+    for suffix, metadata in (("pdf", of_pdf), ("png", {"Software": MADE_BY})):
         buffer = io.BytesIO()
         figure.savefig(buffer, format=suffix, metadata=metadata)
         found[suffix] = buffer.getvalue()

@@ -54,6 +54,12 @@ def test_file_or_link_in_the_way_is_refused(tmp_path: Path, target: str) -> None
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_file_for_a_folder_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(DomainError, match="file, which is a file: name a folder"):
+        write_folder(tmp_path / "file", NEW)
+
+
 @pytest.mark.parametrize("name", ["", ".", "..", "../a", "a/b", "/a"])
 def test_names_with_a_path_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(DomainError, match="plain file names"):

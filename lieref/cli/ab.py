@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import click
 
 from lieref.cli.ab_print import print_arms, print_look, print_plan, print_test
 from lieref.cli.console import print_json
-from lieref.cli.shares import SHARE
+from lieref.cli.naming import names_itself
+from lieref.cli.shares import GAIN, SHARE
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 _level = click.option(
@@ -17,7 +19,7 @@ _level = click.option(
 )
 _worth = click.option(
     "--worth",
-    type=SHARE,
+    type=GAIN,
     default=0.01,
     show_default=True,
     help="Smallest gain of accuracy that is worth shipping. With 0 a test of equals has no end.",
@@ -41,7 +43,7 @@ def ab() -> None:
 
 @ab.command(short_help="Images needed for a gain, or the smallest gain that so many show.")
 @click.option("--accuracy", type=SHARE, required=True, help="Of the base: 0.9 or 90%.")
-@click.option("--gain", type=SHARE, help="Gain of accuracy that shall be seen, such as 1%.")
+@click.option("--gain", type=GAIN, help="Gain of accuracy that shall be seen, such as 1%.")
 @click.option("--images", type=click.IntRange(min=1), help="Instead of --gain: which gain do so many images show?")
 @click.option(
     "--disagreement",
@@ -54,6 +56,7 @@ def ab() -> None:
     "--per-day", type=click.IntRange(min=1), help="Images a day, for daily looks.  [default: a twentieth of the test]"
 )
 @_json
+@names_itself
 def plan(as_json: bool, **options: Any) -> None:
     """Say how many images a comparison needs.
 
@@ -88,9 +91,13 @@ def plan(as_json: bool, **options: Any) -> None:
 @_classes
 @_level
 @_worth
-@click.option("--save", type=click.Path(path_type=Path), help="Write labels and predictions to this .csv, for look.")
+@click.option("--save", type=click.Path(path_type=Path), help="Write ids, labels, predictions to this .csv, for look.")
+@click.option("--force", is_flag=True, help="Replace the file of --save where it exists.")
 @_json
-def test(a: Path, b: Path, save: Path | None, as_json: bool, level: float, worth: float, **options: Any) -> None:
+@names_itself
+def test(
+    a: Path, b: Path, save: Path | None, force: bool, as_json: bool, level: float, worth: float, **options: Any
+) -> None:
     """Compare the base A with the new model B on the same images.
 
     \b
@@ -106,17 +113,21 @@ def test(a: Path, b: Path, save: Path | None, as_json: bool, level: float, worth
     "at any time".
     """  # noqa: D301  click reads the control character
     from lieref._atomic import write_file
-    from lieref.cli.output import reserved_file
+    from lieref.cli.ab_models import named, warn_same
+    from lieref.cli.output import reserved_result
     from lieref.evaluate.ab.report import check_level_and_worth, test_report
 
     check_level_and_worth(level, worth)
     if save is not None and save.suffix.lower() != ".csv":
         raise click.UsageError(f"--save writes a .csv; got {save}")
-    pairs = _pairs(a, b, **options)
-    report = {"a": str(a), "b": str(b), **test_report(pairs, level=level, worth=worth)}
-    if save is not None:
-        with reserved_file("ab test", save, "save"):
+    with nullcontext() if save is None else reserved_result("ab test", save, "save", force=force):
+        pairs = _pairs(a, b, **options)
+        names = [named(a, options["adapter_a"]), named(b, options["adapter_b"])]
+        warn_same((a, b), (options["adapter_a"], options["adapter_b"]), names[0])
+        report = {"a": names[0], "b": names[1], **test_report(pairs, level=level, worth=worth)}
+        if save is not None:
             write_file(save, pairs.to_csv())
+            report["saved"] = {"file": str(save), "columns": list(pairs.columns)}
     if as_json:
         print_json(report)
     else:
@@ -160,6 +171,7 @@ def _pairs(
 @_classes
 @_level
 @_json
+@names_itself
 def arms(a: Path, b: Path, classes: str | None, level: float, as_json: bool) -> None:
     """Compare two models that saw other images, such as two halves of a fleet.
 
@@ -189,6 +201,7 @@ def arms(a: Path, b: Path, classes: str | None, level: float, as_json: bool) -> 
 @_level
 @_worth
 @_json
+@names_itself
 def look(files: tuple[Path, ...], classes: str | None, level: float, worth: float, as_json: bool) -> None:
     """Judge a test that is still running, as often as one likes.
 
@@ -202,12 +215,13 @@ def look(files: tuple[Path, ...], classes: str | None, level: float, worth: floa
     --level.
 
     Once said, a verdict stands. Give all files every day: the last alone is not the test. Images are counted as they
-    came, in no order chosen by class or outcome, and each once; with ids this is checked.
+    came, in no order chosen by class or outcome, and each once; with ids, as --save writes, this is checked.
     """  # noqa: D301  click reads the control character
-    from lieref.evaluate.ab.pairs import check_apart, read_pairs
+    from lieref.evaluate.ab.pairs import check_apart, check_files_apart, read_pairs
     from lieref.evaluate.ab.report import check_level_and_worth, look_report
 
     check_level_and_worth(level, worth)
+    check_files_apart("ab look", files)
     days = [(str(path), read_pairs(path, classes=_number_of(classes))) for path in files]
     check_apart("ab look", days)
     report = look_report([(name, pairs.counts) for name, pairs in days], level=level, worth=worth)

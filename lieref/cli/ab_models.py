@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lieref.cli.console import progress_bar, say
-from lieref.errors import DomainError
+from lieref.errors import DomainError, LierefWarning
 
 if TYPE_CHECKING:
     from lieref._types import Array, FloatArray
@@ -26,17 +27,20 @@ def predict_pairs(
 ) -> Pairs:
     """Return the predictions of two models, each perhaps with an adapter, on labelled data.
 
+    The ids are digests of the samples as the first model reads them.
+
     Raises
     ------
     LierefError
         If a model, an adapter or the data cannot be read, do not fit, or the models take the labels for other classes.
     """
     from lieref.evaluate.ab.columns import Column
-    from lieref.evaluate.ab.pairs import Pairs
+    from lieref.evaluate.ab.pairs import Pairs, ids_of
 
-    said, labels = [], []
+    said, labels, ids = [], [], []
     for model, adapter in zip(models, adapters, strict=True):
-        predicted, targets, names = _predict(model, adapter, data, layout, classes, max_bytes)
+        predicted, targets, names, digests = _predict(model, adapter, data, layout, classes, max_bytes)
+        ids.append(digests)
         named = None if names is None or len(names) <= int(max(predicted.max(), targets.max())) else np.array(names)
         said.append(predicted if named is None else named[predicted])
         labels.append(targets if named is None else named[targets])
@@ -45,19 +49,43 @@ def predict_pairs(
             f"ab test: both models must take the labels of {data} for the same classes; got others (name the outputs "
             "in order with --classes)"
         )
-    return Pairs(Column(labels[0]), Column(said[0]), Column(said[1]))
+    again = len(ids[0]) - len(set(ids[0]))
+    if again:
+        warnings.warn(
+            f"{data} holds {again:,} of its {len(ids[0]):,} images again, bit for bit; the test takes each for a case "
+            "of its own",
+            LierefWarning,
+            stacklevel=2,
+        )
+    return Pairs(Column(labels[0]), Column(said[0]), Column(said[1]), ids_of(ids[0]))
+
+
+def named(path: Path, adapter: Path | None) -> str:
+    """Return what is tested, in words."""
+    return str(path) if adapter is None else f"{path} + {adapter}"
+
+
+def warn_same(paths: tuple[Path, Path], adapters: tuple[Path | None, Path | None], name: str) -> None:
+    """Warn where both sides of a test are the same files: nothing can differ."""
+    one, other = (
+        [path.resolve(), None if adapter is None else adapter.resolve()]
+        for path, adapter in zip(paths, adapters, strict=True)
+    )
+    if one == other:
+        warnings.warn(f"A and B are both {name}: a test of a model against itself", LierefWarning, stacklevel=2)
 
 
 def _predict(
     path: Path, adapter: Path | None, data: Path, layout: str | None, classes: str | None, max_bytes: int | None
-) -> tuple[Array, Array, tuple[str, ...] | None]:
-    """Return the numbers of the predicted and of the right classes, and their names."""
+) -> tuple[Array, Array, tuple[str, ...] | None, list[bytes]]:
+    """Return the numbers of the predicted and of the right classes, their names, and digests of the samples."""
     from lieref.adapter.folder import read_adapter
     from lieref.cli.job import load_samples, parse_classes
     from lieref.cli.loading import load_for
     from lieref.cli.task_options import chosen_task
     from lieref.cli.text_options import TextOptions, with_padding_of
     from lieref.evaluate import judge
+    from lieref.evaluate.overlap import sample_digests
 
     known: dict[str, Any] = {} if adapter is None else read_adapter(adapter)[1]["lieref"]
     text = with_padding_of(TextOptions(), known)
@@ -80,4 +108,4 @@ def _predict(
         if samples.described:
             say(samples.described)
         judge.score(model, samples.x, samples.y, task, see)
-    return np.concatenate(predicted), np.concatenate(right), samples.classes
+    return np.concatenate(predicted), np.concatenate(right), samples.classes, sample_digests(samples.x)

@@ -100,6 +100,9 @@ def print_test(report: dict[str, Any]) -> None:
                 "tests (lieref ab plan)."
             )
     click.echo(f"At any time: {later['verdict']} (worth {points(report['worth'])} points; lieref ab look goes on).")
+    if "saved" in report:
+        saved = report["saved"]
+        click.echo(f"Saved to {saved['file']}: {report['images']:,} rows of {', '.join(saved['columns'])}.")
 
 
 def print_arms(report: dict[str, Any]) -> None:

@@ -269,11 +269,14 @@ def _say_rows(rows: list[dict[str, Any]]) -> None:
             warned.setdefault(text, []).append(row["label"])
     for text, labels in warned.items():
         warnings.warn(f"{text} ({', '.join(labels)})", LierefWarning, stacklevel=2)
+    missing: dict[str, list[str]] = {}
     for row in rows:
         for text in row["failed"]:
             say(f"failed: {row['label']}, {text}")
         if row["bundle_missing"] is not None:
-            say(f"no signed bundle of {row['label']}: {row['bundle_missing']}")
+            missing.setdefault(row["bundle_missing"], []).append(row["label"])
+    for text, labels in missing.items():
+        say(f"no signed bundle of {', '.join(labels)}: {text}")
 
 
 def _say_plan(entries: list[Entry], whole: int | None, seeds: int) -> None:

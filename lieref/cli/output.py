@@ -62,6 +62,21 @@ def reserved_file(command: str, path: Path, argument: str) -> Iterator[None]:
 
 
 @contextmanager
+def reserved_result(command: str, path: Path, argument: str, *, force: bool) -> Iterator[None]:
+    """Hold a file that is a result: one that is there is kept, unless `force` replaces it; else `reserved_file`.
+
+    Raises
+    ------
+    UsageError, DomainError
+        As `reserved_file`, or if the file is there and `force` is false.
+    """
+    with reserved_file(command, path, argument):
+        if path.is_file() and not force:
+            raise click.UsageError(f"{path} exists; add --force to replace it, or name another --{argument}")
+        yield
+
+
+@contextmanager
 def reserved_history(path: Path | None, out: Path, *, replaces: bool) -> Iterator[None]:
     """Hold the file that a run's record is written to while it trains, if there is to be one.
 

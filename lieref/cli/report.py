@@ -34,7 +34,8 @@ def report(source: Path, out: Path | None, force: bool, as_json: bool) -> None:
 
     if not source.exists() and Unfinished(Path(os.path.abspath(source))).folder.is_dir():
         raise click.UsageError(
-            f"{source} is not there: its run is not finished; the same command with --resume goes on"
+            f"{source} is not there: its run is not finished; the same command with --resume goes on, and lieref plot "
+            "draws the file of its --history so far"
         )
     if out is None:
         page = read_page(source)

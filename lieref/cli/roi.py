@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from lieref.cli.console import print_json, print_table
-from lieref.cli.shares import SHARE
+from lieref.cli.naming import names_itself
+from lieref.cli.shares import GAIN
+from lieref.errors import LierefWarning
 
 if TYPE_CHECKING:
     from lieref.evaluate.roi.arithmetic import Case, Swing
@@ -42,14 +45,15 @@ NEEDED = ("update_bytes", "gain")
 @click.option("--setup", type=float, default=0.0, show_default=True, help="Cost once, such as of the pilot.")
 @click.option("--decisions", type=float, required=True, help="Decisions of one device and day.")
 @click.option("--error-value", type=float, required=True, help="What one error avoided is worth.")
-@click.option("--gain", type=SHARE, help="Gain of accuracy: 0.012 or 1.2%.  [or --from]")
-@click.option("--gain-low", type=SHARE, help="Lower end of its interval, where known.")
-@click.option("--gain-high", type=SHARE, help="Upper end.")
+@click.option("--gain", type=GAIN, help="Gain of accuracy: 0.012 or 1.2%.  [or --from]")
+@click.option("--gain-low", type=GAIN, help="Lower end of its interval, where known.")
+@click.option("--gain-high", type=GAIN, help="Upper end.")
 @click.option(
     "--from",
     "source",
     type=click.Path(path_type=Path),
-    help="Take gain, bytes and hours from a report: of finetune, compare, ab test --json or ab look --json.",
+    help="Take gain, bytes and hours from a report: of finetune or compare (or its folder), ab test --json or ab look "
+    "--json.",
 )
 @click.option("--method", help="Of a comparison: whose numbers.  [default: the best]")
 @click.option("--currency", default="EUR", show_default=True, help="Name of the unit of money.")
@@ -57,13 +61,16 @@ NEEDED = ("update_bytes", "gain")
     "--factor", type=float, default=2.0, show_default=True, help="By which each input is varied, up and down."
 )
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw what decides to this .png or .svg.")
+@click.option("--force", is_flag=True, help="Replace the picture where it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@names_itself
 def roi(
     source: Path | None,
     method: str | None,
     currency: str,
     factor: float,
     plot: Path | None,
+    force: bool,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -81,7 +88,7 @@ def roi(
     moves the net most is what a pilot should find out.
     """  # noqa: D301  click reads the control character
     from lieref._atomic import write_file
-    from lieref.cli.output import reserved_file
+    from lieref.cli.output import reserved_result
     from lieref.evaluate.roi.arithmetic import net_of_first_year, sensitivity
     from lieref.evaluate.roi.tornado import FORMATS, tornado
 
@@ -93,7 +100,7 @@ def roi(
     if plot is not None:
         net = net_of_first_year(case)
         labels = [f"{NAMES[swing.name][1]}\n{_range(swing)}" for swing in swings]
-        with reserved_file("roi", plot, "plot"):
+        with reserved_result("roi", plot, "plot", force=force):
             write_file(plot, tornado(swings, net, labels, unit=currency, form=form))
     report = _report(case, swings, currency, factor)
     if as_json:
@@ -105,7 +112,7 @@ def roi(
 def _case(source: Path | None, method: str | None, given: dict[str, Any]) -> Case:
     """Return the assumptions: the options, and what they leave open from a report."""
     from lieref.evaluate.roi.arithmetic import Case
-    from lieref.evaluate.roi.source import read_source
+    from lieref.evaluate.roi.source import keeps_base, read_source
 
     if method is not None and source is None:
         raise click.UsageError("--method chooses from a comparison; name it with --from")
@@ -113,6 +120,12 @@ def _case(source: Path | None, method: str | None, given: dict[str, Any]) -> Cas
     if given["gain"] is not None:
         for name in ("gain", "gain_low", "gain_high"):  # the ends belong to another gain
             found.pop(name, None)
+    elif source is not None and (headline := keeps_base(source)):
+        warnings.warn(
+            f'the report of {source} says "{headline}": its gain is not told from chance, nor is what follows from it',
+            LierefWarning,
+            stacklevel=2,
+        )
     values = {**found, **{name: value for name, value in given.items() if value is not None}}
     lacking = [NAMES[name][0] for name in NEEDED if name not in values]
     if lacking:
@@ -168,15 +181,17 @@ def _sentences(report: dict[str, Any]) -> list[str]:
                     f"{_money(ends[0])} to {_money(ends[1])} {currency}.")  # fmt: skip
     if even["gain"] is None:
         said.append("No gain of accuracy pays for the updates.")
-    elif even["gain"] == 0:
+    elif even["gain"] == 0 and report["inputs"]["gain"] > 0:
         said.append("Updates cost nothing here: any gain pays for them.")
+    elif even["gain"] == 0:
+        said.append("Updates cost nothing here, but without a gain of accuracy they bring nothing.")
     else:
         aside = ", set-up aside" if report["inputs"]["setup"] else ""
         said.append(f"Updates pay from a gain of {100 * even['gain']:.3g} points on{aside}.")
     between = report["days_between_updates"]
-    if even["update_days"] is None:
+    if even["update_days"] is None and even["gain"] != 0:
         said.append("An update never earns what it costs.")
-    else:
+    elif even["update_days"] is not None:
         late = "" if even["update_days"] <= between else ", later than the next one comes"
         said.append(f"An update has earned its cost after {even['update_days']:,.3g} days{late} (one comes every "
                     f"{between:,.3g} days).")  # fmt: skip

@@ -23,8 +23,22 @@ class Share(click.ParamType[float]):
         except ValueError:
             self.fail(f"{value!r} is no share such as 0.9 or 90%", param, ctx)
         if not math.isfinite(number) or abs(number) > 1:
-            self.fail(f"{value!r} is no share: at most 1, or 100%", param, ctx)
+            meant = f"; did you mean {text}%?" if not percent and 1 < abs(number) <= 100 else ""
+            self.fail(f"{value!r} is no share: at most 1, or 100%{meant}", param, ctx)
         return number
 
 
-SHARE = Share()
+class Gain(Share):
+    """A share that is never all: who writes 1 means one percent."""
+
+    name = "gain"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the share as a number."""
+        number = super().convert(value, param, ctx)
+        if abs(number) == 1 and not isinstance(value, float) and not value.strip().endswith("%"):
+            self.fail(f"{value!r} is a share of 1, all images; did you mean {value.strip()}%?", param, ctx)
+        return number
+
+
+SHARE, GAIN = Share(), Gain()

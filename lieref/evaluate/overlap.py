@@ -12,8 +12,8 @@ from lieref.errors import DomainError
 
 def overlap(x: Array, other: Array) -> int:
     """Return how many samples of `other` stand in `x`, bit for bit."""
-    known = set(_digests(x))
-    return sum(digest in known for digest in _digests(other))
+    known = set(sample_digests(x))
+    return sum(digest in known for digest in sample_digests(other))
 
 
 def check_apart(function: str, x: Array, x_test: Array) -> int:
@@ -24,7 +24,7 @@ def check_apart(function: str, x: Array, x_test: Array) -> int:
     DomainError
         If the sets are the same, in this order or another.
     """
-    train, test = _digests(x), _digests(x_test)
+    train, test = sample_digests(x), sample_digests(x_test)
     if sorted(train) == sorted(test):
         digest = hashlib.sha256(b"".join(sorted(train))).hexdigest()
         raise DomainError(
@@ -35,7 +35,7 @@ def check_apart(function: str, x: Array, x_test: Array) -> int:
     return sum(digest in known for digest in test)
 
 
-def _digests(x: Array) -> list[bytes]:
-    """Return a digest of each sample, with its type and shape."""
+def sample_digests(x: Array) -> list[bytes]:
+    """Return a digest of 16 bytes of each sample, of its numbers, their type and its shape."""
     head = f"{x.dtype.str} {x.shape[1:]}".encode()
     return [hashlib.blake2b(head + np.ascontiguousarray(each).tobytes(), digest_size=16).digest() for each in x]

@@ -111,7 +111,8 @@ def _draw_one(ax: Any, runs: Runs, metric: str | None) -> None:
                 markerfacecolor="white" if judged else colour,
             )  # fmt: skip
     ax.set_xlabel("epoch")
-    ax.set_ylabel("loss (mean over samples)" if metric is None else _label(metric))
+    judged = any(not np.isnan(_value(record, metric, True)) for epochs in runs.values() for record in epochs)
+    ax.set_ylabel("loss (mean over samples)" if metric is None else _label(metric, judged))
     ax.set_xlim(0.5 if most < 10 else 0, most + (0.5 if most < 10 else most / 50))
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.grid(color="#d9d9d9", linewidth=0.6)
@@ -132,8 +133,9 @@ def _is_share(metric: str) -> bool:
     return metric.rpartition(".")[2].endswith("accuracy")
 
 
-def _label(metric: str) -> str:
-    words = metric.replace("_", " ")
+def _label(metric: str, judged: bool) -> str:
+    """Return a metric in words; without a validation set it is of the samples that are learnt from."""
+    words = f"{'' if judged else 'training '}{metric.replace('_', ' ')}"
     return f"{words} (%)" if _is_share(metric) else words
 
 

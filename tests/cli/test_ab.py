@@ -33,6 +33,7 @@ def folder(workplace: Path) -> Path:
         Path(f"day{day}.csv").write_text("id,label,a,b\n" + "".join(f"{n},{t},{p},{q}\n" for n, t, p, q in rows))
     np.savez("a.npz", prediction=a, label=y)
     Path("b.json").write_text(json.dumps({"prediction": b.tolist()}))
+    Path("copy.csv").write_bytes(Path("day1.csv").read_bytes())
     onnx.save(small_network(3), workplace / "new.onnx")
     return workplace
 
@@ -78,6 +79,43 @@ def test_two_networks_and_the_pairs_they_leave(folder: Path, run_json: RunJson) 
     looked = run_json("ab", "look", "pairs.csv")
     assert (looked["images"], looked["only_a"], looked["only_b"]) == (24, found["only_a"], found["only_b"])
     assert looked["verdict"] == found["any_time"]["verdict"]
+    assert found["saved"] == {"file": "pairs.csv", "columns": ["id", "label", "a", "b"]}
+
+
+def test_images_that_are_saved_on_two_days_are_found(
+    folder: Path, fails: Fails, run_json: RunJson, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with np.load("test.npz") as held:
+        x, y = held["x"], held["y"]
+    # day one, and a day two that brings one image of it again, one new image, and that one once more
+    np.savez("one.npz", x=x[:12], y=y[:12])
+    np.savez("two.npz", x=x[[20, 5, 20]], y=y[[20, 5, 20]])
+    for day in ("one", "two"):
+        assert main(["ab", "test", "base.onnx", "new.onnx", "--data", f"{day}.npz", "--save", f"{day}.csv"]) == 0
+    printed = capsys.readouterr()
+    assert "Saved to one.csv: 12 rows of id, label, a, b." in printed.out
+    assert "two.npz holds 1 of its 3 images again" in printed.err
+    ids = [line.partition(",")[0] for line in Path("one.csv").read_text().splitlines()]
+    assert f"each image must count once; {ids[6]!r} is in one.csv and two.csv" in fails(
+        "ab", "look", "one.csv", "two.csv"
+    )
+    assert run_json("ab", "look", "two.csv")["images"] == 3
+
+
+def test_what_was_saved_is_kept(folder: Path, fails: Fails) -> None:
+    before = Path("day1.csv").read_bytes()
+    said = fails("ab", "test", "a.npz", "b.json", "--save", "day1.csv")
+    assert "day1.csv exists; add --force to replace it" in said
+    assert Path("day1.csv").read_bytes() == before
+    assert main(["ab", "test", "a.npz", "b.json", "--save", "day1.csv", "--force"]) == 0
+    assert Path("day1.csv").read_bytes() != before
+
+
+def test_a_model_against_itself_is_warned_of(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ab", "test", "base.onnx", "./base.onnx", "--data", "test.npz"]) == 0
+    assert "A and B are both base.onnx: a test of a model against itself" in capsys.readouterr().err
+    assert main(["ab", "test", "base.onnx", "new.onnx", "--data", "test.npz"]) == 0
+    assert "against itself" not in capsys.readouterr().err
 
 
 def test_an_adapter_against_its_base(folder: Path, run_json: RunJson) -> None:
@@ -86,6 +124,7 @@ def test_an_adapter_against_its_base(folder: Path, run_json: RunJson) -> None:
     found = run_json("ab", "test", "base.onnx", "base.onnx", "--adapter-b", "adapter", "--data", "test.npz")
     assert found["accuracy"]["a"]["accuracy"] == trained["base_accuracy"]
     assert found["accuracy"]["b"]["accuracy"] == trained["accuracy"]
+    assert (found["a"], found["b"]) == ("base.onnx", "base.onnx + adapter")
 
 
 def test_files_of_predictions(folder: Path, run_json: RunJson, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,13 +194,15 @@ def test_worse_and_no_difference(folder: Path, run_json: RunJson) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("plan", "--accuracy", "90%", "--gain", "20%"), "`gain` must be at most 0.1"),
+        (("plan", "--accuracy", "90%", "--gain", "20%"), "ab plan: `gain` must be at most 0.1"),
         (("plan", "--accuracy", "90%", "--gain", "2%", "--disagreement", "1%"), "between the gain, 0.02, and 0.18"),
         (("plan", "--accuracy", "90%", "--gain", "2%", "--power", "4%"), "`power` must lie between the level"),
         (("plan", "--accuracy", "90%", "--gain", "2%", "--level", "0"), "`level` must lie between 0 and 1"),
         (("plan", "--accuracy", "90%"), "give one of them"),
         (("plan", "--accuracy", "90%", "--gain", "2%", "--images", "3"), "give one of them"),
-        (("plan", "--accuracy", "90", "--gain", "2%"), "'90' is no share"),
+        (("plan", "--accuracy", "90", "--gain", "2%"), "'90' is no share: at most 1, or 100%; did you mean 90%?"),
+        (("plan", "--accuracy", "90%", "--gain", "1"), "'1' is a share of 1, all images; did you mean 1%?"),
+        (("plan", "--accuracy", "90%", "--gain", "1.0"), "did you mean 1.0%?"),
         (("plan", "--accuracy", "nan", "--gain", "2%"), "'nan' is no share"),
         (("plan", "--accuracy", "x", "--gain", "2%"), "'x' is no share such as 0.9 or 90%"),
         (("plan", "--accuracy", "90%", "--images", "3"), "with 3 not even the largest"),
@@ -171,7 +212,7 @@ def test_worse_and_no_difference(folder: Path, run_json: RunJson) -> None:
         (("test", "base.onnx", "new.onnx", "--data", "none.npz"), "none.npz"),
         (("test", "a.npz", "b.json", "--data", "test.npz"), "--data is for two .onnx"),
         (("test", "b.json", "b.json"), "must have the column label"),
-        (("test", "a.npz", "day1.csv"), "must have the column prediction"),
+        (("test", "a.npz", "day1.csv"), "ab test: day1.csv must have the column prediction"),
         (("test", "a.npz", "b.json", "--classes", "3"), "must be a class from 0 to 2; got 4"),
         (("test", "a.npz", "b.json", "--classes", "1"), "--classes must be 2 or more"),
         (("test", "a.npz", "b.json", "--save", "x.json"), "--save writes a .csv"),
@@ -180,9 +221,14 @@ def test_worse_and_no_difference(folder: Path, run_json: RunJson) -> None:
         (("arms", "day1.csv", "a.npz"), "must have the column prediction"),
         (("arms", "a.npz", "b.json"), "must have the column label"),
         (("arms", "a.npz", "a.npz", "--level", "0"), "`level` must lie between 0 and 1"),
-        (("look", "day1.csv", "day2.csv", "day1.csv"), "each image must count once; '1-0' is in day1.csv"),
-        (("look", "a.npz"), "must have the columns label, a"),
-        (("look", "none.csv"), "none.csv"),
+        (("look", "day1.csv", "day2.csv", "day1.csv"), "each file must be given once"),
+        (
+            ("look", "day1.csv", "./day1.csv"),
+            "each file must be given once, for its images count once; got day1.csv twice",
+        ),
+        (("look", "day1.csv", "copy.csv"), "got day1.csv and copy.csv, which hold the same"),
+        (("look", "a.npz"), "ab look: a.npz must have the columns label, a"),
+        (("look", "none.csv"), "ab look: none.csv"),
         (("look", "day1.csv", "--level", "1"), "`level` must lie between 0 and 1"),
         (("look", "day1.csv", "--worth", "-1%"), "`worth` must be at least 0"),
         (("look",), "FILES"),

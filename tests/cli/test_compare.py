@@ -300,3 +300,13 @@ def test_a_method_left_with_one_seed_is_not_tested(
     assert (
         "a run of a method must come through; all 4 failed, first: DomainError: it diverged" in capsys.readouterr().err
     )
+
+
+def test_what_has_no_bundle_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    from lieref.cli.compare import _say_rows
+
+    why = {"a": "no keys", "b": "no keys", "c": None, "d": "too large"}
+    _say_rows([{"label": label, "warnings": [], "failed": [], "bundle_missing": text} for label, text in why.items()])
+    assert capsys.readouterr().err.splitlines() == [
+        "no signed bundle of a, b: no keys", "no signed bundle of d: too large",
+    ]  # fmt: skip

@@ -203,5 +203,7 @@ def test_what_is_no_result_is_one_sentence(
 
 def test_a_run_that_is_not_finished_says_so(workplace: Path, fails: Fails) -> None:
     (workplace / ".out.unfinished").mkdir()
-    assert "out is not there: its run is not finished; the same command with --resume goes on" in fails("report", "out")
-    assert "must be a readable file" in fails("report", "other")
+    said = fails("report", "out")
+    assert "out is not there: its run is not finished; the same command with --resume goes on" in said
+    assert "lieref plot draws the file of its --history so far" in said
+    assert "there is no such folder or file: other" in fails("report", "other")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from lieref.cli import main
+from tests.evaluate.report.results import comparison
 
 RunJson = Callable[..., dict[str, Any]]
 CASE = ("roi", "--devices", "1000", "--link-cost", "0.5", "--updates", "4", "--images", "500", "--image-cost", "0.2",
@@ -40,6 +41,14 @@ def test_in_words_with_a_picture(workplace: Path, capsys: pytest.CaptureFixture[
     assert "The picture is roi.svg." in printed
 
 
+def test_a_picture_that_is_there_is_kept(workplace: Path, fails: Callable[..., str]) -> None:
+    Path("roi.svg").write_text("mine")
+    assert "roi.svg exists; add --force to replace it" in fails(*CASE, *GIVEN, "--plot", "roi.svg")
+    assert Path("roi.svg").read_text() == "mine"
+    assert main([*CASE, *GIVEN, "--plot", "roi.svg", "--force"]) == 0
+    assert Path("roi.svg").read_bytes().startswith(b"<?xml")
+
+
 def test_what_never_pays_is_said(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*CASE, "--bytes", "6000", "--gain=-1%", "--setup", "5"]) == 0
     printed = capsys.readouterr().out
@@ -49,7 +58,35 @@ def test_what_never_pays_is_said(workplace: Path, capsys: pytest.CaptureFixture[
     assert "No gain of accuracy pays for the updates." in capsys.readouterr().out
     free = ("roi", "--devices", "1", "--updates", "1", "--decisions", "1", "--error-value", "1", "--bytes", "1")
     assert main([*free, "--gain", "1%"]) == 0
-    assert "Updates cost nothing here" in capsys.readouterr().out
+    assert "Updates cost nothing here: any gain pays for them." in capsys.readouterr().out
+    assert main([*free, "--gain=-1%"]) == 0
+    printed = capsys.readouterr().out
+    assert "Updates cost nothing here, but without a gain of accuracy they bring nothing." in printed
+    assert "any gain" not in printed
+    assert "never earns" not in printed
+
+
+def test_a_comparison_by_its_folder_that_says_keep_is_warned_of(
+    workplace: Path, run_json: RunJson, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = comparison()
+    Path("compared").mkdir()
+    Path("compared/comparison.json").write_text(json.dumps(result))
+    whole = run_json(*CASE, "--from", "compared")["inputs"]
+    assert whole == run_json(*CASE, "--from", "compared/comparison.json")["inputs"]
+    assert whole["gain"] == 0.0725
+    assert main([*CASE, "--from", "compared"]) == 0
+    assert "warning" not in capsys.readouterr().err
+    for row in result["rows"]:
+        if row["over_base"]:
+            row["over_base"]["p_holm"] = 0.2
+    Path("compared/comparison.json").write_text(json.dumps(result))
+    assert main([*CASE, "--from", "compared"]) == 0
+    said = capsys.readouterr().err
+    assert said.startswith('warning: the report of compared says "Keep the base": ')
+    assert said.count("\n") == 1
+    assert main([*CASE, "--from", "compared", "--gain", "1%"]) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_report_gives_what_is_left_open(workplace: Path, run_json: RunJson) -> None:
@@ -76,12 +113,14 @@ def test_a_report_gives_what_is_left_open(workplace: Path, run_json: RunJson) ->
         ((*CASE, *GIVEN, "--error-value", "nan"), "`error_value` must be finite; got nan"),
         ((*CASE, *GIVEN, "--updates", "0"), "`updates` must be at least 0.01"),
         ((*CASE, *GIVEN, "--gain", "120%"), "no share"),
+        ((*CASE, "--bytes", "6000", "--gain", "1"), "did you mean 1%?"),
+        ((*CASE, *GIVEN, "--from", "."), "roi: . must hold comparison.json"),
         ((*CASE, *GIVEN, "--gain-low", "1%"), "both or not at all"),
         ((*CASE, *GIVEN, "--factor", "1"), "`factor` must be above 1"),
         ((*CASE, *GIVEN, "--plot", "x.pdf"), "--plot draws a .png or .svg"),
         ((*CASE, *GIVEN, "--plot", "no/x.png"), "there is no folder no"),
         ((*CASE, *GIVEN, "--method", "lora"), "name it with --from"),
-        ((*CASE, *GIVEN, "--from", "none.json"), "none.json must be a readable file"),
+        ((*CASE, *GIVEN, "--from", "none.json"), "roi: none.json must be a readable file"),
         ((*CASE, *GIVEN, "--from", "train.npz"), "train.npz"),
     ],
 )

@@ -21,7 +21,7 @@ from paper_figures.rank_capacity import hira_bound, least_squares
 from paper_figures.registry import FIGURES, draw
 from paper_figures.results import RESULTS
 from paper_figures.sst2 import make as draw_text
-from paper_figures.style import DOUBLE, LOOKS, SINGLE, new_figure
+from paper_figures.style import DOUBLE, LOOKS, SINGLE, as_slide, new_figure
 from tests.paper_figures.eyes import deuteranopia
 from tests.paper_figures.overlaps import overlaps
 from validation.group_choice import GROUPS, map_of
@@ -109,6 +109,17 @@ def test_entries_of_a_legend_differ_without_colour(drawn: Give, name: str) -> No
 @pytest.mark.parametrize("name", DRAWN)
 def test_no_words_meet_and_no_legend_hides_data(drawn: Give, name: str) -> None:
     assert overlaps(drawn(name).figure) == []
+
+
+@pytest.mark.parametrize("name", ["exact_cost", "cost_growth", "trainable_counts", "map_error", "sst2"])
+def test_no_words_meet_on_a_slide(drawn: Give, name: str) -> None:
+    figure = drawn(name).figure
+    before = figure.get_size_inches().copy()
+    try:
+        assert as_slide(figure)
+        assert overlaps(figure) == []
+    finally:
+        figure.set_size_inches(before)
 
 
 def test_what_meets_is_found() -> None:
@@ -212,6 +223,22 @@ def test_accuracies_are_those_recorded(drawn: Give) -> None:
             assert box.lines[0].get_xdata()[0] == pytest.approx(value(recorded[label])), label
     rows = {row["label"]: row["accuracy"] for row in drawn("matched_budgets").rows if row["images"] == 500}
     assert rows == {label: row["mean"] for label, row in recorded.items() if label != "base"}
+
+
+def test_hollow_and_bold_mean_one_thing_in_both_panels(drawn: Give) -> None:
+    recorded = {row["label"]: row for row in json.loads((RESULTS / "compare_jpeg_500.json").read_text())["rows"]}
+    left, right = panels(drawn("matched_budgets"))[:2]
+    told = set()
+    for axes in (left, right):
+        for box in axes.containers:
+            label = box.lines[0].get_gid()
+            hollow = box.lines[0].get_markerfacecolor() == "white"
+            assert hollow == recorded[label]["method"].startswith("norm-stats+"), label
+            bold = bool(box.lines[2][0].get_linewidth()[0] > 1)
+            test = recorded[label]["against"]
+            assert bold == (axes is right and test["p_holm"] < 0.05), label
+            told.add((hollow, bold))
+    assert told == {(False, False), (True, False), (True, True), (False, True)}
 
 
 def compared(images: int, difference: float, p: float, sentence: str) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 
 import paper_figures.__main__ as command
 from paper_figures.registry import FIGURES
@@ -32,7 +35,8 @@ def test_one_figure_and_the_page(tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["no_such"], "NAME must be all or one of mechanism"), ([], "Missing argument"),
+    [(["no_such"], "NAME must be all or that of a figure; got 'no_such': one of mechanism"),
+     (["matched_budget"], "got 'matched_budget': did you mean matched_budgets?"), ([], "Missing argument"),
      (["all", "--recompute", "--quick"], "leave out --quick"),
      (["sst2", "--recompute"], "needs the real models and data; add --data DIR")],
 )  # fmt: skip
@@ -46,6 +50,65 @@ def test_wrong_use_is_one_line(
     assert captured.err.count("\n") == 1
     assert captured.out == ""
     assert not (nothing / "out").exists()
+
+
+@pytest.mark.parametrize("theirs", ["index.html", "trainable_counts.png", "trainable_counts.json"])
+def test_what_others_wrote_is_never_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str], theirs: str) -> None:
+    (tmp_path / theirs).write_text("<title>Figures and claims</title>")
+    assert command.main(["trainable_counts", "--out", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert f"{theirs} is there and was not written by this command" in said
+    assert said.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == [theirs]
+    assert (tmp_path / theirs).read_text() == "<title>Figures and claims</title>"
+
+
+def test_what_was_written_here_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "sst2.csv").write_text("no figure of this call")
+    for _ in range(2):
+        assert command.main(["trainable_counts", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "sst2.csv").read_text() == "no figure of this call"
+
+
+def test_a_file_is_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pyproject.toml").write_text("mine")
+    assert command.main(["trainable_counts", "--out", str(tmp_path / "pyproject.toml")]) == 2
+    assert "pyproject.toml is a file; name a folder" in capsys.readouterr().err
+
+
+def test_help_lists_every_name_on_a_line_of_its_own() -> None:
+    lines = CliRunner().invoke(command.command, ["--help"]).output.splitlines()
+    for name, entry in FIGURES.items():
+        assert any(line.split() == [name, *entry.title.split()] for line in lines), name
+
+
+def test_an_empty_panel_is_warned_of(nothing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["rank_capacity", "--quick", "--out", str(nothing / "out")]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert [line for line in said if line.startswith("warning: rank_capacity, panel (c) is empty: ")]
+
+
+def test_what_takes_long_says_its_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(command, "SLOW", 0.01)
+    with command.said_if_slow("sst2"):
+        threading.Event().wait(0.2)
+    assert capsys.readouterr().err == "drawing sst2 ...\n"
+    monkeypatch.setattr(command, "SLOW", 60.0)
+    with command.said_if_slow("sst2"):
+        pass
+    assert capsys.readouterr().err == ""
+
+
+def test_a_slide_is_16_to_9_and_what_is_higher_is_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["exact_cost", "trainable_counts", "published_tables", "--slide", "--out", str(tmp_path)]) == 0
+    assert "left out: published_tables, which is higher than a slide" in capsys.readouterr().err
+    for name in ("exact_cost", "trainable_counts"):
+        width, height = struct.unpack(">II", (tmp_path / f"{name}.png").read_bytes()[16:24])
+        assert abs(width / height - 16 / 9) < 0.005, name
+    assert not (tmp_path / "published_tables.png").exists()
+    assert command.main(["published_tables", "--slide", "--out", str(tmp_path / "none")]) == 2
+    assert "nothing was drawn: published_tables would not fit a slide" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
 
 
 def test_recompute_is_for_measured_figures(

@@ -76,6 +76,11 @@ def test_another_metric_and_an_epoch_without_one() -> None:
     np.testing.assert_array_equal(curves(loss)[1][1], [1.5, np.nan])
 
 
+def test_what_is_learnt_from_is_called_so_where_nothing_was_held_out() -> None:
+    loss, accuracy = draw({"a": PLAIN}, axes())
+    assert (loss.get_ylabel(), accuracy.get_ylabel()) == ("loss (mean over samples)", "training accuracy (%)")
+
+
 def test_runs_without_a_metric_have_one_pair_of_axes() -> None:
     bare = tuple(replace(record, metrics={}) for record in PLAIN)
     assert metric_of({"a": bare}) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 
 from lieref.errors import DomainError, FormatError, ShapeError
 from lieref.evaluate.ab.columns import Column, read_columns
+
+_ID_DIGITS = 16
+"""Of 64 bits: among a million images two have the same by chance once in 37 million tests (n^2 / 2^65)."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +57,15 @@ class Pairs:
         won, lost = int((self.right_b & ~self.right_a).sum()), int((self.right_a & ~self.right_b).sum())
         return won, len(self) - won - lost, lost
 
+    @property
+    def columns(self) -> dict[str, Column]:
+        """Return the columns by the names that they have in a file."""
+        named = {"id": self.ids, "label": self.label, "a": self.a, "b": self.b}
+        return {name: column for name, column in named.items() if column is not None}
+
     def to_csv(self) -> bytes:
         """Return the columns as text, which `read_pairs` reads."""
-        named = {"id": self.ids, "label": self.label, "a": self.a, "b": self.b}
-        columns = {name: column.values.tolist() for name, column in named.items() if column is not None}
+        columns = {name: column.values.tolist() for name, column in self.columns.items()}
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(columns)
@@ -149,6 +158,42 @@ def right_answers(path: str | Path, *, classes: int | None = None) -> tuple[int,
     """
     pairs = join_predictions(path, path, classes=classes)
     return int(pairs.right_a.sum()), len(pairs)
+
+
+def ids_of(digests: Sequence[bytes]) -> Column:
+    """Return an id for each image from the digest of its samples: the same image on another day has the same.
+
+    What comes more than once among them has its number behind the digest, for an id stands once in a file.
+    """
+    seen: dict[bytes, int] = {}
+    names = []
+    for digest in digests:
+        seen[digest] = seen.get(digest, 0) + 1
+        # A word, whatever its digits: 12e45678 would be read as a number.
+        names.append(f"x{digest.hex()[:_ID_DIGITS]}" + ("" if seen[digest] == 1 else f".{seen[digest]}"))
+    return Column(np.array(names, dtype=np.str_))
+
+
+def check_files_apart(function: str, files: Sequence[str | Path]) -> None:
+    """Raise `DomainError` if a file is given twice, by its path or by what it holds.
+
+    Raises
+    ------
+    FormatError
+        If a file cannot be read.
+    """
+    seen: dict[str, str | Path] = {}
+    for path in files:
+        try:
+            digest = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        except OSError as error:
+            raise FormatError(f"{function}: {path} must be a readable file; {error.strerror}") from error
+        if digest in seen:
+            first = seen[digest]
+            same = Path(first).resolve() == Path(path).resolve()
+            got = f"{path} twice" if same else f"{first} and {path}, which hold the same"
+            raise DomainError(f"{function}: each file must be given once, for its images count once; got {got}")
+        seen[digest] = path
 
 
 def check_apart(function: str, days: Sequence[tuple[str, Pairs]]) -> None:

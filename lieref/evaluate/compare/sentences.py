@@ -78,13 +78,25 @@ def conclusions(
     if forgot:
         most = max(forgot, key=lambda row: row["forgotten"]["mean"])
         least = min(forgot, key=lambda row: row["forgotten"]["mean"])
-        said.append(
-            f"On the original data {most['label']} loses most, {_lost(metric, most)}, and {least['label']} least, "
-            f"{_lost(metric, least)}."
-        )
+        said.append(_forgotten(metric, most, least))
     if seeds > 1 and len(for_device(done)) > 1:
         said.append(_smallest(done, metric, against))
     return said
+
+
+def _forgotten(metric: str, most: Row, least: Row) -> str:
+    """Return what the original data lose at most and at least; a loss below 0 is a gain."""
+    high, low = (row["forgotten"]["mean"] for row in (most, least))
+    text = "On the original data "
+    if high < 0:
+        return (
+            f"{text}nothing is lost: {least['label']} gains most, {_size(metric, low)}, and {most['label']} least, "
+            f"{_size(metric, high)}."
+        )
+    rest = (
+        f"{least['label']} least, {_size(metric, low)}" if low >= 0 else f"{least['label']} gains {_size(metric, low)}"
+    )
+    return f"{text}{most['label']} loses most, {_size(metric, high)}, and {rest}."
 
 
 def for_device(rows: Sequence[Row]) -> list[Row]:
@@ -156,9 +168,9 @@ def _against_cheap(cheap: Sequence[Row], dear: Sequence[Row], metric: str, seeds
     names = " and ".join(row["label"] for row in cheap)
     kind = f"better of {names} here" if len(cheap) < 4 else f"best of {len(cheap)} that cost next to nothing"
     which = f"{better['label']}, the {kind}" if len(cheap) > 1 else f"{better['label']}"
+    known = [label for label, test in tests.items() if test["p"] is not None] if seeds > 1 else []
+    corrected = holm([tests[label]["p"] for label in known]) if known else ()
     if seeds > 1:
-        known = [label for label, test in tests.items() if test["p"] is not None]
-        corrected = holm([tests[label]["p"] for label in known]) if known else ()
         sure = dict.fromkeys(tests, False) | {label: p < LEVEL for label, p in zip(known, corrected, strict=True)}
     else:
         sure = {label: test["p_mcnemar"] is not None and test["p_mcnemar"] < LEVEL for label, test in tests.items()}
@@ -168,9 +180,13 @@ def _against_cheap(cheap: Sequence[Row], dear: Sequence[Row], metric: str, seeds
         return f"Better than {which} ({amount(metric, better['mean'])}): {', '.join(beats)}."
     best = max(tests, key=lambda label: tests[label]["difference"])
     how = "is ahead" if tests[best]["difference"] > 0 else "comes closest"
+    p = ""
+    if best in known:
+        number = f" for {len(known)} methods" if len(known) > 1 else ""
+        p = f"; p = {corrected[known.index(best)]:.2g} after Holm's correction{number}"
     return (
         f"Nothing beats {which} ({amount(metric, better['mean'])}), beyond chance; {best} {how} "
-        f"({_interval(tests[best], metric)})."
+        f"({_interval(tests[best], metric)}{p})."
     )
 
 
@@ -239,5 +255,6 @@ def _margin(metric: str, best: Row) -> float:
     return MARGIN if is_share(metric) else MARGIN * abs(float(best["mean"]))
 
 
-def _lost(metric: str, row: Row) -> str:
-    return amount(metric, row["forgotten"]["mean"], signed=True).removeprefix("+")
+def _size(metric: str, difference: float) -> str:
+    """Return how large a difference is, without its sign."""
+    return amount(metric, abs(difference), signed=True).removeprefix("+")

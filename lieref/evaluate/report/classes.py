@@ -12,6 +12,9 @@ MOST_ROWS = 100
 """Of more classes those are shown that changed most."""
 
 
+ANSWERS = "Answers: to the test samples of a class; those of several seeds are counted together."
+
+
 def class_blocks(
     before: dict[str, Any] | None, after: dict[str, Any] | None, names: Sequence[str] | None
 ) -> tuple[Block, ...]:
@@ -54,7 +57,7 @@ def worse_classes(before: dict[str, Any] | None, after: dict[str, Any] | None, n
 def _labels(counts: dict[str, Any], names: Sequence[str] | None) -> list[str]:
     count = len(counts["samples"])
     found = [str(name) for name in (names or ())][:count]
-    return found + [str(number) for number in range(len(found), count)]
+    return found + [f"class {number}" for number in range(len(found), count)]
 
 
 def _same(before: dict[str, Any] | None, after: dict[str, Any]) -> dict[str, Any] | None:
@@ -68,11 +71,10 @@ def _table(before: dict[str, Any] | None, after: dict[str, Any], labels: Sequenc
         new = _share(after, number)
         old = None if before is None else _share(before, number)
         change = None if new is None or old is None else new - old
-        # Runs of several seeds are counted together; a sample is one sample.
         found.append((abs(change or 0.0), number, label, old, new, change))
-    left = ""
+    left = ANSWERS
     if len(found) > MOST_ROWS:
-        left = f"The {MOST_ROWS} of {len(found)} classes that changed most."
+        left = f"{ANSWERS} The {MOST_ROWS} of {len(found)} classes that changed most."
         found = sorted(sorted(found, key=lambda each: -each[0])[:MOST_ROWS], key=lambda each: each[1])
     rows = []
     for _, number, label, old, new, change in found:

@@ -9,7 +9,7 @@ from lieref.evaluate.compare.sentences import LEVEL, MARGIN, for_device, is_shar
 from lieref.evaluate.plan import BASE
 from lieref.evaluate.report.classes import worse_classes
 from lieref.evaluate.report.content import Decision, Figure
-from lieref.evaluate.report.numbers import between, decimal, of_metric, probability, whole
+from lieref.evaluate.report.numbers import SAME_GRAPH, between, decimal, of_metric, probability, whole
 from lieref.evaluate.report.quantised_tables import semantics_figure, semantics_limit
 
 Result = dict[str, Any]
@@ -85,13 +85,30 @@ def decide(result: Result) -> Decision:
         return Decision(
             "keep",
             "Keep the base",
-            (f"Nothing is better than the base beyond chance on {_samples(result)}: {least}.",),
+            (
+                f"Nothing is better than the base beyond chance on {_samples(result)}: {least}.",
+                *_by_itself(result, best),
+            ),
             _figures(result, best),
             _limits(result, best),
         )
     reasons = _reasons(result, chosen, best)
     return Decision(
         "ship", f"Ship the method {chosen['label']}", reasons, _figures(result, chosen), _limits(result, chosen)
+    )
+
+
+def _by_itself(result: Result, row: Row) -> tuple[str, ...]:
+    """Return why a row is not chosen whose own interval lies above the base; nothing where it does not."""
+    test, metric = row["over_base"], result["metric"]
+    if test is None or test["low"] is None or test["low"] <= 0 or test["p_holm"] is None:
+        return ()
+    number = sum((each["over_base"] or {}).get("p_holm") is not None for each in tried(result))
+    gain = of_metric(metric, test["difference"], signed=True)
+    ends = between(metric, test["low"], test["high"], signed=True)
+    return (
+        f"By itself {row['label']} is above the base ({gain}, 95 % interval {ends}); corrected for the {number} "
+        f"methods that were tried it is not (p {_small(test['p_holm'])} after Holm's correction, {LEVEL} is asked).",
     )
 
 
@@ -131,13 +148,19 @@ def _figures(result: Result, row: Row) -> tuple[Figure, ...]:
     found = [Figure(name_of(metric), _value(result, row), "" if base is None else f"base {_value(result, base)}")]
     if test is not None:
         ends = between(metric, test["low"], test["high"], signed=True)
-        found.append(
-            Figure("Over the base", of_metric(metric, test["difference"], signed=True), ends and f"95 %: {ends}")
-        )
+        notes = [f"95 %: {ends}"] if ends else []
+        notes += [] if test["p_holm"] is None else [f"p {_small(test['p_holm'])} after Holm's correction"]
+        found.append(Figure("Over the base", of_metric(metric, test["difference"], signed=True), "; ".join(notes)))
     lost = row["forgotten"]
     if lost is not None:
-        ends = between(metric, lost["low"], lost["high"])
-        found.append(Figure("Lost on the original data", of_metric(metric, lost["mean"], signed=True).removeprefix("+"),
+        gains = lost["mean"] < 0
+        sign = -1 if gains else 1
+        low, high = (
+            sorted(sign * end for end in (lost["low"], lost["high"])) if lost["low"] is not None else (None, None)
+        )
+        ends = between(metric, low, high)
+        found.append(Figure(f"{'Gained' if gains else 'Lost'} on the original data",
+                            of_metric(metric, sign * lost["mean"], signed=True).removeprefix("+"),
                             ends and f"95 % over seeds: {ends}"))  # fmt: skip
     kind = "signed bundle" if row["bundle_bytes"] else "adapter"
     if row.get("integers") is not None:
@@ -154,7 +177,7 @@ def _figures(result: Result, row: Row) -> tuple[Figure, ...]:
         found.append(Figure("Processor time of a training", f"{decimal(row['seconds']['processor'])} s", "one core"))
     merged, before = row["latency_us"]["merged"], result["latency_us_base"]
     if merged is not None:
-        found.append(Figure("Latency, merged", f"{whole(merged)} µs", f"base {whole(before)} µs"))
+        found.append(Figure("Latency, merged", f"{whole(merged)} µs", f"base {whole(before)} µs; {SAME_GRAPH}"))
     return tuple(found)
 
 

@@ -31,6 +31,7 @@ from lieref.evaluate.report.front import front_of
 from lieref.evaluate.report.moved_table import moved_blocks
 from lieref.evaluate.report.numbers import (
     NONE,
+    SAME_GRAPH,
     between,
     count_cell,
     decimal_cell,
@@ -147,15 +148,15 @@ def _pareto(result: Result, chosen: Row | None) -> list[Block]:
 def _quality(result: Result, chosen: Row | None) -> Table:
     metric, has_base = result["metric"], base_row(result) is not None
     forgets = any(row["forgotten"] is not None for row in result["rows"])
-    titles = [name_of(metric), *(["Over the base"] if has_base else []), f"Over {result['baseline']}", "p (Holm)"]
+    titles = [name_of(metric), *(["Over the base", "p (Holm)"] if has_base else [])]
+    titles += [f"Over {result['baseline']}", "p (Holm)"]
     titles += ["Lost on original"] if forgets else []
     lines = []
     for row in result["rows"]:
         cells = [word_cell(row["label"]), metric_cell(metric, row["mean"], _ends(row))]
         for test in ([row["over_base"]] if has_base else []) + [row["against"]]:
-            cells.append(_difference(metric, test))
-        p = (row["against"] or {}).get("p_holm")
-        cells.append(Cell(probability(p), p))
+            p = (test or {}).get("p_holm")
+            cells += [_difference(metric, test), Cell(probability(p), p)]
         if forgets:
             lost = row["forgotten"]
             ends = None if lost is None else (lost["mean"], lost["low"], lost["high"])
@@ -175,7 +176,7 @@ def _quality(result: Result, chosen: Row | None) -> Table:
         "Every method", (Column("Method", numeric=False), *map(Column, titles), Column("Trained"), Column("Bytes")),
         tuple(lines),
         f"Below a number: its 95 % interval. Differences{points} are paired by seed and sample, above 0 for better; p "
-        f"is of that from {result['baseline']}, after Holm's correction. Trained: how many numbers. Bytes: {some}."
+        f"is of the difference before it, after Holm's correction. Trained: how many numbers. Bytes: {some}."
         f"{own}",
     )  # fmt: skip
 
@@ -262,7 +263,7 @@ def _cost(result: Result, chosen: Row | None) -> Table:
     titles += ["Attached µs", "Merged µs"] if timed else []
     flops = result["inference_flops"]
     note = "Training: processor seconds, operations, and memory of a step beside data and weights."
-    note += " Latency: one sample." if timed else ""
+    note += f" Latency: of one sample; merged: {SAME_GRAPH}." if timed else ""
     if "semantics" in result:
         note += f" {DEVICE_LATENCY[0].upper()}{DEVICE_LATENCY[1:]}, and no bundle was made of updates."
     if flops is not None:

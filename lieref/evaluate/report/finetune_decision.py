@@ -8,7 +8,7 @@ from lieref.evaluate.compare.sentences import LEVEL
 from lieref.evaluate.report.classes import worse_classes
 from lieref.evaluate.report.compare_decision import name_of
 from lieref.evaluate.report.content import Decision, Figure
-from lieref.evaluate.report.numbers import between, decimal, of_metric, probability, whole
+from lieref.evaluate.report.numbers import SAME_GRAPH, between, decimal, of_metric, probability, whole
 
 Values = dict[str, Any]
 
@@ -91,7 +91,7 @@ def _figures(values: Values, metric: str | None) -> tuple[Figure, ...]:
         found.append(Figure("Bytes", whole(values["update_bytes"]), trained))
         found.append(Figure("Training", f"{decimal(values['train_seconds'])} s", "by the clock, preparation included"))
     if values["latency_us_merged"] is not None:
-        base = f"base {whole(values['latency_us_base'])} µs"
+        base = f"base {whole(values['latency_us_base'])} µs{'' if values.get('head') else f'; {SAME_GRAPH}'}"
         found.append(Figure("Latency, merged", f"{whole(values['latency_us_merged'])} µs", base))
     if values["peak_rss_mb"] is not None:
         found.append(Figure("Memory", f"{whole(values['peak_rss_mb'])} MB", "most that the process held"))

@@ -16,6 +16,12 @@ from lieref.evaluate.report.plot_tables import table_of
 
 FOLDER = Path(__file__).parent / "template"
 
+MOST_PRINTED = 12
+"""Rows of the numbers of a plot that are printed beneath it unasked: a fifth of a page."""
+
+
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*(?: \d+)?")
+
 
 def to_html(page: Page) -> str:
     """Return a page as HTML.
@@ -41,7 +47,7 @@ def to_html(page: Page) -> str:
 
     text: str = environment.get_template("page.html").render(
         page=with_texts(page, printable), style=style, script=script, policy=policy, draw=draw, table_of=table_of,
-        shares=_shares, shade=_shade, sort_value=_sort_value, one_line=one_line,
+        shares=_shares, shade=_shade, sort_value=_sort_value, one_line=one_line, MOST_PRINTED=MOST_PRINTED,
     )  # fmt: skip
     return text
 
@@ -50,9 +56,13 @@ def _read(name: str) -> str:
     return (FOLDER / name).read_text(encoding="utf-8")
 
 
-def _glued(text: str) -> str:
-    """Return text whose units stay on the line of their numbers."""
-    return re.sub(r"(?<=\d) (?=%|points\b|bytes\b|µs\b|s\b)|(?<=[<=]) (?=\d)| (?=[<=] \d)", "\N{NO-BREAK SPACE}", text)
+def _glued(text: str) -> Any:
+    """Return text as HTML, its units on the line of their numbers, its options of commands unbroken."""
+    markup = need("markupsafe", "app", "an HTML report")
+    glued = re.sub(
+        r"(?<=\d) (?=%|points?\b|bytes\b|µs\b|s\b)|(?<=[<=]) (?=\d)| (?=[<=] \d)", "\N{NO-BREAK SPACE}", text
+    )
+    return markup.Markup(_OPTION.sub(r'<span class="whole">\g<0></span>', str(markup.escape(glued))))
 
 
 def _digest(text: str) -> str:

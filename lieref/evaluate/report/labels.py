@@ -62,6 +62,20 @@ def place(points: Sequence[tuple[float, float]], names: Sequence[str], bars: Seq
     return found
 
 
+def beside_level(name: str, level: float, taken: Sequence[Box], inside: Box) -> tuple[Label, Box]:
+    """Return where the name of a horizontal line goes, and its box: at an end or the middle, off what is taken."""
+    left, _, right, _ = inside
+    ends = ((right, "end"), (left + 4, "start"), ((left + right) / 2, "middle"))
+    found = []
+    for x, anchor in ends:
+        for y in (level - 6, level + 15):
+            label = Label(x, y, anchor, False)
+            box = _box(label, name)
+            found.append((sum(_overlap(box, each) for each in taken) + 100 * _outside(box, inside), label, box))
+    _, label, box = min(found, key=lambda each: each[0])
+    return label, box
+
+
 def spread(places: Sequence[float], gap: float, low: float, high: float) -> list[float]:
     """Return places moved apart to at least a gap, in their order, between `low` and `high` as far as they fit."""
     order = sorted(range(len(places)), key=lambda n: places[n])

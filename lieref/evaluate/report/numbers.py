@@ -11,6 +11,10 @@ from lieref.evaluate.report.content import Cell
 NONE = "–"  # noqa: RUF001 - an en dash, in place of a number
 
 
+SAME_GRAPH = "same graph as the base, a difference is noise"
+"""Of the latency of a merged network without a new head: it has other weights and nothing else."""
+
+
 def rate(value: float | None) -> str:
     """Return a learning rate."""
     return NONE if value is None else f"{value:.3g}"

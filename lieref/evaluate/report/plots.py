@@ -6,7 +6,7 @@ import math
 
 from lieref.evaluate.report.axes import Scale, byte_labels, logarithmic_ticks, tick_labels, ticks
 from lieref.evaluate.report.content import Axis, Lines, Scatter
-from lieref.evaluate.report.labels import place, spread, width_of
+from lieref.evaluate.report.labels import beside_level, place, spread, width_of
 from lieref.evaluate.report.svg import drawing, element, line, path, text
 
 SIZES = {"wide": (920.0, 420.0), "narrow": (350.0, 380.0)}
@@ -38,7 +38,10 @@ def scatter(plot: Scatter, name: str, size: str) -> str:
     if plot.level is not None:
         level = y(plot.level)
         parts.append(line(x.start, level, x.end, level, "level"))
-        parts.append(text(x.end, level - 6, plot.level_label, "end", "quiet"))
+        taken = [*bars, *((left - 7, top - 7, left + 7, top + 7) for left, top in places)]
+        named, box = beside_level(plot.level_label, level, taken, (x.start, 4.0, x.end, y.start))
+        parts.append(text(named.x, named.y, plot.level_label, named.anchor, "name quiet"))
+        bars.append(box)
     if len(plot.front) > 1:
         steps = [(x(plot.front[0][0]), y(plot.front[0][1]))]
         for value, height_of in plot.front[1:]:

@@ -19,6 +19,8 @@ from lieref.train.history import History
 
 MOST_BYTES = 2**27
 """Of a file that is read."""
+MOST_NAMES, MOST_LETTERS = 6, 80
+"""Of names in a message."""
 
 
 def read_page(source: str | Path) -> Page:
@@ -35,8 +37,10 @@ def read_page(source: str | Path) -> Page:
         If there is no such result, it is not finished, or it is broken or of another version.
     """
     path = Path(source)
+    if not path.exists():
+        raise FormatError(f"report: there is no such folder or file: {path_text(path)}")
     if path.is_dir():
-        path = _result_in(path)
+        path = result_in(path)
     what = path_text(path)
     values = parse_json(_read(path), what)
     if kind_of(values) is None and isinstance(values.get("format"), str):
@@ -83,7 +87,14 @@ def _of_version(values: dict[str, Any]) -> str:
     return f" in version {__version__}, and is of {printable(written):.40}"
 
 
-def _result_in(folder: Path) -> Path:
+def result_in(folder: Path) -> Path:
+    """Return the file in the folder of a command that says what it found.
+
+    Raises
+    ------
+    FormatError
+        If there is none, or the command is not finished.
+    """
     found = next((folder / name for name in FILES if (folder / name).is_file()), None)
     if found is not None:
         return found
@@ -97,7 +108,7 @@ def _result_in(folder: Path) -> Path:
             "measures"
         )
     some = sorted(path_text(Path(each.name)) for each in folder.iterdir())
-    got = f"it has {', '.join(some[:6])}"[:80] if some else "it is empty"
+    got = f"it has {_listed(some)}" if some else "it is empty"
     raise FormatError(f"report: {shown} must hold {', '.join(FILES[:-1])} or {FILES[-1]}; {got}")
 
 
@@ -124,4 +135,16 @@ def _history_beside(path: Path) -> History | None:
 
 
 def _some(values: dict[str, Any]) -> str:
-    return printable(", ".join(map(str, list(values)[:6])))[:80] or "nothing"
+    return _listed([printable(str(name)) for name in values]) or "nothing"
+
+
+def _listed(names: list[str]) -> str:
+    """Return the first names, none of them cut but a long one, and how many are left."""
+    shown: list[str] = []
+    for name in names[:MOST_NAMES]:
+        short = name if len(name) <= MOST_LETTERS else f"{name[:MOST_LETTERS]}..."
+        if shown and len(", ".join([*shown, short])) > MOST_LETTERS:
+            break
+        shown.append(short)
+    left = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {left:,} more" if left else "")

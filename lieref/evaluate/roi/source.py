@@ -7,6 +7,7 @@ from typing import Any
 
 from lieref.adapter.strict_json import parse_json
 from lieref.errors import DomainError, FormatError
+from lieref.evaluate.report.reading import page_from, result_in
 
 
 def read_source(path: str | Path, method: str | None = None) -> dict[str, float]:
@@ -15,8 +16,8 @@ def read_source(path: str | Path, method: str | None = None) -> dict[str, float]
     Parameters
     ----------
     path : str or Path
-        ``report.json`` of finetune, ``comparison.json`` of compare, or what ``ab test --json`` or ``ab look --json``
-        printed.
+        ``report.json`` of finetune, ``comparison.json`` of compare, the folder of one of them, or what ``ab test
+        --json`` or ``ab look --json`` printed.
     method : str, optional
         Label in a comparison; the best one by default.
 
@@ -27,10 +28,7 @@ def read_source(path: str | Path, method: str | None = None) -> dict[str, float]
     DomainError
         If it says nothing of a gain of accuracy, or has no such method.
     """
-    try:
-        report = parse_json(Path(path).read_bytes(), str(path))
-    except OSError as error:
-        raise FormatError(f"read_source: {path} must be a readable file; {error.strerror}") from error
+    path, report = _read(path)
     try:
         if "rows" in report and "baseline" in report:
             return _of_comparison(report, method, path)
@@ -45,6 +43,31 @@ def read_source(path: str | Path, method: str | None = None) -> dict[str, float]
             raise
         raise FormatError(f"read_source: {path} must be a whole report of lieref; {error!r}") from error
     raise FormatError(f"read_source: {path} must be a report of finetune, compare, ab test or ab look; got another")
+
+
+def keeps_base(path: str | Path) -> str:
+    """Return the headline of a report that says to keep the base, empty where it does not or has no decision.
+
+    Raises
+    ------
+    FormatError
+        If it cannot be read.
+    """
+    path, report = _read(path)
+    try:
+        decision = page_from(report, str(path)).decision
+    except FormatError:
+        return ""  # of ab, or with less in it than a page shows
+    return decision.headline if decision.verdict == "keep" else ""
+
+
+def _read(path: str | Path) -> tuple[Path, dict[str, Any]]:
+    """Return the file of a report, which may be named by its folder, and what it holds."""
+    file = result_in(Path(path)) if Path(path).is_dir() else Path(path)
+    try:
+        return file, parse_json(file.read_bytes(), str(file))
+    except OSError as error:
+        raise FormatError(f"read_source: {file} must be a readable file; {error.strerror}") from error
 
 
 def _between(found: dict[str, Any]) -> dict[str, float]:

@@ -56,7 +56,8 @@ def test_against_the_baseline() -> None:
 def test_cheap_methods_are_beaten_only_after_the_correction() -> None:
     # 0.04 is the smallest of three p-values, so 0.12 after Holm.
     assert said()[1] == (
-        "Nothing beats scale (78.00 %), beyond chance; liera is ahead (+3.00 points, 95 % interval 2.00 to 4.00)."
+        "Nothing beats scale (78.00 %), beyond chance; liera is ahead (+3.00 points, 95 % interval 2.00 to 4.00; p = "
+        "0.12 after Holm's correction for 3 methods)."
     )
 
 
@@ -69,7 +70,12 @@ def test_what_to_ship_is_no_worse_than_a_point() -> None:
 
 def test_forgetting_names_the_ends() -> None:
     rows = [{**each, "forgotten": {"mean": lost}} for each, lost in zip(ROWS[1:4], (0.02, -0.01, 0.0), strict=True)]
-    assert "On the original data scale loses most, 2.00 points, and lora least, -1.00 points." in said(rows)
+    assert "On the original data scale loses most, 2.00 points, and lora gains 1.00 points." in said(rows)
+    rows = [{**each, "forgotten": {"mean": lost}} for each, lost in zip(ROWS[1:4], (0.02, 0.01, 0.0), strict=True)]
+    assert "On the original data scale loses most, 2.00 points, and liera least, 0.00 points." in said(rows)
+    rows = [{**each, "forgotten": {"mean": lost}} for each, lost in zip(ROWS[1:4], (-0.02, -0.01, -0.03), strict=True)]
+    text = "On the original data nothing is lost: liera gains most, 3.00 points, and lora least, 1.00 points."
+    assert text in said(rows)
 
 
 def test_below_the_base_is_said() -> None:

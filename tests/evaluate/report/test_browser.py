@@ -38,7 +38,14 @@ NAMES = [f"a class of number {number}" for number in range(20)]
 MANY = {"samples": [9] * 20, "right": [3] * 20, "confusion": [[3] * 3 + [0] * 17] * 20}
 JUDGED = {"classes": MANY, "interval": [0.1, 0.5]}
 WIDE = run(**QUANTISED, classes=NAMES, test_outcomes={**run()["test_outcomes"], "base": JUDGED, "adapted": JUDGED})
+COMMAND = (
+    "lieref finetune base.onnx --train train.npz --test test.npz --learning-rate 0.01 --max-bytes 100000000 --out o"
+)
+LONG = run(command=COMMAND, base_accuracy=0.25, accuracy=0.791, base_metrics={"accuracy": 0.25},
+           metrics={"accuracy": 0.791})  # fmt: skip
+EPOCHS = {**HISTORY, "epochs": [{**HISTORY["epochs"][0], "epoch": n + 1} for n in range(60)]}
 PAGES = {
+    "long": finetune_page(LONG, History.from_dict(EPOCHS)),
     "comparison": compare_page(comparison()),
     "quantised": compare_page(quantised_comparison()),
     "run": finetune_page(WIDE, History.from_dict(HISTORY)),
@@ -181,6 +188,40 @@ def test_paper_shows_all_of_it(show: Any) -> None:
     printed = browser.execute_cdp_cmd("Page.printToPDF", {"paperWidth": 8.27, "paperHeight": 11.69})
     assert len(printed["data"]) > 20_000
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def test_long_tables_stay_folded_on_paper(show: Any) -> None:
+    browser = show("long")
+    browser.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    shown = "return [...document.querySelectorAll('#learning details')].filter(e => e.checkVisibility()).length"
+    assert browser.execute_script(shown) == 0
+    browser.execute_script("document.querySelectorAll('#learning details').forEach(e => { e.open = true; })")
+    assert browser.execute_script(shown) == 2  # whoever opened them wants them
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+
+
+def lines_of(browser: Any, selector: str) -> list[int]:
+    """Return over how many lines each of the elements goes."""
+    found: list[int] = browser.execute_script(
+        """return [...document.querySelectorAll(arguments[0])].map(e => {
+            const range = document.createRange();
+            range.selectNodeContents(e);
+            return new Set([...range.getClientRects()].map(box => Math.round(box.top))).size;
+        })""",
+        selector,
+    )
+    return found
+
+
+@pytest.mark.parametrize("width", [320, 390, 700, 1280])
+def test_values_and_options_are_not_broken(show: Any, width: int) -> None:
+    browser = show("long", width)
+    assert set(lines_of(browser, ".figures strong")) == {1}
+    words = lines_of(browser, "pre .word")
+    assert len(words) > 8
+    assert set(words) == {1}
+    assert browser.execute_script("return document.querySelector('pre').textContent") == COMMAND
 
 
 def test_without_script_it_reads_the_same(show: Any) -> None:

@@ -35,7 +35,9 @@ def test_the_smallest_of_what_is_as_good_is_shipped() -> None:
         "One class has fewer right answers than with the base, dog (-2.50 points).",
     )
     figures = {figure.name: (figure.text, figure.note) for figure in decision.figures}
-    assert figures["Over the base"] == ("+6.25 points", "95 %: +3.25 to +8.25")
+    assert figures["Over the base"] == (
+        "+6.25 points", "95 %: +3.25 to +8.25; p below 0.001 after Holm's correction",
+    )  # fmt: skip
     assert figures["Lost on the original data"] == ("2.15 points", "95 % over seeds: 1.05 to 3.25")
     assert figures["Bytes to send"] == ("1,234", "adapter; the network has 99 numbers")
     assert any("Runs that failed are left out: of lost." in limit for limit in decision.limits)
@@ -49,6 +51,37 @@ def test_what_does_not_beat_the_base_is_not_shipped() -> None:
     kept = compare_decision.decide(result)
     assert (kept.verdict, kept.headline) == ("keep", "Keep the base")
     assert "69.75 % of wide r=2, the best of 2" in kept.reasons[0]
+
+
+def test_what_is_above_the_base_only_by_itself_is_said() -> None:
+    result = with_row("slim", over_base=compared(-0.01, 0.9, "base"))
+    result["rows"][2]["over_base"] = {**compared(0.0225, 0.118, "base"), "low": 0.0031, "high": 0.0419}
+    kept = compare_decision.decide(result)
+    assert kept.headline == "Keep the base"
+    assert kept.reasons[1] == (
+        "By itself wide r=2 is above the base (+2.25 points, 95 % interval +0.31 to +4.19); corrected for the 2 "
+        "methods that were tried it is not (p = 0.118 after Holm's correction, 0.05 is asked)."
+    )
+    figures = {figure.name: figure.note for figure in kept.figures}
+    assert figures["Over the base"] == "95 %: +0.31 to +4.19; p = 0.118 after Holm's correction"
+    result["rows"][2]["over_base"] = compared(0.0225, 0.118, "base")  # from -0.75 points on
+    assert len(compare_decision.decide(result).reasons) == 1
+
+
+def test_what_the_original_data_gain_is_called_so() -> None:
+    result = with_row("slim", forgotten={"mean": -0.0017, "low": -0.004, "high": 0.001})
+    figures = {figure.name: (figure.text, figure.note) for figure in compare_decision.decide(result).figures}
+    assert figures["Gained on the original data"] == ("0.17 points", "95 % over seeds: -0.10 to 0.40")
+
+
+def test_a_merged_network_is_the_graph_of_the_base() -> None:
+    said = "same graph as the base, a difference is noise"
+    notes = {figure.name: figure.note for figure in compare_decision.decide(comparison()).figures}
+    assert notes["Latency, merged"] == f"base 77 µs; {said}"
+    notes = {figure.name: figure.note for figure in finetune_decision.decide(run()).figures}
+    assert notes["Latency, merged"] == f"base 41 µs; {said}"
+    other = run(head={"classes": 3, "features": "x"})
+    assert {f.name: f.note for f in finetune_decision.decide(other).figures}["Latency, merged"] == "base 41 µs"
 
 
 def test_one_seed_decides_nothing() -> None:

@@ -13,14 +13,27 @@ import pytest
 
 from lieref.errors import DomainError, FormatError
 from lieref.evaluate.report import plots
+from lieref.evaluate.report.classes import class_blocks, worse_classes
 from lieref.evaluate.report.compare_page import compare_page
-from lieref.evaluate.report.content import Axis, Decision, Lines, Matrix, Page, Scatter, Section, Series, with_texts
+from lieref.evaluate.report.content import (
+    Axis,
+    Decision,
+    Lines,
+    Matrix,
+    Page,
+    Scatter,
+    Section,
+    Series,
+    Table,
+    with_texts,
+)
 from lieref.evaluate.report.decoding import page_of
+from lieref.evaluate.report.demo_page import demo_page
 from lieref.evaluate.report.finetune_page import finetune_page
 from lieref.evaluate.report.fleet_page import fleet_page
 from lieref.evaluate.report.forms import FORMS, check_form, write_form
 from lieref.train.history import History
-from tests.evaluate.report.results import HISTORY, comparison, fleet, quantised_comparison, run
+from tests.evaluate.report.results import BETTER, COUNTS, HISTORY, comparison, demo, fleet, quantised_comparison, run
 
 pytest.importorskip("jinja2")
 
@@ -43,6 +56,7 @@ class Tags(HTMLParser):
         self.open: list[str] = []
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.words: list[str] = []
+        self.glued = False  # what follows belongs to the word before: a span keeps an option on one line
         self.feed(text)
         self.close()
         assert self.open == []
@@ -50,18 +64,24 @@ class Tags(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert len(dict(attrs)) == len(attrs), f"an attribute of {tag} stands twice"
         self.elements.append((tag, dict(attrs)))
+        self.glued = dict(attrs).get("class") == "whole"
         if tag not in VOID:
-            self.open.append(tag)
+            self.open.append("whole" if self.glued else tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.elements.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
+        last = self.open.pop()
+        assert last == tag or (last, tag) == ("whole", "span")
+        self.glued = last == "whole"
 
     def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] not in ("style", "script"):
+        if self.glued and self.words:
+            self.words[-1] += data
+        elif self.open and self.open[-1] not in ("style", "script"):
             self.words.append(data)
+        self.glued = False
 
 
 def html_of(page: Page) -> str:
@@ -200,6 +220,26 @@ def test_classes_and_confusion_by_hand() -> None:
     assert isinstance(after, Matrix)
     assert before.percent == ((75, 25, 0), (30, 50, 20), (None, None, None))
     assert after.percent == ((90, 10, 0), (38, 48, 15), (None, None, None))
+
+
+def test_a_class_without_a_name_is_called_one() -> None:
+    table, *_ = class_blocks(COUNTS, BETTER, None)
+    assert isinstance(table, Table)
+    assert [row.cells[0].text for row in table.rows] == ["class 0", "class 1", "class 2"]
+    assert table.note == "Answers: to the test samples of a class; those of several seeds are counted together."
+    assert worse_classes(COUNTS, BETTER, None).endswith("with the base, class 1 (-2.50 points).")
+
+
+def test_the_demo_has_one_latency_of_the_base() -> None:
+    values = demo()
+    for number, each in enumerate(values["methods"]):
+        each["latency_us_base"] = 100.0 + number
+    page = demo_page(values, None)
+    kept = next(n for n, each in enumerate(values["methods"]) if each["method"] == "liera")
+    table = next(b for s in page.sections for b in s.blocks if isinstance(b, Table) and b.title == "Every method")
+    assert table.rows[0].cells[6].value == 100.0 + kept
+    note = next(figure.note for figure in page.decision.figures if figure.name == "Latency, merged")
+    assert note == f"base {100 + kept} µs; same graph as the base, a difference is noise"
 
 
 def test_what_moved_by_hand() -> None:

@@ -103,7 +103,13 @@ def test_folders_without_a_result(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text("{}")
     with pytest.raises(FormatError, match="must be finished; lieref compare --resume goes on"):
         read_page(tmp_path)
-    with pytest.raises(FormatError, match="must be a readable file"):
+    (tmp_path / "study.json").unlink()
+    for number in range(9):
+        (tmp_path / f"a_long_name_of_{number}.onnx").touch()
+    names = ", ".join(f"a_long_name_of_{number}.onnx" for number in range(3))
+    with pytest.raises(FormatError, match=rf"; it has {names} and 6 more$"):
+        read_page(tmp_path)
+    with pytest.raises(FormatError, match=r"there is no such folder or file: .*none\.json"):
         read_page(tmp_path / "none.json")
     put(tmp_path / "f" / "report.json", run())
     put(tmp_path / "f" / "history.json", {"epochs": 3})

@@ -59,7 +59,7 @@ document.addEventListener("focusin", show);
 document.addEventListener("pointerout", (event) => { if (event.target.closest("[data-tip]")) hide(); });
 document.addEventListener("focusout", hide);
 document.addEventListener("keydown", (event) => { if (event.key === "Escape") hide(); });
-// On paper everything is open.
+// On paper everything is open but long tables, which the plot above shows.
 window.addEventListener("beforeprint", () => {
-  for (const each of document.querySelectorAll("details")) each.open = true;
+  for (const each of document.querySelectorAll("details:not(.long)")) each.open = true;
 });
