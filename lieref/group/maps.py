@@ -172,7 +172,7 @@ class Cayley(Map):
         return group.calculus.cayley_minus_identity(self._prepare(group, xi))
 
     def legal_for(self, group: Group) -> bool:
-        return group.is_open or group.keeps_cayley
+        return group.has_cayley
 
     def stays_in(self, group: Group) -> bool:
         return group.keeps_cayley
