@@ -1,0 +1,63 @@
+"""What is said of PEFT and LyCORIS is what their readers read and what the scripts of their defects state."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import lieref
+from lieref.adapter.exchange import lycoris, peft_kinds
+from lieref.adapter.exchange.peers import DEFECTS, LIBRARIES, peers_of
+from lieref.param.docstring import table
+from lieref.param.registry import METHODS, get_method
+
+SCRIPTS = Path(lieref.__file__).parent.parent / "validation" / "exchange"
+
+
+def stated(path: Path) -> tuple[str, str]:
+    """Package and sentence of the `DEFECT` of a script, which is not run: it needs the library."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            if isinstance(node.targets[0], ast.Name) and node.targets[0].id == "DEFECT":
+                library, what = (ast.literal_eval(argument) for argument in node.value.args[:2])
+                return library, what
+    raise AssertionError(f"{path}: no DEFECT")
+
+
+def test_every_script_of_a_defect_is_told_in_its_words() -> None:
+    if not SCRIPTS.exists():
+        pytest.skip("not a checkout: lieref is installed without its repository")
+    scripts = {path.stem.removeprefix("defects_"): stated(path) for path in SCRIPTS.glob("defects_*.py")}
+    packages = {"PEFT": "peft", "LyCORIS": "lycoris-lora"}
+    assert {name: (packages[one.library], one.what) for name, one in DEFECTS.items()} == scripts
+
+
+def test_every_kind_that_is_read_is_in_the_table() -> None:
+    for module, known in ((peft_kinds, set(peft_kinds.KINDS)), (lycoris, {row.name for row in lycoris.ALGORITHMS})):
+        rows = table(module)
+        assert {kind for kind, _, _ in rows} == known
+        assert all(all(cells) for cells in rows)
+        for name in re.findall(r"``([^`]+)``", " ".join(here for _, _, here in rows)):
+            assert get_method(name).name == name
+    for one in DEFECTS.values():
+        assert set(one.kinds) <= (set(peft_kinds.KINDS) if one.library == "PEFT" else
+                                  {row.name for row in lycoris.ALGORITHMS})  # fmt: skip
+
+
+def test_methods_find_their_forms_and_defects() -> None:
+    lora = peers_of(["lora"])
+    assert [(form["library"], form["kind"]) for form in lora["forms"]] == [("PEFT", "LORA"), ("LyCORIS", "locon")]
+    assert any(defect["what"] == "LoRA of a convolution drops its dilation" for defect in lora["defects"])
+    assert not any("LoHa merged" in defect["what"] for defect in lora["defects"])
+    assert not any("`" in text for form in lora["forms"] for text in form.values())
+    turned = peers_of(["oft-cayley"])["forms"]
+    assert [form["here"] for form in turned][1:] == ["a whole tensor: R is no rotation"]
+    assert peers_of(["liera"]) == {"forms": [], "defects": []}
+
+
+def test_each_library_has_methods_of_the_table() -> None:
+    found = {form["library"] for name in METHODS for form in peers_of([name])["forms"]}
+    assert found == set(LIBRARIES)
