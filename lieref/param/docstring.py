@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 
 
 def paragraphs(thing: object) -> list[str]:
@@ -59,7 +60,9 @@ def cited(text: str) -> list[str]:
 
 
 def whole(thing: object) -> str:
-    """Return a docstring as it stands, empty where it has none of its own."""
+    """Return a docstring as it stands, empty where it has none of its own, or Python leaves them out (``-OO``)."""
+    if sys.flags.optimize > 1:
+        return ""  # a class of fields would have its signature in that place
     own = vars(thing).get("__doc__") if isinstance(thing, type) else getattr(thing, "__doc__", None)
     return inspect.cleandoc(own or "")
 

@@ -15,7 +15,7 @@ from lieref.group.action import ElementWise, ScaleMode
 from lieref.group.registry import ACTIONS, GROUPS, MAPS
 from lieref.group.tensor import Additive, Hadamard, Scaling
 from lieref.param.describe import GEOMETRIES, LETTERS, describe
-from lieref.param.explain import SCOPES, explain, factors_of, letters_of, trained_tensors
+from lieref.param.explain import SCOPES, explain, factors_of, inner_method, letters_of, trained_tensors
 from lieref.param.method import Recipe
 from lieref.param.registry import METHODS, PARAMETERISATIONS, get_method, options_of
 from lieref.references import REFERENCES
@@ -169,6 +169,18 @@ def test_actions_that_differ_have_equations_that_do() -> None:
     for spec, one in members.items():
         assert equations[spec].startswith("W'"), spec
         assert ("b'" in equations[spec]) == one.moves_bias, spec
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_equations_go_down_to_xi_by_the_map(name: str) -> None:
+    method = get_method(name)
+    lines = " ".join(method.equations)
+    assert lines.startswith("W'")
+    map_ = getattr(inner_method(method), "map", None)
+    if map_ is not None and METHODS[name].group != "additive":
+        assert map_.equation in lines
+    elif map_ is not None:
+        assert lines.endswith("g = xi"), "whatever the map is"
 
 
 def test_every_group_says_what_it_is() -> None:

@@ -13,7 +13,7 @@ locon     m V / (||V|| + eps), V = W + s U D              ``dora``: eps is left 
 loha      W + s (A1 B1) * (A2 B2)                         ``loha``, factors shared by groups: the same numbers
 lokr      W + s w1 (x) w2, s = 1 where both are whole     ``lokr``, factors shared by groups: the same numbers
 ia3       (1 + w) W on the out or in mode, bias as it was ``ia3`` with action scaling or scaling(in)
-full      W + diff                                        ``full``: the same numbers
+full      W + diff                                        ``full``, read as ``dense+additive+exp``
 norm      w + w_norm, b + b_norm of a normalisation       ``norm``: the same numbers
 diag-oft  R^T W on the out mode, R = (I + Q)(I - Q)^-1    ``block-diagonal+so+cayley+out``, a power of two apart
 boft      R_m ... R_1 W on the out mode                   ``block-diagonal+so+cayley+out`` of one stage

@@ -6,11 +6,14 @@ import ast
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import lieref
 from lieref.adapter.exchange import lycoris, peft_kinds
+from lieref.adapter.exchange.factors import DENSE, Place
 from lieref.adapter.exchange.peers import DEFECTS, LIBRARIES, peers_of
+from lieref.model.layer import Layer
 from lieref.param.docstring import table
 from lieref.param.registry import METHODS, get_method
 
@@ -45,6 +48,47 @@ def test_every_kind_that_is_read_is_in_the_table() -> None:
     for one in DEFECTS.values():
         assert set(one.kinds) <= (set(peft_kinds.KINDS) if one.library == "PEFT" else
                                   {row.name for row in lycoris.ALGORITHMS})  # fmt: skip
+
+
+RNG = np.random.default_rng(5)
+OUT, INNER, K = 12, 4, (3, 2)
+# The tensors of one module for each row of the table, on a convolution (12, 4, 3, 2).
+LOCON = {"lora_up.weight": (OUT, 2, 1, 1), "lora_down.weight": (2, INNER, *K), "alpha": ()}
+MODULES: list[dict[str, tuple[int, ...]]] = [
+    LOCON,
+    {**LOCON, "lora_down.weight": (2, INNER, 1, 1), "lora_mid.weight": (2, 2, *K)},
+    {**LOCON, "dora_scale": (OUT, 1, 1, 1)},
+    {"hada_w1_a": (OUT, 2), "hada_w1_b": (2, 24), "hada_w2_a": (OUT, 2), "hada_w2_b": (2, 24), "alpha": ()},
+    {"lokr_w1": (3, 2), "lokr_w2": (4, 2, *K), "alpha": ()},
+    {"weight": (1, OUT, 1, 1), "on_input": ()},
+    {"diff": (OUT, INNER, *K)},
+    {},  # of a normalisation
+    {"oft_blocks": (4, 3, 3)},
+    {"oft_blocks": (1, 3, 4, 4)},
+    {"oft_blocks": (2, 6, 2, 2)},
+]
+
+
+@pytest.mark.parametrize("number", range(len(MODULES)))
+def test_a_module_of_each_row_is_read_as_what_the_row_says(number: int) -> None:
+    assert len(MODULES) == len(table(lycoris))
+    kind, _, here = table(lycoris)[number]
+    if kind == "norm":
+        return  # added to two vectors, by no method of a weight
+    tensors = {f"lycoris_conv.{name}": RNG.uniform(0.5, 1, shape).astype(np.float32)
+               for name, shape in MODULES[number].items()}  # fmt: skip
+    if kind == "ia3":
+        tensors["lycoris_conv.on_input"] = np.asarray(0, np.int64)
+    foreign = lycoris.parse_lycoris(tensors)
+    assert foreign.kind == kind
+    layer = Layer("conv", "Conv", "conv.weight", None, (OUT, INNER, *K), 1, False, False, False)
+    found = foreign.modules["conv"](Place(layer, 10 * RNG.standard_normal((OUT, INNER, *K))))
+    name = found.method["name"]
+    if "a whole tensor" in here and kind == "boft":
+        assert name == DENSE
+        return
+    assert f"``{name}``" in here
+    assert found.method.get("action", "") in here
 
 
 def test_methods_find_their_forms_and_defects() -> None:
