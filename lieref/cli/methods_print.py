@@ -167,16 +167,16 @@ def _value(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _peers(peers: Mapping[str, Sequence[Mapping[str, str]]]) -> None:
+def _peers(peers: Mapping[str, Any]) -> None:
     if not peers["forms"]:
         return
-    _head("In PEFT and LyCORIS")
+    _head("In " + " and ".join(f"{library} {version}" for library, version in peers["versions"].items()))
     _lines(
         ("library", "kind", "weight or output there", "here"),
         [(form["library"], form["kind"], form["computes"], form["here"]) for form in peers["forms"]],
     )
     if peers["defects"]:
-        _write("What they do otherwise than they say, each shown by a script:", "  ")
+        _write("What they compute wrongly themselves, each shown by a script of the repository:", "  ")
     for defect in peers["defects"]:
         _write(f"{defect['library']}: {defect['what']} ({defect['script']})", "  - ", "    ")
 

@@ -17,6 +17,9 @@ from lieref.param.docstring import plain, table
 LIBRARIES = {"PEFT": "lieref.adapter.exchange.peft_kinds", "LyCORIS": "lieref.adapter.exchange.lycoris"}
 """Modules with a table of forms: kind, what the library computes, and what that is here."""
 
+VERSIONS = {"PEFT": "0.21.2", "LyCORIS": "4.1.3"}
+"""Of which all this is said."""
+
 
 @dataclass(frozen=True)
 class Defect:
@@ -99,7 +102,7 @@ DEFECTS: dict[str, Defect] = {
 """By the name of the script; its text is the script's own."""
 
 
-def peers_of(names: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
+def peers_of(names: Iterable[str]) -> dict[str, Any]:
     """Return what the libraries have of methods.
 
     Parameters
@@ -110,8 +113,9 @@ def peers_of(names: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
     Returns
     -------
     dict
-        ``forms``: ``library``, ``kind``, ``computes`` and ``here`` of each row that names one of the methods, and of
-        each of the same kind that no method here is. ``defects``: ``library``, ``what`` and ``script`` for these kinds.
+        ``versions``: of each library. ``forms``: ``library``, ``kind``, ``computes`` and ``here`` of each row that
+        names one of the methods, and of each of the same kind that no method here is. ``defects``: ``library``,
+        ``what`` and ``script`` for these kinds.
     """
     wanted = set(names)
     forms, kinds = [], set[tuple[str, str]]()
@@ -129,4 +133,4 @@ def peers_of(names: Iterable[str]) -> dict[str, list[dict[str, Any]]]:
         for name, one in DEFECTS.items()
         if any(library == one.library and (not one.kinds or kind in one.kinds) for library, kind in kinds)
     ]
-    return {"forms": forms, "defects": defects}
+    return {"versions": dict(VERSIONS), "forms": forms, "defects": defects}

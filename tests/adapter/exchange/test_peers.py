@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 import lieref
 from lieref.adapter.exchange import lycoris, peft_kinds
 from lieref.adapter.exchange.factors import DENSE, Place
-from lieref.adapter.exchange.peers import DEFECTS, LIBRARIES, peers_of
+from lieref.adapter.exchange.peers import DEFECTS, LIBRARIES, VERSIONS, peers_of
 from lieref.model.layer import Layer
 from lieref.param.docstring import table
 from lieref.param.registry import METHODS, get_method
@@ -36,6 +37,17 @@ def test_every_script_of_a_defect_is_told_in_its_words() -> None:
     scripts = {path.stem.removeprefix("defects_"): stated(path) for path in SCRIPTS.glob("defects_*.py")}
     packages = {"PEFT": "peft", "LyCORIS": "lycoris-lora"}
     assert {name: (packages[one.library], one.what) for name, one in DEFECTS.items()} == scripts
+
+
+def test_the_versions_are_those_of_the_record() -> None:
+    record = SCRIPTS.parent / "results" / "exchange_defects.json"
+    if not record.exists():
+        pytest.skip("not a checkout: lieref is installed without its repository")
+    rows = json.loads(record.read_text(encoding="utf-8"))["defects"]
+    assert {row["library"]: row["version"] for row in rows} == {
+        "peft": VERSIONS["PEFT"], "lycoris-lora": VERSIONS["LyCORIS"],
+    }  # fmt: skip
+    assert {row["name"] for row in rows if row["seen"]} == set(DEFECTS)
 
 
 def test_every_kind_that_is_read_is_in_the_table() -> None:
@@ -99,7 +111,7 @@ def test_methods_find_their_forms_and_defects() -> None:
     assert not any("`" in text for form in lora["forms"] for text in form.values())
     turned = peers_of(["oft-cayley"])["forms"]
     assert [form["here"] for form in turned][1:] == ["a whole tensor: R is no rotation"]
-    assert peers_of(["liera"]) == {"forms": [], "defects": []}
+    assert peers_of(["liera"]) == {"versions": VERSIONS, "forms": [], "defects": []}
 
 
 def test_each_library_has_methods_of_the_table() -> None:
