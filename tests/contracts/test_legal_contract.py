@@ -75,8 +75,8 @@ def test_what_is_listed_starts_at_the_base_and_can_be_trained(kind: str) -> None
     assert mine
     for number, (one, weights) in enumerate(mine.items()):
         chosen = weights if EVERYTHING else (weights[number % len(weights)],)
-        tables = (WEIGHTS, OTHER_WEIGHTS) if EVERYTHING else ((WEIGHTS, OTHER_WEIGHTS)[number % 2],)
-        for shape, groups in (table[weight] for weight in chosen for table in tables):
+        for at, weight in enumerate(chosen):
+            shape, groups = (WEIGHTS, OTHER_WEIGHTS)[(number + at) % 2][weight]
             if (shape, groups) not in WEIGHTS.values() and get_method(name_of(one)).supports(shape, groups) is not None:
                 assert {"sp", "sl"} & {one[1]} or "/" in one[3], (one, shape)  # these ask for even sizes, and for twos
                 continue
