@@ -22,6 +22,8 @@ WEIGHTS: dict[str, tuple[Shape, int]] = {
     **GEOMETRIES,
     "square linear": ((6, 6), 1),
     "square conv 2-D": ((6, 6, 4, 6), 1),
+    "linear of twos": ((2, 2), 1),
+    "conv 1-D of twos": ((2, 2, 2), 1),
     "conv 2-D of twos": ((2, 2, 2, 2), 1),
 }
 """Weights that are asked about: also those with as many outputs as inputs, even kernels, and modes of two indices,
