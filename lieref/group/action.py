@@ -33,6 +33,11 @@ class Action(ABC):
     def spec(self) -> str:
         """Text from which `make_action` builds this action."""
 
+    @property
+    @abstractmethod
+    def equation(self) -> str:
+        """What becomes of the weight W, and of the bias b where it moves, as text in g."""
+
     @abstractmethod
     def algebra_shape(self, weight_shape: Shape, groups: int = 1) -> Shape:
         """Return the shape of xi and of g, any batch axes of a block-wise action included.
@@ -121,6 +126,10 @@ class ElementWise(Action):
         return self.name
 
     @property
+    def equation(self) -> str:
+        return "W' = W + g" if self.adds else "W' = g * W, entry by entry"
+
+    @property
     def adds(self) -> bool:
         """Whether g is added."""
         return self.operation == "add"
@@ -183,6 +192,11 @@ class ScaleMode(Action):
     def spec(self) -> str:
         mode = "" if self.mode == "out" else f"({self.mode})"
         return f"{self.name}{mode}{'+bias' if self.with_bias else ''}"
+
+    @property
+    def equation(self) -> str:
+        bias = "; b' = g * b" if self.with_bias else ""
+        return f"W'[.., i, ..] = g[i] W[.., i, ..], i on the mode {self.mode}{bias}"
 
     @property
     def moves_bias(self) -> bool:

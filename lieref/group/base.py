@@ -93,6 +93,11 @@ class Group(ABC):
     def keeps_cayley(self) -> bool:
         """Whether the Cayley map of every algebra element in its domain is in the group."""
 
+    @property
+    def has_cayley(self) -> bool:
+        """Whether the Cayley map of every small enough algebra element is in the group."""
+        return self.is_open or self.keeps_cayley
+
     @abstractmethod
     def keeps_taylor(self, degree: int) -> bool:
         """Return whether the Taylor polynomial of this degree of every algebra element is in the group."""

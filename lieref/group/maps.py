@@ -66,6 +66,11 @@ class Map(ABC):
     def spec(self) -> str:
         """Text from which `make_map` builds this map."""
 
+    @property
+    @abstractmethod
+    def equation(self) -> str:
+        """The group element as text in xi, 1 being e: exp, tanh, + - * /, ^ and products side by side."""
+
     @classmethod
     @abstractmethod
     def examples(cls) -> tuple[Self, ...]:
@@ -100,6 +105,10 @@ class Exp(Map):
     @property
     def spec(self) -> str:
         return self.name
+
+    @property
+    def equation(self) -> str:
+        return "exp(xi)"
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
@@ -143,6 +152,11 @@ class Taylor(Map):
     def spec(self) -> str:
         return f"{self.name}{self.degree}"
 
+    @property
+    def equation(self) -> str:
+        terms = ["1", "xi", *(f"xi^{k} / {math.factorial(k)}" for k in range(2, self.degree + 1))]
+        return " + ".join(terms if self.degree < 5 else [*terms[:3], "...", terms[-1]])
+
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
         return cls(1), cls(2), cls(3)
@@ -172,7 +186,7 @@ class Cayley(Map):
         return group.calculus.cayley_minus_identity(self._prepare(group, xi))
 
     def legal_for(self, group: Group) -> bool:
-        return group.is_open or group.keeps_cayley
+        return group.has_cayley
 
     def stays_in(self, group: Group) -> bool:
         return group.keeps_cayley
@@ -180,6 +194,10 @@ class Cayley(Map):
     @property
     def spec(self) -> str:
         return self.name
+
+    @property
+    def equation(self) -> str:
+        return "(1 - xi / 2)^-1 (1 + xi / 2)"
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
@@ -223,6 +241,11 @@ class Bounded(Map):
     def spec(self) -> str:
         # Every digit, and no "+": it separates the parts of a method's name.
         return f"{self.name}({np.format_float_positional(self.bound, trim='-')})"
+
+    @property
+    def equation(self) -> str:
+        c = np.format_float_positional(self.bound, trim="-")
+        return f"exp({c} tanh(xi / {c}))" if self.bound != 1 else "exp(tanh(xi))"
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:

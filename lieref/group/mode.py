@@ -21,7 +21,7 @@ def check_weight_shape(function: str, weight_shape: Shape, groups: int) -> None:
     check_int(function, "groups", groups, low=1)
     if len(weight_shape) < 2 or min(weight_shape) < 1 or weight_shape[0] % groups:
         raise ShapeError(
-            f"{function}: `weight` must be (O, I/groups, *kernel) with O a multiple of groups; "
+            f"{function}: `weight` must be (O, I/groups, *kernel), all positive, with O a multiple of groups; "
             f"got shape {weight_shape} and groups {groups}"
         )
 

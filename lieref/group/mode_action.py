@@ -45,6 +45,12 @@ class MatrixOnMode(Action):
         return f"{self.mode}{f'/{self.blocks}' if self.blocks > 1 else ''}{'+bias' if self.with_bias else ''}"
 
     @property
+    def equation(self) -> str:
+        blocks = f", in {self.blocks} equal blocks with a g each" if self.blocks > 1 else ""
+        bias = "; b' = g b" if self.with_bias else ""
+        return f"W'[.., i, ..] = sum_j g[i, j] W[.., j, ..], i and j on the mode {self.mode}{blocks}{bias}"
+
+    @property
     def moves_bias(self) -> bool:
         return self.with_bias
 
@@ -128,6 +134,10 @@ class Conjugation(Action):
     def spec(self) -> str:
         return self.name
 
+    @property
+    def equation(self) -> str:
+        return "W'[:, :, u] = g W[:, :, u] g^-1 at each kernel position u"
+
     def algebra_shape(self, weight_shape: Shape, groups: int = 1) -> Shape:
         count, _, size, _ = mode_view("Conjugation", "out", weight_shape, groups)
         if size != weight_shape[1] or size < 2:
@@ -193,6 +203,10 @@ class AffineOnOut(Action):
     @property
     def spec(self) -> str:
         return self.name
+
+    @property
+    def equation(self) -> str:
+        return "W' = A W on the mode out; b' = A b + t, with g = [[A, t], [0, 1]]"
 
     @property
     def moves_bias(self) -> bool:
@@ -261,6 +275,11 @@ class OnModes(Action):
     @property
     def spec(self) -> str:
         return "*".join(part.spec for part in self.parts)
+
+    @property
+    def equation(self) -> str:
+        products = " ".join(f"x_{part.spec} g_{n}" for n, part in enumerate(self.parts, 1))
+        return f"W' = W {products}, g_n on the mode of x, as in the other actions on a mode"
 
     def algebra_shape(self, weight_shape: Shape, groups: int = 1) -> Shape:
         return (sum(math.prod(part.algebra_shape(weight_shape, groups)) for part in self.parts),)

@@ -48,6 +48,10 @@ class Product(Group):
     def keeps_cayley(self) -> bool:
         return all(part.keeps_cayley for part in self.parts)
 
+    @property
+    def has_cayley(self) -> bool:
+        return all(part.has_cayley for part in self.parts)
+
     def keeps_taylor(self, degree: int) -> bool:
         return all(part.keeps_taylor(degree) for part in self.parts)
 

@@ -98,7 +98,12 @@ def _make_group(name: str, action: Action, weight_shape: Shape, groups: int) -> 
 
 
 def make_map(spec: str) -> Map:
-    """Return the map of a text such as "exp", "taylor2", "cayley", "bounded" or "bounded(0.5)".
+    """Return the map of a text.
+
+    Parameters
+    ----------
+    spec : str
+        What takes xi to the group: "exp", "taylor2" or another degree, "cayley", "bounded" or "bounded(0.5)".
 
     Raises
     ------

@@ -265,7 +265,9 @@ def kaiming_uniform(rng: np.random.Generator, shape: Shape) -> FloatArray:
 @lru_cache(maxsize=1024)
 def nearest_divisor(n: int, wanted: int, low: int = 1) -> int:
     """Return the divisor of n, at least `low`, that is nearest to `wanted`, the smaller of two as near."""
-    return min((d for d in range(low, n + 1) if n % d == 0), key=lambda d: abs(d - wanted))
+    small = [d for d in range(1, math.isqrt(n) + 1) if n % d == 0]
+    divisors = [*small, *(n // d for d in reversed(small))]
+    return min((d for d in divisors if d >= low), key=lambda d: abs(d - wanted))
 
 
 DEFAULT_ALPHA = 4.0

@@ -73,6 +73,11 @@ class Combination(Method):
         return self.parameterisation.starts_at_zero
 
     @property
+    def equations(self) -> tuple[str, ...]:
+        adds = isinstance(self.action, ElementWise) and self.action.adds  # there every map is the identity
+        return self.action.equation, "g = xi" if adds else f"g = {self.map.equation}"
+
+    @property
     def moves_bias(self) -> bool:
         return self.action.moves_bias
 

@@ -67,6 +67,11 @@ class Dora(Method):
     def starts_at_base(self) -> bool:
         return self.direction.starts_at_base
 
+    @property
+    def equations(self) -> tuple[str, ...]:
+        own = "W'_o = m_o V_o / ||V_o|| for each filter o"
+        return own, *(line.replace("W'", "V") for line in self.direction.equations)
+
     def num_params(self, shape: Shape, groups: int = 1) -> int:
         return self.direction.num_params(shape, groups) + shape[0]
 

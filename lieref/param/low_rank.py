@@ -51,6 +51,7 @@ class LowRank(Parameterisation):
     lora_alpha : float, optional
         s = lora_alpha / r. By default alpha = r, so s = 1.
     matricisation : {"unfold", "view", "structured"}
+        How the matrix B A is laid into the tensor, see the table.
     use_rslora : bool
         s = lora_alpha / sqrt(r) instead, with alpha = 4 by default [Kalajdzievski23].
     rank_times_kernel : bool
@@ -60,7 +61,8 @@ class LowRank(Parameterisation):
         A as for True and B uniform within 1 / sqrt(R), so that xi is not zero, as PEFT has it for its tests. Added low
         ranks take starts of `Principal` too, see `lieref.param.starts`.
     share_groups : bool, optional
-        See `Parameterisation`: one pair of factors for the whole (O, I/groups k_h k_w) matrix.
+        One pair of factors for the whole (O, I/groups k_h k_w) matrix, instead of a pair for each conv group. By
+        default shared where a group has one output channel.
 
     References
     ----------

@@ -93,6 +93,11 @@ class Method(ABC):
         return True
 
     @property
+    @abstractmethod
+    def equations(self) -> tuple[str, ...]:
+        """What becomes of the weight W, line by line down to xi, as text."""
+
+    @property
     def moves_bias(self) -> bool:
         """Whether `adapted_bias` differs from the bias."""
         return False
@@ -270,6 +275,10 @@ class Method(ABC):
 @dataclass(frozen=True)
 class Untrained(Method):
     """Method without trainable numbers: the weight stays the base weight."""
+
+    @property
+    def equations(self) -> tuple[str, ...]:
+        return ("W' = W",)
 
     def num_params(self, shape: Shape, groups: int = 1) -> int:
         return 0

@@ -56,12 +56,13 @@ class Principal(Parameterisation):
     r : int
         Rank, at least 1. A matrix with fewer rows or columns gets as much as it has room for; s stays that of r.
     of_logarithm : bool
+        Whether the matrix that is decomposed is log|W0|, for xi in the algebra of the Hadamard group.
     lora_alpha : float, optional
         s = lora_alpha / r. By default alpha = r, so s = 1.
     use_rslora : bool
         s = lora_alpha / sqrt(r) instead, with alpha = 4 by default [Kalajdzievski23].
     start : str
-        One of `STARTS`.
+        One of those in the table; N is a number of iterations.
 
     References
     ----------

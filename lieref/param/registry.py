@@ -8,10 +8,10 @@ when it is made.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Set
+from collections.abc import Collection, Mapping, Set
 from typing import Any
 
-from lieref._check import check_bool, check_choice, check_real
+from lieref._check import check_bool, check_real
 from lieref._class_table import ClassTable
 from lieref._record import dataclass
 from lieref.errors import DomainError, DTypeError
@@ -312,6 +312,18 @@ def _rotating(recipe: Recipe, parameterisation: Parameterisation, row: MethodRow
     return BlockRotation(recipe, parameterisation, make_map(row.map))
 
 
+def row_of(name: str) -> MethodRow:
+    """Return the row of a method, of a combination that has none the one that its parts make.
+
+    Raises
+    ------
+    DomainError
+        If there is no such method.
+    """
+    name = name.removeprefix(STATISTICS_FIRST)
+    return METHODS.get(name) or _row_of_parts(name)
+
+
 def options_of(name: str) -> tuple[str, ...]:
     """Return the names of the options that `get_method` takes for a method.
 
@@ -320,8 +332,7 @@ def options_of(name: str) -> tuple[str, ...]:
     DomainError
         If there is no such method.
     """
-    name = name.removeprefix(STATISTICS_FIRST)
-    return _fields(METHODS.get(name) or _row_of_parts(name))
+    return _fields(row_of(name))
 
 
 def _fields(row: MethodRow) -> tuple[str, ...]:
@@ -349,16 +360,26 @@ def _row_of_parts(name: str) -> MethodRow:
     """Return the row of a name such as "tucker+hadamard+exp+element-wise"."""
     parts = name.split("+", 3)
     if len(parts) < 3:
-        from difflib import get_close_matches
-
-        close = get_close_matches(name, METHODS, 3)
-        which = f"a method, such as {' or '.join(close)}" if close else f"one of {', '.join(METHODS)}"
+        which = _nearest("method", name, METHODS)
         raise DomainError(f"get_method: `name` must be {which}, or parameterisation+group+map; got {name!r}")
-    parameterisation = check_choice("get_method", "parameterisation", parts[0], tuple(PARAMETERISATIONS))
+    parameterisation = parts[0]
+    if parameterisation not in PARAMETERISATIONS:
+        which = _nearest("parameterisation", parameterisation, PARAMETERISATIONS)
+        raise DomainError(f"get_method: `name` must begin with {which}; got {parameterisation!r} in {name!r}")
     for group in parts[1].split("*"):
-        check_choice("get_method", "group", group, tuple(GROUPS))
+        if group not in GROUPS:
+            which = _nearest("group", group, GROUPS)
+            raise DomainError(f"get_method: `name` must have {which}, after the first +; got {group!r} in {name!r}")
     action = parts[3] if len(parts) == 4 else _USUAL_ACTION.get(parts[1], "out")
     return MethodRow(name, "Combination", parameterisation, parts[1], parts[2], action, "", 1e-2)
+
+
+def _nearest(what: str, name: str, known: Collection[str]) -> str:
+    """Return the names that somebody may have meant, all where none is near."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, known, 3)
+    return f"a {what}, such as {' or '.join(close)}" if close else f"one of {', '.join(known)}"
 
 
 _USUAL_ACTION = {

@@ -20,7 +20,7 @@ from lieref.group.base import Group
 from lieref.group.maps import Map
 from lieref.group.matrix import SO
 from lieref.param._base import Parameterisation, check_weight_shape, transposed
-from lieref.param.blocks import BlockDiagonal
+from lieref.param.blocks import BlockDiagonal, Butterfly
 from lieref.param.householder import Householder
 from lieref.param.method import (
     OVERFLOW_IS_CHECKED,
@@ -31,6 +31,8 @@ from lieref.param.method import (
     checked_base,
     keep_equal,
 )
+
+_TURNED = "W' = W R^T, with the filters as the rows of W, one R for each conv group"
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,13 @@ class BlockRotation(_Rotation):
     parameterisation: BlockDiagonal
     map: Map
 
+    @property
+    def equations(self) -> tuple[str, ...]:
+        blocks = f"blockdiag(g_1, g_2, ...), g = {self.map.equation} of its block of xi"
+        if isinstance(self.parameterisation, Butterfly):
+            return _TURNED, "R = R_m ... R_1, one for each stage", f"R_j = {blocks}, at its own stride"
+        return _TURNED, f"R = {blocks}"
+
     def __post_init__(self) -> None:
         if not self.map.legal_for(self._group(2)):
             raise UnsupportedError(f"{self.name}: `map` must stay in SO(n), exp or cayley; got {self.map.spec}")
@@ -187,6 +196,10 @@ class Reflections(_Rotation):
     """
 
     parameterisation: Householder
+
+    @property
+    def equations(self) -> tuple[str, ...]:
+        return _TURNED, "R^T = H(u_1) H(u_1 + w_1) H(u_2) H(u_2 + w_2) ..., with H(v) = I - 2 v v^T / (v . v)"
 
     # One pair on rows V, with a = u . u, s = u . w, q = w . w and v = u + w, so v . v = a + 2 s + q:
     #   V H(u) H(v) - V = X (H(v) - H(u)),  X = V H(u),  because H(u)^2 = I, and

@@ -7,6 +7,7 @@ import pytest
 
 from lieref.errors import DomainError, NotInGroupError
 from lieref.group.base import Group
+from lieref.group.maps import Cayley
 from lieref.group.matrix import SE, SL, SO, AffineGroup, GLPlus, Sp, Unipotent
 from lieref.group.product import Product
 from lieref.group.tensor import Additive, Hadamard
@@ -111,3 +112,18 @@ def test_any_array_is_projected_first(rng: np.random.Generator) -> None:
     a = rng.standard_normal((4, 4))
     np.testing.assert_array_equal(SO(4).exp(a), SO(4).exp(SO(4).algebra.project(a)))
     assert SO(4).contains(SO(4).exp(a), 1e-14)
+
+
+def test_the_cayley_map_of_a_product_is_that_of_each_part() -> None:
+    """SO(3) keeps it whatever xi is, GL+(2) near the identity; SL(3) does not, and no product with it."""
+    group, rng = Product((SO(3), GLPlus(2)), (1, 2)), np.random.default_rng(6)
+    assert Cayley().legal_for(group)
+    assert not Cayley().stays_in(group)
+    xi = 0.3 * rng.standard_normal(9 + 2 * 4)
+    skew, free = xi[:9].reshape(3, 3), xi[9:].reshape(2, 2, 2)
+    skew = (skew - skew.T) / 2
+    expected = [np.linalg.solve(np.eye(len(x)) - x / 2, np.eye(len(x)) + x / 2) for x in (skew, *free)]
+    g = Cayley().retract(group, xi)
+    np.testing.assert_allclose(g, np.concatenate([matrix.reshape(-1) for matrix in expected]), rtol=1e-13, atol=1e-15)
+    assert group.contains(g, 1e-14)
+    assert not Cayley().legal_for(Product((SO(3), SL(3)), (1, 1)))

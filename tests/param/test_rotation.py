@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import scipy.linalg
 
 from lieref.errors import DomainError, LierefError, ShapeError, UnsupportedError
 from lieref.group.maps import Taylor
+from lieref.param._base import nearest_divisor
 from lieref.param.blocks import BlockDiagonal, Butterfly
 from lieref.param.method import Recipe
 from lieref.param.registry import get_method
@@ -168,6 +170,14 @@ def test_algebra_element_is_the_rotation_to_first_order(
 @pytest.mark.parametrize(("n", "asked", "used"), [(24, 4, 4), (27, 4, 3), (7, 4, 7), (10, 4, 5), (10, 3, 2), (2, 9, 2)])
 def test_block_size_is_the_nearest_divisor(n: int, asked: int, used: int) -> None:
     assert BlockDiagonal(block_size=asked).size_for(n) == used
+
+
+def test_the_nearest_divisor_is_that_of_all_numbers() -> None:
+    """Against trying each, ties to the smaller; and a large prime at once."""
+    for n, wanted, low in itertools.product(range(2, 130), (1, 4, 9, 60), (1, 2)):
+        every = [d for d in range(low, n + 1) if n % d == 0]
+        assert nearest_divisor(n, wanted, low) == min(every, key=lambda d: (abs(d - wanted), d))
+    assert nearest_divisor(2_147_483_647, 4, 2) == 2_147_483_647
 
 
 def test_what_is_no_rotation_is_refused(rng: np.random.Generator) -> None:

@@ -3,6 +3,22 @@
 A key is ``<prefix>_<path of the module, dots as underscores>.<name of a tensor>``. The algorithm is in no field; the
 names of a module's tensors tell it. The file does not say how LyCORIS was configured either: what it computes by
 default is meant, the change of the weight (`bypass_mode` off), multiplied by 1.
+
+========= =============================================== ========================================================
+algorithm LyCORIS's weight                                here
+========= =============================================== ========================================================
+locon     W + s U D, s = alpha / r                        ``lora``: the same numbers
+locon     W + s U M D, M over the whole kernel            ``locon-tucker``: the same numbers
+locon     m V / (||V|| + eps), V = W + s U D              ``dora``: eps is left out, or a whole tensor
+loha      W + s (A1 B1) * (A2 B2)                         ``loha``, factors shared by groups: the same numbers
+lokr      W + s w1 (x) w2, s = 1 where both are whole     ``lokr``, factors shared by groups: the same numbers
+ia3       (1 + w) W on the out or in mode, bias as it was ``ia3`` with action scaling or scaling(in)
+full      W + diff                                        ``full``, read as ``dense+additive+exp``
+norm      w + w_norm, b + b_norm of a normalisation       ``norm``: the same numbers
+diag-oft  R^T W on the out mode, R = (I + Q)(I - Q)^-1    ``block-diagonal+so+cayley+out``, a power of two apart
+boft      R_m ... R_1 W on the out mode                   ``block-diagonal+so+cayley+out`` of one stage
+boft      R_m ... R_1 W on the out mode, m above 1        a whole tensor: ``boft`` here turns the fan-in
+========= =============================================== ========================================================
 """
 
 from __future__ import annotations
