@@ -11,6 +11,7 @@ import click
 from lieref.cli.ab_print import print_arms, print_look, print_plan, print_test
 from lieref.cli.console import print_json
 from lieref.cli.naming import names_itself
+from lieref.cli.semantics_option import parse_semantics
 from lieref.cli.shares import GAIN, SHARE
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -82,9 +83,15 @@ def plan(as_json: bool, **options: Any) -> None:
 @ab.command(short_help="Is one model better than the other, on these images?")
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help="Of two .onnx: labelled data, as for eval.")
-@click.option("--adapter-a", type=click.Path(path_type=Path), help="Adapter folder made for A.")
-@click.option("--adapter-b", type=click.Path(path_type=Path), help="Adapter folder made for B.")
+@click.option("--data", type=click.Path(path_type=Path), help="Of two models: labelled data, as for eval.")
+@click.option("--adapter-a", type=click.Path(path_type=Path), help="Adapter or update made for A.")
+@click.option("--adapter-b", type=click.Path(path_type=Path), help="Adapter or update made for B.")
+@click.option(
+    "--semantics",
+    callback=parse_semantics,
+    metavar="NAME",
+    help="Of quantised models: whose integers judge, as for eval.",
+)
 @click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of the data, where both would fit.")
 @click.option("--max-bytes", type=click.IntRange(min=1), help="Memory the data may take, as for eval.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Of two files of predictions: a file of labels.")
@@ -103,26 +110,28 @@ def test(
     \b
     lieref ab test base.onnx merged.onnx --data test.npz
     lieref ab test base.onnx base.onnx --adapter-b DIR --data test.npz --save day1.csv
+    lieref ab test net.tflite net.tflite --adapter-b UPDATE --data test.npz
     lieref ab test a.csv b.csv --labels labels.csv
 
-    Two .onnx are run on DATA. Files of predictions are .csv with a header, .json (an object of lists) or .npz, with the
-    columns `prediction` (a class, or in .npz one score a class), `label` in one of them or in LABELS, and `id` to match
-    rows by; without ids all have one order.
+    Two models, .onnx or .tflite, are run on DATA. Files of predictions are .csv with a header, .json (an object of
+    lists) or .npz, with the columns `prediction` (a class, or in .npz one score a class), `label` in one of them or in
+    LABELS, and `id` to match rows by; without ids all have one order.
 
     McNemar's test, exact and mid-p, is for a number of images fixed before. Who looks more than once reads the lines
     "at any time".
     """  # noqa: D301  click reads the control character
     from lieref._atomic import write_file
-    from lieref.cli.ab_models import named, warn_same
+    from lieref.cli.ab_models import named, one_semantics, warn_same
     from lieref.cli.output import reserved_result
     from lieref.evaluate.ab.report import check_level_and_worth, test_report
 
     check_level_and_worth(level, worth)
     if save is not None and save.suffix.lower() != ".csv":
         raise click.UsageError(f"--save writes a .csv; got {save}")
+    options["semantics"] = how = one_semantics(options["semantics"], (a, b))
     with nullcontext() if save is None else reserved_result("ab test", save, "save", force=force):
         pairs = _pairs(a, b, **options)
-        names = [named(a, options["adapter_a"]), named(b, options["adapter_b"])]
+        names = [named(a, options["adapter_a"], how), named(b, options["adapter_b"], how)]
         warn_same((a, b), (options["adapter_a"], options["adapter_b"]), names[0])
         report = {"a": names[0], "b": names[1], **test_report(pairs, level=level, worth=worth)}
         if save is not None:
@@ -145,23 +154,27 @@ def _pairs(
     max_bytes: int | None,
     labels: Path | None,
     classes: str | None,
+    semantics: str | None,
 ) -> Any:
     """Return what both models said, from their files."""
     from lieref.cli.ab_models import predict_pairs
     from lieref.evaluate.ab.pairs import join_predictions
 
-    networks = [path.suffix.lower() == ".onnx" for path in (a, b)]
+    networks = [path.suffix.lower() in (".onnx", ".tflite") for path in (a, b)]
     if networks[0] != networks[1]:
-        raise click.UsageError("A and B must both be .onnx models, or both files of predictions")
+        raise click.UsageError("A and B must both be .onnx or .tflite models, or both files of predictions")
     if networks[0]:
         if data is None:
             raise click.UsageError("two models need labelled data: add --data")
         if labels is not None:
             raise click.UsageError("--labels is for files of predictions; the labels of --data count")
-        return predict_pairs((a, b), (adapter_a, adapter_b), data, layout=layout, classes=classes, max_bytes=max_bytes)
+        return predict_pairs(
+            (a, b), (adapter_a, adapter_b), data,
+            layout=layout, classes=classes, max_bytes=max_bytes, semantics=semantics,
+        )  # fmt: skip
     for name, value in (("data", data), ("adapter-a", adapter_a), ("adapter-b", adapter_b), ("layout", layout)):
         if value is not None:
-            raise click.UsageError(f"--{name} is for two .onnx models; leave it out for files of predictions")
+            raise click.UsageError(f"--{name} is for two models; leave it out for files of predictions")
     return join_predictions(a, b, labels, classes=_number_of(classes))
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import numpy as np
 
 from lieref.cli.console import progress_bar, say
@@ -24,10 +26,12 @@ def predict_pairs(
     layout: str | None,
     classes: str | None,
     max_bytes: int | None,
+    semantics: str | None,
 ) -> Pairs:
     """Return the predictions of two models, each perhaps with an adapter, on labelled data.
 
-    The ids are digests of the samples as the first model reads them.
+    Those of a quantised network are of its integers, as `semantics` rounds. The ids are digests of the samples as the
+    first model reads them.
 
     Raises
     ------
@@ -36,10 +40,12 @@ def predict_pairs(
     """
     from lieref.evaluate.ab.columns import Column
     from lieref.evaluate.ab.pairs import Pairs, ids_of
+    from lieref.model.integer.reader import is_integer_file
 
     said, labels, ids = [], [], []
     for model, adapter in zip(models, adapters, strict=True):
-        predicted, targets, names, digests = _predict(model, adapter, data, layout, classes, max_bytes)
+        predict = _predict_integers(semantics) if is_integer_file(model) else _predict
+        predicted, targets, names, digests = predict(model, adapter, data, layout, classes, max_bytes)
         ids.append(digests)
         named = None if names is None or len(names) <= int(max(predicted.max(), targets.max())) else np.array(names)
         said.append(predicted if named is None else named[predicted])
@@ -60,9 +66,31 @@ def predict_pairs(
     return Pairs(Column(labels[0]), Column(said[0]), Column(said[1]), ids_of(ids[0]))
 
 
-def named(path: Path, adapter: Path | None) -> str:
+def named(path: Path, adapter: Path | None, semantics: str | None = None) -> str:
     """Return what is tested, in words."""
-    return str(path) if adapter is None else f"{path} + {adapter}"
+    from lieref.model.integer.reader import is_integer_file
+
+    how = f", integers of {semantics}" if semantics and is_integer_file(path) else ""
+    return f"{path}{how}" if adapter is None else f"{path} + {adapter}{how}"
+
+
+def one_semantics(names: tuple[str, ...], paths: tuple[Path, Path]) -> str | None:
+    """Return whose integers judge both models: what was asked for, or of quantised ones what is usual for the first.
+
+    Raises
+    ------
+    UsageError
+        If several are asked for, or some are and neither model is quantised.
+    """
+    from lieref.evaluate.integer import USUAL
+    from lieref.model.integer.reader import is_integer_file, read_integer
+
+    models = [path for path in paths if path.suffix.lower() in (".onnx", ".tflite") and is_integer_file(path)]
+    if len(names) > 1:
+        raise click.UsageError(f"--semantics of a test is one; got {', '.join(names)}")
+    if names and not models:
+        raise click.UsageError("--semantics is for quantised models; leave it out")
+    return names[0] if names else USUAL[read_integer(models[0]).format] if models else None
 
 
 def warn_same(paths: tuple[Path, Path], adapters: tuple[Path | None, Path | None], name: str) -> None:
@@ -75,10 +103,39 @@ def warn_same(paths: tuple[Path, Path], adapters: tuple[Path | None, Path | None
         warnings.warn(f"A and B are both {name}: a test of a model against itself", LierefWarning, stacklevel=2)
 
 
+Predicted = tuple["Array", "Array", tuple[str, ...] | None, list[bytes]]
+"""Numbers of the predicted and of the right classes, their names, and digests of the samples."""
+
+
+def _predict_integers(semantics: str | None) -> Callable[..., Predicted]:
+    """Return `_predict` of quantised networks; by default as the usual runtime of the format rounds."""
+
+    def predict(
+        path: Path, adapter: Path | None, data: Path, layout: str | None, classes: str | None, max_bytes: int | None
+    ) -> Predicted:
+        from lieref.cli.integer import integer_job
+        from lieref.cli.job import parse_classes
+        from lieref.evaluate.integer import USUAL
+        from lieref.evaluate.overlap import sample_digests
+        from lieref.model.integer.executor import run
+
+        job = integer_job(path, data, layout, parse_classes(classes), max_bytes, adapter=adapter, command="ab test")
+        with progress_bar(f"ab {path.name}") as progress:
+
+            def told(done: int) -> None:
+                progress(done, len(job.labels), "integers")
+
+            y = run(job.graph, job.samples.x, semantics or USUAL[job.graph.format], told=told)
+        answers = y.reshape(len(job.labels), -1).argmax(axis=1)
+        return answers, np.asarray(job.labels), job.classes, sample_digests(job.samples.x)
+
+    return predict
+
+
 def _predict(
     path: Path, adapter: Path | None, data: Path, layout: str | None, classes: str | None, max_bytes: int | None
-) -> tuple[Array, Array, tuple[str, ...] | None, list[bytes]]:
-    """Return the numbers of the predicted and of the right classes, their names, and digests of the samples."""
+) -> Predicted:
+    """Return what a float network says."""
     from lieref.adapter.folder import read_adapter
     from lieref.cli.job import load_samples, parse_classes
     from lieref.cli.loading import load_for

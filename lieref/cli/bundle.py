@@ -138,7 +138,8 @@ def create(
     if not as_json:
         for line in made.left_out:
             say(f"left out: {line}")
-        say(f"next: lieref bundle verify {out} --base {base} --trust {keys[0]}")
+        trust = keys[0] if keys[0].is_dir() else keys[0].parent / "root.json"
+        say(f"next: lieref bundle verify {out} --base {base} --trust {trust}")
 
 
 @bundle.command()

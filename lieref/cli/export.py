@@ -41,7 +41,7 @@ class _Command(click.Command):
 
 @click.command(cls=_Command, short_help="Write an adapter in the formats of others.")
 @click.argument("adapter", type=click.Path(path_type=Path))
-@click.option("--base", required=True, type=click.Path(path_type=Path), help="The ONNX file it was made for.")
+@click.option("--base", required=True, type=click.Path(path_type=Path), help="The .onnx or .tflite it was made for.")
 @click.option("--format", "format_name", required=True, metavar="FORMAT", callback=_known, help="One of those below.")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="File or folder to write.")
 @click.option(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 import numpy as np
@@ -13,7 +13,45 @@ import numpy as np
 from lieref.cli.console import percent, print_facts, print_table, progress_bar
 
 if TYPE_CHECKING:
+    from lieref._types import Array
     from lieref.model.integer.graph import IntegerGraph
+    from lieref.model.integer.samples import IntegerSamples
+
+
+class IntegerJob(NamedTuple):
+    """A quantised network as an update makes it, and labelled samples as integers of its input."""
+
+    graph: IntegerGraph
+    method: str
+    samples: IntegerSamples
+    labels: Array
+    classes: tuple[str, ...] | None
+
+
+def integer_job(
+    path: Path,
+    data: Path,
+    layout: str | None,
+    classes: tuple[str, ...] | None,
+    max_bytes: int | None,
+    *,
+    adapter: Path | None,
+    command: str,
+) -> IntegerJob:
+    """Return what is to be measured; raises as `evaluate_integer` does."""
+    from lieref.model.integer.reader import read_integer
+    from lieref.model.integer.samples import integer_samples, own_layout
+    from lieref.train.data import load_data
+
+    graph, method = _with_update(command, read_integer(path), path, adapter)
+    shape = graph.tensors[graph.inputs[0]].shape
+    rows_at, channels_at = (1, 3) if own_layout(graph) == "NHWC" else (2, 1)
+    size = (shape[rows_at], shape[rows_at + 1]) if len(shape) == 4 else None
+    channels = 1 if len(shape) == 4 and shape[channels_at] == 1 else 3
+    held = load_data(data, channels=channels, size=size, classes=classes, max_bytes=max_bytes)
+    labels = _labels(held.y, graph.tensors[graph.outputs[0]].shape[-1], data)
+    samples = integer_samples(graph, np.asarray(held.x), layout or held.layout)
+    return IntegerJob(graph, method, samples, labels, held.class_names)
 
 
 def evaluate_integer(
@@ -42,20 +80,10 @@ def evaluate_integer(
     from lieref.evaluate.integer import USUAL, unlike
     from lieref.evaluate.statistics import proportion_interval
     from lieref.model.integer.executor import run
-    from lieref.model.integer.reader import read_integer
-    from lieref.model.integer.samples import integer_samples, own_layout
-    from lieref.train.data import load_data
 
-    graph, method = _with_update(read_integer(path), path, adapter)
-    shape = graph.tensors[graph.inputs[0]].shape
+    job = integer_job(path, data, layout, classes, max_bytes, adapter=adapter, command="eval")
+    graph, samples, labels = job.graph, job.samples, job.labels
     chosen = chosen or (USUAL[graph.format],)
-    rows_at, channels_at = (1, 3) if own_layout(graph) == "NHWC" else (2, 1)
-    size = (shape[rows_at], shape[rows_at + 1]) if len(shape) == 4 else None
-    channels = 1 if len(shape) == 4 and shape[channels_at] == 1 else 3
-    held = load_data(data, channels=channels, size=size, classes=classes, max_bytes=max_bytes)
-    outputs = graph.tensors[graph.outputs[0]].shape[-1]
-    labels = _labels(held.y, outputs, data)
-    samples = integer_samples(graph, np.asarray(held.x), layout or held.layout)
     for text in unlike(graph, chosen):
         warnings.warn(f"eval: {text}", LierefWarning, stacklevel=2)
     rows: list[dict[str, Any]] = []
@@ -82,7 +110,7 @@ def evaluate_integer(
     return {
         "model": str(path),
         "adapter": None if adapter is None else str(adapter),
-        "method": method,
+        "method": job.method,
         "sha256": graph.digest,
         "samples": len(labels),
         "input": "numbers, quantised" if samples.quantised else str(samples.x.dtype),
@@ -91,7 +119,7 @@ def evaluate_integer(
     }
 
 
-def _with_update(graph: IntegerGraph, path: Path, folder: Path | None) -> tuple[IntegerGraph, str]:
+def _with_update(command: str, graph: IntegerGraph, path: Path, folder: Path | None) -> tuple[IntegerGraph, str]:
     """Return a quantised network with the update in a folder, if there is one, and the method that made it."""
     from lieref.adapter.folder import CONFIG_NAME
     from lieref.adapter.integer.folder import BIN_NAME, JSON_NAME, is_update, read_update
@@ -105,7 +133,7 @@ def _with_update(graph: IntegerGraph, path: Path, folder: Path | None) -> tuple[
             if (folder / CONFIG_NAME).is_file()
             else "holds none"
         )
-        raise click.UsageError(f"eval: --adapter of a quantised file is the folder of an update; {folder} {what}")
+        raise click.UsageError(f"{command}: an adapter of a quantised file is the folder of an update; {folder} {what}")
     update = read_update(folder, graph)
     return update.patched(graph)[0], update.method
 

@@ -62,6 +62,8 @@ def _merged(base: Path, adapter: Path, as_json: bool) -> tuple[bytes, dict[str, 
     from lieref.model.onnx_writer import encode_onnx
 
     if is_integer_file(base):
+        if _is_update(adapter.parent):
+            raise click.UsageError(f"an update is named by its folder: lieref merge {base} {adapter.parent} -o NEW")
         raise click.UsageError(f"{base} is a quantised file: lieref carry {adapter} {base} makes an update for it")
     known = read_adapter(adapter)[1]["lieref"]
     model = load(base, input_shapes=known.get("input_shapes"), padding_id=known.get("padding_id"))

@@ -18,16 +18,20 @@ pytest.importorskip("tflite")
 RunJson = Callable[..., dict[str, Any]]
 
 
+def dense(weight: list[list[int]]) -> bytes:
+    """A dense layer with this weight."""
+    tensors = [
+        Tensor("int8", (1, 2), 0.5, 0),
+        Tensor("int8", (2, 2), 0.5, 0, 0, np.array(weight, np.int8)),
+        Tensor("int8", (1, 2), 0.25, 0),
+    ]
+    return build(tensors, [Operator("FULLY_CONNECTED", (0, 1, -1), (2,), "FullyConnectedOptions")], (0,), (2,))
+
+
 @pytest.fixture
 def network(workplace: Path) -> str:
     """A dense layer that picks the larger of two inputs: the first output for the first one."""
-    tensors = [
-        Tensor("int8", (1, 2), 0.5, 0),
-        Tensor("int8", (2, 2), 0.5, 0, 0, np.array([[1, 0], [0, 1]], np.int8)),
-        Tensor("int8", (1, 2), 0.25, 0),
-    ]
-    content = build(tensors, [Operator("FULLY_CONNECTED", (0, 1, -1), (2,), "FullyConnectedOptions")], (0,), (2,))
-    Path("net.tflite").write_bytes(content)
+    Path("net.tflite").write_bytes(dense([[1, 0], [0, 1]]))
     x = np.array([[3, 1], [0, 2], [5, 4], [1, 2]], np.float32)
     np.savez("data.npz", x=x, y=np.array([0, 1, 0, 0]))
     return "net.tflite"
@@ -94,3 +98,32 @@ def test_what_does_not_go_is_one_line(
     printed = capsys.readouterr().err
     assert said in printed
     assert "Traceback" not in printed
+
+
+def test_two_models_are_compared_by_their_integers(network: str, run_json: RunJson) -> None:
+    """The one that picks the smaller input, against the one that picks the larger."""
+    Path("other.tflite").write_bytes(dense([[0, 1], [1, 0]]))
+    report = run_json("ab", "test", network, "other.tflite", "--data", "data.npz", "--save", "day.csv")
+    assert report["a"] == "net.tflite, integers of tflite-reference"
+    assert report["b"] == "other.tflite, integers of tflite-reference"
+    rows = [line.split(",") for line in Path("day.csv").read_text().split()]
+    assert rows[0] == ["id", "label", "a", "b"]
+    assert ["".join(column) for column in list(zip(*rows[1:], strict=True))[1:]] == ["0100", "0101", "1010"]
+    named = run_json("ab", "test", network, "other.tflite", "--data", "data.npz", "--semantics", "xnnpack")
+    assert named["b"] == "other.tflite, integers of xnnpack"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("net.tflite", "net.tflite", "--data", "data.npz", "--semantics", "xnnpack,cmsis-nn"), "of a test is one"),
+        (("net.tflite", "net.tflite", "--data", "data.npz", "--adapter-b", "."), "is the folder of an update"),
+        (("net.tflite", "net.tflite"), "add --data"),
+        (("a.csv", "b.csv", "--semantics", "xnnpack"), "--semantics is for quantised models"),
+    ],
+)
+def test_a_test_that_makes_no_sense_is_refused(
+    network: str, words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ab", "test", *words]) == 2
+    assert said in capsys.readouterr().err

@@ -132,7 +132,13 @@ def _reasons(result: Result, chosen: Row, best: Row) -> tuple[str, ...]:
         number = len(for_device(tried(result)))
         said.append(f"It is the best of {number} methods, and its update takes {size}")
     elif chosen is best:
-        said.append(f"It is the best, and smaller than what is as good for all that is known; its update takes {size}")
+        smaller = [row["label"] for row in as_good(result) if size_of(row) < size_of(chosen)]
+        if smaller:
+            named = f"{', '.join(smaller)} {'is' if len(smaller) == 1 else 'are'}"
+            beside = f"the best; {named} smaller and not told apart from it, nor from the base"
+        else:
+            beside = "the best, and smaller than what is as good for all that is known"
+        said.append(f"It is {beside}; its update takes {size}")
     else:
         said.append(
             f"The best here, {best['label']} with {_value(result, best)}, is within {margin} of it and not told apart "

@@ -17,6 +17,9 @@ from lieref.model.integer.graph import IntegerGraph, IntegerTensor
 FAR, MANY = 1.5, 1 / 20
 """Samples are in another unit if more than this share of their numbers goes so many times beyond the range of an input:
 numbers in the right unit do so one by one, where the range was found on few samples."""
+BELOW = 1 / 8
+"""So are they if more than `MANY` go so much of its width below it: of pixels that are centred already, -128 to 127 for
+an input of 0 to 255, some 40 % do, and of those in the right unit next to none."""
 FEW = 1 / 64
 """So are samples that fill less than this share of it: pixels of 0 to 1 fill 1/255 of a range made for 0 to 255."""
 
@@ -57,8 +60,8 @@ def check_unit(x: Array, tensor: IntegerTensor, *, stacklevel: int = 3) -> None:
     Warns
     -----
     OutOfRangeWarning
-        If more than `MANY` of them are beyond `FAR` times the largest of the input; or if they differ, but by less than
-        `FEW` of its range.
+        If more than `MANY` of them are beyond `FAR` times the largest of the input, or `BELOW` its range; or if they
+        differ, but by less than `FEW` of its range.
     """
     said = tensor.quantisation
     if said is None or not x.size or x.dtype.kind not in "iuf":
@@ -69,6 +72,12 @@ def check_unit(x: Array, tensor: IntegerTensor, *, stacklevel: int = 3) -> None:
         text = (
             f"the samples go to {most:.4g}, and the network's input from {low:.4g} to {high:.4g}: the rest is cut off "
             "(divide pixels as the float network wants them)"
+        )
+    elif least < low and np.count_nonzero(x < low - BELOW * (high - low)) > MANY * x.size:
+        text = (
+            f"the samples go from {least:.4g} to {most:.4g}, and the network's input from {low:.4g} to {high:.4g}: "
+            f"{100 * np.count_nonzero(x < low) / x.size:.0f} % of their numbers are cut off (pixels that are centred "
+            "already are integers of the input as int8; in any other type they are real numbers)"
         )
     elif 0 < most - least < FEW * (high - low):
         text = (

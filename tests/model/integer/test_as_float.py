@@ -87,6 +87,13 @@ def test_integers_and_real_numbers() -> None:
         as_real(real, plain)
     with pytest.warns(OutOfRangeWarning, match="multiply pixels"):
         to_integers(real, plain)
+    centred = np.array([[-128, -64, 0, 127]])
+    with pytest.warns(OutOfRangeWarning, match="go from -128 to 127, .* 50 % of their numbers are cut off"):
+        np.testing.assert_array_equal(to_integers(centred, plain).x, [[-128, -128, -128, -1]])
+    with pytest.warns(OutOfRangeWarning, match="centred"):
+        as_real(centred, plain)
+    np.testing.assert_array_equal(to_integers(centred.astype(np.int8), plain).x, centred)
+    assert as_real(np.array([[-20, 5, 99, 255]]), plain).min() == -20  # noise below a range is no other unit
     for bad in (np.nan, np.inf):
         with pytest.raises(DomainError, match="must be finite"):
             to_integers(np.array([[bad, 0, 0, 0]]), tensor)
