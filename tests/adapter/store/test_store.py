@@ -359,6 +359,15 @@ def test_the_self_test_sees_what_will_run(device: Device) -> None:
     assert candidate.merged["conv/w"].dtype == np.float32
 
 
+def test_a_self_test_runs_on_what_is_on_trial_already(device: Device) -> None:
+    device.store.install(device.bundle(1))
+    device.refuses("self-test", lambda: device.store.install(device.bundle(1), self_test=lambda candidate: False))
+    ran: list[int] = []
+    done = device.store.install(device.bundle(1), self_test=lambda c: ran.append(c.verified.statement.counter))
+    assert (done.changed, done.unchecked, ran) == (False, (), [1])
+    assert device.store.install(device.bundle(1)).unchecked == ()
+
+
 @pytest.mark.parametrize("how", ["false", "error"])
 def test_a_failed_self_test_refuses_the_bundle(device: Device, how: str) -> None:
     device.good(1)
