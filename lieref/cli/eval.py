@@ -75,7 +75,11 @@ def evaluate(
 
     if is_integer_file(model_path):
         named = task[0] if task[0] != "classes" else None
-        refuse_options("eval", {"--output": outputs, "--task": named})
+        if named:
+            raise click.UsageError(
+                "eval judges quantised files by their classes; leave out --task (finetune --test reports on others)"
+            )
+        refuse_options("eval", {"--output": outputs})
         integers = evaluate_integer(
             model_path, data, semantics, layout, parse_classes(classes), max_bytes, adapter=adapter
         )

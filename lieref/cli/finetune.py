@@ -200,6 +200,8 @@ def finetune(
         raise click.UsageError(f"--codes, --semantics and --rounding are for quantised files; {base} is none")
     if any([options.pop(name) is not None for name in ("original", "trained_with", "float_base")]):
         raise click.UsageError(f"--original and --float are for quantised files; {base} is none")
+    if options["method"] in ("tied-scale", "liera-int8"):
+        raise click.UsageError(f"--method {options['method']} is for quantised files; {base} is none")
     if options["train"] is None:
         raise click.UsageError("Missing option '--train'.")
     if options["head"] == "keep" and (options["features"] is not None or options["pool"]):

@@ -108,7 +108,8 @@ def check_budget(model: IntegerModel, encoding: str, most_bytes: int | None) -> 
         least = 4 * scales if encoding == "finished" else 4 + scales
         check_int("settled", "most_bytes", most_bytes, low=1)
         if most_bytes < least:
-            raise DomainError(f"settled: `most_bytes` must hold the scales, {least} bytes; got {most_bytes}")
+            codes = f" ({4 + scales} as codes of one byte)" if encoding == "finished" else ""
+            raise DomainError(f"settled: `most_bytes` must hold the scales, {least} bytes{codes}; got {most_bytes}")
 
 
 def _threshold(model: IntegerModel, layers: list[_Layer], encoding: str, most_bytes: int | None) -> float:
