@@ -11,12 +11,17 @@ from __future__ import annotations
 import re
 import zlib
 
+import numpy as np
+
 from lieref.adapter.integer.update import IntegerUpdate
 from lieref.errors import DomainError
 from lieref.model.integer.graph import ByteRange, IntegerGraph
 
 FORMAT = "c-int8-update"
 SUMMARY = "of a quantised file: a C function that writes the update into the model in RAM or flash, and back"
+
+GAP = 4
+"""Bytes that stay between two runs of one place: as many as take no more than the eight of a place of its own."""
 
 _HEAD = """\
 /* Update of a quantised model, made by lieref: {method}, {written} of {size} bytes.
@@ -127,7 +132,7 @@ def c_update(update: IntegerUpdate, graph: IntegerGraph, name: str) -> tuple[byt
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,40}", name):
         raise DomainError(f"c_update: `name` must be an identifier of C of at most 41 letters; got {name!r}")
     changed, made = update.patched(graph)
-    places = [place for place in made.places if _at(graph.content, place) != _at(changed.content, place)]
+    places = [run for place in made.places for run in differing(graph.content, changed.content, place)]
     old, new = (b"".join(_at(content, place) for place in places) for content in (graph.content, changed.content))
     spans = [f"{{{place.start}u, {len(place)}u}}" for place in places] or ["{0u, 0u}"]
     given = {
@@ -149,6 +154,19 @@ def c_update(update: IntegerUpdate, graph: IntegerGraph, name: str) -> tuple[byt
     )
     text = _HEAD.format(**given) + tables + _BODY.format(**given)
     return text.encode(), len(old) + len(new) + 8 * len(spans)
+
+
+def differing(old: bytes, new: bytes, place: ByteRange) -> list[ByteRange]:
+    """Return the runs of a place in which two contents differ.
+
+    Two runs are one where that takes no more bytes of tables: `GAP` bytes that stay take two each, a run of its own
+    eight.
+    """
+    at = place.start + np.flatnonzero(
+        np.frombuffer(_at(old, place), np.uint8) != np.frombuffer(_at(new, place), np.uint8)
+    )
+    cuts = np.flatnonzero(np.diff(at) > GAP + 1) + 1
+    return [ByteRange(int(run[0]), int(run[-1]) + 1) for run in np.split(at, cuts) if run.size]
 
 
 def _at(content: bytes, place: ByteRange) -> bytes:
