@@ -23,8 +23,7 @@ from lieref.model.engine.layout import WeightAxes
 from lieref.model.engine.weights import Storage
 from tests.model.engine.adapters import BOUND, SLOPES, VALUES, algebra, pull_back
 from tests.model.engine.rows import OneLayer, define, exchanged, make_tensor, run_on
-
-TARGETS = [(isa, dtype) for isa in isa_module.available() for dtype in ("float32", "float64")]
+from tests.pairs import pairs
 
 
 def run(storage, rows, values, base, factors, isa, dtype):
@@ -57,9 +56,9 @@ def run(storage, rows, values, base, factors, isa, dtype):
     return memory["weights"], {name: np.concatenate(found) for name, found in gradients.items()}
 
 
-@pytest.mark.parametrize(("isa", "dtype"), TARGETS)
-@pytest.mark.parametrize("map_name", MAPS)
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("form", "map_name", "isa", "dtype"), pairs(FORMS, MAPS, isa_module.available(), ("float32", "float64"))
+)
 @settings(max_examples=12)
 @given(
     kernel=st.tuples(st.integers(1, 3), st.integers(1, 4)), rank=st.integers(1, 6),
