@@ -233,6 +233,9 @@ def _print(report: Report, base: Path, out: Path, what: str, as_json: bool, page
     print_reports([report])
     if report.latency_us_merged is None:
         click.echo(f"-: {DEVICE_LATENCY}; of the rest the base or the method has none.")
+    if "payload_bytes" in report.details:
+        numbers = report.details["payload_bytes"]
+        click.echo(f"Of the update's bytes {numbers:,} are its numbers; the rest names the file, layers and digests.")
     how = report.details.get("semantics")
     if how is not None:
         click.echo(

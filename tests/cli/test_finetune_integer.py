@@ -76,6 +76,7 @@ def test_the_test_in_integers_is_said_but_when_quiet(files: Path, capsys: pytest
     assert f"test: {count} of {count}, adapted, integers of xnnpack\n" in printed.err
     assert printed.out.count(f"-: {DEVICE_LATENCY};") == 1  # why the table has none
     (line,) = (each for each in printed.out.splitlines() if each.startswith("Accuracy is that of integers"))
+    assert "Of the update's bytes 28 are its numbers" in printed.out
     words = line[line.index("eval ") : line.index(",OTHER")].replace("TEST", "test.npz").split()
     assert main(words) == 0  # what is said to do can be done
     assert "xnnpack" in capsys.readouterr().out
