@@ -19,7 +19,6 @@ from lieref._atomic import write_folder
 from lieref._check import check_finite
 from lieref._types import Array
 from lieref.adapter.fields import FORMAT_3, check_fields, is_sha256, shown
-from lieref.adapter.integer.form import JSON_NAME as UPDATE_NAME
 from lieref.adapter.strict_json import format_json, parse_json
 from lieref.adapter.tensor_file import decode_tensors, encode_tensors
 from lieref.errors import DomainError, FormatError, VerificationError
@@ -113,7 +112,10 @@ def read_adapter(folder: str | Path) -> tuple[dict[str, Array], dict[str, Any]]:
         raise FormatError(f"read_adapter: `folder` must be an adapter folder; got {path}, which is not a folder")
     for name in (CONFIG_NAME, TENSORS_NAME):
         if not (path / name).is_file():
-            if (path / UPDATE_NAME).is_file():
+            # Here, for a device that installs reads no more modules than it must.
+            from lieref.adapter.integer.form import JSON_NAME
+
+            if (path / JSON_NAME).is_file():
                 raise FormatError(
                     f"read_adapter: `folder` must hold the adapter of a float network; got {path}, which holds the "
                     "update of a quantised file"
