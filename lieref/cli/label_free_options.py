@@ -119,6 +119,6 @@ class Asked:
         given = next((name for name, value in trains.items() if value), None)
         if self.train is None and self.settled and given is not None:
             raise click.UsageError(
-                f"{given} has no meaning: nothing is trained, for without --train channels are only brought back to "
-                "what they were in training; leave it out"
+                f"{given} is for training, and without --train nothing is trained: channels are only brought back to "
+                "what they were; leave it out"
             )
