@@ -185,7 +185,9 @@ def finetune(
     which moves those integers that pay. It also learns without --train, from --unlabelled alone: with --float or
     --original its channels are first brought back to what they were made for, then what it is sure of is learnt.
     """
+    from lieref.adapter.integer.methods import INTEGER_METHODS
     from lieref.cli.job import parse_augment
+    from lieref.param.registry import METHODS
 
     if is_integer_file(base):
         source = click.get_current_context().get_parameter_source("method")
@@ -200,7 +202,7 @@ def finetune(
         raise click.UsageError(f"--codes, --semantics and --rounding are for quantised files; {base} is none")
     if any([options.pop(name) is not None for name in ("original", "trained_with", "float_base")]):
         raise click.UsageError(f"--original and --float are for quantised files; {base} is none")
-    if options["method"] in ("tied-scale", "liera-int8"):
+    if options["method"] in INTEGER_METHODS.keys() - METHODS.keys():
         raise click.UsageError(f"--method {options['method']} is for quantised files; {base} is none")
     if options["train"] is None:
         raise click.UsageError("Missing option '--train'.")
