@@ -121,17 +121,17 @@ def test(
     "at any time".
     """  # noqa: D301  click reads the control character
     from lieref._atomic import write_file
-    from lieref.cli.ab_models import named, one_semantics, warn_same
+    from lieref.cli.ab_models import named, semantics_of, warn_same
     from lieref.cli.output import reserved_result
     from lieref.evaluate.ab.report import check_level_and_worth, test_report
 
     check_level_and_worth(level, worth)
     if save is not None and save.suffix.lower() != ".csv":
         raise click.UsageError(f"--save writes a .csv; got {save}")
-    options["semantics"] = how = one_semantics(options["semantics"], (a, b))
+    options["semantics"] = how = semantics_of(options["semantics"], (a, b))
     with nullcontext() if save is None else reserved_result("ab test", save, "save", force=force):
         pairs = _pairs(a, b, **options)
-        names = [named(a, options["adapter_a"], how), named(b, options["adapter_b"], how)]
+        names = [named(a, options["adapter_a"], how[0]), named(b, options["adapter_b"], how[1])]
         warn_same((a, b), (options["adapter_a"], options["adapter_b"]), names[0])
         report = {"a": names[0], "b": names[1], **test_report(pairs, level=level, worth=worth)}
         if save is not None:
@@ -154,7 +154,7 @@ def _pairs(
     max_bytes: int | None,
     labels: Path | None,
     classes: str | None,
-    semantics: str | None,
+    semantics: tuple[str | None, str | None],
 ) -> Any:
     """Return what both models said, from their files."""
     from lieref.cli.ab_models import predict_pairs

@@ -26,7 +26,7 @@ def predict_pairs(
     layout: str | None,
     classes: str | None,
     max_bytes: int | None,
-    semantics: str | None,
+    semantics: tuple[str | None, str | None],
 ) -> Pairs:
     """Return the predictions of two models, each perhaps with an adapter, on labelled data.
 
@@ -40,11 +40,10 @@ def predict_pairs(
     """
     from lieref.evaluate.ab.columns import Column
     from lieref.evaluate.ab.pairs import Pairs, ids_of
-    from lieref.model.integer.reader import is_integer_file
 
     said, labels, ids = [], [], []
-    for model, adapter in zip(models, adapters, strict=True):
-        predict = _predict_integers(semantics) if is_integer_file(model) else _predict
+    for model, adapter, how in zip(models, adapters, semantics, strict=True):
+        predict = _predict if how is None else _predict_integers(how)
         predicted, targets, names, digests = predict(model, adapter, data, layout, classes, max_bytes)
         ids.append(digests)
         named = None if names is None or len(names) <= int(max(predicted.max(), targets.max())) else np.array(names)
@@ -68,14 +67,12 @@ def predict_pairs(
 
 def named(path: Path, adapter: Path | None, semantics: str | None = None) -> str:
     """Return what is tested, in words."""
-    from lieref.model.integer.reader import is_integer_file
-
-    how = f", integers of {semantics}" if semantics and is_integer_file(path) else ""
+    how = f", integers of {semantics}" if semantics else ""
     return f"{path}{how}" if adapter is None else f"{path} + {adapter}{how}"
 
 
-def one_semantics(names: tuple[str, ...], paths: tuple[Path, Path]) -> str | None:
-    """Return whose integers judge both models: what was asked for, or of quantised ones what is usual for the first.
+def semantics_of(names: tuple[str, ...], paths: tuple[Path, Path]) -> tuple[str | None, str | None]:
+    """Return whose integers judge each model: what was asked for, or what is usual for its format; None of others.
 
     Raises
     ------
@@ -85,12 +82,18 @@ def one_semantics(names: tuple[str, ...], paths: tuple[Path, Path]) -> str | Non
     from lieref.evaluate.integer import USUAL
     from lieref.model.integer.reader import is_integer_file, read_integer
 
-    models = [path for path in paths if path.suffix.lower() in (".onnx", ".tflite") and is_integer_file(path)]
     if len(names) > 1:
         raise click.UsageError(f"--semantics of a test is one; got {', '.join(names)}")
-    if names and not models:
+
+    def chosen(path: Path) -> str | None:
+        if path.suffix.lower() not in (".onnx", ".tflite") or not is_integer_file(path):
+            return None
+        return names[0] if names else USUAL[read_integer(path).format]
+
+    found = chosen(paths[0]), chosen(paths[1])
+    if names and found == (None, None):
         raise click.UsageError("--semantics is for quantised models; leave it out")
-    return names[0] if names else USUAL[read_integer(models[0]).format] if models else None
+    return found
 
 
 def warn_same(paths: tuple[Path, Path], adapters: tuple[Path | None, Path | None], name: str) -> None:
@@ -107,25 +110,27 @@ Predicted = tuple["Array", "Array", tuple[str, ...] | None, list[bytes]]
 """Numbers of the predicted and of the right classes, their names, and digests of the samples."""
 
 
-def _predict_integers(semantics: str | None) -> Callable[..., Predicted]:
-    """Return `_predict` of quantised networks; by default as the usual runtime of the format rounds."""
+def _predict_integers(semantics: str) -> Callable[..., Predicted]:
+    """Return `_predict` of quantised networks, as one runtime rounds."""
 
     def predict(
         path: Path, adapter: Path | None, data: Path, layout: str | None, classes: str | None, max_bytes: int | None
     ) -> Predicted:
         from lieref.cli.integer import integer_job
         from lieref.cli.job import parse_classes
-        from lieref.evaluate.integer import USUAL
+        from lieref.evaluate.integer import unlike
         from lieref.evaluate.overlap import sample_digests
         from lieref.model.integer.executor import run
 
         job = integer_job(path, data, layout, parse_classes(classes), max_bytes, adapter=adapter, command="ab test")
+        for text in unlike(job.graph, (semantics,)):
+            warnings.warn(f"ab test: {text}", LierefWarning, stacklevel=2)
         with progress_bar(f"ab {path.name}") as progress:
 
             def told(done: int) -> None:
                 progress(done, len(job.labels), "integers")
 
-            y = run(job.graph, job.samples.x, semantics or USUAL[job.graph.format], told=told)
+            y = run(job.graph, job.samples.x, semantics, told=told)
         answers = y.reshape(len(job.labels), -1).argmax(axis=1)
         return answers, np.asarray(job.labels), job.classes, sample_digests(job.samples.x)
 
