@@ -17,7 +17,7 @@ from lieref.cli.console import print_json, print_reports, progress_bar, say
 from lieref.cli.evidence import Outcomes, command_line, digests, heard, measured
 from lieref.cli.label_free_options import label_free_options
 from lieref.cli.live import quiet_option
-from lieref.cli.method_options import parse_options, parse_rate
+from lieref.cli.method_options import method_settings, parse_rate
 from lieref.cli.output import ADAPTER_NAMES, reserved_folder, reserved_history
 from lieref.cli.page import PAGES, run_page
 from lieref.cli.start_from import check_options, recorded, started
@@ -74,18 +74,7 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
     metavar="S",
     help="With --method auto: most seconds for choosing and training, by the clock.",
 )
-@click.option("--rank", "--r", type=click.IntRange(min=1), help="Rank of the factors.  [default: the method's]")
-@click.option(
-    "--alpha", type=click.FloatRange(min=0, min_open=True), help="Scaling alpha / rank.  [default: the method's]"
-)
-@click.option(
-    "--option",
-    "method_options",
-    multiple=True,
-    callback=parse_options,
-    metavar="NAME=VALUE",
-    help="Another option of the method, repeatable: init_lora_weights=pissa, lora_dropout=0.1, use_rslora=true.",
-)
+@method_settings("init_lora_weights=pissa, lora_dropout=0.1, use_rslora=true")
 @target_options
 @click.option(
     "--head",

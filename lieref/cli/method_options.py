@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
 from lieref.param.targets import FIELDS
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
 
 def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) -> float | str | None:
@@ -22,6 +25,29 @@ def parse_rate(ctx: click.Context, param: click.Parameter, value: str | None) ->
     if not (math.isfinite(rate) and rate > 0):
         raise click.BadParameter(f"{value!r} is neither auto nor a positive number", ctx, param)
     return rate
+
+
+def method_settings(examples: str) -> Callable[[Decorated], Decorated]:
+    """Return the options ``--rank``, ``--alpha`` and ``--option`` of one method; `examples` are of the last."""
+
+    def decorate(command: Decorated) -> Decorated:
+        for option in (
+            click.option(
+                "--option", "method_options", multiple=True, callback=parse_options, metavar="NAME=VALUE",
+                help=f"Another option of the method, repeatable: {examples}.",
+            ),
+            click.option(
+                "--alpha", type=click.FloatRange(min=0, min_open=True),
+                help="Scaling alpha / rank.  [default: the method's]",
+            ),
+            click.option(
+                "--rank", "--r", type=click.IntRange(min=1), help="Rank of the factors.  [default: the method's]"
+            ),
+        ):  # fmt: skip
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def parse_options(ctx: click.Context, param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from lieref.cli.console import print_json, print_table
-from lieref.cli.method_options import parse_options
+from lieref.cli.method_options import method_settings
 
 COLUMNS = ("method", "what it does", "parameterisation, group, map, action", "numbers", "preserves", "lr", "source")
 
@@ -38,18 +38,7 @@ def parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) -
     help="Weight of the layer: outputs, inputs of a group, kernel.  [default: 64,64,3,3]",
 )
 @click.option("--groups", type=click.IntRange(min=1), help="Conv groups of the layer.  [default: 1]")
-@click.option("--rank", "--r", type=click.IntRange(min=1), help="Rank of the factors.  [default: the method's]")
-@click.option(
-    "--alpha", type=click.FloatRange(min=0, min_open=True), help="Scaling alpha / rank.  [default: the method's]"
-)
-@click.option(
-    "--option",
-    "method_options",
-    multiple=True,
-    callback=parse_options,
-    metavar="NAME=VALUE",
-    help="Another option of the method, repeatable: map=cayley, share_groups=true.",
-)
+@method_settings("map=cayley, share_groups=true")
 @click.option("--legal", is_flag=True, help="Show which parameterisation, group, map and action go together.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--markdown", is_flag=True, help="Print the table as README.md holds it.")

@@ -11,6 +11,9 @@ import pytest
 from scipy.stats import binomtest
 
 from lieref.cli import main
+from lieref.cli.ab_models import semantics_of
+from tests.cli.helpers import small_network
+from tests.model.integer.quantised import quantised
 from validation.integer.tflite_file import Operator, Tensor, build
 
 pytest.importorskip("tflite")
@@ -113,6 +116,12 @@ def test_two_models_are_compared_by_their_integers(network: str, run_json: RunJs
     assert ["".join(column) for column in list(zip(*rows[1:], strict=True))[1:]] == ["0100", "0101", "1010"]
     named = run_json("ab", "test", network, "other.tflite", "--data", "data.npz", "--semantics", "xnnpack")
     assert named["b"] == "other.tflite, integers of xnnpack"
+
+
+def test_each_model_is_judged_as_its_own_format_is_run(network: str, tmp_path: Path) -> None:
+    other = quantised(small_network(), tmp_path, "qoperator", name="image", shape=(2, 6, 5))
+    assert semantics_of((), (Path(network), other)) == ("tflite-reference", "onnxruntime")
+    assert semantics_of(("xnnpack",), (Path("float.csv"), Path(network))) == (None, "xnnpack")
 
 
 @pytest.mark.parametrize(
