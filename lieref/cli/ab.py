@@ -196,9 +196,10 @@ def arms(a: Path, b: Path, classes: str | None, level: float, as_json: bool) -> 
     """  # noqa: D301  click reads the control character
     from lieref.evaluate.ab.arms import compare_arms
     from lieref.evaluate.ab.betting import check_level
-    from lieref.evaluate.ab.pairs import right_answers
+    from lieref.evaluate.ab.pairs import check_files_apart, right_answers
 
     check_level("ab", level)
+    check_files_apart("ab arms", (a, b))
     number = _number_of(classes)
     found = compare_arms(*right_answers(a, classes=number), *right_answers(b, classes=number), level)
     report = {"a": str(a), "b": str(b), "level": level, **found.to_dict()}

@@ -154,7 +154,10 @@ def test_two_arms(folder: Path, run_json: RunJson, capsys: pytest.CaptureFixture
     assert found["low"] > 0
     assert main(["ab", "arms", "other.csv", "one.csv"]) == 0
     assert "A is better than B beyond chance" in capsys.readouterr().out
-    assert main(["ab", "arms", "one.csv", "one.csv"]) == 0
+    assert main(["ab", "arms", "one.csv", "one.csv"]) == 2
+    assert "each file must be given once, for its images count once; got one.csv twice" in capsys.readouterr().err
+    Path("alike.csv").write_text("prediction,label\n" + "1,1\n" * 71 + "0,1\n" * 29)
+    assert main(["ab", "arms", "one.csv", "alike.csv"]) == 0
     assert "no proof that they are equal" in capsys.readouterr().out
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from lieref._check import check_int
 from lieref.adapter.model import Model
-from lieref.errors import DomainError, LierefWarning
+from lieref.errors import DomainError, LierefError, LierefWarning
 from lieref.evaluate.plan import BASE, Plan
 from lieref.evaluate.quantised import CARRIED, CODES, FINISHED
 from lieref.model.attaching import adaptable_tensors
@@ -190,7 +190,10 @@ class _Sized:
     def __init__(
         self, model: Model, name: str, options: Mapping[str, Any], where: Mapping[str, Any], head: NewHead | None
     ) -> None:
-        known = options_of(name)
+        try:
+            known = options_of(name)
+        except DomainError as error:
+            raise DomainError(f"compare: `methods` must be methods; {str(error).partition(': ')[2]}") from error
         given = {key: value for key, value in options.items() if key in known}
         scope = get_method(name, **given).scope
         given |= {key: value for key, value in where.items() if scope == "weight" and key in FIELDS}
@@ -217,25 +220,40 @@ class _Sized:
         """Return the method at the rank with the most numbers that keep the limit, the least rank with as many."""
         if self.size is None:
             return Entry(self.name, self.options, None, self.trainable(), limit)
-        tried = sorted(rank for rank in set(ranks) if rank > 1 or self.size != "block_size")
-        # The count never falls with the rank: halve the ranks that are left.
+        served = {rank: count for rank in sorted(set(ranks)) if (count := self._served(rank))}
+        tried = list(served)
+        if not tried:
+            raise DomainError(
+                f"compare: `ranks` must hold one that {self.name} takes; got {', '.join(map(str, sorted(set(ranks))))}"
+            )
+        if len(set(served.values())) > 1:  # sizes that leave layers out: no order is known
+            tried.sort(key=self.trainable)
+        elif self.trainable(tried[-1]) < self.trainable(tried[0]):  # a larger size makes fewer numbers
+            tried.reverse()
+        # The count never falls along the list: halve what is left of it.
         low, high = 0, len(tried)
         while low < high:
             middle = (low + high) // 2
             low, high = (middle + 1, high) if self.trainable(tried[middle]) <= limit else (low, middle)
         if low == 0:
-            least = f"{self.trainable(tried[0]):,} at {self.size}={tried[0]}" if tried else "no rank"
             raise DomainError(
                 f"compare: `budget` must be met by a rank of each method; got {limit:,} trainables, and {self.name} "
-                f"takes {least}; raise it, or leave {self.name} out"
+                f"takes {self.trainable(tried[0]):,} at {self.size}={tried[0]}; raise it, or leave {self.name} out"
             )
         count = self.trainable(tried[low - 1])
-        rank = next(rank for rank in tried[:low][::-1] if self._is_least(tried, rank, count))
+        first = next(at for at in range(low) if self.trainable(tried[at]) == count)
+        rank = min(tried[first:low])
         return Entry(self.name, {**self.options, self.size: rank}, self.size, count, limit)
 
-    def _is_least(self, tried: Sequence[int], rank: int, count: int) -> bool:
-        below = tried.index(rank) - 1
-        return below < 0 or self.trainable(tried[below]) < count
+    def _served(self, rank: int) -> int:
+        """Return how many layers the method has a meaning for at a size, 0 where it has none of this size."""
+        assert self.size is not None
+        own = {key: value for key, value in self.options.items() if key not in FIELDS}
+        try:
+            method = get_method(self.name, **{**own, self.size: rank})
+        except LierefError:  # an odd number of reflections, blocks of one
+            return 0
+        return sum(method.supports(layer.shape, layer.groups) is None for layer in self.model.layers)
 
 
 def _check_options(family: Sequence[_Sized], options: Mapping[str, Any]) -> None:

@@ -84,6 +84,7 @@ def test_the_model_is_left_as_it_was() -> None:
     [
         (["lora", "nonsense"], {}, "nonsense"),
         (["lora", "lora"], {}, "twice"),
+        (["liear"], {}, "compare: `methods` must be methods; `name` must be a method, such as liera"),
         ([], {}, "at least one"),
         (["lora"], {"budget": "28"}, r"28 trainables, and lora takes 29 at r=1; raise it, or leave lora out"),
         (["lora"], {"budget": "60", "ranks": [8]}, "lora takes 109 at r=8"),
@@ -96,3 +97,21 @@ def test_the_model_is_left_as_it_was() -> None:
 def test_what_is_refused(methods: list[str], options: dict[str, Any], words: str) -> None:
     with pytest.raises(LierefError, match=words):
         entries(*methods, **options)
+
+
+def test_sizes_that_a_method_does_not_have_are_passed_over() -> None:
+    # Reflections come in pairs of vectors, of 18 and of 4 numbers.
+    (found,) = entries("hra", budget="60")
+    assert (found.rank, found.trainable) == (2, 2 * (18 + 4))
+
+
+def test_a_larger_size_may_train_less_and_leave_layers_out() -> None:
+    # Blocks of 2 fit the convolution alone, 4 x 2 outputs and inputs; of 1 both.
+    found = [entries("c3a", budget=budget)[0] for budget in ("40", "84")]
+    assert [(entry.options["block_size"], entry.trainable) for entry in found] == [(2, 36), (1, 84)]
+
+
+def test_the_first_of_sizes_that_train_as_much() -> None:
+    # Random bases of rank r, ceil(n / r) of them: r + n numbers each, n = 4 and 3.
+    (found,) = entries("randlora", budget="15")
+    assert (found.rank, found.trainable) == (4, 8 + 6)
