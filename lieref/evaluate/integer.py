@@ -10,20 +10,10 @@ from lieref._types import Array
 from lieref.adapter.integer.model import IntegerModel
 from lieref.model.integer.executor import run
 from lieref.model.integer.graph import IntegerGraph
-from lieref.model.integer.samples import own_layout, to_integers
 from lieref.op.integer.semantics import SEMANTICS
 
 USUAL = {"tflite": "tflite-reference", "onnx-qdq": "onnxruntime", "onnx-qoperator": "onnxruntime"}
 """Semantics that a file is judged in where none are asked for."""
-
-
-def fed(model: IntegerModel, x: Array) -> Array:
-    """Return samples as the file's own input takes them: its integers, or float32; in its layout."""
-    graph = model.integer
-    tensor, arranged = graph.tensors[graph.inputs[0]], model.arranged("predict", x)
-    found = to_integers(_real(arranged), tensor).x
-    last = len(tensor.shape) == 4 and own_layout(graph) == "NHWC"
-    return np.ascontiguousarray(found.transpose(0, 2, 3, 1) if last else found)
 
 
 def classes(
@@ -53,7 +43,7 @@ def classes(
     UnsupportedError
         If an operation has no integer reference.
     """
-    samples = fed(model, x)
+    samples = model.fed(x)
     outputs = run(graph, samples, semantics, told=told)
     return np.asarray(outputs.reshape(len(samples), -1).argmax(axis=1))
 
@@ -80,8 +70,3 @@ def unlike(graph: IntegerGraph, names: Sequence[str]) -> list[str]:
                 "not bring over; what changes there is no rounding, and a converter would put a step between"
             )
     return found
-
-
-def _real(arranged: Array) -> Array:
-    """Return arranged samples as floats: those that stand for themselves may still be integers."""
-    return arranged if arranged.dtype.kind == "f" else arranged.astype(np.float32)

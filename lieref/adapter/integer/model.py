@@ -19,11 +19,14 @@ from lieref.adapter.integer.update import IntegerUpdate, update_of
 from lieref.adapter.model import Model
 from lieref.errors import DomainError, LierefError, UnsupportedError
 from lieref.model.integer.as_float import as_float
+from lieref.model.integer.executor import run
 from lieref.model.integer.graph import IntegerGraph
 from lieref.model.integer.layers import integer_layers
 from lieref.model.integer.reader import read_integer
 from lieref.model.integer.real_samples import as_real, check_unit, quantised_input
+from lieref.model.integer.samples import own_layout, to_integers
 from lieref.model.simplify import in_dtype, simplify
+from lieref.op.integer.semantics import SEMANTICS
 
 ROUNDINGS = ("clamp", "straight-through")
 
@@ -200,6 +203,44 @@ class IntegerModel(Model):
             names = {layer.bias.name for layer in self.integer_layers if layer.bias is not None}
             biases = {name: trained[name].astype(np.float64) for name in names & trained.keys()}
         return update_of(self.integer, self.integer_method, self.logarithms(), biases, encoding)
+
+    def fed(self, x: Array, layout: str | None = None) -> Array:
+        """Return samples as the file's own input takes them: its integers, or float32; in its layout."""
+        tensor, arranged = self.integer.tensors[self.integer.inputs[0]], self.arranged("predict", x, layout)
+        # samples that stand for themselves may still be integers
+        found = to_integers(arranged if arranged.dtype.kind == "f" else arranged.astype(np.float32), tensor).x
+        last = len(tensor.shape) == 4 and own_layout(self.integer) == "NHWC"
+        return np.ascontiguousarray(found.transpose(0, 2, 3, 1) if last else found)
+
+    def predict(
+        self, x: Any, *, batch_size: int = 256, layout: str | None = None, semantics: str | None = None
+    ) -> FloatArray:
+        """Return the network's output, real numbers (N, ...).
+
+        Parameters
+        ----------
+        x : (N, ...) array
+        batch_size : int
+            Of the simulation.
+        layout : {"NCHW", "NHWC"}, optional
+            Of x.
+        semantics : str, optional
+            A key of `lieref.op.integer.semantics.SEMANTICS`: what the integers of the file say there, in the file's own
+            order of axes. By default what training sees, the simulation in real numbers.
+
+        Raises
+        ------
+        DomainError
+            If there are no such semantics, or what is attached has integers to be chosen yet: see `update`.
+        UnsupportedError
+            If an operation of the file has no integer reference.
+        """
+        if semantics is None:
+            return super().predict(x, batch_size=batch_size, layout=layout)
+        how = check_choice("predict", "semantics", semantics, tuple(SEMANTICS))
+        graph = self.update().patched(self.integer)[0] if self.attached else self.integer
+        output, found = graph.tensors[graph.outputs[0]], run(graph, self.fed(x, layout), how)
+        return found if output.quantisation is None else output.quantisation.real(found).astype(np.float32)
 
     def patched(self, update: IntegerUpdate) -> IntegerModel:
         """Return the network with an update in its file."""

@@ -187,3 +187,21 @@ def test_factors_of_a_bias_too_are_computed_in_the_engine(file: Path, data: tupl
     assert grads.keys() == bars.keys()
     for name, bar in bars.items():
         assert np.abs(grads[name] - bar).max() <= 1e-4 * np.abs(bar).max()
+
+
+def test_predict_in_integers_is_what_the_runtime_says(file: Path, data: tuple[Array, Array]) -> None:
+    """Without an update and with one, which the file then holds; the simulation is near and not the same."""
+    x = data[0][:20]
+    model = trained(file, data, "tied-scale")
+    patched = model.patched(model.update())
+    for one in (load_integer(file), model):
+        content = (patched if one.attached else one).integer.content
+        found = one.predict(x, semantics="onnxruntime")
+        assert found.dtype == np.float32
+        if model.integer.format == "onnx-qoperator":  # that of a QDQ file depends on what is fused
+            np.testing.assert_array_equal(found, run_onnx(content, x))
+        simulated = one.predict(x)
+        assert 0 < np.abs(found - simulated).max() < 0.2 * np.abs(simulated).max()
+    np.testing.assert_array_equal(model.predict(x, semantics="xnnpack"), patched.predict(x, semantics="xnnpack"))
+    with pytest.raises(DomainError, match="`semantics` must be one of"):
+        model.predict(x, semantics="pytorch")

@@ -11,7 +11,6 @@ from lieref.adapter.integer.folder import BIN_NAME, decode_update, encode_update
 from lieref.adapter.integer.methods import INTEGER_METHODS
 from lieref.adapter.integer.model import IntegerModel
 from lieref.adapter.integer.settle import learnt
-from lieref.evaluate.integer import fed
 from lieref.model import executor
 from lieref.model.integer.as_float import as_float
 from lieref.model.integer.executor import run, run_all
@@ -55,7 +54,7 @@ def test_real_numbers_follow_the_integers(network: tuple[str, bytes]) -> None:
     model = IntegerModel(graph, name)
     shape = graph.tensors[graph.inputs[0]].shape[1:]
     q = np.random.default_rng(1).integers(-128, 128, (3, *(int(n) for n in shape if n))).astype(np.int8)
-    np.testing.assert_array_equal(fed(model, q), q)
+    np.testing.assert_array_equal(model.fed(q), q)
     out = graph.tensors[graph.outputs[0]]
     assert out.quantisation is not None
     integers = out.quantisation.real(run(graph, q, "tflite-reference"))
