@@ -14,6 +14,7 @@ from lieref.conformance.operations import OPERATIONS
 from lieref.conformance.truth import truth
 from lieref.conformance.vectors import read_vectors
 from lieref.errors import DomainError, LierefError, ShapeError, UnsupportedError
+from tests.pairs import EVERYTHING
 
 flint = pytest.importorskip("flint")
 from validation.against_flint import exact  # noqa: E402
@@ -31,7 +32,7 @@ def test_every_operation_has_a_definition_and_cases() -> None:
     assert {case.dtype for case in CASES} == set(DTYPES)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+@pytest.mark.parametrize("case", CASES if EVERYTHING else CASES[::3], ids=lambda case: case.id)
 def test_every_stored_value_is_inside_its_certificate(case: Case) -> None:
     values = evaluate(case.op, case.inputs, case.attrs)
     assert set(values) == set(case.expected)

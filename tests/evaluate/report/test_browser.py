@@ -26,7 +26,7 @@ from tests.evaluate.report.results import (
     quantised_comparison,
     run,
 )  # fmt: skip
-from tests.pairs import pairs
+from tests.pairs import EVERYTHING, pairs
 
 webdriver = pytest.importorskip("selenium.webdriver")
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -113,7 +113,14 @@ def test_it_fits_and_says_nothing_on_the_console(show: Any, name: str, width: in
     assert (sum(map(int, colour[4:-1].split(","))) > 382) == (scheme == "light")
 
 
-@pytest.mark.parametrize(("name", "width", "scheme"), pairs(PAGES, [390, 1280], ["light", "dark"]))
+VIEWS = [(390, "light"), (1280, "dark"), (390, "dark"), (1280, "light")]
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"),
+    [(name, *VIEWS[at % 4]) for at, name in enumerate(PAGES)] if not EVERYTHING else
+    pairs(PAGES, [390, 1280], ["light", "dark"]),
+)  # fmt: skip
 def test_axe_finds_nothing(show: Any, name: str, width: int, scheme: str) -> None:
     axe = pytest.importorskip("axe_core_python.selenium").Axe()
     browser = show(name, width, scheme)
