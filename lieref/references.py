@@ -28,6 +28,30 @@ REFERENCES: dict[str, str] = {
     "arXiv:2311.06243.",
     "Yuan24": "S. Yuan et al., Bridging the gap between low-rank and orthogonal adaptation via Householder reflection "
     "adaptation, NeurIPS 2024, arXiv:2405.17484.",
+    "Kopiczko24": "D. Kopiczko, T. Blankevoort and Y. Asano, VeRA: vector-based random matrix adaptation, ICLR 2024, "
+    "arXiv:2310.11454.",
+    "Albert25": "P. Albert et al., RandLoRA: full-rank parameter-efficient fine-tuning of large models, ICLR 2025, "
+    "arXiv:2502.00987.",
+    "Zhang23": "L. Zhang et al., LoRA-FA: memory-efficient low-rank adaptation for large language models fine-tuning, "
+    "2023, arXiv:2308.03303.",
+    "Zhang23A": "Q. Zhang et al., Adaptive budget allocation for parameter-efficient fine-tuning, ICLR 2023, "
+    "arXiv:2303.10512.",
+    "Gao24": "Z. Gao et al., Parameter-efficient fine-tuning with discrete Fourier transform, ICML 2024, "
+    "arXiv:2405.03003.",
+    "Bilican25": "A. Bilican et al., Exploring sparsity for parameter efficient fine tuning using wavelets, 2025, "
+    "arXiv:2505.12532.",
+    "Bhardwaj24": "K. Bhardwaj et al., Sparse high rank adapters, NeurIPS 2024, arXiv:2406.13175.",
+    "Chen25C": "A. Chen et al., Parameter-efficient fine-tuning via circular convolution, ACL 2025, arXiv:2407.19342.",
+    "Kang24": "J. Kang and Q. Yin, Balancing LoRA performance and efficiency with simple shard sharing, 2024, "
+    "arXiv:2409.15371.",
+    "Jung25": "Y. Jung et al., GraLoRA: granular low-rank adaptation for parameter-efficient fine-tuning, NeurIPS "
+    "2025, arXiv:2505.20355.",
+    "Balazy24": "K. Bałazy et al., LoRA-XS: low-rank adaptation with extremely small number of parameters, 2024, "
+    "arXiv:2405.17604.",
+    "Wu25": "F. Wu et al., Efficient orthogonal fine-tuning with principal subspace adaptation, 2025, "
+    "arXiv:2505.11235.",
+    "Zhao16": "Q. Zhao et al., Tensor ring decomposition, 2016, arXiv:1606.05535.",
+    "Salmon11": "J. Salmon et al., Parallel random numbers: as easy as 1, 2, 3, SC 2011.",
     "Liu24": "S.-Y. Liu et al., DoRA: weight-decomposed low-rank adaptation, ICML 2024, arXiv:2402.09353.",
     "Liu22": "H. Liu et al., Few-shot parameter-efficient fine-tuning is better and cheaper than in-context learning, "
     "NeurIPS 2022, arXiv:2205.05638.",

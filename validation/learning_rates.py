@@ -3,12 +3,14 @@
     python -m validation.learning_rates --data DIR [--methods lora ...] [--epochs 10]
 
 ResNet-8 on JPEG CIFAR-10: 50 training images a class, a third, once and three times the default rate, accuracy and
-negative log-likelihood on 1,500 other training images. Writes validation/results/learning_rates.json.
+negative log-likelihood on 1,500 other training images. Writes validation/results/learning_rates.json, in which methods
+that are not asked for stay as they are.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ import numpy as np
 import lieref
 from lieref.param._base import LierefWarning
 from lieref.param.registry import METHODS
-from validation.record import environment, write_result
+from validation.record import RESULTS, environment, write_result
 
 SEED = 5
 HELD_OUT = 1500
@@ -53,7 +55,9 @@ def main() -> None:
     arguments = parser.parse_args()
     warnings.simplefilter("ignore", LierefWarning)
     x, y, x_held, y_held = split(arguments.data / "cifar10" / "jpeg75_train.npz")
-    rows = []
+    record = RESULTS / "learning_rates.json"
+    kept = json.loads(record.read_text())["methods"] if record.exists() else []
+    rows = [row for row in kept if row["method"] not in arguments.methods and row["method"] in trained]
     print(f"{'method':16} {'default':>8}   accuracy % / NLL at a third, once, three times the default")
     for name in arguments.methods:
         default = METHODS[name].learning_rate

@@ -45,7 +45,7 @@ from lieref.model.simplify import in_dtype, in_float64, simplify
 from lieref.model.site import Site
 from lieref.model.weighted import weighted
 from lieref.param._base import LierefWarning
-from lieref.param.registry import get_method
+from lieref.param.registry import saved_method
 from lieref.param.upgrade import upgraded
 from lieref.train.classes import check_classes
 
@@ -417,7 +417,7 @@ class Model(Named):
             version = FORMATS[section["format"]]
             attached = [
                 Attached(
-                    get_method(**upgraded(entry["config"], version)),
+                    saved_method(**upgraded(entry["config"], version)),
                     None if entry["target_modules"] is None else tuple(entry["target_modules"]),
                     check_int("load_adapter", "seed", entry["seed"], low=0),
                 )
@@ -427,7 +427,7 @@ class Model(Named):
             shapes = {t: tuple(entry["shape"]) for t, entry in section["sites"].items()}
             groups = {t: layer.groups if (layer := known.get(t)) is not None else 1 for t in shapes}
             methods = {
-                t: get_method(**upgraded(entry["method"], version, shapes[t], groups[t]))
+                t: saved_method(**upgraded(entry["method"], version, shapes[t], groups[t]))
                 for t, entry in section["sites"].items()
             }
         except UnsupportedError as error:

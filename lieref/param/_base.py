@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, ClassVar, Self
 
@@ -56,6 +57,13 @@ class Parameterisation(ABC):
         Whether it makes a difference if the conv groups share their factors: `share_groups` is an option then.
     formula : str
         The trainable count in the letters of `lieref.param.describe.LETTERS`, alternatives joined by "or".
+    lowers_rank : bool
+        Whether `r`, where there is one, is lowered to the rank that a matrix has room for; else it counts something
+        that has no such bound.
+    least_rank : int
+        The least `r`, where there is one.
+    must_be_saved : tuple of str
+        Options that a saved adapter must hold, because its factors are not all that xi is made of.
     """
 
     name: ClassVar[str]
@@ -63,6 +71,9 @@ class Parameterisation(ABC):
     needs_base_weight: ClassVar[bool] = False
     groups_matter: ClassVar[bool] = True
     formula: ClassVar[str]
+    lowers_rank: ClassVar[bool] = True
+    least_rank: ClassVar[int] = 1
+    must_be_saved: ClassVar[tuple[str, ...]] = ()
 
     share_groups: bool | None = dataclasses.field(default=None, kw_only=True)
 
@@ -176,6 +187,22 @@ class Parameterisation(ABC):
         """Return what `adjusted` says of one conv group."""
         return ""
 
+    def magnitude(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:
+        """Return, entry by entry, the sum of the absolute terms that make xi: rounding errors scale with it.
+
+        Raises
+        ------
+        ShapeError
+            As `delta`.
+        """
+        groups = self.factor_groups(shape, groups)
+        one = self._checked(shape, groups)
+        return self.group_magnitude(self._by_group(params, one, groups), one).reshape(shape)
+
+    def group_magnitude(self, params: Params, shape: Shape) -> FloatArray:
+        """Return what `magnitude` does of each conv group: where nothing is subtracted, xi of absolute factors."""
+        return np.abs(self.group_delta({name: np.abs(factor) for name, factor in params.items()}, shape))
+
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
         """Return members that the contract tests run on: every option but `share_groups` differs somewhere."""
@@ -202,6 +229,14 @@ class Parameterisation(ABC):
     @abstractmethod
     def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:
         """Return cotangents, with a leading group axis, of at least the trainable factors."""
+
+    @staticmethod
+    @abstractmethod
+    def terms(shapes: Mapping[str, Shape]) -> int:
+        """Return how many terms, one behind the other, the sums that make an entry of xi have at most.
+
+        `shapes` are those of the factors of one conv group; 0 where entries are factors as they are stored.
+        """
 
     def frozen_shapes(self, shape: Shape) -> dict[str, Shape]:
         """Return the shape of every frozen factor of one conv group."""

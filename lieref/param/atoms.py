@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 import numpy as np
@@ -120,6 +121,10 @@ class FilterAtoms(Parameterisation):
             "mixture": np.einsum("giak,gabk->giab", y, params["atoms"]),
             "atoms": np.einsum("giab,giak->gabk", params["mixture"], y),
         }
+
+    @staticmethod
+    def terms(shapes: Mapping[str, Shape]) -> int:
+        return sum(shapes["atoms"][:-1])
 
     def grid(self, shape: Shape) -> tuple[int, int, int]:
         """Return how many rows and columns of filters a weight has, and the numbers in a filter."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 import numpy as np
@@ -90,6 +91,10 @@ class BlockDiagonal(Parameterisation):
         at = self.positions(shape[0])
         return {"blocks": self.full_blocks_vjp(xi_bar[:, at[:, :, None], at[:, None, :]])}
 
+    @staticmethod
+    def terms(shapes: Mapping[str, Shape]) -> int:
+        return 1
+
     def full_blocks(self, factor: FloatArray, n: int) -> FloatArray:
         """Return the blocks (..., blocks, b, b) of the trained factor (..., blocks, numbers of a block)."""
         if not self.skew:
@@ -158,6 +163,10 @@ class Butterfly(BlockDiagonal):
         blocks, stages = super().group_adjusted(shape), self._stages(shape[-1])
         left = f"{stages} of {self.stages} stages" if stages < self.stages else ""
         return ", ".join(text for text in (blocks, left) if text)
+
+    @staticmethod
+    def terms(shapes: Mapping[str, Shape]) -> int:
+        return 32  # no size has more stages
 
     def _stages(self, n: int) -> int:
         """Return how many stages n has room for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -36,6 +37,10 @@ class Dense(Parameterisation):
     def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:
         return {"xi": xi_bar.copy()}
 
+    @staticmethod
+    def terms(shapes: Mapping[str, Shape]) -> int:
+        return 0
+
 
 @dataclass(frozen=True)
 class Diagonal(Parameterisation):
@@ -63,3 +68,7 @@ class Diagonal(Parameterisation):
 
     def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:
         return {"diagonal": np.diagonal(xi_bar, axis1=-2, axis2=-1).copy()}
+
+    @staticmethod
+    def terms(shapes: Mapping[str, Shape]) -> int:
+        return 0

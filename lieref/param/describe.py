@@ -27,6 +27,8 @@ LETTERS = {
     "u": "sum over the kernel modes of size times rank",
     "a, b, c, d": "O = a c and I = b d",
     "b": "block size",
+    "N, e": "bases of a sum of them, N = ceil(e / r), and the smaller side of the matrix",
+    "w": "sum of the sizes of the kernel axes",
     "f, v": "numbers in a filter of filter atoms, and filters in a row: k and I where there is a kernel",
     "m": "atoms, or stages of a butterfly; m1 atoms inside an atom",
 }
@@ -73,9 +75,10 @@ def describe_methods() -> list[dict[str, Any]]:
 
 def _smallest(name: str) -> Method:
     """Return the method with the smallest rank it takes."""
-    if get_method(name).rank is None:
+    kind = METHODS[name].parameterisation
+    if get_method(name).rank is None or kind is None:
         return get_method(name)
-    return get_method(name, r=2 if METHODS[name].parameterisation == "householder" else 1)
+    return get_method(name, r=PARAMETERISATIONS[kind].least_rank)
 
 
 def _formula(name: str) -> str:

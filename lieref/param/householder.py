@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 import numpy as np
@@ -34,6 +35,7 @@ class Householder(Parameterisation):
     """
 
     name: ClassVar[str] = "householder"
+    least_rank: ClassVar[int] = 2
     formula: ClassVar[str] = "G·n·r"
 
     r: int = 4
@@ -79,6 +81,15 @@ class Householder(Parameterisation):
         kw, ku = w @ transposed(k), u @ transposed(k)
         uk_w = np.sum(u * kw, axis=-1, keepdims=True)
         return {"u": c * kw - c**2 * uk_w * u, "w": -c * ku}
+
+    def group_magnitude(self, params: Params, shape: Shape) -> FloatArray:
+        u, w = np.abs(params["u"]), np.abs(params["w"])
+        half = transposed(_coefficient(u) * u) @ w
+        return half + transposed(half)
+
+    @staticmethod
+    def terms(shapes: Mapping[str, Shape]) -> int:
+        return 2 * shapes["u"][-1]
 
 
 def _coefficient(u: FloatArray) -> FloatArray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 import numpy as np
@@ -148,6 +149,10 @@ class LowRank(Parameterisation):
     def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:
         m = self.scaling * self.to_matrix(xi_bar)
         return {"lora_a": transposed(params["lora_b"]) @ m, "lora_b": m @ transposed(params["lora_a"])}
+
+    @staticmethod
+    def terms(shapes: Mapping[str, Shape]) -> int:
+        return shapes["lora_a"][0]
 
     def scaled_factors(self, params: Params, shape: Shape, groups: int) -> tuple[FloatArray, FloatArray]:
         """Return s B (groups, rows, R) and A (groups, R, columns), whose products are the matrices of xi."""

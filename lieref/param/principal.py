@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 import numpy as np
@@ -167,6 +168,15 @@ class Principal(Parameterisation):
     def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:
         m = self.scaling * xi_bar.reshape(xi_bar.shape[0], shape[0], -1)
         return {"lora_a": transposed(params["lora_b"]) @ m, "lora_b": m @ transposed(params["lora_a"])}
+
+    def group_magnitude(self, params: Params, shape: Shape) -> FloatArray:
+        a, b, a0, b0 = (np.abs(params[name]) for name in ("lora_a", "lora_b", "start_a", "start_b"))
+        total: FloatArray = self.scaling * ((b + b0) @ a + b0 @ (a + a0))
+        return total.reshape(-1, *shape)
+
+    @staticmethod
+    def terms(shapes: Mapping[str, Shape]) -> int:
+        return 2 * shapes["lora_a"][0] + 2
 
 
 def _svd(matrices: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:

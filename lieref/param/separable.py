@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -53,6 +54,10 @@ class Separable(Parameterisation):
         m = xi_bar.reshape(*p.shape, -1)
         d_bar = np.einsum("goik,goi->gok", m, p)
         return {"pointwise": np.einsum("goik,gok->goi", m, d), "depthwise": d_bar.reshape(params["depthwise"].shape)}
+
+    @staticmethod
+    def terms(shapes: Mapping[str, Shape]) -> int:
+        return 1
 
     def _flat(self, depthwise: FloatArray) -> FloatArray:
         """Return D as (groups, O, kernel positions)."""

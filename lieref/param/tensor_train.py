@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 import numpy as np
@@ -73,6 +74,10 @@ class TensorTrain(Parameterisation):
     def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:
         m = xi_bar.reshape(xi_bar.shape[0], shape[0], -1)
         return {"core": m @ transposed(params["suffix"])}
+
+    @staticmethod
+    def terms(shapes: Mapping[str, Shape]) -> int:
+        return shapes["core"][1]
 
 
 def split_train(matrices: FloatArray, sizes: Shape, r: int) -> tuple[FloatArray, FloatArray]:

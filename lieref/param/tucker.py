@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 import numpy as np
@@ -128,6 +129,10 @@ class Tucker(Parameterisation):
             bars[f"factor_{mode}"] = _rows(y_bar, mode) @ transposed(_rows(partial[mode], mode))
             y_bar = _mode_dot(y_bar, transposed(factor), mode)
         return {"core": y_bar, **bars}
+
+    @staticmethod
+    def terms(shapes: Mapping[str, Shape]) -> int:
+        return sum(shapes["core"])
 
     def _partial_products(self, params: Params) -> list[FloatArray]:
         """Return the core, the core after the first product, and so on."""

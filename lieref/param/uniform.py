@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -34,3 +35,7 @@ class Uniform(Parameterisation):
 
     def group_delta_vjp(self, params: Params, shape: Shape, xi_bar: FloatArray) -> Params:
         return {"xi": xi_bar.reshape(len(xi_bar), -1).sum(axis=1, keepdims=True)}
+
+    @staticmethod
+    def terms(shapes: Mapping[str, Shape]) -> int:
+        return 0

@@ -15,7 +15,7 @@ from lieref.adapter.folder import FORMAT, FORMATS
 from lieref.errors import FormatError, UnsupportedError
 from lieref.param._base import LierefWarning
 from lieref.param.kronecker import split
-from lieref.param.registry import get_method
+from lieref.param.registry import METHODS, PARAMETERISATIONS, get_method
 from lieref.param.upgrade import VERSION, upgraded
 from tests.model.nets import residual_net, saved
 
@@ -136,3 +136,35 @@ def test_saved_configuration_names_the_rank_and_alpha_in_use(tmp_path: Path) -> 
     lieref.load(path).attach("lora", r=2, target_modules=["stem"]).attach("norm-stats").save_adapter(tmp_path / "both")
     config = json.loads((tmp_path / "both" / "adapter_config.json").read_text())
     assert (config["r"], config["lora_alpha"], config["target_modules"]) == (2, 2.0, ["stem"])
+
+
+SEEDED = [
+    name
+    for name, row in METHODS.items()
+    if row.parameterisation and PARAMETERISATIONS[row.parameterisation].must_be_saved
+]
+
+
+@pytest.mark.parametrize("name", SEEDED)
+@pytest.mark.parametrize("option", ["frozen_seed", "generator"])
+def test_what_frozen_numbers_are_made_of_must_be_saved(tmp_path: Path, name: str, option: str) -> None:
+    path, config = saved(residual_net(), tmp_path), tmp_path / "a" / "adapter_config.json"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LierefWarning)
+        lieref.load(path).attach(name, r=1, frozen_seed=3).save_adapter(tmp_path / "a")
+    text = json.loads(config.read_text())
+    for site in text["lieref"]["sites"].values():
+        assert site["method"].pop(option) == (3 if option == "frozen_seed" else 1)
+    config.write_text(json.dumps(text))
+    with pytest.raises(FormatError, match=f"`{option}` must be saved with the factors"):
+        lieref.load(path).load_adapter(tmp_path / "a")
+
+
+def test_a_generator_of_a_later_version_is_refused(tmp_path: Path) -> None:
+    path, config = saved(residual_net(), tmp_path), tmp_path / "a" / "adapter_config.json"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", LierefWarning)
+        lieref.load(path).attach("vera").save_adapter(tmp_path / "a")
+    config.write_text(config.read_text().replace('"generator": 1', '"generator": 2'))
+    with pytest.raises(FormatError, match="`generator` must be a version that this lieref has, 1; got 2"):
+        lieref.load(path).load_adapter(tmp_path / "a")

@@ -22,6 +22,7 @@ from lieref.conformance.schema import EXACT_SIGNATURES, SIGNATURES, schema_of, v
 from lieref.conformance.vectors import MANIFEST, core_path, read_vectors, write_vectors
 from lieref.errors import FormatError
 from lieref.train.npz import read_npz
+from tests.pairs import EVERYTHING
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -41,9 +42,9 @@ def test_core_set_is_reproduced(tmp_path: Path) -> None:
         assert list(stored[key].inputs) == list(spec.inputs)
         for name, value in stored[key].inputs.items():
             assert value.tobytes() == np.array(spec.inputs[name], dtype=value.dtype).tobytes(), (key, name)
-        if place % 24 == 0:
+        if place % (24 if EVERYTHING else 48) == 0:
             again.append(spec.complete(number))
-    assert len(again) > 60
+    assert len(again) > 50
     chosen = [stored[case.id] for case in again]
     write_vectors(tmp_path / "new", again)
     write_vectors(tmp_path / "old", chosen)
@@ -72,10 +73,12 @@ def test_stored_cases_give_the_stored_bytes(tmp_path: Path) -> None:
 def test_core_set_is_small_and_whole() -> None:
     sizes = {name: len(content) for name, content in contents(core_path()).items()}
     integers = sum(size for name, size in sizes.items() if "integer_" in name)
-    assert sum(sizes.values()) - integers < 6_050_000
-    assert integers < 1_000_000
     cases, problems = read_vectors()
     assert problems == []
+    # 3 kB a case of floats, and all of it below what a package may weigh
+    floats = sum("integer_" not in case.family for case in cases)
+    assert sum(sizes.values()) - integers < 3_000 * floats < 8_000_000
+    assert integers < 1_000_000
     assert len({c.id for c in cases}) == len(cases) > 1500
 
 

@@ -26,7 +26,7 @@ def geometries(draw: st.DrawFn) -> tuple[tuple[int, ...], int]:
 
 
 def fields(cls: Any, rank: int) -> dict[str, int]:
-    return {"r": 2 * rank if cls.name == "householder" else rank} if hasattr(cls, "r") else {}
+    return {"r": cls.least_rank * rank} if hasattr(cls, "r") else {}
 
 
 @settings(max_examples=300)

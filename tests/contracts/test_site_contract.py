@@ -11,7 +11,7 @@ from lieref.model.layer import Layer
 from lieref.model.site import Site
 from lieref.numerics.gradcheck import adjoint_gap
 from lieref.param.combination import Combination
-from lieref.param.registry import METHODS, get_method
+from lieref.param.registry import METHODS, PARAMETERISATIONS, get_method
 
 pytestmark = pytest.mark.filterwarnings("ignore::lieref.param._base.LierefWarning")
 
@@ -34,8 +34,10 @@ EXTRA = {
 
 
 def options(name: str) -> dict[str, Any]:
-    least = 2 if METHODS[name].parameterisation == "householder" else 1
-    return {"name": name} if get_method(name).rank is None else {"name": name, "r": least}
+    kind = METHODS[name].parameterisation
+    if kind is None or get_method(name).rank is None:
+        return {"name": name}
+    return {"name": name, "r": PARAMETERISATIONS[kind].least_rank}
 
 
 def cases() -> list[Any]:

@@ -32,6 +32,7 @@ def letters(name: str, method: Any, shape: tuple[int, ...], groups: int) -> dict
         "s": min(r, inner), "t": math.prod(kernel_ranks), "m": getattr(recipe, "m", 0), "n": mode,
         "m1": getattr(recipe, "recursive", None) or 0, "a": a, "b": b, "c": out // a, "d": inner // b,
         "u": sum(size * rank for size, rank in zip(kernel, kernel_ranks, strict=True)),
+        "e": min(out, inner * k), "N": -(-min(out, inner * k) // max(1, min(r, out, inner * k))), "w": sum(kernel),
     }  # fmt: skip
     # Without a kernel filters are blocks of about 4 x 4; 8 and 6 divide into 4 and 3.
     values |= {"f": k, "v": inner} if k > 1 else {"f": 4 * 3, "v": 2}

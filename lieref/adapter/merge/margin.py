@@ -36,8 +36,7 @@ one.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -51,30 +50,11 @@ from lieref.param._base import Parameterisation
 from lieref.param.combination import Combination
 from lieref.param.dora import Dora
 from lieref.param.method import Method
-from lieref.param.principal import Principal
 from lieref.param.rotation import BlockRotation, Reflections
 
 UNIT = 2.0**-53
 CONSTANT = 16.0
 """C, see above."""
-
-SUMS: Mapping[str, Callable[[Mapping[str, Shape]], int]] = {
-    "dense": lambda shapes: 0,
-    "diagonal": lambda shapes: 0,
-    "low-rank": lambda shapes: shapes["lora_a"][0],
-    "principal": lambda shapes: 2 * shapes["lora_a"][0] + 2,
-    "tucker": lambda shapes: sum(shapes["core"]),
-    "kronecker": lambda shapes: shapes["w2_b"][0] if "w2_b" in shapes else 1,
-    "hadamard-low-rank": lambda shapes: 2 * shapes["hada_w1_b"][0],
-    "filter-atoms": lambda shapes: sum(shapes["atoms"][:-1]),
-    "separable": lambda shapes: 1,
-    "tensor-train": lambda shapes: shapes["core"][1],
-    "block-diagonal": lambda shapes: 1,
-    "butterfly": lambda shapes: 32,
-    "householder": lambda shapes: 2 * shapes["u"][-1],
-}
-"""Terms of the sums that make an entry of xi, one behind the other, from the shapes of the factors of one group; of a
-butterfly at most as many as a size has stages."""
 
 
 def margins(site: Site, base: Mapping[str, FloatArray], values: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
@@ -199,16 +179,8 @@ def _size_of_element(method: Combination, params: Params, shape: Shape, groups: 
 def _size(parameterisation: Parameterisation, params: Params, shape: Shape, groups: int) -> tuple[int, FloatArray]:
     """Return k and X of a parameterisation."""
     split = parameterisation.split(params, shape, groups)
-    sums = SUMS[parameterisation.name]({name: factor.shape[1:] for name, factor in split.items()})
-    sizes: dict[str, Any] = {name: np.abs(factor) for name, factor in params.items()}
-    if isinstance(parameterisation, Principal):
-        # s (|B| + |B0|) |A| + s |B0| (|A| + |A0|), each by what makes s ((B - B0) A + B0 (A - A0))
-        first = {**sizes, "start_b": -sizes["start_b"], "start_a": sizes["lora_a"]}
-        second = {**sizes, "lora_b": sizes["start_b"], "start_a": -sizes["start_a"]}
-        x = parameterisation.delta(first, shape, groups) + parameterisation.delta(second, shape, groups)
-    else:
-        x = np.abs(parameterisation.delta(sizes, shape, groups))
-    return 8 + 2 * sums, np.abs(x)
+    terms = parameterisation.terms({name: factor.shape[1:] for name, factor in split.items()})
+    return 8 + 2 * terms, parameterisation.magnitude(params, shape, groups)
 
 
 def _of_length_and_direction(

@@ -24,7 +24,7 @@ from lieref.adapter.weights import weights_digest
 from lieref.errors import DomainError, FormatError, LierefError, UnsupportedError
 from lieref.model.layer import Layer
 from lieref.model.site import Site
-from lieref.param.registry import get_method
+from lieref.param.registry import saved_method
 
 SELF_TEST = "selftest."
 """How the names of tensors begin that are no part of the adapter but of its bundle."""
@@ -202,7 +202,7 @@ def _floats(array: Array | None, name: str) -> FloatArray:
 def _site(name: str, entry: Mapping[str, Any], factors: dict[str, Array]) -> Site:
     """Return the site that a configuration describes."""
     try:
-        method = get_method(**entry["method"])
+        method = saved_method(**entry["method"])
     except (ArithmeticError, LierefError, TypeError, ValueError) as error:
         raise FormatError(
             f"merge_weights: the method of {shown(name)} must be one with its options; {shown(error, 300)}"

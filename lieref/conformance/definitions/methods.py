@@ -15,11 +15,10 @@ import numpy as np
 
 from lieref._types import Shape
 from lieref.conformance.definitions import actions, groups, maps
+from lieref.conformance.definitions.factors import Factors, Options
 from lieref.conformance.definitions.matrix import cayley, exponential, matmul
 from lieref.conformance.definitions.number import Numbers, dot, sqrt
 from lieref.conformance.definitions.parameterisations import (
-    Factors,
-    Options,
     block_size,
     blocks_of,
     butterfly_positions,
@@ -175,6 +174,23 @@ METHODS: dict[str, Method] = {
     "dora": partial(dora, _LORA),
     "pissa": _adds("principal"),
     "olora": _adds("principal"),
+    "vera": _adds("shared-random"),
+    "dvora": partial(dora, _adds("shared-random")),
+    "randlora": _adds("random-bases"),
+    "lora-fa": _adds("projected"),
+    "fourierft": _adds("fourier"),
+    "waveft": _adds("wavelet"),
+    "shira": _adds("sparse"),
+    "c3a": _adds("circulant"),
+    "miss": _adds("shared-blocks"),
+    "gralora": _adds("block-low-rank"),
+    "lora-svd": _adds("singular-values"),
+    "lora-xs": _adds("core"),
+    "psoft": _adds("principal-rotation"),
+    "cp": _adds("canonical"),
+    "tensor-ring": _adds("tensor-ring"),
+    "loha-tucker": _adds("hadamard-low-rank"),
+    "lokr-tucker": _adds("kronecker"),
     "oft": partial(rotate, exponential),
     "oft-cayley": partial(rotate, cayley),
     "boft": partial(rotate, cayley),
@@ -182,6 +198,7 @@ METHODS: dict[str, Method] = {
     "elra": _mixes("gl"),
     "so": _mixes("so"),
     "sl": _mixes("sl"),
+    "unitriangular": _mixes("unipotent"),
     "sp": _mixes("sp"),
     "affine": partial(combine, "low-rank", "affine", "exp", "affine"),
     "liera": _LIERA,
@@ -191,6 +208,10 @@ METHODS: dict[str, Method] = {
     "liera-tucker": _multiplies("tucker", "exp"),
     "liera-kronecker": _multiplies("kronecker", "exp"),
     "liera-atoms": _multiplies("filter-atoms", "exp"),
+    "liera-vera": _multiplies("shared-random", "exp"),
+    "liera-shira": _multiplies("sparse", "exp"),
+    "liera-cp": _multiplies("canonical", "exp"),
+    "liera-miss": _multiplies("shared-blocks", "exp"),
     "hira": _multiplies("low-rank", "taylor1", unscaled=True),
     "dora-liera": partial(dora, _LIERA),
     "pissa-liera": _multiplies("principal", "exp"),

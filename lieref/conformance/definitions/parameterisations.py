@@ -6,30 +6,17 @@ and the options of the method; it returns xi in that shape. `delta` stacks the c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from itertools import combinations
 from math import prod
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from lieref._types import Shape
-from lieref.conformance.definitions.matrix import identity, matmul
-from lieref.conformance.definitions.number import Number, Numbers, dot, number, numbers, scalar, sqrt, total
-from lieref.errors import DomainError
-
-Factors: TypeAlias = Mapping[str, Numbers]
-Options: TypeAlias = Mapping[str, Any]
-Definition: TypeAlias = Callable[[Factors, Shape, Options], Numbers]
-
-
-def scaling(options: Options) -> Number:
-    """Return alpha / r [Hu21, section 4.1], or alpha / sqrt(r) [Kalajdzievski23, theorem 3.2]."""
-    missing = [name for name in ("r", "lora_alpha") if name not in options]
-    if missing:
-        raise DomainError(f"merge: `options` must hold {' and '.join(missing)}; got {dict(options)}")
-    r = number(options["r"])
-    return number(options["lora_alpha"]) / (sqrt(r) if options.get("use_rslora") else r)
+from lieref.conformance.definitions import seeded
+from lieref.conformance.definitions.factors import Definition, Factors, Options, scaling
+from lieref.conformance.definitions.matrix import identity, matmul, solve
+from lieref.conformance.definitions.number import Numbers, dot, number, numbers, scalar, total
 
 
 def dense(factors: Factors, shape: Shape, options: Options) -> Numbers:
@@ -75,11 +62,22 @@ def tucker(factors: Factors, shape: Shape, options: Options) -> Numbers:
     return (xi * options.get("scale", 1.0)).reshape(shape)
 
 
+# T x_1 A x_2 B^T: a pointwise convolution by B, one by the core T, and a pointwise one by A [Hyeon22, section 2.3].
+def between(a: Numbers, core: Numbers, b: Numbers) -> Numbers:
+    """Return the kernel of a core between two pointwise matrices as (O, I, kernel positions)."""
+    flat = core.reshape(*core.shape[:2], -1)
+    slices = [matmul(matmul(a, flat[:, :, k]), b) for k in range(flat.shape[2])]
+    return np.stack(slices, axis=2)
+
+
 def kronecker(factors: Factors, shape: Shape, options: Options) -> Numbers:
-    """Return s w1 (x) w2, w2 a kernel or the product of two thin matrices [Yeh24, LoKr]."""
+    """Return s w1 (x) w2, w2 a kernel, the product of two thin matrices, or a core between them [Yeh24, LoKr]."""
     w1 = factors["w1"]
     c, d = shape[0] // w1.shape[0], shape[1] // w1.shape[1]
-    w2 = factors["w2"] if "w2" in factors else matmul(factors["w2_a"], factors["w2_b"])
+    if "t2" in factors:
+        w2 = between(factors["w2_a"], factors["t2"], factors["w2_b"])
+    else:
+        w2 = factors["w2"] if "w2" in factors else matmul(factors["w2_a"], factors["w2_b"])
     w2 = w2.reshape(c, d, -1)
     xi = np.empty((*shape[:2], w2.shape[2]), dtype=object)
     for a, b in np.ndindex(w1.shape):
@@ -88,10 +86,13 @@ def kronecker(factors: Factors, shape: Shape, options: Options) -> Numbers:
 
 
 def hadamard_low_rank(factors: Factors, shape: Shape, options: Options) -> Numbers:
-    """Return s (A1 B1) (A2 B2), entry by entry [Hyeon22, equation 1], [Yeh24, LoHa]."""
-    first = matmul(factors["hada_w1_a"], factors["hada_w1_b"])
-    second = matmul(factors["hada_w2_a"], factors["hada_w2_b"])
-    return (first * second * scalar(scaling(options))).reshape(shape)
+    """Return s (A1 B1) (A2 B2), entry by entry [Hyeon22, equation 1], [Yeh24, LoHa]; with cores, of two kernels."""
+    halves = []
+    for number_ in (1, 2):
+        a, b = factors[f"hada_w{number_}_a"], factors[f"hada_w{number_}_b"]
+        core = f"hada_t{number_}"
+        halves.append(between(a, factors[core], b) if core in factors else matmul(a, b))
+    return (halves[0] * halves[1] * scalar(scaling(options))).reshape(shape)
 
 
 # F = alpha x D [Chen25, section 3]: every filter is a mixture of the atoms, and only the atoms change. A weight without
@@ -183,6 +184,93 @@ def householder(factors: Factors, shape: Shape, options: Options) -> Numbers:
     return xi
 
 
+def half_skew(entries: Numbers, n: int) -> Numbers:
+    """Return the skew matrix (n, n) of the entries above its diagonal, row by row."""
+    return blocks_of(entries[None], n)[0]
+
+
+# B diag(l) A with a value for every rank [Zhang23A, equation 3].
+def singular_values(factors: Factors, shape: Shape, options: Options) -> Numbers:
+    """Return s B diag(e) A."""
+    scaled = factors["lora_b"] * factors["lora_e"][None, :]
+    return (matmul(scaled, factors["lora_a"]) * scalar(scaling(options))).reshape(shape)
+
+
+def core(factors: Factors, shape: Shape, options: Options) -> Numbers:
+    """Return L X R: a trained core between frozen principal directions [Balazy24, equation 2]."""
+    return matmul(matmul(factors["left"], factors["core"]), factors["right"]).reshape(shape)
+
+
+# W = A B + W_res with A = U S, B = V^T becomes A diag(b) Q diag(a) B + W_res, Q = (I + K) (I - K)^-1 [Wu25].
+def principal_rotation(factors: Factors, shape: Shape, options: Options) -> Numbers:
+    """Return L (diag(b) Q diag(a) - I) R."""
+    a, b = factors["stretch_a"] + 1, factors["stretch_b"] + 1
+    r = len(a)
+    k, eye = half_skew(factors["skew"], r), identity(r)
+    # (I + K) and (I - K)^-1 commute
+    turn = solve(eye - k, eye + k)
+    inner = b[:, None] * turn * a[None, :] - eye
+    return matmul(matmul(factors["left"], inner), factors["right"]).reshape(shape)
+
+
+# The first row of a circulant block is w, and every row is the one above it moved by one [Chen25C, definition 3.1].
+def circulant(factors: Factors, shape: Shape, options: Options) -> Numbers:
+    """Return circulant blocks over the channels, one set for each kernel position, over the number of inputs."""
+    kernel = factors["kernel"]
+    rows, columns, b = kernel.shape[0], kernel.shape[1], kernel.shape[-1]
+    flat = kernel.reshape(rows, columns, -1, b)
+    xi = np.empty((shape[0], shape[1], flat.shape[2]), dtype=object)
+    for o, i, k in np.ndindex(xi.shape):
+        xi[o, i, k] = flat[o // b, i // b, k, (i % b - o % b) % b] / shape[1]
+    return xi.reshape(shape)
+
+
+def shared_blocks(factors: Factors, shape: Shape, options: Options) -> Numbers:
+    """Return one block (O, r) whose columns repeat along the inputs [Kang24, equation 6]."""
+    block = factors["miss_block"]
+    columns = [block[:, j % block.shape[1]] for j in range(prod(shape[1:]))]
+    return np.stack(columns, axis=1).reshape(shape)
+
+
+# Block (j, n) of parts x parts has a rank of its own [Jung25, equation 6].
+def block_low_rank(factors: Factors, shape: Shape, options: Options) -> Numbers:
+    """Return s B[j, n] A[n, j] in every block (j, n)."""
+    a, b = factors["gralora_a"], factors["gralora_b"]
+    parts = range(len(a))
+    rows = [np.concatenate([matmul(b[j, n], a[n, j]) for n in parts], axis=1) for j in parts]
+    return (np.concatenate(rows) * scalar(scaling(options))).reshape(shape)
+
+
+# xi[i0, i1, ...] = s sum_q U0[i0, q] U1[i1, q] ... [Kolda09, equation 3.1]
+def canonical(factors: Factors, shape: Shape, options: Options) -> Numbers:
+    """Return the sum of outer products of one column of each factor."""
+    each_mode = [factors[f"factor_{mode}"] for mode in range(len(factors))]
+    share, xi = scaling(options), np.empty(shape, dtype=object)
+    for index in np.ndindex(shape):
+        terms = []
+        for q in range(each_mode[0].shape[1]):
+            term = share
+            for factor, at in zip(each_mode, index, strict=True):
+                term = term * factor[at, q]
+            terms.append(term)
+        xi[index] = total(terms)
+    return xi
+
+
+# xi[i0, i1, ...] = s tr(G0[:, i0, :] G1[:, i1, :] ...) [Zhao16, equation 1]
+def tensor_ring(factors: Factors, shape: Shape, options: Options) -> Numbers:
+    """Return the traces of the products of one slice of each core."""
+    cores = [factors[f"core_{mode}"] for mode in range(len(factors))]
+    share, xi = scaling(options), np.empty(shape, dtype=object)
+    for index in np.ndindex(shape):
+        product = cores[0][:, index[0], :]
+        for one, at in zip(cores[1:-1], index[1:-1], strict=True):
+            product = matmul(product, one[:, at, :])
+        last = cores[-1][:, index[-1], :]
+        xi[index] = dot(product.ravel(), last.T.ravel()) * share
+    return xi
+
+
 PARAMETERISATIONS: dict[str, Definition] = {
     "dense": dense,
     "diagonal": diagonal,
@@ -197,11 +285,26 @@ PARAMETERISATIONS: dict[str, Definition] = {
     "block-diagonal": block_diagonal,
     "butterfly": block_diagonal,
     "householder": householder,
+    "shared-random": seeded.shared_random,
+    "random-bases": seeded.random_bases,
+    "projected": seeded.projected,
+    "fourier": seeded.fourier,
+    "wavelet": seeded.wavelet,
+    "sparse": seeded.sparse,
+    "circulant": circulant,
+    "shared-blocks": shared_blocks,
+    "block-low-rank": block_low_rank,
+    "singular-values": singular_values,
+    "core": core,
+    "principal-rotation": principal_rotation,
+    "canonical": canonical,
+    "tensor-ring": tensor_ring,
 }
 """Definition of each parameterisation."""
 
-FROZEN = frozenset({"start_a", "start_b", "coefficients", "suffix"})
-"""Factors that are stored and not trained: PiSSA's start, the mixtures of atoms, the rest of a tensor train."""
+FROZEN = frozenset({"start_a", "start_b", "coefficients", "suffix", "left", "right"})
+"""Factors that are stored and not trained: PiSSA's start, the mixtures of atoms, the rest of a tensor train, principal
+directions."""
 
 
 def delta(name: str, factors: Factors, shape: Shape, groups: int, options: Options) -> Numbers:

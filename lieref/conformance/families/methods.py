@@ -56,15 +56,17 @@ REGIMES: Final = (
 FLAGS: Final = {"zero": ("IdentityInit",), "tiny": ("ScaleTiny",), "generic": ("FirstOrder",), "large": ("WideRange",)}
 
 # Settings that a case gives in full, so that no port needs lieref's defaults; short binary fractions.
-VALUES: Final[Options] = {"lora_alpha": 3.0, "scale": 1.5, "m": 3, "block_size": 2, "stages": 2, "kernel_rank": 1}
+VALUES: Final[Options] = {"lora_alpha": 3.0, "scale": 1.5, "m": 3, "block_size": 2, "stages": 2, "kernel_rank": 1,
+                         "n_frequency": 5, "frozen_seed": 5, "generator": 1}  # fmt: skip
 OWN_VALUES: Final[dict[str, Options]] = {"hra": {"r": 4}, "atoms-recursive": {"recursive": 2}}
 
 
 def settings(name: str, kind: Kind) -> Options:
     """Return the options of a method for a kind of weight: all of `VALUES` and of the rank that it takes."""
     values = {"r": kind.rank, **VALUES, **OWN_VALUES.get(name, {})}
-    if "householder" in (name.split("+")[0], METHODS[name].parameterisation if name in METHODS else None):
-        values["r"] = max(2, values["r"])
+    parameterisation = METHODS[name].parameterisation if name in METHODS else name.split("+")[0]
+    if parameterisation is not None:
+        values["r"] = max(PARAMETERISATIONS[parameterisation].least_rank, values["r"])
     if kind.groups > 1:
         values["share_groups"] = False
     return {option: value for option, value in sorted(values.items()) if _takes(name, option, value)}
@@ -107,7 +109,8 @@ def flattens(name: str) -> bool:
     return sizes[0] == sizes[1]
 
 
-def uncovered() -> list[str]:
+@cache
+def uncovered() -> tuple[str, ...]:
     """Return the parameterisations that no row uses as they are, as methods by parts."""
     used = {row.parameterisation for row in METHODS.values() if row.wrapper in ("", "dora")}
     names = []
@@ -115,7 +118,7 @@ def uncovered() -> list[str]:
         if name not in used:
             candidates = (f"{name}+additive+exp", f"{name}+gl+exp+out")
             names.append(next(full for full in candidates if _method(full, CONV_1D, {}) is not None))
-    return names
+    return tuple(names)
 
 
 def _method(name: str, kind: Kind, more: Options) -> tuple[Method, Options] | None:
@@ -197,6 +200,11 @@ def cases(name: str, family: str, regime: str, kind: Kind, dtype: str, more: Opt
         yield Spec(family, "merge_vjp", {**inputs, **bias, **bars}, attrs, dtype, comment, flags)
 
 
+def _other(name: str) -> Kind:
+    """Return the first kind of weight that a method serves; of a method of biases none but these, so any."""
+    return next((kind for kind in KINDS if len(kind.shape) > 1 and serves(name, kind)), LINEAR)
+
+
 def family_of(name: str) -> str:
     """Return the name of the family of a method."""
     return f"method_{name.partition('+')[0].replace('-', '_')}"
@@ -205,10 +213,12 @@ def family_of(name: str) -> str:
 def core() -> Iterator[Spec]:
     """Return the cases of the core set."""
     for name in (*METHODS, *uncovered()):
+        served = {(regime, own) for regime, kind, own in REGIMES if serves(name, kind)}
         for dtype in ("f32", "f64"):
             for regime, kind, own in REGIMES:
                 if own == dtype and not (kind == CONV_3D and flattens(name)):
-                    yield from cases(name, family_of(name), regime, kind, dtype)
+                    at = kind if serves(name, kind) or (regime, own) in served else _other(name)
+                    yield from cases(name, family_of(name), regime, at, dtype)
         if name in METHODS:
             for switch, kind in switches(name).items():
                 yield from cases(name, family_of(name), "generic", kind, "f32", {switch: True})
