@@ -31,7 +31,7 @@ class Projected(Seeded):
     lora_alpha : float, optional
         s = lora_alpha / r. By default alpha = r, so s = 1.
     frozen_seed, generator : int
-        See `lieref.param.seeded.Seeded`.
+        What the random matrices are made of: a seed, 0 to 2**63 - 1, and the version of the generator.
 
     References
     ----------

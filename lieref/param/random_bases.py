@@ -35,7 +35,7 @@ class RandomBases(Seeded):
     lora_alpha : float, optional
         s = lora_alpha / r; alpha = 20 r by default, as in PEFT.
     frozen_seed, generator : int
-        See `lieref.param.seeded.Seeded`.
+        What the random matrices are made of: a seed, 0 to 2**63 - 1, and the version of the generator.
 
     References
     ----------

@@ -33,7 +33,7 @@ class SharedRandom(Seeded):
     d_initial : float
         Of every entry of d at the start, as in PEFT; above 0.
     frozen_seed, generator : int
-        See `lieref.param.seeded.Seeded`.
+        What the random matrices are made of: a seed, 0 to 2**63 - 1, and the version of the generator.
 
     References
     ----------

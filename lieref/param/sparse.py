@@ -29,7 +29,7 @@ class Sparse(Seeded):
     r : int
         Of the count, which ends where all entries move.
     frozen_seed, generator : int
-        Of the places; see `lieref.param.seeded.Seeded`.
+        What the places are made of: a seed, 0 to 2**63 - 1, and the version of the generator.
 
     References
     ----------

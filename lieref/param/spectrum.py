@@ -100,7 +100,7 @@ class Fourier(_Spectrum):
     scale : float
         Of xi; 150 as in PEFT.
     frozen_seed, generator : int
-        Of the places; see `lieref.param.seeded.Seeded`.
+        What the places are made of: a seed, 0 to 2**63 - 1, and the version of the generator.
 
     References
     ----------
@@ -155,7 +155,7 @@ class Wavelet(_Spectrum):
     scale : float
         Of xi; 25 as in PEFT.
     frozen_seed, generator : int
-        Of the places; see `lieref.param.seeded.Seeded`.
+        What the places are made of: a seed, 0 to 2**63 - 1, and the version of the generator.
 
     References
     ----------
