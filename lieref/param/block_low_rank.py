@@ -8,22 +8,21 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from lieref._check import check_int, check_real
+from lieref._check import check_int
 from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import ShapeError
 from lieref.param._base import (
     Parameterisation,
-    alpha_of,
     check_weight_shape,
     kaiming_uniform,
-    scaling_of,
     transposed,
 )
+from lieref.param.scaled import AlphaOverRank
 
 
 @dataclass(frozen=True)
-class BlockLowRank(Parameterisation):
+class BlockLowRank(AlphaOverRank, Parameterisation):
     """xi in parts x parts blocks, block (j, n) = s B[j, n] A[n, j] of rank r / parts, B zero at the start: GraLoRA.
 
     Per conv group, rows O and columns I k_h k_w, both cut into `parts` runs. As many numbers as LoRA of rank r, of a
@@ -57,24 +56,12 @@ class BlockLowRank(Parameterisation):
     parts: int = 2
 
     def __post_init__(self) -> None:
-        check_int("BlockLowRank", "r", self.r, low=1)
+        self.check_rank_and_alpha()
         check_int("BlockLowRank", "parts", self.parts, low=1)
-        if self.lora_alpha is not None:
-            check_real("BlockLowRank", "lora_alpha", self.lora_alpha, above=0.0)
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
         return cls(r=2), cls(r=1, parts=1), cls(r=6, parts=3, lora_alpha=2.5)
-
-    @property
-    def alpha(self) -> float:
-        """The number alpha in s."""
-        return alpha_of(self.lora_alpha, self.r)
-
-    @property
-    def scaling(self) -> float:
-        """The factor s."""
-        return scaling_of(self.lora_alpha, self.r)
 
     @property
     def block_rank(self) -> int:

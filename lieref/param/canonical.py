@@ -8,14 +8,14 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from lieref._check import check_int, check_real
 from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
-from lieref.param._base import Parameterisation, alpha_of, check_weight_shape, scaling_of, transposed
+from lieref.param._base import Parameterisation, check_weight_shape, transposed
+from lieref.param.scaled import AlphaOverRank
 
 
 @dataclass(frozen=True)
-class Canonical(Parameterisation):
+class Canonical(AlphaOverRank, Parameterisation):
     """xi[o, i, u, v] = s sum_q A[o, q] B[i, q] C[u, q] D[v, q], with A zero at the start: the CP form.
 
     Factors: ``factor_0`` (O, r), ``factor_1`` (I, r), and one (size, r) for each kernel axis. B is uniform with the
@@ -42,23 +42,11 @@ class Canonical(Parameterisation):
     lora_alpha: float | None = None
 
     def __post_init__(self) -> None:
-        check_int("Canonical", "r", self.r, low=1)
-        if self.lora_alpha is not None:
-            check_real("Canonical", "lora_alpha", self.lora_alpha, above=0.0)
+        self.check_rank_and_alpha()
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
         return cls(r=1), cls(r=2, lora_alpha=2.5)
-
-    @property
-    def alpha(self) -> float:
-        """The number alpha in s."""
-        return alpha_of(self.lora_alpha, self.r)
-
-    @property
-    def scaling(self) -> float:
-        """The factor s."""
-        return scaling_of(self.lora_alpha, self.r)
 
     def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         check_weight_shape("canonical", shape)

@@ -8,26 +8,23 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from lieref._check import check_int, check_real
 from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
 from lieref.param._base import (
     Parameterisation,
-    adjusted_rank,
-    alpha_of,
     check_weight_shape,
     kaiming_uniform,
-    scaling_of,
     transposed,
 )
 from lieref.param.middle import between, between_vjp
+from lieref.param.scaled import AlphaOverRank, RankOfMatrix
 
 _NAMES = ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")
 _CORES = ("hada_t1", "hada_t2")
 
 
 @dataclass(frozen=True)
-class HadamardLowRank(Parameterisation):
+class HadamardLowRank(AlphaOverRank, RankOfMatrix, Parameterisation):
     """xi = s (A1 B1) * (A2 B2), of rank up to r^2, with B2 zero at the start: LoHa.
 
     Factors of one conv group: ``hada_w1_a`` and ``hada_w2_a`` (O, r), ``hada_w1_b`` and ``hada_w2_b`` (r, I k_h k_w).
@@ -56,30 +53,11 @@ class HadamardLowRank(Parameterisation):
     tucker: bool = False
 
     def __post_init__(self) -> None:
-        check_int("HadamardLowRank", "r", self.r, low=1)
-        if self.lora_alpha is not None:
-            check_real("HadamardLowRank", "lora_alpha", self.lora_alpha, above=0.0)
+        self.check_rank_and_alpha()
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
         return cls(r=1), cls(r=2, lora_alpha=2.5), cls(r=2, tucker=True)
-
-    @property
-    def alpha(self) -> float:
-        """The number alpha in s."""
-        return alpha_of(self.lora_alpha, self.r)
-
-    @property
-    def scaling(self) -> float:
-        """The factor s."""
-        return scaling_of(self.lora_alpha, self.r)
-
-    def rank_for(self, shape: Shape) -> int:
-        """Return the rank for one conv group of this shape: r, or the largest it has room for."""
-        return min(self.r, shape[0], math.prod(shape[1:]))
-
-    def group_adjusted(self, shape: Shape) -> str:
-        return adjusted_rank(self.r, self.rank_for(shape))
 
     def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         check_weight_shape("hadamard-low-rank", shape)

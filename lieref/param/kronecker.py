@@ -8,22 +8,21 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from lieref._check import check_int, check_real
+from lieref._check import check_int
 from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
 from lieref.param._base import (
     Parameterisation,
-    alpha_of,
     check_weight_shape,
     kaiming_uniform,
-    scaling_of,
     transposed,
 )
 from lieref.param.middle import between, between_vjp
+from lieref.param.scaled import AlphaOverRank
 
 
 @dataclass(frozen=True)
-class Kronecker(Parameterisation):
+class Kronecker(AlphaOverRank, Parameterisation):
     """xi[(a, c), (b, d), ...] = s w1[a, b] w2[c, d, ...], with w1 zero at the start: LoKr.
 
     O = a c and I = b d, each split by `split`. Factors: ``w1`` (a, b), and ``w2`` (c, d, *kernel) or, where
@@ -56,25 +55,13 @@ class Kronecker(Parameterisation):
     tucker: bool = False
 
     def __post_init__(self) -> None:
-        check_int("Kronecker", "r", self.r, low=1)
-        if self.lora_alpha is not None:
-            check_real("Kronecker", "lora_alpha", self.lora_alpha, above=0.0)
+        self.check_rank_and_alpha()
         if self.factor is not None:
             check_int("Kronecker", "factor", self.factor, low=1)
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
         return cls(r=1), cls(r=4), cls(r=1, lora_alpha=2.5, factor=2), cls(r=1, tucker=True)
-
-    @property
-    def alpha(self) -> float:
-        """The number alpha in s."""
-        return alpha_of(self.lora_alpha, self.r)
-
-    @property
-    def scaling(self) -> float:
-        """The factor s."""
-        return scaling_of(self.lora_alpha, self.r)
 
     def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         check_weight_shape("kronecker", shape)

@@ -8,15 +8,15 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from lieref._check import check_int, check_real
 from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
-from lieref.param._base import adjusted_rank, alpha_of, check_weight_shape, scaling_of
+from lieref.param._base import check_weight_shape
+from lieref.param.scaled import AlphaOverRank, RankOfMatrix
 from lieref.param.seeded import COLUMNS, Seeded
 
 
 @dataclass(frozen=True)
-class Projected(Seeded):
+class Projected(AlphaOverRank, RankOfMatrix, Seeded):
     """xi = s B A, with B zero at the start and a random A that is not stored: LoRA with A frozen, LoRA-FA.
 
     Per conv group, rows O and columns I k_h k_w. A (r, I k_h k_w) has LoRA's spread, the variance 1 / (3 I k_h k_w).
@@ -47,30 +47,11 @@ class Projected(Seeded):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_int("Projected", "r", self.r, low=1)
-        if self.lora_alpha is not None:
-            check_real("Projected", "lora_alpha", self.lora_alpha, above=0.0)
+        self.check_rank_and_alpha()
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
         return cls(r=1), cls(r=2, lora_alpha=2.5, frozen_seed=7)
-
-    @property
-    def alpha(self) -> float:
-        """The number alpha in s."""
-        return alpha_of(self.lora_alpha, self.r)
-
-    @property
-    def scaling(self) -> float:
-        """The factor s."""
-        return scaling_of(self.lora_alpha, self.r)
-
-    def rank_for(self, shape: Shape) -> int:
-        """Return the rank for one conv group of this shape: r, or the largest it has room for."""
-        return min(self.r, shape[0], math.prod(shape[1:]))
-
-    def group_adjusted(self, shape: Shape) -> str:
-        return adjusted_rank(self.r, self.rank_for(shape))
 
     def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         check_weight_shape("projected", shape)

@@ -8,18 +8,15 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from lieref._check import check_int, check_real
 from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
-from lieref.param._base import adjusted_rank, check_weight_shape, scaling_of, transposed
+from lieref.param._base import adjusted_rank, check_weight_shape, transposed
+from lieref.param.scaled import AlphaOverRank
 from lieref.param.seeded import COLUMNS, ROWS, Seeded
-
-ALPHA_OVER_RANK = 20.0
-"""Default of alpha / r, as in PEFT."""
 
 
 @dataclass(frozen=True)
-class RandomBases(Seeded):
+class RandomBases(AlphaOverRank, Seeded):
     """xi = s sum_j B_j diag(l_j) A diag(g_j), with l zero at the start and random B_j, A that are not stored: RandLoRA.
 
     Per conv group, of the matrix with O rows and I k_h k_w columns or of its transpose, whichever has at least as many
@@ -45,29 +42,18 @@ class RandomBases(Seeded):
     name: ClassVar[str] = "random-bases"
     formula: ClassVar[str] = "G·N·(r + e)"
     lowers_rank: ClassVar[bool] = False
+    alpha_over_rank: ClassVar[float] = 20.0
 
     r: int = 4
     lora_alpha: float | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_int("RandomBases", "r", self.r, low=1)
-        if self.lora_alpha is not None:
-            check_real("RandomBases", "lora_alpha", self.lora_alpha, above=0.0)
+        self.check_rank_and_alpha()
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
         return cls(r=1), cls(r=2, lora_alpha=2.5), cls(r=3, frozen_seed=7)
-
-    @property
-    def alpha(self) -> float:
-        """The number alpha in s."""
-        return ALPHA_OVER_RANK * self.r if self.lora_alpha is None else float(self.lora_alpha)
-
-    @property
-    def scaling(self) -> float:
-        """The factor s."""
-        return scaling_of(self.alpha, self.r)
 
     def rank_for(self, shape: Shape) -> int:
         """Return the rank of each term for one conv group of this shape: r, or the largest it has room for."""

@@ -8,17 +8,17 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from lieref._check import check_int, check_real
 from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
-from lieref.param._base import Parameterisation, adjusted_rank, alpha_of, check_weight_shape, scaling_of, transposed
+from lieref.param._base import Parameterisation, check_weight_shape, transposed
+from lieref.param.scaled import AlphaOverRank, RankOfMatrix
 
 SPREAD = 0.02
 """Standard deviation of both outer factors at the start [Zhang23A, appendix A] and in PEFT."""
 
 
 @dataclass(frozen=True)
-class SingularValues(Parameterisation):
+class SingularValues(AlphaOverRank, RankOfMatrix, Parameterisation):
     """xi = s B diag(e) A, with e zero at the start: AdaLoRA's form, at a fixed rank.
 
     Per conv group, rows O and columns I k_h k_w. A value that is zero leaves its row of A and column of B without
@@ -45,30 +45,11 @@ class SingularValues(Parameterisation):
     lora_alpha: float | None = None
 
     def __post_init__(self) -> None:
-        check_int("SingularValues", "r", self.r, low=1)
-        if self.lora_alpha is not None:
-            check_real("SingularValues", "lora_alpha", self.lora_alpha, above=0.0)
+        self.check_rank_and_alpha()
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
         return cls(r=1), cls(r=2, lora_alpha=2.5)
-
-    @property
-    def alpha(self) -> float:
-        """The number alpha in s."""
-        return alpha_of(self.lora_alpha, self.r)
-
-    @property
-    def scaling(self) -> float:
-        """The factor s."""
-        return scaling_of(self.lora_alpha, self.r)
-
-    def rank_for(self, shape: Shape) -> int:
-        """Return the rank for one conv group of this shape: r, or the largest it has room for."""
-        return min(self.r, shape[0], math.prod(shape[1:]))
-
-    def group_adjusted(self, shape: Shape) -> str:
-        return adjusted_rank(self.r, self.rank_for(shape))
 
     def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         check_weight_shape("singular-values", shape)

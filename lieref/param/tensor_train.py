@@ -11,11 +11,12 @@ import numpy as np
 from lieref._check import check_int
 from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
-from lieref.param._base import Parameterisation, adjusted_rank, check_weight_shape, transposed
+from lieref.param._base import Parameterisation, check_weight_shape, transposed
+from lieref.param.scaled import RankOfMatrix
 
 
 @dataclass(frozen=True)
-class TensorTrain(Parameterisation):
+class TensorTrain(RankOfMatrix, Parameterisation):
     """xi = C S: a trained core C (O, r), zero at the start, times the frozen tail S of a tensor train of W0.
 
     The tensor-train decomposition of W0 over the axes (O, I, *kernel) with every rank at most r gives cores
@@ -47,13 +48,6 @@ class TensorTrain(Parameterisation):
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
         return cls(r=1), cls(r=2)
-
-    def rank_for(self, shape: Shape) -> int:
-        """Return the rank for one conv group of this shape: r, or the largest it has room for."""
-        return min(self.r, shape[0], math.prod(shape[1:]))
-
-    def group_adjusted(self, shape: Shape) -> str:
-        return adjusted_rank(self.r, self.rank_for(shape))
 
     def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         check_weight_shape("tensor-train", shape)

@@ -141,7 +141,7 @@ def chosen(op: str, count: int) -> list[Case]:
     first = {c.family: c for c in cases if "generic" in c.comment or c.dtype == "f64"} | {
         c.family: c for c in cases[:1]
     }
-    return list(first.values())[: count if EVERYTHING else None : 1 if EVERYTHING else 3]
+    return list(first.values())[:count] if EVERYTHING else list(first.values())[::3]
 
 
 def moved(values: dict[str, Numbers], direction: dict[str, Array], step: Any) -> dict[str, Numbers]:
