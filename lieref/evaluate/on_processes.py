@@ -17,6 +17,12 @@ from typing import Any
 from lieref.errors import LierefWarning
 from lieref.evaluate.workers import WorkerError, call
 
+COMMON = "common"
+"""File of what all calls share, in the folder of a call of `on_processes`; beside it one a begun item, its number."""
+
+EARLY = 3
+"""Deaths one after another before any item was begun, after which items pay: processes that die at once never would."""
+
 
 def on_processes(
     function: Callable[[Any, Any], Any], common: Any, items: Iterable[Any], jobs: int, retries: int
@@ -24,14 +30,14 @@ def on_processes(
     """Yield each item with its result, as `run_all` says.
 
     Where a process dies, joblib ends the others too and does not tell whose item it was: those at work are all tried
-    again, and after `retries` - 1 times each by itself, so that none pays for another.
+    again, and after `retries` - 1 times each by itself, so that none pays for another. An item that no process had
+    begun does not pay either: a process may have died before, idle since an earlier call.
     """
     from joblib.externals.loky import get_reusable_executor
 
     with tempfile.TemporaryDirectory(prefix="lieref-") as folder:
-        path = Path(folder) / "common"
-        path.write_bytes(pickle.dumps(common, protocol=5))
-        pool = _Pool(function, str(path), items, jobs)
+        (Path(folder) / COMMON).write_bytes(pickle.dumps(common, protocol=5))
+        pool = _Pool(function, folder, items, jobs)
         try:
             deaths: dict[int, int] = {}
             while pool.more():
@@ -41,7 +47,7 @@ def on_processes(
                 except BrokenProcessPool:
                     pass
                 warnings.warn("run_all: a worker died; what was at work is tried again", LierefWarning, stacklevel=2)
-                for index in pool.at_work():
+                for index in pool.died():
                     deaths[index] = deaths.get(index, 0) + 1
                     if deaths[index] >= retries:
                         yield pool.alone(index)
@@ -56,22 +62,25 @@ class _Pool:
     joblib asks for the next item in a thread of its own, so what `items` raises is kept for the thread of the caller.
     """
 
-    def __init__(self, function: Callable[[Any, Any], Any], path: str, items: Iterable[Any], jobs: int) -> None:
+    def __init__(self, function: Callable[[Any, Any], Any], folder: str, items: Iterable[Any], jobs: int) -> None:
         self.function = function
-        self.path = path
+        self.folder = folder
         self.jobs = jobs
         self.source = enumerate(items)
         self.working: dict[int, Any] = {}
         self.exhausted = False
         self.error: BaseException | None = None
+        self.early = 0
 
     def more(self) -> bool:
         """Tell whether there is an item left that is not done."""
         return bool(self.working) or not self.exhausted
 
-    def at_work(self) -> list[int]:
-        """Return which items have begun and are not done."""
-        return sorted(self.working)
+    def died(self) -> list[int]:
+        """Return the items that a process had begun when one died, those handed out where that goes on without any."""
+        begun = [index for index in self.working if self._forget(index)]
+        self.early = 0 if begun else self.early + 1
+        return sorted(begun if self.early < EARLY else self.working)
 
     def run(self) -> Iterator[tuple[Any, Any]]:
         """Yield what is done: first those that had begun, then the others."""
@@ -84,11 +93,23 @@ class _Pool:
     def alone(self, index: int) -> tuple[Any, Any]:
         """Return an item with the result of a process that has nothing beside it."""
         item = self.working.pop(index)
+        for _ in range(EARLY):
+            try:
+                ((_, result),) = self._parallel(2)([self._task(index, item)])  # one job would be this process
+            except BrokenProcessPool:
+                if self._forget(index):
+                    break
+            else:
+                return item, result
+        return item, WorkerError("run_all: the process of this item died every time it was tried, also with no other")
+
+    def _forget(self, index: int) -> bool:
+        """Tell whether a process had begun an item, once."""
         try:
-            ((_, result),) = self._parallel(2)([self._task(index, item)])  # one job would be this process
-        except BrokenProcessPool:
-            result = WorkerError("run_all: the process of this item died every time it was tried, also with no other")
-        return item, result
+            (Path(self.folder) / str(index)).unlink()
+        except FileNotFoundError:
+            return False
+        return True
 
     def _tasks(self, source: Iterable[tuple[int, Any]]) -> Iterator[Any]:
         try:
@@ -102,7 +123,7 @@ class _Pool:
     def _task(self, index: int, item: Any) -> Any:
         from joblib import delayed
 
-        return delayed(_call)(self.path, self.function, index, item)
+        return delayed(_call)(self.folder, self.function, index, item)
 
     def _parallel(self, jobs: int) -> Any:
         from joblib import Parallel, parallel_config
@@ -111,13 +132,14 @@ class _Pool:
             return Parallel(n_jobs=jobs, pre_dispatch=jobs, batch_size=1, return_as="generator_unordered")
 
 
-def _call(path: str, function: Callable[[Any, Any], Any], index: int, item: Any) -> tuple[int, Any]:
+def _call(folder: str, function: Callable[[Any, Any], Any], index: int, item: Any) -> tuple[int, Any]:
     # Ctrl-C goes to every process of a terminal: this one is ended by its parent, without a traceback of its own.
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-    return index, call(function, _common(path), item)
+    (Path(folder) / str(index)).touch()
+    return index, call(function, _common(folder), item)
 
 
 @functools.lru_cache(maxsize=1)
-def _common(path: str) -> Any:
-    return pickle.loads(Path(path).read_bytes())
+def _common(folder: str) -> Any:
+    return pickle.loads((Path(folder) / COMMON).read_bytes())

@@ -78,6 +78,18 @@ def test_a_killed_process_costs_its_item_only(tmp_path: Path, capfd: pytest.Capt
     assert capfd.readouterr().err == ""
 
 
+def test_a_process_that_died_idle_costs_no_item(tmp_path: Path) -> None:
+    """It is found dead when the next items are handed out, before either has begun."""
+    idle = {pid for _, (_, pid, _) in run_all(scaled, COMMON, [Item(n, "rest") for n in range(4)], jobs=2)}
+    items, expected = with_deaths(tmp_path)
+    for pid in idle:
+        os.kill(pid, signal.SIGKILL)
+    with pytest.warns(LierefWarning, match="a worker died; what was at work is tried again"):
+        found = results(items, jobs=2, retries=1)
+    assert "died every time" in found.pop(5)
+    assert found == expected
+
+
 def test_processes_have_one_thread_each_and_stay_for_the_next_call() -> None:
     before = os.environ.get("OPENBLAS_NUM_THREADS")
     done = [result for _, result in run_all(scaled, COMMON, [Item(n) for n in range(4)], jobs=2)]

@@ -27,6 +27,8 @@ def scaled(common: dict[str, Any], item: Item) -> tuple[int, int, str | None]:
         if item.flag:
             Path(item.flag).touch()
         os.kill(os.getpid(), signal.SIGKILL)
+    if item.does == "rest":
+        time.sleep(0.2)
     if item.does == "wait":
         Path(item.flag).write_text(str(os.getpid()))
         time.sleep(60)
