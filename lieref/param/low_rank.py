@@ -22,7 +22,6 @@ from lieref.param._base import (
     stack,
     transposed,
 )
-from lieref.param.starts import check_draw
 
 MATRICISATIONS = ("unfold", "view", "structured")
 
@@ -85,7 +84,10 @@ class LowRank(Parameterisation):
         if self.lora_alpha is not None:
             check_real("LowRank", "lora_alpha", self.lora_alpha, above=0.0)
         check_choice("LowRank", "matricisation", self.matricisation, MATRICISATIONS)
-        check_draw("LowRank", self.init_lora_weights)
+        if not isinstance(self.init_lora_weights, bool):
+            from lieref.param.starts import check_draw
+
+            check_draw("LowRank", self.init_lora_weights)
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:

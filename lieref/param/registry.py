@@ -18,7 +18,6 @@ from lieref.group.registry import GROUPS, make_action, make_map
 from lieref.param._base import Parameterisation
 from lieref.param.combination import Combination
 from lieref.param.method import Method, Recipe, Untrained
-from lieref.param.starts import learning_rate_of, principal_fields, starts_elsewhere
 from lieref.param.table import METHODS as METHODS
 from lieref.param.table import RENAMED as RENAMED
 from lieref.param.table import MethodRow as MethodRow
@@ -122,9 +121,12 @@ def get_method(name: str, **config: Any) -> Method:
         check_bool("get_method", "share_groups", config["share_groups"])
     fields = {**row.defaults, **{key: value for key, value in config.items() if key not in _NOT_FIELDS}}
     kind = row.parameterisation
-    if _is_added_low_rank(row) and starts_elsewhere(fields):
-        kind, fields = "principal", principal_fields(fields)
-        recipe = dataclasses.replace(recipe, default_learning_rate=learning_rate_of(fields["start"]))
+    if _is_added_low_rank(row) and isinstance(fields.get("init_lora_weights"), str):
+        from lieref.param.starts import learning_rate_of, principal_fields, starts_elsewhere
+
+        if starts_elsewhere(fields):
+            kind, fields = "principal", principal_fields(fields)
+            recipe = dataclasses.replace(recipe, default_learning_rate=learning_rate_of(fields["start"]))
     parameterisation = PARAMETERISATIONS[kind](**fields)
     if row.alpha_over_rank is not None and fields.get("lora_alpha") is None:
         alpha = row.alpha_over_rank * parameterisation.r  # type: ignore[attr-defined]
