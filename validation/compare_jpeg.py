@@ -74,6 +74,7 @@ def main() -> None:
     parser.add_argument("--methods", default=",".join(METHODS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--name", default="compare_jpeg", help="of the result files")
     parser.add_argument("--more", action="store_true", help="keep the results there are, and write these beside them")
     options, extra = parser.parse_known_args()
     for samples in options.samples:
@@ -83,7 +84,7 @@ def main() -> None:
             mean, low, high = (None if row[key] is None else 100 * row[key] for key in ("mean", "low", "high"))
             print(f"{row['label']:24} {row['trainable']:>7} {mean:6.2f} {low} {high} {row['bundle_bytes']}")
         print(*result["conclusions"], sep="\n")  # type: ignore[misc]
-        name = f"compare_jpeg_{samples}{'_more' if options.more else ''}"
+        name = f"{options.name}_{samples}{'_more' if options.more else ''}"
         write_result(name, {**environment(), **result})
 
 
