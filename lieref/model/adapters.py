@@ -22,6 +22,7 @@ from lieref.model.form import Form
 from lieref.model.graph import Graph
 from lieref.model.head import NAME, Head, NewHead, with_new_head
 from lieref.model.layer import Layer, find_layers
+from lieref.model.pruning import prune
 from lieref.model.site import Site
 from lieref.param.method import Method
 
@@ -298,6 +299,24 @@ class Adapters:
             for tensor, site in self.sites.items()
             for factor, mask in site.dropout_masks(self.graph.initializers[tensor], generator).items()
         }
+
+    def prune_ranks(self) -> dict[str, int]:
+        """Store no longer what has no part in an adapted tensor, such as singular values of zero.
+
+        The adapted tensors stay what they are to rounding. Arrays that `parameters` returned before are no longer live.
+
+        Returns
+        -------
+        dict of str to int
+            The rank of every tensor whose method has one that can be lowered so.
+
+        Raises
+        ------
+        BusyError
+            If another thread trains or changes the model.
+        """
+        with self._alone.take("prune_ranks"), self._lock:
+            return prune(self.sites, self.graph.initializers)
 
     def num_trainable(self) -> int:
         """Return how many numbers are trained."""

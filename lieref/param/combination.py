@@ -6,6 +6,7 @@ theta --parameterisation--> xi in the algebra --map--> g in the group --action--
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,6 +92,10 @@ class Combination(Method):
 
     def adjusted(self, shape: Shape, groups: int = 1) -> str:
         return self.parameterisation.adjusted(*self._factor_shape(shape, groups))
+
+    def pruned(self, params: Params, shape: Shape, groups: int = 1) -> tuple[Combination, Params] | None:
+        found = self.parameterisation.pruned(params, *self._factor_shape(shape, groups))
+        return found and (replace(self, parameterisation=found[0]), found[1])
 
     def trainable(self, params: Params) -> tuple[str, ...]:
         return self.parameterisation.trainable(params)

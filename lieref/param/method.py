@@ -186,6 +186,16 @@ class Method(ABC):
         """Return which smaller ranks or blocks this weight gets in place of those asked for, empty where all fit."""
         return ""
 
+    def pruned(self, params: Params, shape: Shape, groups: int = 1) -> tuple[Method, Params] | None:
+        """Return a method and factors of the same weight without ranks that have no part in it; see `Parameterisation`.
+
+        Raises
+        ------
+        ShapeError
+            As `adapted_weight`.
+        """
+        return None
+
     def fixed_points(self, base_weight: FloatArray) -> int:
         """Return how many entries this method can never change, whatever the factors: zeros that are multiplied."""
         return 0

@@ -140,6 +140,9 @@ class Trainable(Protocol):
     def dropout_masks(self, generator: np.random.Generator) -> Params:
         """Return what arrays of `parameters` are multiplied with in one step, by name, drawn anew at each call."""
 
+    def prune_ranks(self) -> Mapping[str, int]:
+        """Store no longer what has no part in an adapted tensor, and return the ranks of those that have one."""
+
     def logits(self, x: Array, *, layout: str | None = None) -> FloatArray:
         """Return what the losses read for a batch of any numeric dtype, in this layout: (N, ...)."""
 

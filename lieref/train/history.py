@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -95,6 +96,8 @@ class History:
         Learning rates tried, with ``learning_rate="auto"``.
     preparation_seconds : float
         Wall time of the statistics and of the learning-rate search.
+    ranks : dict of str to int
+        What an optimiser that allocates ranks has left each tensor; empty otherwise.
     """
 
     epochs: tuple[EpochRecord, ...]
@@ -103,6 +106,7 @@ class History:
     best_epoch: int | None = None
     trials: tuple[Trial, ...] = ()
     preparation_seconds: float = 0.0
+    ranks: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:

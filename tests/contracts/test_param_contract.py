@@ -142,6 +142,26 @@ def test_arguments_are_not_changed(
     assert all(np.array_equal(params[name], before[name]) for name in params)
 
 
+@pytest.mark.parametrize("name", [n for n, c in PARAMETERISATIONS.items() if c.pruned is not Parameterisation.pruned])
+@pytest.mark.parametrize("geometry", ["linear", "grouped", "depthwise"])
+def test_what_is_pruned_leaves_xi(name: str, geometry: str, rng: np.random.Generator) -> None:
+    """Of every row that may have unused ranks: some of them are zero, in other places of each conv group."""
+    (shape, groups), member = GEOMETRIES[geometry], PARAMETERISATIONS[name](r=4, lora_alpha=2.5)  # type: ignore[call-arg]
+    params = moved(member, at_start(member, shape, groups), rng, 0.5)
+    assert member.pruned(params, shape, groups) == (member, params)
+    switch = min(member.trainable(params), key=lambda factor: params[factor].size)
+    params[switch][:: 2 if groups == 1 else 3] = 0.0
+    found = member.pruned(params, shape, groups)
+    assert found is not None
+    less, left = found
+    assert less.num_params(shape, groups) <= member.num_params(shape, groups)
+    np.testing.assert_allclose(less.delta(left, shape, groups), member.delta(params, shape, groups), atol=1e-15)
+    params[switch][...] = 0.0
+    least, nothing = member.pruned(params, shape, groups) or (member, params)
+    assert least.num_params(shape, groups) == sum(one.size for one in nothing.values())
+    assert not least.delta(nothing, shape, groups).any()
+
+
 @pytest.mark.parametrize("name", PARAMETERISATIONS)
 def test_the_examples_try_every_option(name: str) -> None:
     """Each field has a value beside its default, and a switch both."""
