@@ -184,7 +184,7 @@ def test_odd_taylor_leaves_the_positive_numbers_and_even_does_not() -> None:
 @pytest.mark.parametrize("a_map", maps(), ids=name_of)
 def test_spec_round_trips(a_map: Map) -> None:
     assert make_map(a_map.spec) == a_map
-    assert make_map("bounded") == Bounded(1.0), "README: no weight changes by more than e"
+    assert make_map("bounded") == Bounded(1.0), "lieref/param/README.md: no weight changes by more than e^c"
 
 
 @pytest.mark.parametrize("spec", ["", "tailor", "exp2", "taylor", "taylor0", "taylor21", "cayley3", "bounded(x)",
