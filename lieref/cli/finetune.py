@@ -88,7 +88,7 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 @click.option("--epochs", type=click.IntRange(min=1), help="[default: as many as the number of samples wants]")
 @click.option("--batch", default=128, show_default=True, type=click.IntRange(min=1))
 @click.option("--lr", callback=parse_rate, metavar="auto|X", help="auto searches a ladder.  [default: the method's]")
-@click.option("--optimizer", default="adamw", show_default=True, type=click.Choice(["adamw", "sgd"]))
+@click.option("--optimizer", default="adamw", show_default=True, type=click.Choice(["adamw", "sgd", "adalora"]))
 @click.option(
     "--average", is_flag=True, help="End with a moving average of the factors over the last fifth of the run."
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -11,10 +12,11 @@ import numpy as np
 from lieref._check import check_int
 from lieref._threads import Use
 from lieref._types import Array, FloatArray
-from lieref.errors import UnsupportedError
+from lieref.errors import LierefWarning, UnsupportedError
 from lieref.model import executor
 from lieref.model.adapted import adapted_graph, changed_names, factor_gradients, refolded
 from lieref.model.arithmetic import BATCH
+from lieref.model.attaching import listed
 from lieref.model.backend import Loss, as_rows
 from lieref.model.division import Division, divide
 from lieref.model.earlier import Earlier
@@ -22,6 +24,7 @@ from lieref.model.engine.lowered import rows_shape
 from lieref.model.engine.recompute import Recomputation
 from lieref.model.form import Form
 from lieref.model.graph import Graph
+from lieref.model.layer_inputs import start_from_inputs, waiting
 from lieref.model.memo import Memo
 from lieref.model.memory import recomputations, training_memory
 from lieref.model.outputs import shapes_of_others
@@ -30,6 +33,7 @@ from lieref.model.samples import Samples, as_numbers, batches, for_backend, wron
 from lieref.model.shapes import infer_specs
 from lieref.model.site import Site
 from lieref.model.statistics import reestimated
+from lieref.rng import stream
 
 
 class Network(Readable):
@@ -354,6 +358,38 @@ class Network(Readable):
             )
             self.statistics = {**self.statistics, **found}
             self.wants_statistics = False
+
+    @property
+    def wants_inputs(self) -> bool:
+        """Whether adapters are to start from what their layers read: ``init_lora_weights="eva"``, before training."""
+        return bool(waiting(self.sites.values()))
+
+    def start_from_inputs(self, x: Samples, *, max_samples: int = 64, layout: str | None = None) -> None:
+        """Put the rows of A of low ranks that wait for it along the largest inputs of their layers; B stays zero.
+
+        Parameters
+        ----------
+        x : (N, ...) array, or dict of them
+            See `as_input`. One batch of them is read.
+        max_samples : int
+            At most so many, evenly spread.
+        layout : {"NCHW", "NHWC"}, optional
+            Of `x`; needed only where both fit the model.
+        """
+        check_int("start_from_inputs", "max_samples", max_samples, low=1)
+        x = self.arranged("start_from_inputs", x, layout)
+        most = self._fixed_batch or max_samples
+        if self._fixed_batch and len(x) < most:
+            raise wrong_batch(most, len(x))
+        x = x[:: -(-len(x) // most)] if len(x) > most and not self._fixed_batch else x[:most]
+        with self.training("start_from_inputs"):
+            graph = self.graph.with_initializers(self._current_tensors())
+            part = as_numbers(x, self.graph.inputs[0], self.dtype)
+            drawn = stream(0, "eva")
+            without = start_from_inputs(graph, self.sites.values(), part, drawn, threads=self.threads)
+        if without:
+            text = f"{listed(without)} keep a random start: what they read is zero, or is not in the graph"
+            warnings.warn(f"eva: {text}", LierefWarning, stacklevel=2)
 
     # The graphs it stands for
 

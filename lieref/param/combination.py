@@ -93,6 +93,10 @@ class Combination(Method):
     def adjusted(self, shape: Shape, groups: int = 1) -> str:
         return self.parameterisation.adjusted(*self._factor_shape(shape, groups))
 
+    @property
+    def wants_inputs(self) -> bool:
+        return self.parameterisation.wants_inputs
+
     def pruned(self, params: Params, shape: Shape, groups: int = 1) -> tuple[Combination, Params] | None:
         found = self.parameterisation.pruned(params, *self._factor_shape(shape, groups))
         return found and (replace(self, parameterisation=found[0]), found[1])

@@ -64,6 +64,10 @@ class Dora(Method):
         return self.direction.scaling
 
     @property
+    def wants_inputs(self) -> bool:
+        return self.direction.wants_inputs
+
+    @property
     def starts_at_base(self) -> bool:
         return self.direction.starts_at_base
 

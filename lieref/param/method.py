@@ -186,6 +186,11 @@ class Method(ABC):
         """Return which smaller ranks or blocks this weight gets in place of those asked for, empty where all fit."""
         return ""
 
+    @property
+    def wants_inputs(self) -> bool:
+        """Whether ``lora_a`` is to be made of the inputs of the layer before training begins."""
+        return False
+
     def pruned(self, params: Params, shape: Shape, groups: int = 1) -> tuple[Method, Params] | None:
         """Return a method and factors of the same weight without ranks that have no part in it; see `Parameterisation`.
 

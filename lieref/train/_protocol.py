@@ -155,6 +155,13 @@ class Trainable(Protocol):
         """Re-estimate the statistics of every BatchNormalization on `x`, without labels."""
 
     @property
+    def wants_inputs(self) -> bool:
+        """Whether `start_from_inputs` is to run before training."""
+
+    def start_from_inputs(self, x: Array, *, layout: str | None = None) -> None:
+        """Let adapters start from what their layers read of `x`."""
+
+    @property
     def recomputations(self) -> Sequence[Recomputation]:
         """Ways to compute activations again instead of keeping them, ever more of them; the first is not to."""
 

@@ -260,6 +260,9 @@ def _train(run: _Run) -> History:
     if model.wants_statistics:
         chosen = rng.stream(recipe.seed, "statistics").permutation(len(training))[:STATISTICS_SAMPLES]
         model.estimate_statistics(training.take(chosen)[0], layout=own_layout(model.input_shape))
+    if model.wants_inputs and saved is None:
+        chosen = rng.stream(recipe.seed, "inputs").permutation(len(training))[:STATISTICS_SAMPLES]
+        model.start_from_inputs(training.take(chosen)[0], layout=own_layout(model.input_shape))
     if not params:
         return History((), None, recipe.to_dict(), preparation_seconds=time.perf_counter() - started)
 
