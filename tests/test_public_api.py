@@ -1,29 +1,88 @@
-"""The public names, and that importing the package costs next to nothing."""
+"""The public names, the old ones, and that importing the package costs next to nothing."""
 
 from __future__ import annotations
 
+import ast
+import importlib
 import inspect
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
 
 import lieref
+from lieref import conformance, golden, lie, linalg
+from lieref._names import load
 from lieref.references import REFERENCES
 
 ROOT = Path(lieref.__file__).parent
 
 
-def test_dir_is_the_written_list() -> None:
-    assert dir(lieref) == sorted(lieref.__all__)
-    assert len(set(lieref.__all__)) == len(lieref.__all__)
+PUBLIC = (lieref, linalg, lie, golden)
+OLD = [(module, name) for module in (lieref, conformance) for name in module._OLD]
 
 
-def test_every_public_name_exists_and_has_a_docstring() -> None:
-    for name in lieref.__all__:
-        value = getattr(lieref, name)
-        if inspect.isfunction(value) or inspect.isclass(value):
-            assert inspect.getdoc(value), f"lieref.{name} has no docstring"
+def test_at_most_25_names_beside_the_errors() -> None:
+    errors = {name for name in lieref.__all__ if isinstance(getattr(lieref, name), type)
+              and issubclass(getattr(lieref, name), (lieref.LierefError, lieref.LierefWarning))}  # fmt: skip
+    assert len(set(lieref.__all__) - errors - {"errors", "__version__"}) <= 25
+
+
+@pytest.mark.parametrize("module", PUBLIC, ids=lambda module: module.__name__)
+def test_names_are_listed_once_and_typed_as_they_are_loaded(module: ModuleType) -> None:
+    assert dir(module) == sorted(module.__all__)
+    assert len(set(module.__all__)) == len(module.__all__)
+    typed = {}
+    for node in ast.walk(ast.parse(Path(str(module.__file__)).read_text())):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            for line in node.body:
+                assert isinstance(line, ast.ImportFrom)
+                for each in line.names:
+                    assert each.asname == each.name
+                    typed[each.name] = f"{line.module}{'.' if line.module == 'lieref' else ':'}{each.name}"
+    assert typed == module._PLACES
+    assert typed.keys() <= set(module.__all__)
+
+
+@pytest.mark.parametrize("module", PUBLIC, ids=lambda module: module.__name__)
+def test_every_public_name_exists_and_has_a_docstring(module: ModuleType) -> None:
+    for name in module.__all__:
+        value = getattr(module, name)
+        if inspect.isroutine(value) or inspect.isclass(value) or inspect.ismodule(value):
+            assert inspect.getdoc(value), f"{module.__name__}.{name} has no docstring"
+
+
+@pytest.mark.parametrize(("module", "name"), OLD, ids=lambda each: getattr(each, "__name__", each))
+def test_an_old_name_works_and_says_the_new_one(module: ModuleType, name: str) -> None:
+    new, place = module._OLD[name]
+    text = f"{module.__name__}.{name} is now {new};"
+    with pytest.warns(DeprecationWarning, match=re.escape(text)) as seen:
+        value = getattr(module, name)
+    assert [warning.filename for warning in seen] == [__file__]
+    assert value is load(place)
+    where, _, what = new.rpartition(".")
+    assert what in importlib.import_module(where).__all__
+    assert name not in getattr(module, "__all__", ())
+
+
+def test_an_old_name_warns_once_for_each_line_that_uses_it() -> None:
+    lines = "import lieref\nfor _ in range(3):\n    lieref.expm\n    lieref.expm\nfrom lieref import expm\n"
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("default")
+        exec(compile(lines, "user.py", "exec"), {"__name__": "user"})
+    assert [(warning.filename, warning.lineno) for warning in seen] == [("user.py", 3), ("user.py", 4), ("user.py", 5)]
+
+
+def test_an_old_function_takes_what_it_took() -> None:
+    a, y_bar = np.random.default_rng(0).standard_normal((2, 3, 3))
+    with pytest.warns(DeprecationWarning, match="linalg"):
+        found = lieref.expm_vjp(a, linalg.expm(a), y_bar)  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(found, linalg.expm_vjp(a, y_bar))
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

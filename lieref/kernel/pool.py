@@ -35,7 +35,7 @@ def max_pool(
     kernel_shape
         Extent of the window: an integer for all axes or one for each.
     strides, pads, dilations, auto_pad, threads
-        As in `lieref.conv`.
+        As in `lieref.linalg.conv`.
     ceil_mode
         Round the number of outputs up instead of down; a window that would start in the padding at the end is dropped.
 

@@ -83,7 +83,7 @@ def matrix_phi_vjp(a: FloatArray, k: int, y_bar: FloatArray) -> FloatArray:
     check_same_dtype("matrix_phi_vjp", a=block, y_bar=y_bar)
     block_bar = np.zeros_like(block)
     block_bar[..., :n, -n:] = y_bar
-    return expm_vjp(block, block, block_bar)[..., :n, :n]
+    return expm_vjp(block, block_bar)[..., :n, :n]
 
 
 def _block(a: FloatArray, k: int) -> FloatArray:
