@@ -11,6 +11,7 @@ import sys
 import warnings
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ import pytest
 import lieref
 from lieref import conformance, golden, lie, linalg
 from lieref._names import load
+from lieref.kernel import conv_naive, pool, pool_naive
 from lieref.references import REFERENCES
 
 ROOT = Path(lieref.__file__).parent
@@ -83,6 +85,25 @@ def test_an_old_function_takes_what_it_took() -> None:
     with pytest.warns(DeprecationWarning, match="linalg"):
         found = lieref.expm_vjp(a, linalg.expm(a), y_bar)  # type: ignore[attr-defined]
     np.testing.assert_array_equal(found, linalg.expm_vjp(a, y_bar))
+
+
+OWNERS = (linalg, pool, conv_naive, pool_naive, lieref.Method, lie.Group, lie.Map, lie.Action)
+
+
+@pytest.mark.parametrize("owner", OWNERS, ids=lambda owner: owner.__name__)
+def test_a_vjp_takes_the_arguments_of_its_function_then_the_cotangent(owner: Any) -> None:
+    pairs = [name for name in dir(owner) if name.endswith("_vjp") and not name.startswith("_")]
+    assert pairs
+    for name in pairs:
+        given = _positional(getattr(owner, name))
+        arguments = _positional(getattr(owner, name.removesuffix("_vjp")))
+        assert given[: len(arguments)] == arguments, name
+        assert given[-1].endswith("_bar"), name
+        assert len(given) - len(arguments) <= 2, name  # the result too where it is used
+
+
+def _positional(function: Any) -> list[str]:
+    return [p.name for p in inspect.signature(function).parameters.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

@@ -6,8 +6,10 @@ import dataclasses
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import signature
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -17,8 +19,28 @@ from lieref._types import FloatArray, Params, Shape
 from lieref.errors import DomainError, LierefError
 from lieref.param._base import ManyTrainablesWarning, RankLoweredWarning
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 FEWER = "a smaller rank, or `full`, would need fewer"
 """What to do about an adapter with more numbers than its weight."""
+
+
+def cotangent_last(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a VJP be called as in the version before, its cotangent behind two arguments, with a `DeprecationWarning`."""
+    names = list(signature(function).parameters)
+
+    @wraps(function)
+    def either(*args: P.args, **named: P.kwargs) -> R:
+        if len(args) < 4 or not isinstance(args[3], np.ndarray):
+            return function(*args, **named)
+        text = f"{function.__name__}: `{names[-1]}` is now the last argument, behind `groups`"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        others = dict(zip(names, (*args[:3], *args[4:]), strict=False))
+        old: Callable[..., R] = function
+        return old(**{"groups": 1, **others, **named, names[-1]: args[3]})
+
+    return either
 
 
 @dataclass(frozen=True)
@@ -200,7 +222,7 @@ class Method(ABC):
         along = np.random.default_rng(0).uniform(0.5, 1.5, 1021)
         weight_bar = np.resize(along.astype(base_weight.dtype), base_weight.shape)
         try:
-            bars = self.adapted_weight_vjp(params, base_weight, weight_bar, groups)
+            bars = self.adapted_weight_vjp(params, base_weight, groups, weight_bar)
         except DomainError:
             return False  # a derivative too large for its dtype is not zero
         if any(bar.any() for bar in bars.values()):
@@ -208,7 +230,7 @@ class Method(ABC):
         if bias is None or not self.moves_bias:
             return True
         bias_bar = np.resize(along.astype(bias.dtype), bias.shape)
-        bars = self.adapted_bias_vjp(params, bias, bias_bar, base_weight.shape, groups)
+        bars = self.adapted_bias_vjp(params, bias, base_weight.shape, groups, bias_bar)
         return not any(bar.any() for bar in bars.values())
 
     def preserves(self, shape: Shape, groups: int = 1) -> frozenset[str]:
@@ -219,8 +241,9 @@ class Method(ABC):
         """Return the bias (O,) of the adapted layer; `shape` is that of the weight. Unchanged unless `moves_bias`."""
         return bias
 
+    @cotangent_last
     def adapted_bias_vjp(
-        self, params: Params, bias: FloatArray, bias_bar: FloatArray, shape: Shape, groups: int = 1
+        self, params: Params, bias: FloatArray, shape: Shape, groups: int, bias_bar: FloatArray
     ) -> Params:
         """Return the cotangents of the trainable factors that come through the bias."""
         return {name: np.zeros_like(params[name]) for name in self.trainable(params)}
@@ -257,7 +280,7 @@ class Method(ABC):
 
     @abstractmethod
     def adapted_weight_vjp(
-        self, params: Params, base_weight: FloatArray, weight_bar: FloatArray, groups: int = 1
+        self, params: Params, base_weight: FloatArray, groups: int, weight_bar: FloatArray
     ) -> Params:
         """Return the cotangents of the trainable factors for the cotangent of W'. The base weight is frozen."""
 
@@ -292,8 +315,9 @@ class Untrained(Method):
     def adapted_weight(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
         return base_weight.copy()
 
+    @cotangent_last
     def adapted_weight_vjp(
-        self, params: Params, base_weight: FloatArray, weight_bar: FloatArray, groups: int = 1
+        self, params: Params, base_weight: FloatArray, groups: int, weight_bar: FloatArray
     ) -> Params:
         return {}
 
