@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import lieref
-from lieref import conformance, golden, lie, linalg
+from lieref import _api, conformance, golden, lie, linalg
 from lieref._names import load
 from lieref.kernel import conv_naive, pool, pool_naive
 from lieref.references import REFERENCES
@@ -131,6 +131,17 @@ def test_import_time_beyond_numpy() -> None:
         lines = [line for line in out.stderr.splitlines() if line.rstrip().endswith("| lieref")]
         best = min(best, int(lines[-1].split("|")[1]) / 1e6)
     assert best < 0.2
+
+
+def test_table_of_names_is_that_of_the_docstrings() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    match = re.search(r"<!-- api:begin -->\n(.*?)<!-- api:end -->", text, re.DOTALL)
+    assert match, "lieref/README.md has no part api"
+    rows = _api.markdown()
+    assert match[1] == rows, "put the output of `python -m lieref._api` into lieref/README.md"
+    for row in rows.splitlines()[2:]:
+        name, text = (cell.strip() for cell in row.removesuffix("|").split("` | "))
+        assert len(text) > 8, f"{name} needs a sentence in its docstring, or behind its assignment"
 
 
 def test_references_are_known_and_used() -> None:

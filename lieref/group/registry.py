@@ -37,6 +37,7 @@ GROUPS: ClassTable[Group] = ClassTable(
         "product": "lieref.group.product:Product",
     }
 )
+"""The groups by their names, each a class of `Group`."""
 MAPS: ClassTable[Map] = ClassTable(
     {
         "exp": "lieref.group.maps:Exp",
@@ -45,6 +46,7 @@ MAPS: ClassTable[Map] = ClassTable(
         "bounded": "lieref.group.maps:Bounded",
     }
 )
+"""The maps from an algebra to its group by their names, each a class of `Map`."""
 ACTIONS: ClassTable[Action] = ClassTable(
     {
         "element-wise": "lieref.group.action:ElementWise",
@@ -55,6 +57,7 @@ ACTIONS: ClassTable[Action] = ClassTable(
         "modes": "lieref.group.mode_action:OnModes",
     }
 )
+"""The actions of a group element on a weight by their names, each a class of `Action`."""
 
 
 def make_group(name: str, action: Action, weight_shape: Shape, groups: int = 1) -> Group:
