@@ -60,7 +60,7 @@ class Result:
 
 
 class Report:
-    """Results of a check.
+    """What a check found: verdicts, counts, and what failures look like; it prints as text for people.
 
     Parameters
     ----------

@@ -50,6 +50,10 @@ class Evaluation:
         Share of right answers in each class; None for a class without samples.
     confusion : tuple of tuples of int
         Row: true class; column: predicted class.
+
+    References
+    ----------
+    [Guo17] eq. 3 for the calibration error, over 15 bins.
     """
 
     samples: int
@@ -76,19 +80,25 @@ class Evaluation:
 def evaluate_model(
     model: Classifier, x: Samples, y: Array, *, layout: str | None = None, batch_size: int = 256
 ) -> Evaluation:
-    """Return what a model does on labelled samples.
+    """Return how good a classifier is on labelled samples: accuracy, likelihood, calibration, each class.
 
     Parameters
     ----------
     model : Model
-    x : (N, ...) array, or dict of them
+        With (N, C) scores.
+    x : (N, ...) array of integers or floats, or dict of them
         In the model's layout, or with the channels at the other end; by the names of `model.inputs` where those are
         several.
-    y : (N,) integer labels
+    y : (N,) integers
+        Labels from 0 to C - 1.
     layout : {"NCHW", "NHWC"}, optional
         Of `x`; needed only where both fit the model.
     batch_size : int
         At least 1.
+
+    Returns
+    -------
+    Evaluation
 
     Raises
     ------

@@ -63,7 +63,15 @@ ACTIONS: ClassTable[Action] = ClassTable(
 def make_group(name: str, action: Action, weight_shape: Shape, groups: int = 1) -> Group:
     """Return the group of this name in the size that `action` needs on this weight.
 
-    On several modes the name is one for all ("so") or one for each ("so*gl").
+    Parameters
+    ----------
+    name : str
+        A key of `GROUPS`; on several modes one for all ("so") or one for each ("so*gl").
+    action : Action
+    weight_shape : tuple of int
+        (O, I / groups, *kernel) of a convolution, (O, I) of a linear layer.
+    groups : int
+        Conv groups.
 
     Raises
     ------
@@ -101,7 +109,7 @@ def _make_group(name: str, action: Action, weight_shape: Shape, groups: int) -> 
 
 
 def make_map(spec: str) -> Map:
-    """Return the map of a text.
+    """Return the map of a text: what takes an element xi of an algebra to its group.
 
     Parameters
     ----------
@@ -133,7 +141,7 @@ def make_map(spec: str) -> Map:
 
 
 def make_action(spec: str, group: str = "hadamard", *, strict: bool = False) -> Action:
-    """Return the action of a text.
+    """Return the action of a text: how an element of a group changes a weight.
 
     Parameters
     ----------

@@ -232,7 +232,7 @@ class LoraConfig(_NamedConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class LieRAConfig(_NamedConfig):
-    """LieRA: W' = W exp(s B A), entry by entry, or another map than exp [Si25].
+    """LieRA: W' = W exp(s B A), entry by entry, or another map than exp [Si25, figure 1].
 
     With exp every weight keeps its sign and every zero stays zero.
 
@@ -264,7 +264,7 @@ class LieRAConfig(_NamedConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class HiRAConfig(_NamedConfig):
-    """HiRA: W' = W (1 + B A), entry by entry, without alpha [Huang25].
+    """HiRA: W' = W (1 + B A), entry by entry, without alpha [Huang25, eq. 6].
 
     Parameters
     ----------

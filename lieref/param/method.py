@@ -71,7 +71,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Method(ABC):
-    """Fine-tuning method of one weight tensor. Stateless: factors and weights are arguments.
+    """Fine-tuning method of one weight tensor, which `get_method` returns.
+
+    It has no state: factors and weights are arguments. `init` makes the factors, a dict of arrays; `delta` gives the
+    algebra element xi of them, `adapted_weight` the weight W', `adapted_weight_vjp` the gradients of the factors.
 
     A weight is (O, I/groups, *kernel) for a convolution and (O, I) for a linear layer, float32 or float64; factors have
     its dtype. The base weight is never changed.
@@ -245,7 +248,7 @@ class Method(ABC):
     def adapted_bias_vjp(
         self, params: Params, bias: FloatArray, shape: Shape, groups: int, bias_bar: FloatArray
     ) -> Params:
-        """Return the cotangents of the trainable factors that come through the bias."""
+        """Return the cotangents of the trainable factors that come through the bias, for the cotangent (O,) of it."""
         return {name: np.zeros_like(params[name]) for name in self.trainable(params)}
 
     def dropout_masks(self, shape: Shape, groups: int, rng: np.random.Generator) -> Params:
@@ -262,11 +265,20 @@ class Method(ABC):
 
     @abstractmethod
     def delta(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:
-        """Return the algebra element xi of the factors; `shape` is that of the weight."""
+        """Return the algebra element xi of the factors; `shape` is that of the weight, `groups` its conv groups."""
 
     @abstractmethod
     def adapted_weight(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
         """Return W', of the shape and dtype of the base weight.
+
+        Parameters
+        ----------
+        params : dict of str to array
+            Factors as `init` makes them, of the dtype of the weight.
+        base_weight : (O, I / groups, *kernel) or (O, I) array
+            float32 or float64, finite.
+        groups : int
+            Conv groups.
 
         Raises
         ------
@@ -282,7 +294,25 @@ class Method(ABC):
     def adapted_weight_vjp(
         self, params: Params, base_weight: FloatArray, groups: int, weight_bar: FloatArray
     ) -> Params:
-        """Return the cotangents of the trainable factors for the cotangent of W'. The base weight is frozen."""
+        """Return the cotangents of the trainable factors for the cotangent of W'. The base weight is frozen.
+
+        Parameters
+        ----------
+        params, base_weight, groups
+            Those of `adapted_weight`.
+        weight_bar : array
+            Of the shape and dtype of the base weight, finite.
+
+        Returns
+        -------
+        dict of str to array
+            By the names of `trainable`, of their shapes.
+
+        Raises
+        ------
+        ShapeError, DTypeError, DomainError
+            As `adapted_weight` does, or if `weight_bar` is not as described.
+        """
 
     @abstractmethod
     def weight_delta(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
