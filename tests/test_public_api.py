@@ -130,7 +130,7 @@ def test_import_time_beyond_numpy() -> None:
         )  # fmt: skip
         lines = [line for line in out.stderr.splitlines() if line.rstrip().endswith("| lieref")]
         best = min(best, int(lines[-1].split("|")[1]) / 1e6)
-    assert best < 0.2
+    assert best < 0.15
 
 
 def test_table_of_names_is_that_of_the_docstrings() -> None:
