@@ -59,12 +59,13 @@ def load(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     derive: bool = True,
 ) -> Model:
-    """Read an ONNX model, or a quantised one: see `lieref.adapter.integer.model`.
+    """Read an ONNX network, ready to be adapted; a quantised one, ``.tflite`` or ONNX, as an `IntegerModel`.
 
     Parameters
     ----------
     path : str or Path
-        A ``.tflite`` and an ONNX file with QuantizeLinear or QLinear operators give an `IntegerModel`, without options.
+        An ``.onnx`` file, with its external data beside it. A ``.tflite`` and an ONNX file with QuantizeLinear or
+        QLinear operators give a `lieref.adapter.integer.model.IntegerModel`, and take none of the options.
     dtype : {"float32", "float64"}
         Arithmetic of the network; float64 is for references, float32 for training.
     output : str or mapping of str to float, optional
@@ -129,10 +130,25 @@ def load(
 
 
 class Model(Named):
-    """A network that can be saved: see `Network` for what it computes.
+    """A network with its adapters, which `load` returns: it is adapted, trained by `fit`, merged and saved.
+
+    Printed, it shows its layers and how many numbers are trained of each. ``model(x)`` is `predict`: the output that
+    the file describes, for samples (N, ...) of integers or floats in the model's layout or with the channels at the
+    other end; `logits` are the scores before a final Softmax.
+
+    `attach` and `add_adapter` adapt it, `parameters` are the live factors by name, `loss_and_grad` gives a loss and its
+    gradients. `set_adapter`, `disable_adapter`, `merge_adapter`, `add_weighted_adapter` and their kin are PEFT's.
+    `save_adapter` and `load_adapter` keep adapters in folders; `merge_and_unload` gives the network with the adapted
+    weights, and `save` writes it as ONNX. The base is never changed: `unload` restores every bit. See `Network` for
+    threads and copies.
 
     Attributes
     ----------
+    adapters, active_adapters : names of the adapters, and of those it computes with
+    input_shape : tuple of int or None
+        The batch first; None where an axis is free.
+    dtype : numpy.dtype
+        float32 or float64.
     classes : tuple of str or None
         Names of the outputs, in their order, with which folders of images and words in tables are matched. Adapters and
         merged models carry them; set them before saving.

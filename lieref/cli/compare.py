@@ -233,7 +233,7 @@ def run_compare(
     plan = {"epochs": epochs or default_epochs(len(problem.x), batch), "batch_size": batch, "optimizer": optimizer}
     with _ledger(out, problem, twin, force=force, resume=resume) as ledger, progress_bar("compare") as progress:
         _say_plan(entries, None if real is None else parameters(real), seeds)
-        result = run(
+        found = run(
             problem,
             entries,
             twin=twin,
@@ -248,7 +248,7 @@ def run_compare(
             **plan,
         )
         result = {
-            **result,
+            **found,
             "base_sha256": model.base_sha256,
             **({} if not is_quantised(model) else {"file_format": model.integer.format}),
             "parameters": parameters(model),

@@ -38,7 +38,7 @@ def check(
     strict: bool = False,
     semantics: str | None = None,
 ) -> Report:
-    """Check a backend against golden vectors.
+    """Return what golden cases say of a backend: which it passes, and what its failures look like.
 
     Parameters
     ----------

@@ -333,9 +333,21 @@ class Adapters:
 
     def print_trainable_parameters(self) -> None:
         """Print how many numbers are trained, of how many the network has."""
-        everything = sum(v.size for v in self.graph.initializers.values() if v.dtype.kind == "f")
-        trained = self.num_trainable()
-        print(f"trainable: {trained:,} | all: {everything:,} | {100 * trained / max(everything, 1):.2f} %")
+        from lieref.model.summary import trained
+
+        print(trained(self))
+
+    def __repr__(self) -> str:
+        """Return what it is, a row for each layer with what is trained of it, and what is trained of all."""
+        from lieref.model.summary import summary_text
+
+        return summary_text(self)
+
+    def _repr_html_(self) -> str:
+        """Return the same for a notebook."""
+        from lieref.model.summary import summary_html
+
+        return summary_html(self)
 
     def adapted_tensors(self) -> dict[str, FloatArray]:
         """Return the tensors that differ from the file, in its layout: adapted ones and re-estimated statistics."""

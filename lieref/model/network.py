@@ -184,6 +184,10 @@ class Network(Readable):
         scores, form = self._scores(x, batch_size, layout, first=True)
         return executor.finish(form.folded, form.scores, np.moveaxis(scores, 0, form.samples_axis))
 
+    def __call__(self, x: Samples, *, batch_size: int = 256, layout: str | None = None) -> FloatArray:
+        """Return `predict` of the samples."""
+        return self.predict(x, batch_size=batch_size, layout=layout)
+
     def _scores(
         self, x: Samples, batch_size: int, layout: str | None, *, first: bool = False
     ) -> tuple[FloatArray, Form]:

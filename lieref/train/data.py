@@ -30,7 +30,9 @@ from lieref.train.tokenizer import Encoded, TextEncoder
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples and their targets.
+    """Samples and their targets: what `load_data` returns. Its length is the number of samples.
+
+    Raises `ShapeError` where x and y differ in length, and `DTypeError` where x holds no numbers.
 
     Attributes
     ----------
@@ -78,7 +80,9 @@ def load_data(
     text_field: str = TEXT_FIELD,
     label_field: str = LABEL_FIELD,
 ) -> Dataset:
-    """Read labelled data.
+    """Read labelled samples from an ``.npz``, a ``.csv``, a folder of images, or sentences, by the kind of the source.
+
+    Samples keep the element type that they have there: images are uint8 (N, H, W, C).
 
     Parameters
     ----------

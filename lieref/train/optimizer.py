@@ -205,6 +205,8 @@ class SGD(Optimizer):
 
     g <- g + decay w;  v <- momentum v + g;  w <- w - lr v, or w - lr (g + momentum v) with Nesterov's variant.
 
+    The formula is PyTorch's. For the argument `optimizer` of `fit`, or `step` by step.
+
     Attributes
     ----------
     momentum : float
@@ -213,6 +215,11 @@ class SGD(Optimizer):
         Needs momentum above 0.
     weight_decay : float
         At least 0; added to the gradient (L2 penalty).
+
+    Raises
+    ------
+    DomainError
+        If a setting is out of range.
     """
 
     momentum: float = 0.9
@@ -244,6 +251,8 @@ class AdamW(Optimizer):
     w <- (1 - lr decay) w;  m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2;
     w <- w - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
 
+    For the argument `optimizer` of `fit`, which counts the steps t from 1, or `step` by step.
+
     Attributes
     ----------
     beta1, beta2 : float
@@ -252,6 +261,11 @@ class AdamW(Optimizer):
         Above 0.
     weight_decay : float
         At least 0.
+
+    Raises
+    ------
+    DomainError
+        If a setting is out of range.
 
     References
     ----------

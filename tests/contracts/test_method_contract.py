@@ -132,7 +132,7 @@ def test_vjp_is_the_adjoint_of_the_derivative(
     params = moved(method, params, rng, REGIMES[regime])
     assert adjoint_gap(
         lambda p: method.weight_delta(p, base, groups),
-        lambda p, weight_bar: method.adapted_weight_vjp(p, base, weight_bar, groups),
+        lambda p, weight_bar: method.adapted_weight_vjp(p, base, groups, weight_bar),
         params,
         rng,
         step=2e-4,
@@ -147,8 +147,8 @@ def test_float32_gives_the_float64_numbers_rounded(
     narrow = moved(method, narrow, rng, 0.1)
     wide = {name: factor.astype(np.float64) for name, factor in narrow.items()}
     g = rng.standard_normal(shape).astype(np.float32)
-    bars = method.adapted_weight_vjp(narrow, base, g, groups)
-    exact = method.adapted_weight_vjp(wide, base.astype(np.float64), g.astype(np.float64), groups)
+    bars = method.adapted_weight_vjp(narrow, base, groups, g)
+    exact = method.adapted_weight_vjp(wide, base.astype(np.float64), groups, g.astype(np.float64))
     # Chains of a few products of at most a thousand terms: sqrt(1000) roundings each, and a margin of ten.
     tolerance = 10 * 3 * 32 * U[np.dtype(np.float32)]
     for name, bar in bars.items():
@@ -168,7 +168,7 @@ def test_loss_along_a_line_has_a_remainder_of_second_order(
         return 0.5 * float(np.sum((method.adapted_weight(p, base, groups) - target) ** 2))
 
     weight_bar = method.adapted_weight(params, base, groups) - target
-    params_bar = method.adapted_weight_vjp(params, base, weight_bar, groups)
+    params_bar = method.adapted_weight_vjp(params, base, groups, weight_bar)
     params_dot = random_like(rng, params_bar)
     assert taylor_slope(loss, params, params_bar, params_dot, (1e-3, 1e-4)) > 1.9
 
@@ -219,7 +219,7 @@ def test_nothing_given_is_changed(
     params = moved(method, params, rng, 0.1)
     before = {name: factor.copy() for name, factor in params.items()}, base.copy()
     weight = method.adapted_weight(params, base, groups)
-    bars = method.adapted_weight_vjp(params, base, weight, groups)
+    bars = method.adapted_weight_vjp(params, base, groups, weight)
     weight += 1.0
     for bar in bars.values():
         bar += 1.0
@@ -236,7 +236,7 @@ def test_bias_cotangent_is_the_adjoint_of_the_bias_map(
     params = moved(method, params, rng, 0.1)
     bias = rng.standard_normal(shape[0])
     bias_bar = rng.standard_normal(shape[0])
-    bars = method.adapted_bias_vjp(params, bias, bias_bar, shape, groups)
+    bars = method.adapted_bias_vjp(params, bias, shape, groups, bias_bar)
     assert set(bars) == set(method.trainable(params))
     if not method.moves_bias:
         assert method.adapted_bias(params, bias, shape, groups) is bias
@@ -266,7 +266,7 @@ def test_bad_arguments_are_refused(
     with pytest.raises(LierefError):
         method.adapted_weight({}, base, groups)
     with pytest.raises(LierefError, match="`weight_bar` must have shape"):
-        method.adapted_weight_vjp(params, base, np.zeros((3, 3, 3)), groups)
+        method.adapted_weight_vjp(params, base, groups, np.zeros((3, 3, 3)))
     with pytest.raises(LierefError, match="`base_weight` must have shape"):
         method.init(shape, groups, rng, base_weight=np.zeros((3, 3, 3)))
     broken = {name: np.full_like(factor, np.inf) for name, factor in params.items()}
@@ -307,7 +307,7 @@ def test_weight_that_does_not_fit_its_dtype_is_an_error(
             continue
         assert np.linalg.norm(result - exact) <= 1e-4 * np.linalg.norm(exact) + 1e-4 * largest
     try:
-        bars = method.adapted_weight_vjp(params, base, base, groups)
+        bars = method.adapted_weight_vjp(params, base, groups, base)
     except DomainError:
         return
     assert all(np.isfinite(bar).all() for bar in bars.values())
