@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lieref._types import Array
 from lieref.errors import DomainError, UnsupportedError
 from lieref.model.head import NewHead
+from lieref.model.lazy_samples import lazy
 from lieref.train.sample_tasks import Classes
 from lieref.train.task import Task
 
@@ -182,6 +183,9 @@ def samples_digest(samples: Any) -> str:
     """Return the SHA-256 of samples or targets: of dtype, shape and bytes, of a list as JSON, of a mapping by name."""
     if samples is None:
         return "none"
+    unread = lazy(samples)
+    if unread is not None:
+        return unread.digest
     if isinstance(samples, Mapping):
         parts = json.dumps({str(name): samples_digest(value) for name, value in samples.items()}, sort_keys=True)
         return hashlib.sha256(parts.encode()).hexdigest()
