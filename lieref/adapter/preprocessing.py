@@ -20,25 +20,32 @@ _RANGE, _FORMAT = "Image.NominalPixelRange", "Image.BitmapPixelFormat"
 
 
 def preprocessing_of_proto(proto: Any, source: str) -> dict[str, Any] | None:
-    """Return what a ModelProto's metadata says of its images, as `Preprocess.to_dict` does; None where nothing.
+    """Return lieref's entry in a ModelProto's metadata, as `Preprocess.to_dict` does; None where there is none.
 
     Raises
     ------
     FormatError
-        If lieref's entry is no such object.
+        If it is no such object.
     """
-    entries = {entry.key: entry.value for entry in proto.metadata_props}
-    if METADATA_KEY in entries:
+    for entry in proto.metadata_props:
+        if entry.key != METADATA_KEY:
+            continue
         try:
-            value = json.loads(entries[METADATA_KEY])
+            value = json.loads(entry.value)
         except (ValueError, RecursionError) as error:
             raise FormatError(f"load: the preprocessing in {source} must be a JSON object; {error}") from error
         return Preprocess.from_dict(value, source).to_dict()
+    return None
+
+
+def of_image_metadata(proto: Any) -> Preprocess | None:
+    """Return what ONNX's own entries for images say in a ModelProto's metadata, None where nothing."""
+    entries = {} if proto is None else {entry.key: entry.value for entry in proto.metadata_props}
     text = _RANGES.get(entries.get(_RANGE, ""))
     if text is None:
         return None
     bgr = entries.get(_FORMAT, "").lower().startswith("bgr")
-    return Preprocess.from_text(f"{text},channels=bgr" if bgr else text).to_dict()
+    return Preprocess.from_text(f"{text},channels=bgr" if bgr else text)
 
 
 def write_preprocessing(proto: Any, preprocessing: dict[str, Any] | None) -> None:

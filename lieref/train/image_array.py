@@ -23,11 +23,14 @@ from lieref._types import Array
 from lieref.errors import DTypeError, FormatError, ShapeError
 from lieref.model.lazy_samples import LazySamples
 from lieref.train.cap import memory_cap
-from lieref.train.images import FORMATS, BoundedFile, Decoder, PartlyReadWarning
-from lieref.train.preprocess import KEEP, Preprocess
+from lieref.train.images import FORMATS, BoundedFile, Decoder, PartlyReadWarning, webp_size
+from lieref.train.preprocess import KEEP, MOST_PIXELS, Preprocess, Size
 
 KEPT_BYTES = 2**30
 """What decoded pixels may take by default, 1 GiB: 7,000 colour images of 224 x 224."""
+
+ORIENTATION, LAST_UPRIGHT = 0x0112, 4
+"""EXIF's tag, and the last of its values that does not turn an image by a quarter."""
 
 _AT_ONCE = 256
 """Images that are held at a time where all are read."""
@@ -197,23 +200,25 @@ def are_of_size(files: Sequence[Path], size: tuple[int | None, int | None]) -> b
     What cannot be read counts as such: who reads it says what is wrong.
     """
     need("PIL.Image", "app", "reading images")
+    found = {one for file in files if (one := size_of(file)) is not None}
+    return len(found) < 2 and all(w in (None, have) for one in found for w, have in zip(size, one, strict=True))
+
+
+def size_of(file: Path) -> Size | None:
+    """Return height and width of an image, turned as its EXIF says, by its header; None where that cannot be read."""
     from PIL import Image
 
-    first: Any = None
-    for file in files:
-        try:
-            with warnings.catch_warnings(), BoundedFile(file) as data:
-                warnings.simplefilter("ignore")
-                with Image.open(data, formats=FORMATS) as image:
-                    width, height = image.size
-                    turned = image.getexif().get(0x0112, 1) > 4
-        except Exception:  # whatever a decoder raises on a damaged file
-            continue
-        height, width = (width, height) if turned else (height, width)
-        first = first or (height, width)
-        if (height, width) != first or any(w not in (None, have) for w, have in zip(size, first, strict=True)):
-            return False
-    return True
+    try:
+        with warnings.catch_warnings(), BoundedFile(file) as data:
+            warnings.simplefilter("ignore")
+            if (webp_size(data.peek(30)) or (0, 0)) > (MOST_PIXELS, MOST_PIXELS):
+                return None
+            with Image.open(data, formats=FORMATS) as image:
+                width, height = image.size
+                turned = image.getexif().get(ORIENTATION, 1) > LAST_UPRIGHT
+    except Exception:  # whatever a decoder raises on a damaged file
+        return None
+    return (width, height) if turned else (height, width)
 
 
 def _stat(file: Path) -> tuple[int, int]:
