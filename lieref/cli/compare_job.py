@@ -41,7 +41,7 @@ def read_problem(
     `fields` are further ones of `Problem`.
     """
     from lieref.cli import job
-    from lieref.cli.doubts import told_at_chance
+    from lieref.cli.doubts import look_at_base
     from lieref.cli.loading import load_for
     from lieref.errors import DomainError
     from lieref.evaluate.judge import check_targets
@@ -74,7 +74,7 @@ def read_problem(
     if both:
         say(f"{both:,} of the {len(testing.x):,} test samples are training samples too: they flatter every method")
     chosen = without_padding(chosen, (training.text or {}).get("padding"))
-    told_at_chance(model, training, chosen, "none", 0)
+    look_at_base(model, training, chosen, "none", 0)
     model.unload()
     problem = make_problem(
         base,

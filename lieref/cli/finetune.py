@@ -15,7 +15,7 @@ from lieref.adapter.strict_json import format_json, path_text
 from lieref.cli import finetune_integer
 from lieref.cli.choosing import AUTO, Chooser, check_choosing, flattery, report_of_nothing, run_settings
 from lieref.cli.console import print_json, print_reports, progress_bar, say
-from lieref.cli.doubts import told_at_chance, without_doubts
+from lieref.cli.doubts import look_at_base, tell_unlike, without_doubts
 from lieref.cli.evidence import Outcomes, command_line, digests, heard, measured
 from lieref.cli.label_free_options import label_free_options
 from lieref.cli.live import quiet_option
@@ -352,12 +352,14 @@ def run_finetune(
             chosen = without_padding(chosen, (training.text or {}).get("padding"))
             # Before what takes its time; a training without it looks by itself, and statistics may cure a base.
             looks = (testing is not None or method == AUTO) and start is None and "norm-stats" not in first
-            doubted = looks and told_at_chance(model, training, chosen, augment, seed)
+            look = look_at_base(model, training, chosen, augment, seed) if looks else None
             # The base has no answers to the questions of a new head.
             before = None
             if testing is not None and model.head is None:
                 with model.disable_adapter():
                     before = outcomes.judge("base", model, testing, chosen)
+            if look is not None:
+                tell_unlike(look, before)
             begun = None if testing is None or start is None else job.score(model, testing, chosen)
         settings: dict[str, Any] = {"epochs": epochs, "learning_rate": lr, "average": average, "mixup": mixup}
         settings["task"] = chosen
@@ -408,7 +410,7 @@ def run_finetune(
                     "resume": resume,
                 }
                 labels, estimates = None, model.wants_statistics
-                if doubted:
+                if look is not None and look.is_at_chance:
                     silence.enter_context(without_doubts())
                 if others is None:
                     history = job.train(model, training, watch, history_file, **settings)

@@ -14,7 +14,6 @@ from lieref.cli.console import say
 
 if TYPE_CHECKING:
     from lieref._types import Array
-    from lieref.adapter.model import Model
     from lieref.train.preprocess import Preprocess
 
 preprocess_option = click.option(
@@ -158,7 +157,7 @@ def holds_images(path: Path, inputs: list[str]) -> bool:
     return len(shape) in (3, 4) and dtype == "uint8"
 
 
-def rows_as_samples(model: Model, x: Any, path: Path) -> Any:
+def rows_as_samples(model: TakesImages, x: Any, path: Path) -> Any:
     """Return the rows of a table as samples of the model's shape, where they have as many numbers; say so."""
     shape = model.input_shape
     if path.suffix.lower() != ".csv" or getattr(x, "ndim", 0) != 2 or len(shape) < 3:
@@ -170,7 +169,7 @@ def rows_as_samples(model: Model, x: Any, path: Path) -> Any:
     return x.reshape(len(x), *sizes)
 
 
-def recorded_text(model: Model) -> str | None:
+def recorded_text(model: TakesImages) -> str | None:
     """Return what a model carries of its images as ``--preprocess`` takes it, None where nothing."""
     from lieref.train.preprocess import Preprocess
 

@@ -21,6 +21,7 @@ from lieref.errors import LierefWarning
 from lieref.model.lazy_samples import lazy
 from lieref.model.samples import own_layout
 from lieref.train._protocol import Trainable
+from lieref.train.augment import COLOUR_CHANNELS
 from lieref.train.epoch import Part
 from lieref.train.sequential import LOOKS, at_least, at_most, level, looks
 
@@ -253,7 +254,7 @@ def warn_at_chance(
     unread = lazy(x)
     these = f"{x.dtype} from {x.min():.4g} to {x.max():.4g}" if unread is None else unread.described
     advice = "the scaling (units), the order of the features"
-    if x.ndim == 4:
+    if x.ndim == 4 and (unread is not None or {x.shape[1], x.shape[3]} & {COLOUR_CHANNELS}):
         advice = "the scaling (--preprocess imagenet, unit or raw), the order of the channels (RGB or BGR), the layout"
     right = f"{evidence.right / evidence.samples:.1%} of {evidence.samples} {what}{when}"
     warnings.warn(

@@ -318,6 +318,8 @@ def reporting(file: Path) -> Iterator[None]:
         raise
     except Exception as error:
         text = str(error) or type(error).__name__
+        if type(error).__name__ == "UnidentifiedImageError":
+            text = f"its first bytes are of none of {', '.join(FORMATS)}"
         raise FormatError(f"read_image_folder: {file} must be a readable image; {text:.200}") from error
 
 
