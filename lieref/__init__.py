@@ -83,6 +83,7 @@ _MODULES = {
         "load_data",
     ),
     "lieref.train.history": ("History",),
+    "lieref.train.preprocess": ("Preprocess",),
     "lieref.train.loop": ("fit",),
     "lieref.train.task_registry": ("make_task",),
     "lieref.train.loss": (
@@ -124,6 +125,7 @@ if TYPE_CHECKING:
     from lieref.train.loop import fit
     from lieref.train.loss import CrossEntropy, MeanSquaredError
     from lieref.train.optimizer import SGD, AdamW
+    from lieref.train.preprocess import Preprocess
     from lieref.train.task_registry import make_task
 
 __all__ = [
@@ -148,6 +150,7 @@ __all__ = [
     "Model",
     "NewHead",
     "NotInGroupError",
+    "Preprocess",
     "ShapeError",
     "UnsupportedError",
     "VerificationError",

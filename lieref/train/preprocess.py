@@ -50,7 +50,7 @@ class Preprocess:
     ----------
     resize : int, (int, int) or str
         Length of the short side; height and width, whatever becomes of the proportions; ``"cover"``, the smallest size
-        that covers the crop; a ratio such as ``"8/7"``, the short side by that of the crop; or ``"none"``.
+        that covers the crop; a ratio such as ``"8/7"``, the short side by the crop's longer one; or ``"none"``.
     crop : (int, int) or None
         Height and width of what the network takes; None where its input says it.
     scale : float
@@ -207,7 +207,7 @@ class Preprocess:
         resize = self.resize
         if isinstance(resize, str) and resize not in (COVER, KEEP):
             above, below = map(int, resize.split("/"))
-            resize = round(min(crop) * above / below)
+            resize = round(max(crop) * above / below)
         least = resize if isinstance(resize, tuple) else (resize, resize)
         if any(isinstance(have, int) and have < want for have, want in zip(least, crop, strict=True)):
             _refuse("resize", f"be no less than the crop, {_written('crop', crop)}", resize)
