@@ -76,12 +76,12 @@ def chosen_preprocess(
     Raises
     ------
     DomainError
-        If an adapter was trained with another one; or if nobody says it, and the images have not the model's size.
+        If an adapter was trained with another one; or if nobody says it, and an image has not the model's size.
     LierefError
         As `Preprocess.fitted` does.
     """
     from lieref.errors import DomainError, LierefWarning
-    from lieref.train.image_array import are_of_size
+    from lieref.train.image_array import misfit
     from lieref.train.preprocess import CHOICES, Preprocess
 
     shape, recorded = model.input_shape, model.preprocessing
@@ -106,7 +106,8 @@ def chosen_preprocess(
     else:
         size = _size(shape)
         says = _said_by(model)
-        if are_of_size(files, size):
+        odd = misfit(files, size)
+        if odd is None:
             _record_raw(model, files)
             if says is not None and not says[0].is_raw:
                 warnings.warn(
@@ -117,10 +118,12 @@ def chosen_preprocess(
                 )
             return None
         if says is None:
-            shown = " x ".join("any" if n is None else str(n) for n in size)
+            file, (high, wide), first = odd
+            shown = " x ".join("any" if n is None else str(n) for n in first or size)
+            why = "like the first" if first else "as the model takes them"
             raise DomainError(
-                f"preprocess: images in {path} must be {shown} pixels, all of one size, or --preprocess must say how "
-                f"they become numbers, for the model does not: {CHOICES}"
+                f"preprocess: {file} must be {shown} pixels (height x width) {why}; got {high} x {wide} (--preprocess "
+                f"says how images become numbers, for the model does not: {CHOICES})"
             )
         found, why = says[0].fitted(shape), says[1]
     model.preprocessing = found.to_dict()
@@ -197,7 +200,7 @@ def whole(x: Any, path: Path, max_bytes: int | None, *, at_once: bool = True) ->
     if found.nbytes > cap:
         raise FormatError(
             f"preprocess: samples of {path} must take at most {cap} bytes as an array, which this command holds whole; "
-            f"got {found.nbytes} (--max-bytes raises the cap)"
+            f"got {found.nbytes} (max_bytes raises the cap)"
         )
     return np.asarray(found)
 

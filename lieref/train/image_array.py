@@ -194,14 +194,29 @@ def array_of_pixels(function: str, x: Any, preprocess: Preprocess, source: str) 
     return PixelArray(x, preprocess)
 
 
-def are_of_size(files: Sequence[Path], size: tuple[int | None, int | None]) -> bool:
-    """Return whether all images are of one size, that of the model where it is not free, as their headers say.
+def misfit(files: Sequence[Path], size: tuple[int | None, int | None]) -> tuple[Path, Size, Size | None] | None:
+    """Return the first image that has not the size of the model, or where that is free of the first, by its header.
 
-    What cannot be read counts as such: who reads it says what is wrong.
+    Returns
+    -------
+    file : Path
+    found : (int, int)
+    first : (int, int) or None
+        Size of the first image, None where that of the model is missed. All of it is None where all images fit; what
+        cannot be read counts so: who reads it says what is wrong.
     """
     need("PIL.Image", "app", "reading images")
-    found = {one for file in files if (one := size_of(file)) is not None}
-    return len(found) < 2 and all(w in (None, have) for one in found for w, have in zip(size, one, strict=True))
+    first = None
+    for file in files:
+        found = size_of(file)
+        if found is None:
+            continue
+        if any(w not in (None, have) for w, have in zip(size, found, strict=True)):
+            return file, found, None
+        first = first or found
+        if found != first:
+            return file, found, first
+    return None
 
 
 def size_of(file: Path) -> Size | None:

@@ -112,7 +112,7 @@ def test_rubbish(photos: Path, fails: Callable[..., str], capsys: pytest.Capture
         (["colour.onnx", "nothing.png"], "there is no nothing.png"),
         (["colour.onnx", "base.onnx"], "must be images, folders of them, .npz or .csv; got base.onnx"),
         (["colour.onnx", "empty"], "must hold an image"),
-        (["colour.onnx", "shots"], "--preprocess must say how they become numbers"),
+        (["colour.onnx", "shots"], "--preprocess says how images become numbers"),
         (["base.onnx", "shots"], "the model must take images of 1 or 3 channels"),
         (["base.onnx", "short.csv"], "must fit the model's input"),
         (["base.onnx", "test.npz", "--classes", "a,b"], "`classes` must name the 3 outputs; got 2"),

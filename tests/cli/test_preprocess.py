@@ -82,7 +82,7 @@ def test_images_that_fit_are_what_they_were(photos: Path, run_json: Callable[...
 
 def test_nobody_guesses(photos: Path, fails: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
     error = fails("finetune", "base.onnx", "--train", "train", "--out", "out")
-    assert "images in train must be 6 x 5 pixels, all of one size, or --preprocess must say" in error
+    assert "0.png must be 6 x 5 pixels (height x width) as the model takes them; got" in error
     assert all(name in error for name in ("imagenet", "unit", "raw", "scale=127.5,mean=1"))
     assert "`crop` must be 6x5" in fails("eval", "base.onnx", "--data", "test", "--preprocess", "raw,crop=32")
     assert "key=value" in fails("eval", "base.onnx", "--data", "test", "--preprocess", "tf")
