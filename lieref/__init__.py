@@ -7,8 +7,8 @@ Load a network, attach a method, train it, keep the adapter or the merged networ
     history = lieref.fit(model, x, y)
     model.save_adapter("adapted")
 
-Networks: `load`, `Model`, `NewHead`. Training: `fit`, `load_data`, `Dataset`, `make_task`, `History`, the losses
-`CrossEntropy` and `MeanSquaredError`, the optimisers `AdamW` and `SGD`. Judging: `evaluate_model`, `Evaluation`.
+Networks: `load`, `Model`, `NewHead`. Training: `fit`, `load_data`, `Dataset`, `Preprocess`, `make_task`, `History`, the
+losses `CrossEntropy` and `MeanSquaredError`, the optimisers `AdamW` and `SGD`. Judging: `evaluate_model`, `Evaluation`.
 Methods: `LieRAConfig`, `LoraConfig`, `HiRAConfig`, `MethodConfig`, `get_method`, `Method`, `describe_methods`.
 
 `lieref.linalg` has the matrix functions with their derivatives, `lieref.lie` the groups, their maps and actions,
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from lieref.train.loss import MeanSquaredError as MeanSquaredError
     from lieref.train.optimizer import SGD as SGD
     from lieref.train.optimizer import AdamW as AdamW
+    from lieref.train.preprocess import Preprocess as Preprocess
     from lieref.train.task_registry import make_task as make_task
 
 __version__ = "0.1.0"
@@ -69,6 +70,7 @@ _PLACES = {
     "NewHead": "lieref.model.head:NewHead",
     "load_data": "lieref.train.data:load_data",
     "Dataset": "lieref.train.data:Dataset",
+    "Preprocess": "lieref.train.preprocess:Preprocess",
     "fit": "lieref.train.loop:fit",
     "History": "lieref.train.history:History",
     "make_task": "lieref.train.task_registry:make_task",

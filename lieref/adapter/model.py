@@ -21,6 +21,7 @@ from lieref.adapter.folder import CONFIG_NAME, FORMATS, TENSORS_NAME, check_base
 from lieref.adapter.merge.merging import SELF_TEST, ZEROS, merge_weights
 from lieref.adapter.merge.ties import PLACE, VALUE
 from lieref.adapter.metadata import origin, write_metadata
+from lieref.adapter.preprocessing import preprocessing_of_proto, write_preprocessing
 from lieref.adapter.state import base_of, canonical_shape, state_of
 from lieref.adapter.weights import weights_digest
 from lieref.errors import DomainError, FormatError, LierefError, UnsupportedError
@@ -48,6 +49,7 @@ from lieref.param._base import LierefWarning
 from lieref.param.registry import saved_method
 from lieref.param.upgrade import upgraded
 from lieref.train.classes import check_classes
+from lieref.train.preprocess import Preprocess
 
 
 def load(
@@ -126,6 +128,7 @@ def load(
     model.train_outputs(weights)
     model.dropped = dropped_layers(graph, plain)
     model.classes = classes_of_proto(proto, str(path))
+    model.preprocessing = preprocessing_of_proto(proto, str(path))
     return model
 
 
@@ -280,7 +283,10 @@ class Model(Named):
         if ties:
             arrays = {n: a.astype(self.dtype, copy=False) for n, a in tensors.items() if not n.startswith(SELF_TEST)}
             self._bundled = {**self._bundled, weights_digest(arrays): ties}
-        return Held(own, tuple(attached), sites, statistics, False, classes, config["lieref"].get("task"))
+        said = config["lieref"].get("preprocessing")
+        preprocessing = None if said is None else Preprocess.from_dict(said, str(folder)).to_dict()
+        task = config["lieref"].get("task")
+        return Held(own, tuple(attached), sites, statistics, False, classes, task, preprocessing)
 
     def add_weighted_adapter(
         self,
@@ -364,8 +370,9 @@ class Model(Named):
             write_classes(proto, None)
         else:
             write_classes(proto, check_classes("merge_and_unload", self.classes))
+        write_preprocessing(proto, self.preprocessing)
         merged = Model(graph, proto, self.source, hashlib.sha256(proto.SerializeToString()).hexdigest())
-        merged.classes, merged.outputs = self.classes, self.outputs
+        merged.classes, merged.outputs, merged.preprocessing = self.classes, self.outputs, self.preprocessing
         merged.padding_id, merged.derived_inputs = self.padding_id, self.derived_inputs
         merged.input_shapes = self.input_shapes
         merged.train_outputs(self.output_weights)

@@ -44,6 +44,7 @@ COMMANDS = {
     "plot": "lieref.cli.plot:plot",
     "report": "lieref.cli.report:report",
     "eval": "lieref.cli.eval:evaluate",
+    "predict": "lieref.cli.predict:predict",
     "ab": "lieref.cli.ab:ab",
     "roi": "lieref.cli.roi:roi",
     "merge": "lieref.cli.merge:merge",

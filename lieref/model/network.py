@@ -25,6 +25,7 @@ from lieref.model.engine.recompute import Recomputation
 from lieref.model.form import Form
 from lieref.model.graph import Graph
 from lieref.model.layer_inputs import start_from_inputs, waiting
+from lieref.model.lazy_samples import rows_of
 from lieref.model.memo import Memo
 from lieref.model.memory import recomputations, training_memory
 from lieref.model.outputs import shapes_of_others
@@ -72,9 +73,12 @@ class Network(Readable):
         The outputs that whoever loaded the network has asked for, and the factors of their losses; they are the first.
     task : dict or None
         What the adapters were trained for: a task's name and settings; `fit` sets it, and adapters carry it.
+    preprocessing : dict or None
+        How the images that it takes become numbers, `lieref.Preprocess.to_dict`; adapters and merged models carry it.
     """
 
     task: dict[str, Any] | None = None
+    preprocessing: dict[str, Any] | None = None
     _tools = Readable._tools | {"_current"}
 
     def __init__(self, graph: Graph, proto: Any, source: str, base_sha256: str) -> None:
@@ -347,12 +351,12 @@ class Network(Readable):
         check_int("estimate_statistics", "batch_size", batch_size, low=1)
         check_int("estimate_statistics", "max_samples", max_samples, low=1)
         x = self.arranged("estimate_statistics", x, layout)
-        x = x[:: -(-len(x) // max_samples)] if len(x) > max_samples else x
+        x = rows_of(x, slice(None, None, -(-len(x) // max_samples))) if len(x) > max_samples else x
         if self._fixed_batch:
             batch_size = self._fixed_batch
             if len(x) < batch_size:
                 raise wrong_batch(batch_size, len(x))
-            x = x[: len(x) - len(x) % batch_size]
+            x = rows_of(x, slice(len(x) - len(x) % batch_size))
         with self.training("estimate_statistics"):
             found = reestimated(
                 self.graph,

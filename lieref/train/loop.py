@@ -14,6 +14,7 @@ from lieref import rng
 from lieref._check import check_int
 from lieref._types import Array, Params
 from lieref.errors import DomainError
+from lieref.model.lazy_samples import rows_of
 from lieref.model.samples import Samples, own_layout
 from lieref.train._protocol import Trainable
 from lieref.train.afterwards import StillFallingWarning as StillFallingWarning
@@ -259,10 +260,10 @@ def _train(run: _Run) -> History:
     saved = read_checkpoint(run.folder, identity, params) if run.folder is not None and run.resume else None
     if model.wants_statistics:
         chosen = rng.stream(recipe.seed, "statistics").permutation(len(training))[:STATISTICS_SAMPLES]
-        model.estimate_statistics(training.take(chosen)[0], layout=own_layout(model.input_shape))
+        model.estimate_statistics(rows_of(training.x, training.indices[chosen]), layout=own_layout(model.input_shape))
     if model.wants_inputs and saved is None:
         chosen = rng.stream(recipe.seed, "inputs").permutation(len(training))[:STATISTICS_SAMPLES]
-        model.start_from_inputs(training.take(chosen)[0], layout=own_layout(model.input_shape))
+        model.start_from_inputs(rows_of(training.x, training.indices[chosen]), layout=own_layout(model.input_shape))
     if not params:
         return History((), None, recipe.to_dict(), preparation_seconds=time.perf_counter() - started)
 
