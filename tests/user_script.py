@@ -20,6 +20,7 @@ def embedded(base: Path, data: Path, out: Path) -> lieref.Evaluation:
     print(history, history.epochs[-1].loss, history.to_dict()["learning_rate"])
     scores = model(train.x[:4] if isinstance(train.x, np.ndarray) else train.x)
     assert scores.shape == (4, 3)
+    assert lieref.Preprocess.from_text("unit,channels=bgr").scale == 255.0
     found = lieref.evaluate_model(model, train.x, train.y)
     model.save_adapter(out / "adapter")
     model.merge_and_unload().save(out / "merged.onnx")
