@@ -20,6 +20,7 @@ import click
 
 from lieref import __version__
 from lieref._text import one_line
+from lieref.cli.command import Group
 from lieref.errors import LierefError, LierefWarning, MissingExtraError
 
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
@@ -58,7 +59,7 @@ COMMANDS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group whose commands live in modules of their own."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -74,15 +75,26 @@ class LazyGroup(click.Group):
         return command
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+EPILOG = (
+    "Exit status: 0 done, 1 failed, 2 wrong use or bad input, 3 a bundle refused, 130 interrupted. With --json a "
+    "command prints one JSON object on stdout; lieref schema describes it. NO_COLOR=1 leaves out colours. Where "
+    "something is slow or odd: lieref doctor."
+)
+
+
+@click.group(
+    cls=LazyGroup,
+    examples=(
+        "lieref demo  # see it work, no download",
+        "lieref finetune base.onnx --train train.npz --test test.npz --out adapted",
+        "lieref merge base.onnx adapted -o merged.onnx",
+    ),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EPILOG,
+)
 @click.version_option(__version__, prog_name="lieref")
 def lieref() -> None:
-    """Fine-tune ONNX networks with LieRA and its relatives, on a CPU.
-
-    \b
-    Try it:   lieref demo
-    Use it:   lieref finetune BASE.onnx --train T.npz --test E.npz --out DIR
-    """  # noqa: D301  click reads the control character
+    """Fine-tune ONNX networks with LieRA and its relatives, on a CPU."""
 
 
 def run(arguments: Sequence[str] | None) -> int:

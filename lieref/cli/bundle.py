@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from lieref.cli.command import Group
 from lieref.cli.console import print_facts, print_json, say
 from lieref.cli.moments import Expiry, Moment
 
@@ -34,20 +35,27 @@ def _path_option(*names: str, **how: Any) -> Callable[[_Command], _Command]:
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
-@click.group()
+@click.group(
+    cls=Group,
+    examples=(
+        "lieref bundle keygen --out keys",
+        "lieref bundle create adapted --base base.onnx --key keys --out bundle",
+        "lieref bundle verify bundle --base base.onnx --trust keys/root.json",
+    ),
+)
 def bundle() -> None:
     """Signed adapters for devices: make keys, sign, check.
 
-    \b
-    lieref bundle keygen --out KEYDIR
-    lieref bundle create ADAPTER --base BASE.onnx --key KEYDIR --out BUNDLE
-    lieref bundle verify BUNDLE --base BASE.onnx --trust KEYDIR/root.json
-
     KEYDIR/root.json goes to the devices; KEYDIR/private_key.pem never leaves the place where bundles are made.
-    """  # noqa: D301  click reads the control character
+    """
 
 
-@bundle.command()
+@bundle.command(
+    examples=(
+        "lieref bundle keygen --out keys",
+        "lieref bundle keygen --out keys --expires 730d",
+    )
+)
 @_path_option("--out", required=True, help="New folder for the two halves.")
 @click.option("--expires", type=Expiry(), help="When the root file does.  [default: 3650d]")
 @_json
@@ -62,7 +70,12 @@ def keygen(out: Path, expires: datetime | timedelta | str | None, as_json: bool)
         say(f"give {out / 'root.json'} to the devices; keep {out / 'private_key.pem'} secret, and a copy of it offline")
 
 
-@bundle.command()
+@bundle.command(
+    examples=(
+        "lieref bundle create adapted --base base.onnx --key keys --out bundle",
+        "lieref bundle create adapted --base base.onnx --key keys --out bundle --version 2.1 --compatible camera-7",
+    )
+)
 @_path("adapter")
 @_path_option("--base", required=True, help="The model that it was trained on, or is an update of.")
 @_path_option("--key", "keys", required=True, multiple=True, help="Folder of `keygen`, or its private half; several.")
@@ -142,7 +155,12 @@ def create(
         say(f"next: lieref bundle verify {out} --base {base} --trust {trust}")
 
 
-@bundle.command()
+@bundle.command(
+    examples=(
+        "lieref bundle sign bundle --key keys2",
+        "lieref bundle sign keys/2.root.json --key keys2",
+    )
+)
 @_path("path", metavar="BUNDLE|ROOT")
 @_path_option("--key", "keys", required=True, multiple=True, help="Folder of `keygen`, or its private half; several.")
 @_json
@@ -168,7 +186,12 @@ def sign(path: Path, keys: tuple[Path, ...], as_json: bool) -> None:
     _print(report, "Signed root file", as_json)
 
 
-@bundle.command()
+@bundle.command(
+    examples=(
+        "lieref bundle rotate keys --key keys --key new --add new --remove keys",
+        "lieref bundle rotate keys --key keys --add second --threshold 2",
+    )
+)
 @_path("old", metavar="ROOT")
 @_path_option("--key", "keys", required=True, multiple=True, help="Private keys that sign: old ones and new ones.")
 @_path_option("--add", "added", multiple=True, help="Key that gets both roles: its folder or root.json.")
@@ -198,11 +221,7 @@ def rotate(
     """Make the next root file after ROOT (a file, or a folder with root.json): other keys, other thresholds.
 
     It counts once the thresholds of both roots have signed it; `lieref bundle sign` adds what is missing.
-
-    \b
-    lieref bundle rotate KEYDIR --key KEYDIR --key NEW --add NEW --remove KEYDIR
-    lieref bundle rotate KEYDIR --key KEYDIR --add SECOND --threshold 2
-    """  # noqa: D301  click reads the control character
+    """
     from lieref._atomic import write_file
     from lieref.adapter.bundle.rotation import missing_signatures, public_key_of
     from lieref.adapter.bundle.rotation import rotate as next_root
@@ -234,7 +253,12 @@ def rotate(
         )
 
 
-@bundle.command()
+@bundle.command(
+    examples=(
+        "lieref bundle verify bundle --base base.onnx --trust keys/root.json",
+        "lieref bundle verify bundle --base base.onnx --trust keys/root.json --run",
+    )
+)
 @_path("path", metavar="BUNDLE")
 @_path_option("--base", required=True, help="The base model on the device.")
 @_path_option("--trust", required=True, help="Root file of the device, or a folder with root.json.")
@@ -317,7 +341,12 @@ def _run(found: Verified, base: Path) -> dict[str, Any]:
     return {"runtime": name, "integers_equal": compared}
 
 
-@bundle.command()
+@bundle.command(
+    examples=(
+        "lieref bundle show bundle",
+        "lieref bundle show keys/root.json --json",
+    )
+)
 @_path("path", metavar="BUNDLE|ROOT")
 @_json
 def show(path: Path, as_json: bool) -> None:

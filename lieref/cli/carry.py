@@ -11,6 +11,7 @@ import click
 
 from lieref._atomic import write_folder
 from lieref.adapter.strict_json import format_json, parse_json, path_text
+from lieref.cli.command import Command
 from lieref.cli.console import print_facts, print_json
 from lieref.cli.evidence import command_line
 from lieref.cli.output import reserved_folder
@@ -18,7 +19,14 @@ from lieref.cli.output import reserved_folder
 REPORT_NAME = "report.json"
 
 
-@click.command(short_help="Put a float adapter into a quantised file of the same network.")
+@click.command(
+    short_help="Put a float adapter into a quantised file of the same network.",
+    cls=Command,
+    examples=(
+        "lieref carry adapted net.tflite --out update",
+        "lieref carry adapted net.tflite --float base.onnx --out update --requantise",
+    ),
+)
 @click.argument("adapter", type=click.Path(path_type=Path))
 @click.argument("net", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="New or empty folder for the update.")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lieref._atomic import write_file
+from lieref.cli.command import Choice, Command
 from lieref.cli.compare_integer import read_quantised
 from lieref.cli.compare_job import METHODS, float_methods, read_problem
 from lieref.cli.compare_table import print_comparison
@@ -48,7 +49,15 @@ def parse_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
     return tuple(map(int, parts))
 
 
-@click.command(short_help="Compare methods on one job: accuracy, bytes, time, latency, with intervals.")
+@click.command(
+    short_help="Compare methods on one job: accuracy, bytes, time, latency, with intervals.",
+    cls=Command,
+    examples=(
+        "lieref compare base.onnx --train train.npz --test test.npz --out comparison",
+        "lieref compare base.onnx --train train.npz --test test.npz --out comparison --methods liera,lora",
+        "lieref compare net.tflite --train train.npz --test test.npz --out comparison",
+    ),
+)
 @click.argument("base", type=click.Path(path_type=Path))
 @click.option("--train", required=True, type=click.Path(path_type=Path), help="Labelled data, as for finetune.")
 @click.option("--test", required=True, type=click.Path(path_type=Path), help="Labelled data that judge at the end.")
@@ -80,10 +89,10 @@ def parse_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
     "--lr",
     default="auto",
     show_default=True,
-    type=click.Choice(["auto", "default"]),
+    type=Choice(["auto", "default"]),
     help="auto searches a ladder around each method's default, on held-out training samples.",
 )
-@click.option("--optimizer", default="adamw", show_default=True, type=click.Choice(["adamw", "sgd"]))
+@click.option("--optimizer", default="adamw", show_default=True, type=Choice(["adamw", "sgd"]))
 @click.option("--augment", default="auto", show_default=True, help="As for finetune.")
 @click.option("--alpha", type=click.FloatRange(min=0, min_open=True), help="Of the methods that have one.")
 @click.option(
@@ -95,7 +104,7 @@ def parse_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
     help="Another option, repeatable, for the methods that have it.",
 )
 @target_options
-@click.option("--head", default="keep", show_default=True, type=click.Choice(["keep", "new"]), help="As for finetune.")
+@click.option("--head", default="keep", show_default=True, type=Choice(["keep", "new"]), help="As for finetune.")
 @click.option("--features", metavar="TENSOR", help="What a new head reads.  [default: what the last layer reads]")
 @click.option("--pool", is_flag=True, help="Average features that are images over their positions.")
 @click.option(
@@ -115,7 +124,7 @@ def parse_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
 @output_option
 @task_options
 @text_options
-@click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of the data, where both would fit.")
+@click.option("--layout", type=Choice(["NCHW", "NHWC"]), help="Of the data, where both would fit.")
 @click.option("--classes", help="Names of the outputs in order, as for finetune.")
 @click.option("--max-bytes", type=click.IntRange(min=1), help="Memory a data set may take, as for finetune.")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Processes on this machine.")

@@ -8,22 +8,44 @@ from typing import Any
 import click
 
 from lieref.adapter.store.command import JSON, STORE, VERBS, Option, Verb, perform, text_of
+from lieref.cli.command import Command, Group
 from lieref.cli.console import say
 
 
-@click.group(short_help="Install signed adapters on a device, and roll them back.")
+@click.group(
+    cls=Group,
+    examples=(
+        "lieref device init --store store --base base.onnx --trust keys",
+        "lieref device install bundle --store store",
+        "lieref device start --store store  # what to run, asked at each start",
+        "lieref device mark-good --store store  # once it runs well",
+    ),
+    short_help="Install signed adapters on a device, and roll them back.",
+)
 def device() -> None:
     """Signed adapters on a device: installed on trial, marked good, rolled back.
 
-    \b
-    lieref device init --store DIR --base BASE.onnx --trust KEYDIR
-    lieref device install BUNDLE --store DIR
-    lieref device start --store DIR         what the application runs, asked at each of its starts
-    lieref device mark-good --store DIR     once it runs well
-
     Where nothing but NumPy is installed, the same verbs are: python -m lieref.adapter.store VERB --store DIR. Status 0
     is done, 3 is refused with `refused: SLUG` on stdout.
-    """  # noqa: D301  click reads the control character
+    """
+
+
+EXAMPLES = {
+    "init": ("lieref device init --store store --base base.onnx --trust keys/root.json",
+             "lieref device init --store store --base base.onnx --trust keys --tries 5"),
+    "install": ("lieref device install bundle --store store",
+                "lieref device install bundle --store store --self-test ./self_test",
+                "lieref device install bundle --store store --dry-run"),
+    "status": ("lieref device status --store store", "lieref device status --store store --json"),
+    "start": ("lieref device start --store store", "lieref device start --store store --json"),
+    "mark-good": ("lieref device mark-good --store store",
+                  "lieref device mark-good --store store --slot 1f0a...  # what start --json gave"),
+    "rollback": ("lieref device rollback --store store", "lieref device rollback --store store --to-base"),
+    "history": ("lieref device history --store store", "lieref device history --store store --json"),
+    "trust": ("lieref device trust keys/2.root.json --store store",
+              "lieref device trust keys/2.root.json --store store --json"),
+}  # fmt: skip
+"""Verb -> lines for a shell."""
 
 
 def _command(name: str, verb: Verb) -> click.Command:
@@ -35,7 +57,10 @@ def _command(name: str, verb: Verb) -> click.Command:
         return answer.status
 
     params = [_param(option) for option in (*verb.options, STORE, JSON)]
-    return click.Command(name, callback=run, params=params, help=f"{verb.summary} {verb.text}", short_help=verb.summary)
+    return Command(
+        name, callback=run, params=params, help=f"{verb.summary}\n\n{verb.text}", short_help=verb.summary,
+        examples=EXAMPLES[name],
+    )  # fmt: skip
 
 
 def _param(option: Option) -> click.Parameter:

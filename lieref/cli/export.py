@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lieref.cli.command import Choice, Command
 from lieref.cli.console import print_facts, print_json, say
 from lieref.cli.output import reserved_file, reserved_folder
 
@@ -27,7 +28,7 @@ def _known(ctx: click.Context, param: click.Parameter, value: str) -> str:
     return value
 
 
-class _Command(click.Command):
+class _Command(Command):
     """A command whose help lists the formats."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -39,14 +40,21 @@ class _Command(click.Command):
             formatter.write_dl([*rows, (FORMAT, f"{SUMMARY}.")])
 
 
-@click.command(cls=_Command, short_help="Write an adapter in the formats of others.")
+@click.command(
+    cls=_Command,
+    short_help="Write an adapter in the formats of others.",
+    examples=(
+        "lieref export adapted --base base.onnx --format peft -o peft",
+        "lieref export adapted --base base.onnx --format c-header -o weights.h",
+    ),
+)
 @click.argument("adapter", type=click.Path(path_type=Path))
 @click.option("--base", required=True, type=click.Path(path_type=Path), help="The .onnx or .tflite it was made for.")
 @click.option("--format", "format_name", required=True, metavar="FORMAT", callback=_known, help="One of those below.")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="File or folder to write.")
 @click.option(
     "--weights",
-    type=click.Choice(["merged", "delta", "factors"]),
+    type=Choice(["merged", "delta", "factors"]),
     help="What is written.  [default: merged for c-header, which knows delta too; factors for ort-adapter, or merged]",
 )
 @click.option("--rank", type=click.IntRange(min=1), help="lora: of what is no LoRA.  [default: the adapter's own]")

@@ -13,6 +13,7 @@ from lieref._atomic import remove_folder, write_folder
 from lieref.adapter.strict_json import format_json, path_text
 from lieref.cli import finetune_integer
 from lieref.cli.choosing import AUTO, Chooser, check_choosing, flattery, report_of_nothing, run_settings
+from lieref.cli.command import Choice, Command
 from lieref.cli.console import print_json, print_reports, progress_bar, say
 from lieref.cli.evidence import Outcomes, command_line, digests, heard, measured
 from lieref.cli.label_free_options import label_free_options
@@ -37,7 +38,15 @@ if TYPE_CHECKING:
 REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 
 
-@click.command(short_help="Train an adapter for an ONNX model and report on it.")
+@click.command(
+    short_help="Train an adapter for an ONNX model and report on it.",
+    cls=Command,
+    examples=(
+        "lieref finetune base.onnx --train train.npz --out adapted",
+        "lieref finetune base.onnx --train images --test unseen --head new --out adapted",
+        "lieref finetune net.tflite --train train.npz --test test.npz --out update",
+    ),
+)
 @click.argument("base", type=click.Path(path_type=Path))
 @click.option(
     "--train",
@@ -80,7 +89,7 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
     "--head",
     default="keep",
     show_default=True,
-    type=click.Choice(["keep", "new"]),
+    type=Choice(["keep", "new"]),
     help="new: a last layer for other classes, trained along with the adapter; alone with --method head.",
 )
 @click.option("--features", metavar="TENSOR", help="What a new head reads.  [default: what the last layer reads]")
@@ -88,7 +97,7 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 @click.option("--epochs", type=click.IntRange(min=1), help="[default: as many as the number of samples wants]")
 @click.option("--batch", default=128, show_default=True, type=click.IntRange(min=1))
 @click.option("--lr", callback=parse_rate, metavar="auto|X", help="auto searches a ladder.  [default: the method's]")
-@click.option("--optimizer", default="adamw", show_default=True, type=click.Choice(["adamw", "sgd"]))
+@click.option("--optimizer", default="adamw", show_default=True, type=Choice(["adamw", "sgd"]))
 @click.option(
     "--average", is_flag=True, help="End with a moving average of the factors over the last fifth of the run."
 )
@@ -122,7 +131,7 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1))
 @click.option("--threads", type=click.IntRange(min=1), help="Changes the speed, never the result.  [default: all]")
 @click.option("--memory-limit", metavar="64MB", help="Memory that training may take beside the data.")
-@click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of the data, where both would fit.")
+@click.option("--layout", type=Choice(["NCHW", "NHWC"]), help="Of the data, where both would fit.")
 @click.option(
     "--classes",
     help="Names of the outputs in order: a,b,c or @FILE; of a new head also their number.  "
@@ -150,7 +159,7 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 @click.option("--codes", is_flag=True, help="Of a quantised file: one byte for each scale, not four.")
 @click.option(
     "--rounding",
-    type=click.Choice(["clamp", "straight-through"]),
+    type=Choice(["clamp", "straight-through"]),
     help="Of a quantised file: training sees the ranges of its integers, or their grid.  [default: clamp]",
 )
 @click.option(

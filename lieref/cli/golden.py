@@ -9,35 +9,42 @@ from typing import Any
 
 import click
 
+from lieref.cli.command import Choice, Group
+
 _SEMANTICS = "tflite-reference, tflite-optimised, xnnpack, cmsis-nn or onnxruntime"
 _PROFILES = "fp64, fp32, tensor-core, winograd, fft, tf32, fp16, bf16; with :strict, :mixed or :normwise behind it"
 
 
-@click.group()
+@click.group(
+    cls=Group,
+    examples=(
+        "lieref golden check --backend my_port:run",
+        "lieref golden export vectors",
+    ),
+)
 def golden() -> None:
     """Golden vectors: expected values with certified errors, and verdicts on ports."""
 
 
-@golden.command()
+@golden.command(
+    examples=(
+        "lieref golden export vectors  # the core set",
+        "lieref golden export vectors --full  # everything",
+        "lieref golden export headers --format c --semantics cmsis-nn --family integer_conv",
+    )
+)
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--full", is_flag=True, help="Also the cases that do not come with the package (needs python-flint).")
 @click.option("--regenerate", is_flag=True, help="Compute the core set anew instead of copying it.")
 @click.option(
-    "--format", "form", type=click.Choice(["vectors", "safetensors", "onnx", "c"]), default="vectors", show_default=True
+    "--format", "form", type=Choice(["vectors", "safetensors", "onnx", "c"]), default="vectors", show_default=True
 )
 @click.option("--family", "families", multiple=True, help="Family to write; may be given several times.")
 @click.option("--semantics", help=f"Only quantised operators, as these runtimes round: {_SEMANTICS}.")
 def export(
     folder: Path, full: bool, regenerate: bool, form: str, families: tuple[str, ...], semantics: str | None
 ) -> None:
-    """Write the golden cases to FOLDER, which must be empty or new; the same bytes every time.
-
-    \b
-    lieref golden export vectors                  the core set
-    lieref golden export vectors --full           everything
-    lieref golden export headers --format c       for microcontrollers
-    lieref golden export headers --format c --semantics cmsis-nn --family integer_conv
-    """  # noqa: D301  click reads the control character
+    """Write the golden cases to FOLDER, which must be empty or new; the same bytes every time."""
     from lieref.conformance import export as exporter
     from lieref.conformance.generate import generate
     from lieref.conformance.runner import of_export
@@ -50,7 +57,14 @@ def export(
     click.echo(f"{count} cases written to {folder}", err=True)
 
 
-@golden.command()
+@golden.command(
+    examples=(
+        "lieref golden check --backend my_port:run",
+        "lieref golden check --exe ./driver --profile tf32",
+        "lieref golden check --outputs results --junit report.xml",
+        "lieref golden check --exe ./driver --semantics cmsis-nn",
+    )
+)
 @click.option("--backend", help="module:callable or file.py:callable, called as f(op, inputs, attrs) -> outputs.")
 @click.option("--exe", help="Program started as DRIVER INPUT OUTPUT for each case, both safetensors files.")
 @click.option("--outputs", type=click.Path(path_type=Path), help="Folder with <case id>.safetensors files.")
@@ -70,13 +84,7 @@ def check(ctx: click.Context, /, as_json: bool, junit: Path | None, **options: A
 
     Exit status 0 if no case fails, at least one proves something, and every kind of input that is covered is covered
     whole. MISTRUSTED cases prove nothing under the declared arithmetic and do not count.
-
-    \b
-    lieref golden check --backend my_port:run
-    lieref golden check --exe ./driver --profile tf32
-    lieref golden check --outputs results/ --junit report.xml
-    lieref golden check --exe ./driver --semantics cmsis-nn
-    """  # noqa: D301  click reads the control character
+    """
     from lieref._atomic import write_file
     from lieref.cli.console import print_json, stdout_to_stderr
     from lieref.cli.output import reserved_file

@@ -6,11 +6,20 @@ from pathlib import Path
 
 import click
 
+from lieref.cli.command import Command
 from lieref.cli.console import print_facts, print_json, say
 from lieref.cli.output import ADAPTER_NAMES, reserved_folder
 
 
-@click.command("import", short_help="Read an adapter of PEFT or LyCORIS.")
+@click.command(
+    "import",
+    short_help="Read an adapter of PEFT or LyCORIS.",
+    cls=Command,
+    examples=(
+        "lieref import peft_folder --base base.onnx --out adapted",
+        "lieref import lycoris.safetensors --base base.onnx --out adapted --model-names names.json",
+    ),
+)
 @click.argument("adapter", type=click.Path(path_type=Path))
 @click.option(
     "--base", required=True, type=click.Path(path_type=Path), help="The network as ONNX, exported from PyTorch."

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from lieref._types import Shape
+from lieref.cli.command import Command
 from lieref.cli.console import print_facts, print_json, print_table, progress_bar
 from lieref.cli.integer import describe_integer, print_description, refuse_options
 from lieref.cli.target_options import target_options
@@ -21,7 +22,16 @@ FLOAT16 = 10
 """ONNX's number of the type."""
 
 
-@click.command(short_help="Show what a model, an adapter folder or an update holds.")
+@click.command(
+    short_help="Show what a model, an adapter folder or an update holds.",
+    cls=Command,
+    examples=(
+        "lieref inspect base.onnx",
+        "lieref inspect base.onnx --target all-conv --method lora --rank 4",
+        "lieref inspect base.onnx --engine",
+        "lieref inspect adapted",
+    ),
+)
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--engine", "of_engine", is_flag=True, help="Show what becomes of every node of a model in the engine.")
 @click.option("--adapter", type=click.Path(path_type=Path), help="With --engine: adapter folder that is trained on.")

@@ -10,11 +10,19 @@ from typing import Any
 import click
 
 from lieref._atomic import write_file
+from lieref.cli.command import Command
 from lieref.cli.console import print_facts, print_json
 from lieref.cli.output import reserved_file
 
 
-@click.command(short_help="Write base and adapter as one ordinary ONNX model.")
+@click.command(
+    short_help="Write base and adapter as one ordinary ONNX model.",
+    cls=Command,
+    examples=(
+        "lieref merge base.onnx adapted -o merged.onnx",
+        "lieref merge net.tflite update -o updated.tflite",
+    ),
+)
 @click.argument("base", type=click.Path(path_type=Path))
 @click.argument("adapter", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The merged model to write.")

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from lieref.cli.command import Command
 from lieref.cli.console import print_json, print_table
 from lieref.cli.method_options import method_settings
 
@@ -29,7 +30,16 @@ def parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) -
     return shape
 
 
-@click.command(short_help="List the fine-tuning methods, explain one, or show which parts go together.")
+@click.command(
+    short_help="List the fine-tuning methods, explain one, or show which parts go together.",
+    cls=Command,
+    examples=(
+        "lieref methods",
+        "lieref methods liera --shape 64,64,3,3 --rank 4",
+        "lieref methods low-rank+so+cayley  # any legal combination",
+        "lieref methods --legal",
+    ),
+)
 @click.argument("name", required=False)
 @click.option(
     "--shape",

@@ -60,7 +60,7 @@ def test_no_command_shows_the_help_and_fails(capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nonsense"], "No such command 'nonsense'. (see: lieref --help)"),
+        (["nonsense"], "No such command 'nonsense' (see: lieref --help)"),
         (["merge"], "Missing argument 'BASE'. (see: lieref merge --help)"),
         (["merge", "a", "b", "--outptu", "c"], "--outptu"),
         (["finetune", "a", "--seed", "-1"], "-1 is not in the range"),
@@ -174,20 +174,6 @@ def test_a_line_has_an_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.setattr(app.LazyGroup, "get_command", lambda *_: failing)
     assert main(["failing"]) == 2
     assert len(capsys.readouterr().err) < 2100
-
-
-def every_command() -> list[list[str]]:
-    names = app.lieref.list_commands(click.Context(app.lieref))
-    return [[], *([name] for name in names), ["golden", "export"], ["golden", "check"]]
-
-
-@pytest.mark.parametrize("command", every_command(), ids=" ".join)
-def test_help_has_no_markup(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
-    assert main([*command, "--help"]) == 0
-    text = capsys.readouterr().out
-    assert "\\" not in text
-    assert "\b" not in text
-    assert "``" not in text
 
 
 def test_interrupt_before_the_first_command_or_while_one_is_answered(
