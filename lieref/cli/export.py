@@ -23,9 +23,7 @@ def _known(ctx: click.Context, param: click.Parameter, value: str) -> str:
     from lieref.adapter.integer.c_update import FORMAT
     from lieref.adapter.out.registry import FORMATS
 
-    if value not in (*FORMATS, FORMAT):
-        raise click.BadParameter(f"{value!r} is not one of {', '.join((*FORMATS, FORMAT))}", ctx, param)
-    return value
+    return Choice((*FORMATS, FORMAT)).convert(value, param, ctx)
 
 
 class _Command(Command):

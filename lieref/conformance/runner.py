@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from lieref._check import check_choice
+from lieref._text import did_you_mean
 from lieref.conformance.backend import Backend, BackendError, CallableBackend
 from lieref.conformance.case import Case
 from lieref.conformance.exact.semantics import NAMES
@@ -25,6 +26,9 @@ from lieref.errors import DomainError, FormatError
 
 _BREAKDOWNS: Final = (SystemExit, MemoryError, RecursionError, ImportError)
 """Exceptions that are no refusal of bad inputs."""
+
+MOST_LISTED: Final = 8
+"""Names that a message lists; the core set has some two hundred families."""
 
 
 def check(
@@ -127,8 +131,15 @@ def _of_families(cases: list[Case], families: Iterable[str] | None) -> list[Case
     names, known = list(families), sorted({case.family for case in cases})
     for name in names:
         if name not in known:
-            raise DomainError(f"check: `families` must be among {', '.join(known)}; got {name!r}")
+            raise DomainError(
+                f"check: `families` must be among {_listed(known)}; got {name!r}{did_you_mean(name, known)}"
+            )
     return [case for case in cases if case.family in names]
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    return f"{', '.join(names[:MOST_LISTED])}{more}"
 
 
 def unmatched(patterns: Iterable[str], cases: list[Case]) -> list[str]:
