@@ -56,6 +56,7 @@ COMMANDS = {
     "inspect": "lieref.cli.inspect:inspect",
     "methods": "lieref.cli.methods:methods",
     "golden": "lieref.cli.golden:golden",
+    "doctor": "lieref.cli.doctor:doctor",
 }
 
 

@@ -7,9 +7,10 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from lieref.evaluate.report import Report
@@ -55,10 +56,21 @@ def print_facts(title: str, facts: dict[str, object]) -> None:
 
 
 def _print(table: Table) -> None:
+    # Without a terminal there is no width to fit: a table in a file or a pipe is not cut.
+    console_on(sys.stdout, width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def console_on(stream: TextIO, width: int | None = None) -> Console:
+    """Return rich's console: NO_COLOR leaves out every style, and FORCE_COLOR, if that is not set, keeps them anywhere.
+
+    Raises
+    ------
+    ImportError
+        If rich is not installed.
+    """
     from rich.console import Console
 
-    # Without a terminal there is no width to fit: a table in a file or a pipe is not cut.
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    return Console(file=stream, width=width, color_system=None if os.environ.get("NO_COLOR") else "auto")
 
 
 @contextmanager
