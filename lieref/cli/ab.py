@@ -10,6 +10,7 @@ import click
 
 from lieref.cli.ab_print import print_arms, print_look, print_plan, print_test
 from lieref.cli.command import Choice, Group
+from lieref.cli.completion import SEMANTICS_NAME
 from lieref.cli.console import print_json
 from lieref.cli.naming import names_itself
 from lieref.cli.semantics_option import parse_semantics
@@ -102,6 +103,7 @@ def plan(as_json: bool, **options: Any) -> None:
 @click.option("--adapter-b", type=click.Path(path_type=Path), help="Adapter or update made for B.")
 @click.option(
     "--semantics",
+    shell_complete=SEMANTICS_NAME,
     callback=parse_semantics,
     metavar="NAME",
     help="Of quantised models: whose integers judge, as for eval.",

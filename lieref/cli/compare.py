@@ -19,6 +19,7 @@ from lieref.cli.command import Choice, Command
 from lieref.cli.compare_integer import read_quantised
 from lieref.cli.compare_job import METHODS, float_methods, read_problem
 from lieref.cli.compare_table import print_comparison
+from lieref.cli.completion import METHOD, SEMANTICS_NAME
 from lieref.cli.console import print_json, progress_bar, say
 from lieref.cli.evidence import command_line
 from lieref.cli.live import quiet_option
@@ -67,7 +68,11 @@ def parse_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Folder for trials, comparison.json and report.html."
 )
-@click.option("--methods", help=f"Names separated by commas; see: lieref methods.  [default: {','.join(METHODS)}]")
+@click.option(
+    "--methods",
+    shell_complete=METHOD,
+    help=f"Names separated by commas; see: lieref methods.  [default: {','.join(METHODS)}]",
+)
 @click.option(
     "--ranks",
     callback=parse_numbers,
@@ -80,7 +85,12 @@ def parse_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
     metavar="5%|N",
     help="Most numbers a method may train: each takes its largest rank that keeps it.  [default: 5% of the base's]",
 )
-@click.option("--baseline", metavar="METHOD", help="What the others are paired with, or base.  [default: lora]")
+@click.option(
+    "--baseline",
+    metavar="METHOD",
+    shell_complete=METHOD,
+    help="What the others are paired with, or base.  [default: lora]",
+)
 @click.option("--seeds", default=5, show_default=True, type=click.IntRange(min=1), help="Runs of each method.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**62), help="The first of them.")
 @click.option("--epochs", type=click.IntRange(min=1), help="[default: as finetune takes for so many samples]")
@@ -116,6 +126,7 @@ def parse_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
 )
 @click.option(
     "--semantics",
+    shell_complete=SEMANTICS_NAME,
     callback=parse_semantics,
     metavar="PC,DEVICE",
     help="Of a quantised BASE: whose integers judge, and whose are set beside them.  [default: tflite-reference, "

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from lieref.cli.command import Choice, Command
+from lieref.cli.completion import SEMANTICS_NAME
 from lieref.cli.console import number, percent, print_facts, print_json, progress_bar, say
 from lieref.cli.live import quiet_option
 from lieref.cli.semantics_option import parse_semantics
@@ -49,6 +50,7 @@ from lieref.cli.text_options import TextOptions, text_options, with_padding_of, 
 )
 @click.option(
     "--semantics",
+    shell_complete=SEMANTICS_NAME,
     multiple=True,
     callback=parse_semantics,
     metavar="NAME,NAME",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lieref.cli.command import Choice, Command
+from lieref.cli.completion import FORMAT_NAME
 from lieref.cli.console import print_facts, print_json, say
 from lieref.cli.output import reserved_file, reserved_folder
 
@@ -48,7 +49,15 @@ class _Command(Command):
 )
 @click.argument("adapter", type=click.Path(path_type=Path))
 @click.option("--base", required=True, type=click.Path(path_type=Path), help="The .onnx or .tflite it was made for.")
-@click.option("--format", "format_name", required=True, metavar="FORMAT", callback=_known, help="One of those below.")
+@click.option(
+    "--format",
+    "format_name",
+    required=True,
+    metavar="FORMAT",
+    callback=_known,
+    shell_complete=FORMAT_NAME,
+    help="One of those below.",
+)
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="File or folder to write.")
 @click.option(
     "--weights",

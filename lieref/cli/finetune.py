@@ -14,6 +14,7 @@ from lieref.adapter.strict_json import format_json, path_text
 from lieref.cli import finetune_integer
 from lieref.cli.choosing import AUTO, Chooser, check_choosing, flattery, report_of_nothing, run_settings
 from lieref.cli.command import Choice, Command
+from lieref.cli.completion import METHOD, SEMANTICS_NAME
 from lieref.cli.console import print_json, print_reports, progress_bar, say
 from lieref.cli.evidence import Outcomes, command_line, digests, heard, measured
 from lieref.cli.label_free_options import label_free_options
@@ -69,6 +70,7 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
     "--method",
     default="liera",
     show_default=True,
+    shell_complete=METHOD,
     help="See: lieref methods. auto: chosen on training data that are held out, with rank, rate and epochs.",
 )
 @click.option(
@@ -165,6 +167,7 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 @click.option(
     "--semantics",
     metavar="NAME",
+    shell_complete=SEMANTICS_NAME,
     help="Of a quantised file: whose integers the test is judged by.  [default: tflite-reference, onnxruntime]",
 )
 @quiet_option

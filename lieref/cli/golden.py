@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from lieref.cli.command import Choice, Group
+from lieref.cli.completion import PROFILE_NAME, SEMANTICS_NAME
 
 _SEMANTICS = "tflite-reference, tflite-optimised, xnnpack, cmsis-nn or onnxruntime"
 _PROFILES = "fp64, fp32, tensor-core, winograd, fft, tf32, fp16, bf16; with :strict, :mixed or :normwise behind it"
@@ -40,7 +41,11 @@ def golden() -> None:
     "--format", "form", type=Choice(["vectors", "safetensors", "onnx", "c"]), default="vectors", show_default=True
 )
 @click.option("--family", "families", multiple=True, help="Family to write; may be given several times.")
-@click.option("--semantics", help=f"Only quantised operators, as these runtimes round: {_SEMANTICS}.")
+@click.option(
+    "--semantics",
+    shell_complete=SEMANTICS_NAME,
+    help=f"Only quantised operators, as these runtimes round: {_SEMANTICS}.",
+)
 def export(
     folder: Path, full: bool, regenerate: bool, form: str, families: tuple[str, ...], semantics: str | None
 ) -> None:
@@ -70,8 +75,16 @@ def export(
 @click.option("--outputs", type=click.Path(path_type=Path), help="Folder with <case id>.safetensors files.")
 @click.option("--vectors", type=click.Path(path_type=Path), help="Folder of vectors; the core set by default.")
 @click.option("--family", "families", multiple=True, help="Family to check; may be given several times.")
-@click.option("--semantics", help=f"How quantised operators round: {_SEMANTICS}. Judges their cases, and only these.")
-@click.option("--profile", help=f"Arithmetic the port declares: {_PROFILES}. Default: that of each case's dtype.")
+@click.option(
+    "--semantics",
+    shell_complete=SEMANTICS_NAME,
+    help=f"How quantised operators round: {_SEMANTICS}. Judges their cases, and only these.",
+)
+@click.option(
+    "--profile",
+    shell_complete=PROFILE_NAME,
+    help=f"Arithmetic the port declares: {_PROFILES}. Default: that of each case's dtype.",
+)
 @click.option("--bitwise", is_flag=True, help="Run every case twice and demand the same bits.")
 @click.option("--strict", is_flag=True, help="Fail if inputs are accepted that must be refused.")
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds for each run of --exe.")

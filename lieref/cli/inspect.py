@@ -12,6 +12,7 @@ import click
 
 from lieref._types import Shape
 from lieref.cli.command import Command
+from lieref.cli.completion import FLOAT_METHOD
 from lieref.cli.console import print_facts, print_json, print_table, progress_bar
 from lieref.cli.integer import describe_integer, print_description, refuse_options
 from lieref.cli.target_options import target_options
@@ -36,7 +37,11 @@ FLOAT16 = 10
 @click.option("--engine", "of_engine", is_flag=True, help="Show what becomes of every node of a model in the engine.")
 @click.option("--adapter", type=click.Path(path_type=Path), help="With --engine: adapter folder that is trained on.")
 @target_options
-@click.option("--method", help="With --target, --exclude or --blocks: what adapts the layers.  [default: liera]")
+@click.option(
+    "--method",
+    shell_complete=FLOAT_METHOD,
+    help="With --target, --exclude or --blocks: what adapts the layers.  [default: liera]",
+)
 @click.option("--rank", "--r", type=click.IntRange(min=1), help="Of its factors.  [default: the method's]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def inspect(

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from lieref.cli.command import Command
+from lieref.cli.completion import FLOAT_METHOD
 from lieref.cli.console import print_json, print_table
 from lieref.cli.method_options import method_settings
 
@@ -40,7 +41,7 @@ def parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) -
         "lieref methods --legal",
     ),
 )
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=FLOAT_METHOD)
 @click.option(
     "--shape",
     callback=parse_shape,
