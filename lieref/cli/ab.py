@@ -12,6 +12,7 @@ from lieref.cli.ab_print import print_arms, print_look, print_plan, print_test
 from lieref.cli.command import Choice, Group
 from lieref.cli.completion import SEMANTICS_NAME
 from lieref.cli.console import print_json
+from lieref.cli.live import quiet_option
 from lieref.cli.naming import names_itself
 from lieref.cli.semantics_option import parse_semantics
 from lieref.cli.shares import GAIN, SHARE
@@ -116,6 +117,7 @@ def plan(as_json: bool, **options: Any) -> None:
 @_worth
 @click.option("--save", type=click.Path(path_type=Path), help="Write ids, labels, predictions to this .csv, for look.")
 @click.option("--force", is_flag=True, help="Replace the file of --save where it exists.")
+@quiet_option
 @_json
 @names_itself
 def test(

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from lieref.cli.command import Group
-from lieref.cli.console import print_facts, print_json, say
+from lieref.cli.console import print_facts, print_json, say, word, working
+from lieref.cli.live import quiet_option
 from lieref.cli.moments import Expiry, Moment
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def keygen(out: Path, expires: datetime | timedelta | str | None, as_json: bool)
     "tflite-reference, or onnxruntime]",
 )
 @click.option("--force", is_flag=True, help="Replace a bundle at --out.")
+@quiet_option
 @_json
 def create(
     adapter: Path,
@@ -130,7 +132,8 @@ def create(
     from lieref.train.npz import read_npz
 
     signers = [read_signer(key) for key in keys]
-    with reserved_folder("bundle create", out, ALL_NAMES, force=force) as replaces:
+    with reserved_folder("bundle create", out, ALL_NAMES, force=force) as replaces, working("bundle create") as step:
+        step("merging, and making a self-test")
         made = create_bundle(
             out,
             adapter,
@@ -179,11 +182,15 @@ def sign(path: Path, keys: tuple[Path, ...], as_json: bool) -> None:
     signers = [read_signer(key) for key in keys]
     if path.is_dir():
         _print({"bundle": str(path), **_statement_report(sign_bundle(path, signers))}, "Signed bundle", as_json)
+        if not as_json:
+            say(f"next: lieref bundle verify {word(path)} --base BASE --trust ROOT")
         return
     data = sign_root(read_regular(path, MAX_ROOT_BYTES, missing="root"), signers)
     report = _root_report(path, open_root(data)[1])
     write_file(path, data)
     _print(report, "Signed root file", as_json)
+    if not as_json:
+        say(f"next, on each device: lieref device trust {word(path)} --store DIR")
 
 
 @bundle.command(
@@ -269,6 +276,7 @@ def rotate(
 @click.option("--now", type=Moment(), help="Check as at this time.  [default: the clock's]")
 @click.option("--no-clock", is_flag=True, help="Leave expiry unchecked, as on a device without a clock.")
 @click.option("--run", is_flag=True, help="Run the self-test too, in lieref: the merged network, or the updated file.")
+@quiet_option
 @_json
 def verify(
     path: Path,
@@ -306,7 +314,9 @@ def verify(
             floor=floor,
             check_expiry=not no_clock,
         )
-        ran = _run(found, base) if run else None
+        with working("bundle verify") as step:
+            step("self-test")
+            ran = _run(found, base) if run else None
     except BundleRefused as refused:
         if as_json:
             print_json({"verified": False, "refused": refused.slug, "reason": str(refused)})

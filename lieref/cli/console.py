@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -115,6 +116,33 @@ def progress_bar(description: str) -> Iterator[Progress]:
                 line.show(done, total, f"{description}: {done} of {total}{left_text(left)}{said}")
 
         yield update
+
+
+@contextmanager
+def working(description: str) -> Iterator[Callable[[str], None]]:
+    """Show on stderr that a block is at work, and for how long, where its parts cannot be counted.
+
+    Yields a function that takes what is done next in a few words.
+    """
+    from lieref.cli.live import live_line
+
+    with live_line(description) as line:
+
+        def step(words: str) -> None:
+            if line.moves or line.due():
+                line.show(0, None, f"{description}: {words}")
+
+        yield step
+
+
+def wrote(what: str, *commands: str) -> None:
+    """Print the last line of a command that wrote something: what and where it is, and what may come next."""
+    print(f"{what}." + (f" Next: {', or '.join(commands)}" if commands else ""))
+
+
+def word(path: object) -> str:
+    """Return a path as one word of a command that is shown."""
+    return shlex.quote(str(path))
 
 
 def percent(fraction: float | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import click
 
 from lieref.adapter.store.command import JSON, STORE, VERBS, Option, Verb, perform, text_of
 from lieref.cli.command import Command, Group
-from lieref.cli.console import say
+from lieref.cli.console import say, working
 
 
 @click.group(
@@ -50,7 +51,11 @@ EXAMPLES = {
 
 def _command(name: str, verb: Verb) -> click.Command:
     def run(store: Path, json: bool, **options: Any) -> int:
-        answer = perform(name, store, options)
+        command = options.get("self_test")
+        if command is not None:  # it prints on stderr itself
+            say(f"the self-test {command} may take {options['self_test_seconds']:g} s")
+        with nullcontext() if command is not None or name != "install" else working("device install"):
+            answer = perform(name, store, options)
         for note in answer.notes:
             say(note)
         click.echo(text_of(answer, json))

@@ -12,7 +12,8 @@ import click
 
 from lieref.cli.command import Choice, Command
 from lieref.cli.completion import FORMAT_NAME
-from lieref.cli.console import print_facts, print_json, say
+from lieref.cli.console import print_facts, print_json, say, working, wrote
+from lieref.cli.live import quiet_option
 from lieref.cli.output import reserved_file, reserved_folder
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class _Command(Command):
     help="peft, lycoris: as of `lieref import`, where the file has no names.",
 )
 @click.option("--force", is_flag=True, help="Replace the output where it exists.")
+@quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def export(adapter: Path, base: Path, format_name: str, out: Path, force: bool, as_json: bool, **given: Any) -> None:
     """Write the adapter folder ADAPTER in another format.
@@ -107,7 +109,9 @@ def export(adapter: Path, base: Path, format_name: str, out: Path, force: bool, 
         row = check_options(format_name, options)
     except DomainError as error:
         raise click.UsageError(str(error).partition(": ")[2].replace("`", "")) from None
-    exported = (_write_folder if row.files else _write_file)(row, adapter, base, out, options, force=force)
+    with working("export") as step:
+        step(format_name)
+        exported = (_write_folder if row.files else _write_file)(row, adapter, base, out, options, force=force)
     for note in exported.notes:
         say(f"note: {note}")
     report = {"output": str(out), "format": format_name, "bytes": exported.size, "sha256": _digests(exported),
@@ -118,6 +122,7 @@ def export(adapter: Path, base: Path, format_name: str, out: Path, force: bool, 
         shown = {key: value for key, value in report.items() if not isinstance(value, (dict, list))}
         lists = {key: len(value) for key, value in exported.facts.items() if _is_listing(value)}
         print_facts("Exported", {**shown, **lists})
+        wrote(f"The adapter as {format_name} is {out}")
 
 
 def _export_update(folder: Path, base: Path, out: Path, force: bool, as_json: bool) -> None:

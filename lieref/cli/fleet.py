@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lieref.cli.command import Command
-from lieref.cli.console import print_json, print_table, progress_bar, say
+from lieref.cli.console import print_json, print_table, progress_bar, say, word, wrote
 from lieref.cli.live import quiet_option
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def fleet(
         print_json(report)
         return
     _print(report, rows)
-    click.echo(f"All of it is in {out / REPORT_NAME}.")
+    wrote(f"All of it is in {out / REPORT_NAME}", f"lieref report {word(out)} --out fleet.html")
 
 
 def run_command(

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lieref.cli.command import Choice, Group
 from lieref.cli.completion import PROFILE_NAME, SEMANTICS_NAME
+from lieref.cli.live import quiet_option
+
+if TYPE_CHECKING:
+    from lieref.cli.console import Progress
+    from lieref.conformance.case import Case
 
 _SEMANTICS = "tflite-reference, tflite-optimised, xnnpack, cmsis-nn or onnxruntime"
 _PROFILES = "fp64, fp32, tensor-core, winograd, fft, tf32, fp16, bf16; with :strict, :mixed or :normwise behind it"
@@ -46,20 +52,34 @@ def golden() -> None:
     shell_complete=SEMANTICS_NAME,
     help=f"Only quantised operators, as these runtimes round: {_SEMANTICS}.",
 )
+@quiet_option
 def export(
     folder: Path, full: bool, regenerate: bool, form: str, families: tuple[str, ...], semantics: str | None
 ) -> None:
     """Write the golden cases to FOLDER, which must be empty or new; the same bytes every time."""
+    from lieref.cli.console import progress_bar, word
     from lieref.conformance import export as exporter
-    from lieref.conformance.generate import generate
     from lieref.conformance.runner import of_export
     from lieref.conformance.vectors import read_vectors
 
-    cases = generate(full) if full or regenerate else read_vectors()[0]
-    if families or semantics:
-        cases = of_export(list(cases), families or None, semantics)
-    count = exporter.export(folder, cases, form)
+    with progress_bar("golden export") as progress:
+        cases = _generated(full, progress) if full or regenerate else read_vectors()[0]
+        if families or semantics:
+            cases = of_export(list(cases), families or None, semantics)
+        count = exporter.export(folder, cases, form)
     click.echo(f"{count} cases written to {folder}", err=True)
+    if form == "vectors":
+        click.echo(f"next: lieref golden check --exe DRIVER --vectors {word(folder)}", err=True)
+
+
+def _generated(full: bool, progress: Progress) -> Iterator[Case]:
+    """Yield what `generate` does, and say how far it is."""
+    from lieref.conformance.generate import numbered_specs
+
+    specs = list(numbered_specs(full))
+    for done, (number, spec) in enumerate(specs):
+        progress(done, len(specs), spec.family)
+        yield spec.complete(number)
 
 
 @golden.command(
@@ -89,6 +109,7 @@ def export(
 @click.option("--strict", is_flag=True, help="Fail if inputs are accepted that must be refused.")
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds for each run of --exe.")
 @click.option("--xfails", type=click.Path(path_type=Path), help="File of case ids expected to fail: `id  # reason`.")
+@quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--junit", type=click.Path(path_type=Path), help="Also write a JUnit file.")
 @click.pass_context
@@ -99,7 +120,7 @@ def check(ctx: click.Context, /, as_json: bool, junit: Path | None, **options: A
     whole. MISTRUSTED cases prove nothing under the declared arithmetic and do not count.
     """
     from lieref._atomic import write_file
-    from lieref.cli.console import print_json, stdout_to_stderr
+    from lieref.cli.console import print_json, progress_bar, stdout_to_stderr, wrote
     from lieref.cli.output import reserved_file
     from lieref.conformance.runner import check as run_check
     from lieref.conformance.runner import read_xfails
@@ -108,7 +129,7 @@ def check(ctx: click.Context, /, as_json: bool, junit: Path | None, **options: A
         ctx.with_resource(reserved_file("golden check", junit, "junit"))
     xfails = read_xfails(options["xfails"]) if options["xfails"] else []
     # What a port prints is for people.
-    with stdout_to_stderr():
+    with stdout_to_stderr(), progress_bar("golden check") as progress:
         report = run_check(
             _backend(options),
             vectors=options["vectors"],
@@ -118,6 +139,7 @@ def check(ctx: click.Context, /, as_json: bool, junit: Path | None, **options: A
             xfails=xfails,
             strict=options["strict"],
             semantics=options["semantics"],
+            told=progress,
         )
     if junit:
         write_file(junit, report.to_junit().encode())
@@ -125,6 +147,8 @@ def check(ctx: click.Context, /, as_json: bool, junit: Path | None, **options: A
         print_json(report.to_json())
     else:
         click.echo(report.to_text())
+        if junit:
+            wrote(f"The JUnit report is {junit}")
     ctx.exit(report.exit_code)
 
 

@@ -11,7 +11,7 @@ import click
 
 from lieref._atomic import write_file
 from lieref.cli.command import Command
-from lieref.cli.console import print_facts, print_json
+from lieref.cli.console import print_facts, print_json, wrote
 from lieref.cli.output import reserved_file
 from lieref.errors import DomainError
 
@@ -67,6 +67,7 @@ def plot(histories: tuple[Path, ...], out: Path, metric: str | None, force: bool
         print_json({"out": str(out), "metric": chosen, "runs": rows})
     else:
         print_facts("Drawn", {"figure": str(out), "runs": ", ".join(runs), "beside the loss": chosen or "-"})
+        wrote(f"The figure is {out}")
 
 
 def names_of(files: Sequence[Path]) -> list[str]:

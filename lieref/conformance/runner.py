@@ -41,6 +41,7 @@ def check(
     xfails: Iterable[str] = (),
     strict: bool = False,
     semantics: str | None = None,
+    told: Callable[[int, int, str], None] | None = None,
 ) -> Report:
     """Check a backend against golden vectors.
 
@@ -65,6 +66,8 @@ def check(
     semantics : str, optional
         How quantised operators are to round, one of `lieref.conformance.exact.semantics.NAMES`. Only their cases are
         judged then; without it they are left out, for a port has one arithmetic, and the cases are of several.
+    told : callable, optional
+        Called before each case with how many are done, of how many, and the id of the next.
 
     Returns
     -------
@@ -84,7 +87,11 @@ def check(
     run: Any = backend if getattr(backend, "takes_cases", False) else CallableBackend(backend)
     patterns = list(xfails)
     problems += unmatched(patterns, cases) + repeated(cases)
-    results = [check_case(run, case, declared, bitwise, patterns) for case in chosen]
+    results = []
+    for done, case in enumerate(chosen):
+        if told is not None:
+            told(done, len(chosen), case.id)
+        results.append(check_case(run, case, declared, bitwise, patterns))
     if semantics:
         return Report(results, problems, f"integers, {semantics}", strict)
     left_out = 0 if families else len(cases) - len(chosen)
