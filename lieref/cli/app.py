@@ -57,6 +57,7 @@ COMMANDS = {
     "methods": "lieref.cli.methods:methods",
     "golden": "lieref.cli.golden:golden",
     "doctor": "lieref.cli.doctor:doctor",
+    "schema": "lieref.cli.schema:schema",
     "completion": "lieref.cli.completion:completion",
 }
 

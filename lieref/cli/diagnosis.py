@@ -68,7 +68,7 @@ def diagnose(*, self_check: bool) -> dict[str, Any]:
         "environment": environment(findings),
         "self_check": None,
     }
-    if self_check and not any(report["versions"][name] is None for name in CORE):
+    if self_check and _compiles() and not any(report["versions"][name] is None for name in CORE):
         report["self_check"] = checked(findings)
     return {"ok": not findings, **report, "findings": findings}
 
@@ -163,9 +163,9 @@ def environment(findings: Findings) -> dict[str, str]:
         near = close_names(name, OWN, 1, alike=0.9)
         if near and name not in OWN:
             _add(findings, f"{name} is set, which nothing reads", f"call it {near[0]}, or unset it")
-    if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+    if not _compiles():
         _add(
-            findings, "NUMBA_DISABLE_JIT is set: nothing is compiled, and training takes a hundred times as long",
+            findings, "NUMBA_DISABLE_JIT is set: nothing is compiled, which makes training slow, and the self-check is left out",
             "unset NUMBA_DISABLE_JIT",
         )  # fmt: skip
     return {name: os.environ[name] for name in (*OWN, *OTHERS) if name in os.environ}
@@ -236,6 +236,10 @@ def _engine(found: dict[str, Any]) -> None:
     exact, bound = logit_error_bound(model, x)
     off = np.abs(model.logits(x).T - exact)
     found["engine_of_bound"] = float(np.max(off / bound))
+
+
+def _compiles() -> bool:
+    return os.environ.get("NUMBA_DISABLE_JIT", "0") in ("", "0")
 
 
 def _cpu() -> str | None:

@@ -120,7 +120,7 @@ def check(ctx: click.Context, /, as_json: bool, junit: Path | None, **options: A
     whole. MISTRUSTED cases prove nothing under the declared arithmetic and do not count.
     """
     from lieref._atomic import write_file
-    from lieref.cli.console import print_json, progress_bar, stdout_to_stderr, wrote
+    from lieref.cli.console import print_json, progress_bar, say, stdout_to_stderr
     from lieref.cli.output import reserved_file
     from lieref.conformance.runner import check as run_check
     from lieref.conformance.runner import read_xfails
@@ -148,7 +148,7 @@ def check(ctx: click.Context, /, as_json: bool, junit: Path | None, **options: A
     else:
         click.echo(report.to_text())
         if junit:
-            wrote(f"The JUnit report is {junit}")
+            say(f"the JUnit report is {junit}")
     ctx.exit(report.exit_code)
 
 

@@ -35,6 +35,7 @@ def find(path: tuple[str, ...]) -> click.Command:
 def parsed(example: str) -> tuple[str, ...]:
     """Parse a line as the command line does, short of running it, and return the path of the command it names."""
     words = shlex.split(example, comments=True)
+    words = words[: words.index(">")] if ">" in words else words
     assert words[0] == "lieref"
     command, context, path, rest = app.lieref, None, (), words[1:]
     while True:
