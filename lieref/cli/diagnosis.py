@@ -165,7 +165,7 @@ def environment(findings: Findings) -> dict[str, str]:
             _add(findings, f"{name} is set, which nothing reads", f"call it {near[0]}, or unset it")
     if not _compiles():
         _add(
-            findings, "NUMBA_DISABLE_JIT is set: nothing is compiled, which makes training slow, and the self-check is left out",
+            findings, "NUMBA_DISABLE_JIT is set: nothing is compiled, training is slow, and the self-check is left out",
             "unset NUMBA_DISABLE_JIT",
         )  # fmt: skip
     return {name: os.environ[name] for name in (*OWN, *OTHERS) if name in os.environ}
