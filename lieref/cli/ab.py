@@ -38,7 +38,6 @@ _classes = click.option("--classes", help="How many classes there are, or their 
         "lieref ab test base.onnx new.onnx --data test.npz --save day1.csv",
         "lieref ab look day1.csv day2.csv day3.csv --worth 1%",
     ),
-    short_help="Plan and judge A/B tests of two models.",
 )
 def ab() -> None:
     """Plan an A/B test of two models, judge it, and look at it daily.

@@ -21,7 +21,6 @@ REPORT_NAME = "report.json"
 
 
 @click.command(
-    short_help="Put a float adapter into a quantised file of the same network.",
     cls=Command,
     examples=(
         "lieref carry adapted net.tflite --out update",

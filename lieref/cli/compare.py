@@ -51,7 +51,6 @@ def parse_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
 
 
 @click.command(
-    short_help="Compare methods on one job: accuracy, bytes, time, latency, with intervals.",
     cls=Command,
     examples=(
         "lieref compare base.onnx --train train.npz --test test.npz --out comparison",

@@ -21,7 +21,6 @@ Completer = Callable[[click.Context, click.Parameter, str], list[str]]
         "lieref completion zsh > ~/.zfunc/_lieref  # with fpath+=~/.zfunc",
         "lieref completion fish > ~/.config/fish/completions/lieref.fish",
     ),
-    short_help="Print the script with which a shell completes commands.",
 )
 @click.argument("shell", type=Choice(["bash", "zsh", "fish"]))
 @click.pass_context

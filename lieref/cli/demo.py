@@ -37,7 +37,6 @@ EPOCHS, BATCH = 60, 32
 
 
 @click.command(
-    short_help="See it work: four methods on a small network, no download.",
     cls=Command,
     examples=(
         "lieref demo",

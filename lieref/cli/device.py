@@ -21,7 +21,6 @@ from lieref.cli.console import say, working
         "lieref device start --store store  # what to run, asked at each start",
         "lieref device mark-good --store store  # once it runs well",
     ),
-    short_help="Install signed adapters on a device, and roll them back.",
 )
 def device() -> None:
     """Signed adapters on a device: installed on trial, marked good, rolled back.

@@ -17,7 +17,6 @@ from lieref.cli.live import quiet_option
         "lieref doctor --no-self-check  # only what is installed and set",
         "lieref doctor --json > doctor.json  # for a report of a defect",
     ),
-    short_help="Check the installation: versions, CPU, cache, and golden values.",
 )
 @click.option("--no-self-check", is_flag=True, help="Leave out the golden values, which take some 5 seconds.")
 @quiet_option

@@ -18,7 +18,6 @@ from lieref.cli.text_options import TextOptions, text_options, with_padding_of, 
 
 @click.command(
     "eval",
-    short_help="Measure a model on labelled data.",
     cls=Command,
     examples=(
         "lieref eval base.onnx --data test.npz",

@@ -42,7 +42,6 @@ class _Command(Command):
 
 @click.command(
     cls=_Command,
-    short_help="Write an adapter in the formats of others.",
     examples=(
         "lieref export adapted --base base.onnx --format peft -o peft",
         "lieref export adapted --base base.onnx --format c-header -o weights.h",

@@ -40,7 +40,6 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 
 
 @click.command(
-    short_help="Train an adapter for an ONNX model and report on it.",
     cls=Command,
     examples=(
         "lieref finetune base.onnx --train train.npz --out adapted",

@@ -29,7 +29,6 @@ MOST_ROWS = 40
 
 
 @click.command(
-    short_help="Adapt one base to every device of a fleet.",
     cls=Command,
     examples=(
         "lieref fleet fleet.toml --out fleet --jobs 2",

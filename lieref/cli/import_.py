@@ -14,7 +14,6 @@ from lieref.cli.output import ADAPTER_NAMES, reserved_folder
 
 @click.command(
     "import",
-    short_help="Read an adapter of PEFT or LyCORIS.",
     cls=Command,
     examples=(
         "lieref import peft_folder --base base.onnx --out adapted",

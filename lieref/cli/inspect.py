@@ -25,7 +25,6 @@ FLOAT16 = 10
 
 
 @click.command(
-    short_help="Show what a model, an adapter folder or an update holds.",
     cls=Command,
     examples=(
         "lieref inspect base.onnx",

@@ -17,7 +17,6 @@ from lieref.cli.output import reserved_file
 
 
 @click.command(
-    short_help="Write base and adapter as one ordinary ONNX model.",
     cls=Command,
     examples=(
         "lieref merge base.onnx adapted -o merged.onnx",

@@ -33,7 +33,6 @@ def parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) -
 
 
 @click.command(
-    short_help="List the fine-tuning methods, explain one, or show which parts go together.",
     cls=Command,
     examples=(
         "lieref methods",

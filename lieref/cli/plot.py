@@ -27,7 +27,6 @@ WIDTH, HEIGHT, DOTS = 4.8, 3.6, 150
 
 
 @click.command(
-    short_help="Draw loss and accuracy of training runs from their history files.",
     cls=Command,
     examples=(
         "lieref plot adapted --out run.png",

@@ -16,7 +16,6 @@ from lieref.cli.unfinished import Unfinished
 
 
 @click.command(
-    short_help="Show a run, a comparison or a fleet as one page: HTML, Markdown or JSON.",
     cls=Command,
     examples=(
         "lieref report comparison",

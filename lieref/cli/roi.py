@@ -35,7 +35,6 @@ NEEDED = ("update_bytes", "gain")
 
 
 @click.command(
-    short_help="What updates of a fleet cost, what they bring, and what decides.",
     cls=Command,
     examples=(
         "lieref roi --devices 5000 --updates 4 --decisions 200 --error-value 0.05 --gain 1.2% --bytes 6000",

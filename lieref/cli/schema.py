@@ -24,7 +24,6 @@ NAME = "output.schema.json"
         "lieref schema bundle verify",
         "lieref schema > lieref.schema.json  # of every command",
     ),
-    short_help="Print the JSON Schema of what commands print with --json.",
 )
 @click.argument("command", nargs=-1)
 def schema(command: tuple[str, ...]) -> None:

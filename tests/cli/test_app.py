@@ -33,8 +33,30 @@ def test_help_lists_every_command_and_stays_light(capsys: pytest.CaptureFixture[
     listed = capsys.readouterr().out
     for name in app.lieref.list_commands(click.Context(app.lieref)):
         assert f"\n  {name} " in listed
-    code = "import sys; from lieref.cli import main; main(['--help']); print('numba' in sys.modules, file=sys.stderr)"
-    assert run_python(code).stderr.strip() == "False"
+    code = (
+        "import sys; from lieref.cli import main; from lieref.cli.app import COMMANDS; main(['--help'])\n"
+        "heavy = {'numpy', 'numba', 'onnx', 'rich', *(place.split(':')[0] for place, _ in COMMANDS.values())}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)"
+    )
+    assert run_python(code).stderr.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["methods"], "needs rich, which is not installed; install it with: pip install 'lieref[app]'"),
+        (["inspect", "a.onnx"], "needs onnx, which is not installed; install it with: pip install 'lieref[app]'"),
+    ],
+)
+def test_a_missing_extra_gives_the_install_command(arguments: list[str], words: str) -> None:
+    done = run_python(
+        "import sys\nfor name in ('rich', 'onnx'): sys.modules[name] = None\n"
+        f"from lieref.cli import main; sys.exit(main({arguments}))"
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.endswith(f"{words}\n")
+    assert done.stderr.count("\n") == 1
 
 
 def test_missing_click_gives_the_install_command() -> None:

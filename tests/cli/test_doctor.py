@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import lieref
-from lieref.cli import diagnosis, main
+from lieref.cli import diagnosis, extras, main
 from tests.cli.helpers import check_output
 
 RunJson = Callable[..., dict[str, Any]]
@@ -41,7 +41,7 @@ def test_nothing_is_wrong_here(run_json: RunJson, capsys: pytest.CaptureFixture[
     report = run_json("doctor")
     check = report["self_check"]
     assert report["findings"] == check["failed"] == check["left_out"] == []
-    assert check["passed"] == check["cases"] > 300
+    assert check["passed"] == check["cases"] > 200
     assert 0 < check["engine_of_bound"] < 1
     assert report["machine"]["instruction_set"] in report["machine"]["instruction_sets"]
     assert main(["doctor", "--no-self-check"]) == 0
@@ -54,12 +54,12 @@ def test_a_kernel_that_is_wrong_is_found(monkeypatch: pytest.MonkeyPatch, capsys
     from lieref.conformance import reference
 
     run = reference.run
-    monkeypatch.setattr(diagnosis, "FAMILIES", ("gemm",))
+    monkeypatch.setattr(diagnosis, "FAMILIES", ("conv",))
     monkeypatch.setattr(diagnosis, "INTEGER_FAMILIES", ("integer_add",))
     monkeypatch.setattr(reference, "run", lambda *case: {name: 1.001 * y for name, y in run(*case).items()})
     monkeypatch.setattr("lieref.adapter.model.Model.logits", lambda self, x: 1e-3 + 0 * x[:, 0, 0, :1])
     said = findings(capsys)
-    assert "golden cases fail, such as gemm" in said
+    assert "golden cases fail, such as conv" in said
     assert "times its certified bound -> try a smaller set" in said
 
 
@@ -80,7 +80,7 @@ def test_what_is_set_wrongly_is_found(
 
 def test_a_package_that_is_missing_is_a_finding_and_an_extra_is_not(capsys: pytest.CaptureFixture[str]) -> None:
     """With click alone, and without scipy: in a process of its own, where they cannot be imported."""
-    absent = [module for packages in diagnosis.EXTRAS.values() for module in packages.values() if module != "click"]
+    absent = [module for packages in extras.EXTRAS.values() for module in packages.values() if module != "click"]
     code = (
         "import importlib.util, sys\n"
         f"absent = {[*absent, 'scipy']!r}\n"
@@ -98,11 +98,11 @@ def test_a_package_that_is_missing_is_a_finding_and_an_extra_is_not(capsys: pyte
     )
     assert done.stdout.count("wrong: ") == 1
     assert "wrong: scipy cannot be imported" in done.stdout
-    assert "do: pip install --force-reinstall scipy" in done.stdout
+    assert "do: pip uninstall scipy; pip install 'lieref[app]'" in done.stdout
 
 
 @pytest.mark.skipif(not PROJECT.exists(), reason="not a checkout")
 def test_the_extras_are_those_of_the_package() -> None:
     declared = tomllib.loads(PROJECT.read_text())["project"]["optional-dependencies"]
     named = {extra: [line.partition(">")[0] for line in lines] for extra, lines in declared.items() if extra != "test"}
-    assert {extra: list(packages) for extra, packages in diagnosis.EXTRAS.items()} == named
+    assert {extra: list(packages) for extra, packages in extras.EXTRAS.items()} == named
