@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from lieref._text import did_you_mean
 from lieref._types import Array, FloatArray, Shape
 from lieref.errors import DomainError, DTypeError, MissingExtraError, ShapeError
 
@@ -117,7 +118,8 @@ def check_real(
 def check_choice(function: str, name: str, value: Any, choices: tuple[str, ...]) -> str:
     """Return `value` if it is one of the choices, else raise `DomainError` that lists them."""
     if value not in choices:
-        raise DomainError(f"{function}: `{name}` must be one of {', '.join(choices)}; got {value!r}")
+        near = did_you_mean(value, choices)
+        raise DomainError(f"{function}: `{name}` must be one of {', '.join(choices)}; got {value!r}{near}")
     return str(value)
 
 

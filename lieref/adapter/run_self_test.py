@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from lieref._text import did_you_mean
 from lieref._types import Array
 from lieref.adapter.bundle.refusal import BundleRefused
 from lieref.adapter.folder import encode_adapter, read_adapter
@@ -178,7 +179,8 @@ RUNTIMES: dict[str, tuple[Callable[[], bool], Callable[..., _Outputs]]] = {
 
 def _runtime(name: str | None) -> Callable[..., _Outputs]:
     if name is not None and name not in RUNTIMES:
-        raise DomainError(f"run_self_test: `runtime` must be one of {', '.join(RUNTIMES)}; got {name!r}")
+        near = did_you_mean(name, RUNTIMES)
+        raise DomainError(f"run_self_test: `runtime` must be one of {', '.join(RUNTIMES)}; got {name!r}{near}")
     for known, (there, run) in RUNTIMES.items():
         if name in (None, known) and there():
             return run

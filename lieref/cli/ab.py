@@ -9,7 +9,10 @@ from typing import Any
 import click
 
 from lieref.cli.ab_print import print_arms, print_look, print_plan, print_test
+from lieref.cli.command import Choice, Group
+from lieref.cli.completion import SEMANTICS_NAME
 from lieref.cli.console import print_json
+from lieref.cli.live import quiet_option
 from lieref.cli.naming import names_itself
 from lieref.cli.semantics_option import parse_semantics
 from lieref.cli.shares import GAIN, SHARE
@@ -28,21 +31,30 @@ _worth = click.option(
 _classes = click.option("--classes", help="How many classes there are, or their names: a,b,c or @FILE.")
 
 
-@click.group(short_help="Plan and judge A/B tests of two models.")
+@click.group(
+    cls=Group,
+    examples=(
+        "lieref ab plan --accuracy 90% --gain 1% --disagreement 5%",
+        "lieref ab test base.onnx new.onnx --data test.npz --save day1.csv",
+        "lieref ab look day1.csv day2.csv day3.csv --worth 1%",
+    ),
+)
 def ab() -> None:
     """Plan an A/B test of two models, judge it, and look at it daily.
 
-    \b
-    lieref ab plan --accuracy 90% --gain 1% --disagreement 5%
-    lieref ab test base.onnx new.onnx --data test.npz --save day1.csv
-    lieref ab look day1.csv day2.csv day3.csv --worth 1%
-
     A is the base, B the new model; both see the same images. What is found holds for images like these, each of them a
     case of its own: twenty frames of one scene are one image.
-    """  # noqa: D301  click reads the control character
+    """
 
 
-@ab.command(short_help="Images needed for a gain, or the smallest gain that so many show.")
+@ab.command(
+    short_help="Images needed for a gain, or the smallest gain that so many show.",
+    examples=(
+        "lieref ab plan --accuracy 90% --gain 1%  # worst case",
+        "lieref ab plan --accuracy 90% --gain 1% --disagreement 5%  # measured",
+        "lieref ab plan --accuracy 90% --images 2000  # what they show",
+    ),
+)
 @click.option("--accuracy", type=SHARE, required=True, help="Of the base: 0.9 or 90%.")
 @click.option("--gain", type=GAIN, help="Gain of accuracy that shall be seen, such as 1%.")
 @click.option("--images", type=click.IntRange(min=1), help="Instead of --gain: which gain do so many images show?")
@@ -61,14 +73,9 @@ def ab() -> None:
 def plan(as_json: bool, **options: Any) -> None:
     """Say how many images a comparison needs.
 
-    \b
-    lieref ab plan --accuracy 90% --gain 1%                     worst case
-    lieref ab plan --accuracy 90% --gain 1% --disagreement 5%   measured on some images
-    lieref ab plan --accuracy 90% --images 2000                 the smallest gain that 2,000 show
-
     Both models see the same images (McNemar's exact test), or each its own (two arms). How often the two differ
     matters most: the worst case is far off for an adapter and its base. `ab test` on a few hundred images says it.
-    """  # noqa: D301  click reads the control character
+    """
     from lieref.evaluate.ab.report import plan_report
 
     if (options["gain"] is None) == (options["images"] is None):
@@ -80,7 +87,15 @@ def plan(as_json: bool, **options: Any) -> None:
         print_plan(report)
 
 
-@ab.command(short_help="Is one model better than the other, on these images?")
+@ab.command(
+    short_help="Is one model better than the other, on these images?",
+    examples=(
+        "lieref ab test base.onnx merged.onnx --data test.npz",
+        "lieref ab test base.onnx base.onnx --adapter-b adapted --data test.npz --save day1.csv",
+        "lieref ab test net.tflite net.tflite --adapter-b update --data test.npz",
+        "lieref ab test a.csv b.csv --labels labels.csv",
+    ),
+)
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @click.option("--data", type=click.Path(path_type=Path), help="Of two models: labelled data, as for eval.")
@@ -88,11 +103,12 @@ def plan(as_json: bool, **options: Any) -> None:
 @click.option("--adapter-b", type=click.Path(path_type=Path), help="Adapter or update made for B.")
 @click.option(
     "--semantics",
+    shell_complete=SEMANTICS_NAME,
     callback=parse_semantics,
     metavar="NAME",
     help="Of quantised models: whose integers judge, as for eval.",
 )
-@click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of the data, where both would fit.")
+@click.option("--layout", type=Choice(["NCHW", "NHWC"]), help="Of the data, where both would fit.")
 @click.option("--max-bytes", type=click.IntRange(min=1), help="Memory the data may take, as for eval.")
 @click.option("--labels", type=click.Path(path_type=Path), help="Of two files of predictions: a file of labels.")
 @_classes
@@ -100,6 +116,7 @@ def plan(as_json: bool, **options: Any) -> None:
 @_worth
 @click.option("--save", type=click.Path(path_type=Path), help="Write ids, labels, predictions to this .csv, for look.")
 @click.option("--force", is_flag=True, help="Replace the file of --save where it exists.")
+@quiet_option
 @_json
 @names_itself
 def test(
@@ -107,19 +124,13 @@ def test(
 ) -> None:
     """Compare the base A with the new model B on the same images.
 
-    \b
-    lieref ab test base.onnx merged.onnx --data test.npz
-    lieref ab test base.onnx base.onnx --adapter-b DIR --data test.npz --save day1.csv
-    lieref ab test net.tflite net.tflite --adapter-b UPDATE --data test.npz
-    lieref ab test a.csv b.csv --labels labels.csv
-
     Two models, .onnx or .tflite, are run on DATA. Files of predictions are .csv with a header, .json (an object of
     lists) or .npz, with the columns `prediction` (a class, or in .npz one score a class), `label` in one of them or in
     LABELS, and `id` to match rows by; without ids all have one order.
 
     McNemar's test, exact and mid-p, is for a number of images fixed before. Who looks more than once reads the lines
     "at any time".
-    """  # noqa: D301  click reads the control character
+    """
     from lieref._atomic import write_file
     from lieref.cli.ab_models import named, semantics_of, warn_same
     from lieref.cli.output import reserved_result
@@ -178,7 +189,13 @@ def _pairs(
     return join_predictions(a, b, labels, classes=_number_of(classes))
 
 
-@ab.command(short_help="Is one model better, each on images of its own?")
+@ab.command(
+    short_help="Is one model better, each on images of its own?",
+    examples=(
+        "lieref ab arms half_a.csv half_b.csv",
+        "lieref ab arms half_a.csv half_b.csv --level 1% --json",
+    ),
+)
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
 @_classes
@@ -188,12 +205,9 @@ def _pairs(
 def arms(a: Path, b: Path, classes: str | None, level: float, as_json: bool) -> None:
     """Compare two models that saw other images, such as two halves of a fleet.
 
-    \b
-    lieref ab arms half_a.csv half_b.csv
-
     Both files have the columns `prediction` and `label`, as for `ab test`. The same images for both need far fewer of
     them: see `ab plan`. This test is for numbers of images fixed before; it must not be looked at daily.
-    """  # noqa: D301  click reads the control character
+    """
     from lieref.evaluate.ab.arms import compare_arms
     from lieref.evaluate.ab.betting import check_level
     from lieref.evaluate.ab.pairs import check_files_apart, right_answers
@@ -209,7 +223,13 @@ def arms(a: Path, b: Path, classes: str | None, level: float, as_json: bool) -> 
         print_arms(report)
 
 
-@ab.command(short_help="Look at a running test: ship, not yet, or no difference worth it.")
+@ab.command(
+    short_help="Look at a running test: ship, not yet, or no difference worth it.",
+    examples=(
+        "lieref ab look so_far.csv --worth 1%  # the file so far",
+        "lieref ab look day1.csv day2.csv day3.csv  # one file a day, in order",
+    ),
+)
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @_classes
 @_level
@@ -219,10 +239,6 @@ def arms(a: Path, b: Path, classes: str | None, level: float, as_json: bool) -> 
 def look(files: tuple[Path, ...], classes: str | None, level: float, worth: float, as_json: bool) -> None:
     """Judge a test that is still running, as often as one likes.
 
-    \b
-    lieref ab look so_far.csv --worth 1%                 the file so far
-    lieref ab look day1.csv day2.csv day3.csv            one file a day, in their order
-
     FILES have the columns `label`, `a` (what the base said), `b` (the new model) and perhaps `id`; `ab test --save`
     writes them, .json and .npz do as well. The verdict is ship, not yet, no difference worth it (less than --worth) or
     worse. However often one looks, ship is said of a model that is not better with a probability of at most half of
@@ -230,7 +246,7 @@ def look(files: tuple[Path, ...], classes: str | None, level: float, worth: floa
 
     Once said, a verdict stands. Give all files every day: the last alone is not the test. Images are counted as they
     came, in no order chosen by class or outcome, and each once; with ids, as --save writes, this is checked.
-    """  # noqa: D301  click reads the control character
+    """
     from lieref.evaluate.ab.pairs import check_apart, check_files_apart, read_pairs
     from lieref.evaluate.ab.report import check_level_and_worth, look_report
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import _thread
 import errno
 import importlib
-import importlib.util
 import io
 import os
 import sys
@@ -20,6 +19,8 @@ import click
 
 from lieref import __version__
 from lieref._text import one_line
+from lieref.cli.command import Group
+from lieref.cli.extras import extra_of, install_line
 from lieref.errors import LierefError, LierefWarning, MissingExtraError
 
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
@@ -35,55 +36,82 @@ MOST_OF_A_KIND = 4
 MOST_LETTERS = 2000
 """A longer line, such as one that holds a pattern from a file, is cut."""
 
-# Command -> module and attribute; a module is imported when its command, or the list of commands, is asked for.
+# Command -> module and attribute, and what it does; a module is imported when its command is asked for.
 COMMANDS = {
-    "demo": "lieref.cli.demo:demo",
-    "finetune": "lieref.cli.finetune:finetune",
-    "compare": "lieref.cli.compare:compare",
-    "fleet": "lieref.cli.fleet:fleet",
-    "plot": "lieref.cli.plot:plot",
-    "report": "lieref.cli.report:report",
-    "eval": "lieref.cli.eval:evaluate",
-    "predict": "lieref.cli.predict:predict",
-    "ab": "lieref.cli.ab:ab",
-    "roi": "lieref.cli.roi:roi",
-    "merge": "lieref.cli.merge:merge",
-    "carry": "lieref.cli.carry:carry",
-    "export": "lieref.cli.export:export",
-    "import": "lieref.cli.import_:import_",
-    "bundle": "lieref.cli.bundle:bundle",
-    "device": "lieref.cli.device:device",
-    "inspect": "lieref.cli.inspect:inspect",
-    "methods": "lieref.cli.methods:methods",
-    "golden": "lieref.cli.golden:golden",
+    "demo": ("lieref.cli.demo:demo", "See it work: four methods on a small network, no download."),
+    "finetune": ("lieref.cli.finetune:finetune", "Train an adapter for an ONNX model and report on it."),
+    "compare": (
+        "lieref.cli.compare:compare",
+        "Compare methods on one job: accuracy, bytes, latency.",
+    ),
+    "fleet": ("lieref.cli.fleet:fleet", "Adapt one base to every device of a fleet."),
+    "plot": ("lieref.cli.plot:plot", "Draw loss and accuracy of training runs from their files."),
+    "report": ("lieref.cli.report:report", "Show a run, a comparison or a fleet as one page."),
+    "eval": ("lieref.cli.eval:evaluate", "Measure a model on labelled data."),
+    "predict": ("lieref.cli.predict:predict", "Say the classes of images, vectors or arrays."),
+    "ab": ("lieref.cli.ab:ab", "Plan and judge A/B tests of two models."),
+    "roi": ("lieref.cli.roi:roi", "What updates of a fleet cost, what they bring, and what decides."),
+    "merge": ("lieref.cli.merge:merge", "Write base and adapter as one ordinary ONNX model."),
+    "carry": ("lieref.cli.carry:carry", "Put a float adapter into a quantised file of the same network."),
+    "export": ("lieref.cli.export:export", "Write an adapter in the formats of others."),
+    "import": ("lieref.cli.import_:import_", "Read an adapter of PEFT or LyCORIS."),
+    "bundle": ("lieref.cli.bundle:bundle", "Make keys, and sign adapters for devices."),
+    "device": ("lieref.cli.device:device", "Install signed adapters on a device, and roll them back."),
+    "inspect": ("lieref.cli.inspect:inspect", "Show what a model, an adapter folder or an update holds."),
+    "methods": (
+        "lieref.cli.methods:methods",
+        "List the methods, explain one, or show which parts go together.",
+    ),
+    "golden": ("lieref.cli.golden:golden", "Export golden vectors, and judge ports by them."),
+    "doctor": ("lieref.cli.doctor:doctor", "Check the installation: versions, CPU, cache, and golden values."),
+    "schema": ("lieref.cli.schema:schema", "Print the JSON Schema of what commands print with --json."),
+    "completion": ("lieref.cli.completion:completion", "Print the script with which a shell completes commands."),
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A group whose commands live in modules of their own."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the commands whose modules exist."""
-        return [name for name, place in COMMANDS.items() if importlib.util.find_spec(place.partition(":")[0])]
+        """Return the names of the commands."""
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command, importing its module."""
-        if cmd_name not in self.list_commands(ctx):
+        if cmd_name not in COMMANDS:
             return None
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        place, short_help = COMMANDS[cmd_name]
+        module, _, attribute = place.partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
+        command.short_help = short_help
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, short_help) for name, (_, short_help) in COMMANDS.items()])
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+EPILOG = (
+    "Exit status: 0 done, 1 failed, 2 wrong use or bad input, 3 a bundle refused, 130 interrupted. With --json a "
+    "command prints one JSON object on stdout; lieref schema describes it. NO_COLOR=1 leaves out colours. Where "
+    "something is slow or odd: lieref doctor."
+)
+
+
+@click.group(
+    cls=LazyGroup,
+    examples=(
+        "lieref demo  # see it work, no download",
+        "lieref finetune base.onnx --train train.npz --test test.npz --out adapted",
+        "lieref merge base.onnx adapted -o merged.onnx",
+    ),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=EPILOG,
+)
 @click.version_option(__version__, prog_name="lieref")
 def lieref() -> None:
-    """Fine-tune ONNX networks with LieRA and its relatives, on a CPU.
-
-    \b
-    Try it:   lieref demo
-    Use it:   lieref finetune BASE.onnx --train T.npz --test E.npz --out DIR
-    """  # noqa: D301  click reads the control character
+    """Fine-tune ONNX networks with LieRA and its relatives, on a CPU."""
 
 
 def run(arguments: Sequence[str] | None) -> int:
@@ -155,6 +183,9 @@ def _report(error: BaseException) -> int:
         status, text = error.exit_code, error.format_message()
     elif isinstance(error, MissingExtraError):
         text = str(error)
+    elif isinstance(error, ModuleNotFoundError) and (extra := extra_of(error.name or "")):
+        package = str(error.name).partition(".")[0]
+        text = f"this command needs {package}, which is not installed; install it with: {install_line(extra)}"
     elif isinstance(error, LierefError):
         status, text = WRONG_USE, str(error)
     elif isinstance(error, OSError) and error.errno in _BAD_PATHS:

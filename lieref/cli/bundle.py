@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from lieref.cli.console import print_facts, print_json, say
+from lieref.cli.command import Group
+from lieref.cli.console import print_facts, print_json, say, word, working
+from lieref.cli.live import quiet_option
 from lieref.cli.moments import Expiry, Moment
 
 if TYPE_CHECKING:
@@ -34,20 +36,27 @@ def _path_option(*names: str, **how: Any) -> Callable[[_Command], _Command]:
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
-@click.group()
+@click.group(
+    cls=Group,
+    examples=(
+        "lieref bundle keygen --out keys",
+        "lieref bundle create adapted --base base.onnx --key keys --out bundle",
+        "lieref bundle verify bundle --base base.onnx --trust keys/root.json",
+    ),
+)
 def bundle() -> None:
     """Signed adapters for devices: make keys, sign, check.
 
-    \b
-    lieref bundle keygen --out KEYDIR
-    lieref bundle create ADAPTER --base BASE.onnx --key KEYDIR --out BUNDLE
-    lieref bundle verify BUNDLE --base BASE.onnx --trust KEYDIR/root.json
-
     KEYDIR/root.json goes to the devices; KEYDIR/private_key.pem never leaves the place where bundles are made.
-    """  # noqa: D301  click reads the control character
+    """
 
 
-@bundle.command()
+@bundle.command(
+    examples=(
+        "lieref bundle keygen --out keys",
+        "lieref bundle keygen --out keys --expires 730d",
+    )
+)
 @_path_option("--out", required=True, help="New folder for the two halves.")
 @click.option("--expires", type=Expiry(), help="When the root file does.  [default: 3650d]")
 @_json
@@ -62,7 +71,12 @@ def keygen(out: Path, expires: datetime | timedelta | str | None, as_json: bool)
         say(f"give {out / 'root.json'} to the devices; keep {out / 'private_key.pem'} secret, and a copy of it offline")
 
 
-@bundle.command()
+@bundle.command(
+    examples=(
+        "lieref bundle create adapted --base base.onnx --key keys --out bundle",
+        "lieref bundle create adapted --base base.onnx --key keys --out bundle --version 2.1 --compatible camera-7",
+    )
+)
 @_path("adapter")
 @_path_option("--base", required=True, help="The model that it was trained on, or is an update of.")
 @_path_option("--key", "keys", required=True, multiple=True, help="Folder of `keygen`, or its private half; several.")
@@ -88,6 +102,7 @@ def keygen(out: Path, expires: datetime | timedelta | str | None, as_json: bool)
     "tflite-reference, or onnxruntime]",
 )
 @click.option("--force", is_flag=True, help="Replace a bundle at --out.")
+@quiet_option
 @_json
 def create(
     adapter: Path,
@@ -117,7 +132,8 @@ def create(
     from lieref.train.npz import read_npz
 
     signers = [read_signer(key) for key in keys]
-    with reserved_folder("bundle create", out, ALL_NAMES, force=force) as replaces:
+    with reserved_folder("bundle create", out, ALL_NAMES, force=force) as replaces, working("bundle create") as step:
+        step("merging, and making a self-test")
         made = create_bundle(
             out,
             adapter,
@@ -142,7 +158,12 @@ def create(
         say(f"next: lieref bundle verify {out} --base {base} --trust {trust}")
 
 
-@bundle.command()
+@bundle.command(
+    examples=(
+        "lieref bundle sign bundle --key keys2",
+        "lieref bundle sign keys/2.root.json --key keys2",
+    )
+)
 @_path("path", metavar="BUNDLE|ROOT")
 @_path_option("--key", "keys", required=True, multiple=True, help="Folder of `keygen`, or its private half; several.")
 @_json
@@ -161,14 +182,23 @@ def sign(path: Path, keys: tuple[Path, ...], as_json: bool) -> None:
     signers = [read_signer(key) for key in keys]
     if path.is_dir():
         _print({"bundle": str(path), **_statement_report(sign_bundle(path, signers))}, "Signed bundle", as_json)
+        if not as_json:
+            say(f"next: lieref bundle verify {word(path)} --base BASE --trust ROOT")
         return
     data = sign_root(read_regular(path, MAX_ROOT_BYTES, missing="root"), signers)
     report = _root_report(path, open_root(data)[1])
     write_file(path, data)
     _print(report, "Signed root file", as_json)
+    if not as_json:
+        say(f"next, on each device: lieref device trust {word(path)} --store DIR")
 
 
-@bundle.command()
+@bundle.command(
+    examples=(
+        "lieref bundle rotate keys --key keys --key new --add new --remove keys",
+        "lieref bundle rotate keys --key keys --add second --threshold 2",
+    )
+)
 @_path("old", metavar="ROOT")
 @_path_option("--key", "keys", required=True, multiple=True, help="Private keys that sign: old ones and new ones.")
 @_path_option("--add", "added", multiple=True, help="Key that gets both roles: its folder or root.json.")
@@ -198,11 +228,7 @@ def rotate(
     """Make the next root file after ROOT (a file, or a folder with root.json): other keys, other thresholds.
 
     It counts once the thresholds of both roots have signed it; `lieref bundle sign` adds what is missing.
-
-    \b
-    lieref bundle rotate KEYDIR --key KEYDIR --key NEW --add NEW --remove KEYDIR
-    lieref bundle rotate KEYDIR --key KEYDIR --add SECOND --threshold 2
-    """  # noqa: D301  click reads the control character
+    """
     from lieref._atomic import write_file
     from lieref.adapter.bundle.rotation import missing_signatures, public_key_of
     from lieref.adapter.bundle.rotation import rotate as next_root
@@ -234,7 +260,12 @@ def rotate(
         )
 
 
-@bundle.command()
+@bundle.command(
+    examples=(
+        "lieref bundle verify bundle --base base.onnx --trust keys/root.json",
+        "lieref bundle verify bundle --base base.onnx --trust keys/root.json --run",
+    )
+)
 @_path("path", metavar="BUNDLE")
 @_path_option("--base", required=True, help="The base model on the device.")
 @_path_option("--trust", required=True, help="Root file of the device, or a folder with root.json.")
@@ -245,6 +276,7 @@ def rotate(
 @click.option("--now", type=Moment(), help="Check as at this time.  [default: the clock's]")
 @click.option("--no-clock", is_flag=True, help="Leave expiry unchecked, as on a device without a clock.")
 @click.option("--run", is_flag=True, help="Run the self-test too, in lieref: the merged network, or the updated file.")
+@quiet_option
 @_json
 def verify(
     path: Path,
@@ -282,7 +314,9 @@ def verify(
             floor=floor,
             check_expiry=not no_clock,
         )
-        ran = _run(found, base) if run else None
+        with working("bundle verify") as step:
+            step("self-test")
+            ran = _run(found, base) if run else None
     except BundleRefused as refused:
         if as_json:
             print_json({"verified": False, "refused": refused.slug, "reason": str(refused)})
@@ -317,7 +351,12 @@ def _run(found: Verified, base: Path) -> dict[str, Any]:
     return {"runtime": name, "integers_equal": compared}
 
 
-@bundle.command()
+@bundle.command(
+    examples=(
+        "lieref bundle show bundle",
+        "lieref bundle show keys/root.json --json",
+    )
+)
 @_path("path", metavar="BUNDLE|ROOT")
 @_json
 def show(path: Path, as_json: bool) -> None:

@@ -11,14 +11,22 @@ import click
 
 from lieref._atomic import write_folder
 from lieref.adapter.strict_json import format_json, parse_json, path_text
-from lieref.cli.console import print_facts, print_json
+from lieref.cli.command import Command
+from lieref.cli.console import print_facts, print_json, working
 from lieref.cli.evidence import command_line
+from lieref.cli.live import quiet_option
 from lieref.cli.output import reserved_folder
 
 REPORT_NAME = "report.json"
 
 
-@click.command(short_help="Put a float adapter into a quantised file of the same network.")
+@click.command(
+    cls=Command,
+    examples=(
+        "lieref carry adapted net.tflite --out update",
+        "lieref carry adapted net.tflite --float base.onnx --out update --requantise",
+    ),
+)
 @click.argument("adapter", type=click.Path(path_type=Path))
 @click.argument("net", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="New or empty folder for the update.")
@@ -31,6 +39,7 @@ REPORT_NAME = "report.json"
 )
 @click.option("--requantise", is_flag=True, help="Let integers change where scales are not enough.")
 @click.option("--force", is_flag=True, help="Replace the update in OUT.")
+@quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def carry(adapter: Path, net: Path, out: Path, base: Path | None, requantise: bool, force: bool, as_json: bool) -> None:
     """Carry the float adapter in the folder ADAPTER over into the quantised file NET (.tflite, QDQ or QOperator ONNX).
@@ -49,7 +58,8 @@ def carry(adapter: Path, net: Path, out: Path, base: Path | None, requantise: bo
 
     out = Path(os.path.abspath(out))
     names = {BIN_NAME, JSON_NAME, REPORT_NAME}
-    with reserved_folder("carry", out, names, force=force) as replaces:
+    with reserved_folder("carry", out, names, force=force) as replaces, working("carry") as step:
+        step("reading")
         graph = read_integer(net)
         known = read_adapter(adapter)[1]["lieref"]
         base = base or _named_base(adapter)

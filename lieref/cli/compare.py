@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lieref._atomic import write_file
+from lieref.cli.command import Choice, Command
 from lieref.cli.compare_integer import read_quantised
 from lieref.cli.compare_job import METHODS, float_methods, read_problem
 from lieref.cli.compare_table import print_comparison
+from lieref.cli.completion import METHOD, SEMANTICS_NAME
 from lieref.cli.console import print_json, progress_bar, say
 from lieref.cli.evidence import command_line
 from lieref.cli.live import quiet_option
@@ -49,7 +51,14 @@ def parse_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
     return tuple(map(int, parts))
 
 
-@click.command(short_help="Compare methods on one job: accuracy, bytes, time, latency, with intervals.")
+@click.command(
+    cls=Command,
+    examples=(
+        "lieref compare base.onnx --train train.npz --test test.npz --out comparison",
+        "lieref compare base.onnx --train train.npz --test test.npz --out comparison --methods liera,lora",
+        "lieref compare net.tflite --train train.npz --test test.npz --out comparison",
+    ),
+)
 @click.argument("base", type=click.Path(path_type=Path))
 @click.option("--train", required=True, type=click.Path(path_type=Path), help="Labelled data, as for finetune.")
 @click.option("--test", required=True, type=click.Path(path_type=Path), help="Labelled data that judge at the end.")
@@ -59,7 +68,11 @@ def parse_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path), help="Folder for trials, comparison.json and report.html."
 )
-@click.option("--methods", help=f"Names separated by commas; see: lieref methods.  [default: {','.join(METHODS)}]")
+@click.option(
+    "--methods",
+    shell_complete=METHOD,
+    help=f"Names separated by commas; see: lieref methods.  [default: {','.join(METHODS)}]",
+)
 @click.option(
     "--ranks",
     callback=parse_numbers,
@@ -72,7 +85,12 @@ def parse_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
     metavar="5%|N",
     help="Most numbers a method may train: each takes its largest rank that keeps it.  [default: 5% of the base's]",
 )
-@click.option("--baseline", metavar="METHOD", help="What the others are paired with, or base.  [default: lora]")
+@click.option(
+    "--baseline",
+    metavar="METHOD",
+    shell_complete=METHOD,
+    help="What the others are paired with, or base.  [default: lora]",
+)
 @click.option("--seeds", default=5, show_default=True, type=click.IntRange(min=1), help="Runs of each method.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**62), help="The first of them.")
 @click.option("--epochs", type=click.IntRange(min=1), help="[default: as finetune takes for so many samples]")
@@ -81,10 +99,10 @@ def parse_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
     "--lr",
     default="auto",
     show_default=True,
-    type=click.Choice(["auto", "default"]),
+    type=Choice(["auto", "default"]),
     help="auto searches a ladder around each method's default, on held-out training samples.",
 )
-@click.option("--optimizer", default="adamw", show_default=True, type=click.Choice(["adamw", "sgd"]))
+@click.option("--optimizer", default="adamw", show_default=True, type=Choice(["adamw", "sgd"]))
 @click.option("--augment", default="auto", show_default=True, help="As for finetune.")
 @click.option("--alpha", type=click.FloatRange(min=0, min_open=True), help="Of the methods that have one.")
 @click.option(
@@ -96,7 +114,7 @@ def parse_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
     help="Another option, repeatable, for the methods that have it.",
 )
 @target_options
-@click.option("--head", default="keep", show_default=True, type=click.Choice(["keep", "new"]), help="As for finetune.")
+@click.option("--head", default="keep", show_default=True, type=Choice(["keep", "new"]), help="As for finetune.")
 @click.option("--features", metavar="TENSOR", help="What a new head reads.  [default: what the last layer reads]")
 @click.option("--pool", is_flag=True, help="Average features that are images over their positions.")
 @click.option(
@@ -108,6 +126,7 @@ def parse_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
 )
 @click.option(
     "--semantics",
+    shell_complete=SEMANTICS_NAME,
     callback=parse_semantics,
     metavar="PC,DEVICE",
     help="Of a quantised BASE: whose integers judge, and whose are set beside them.  [default: tflite-reference, "
@@ -117,7 +136,7 @@ def parse_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
 @task_options
 @text_options
 @preprocess_option
-@click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of the data, where both would fit.")
+@click.option("--layout", type=Choice(["NCHW", "NHWC"]), help="Of the data, where both would fit.")
 @click.option("--classes", help="Names of the outputs in order, as for finetune.")
 @click.option("--max-bytes", type=click.IntRange(min=1), help="Memory a data set may take, as for finetune.")
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(min=1), help="Processes on this machine.")

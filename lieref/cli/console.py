@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
     from lieref.evaluate.report import Report
@@ -55,10 +57,21 @@ def print_facts(title: str, facts: dict[str, object]) -> None:
 
 
 def _print(table: Table) -> None:
+    # Without a terminal there is no width to fit: a table in a file or a pipe is not cut.
+    console_on(sys.stdout, width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def console_on(stream: TextIO, width: int | None = None) -> Console:
+    """Return rich's console: NO_COLOR leaves out every style, and FORCE_COLOR, if that is not set, keeps them anywhere.
+
+    Raises
+    ------
+    ImportError
+        If rich is not installed.
+    """
     from rich.console import Console
 
-    # Without a terminal there is no width to fit: a table in a file or a pipe is not cut.
-    Console(width=None if sys.stdout.isatty() else 160).print(table)
+    return Console(file=stream, width=width, color_system=None if os.environ.get("NO_COLOR") else "auto")
 
 
 @contextmanager
@@ -103,6 +116,33 @@ def progress_bar(description: str) -> Iterator[Progress]:
                 line.show(done, total, f"{description}: {done} of {total}{left_text(left)}{said}")
 
         yield update
+
+
+@contextmanager
+def working(description: str) -> Iterator[Callable[[str], None]]:
+    """Show on stderr that a block is at work, and for how long, where its parts cannot be counted.
+
+    Yields a function that takes what is done next in a few words.
+    """
+    from lieref.cli.live import live_line
+
+    with live_line(description) as line:
+
+        def step(words: str) -> None:
+            if line.moves or line.due():
+                line.show(0, None, f"{description}: {words}")
+
+        yield step
+
+
+def wrote(what: str, *commands: str) -> None:
+    """Print the last line of a command that wrote something: what and where it is, and what may come next."""
+    print(f"{what}." + (f" Next: {', or '.join(commands)}" if commands else ""))
+
+
+def word(path: object) -> str:
+    """Return a path as one word of a command that is shown."""
+    return shlex.quote(str(path))
 
 
 def percent(fraction: float | None) -> str:

@@ -12,6 +12,7 @@ import click
 
 from lieref._atomic import write_folder
 from lieref.adapter.strict_json import format_json, path_text
+from lieref.cli.command import Command
 from lieref.cli.console import percent, print_json, print_reports, progress_bar
 from lieref.cli.evidence import Outcomes, command_line, heard, measured
 from lieref.cli.live import quiet_option
@@ -35,7 +36,13 @@ NAMES = ADAPTER_NAMES | {"base.onnx", "merged.onnx", "train.npz", "test.npz", RE
 EPOCHS, BATCH = 60, 32
 
 
-@click.command(short_help="See it work: four methods on a small network, no download.")
+@click.command(
+    cls=Command,
+    examples=(
+        "lieref demo",
+        "lieref demo --out tour --seed 1",
+    ),
+)
 @click.option(
     "--out",
     default="lieref-demo",

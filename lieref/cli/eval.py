@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from lieref.cli.command import Choice, Command
+from lieref.cli.completion import SEMANTICS_NAME
 from lieref.cli.console import number, percent, print_facts, print_json, progress_bar, say
 from lieref.cli.live import quiet_option
 from lieref.cli.preprocess_option import preprocess_option, recorded_text
@@ -15,7 +17,15 @@ from lieref.cli.task_options import chosen_task, output_option, task_options
 from lieref.cli.text_options import TextOptions, text_options, with_padding_of, without_padding
 
 
-@click.command("eval", short_help="Measure a model on labelled data.")
+@click.command(
+    "eval",
+    cls=Command,
+    examples=(
+        "lieref eval base.onnx --data test.npz",
+        "lieref eval base.onnx --adapter adapted --data test.npz",
+        "lieref eval net.tflite --data test.npz --semantics tflite-reference,cmsis-nn",
+    ),
+)
 @click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
 @click.option(
     "--adapter",
@@ -34,13 +44,14 @@ from lieref.cli.text_options import TextOptions, text_options, with_padding_of, 
 @task_options
 @text_options
 @preprocess_option
-@click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of the data, where both would fit.")
+@click.option("--layout", type=Choice(["NCHW", "NHWC"]), help="Of the data, where both would fit.")
 @click.option("--classes", help="Names of the model's outputs in order: a,b,c or @FILE.  [default: the adapter's]")
 @click.option(
     "--max-bytes", type=click.IntRange(min=1), help="Memory the data may take.  [default: 100 times the file]"
 )
 @click.option(
     "--semantics",
+    shell_complete=SEMANTICS_NAME,
     multiple=True,
     callback=parse_semantics,
     metavar="NAME,NAME",

@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lieref.cli.console import print_facts, print_json, say
+from lieref.cli.command import Choice, Command
+from lieref.cli.completion import FORMAT_NAME
+from lieref.cli.console import print_facts, print_json, say, working, wrote
+from lieref.cli.live import quiet_option
 from lieref.cli.output import reserved_file, reserved_folder
 
 if TYPE_CHECKING:
@@ -22,12 +25,10 @@ def _known(ctx: click.Context, param: click.Parameter, value: str) -> str:
     from lieref.adapter.integer.c_update import FORMAT
     from lieref.adapter.out.registry import FORMATS
 
-    if value not in (*FORMATS, FORMAT):
-        raise click.BadParameter(f"{value!r} is not one of {', '.join((*FORMATS, FORMAT))}", ctx, param)
-    return value
+    return Choice((*FORMATS, FORMAT)).convert(value, param, ctx)
 
 
-class _Command(click.Command):
+class _Command(Command):
     """A command whose help lists the formats."""
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -39,14 +40,28 @@ class _Command(click.Command):
             formatter.write_dl([*rows, (FORMAT, f"{SUMMARY}.")])
 
 
-@click.command(cls=_Command, short_help="Write an adapter in the formats of others.")
+@click.command(
+    cls=_Command,
+    examples=(
+        "lieref export adapted --base base.onnx --format peft -o peft",
+        "lieref export adapted --base base.onnx --format c-header -o weights.h",
+    ),
+)
 @click.argument("adapter", type=click.Path(path_type=Path))
 @click.option("--base", required=True, type=click.Path(path_type=Path), help="The .onnx or .tflite it was made for.")
-@click.option("--format", "format_name", required=True, metavar="FORMAT", callback=_known, help="One of those below.")
+@click.option(
+    "--format",
+    "format_name",
+    required=True,
+    metavar="FORMAT",
+    callback=_known,
+    shell_complete=FORMAT_NAME,
+    help="One of those below.",
+)
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="File or folder to write.")
 @click.option(
     "--weights",
-    type=click.Choice(["merged", "delta", "factors"]),
+    type=Choice(["merged", "delta", "factors"]),
     help="What is written.  [default: merged for c-header, which knows delta too; factors for ort-adapter, or merged]",
 )
 @click.option("--rank", type=click.IntRange(min=1), help="lora: of what is no LoRA.  [default: the adapter's own]")
@@ -57,6 +72,7 @@ class _Command(click.Command):
     help="peft, lycoris: as of `lieref import`, where the file has no names.",
 )
 @click.option("--force", is_flag=True, help="Replace the output where it exists.")
+@quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def export(adapter: Path, base: Path, format_name: str, out: Path, force: bool, as_json: bool, **given: Any) -> None:
     """Write the adapter folder ADAPTER in another format.
@@ -92,7 +108,9 @@ def export(adapter: Path, base: Path, format_name: str, out: Path, force: bool, 
         row = check_options(format_name, options)
     except DomainError as error:
         raise click.UsageError(str(error).partition(": ")[2].replace("`", "")) from None
-    exported = (_write_folder if row.files else _write_file)(row, adapter, base, out, options, force=force)
+    with working("export") as step:
+        step(format_name)
+        exported = (_write_folder if row.files else _write_file)(row, adapter, base, out, options, force=force)
     for note in exported.notes:
         say(f"note: {note}")
     report = {"output": str(out), "format": format_name, "bytes": exported.size, "sha256": _digests(exported),
@@ -103,6 +121,7 @@ def export(adapter: Path, base: Path, format_name: str, out: Path, force: bool, 
         shown = {key: value for key, value in report.items() if not isinstance(value, (dict, list))}
         lists = {key: len(value) for key, value in exported.facts.items() if _is_listing(value)}
         print_facts("Exported", {**shown, **lists})
+        wrote(f"The adapter as {format_name} is {out}")
 
 
 def _export_update(folder: Path, base: Path, out: Path, force: bool, as_json: bool) -> None:

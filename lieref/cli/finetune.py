@@ -14,6 +14,8 @@ from lieref._atomic import remove_folder, write_folder
 from lieref.adapter.strict_json import format_json, path_text
 from lieref.cli import finetune_integer
 from lieref.cli.choosing import AUTO, Chooser, check_choosing, flattery, report_of_nothing, run_settings
+from lieref.cli.command import Choice, Command
+from lieref.cli.completion import METHOD, SEMANTICS_NAME
 from lieref.cli.console import print_json, print_reports, progress_bar, say
 from lieref.cli.doubts import look_at_base, tell_unlike, without_doubts
 from lieref.cli.evidence import Outcomes, command_line, digests, heard, measured
@@ -40,7 +42,14 @@ if TYPE_CHECKING:
 REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 
 
-@click.command(short_help="Train an adapter for an ONNX model and report on it.")
+@click.command(
+    cls=Command,
+    examples=(
+        "lieref finetune base.onnx --train train.npz --out adapted",
+        "lieref finetune base.onnx --train images --test unseen --head new --out adapted",
+        "lieref finetune net.tflite --train train.npz --test test.npz --out update",
+    ),
+)
 @click.argument("base", type=click.Path(path_type=Path))
 @click.option(
     "--train",
@@ -63,6 +72,7 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
     "--method",
     default="liera",
     show_default=True,
+    shell_complete=METHOD,
     help="See: lieref methods. auto: chosen on training data that are held out, with rank, rate and epochs.",
 )
 @click.option(
@@ -83,7 +93,7 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
     "--head",
     default="keep",
     show_default=True,
-    type=click.Choice(["keep", "new"]),
+    type=Choice(["keep", "new"]),
     help="new: a last layer for other classes, trained along with the adapter; alone with --method head.",
 )
 @click.option("--features", metavar="TENSOR", help="What a new head reads.  [default: what the last layer reads]")
@@ -91,7 +101,7 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 @click.option("--epochs", type=click.IntRange(min=1), help="[default: as many as the number of samples wants]")
 @click.option("--batch", default=128, show_default=True, type=click.IntRange(min=1))
 @click.option("--lr", callback=parse_rate, metavar="auto|X", help="auto searches a ladder.  [default: the method's]")
-@click.option("--optimizer", default="adamw", show_default=True, type=click.Choice(["adamw", "sgd", "adalora"]))
+@click.option("--optimizer", default="adamw", show_default=True, type=Choice(["adamw", "sgd", "adalora"]))
 @click.option(
     "--average", is_flag=True, help="End with a moving average of the factors over the last fifth of the run."
 )
@@ -126,7 +136,7 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 @click.option("--threads", type=click.IntRange(min=1), help="Changes the speed, never the result.  [default: all]")
 @click.option("--memory-limit", metavar="64MB", help="Memory that training may take beside the data.")
 @preprocess_option
-@click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of the data, where both would fit.")
+@click.option("--layout", type=Choice(["NCHW", "NHWC"]), help="Of the data, where both would fit.")
 @click.option(
     "--classes",
     help="Names of the outputs in order: a,b,c or @FILE; of a new head also their number.  "
@@ -154,12 +164,13 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 @click.option("--codes", is_flag=True, help="Of a quantised file: one byte for each scale, not four.")
 @click.option(
     "--rounding",
-    type=click.Choice(["clamp", "straight-through"]),
+    type=Choice(["clamp", "straight-through"]),
     help="Of a quantised file: training sees the ranges of its integers, or their grid.  [default: clamp]",
 )
 @click.option(
     "--semantics",
     metavar="NAME",
+    shell_complete=SEMANTICS_NAME,
     help="Of a quantised file: whose integers the test is judged by.  [default: tflite-reference, onnxruntime]",
 )
 @quiet_option

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lieref._atomic import remove_folder, write_folder
+from lieref._text import did_you_mean
 from lieref.adapter.strict_json import format_json, parse_json, path_text
 from lieref.cli.console import progress_bar, say
 from lieref.cli.evidence import Outcomes, command_line, digests, heard
@@ -270,7 +271,9 @@ def check_semantics(name: str | None, model: IntegerModel) -> str:
     from lieref.op.integer.semantics import SEMANTICS
 
     if name is not None and name not in SEMANTICS:
-        raise click.UsageError(f"--semantics must be one of {', '.join(SEMANTICS)}; got {name}")
+        raise click.UsageError(
+            f"--semantics must be one of {', '.join(SEMANTICS)}; got {name}{did_you_mean(name, SEMANTICS)}"
+        )
     return name or USUAL[model.integer.format]
 
 

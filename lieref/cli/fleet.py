@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lieref.cli.console import print_json, print_table, progress_bar, say
+from lieref.cli.command import Command
+from lieref.cli.console import print_json, print_table, progress_bar, say, word, wrote
 from lieref.cli.live import quiet_option
 
 if TYPE_CHECKING:
@@ -27,7 +28,14 @@ MOST_ROWS = 40
 """Devices in the printed table; the report has all."""
 
 
-@click.command(short_help="Adapt one base to every device of a fleet.")
+@click.command(
+    cls=Command,
+    examples=(
+        "lieref fleet fleet.toml --out fleet --jobs 2",
+        "lieref fleet fleet.toml --out fleet --resume",
+        "lieref fleet fleet.toml --out together --rounds 5",
+    ),
+)
 @click.argument("manifest", type=click.Path(path_type=Path))
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="New folder, or with --resume an earlier.")
 @click.option("--jobs", type=click.IntRange(min=1), help="Processes on this machine.  [default: 1]")
@@ -41,13 +49,15 @@ def fleet(
 ) -> None:
     """Train an adapter for each device in MANIFEST, a TOML file.
 
+    MANIFEST is, for example:
+
     \b
     base = "base.onnx"
     method = "liera"                 # rank, epochs, learning_rate, ... or "auto"
     devices = "data/*/train.npz"     # the * is the name; also [[device]] tables
     test = "data/*/test.npz"         # for the report only
     [bundle]
-    key = "KEYDIR"                   # of `lieref bundle keygen`: one signed bundle each
+    key = "KEYDIR"                   # of lieref bundle keygen: signs bundles
 
     OUT/adapters and OUT/bundles hold what each device gets, OUT/fleet.json the table of gains. One fold of a device's
     samples is held out: a device whose adapter does not beat the base there keeps the base. With --rounds OUT/fleet
@@ -60,7 +70,7 @@ def fleet(
         print_json(report)
         return
     _print(report, rows)
-    click.echo(f"All of it is in {out / REPORT_NAME}.")
+    wrote(f"All of it is in {out / REPORT_NAME}", f"lieref report {word(out)} --out fleet.html")
 
 
 def run_command(

@@ -4,64 +4,112 @@ from __future__ import annotations
 
 import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from lieref.cli.command import Choice, Group
+from lieref.cli.completion import PROFILE_NAME, SEMANTICS_NAME
+from lieref.cli.live import quiet_option
+
+if TYPE_CHECKING:
+    from lieref.cli.console import Progress
+    from lieref.conformance.case import Case
 
 _SEMANTICS = "tflite-reference, tflite-optimised, xnnpack, cmsis-nn or onnxruntime"
 _PROFILES = "fp64, fp32, tensor-core, winograd, fft, tf32, fp16, bf16; with :strict, :mixed or :normwise behind it"
 
 
-@click.group()
+@click.group(
+    cls=Group,
+    examples=(
+        "lieref golden check --backend my_port:run",
+        "lieref golden export vectors",
+    ),
+)
 def golden() -> None:
     """Golden vectors: expected values with certified errors, and verdicts on ports."""
 
 
-@golden.command()
+@golden.command(
+    examples=(
+        "lieref golden export vectors  # the core set",
+        "lieref golden export vectors --full  # everything",
+        "lieref golden export headers --format c --semantics cmsis-nn --family integer_conv",
+    )
+)
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--full", is_flag=True, help="Also the cases that do not come with the package (needs python-flint).")
 @click.option("--regenerate", is_flag=True, help="Compute the core set anew instead of copying it.")
 @click.option(
-    "--format", "form", type=click.Choice(["vectors", "safetensors", "onnx", "c"]), default="vectors", show_default=True
+    "--format", "form", type=Choice(["vectors", "safetensors", "onnx", "c"]), default="vectors", show_default=True
 )
 @click.option("--family", "families", multiple=True, help="Family to write; may be given several times.")
-@click.option("--semantics", help=f"Only quantised operators, as these runtimes round: {_SEMANTICS}.")
+@click.option(
+    "--semantics",
+    shell_complete=SEMANTICS_NAME,
+    help=f"Only quantised operators, as these runtimes round: {_SEMANTICS}.",
+)
+@quiet_option
 def export(
     folder: Path, full: bool, regenerate: bool, form: str, families: tuple[str, ...], semantics: str | None
 ) -> None:
-    """Write the golden cases to FOLDER, which must be empty or new; the same bytes every time.
-
-    \b
-    lieref golden export vectors                  the core set
-    lieref golden export vectors --full           everything
-    lieref golden export headers --format c       for microcontrollers
-    lieref golden export headers --format c --semantics cmsis-nn --family integer_conv
-    """  # noqa: D301  click reads the control character
+    """Write the golden cases to FOLDER, which must be empty or new; the same bytes every time."""
+    from lieref.cli.console import progress_bar, word
     from lieref.conformance import export as exporter
-    from lieref.conformance.generate import generate
     from lieref.conformance.runner import of_export
     from lieref.conformance.vectors import read_vectors
 
-    cases = generate(full) if full or regenerate else read_vectors()[0]
-    if families or semantics:
-        cases = of_export(list(cases), families or None, semantics)
-    count = exporter.export(folder, cases, form)
+    with progress_bar("golden export") as progress:
+        cases = _generated(full, progress) if full or regenerate else read_vectors()[0]
+        if families or semantics:
+            cases = of_export(list(cases), families or None, semantics)
+        count = exporter.export(folder, cases, form)
     click.echo(f"{count} cases written to {folder}", err=True)
+    if form == "vectors":
+        click.echo(f"next: lieref golden check --exe DRIVER --vectors {word(folder)}", err=True)
 
 
-@golden.command()
+def _generated(full: bool, progress: Progress) -> Iterator[Case]:
+    """Yield what `generate` does, and say how far it is."""
+    from lieref.conformance.generate import numbered_specs
+
+    specs = list(numbered_specs(full))
+    for done, (number, spec) in enumerate(specs):
+        progress(done, len(specs), spec.family)
+        yield spec.complete(number)
+
+
+@golden.command(
+    examples=(
+        "lieref golden check --backend my_port:run",
+        "lieref golden check --exe ./driver --profile tf32",
+        "lieref golden check --outputs results --junit report.xml",
+        "lieref golden check --exe ./driver --semantics cmsis-nn",
+    )
+)
 @click.option("--backend", help="module:callable or file.py:callable, called as f(op, inputs, attrs) -> outputs.")
 @click.option("--exe", help="Program started as DRIVER INPUT OUTPUT for each case, both safetensors files.")
 @click.option("--outputs", type=click.Path(path_type=Path), help="Folder with <case id>.safetensors files.")
 @click.option("--vectors", type=click.Path(path_type=Path), help="Folder of vectors; the core set by default.")
 @click.option("--family", "families", multiple=True, help="Family to check; may be given several times.")
-@click.option("--semantics", help=f"How quantised operators round: {_SEMANTICS}. Judges their cases, and only these.")
-@click.option("--profile", help=f"Arithmetic the port declares: {_PROFILES}. Default: that of each case's dtype.")
+@click.option(
+    "--semantics",
+    shell_complete=SEMANTICS_NAME,
+    help=f"How quantised operators round: {_SEMANTICS}. Judges their cases, and only these.",
+)
+@click.option(
+    "--profile",
+    shell_complete=PROFILE_NAME,
+    help=f"Arithmetic the port declares: {_PROFILES}. Default: that of each case's dtype.",
+)
 @click.option("--bitwise", is_flag=True, help="Run every case twice and demand the same bits.")
 @click.option("--strict", is_flag=True, help="Fail if inputs are accepted that must be refused.")
 @click.option("--timeout", default=60.0, show_default=True, help="Seconds for each run of --exe.")
 @click.option("--xfails", type=click.Path(path_type=Path), help="File of case ids expected to fail: `id  # reason`.")
+@quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.option("--junit", type=click.Path(path_type=Path), help="Also write a JUnit file.")
 @click.pass_context
@@ -70,15 +118,9 @@ def check(ctx: click.Context, /, as_json: bool, junit: Path | None, **options: A
 
     Exit status 0 if no case fails, at least one proves something, and every kind of input that is covered is covered
     whole. MISTRUSTED cases prove nothing under the declared arithmetic and do not count.
-
-    \b
-    lieref golden check --backend my_port:run
-    lieref golden check --exe ./driver --profile tf32
-    lieref golden check --outputs results/ --junit report.xml
-    lieref golden check --exe ./driver --semantics cmsis-nn
-    """  # noqa: D301  click reads the control character
+    """
     from lieref._atomic import write_file
-    from lieref.cli.console import print_json, stdout_to_stderr
+    from lieref.cli.console import print_json, progress_bar, say, stdout_to_stderr
     from lieref.cli.output import reserved_file
     from lieref.conformance.runner import check as run_check
     from lieref.conformance.runner import read_xfails
@@ -87,7 +129,7 @@ def check(ctx: click.Context, /, as_json: bool, junit: Path | None, **options: A
         ctx.with_resource(reserved_file("golden check", junit, "junit"))
     xfails = read_xfails(options["xfails"]) if options["xfails"] else []
     # What a port prints is for people.
-    with stdout_to_stderr():
+    with stdout_to_stderr(), progress_bar("golden check") as progress:
         report = run_check(
             _backend(options),
             vectors=options["vectors"],
@@ -97,6 +139,7 @@ def check(ctx: click.Context, /, as_json: bool, junit: Path | None, **options: A
             xfails=xfails,
             strict=options["strict"],
             semantics=options["semantics"],
+            told=progress,
         )
     if junit:
         write_file(junit, report.to_junit().encode())
@@ -104,6 +147,8 @@ def check(ctx: click.Context, /, as_json: bool, junit: Path | None, **options: A
         print_json(report.to_json())
     else:
         click.echo(report.to_text())
+        if junit:
+            say(f"the JUnit report is {junit}")
     ctx.exit(report.exit_code)
 
 

@@ -11,8 +11,11 @@ from typing import Any
 import click
 
 from lieref._types import Shape
-from lieref.cli.console import print_facts, print_json, print_table, progress_bar
+from lieref.cli.command import Command
+from lieref.cli.completion import FLOAT_METHOD
+from lieref.cli.console import print_facts, print_json, print_table, progress_bar, working
 from lieref.cli.integer import describe_integer, print_description, refuse_options
+from lieref.cli.live import quiet_option
 from lieref.cli.target_options import target_options
 from lieref.cli.update import describe_update, print_update
 from lieref.model.integer.reader import is_integer_file
@@ -21,13 +24,26 @@ FLOAT16 = 10
 """ONNX's number of the type."""
 
 
-@click.command(short_help="Show what a model, an adapter folder or an update holds.")
+@click.command(
+    cls=Command,
+    examples=(
+        "lieref inspect base.onnx",
+        "lieref inspect base.onnx --target all-conv --method lora --rank 4",
+        "lieref inspect base.onnx --engine",
+        "lieref inspect adapted",
+    ),
+)
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--engine", "of_engine", is_flag=True, help="Show what becomes of every node of a model in the engine.")
 @click.option("--adapter", type=click.Path(path_type=Path), help="With --engine: adapter folder that is trained on.")
 @target_options
-@click.option("--method", help="With --target, --exclude or --blocks: what adapts the layers.  [default: liera]")
+@click.option(
+    "--method",
+    shell_complete=FLOAT_METHOD,
+    help="With --target, --exclude or --blocks: what adapts the layers.  [default: liera]",
+)
 @click.option("--rank", "--r", type=click.IntRange(min=1), help="Of its factors.  [default: the method's]")
+@quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def inspect(
     path: Path,
@@ -85,7 +101,9 @@ def inspect(
         if not as_json:
             (print_update if of_update else _print_adapter)(report)
     else:
-        report = describe_model(path)
+        with working("inspect") as step:
+            step("reading")
+            report = describe_model(path)
         if not as_json:
             _print_model(report)
     if as_json:

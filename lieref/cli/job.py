@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lieref import __version__
+from lieref._text import did_you_mean
 from lieref._types import Array
 from lieref.cli.training import train as train
 from lieref.errors import DomainError, FormatError, UnsupportedError
@@ -291,6 +292,7 @@ def parse_augment(text: str) -> str | tuple[str, ...]:
     if strange is not None:
         raise click.UsageError(
             f"--augment is auto, none, or of flip and shift(2), separated by commas; got {strange or 'an empty name'}"
+            f"{did_you_mean(strange, ('auto', 'none', 'flip', 'shift(2)'))}"
         )
     return names
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -127,11 +128,19 @@ def live_line(description: str) -> Iterator[Line]:
 
 
 def _terminal() -> Console | None:
-    """Return the terminal on stderr, None where it is none, or one in which nothing can move."""
-    from rich.console import Console
+    """Return the terminal on stderr, None where it is none, or nothing can move in it, or rich is not installed.
 
-    console = Console(stderr=True)
-    return console if console.is_terminal and not console.is_dumb_terminal else None
+    FORCE_COLOR is for colours: what is no terminal still gets plain lines.
+    """
+    if not sys.stderr.isatty():
+        return None
+    try:
+        from lieref.cli.console import console_on
+
+        console = console_on(sys.stderr)
+    except ImportError:
+        return None
+    return None if console.is_dumb_terminal else console
 
 
 @contextmanager

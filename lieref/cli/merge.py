@@ -10,16 +10,25 @@ from typing import Any
 import click
 
 from lieref._atomic import write_file
-from lieref.cli.console import print_facts, print_json
+from lieref.cli.command import Command
+from lieref.cli.console import print_facts, print_json, word, working, wrote
+from lieref.cli.live import quiet_option
 from lieref.cli.output import reserved_file
 from lieref.cli.preprocess_option import recorded_text
 
 
-@click.command(short_help="Write base and adapter as one ordinary ONNX model.")
+@click.command(
+    cls=Command,
+    examples=(
+        "lieref merge base.onnx adapted -o merged.onnx",
+        "lieref merge net.tflite update -o updated.tflite",
+    ),
+)
 @click.argument("base", type=click.Path(path_type=Path))
 @click.argument("adapter", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The merged model to write.")
 @click.option("--force", is_flag=True, help="Replace the output where it exists.")
+@quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def merge(base: Path, adapter: Path, output: Path, force: bool, as_json: bool) -> None:
     """Merge the adapter folder ADAPTER into the model BASE.
@@ -34,8 +43,10 @@ def merge(base: Path, adapter: Path, output: Path, force: bool, as_json: bool) -
         raise click.UsageError(f"{output} is the base model itself, which is never changed; name another --output")
     if output.exists() and not (output.is_file() or output.is_dir()):
         raise click.UsageError(f"{output} is a device or a pipe; name a file with --output")
-    with reserved_file("merge", output, "output"):
+    with reserved_file("merge", output, "output"), working("merge") as step:
+        step("reading")
         data, report = _updated(base, adapter) if _is_update(adapter) else _merged(base, adapter, as_json)
+        step("writing")
         if output.exists() and output.read_bytes() != data:
             if not force:
                 raise click.UsageError(f"{output} exists and holds something else; add --force to replace it")
@@ -47,6 +58,7 @@ def merge(base: Path, adapter: Path, output: Path, force: bool, as_json: bool) -
         print_json(report)
     else:
         print_facts("Merged", {**report, "changed_tensors": len(report["changed_tensors"])})
+        wrote(f"The merged model is {output}", f"lieref eval {word(output)} --data TEST")
 
 
 def _is_update(adapter: Path) -> bool:

@@ -8,7 +8,10 @@ from typing import Any
 
 import click
 
-from lieref.cli.console import print_json, print_table
+from lieref.cli.command import Command
+from lieref.cli.completion import FLOAT_METHOD
+from lieref.cli.console import print_json, print_table, working
+from lieref.cli.live import quiet_option
 from lieref.cli.method_options import method_settings
 
 COLUMNS = ("method", "what it does", "parameterisation, group, map, action", "numbers", "preserves", "lr", "source")
@@ -29,8 +32,16 @@ def parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) -
     return shape
 
 
-@click.command(short_help="List the fine-tuning methods, explain one, or show which parts go together.")
-@click.argument("name", required=False)
+@click.command(
+    cls=Command,
+    examples=(
+        "lieref methods",
+        "lieref methods liera --shape 64,64,3,3 --rank 4",
+        "lieref methods low-rank+so+cayley  # any legal combination",
+        "lieref methods --legal",
+    ),
+)
+@click.argument("name", required=False, shell_complete=FLOAT_METHOD)
 @click.option(
     "--shape",
     callback=parse_shape,
@@ -40,6 +51,7 @@ def parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--groups", type=click.IntRange(min=1), help="Conv groups of the layer.  [default: 1]")
 @method_settings("map=cayley, share_groups=true")
 @click.option("--legal", is_flag=True, help="Show which parameterisation, group, map and action go together.")
+@quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--markdown", is_flag=True, help="Print the table as lieref/param/README.md holds it.")
 def methods(
@@ -79,7 +91,9 @@ def methods(
     elif legal:
         from lieref.cli.methods_print import print_legal
 
-        matrix = legal_matrix()
+        with working("methods") as step:
+            step("which parts go together")
+            matrix = legal_matrix()
         print_json(matrix) if as_json else print_legal(matrix)
     elif markdown:
         click.echo(markdown_table(), nl=False)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from lieref._atomic import write_file
-from lieref.cli.console import print_facts, print_json
+from lieref.cli.command import Command
+from lieref.cli.console import print_facts, print_json, wrote
 from lieref.cli.output import reserved_file
 from lieref.errors import DomainError
 
@@ -25,7 +26,13 @@ WIDTH, HEIGHT, DOTS = 4.8, 3.6, 150
 """Inches of one pair of axes, and dots an inch of a PNG."""
 
 
-@click.command(short_help="Draw loss and accuracy of training runs from their history files.")
+@click.command(
+    cls=Command,
+    examples=(
+        "lieref plot adapted --out run.png",
+        "lieref plot liera/history.json lora/history.json --out both.svg",
+    ),
+)
 @click.argument("histories", metavar="HISTORY...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Figure to write: .png, .svg, .pdf.")
 @click.option("--metric", help="Beside the loss.  [default: the task's first, such as accuracy]")
@@ -59,6 +66,7 @@ def plot(histories: tuple[Path, ...], out: Path, metric: str | None, force: bool
         print_json({"out": str(out), "metric": chosen, "runs": rows})
     else:
         print_facts("Drawn", {"figure": str(out), "runs": ", ".join(runs), "beside the loss": chosen or "-"})
+        wrote(f"The figure is {out}")
 
 
 def names_of(files: Sequence[Path]) -> list[str]:

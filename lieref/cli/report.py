@@ -9,12 +9,19 @@ import click
 
 from lieref._atomic import write_file
 from lieref._text import one_line
+from lieref.cli.command import Command
 from lieref.cli.console import print_json
 from lieref.cli.page import reserved_page
 from lieref.cli.unfinished import Unfinished
 
 
-@click.command(short_help="Show a run, a comparison or a fleet as one page: HTML, Markdown or JSON.")
+@click.command(
+    cls=Command,
+    examples=(
+        "lieref report comparison",
+        "lieref report adapted --out report.html",
+    ),
+)
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option(
     "--out",

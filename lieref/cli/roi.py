@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lieref.cli.command import Command
 from lieref.cli.console import print_json, print_table
 from lieref.cli.naming import names_itself
 from lieref.cli.shares import GAIN
@@ -33,7 +34,13 @@ NAMES = {
 NEEDED = ("update_bytes", "gain")
 
 
-@click.command(short_help="What updates of a fleet cost, what they bring, and what decides.")
+@click.command(
+    cls=Command,
+    examples=(
+        "lieref roi --devices 5000 --updates 4 --decisions 200 --error-value 0.05 --gain 1.2% --bytes 6000",
+        "lieref roi --devices 5000 --updates 4 --decisions 200 --error-value 0.05 --from comparison --plot roi.png",
+    ),
+)
 @click.option("--devices", type=int, required=True, help="Devices in the fleet.")
 @click.option("--bytes", "update_bytes", type=float, help="Bytes sent to a device with an update.  [or --from]")
 @click.option("--link-cost", type=float, default=0.0, show_default=True, help="Cost of a megabyte to a device.")
@@ -76,17 +83,13 @@ def roi(
 ) -> None:
     """Say what updates of a fleet cost and bring.
 
-    \b
-    lieref roi --devices 5000 --updates 4 --decisions 200 --error-value 0.05 --gain 1.2% --bytes 6000
-    lieref roi --devices 5000 --updates 4 --decisions 200 --error-value 0.05 --from comparison.json
-
     Add --link-cost, --images with --image-cost, --hours with --hour-cost and --setup for the costs, --plot roi.png for
     a picture.
 
     Plain arithmetic, shown line by line: the gain of accuracy holds all year on all devices and avoids as many errors.
     Then each input is divided and multiplied by --factor, alone; a gain with an interval moves between its ends. What
     moves the net most is what a pilot should find out.
-    """  # noqa: D301  click reads the control character
+    """
     from lieref._atomic import write_file
     from lieref.cli.output import reserved_result
     from lieref.evaluate.roi.arithmetic import net_of_first_year, sensitivity

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from lieref._text import did_you_mean
+
 
 def parse_semantics(ctx: click.Context, param: click.Parameter, value: str | tuple[str, ...] | None) -> tuple[str, ...]:
     """Return the names in ``tflite-reference,xnnpack``, or in several of those, each once; none where none is given."""
@@ -15,5 +17,6 @@ def parse_semantics(ctx: click.Context, param: click.Parameter, value: str | tup
     names = tuple(dict.fromkeys(part.strip() for part in given.split(",") if part.strip()))
     strange = next((name for name in names if name not in SEMANTICS), None)
     if strange is not None or not names:
-        raise click.BadParameter(f"{strange or given!r} is none of {', '.join(SEMANTICS)}", ctx, param)
+        near = did_you_mean(strange or given, SEMANTICS)
+        raise click.BadParameter(f"{strange or given!r} is none of {', '.join(SEMANTICS)}{near}", ctx, param)
     return names

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lieref.cli.command import Choice
+
 if TYPE_CHECKING:
     from lieref.adapter.model import Model
     from lieref.train.task import Task
@@ -49,7 +51,7 @@ output_option = click.option(
 )
 
 _OPTIONS = (
-    click.option("--task", type=click.Choice(TASK_NAMES), help="What is learnt.  [default: the adapter's, or classes]"),
+    click.option("--task", type=Choice(TASK_NAMES), help="What is learnt.  [default: the adapter's, or classes]"),
     click.option("--class-weights", callback=parse_weights, metavar="W,W", help="Of classes, dense, multilabel."),
     click.option("--label-smoothing", type=click.FloatRange(0, 1), help="Of classes, dense and tokens."),
     click.option("--positive-weights", callback=parse_weights, metavar="W,W", help="Of multilabel, one an output."),

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from lieref._text import did_you_mean
 from lieref._types import FloatArray
 from lieref.conformance.case import Expected
 from lieref.conformance.reach import Reach
@@ -210,10 +211,12 @@ def get_profile(name: str) -> Profile:
     """
     base, _, exp_class = name.partition(":")
     if base not in PROFILES:
-        raise DomainError(f"get_profile: `name` must be one of {', '.join(PROFILES)}; got {base!r}")
+        near = did_you_mean(base, PROFILES)
+        raise DomainError(f"get_profile: `name` must be one of {', '.join(PROFILES)}; got {base!r}{near}")
     if exp_class and exp_class not in EXP_CLASSES:
         raise DomainError(
             f"get_profile: the class in `name` must be one of {', '.join(EXP_CLASSES)}; got {exp_class!r}"
+            f"{did_you_mean(exp_class, EXP_CLASSES)}"
         )
     return replace(PROFILES[base], exp_class=exp_class or "mixed")
 

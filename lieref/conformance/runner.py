@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from lieref._check import check_choice
+from lieref._text import did_you_mean
 from lieref.conformance.backend import Backend, BackendError, CallableBackend
 from lieref.conformance.case import Case
 from lieref.conformance.exact.semantics import NAMES
@@ -26,6 +27,9 @@ from lieref.errors import DomainError, FormatError
 _BREAKDOWNS: Final = (SystemExit, MemoryError, RecursionError, ImportError)
 """Exceptions that are no refusal of bad inputs."""
 
+MOST_LISTED: Final = 8
+"""Names that a message lists; the core set has some two hundred families."""
+
 
 def check(
     backend: Backend | Callable[[str, dict[str, Any], dict[str, Any]], Any],
@@ -37,6 +41,7 @@ def check(
     xfails: Iterable[str] = (),
     strict: bool = False,
     semantics: str | None = None,
+    told: Callable[[int, int, str], None] | None = None,
 ) -> Report:
     """Return what golden cases say of a backend: which it passes, and what its failures look like.
 
@@ -61,6 +66,8 @@ def check(
     semantics : str, optional
         How quantised operators are to round, one of `lieref.conformance.exact.semantics.NAMES`. Only their cases are
         judged then; without it they are left out, for a port has one arithmetic, and the cases are of several.
+    told : callable, optional
+        Called before each case with how many are done, of how many, and the id of the next.
 
     Returns
     -------
@@ -80,7 +87,11 @@ def check(
     run: Any = backend if getattr(backend, "takes_cases", False) else CallableBackend(backend)
     patterns = list(xfails)
     problems += unmatched(patterns, cases) + repeated(cases)
-    results = [check_case(run, case, declared, bitwise, patterns) for case in chosen]
+    results = []
+    for done, case in enumerate(chosen):
+        if told is not None:
+            told(done, len(chosen), case.id)
+        results.append(check_case(run, case, declared, bitwise, patterns))
     if semantics:
         return Report(results, problems, f"integers, {semantics}", strict)
     left_out = 0 if families else len(cases) - len(chosen)
@@ -127,8 +138,15 @@ def _of_families(cases: list[Case], families: Iterable[str] | None) -> list[Case
     names, known = list(families), sorted({case.family for case in cases})
     for name in names:
         if name not in known:
-            raise DomainError(f"check: `families` must be among {', '.join(known)}; got {name!r}")
+            raise DomainError(
+                f"check: `families` must be among {_listed(known)}; got {name!r}{did_you_mean(name, known)}"
+            )
     return [case for case in cases if case.family in names]
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    return f"{', '.join(names[:MOST_LISTED])}{more}"
 
 
 def unmatched(patterns: Iterable[str], cases: list[Case]) -> list[str]:

@@ -45,11 +45,16 @@ def measure_latency(call: Callable[[], object], *, repeats: int = REPEATS, warm_
 
 
 def measure_latencies(
-    calls: tuple[Callable[[], object], ...], *, repeats: int = REPEATS, warm_up: int = WARM_UP
+    calls: tuple[Callable[[], object], ...],
+    *,
+    repeats: int = REPEATS,
+    warm_up: int = WARM_UP,
+    told: Callable[[int, int], None] | None = None,
 ) -> tuple[Latency, ...]:
     """Return the latencies of several callables, called in turns; the order of a round is reversed every second time.
 
-    Parameters and errors are those of `measure_latency`.
+    Parameters and errors are those of `measure_latency`; `told` is called before each round with how many are done, of
+    how many.
     """
     check_int("measure_latency", "repeats", repeats, low=1)
     check_int("measure_latency", "warm_up", warm_up, low=0)
@@ -58,6 +63,8 @@ def measure_latencies(
             call()
     times: list[list[int]] = [[] for _ in calls]
     for turn in range(repeats):
+        if told is not None:
+            told(turn, repeats)
         order = range(len(calls)) if turn % 2 == 0 else reversed(range(len(calls)))
         for index in order:
             call = calls[index]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from lieref._check import check_choice
 from lieref._class_table import ClassTable
+from lieref._text import did_you_mean
 from lieref._types import Shape
 from lieref.errors import DomainError, DTypeError, UnsupportedError
 from lieref.group.action import Action, ElementWise, ScaleMode
@@ -137,7 +138,8 @@ def make_map(spec: str) -> Map:
                 raise DomainError(f"make_map: `spec` must hold a number in brackets; got {spec!r}") from error
         if not match[2] and not match[3]:
             return cls()
-    raise DomainError(f"make_map: `spec` must be one of exp, taylor<k>, cayley, bounded(<c>); got {spec!r}")
+    near = did_you_mean(spec.partition("(")[0], MAPS)
+    raise DomainError(f"make_map: `spec` must be one of exp, taylor<k>, cayley, bounded(<c>); got {spec!r}{near}")
 
 
 def make_action(spec: str, group: str = "hadamard", *, strict: bool = False) -> Action:
@@ -183,7 +185,9 @@ def _on_mode(part: str, spec: str) -> MatrixOnMode | ScaleMode:
     match = re.fullmatch(r"(?:(?P<scaling>scaling)(?:\((?P<scaled>[a-z-]+)\))?|(?P<mode>[a-z-]+)(?:/(?P<blocks>\d+))?)"
                          r"(?P<bias>\+bias)?", part)  # fmt: skip
     if match is None or (match["scaled"] or match["mode"] or "out") not in MODES:
-        raise DomainError(f"make_action: `spec` must name an action; got {spec!r}")
+        raise DomainError(
+            f"make_action: `spec` must name an action; got {spec!r}{did_you_mean(part, (*ACTIONS, *MODES))}"
+        )
     if match["scaling"]:
         return ScaleMode(match["scaled"] or "out", bool(match["bias"]))
     from lieref.group.mode_action import MatrixOnMode

@@ -15,12 +15,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
 from lieref._check import check_bool, check_int
+from lieref._text import close_names
 from lieref._types import Array
 from lieref.errors import DomainError, DTypeError, LierefError, ShapeError
 from lieref.model.graph import Graph, Node
@@ -256,7 +256,7 @@ def _check_name(raw: Graph, plain: Graph, name: str) -> None:
     elif name in gives:
         what = f"the node {name!r}, which gives {gives[name]!r}"
     else:
-        close = get_close_matches(name, sorted(fed), MOST_SHOWN, 0.5)
+        close = close_names(name, sorted(fed), MOST_SHOWN, alike=0.5)
         what = f"{name!r}" + (f", close to {', '.join(close)}" if close else f"; {_vectors(plain)}")
     raise DomainError(f"attach: `features` must name a tensor that the model computes of a sample; got {what}")
 

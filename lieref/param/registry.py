@@ -13,6 +13,7 @@ from typing import Any
 
 from lieref._check import check_bool, check_real
 from lieref._class_table import ClassTable
+from lieref._text import close_names, did_you_mean
 from lieref.errors import DomainError, DTypeError, UnsupportedError
 from lieref.group.registry import GROUPS, make_action, make_map
 from lieref.param._base import Parameterisation
@@ -111,7 +112,9 @@ def get_method(name: str, **config: Any) -> Method:
     for option in config:
         if option not in allowed:
             known = ", ".join(allowed) or "nothing"
-            raise DomainError(f"get_method: options of {name} must be among {known}; got {option!r}")
+            raise DomainError(
+                f"get_method: options of {name} must be among {known}; got {option!r}{did_you_mean(option, allowed)}"
+            )
     if row.parameterisation is None:
         return Untrained(recipe)
     switches = {f.name for f in dataclasses.fields(PARAMETERISATIONS[row.parameterisation]) if f.type == "bool"}
@@ -243,9 +246,7 @@ def _row_of_parts(name: str) -> MethodRow:
 
 def _nearest(what: str, name: str, known: Collection[str]) -> str:
     """Return the names that somebody may have meant, all where none is near."""
-    from difflib import get_close_matches
-
-    close = get_close_matches(name, known, 3)
+    close = close_names(name, known)
     return f"a {what}, such as {' or '.join(close)}" if close else f"one of {', '.join(known)}"
 
 

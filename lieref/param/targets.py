@@ -18,11 +18,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any, Protocol, Self
 
 from lieref._check import check_int
+from lieref._text import close_names
 from lieref._types import Shape
 from lieref.errors import DomainError
 
@@ -195,7 +195,7 @@ def _named(field: str, pattern: str, layers: Sequence[NamedLayer], last: Collect
         return found
     nodes = [layer.node for layer in layers]
     whole = [name for layer in layers for name in (layer.node, layer.weight, *_modules(layer))]
-    close = get_close_matches(pattern, list(dict.fromkeys([*whole, *(name.split(".")[-1] for name in whole)])), 3, 0.6)
+    close = close_names(pattern, [*whole, *(name.split(".")[-1] for name in whole)])
     if pattern == ALL_LINEAR and last:
         near = f" ({ALL_LINEAR} leaves out the last, {', '.join(sorted(last))})"
     else:

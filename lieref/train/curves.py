@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lieref._check import need
+from lieref._text import did_you_mean
 from lieref.errors import DomainError
 from lieref.train.history import EpochRecord, in_percent
 
@@ -49,7 +50,8 @@ def metric_of(runs: Runs, metric: str | None = None) -> str | None:
             one, other = (", ".join(found) or "none" for found in (known, others))
             raise DomainError(f"plot: `runs` must have the same metrics; {first} has {one}, {run} has {other}")
     if metric is not None and metric not in known:
-        raise DomainError(f"plot: `metric` must be one of {', '.join(known) or 'none'}; got {metric!r}")
+        near = did_you_mean(metric, known)
+        raise DomainError(f"plot: `metric` must be one of {', '.join(known) or 'none'}; got {metric!r}{near}")
     return metric if metric is not None else next(iter(known), None)
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from lieref._check import check_choice
+from lieref._text import did_you_mean
 from lieref.errors import DomainError
 from lieref.train.position_tasks import Dense, Sequence, Tokens
 from lieref.train.sample_tasks import Classes, Multilabel, Numbers
@@ -56,5 +57,8 @@ def make_task(task: str | Task, **settings: Any) -> Task:
     unknown = sorted(set(settings) - set(known))
     if unknown:
         has = f"has {', '.join(known)}" if known else "has none"
-        raise DomainError(f"make_task: `{unknown[0]}` must be a setting of the task {task!r}, which {has}")
+        raise DomainError(
+            f"make_task: `{unknown[0]}` must be a setting of the task {task!r}, which {has}"
+            f"{did_you_mean(unknown[0], known)}"
+        )
     return kind(**settings)

@@ -11,7 +11,7 @@ import onnx
 import pytest
 
 from lieref.cli import main
-from tests.cli.helpers import small_network, snapshot, write_data
+from tests.cli.helpers import check_output, small_network, snapshot, write_data
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def run_json(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]]:
-    """Run a command with --json and return the object it prints; it must print nothing else on stdout."""
+    """Run a command with --json and return the object it prints, which fits its schema; nothing else is on stdout."""
 
     def run(*arguments: object) -> dict[str, Any]:
         status = main([*map(str, arguments), "--json"])
@@ -34,6 +34,7 @@ def run_json(capsys: pytest.CaptureFixture[str]) -> Callable[..., dict[str, Any]
         assert status == 0, printed.err
         report = json.loads(printed.out)
         assert isinstance(report, dict)
+        check_output([*map(str, arguments)], report)
         return report
 
     return run

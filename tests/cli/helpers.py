@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from lieref.cli.schema import commands_of, of_command, read_schema
 
 CLASSES = 3
 Snapshot = dict[str, str]
@@ -64,3 +68,15 @@ def snapshot(folder: Path) -> Snapshot:
         for path in sorted(folder.rglob("*"))
         if path.suffix != ".lock"
     }
+
+
+@functools.cache
+def _validator(name: str) -> Any:
+    return jsonschema.Draft202012Validator(of_command(read_schema(), name))
+
+
+def check_output(arguments: list[str], report: dict[str, Any]) -> None:
+    """Raise `ValidationError` unless a report is what the schema has for the command."""
+    known = commands_of(read_schema())
+    name = arguments[0] if arguments[0] in known else "-".join(arguments[:2])
+    _validator(name).validate(report)

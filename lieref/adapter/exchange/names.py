@@ -13,11 +13,11 @@ import ast
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
+from lieref._text import close_names
 from lieref._types import Array, FloatArray
 from lieref.adapter.exchange.given import Given
 from lieref.errors import DomainError
@@ -173,7 +173,7 @@ def match(
         elif candidates:
             problems[path] = f"may be any of {_listed(one.node for one in candidates)}, of one shape"
         else:
-            close = get_close_matches(path, known, 3, 0.6)
+            close = close_names(path, known)
             problems[path] = f"is nowhere{f', close is {_listed(close)}' if close else ''}"
     _check_twice(result, problems)
     if problems:
@@ -247,7 +247,7 @@ def _mapped(wanted: Iterable[str], layers: Sequence[Layer], given: Given) -> dic
         if target is None:
             continue
         if target not in names:
-            close = get_close_matches(target, names, 3, 0.6)
+            close = close_names(target, names)
             raise DomainError(
                 f"import: `--model-names` must name nodes or weights of the network; got {target!r} for {path}"
                 f"{f' (close: {_listed(close)})' if close else ''}"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Any
 
+from lieref._text import did_you_mean
 from lieref._types import Array
 from lieref.adapter.bundle.refusal import BundleRefused
 from lieref.adapter.integer.form import SELF_TEST
@@ -145,7 +146,8 @@ RUNTIMES: dict[str, tuple[_Able, _Run]] = {
 
 def _chosen(name: str | None, how: str, content: bytes) -> str:
     if name is not None and name not in RUNTIMES:
-        raise DomainError(f"run_self_test: `runtime` must be one of {', '.join(RUNTIMES)}; got {name!r}")
+        near = did_you_mean(name, RUNTIMES)
+        raise DomainError(f"run_self_test: `runtime` must be one of {', '.join(RUNTIMES)}; got {name!r}{near}")
     for known, (able, _) in RUNTIMES.items():
         if name in (None, known) and able(how, content):
             return known

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lieref._text import did_you_mean
 from lieref.errors import DomainError
 from lieref.evaluate.compare.budget import TWIN, Entry
 from lieref.evaluate.plan import BASE
@@ -61,6 +62,9 @@ def baseline_of(entries: Sequence[Entry], baseline: str | None, *, has_base: boo
         return Baseline(baseline, baseline, {})
     mine = [entry for entry in entries if entry.method == baseline]
     if not mine:
-        raise DomainError(f"compare: `baseline` must be one of the methods, {', '.join(methods)}; got {baseline!r}")
+        near = did_you_mean(baseline, [*methods, *(entry.label for entry in entries)])
+        raise DomainError(
+            f"compare: `baseline` must be one of the methods, {', '.join(methods)}; got {baseline!r}{near}"
+        )
     name = mine[0].label if len(mine) == 1 else f"{baseline} of the same budget"
     return Baseline(name, mine[0].label, {entry.budget: entry.label for entry in mine})

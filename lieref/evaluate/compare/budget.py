@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lieref._check import check_int
+from lieref._text import did_you_mean
 from lieref.adapter.model import Model
 from lieref.errors import DomainError, LierefError, LierefWarning
 from lieref.evaluate.plan import BASE, Plan
@@ -197,7 +198,7 @@ class _Sized:
         given = {key: value for key, value in options.items() if key in known}
         scope = get_method(name, **given).scope
         given |= {key: value for key, value in where.items() if scope == "weight" and key in FIELDS}
-        self.name, self.model, self.head, self.options = name, model, head, given
+        self.name, self.model, self.head, self.options, self.known = name, model, head, given, known
         self.size = next((size for size in SIZES if size in known), None)
         self._counts: dict[int | None, int] = {}
 
@@ -259,4 +260,5 @@ class _Sized:
 def _check_options(family: Sequence[_Sized], options: Mapping[str, Any]) -> None:
     for name in options:
         if not any(name in one.options for one in family):
-            raise DomainError(f"compare: `option` must be one of a method that is compared; none has {name!r}")
+            near = did_you_mean(name, [option for one in family for option in one.known])
+            raise DomainError(f"compare: `option` must be one of a method that is compared; none has {name!r}{near}")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from lieref._text import did_you_mean
 from lieref.adapter.integer.methods import INTEGER_METHODS
 from lieref.adapter.integer.model import IntegerModel
 from lieref.adapter.model import Model
@@ -94,6 +95,7 @@ def quantised_entries(model: IntegerModel, twin: Model | None, names: Sequence[s
             raise DomainError(
                 f"compare: `methods` of a quantised file must be among {', '.join(INTEGER_METHODS)}, which leave its "
                 f"grid as it is; got {strange!r}: add --float BASE.onnx to compare it on the float twin"
+                f"{did_you_mean(strange, INTEGER_METHODS)}"
             )
     else:
         real = [name for name in methods if _has_float(name)]
@@ -103,8 +105,11 @@ def quantised_entries(model: IntegerModel, twin: Model | None, names: Sequence[s
             found.append(replace(entry, on_twin=True, form=FINISHED))
     for each in wanted:
         if not any(map(each.takes, found)):
-            labels = ", ".join(entry.label for entry in found) or "none"
-            raise DomainError(f"compare: `methods` must name rows that there are; got {str(each)!r}, and has {labels}")
+            labels = [entry.label for entry in found]
+            raise DomainError(
+                f"compare: `methods` must name rows that there are; got {str(each)!r}, and has "
+                f"{', '.join(labels) or 'none'}{did_you_mean(each, labels)}"
+            )
     return [entry for entry in found if any(each.takes(entry) for each in wanted)]
 
 

@@ -105,9 +105,7 @@ def compare(
     def base_of(row: Row) -> Runs | None:
         return bases.get(TWIN if twin is not None and row.get("network") == "float" else BASE)
 
-    if told is not None:
-        told("latency", 0, 1)
-    base_latency, timed = _latencies(problem, twin, entries)
+    base_latency, timed = _latencies(problem, twin, entries, told)
     rows = []
     for number, entry in enumerate(entries):
         network = integer_facts(entry, runs[number]) if problem.semantics else {}
@@ -170,7 +168,7 @@ def _semantics(problem: Problem, rows: Sequence[Row], runs: dict[str, Runs]) -> 
 
 
 def _latencies(
-    problem: Problem, twin: Problem | None, entries: Sequence[Entry]
+    problem: Problem, twin: Problem | None, entries: Sequence[Entry], told: Told | None
 ) -> tuple[float | None, list[tuple[float | None, float | None]]]:
     """Return what `latencies` does, of the networks in real numbers: of a quantised file no device was timed."""
     real = twin if problem.semantics else problem
@@ -178,7 +176,9 @@ def _latencies(
     if real is None:
         return None, timed
     mine = [n for n, entry in enumerate(entries) if not problem.semantics or entry.network == "float"]
-    base, found = latencies(real, [entries[n] for n in mine])
+    base, found = latencies(
+        real, [entries[n] for n in mine], None if told is None else lambda done, total: told("latency", done, total)
+    )
     for n, each in zip(mine, found, strict=True):
         timed[n] = each
     return base, timed

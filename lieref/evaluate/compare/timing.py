@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from lieref.errors import LierefError, LierefWarning
@@ -23,10 +23,12 @@ REPEATS, SECONDS = 100, 0.5
 """Timed calls of each, or what fits into that many seconds of it."""
 
 
-def latencies(problem: Problem, entries: Sequence[Entry]) -> tuple[float, list[tuple[float | None, float | None]]]:
+def latencies(
+    problem: Problem, entries: Sequence[Entry], told: Callable[[int, int], None] | None = None
+) -> tuple[float, list[tuple[float | None, float | None]]]:
     """Return the median microseconds of the base, and of each entry attached and merged, one thread.
 
-    None where an entry cannot be attached, or not be merged.
+    None where an entry cannot be attached, or not be merged. `told` is that of `measure_latencies`.
     """
     x = problem.x[:1]
     base = problem.model()
@@ -55,7 +57,7 @@ def latencies(problem: Problem, entries: Sequence[Entry]) -> tuple[float, list[t
     begin = time.perf_counter()
     calls[0]()
     repeats = int(SECONDS / (time.perf_counter() - begin))
-    measured = measure_latencies(tuple(calls), repeats=min(max(repeats, 3), REPEATS), warm_up=1)
+    measured = measure_latencies(tuple(calls), repeats=min(max(repeats, 3), REPEATS), warm_up=1, told=told)
 
     def of(place: int | None) -> float | None:
         return None if place is None else measured[place].median_us

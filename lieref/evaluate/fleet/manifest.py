@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lieref._check import check_bool, check_choice, check_int, check_real
+from lieref._text import did_you_mean
 from lieref.adapter.fields import shown
 from lieref.errors import DomainError, FormatError, LierefError
 from lieref.evaluate.plan import BASE, START, Plan
@@ -240,7 +241,8 @@ def _check_keys(values: Mapping[str, Any], table: str) -> None:
     for key, value in values.items():
         kinds = _KEYS[table].get(key)
         if kinds is None:
-            raise DomainError(f"`{where}{key}` must be one of {', '.join(_KEYS[table])}; got another key")
+            near = did_you_mean(key, _KEYS[table])
+            raise DomainError(f"`{where}{key}` must be one of {', '.join(_KEYS[table])}; got another key{near}")
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             named = " or ".join({"str": "text", "dict": "a table", "list": "a list"}.get(k.__name__, k.__name__)
                                 for k in kinds)  # fmt: skip

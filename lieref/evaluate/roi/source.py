@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lieref._text import did_you_mean
 from lieref.adapter.strict_json import parse_json
 from lieref.errors import DomainError, FormatError
 from lieref.evaluate.report.reading import page_from, result_in
@@ -97,8 +98,9 @@ def _of_comparison(report: dict[str, Any], method: str | None, path: str | Path)
     if method is not None:
         named = [row for row in rows if row["label"] == method]
         if not named:
-            labels = ", ".join(str(row["label"]) for row in rows)
-            raise DomainError(f"read_source: `method` must be one of {labels}; got {method!r}")
+            labels = [str(row["label"]) for row in rows]
+            near = did_you_mean(method, labels)
+            raise DomainError(f"read_source: `method` must be one of {', '.join(labels)}; got {method!r}{near}")
         rows = named
     row = max(rows, key=lambda row: float(row["merit"]))
     found = _between(row["over_base"])
