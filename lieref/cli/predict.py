@@ -10,6 +10,7 @@ import click
 
 from lieref._atomic import write_file
 from lieref.adapter.strict_json import path_text
+from lieref.cli.command import Choice, Command
 from lieref.cli.console import print_json, progress_bar, say
 from lieref.cli.live import quiet_option
 from lieref.cli.output import reserved_result
@@ -17,7 +18,14 @@ from lieref.cli.preprocess_option import preprocess_option
 from lieref.cli.task_options import output_option
 
 
-@click.command(short_help="Say the classes of images, vectors or arrays.")
+@click.command(
+    cls=Command,
+    examples=(
+        "lieref predict net.onnx photo.jpg  # a line of CSV",
+        "lieref predict net.onnx photos --adapter adapted --top 3 --out classes.csv",
+        "lieref predict net.onnx photos --preprocess imagenet --json",
+    ),
+)
 @click.argument("model_path", metavar="MODEL", type=click.Path(path_type=Path))
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
@@ -28,7 +36,7 @@ from lieref.cli.task_options import output_option
 @click.option("--top", default=1, show_default=True, type=click.IntRange(min=1), help="Classes that are listed.")
 @output_option
 @preprocess_option
-@click.option("--layout", type=click.Choice(["NCHW", "NHWC"]), help="Of the arrays, where both would fit.")
+@click.option("--layout", type=Choice(["NCHW", "NHWC"]), help="Of the arrays, where both would fit.")
 @click.option("--classes", help="Names of the model's outputs in order: a,b,c or @FILE.  [default: the adapter's]")
 @click.option(
     "--out", type=click.Path(path_type=Path), metavar="F.csv|F.json", help="File for it.  [default: CSV on stdout]"
