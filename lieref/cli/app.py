@@ -6,6 +6,7 @@ import _thread
 import errno
 import importlib
 import io
+import logging
 import os
 import sys
 import threading
@@ -120,7 +121,7 @@ def run(arguments: Sequence[str] | None) -> int:
         # A name that the terminal has no letters for is shown with escapes instead of failing.
         sys.stdout.reconfigure(errors="backslashreplace")
     notes = _Notes()
-    with warnings.catch_warnings(), _unraisable():
+    with warnings.catch_warnings(), _unraisable(), _unlogged():
         warnings.showwarning = notes.show
         # What lieref tells its user; what libraries tell their developers stays out.
         warnings.simplefilter("ignore")
@@ -166,6 +167,16 @@ def _unraisable() -> Iterator[None]:
         sys.unraisablehook = before
         for timer in again:
             timer.cancel()
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep the log of libraries from stderr where nobody has asked for it: what a user must know comes as a warning."""
+    before, logging.lastResort = logging.lastResort, logging.NullHandler()
+    try:
+        yield
+    finally:
+        logging.lastResort = before
 
 
 def _report(error: BaseException) -> int:

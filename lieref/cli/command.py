@@ -5,19 +5,14 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from lieref._text import did_you_mean
 
-if TYPE_CHECKING:
-    _Choice = click.Choice[str]
-else:
-    _Choice = click.Choice  # before click 8.2 it takes no parameter
 
-
-class Choice(_Choice):
+class Choice(click.Choice[str]):
     """One of some words; of a wrong one the nearest is named."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:

@@ -137,7 +137,9 @@ def working(description: str) -> Iterator[Callable[[str], None]]:
 
 def wrote(what: str, *commands: str) -> None:
     """Print the last line of a command that wrote something: what and where it is, and what may come next."""
-    print(f"{what}." + (f" Next: {', or '.join(commands)}" if commands else ""))
+    from lieref._text import printable
+
+    print(printable(f"{what}." + (f" Next: {', or '.join(commands)}" if commands else "")))
 
 
 def word(path: object) -> str:

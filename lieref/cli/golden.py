@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from lieref.cli.command import Choice, Group
 from lieref.cli.completion import PROFILE_NAME, SEMANTICS_NAME
 from lieref.cli.live import quiet_option
-
-if TYPE_CHECKING:
-    from lieref.cli.console import Progress
-    from lieref.conformance.case import Case
 
 _SEMANTICS = "tflite-reference, tflite-optimised, xnnpack, cmsis-nn or onnxruntime"
 _PROFILES = "fp64, fp32, tensor-core, winograd, fft, tf32, fp16, bf16; with :strict, :mixed or :normwise behind it"
@@ -57,29 +52,20 @@ def export(
     folder: Path, full: bool, regenerate: bool, form: str, families: tuple[str, ...], semantics: str | None
 ) -> None:
     """Write the golden cases to FOLDER, which must be empty or new; the same bytes every time."""
-    from lieref.cli.console import progress_bar, word
+    from lieref.cli.console import progress_bar, say, word
     from lieref.conformance import export as exporter
+    from lieref.conformance.generate import generate
     from lieref.conformance.runner import of_export
     from lieref.conformance.vectors import read_vectors
 
     with progress_bar("golden export") as progress:
-        cases = _generated(full, progress) if full or regenerate else read_vectors()[0]
+        cases = generate(full, progress) if full or regenerate else read_vectors()[0]
         if families or semantics:
             cases = of_export(list(cases), families or None, semantics)
         count = exporter.export(folder, cases, form)
-    click.echo(f"{count} cases written to {folder}", err=True)
+    say(f"{count} cases written to {folder}")
     if form == "vectors":
-        click.echo(f"next: lieref golden check --exe DRIVER --vectors {word(folder)}", err=True)
-
-
-def _generated(full: bool, progress: Progress) -> Iterator[Case]:
-    """Yield what `generate` does, and say how far it is."""
-    from lieref.conformance.generate import numbered_specs
-
-    specs = list(numbered_specs(full))
-    for done, (number, spec) in enumerate(specs):
-        progress(done, len(specs), spec.family)
-        yield spec.complete(number)
+        say(f"next: lieref golden check --exe DRIVER --vectors {word(folder)}")
 
 
 @golden.command(

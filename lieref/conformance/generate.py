@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from lieref.conformance.case import Case
 from lieref.conformance.families import (
@@ -41,13 +41,16 @@ _FAMILIES = (
 _FULL_START = 1000
 
 
-def generate(full: bool = False) -> Iterator[Case]:
+def generate(full: bool = False, told: Callable[[int, int, str], None] | None = None) -> Iterator[Case]:
     """Return the core cases, then with `full` all others; ids do not depend on `full`.
 
     Parameters
     ----------
     full : bool
         Also the cases that are too many or too large to be stored with the package; their numbers start at 1001.
+
+    told : callable, optional
+        Called before each case with how many are done, of how many, and the family of the next.
 
     Raises
     ------
@@ -56,7 +59,10 @@ def generate(full: bool = False) -> Iterator[Case]:
     UnsupportedError
         If an entry of a registry has no definition in `lieref.conformance.definitions`.
     """
-    for number, spec in numbered_specs(full):
+    specs = list(numbered_specs(full))
+    for done, (number, spec) in enumerate(specs):
+        if told is not None:
+            told(done, len(specs), spec.family)
         yield spec.complete(number)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -186,6 +187,18 @@ def test_nothing_is_counted_that_was_printed(
     rest = ["warning: and 1 more like these (Note)"] if many > app.MOST_OF_A_KIND else []
     printed = [f"warning: layer {number} is left out" for number in range(app.MOST_OF_A_KIND)]
     assert capsys.readouterr().err.splitlines() == printed + rest
+
+
+def test_what_libraries_log_is_not_printed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    @click.command()
+    def logging_command() -> None:
+        logging.getLogger("a.library").warning("its cache folder is not writable")
+
+    monkeypatch.setattr(app.LazyGroup, "get_command", lambda *_: logging_command)
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    assert main(["logging"]) == 0
+    assert capsys.readouterr().err == ""
+    assert logging.lastResort is not None
 
 
 def test_a_line_has_an_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
