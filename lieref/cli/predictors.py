@@ -153,7 +153,7 @@ def _sources(
         if chosen is None:  # bytes of the network's size, which the model says now, or none that it takes
             recorded = model.preprocessing
             chosen = (Preprocess() if recorded is None else Preprocess.from_dict(recorded)).fitted(model.input_shape)
-        x = ImageArray(images, chosen, source=str(source), max_bytes=max_bytes)
+        x = ImageArray(images, chosen, source=str(source), max_bytes=max_bytes, keeps=False)
         found.append(([(path_text(file), None) for file in images], x, own_layout(model.input_shape)))
         images.clear()
 
