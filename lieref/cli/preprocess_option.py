@@ -82,7 +82,7 @@ def chosen_preprocess(
     """
     from lieref.errors import DomainError, LierefWarning
     from lieref.train.image_array import misfit
-    from lieref.train.preprocess import CHOICES, Preprocess
+    from lieref.train.preprocess import CHOICES, PRESETS, Preprocess
 
     shape, recorded = model.input_shape, model.preprocessing
     known = None if recorded is None else Preprocess.from_dict(recorded, model.source)
@@ -109,7 +109,7 @@ def chosen_preprocess(
         odd = misfit(files, size)
         if odd is None:
             _record_raw(model, files)
-            if says is not None and not says[0].is_raw:
+            if says is not None and says[0] != PRESETS["raw"]:
                 warnings.warn(
                     f"preprocess: images in {path} have the model's size and are taken as bytes, 0 to 255, but "
                     f"{says[1]}: add --preprocess {says[0].name}",

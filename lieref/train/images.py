@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -158,6 +158,7 @@ class Decoder:
     cap: int
     folder: str
     background: int | None = None
+    instead: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         self.deep: list[Path] = []
@@ -230,7 +231,7 @@ class Decoder:
         if needed > self.cap:
             raise FormatError(
                 f"read_image_folder: {self.folder} must decode in at most {self.cap} bytes; {self.count} images of "
-                f"{pixels} pixels take {needed} (max_bytes raises the cap)"
+                f"{pixels} pixels take {needed} (max_bytes raises the cap{self.instead})"
             )
 
     def _check_bytes(self, file: Path, image: Any) -> None:
@@ -247,6 +248,8 @@ class Decoder:
 @dataclass
 class ImageReader(Decoder):
     """Decodes one image after the other into one array, which is made when the size of the first is known."""
+
+    instead: ClassVar[str] = ", --preprocess raw reads images when a batch wants them"
 
     def __post_init__(self) -> None:
         super().__post_init__()

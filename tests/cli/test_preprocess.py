@@ -48,6 +48,7 @@ def test_from_photographs_to_a_merged_model(
     assert report["preprocessing"] == IMAGENET
     assert lieref.Preprocess.from_dict(recorded("out")).to_text() == IMAGENET
     assert json.loads(Path("out/report.json").read_text())["preprocessing"] == IMAGENET
+    assert run_json("inspect", "out")["preprocessing"] == IMAGENET
     measured = run_json("eval", "base.onnx", "--adapter", "out", "--data", "test")
     assert (measured["preprocessing"], measured["accuracy"]) == (IMAGENET, report["accuracy"])
     error = fails("eval", "base.onnx", "--adapter", "out", "--data", "test", "--preprocess", "unit")
