@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -82,12 +83,13 @@ def chosen_preprocess(
     """
     from lieref.errors import DomainError, LierefWarning
     from lieref.train.image_array import misfit
-    from lieref.train.preprocess import CHOICES, PRESETS, Preprocess
+    from lieref.train.preprocess import CHOICES, KEEP, PRESETS, Preprocess
 
     shape, recorded = model.input_shape, model.preprocessing
     known = None if recorded is None else Preprocess.from_dict(recorded, model.source)
     if asked is not None:
         found, why = Preprocess.from_text(asked).fitted(shape), "--preprocess"
+        found = found if files is None or files else replace(found, resize=KEEP)
         if known is not None and known.fitted(shape) != found:
             if model.attached:
                 raise DomainError(
@@ -243,8 +245,6 @@ def _said_by(model: Any) -> tuple[Preprocess, str] | None:
 
 def _record_raw(model: TakesImages, files: list[Path]) -> None:
     """Let the model carry that its images are bytes as they are."""
-    from dataclasses import replace
-
     from lieref.errors import LierefError
     from lieref.train.image_array import size_of
     from lieref.train.preprocess import PRESETS
