@@ -43,7 +43,7 @@ def look_at_base(model: Model, training: Samples, task: Task, augment: str, seed
     evidence = gather_evidence(model, part, seed)
     if evidence.is_at_chance:
         mirrors = augment == "auto" and make_augmentation(augment, model.input_shape, classifies=True).flip
-        warn_at_chance(evidence, training.x, mirrors)
+        warn_at_chance(evidence, training.x, mirrors, these=_pixels(model, training))
     return evidence
 
 
@@ -72,7 +72,16 @@ def tell_at_chance(judged: Judgement, samples: Samples, model: Model) -> None:
     evidence = evidence_of(counts["confusion"])
     if evidence.is_at_chance:
         who = "base" if model.method_name == "base" else "model"
-        warn_at_chance(evidence, samples.x, False, function="eval", who=who, what="samples")
+        warn_at_chance(
+            evidence, samples.x, False, function="eval", who=who, what="samples", these=_pixels(model, samples)
+        )
+
+
+def _pixels(model: Model, samples: Samples) -> str | None:
+    """Return how images were brought into numbers, None where nothing was done to them."""
+    from lieref.cli.preprocess_option import recorded_text
+
+    return f"pixels by {recorded_text(model)}" if samples.preprocessed else None
 
 
 @contextmanager

@@ -362,8 +362,10 @@ def run_finetune(
                     say(samples.described)
             chosen = without_padding(chosen, (training.text or {}).get("padding"))
             # Before what takes its time; a training without it looks by itself, and statistics may cure a base.
-            looks = (testing is not None or method == AUTO) and start is None and "norm-stats" not in first
+            slow = testing is not None or training.preprocessed or method == AUTO
+            looks = slow and start is None and not resume and "norm-stats" not in first
             look = look_at_base(model, training, chosen, augment, seed) if looks else None
+            sets = digests(train=training, test=testing)  # reads every image: a damaged one is named before the run
             # The base has no answers to the questions of a new head.
             before = None
             if testing is not None and model.head is None:
@@ -430,7 +432,7 @@ def run_finetune(
                 unfinished.trained = True
                 after = None if testing is None else outcomes.judge("adapted", model, testing, chosen)
             evidence |= {"command": command_line(), "test_outcomes": outcomes.to_dict()}
-            evidence |= {"samples_sha256": digests(train=training, test=testing)}
+            evidence |= {"samples_sha256": sets}
             evidence |= measured(model, training, None if others is not None else history, estimates)
             report, _, files = job.finish(
                 model,

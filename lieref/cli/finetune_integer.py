@@ -140,6 +140,8 @@ def run_integer(
         how = check_semantics(semantics, model)
         if preprocess is not None:  # of samples without labels too
             model.preprocessing = Preprocess.from_text(preprocess).fitted(model.input_shape).to_dict()
+            if train is None:
+                say(f"images: {recorded_text(model)} (--preprocess)")
         encoding = "codes" if codes else "finished"
         check_budget(model, encoding, budget_bytes)
         model.attach(method, seed=seed, **({} if rank is None else {"r": rank}))

@@ -208,8 +208,10 @@ def describe_engine(path: Path, adapter: Path | None) -> dict[str, Any]:
 def describe_adapter(folder: Path) -> dict[str, Any]:
     """Return what `inspect` prints of an adapter folder, verified."""
     from lieref.adapter import adapter_bytes, read_adapter
+    from lieref.train.preprocess import Preprocess
 
     tensors, config = read_adapter(folder)
+    images = config["lieref"].get("preprocessing")
     return {
         "kind": "adapter",
         "path": str(folder),
@@ -223,6 +225,7 @@ def describe_adapter(folder: Path) -> dict[str, Any]:
         "outputs": config["lieref"].get("output"),
         "classes": config["lieref"].get("classes"),
         "head": config["lieref"].get("head"),
+        "preprocessing": None if images is None else Preprocess.from_dict(images, str(folder)).to_text(),
         "bytes": adapter_bytes(folder),
         "numbers": sum(array.size for array in tensors.values()),
         "tensors": [
@@ -358,6 +361,7 @@ def _print_adapter(report: dict[str, Any]) -> None:
     new = {} if head is None else {"new head": f"{head['classes']} classes from {head['features']} ({head['size']})"}
     task = {"task": None if report["task"] is None else report["task"]["name"]}
     outputs = {"outputs": ", ".join(report["outputs"])} if report["outputs"] else {}
+    outputs |= {"images": report["preprocessing"]} if report["preprocessing"] else {}
     print_facts(report["path"], {**{name: report[name] for name in names}, **new, **task, **outputs})
     print_table(
         "Tensors",

@@ -15,7 +15,6 @@ from lieref.cli.console import print_json, progress_bar, say
 from lieref.cli.live import quiet_option
 from lieref.cli.output import reserved_result
 from lieref.cli.preprocess_option import preprocess_option
-from lieref.cli.task_options import output_option
 
 
 @click.command(
@@ -34,7 +33,7 @@ from lieref.cli.task_options import output_option
     help="Adapter folder made for MODEL; of a quantised file an update, by its folder or a file in it.",
 )
 @click.option("--top", default=1, show_default=True, type=click.IntRange(min=1), help="Classes that are listed.")
-@output_option
+@click.option("--output", metavar="NAME", help="Output that is predicted.  [default: the adapter's, or the first]")
 @preprocess_option
 @click.option("--layout", type=Choice(["NCHW", "NHWC"]), help="Of the arrays, where both would fit.")
 @click.option("--classes", help="Names of the model's outputs in order: a,b,c or @FILE.  [default: the adapter's]")
@@ -52,7 +51,7 @@ def predict(
     files: tuple[Path, ...],
     adapter: Path | None,
     top: int,
-    outputs: dict[str, float] | None,
+    output: str | None,
     preprocess: str | None,
     layout: str | None,
     classes: str | None,
@@ -76,7 +75,7 @@ def predict(
     held = nullcontext() if out is None else reserved_result("predict", out, "out", force=force)
     with held:
         with progress_bar("predict") as progress:
-            asked = predictor(model_path, files, adapter, outputs, preprocess, layout, max_bytes)
+            asked = predictor(model_path, files, adapter, output, preprocess, layout, max_bytes)
             found = predictions(asked, parse_classes(classes), top, progress)
         report: dict[str, Any] = {
             "model": path_text(model_path),

@@ -56,7 +56,7 @@ def predictor(
     path: Path,
     files: Sequence[Path],
     adapter: Path | None,
-    outputs: dict[str, float] | None,
+    output: str | None,
     preprocess: str | None,
     layout: str | None,
     max_bytes: int | None,
@@ -65,7 +65,7 @@ def predictor(
     from lieref.model.integer.detect import is_integer_file
 
     if is_integer_file(path):
-        return _integer_predictor(path, files, adapter, outputs, preprocess, layout, max_bytes)
+        return _integer_predictor(path, files, adapter, output, preprocess, layout, max_bytes)
     from lieref.adapter.folder import read_adapter
     from lieref.cli.loading import load_for
     from lieref.cli.preprocess_option import recorded_text
@@ -75,7 +75,7 @@ def predictor(
 
     known: dict[str, Any] = {} if adapter is None else read_adapter(adapter)[1]["lieref"]
     text = with_padding_of(TextOptions(), known)
-    model = load_for(path, files[0], text, outputs or known.get("output"), known)
+    model = load_for(path, files[0], text, known.get("output") if output is None else {output: 1.0}, known)
     if adapter is not None:
         model.load_adapter(adapter)
     names = [info.name for info in model.inputs]
@@ -93,7 +93,7 @@ def _integer_predictor(
     path: Path,
     files: Sequence[Path],
     adapter: Path | None,
-    outputs: dict[str, float] | None,
+    output: str | None,
     preprocess: str | None,
     layout: str | None,
     max_bytes: int | None,
@@ -108,14 +108,14 @@ def _integer_predictor(
     from lieref.model.integer.reader import read_integer
     from lieref.model.integer.samples import integer_samples, own_layout
 
-    refuse_options("predict", {"--output": outputs})
+    refuse_options("predict", {"--output": output})
     graph, method = with_update("predict", read_integer(path), path, adapter)
     taken, semantics = Taken(graph, str(path)), USUAL[graph.format]
-    output = graph.tensors[graph.outputs[0]]
+    last = graph.tensors[graph.outputs[0]]
 
     def predict(x: Array) -> Array:
         found = run(graph, x, semantics)
-        return found if output.quantisation is None else output.quantisation.real(found).astype(np.float32)
+        return found if last.quantisation is None else last.quantisation.real(found).astype(np.float32)
 
     sources = []
     for samples, x, given in _sources(taken, [graph.inputs[0]], files, preprocess, max_bytes):
@@ -153,7 +153,7 @@ def _sources(
         if chosen is None:  # bytes of the network's size, which the model says now, or none that it takes
             recorded = model.preprocessing
             chosen = (Preprocess() if recorded is None else Preprocess.from_dict(recorded)).fitted(model.input_shape)
-        x = ImageArray(images, chosen, source=str(source), max_bytes=max_bytes)
+        x = ImageArray(images, chosen, source=str(source), max_bytes=max_bytes, keeps=False)
         found.append(([(path_text(file), None) for file in images], x, own_layout(model.input_shape)))
         images.clear()
 

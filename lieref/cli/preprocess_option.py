@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -82,12 +83,13 @@ def chosen_preprocess(
     """
     from lieref.errors import DomainError, LierefWarning
     from lieref.train.image_array import misfit
-    from lieref.train.preprocess import CHOICES, Preprocess
+    from lieref.train.preprocess import CHOICES, KEEP, PRESETS, Preprocess
 
     shape, recorded = model.input_shape, model.preprocessing
     known = None if recorded is None else Preprocess.from_dict(recorded, model.source)
     if asked is not None:
         found, why = Preprocess.from_text(asked).fitted(shape), "--preprocess"
+        found = found if files is None or files else replace(found, resize=KEEP)
         if known is not None and known.fitted(shape) != found:
             if model.attached:
                 raise DomainError(
@@ -109,7 +111,7 @@ def chosen_preprocess(
         odd = misfit(files, size)
         if odd is None:
             _record_raw(model, files)
-            if says is not None and not says[0].is_raw:
+            if says is not None and says[0] != PRESETS["raw"]:
                 warnings.warn(
                     f"preprocess: images in {path} have the model's size and are taken as bytes, 0 to 255, but "
                     f"{says[1]}: add --preprocess {says[0].name}",
@@ -243,8 +245,6 @@ def _said_by(model: Any) -> tuple[Preprocess, str] | None:
 
 def _record_raw(model: TakesImages, files: list[Path]) -> None:
     """Let the model carry that its images are bytes as they are."""
-    from dataclasses import replace
-
     from lieref.errors import LierefError
     from lieref.train.image_array import size_of
     from lieref.train.preprocess import PRESETS

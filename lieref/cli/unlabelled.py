@@ -52,7 +52,8 @@ def load_others(
     channels = 1 if axes is not None and 1 in (shape[1], shape[3]) else 3
     names = [info.name for info in model.inputs]
     files = images_below(path) if path.is_dir() and len(names) == 1 else None
-    images = chosen_preprocess(model, path, preprocess, files, arrays=holds_images(path, names), told=True)
+    told = model.preprocessing is not None  # of the labelled ones
+    images = chosen_preprocess(model, path, preprocess, files, arrays=holds_images(path, names), told=told)
     given: dict[str, Any] = {"channels": channels, "size": size, "max_bytes": max_bytes, "preprocess": images}
     x, known = load_unlabelled(path, input_name=names[0] if len(names) == 1 else names, **given)
     read = x if images is None else whole(x, path, max_bytes)

@@ -63,6 +63,8 @@ class Trainable(Protocol):
         The final operator that `logits` and the losses leave out: "Softmax", "Sigmoid", or "" for none.
     task : dict or None
         What it was trained for: the task's name and settings.
+    preprocessing : dict or None
+        How the images that it takes become numbers.
     """
 
     base_sha256: str
@@ -72,6 +74,7 @@ class Trainable(Protocol):
     recomputation: int
     reading: str
     task: dict[str, Any] | None
+    preprocessing: dict[str, Any] | None
 
     @property
     def vocabulary(self) -> Vocabulary | None:

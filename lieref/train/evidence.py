@@ -232,6 +232,7 @@ def warn_at_chance(
     function: str = "fit",
     who: str = "base",
     what: str = "training samples",
+    these: str | None = None,
     stacklevel: int = 4,
 ) -> None:
     """Say that the base knows nothing of the samples, with what is most often the reason, and what follows for flips.
@@ -247,20 +248,22 @@ def warn_at_chance(
         In which steps it gave these answers, "" where it was before any.
     function, who, what : str
         Of the caller, of the model and of the samples.
+    these : str, optional
+        What the samples are; by default their type and range, or what they say of themselves.
     stacklevel : int
         From here to the caller of `fit`.
     """
     flips = f"; training images are not mirrored, {_FLIP}" if mirrors else ""
     unread = lazy(x)
-    these = f"{x.dtype} from {x.min():.4g} to {x.max():.4g}" if unread is None else unread.described
+    own = f"{x.dtype} from {x.min():.4g} to {x.max():.4g}" if unread is None else unread.described
     advice = "the scaling (units), the order of the features"
-    if x.ndim == 4 and (unread is not None or {x.shape[1], x.shape[3]} & {COLOUR_CHANNELS}):
+    if x.ndim == 4 and (unread is not None or these or {x.shape[1], x.shape[3]} & {COLOUR_CHANNELS}):
         advice = "the scaling (--preprocess imagenet, unit or raw), the order of the channels (RGB or BGR), the layout"
     right = f"{evidence.right / evidence.samples:.1%} of {evidence.samples} {what}{when}"
     warnings.warn(
         f"{function}: the {who} is right on {right}, which is no better than chance ({evidence.expected:.1%}): nearly "
-        f"always wrong preprocessing, unless its last layer is new; these are {these}; check {advice}, and the numbers "
-        f"of the classes{flips}",
+        f"always wrong preprocessing, unless its last layer is new; these are {these or own}; check {advice}, and the "
+        f"numbers of the classes{flips}",
         AtChanceWarning,
         stacklevel=stacklevel,
     )

@@ -23,14 +23,17 @@ from lieref._types import Array
 from lieref.errors import DTypeError, FormatError, ShapeError
 from lieref.model.lazy_samples import LazySamples
 from lieref.train.cap import memory_cap
-from lieref.train.images import FORMATS, BoundedFile, Decoder, PartlyReadWarning, webp_size
-from lieref.train.preprocess import KEEP, MOST_PIXELS, Preprocess, Size
+from lieref.train.images import FORMATS, WEBP_HEAD, BoundedFile, Decoder, PartlyReadWarning, webp_size
+from lieref.train.preprocess import KEEP, Preprocess, Size
 
 KEPT_BYTES = 2**30
 """What decoded pixels may take by default, 1 GiB: 7,000 colour images of 224 x 224."""
 
 ORIENTATION, LAST_UPRIGHT = 0x0112, 4
 """EXIF's tag, and the last of its values that does not turn an image by a quarter."""
+
+_MOST_CANVAS = 2**26
+"""Pixels of a WebP whose header is read, for its reader takes the memory of them all."""
 
 _AT_ONCE = 256
 """Images that are held at a time where all are read."""
@@ -86,6 +89,8 @@ class ImageArray(PixelArray):
     max_bytes : int, optional
         What kept pixels may take, and one image while it is decoded; None keeps `KEPT_BYTES`, and takes what
         `memory_cap` allows for an image.
+    keeps : bool
+        Whether decoded pixels are kept; of what is read once they need not.
 
     Raises
     ------
@@ -98,7 +103,13 @@ class ImageArray(PixelArray):
     """
 
     def __init__(
-        self, files: Sequence[Path], preprocess: Preprocess, *, source: str, max_bytes: int | None = None
+        self,
+        files: Sequence[Path],
+        preprocess: Preprocess,
+        *,
+        source: str,
+        max_bytes: int | None = None,
+        keeps: bool = True,
     ) -> None:
         need("PIL.Image", "app", "reading images")
         assert preprocess.crop is not None
@@ -109,7 +120,8 @@ class ImageArray(PixelArray):
         self._decoder = _Resizing(channels, size, 1, cap, source, preprocess.background, preprocess)
         shape = (*preprocess.crop, channels)
         # A page of it takes memory when it is written.
-        kept = min(len(files), (KEPT_BYTES if max_bytes is None else max_bytes) // int(np.prod(shape)))
+        room = (KEPT_BYTES if max_bytes is None else max_bytes) if keeps else 0
+        kept = min(len(files), room // int(np.prod(shape)))
         super().__init__(np.broadcast_to(np.uint8(0), (len(files), *shape)), preprocess)
         self._kept, self._known = np.empty((kept, *shape), np.uint8), np.zeros(kept, bool)
         self._said: set[str] = set()
@@ -226,7 +238,8 @@ def size_of(file: Path) -> Size | None:
     try:
         with warnings.catch_warnings(), BoundedFile(file) as data:
             warnings.simplefilter("ignore")
-            if (webp_size(data.peek(30)) or (0, 0)) > (MOST_PIXELS, MOST_PIXELS):
+            declared = webp_size(data.peek(WEBP_HEAD))
+            if declared is not None and declared[0] * declared[1] > _MOST_CANVAS:
                 return None
             with Image.open(data, formats=FORMATS) as image:
                 width, height = image.size

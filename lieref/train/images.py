@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +31,7 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 _WORKING_BYTES = 16
 """Bytes a pixel of an image takes while it is decoded: four in Pillow, and as much again for each conversion."""
 
-_WEBP_HEAD = 30
+WEBP_HEAD = 30
 """Bytes of a WebP file up to the end of its sizes, whichever of its three kinds it is."""
 
 # Numbers of TIFF fields, and the values of the last that mean no sign: unsigned, and undefined, which is read so.
@@ -158,6 +158,7 @@ class Decoder:
     cap: int
     folder: str
     background: int | None = None
+    instead: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
         self.deep: list[Path] = []
@@ -168,7 +169,7 @@ class Decoder:
         from PIL import Image
 
         with reporting(file), BoundedFile(file) as data:
-            declared = webp_size(data.peek(_WEBP_HEAD))
+            declared = webp_size(data.peek(WEBP_HEAD))
             if declared is not None:
                 # Pillow takes the memory of the whole canvas when it opens such a file.
                 self._check_pixels(declared[0] * declared[1])
@@ -230,7 +231,7 @@ class Decoder:
         if needed > self.cap:
             raise FormatError(
                 f"read_image_folder: {self.folder} must decode in at most {self.cap} bytes; {self.count} images of "
-                f"{pixels} pixels take {needed} (max_bytes raises the cap)"
+                f"{pixels} pixels take {needed} (max_bytes raises the cap{self.instead})"
             )
 
     def _check_bytes(self, file: Path, image: Any) -> None:
@@ -247,6 +248,8 @@ class Decoder:
 @dataclass
 class ImageReader(Decoder):
     """Decodes one image after the other into one array, which is made when the size of the first is known."""
+
+    instead: ClassVar[str] = ", --preprocess raw reads images when a batch wants them"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -289,9 +292,9 @@ class BoundedFile(io.BufferedReader):
 
 def webp_size(head: bytes) -> tuple[int, int] | None:
     """Return the width and height that the first bytes of a WebP file declare; None where they are of no such file."""
-    if head[:4] != b"RIFF" or head[8:12] != b"WEBP" or len(head) < _WEBP_HEAD:
+    if head[:4] != b"RIFF" or head[8:12] != b"WEBP" or len(head) < WEBP_HEAD:
         return None
-    body = head[20:_WEBP_HEAD]
+    body = head[20:WEBP_HEAD]
     match head[12:16]:
         case b"VP8X":  # flags, then two sizes less one
             return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")

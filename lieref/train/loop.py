@@ -14,7 +14,7 @@ from lieref import rng
 from lieref._check import check_int
 from lieref._types import Array, Params
 from lieref.errors import DomainError
-from lieref.model.lazy_samples import rows_of
+from lieref.model.lazy_samples import lazy, rows_of
 from lieref.model.samples import Samples, own_layout
 from lieref.train._protocol import Trainable
 from lieref.train.afterwards import StillFallingWarning as StillFallingWarning
@@ -25,6 +25,7 @@ from lieref.train.epoch import Part, Progress, Score, evaluate, reporting_diverg
 from lieref.train.epochs import default_epochs
 from lieref.train.evidence import Witness
 from lieref.train.history import EpochRecord, History
+from lieref.train.image_array import PixelArray
 from lieref.train.judge_base import look_at_base, looks_before, show_labelled
 from lieref.train.learning_rate import default_learning_rate, search_learning_rate
 from lieref.train.memory import parse_bytes, within
@@ -81,7 +82,7 @@ def fit(
     ----------
     model : Model
         With a method attached; its adapters are trained, its base is not.
-    x : (N, ...) array of integers or floats, or dict of them
+    x : (N, ...) array of integers or floats, or dict of them, or images of `load_data` with a `Preprocess`
         In the model's layout, or with the channels at the other end; by the names of `model.inputs` where those are
         several. Values go to the model as they are; a base that does no better than chance on them is said in a
         warning.
@@ -221,6 +222,9 @@ def fit(
             whole = _Run(model, recipe, training, held_out, checkpoint, resume, progress, each_epoch, witness)
             history = _train(whole)
             model.task = chosen.to_dict()
+            pixels = lazy(x)
+            if isinstance(pixels, PixelArray):
+                model.preprocessing = pixels.preprocess.to_dict()
             return history
 
 

@@ -57,6 +57,17 @@ def test_accuracy_in_every_semantics(network: str, run_json: RunJson) -> None:
     assert second["top_1_changed_interval"] == pytest.approx([nothing.low, nothing.high])
 
 
+def test_predictions_are_those_of_the_integers(network: str, run_json: RunJson) -> None:
+    """Half of each input, in steps of a quarter."""
+    Path("data.csv").write_text("3,1\n0,2.1\n")
+    for source, scores in (("data.npz", [1.5, 1.0, 2.5, 1.0]), ("data.csv", [1.5, 1.0])):
+        report = run_json("predict", network, source)
+        assert report["semantics"] == "tflite-reference"
+        best = [one["top"][0] for one in report["predictions"]]
+        assert [one["score"] for one in best] == scores
+        assert [one["class"] for one in best] == ["0", "1", "0", "1"][: len(scores)]
+
+
 def test_progress_counts_the_samples_of_all_semantics(network: str, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["eval", network, "--data", "data.npz", "--semantics", "tflite-reference,xnnpack"]
     assert main(words) == 0

@@ -48,6 +48,7 @@ def test_from_photographs_to_a_merged_model(
     assert report["preprocessing"] == IMAGENET
     assert lieref.Preprocess.from_dict(recorded("out")).to_text() == IMAGENET
     assert json.loads(Path("out/report.json").read_text())["preprocessing"] == IMAGENET
+    assert run_json("inspect", "out")["preprocessing"] == IMAGENET
     measured = run_json("eval", "base.onnx", "--adapter", "out", "--data", "test")
     assert (measured["preprocessing"], measured["accuracy"]) == (IMAGENET, report["accuracy"])
     error = fails("eval", "base.onnx", "--adapter", "out", "--data", "test", "--preprocess", "unit")
@@ -61,6 +62,11 @@ def test_from_photographs_to_a_merged_model(
     merged = run_json("eval", "merged.onnx", "--data", "test")
     assert (merged["preprocessing"], merged["accuracy"]) == (IMAGENET, report["accuracy"])
     assert lieref.load("merged.onnx").preprocessing == recorded("out")
+    config = Path("out/adapter_config.json")
+    config.write_text(config.read_text().replace('"resize": 7', '"resize": -7'))
+    assert "the preprocessing in out must be readable" in fails(
+        "eval", "base.onnx", "--adapter", "out", "--data", "test"
+    )
 
 
 def test_images_that_fit_are_what_they_were(photos: Path, run_json: Callable[..., dict[str, Any]]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+import lieref
 from lieref.errors import DomainError, DTypeError, FormatError, LierefError, ShapeError, UnsupportedError
 from lieref.model.lazy_samples import rows_of
 from lieref.model.onnx_reader import graph_from_proto
@@ -19,6 +20,7 @@ from lieref.train.data import load_data
 from lieref.train.first_layers import of_first_layers, of_range
 from lieref.train.image_array import ImageArray, array_of_pixels
 from lieref.train.preprocess import PRESETS, Preprocess
+from tests.cli.helpers import small_network
 
 NCHW = (None, 3, 8, 10)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -229,6 +231,26 @@ def test_labelled_data_of_any_size(tmp_path: Path) -> None:
     )  # fmt: skip
     with pytest.raises(FormatError, match=r"must be for images in a folder or an .npz"):
         load_data("table.csv", preprocess=Preprocess())
+
+
+@pytest.mark.filterwarnings("ignore::lieref.errors.LierefWarning")
+def test_training_and_predicting_read_images_batch_by_batch(tmp_path: Path) -> None:
+    """The same bits as from the array of them; what is trained carries how they were made."""
+    stored(tmp_path / "images", 4)
+    onnx.save(small_network(channels=3), tmp_path / "base.onnx")
+    factors = []
+    for whole in (False, True):
+        model = lieref.load(tmp_path / "base.onnx")
+        how = Preprocess.from_text("imagenet").fitted(model.input_shape)
+        data = load_data(tmp_path / "images", preprocess=how)
+        model.attach("norm-stats+scale", seed=0)
+        x = np.asarray(data.x) if whole else data.x
+        lieref.fit(model, x, data.y, epochs=2, batch_size=2, validation=0.5, augment=("flip",), mixup=0.2)
+        assert model.preprocessing == (None if whole else how.to_dict())
+        factors.append({**model.parameters(), **model.statistics, "scores": model.predict(x, batch_size=3)})
+    assert factors[0].keys() == factors[1].keys()
+    for name, value in factors[0].items():
+        np.testing.assert_array_equal(value, factors[1][name])
 
 
 def test_images_with_masks_keep_their_size(tmp_path: Path) -> None:
