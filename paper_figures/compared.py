@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,8 @@ class Comparison:
     problem : str
         Digest of network, samples and task.
     files : tuple of Path
+    beside : tuple of str
+        Methods of rows that `sentences` do not speak of: of a second file.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Comparison:
     sentences: list[str]
     problem: str
     files: tuple[Path, ...]
+    beside: tuple[str, ...] = ()
 
     def row(self, method: str) -> Row | None:
         """Return the row of a method, None where it is not among them."""
@@ -79,7 +82,8 @@ def _joined(one: Comparison, more: Comparison) -> Comparison:
     tests = [test for test in tests if test["p"] is not None]
     for test, value in zip(tests, holm([test["p"] for test in tests]), strict=True):
         test["p_holm"] = float(value)
-    return Comparison(one.name, one.images, one.seeds, rows, one.sentences, one.problem, one.files + more.files)
+    beside = tuple(row["method"] for row in rows[len(one.rows) :])
+    return replace(one, rows=rows, files=one.files + more.files, beside=beside)
 
 
 def _read(settings: Settings, name: str, made_by: str) -> Comparison:

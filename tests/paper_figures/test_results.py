@@ -93,6 +93,7 @@ def in_two(results: Path, alter: Callable[[dict[str, Any]], Any]) -> Path:
 
 
 def test_two_files_of_one_problem_are_one_comparison(results: Path) -> None:
+    (results / "compare_jpeg_500_more.json").unlink()
     whole = read_comparison(Settings(None, results), "compare_jpeg_500", "")
     joined = read_comparison(Settings(None, in_two(results, lambda r: None)), "compare_jpeg_500", "")
     assert joined.rows == whole.rows  # Holm's correction among them
