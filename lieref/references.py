@@ -34,6 +34,8 @@ REFERENCES: dict[str, str] = {
     "arXiv:2502.00987.",
     "Zhang23": "L. Zhang et al., LoRA-FA: memory-efficient low-rank adaptation for large language models fine-tuning, "
     "2023, arXiv:2308.03303.",
+    "Paischer24": "F. Paischer et al., One initialization to rule them all: fine-tuning via explained variance "
+    "adaptation, 2024, arXiv:2410.07170.",
     "Zhang23A": "Q. Zhang et al., Adaptive budget allocation for parameter-efficient fine-tuning, ICLR 2023, "
     "arXiv:2303.10512.",
     "Gao24": "Z. Gao et al., Parameter-efficient fine-tuning with discrete Fourier transform, ICML 2024, "

@@ -59,7 +59,7 @@ def make(settings: Settings) -> Drawn:
     )
     if missing:
         caption += f" Absent: {'; '.join(missing.values())}."
-    files = [settings.results / f"{name}.json" for name in there]
+    files = [path for one in there.values() for path in one.files]
     lacking = [f"two panels are empty: {text}" for text in missing.values()]
     return Drawn(figure, rows, caption, _claims(there, missing), files, lacking=lacking)
 

@@ -62,7 +62,7 @@ def image_pairs(settings: Settings) -> tuple[list[Row], list[str]]:
     except AbsentError:
         return [], []
     rows, names = [], []
-    for name, one in there.items():
+    for one in there.values():
         row = one.row("liera")
         if row is not None and row["against"] is not None and row["against"]["low"] is not None:
             test = row["against"]
@@ -78,7 +78,7 @@ def image_pairs(settings: Settings) -> tuple[list[Row], list[str]]:
                     "text": points(test),
                 }
             )
-            names.append(f"{name}.json")
+            names += [path.name for path in one.files]
     return rows, names
 
 

@@ -6,6 +6,9 @@ Runs ``lieref compare`` itself, once for each number of images, at LieRA's and L
 writes what it returns to ``validation/results/compare_jpeg_N.json``. FOLDER keeps the trials: the same command goes on
 after an interruption. The 500 images are one class-balanced draw, the same for all seeds and methods. What is forgotten
 is counted on 1,000 lossless test images.
+
+With ``--more`` what it returns is written to ``compare_jpeg_N_more.json``: further methods of the same problem, LoRA
+among them, which the figures draw beside those of the first file.
 """
 
 from __future__ import annotations
@@ -72,6 +75,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--name", default="compare_jpeg", help="of the result files")
+    parser.add_argument("--more", action="store_true", help="keep the results there are, and write these beside them")
     options, extra = parser.parse_known_args()
     for samples in options.samples:
         result = run(options.data, options.out, samples, options.methods, options.seeds, options.jobs, extra)
@@ -80,7 +84,8 @@ def main() -> None:
             mean, low, high = (None if row[key] is None else 100 * row[key] for key in ("mean", "low", "high"))
             print(f"{row['label']:24} {row['trainable']:>7} {mean:6.2f} {low} {high} {row['bundle_bytes']}")
         print(*result["conclusions"], sep="\n")  # type: ignore[misc]
-        write_result(f"{options.name}_{samples}", {**environment(), **result})
+        name = f"{options.name}_{samples}{'_more' if options.more else ''}"
+        write_result(name, {**environment(), **result})
 
 
 if __name__ == "__main__":

@@ -5,9 +5,9 @@ All but `model`, `signing` and the exchange with other libraries needs NumPy alo
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from lieref._names import public_names
 from lieref.adapter.folder import adapter_bytes, check_base, read_adapter, write_adapter
 from lieref.adapter.tensor_file import read_tensor_file, write_tensor_file
 
@@ -16,13 +16,12 @@ if TYPE_CHECKING:
     from lieref.adapter.bundle.statement import BaseDigests
     from lieref.adapter.bundle.verify import Verified, verify_bundle
 
-# Loaded when first used.
-_LAZY = {
-    "BaseDigests": "bundle.statement",
-    "BundleRefused": "bundle.refusal",
-    "REFUSALS": "bundle.refusal",
-    "Verified": "bundle.verify",
-    "verify_bundle": "bundle.verify",
+_PLACES = {
+    "BaseDigests": "lieref.adapter.bundle.statement:BaseDigests",
+    "BundleRefused": "lieref.adapter.bundle.refusal:BundleRefused",
+    "REFUSALS": "lieref.adapter.bundle.refusal:REFUSALS",
+    "Verified": "lieref.adapter.bundle.verify:Verified",
+    "verify_bundle": "lieref.adapter.bundle.verify:verify_bundle",
 }
 
 __all__ = [
@@ -40,7 +39,5 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'lieref.adapter' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"lieref.adapter.{_LAZY[name]}"), name)
+if not TYPE_CHECKING:
+    __getattr__ = public_names(__name__, _PLACES)[0]

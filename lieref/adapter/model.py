@@ -21,6 +21,7 @@ from lieref.adapter.folder import CONFIG_NAME, FORMATS, TENSORS_NAME, check_base
 from lieref.adapter.merge.merging import SELF_TEST, ZEROS, merge_weights
 from lieref.adapter.merge.ties import PLACE, VALUE
 from lieref.adapter.metadata import origin, write_metadata
+from lieref.adapter.preprocessing import preprocessing_of_proto, write_preprocessing
 from lieref.adapter.state import base_of, canonical_shape, state_of
 from lieref.adapter.weights import weights_digest
 from lieref.errors import DomainError, FormatError, LierefError, UnsupportedError
@@ -48,6 +49,7 @@ from lieref.param._base import LierefWarning
 from lieref.param.registry import saved_method
 from lieref.param.upgrade import upgraded
 from lieref.train.classes import check_classes
+from lieref.train.preprocess import Preprocess
 
 
 def load(
@@ -59,12 +61,13 @@ def load(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     derive: bool = True,
 ) -> Model:
-    """Read an ONNX model, or a quantised one: see `lieref.adapter.integer.model`.
+    """Read an ONNX network, ready to be adapted; a quantised one, ``.tflite`` or ONNX, as an `IntegerModel`.
 
     Parameters
     ----------
     path : str or Path
-        A ``.tflite`` and an ONNX file with QuantizeLinear or QLinear operators give an `IntegerModel`, without options.
+        An ``.onnx`` file, with its external data beside it. A ``.tflite`` and an ONNX file with QuantizeLinear or
+        QLinear operators give a `lieref.adapter.integer.model.IntegerModel`, and take none of the options.
     dtype : {"float32", "float64"}
         Arithmetic of the network; float64 is for references, float32 for training.
     output : str or mapping of str to float, optional
@@ -125,14 +128,30 @@ def load(
     model.train_outputs(weights)
     model.dropped = dropped_layers(graph, plain)
     model.classes = classes_of_proto(proto, str(path))
+    model.preprocessing = preprocessing_of_proto(proto, str(path))
     return model
 
 
 class Model(Named):
-    """A network that can be saved: see `Network` for what it computes.
+    """A network with its adapters, which `load` returns: it is adapted, trained by `fit`, merged and saved.
+
+    Printed, it shows its layers and how many numbers are trained of each. ``model(x)`` is `predict`: the output that
+    the file describes, for samples (N, ...) of integers or floats in the model's layout or with the channels at the
+    other end; `logits` are the scores before a final Softmax.
+
+    `attach` and `add_adapter` adapt it, `parameters` are the live factors by name, `loss_and_grad` gives a loss and its
+    gradients. `set_adapter`, `disable_adapter`, `merge_adapter`, `add_weighted_adapter` and their kin are PEFT's.
+    `save_adapter` and `load_adapter` keep adapters in folders; `merge_and_unload` gives the network with the adapted
+    weights, and `save` writes it as ONNX. The base is never changed: `unload` restores every bit. See `Network` for
+    threads and copies.
 
     Attributes
     ----------
+    adapters, active_adapters : names of the adapters, and of those it computes with
+    input_shape : tuple of int or None
+        The batch first; None where an axis is free.
+    dtype : numpy.dtype
+        float32 or float64.
     classes : tuple of str or None
         Names of the outputs, in their order, with which folders of images and words in tables are matched. Adapters and
         merged models carry them; set them before saving.
@@ -264,7 +283,10 @@ class Model(Named):
         if ties:
             arrays = {n: a.astype(self.dtype, copy=False) for n, a in tensors.items() if not n.startswith(SELF_TEST)}
             self._bundled = {**self._bundled, weights_digest(arrays): ties}
-        return Held(own, tuple(attached), sites, statistics, False, classes, config["lieref"].get("task"))
+        said = config["lieref"].get("preprocessing")
+        preprocessing = None if said is None else Preprocess.from_dict(said, str(folder)).to_dict()
+        task = config["lieref"].get("task")
+        return Held(own, tuple(attached), sites, statistics, False, classes, task, preprocessing)
 
     def add_weighted_adapter(
         self,
@@ -348,8 +370,9 @@ class Model(Named):
             write_classes(proto, None)
         else:
             write_classes(proto, check_classes("merge_and_unload", self.classes))
+        write_preprocessing(proto, self.preprocessing)
         merged = Model(graph, proto, self.source, hashlib.sha256(proto.SerializeToString()).hexdigest())
-        merged.classes, merged.outputs = self.classes, self.outputs
+        merged.classes, merged.outputs, merged.preprocessing = self.classes, self.outputs, self.preprocessing
         merged.padding_id, merged.derived_inputs = self.padding_id, self.derived_inputs
         merged.input_shapes = self.input_shapes
         merged.train_outputs(self.output_weights)

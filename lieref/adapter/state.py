@@ -51,7 +51,7 @@ def state_of(model: Model) -> tuple[dict[str, Array], dict[str, Any]]:
             "output": model.output_weights or ({model.outputs[0]: 1.0} if len(model.outputs) > 1 else None),
             "classes": None if model.classes is None else list(check_classes("save_adapter", model.classes)),
             "head": None if model.head is None else model.head.to_dict(),
-            "preprocessing": None,
+            "preprocessing": model.preprocessing,
             "tokenizer_sha256": None,
             "integers": None,
             "input_shapes": {name: list(shape) for name, shape in model.input_shapes.items()},

@@ -166,7 +166,8 @@ def _predict(
 
     with progress_bar(f"ab {path.name}"):
         names = parse_classes(classes)
-        samples = load_samples(data, model, layout, task=task, classes=names, max_bytes=max_bytes, text=text)
+        given: dict[str, Any] = {"task": task, "max_bytes": max_bytes, "text": text, "at_once": True}
+        samples = load_samples(data, model, layout, classes=names, **given)
         if samples.described:
             say(samples.described)
         judge.score(model, samples.x, samples.y, task, see)

@@ -49,6 +49,7 @@ COMMANDS = {
     "plot": ("lieref.cli.plot:plot", "Draw loss and accuracy of training runs from their files."),
     "report": ("lieref.cli.report:report", "Show a run, a comparison or a fleet as one page."),
     "eval": ("lieref.cli.eval:evaluate", "Measure a model on labelled data."),
+    "predict": ("lieref.cli.predict:predict", "Say the classes of images, vectors or arrays."),
     "ab": ("lieref.cli.ab:ab", "Plan and judge A/B tests of two models."),
     "roi": ("lieref.cli.roi:roi", "What updates of a fleet cost, what they bring, and what decides."),
     "merge": ("lieref.cli.merge:merge", "Write base and adapter as one ordinary ONNX model."),

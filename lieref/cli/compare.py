@@ -25,6 +25,7 @@ from lieref.cli.evidence import command_line
 from lieref.cli.live import quiet_option
 from lieref.cli.method_options import parse_options
 from lieref.cli.page import PAGES, check_pages, pages_of
+from lieref.cli.preprocess_option import preprocess_option, recorded_text
 from lieref.cli.semantics_option import parse_semantics
 from lieref.cli.target_options import target_options
 from lieref.cli.task_options import output_option, task_options
@@ -134,6 +135,7 @@ def parse_numbers(ctx: click.Context, param: click.Parameter, value: str | None)
 @output_option
 @task_options
 @text_options
+@preprocess_option
 @click.option("--layout", type=Choice(["NCHW", "NHWC"]), help="Of the data, where both would fit.")
 @click.option("--classes", help="Names of the outputs in order, as for finetune.")
 @click.option("--max-bytes", type=click.IntRange(min=1), help="Memory a data set may take, as for finetune.")
@@ -252,7 +254,7 @@ def run_compare(
     plan = {"epochs": epochs or default_epochs(len(problem.x), batch), "batch_size": batch, "optimizer": optimizer}
     with _ledger(out, problem, twin, force=force, resume=resume) as ledger, progress_bar("compare") as progress:
         _say_plan(entries, None if real is None else parameters(real), seeds)
-        result = run(
+        found = run(
             problem,
             entries,
             twin=twin,
@@ -267,10 +269,11 @@ def run_compare(
             **plan,
         )
         result = {
-            **result,
+            **found,
             "base_sha256": model.base_sha256,
             **({} if not is_quantised(model) else {"file_format": model.integer.format}),
             "parameters": parameters(model),
+            "preprocessing": recorded_text(model),
             "command": command_line(),
         }
         write_file(out / RESULT_NAME, (json.dumps(result, indent=1, allow_nan=False) + "\n").encode())

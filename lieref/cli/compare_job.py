@@ -33,6 +33,7 @@ def read_problem(
     layout: str | None,
     classes: str | None,
     max_bytes: int | None,
+    preprocess: str | None = None,
     **fields: Any,
 ) -> tuple[Model, Problem]:
     """Read base and data, say what is to be said of them, and return the model and the problem.
@@ -40,6 +41,7 @@ def read_problem(
     `fields` are further ones of `Problem`.
     """
     from lieref.cli import job
+    from lieref.cli.doubts import look_at_base
     from lieref.cli.loading import load_for
     from lieref.errors import DomainError
     from lieref.evaluate.judge import check_targets
@@ -56,6 +58,7 @@ def read_problem(
         model.attach("head", head=wanted[0])
 
     given: dict[str, Any] = {"task": chosen, "max_bytes": max_bytes, "text": text}
+    given |= {"preprocess": preprocess, "at_once": True}
     give = give_head if head == "new" else None
     training, testing = job.load_sets(model, train, test, layout, classes=classes, give_head=give, **given)
     assert testing is not None  # a path was given
@@ -71,6 +74,7 @@ def read_problem(
     if both:
         say(f"{both:,} of the {len(testing.x):,} test samples are training samples too: they flatter every method")
     chosen = without_padding(chosen, (training.text or {}).get("padding"))
+    look_at_base(model, training, chosen, "none", 0)
     model.unload()
     problem = make_problem(
         base,

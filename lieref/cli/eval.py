@@ -11,6 +11,7 @@ from lieref.cli.command import Choice, Command
 from lieref.cli.completion import SEMANTICS_NAME
 from lieref.cli.console import number, percent, print_facts, print_json, progress_bar, say
 from lieref.cli.live import quiet_option
+from lieref.cli.preprocess_option import preprocess_option, recorded_text
 from lieref.cli.semantics_option import parse_semantics
 from lieref.cli.task_options import chosen_task, output_option, task_options
 from lieref.cli.text_options import TextOptions, text_options, with_padding_of, without_padding
@@ -42,6 +43,7 @@ from lieref.cli.text_options import TextOptions, text_options, with_padding_of, 
 @output_option
 @task_options
 @text_options
+@preprocess_option
 @click.option("--layout", type=Choice(["NCHW", "NHWC"]), help="Of the data, where both would fit.")
 @click.option("--classes", help="Names of the model's outputs in order: a,b,c or @FILE.  [default: the adapter's]")
 @click.option(
@@ -66,6 +68,7 @@ def evaluate(
     task: tuple[str | None, dict[str, Any]],
     text: TextOptions,
     outputs: dict[str, float] | None,
+    preprocess: str | None,
     layout: str | None,
     classes: str | None,
     max_bytes: int | None,
@@ -78,12 +81,14 @@ def evaluate(
     becomes with an update in it.
     """
     from lieref.adapter.folder import read_adapter
+    from lieref.cli.doubts import tell_at_chance
     from lieref.cli.integer import evaluate_integer, print_evaluation, refuse_options
     from lieref.cli.job import load_samples, parse_classes, score
     from lieref.cli.loading import load_for
     from lieref.model.integer.reader import is_integer_file
     from lieref.model.mask_inputs import describe
 
+    given: dict[str, Any]
     if is_integer_file(model_path):
         named = task[0] if task[0] != "classes" else None
         if named:
@@ -91,9 +96,8 @@ def evaluate(
                 "eval judges quantised files by their classes; leave out --task (finetune --test reports on others)"
             )
         refuse_options("eval", {"--output": outputs})
-        integers = evaluate_integer(
-            model_path, data, semantics, layout, parse_classes(classes), max_bytes, adapter=adapter
-        )
+        given = {"adapter": adapter, "preprocess": preprocess}
+        integers = evaluate_integer(model_path, data, semantics, layout, parse_classes(classes), max_bytes, **given)
         if as_json:
             print_json(integers)
         else:
@@ -109,13 +113,14 @@ def evaluate(
         model.load_adapter(adapter)
     names, chosen = parse_classes(classes), chosen_task(model, task)
     with progress_bar("eval"):
-        samples = load_samples(data, model, layout, task=chosen, classes=names, max_bytes=max_bytes, text=text)
+        given = {"task": chosen, "max_bytes": max_bytes, "text": text, "preprocess": preprocess}
+        samples = load_samples(data, model, layout, classes=names, **given)
         if model.derived_inputs:
             say(describe(model.derived_inputs, model.padding_id))
         if samples.described:
             say(samples.described)
         chosen = without_padding(chosen, (samples.text or {}).get("padding"))
-        measured = score(model, samples, chosen)
+        measured = score(model, samples, chosen, lambda judged: tell_at_chance(judged, samples, model))
     report = {
         "model": str(model_path),
         "adapter": None if adapter is None else str(adapter),
@@ -125,6 +130,7 @@ def evaluate(
         "missing_classes": list(samples.missing),
         "outputs": list(model.output_weights or model.outputs[:1]),
         "task": chosen.to_dict(),
+        "preprocessing": recorded_text(model) if samples.preprocessed else None,
         **({} if samples.text is None else {"text": samples.text}),
         "accuracy": measured.accuracy,
         "loss": measured.loss,
@@ -137,6 +143,7 @@ def evaluate(
             "outputs": ", ".join(model.output_weights or model.outputs[:1]),
             "classes": ", ".join(samples.classes or ()) or "-",
             "missing_classes": ", ".join(samples.missing) or "-",
+            "preprocessing": report["preprocessing"] or "-",
             **({} if samples.text is None else {"text": ", ".join(f"{k} {v}" for k, v in samples.text.items())}),
         }
         numbers = {"loss": number(measured.loss), **{name: number(value) for name, value in measured.metrics.items()}}

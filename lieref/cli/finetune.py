@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,14 @@ from lieref.cli.choosing import AUTO, Chooser, check_choosing, flattery, report_
 from lieref.cli.command import Choice, Command
 from lieref.cli.completion import METHOD, SEMANTICS_NAME
 from lieref.cli.console import print_json, print_reports, progress_bar, say
+from lieref.cli.doubts import look_at_base, tell_unlike, without_doubts
 from lieref.cli.evidence import Outcomes, command_line, digests, heard, measured
 from lieref.cli.label_free_options import label_free_options
 from lieref.cli.live import quiet_option
 from lieref.cli.method_options import method_settings, parse_rate
 from lieref.cli.output import ADAPTER_NAMES, reserved_folder, reserved_history
 from lieref.cli.page import PAGES, run_page
+from lieref.cli.preprocess_option import preprocess_option, recorded_text
 from lieref.cli.start_from import check_options, recorded, started
 from lieref.cli.target_options import target_options
 from lieref.cli.task_options import chosen_task, output_option, task_options
@@ -98,7 +101,7 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 @click.option("--epochs", type=click.IntRange(min=1), help="[default: as many as the number of samples wants]")
 @click.option("--batch", default=128, show_default=True, type=click.IntRange(min=1))
 @click.option("--lr", callback=parse_rate, metavar="auto|X", help="auto searches a ladder.  [default: the method's]")
-@click.option("--optimizer", default="adamw", show_default=True, type=Choice(["adamw", "sgd"]))
+@click.option("--optimizer", default="adamw", show_default=True, type=Choice(["adamw", "sgd", "adalora"]))
 @click.option(
     "--average", is_flag=True, help="End with a moving average of the factors over the last fifth of the run."
 )
@@ -132,6 +135,7 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0, 2**63 - 1))
 @click.option("--threads", type=click.IntRange(min=1), help="Changes the speed, never the result.  [default: all]")
 @click.option("--memory-limit", metavar="64MB", help="Memory that training may take beside the data.")
+@preprocess_option
 @click.option("--layout", type=Choice(["NCHW", "NHWC"]), help="Of the data, where both would fit.")
 @click.option(
     "--classes",
@@ -285,6 +289,7 @@ def run_finetune(
     seed: int,
     threads: int | None,
     memory_limit: str | None,
+    preprocess: str | None = None,
     layout: str | None,
     classes: str | None,
     max_bytes: int | None,
@@ -343,9 +348,12 @@ def run_finetune(
                 max_bytes=max_bytes,
                 give_head=give_head if new else None,
                 text=text,
+                preprocess=preprocess,
+                at_once=method == AUTO or unlabelled is not None,
             )
-            others = None if unlabelled is None else load_others(unlabelled, model, layout, max_bytes, chosen)
-            if others is not None:
+            others = None
+            if unlabelled is not None:
+                others = load_others(unlabelled, model, layout, max_bytes, chosen, preprocess)
                 check_alike(training.x, others)
             if model.derived_inputs:
                 say(describe(model.derived_inputs, model.padding_id))
@@ -353,11 +361,16 @@ def run_finetune(
                 if samples is not None and samples.described:
                     say(samples.described)
             chosen = without_padding(chosen, (training.text or {}).get("padding"))
+            # Before what takes its time; a training without it looks by itself, and statistics may cure a base.
+            looks = (testing is not None or method == AUTO) and start is None and "norm-stats" not in first
+            look = look_at_base(model, training, chosen, augment, seed) if looks else None
             # The base has no answers to the questions of a new head.
             before = None
             if testing is not None and model.head is None:
                 with model.disable_adapter():
                     before = outcomes.judge("base", model, testing, chosen)
+            if look is not None:
+                tell_unlike(look, before)
             begun = None if testing is None or start is None else job.score(model, testing, chosen)
         settings: dict[str, Any] = {"epochs": epochs, "learning_rate": lr, "average": average, "mixup": mixup}
         settings["task"] = chosen
@@ -395,7 +408,7 @@ def run_finetune(
         else:
             say(f"new head: {model.head.describe()}")
         with unfinished.kept(resume):
-            with watching(model, model.method_name) as watch:
+            with watching(model, model.method_name) as watch, ExitStack() as silence:
                 settings |= {
                     "batch_size": batch,
                     "optimizer": optimizer,
@@ -408,6 +421,8 @@ def run_finetune(
                     "resume": resume,
                 }
                 labels, estimates = None, model.wants_statistics
+                if look is not None and look.is_at_chance:
+                    silence.enter_context(without_doubts())
                 if others is None:
                     history = job.train(model, training, watch, history_file, **settings)
                 else:
@@ -436,6 +451,7 @@ def run_finetune(
                 test_samples=None if testing is None else len(testing.x),
                 classes=None if model.classes is None else list(model.classes),
                 missing_classes=list(training.missing),
+                preprocessing=recorded_text(model),
                 text=training.text,
                 test_text=None if testing is None else testing.text,
                 outputs=list(model.output_weights or model.outputs[:1]),

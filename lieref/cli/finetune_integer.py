@@ -14,6 +14,7 @@ from lieref.cli.console import progress_bar, say
 from lieref.cli.evidence import Outcomes, command_line, digests, heard
 from lieref.cli.output import reserved_folder, reserved_history
 from lieref.cli.page import PAGES, run_page
+from lieref.cli.preprocess_option import recorded_text
 from lieref.cli.unfinished import Unfinished
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def run_integer(
     seed: int,
     threads: int | None,
     memory_limit: str | None,
+    preprocess: str | None = None,
     layout: str | None,
     classes: str | None,
     max_bytes: int | None,
@@ -105,6 +107,7 @@ def run_integer(
     from lieref.cli.watch import watching
     from lieref.evaluate.clipping_text import line
     from lieref.evaluate.report import Report
+    from lieref.train.preprocess import Preprocess
 
     given = [option for name, option in _FLOAT_ONLY.items() if float_only.get(name) not in (None, (), {})]
     given += ["--head new"] if head == "new" else []
@@ -135,12 +138,22 @@ def run_integer(
         model.threads = threads or model.threads
         chosen = chosen_task(model, task)
         how = check_semantics(semantics, model)
+        if preprocess is not None:  # of samples without labels too
+            model.preprocessing = Preprocess.from_text(preprocess).fitted(model.input_shape).to_dict()
         encoding = "codes" if codes else "finished"
         check_budget(model, encoding, budget_bytes)
         model.attach(method, seed=seed, **({} if rank is None else {"r": rank}))
         with progress_bar("finetune"):
             training, testing = label_free.load_sets(
-                model, train, test, layout, task=chosen, classes=classes, max_bytes=max_bytes, text=text
+                model,
+                train,
+                test,
+                layout,
+                task=chosen,
+                classes=classes,
+                max_bytes=max_bytes,
+                text=text,
+                preprocess=preprocess,
             )
         with unfinished.kept(resume):
             with watching(model, method) as watch:
@@ -199,6 +212,7 @@ def run_integer(
                     "engine": model.engine,
                     "warnings": said,
                     "classes": None if model.classes is None else list(model.classes),
+                    "preprocessing": recorded_text(model),
                     "command": command_line(),
                     "samples_sha256": digests(train=training, test=testing),
                     "base": path_text(base),

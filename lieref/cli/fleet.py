@@ -150,6 +150,7 @@ def prepare(manifest: Manifest, *, averages: bool = False) -> tuple[Job, Source]
     from lieref.evaluate.plan import START
     from lieref.evaluate.problem import make_problem
     from lieref.model.integer.detect import is_integer_file
+    from lieref.train.preprocess import Preprocess
 
     if is_integer_file(manifest.base):
         raise DomainError(
@@ -161,6 +162,8 @@ def prepare(manifest: Manifest, *, averages: bool = False) -> tuple[Job, Source]
     if manifest.start is not None:
         model.load_adapter(manifest.start)
         start = {name: (manifest.start / name).read_bytes() for name in (TENSORS_NAME, CONFIG_NAME)}
+    if manifest.preprocess is not None:
+        model.preprocessing = Preprocess.from_text(manifest.preprocess).fitted(model.input_shape).to_dict()
     task = chosen_task(model, (manifest.task, {}))
     if manifest.compose:
         check_product(model)
@@ -177,7 +180,7 @@ def prepare(manifest: Manifest, *, averages: bool = False) -> tuple[Job, Source]
             raise DomainError("fleet: rounds average adapters of one method: leave out `compose`, and name `method`")
         check_mean(model)
     model.unload()
-    classes = model.classes
+    classes, preprocessing = model.classes, model.preprocessing
     problem = make_problem(manifest.base, model, np.zeros((0, 1), np.float32), None, task=task)
     if untrained is not None:
         composed(replace(problem, start=start), untrained)
@@ -186,7 +189,10 @@ def prepare(manifest: Manifest, *, averages: bool = False) -> tuple[Job, Source]
     def read(name: str) -> Device:
         model.classes = classes
         entry = entries[name]
-        training, testing = load_sets(model, entry.train, entry.test, None, task=task, classes=None, max_bytes=None)
+        model.preprocessing = preprocessing
+        given: dict[str, Any] = {"task": task, "classes": None, "max_bytes": None, "at_once": True}
+        given["preprocess"] = manifest.preprocess
+        training, testing = load_sets(model, entry.train, entry.test, None, **given)
         tested = (None, None) if testing is None else (testing.x, testing.y)
         return Device(name, training.x, training.y, *tested)
 

@@ -18,6 +18,16 @@ if TYPE_CHECKING:
     from lieref.model.integer.samples import IntegerSamples
 
 
+class Taken:
+    """A quantised network as far as its images are concerned: see `lieref.cli.preprocess_option.TakesImages`."""
+
+    preprocessing: dict[str, Any] | None = None
+    attached = ()
+
+    def __init__(self, graph: IntegerGraph, source: str) -> None:
+        self.integer, self.source, self.input_shape = graph, source, graph.tensors[graph.inputs[0]].shape
+
+
 class IntegerJob(NamedTuple):
     """A quantised network as an update makes it, and labelled samples as integers of its input."""
 
@@ -37,20 +47,27 @@ def integer_job(
     *,
     adapter: Path | None,
     command: str,
+    preprocess: str | None = None,
 ) -> IntegerJob:
     """Return what is to be measured; raises as `evaluate_integer` does."""
+    from lieref.cli.preprocess_option import chosen_preprocess, labelled_images, whole
     from lieref.model.integer.reader import read_integer
     from lieref.model.integer.samples import integer_samples, own_layout
     from lieref.train.data import load_data
 
-    graph, method = _with_update(command, read_integer(path), path, adapter)
+    graph, method = with_update(command, read_integer(path), path, adapter)
     shape = graph.tensors[graph.inputs[0]].shape
     rows_at, channels_at = (1, 3) if own_layout(graph) == "NHWC" else (2, 1)
     size = (shape[rows_at], shape[rows_at + 1]) if len(shape) == 4 else None
     channels = 1 if len(shape) == 4 and shape[channels_at] == 1 else 3
-    held = load_data(data, channels=channels, size=size, classes=classes, max_bytes=max_bytes)
+    taken = Taken(graph, str(path))
+    files, arrays = labelled_images(data, [graph.inputs[0]], masks=False)
+    images = chosen_preprocess(taken, data, preprocess, files, arrays=arrays)
+    given: dict[str, Any] = {"classes": classes, "max_bytes": max_bytes, "preprocess": images}
+    held = load_data(data, channels=channels, size=size, **given)
     labels = _labels(held.y, graph.tensors[graph.outputs[0]].shape[-1], data)
-    samples = integer_samples(graph, np.asarray(held.x), layout or held.layout)
+    x = np.asarray(held.x) if images is None else whole(held.x, data, max_bytes)
+    samples = integer_samples(graph, x, layout or held.layout or (None if images is None else own_layout(graph)))
     return IntegerJob(graph, method, samples, labels, held.class_names)
 
 
@@ -63,6 +80,7 @@ def evaluate_integer(
     max_bytes: int | None,
     *,
     adapter: Path | None = None,
+    preprocess: str | None = None,
 ) -> dict[str, Any]:
     """Return what ``lieref eval`` prints of a quantised network: its accuracy in each semantics.
 
@@ -81,7 +99,7 @@ def evaluate_integer(
     from lieref.evaluate.statistics import proportion_interval
     from lieref.model.integer.executor import run
 
-    job = integer_job(path, data, layout, classes, max_bytes, adapter=adapter, command="eval")
+    job = integer_job(path, data, layout, classes, max_bytes, adapter=adapter, command="eval", preprocess=preprocess)
     graph, samples, labels = job.graph, job.samples, job.labels
     chosen = chosen or (USUAL[graph.format],)
     for text in unlike(graph, chosen):
@@ -119,7 +137,7 @@ def evaluate_integer(
     }
 
 
-def _with_update(command: str, graph: IntegerGraph, path: Path, folder: Path | None) -> tuple[IntegerGraph, str]:
+def with_update(command: str, graph: IntegerGraph, path: Path, folder: Path | None) -> tuple[IntegerGraph, str]:
     """Return a quantised network with the update in a folder, if there is one, and the method that made it."""
     from lieref.adapter.folder import CONFIG_NAME
     from lieref.adapter.integer.folder import BIN_NAME, JSON_NAME, is_update, read_update

@@ -49,6 +49,8 @@ class Samples:
         Of ids: how long they are, what is padding, and of texts how many were cut.
     described : str
         A line on what became of texts, "" where there were none.
+    preprocessed : bool
+        Whether images were brought into numbers: `Model.preprocessing` says how.
     """
 
     x: Array
@@ -57,6 +59,7 @@ class Samples:
     missing: tuple[str, ...] = ()
     text: dict[str, Any] | None = None
     described: str = ""
+    preprocessed: bool = False
 
 
 def load_samples(
@@ -69,13 +72,18 @@ def load_samples(
     max_bytes: int | None = None,
     give_head: Callable[[Dataset], None] | None = None,
     text: TextOptions | None = None,
+    preprocess: str | None = None,
+    at_once: bool = False,
+    told: bool = False,
 ) -> Samples:
     """Read labelled data and bring it into the layout of the model; raises as `load_data` and `arrange` do.
 
     Labels that are names are matched with `classes` or, without them, with ``model.classes``. What `give_head` does
     with the data gives the model a new head for them, whose outputs the names define. Where no task is given it is
-    `Classes`. Ids of tokens must be those of the model.
+    `Classes`. Ids of tokens must be those of the model. Images become numbers by `preprocess`, see `chosen_preprocess`,
+    and are read when they are indexed, unless they are wanted all `at_once`; `told` where the line on them was said.
     """
+    from lieref.cli.preprocess_option import chosen_preprocess, labelled_images, rows_as_samples, whole
     from lieref.cli.text_options import TextOptions, encoder_for, ids_said
     from lieref.model.samples import arranged, own_layout
     from lieref.train.augment import image_axes
@@ -92,6 +100,8 @@ def load_samples(
     several = tuple(model.output_weights) if len(model.output_weights) > 1 else None
     options = text or TextOptions()
     inputs = [info.name for info in model.inputs]
+    files, arrays = labelled_images(path, inputs, masks=chosen.name == "dense")
+    images = chosen_preprocess(model, path, preprocess, files, arrays=arrays, told=told)
     data = load_data(
         path,
         tokenizer=encoder_for(model, options),
@@ -104,8 +114,11 @@ def load_samples(
         size=size,
         classes=known,
         max_bytes=max_bytes,
+        preprocess=images,
     )
-    x = arranged("load_data", model, data.x, layout or data.layout)
+    at_once = at_once or hasattr(model, "integer")  # whose unit is looked at
+    read = whole(rows_as_samples(model, data.x, path), path, max_bytes, at_once=at_once)
+    x = arranged("load_data", model, read, own_layout(shape) if images is not None else layout or data.layout)
     said = ids_said(model, x, data.text, path, options, max_bytes)
     described = "" if data.text is None else data.text.describe(str(path))
     if not chosen.has_labels or several:
@@ -113,7 +126,7 @@ def load_samples(
             raise DomainError(
                 f"load_data: the targets of {path} must be numbers for the task {chosen.name!r}; got names"
             )
-        return Samples(x, data.y, model.classes, text=said, described=described)
+        return Samples(x, data.y, model.classes, (), said, described, images is not None)
     if data.y is None:
         raise DomainError(f"load_data: {path} must hold targets")
     if give_head is not None:
@@ -126,14 +139,14 @@ def load_samples(
     if data.class_names is not None:
         counts = np.bincount(data.y, minlength=len(data.class_names))
         missing = tuple(n for n, c in zip(data.class_names, counts, strict=True) if not c)
-        return Samples(x, data.y, found, missing, said, described)
+        return Samples(x, data.y, found, missing, said, described, images is not None)
     if data.text is not None and chosen.has_labels:
         chosen.targets("load_data", x, data.y, (outputs,))
     # What is wrong with other labels, the loss says.
     is_labels = data.y.ndim == 1 and data.y.dtype.kind in "iu" and data.y.min() >= 0 and data.y.max() < outputs
     names = (*(found or ()), *(str(number) for number in range(len(found or ()), outputs)))
     missing = warn_missing("load_data", data.y, names, str(path)) if is_labels else ()
-    return Samples(x, data.y, found, missing, said, described)
+    return Samples(x, data.y, found, missing, said, described, images is not None)
 
 
 def load_sets(
@@ -147,6 +160,8 @@ def load_sets(
     max_bytes: int | None,
     give_head: Callable[[Dataset], None] | None = None,
     text: TextOptions | None = None,
+    preprocess: str | None = None,
+    at_once: bool = False,
 ) -> tuple[Samples, Samples | None]:
     """Read the samples to train on and those to test on, matched by the same names, which the model has afterwards.
 
@@ -155,12 +170,13 @@ def load_sets(
     names = None if give_head is not None and is_number(classes) else parse_classes(classes)
     names = names or (model.classes if give_head is None else None)
     given: dict[str, Any] = {"task": task, "max_bytes": max_bytes, "text": text}
+    given |= {"preprocess": preprocess, "at_once": at_once}
     training = load_samples(train, model, layout, classes=names, give_head=give_head, **given)
     model.classes = training.classes
     names = names if give_head is None else training.classes
     if test is None:
         return training, None
-    testing = load_samples(test, model, layout, classes=names, **given)
+    testing = load_samples(test, model, layout, classes=names, told=training.preprocessed, **given)
     if model.head is not None:  # nothing else looks at these targets before the end of the training
         task.targets("load_data", testing.x, testing.y, (model.head.classes,))
     if training.classes is None and testing.classes is not None:

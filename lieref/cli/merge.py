@@ -14,6 +14,7 @@ from lieref.cli.command import Command
 from lieref.cli.console import print_facts, print_json, word, working, wrote
 from lieref.cli.live import quiet_option
 from lieref.cli.output import reserved_file
+from lieref.cli.preprocess_option import recorded_text
 
 
 @click.command(
@@ -81,6 +82,8 @@ def _merged(base: Path, adapter: Path, as_json: bool) -> tuple[bytes, dict[str, 
     model = load(base, input_shapes=known.get("input_shapes"), padding_id=known.get("padding_id"))
     model.load_adapter(adapter)
     report: dict[str, Any] = {"method": model.method_name, "changed_tensors": sorted(model.adapted_tensors())}
+    if model.preprocessing is not None:
+        report["preprocessing"] = recorded_text(model)
     merged = model.merge_and_unload()
     if merged.rounding is not None:
         report["rounding"] = asdict(merged.rounding) if as_json else merged.rounding.describe()

@@ -53,7 +53,7 @@ def parse_shape(ctx: click.Context, param: click.Parameter, value: str | None) -
 @click.option("--legal", is_flag=True, help="Show which parameterisation, group, map and action go together.")
 @quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-@click.option("--markdown", is_flag=True, help="Print the table as README.md holds it.")
+@click.option("--markdown", is_flag=True, help="Print the table as lieref/param/README.md holds it.")
 def methods(
     name: str | None,
     shape: tuple[int, ...] | None,
@@ -153,6 +153,6 @@ def table_rows() -> list[tuple[str, ...]]:
 
 
 def markdown_table() -> str:
-    """Return the method table as README.md holds it."""
+    """Return the method table as lieref/param/README.md holds it."""
     lines = [COLUMNS, tuple("---" for _ in COLUMNS), *table_rows()]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines) + "\n"

@@ -32,12 +32,18 @@ def method_for(method: str, unlabelled: Path | None, model: Model) -> str:
     return method if unlabelled is None or not normalised or "norm-stats" in method else f"norm-stats+{method}"
 
 
-def load_others(path: Path, model: Model, layout: str | None, max_bytes: int | None, task: Task) -> Array:
-    """Return samples without labels in the layout of a model; raises as `load_unlabelled` and `check_task` do."""
+def load_others(
+    path: Path, model: Model, layout: str | None, max_bytes: int | None, task: Task, preprocess: str | None = None
+) -> Array:
+    """Return samples without labels in the layout of a model; raises as `load_unlabelled` and `check_task` do.
+
+    Images are brought into numbers as the labelled ones were, which the model carries, or by `preprocess`.
+    """
+    from lieref.cli.preprocess_option import chosen_preprocess, holds_images, whole
     from lieref.evaluate.unlabelled.self_training import check_task
-    from lieref.model.samples import arranged
+    from lieref.model.samples import arranged, own_layout
     from lieref.train.augment import image_axes
-    from lieref.train.unlabelled_data import load_unlabelled
+    from lieref.train.unlabelled_data import images_below, load_unlabelled
 
     check_task(task, model)
     shape = model.input_shape
@@ -45,9 +51,12 @@ def load_others(path: Path, model: Model, layout: str | None, max_bytes: int | N
     size = None if axes is None else (shape[axes[0]], shape[axes[1]])
     channels = 1 if axes is not None and 1 in (shape[1], shape[3]) else 3
     names = [info.name for info in model.inputs]
-    given: dict[str, Any] = {"channels": channels, "size": size, "max_bytes": max_bytes}
+    files = images_below(path) if path.is_dir() and len(names) == 1 else None
+    images = chosen_preprocess(model, path, preprocess, files, arrays=holds_images(path, names), told=True)
+    given: dict[str, Any] = {"channels": channels, "size": size, "max_bytes": max_bytes, "preprocess": images}
     x, known = load_unlabelled(path, input_name=names[0] if len(names) == 1 else names, **given)
-    return arranged("load_unlabelled", model, x, layout or known)
+    read = x if images is None else whole(x, path, max_bytes)
+    return arranged("load_unlabelled", model, read, layout or known or (None if images is None else own_layout(shape)))
 
 
 def train_with(

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from lieref.cli.live import Line, TimeLeft, left_text, live_line
+from lieref.train.history import in_percent
 
 if TYPE_CHECKING:
     from lieref.adapter.model import Model
@@ -103,8 +104,7 @@ class Watch:
 def metric_words(metrics: Mapping[str, float]) -> tuple[str, ...]:
     """Return name and value of the first metric, nothing where there is none."""
     for name, value in metrics.items():
-        is_share = name.rpartition(".")[2].endswith("accuracy")
-        return name.replace("_", " "), f"{100 * value:.1f} %" if is_share else f"{value:.4g}"
+        return name.replace("_", " "), f"{100 * value:.1f} %" if in_percent(name) else f"{value:.4g}"
     return ()
 
 

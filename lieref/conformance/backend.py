@@ -127,12 +127,13 @@ class OutputsBackend:
 
     Parameters
     ----------
-    folder : Path
+    folder : str or Path
     """
 
     takes_cases = True
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: str | Path) -> None:
+        folder = Path(folder)
         if not folder.is_dir():
             raise DomainError(f"OutputsBackend: `folder` must exist; got {folder}")
         self._folder = folder

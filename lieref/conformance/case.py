@@ -28,7 +28,7 @@ RESULTS = ("valid", "acceptable", "invalid")
 
 @dataclass(frozen=True, eq=False)
 class Expected:
-    """Expected value of one output.
+    """Expected value of one output of a case, with what its tolerance is computed from.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def expected_from(value: Certified, floor: FloatArray | None = None) -> Expected
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One vector.
+    """One golden case: an operation, its inputs, and the certified value of each output.
 
     Parameters
     ----------

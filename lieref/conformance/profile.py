@@ -23,7 +23,7 @@ EXP_CLASSES: Final = ("strict", "mixed", "normwise")
 
 @dataclass(frozen=True)
 class Profile:
-    """The arithmetic of a port.
+    """The arithmetic that a port declares: how it rounds its inputs, products, sums and results.
 
     Parameters
     ----------

@@ -50,9 +50,9 @@ def _merge(x: Arrays, attrs: Attrs) -> Arrays:
 def _merge_vjp(x: Arrays, attrs: Attrs) -> Arrays:
     method, factors = _method(x, attrs)
     base, groups = x["base_weight"], attrs["groups"]
-    bars = method.adapted_weight_vjp(factors, base, x["weight_bar"], groups)
+    bars = method.adapted_weight_vjp(factors, base, groups, x["weight_bar"])
     if "bias" in x:
-        through = method.adapted_bias_vjp(factors, x["bias"], x["bias_bar"], base.shape, groups)
+        through = method.adapted_bias_vjp(factors, x["bias"], base.shape, groups, x["bias_bar"])
         bars = {name: bar + through[name] for name, bar in bars.items()}
     return {f"{name}_bar": bar for name, bar in bars.items()}
 
@@ -204,7 +204,7 @@ def _pool(x: Arrays, attrs: Attrs) -> Arrays:
 
 def _pool_vjp(x: Arrays, attrs: Attrs) -> Arrays:
     run = pooling.max_pool_vjp if attrs["kind"] == "max" else pooling.average_pool_vjp
-    return {"x_bar": run(x["x"], x["y_bar"], attrs["kernel_shape"], **_pool_settings(attrs))}
+    return {"x_bar": run(x["x"], attrs["kernel_shape"], x["y_bar"], **_pool_settings(attrs))}
 
 
 REGISTRY_OPERATIONS: Final[dict[str, Callable[[Arrays, Attrs], Arrays]]] = {

@@ -10,6 +10,7 @@ from typing import Any, Final
 from xml.etree import ElementTree as ET
 
 from lieref import __version__
+from lieref._table import html_text
 from lieref.conformance.exact.suspects import shows
 from lieref.conformance.outcome import TOLERATED, XFAIL, XPASS, Record, fails, flaws
 from lieref.conformance.profile import DIAGNOSES
@@ -59,7 +60,7 @@ class Result:
 
 
 class Report:
-    """Results of a check.
+    """What a check found: verdicts, counts, and what failures look like; it prints as text for people.
 
     Parameters
     ----------
@@ -198,6 +199,14 @@ class Report:
         found = ", ".join(f"{count} {status}" for status, count in sorted(self.counts.items()))
         lines.append(f"{'OK' if self.ok else 'NOT OK'}: {found or 'no case was checked'} (profile {self.profile})")
         return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        """Return the report for people."""
+        return self.to_text()
+
+    def _repr_html_(self) -> str:
+        """Return the same for a notebook."""
+        return html_text(self.to_text())
 
     def to_json(self) -> dict[str, Any]:
         """Return the report for programs: numbers that are not finite are null."""

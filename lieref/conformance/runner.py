@@ -43,7 +43,7 @@ def check(
     semantics: str | None = None,
     told: Callable[[int, int, str], None] | None = None,
 ) -> Report:
-    """Check a backend against golden vectors.
+    """Return what golden cases say of a backend: which it passes, and what its failures look like.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ LARGEST_ENTRYWISE_NORM: Final = 3.5
 
 
 def truth(op: str, inputs: Mapping[str, Array], attrs: Mapping[str, Any]) -> dict[str, Expected]:
-    """Return the expected outputs of an operation on given inputs.
+    """Return the expected outputs of an operation on given inputs, with certified errors.
 
     Parameters
     ----------

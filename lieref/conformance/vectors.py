@@ -166,7 +166,7 @@ def _encode_case(
 
 
 def read_vectors(folder: Path | None = None) -> tuple[list[Case], list[str]]:
-    """Read a set of vectors, verified against its manifest.
+    """Read a set of golden cases, verified against its manifest.
 
     Parameters
     ----------

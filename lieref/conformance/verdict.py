@@ -93,7 +93,7 @@ class CaseVerdict:
 
 
 def judge(case: Case, outputs: Any, profile: Profile | None = None) -> CaseVerdict:
-    """Judge the outputs of a backend for one case.
+    """Return the verdict on the outputs of a backend for one case.
 
     Parameters
     ----------

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lieref._check import check_int
+from lieref._table import html_table
 from lieref._types import Array, FloatArray
 from lieref.errors import LierefWarning
 from lieref.model.samples import Samples, arranged, own_layout
@@ -32,7 +33,7 @@ class Classifier(Protocol):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a classifier does on a set.
+    """What a classifier does on a set: what `evaluate_model` returns. A notebook shows it as a table.
 
     Attributes
     ----------
@@ -49,6 +50,10 @@ class Evaluation:
         Share of right answers in each class; None for a class without samples.
     confusion : tuple of tuples of int
         Row: true class; column: predicted class.
+
+    References
+    ----------
+    [Guo17] eq. 3 for the calibration error, over 15 bins.
     """
 
     samples: int
@@ -59,23 +64,41 @@ class Evaluation:
     class_accuracy: tuple[float | None, ...]
     confusion: tuple[tuple[int, ...], ...]
 
+    def _repr_html_(self) -> str:
+        """Return the numbers of the whole set, and of each class, for a notebook."""
+        rows = [("class", "samples", "right", "taken for it")]
+        for number, (right, row) in enumerate(zip(self.class_accuracy, self.confusion, strict=True)):
+            share = "-" if right is None else f"{100 * right:.2f} %"
+            rows.append((str(number), f"{sum(row):,}", share, f"{sum(each[number] for each in self.confusion):,}"))
+        title = (
+            f"{self.samples:,} samples: accuracy {100 * self.accuracy:.2f} % ({100 * self.standard_error:.2f} standard "
+            f"error), nll {self.nll:.4g} nats, calibration error {100 * self.calibration_error:.2f} %"
+        )
+        return html_table(rows, title=title)
+
 
 def evaluate_model(
     model: Classifier, x: Samples, y: Array, *, layout: str | None = None, batch_size: int = 256
 ) -> Evaluation:
-    """Return what a model does on labelled samples.
+    """Return how good a classifier is on labelled samples: accuracy, likelihood, calibration, each class.
 
     Parameters
     ----------
     model : Model
-    x : (N, ...) array, or dict of them
+        With (N, C) scores.
+    x : (N, ...) array of integers or floats, or dict of them
         In the model's layout, or with the channels at the other end; by the names of `model.inputs` where those are
         several.
-    y : (N,) integer labels
+    y : (N,) integers
+        Labels from 0 to C - 1.
     layout : {"NCHW", "NHWC"}, optional
         Of `x`; needed only where both fit the model.
     batch_size : int
         At least 1.
+
+    Returns
+    -------
+    Evaluation
 
     Raises
     ------

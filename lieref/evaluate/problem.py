@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from lieref._types import Array
 from lieref.errors import DomainError, UnsupportedError
 from lieref.model.head import NewHead
+from lieref.model.lazy_samples import lazy
 from lieref.train.sample_tasks import Classes
 from lieref.train.task import Task
 
@@ -60,6 +61,8 @@ class Problem:
         A quantised file of the same network, whole, which adapters are carried into.
     name : str
         Of the base, for messages and adapters.
+    preprocessing : mapping or None
+        How images became the samples, which adapters carry.
 
     Raises
     ------
@@ -83,6 +86,7 @@ class Problem:
     semantics: tuple[str, ...] = ()
     into: bytes | None = field(default=None, repr=False)
     name: str = "base.onnx"
+    preprocessing: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for part, x, y in (("x", self.x, self.y), ("x_test", self.x_test, self.y_test),
@@ -122,6 +126,7 @@ class Problem:
             del _kept[next(iter(_kept))]
         model.unload()
         model.task = None
+        model.preprocessing = None if self.preprocessing is None else dict(self.preprocessing)
         model.classes = classes if self.classes is None or self.head is not None else self.classes
         model.threads = 1
         model.recomputation = 0
@@ -175,6 +180,7 @@ def make_problem(path: str | Path, model: Model, x: Array, y: Any, **fields: Any
     if model.input_shapes:
         load["input_shapes"] = {name: tuple(shape) for name, shape in model.input_shapes.items()}
     fields.setdefault("classes", model.classes)
+    fields.setdefault("preprocessing", model.preprocessing)
     return Problem(base, x, y, load=load, name=Path(path).name, **fields)
 
 
@@ -182,6 +188,9 @@ def samples_digest(samples: Any) -> str:
     """Return the SHA-256 of samples or targets: of dtype, shape and bytes, of a list as JSON, of a mapping by name."""
     if samples is None:
         return "none"
+    unread = lazy(samples)
+    if unread is not None:
+        return unread.digest
     if isinstance(samples, Mapping):
         parts = json.dumps({str(name): samples_digest(value) for name, value in samples.items()}, sort_keys=True)
         return hashlib.sha256(parts.encode()).hexdigest()

@@ -333,7 +333,7 @@ def _learnt(problem: Problem, model: IntegerModel, trial: Trial, task: Task, for
 def _memory(model: Model, batch: int) -> int | None:
     """Return the bytes of a training step with the default optimiser, None where they are not known ahead."""
     from lieref.train.memory import COPIES
-    from lieref.train.optimizer import make_optimizer
+    from lieref.train.optimizer_registry import make_optimizer
 
     parameters = model.parameters()
     if not parameters:

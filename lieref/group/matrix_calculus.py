@@ -17,7 +17,7 @@ class MatrixCalculus:
         return expm(xi)
 
     def exp_vjp(self, xi: FloatArray, g: FloatArray, g_bar: FloatArray) -> FloatArray:
-        return expm_vjp(xi, g, g_bar)
+        return expm_vjp(xi, g_bar)
 
     def exp_minus_identity(self, xi: FloatArray) -> FloatArray:
         return expm_minus_identity(xi)

@@ -38,6 +38,7 @@ GROUPS: ClassTable[Group] = ClassTable(
         "product": "lieref.group.product:Product",
     }
 )
+"""The groups by their names, each a class of `Group`."""
 MAPS: ClassTable[Map] = ClassTable(
     {
         "exp": "lieref.group.maps:Exp",
@@ -46,6 +47,7 @@ MAPS: ClassTable[Map] = ClassTable(
         "bounded": "lieref.group.maps:Bounded",
     }
 )
+"""The maps from an algebra to its group by their names, each a class of `Map`."""
 ACTIONS: ClassTable[Action] = ClassTable(
     {
         "element-wise": "lieref.group.action:ElementWise",
@@ -56,12 +58,21 @@ ACTIONS: ClassTable[Action] = ClassTable(
         "modes": "lieref.group.mode_action:OnModes",
     }
 )
+"""The actions of a group element on a weight by their names, each a class of `Action`."""
 
 
 def make_group(name: str, action: Action, weight_shape: Shape, groups: int = 1) -> Group:
     """Return the group of this name in the size that `action` needs on this weight.
 
-    On several modes the name is one for all ("so") or one for each ("so*gl").
+    Parameters
+    ----------
+    name : str
+        A key of `GROUPS`; on several modes one for all ("so") or one for each ("so*gl").
+    action : Action
+    weight_shape : tuple of int
+        (O, I / groups, *kernel) of a convolution, (O, I) of a linear layer.
+    groups : int
+        Conv groups.
 
     Raises
     ------
@@ -99,7 +110,7 @@ def _make_group(name: str, action: Action, weight_shape: Shape, groups: int) -> 
 
 
 def make_map(spec: str) -> Map:
-    """Return the map of a text.
+    """Return the map of a text: what takes an element xi of an algebra to its group.
 
     Parameters
     ----------
@@ -132,7 +143,7 @@ def make_map(spec: str) -> Map:
 
 
 def make_action(spec: str, group: str = "hadamard", *, strict: bool = False) -> Action:
-    """Return the action of a text.
+    """Return the action of a text: how an element of a group changes a weight.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ def conv_naive(
     groups: int = 1,
     auto_pad: str = "NOTSET",
 ) -> FloatArray:
-    """Return the convolution of `lieref.conv`, summed over channels, then window elements, one product at a time."""
+    """Return what `lieref.linalg.conv` does, summed over channels, then window elements, one product at a time."""
     x, weight, bias, window = check_conv("conv_naive", x, weight, bias, strides, pads, dilations, groups, auto_pad)
     filters, channels = len(weight), weight.shape[1]
     y = np.zeros((len(x), filters, *window.output), x.dtype)
@@ -59,7 +59,7 @@ def conv_naive_vjp(
     groups: int = 1,
     auto_pad: str = "NOTSET",
 ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
-    """Return (x_bar, weight_bar, bias_bar) of `lieref.conv_vjp`, one product at a time."""
+    """Return (x_bar, weight_bar, bias_bar) of `lieref.linalg.conv_vjp`, one product at a time."""
     name = "conv_naive_vjp"
     x, weight, bias, window = check_conv(name, x, weight, bias, strides, pads, dilations, groups, auto_pad)
     y_bar = check_conv_cotangent(name, x, weight, y_bar, window)

@@ -35,7 +35,7 @@ def max_pool(
     kernel_shape
         Extent of the window: an integer for all axes or one for each.
     strides, pads, dilations, auto_pad, threads
-        As in `lieref.conv`.
+        As in `lieref.linalg.conv`.
     ceil_mode
         Round the number of outputs up instead of down; a window that would start in the padding at the end is dropped.
 
@@ -61,8 +61,8 @@ def max_pool(
 # x, so <y_bar, dy> = sum_p y_bar[p] dx[q*(p)]. At a tie this is one of the one-sided derivatives, as in PyTorch.
 def max_pool_vjp(
     x: FloatArray,
-    y_bar: FloatArray,
     kernel_shape: Any,
+    y_bar: FloatArray,
     *,
     strides: Any = 1,
     pads: Any = 0,
@@ -136,8 +136,8 @@ def average_pool(
 # y_bar[p] / count[p].
 def average_pool_vjp(
     x: FloatArray,
-    y_bar: FloatArray,
     kernel_shape: Any,
+    y_bar: FloatArray,
     *,
     strides: Any = 1,
     pads: Any = 0,

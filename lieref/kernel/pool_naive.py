@@ -18,7 +18,7 @@ def max_pool_naive(x: FloatArray, window: Window) -> FloatArray:
     return y
 
 
-def max_pool_naive_vjp(x: FloatArray, y_bar: FloatArray, window: Window) -> FloatArray:
+def max_pool_naive_vjp(x: FloatArray, window: Window, y_bar: FloatArray) -> FloatArray:
     """Return x_bar: each y_bar goes to the first of the largest elements under its window."""
     x_bar = np.zeros_like(x)
     for n, c, *p in np.ndindex(y_bar.shape):
@@ -40,7 +40,7 @@ def average_pool_naive(x: FloatArray, window: Window, counts: FloatArray) -> Flo
     return y
 
 
-def average_pool_naive_vjp(x: FloatArray, y_bar: FloatArray, window: Window, counts: FloatArray) -> FloatArray:
+def average_pool_naive_vjp(x: FloatArray, window: Window, counts: FloatArray, y_bar: FloatArray) -> FloatArray:
     """Return x_bar: each y_bar divided by its count goes to every image element under its window."""
     x_bar = np.zeros_like(x)
     for n, c, *p in np.ndindex(y_bar.shape):

@@ -22,6 +22,7 @@ from lieref.model.form import Form
 from lieref.model.graph import Graph
 from lieref.model.head import NAME, Head, NewHead, with_new_head
 from lieref.model.layer import Layer, find_layers
+from lieref.model.pruning import prune
 from lieref.model.site import Site
 from lieref.param.method import Method
 
@@ -299,6 +300,24 @@ class Adapters:
             for factor, mask in site.dropout_masks(self.graph.initializers[tensor], generator).items()
         }
 
+    def prune_ranks(self) -> dict[str, int]:
+        """Store no longer what has no part in an adapted tensor, such as singular values of zero.
+
+        The adapted tensors stay what they are to rounding. Arrays that `parameters` returned before are no longer live.
+
+        Returns
+        -------
+        dict of str to int
+            The rank of every tensor whose method has one that can be lowered so.
+
+        Raises
+        ------
+        BusyError
+            If another thread trains or changes the model.
+        """
+        with self._alone.take("prune_ranks"), self._lock:
+            return prune(self.sites, self.graph.initializers)
+
     def num_trainable(self) -> int:
         """Return how many numbers are trained."""
         return sum(array.size for array in self.parameters().values())
@@ -314,9 +333,21 @@ class Adapters:
 
     def print_trainable_parameters(self) -> None:
         """Print how many numbers are trained, of how many the network has."""
-        everything = sum(v.size for v in self.graph.initializers.values() if v.dtype.kind == "f")
-        trained = self.num_trainable()
-        print(f"trainable: {trained:,} | all: {everything:,} | {100 * trained / max(everything, 1):.2f} %")
+        from lieref.model.summary import trained
+
+        print(trained(self))
+
+    def __repr__(self) -> str:
+        """Return what it is, a row for each layer with what is trained of it, and what is trained of all."""
+        from lieref.model.summary import summary_text
+
+        return summary_text(self)
+
+    def _repr_html_(self) -> str:
+        """Return the same for a notebook."""
+        from lieref.model.summary import summary_html
+
+        return summary_html(self)
 
     def adapted_tensors(self) -> dict[str, FloatArray]:
         """Return the tensors that differ from the file, in its layout: adapted ones and re-estimated statistics."""

@@ -59,7 +59,7 @@ class Division:
         for site in (each.site for each in self.biases):
             bias, shape = site.bias, site.canonical(base[site.tensor]).shape
             assert bias is not None
-            bar = site.method.adapted_bias_vjp(site.params, base[bias], bars[bias], shape, site.groups)
+            bar = site.method.adapted_bias_vjp(site.params, base[bias], shape, site.groups, bars[bias])
             found |= {f"{site.tensor}:{name}": each for name, each in bar.items()}
         return found
 

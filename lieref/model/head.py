@@ -49,7 +49,10 @@ MOST_SHOWN = 5
 
 @dataclass(frozen=True)
 class NewHead:
-    """What a new last layer is to be.
+    """A new last layer for other classes, which `Model.attach` puts in the place of the network's own.
+
+    It makes scores W f + b of the features f, with a weight (K, F) and a bias (K,) that start at zero [Kolesnikov20];
+    a Softmax follows where the network ended in one.
 
     Parameters
     ----------

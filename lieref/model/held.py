@@ -29,7 +29,7 @@ class Held:
     wants_statistics : bool
     classes : tuple of str or None
         Names of the outputs that it says.
-    task : dict or None
+    task, preprocessing : dict or None
     """
 
     form: Form | None = None
@@ -39,6 +39,7 @@ class Held:
     wants_statistics: bool = False
     classes: tuple[str, ...] | None = None
     task: dict[str, Any] | None = None
+    preprocessing: dict[str, Any] | None = None
 
     def has_structure_of(self, other: Held) -> bool:
         """Tell whether tensors, methods, shapes and head are those of another, so that numbers alone differ."""
@@ -97,7 +98,7 @@ def together(function: str, several: Mapping[str, Held], live: dict[str, Site]) 
                 )
             owners[tensor] = name
     said = {}
-    for what in ("classes", "task"):
+    for what in ("classes", "task", "preprocessing"):
         values: list[Any] = [value for held in several.values() if (value := getattr(held, what)) is not None]
         if any(value != values[0] for value in values):
             raise UnsupportedError(

@@ -37,6 +37,7 @@ class Named(Network):
 
     classes: tuple[str, ...] | None = None
     _plain_classes: tuple[str, ...] | None = None
+    _plain_preprocessing: dict[str, Any] | None = None
 
     def __init__(self, graph: Graph, proto: Any, source: str, base_sha256: str) -> None:
         self._held: dict[str, Held] = {}
@@ -115,7 +116,8 @@ class Named(Network):
             twin = copy.copy(self)
             twin.unload().attach(method, target_modules=target_modules, head=head, seed=seed, **config)
             held = twin._now()
-            held = replace(held, task=None, classes=None if held.form is None else held.classes)
+            classes = None if held.form is None else held.classes
+            held = replace(held, task=None, preprocessing=None, classes=classes)
             self._take_in("add_adapter", held, adapter_name, active=False)
         return self
 
@@ -129,7 +131,7 @@ class Named(Network):
         DomainError
             If there is no such adapter, a name stands twice, or two adapt one tensor.
         UnsupportedError
-            If one of several has a new head, or they name the outputs or their task differently.
+            If one of several has a new head, or they name the outputs, their task or their preprocessing differently.
         """
         function = "set_adapter"
         names = (adapter_name,) if isinstance(adapter_name, str) else tuple(adapter_name)
@@ -268,7 +270,7 @@ class Named(Network):
         if function == "attach" and self._held and not self.active_adapters:
             raise DomainError("attach: an adapter must be active; none is (set_adapter, or add_adapter with a name)")
         if not self.active_adapters:
-            self._plain_classes = self.classes
+            self._plain_classes, self._plain_preprocessing = self.classes, self.preprocessing
 
     def _check_new(self, function: str, name: Any) -> None:
         if not isinstance(name, str):
@@ -297,7 +299,8 @@ class Named(Network):
         """Return what is attached now as one adapter."""
         form = None if self.head is None else self._form
         attached, statistics = tuple(self.attached), self.statistics
-        return Held(form, attached, self.sites, statistics, self.wants_statistics, self.classes, self.task)
+        said = self.classes, self.task, self.preprocessing
+        return Held(form, attached, self.sites, statistics, self.wants_statistics, *said)
 
     def _stash(self) -> None:
         """Bring what is held up to what is live; the lock is held."""
@@ -333,6 +336,7 @@ class Named(Network):
         self.statistics, self.wants_statistics = held.statistics, held.wants_statistics
         self.classes = held.classes or (self._plain_classes if held.form is None else self.classes)
         self.task = held.task
+        self.preprocessing = held.preprocessing or self._plain_preprocessing
         self._active = names
 
     def _take_in(self, function: str, held: Held, name: str | None, *, active: bool | None = None) -> None:

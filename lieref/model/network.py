@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -11,10 +12,11 @@ import numpy as np
 from lieref._check import check_int
 from lieref._threads import Use
 from lieref._types import Array, FloatArray
-from lieref.errors import UnsupportedError
+from lieref.errors import LierefWarning, UnsupportedError
 from lieref.model import executor
 from lieref.model.adapted import adapted_graph, changed_names, factor_gradients, refolded
 from lieref.model.arithmetic import BATCH
+from lieref.model.attaching import listed
 from lieref.model.backend import Loss, as_rows
 from lieref.model.division import Division, divide
 from lieref.model.earlier import Earlier
@@ -22,6 +24,8 @@ from lieref.model.engine.lowered import rows_shape
 from lieref.model.engine.recompute import Recomputation
 from lieref.model.form import Form
 from lieref.model.graph import Graph
+from lieref.model.layer_inputs import start_from_inputs, waiting
+from lieref.model.lazy_samples import rows_of
 from lieref.model.memo import Memo
 from lieref.model.memory import recomputations, training_memory
 from lieref.model.outputs import shapes_of_others
@@ -30,6 +34,7 @@ from lieref.model.samples import Samples, as_numbers, batches, for_backend, wron
 from lieref.model.shapes import infer_specs
 from lieref.model.site import Site
 from lieref.model.statistics import reestimated
+from lieref.rng import stream
 
 
 class Network(Readable):
@@ -68,9 +73,12 @@ class Network(Readable):
         The outputs that whoever loaded the network has asked for, and the factors of their losses; they are the first.
     task : dict or None
         What the adapters were trained for: a task's name and settings; `fit` sets it, and adapters carry it.
+    preprocessing : dict or None
+        How the images that it takes become numbers, `lieref.Preprocess.to_dict`; adapters and merged models carry it.
     """
 
     task: dict[str, Any] | None = None
+    preprocessing: dict[str, Any] | None = None
     _tools = Readable._tools | {"_current"}
 
     def __init__(self, graph: Graph, proto: Any, source: str, base_sha256: str) -> None:
@@ -179,6 +187,10 @@ class Network(Readable):
         """
         scores, form = self._scores(x, batch_size, layout, first=True)
         return executor.finish(form.folded, form.scores, np.moveaxis(scores, 0, form.samples_axis))
+
+    def __call__(self, x: Samples, *, batch_size: int = 256, layout: str | None = None) -> FloatArray:
+        """Return `predict` of the samples."""
+        return self.predict(x, batch_size=batch_size, layout=layout)
 
     def _scores(
         self, x: Samples, batch_size: int, layout: str | None, *, first: bool = False
@@ -339,12 +351,12 @@ class Network(Readable):
         check_int("estimate_statistics", "batch_size", batch_size, low=1)
         check_int("estimate_statistics", "max_samples", max_samples, low=1)
         x = self.arranged("estimate_statistics", x, layout)
-        x = x[:: -(-len(x) // max_samples)] if len(x) > max_samples else x
+        x = rows_of(x, slice(None, None, -(-len(x) // max_samples))) if len(x) > max_samples else x
         if self._fixed_batch:
             batch_size = self._fixed_batch
             if len(x) < batch_size:
                 raise wrong_batch(batch_size, len(x))
-            x = x[: len(x) - len(x) % batch_size]
+            x = rows_of(x, slice(len(x) - len(x) % batch_size))
         with self.training("estimate_statistics"):
             found = reestimated(
                 self.graph,
@@ -354,6 +366,38 @@ class Network(Readable):
             )
             self.statistics = {**self.statistics, **found}
             self.wants_statistics = False
+
+    @property
+    def wants_inputs(self) -> bool:
+        """Whether adapters are to start from what their layers read: ``init_lora_weights="eva"``, before training."""
+        return bool(waiting(self.sites.values()))
+
+    def start_from_inputs(self, x: Samples, *, max_samples: int = 64, layout: str | None = None) -> None:
+        """Put the rows of A of low ranks that wait for it along the largest inputs of their layers; B stays zero.
+
+        Parameters
+        ----------
+        x : (N, ...) array, or dict of them
+            See `as_input`. One batch of them is read.
+        max_samples : int
+            At most so many, evenly spread.
+        layout : {"NCHW", "NHWC"}, optional
+            Of `x`; needed only where both fit the model.
+        """
+        check_int("start_from_inputs", "max_samples", max_samples, low=1)
+        x = self.arranged("start_from_inputs", x, layout)
+        most = self._fixed_batch or max_samples
+        if self._fixed_batch and len(x) < most:
+            raise wrong_batch(most, len(x))
+        x = x[:: -(-len(x) // most)] if len(x) > most and not self._fixed_batch else x[:most]
+        with self.training("start_from_inputs"):
+            graph = self.graph.with_initializers(self._current_tensors())
+            part = as_numbers(x, self.graph.inputs[0], self.dtype)
+            drawn = stream(0, "eva")
+            without = start_from_inputs(graph, self.sites.values(), part, drawn, threads=self.threads)
+        if without:
+            text = f"{listed(without)} keep a random start: what they read is zero, or is not in the graph"
+            warnings.warn(f"eva: {text}", LierefWarning, stacklevel=2)
 
     # The graphs it stands for
 

@@ -16,6 +16,7 @@ from lieref._check import check_choice, check_finite
 from lieref._types import Array, FloatArray, Shape
 from lieref.errors import DomainError, DTypeError, ShapeError
 from lieref.model.graph import TensorInfo
+from lieref.model.lazy_samples import lazy
 
 Samples = Array | Mapping[str, Array]
 """Of one input, or by the name of the input."""
@@ -39,6 +40,9 @@ def check_samples(function: str, x: Any, name: str = "x") -> Array:
     DomainError
         If the set is empty, or a value is NaN or infinite.
     """
+    unread = lazy(x)
+    if unread is not None:  # finite numbers by their making
+        return unread.as_array_type()
     try:
         samples = np.asarray(x)
     except ValueError as error:
@@ -87,7 +91,11 @@ def arrange(
     """
     if layout is not None:
         check_choice(function, "layout", layout, LAYOUTS)
-    elif x.shape[1:] == input_shape[1:] and input_shape[1] not in x.shape[2:]:
+    if lazy(x) is not None:  # made for the layout of a model
+        if _fits(x.shape, input_shape):
+            return x
+        raise ShapeError(f"{function}: `{name}` must fit the model's input {readable(input_shape)}; got {x.shape}")
+    if layout is None and x.shape[1:] == input_shape[1:] and input_shape[1] not in x.shape[2:]:
         # The usual case at once: after a move another axis would stand where the channels belong.
         return x
     fitting = [way for way in _ways(x.ndim, input_shape, layout) if _fits(_moved(x.shape, way), input_shape)]

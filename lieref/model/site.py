@@ -61,10 +61,10 @@ class Site:
         """Return the cotangents of the trainable factors from those of the adapted tensors."""
         stored = self.canonical(base[self.tensor])
         weight_bar = self.canonical(bars[self.tensor])
-        factor_bars = self.method.adapted_weight_vjp(self.params, stored, weight_bar, self.groups)
+        factor_bars = self.method.adapted_weight_vjp(self.params, stored, self.groups, weight_bar)
         if self.bias is not None:
             through_bias = self.method.adapted_bias_vjp(
-                self.params, base[self.bias], bars[self.bias], stored.shape, self.groups
+                self.params, base[self.bias], stored.shape, self.groups, bars[self.bias]
             )
             factor_bars = {name: bar + through_bias[name] for name, bar in factor_bars.items()}
         return factor_bars

@@ -91,7 +91,7 @@ def weighted(
         for site in sites.values():
             owners.setdefault(site.method.name, []).append(site)
         attached = [Attached(some[0].method, tuple(site.owner for site in some), 0) for some in owners.values()]
-    said = {what: _agreed(what, parts) for what in ("classes", "task")}
+    said = {what: _agreed(what, parts) for what in ("classes", "task", "preprocessing")}
     return Held(None, tuple(attached), sites, **said)
 
 
@@ -107,6 +107,7 @@ def _agreed(what: str, parts: Sequence[Held]) -> Any:
         said = {
             "classes": "must name the outputs alike; those name them",
             "task": "must be for one task; those are for",
+            "preprocessing": "must take images alike; those take them",
         }
         raise UnsupportedError(f"{FUNCTION}: adapters {said[what]} differently")
     return values[0] if values else None

@@ -16,7 +16,18 @@ from lieref.numerics.phi import matrix_phi, matrix_phi_vjp
 
 
 def exp_low_rank(b: FloatArray, a: FloatArray) -> FloatArray:
-    """Return exp(b a), (..., n, n).
+    """Return exp(b a) = I + b phi_1(a b) a, at the cost of r x r functions.
+
+    Parameters
+    ----------
+    b : (..., n, r) array
+        float32 or float64; leading axes are a batch.
+    a : (..., r, n) array
+        Of the dtype of `b`.
+
+    Returns
+    -------
+    (..., n, n) array of that dtype
 
     Raises
     ------
@@ -31,7 +42,7 @@ def exp_low_rank(b: FloatArray, a: FloatArray) -> FloatArray:
 
 
 def exp_low_rank_minus_identity(b: FloatArray, a: FloatArray) -> FloatArray:
-    """Return exp(b a) - I without cancellation."""
+    """Return exp(b a) - I without cancellation; takes and raises what `exp_low_rank` does."""
     b, a = _check_factors("exp_low_rank", b, a)
     with np.errstate(over="ignore", invalid="ignore"):
         return _check_fits("exp_low_rank", b @ (matrix_phi(a @ b) @ a))
@@ -40,7 +51,10 @@ def exp_low_rank_minus_identity(b: FloatArray, a: FloatArray) -> FloatArray:
 # Y = I + B P A, P = phi1(M), M = A B. With P_bar = B^T Y_bar A^T and M_bar = L_phi1(M^T, P_bar):
 # B_bar = Y_bar A^T P^T + A^T M_bar,  A_bar = P^T B^T Y_bar + M_bar B^T.
 def exp_low_rank_vjp(b: FloatArray, a: FloatArray, y_bar: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the cotangents of `b` and `a`."""
+    """Return the cotangents of `b` and `a` in `exp_low_rank`, for that of its result.
+
+    `y_bar` is (..., n, n), of the dtype of both. Raises as `exp_low_rank` does.
+    """
     b, a = _check_factors("exp_low_rank_vjp", b, a)
     left, right, p_bar = _outer_bars("exp_low_rank_vjp", b, a, y_bar)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -51,18 +65,24 @@ def exp_low_rank_vjp(b: FloatArray, a: FloatArray, y_bar: FloatArray) -> tuple[F
 
 
 def exp_skew_low_rank(b: FloatArray, a: FloatArray) -> FloatArray:
-    """Return exp(b a - (b a)^T), orthogonal with determinant 1: b a - (b a)^T = [b, -a^T] [a; b^T] has rank 2r."""
+    """Return exp(b a - (b a)^T), orthogonal with determinant 1; takes and raises what `exp_low_rank` does.
+
+    The exponent is [b, -a^T] [a; b^T], of rank 2 r.
+    """
     return exp_low_rank(*_skew_factors(b, a))
 
 
 def exp_skew_low_rank_minus_identity(b: FloatArray, a: FloatArray) -> FloatArray:
-    """Return exp(b a - (b a)^T) - I without cancellation."""
+    """Return exp(b a - (b a)^T) - I without cancellation; takes and raises what `exp_low_rank` does."""
     return exp_low_rank_minus_identity(*_skew_factors(b, a))
 
 
 # The factors are linear in b and a: U = [B, -A^T], V = [A; B^T]; add the two places each of them is at.
 def exp_skew_low_rank_vjp(b: FloatArray, a: FloatArray, y_bar: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the cotangents of `b` and `a`."""
+    """Return the cotangents of `b` and `a` in `exp_skew_low_rank`, for that of its result.
+
+    `y_bar` is (..., n, n), of the dtype of both. Raises as `exp_skew_low_rank` does.
+    """
     u, v = _skew_factors(b, a)
     u_bar, v_bar = exp_low_rank_vjp(u, v, y_bar)
     r = u.shape[-1] // 2
@@ -70,12 +90,15 @@ def exp_skew_low_rank_vjp(b: FloatArray, a: FloatArray, y_bar: FloatArray) -> tu
 
 
 def exp_traceless_low_rank(b: FloatArray, a: FloatArray) -> FloatArray:
-    """Return exp(b a - tr(b a)/n I) = exp(-tr(b a)/n) exp(b a), of determinant 1."""
+    """Return exp(b a - tr(b a)/n I), of determinant 1; takes and raises what `exp_low_rank` does."""
     return _plus_identity(exp_traceless_low_rank_minus_identity(b, a))
 
 
 def exp_traceless_low_rank_minus_identity(b: FloatArray, a: FloatArray) -> FloatArray:
-    """Return exp(b a - tr(b a)/n I) - I = e^-t (exp(b a) - I) + (e^-t - 1) I, t = tr(b a)/n, without cancellation."""
+    """Return exp(b a - tr(b a)/n I) - I without cancellation; takes and raises what `exp_low_rank` does.
+
+    With t = tr(b a)/n it is e^-t (exp(b a) - I) + (e^-t - 1) I.
+    """
     b, a = _check_factors("exp_traceless_low_rank", b, a)
     t = _mean_trace(b, a)
     delta = entrywise.exp(-t) * exp_low_rank_minus_identity(b, a)
@@ -85,7 +108,10 @@ def exp_traceless_low_rank_minus_identity(b: FloatArray, a: FloatArray) -> Float
 # Y = e^-t X, X = exp(BA), t = tr(AB)/n: X_bar = e^-t Y_bar, t_bar = -<Y_bar, Y>, and through t
 # B_bar += t_bar/n A^T and A_bar += t_bar/n B^T.
 def exp_traceless_low_rank_vjp(b: FloatArray, a: FloatArray, y_bar: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the cotangents of `b` and `a`."""
+    """Return the cotangents of `b` and `a` in `exp_traceless_low_rank`, for that of its result.
+
+    `y_bar` is (..., n, n), of the dtype of both. Raises as `exp_traceless_low_rank` does.
+    """
     b, a = _check_factors("exp_traceless_low_rank_vjp", b, a)
     y_bar = check_float("exp_traceless_low_rank_vjp", "y_bar", y_bar)
     y = exp_traceless_low_rank(b, a)
@@ -117,7 +143,10 @@ def cayley_low_rank_minus_identity(b: FloatArray, a: FloatArray) -> FloatArray:
 
 # Y = I + B S A, S = (I - M/2)^-1, M = A B: dS = S dM S / 2, so M_bar = S^T S_bar S^T / 2 with S_bar = B^T Y_bar A^T.
 def cayley_low_rank_vjp(b: FloatArray, a: FloatArray, y_bar: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the cotangents of `b` and `a`."""
+    """Return the cotangents of `b` and `a` in `cayley_low_rank`, for that of its result.
+
+    `y_bar` is (..., n, n), of the dtype of both. Raises as `cayley_low_rank` does.
+    """
     b, a = _check_factors("cayley_low_rank_vjp", b, a)
     left, right, s_bar = _outer_bars("cayley_low_rank_vjp", b, a, y_bar)
     with np.errstate(over="ignore", invalid="ignore"):

@@ -59,9 +59,10 @@ def phi_series(x: FloatArray, k: int) -> FloatArray:
 
 
 def matrix_phi(a: FloatArray, k: int = 1) -> FloatArray:
-    """Return phi_k(a) for matrices (..., n, n), k at least 1.
+    """Return phi_k(a) = sum over j of a^j / (j + k)! of each matrix, k at least 1; phi_1(a) = (exp(a) - I) a^-1.
 
-    It is the top right block of exp of the block matrix with `a` and zeros on the diagonal and I above it [Higham08].
+    `a` is (..., n, n), float32 or float64, and so is the result. It is the top right block of exp of the block matrix
+    with `a` and zeros on the diagonal and I above it [Higham08].
 
     Raises
     ------
@@ -75,7 +76,7 @@ def matrix_phi(a: FloatArray, k: int = 1) -> FloatArray:
 
 # phi_k(a) is a block of exp of a matrix that holds a as a block: embed the cotangent, take the VJP of exp, cut out.
 def matrix_phi_vjp(a: FloatArray, k: int, y_bar: FloatArray) -> FloatArray:
-    """Return the cotangent of `a`."""
+    """Return the cotangent of `a` in `matrix_phi`; `y_bar` is (..., n, n), of the dtype of `a`. Raises as it does."""
     block = _block(a, k)
     n = block.shape[-1] // (k + 1)
     y_bar = check_float("matrix_phi_vjp", "y_bar", y_bar)
@@ -83,7 +84,7 @@ def matrix_phi_vjp(a: FloatArray, k: int, y_bar: FloatArray) -> FloatArray:
     check_same_dtype("matrix_phi_vjp", a=block, y_bar=y_bar)
     block_bar = np.zeros_like(block)
     block_bar[..., :n, -n:] = y_bar
-    return expm_vjp(block, block, block_bar)[..., :n, :n]
+    return expm_vjp(block, block_bar)[..., :n, :n]
 
 
 def _block(a: FloatArray, k: int) -> FloatArray:

@@ -22,7 +22,7 @@ def conv(
     strides: Any = 1,
     threads: int = 1,
 ) -> FloatArray:
-    """Return ``lieref.conv``; `kernel_shape` must be that of the weight where it is given."""
+    """Return ``lieref.linalg.conv``; `kernel_shape` must be that of the weight where it is given."""
     _check_kernel_shape(weight, kernel_shape)
     return kernel.conv(
         x,

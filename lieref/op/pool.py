@@ -60,8 +60,8 @@ def max_pool_vjp(
         return (None,)
     x_bar = kernel.max_pool_vjp(
         x,
-        y_bar,
         kernel_shape,
+        y_bar,
         strides=strides,
         pads=pads,
         dilations=dilations,
@@ -115,8 +115,8 @@ def average_pool_vjp(
     """Return (x_bar,)."""
     x_bar = kernel.average_pool_vjp(
         x,
-        y_bar,
         kernel_shape,
+        y_bar,
         strides=strides,
         pads=pads,
         dilations=dilations,

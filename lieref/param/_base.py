@@ -203,6 +203,23 @@ class Parameterisation(ABC):
         """Return what `magnitude` does of each conv group: where nothing is subtracted, xi of absolute factors."""
         return np.abs(self.group_delta({name: np.abs(factor) for name, factor in params.items()}, shape))
 
+    @property
+    def wants_inputs(self) -> bool:
+        """Whether ``lora_a`` is to be made of the inputs of the layer before training begins."""
+        return False
+
+    def pruned(self, params: Params, shape: Shape, groups: int = 1) -> tuple[Self, Params] | None:
+        """Return a parameterisation and factors of the same xi without ranks that have no part in it, 1 at least.
+
+        None where no number of the factors says that a rank has no part.
+
+        Raises
+        ------
+        ShapeError
+            As `delta`.
+        """
+        return None
+
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
         """Return members that the contract tests run on: every option but `share_groups` differs somewhere."""

@@ -6,6 +6,7 @@ theta --parameterisation--> xi in the algebra --map--> g in the group --action--
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from lieref.param.method import (
     check_fits,
     checked_bar,
     checked_base,
+    cotangent_last,
     keep_equal,
 )
 
@@ -91,6 +93,14 @@ class Combination(Method):
 
     def adjusted(self, shape: Shape, groups: int = 1) -> str:
         return self.parameterisation.adjusted(*self._factor_shape(shape, groups))
+
+    @property
+    def wants_inputs(self) -> bool:
+        return self.parameterisation.wants_inputs
+
+    def pruned(self, params: Params, shape: Shape, groups: int = 1) -> tuple[Combination, Params] | None:
+        found = self.parameterisation.pruned(params, *self._factor_shape(shape, groups))
+        return found and (replace(self, parameterisation=found[0]), found[1])
 
     def trainable(self, params: Params) -> tuple[str, ...]:
         return self.parameterisation.trainable(params)
@@ -160,9 +170,10 @@ class Combination(Method):
         g = self.group_element(params, base.shape, groups)
         return keep_equal(self, base, self.action.act(g, _as_weight(base), groups).reshape(base.shape))
 
+    @cotangent_last
     @OVERFLOW_IS_CHECKED
     def adapted_weight_vjp(
-        self, params: Params, base_weight: FloatArray, weight_bar: FloatArray, groups: int = 1
+        self, params: Params, base_weight: FloatArray, groups: int, weight_bar: FloatArray
     ) -> Params:
         base = checked_base(self, params, base_weight)
         weight_bar = checked_bar(self, base, weight_bar)
@@ -188,11 +199,12 @@ class Combination(Method):
             return bias
         return keep_equal(self, bias, self.action.act_bias(self.group_element(params, shape, groups), bias, groups))
 
+    @cotangent_last
     def adapted_bias_vjp(
-        self, params: Params, bias: FloatArray, bias_bar: FloatArray, shape: Shape, groups: int = 1
+        self, params: Params, bias: FloatArray, shape: Shape, groups: int, bias_bar: FloatArray
     ) -> Params:
         if not self.moves_bias:
-            return super().adapted_bias_vjp(params, bias, bias_bar, shape, groups)
+            return super().adapted_bias_vjp(params, bias, shape, groups, bias_bar)
         g = self.group_element(params, shape, groups)
         return self.group_element_vjp(params, shape, groups, g, self.action.act_bias_vjp(g, bias, groups, bias_bar))
 

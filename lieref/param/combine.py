@@ -68,6 +68,7 @@ def _row(name: str, combine: Combine) -> CombinationType:
 COMBINATION_TYPES: dict[str, CombinationType] = {
     name: _row(name, combine) for name, combine in (combine_group.COMBINE | combine_factors.COMBINE).items()
 }
+"""The ways to make one adapter of several by their names: PEFT's and the group's own."""
 
 
 def combine_adapters(

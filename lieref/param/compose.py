@@ -95,10 +95,11 @@ def parts_of(method: Combination) -> str:
 
 
 def compose_adapters(adapters: Sequence[Adapter], base_weight: FloatArray, groups: int = 1) -> FloatArray:
-    """Return the weight after the adapters act one after the other: ... g_2 . (g_1 . W0).
+    """Return the weight after the adapters have acted on it one after the other.
 
-    In a group that is not Abelian the order matters. An adapter whose factors were made from a weight (DoRA's lengths)
-    sees the weight the ones before it leave.
+    It is ... g_2 . (g_1 . W0), of the shape and dtype of `base_weight`, (O, I / groups, *kernel); each adapter is a
+    method and its factors. Raises as `Method.adapted_weight` does. In a group that is not Abelian the order matters. An
+    adapter whose factors were made from a weight (DoRA's lengths) sees the weight the ones before it leave.
     """
     weight = base_weight
     for method, params in adapters:

@@ -69,7 +69,16 @@ def describe(name: str) -> dict[str, Any]:
 
 
 def describe_methods() -> list[dict[str, Any]]:
-    """Return every row of the method table; see `describe`."""
+    """Return the table of named methods: a dict for each, in the order of the documentation.
+
+    Returns
+    -------
+    list of dict
+        Plain JSON values: ``name``, for `get_method`; ``summary``; its parts ``parameterisation``, ``group``, ``map``
+        and ``action``, None where it has none; ``preserves``, what of a weight it keeps; ``geometry``, the kinds of
+        weights it serves; ``formula``, how many numbers it trains, in the letters of `LETTERS`; ``scope``;
+        ``learning_rate``, its default for AdamW; ``reference``, keys of `lieref.references`.
+    """
     return [describe(name) for name in METHODS]
 
 

@@ -18,6 +18,7 @@ from lieref.param.method import (
     check_fits,
     checked_bar,
     checked_base,
+    cotangent_last,
     keep_equal,
 )
 
@@ -64,6 +65,10 @@ class Dora(Method):
         return self.direction.scaling
 
     @property
+    def wants_inputs(self) -> bool:
+        return self.direction.wants_inputs
+
+    @property
     def starts_at_base(self) -> bool:
         return self.direction.starts_at_base
 
@@ -99,9 +104,10 @@ class Dora(Method):
         v = self.direction.adapted_weight(inner, base, groups)
         return keep_equal(self, base, v * _column(m / self._norms(v), v))
 
+    @cotangent_last
     @OVERFLOW_IS_CHECKED
     def adapted_weight_vjp(
-        self, params: Params, base_weight: FloatArray, weight_bar: FloatArray, groups: int = 1
+        self, params: Params, base_weight: FloatArray, groups: int, weight_bar: FloatArray
     ) -> Params:
         base = checked_base(self, params, base_weight)
         weight_bar = checked_bar(self, base, weight_bar)
@@ -110,7 +116,7 @@ class Dora(Method):
         n = self._norms(v)
         along = _filter_dot(weight_bar, v) / n
         v_bar = _column(m / n, v) * (weight_bar if self.detach_norm else weight_bar - v * _column(along / n, v))
-        bars = self.direction.adapted_weight_vjp(inner, base, v_bar, groups)
+        bars = self.direction.adapted_weight_vjp(inner, base, groups, v_bar)
         return check_bars(self, {**bars, _MAGNITUDE: along})
 
     # W' - W0 = D + (m/n - 1) V with D = V - W0, and n - n0 = <2 W0 + D, D> / (n + n0) where n0 = ||W0||.

@@ -11,7 +11,7 @@ import numpy as np
 from lieref._check import check_choice, check_int, check_real
 from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
-from lieref.errors import ShapeError
+from lieref.errors import ShapeError, UnsupportedError
 from lieref.param._base import (
     Parameterisation,
     adjusted_rank,
@@ -58,8 +58,10 @@ class LowRank(Parameterisation):
         Whether R is r k_h (loralib) or r itself (LoRA-C) in the last two matricisations.
     init_lora_weights : bool or str
         True: A uniform within 1 / sqrt(columns), B zero. "gaussian": A normal with the deviation 1 / r, B zero. False:
-        A as for True and B uniform within 1 / sqrt(R), so that xi is not zero, as PEFT has it for its tests. Added low
-        ranks take starts of `Principal` too, see `lieref.param.starts`.
+        A as for True and B uniform within 1 / sqrt(R), so that xi is not zero, as PEFT has it for its tests. "eva": as
+        for True, and before the first step of training the rows of A are put along the largest inputs of the layer
+        [Paischer24], all ranks staying where they are; for ``unfold`` on element-wise actions. Added low ranks take
+        starts of `Principal` too, see `lieref.param.starts`.
     share_groups : bool, optional
         One pair of factors for the whole (O, I/groups k_h k_w) matrix, instead of a pair for each conv group. By
         default shared where a group has one output channel.
@@ -88,6 +90,11 @@ class LowRank(Parameterisation):
             from lieref.param.starts import check_draw
 
             check_draw("LowRank", self.init_lora_weights)
+            if self.wants_inputs and self.matricisation != "unfold":
+                raise UnsupportedError(
+                    f"LowRank: `init_lora_weights` must not be {self.init_lora_weights!r} with the matricisation "
+                    f"{self.matricisation!r}: its A does not read the inputs of a layer"
+                )
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
@@ -95,11 +102,16 @@ class LowRank(Parameterisation):
             cls(r=1), cls(r=2, lora_alpha=2.5), cls(r=1, matricisation="view"), cls(r=1, matricisation="structured"),
             cls(r=2, use_rslora=True), cls(r=1, matricisation="view", rank_times_kernel=False),
             cls(r=1, init_lora_weights="gaussian"), cls(r=2, init_lora_weights=False),
+            cls(r=1, init_lora_weights="eva"),
         )  # fmt: skip
 
     @property
     def starts_at_zero(self) -> bool:
         return self.init_lora_weights is not False
+
+    @property
+    def wants_inputs(self) -> bool:
+        return self.init_lora_weights == "eva"
 
     @property
     def alpha(self) -> float:

@@ -6,8 +6,10 @@ import dataclasses
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import signature
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -17,8 +19,28 @@ from lieref._types import FloatArray, Params, Shape
 from lieref.errors import DomainError, LierefError
 from lieref.param._base import ManyTrainablesWarning, RankLoweredWarning
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 FEWER = "a smaller rank, or `full`, would need fewer"
 """What to do about an adapter with more numbers than its weight."""
+
+
+def cotangent_last(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a VJP be called as in the version before, its cotangent behind two arguments, with a `DeprecationWarning`."""
+    names = list(signature(function).parameters)
+
+    @wraps(function)
+    def either(*args: P.args, **named: P.kwargs) -> R:
+        if len(args) < 4 or not isinstance(args[3], np.ndarray):
+            return function(*args, **named)
+        text = f"{function.__name__}: `{names[-1]}` is now the last argument, behind `groups`"
+        warnings.warn(text, DeprecationWarning, stacklevel=2)
+        others = dict(zip(names, (*args[:3], *args[4:]), strict=False))
+        old: Callable[..., R] = function
+        return old(**{"groups": 1, **others, **named, names[-1]: args[3]})
+
+    return either
 
 
 @dataclass(frozen=True)
@@ -49,7 +71,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Method(ABC):
-    """Fine-tuning method of one weight tensor. Stateless: factors and weights are arguments.
+    """Fine-tuning method of one weight tensor, which `get_method` returns.
+
+    It has no state: factors and weights are arguments. `init` makes the factors, a dict of arrays; `delta` gives the
+    algebra element xi of them, `adapted_weight` the weight W', `adapted_weight_vjp` the gradients of the factors.
 
     A weight is (O, I/groups, *kernel) for a convolution and (O, I) for a linear layer, float32 or float64; factors have
     its dtype. The base weight is never changed.
@@ -186,6 +211,21 @@ class Method(ABC):
         """Return which smaller ranks or blocks this weight gets in place of those asked for, empty where all fit."""
         return ""
 
+    @property
+    def wants_inputs(self) -> bool:
+        """Whether ``lora_a`` is to be made of the inputs of the layer before training begins."""
+        return False
+
+    def pruned(self, params: Params, shape: Shape, groups: int = 1) -> tuple[Method, Params] | None:
+        """Return a method and factors of the same weight without ranks that have no part in it; see `Parameterisation`.
+
+        Raises
+        ------
+        ShapeError
+            As `adapted_weight`.
+        """
+        return None
+
     def fixed_points(self, base_weight: FloatArray) -> int:
         """Return how many entries this method can never change, whatever the factors: zeros that are multiplied."""
         return 0
@@ -200,7 +240,7 @@ class Method(ABC):
         along = np.random.default_rng(0).uniform(0.5, 1.5, 1021)
         weight_bar = np.resize(along.astype(base_weight.dtype), base_weight.shape)
         try:
-            bars = self.adapted_weight_vjp(params, base_weight, weight_bar, groups)
+            bars = self.adapted_weight_vjp(params, base_weight, groups, weight_bar)
         except DomainError:
             return False  # a derivative too large for its dtype is not zero
         if any(bar.any() for bar in bars.values()):
@@ -208,7 +248,7 @@ class Method(ABC):
         if bias is None or not self.moves_bias:
             return True
         bias_bar = np.resize(along.astype(bias.dtype), bias.shape)
-        bars = self.adapted_bias_vjp(params, bias, bias_bar, base_weight.shape, groups)
+        bars = self.adapted_bias_vjp(params, bias, base_weight.shape, groups, bias_bar)
         return not any(bar.any() for bar in bars.values())
 
     def preserves(self, shape: Shape, groups: int = 1) -> frozenset[str]:
@@ -219,10 +259,11 @@ class Method(ABC):
         """Return the bias (O,) of the adapted layer; `shape` is that of the weight. Unchanged unless `moves_bias`."""
         return bias
 
+    @cotangent_last
     def adapted_bias_vjp(
-        self, params: Params, bias: FloatArray, bias_bar: FloatArray, shape: Shape, groups: int = 1
+        self, params: Params, bias: FloatArray, shape: Shape, groups: int, bias_bar: FloatArray
     ) -> Params:
-        """Return the cotangents of the trainable factors that come through the bias."""
+        """Return the cotangents of the trainable factors that come through the bias, for the cotangent (O,) of it."""
         return {name: np.zeros_like(params[name]) for name in self.trainable(params)}
 
     def dropout_masks(self, shape: Shape, groups: int, rng: np.random.Generator) -> Params:
@@ -239,11 +280,20 @@ class Method(ABC):
 
     @abstractmethod
     def delta(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:
-        """Return the algebra element xi of the factors; `shape` is that of the weight."""
+        """Return the algebra element xi of the factors; `shape` is that of the weight, `groups` its conv groups."""
 
     @abstractmethod
     def adapted_weight(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
         """Return W', of the shape and dtype of the base weight.
+
+        Parameters
+        ----------
+        params : dict of str to array
+            Factors as `init` makes them, of the dtype of the weight.
+        base_weight : (O, I / groups, *kernel) or (O, I) array
+            float32 or float64, finite.
+        groups : int
+            Conv groups.
 
         Raises
         ------
@@ -257,9 +307,27 @@ class Method(ABC):
 
     @abstractmethod
     def adapted_weight_vjp(
-        self, params: Params, base_weight: FloatArray, weight_bar: FloatArray, groups: int = 1
+        self, params: Params, base_weight: FloatArray, groups: int, weight_bar: FloatArray
     ) -> Params:
-        """Return the cotangents of the trainable factors for the cotangent of W'. The base weight is frozen."""
+        """Return the cotangents of the trainable factors for the cotangent of W'. The base weight is frozen.
+
+        Parameters
+        ----------
+        params, base_weight, groups
+            Those of `adapted_weight`.
+        weight_bar : array
+            Of the shape and dtype of the base weight, finite.
+
+        Returns
+        -------
+        dict of str to array
+            By the names of `trainable`, of their shapes.
+
+        Raises
+        ------
+        ShapeError, DTypeError, DomainError
+            As `adapted_weight` does, or if `weight_bar` is not as described.
+        """
 
     @abstractmethod
     def weight_delta(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
@@ -292,8 +360,9 @@ class Untrained(Method):
     def adapted_weight(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
         return base_weight.copy()
 
+    @cotangent_last
     def adapted_weight_vjp(
-        self, params: Params, base_weight: FloatArray, weight_bar: FloatArray, groups: int = 1
+        self, params: Params, base_weight: FloatArray, groups: int, weight_bar: FloatArray
     ) -> Params:
         return {}
 

@@ -14,7 +14,7 @@ from typing import Any
 from lieref._check import check_bool, check_real
 from lieref._class_table import ClassTable
 from lieref._text import close_names, did_you_mean
-from lieref.errors import DomainError, DTypeError
+from lieref.errors import DomainError, DTypeError, UnsupportedError
 from lieref.group.registry import GROUPS, make_action, make_map
 from lieref.param._base import Parameterisation
 from lieref.param.combination import Combination
@@ -131,6 +131,11 @@ def get_method(name: str, **config: Any) -> Method:
             kind, fields = "principal", principal_fields(fields)
             recipe = dataclasses.replace(recipe, default_learning_rate=learning_rate_of(fields["start"]))
     parameterisation = PARAMETERISATIONS[kind](**fields)
+    if parameterisation.wants_inputs and not str(config.get("action", row.action)).startswith("element-wise"):
+        start = fields["init_lora_weights"]
+        raise UnsupportedError(
+            f"{name}: `init_lora_weights` must not be {start!r}: its factors do not read the inputs of a layer"
+        )
     if row.alpha_over_rank is not None and fields.get("lora_alpha") is None:
         alpha = row.alpha_over_rank * parameterisation.r  # type: ignore[attr-defined]
         parameterisation = dataclasses.replace(parameterisation, lora_alpha=alpha)  # type: ignore[call-arg]

@@ -29,6 +29,7 @@ from lieref.param.method import (
     check_fits,
     checked_bar,
     checked_base,
+    cotangent_last,
     keep_equal,
 )
 
@@ -80,9 +81,10 @@ class _Rotation(Method):
         factors = self.parameterisation.split(params, factor_shape, rotations)
         return check_fits(self, self.change(factors, rows).reshape(base.shape))
 
+    @cotangent_last
     @OVERFLOW_IS_CHECKED
     def adapted_weight_vjp(
-        self, params: Params, base_weight: FloatArray, weight_bar: FloatArray, groups: int = 1
+        self, params: Params, base_weight: FloatArray, groups: int, weight_bar: FloatArray
     ) -> Params:
         base = checked_base(self, params, base_weight)
         weight_bar = checked_bar(self, base, weight_bar)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import ClassVar, Self
@@ -10,7 +11,7 @@ import numpy as np
 
 from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
-from lieref.param._base import Parameterisation, check_weight_shape, transposed
+from lieref.param._base import Parameterisation, check_weight_shape, stack, transposed
 from lieref.param.scaled import AlphaOverRank, RankOfMatrix
 
 SPREAD = 0.02
@@ -22,7 +23,7 @@ class SingularValues(AlphaOverRank, RankOfMatrix, Parameterisation):
     """xi = s B diag(e) A, with e zero at the start: AdaLoRA's form, at a fixed rank.
 
     Per conv group, rows O and columns I k_h k_w. A value that is zero leaves its row of A and column of B without
-    effect, which is how AdaLoRA takes ranks away from a layer in training.
+    effect, which is how AdaLoRA takes ranks away from a layer in training (`lieref.train.adalora`).
 
     Factors: ``lora_a`` (r, I k_h k_w), ``lora_b`` (O, r), both normal with the deviation 0.02, and ``lora_e`` (r,).
 
@@ -76,6 +77,22 @@ class SingularValues(AlphaOverRank, RankOfMatrix, Parameterisation):
             "lora_e": (b * n).sum(axis=1),
             "lora_b": n * e[:, None, :],
         }
+
+    # A conv group that has fewer values left than another keeps some that are zero: all have one rank.
+    def pruned(self, params: Params, shape: Shape, groups: int = 1) -> tuple[Self, Params] | None:
+        split = self.split(params, shape, groups)
+        used = split["lora_e"] != 0.0
+        rank = max(1, int(used.sum(axis=1).max()))
+        if rank == used.shape[1]:
+            return self, params
+        kept = np.sort(np.argsort(~used, axis=1, kind="stable")[:, :rank], axis=1)
+        left = {
+            "lora_a": np.take_along_axis(split["lora_a"], kept[:, :, None], axis=1),
+            "lora_e": np.take_along_axis(split["lora_e"], kept, axis=1),
+            "lora_b": np.take_along_axis(split["lora_b"], kept[:, None, :], axis=2),
+        }
+        alpha = None if self.scaling == self.alpha_over_rank else self.scaling * rank
+        return dataclasses.replace(self, r=rank, lora_alpha=alpha), {name: stack(one) for name, one in left.items()}
 
     @staticmethod
     def terms(shapes: Mapping[str, Shape]) -> int:

@@ -1,7 +1,7 @@
 """PEFT's ``init_lora_weights``: where the factors of a low rank start.
 
-True, "gaussian" and False are ways to draw A and B, of any low rank. The others are starts of an added low rank that
-counts from there, and make its xi a `Principal`.
+True, "gaussian" and False are ways to draw A and B, of any low rank; "eva" draws as True does until training shows the
+layers their inputs. The others are starts of an added low rank that counts from there, and make its xi a `Principal`.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ STARTS = ("pissa", "pissa_niter_N", "olora", "orthogonal")
 NITER = r"pissa_niter_(\d{1,3})"
 """The second of them, with ``re.ASCII``."""
 
-DRAWS: tuple[bool | str, ...] = (True, False, "gaussian")
+FROM_INPUTS = "eva"
+"""The value whose A is made of what the layer reads: the directions in which its inputs are largest [Paischer24]."""
+
+DRAWS: tuple[bool | str, ...] = (True, False, "gaussian", FROM_INPUTS)
 """Values that say how A and B are drawn."""
 
 _INPUTS = "needs the inputs of each layer on the training data, and factors are made before any data are seen"
 
 REFUSED: dict[str, str] = {
     "corda": f"covariances: it {_INPUTS}",
-    "eva": f"principal directions: it {_INPUTS}",
     "loftq": "it makes up for what quantising the base takes, and the base stays as it is",
     "lora_ga": "it needs gradients of the loss on training data, and factors are made before any data are seen",
 }

@@ -140,6 +140,9 @@ class Trainable(Protocol):
     def dropout_masks(self, generator: np.random.Generator) -> Params:
         """Return what arrays of `parameters` are multiplied with in one step, by name, drawn anew at each call."""
 
+    def prune_ranks(self) -> Mapping[str, int]:
+        """Store no longer what has no part in an adapted tensor, and return the ranks of those that have one."""
+
     def logits(self, x: Array, *, layout: str | None = None) -> FloatArray:
         """Return what the losses read for a batch of any numeric dtype, in this layout: (N, ...)."""
 
@@ -150,6 +153,13 @@ class Trainable(Protocol):
 
     def estimate_statistics(self, x: Array, *, layout: str | None = None) -> None:
         """Re-estimate the statistics of every BatchNormalization on `x`, without labels."""
+
+    @property
+    def wants_inputs(self) -> bool:
+        """Whether `start_from_inputs` is to run before training."""
+
+    def start_from_inputs(self, x: Array, *, layout: str | None = None) -> None:
+        """Let adapters start from what their layers read of `x`."""
 
     @property
     def recomputations(self) -> Sequence[Recomputation]:

@@ -20,6 +20,7 @@ from lieref._atomic import write_file
 from lieref._lock import exclusive
 from lieref._types import Array, Params
 from lieref.errors import DomainError, FormatError, VerificationError
+from lieref.model.lazy_samples import lazy
 from lieref.train._protocol import Trainable
 from lieref.train.epoch import Part
 from lieref.train.history import History
@@ -240,6 +241,10 @@ def _digest(arrays: Mapping[str, Array]) -> str:
     digest = hashlib.sha256()
     for name, array in arrays.items():
         digest.update(json.dumps([name, array.dtype.str, array.shape]).encode())
+        unread = lazy(array)
+        if unread is not None:
+            digest.update(unread.digest.encode())
+            continue
         # By rows, so that a large set in another memory order is never copied whole.
         for start in range(0, len(array) if array.ndim else 1, _DIGEST_ROWS):
             digest.update((array[start : start + _DIGEST_ROWS] if array.ndim else array).tobytes())

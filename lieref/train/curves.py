@@ -14,7 +14,7 @@ import numpy as np
 from lieref._check import need
 from lieref._text import did_you_mean
 from lieref.errors import DomainError
-from lieref.train.history import EpochRecord
+from lieref.train.history import EpochRecord, in_percent
 
 Runs = Mapping[str, Sequence[EpochRecord]]
 
@@ -96,7 +96,7 @@ def draw(runs: Runs, ax: Any = None, metric: str | None = None) -> Any:
 
 def _draw_one(ax: Any, runs: Runs, metric: str | None) -> None:
     """Draw one number of every run against the epochs: the loss, or a metric."""
-    factor = 100.0 if metric is not None and _is_share(metric) else 1.0
+    factor = 100.0 if metric is not None and in_percent(metric) else 1.0
     most = 1
     for number, epochs in enumerate(runs.values()):
         colour, mark = COLOURS[number % len(COLOURS)], MARKS[number % len(MARKS)]
@@ -131,14 +131,10 @@ def _value(record: EpochRecord, metric: str | None, judged: bool) -> float:
     return float("nan") if value is None else value
 
 
-def _is_share(metric: str) -> bool:
-    return metric.rpartition(".")[2].endswith("accuracy")
-
-
 def _label(metric: str, judged: bool) -> str:
     """Return a metric in words; without a validation set it is of the samples that are learnt from."""
     words = f"{'' if judged else 'training '}{metric.replace('_', ' ')}"
-    return f"{words} (%)" if _is_share(metric) else words
+    return f"{words} (%)" if in_percent(metric) else words
 
 
 def _legend(axes: Any, names: Sequence[str], judged: bool) -> None:

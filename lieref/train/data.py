@@ -19,9 +19,11 @@ from lieref._types import Array
 from lieref.errors import DomainError, FormatError, ShapeError
 from lieref.model.samples import Samples, check_samples
 from lieref.train.classes import check_classes, warn_missing
-from lieref.train.images import read_image_folder
+from lieref.train.image_array import ImageArray, array_of_pixels
+from lieref.train.images import list_image_folder, read_image_folder
 from lieref.train.masks import IMAGES, MASKS, read_mask_folder
 from lieref.train.npz import npz_names, read_npz
+from lieref.train.preprocess import Preprocess
 from lieref.train.table import read_csv, read_targets
 from lieref.train.task_registry import TASKS
 from lieref.train.text_file import LABEL_FIELD, SUFFIXES, TEXT_FIELD, read_texts
@@ -30,7 +32,9 @@ from lieref.train.tokenizer import Encoded, TextEncoder
 
 @dataclass(frozen=True)
 class Dataset:
-    """Samples and their targets.
+    """Samples and their targets: what `load_data` returns. Its length is the number of samples.
+
+    Raises `ShapeError` where x and y differ in length, and `DTypeError` where x holds no numbers.
 
     Attributes
     ----------
@@ -77,8 +81,11 @@ def load_data(
     max_length: int | None = None,
     text_field: str = TEXT_FIELD,
     label_field: str = LABEL_FIELD,
+    preprocess: Preprocess | None = None,
 ) -> Dataset:
-    """Read labelled data.
+    """Read labelled samples from an ``.npz``, a ``.csv``, a folder of images, or sentences, by the kind of the source.
+
+    Samples keep the element type that they have there: images are uint8 (N, H, W, C).
 
     Parameters
     ----------
@@ -110,6 +117,10 @@ def load_data(
         Tokens behind which a sentence is cut; with the path of a tokenizer it must be given.
     text_field, label_field : str
         Column or key of the sentences, and of the targets, which the task ``"tokens"`` does not ask for.
+    preprocess : Preprocess, optional
+        How the images of a folder, of any sizes, become numbers, fitted to a network: `x` is then an `ImageArray`,
+        which reads them when it is indexed, in place of `channels` and `size`. Images of the task ``"dense"`` and bytes
+        in an ``.npz``, (N, H, W, C) or (N, C, H, W), must have the size of the network.
 
     Returns
     -------
@@ -133,6 +144,8 @@ def load_data(
     layout, text = None, None
     x: Any
     y: Any
+    if preprocess is not None and not (source.is_dir() or source.suffix.lower() == ".npz"):
+        raise FormatError(f"load_data: `preprocess` must be for images in a folder or an .npz; got {path}")
     several = input_name is not None and not isinstance(input_name, str)
     if several and source.exists() and not (source.suffix.lower() == ".npz" and source.is_file()):
         raise FormatError(
@@ -141,12 +154,15 @@ def load_data(
     if outputs is not None and not (source.suffix.lower() == ".npz" and source.is_file()):
         raise FormatError(f"load_data: the targets of {len(outputs)} outputs must be in an .npz; got {path}")
     if source.is_dir() and task == "dense":
-        x, y = read_mask_folder(source, channels=channels, size=size, max_bytes=max_bytes)
-        layout = "NHWC"
+        x, y = read_mask_folder(source, channels=channels, size=size, max_bytes=max_bytes, preprocess=preprocess)
+        layout = None if preprocess else "NHWC"
     elif source.is_dir() and {each.name for each in source.iterdir() if each.is_dir()} == {IMAGES, MASKS}:
         raise DomainError(
             f"load_data: {path} holds {IMAGES} and {MASKS}, which are for the task 'dense' (--task dense); got {task!r}"
         )
+    elif source.is_dir() and preprocess is not None:
+        files, y, found = list_image_folder(source, names)
+        x = ImageArray(files, preprocess, source=str(path), max_bytes=max_bytes)
     elif source.is_dir():
         x, y, found = read_image_folder(source, channels=channels, size=size, classes=names, max_bytes=max_bytes)
         layout = "NHWC"
@@ -161,6 +177,7 @@ def load_data(
         x = {name: arrays[key] for name, key in x_names.items()}
         if not several:
             (x,) = x.values()
+            x = x if preprocess is None else array_of_pixels("load_data", x, preprocess, str(path))
         y = {name: arrays[key] for name, key in names_of.items()} if outputs else arrays.get("y")
     elif source.suffix.lower() in SUFFIXES and tokenizer is not None:
         encoder = tokenizer if isinstance(tokenizer, TextEncoder) else TextEncoder(tokenizer, max_length=max_length)

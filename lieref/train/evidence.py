@@ -9,6 +9,7 @@ its opposite.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +18,10 @@ from numpy.typing import NDArray
 from lieref import rng
 from lieref._types import Array
 from lieref.errors import LierefWarning
+from lieref.model.lazy_samples import lazy
 from lieref.model.samples import own_layout
 from lieref.train._protocol import Trainable
+from lieref.train.augment import COLOUR_CHANNELS
 from lieref.train.epoch import Part
 from lieref.train.sequential import LOOKS, at_least, at_most, level, looks
 
@@ -149,6 +152,14 @@ class Answers:
         return Evidence(len(self), right, expected, seen, self.lost, self.gained, self.times)
 
 
+def evidence_of(confusion: Sequence[Sequence[int]]) -> Evidence:
+    """Return what answers say that were counted: a row a true class, a column an answer."""
+    counts = np.asarray(confusion, np.int64)
+    samples = int(counts.sum())
+    expected = float(counts.sum(axis=0) @ counts.sum(axis=1)) / samples**2
+    return Evidence(samples, int(np.trace(counts)), expected, int(np.count_nonzero(counts.sum(axis=1))))
+
+
 def is_worth_a_look(samples: int, epochs: int) -> bool:
     """Return whether a run is long enough to predict some samples before it, only to judge the base."""
     return FEWEST_SAMPLES <= MOST_OF_A_RUN * FORWARD_PASSES * samples * epochs
@@ -212,27 +223,44 @@ class Witness:
             warn_at_chance(self._answers.evidence, self._x, False, when, stacklevel=7)
 
 
-def warn_at_chance(evidence: Evidence, x: Array, mirrors: bool, when: str = "", *, stacklevel: int = 4) -> None:
+def warn_at_chance(
+    evidence: Evidence,
+    x: Array,
+    mirrors: bool,
+    when: str = "",
+    *,
+    function: str = "fit",
+    who: str = "base",
+    what: str = "training samples",
+    stacklevel: int = 4,
+) -> None:
     """Say that the base knows nothing of the samples, with what is most often the reason, and what follows for flips.
 
     Parameters
     ----------
     evidence : Evidence
     x : array
-        All training samples.
+        All samples.
     mirrors : bool
         Whether the evidence was to decide on flips.
     when : str
         In which steps it gave these answers, "" where it was before any.
+    function, who, what : str
+        Of the caller, of the model and of the samples.
     stacklevel : int
         From here to the caller of `fit`.
     """
     flips = f"; training images are not mirrored, {_FLIP}" if mirrors else ""
+    unread = lazy(x)
+    these = f"{x.dtype} from {x.min():.4g} to {x.max():.4g}" if unread is None else unread.described
+    advice = "the scaling (units), the order of the features"
+    if x.ndim == 4 and (unread is not None or {x.shape[1], x.shape[3]} & {COLOUR_CHANNELS}):
+        advice = "the scaling (--preprocess imagenet, unit or raw), the order of the channels (RGB or BGR), the layout"
+    right = f"{evidence.right / evidence.samples:.1%} of {evidence.samples} {what}{when}"
     warnings.warn(
-        f"fit: the base is right on {evidence.right / evidence.samples:.1%} of {evidence.samples} training "
-        f"samples{when}, which is no better than chance ({evidence.expected:.1%}); unless its last layer is new, check "
-        f"the scaling (these are {x.dtype} from {x.min():.4g} to {x.max():.4g}), the order of the channels (RGB or "
-        f"BGR), the layout, and the numbers of the classes{flips}",
+        f"{function}: the {who} is right on {right}, which is no better than chance ({evidence.expected:.1%}): nearly "
+        f"always wrong preprocessing, unless its last layer is new; these are {these}; check {advice}, and the numbers "
+        f"of the classes{flips}",
         AtChanceWarning,
         stacklevel=stacklevel,
     )

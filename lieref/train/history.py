@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
+
+from lieref._table import html_table, html_text, shortened, text_table
 
 
 @dataclass(frozen=True)
@@ -77,9 +80,13 @@ class Trial:
         return None if self.metrics is None else self.metrics.get("accuracy")
 
 
-@dataclass(frozen=True)
+MOST_EPOCHS = 24
+"""Epochs that a history shows; of more the first twenty and the last four."""
+
+
+@dataclass(frozen=True, repr=False)
 class History:
-    """A training run.
+    """A training run: what `fit` returns. It prints as a table of its epochs, and a notebook shows it as one.
 
     Attributes
     ----------
@@ -95,6 +102,8 @@ class History:
         Learning rates tried, with ``learning_rate="auto"``.
     preparation_seconds : float
         Wall time of the statistics and of the learning-rate search.
+    ranks : dict of str to int
+        What an optimiser that allocates ranks has left each tensor; empty otherwise.
     """
 
     epochs: tuple[EpochRecord, ...]
@@ -103,11 +112,20 @@ class History:
     best_epoch: int | None = None
     trials: tuple[Trial, ...] = ()
     preparation_seconds: float = 0.0
+    ranks: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
         """Wall time of the whole run."""
         return self.preparation_seconds + sum(record.seconds for record in self.epochs)
+
+    def __repr__(self) -> str:
+        """Return a line about the run and a row for each epoch."""
+        return "\n".join([self._title(), text_table(self._rows(), left=0)]) if self.epochs else self._title()
+
+    def _repr_html_(self) -> str:
+        """Return the same for a notebook."""
+        return html_table(self._rows(), left=0, title=self._title()) if self.epochs else html_text(self._title())
 
     def plot(self, ax: Any = None) -> Any:
         """Draw the loss and the first metric against the epochs.
@@ -132,6 +150,25 @@ class History:
         from lieref.train.curves import draw
 
         return draw({self._name(): self.epochs}, ax)
+
+    def _title(self) -> str:
+        """Return what there is to say of the run beside its epochs."""
+        count = len(self.epochs)
+        best = "" if self.best_epoch is None else f"; the model has the parameters of epoch {self.best_epoch}"
+        return f"History: {count} epoch{'' if count == 1 else 's'}, {self._name()}, {self.seconds:.1f} s{best}"
+
+    def _rows(self) -> list[Sequence[str]]:
+        """Return the head and a row for each epoch, cut where there are many."""
+        judged = any(record.validation_loss is not None for record in self.epochs)
+        names = list(self.epochs[0].metrics)
+        head = ["epoch", "loss", *names, *(f"validation {name}" for name in ("loss", *names) if judged), "seconds"]
+        rows = []
+        for record in self.epochs:
+            row = [str(record.epoch), *_numbers(record.loss, record.metrics, names)]
+            row += _numbers(record.validation_loss, record.validation_metrics, names) if judged else []
+            rows.append([*row, f"{record.seconds:.1f}"])
+        between = [f"... {len(rows) - MOST_EPOCHS:,} more", *[""] * (len(head) - 1)]
+        return [[name.replace("_", " ") for name in head], *shortened(rows, MOST_EPOCHS, between)]
 
     def _name(self) -> str:
         """Return what a legend calls the run."""
@@ -176,3 +213,18 @@ class History:
         if [record.epoch for record in history.epochs] != list(range(1, len(history.epochs) + 1)):
             raise ValueError("epochs that do not count from 1")
         return history
+
+
+def in_percent(metric: str) -> bool:
+    """Tell whether a metric is a share, 0 to 1, that is shown in per cent."""
+    return metric.rpartition(".")[2].endswith("accuracy")
+
+
+def _numbers(loss: float | None, metrics: Mapping[str, float] | None, names: Sequence[str]) -> list[str]:
+    """Return a loss and the metrics of these names as text, a dash where there is none."""
+    values = [loss, *((metrics or {}).get(name) for name in names)]
+    shares = [False, *map(in_percent, names)]
+    return [
+        "-" if value is None else f"{100 * value:.2f} %" if share else f"{value:.4g}"
+        for value, share in zip(values, shares, strict=True)
+    ]

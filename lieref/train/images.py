@@ -26,7 +26,7 @@ IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif
 
 # A file is read as one of these whatever its suffix says: no other reader of Pillow, some of which start programs,
 # is ever asked.
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 _WORKING_BYTES = 16
 """Bytes a pixel of an image takes while it is decoded: four in Pillow, and as much again for each conversion."""
@@ -90,21 +90,35 @@ def read_image_folder(
         raise DomainError(f"read_image_folder: `channels` must be 1 or 3; got {channels}")
     need("PIL.Image", "app", "reading images")
     root = Path(folder)
-    names, files = _list(root)
-    if not files:
-        raise FormatError(
-            f"read_image_folder: {folder} must hold one sub-folder of images for each class; got no image"
-        )
-    labels = np.array([label for _, label in files], dtype=np.int64)
-    if classes is not None:
-        labels = number_by_name("read_image_folder", names, labels, classes, str(folder))
-        names = tuple(classes)
-    cap = memory_cap(sum(file.stat().st_size for file, _ in files), max_bytes)
+    files, labels, names = list_image_folder(root, classes)
+    cap = memory_cap(sum(file.stat().st_size for file in files), max_bytes)
     reader = ImageReader(channels, size or (None, None), len(files), cap, str(folder))
-    for file, _ in files:
+    for file in files:
         reader.add(file)
     reader.say()
     return reader.images, labels, names
+
+
+def list_image_folder(
+    root: Path, classes: Sequence[str] | None = None
+) -> tuple[list[Path], NDArray[np.int64], tuple[str, ...]]:
+    """Return the images of a folder with a sub-folder for each class, their labels, and the name of each label.
+
+    Raises
+    ------
+    FormatError
+        If there is no image.
+    DomainError
+        If a folder is not among `classes`.
+    """
+    names, found = _list(root)
+    if not found:
+        raise FormatError(f"read_image_folder: {root} must hold one sub-folder of images for each class; got no image")
+    labels = np.array([label for _, label in found], dtype=np.int64)
+    if classes is not None:
+        labels = number_by_name("read_image_folder", names, labels, classes, str(root))
+        names = tuple(classes)
+    return [file for file, _ in found], labels, names
 
 
 def _list(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
@@ -129,29 +143,28 @@ def _list(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
             f"read_image_folder: {root} holds {len(left)} entries that are no image of a class and were left out; "
             f"the first is {left[0].relative_to(root)}",
             PartlyReadWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
     return names, files
 
 
 @dataclass
-class ImageReader:
-    """Decodes one image after the other into one array, which is made when the size of the first is known."""
+class Decoder:
+    """Decodes image files to bytes of grey or RGB, and notes of which something was left out."""
 
     channels: int
     size: tuple[int | None, int | None]
     count: int
     cap: int
     folder: str
+    background: int | None = None
 
     def __post_init__(self) -> None:
-        self.images: NDArray[np.uint8] = np.empty(0, np.uint8)
-        self.read = 0
         self.deep: list[Path] = []
         self.framed: list[Path] = []
 
-    def add(self, file: Path) -> None:
-        """Decode one image."""
+    def decode(self, file: Path) -> NDArray[np.uint8]:
+        """Return an image, (H, W, channels)."""
         from PIL import Image
 
         with reporting(file), BoundedFile(file) as data:
@@ -159,12 +172,11 @@ class ImageReader:
             if declared is not None:
                 # Pillow takes the memory of the whole canvas when it opens such a file.
                 self._check_pixels(declared[0] * declared[1])
-            with Image.open(data, formats=_FORMATS) as image:
-                self._add(file, image)
-        self.read += 1
+            with Image.open(data, formats=FORMATS) as image:
+                return self._decoded(file, image)
 
-    def _add(self, file: Path, image: Any) -> None:
-        """Decode an open image; its header is checked before its pixels are touched."""
+    def _decoded(self, file: Path, image: Any) -> NDArray[np.uint8]:
+        """Return the pixels of an open image; its header is checked before its pixels are touched."""
         from PIL import ImageOps
 
         width, height = image.size
@@ -180,10 +192,8 @@ class ImageReader:
         width, height = upright.size
         if not self._fits(height, width):
             raise self._another_size(file, height, width)
-        pixels = _to_bytes(file, upright, self.channels)
-        if not self.read:
-            self.images = np.empty((self.count, height, width, self.channels), np.uint8)
-        self.images[self.read] = pixels.reshape(height, width, self.channels)
+        pixels: NDArray[np.uint8] = _to_bytes(file, upright, self.channels, self.background)
+        return pixels.reshape(height, width, self.channels)
 
     def say(self) -> None:
         """Warn of what was left out of the images, once for the folder."""
@@ -199,17 +209,19 @@ class ImageReader:
                 )
 
     def _wanted(self) -> tuple[int | None, ...]:
-        """Return height and width of the first image or, before it, of the model."""
-        return self.images.shape[1:3] if self.read else self.size
+        """Return height and width that an image must have, None where any will do."""
+        return self.size
 
     def _fits(self, height: int, width: int) -> bool:
         return all(w in (None, have) for w, have in zip(self._wanted(), (height, width), strict=True))
 
     def _another_size(self, file: Path, height: int, width: int) -> FormatError:
+        return self._wrong_size(file, height, width, "as the model takes them")
+
+    def _wrong_size(self, file: Path, height: int, width: int, why: str, advice: str = "") -> FormatError:
         shown = " x ".join("any" if w is None else str(w) for w in self._wanted())
-        why = "like the first" if self.read else "as the model takes them"
         return FormatError(
-            f"read_image_folder: {file} must be {shown} pixels (height x width) {why}; got {height} x {width}"
+            f"read_image_folder: {file} must be {shown} pixels (height x width) {why}; got {height} x {width}{advice}"
         )
 
     def _check_pixels(self, pixels: int) -> None:
@@ -230,6 +242,32 @@ class ImageReader:
             claimed, held = pixels * _bits(image, parts[0]) // 8, file.stat().st_size
             if claimed > held:
                 raise FormatError(f"read_image_folder: {file} must hold {claimed} bytes of pixels; got {held}")
+
+
+@dataclass
+class ImageReader(Decoder):
+    """Decodes one image after the other into one array, which is made when the size of the first is known."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.images: NDArray[np.uint8] = np.empty(0, np.uint8)
+        self.read = 0
+
+    def add(self, file: Path) -> None:
+        """Decode one image."""
+        pixels = self.decode(file)
+        if not self.read:
+            self.images = np.empty((self.count, *pixels.shape), np.uint8)
+        self.images[self.read] = pixels
+        self.read += 1
+
+    def _wanted(self) -> tuple[int | None, ...]:
+        """Return height and width of the first image or, before it, of the model."""
+        return self.images.shape[1:3] if self.read else self.size
+
+    def _another_size(self, file: Path, height: int, width: int) -> FormatError:
+        why = "like the first" if self.read else "as the model takes them"
+        return self._wrong_size(file, height, width, why, " (--preprocess resizes images)")
 
 
 class BoundedFile(io.BufferedReader):
@@ -280,6 +318,8 @@ def reporting(file: Path) -> Iterator[None]:
         raise
     except Exception as error:
         text = str(error) or type(error).__name__
+        if type(error).__name__ == "UnidentifiedImageError":
+            text = f"its first bytes are of none of {', '.join(FORMATS)}"
         raise FormatError(f"read_image_folder: {file} must be a readable image; {text:.200}") from error
 
 
@@ -317,8 +357,10 @@ def _is_deep(file: Path, image: Any) -> bool:
     return grey_16 or (image.format in ("PNG", "TIFF") and any(";16" in form for form in forms))
 
 
-def _to_bytes(file: Path, image: Any, channels: int) -> Array:
-    """Return the pixels as grey or RGB bytes."""
+def _to_bytes(file: Path, image: Any, channels: int, background: int | None) -> Array:
+    """Return the pixels as grey or RGB bytes, transparent ones over a grey if there is one."""
+    from PIL import Image
+
     mode = "L" if channels == 1 else "RGB"
     if image.mode.startswith("I"):
         if "transparency" in image.info:
@@ -329,7 +371,9 @@ def _to_bytes(file: Path, image: Any, channels: int) -> Array:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         if image.getchannel("A").getextrema()[0] < 255:
-            raise _transparent(file)
+            if background is None:
+                raise _transparent(file)
+            image = Image.alpha_composite(Image.new("RGBA", image.size, (*(background,) * 3, 255)), image)
     if image.mode not in ("L", "RGB"):
         # By way of RGB, so that a palette or a press colour becomes grey as the colour it shows.
         image = image.convert("L" if image.mode == "1" else "RGB")
@@ -339,5 +383,5 @@ def _to_bytes(file: Path, image: Any, channels: int) -> Array:
 def _transparent(file: Path) -> UnsupportedError:
     return UnsupportedError(
         f"read_image_folder: {file} must have no transparent pixel, for nothing says what shows behind it; "
-        "flatten it on a background"
+        "flatten it on a background, or add background=255 to --preprocess"
     )

@@ -139,6 +139,7 @@ def _score(
     params = model.parameters()
     before = {name: parameter.copy() for name, parameter in params.items()}
     optimizer = recipe.optimizer.fresh()
+    optimizer.plan(params, recipe.total_steps(len(training)))
 
     def report(event: Progress) -> None:
         if progress is not None:

@@ -14,6 +14,7 @@ from lieref import rng
 from lieref._check import check_int
 from lieref._types import Array, Params
 from lieref.errors import DomainError
+from lieref.model.lazy_samples import rows_of
 from lieref.model.samples import Samples, own_layout
 from lieref.train._protocol import Trainable
 from lieref.train.afterwards import StillFallingWarning as StillFallingWarning
@@ -29,7 +30,8 @@ from lieref.train.learning_rate import default_learning_rate, search_learning_ra
 from lieref.train.memory import parse_bytes, within
 from lieref.train.mixup import check_mixup
 from lieref.train.moving_average import MovingAverage, inside, moving_average
-from lieref.train.optimizer import Optimizer, make_optimizer
+from lieref.train.optimizer import Optimizer
+from lieref.train.optimizer_registry import make_optimizer
 from lieref.train.parts import check_moves, parts_of
 from lieref.train.recipe import AUTO, Recipe, steps_per_epoch
 from lieref.train.still_falling import FEWEST_EPOCHS
@@ -97,7 +99,8 @@ def fit(
     learning_rate : float, "auto" or None
         None takes the default of the method, less for runs of few steps or small batches (`default_learning_rate`);
         ``"auto"`` searches a short ladder around that on a held-out fifth of the training set.
-    optimizer : {"adamw", "sgd"} or Optimizer
+    optimizer : {"adamw", "sgd", "adalora"} or Optimizer
+        The last moves ranks to the layers that use them, and afterwards stores no others (`lieref.train.adalora`).
     schedule : {"cosine", "constant"}
         Cosine falls to 0 over the run, step by step.
     warmup_steps : int
@@ -179,6 +182,11 @@ def fit(
         mixup=mixup,
         patience=patience,
     )
+    if recipe.average and recipe.optimizer.prunes:
+        raise DomainError(
+            f"fit: `average` must be False with the optimizer {recipe.optimizer.name}, which takes ranks "
+            f"away; got {average}"
+        )
     if patience is not None and validation is None:
         raise DomainError(f"fit: `patience` must have a validation set to judge by; got {patience} without one")
     if threads is not None:
@@ -252,11 +260,15 @@ def _train(run: _Run) -> History:
     saved = read_checkpoint(run.folder, identity, params) if run.folder is not None and run.resume else None
     if model.wants_statistics:
         chosen = rng.stream(recipe.seed, "statistics").permutation(len(training))[:STATISTICS_SAMPLES]
-        model.estimate_statistics(training.take(chosen)[0], layout=own_layout(model.input_shape))
+        model.estimate_statistics(rows_of(training.x, training.indices[chosen]), layout=own_layout(model.input_shape))
+    if model.wants_inputs and saved is None:
+        chosen = rng.stream(recipe.seed, "inputs").permutation(len(training))[:STATISTICS_SAMPLES]
+        model.start_from_inputs(rows_of(training.x, training.indices[chosen]), layout=own_layout(model.input_shape))
     if not params:
         return History((), None, recipe.to_dict(), preparation_seconds=time.perf_counter() - started)
 
     optimizer = recipe.optimizer.fresh()
+    optimizer.plan(params, recipe.total_steps(len(training)))
     history = History((), None, recipe.to_dict())
     best_params: Params = {}
     if saved is not None:
@@ -297,7 +309,7 @@ def _train(run: _Run) -> History:
             run.each_epoch(history)
     warn_falling(history, recipe, steps if len(steps) == recipe.total_steps(len(training)) else [])
     _assign(params, best_params if average is None or history.best_epoch is not None else average.values)
-    return history
+    return replace(history, ranks=model.prune_ranks()) if optimizer.prunes else history
 
 
 def _add_epoch(

@@ -211,7 +211,8 @@ class CrossEntropy(Loss):
     L = - sum_nc t_nc log p_nc / sum_n w(y_n),  t_nc = w_c ((1 - s) [c = y_n] + s / C)
 
     The classes are the second axis of the logits; n counts the samples and all positions behind it, without those whose
-    label is ignored.
+    label is ignored. Logits are (N, C, ...), float32 or float64, labels (N, ...) integers from 0 to C - 1; the value is
+    in nats. For `Model.loss_and_grad`; `fit` takes it as the task ``"classes"``.
 
     Attributes
     ----------
@@ -221,6 +222,11 @@ class CrossEntropy(Loss):
         w; None is all ones.
     ignore_index : int or None
         Label of positions that are left out.
+
+    Raises
+    ------
+    DomainError
+        If a setting is out of range.
     """
 
     label_smoothing: float = 0.0
@@ -334,7 +340,11 @@ def check_not_all_ignored(function: str, targets: Array, ignore_index: int | Non
 
 @dataclass(frozen=True)
 class MeanSquaredError(Loss):
-    """Mean over all entries of the squared difference, L = sum_nc (z_nc - y_nc)^2 / (N C)."""
+    """Mean over all entries of the squared difference, L = sum_nc (z_nc - y_nc)^2 / (N C).
+
+    Outputs z and targets y are (N, ...) of one shape, finite; axes of one entry may be left out of y. For
+    `Model.loss_and_grad`; `fit` takes it as the task ``"numbers"``.
+    """
 
     name: ClassVar[str] = "mean_squared_error"
     classifies: ClassVar[bool] = False

@@ -6,17 +6,19 @@ into it, as tools that draw masks write them. A mask of colours does not say whi
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lieref._check import need
 from lieref._types import Array
 from lieref.errors import DomainError, FormatError
 from lieref.model.samples import IMAGE_CHANNELS
 from lieref.train.cap import memory_cap
+from lieref.train.image_array import ImageArray
 from lieref.train.images import IMAGE_SUFFIXES, BoundedFile, ImageReader, reporting
+from lieref.train.preprocess import KEEP, Preprocess
 
 IMAGES, MASKS = "images", "masks"
 
@@ -30,7 +32,8 @@ def read_mask_folder(
     channels: int = 3,
     size: tuple[int | None, int | None] | None = None,
     max_bytes: int | None = None,
-) -> tuple[NDArray[np.uint8], Array]:
+    preprocess: Preprocess | None = None,
+) -> tuple[Array, Array]:
     """Read images and a class of each of their pixels.
 
     Parameters
@@ -43,10 +46,12 @@ def read_mask_folder(
         Height and width that the model takes, None where free.
     max_bytes : int, optional
         Cap on the decoded images and masks, each; None takes that of `memory_cap`.
+    preprocess : Preprocess, optional
+        How images become numbers, all but their size; see `load_data`.
 
     Returns
     -------
-    x : (N, H, W, channels) uint8
+    x : (N, H, W, channels) uint8, or an `ImageArray`
     y : (N, h, w) uint8 or int32
         The numbers in the masks; all masks have one size.
 
@@ -72,6 +77,10 @@ def read_mask_folder(
         raise FormatError(f"read_mask_folder: {folder} must hold a mask for each image, of the same stem; {got}")
     stems = sorted(images)
     cap = memory_cap(sum(path.stat().st_size for path in (*images.values(), *masks.values())), max_bytes)
+    if preprocess is not None:  # what becomes of a mask that is resized, nobody says
+        kept = replace(preprocess, resize=KEEP)
+        x = ImageArray([images[stem] for stem in stems], kept, source=str(folder), max_bytes=max_bytes)
+        return x.as_array_type(), _read_masks([masks[stem] for stem in stems], cap)
     reader = ImageReader(channels, size or (None, None), len(stems), cap, str(folder))
     for stem in stems:
         reader.add(images[stem])

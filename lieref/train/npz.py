@@ -101,13 +101,19 @@ def npz_names(path: str | Path) -> tuple[str, ...]:
 
 def npz_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the arrays in an ``.npz`` file by name, none where it is not whole: `read_npz` says so."""
+    return {name: shape for name, (shape, _) in npz_kinds(path).items()}
+
+
+def npz_kinds(path: str | Path) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return shape and dtype's name of the arrays in an ``.npz`` file by name, as `npz_shapes` does."""
     try:
         with zipfile.ZipFile(path) as archive:
-            shapes = {}
+            kinds = {}
             for name, info in _members(archive, path).items():
                 with archive.open(info) as member:
-                    shapes[name] = _read_header(member, str(path))[1]
-            return shapes
+                    dtype, shape = _read_header(member, str(path))[:2]
+                    kinds[name] = shape, dtype.name
+            return kinds
     except (
         OSError, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError, struct.error,
         zipfile.BadZipFile, zlib.error, FormatError,

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from lieref._check import check_choice, check_finite, check_real, check_same_dtype, check_shape
+from lieref._check import check_finite, check_real, check_same_dtype, check_shape
 from lieref._flat import FlatParams, Shapes, gather
 from lieref._types import Array, FloatArray, Params
 from lieref.errors import DomainError, FormatError, ShapeError
@@ -32,16 +32,32 @@ class Optimizer(ABC):
         Key in `OPTIMIZERS`.
     slots : tuple of str
         Names of the arrays kept for each parameter.
+    prunes : bool
+        Whether ranks that it has brought to zero are no longer stored after the run.
     steps : int
         Updates made so far.
+    total : int or None
+        Those of the whole run, once it is planned.
     """
 
     name: ClassVar[str]
     slots: ClassVar[tuple[str, ...]]
+    prunes: ClassVar[bool] = False
     steps: int = field(default=0, init=False, repr=False, compare=False)
+    total: int | None = field(default=None, init=False, repr=False, compare=False)
     _state: Params = field(default_factory=dict, init=False, repr=False, compare=False)
     _flat_slots: Params = field(default_factory=dict, init=False, repr=False, compare=False)
     _layout: Any = field(default=None, init=False, repr=False, compare=False)
+
+    def plan(self, params: Params, total: int) -> None:
+        """Take note of the number of updates of the whole run.
+
+        Raises
+        ------
+        DomainError
+            If the optimiser is not for such parameters.
+        """
+        self.total = total
 
     def step(
         self, params: Params, grads: Params, learning_rate: float, factors: Mapping[str, float] | None = None
@@ -78,14 +94,20 @@ class Optimizer(ABC):
         if not np.isfinite(theta_bar.flat).all():
             for name in params:
                 check_finite("Optimizer.step", f"gradient of {name}", grads[name])
+        self._move(theta, theta_bar, learning_rate, factors or {})
+        if theta is not params:
+            for name, array in params.items():
+                array[...] = theta[name]
+
+    def _move(
+        self, theta: FlatParams, theta_bar: FlatParams, learning_rate: float, factors: Mapping[str, float]
+    ) -> None:
+        """Update all parameters in place by gradients that are finite, which are not written into."""
         slots = self._slots(theta)
         self.steps += 1
         for part, factor in _parts(theta.shapes, factors) if factors else [(slice(None), 1.0)]:
             state = {name: slot[part] for name, slot in slots.items()}
             self._update(theta.flat[part], theta_bar.flat[part], learning_rate * factor, state)
-        if theta is not params:
-            for name, array in params.items():
-                array[...] = theta[name]
 
     def _slots(self, theta: FlatParams) -> Params:
         """Return each slot as one flat array over all parameters; `_state` holds views of them, by parameter.
@@ -183,6 +205,8 @@ class SGD(Optimizer):
 
     g <- g + decay w;  v <- momentum v + g;  w <- w - lr v, or w - lr (g + momentum v) with Nesterov's variant.
 
+    The formula is PyTorch's. For the argument `optimizer` of `fit`, or `step` by step.
+
     Attributes
     ----------
     momentum : float
@@ -191,6 +215,11 @@ class SGD(Optimizer):
         Needs momentum above 0.
     weight_decay : float
         At least 0; added to the gradient (L2 penalty).
+
+    Raises
+    ------
+    DomainError
+        If a setting is out of range.
     """
 
     momentum: float = 0.9
@@ -222,6 +251,8 @@ class AdamW(Optimizer):
     w <- (1 - lr decay) w;  m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2;
     w <- w - lr (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
 
+    For the argument `optimizer` of `fit`, which counts the steps t from 1, or `step` by step.
+
     Attributes
     ----------
     beta1, beta2 : float
@@ -230,6 +261,11 @@ class AdamW(Optimizer):
         Above 0.
     weight_decay : float
         At least 0.
+
+    Raises
+    ------
+    DomainError
+        If a setting is out of range.
 
     References
     ----------
@@ -274,19 +310,3 @@ def check_fraction(function: str, name: str, value: float) -> None:
     """Raise `DomainError` unless the value is at least 0 and below 1."""
     if check_real(function, name, value, low=0.0) >= 1.0:
         raise DomainError(f"{function}: `{name}` must be below 1; got {value}")
-
-
-OPTIMIZERS: dict[str, type[Optimizer]] = {optimizer.name: optimizer for optimizer in (SGD, AdamW)}
-
-
-def make_optimizer(optimizer: str | Optimizer) -> Optimizer:
-    """Return an optimiser without state, from its name or from an instance that carries the settings.
-
-    Raises
-    ------
-    DomainError
-        If the name is unknown.
-    """
-    if isinstance(optimizer, Optimizer):
-        return optimizer.fresh()
-    return OPTIMIZERS[check_choice("fit", "optimizer", optimizer, tuple(OPTIMIZERS))]()

@@ -7,6 +7,7 @@ import math
 import unicodedata
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
@@ -61,16 +62,74 @@ def read_csv(
     DomainError
         If there is no sample, a number is not finite, or a word is not among `classes`.
     """
-    source, cap = Path(path), MAX_BYTES if max_bytes is None else max_bytes
+    cap = MAX_BYTES if max_bytes is None else max_bytes
+    with _opened(Path(path), cap) as rows:
+        x, targets, lines = _parse(rows, path, cap)
+    return x, *read_targets("read_csv", targets, lines, path, classes)
+
+
+def read_features(
+    path: str | Path, width: int | None = None, *, max_bytes: int | None = None
+) -> tuple[Array, str | None]:
+    """Read vectors from a table without targets, or with targets that are left out.
+
+    Left out is the column `label`, or of one cell more than a sample has numbers the last.
+
+    Parameters
+    ----------
+    path : str or Path
+        As for `read_csv`; a first row with a cell that is no number is the header.
+    width : int, optional
+        Numbers of a sample, where they are known.
+    max_bytes : int, optional
+        As for `read_csv`.
+
+    Returns
+    -------
+    x : (N, F) float64, finite
+    left : str or None
+        Name, or number from 1, of the column that was left out.
+
+    Raises
+    ------
+    FormatError, DomainError
+        As `read_csv` does, but for targets.
+    """
+    cap = MAX_BYTES if max_bytes is None else max_bytes
+    values, count, names, left, cells = array("d"), 0, None, None, 0
+    with _opened(Path(path), cap) as rows:
+        for line, row in rows:
+            if not cells:
+                cells = len(row)
+                named = [cell.strip().lower() for cell in row]
+                only_last = width is not None and cells == width + 1
+                left = named.index(LABEL) if LABEL in named else cells - 1 if only_last else None
+                if not all(_is_number(cell) for column, cell in enumerate(row) if column != left) or LABEL in named:
+                    names = row
+                    continue
+            if len(row) != cells:
+                raise FormatError(f"read_csv: {path}, line {line} must have {cells} cells; got {len(row)}")
+            values.extend(_value(cell, path, line, column) for column, cell in enumerate(row) if column != left)
+            count += 1
+            if 8 * len(values) > cap:
+                raise FormatError(f"read_csv: {path} must take at most {cap} bytes (max_bytes raises the cap)")
+    if not count or not len(values):
+        raise DomainError(f"read_csv: {path} must hold at least one sample; it holds none")
+    x = np.frombuffer(values, np.float64).reshape(count, -1)
+    return x, None if left is None else (names[left] if names else str(left + 1))
+
+
+@contextmanager
+def _opened(source: Path, cap: int) -> Iterator[Iterator[tuple[int, list[str]]]]:
+    """Open a table of at most `cap` bytes; yields its rows."""
     try:
         size = source.stat().st_size
         if size > cap:
-            raise FormatError(f"read_csv: {path} must have at most {cap} bytes; got {size}")
+            raise FormatError(f"read_csv: {source} must have at most {cap} bytes; got {size}")
         with source.open(newline="", encoding="utf-8-sig") as text:
-            x, targets, lines = _parse(_rows(text, path), path, cap)
+            yield _rows(text, source)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise FormatError(f"read_csv: {path} must be a readable text table in UTF-8; {error}") from error
-    return x, *read_targets("read_csv", targets, lines, path, classes)
+        raise FormatError(f"read_csv: {source} must be a readable text table in UTF-8; {error}") from error
 
 
 def read_targets(
@@ -152,25 +211,25 @@ def _parse(
         line, row = waiting.pop(0) if waiting else found  # type: ignore[misc]
         if len(row) != width:
             raise FormatError(f"read_csv: {path}, line {line} must have {width} cells; got {len(row)}")
-        for column, cell in enumerate(row):
-            if column == label:
-                continue
-            if not _is_number(cell):
-                raise FormatError(
-                    f"read_csv: {path}, line {line}, column {column + 1} must be a number; got {cell!r:.60}"
-                )
-            value = float(cell)
-            if not math.isfinite(value):
-                raise DomainError(
-                    f"read_csv: {path}, line {line}, column {column + 1} must be finite; got {cell.strip()!r:.60}"
-                )
-            values.append(value)
+        values.extend(_value(cell, path, line, column) for column, cell in enumerate(row) if column != label)
         targets.append(words.setdefault(row[label], row[label]))
         lines.append(line)
         if 8 * len(values) > cap:
             raise FormatError(f"read_csv: {path} must take at most {cap} bytes (max_bytes raises the cap)")
     x = np.frombuffer(values, np.float64).reshape(len(targets), width - 1)
     return x, targets, np.frombuffer(lines, np.int64)
+
+
+def _value(cell: str, path: str | Path, line: int, column: int) -> float:
+    """Return the number in a cell."""
+    if not _is_number(cell):
+        raise FormatError(f"read_csv: {path}, line {line}, column {column + 1} must be a number; got {cell!r:.60}")
+    value = float(cell)
+    if not math.isfinite(value):
+        raise DomainError(
+            f"read_csv: {path}, line {line}, column {column + 1} must be finite; got {cell.strip()!r:.60}"
+        )
+    return value
 
 
 def _is_header(first: Sequence[str], second: Sequence[str] | None) -> bool:

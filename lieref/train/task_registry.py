@@ -16,15 +16,32 @@ TASKS: dict[str, type[Task]] = {task.name: task for task in (Classes, Multilabel
 
 
 def make_task(task: str | Task, **settings: Any) -> Task:
-    """Return a task from its name and settings, or the task itself.
+    """Return a task, what a network is to learn and how it is judged, from its name and settings.
+
+    ============== ============================== =========================== =====================
+    task           the network gives              targets                     learns by
+    ============== ============================== =========================== =====================
+    ``classes``    scores (N, C)                  (N,) integers               cross-entropy
+    ``multilabel`` scores (N, K)                  (N, K) of 0 and 1           binary cross-entropy
+    ``numbers``    anything                       numbers of its shape        mean squared error
+    ``dense``      scores (N, C, H, W), or C last (N, H, W) integers          cross-entropy
+    ``tokens``     scores (N, T, V)               none: the ids, one place on cross-entropy
+    ``sequence``   scores (N, T, K) or (T, N, K)  (N, S), padded with -1      CTC
+    ============== ============================== =========================== =====================
 
     Parameters
     ----------
     task : str or Task
-        Key of `TASKS`.
+        Name of the task; a task itself is returned as it is, and takes no settings.
     **settings
-        `classes` and `dense`: label_smoothing, class_weights, ignore_index; `multilabel`: positive_weights,
-        class_weights, ignore_index; `tokens`: label_smoothing, ignore_index; `sequence`: blank.
+        `classes` and `dense`: `label_smoothing` in [0, 1], `class_weights`, a number above 0 for each class, and
+        `ignore_index`, the label of what is left out; `multilabel`: `positive_weights`, `class_weights`,
+        `ignore_index`; `tokens`: `label_smoothing`, `ignore_index`; `sequence`: `blank`, the class of no symbol.
+
+    Returns
+    -------
+    Task
+        For the argument `task` of `fit`.
 
     Raises
     ------

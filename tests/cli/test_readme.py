@@ -1,39 +1,32 @@
-"""README.md stays in step with the code: its method table, its example and its commands."""
+"""The README files stay in step with the code: methods, tasks, commands and the session they show."""
 
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
-import onnx
-import onnxruntime
-import pytest
 
-import lieref
 from lieref.cli.app import COMMANDS
+from lieref.cli.demo_data import BASE_MODEL, load_digits
 from lieref.cli.methods import markdown_table
 from lieref.train.task_registry import TASKS
-from tests.cli.helpers import small_network, write_data
+from tests.readmes import ALL, README, ROOT, between, blocks, prose, shell
 
-README = Path(lieref.__file__).parent.parent / "README.md"
-if not README.exists():
-    pytest.skip("not a checkout: lieref is installed without its repository", allow_module_level=True)
-
-
-def between(name: str) -> str:
-    text = README.read_text(encoding="utf-8")
-    match = re.search(f"<!-- {name}:begin -->\n(.*?)<!-- {name}:end -->", text, re.DOTALL)
-    assert match, f"README has no part {name}"
-    return match[1]
+CLI = ROOT / "lieref" / "cli" / "README.md"
+METHODS = ROOT / "lieref" / "param" / "README.md"
+DATA = ROOT / "lieref" / "train" / "README.md"
 
 
 def test_method_table_is_that_of_the_registry() -> None:
-    assert between("methods") == markdown_table(), "put the output of `lieref methods --markdown` into README.md"
+    assert between(METHODS, "methods") == markdown_table(), (
+        f"put the output of `lieref methods --markdown` into {METHODS}"
+    )
 
 
 def test_task_table_is_that_of_the_registry() -> None:
-    section = README.read_text(encoding="utf-8").partition("## Tasks\n")[2].partition("\n## ")[0]
+    section = prose(DATA).partition("## Tasks\n")[2].partition("\n## ")[0]
     rows = dict(re.findall(r"^\| `(\w+)`(?: \(default\))? \| ([^|]+) \|", section, re.MULTILINE))
     assert list(rows) == list(TASKS)
     assert {name: task.gives or "anything" for name, task in TASKS.items()} == {
@@ -41,27 +34,26 @@ def test_task_table_is_that_of_the_registry() -> None:
     }
 
 
-def test_commands_named_exist() -> None:
-    named = set(re.findall(r"`lieref ([a-z]+)", README.read_text(encoding="utf-8")))
-    assert named - set(COMMANDS) == set()
-    assert set(COMMANDS) - named <= {"golden"}
+def commands(path: Path) -> set[str]:
+    """Return the commands that a file names in backticks, or that a line of its shell begins with."""
+    pasted = "\n".join(block.text for block in blocks(path) if block.language == "sh")
+    return set(re.findall(r"`lieref ([a-z]+)", prose(path))) | set(
+        re.findall(r"^lieref ([a-z]+)", pasted, re.MULTILINE)
+    )
 
 
-def test_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The five lines as they stand, on a stand-in of the same layer names."""
-    monkeypatch.chdir(tmp_path)
-    model = small_network()
-    model.graph.node[0].name = "conv2d"
-    onnx.save(model, "resnet8.onnx")
-    data = np.load(write_data(tmp_path / "train.npz"))
-    code = re.search("```python\n(.*?)```", between("example"), re.DOTALL)
-    assert code
-    for _ in range(2):  # also again, in the same folder
-        names = {"x": data["x"], "y": data["y"]}
-        with pytest.warns(UserWarning, match="trainable numbers for the"):
-            exec(code[1], names)
-    assert len(names["history"].epochs) == 5
-    assert {path.name for path in Path("out").iterdir()} == {"adapter_model.safetensors", "adapter_config.json"}
-    scores = onnxruntime.InferenceSession("merged.onnx").run(None, {"image": data["x"]})[0]
-    adapted = names["model"].load_adapter("out")
-    np.testing.assert_allclose(scores, adapted.logits(data["x"]), rtol=1e-4, atol=1e-5)
+def test_commands_named_exist_and_all_are_named() -> None:
+    for path in ALL:
+        assert commands(path) <= set(COMMANDS), path
+    assert set(COMMANDS) - commands(README) - commands(CLI) == set(), f"give them a row in {CLI}"
+
+
+def test_the_session_runs(tmp_path: Path) -> None:
+    demo = tmp_path / "lieref-demo"
+    demo.mkdir()
+    shutil.copy(BASE_MODEL, demo / "base.onnx")
+    for name, part in zip(("train", "test"), load_digits()[1:], strict=True):
+        np.savez(demo / f"{name}.npz", x=part.x[:40], y=part.y[:40])
+    (session,) = (block.text for block in blocks(CLI) if "lieref-demo" in block.text)
+    shell(session, tmp_path)
+    assert {"adapted", "adapted.html", "run.csv", "run.png"} <= {path.name for path in tmp_path.iterdir()}

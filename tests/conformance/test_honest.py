@@ -8,13 +8,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from lieref.conformance import check
 from lieref.conformance.case import Case
 from lieref.conformance.profile import PROFILES
 from lieref.conformance.truth import truth
 from lieref.conformance.vectors import read_vectors
 from lieref.conformance.verdict import FAIL, MISTRUSTED, PASS, judge
 from lieref.errors import LierefError
+from lieref.golden import check
 from tests.conformance import honest
 from tests.conformance.honest import PORTS, Port
 from tests.pairs import EVERYTHING

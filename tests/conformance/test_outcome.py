@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lieref.conformance import check
 from lieref.conformance.backend import CallableBackend, ExecutableBackend
 from lieref.conformance.case import Case, Expected
 from lieref.conformance.outcome import TOLERATED, XFAIL, XPASS, Record, fails, flaws
@@ -24,6 +23,7 @@ from lieref.conformance.runner import check_case, repeated
 from lieref.conformance.vectors import core_path, read_vectors
 from lieref.conformance.verdict import ACCEPTED, FAIL, MISTRUSTED, PASS, UNCOVERED, judge
 from lieref.errors import DomainError, ShapeError
+from lieref.golden import check
 from tests.conformance import ports
 
 ROOT = Path(__file__).parents[2]

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lieref.conformance import check
 from lieref.conformance.case import Case
 from lieref.conformance.report import Report
 from lieref.conformance.truth import truth
 from lieref.conformance.verdict import PASS, judge
+from lieref.golden import check
 
 
 def failed(report: Report) -> dict[str, str]:

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from lieref.adapter.tensor_file import write_tensor_file
-from lieref.conformance import check
 from lieref.conformance.backend import ExecutableBackend, OutputsBackend, load_callable
 from lieref.conformance.report import Report
 from lieref.conformance.runner import check_case, read_xfails
 from lieref.conformance.vectors import read_vectors
 from lieref.errors import DomainError, FormatError
+from lieref.golden import check
 from tests.conformance import ports
 
 FEW = ("hadamard", "tucker")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lieref.conformance import check, formulas
+from lieref.conformance import formulas
 from lieref.conformance.backend import CallableBackend
 from lieref.conformance.case import Case, Expected
 from lieref.conformance.mistakes import SUSPECTS, Question
@@ -20,6 +20,7 @@ from lieref.conformance.runner import check_case
 from lieref.conformance.suspects import _answers, _like_roundings, _renamed, suspect
 from lieref.conformance.vectors import read_vectors
 from lieref.conformance.verdict import FAIL, CaseVerdict
+from lieref.golden import check
 from lieref.numerics.bound import UNIT_ROUNDOFF
 from tests.conformance import ports
 from tests.conformance.wrong import WRONG, Wrong

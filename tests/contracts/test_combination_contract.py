@@ -137,7 +137,7 @@ def test_weights_one_and_zero_give_the_first_back(method: Method, shape: tuple[i
             near(weight_of(found, shape, groups), weight_of(adapters[0], shape, groups))
             assert found[0] == get_method(**json.loads(json.dumps(found[0].config())))
             assert found[0].supports(shape, groups) is None
-            bars = found[0].adapted_weight_vjp(found[1], base(shape), base(shape), groups)
+            bars = found[0].adapted_weight_vjp(found[1], base(shape), groups, base(shape))
             assert bars.keys() == set(found[0].trainable(found[1])) == set(found[1]), "all of it is trained further"
             assert {n: b.shape for n, b in bars.items()} == {n: f.shape for n, f in found[1].items()}
 

@@ -31,7 +31,7 @@ from lieref.param.low_rank_group import FORMS
 from lieref.param.registry import METHODS, PARAMETERISATIONS
 from lieref.train.loss import MeanSquaredError
 from lieref.train.loss_registry import LOSSES
-from lieref.train.optimizer import OPTIMIZERS
+from lieref.train.optimizer_registry import OPTIMIZERS
 from lieref.train.schedule import SCHEDULES
 
 BOTH = {"f32", "f64"}

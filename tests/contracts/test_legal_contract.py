@@ -83,7 +83,7 @@ def test_what_is_listed_starts_at_the_base_and_can_be_trained(kind: str) -> None
                 continue
             method, params, base = started(one, shape, groups)
             assert np.array_equal(method.adapted_weight(params, base, groups), base), (one, shape)
-            bars = method.adapted_weight_vjp(params, base, np.ones(shape), groups)
+            bars = method.adapted_weight_vjp(params, base, groups, np.ones(shape))
             assert {n: bar.shape for n, bar in bars.items()} == {n: params[n].shape for n in method.trainable(params)}
 
 

@@ -44,7 +44,8 @@ def differentiable(example: Example) -> dict[str, Array]:
     }
 
 
-def onnx_output(example: Example, dtype: Any) -> Array:
+def onnx_output(example: Example, dtype: Any) -> Array | None:
+    """Return what ONNX's evaluator or ONNX Runtime gives; None where it has no such operator in this type."""
     onnx = pytest.importorskip("onnx")
     names = [f"i{i}" if a is not None else "" for i, a in enumerate(example.inputs)]
     attrs = {k: onnx.numpy_helper.from_array(v) if isinstance(v, np.ndarray) else v for k, v in example.attrs.items()}
@@ -69,7 +70,7 @@ def onnx_output(example: Example, dtype: Any) -> Array:
         try:
             session = runtime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
         except runtime.capi.onnxruntime_pybind11_state.NotImplemented:
-            pytest.skip(f"ONNX Runtime has no {example.op} in {np.dtype(dtype)}")
+            return None
     else:
         session = pytest.importorskip("onnx.reference").ReferenceEvaluator(model)
     try:
@@ -77,7 +78,7 @@ def onnx_output(example: Example, dtype: Any) -> Array:
     except Exception as error:  # of a class of ONNX Runtime's own, which says of LSTM and GRU only now what it has not
         if "double" not in str(error):
             raise
-        pytest.skip(f"ONNX Runtime has no {example.op} in {np.dtype(dtype)}")
+        return None
     return y
 
 
@@ -100,9 +101,7 @@ def test_vjp_takes_what_forward_takes() -> None:
         assert [n for n in back if n in ("y", "y_bar")] == ["y", "y_bar"]
 
 
-@every_example
-def test_attributes_are_accepted(example: Example) -> None:
-    check_attributes(example.op, example.attrs, "node")
+DTYPES = (np.float32, np.float64)
 
 
 def told(example: Example, inputs: Any, hidden: tuple[int, int] | None = None) -> list[TensorSpec | None]:
@@ -118,17 +117,18 @@ def told(example: Example, inputs: Any, hidden: tuple[int, int] | None = None) -
     return specs
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @every_example
-def test_rule_gives_the_shape_and_dtype_of_the_output(example: Example, dtype: Any) -> None:
-    inputs = as_dtype(example.inputs, dtype)
-    y = forward(example, inputs)
-    found = OPERATORS[example.op].shape(*told(example, inputs), **attributes(example))
-    assert (found.shape, found.dtype) == (y.shape, y.dtype)
+def test_rule_gives_the_shape_and_dtype_of_the_output(example: Example) -> None:
+    check_attributes(example.op, example.attrs, "node")
+    for dtype in DTYPES:
+        inputs = as_dtype(example.inputs, dtype)
+        y = forward(example, inputs)
+        found = OPERATORS[example.op].shape(*told(example, inputs), **attributes(example))
+        assert (found.shape, found.dtype) == (y.shape, y.dtype)
+    without_an_extent_it_contradicts_nothing(example)
 
 
-@every_example
-def test_rule_without_an_extent_contradicts_nothing(example: Example) -> None:
+def without_an_extent_it_contradicts_nothing(example: Example) -> None:
     y = forward(example, example.inputs)
     for position, array in enumerate(example.inputs):
         for axis in range(np.ndim(array) if array is not None else 0):
@@ -142,14 +142,22 @@ def test_rule_without_an_extent_contradicts_nothing(example: Example) -> None:
             assert all(a in (None, b) for a, b in zip(found.shape, y.shape, strict=True))
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @every_example
-def test_forward_is_what_onnx_says(example: Example, dtype: Any) -> None:
+def test_forward_is_what_onnx_says(example: Example) -> None:
     if example.op in STRAIGHT_THROUGH:
         pytest.skip("no operator of ONNX")
+    told_of = [is_what_onnx_says(example, dtype) for dtype in DTYPES]
+    if not any(told_of):
+        pytest.skip(f"ONNX Runtime has no {example.op}")
+
+
+def is_what_onnx_says(example: Example, dtype: Any) -> bool:
+    """Return whether there is such an operator in this type, where it agrees."""
     inputs = as_dtype(example.inputs, dtype)
     y = forward(example, inputs)
     want = onnx_output(example, dtype)
+    if want is None:
+        return False
     assert y.dtype == want.dtype
     assert y.shape == want.shape
     # n roundings on either side, each at most u times the largest partial result
@@ -161,6 +169,7 @@ def test_forward_is_what_onnx_says(example: Example, dtype: Any) -> None:
     unit = float(np.finfo(np.float32 if example.float32_constant else dtype).eps) / 2
     tolerance = 2 * n * unit * largest
     np.testing.assert_allclose(y, want, rtol=0, atol=tolerance)
+    return True
 
 
 @every_example
@@ -193,23 +202,23 @@ def test_vjp_is_the_adjoint_of_the_derivative(example: Example, rng: np.random.G
     assert slope >= 1.9
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @every_example
-def test_cotangents_have_the_shape_and_dtype_of_their_input(example: Example, dtype: Any) -> None:
-    inputs = as_dtype(example.inputs, dtype)
-    before = [None if a is None else a.copy() for a in inputs]
-    y = forward(example, inputs)
-    y_bar = np.ones_like(y)
-    bars = OPERATORS[example.op].vjp(*inputs, y=y, y_bar=y_bar, **attributes(example))
-    for a, bar in zip(inputs, bars, strict=True):
-        if bar is not None and a.dtype.kind == "f":
-            assert bar.dtype == a.dtype == dtype
-            assert bar.shape == a.shape
-            assert np.isfinite(bar).all()
-    for a, b in zip(inputs, before, strict=True):
-        if a is not None:
-            np.testing.assert_array_equal(a, b)
-    np.testing.assert_array_equal(y_bar, np.ones_like(y))
+def test_cotangents_have_the_shape_and_dtype_of_their_input(example: Example) -> None:
+    for dtype in DTYPES:
+        inputs = as_dtype(example.inputs, dtype)
+        before = [None if a is None else a.copy() for a in inputs]
+        y = forward(example, inputs)
+        y_bar = np.ones_like(y)
+        bars = OPERATORS[example.op].vjp(*inputs, y=y, y_bar=y_bar, **attributes(example))
+        for a, bar in zip(inputs, bars, strict=True):
+            if bar is not None and a.dtype.kind == "f":
+                assert bar.dtype == a.dtype == dtype
+                assert bar.shape == a.shape
+                assert np.isfinite(bar).all()
+        for a, b in zip(inputs, before, strict=True):
+            if a is not None:
+                np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(y_bar, np.ones_like(y))
 
 
 @every_example

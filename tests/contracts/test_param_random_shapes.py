@@ -67,6 +67,6 @@ def test_method_starts_at_the_base_and_counts_its_numbers(
         warnings.simplefilter("ignore", LierefWarning)
         params = method.init(shape, groups, rng, base_weight=base)
     assert method.adapted_weight(params, base, groups).tobytes() == base.tobytes()
-    bars = method.adapted_weight_vjp(params, base, base, groups)
+    bars = method.adapted_weight_vjp(params, base, groups, base)
     assert {n: bar.shape for n, bar in bars.items()} == {n: params[n].shape for n in method.trainable(params)}
     assert sum(bar.size for bar in bars.values()) == method.num_params(shape, groups)

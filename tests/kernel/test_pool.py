@@ -53,7 +53,7 @@ def test_max_pool_agrees_with_the_definition(geometry: str, dtype: Any, rng: np.
     np.testing.assert_array_equal(y, max_pool_naive(x, window))
     # integers: overlapping windows add exactly, so the order of the sums does not matter
     y_bar = rng.integers(-9, 9, y.shape).astype(dtype)
-    np.testing.assert_array_equal(max_pool_vjp(x, y_bar, kernel, **kwargs), max_pool_naive_vjp(x, y_bar, window))
+    np.testing.assert_array_equal(max_pool_vjp(x, kernel, y_bar, **kwargs), max_pool_naive_vjp(x, window, y_bar))
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES)
@@ -62,7 +62,7 @@ def test_ties_go_to_the_first_largest_element(geometry: str, rng: np.random.Gene
     x = np.sign(x)
     window = make_window("test", x.shape[2:], kernel, **kwargs)
     y_bar = rng.integers(-9, 9, (*x.shape[:2], *window.output)).astype(float)
-    np.testing.assert_array_equal(max_pool_vjp(x, y_bar, kernel, **kwargs), max_pool_naive_vjp(x, y_bar, window))
+    np.testing.assert_array_equal(max_pool_vjp(x, kernel, y_bar, **kwargs), max_pool_naive_vjp(x, window, y_bar))
 
 
 @pytest.mark.parametrize("count_include_pad", [False, True])
@@ -81,8 +81,8 @@ def test_average_pool_agrees_with_the_definition(
     y_bar = rng.normal(size=y.shape).astype(dtype)
     unit = float(np.finfo(dtype).eps) / 2
     overlaps = np.prod(kernel) + 1
-    size = average_pool_naive_vjp(x, abs(y_bar), window, counts)
-    error = abs(average_pool_vjp(x, y_bar, kernel, **kwargs) - average_pool_naive_vjp(x, y_bar, window, counts))
+    size = average_pool_naive_vjp(x, window, counts, abs(y_bar))
+    error = abs(average_pool_vjp(x, kernel, y_bar, **kwargs) - average_pool_naive_vjp(x, window, counts, y_bar))
     assert (error <= 2 * overlaps * unit / (1 - overlaps * unit) * size).all()
 
 
@@ -102,7 +102,7 @@ def test_against_torch(geometry: str, count_include_pad: bool, rng: np.random.Ge
     np.testing.assert_array_equal(max_pool(x, kernel, **kwargs), y.detach().numpy())
     y_bar = rng.integers(-9, 9, y.shape).astype(float)
     y.backward(torch.tensor(y_bar))
-    np.testing.assert_array_equal(max_pool_vjp(x, y_bar, kernel, **kwargs), leaf.grad.numpy())
+    np.testing.assert_array_equal(max_pool_vjp(x, kernel, y_bar, **kwargs), leaf.grad.numpy())
     if "dilations" in kwargs:
         return
     leaf = torch.tensor(x, requires_grad=True)
@@ -113,8 +113,8 @@ def test_against_torch(geometry: str, count_include_pad: bool, rng: np.random.Ge
     mine, mine_size = average_pool(x, kernel, **kwargs), average_pool(abs(x), kernel, **kwargs)
     assert (abs(mine - y.detach().numpy()) <= tolerance * mine_size).all()
     y.backward(torch.tensor(y_bar))
-    error = abs(average_pool_vjp(x, y_bar, kernel, **kwargs) - leaf.grad.numpy())
-    assert (error <= tolerance * average_pool_vjp(x, abs(y_bar), kernel, **kwargs)).all()
+    error = abs(average_pool_vjp(x, kernel, y_bar, **kwargs) - leaf.grad.numpy())
+    assert (error <= tolerance * average_pool_vjp(x, kernel, abs(y_bar), **kwargs)).all()
 
 
 def test_elements_beyond_the_padding_never_count() -> None:
@@ -134,17 +134,17 @@ def test_threads_and_memory_layout_change_nothing(rng: np.random.Generator) -> N
         np.testing.assert_array_equal(max_pool(a, (2, 3), threads=3), y)
         np.testing.assert_array_equal(average_pool(a, (2, 3), threads=2), average_pool(x, (2, 3)))
         np.testing.assert_array_equal(
-            max_pool_vjp(a, y_bar.astype(">f8"), (2, 3), threads=2), max_pool_vjp(x, y_bar, (2, 3))
+            max_pool_vjp(a, (2, 3), y_bar.astype(">f8"), threads=2), max_pool_vjp(x, (2, 3), y_bar)
         )
         np.testing.assert_array_equal(
-            average_pool_vjp(a, np.asfortranarray(y_bar), (2, 3), threads=2), average_pool_vjp(x, y_bar, (2, 3))
+            average_pool_vjp(a, (2, 3), np.asfortranarray(y_bar), threads=2), average_pool_vjp(x, (2, 3), y_bar)
         )
 
 
 def test_empty_batch() -> None:
     x = np.zeros((0, 3, 5, 6), np.float32)
     assert max_pool(x, (2, 3)).shape == (0, 3, 4, 4)
-    assert average_pool_vjp(x, np.zeros((0, 3, 4, 4), np.float32), (2, 3)).shape == x.shape
+    assert average_pool_vjp(x, (2, 3), np.zeros((0, 3, 4, 4), np.float32)).shape == x.shape
 
 
 X = np.ones((2, 3, 5, 6))
@@ -174,6 +174,6 @@ def test_bad_arguments(
 @pytest.mark.parametrize("function", [max_pool_vjp, average_pool_vjp])
 def test_bad_cotangent(function: Any) -> None:
     with pytest.raises(ShapeError, match=r"`y_bar` must have shape \(2, 3, 4, 4\); got \(2, 3, 4, 5\)"):
-        function(X, np.ones((2, 3, 4, 5)), (2, 3))
+        function(X, (2, 3), np.ones((2, 3, 4, 5)))
     with pytest.raises(DTypeError, match="one dtype"):
-        function(X, np.ones((2, 3, 4, 4), np.float32), (2, 3))
+        function(X, (2, 3), np.ones((2, 3, 4, 4), np.float32))

@@ -296,7 +296,7 @@ def test_statistics_are_those_of_the_data(path: Path, rng: np.random.Generator) 
     model.attach("norm-stats")
     model.estimate_statistics(x, batch_size=16)
     stem = model.graph.initializers["stem.weight"].astype(np.float64), model.graph.initializers["stem.bias"]
-    y = lieref.conv(x.astype(np.float64), stem[0], stem[1].astype(np.float64), pads=(1, 1, 1, 1))
+    y = lieref.linalg.conv(x.astype(np.float64), stem[0], stem[1].astype(np.float64), pads=(1, 1, 1, 1))
     np.testing.assert_allclose(model.statistics["bn0.mean"], y.mean(axis=(0, 2, 3)), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(model.statistics["bn0.var"], y.var(axis=(0, 2, 3)), rtol=1e-5)
     assert set(model.adapted_tensors()) == {f"bn{i}.{part}" for i in range(3) for part in ("mean", "var")}

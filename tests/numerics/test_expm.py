@@ -57,10 +57,9 @@ def test_vjp_at_any_scale_of_the_cotangent(exponent: int, dtype: type, rng: np.r
         a = (a * norm / np.abs(a).sum(axis=0).max()).astype(dtype)
         g = rng.standard_normal((5, 5)).astype(dtype)
         _, exact = exact_frechet(a.T, g)
-        y = expm(a)
-        unit = expm_vjp(a, y, g)
+        unit = expm_vjp(a, g)
         assert relative_error(unit, exact) <= 5 * unit_roundoff(dtype) * max(1.0, condition(a.astype(np.float64)))
-        np.testing.assert_array_equal(expm_vjp(a, y, np.ldexp(g, exponent)), np.ldexp(unit, exponent))
+        np.testing.assert_array_equal(expm_vjp(a, np.ldexp(g, exponent)), np.ldexp(unit, exponent))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -96,8 +95,8 @@ def test_derivative_and_vjp_are_adjoint(n: int, rng: np.random.Generator) -> Non
     for norm in (0.0, 1e-5, 1.0, 20.0):
         a, e, g = rng.standard_normal((3, 2, n, n))
         a *= norm / np.abs(a).sum(axis=1).max()
-        exp_a, frechet = expm_frechet(a, e)
-        a_bar = expm_vjp(a, exp_a, g)
+        _, frechet = expm_frechet(a, e)
+        a_bar = expm_vjp(a, g)
         scale = np.linalg.norm(frechet) * np.linalg.norm(g)
         assert abs(np.vdot(g, frechet) - np.vdot(a_bar, e)) <= 1e-13 * max(1.0, norm) * scale
 
@@ -195,7 +194,7 @@ def test_bad_matrices(a: np.ndarray, error: type[Exception]) -> None:
     with pytest.raises(error, match="`a`"):
         expm_frechet(a, a)
     with pytest.raises(error, match="`a`"):
-        expm_vjp(a, a, a)
+        expm_vjp(a, a)
 
 
 def test_bad_directions() -> None:
@@ -205,7 +204,7 @@ def test_bad_directions() -> None:
     with pytest.raises(DTypeError):
         expm_frechet(a, np.zeros((3, 3), np.float32))
     with pytest.raises(DomainError, match="`y_bar`"):
-        expm_vjp(a, a, np.full((3, 3), np.nan))
+        expm_vjp(a, np.full((3, 3), np.nan))
 
 
 def test_works_without_the_compiler(monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:

@@ -59,7 +59,7 @@ def test_lists_are_matrices_too() -> None:
         given = [[2.0, 1.0], [0.0, 1.0]] if function is matrix_maps.logm else a
         np.testing.assert_array_equal(function(given), function(np.array(given)))  # type: ignore[arg-type]
     np.testing.assert_array_equal(matrix_phi_vjp(a, 2, a), matrix_phi_vjp(array, 2, array))  # type: ignore[arg-type]
-    np.testing.assert_array_equal(expm_vjp(a, a, a), expm_vjp(array, array, array))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(expm_vjp(a, a), expm_vjp(array, array))  # type: ignore[arg-type]
 
 
 def test_cotangents_have_the_dtype_of_the_matrix() -> None:

@@ -22,7 +22,7 @@ def test_global_maximum_sends_its_gradient_to_the_first() -> None:
 def test_maximum_of_a_window_sends_its_gradient_to_the_first(dtype: type) -> None:
     x = TIED.astype(dtype)
     y_bar = np.array([[[[2.0, 4.0]], [[3.0, 8.0]]]], dtype)
-    x_bar = max_pool_vjp(x, y_bar, (2, 2))
+    x_bar = max_pool_vjp(x, (2, 2), y_bar)
     assert x_bar.tolist() == [[[[0, 6, 0], [0, 0, 0]], [[3, 8, 0], [0, 0, 0]]]]
 
 

@@ -72,6 +72,45 @@ def test_a_mean_that_its_runs_do_not_have_is_refused(results: Path) -> None:
         read_comparison(Settings(None, results), "compare_jpeg_500", "")
 
 
+def in_two(results: Path, alter: Callable[[dict[str, Any]], Any]) -> Path:
+    """Write the recorded comparison as two files, LoRA in both, and alter the second."""
+    whole = json.loads((results / "compare_jpeg_500.json").read_text())
+    for name, part in (("", slice(0, 9)), ("_more", slice(9, None))):
+        rows = [
+            row
+            for n, row in enumerate(whole["rows"])
+            if n in range(len(whole["rows"]))[part] or "lora r=2" == row["label"]
+        ]
+        rows = json.loads(json.dumps(rows))
+        for row in rows:
+            if row["against"] is not None and row["method"] != "base":
+                row["against"]["p_holm"] = row["against"]["p"]  # that of fewer rows is another
+        one = {**whole, "rows": rows}
+        if name:
+            alter(one)
+        (results / f"compare_jpeg_500{name}.json").write_text(json.dumps(one))
+    return results
+
+
+def test_two_files_of_one_problem_are_one_comparison(results: Path) -> None:
+    whole = read_comparison(Settings(None, results), "compare_jpeg_500", "")
+    joined = read_comparison(Settings(None, in_two(results, lambda r: None)), "compare_jpeg_500", "")
+    assert joined.rows == whole.rows  # Holm's correction among them
+    assert [path.name for path in joined.files] == ["compare_jpeg_500.json", "compare_jpeg_500_more.json"]
+
+
+@pytest.mark.parametrize(
+    ("alter", "said"),
+    [(lambda r: r.update(problem="x"), "of the problem and the seeds of"), (lambda r: r["seeds"].pop(), "the seeds of"),
+     (lambda r: r["rows"][0]["values"].reverse(), "must have the same runs of lora r=2")],
+)  # fmt: skip
+def test_two_files_that_are_not_of_one_are_refused(
+    results: Path, alter: Callable[[dict[str, Any]], Any], said: str
+) -> None:
+    with pytest.raises(FormatError, match=said):
+        read_comparison(Settings(None, in_two(results, alter)), "compare_jpeg_500", "")
+
+
 def test_a_number_that_is_text_is_refused(results: Path) -> None:
     spoil(results / "scaling.json", lambda r: r["rows"][0].update(used_ms="3"))
     with pytest.raises(FormatError, match=r"must have a number as 'used_ms'; got '3'"):

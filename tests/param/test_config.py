@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, fields
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lieref.errors import DomainError, DTypeError
-from lieref.param.config import HiraConfig, LieRAConfig, LoraConfig, MethodConfig, resolve
-from lieref.param.registry import get_method
+from lieref.param.config import HiRAConfig, LieRAConfig, LoraConfig, MethodConfig, resolve
+from lieref.param.registry import get_method, options_of
 from lieref.param.targets import Targets, named_by
 
 
@@ -22,7 +24,7 @@ class Layer:
     groups: int = 1
 
 
-@pytest.mark.parametrize(("config", "name"), [(LoraConfig, "lora"), (LieRAConfig, "liera"), (HiraConfig, "hira")])
+@pytest.mark.parametrize(("config", "name"), [(LoraConfig, "lora"), (LieRAConfig, "liera"), (HiRAConfig, "hira")])
 def test_named_configuration_builds_its_method(config: Any, name: str) -> None:
     method = config(r=3).build()
     assert (method.name, method.rank) == (name, 3)
@@ -148,3 +150,56 @@ def test_brackets_that_choose_nothing_are_those_of_names() -> None:
 def test_pattern_that_is_no_text() -> None:
     with pytest.raises(DTypeError, match="`rank_pattern` must have names for keys"):
         MethodConfig(method="lora", rank_pattern={1: 2})  # type: ignore[dict-item]
+
+
+CONFIGS = [
+    LoraConfig(r=2, lora_alpha=6, lora_dropout=0.1, target_modules=("conv*", "fc")),
+    LieRAConfig(
+        r=np.int64(3), map="taylor2", rank_pattern={"fc": 2}, layers_to_transform=[0, 2], layers_pattern="blocks"
+    ),
+    HiRAConfig(strict=True, exclude_modules="head"),
+    MethodConfig(method="flora", options={"r": 2, "kernel_rank": 1}, alpha_pattern={}),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
+def test_configurations_print_compare_and_come_back_from_json(config: MethodConfig) -> None:
+    again = type(config).from_dict(json.loads(json.dumps(config.to_dict())))
+    assert again == config
+    assert again.build().config() == config.build().config()
+    assert eval(repr(config)) == config
+    assert config != LoraConfig()
+
+
+def test_what_a_configuration_prints() -> None:
+    assert repr(HiRAConfig(r=2, target_modules=("a",))) == (
+        "HiRAConfig(r=2, matricisation='unfold', share_groups=None, strict=False, init_lora_weights=True, "
+        "target_modules=['a'])"
+    )
+    assert repr(MethodConfig(method="ia3")) == "MethodConfig(method='ia3')"
+
+
+@pytest.mark.parametrize(("values", "rule"), [
+    ({"r": 2}, "must be of the method 'lora'; got None"),
+    ({"method": "liera", "r": 2}, "must be of the method 'lora'; got 'liera'"),
+    ({"method": "lora", "rank": 2}, "must have fields among .*; got 'rank'"),
+    ({"method": "lora", "r": 0}, "r. must be at least 1; got 0"),
+    ([1], "must be a mapping; got"),
+])  # fmt: skip
+def test_bad_values_of_a_configuration(values: Any, rule: str) -> None:
+    with pytest.raises((DomainError, DTypeError), match=rule):
+        LoraConfig.from_dict(values)
+    with pytest.raises(DomainError, match="must name the method"):
+        MethodConfig.from_dict({"options": {}})
+
+
+@pytest.mark.parametrize("config", [LoraConfig, LieRAConfig, HiRAConfig])
+def test_every_option_of_the_method_is_a_field(config: type[MethodConfig]) -> None:
+    own = {each.name for each in fields(config)} - {each.name for each in fields(MethodConfig)}
+    assert own == set(options_of(config().method))
+
+
+def test_an_adapter_names_the_options_that_it_always_did() -> None:
+    assert list(HiRAConfig(r=2).build().config()) == ["name", "r"]
+    assert "init_lora_weights" not in LieRAConfig().build().config()
+    assert LieRAConfig(init_lora_weights=False).build().config()["init_lora_weights"] is False

@@ -56,4 +56,29 @@ def test_cotangent_that_is_not_the_weights(
     method, base = get_method(name), rng.standard_normal(SHAPE)
     params = method.init(SHAPE, 1, rng, base_weight=base)
     with pytest.raises(error, match=r"`?weight_bar"):
-        method.adapted_weight_vjp(params, base, bar)
+        method.adapted_weight_vjp(params, base, 1, bar)
+
+
+@pytest.mark.parametrize("name", ["full", "dora", "oft", "affine", "norm-stats"])
+def test_cotangent_in_the_place_it_had_before(name: str, rng: np.random.Generator) -> None:
+    """It was the third argument; now it is the last, as in every other VJP."""
+    method, base = get_method(name), rng.standard_normal(SHAPE)
+    params = method.init(SHAPE, 1, rng, base_weight=base)
+    weight_bar, bias, bias_bar = rng.standard_normal(SHAPE), *rng.standard_normal((2, SHAPE[0]))
+    found = method.adapted_weight_vjp(params, base, 1, weight_bar)
+    through = method.adapted_bias_vjp(params, bias, SHAPE, 1, bias_bar)
+    old: Any = method
+    calls = [
+        (found, lambda: old.adapted_weight_vjp(params, base, weight_bar)),
+        (found, lambda: old.adapted_weight_vjp(params, base, weight_bar, 1)),
+        (found, lambda: old.adapted_weight_vjp(params, base, weight_bar, groups=1)),
+        (through, lambda: old.adapted_bias_vjp(params, bias, bias_bar, SHAPE)),
+        (through, lambda: old.adapted_bias_vjp(params, bias, bias_bar, SHAPE, 1)),
+    ]
+    for wanted, call in calls:
+        with pytest.warns(DeprecationWarning, match="_bar` is now the last argument") as seen:
+            again = call()
+        assert seen[0].filename == __file__
+        assert again.keys() == wanted.keys()
+        for key, value in wanted.items():
+            np.testing.assert_array_equal(again[key], value)

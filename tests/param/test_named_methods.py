@@ -59,8 +59,8 @@ def test_exact_and_first_order_gradients_are_different_functions(rng: np.random.
     first = get_method("liera-taylor1", r=2)
     g = rng.standard_normal(SHAPE)
     weight = exact.adapted_weight(params, base)
-    by_exact = exact.adapted_weight_vjp(params, base, g)["lora_a"]
-    by_first = first.adapted_weight_vjp(params, base, g)["lora_a"]
+    by_exact = exact.adapted_weight_vjp(params, base, 1, g)["lora_a"]
+    by_first = first.adapted_weight_vjp(params, base, 1, g)["lora_a"]
     np.testing.assert_allclose(by_exact, params["lora_b"].T @ (g * weight).reshape(6, -1), rtol=1e-13)
     np.testing.assert_allclose(by_first, params["lora_b"].T @ (g * base).reshape(6, -1), rtol=1e-13)
     assert np.abs(by_exact - by_first).max() > 0.01 * np.abs(by_exact).max()
@@ -81,7 +81,7 @@ def test_zero_weights_stay_zero_and_get_no_gradient(name: str, rng: np.random.Ge
     assert method.fixed_points(base) == base[0].size
     only_zeros = np.zeros(SHAPE)
     only_zeros[0] = rng.standard_normal(SHAPE[1:])
-    bars = method.adapted_weight_vjp(params, base, only_zeros)
+    bars = method.adapted_weight_vjp(params, base, 1, only_zeros)
     assert not any(bar.any() for bar in bars.values())
 
 
@@ -257,10 +257,10 @@ def test_dora_with_the_norm_held_constant(name: str, rng: np.random.Generator) -
         v = direction.adapted_weight({n: q for n, q in p.items() if n != "magnitude"}, base)
         return v * (p["magnitude"] / norms).reshape(6, 1, 1, 1)
 
-    bars = held.adapted_weight_vjp(params, base, g)
-    gap = adjoint_gap(by_constant, lambda p, bar: held.adapted_weight_vjp(p, base, bar), params, rng)
+    bars = held.adapted_weight_vjp(params, base, 1, g)
+    gap = adjoint_gap(by_constant, lambda p, bar: held.adapted_weight_vjp(p, base, 1, bar), params, rng)
     assert gap <= 1e-9
-    others = exact.adapted_weight_vjp(params, base, g)
+    others = exact.adapted_weight_vjp(params, base, 1, g)
     assert np.abs(bars["lora_b"] - others["lora_b"]).max() > 0.01 * np.abs(others["lora_b"]).max()
     np.testing.assert_array_equal(bars["magnitude"], others["magnitude"])
     with pytest.raises(DTypeError, match="`detach_norm` must be True or False"):
@@ -344,7 +344,7 @@ def test_bias_method_serves_vectors(rng: np.random.Generator) -> None:
     params = method.init(bias.shape, 1, rng, base_weight=bias)
     params["xi"] += np.float32(0.5)
     assert np.array_equal(method.adapted_weight(params, bias), bias + np.float32(0.5))
-    assert np.array_equal(method.adapted_weight_vjp(params, bias, bias)["xi"].reshape(-1), bias)
+    assert np.array_equal(method.adapted_weight_vjp(params, bias, 1, bias)["xi"].reshape(-1), bias)
 
 
 def test_statistics_train_nothing(rng: np.random.Generator) -> None:
@@ -354,7 +354,7 @@ def test_statistics_train_nothing(rng: np.random.Generator) -> None:
     assert method.init(SHAPE, 1, rng) == {}
     assert method.num_params(SHAPE) == 0
     assert np.array_equal(method.adapted_weight({}, base), base)
-    assert method.adapted_weight_vjp({}, base, base) == {}
+    assert method.adapted_weight_vjp({}, base, 1, base) == {}
 
 
 def test_more_trainables_than_weights_give_a_warning(rng: np.random.Generator) -> None:
@@ -402,9 +402,9 @@ def test_low_rank_form_is_the_dense_exponential(group: str, groups: int, action:
         (low.weight_delta(params, base, groups), dense.weight_delta(full, base, groups)),
     ):
         np.testing.assert_allclose(ours, theirs, atol=1e-13)
-    xi_bar = dense.adapted_weight_vjp(full, base, g, groups)["xi"]
+    xi_bar = dense.adapted_weight_vjp(full, base, groups, g)["xi"]
     by_chain = low.parameterisation.delta_vjp(params, xi_bar.shape, len(xi_bar) // xi_bar.shape[1], xi_bar)
-    for name, bar in low.adapted_weight_vjp(params, base, g, groups).items():
+    for name, bar in low.adapted_weight_vjp(params, base, groups, g).items():
         np.testing.assert_allclose(bar, by_chain[name], atol=1e-12)
 
 

@@ -85,7 +85,7 @@ def results(method: Method) -> Iterator[list[np.ndarray]]:
             params = {n: p + 0.3 * rng.standard_normal(p.shape) * (n in moving) for n, p in params.items()}
             bias = method.adapted_bias(params, np.arange(1.0, shape[0] + 1), shape, groups)
             weight = method.adapted_weight(params, base, groups)
-            bars = method.adapted_weight_vjp(params, base, g, groups)
+            bars = method.adapted_weight_vjp(params, base, groups, g)
         except LierefError as error:
             yield [np.frombuffer(str(error).encode(), np.uint8)]
             continue

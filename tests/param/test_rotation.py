@@ -198,7 +198,7 @@ def test_gradient_of_a_product_of_several(name: str, config: dict[str, int], rng
     """Each factor is moved by itself: what comes after it and what came before it must not be exchanged."""
     method, params, base = trained(name, rng, **config)
     weight_bar = rng.standard_normal(base.shape)
-    bars = method.adapted_weight_vjp(params, base, weight_bar)
+    bars = method.adapted_weight_vjp(params, base, 1, weight_bar)
     for factor in method.trainable(params):
         for index in range(len(params[factor])):
             direction = np.zeros_like(params[factor])

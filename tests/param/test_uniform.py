@@ -32,7 +32,7 @@ def test_the_gradient_is_the_derivative(xi: float) -> None:
     rng = np.random.default_rng(1)
     weight, bar, bias, bias_bar = (rng.standard_normal(shape) for shape in ((4, 6), (4, 6), (4,), (4,)))
     params = {"xi": np.array([xi])}
-    found = METHOD.adapted_weight_vjp(params, weight, bar)["xi"]
-    through_bias = METHOD.adapted_bias_vjp(params, bias, bias_bar, weight.shape)["xi"]
+    found = METHOD.adapted_weight_vjp(params, weight, 1, bar)["xi"]
+    through_bias = METHOD.adapted_bias_vjp(params, bias, weight.shape, 1, bias_bar)["xi"]
     np.testing.assert_allclose(found, [np.exp(xi) * (bar * weight).sum()], rtol=1e-13)
     np.testing.assert_allclose(through_bias, [np.exp(xi) * (bias_bar * bias).sum()], rtol=1e-13)

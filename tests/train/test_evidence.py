@@ -99,8 +99,19 @@ def test_a_base_at_chance_is_said_once_with_its_likely_reasons() -> None:
     x, y = blobs(120)
     notes, _ = said(SoftmaxRegression(), x, y, epochs=3, validation=0.2)
     assert [type(note) for note in notes] == [AtChanceWarning]
-    for words in ("33.3% of 96", "no better than chance (33.3%)", "scaling", "float32 from -", "RGB or BGR", "numbers"):
+    for words in (
+        *("33.3% of 96", "no better than chance (33.3%): nearly always wrong preprocessing", "scaling"),
+        *("float32 from -", "order of the features", "numbers"),
+    ):
         assert words in str(notes[0])
+
+
+def test_of_images_the_scaling_and_the_channels_are_named() -> None:
+    x, y = halves(200)
+    notes, _ = said(Left(), x, 1 - y, epochs=3, augment=())
+    assert "uint8 from 0 to 119; check the scaling (--preprocess imagenet, unit or raw), the order of the" in str(
+        notes[0]
+    )
 
 
 class Guess(SoftmaxRegression):

@@ -256,7 +256,7 @@ def test_of_several_frames_the_first_is_read_and_that_is_said(suffix: str, tmp_p
 def test_other_formats_are_refused_whatever_they_are_called(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 5\nshowpage\n")
-    with pytest.raises(FormatError, match=r"a.png must be a readable image; cannot identify"):
+    with pytest.raises(FormatError, match=r"a.png must be a readable image; its first bytes are of none of BMP, GIF"):
         read_image_folder(tmp_path)
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from lieref._flat import gather
 from lieref.errors import DomainError, DTypeError, FormatError, ShapeError
-from lieref.train.optimizer import OPTIMIZERS, SGD, AdamW, Optimizer, make_optimizer
+from lieref.train.optimizer import SGD, AdamW, Optimizer
+from lieref.train.optimizer_registry import OPTIMIZERS, make_optimizer
 
 ALL = [
     SGD(momentum=0.0),

@@ -43,6 +43,7 @@ class SoftmaxRegression:
         self.new_head: dict[str, Any] | None = None
         self.statistics: dict[str, np.ndarray] = {}
         self.wants_statistics = wants_statistics
+        self.wants_inputs = False
         self.attached = [SimpleNamespace(method=SimpleNamespace(config=lambda: {"method": "toy"}), target_modules=None)]
         self.weights = np.zeros((features, classes), dtype)
         self.bias = np.zeros(classes, dtype)

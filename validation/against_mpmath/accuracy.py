@@ -63,7 +63,7 @@ def at_scale(vjp: Callable[..., Any], exponent: int) -> Callable[[np.ndarray, np
 
 
 def lieref_vjp(a: np.ndarray, g: np.ndarray) -> np.ndarray:
-    return expm_vjp(a, a, g)
+    return expm_vjp(a, g)
 
 
 VJP = {

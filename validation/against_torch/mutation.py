@@ -13,8 +13,8 @@ import sys
 from collections import Counter
 from typing import Any
 
-from lieref.conformance import check, judge, read_vectors
 from lieref.conformance.profile import PROFILES
+from lieref.golden import check, judge, read_vectors
 from tests.conformance import faults, honest
 from tests.conformance.wrong import WRONG
 from validation.record import environment, write_result

@@ -12,7 +12,7 @@ import argparse
 
 import numpy as np
 
-from lieref.conformance import check
+from lieref.golden import check
 from lieref.numerics.certified_conv import ConvGeometry, conv, conv_vjp
 from tests.conformance import ports
 from validation.benchmarks._measure import Times, alternate, summary, write

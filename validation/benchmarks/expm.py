@@ -31,8 +31,8 @@ LOW_RANK = {(64, 4): None, (256, 4): 50.0, (512, 8): None}
 
 
 def step(a: np.ndarray, g: np.ndarray) -> np.ndarray:
-    y = expm(a)
-    return expm_vjp(a, y, g)
+    expm(a)
+    return expm_vjp(a, g)
 
 
 def torch_step(a: torch.Tensor, g: torch.Tensor) -> None:
@@ -47,7 +47,8 @@ def low_rank_step(b: np.ndarray, a: np.ndarray, g: np.ndarray) -> None:
 
 def full_step(b: np.ndarray, a: np.ndarray, g: np.ndarray) -> None:
     x = b @ a
-    x_bar = expm_vjp(x, expm(x), g)
+    expm(x)
+    x_bar = expm_vjp(x, g)
     x_bar @ a.T, b.T @ x_bar
 
 

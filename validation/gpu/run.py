@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from lieref.conformance import check
 from lieref.conformance.report import Report
+from lieref.golden import check
 
 RESULTS = Path(__file__).parents[1] / "results" / "gpu.json"
 NO_DEVICE = 3

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lieref._check import check_int, check_real
+from lieref._table import html_text, text_table
 from lieref.errors import DomainError, LierefError
 from lieref.evaluate.choose.candidates import (
     RATE,
@@ -69,14 +70,11 @@ class Choice:
             mark = "*" if row["chosen"] else ""
             numbers = (str(row["judged"]), f"{row['trainable']:,}", f"{row['update_bytes']:,}")
             rows.append((mark, row["plan"], accuracy, f"{row['loss']:.4f}", *numbers))
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = []
-        for row in rows:
-            cells = [
-                cell.ljust(w) if c < 2 else cell.rjust(w) for c, (cell, w) in enumerate(zip(row, widths, strict=True))
-            ]
-            lines.append("  ".join(cells).rstrip())
-        return "\n".join([*lines, *self.notes()])
+        return "\n".join([text_table(rows, left=2), *self.notes()])
+
+    def _repr_html_(self) -> str:
+        """Return the table for a notebook."""
+        return html_text(self.table())
 
     def notes(self) -> list[str]:
         """Return what is to be said below the table: what was left out, the cost, and what was chosen."""

@@ -10,6 +10,7 @@ from lieref import __version__
 from lieref.errors import DomainError
 from lieref.evaluate.compare.baseline import baseline_of
 from lieref.evaluate.compare.budget import TWIN, Entry
+from lieref.evaluate.compare.comparison import Comparison
 from lieref.evaluate.compare.rows import Row, add_tests, base_row_of, integer_facts, row_of
 from lieref.evaluate.compare.running import Runner, Told, run_entries
 from lieref.evaluate.compare.runs import Runs, metric_of, paired
@@ -41,8 +42,8 @@ def compare(
     told: Told | None = None,
     twin: Problem | None = None,
     **plan: Any,
-) -> dict[str, Any]:
-    """Return the comparison of methods on a problem, plain JSON values.
+) -> Comparison:
+    """Return the comparison of methods on a problem, a dict of plain JSON values.
 
     Every method is given the same epochs, batches and search of the learning rate, which reads training samples alone.
     Then each is trained on all training samples, once a seed, and judged on the test samples: the only time that these
@@ -130,7 +131,7 @@ def compare(
         return paired(by_label[one], by_label[other])
 
     said: dict[str, Any] = {"metric": metric, "against": against, "base": BASE if has_base else None}
-    return {
+    return Comparison({
         "format": FORMAT,
         "base": problem.name,
         "problem": problem.digest,
@@ -153,7 +154,7 @@ def compare(
         "conclusions": conclusions(rows, baseline=chosen.name, seeds=len(seeds), **said),
         "machine": machine(),
         "lieref": __version__,
-    }  # fmt: skip
+    })  # fmt: skip
 
 
 def _semantics(problem: Problem, rows: Sequence[Row], runs: dict[str, Runs]) -> dict[str, Any]:

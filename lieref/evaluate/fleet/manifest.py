@@ -27,7 +27,7 @@ _KEYS: dict[str, dict[str, tuple[type, ...]]] = {
         "base": (str,), "method": (str,), "rank": (int,), "alpha": (int, float), "epochs": (int,), "batch": (int,),
         "learning_rate": (int, float), "seed": (int,), "options": (dict,), "task": (str,), "folds": (int,),
         "start": (str,), "compose": (bool,), "devices": (str,), "test": (str,), "device": (list,), "bundle": (dict,),
-        "rounds": (dict,),
+        "rounds": (dict,), "preprocess": (str,),
     },
     "device": {"name": (str,), "train": (str,), "test": (str,)},
     "bundle": {"key": (str, list), "version": (str,), "compatible": (str,), "counter": (int,)},
@@ -77,6 +77,8 @@ class Manifest:
         Over the samples of a device, in each round.
     mean : str
         Of `MEANS`.
+    preprocess : str or None
+        How the images of every device become numbers, as `lieref.Preprocess.from_text` reads it.
     """
 
     base: Path
@@ -90,6 +92,7 @@ class Manifest:
     bundling: Bundling | None = None
     round_epochs: int = 1
     mean: str = "algebra"
+    preprocess: str | None = None
 
 
 def read_manifest(path: str | Path) -> Manifest:
@@ -144,6 +147,7 @@ def _manifest(values: Mapping[str, Any], folder: Path) -> Manifest:
         _bundling(bundle, folder) if "bundle" in values else None,
         check_int("manifest", "rounds.epochs", rounds.get("epochs", 1), low=1),
         check_choice("manifest", "rounds.mean", rounds.get("mean", "algebra"), MEANS),
+        values.get("preprocess"),
     )
 
 

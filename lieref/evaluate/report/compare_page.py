@@ -282,7 +282,7 @@ def _recipe(result: Result) -> tuple[Block, ...]:
     digests = {
         "base": result["base"], "SHA-256 of the base": result.get("base_sha256"),
         "SHA-256 of base, task and all samples": result["problem"], "seeds": ", ".join(map(str, result["seeds"])),
-        "task": result["task"]["name"], "file": result.get("file_format"),
+        "task": result["task"]["name"], "images": result.get("preprocessing"), "file": result.get("file_format"),
         "float twin": (result.get("twin") or {}).get("base"),
         "semantics": ", ".join(semantics) if (semantics := _semantics(result)) else None,
     }  # fmt: skip

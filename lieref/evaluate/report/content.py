@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, is_dataclass
+from html import escape
 from typing import Any, ClassVar
+
+from lieref.errors import MissingExtraError
 
 FORMAT, VERSION = "lieref-report", 1
 
@@ -201,9 +204,9 @@ class Decision:
     limits: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Page:
-    """A report."""
+    """A report; it prints as Markdown, and a notebook shows it as the page that it is."""
 
     title: str
     subtitle: str
@@ -214,6 +217,22 @@ class Page:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON values."""
         return {"format": FORMAT, "version": VERSION, **_plain(self)}
+
+    def __repr__(self) -> str:
+        """Return the report as Markdown."""
+        from lieref.evaluate.report.markdown import to_markdown
+
+        return to_markdown(self)
+
+    def _repr_html_(self) -> str | None:
+        """Return the report as a frame for a notebook; None without jinja2, so that the text is shown."""
+        from lieref.evaluate.report.html import to_html
+
+        try:
+            page = escape(to_html(self))
+        except MissingExtraError:
+            return None
+        return f'<iframe srcdoc="{page}" sandbox="allow-scripts" style="width:100%;height:40em;border:0"></iframe>'
 
 
 def with_texts(value: Any, change: Callable[[str], str]) -> Any:

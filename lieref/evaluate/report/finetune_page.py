@@ -192,7 +192,8 @@ def recipe_blocks(values: Values, history: History | None) -> tuple[Block, ...]:
     what: dict[str, Any] = {
         "base": values.get("base"), "adapter": values.get("out"), "method": values["method"], "rank": values["rank"],
         "learning rate": None if values["lr"] is None else rate(values["lr"]), "seed": values["seed"],
-        "epochs": values["epochs"], "outputs": values.get("outputs"), "SHA-256 of the base": values.get("base_sha256"),
+        "epochs": values["epochs"], "outputs": values.get("outputs"),
+        "images": values.get("preprocessing"), "SHA-256 of the base": values.get("base_sha256"),
     }  # fmt: skip
     for name, one in (values.get("samples_sha256") or {}).items():
         what |= {f"SHA-256 of the {name} samples": one["x"], f"SHA-256 of the {name} targets": one["y"]}

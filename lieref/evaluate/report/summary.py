@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lieref._check import need
+from lieref._table import html_table, text_table
 from lieref.errors import DomainError
 
 NONE = "-"
@@ -73,6 +74,10 @@ class Report:
         if twice:
             raise DomainError(f"Report: `details` must not repeat a field; got {', '.join(sorted(twice))}")
         return {**values, **self.details}
+
+    def _repr_html_(self) -> str:
+        """Return the table of this run and its base for a notebook."""
+        return html_table(_rows([self], "base"))
 
     def to_json(self) -> str:
         """Return the report as JSON text."""
@@ -138,14 +143,8 @@ def format_table(reports: Sequence[Report], *, base: str = "base") -> str:
     DomainError
         If there is no report.
     """
-    rows = _checked_rows(reports, base)
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        # Text to the left, numbers to the right.
-        "  ".join([row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))])
-        for row in rows
-    ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+    head, *others = text_table(_checked_rows(reports, base)).split("\n")
+    return "\n".join([head, "-" * len(head), *others])
 
 
 def rich_table(reports: Sequence[Report], *, base: str = "base") -> Any:

@@ -121,7 +121,7 @@ def test_max_pool_and_its_gradient(isa, dtype, size, kernel, strides, dilations,
         "test", (height, width), kernel, strides=strides, pads=pads, dilations=dilations
     )  # fmt: skip
     assert np.array_equal(view(arena, out), max_pool_naive(a[None], definition)[0])
-    assert np.array_equal(view(arena, x_bar), max_pool_naive_vjp(a[None], bar[None], definition)[0])
+    assert np.array_equal(view(arena, x_bar), max_pool_naive_vjp(a[None], definition, bar[None])[0])
 
 
 @pytest.mark.parametrize(("isa", "dtype"), TARGETS)

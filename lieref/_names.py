@@ -1,0 +1,49 @@
+"""The public names of a module: each loaded when it is first used, and old names that say what they are called now."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def public_names(
+    module: str, places: Mapping[str, str], old: Mapping[str, tuple[str, str]] | None = None
+) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return the functions `__getattr__` and `__dir__` of a module.
+
+    Parameters
+    ----------
+    module : str
+        Its `__name__`.
+    places : mapping of str to str
+        Where each public name is: ``MODULE:NAME``, or the full name of a module.
+    old : mapping of str to (str, str)
+        Names of the version before: what each is called now, for the warning, and where it is. Using one gives a
+        `DeprecationWarning`, every time: Python shows it once for each line that does.
+    """
+    former = old or {}
+
+    def get(name: str) -> Any:
+        if name in places:
+            value = load(places[name])
+            setattr(sys.modules[module], name, value)
+            return value
+        if name in former:
+            import warnings
+
+            new, place = former[name]
+            text = f"{module}.{name} is now {new}; the next version has no other name for it"
+            warnings.warn(text, DeprecationWarning, stacklevel=2)
+            return load(place)
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return get, lambda: sorted(getattr(sys.modules[module], "__all__", places))
+
+
+def load(place: str) -> Any:
+    """Return what is at ``MODULE:NAME``, or the module of a full name."""
+    module, _, name = place.partition(":")
+    found = importlib.import_module(module)
+    return getattr(found, name) if name else found
