@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from lieref.cli.bundle_report import print_report, root_report, statement_report
 from lieref.cli.command import Group
-from lieref.cli.console import print_facts, print_json, say, word, working
+from lieref.cli.console import print_json, say, word, working
 from lieref.cli.live import quiet_option
 from lieref.cli.moments import Expiry, Moment
 
 if TYPE_CHECKING:
-    from lieref.adapter.bundle.statement import Statement
     from lieref.adapter.bundle.trust import Root
     from lieref.adapter.bundle.verify import Verified
 
@@ -65,8 +65,8 @@ def keygen(out: Path, expires: datetime | timedelta | str | None, as_json: bool)
     from lieref.adapter.bundle.signing import make_key
 
     root = make_key(out, **_expiry(expires))
-    report = {"private": str(out / "private_key.pem"), **_root_report(out / "root.json", root)}
-    _print(report, "Key", as_json)
+    report = {"private": str(out / "private_key.pem"), **root_report(out / "root.json", root)}
+    print_report(report, "Key", as_json)
     if not as_json:
         say(f"give {out / 'root.json'} to the devices; keep {out / 'private_key.pem'} secret, and a copy of it offline")
 
@@ -148,9 +148,9 @@ def create(
             semantics=semantics,
             replaces=replaces,
         )
-    report = {"bundle": str(out), **_statement_report(made.statement), "bytes": made.sizes}
+    report = {"bundle": str(out), **statement_report(made.statement), "bytes": made.sizes}
     report |= {"signatures": len(signers), "left_out": list(made.left_out)}
-    _print(report, "Bundle", as_json)
+    print_report(report, "Bundle", as_json)
     if not as_json:
         for line in made.left_out:
             say(f"left out: {line}")
@@ -181,14 +181,14 @@ def sign(path: Path, keys: tuple[Path, ...], as_json: bool) -> None:
 
     signers = [read_signer(key) for key in keys]
     if path.is_dir():
-        _print({"bundle": str(path), **_statement_report(sign_bundle(path, signers))}, "Signed bundle", as_json)
+        print_report({"bundle": str(path), **statement_report(sign_bundle(path, signers))}, "Signed bundle", as_json)
         if not as_json:
             say(f"next: lieref bundle verify {word(path)} --base BASE --trust ROOT")
         return
     data = sign_root(read_regular(path, MAX_ROOT_BYTES, missing="root"), signers)
-    report = _root_report(path, open_root(data)[1])
+    report = root_report(path, open_root(data)[1])
     write_file(path, data)
-    _print(report, "Signed root file", as_json)
+    print_report(report, "Signed root file", as_json)
     if not as_json:
         say(f"next, on each device: lieref device trust {word(path)} --store DIR")
 
@@ -251,8 +251,8 @@ def rotate(
     )
     lacks = missing_signatures(data, current)
     write_file(place, data)
-    report = _root_report(place, open_root(data)[1])
-    _print({**report, "missing_signatures": lacks}, "Next root file", as_json)
+    report = root_report(place, open_root(data)[1])
+    print_report({**report, "missing_signatures": lacks}, "Next root file", as_json)
     if not as_json and any(lacks.values()):
         say(
             f"not valid yet: {lacks['old']} more of the old keys and {lacks['new']} more of the new must sign: "
@@ -324,11 +324,11 @@ def verify(
             click.echo(f"refused: {refused.slug}")
         say(str(refused))
         return REFUSED
-    report = {"verified": True, "bundle": str(path), **_statement_report(found.statement)}
+    report = {"verified": True, "bundle": str(path), **statement_report(found.statement)}
     report |= {"signed_by": list(found.signed_by), "unchecked": list(found.unchecked)}
     if ran is not None:
         report["self_test"] = ran
-    _print(report, "Verified", as_json)
+    print_report(report, "Verified", as_json)
     for line in found.unchecked:
         say(f"not checked: {line}")
     if holds_private_key(trust):
@@ -370,13 +370,13 @@ def show(path: Path, as_json: bool) -> None:
     if path.is_dir() and (path / ENVELOPE_NAME).exists():
         data = read_regular(path / ENVELOPE_NAME, CAPS[ENVELOPE_NAME])
         envelope = parse_envelope(data, PAYLOAD_TYPE, ENVELOPE_NAME)
-        report = {"bundle": str(path), **_statement_report(parse_statement(envelope.payload))}
+        report = {"bundle": str(path), **statement_report(parse_statement(envelope.payload))}
     else:
         file = path / ROOT_NAME if path.is_dir() else path
         envelope, root = open_root(read_regular(file, MAX_ROOT_BYTES, missing="root"))
-        report = _root_report(file, root)
+        report = root_report(file, root)
     report = {"trusted": False, **report, "claims_signatures_of": [keyid for keyid, _ in envelope.signatures]}
-    _print(report, "Not checked", as_json)
+    print_report(report, "Not checked", as_json)
     if not as_json:
         say("nothing of this was checked: `lieref bundle verify` does that")
 
@@ -391,52 +391,3 @@ def _key_id(text: str, current: Root) -> str:
     from lieref.adapter.bundle.trust import key_id
 
     return text if text in current.keys else key_id(public_key_of(text))
-
-
-def _statement_report(statement: Statement) -> dict[str, Any]:
-    """Return what a statement says, as JSON has it."""
-    from dataclasses import asdict
-
-    from lieref.adapter.bundle.statement import format_time
-
-    fields = asdict(statement)
-    fields["issued"] = format_time(statement.issued)
-    fields["expires"] = None if statement.expires is None else format_time(statement.expires)
-    del fields["base"]["quantised"]
-    fields["kind"] = statement.kind.name
-    return {**fields, "requires": list(statement.requires)}
-
-
-def _root_report(path: Path, root: Root) -> dict[str, Any]:
-    from lieref.adapter.bundle.statement import format_time
-
-    return {
-        "root": str(path),
-        "root_version": root.version,
-        "expires": None if root.expires is None else format_time(root.expires),
-        "keys": {keyid: public.hex() for keyid, public in root.keys.items()},
-        "roles": {
-            name: {"threshold": role.threshold, "keyids": list(role.keyids)} for name, role in root.roles.items()
-        },
-    }
-
-
-def _print(report: dict[str, Any], title: str, as_json: bool) -> None:
-    if as_json:
-        print_json(report)
-        return
-    facts: dict[str, object] = {}
-    for name, value in report.items():
-        if isinstance(value, dict):
-            facts |= {f"{name} {part}": _plain(item) for part, item in value.items()}
-        else:
-            facts[name] = _plain(value)
-    print_facts(title, facts)
-
-
-def _plain(value: Any) -> object:
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {_plain(item)}" for name, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value)) or "-"
-    return "-" if value is None else value

@@ -18,7 +18,9 @@ from lieref.cli.live import quiet_option
         "lieref doctor --json > doctor.json  # for a report of a defect",
     ),
 )
-@click.option("--no-self-check", is_flag=True, help="Leave out the golden values, which take some 5 seconds.")
+@click.option(
+    "--no-self-check", is_flag=True, help="Leave out the golden values: some 5 seconds, the first time some more."
+)
 @quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(no_self_check: bool, as_json: bool) -> int:
