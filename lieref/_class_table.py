@@ -21,6 +21,9 @@ class ClassTable(MutableMapping[str, type[T]], Generic[T]):
     def __init__(self, places: Mapping[str, str]) -> None:
         self._rows: dict[str, str | type[T]] = dict(places)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self)})"
+
     def __getitem__(self, name: str) -> type[T]:
         row = self._rows[name]
         if not isinstance(row, str):

@@ -8,7 +8,8 @@ A map takes an element xi of the algebra to g in the group, and an action takes 
     adapted = action.act(g, weight)
 
 By their texts: `make_group`, `make_map`, `make_action`; the tables of what there is: `GROUPS`, `MAPS`, `ACTIONS`; what
-each of them offers: `Algebra`, `Group`, `Map`, `Action`.
+each of them offers: `Algebra`, `Group`, `Map`, `Action`. How few numbers make xi: `Parameterisation`, and the table
+`PARAMETERISATIONS`, which takes your own.
 
 Several adapters of one weight, each a method and its factors: `combine_adapters` makes one of them, by a row of
 `COMBINATION_TYPES`; `compose_adapters` applies one after the other. ``f_vjp`` takes the arguments of ``f`` in their
@@ -32,9 +33,11 @@ if TYPE_CHECKING:
     from lieref.group.registry import make_action as make_action
     from lieref.group.registry import make_group as make_group
     from lieref.group.registry import make_map as make_map
+    from lieref.param._base import Parameterisation as Parameterisation
     from lieref.param.combine import COMBINATION_TYPES as COMBINATION_TYPES
     from lieref.param.combine import combine_adapters as combine_adapters
     from lieref.param.compose import compose_adapters as compose_adapters
+    from lieref.param.registry import PARAMETERISATIONS as PARAMETERISATIONS
 
 _PLACES = {
     "make_group": "lieref.group.registry:make_group",
@@ -47,6 +50,8 @@ _PLACES = {
     "GROUPS": "lieref.group.registry:GROUPS",
     "MAPS": "lieref.group.registry:MAPS",
     "ACTIONS": "lieref.group.registry:ACTIONS",
+    "Parameterisation": "lieref.param._base:Parameterisation",
+    "PARAMETERISATIONS": "lieref.param.registry:PARAMETERISATIONS",
     "combine_adapters": "lieref.param.combine:combine_adapters",
     "compose_adapters": "lieref.param.compose:compose_adapters",
     "COMBINATION_TYPES": "lieref.param.combine:COMBINATION_TYPES",

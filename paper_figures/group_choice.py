@@ -159,13 +159,14 @@ def _groups(rows: list[Row]) -> list[Claim]:
         f"{_told(best)} against {_told(liera)}. Better than LoRA: {', '.join(up) or 'none'}; worse: "
         f"{', '.join(down) or 'none'}."
     )
-    question = "Another group than the Hadamard group does better at the same count."
+    question = "Another group than the Hadamard group does better at no more numbers."
     return [Claim(question, "asked here: LieRA [Si25] leaves it open", "-", text, verdict)]
 
 
 def _told(row: Row) -> str:
     interval = "" if row["low"] is None else f" ({100 * row['low']:.2f} to {100 * row['high']:.2f})"
-    return f"{row['label']} ({row['group']}, {row['map']}) {100 * row['mean']:.2f} %{interval}"
+    what = f"{row['group']}, {row['map']}, {row['trainable']:,} numbers"
+    return f"{row['label']} ({what}) {100 * row['mean']:.2f} %{interval}"
 
 
 def _pairs(pairs: list[Row]) -> list[Claim]:

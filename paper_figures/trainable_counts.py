@@ -69,7 +69,7 @@ def _published(panel: Any, rows: list[Row]) -> None:
     panel.plot(places, [row["published_millions"] for row in rows], "D", color=VERMILLION, markeredgecolor="white",
                markeredgewidth=0.6, markersize=6, label="published", linestyle="none")  # fmt: skip
     panel.plot(places, [row["per_group_unfold"] / 1e6 for row in rows], "_", color=BLACK, markersize=15,
-               markeredgewidth=1.6, label="factors per conv group (here)", linestyle="none")  # fmt: skip
+               markeredgewidth=1.6, label="factors per conv group", linestyle="none")  # fmt: skip
     for place, row in zip(places, rows, strict=True):
         top = max(row["loralib"] / 1e6, row["published_millions"])
         panel.text(place, top + 1.6, "=" if row["agrees"] else "?", ha="center", fontweight="bold", fontsize=9)
@@ -85,7 +85,7 @@ def _trap(panel: Any, traps: list[Row]) -> None:
     for key, label, style in (
         ("loralib_over_kernel", "loralib's layer", {"color": VERMILLION, "marker": "s", "linestyle": "--"}),
         ("per_group_over_kernel", "factors per conv group", {"color": BLUE, "marker": "o", "linestyle": "-"}),
-        ("shared_over_kernel", "factors shared by groups", {"color": ORANGE, "marker": "^", "linestyle": "-."}),
+        ("shared_over_kernel", "factors shared by groups (here)", {"color": ORANGE, "marker": "^", "linestyle": "-."}),
     ):
         panel.loglog(ranks, [row[key] for row in traps], label=label, **style)
     panel.axhline(1, color=GREY, linewidth=0.9, linestyle=":")

@@ -83,6 +83,15 @@ def test_every_block_runs_as_it_stands(tmp_path: Path) -> None:
     assert {"merged.onnx", "coupled.onnx", "figures", "store"} <= {path.name for path in tmp_path.iterdir()}
 
 
+def test_a_parameterisation_of_ones_own_runs_as_it_stands(tmp_path: Path) -> None:
+    write_images(tmp_path)
+    (own,) = [text for language, text in blocks(ROOT / "lieref" / "param" / "README.md") if language == "python"]
+    (tmp_path / "own.py").write_text(own)
+    gap, title, *_ = shell("python own.py", tmp_path).splitlines()
+    assert float(gap) < 1e-9
+    assert title.endswith("row-plus-column+hadamard+exp")
+
+
 @pytest.mark.parametrize("path", ALL, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(path: Path) -> None:
     for target in links(path):

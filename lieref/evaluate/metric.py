@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from lieref._check import check_int
 from lieref._table import html_table
 from lieref._types import Array, FloatArray
-from lieref.errors import LierefWarning
+from lieref.errors import DomainError, LierefWarning
 from lieref.model.samples import Samples, arranged, own_layout
+from lieref.train.data import Dataset
 from lieref.train.loss import check_labels, check_logits, check_same_length, log_softmax
 
 CALIBRATION_BINS = 15
@@ -70,15 +71,18 @@ class Evaluation:
         for number, (right, row) in enumerate(zip(self.class_accuracy, self.confusion, strict=True)):
             share = "-" if right is None else f"{100 * right:.2f} %"
             rows.append((str(number), f"{sum(row):,}", share, f"{sum(each[number] for each in self.confusion):,}"))
-        title = (
+        return html_table(rows, title=str(self))
+
+    def __str__(self) -> str:
+        """Return the numbers of the whole set in one line."""
+        return (
             f"{self.samples:,} samples: accuracy {100 * self.accuracy:.2f} % ({100 * self.standard_error:.2f} standard "
             f"error), nll {self.nll:.4g} nats, calibration error {100 * self.calibration_error:.2f} %"
         )
-        return html_table(rows, title=title)
 
 
 def evaluate_model(
-    model: Classifier, x: Samples, y: Array, *, layout: str | None = None, batch_size: int = 256
+    model: Classifier, x: Samples | Dataset, y: Array | None = None, *, layout: str | None = None, batch_size: int = 256
 ) -> Evaluation:
     """Return how good a classifier is on labelled samples: accuracy, likelihood, calibration, each class.
 
@@ -86,7 +90,7 @@ def evaluate_model(
     ----------
     model : Model
         With (N, C) scores.
-    x : (N, ...) array of integers or floats, or dict of them
+    x : (N, ...) array of integers or floats, or dict of them, or a `Dataset` alone
         In the model's layout, or with the channels at the other end; by the names of `model.inputs` where those are
         several.
     y : (N,) integers
@@ -107,6 +111,13 @@ def evaluate_model(
         classes.
     """
     check_int("evaluate_model", "batch_size", batch_size, low=1)
+    if isinstance(x, Dataset):
+        if y is not None:
+            raise DomainError("evaluate_model: `y` must be left out with a Dataset, which has labels of its own")
+        data = x
+        x, y, layout = data.x, data.y, layout or data.layout
+    if y is None:
+        raise DomainError("evaluate_model: `y` must be given; got none")
     samples = arranged("evaluate_model", model, x, layout)
     own = own_layout(model.input_shape)
     labels = check_labels("evaluate_model", y, model.logits(samples[:1], layout=own).shape[-1])

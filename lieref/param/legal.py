@@ -16,7 +16,7 @@ from lieref.group.mode import MODES
 from lieref.group.registry import ACTIONS, GROUPS, MAPS, make_action, make_group
 from lieref.param.describe import GEOMETRIES
 from lieref.param.registry import METHODS, PARAMETERISATIONS, STATISTICS_FIRST, get_method, options_of
-from lieref.param.starts import STARTS
+from lieref.param.starts import DRAWS, STARTS
 
 WEIGHTS: dict[str, tuple[Shape, int]] = {
     **GEOMETRIES,
@@ -119,7 +119,7 @@ def couplings(kind: str, group: str) -> dict[str, Any]:
         if row.wrapper and (row.parameterisation, row.group) == (kind, group):
             wrappers.setdefault(row.wrapper, []).append(row.name)
     options = options_of(name)
-    starts = [start for start in (True, False, "gaussian", *STARTS) if _makes(name, init_lora_weights=_started(start))]
+    starts = [start for start in (*DRAWS, *STARTS) if _makes(name, init_lora_weights=_started(start))]
     return {
         "wrappers": wrappers,
         "starts": starts,

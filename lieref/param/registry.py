@@ -20,6 +20,7 @@ from lieref.param._base import Parameterisation
 from lieref.param.combination import Combination
 from lieref.param.method import Method, Recipe, Untrained
 from lieref.param.table import METHODS as METHODS
+from lieref.param.table import OF_OTHERS, SPELLINGS
 from lieref.param.table import RENAMED as RENAMED
 from lieref.param.table import MethodRow as MethodRow
 
@@ -54,6 +55,7 @@ PARAMETERISATIONS: ClassTable[Parameterisation] = ClassTable(
         "tensor-ring": "lieref.param.tensor_ring:TensorRing",
     }
 )
+"""Parameterisations by their names; a class put into it is one more, in every group that it is legal for."""
 
 _NOT_FIELDS = ("map", "action", "strict", "detach_norm", "lora_dropout")
 
@@ -105,6 +107,8 @@ def get_method(name: str, **config: Any) -> Method:
         raise DomainError(
             f"get_method: `name` must be {RENAMED[name]!r} for what was {name!r}, which is another method"
         )
+    if name in OF_OTHERS:
+        raise DomainError(f"get_method: `name` must be a method; {name!r} is {OF_OTHERS[name]}")
     row = METHODS.get(name) or _row_of_parts(name)
     plain = {key: list(value) if isinstance(value, tuple) else value for key, value in config.items()}
     recipe = Recipe(name, plain, row.scope, row.learning_rate)
@@ -112,9 +116,8 @@ def get_method(name: str, **config: Any) -> Method:
     for option in config:
         if option not in allowed:
             known = ", ".join(allowed) or "nothing"
-            raise DomainError(
-                f"get_method: options of {name} must be among {known}; got {option!r}{did_you_mean(option, allowed)}"
-            )
+            meant = f": here that is {SPELLINGS[option]}" if option in SPELLINGS else did_you_mean(option, allowed)
+            raise DomainError(f"get_method: options of {name} must be among {known}; got {option!r}{meant}")
     if row.parameterisation is None:
         return Untrained(recipe)
     switches = {f.name for f in dataclasses.fields(PARAMETERISATIONS[row.parameterisation]) if f.type == "bool"}
@@ -231,7 +234,7 @@ def _row_of_parts(name: str) -> MethodRow:
     parts = name.split("+", 3)
     if len(parts) < 3:
         which = _nearest("method", name, METHODS)
-        raise DomainError(f"get_method: `name` must be {which}, or parameterisation+group+map; got {name!r}")
+        raise DomainError(f"get_method: `name` must be {which}, or parameterisation+group+map[+action]; got {name!r}")
     parameterisation = parts[0]
     if parameterisation not in PARAMETERISATIONS:
         which = _nearest("parameterisation", parameterisation, PARAMETERISATIONS)

@@ -212,5 +212,20 @@ _ROWS = (
 
 METHODS: dict[str, MethodRow] = {row.name: row for row in _ROWS}
 
+OF_OTHERS = {
+    "eva": 'lora, or liera, with init_lora_weights="eva"',
+    "adalora": 'lora-svd, trained by the optimizer "adalora"',
+    "corda": "nothing here: its start needs whitened data",
+    "lora-ga": "nothing here: its start needs gradients",
+    "loftq": "nothing here: the base stays as it is",
+}
+"""Names that other libraries have for what is no row here, and what it is."""
+
+SPELLINGS = {
+    "rank": "r", "alpha": "lora_alpha", "use_dora": "the method dora", "lr": "the learning_rate of fit",
+    "bias": "the method bias, attached beside it", "modules_to_save": "the method full, attached to those layers",
+}  # fmt: skip
+"""Options that users of other libraries write, and what each is here."""
+
 RENAMED = {"colora": "convolutional-low-rank-adaptation"}
 """Names that methods had before, and the names they have: CoLoRA is also the published name of another method."""

@@ -63,6 +63,19 @@ class Dataset:
             if np.shape(y)[:1] != (len(self),):
                 raise ShapeError(f"Dataset: `y` must have one entry for each of {len(self)} samples; got {y.shape}")
 
+    def __repr__(self) -> str:
+        """Return how many samples of which shape, and how many there are of each class."""
+        arrays = self.x.items() if isinstance(self.x, Mapping) else [("x", self.x)]
+        parts = [f"{name} {'x'.join(map(str, np.shape(x)[1:])) or 'number'} {x.dtype}" for name, x in arrays]
+        y = self.y if isinstance(self.y, np.ndarray) else None
+        if y is not None and y.ndim == 1 and y.dtype.kind in "iu" and len(y):
+            found, counts = np.unique(y, return_counts=True)
+            each = f"{counts.min():,}" if counts.min() == counts.max() else f"{counts.min():,} to {counts.max():,}"
+            parts.append(f"{len(found)} classes of {each} samples")
+        elif self.y is not None:
+            parts.append("targets " + ("by output" if y is None else "x".join(map(str, y.shape[1:])) or str(y.dtype)))
+        return f"Dataset({len(self):,} samples: {', '.join(parts)})"
+
     def __len__(self) -> int:
         return len(next(iter(self.x.values())) if isinstance(self.x, Mapping) else self.x)
 

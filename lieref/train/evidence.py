@@ -223,6 +223,21 @@ class Witness:
             warn_at_chance(self._answers.evidence, self._x, False, when, stacklevel=7)
 
 
+class OneClassWarning(LierefWarning):
+    """All training samples are of one class."""
+
+
+def warn_one_class(targets: Array, classes: int) -> None:
+    """Say that all samples are of one class, which a network of several learns by heart and forgets the others."""
+    if len(targets) > 1 and classes > 1 and targets.dtype.kind in "iu" and (targets == targets.flat[0]).all():
+        warnings.warn(
+            f"fit: all {len(targets)} training samples are of class {targets.flat[0]}, one of {classes}; data that are "
+            "sorted by class must be shuffled before a part of them is taken",
+            OneClassWarning,
+            stacklevel=3,
+        )
+
+
 def warn_at_chance(
     evidence: Evidence,
     x: Array,

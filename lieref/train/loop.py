@@ -21,9 +21,10 @@ from lieref.train.afterwards import StillFallingWarning as StillFallingWarning
 from lieref.train.afterwards import noting, warn_falling, warn_unmoved
 from lieref.train.augment import make_augmentation
 from lieref.train.checkpoint import Checkpoint, checkpoint_folder, read_checkpoint, run_identity, write_checkpoint
+from lieref.train.data import Dataset
 from lieref.train.epoch import Part, Progress, Score, evaluate, reporting_divergence, train_epoch
 from lieref.train.epochs import default_epochs
-from lieref.train.evidence import Witness
+from lieref.train.evidence import Witness, warn_one_class
 from lieref.train.history import EpochRecord, History
 from lieref.train.image_array import PixelArray
 from lieref.train.judge_base import look_at_base, looks_before, show_labelled
@@ -48,7 +49,7 @@ STATISTICS_SAMPLES = 2000
 
 def fit(
     model: Trainable,
-    x: Samples,
+    x: Samples | Dataset,
     y: Array | None = None,
     *,
     task: str | Task = "classes",
@@ -82,7 +83,8 @@ def fit(
     ----------
     model : Model
         With a method attached; its adapters are trained, its base is not.
-    x : (N, ...) array of integers or floats, or dict of them, or images of `load_data` with a `Preprocess`
+    x : (N, ...) array of integers or floats, or dict of them, images of `load_data` with a `Preprocess`, or a
+        `Dataset` alone
         In the model's layout, or with the channels at the other end; by the names of `model.inputs` where those are
         several. Values go to the model as they are; a base that does no better than chance on them is said in a
         warning.
@@ -163,6 +165,11 @@ def fit(
     BusyError
         If another thread trains or changes the model.
     """
+    if isinstance(x, Dataset):
+        if y is not None:
+            raise DomainError("fit: `y` must be left out with a Dataset, which has targets of its own")
+        data = x
+        x, y, layout = data.x, data.y, layout or data.layout
     chosen = make_task(task)
     limit = None if memory_limit is None else parse_bytes(memory_limit)
     params = model.parameters()
@@ -197,6 +204,8 @@ def fit(
             progress(Progress(0, recipe.epochs, 0, 1, math.nan, 0.0, COMPILING))
         training, held_out, chosen = parts_of(model, x, y, chosen, validation, layout, seed)
         recipe = replace(recipe, task=chosen)
+        if chosen.name == "classes" and training.y.ndim == 1:
+            warn_one_class(training.y[training.indices], training.outputs)
         if epochs is None:
             recipe = replace(recipe, epochs=default_epochs(len(training), batch_size))
         check_moves(recipe, model, training)

@@ -124,3 +124,17 @@ def _equal(one: list[list[np.ndarray]], other: list[list[np.ndarray]]) -> bool:
         len(a) == len(b) and all(np.array_equal(p, q) for p, q in zip(a, b, strict=True))
         for a, b in zip(one, other, strict=True)
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("lora", {"use_dora": True}, "got 'use_dora': here that is the method dora"),
+        ("lora", {"rank": 4}, "here that is r$"),
+        ("eva", {}, "'eva' is lora, or liera, with init_lora_weights"),
+        ("adalora", {}, "trained by the optimizer"),
+    ],
+)
+def test_what_other_libraries_call_it_is_said(name: str, options: dict[str, Any], said: str) -> None:
+    with pytest.raises(DomainError, match=said):
+        get_method(name, **options)

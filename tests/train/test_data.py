@@ -113,3 +113,11 @@ def test_samples_of_several_inputs_are_in_an_npz(tmp_path: Path, name: str) -> N
 def test_a_dataset_of_several_inputs_refuses(x: dict[str, np.ndarray], message: str) -> None:
     with pytest.raises((DomainError, ShapeError), match=message):
         Dataset(x, np.zeros(3, int))
+
+
+def test_a_set_shows_its_samples_and_classes_in_one_line() -> None:
+    x = np.zeros((6, 4, 4, 3), np.uint8)
+    assert repr(Dataset(x, np.array([0, 0, 1, 1, 2, 2]))) == "Dataset(6 samples: x 4x4x3 uint8, 3 classes of 2 samples)"
+    assert repr(Dataset(x, np.array([0, 0, 0, 1, 2, 2]))).endswith("3 classes of 1 to 3 samples)")
+    assert repr(Dataset(x, np.zeros((6, 2), np.float32))) == "Dataset(6 samples: x 4x4x3 uint8, targets 2)"
+    assert repr(Dataset({"a": x[:, 0], "b": x[:, 0, 0, 0]}, None)) == "Dataset(6 samples: a 4x3 uint8, b number uint8)"

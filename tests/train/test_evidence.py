@@ -10,7 +10,14 @@ import pytest
 
 from lieref.train.afterwards import StillFallingWarning
 from lieref.train.epoch import Part
-from lieref.train.evidence import AtChanceWarning, Evidence, FlipWarning, gather_evidence
+from lieref.train.evidence import (
+    AtChanceWarning,
+    Evidence,
+    FlipWarning,
+    OneClassWarning,
+    gather_evidence,
+    warn_one_class,
+)
 from lieref.train.loop import fit
 from tests.train.toy_model import SoftmaxRegression, blobs
 
@@ -208,7 +215,8 @@ def test_a_base_that_knew_the_data_in_another_form_is_at_chance(damage: str) -> 
 )
 def test_nothing_is_said_where_nothing_can_be_told(count: int, classes: int) -> None:
     x, y = blobs(count)
-    assert said(SoftmaxRegression(), x, y % classes)[0] == []
+    notes = [type(note) for note in said(SoftmaxRegression(), x, y % classes)[0]]
+    assert notes == ([OneClassWarning] if classes == 1 else [])  # nothing of the base
 
 
 def test_a_guess_is_judged_by_the_classes_it_takes() -> None:
@@ -243,3 +251,11 @@ def test_a_resumed_run_decides_alike_and_says_nothing_twice(tmp_path: Any) -> No
 def _stop_in_second_epoch(state: Any) -> None:
     if state.epoch == 2:
         raise KeyboardInterrupt
+
+
+def test_samples_of_one_class_are_said() -> None:
+    y = np.full(8, 2)
+    with pytest.warns(OneClassWarning, match="all 8 training samples are of class 2, one of 3; data that are sorted"):
+        warn_one_class(y, 3)
+    for targets, classes in ((y[:1], 3), (y, 1), (np.arange(8) % 2, 3), (np.ones(8, np.float32), 3)):
+        warn_one_class(targets, classes)
