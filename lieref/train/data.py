@@ -20,6 +20,7 @@ from lieref.errors import DomainError, FormatError, ShapeError
 from lieref.model.samples import Samples, check_samples
 from lieref.train.classes import check_classes, warn_missing
 from lieref.train.images import read_image_folder
+from lieref.train.loss import as_targets
 from lieref.train.masks import IMAGES, MASKS, read_mask_folder
 from lieref.train.npz import npz_names, read_npz
 from lieref.train.table import read_csv, read_targets
@@ -56,8 +57,9 @@ class Dataset:
         for name, x in self.x.items() if isinstance(self.x, Mapping) else [("x", self.x)]:
             check_samples("Dataset", x[:, np.newaxis] if np.ndim(x) == 1 and name != "x" else x, name)
         for y in self.y.values() if isinstance(self.y, dict) else () if self.y is None else (self.y,):
-            if np.shape(y)[:1] != (len(self),):
-                raise ShapeError(f"Dataset: `y` must have one entry for each of {len(self)} samples; got {y.shape}")
+            shape = as_targets("Dataset", y).shape
+            if shape[:1] != (len(self),):
+                raise ShapeError(f"Dataset: `y` must have one entry for each of {len(self)} samples; got {shape}")
 
     def __len__(self) -> int:
         return len(next(iter(self.x.values())) if isinstance(self.x, Mapping) else self.x)
