@@ -79,7 +79,7 @@ class Dense(Classes):
                 )
             return self.fitted(y, shape).targets(function, x, y, shape)
         labels = super().targets(function, x, y, shape)
-        return labels.astype(y.dtype, copy=False)  # type: ignore[union-attr] # masks of bytes stay bytes
+        return labels.astype(y.dtype, copy=False)  # masks of bytes stay bytes
 
     def counts(self, logits: FloatArray, y: Array) -> Counts:
         """Return by class how many pixels have it, were taken for it, and both."""

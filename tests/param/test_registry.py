@@ -124,3 +124,27 @@ def _equal(one: list[list[np.ndarray]], other: list[list[np.ndarray]]) -> bool:
         len(a) == len(b) and all(np.array_equal(p, q) for p, q in zip(a, b, strict=True))
         for a, b in zip(one, other, strict=True)
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        ("lora", "lora_alpha", 10**400),
+        ("lora", "lora_alpha", 1e300),
+        ("pissa-liera", "r", 10**400),
+        ("lokr", "lora_alpha", 1e300),
+        ("fourierft", "scale", 1e300),
+        ("vera", "d_initial", 1e300),
+        ("flora", "scale", 1e300),
+        ("flora", "ranks", 3),
+        ("flora", "ranks", ()),
+    ],
+)
+def test_extreme_options_are_refused_by_name(name: str, option: str, value: Any) -> None:
+    with pytest.raises(LierefError, match=f"`{option}` must"):
+        get_method(name, **{option: value})
+
+
+def test_random_matrices_have_a_largest_size() -> None:
+    with pytest.raises(LierefError, match="`r` must be at most"):
+        get_method("vera", r=10**9).num_params((6, 4))
