@@ -66,14 +66,24 @@ def check_int(function: str, name: str, value: Any, *, low: int | None = None, h
     DTypeError
         If it is not an integer (a bool is not one).
     DomainError
-        If it is out of range.
+        If it is out of range, or too large for 64 bits.
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise DTypeError(f"{function}: `{name}` must be an integer; got {value!r}")
+    if not -(2**63) <= value < 2**64:
+        raise DomainError(f"{function}: `{name}` must fit 64 bits; got {float_of(value):.4g}")
     if (low is not None and value < low) or (high is not None and value > high):
         rule = f"at least {low}" if high is None else f"at most {high}" if low is None else f"{low} to {high}"
         raise DomainError(f"{function}: `{name}` must be {rule}; got {value}")
     return int(value)
+
+
+def float_of(value: Any) -> float:
+    """Return a real number as a float, infinite where it is too large for one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return float("inf") if value > 0 else float("-inf")
 
 
 def check_bool(function: str, name: str, value: Any) -> bool:
@@ -103,7 +113,7 @@ def check_real(
     """
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise DTypeError(f"{function}: `{name}` must be a real number; got {value!r}")
-    number = float(value)
+    number = float_of(value)
     if not np.isfinite(number):
         raise DomainError(f"{function}: `{name}` must be finite; got {number}")
     if above is not None and not number > above:

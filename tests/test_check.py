@@ -46,7 +46,7 @@ def test_what_is_no_real_number(value: Any) -> None:
         ({"low": 2}, [2, 3, np.int64(2)], [1], "at least 2"),
         ({"high": 2}, [2, -5, np.uint8(0)], [3], "at most 2"),
         ({"low": 2, "high": 4}, [2, 3, 4], [1, 5], "2 to 4"),
-        ({}, [-(2**70), 2**70], [], ""),
+        ({}, [-(2**63), 2**64 - 1], [], ""),
     ],
 )
 def test_int(limits: dict[str, int], inside: list[Any], outside: list[Any], rule: str) -> None:
@@ -57,6 +57,14 @@ def test_int(limits: dict[str, int], inside: list[Any], outside: list[Any], rule
     for value in outside:
         with pytest.raises(DomainError, match=f"^f: `n` must be {rule}; got {value}$"):
             _check.check_int("f", "n", value, **limits)
+
+
+def test_numbers_of_any_length_are_judged() -> None:
+    for value in (10**400, -(10**5000)):
+        with pytest.raises(DomainError, match=r"^f: `n` must fit 64 bits; got -?inf$"):
+            _check.check_int("f", "n", value)
+        with pytest.raises(DomainError, match=r"^f: `n` must be finite; got -?inf$"):
+            _check.check_real("f", "n", value)
 
 
 @pytest.mark.parametrize("value", [True, np.False_, 2.0, "2", None])

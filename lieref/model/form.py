@@ -70,8 +70,8 @@ class Form:
         folded, _ = fold_batch_norm(self.graph)
         scores = scores_names(folded, outputs, final)
         if [self.scores] == scores and self.outputs == 1:
-            return replace(self, final=final)
-        made = [probabilities(folded, name) for name in scores]
+            return replace(self, final=final, probabilities=probabilities(folded, scores[0], final))
+        made = [probabilities(folded, name, final) for name in scores]
         node = next((node for node in made if node is not None), None)
         folded, first, axes = samples_first(folded, scores)
         folded, logits = (folded, first[0]) if outputs == 1 else with_row(folded, first)

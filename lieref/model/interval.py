@@ -27,7 +27,7 @@ def intervals(graph: Graph) -> dict[str, Interval]:
     found[graph.inputs[0].name] = EVERYTHING
     for node in graph.nodes:
         inputs = [found[name] if name else EVERYTHING for name in node.inputs]
-        low, high = _of_node(graph, node, inputs)
+        low, high = (0.0, 1.0) if _is_share(graph, node, found) else _of_node(graph, node, inputs)
         found[node.outputs[0]] = EVERYTHING if math.isnan(low) or math.isnan(high) else (low, high)
     return found
 
@@ -60,6 +60,8 @@ def _of_node(graph: Graph, node: Node, inputs: list[Interval]) -> Interval:
             return min(max(low, bottom), top), min(max(high, bottom), top)
         case "Add":
             return low + inputs[1][0], high + inputs[1][1]
+        case "Sub" if _is_log_sum_exp(graph, node.inputs[1], node.inputs[0]):
+            return -math.inf, 0.0
         case "Sub":
             return low - inputs[1][1], high - inputs[1][0]
         case "Mul" if node.inputs[0] == node.inputs[1]:
@@ -75,6 +77,51 @@ def _of_node(graph: Graph, node: Node, inputs: list[Interval]) -> Interval:
         case "ReduceSum" | "AveragePool" | "GlobalAveragePool":
             return (0.0 if low >= 0 else -math.inf), (0.0 if high <= 0 else math.inf)
     return EVERYTHING
+
+
+def quotients(graph: Graph, node: Node) -> list[tuple[str, str]]:
+    """Return what a node may divide by what: a / s, a (1 / s) or a s^-1, where a constant may stand for the 1."""
+    if node.op == "Div":
+        return [(node.inputs[0], node.inputs[1])]
+    found = []
+    for a, r in (node.inputs, node.inputs[::-1]) if node.op == "Mul" else ():
+        divided = graph.producer(r)
+        if divided is None:
+            continue
+        if divided.op == "Div" and divided.inputs[0] in graph.initializers:
+            found.append((a, divided.inputs[1]))
+        power = graph.initializers.get(divided.inputs[1]) if divided.op == "Pow" else None
+        if divided.op == "Reciprocal" or (power is not None and bool((power == -1).all())):
+            found.append((a, divided.inputs[0]))
+    return found
+
+
+def _is_share(graph: Graph, node: Node, found: dict[str, Interval]) -> bool:
+    """Tell whether a node is a / (a + b) of numbers that are not negative."""
+    if node.op == "LpNormalization":
+        return found[node.inputs[0]][0] >= 0
+    for part, whole in quotients(graph, node):
+        added = graph.producer(whole)
+        if added is not None and added.op == "Add" and part in added.inputs:
+            if all(found[name][0] >= 0 for name in added.inputs):
+                return True
+    return False
+
+
+def _is_log_sum_exp(graph: Graph, tensor: str, of: str) -> bool:
+    """Tell whether a tensor is the logarithm of a sum of exponentials of another one, which is at most as large."""
+    ops = ("ReduceLogSumExp",), ("ReduceLogSum", "Exp"), ("Log", "ReduceSum", "Exp")
+    return any(_made_by(graph, tensor, chain) == of for chain in ops)
+
+
+def _made_by(graph: Graph, tensor: str, chain: tuple[str, ...]) -> str | None:
+    """Return the first input of a chain of operators, the last of which gives a tensor; None where it is another."""
+    for op in chain:
+        node = graph.producer(tensor)
+        if node is None or node.op != op:
+            return None
+        tensor = node.inputs[0]
+    return tensor
 
 
 def _adds(node: Node) -> bool:
@@ -104,6 +151,10 @@ _FUNCTIONS: dict[str, Callable[[float, float], Interval]] = {
     "Softplus": lambda low, high: (0.0, math.inf),
     "Exp": lambda low, high: (_exp(low), _exp(high)),
     "Neg": lambda low, high: (-high, -low),
+    "Log": lambda low, high: (
+        math.log(low) if low > 0 else -math.inf,
+        math.log(high) if 0 < high < math.inf else math.inf,
+    ),
     "Sqrt": lambda low, high: (math.sqrt(max(low, 0.0)), math.sqrt(max(high, 0.0))),
 }
 

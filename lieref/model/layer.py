@@ -88,12 +88,18 @@ def unadaptable(graph: Graph) -> dict[str, str]:
 
 
 def _candidates(graph: Graph) -> Iterator[tuple[str, Layer | str | None]]:
-    """Yield each linear node's name with its layer, see `_layer`; a recurrent node comes with each of its two."""
+    """Yield each linear node's name with its layer, see `_layer`; a recurrent node comes with each of its two.
+
+    An Einsum multiplies with a matrix in more ways than a layer does: it comes with the reason.
+    """
     for node in graph.nodes:
         if node.op in RECURRENT_OPERATORS:
             yield from ((node.name, _recurrent(graph, node, position)) for position in (1, 2))
         elif node.op in LINEAR_OPERATORS:
             yield node.name, _layer(graph, node)
+        elif node.op == "Einsum":
+            weight = next((name for name in node.inputs if _is_matrix(graph, name)), None)
+            yield node.name, None if weight is None else f"its weight {weight} is a factor of an Einsum"
 
 
 def dropped_layers(before: Graph, after: Graph) -> tuple[str, ...]:
@@ -169,6 +175,10 @@ def _bias(graph: Graph, node: Node, out: int) -> str | None:
 
 def _is_weight(graph: Graph, name: str) -> bool:
     return name in graph.initializers and graph.initializers[name].dtype.kind == "f"
+
+
+def _is_matrix(graph: Graph, name: str) -> bool:
+    return _is_weight(graph, name) and graph.initializers[name].ndim > 1
 
 
 def _hidden_weight(graph: Graph, node: Node) -> str | None:

@@ -17,7 +17,7 @@ from lieref.model import executor
 from lieref.model.adapted import adapted_graph, changed_names, factor_gradients, refolded
 from lieref.model.arithmetic import BATCH
 from lieref.model.attaching import listed
-from lieref.model.backend import Loss, as_rows
+from lieref.model.backend import Loss, Reference, as_rows
 from lieref.model.division import Division, divide
 from lieref.model.earlier import Earlier
 from lieref.model.engine.lowered import rows_shape
@@ -30,7 +30,7 @@ from lieref.model.memo import Memo
 from lieref.model.memory import recomputations, training_memory
 from lieref.model.outputs import shapes_of_others
 from lieref.model.reading import Readable
-from lieref.model.samples import Samples, as_numbers, batches, for_backend, wrong_batch
+from lieref.model.samples import Samples, as_numbers, batches, check_apart, for_backend, wrong_batch
 from lieref.model.shapes import infer_specs
 from lieref.model.site import Site
 from lieref.model.statistics import reestimated
@@ -183,7 +183,8 @@ class Network(Readable):
     def predict(self, x: Samples, *, batch_size: int = 256, layout: str | None = None) -> FloatArray:
         """Return the network's output as ONNX Runtime would: probabilities where the graph ends in Softmax.
 
-        Raises as `as_input` does.
+        Raises as `as_input` does, and `DomainError` if a network mixes the samples of a batch and more come than
+        `batch_size`.
         """
         scores, form = self._scores(x, batch_size, layout, first=True)
         return executor.finish(form.folded, form.scores, np.moveaxis(scores, 0, form.samples_axis))
@@ -208,6 +209,9 @@ class Network(Readable):
         form.choice.say_slow()
         own = (for_backend(part, self.graph.inputs[0], self.dtype) for part in batches(x, batch_size))
         parts = [backend.logits(graph, part, self.threads) for part in own]
+        if len(parts) > 1 and isinstance(backend, Reference) and not self._fixed_batch:  # compiled samples stay apart
+            pair = for_backend(x[[0, batch_size]], self.graph.inputs[0], self.dtype)
+            check_apart(parts, backend.logits(graph, pair, self.threads), batch_size, len(x))
         return (parts[0] if len(parts) == 1 else np.concatenate(parts)), form
 
     def division(self) -> Division:

@@ -7,7 +7,7 @@ added. Where both ends would fit, the caller has to name the layout; nothing is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,6 +26,10 @@ LAYOUTS = ("NCHW", "NHWC")
 
 IMAGE_CHANNELS = (1, 3)
 """Grey and RGB."""
+
+
+APART = 1e-3
+"""Relative distance from which on a sample has given two things: more than the order of a sum makes."""
 
 
 def check_samples(function: str, x: Any, name: str = "x") -> Array:
@@ -254,3 +258,23 @@ def wrong_batch(batch: int, samples: int) -> ShapeError:
         f"predict: the batch must be of {batch} samples, which the network is made for; got {samples} "
         "(export it with a free batch axis)"
     )
+
+
+def check_apart(parts: Sequence[FloatArray], pair: FloatArray, batch_size: int, samples: int) -> None:
+    """Raise `DomainError` if what a sample gives depends on the others of its batch.
+
+    Parameters
+    ----------
+    parts : sequence of (n, ...) array
+        What the batches of `batch_size` samples gave.
+    pair : (2, ...) array
+        What the first samples of the first two of them give as a batch of their own.
+    batch_size, samples : int
+        Of a batch, and of all.
+    """
+    before, largest = np.stack([part[0] for part in parts[:2]]), max(np.abs(part).max() for part in parts[:2])
+    if before.shape != pair.shape or np.abs(before - pair).max() > APART * largest:
+        raise DomainError(
+            f"predict: `batch_size` must be at least {samples}, the number of samples, for a network that mixes the "
+            f"samples of a batch: what one gives depends on the others; got {batch_size}"
+        )

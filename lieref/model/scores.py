@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lieref.errors import UnsupportedError
 from lieref.model.graph import Graph, Node
-from lieref.model.interval import Interval, intervals
+from lieref.model.interval import Interval, intervals, quotients
 
 PASSING = ("Identity", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Cast", "CastLike")
 """Operators that hand the numbers of a sample on as they are."""
@@ -33,12 +33,13 @@ def logits_name(graph: Graph, final: str = "Softmax") -> str:
     return node.inputs[0] if node is not None and node.op == final else name
 
 
-def probabilities(graph: Graph, logits: str) -> Node | None:
+def probabilities(graph: Graph, logits: str, final: str = "Softmax") -> Node | None:
     """Return the node that makes probabilities of the scores, where the losses would read those; None where not.
 
     It is a Softmax, or a division of numbers by their own sum, with nothing but functions of single numbers behind it;
     or what else keeps every number between zero and one, as a Sigmoid does, also one that is written out: a
-    cross-entropy of what comes out would be one of probabilities taken for scores.
+    cross-entropy of what comes out would be one of probabilities taken for scores. Their logarithms are scores of a
+    Softmax, and none of a `final` Sigmoid: that of a number below zero is below a half.
     """
     within = intervals(graph)
     made: dict[str, Node | None] = {}
@@ -49,7 +50,8 @@ def probabilities(graph: Graph, logits: str) -> Node | None:
         elif node.op not in ("Conv", "Gemm", "MatMul") and found and None not in found:
             made[node.outputs[0]] = found[0]
     low, high = within[logits]
-    if made.get(logits) is not None or not (0 <= low and high <= 1):
+    logarithms = final == "Sigmoid" and high <= 0
+    if made.get(logits) is not None or not (logarithms or (low >= 0 and high <= 1)):
         return made.get(logits)
     node_ = graph.producer(logits)
     while node_ is not None and node_.op in PASSING:
@@ -57,25 +59,15 @@ def probabilities(graph: Graph, logits: str) -> Node | None:
     return node_
 
 
-SUMMING = ("ReduceSum", "ReduceMean", "MatMul", "Conv", "GlobalAveragePool", "Add", "Mul", "Clip", "Expand", *PASSING)
+SUMMING = (
+    "ReduceSum", "ReduceMean", "MatMul", "Conv", "GlobalAveragePool", "Abs", "Add", "Mul", "Clip", "Expand", *PASSING,
+)  # fmt: skip
 """Operators between numbers and the sum that they are divided by."""
 
 
 def _normalised(graph: Graph, node: Node, within: dict[str, Interval]) -> bool:
-    """Tell whether a node divides numbers that are not negative by a sum of them: a / s, a (1 / s) or a s^-1."""
-    if node.op == "Div":
-        pairs = [(node.inputs[0], node.inputs[1])]
-    elif node.op == "Mul":
-        pairs = []
-        for a, r in (node.inputs, node.inputs[::-1]):
-            divided = graph.producer(r)
-            if divided is not None and divided.op == "Div" and divided.inputs[0] in graph.initializers:
-                pairs.append((a, divided.inputs[1]))
-            if divided is not None and divided.op == "Pow" and within[divided.inputs[1]] == (-1.0, -1.0):
-                pairs.append((a, divided.inputs[0]))
-    else:
-        return False
-    return any(within[a][0] >= 0 and within[s][0] >= 0 and _sums(graph, s, a) for a, s in pairs)
+    """Tell whether a node divides numbers that are not negative by a sum of them."""
+    return any(within[a][0] >= 0 and within[s][0] >= 0 and _sums(graph, s, a) for a, s in quotients(graph, node))
 
 
 def _sums(graph: Graph, tensor: str, part: str) -> bool:

@@ -11,10 +11,11 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from lieref._check import check_int, check_real
+from lieref._check import check_int
 from lieref.errors import DomainError, DTypeError
 from lieref.param.method import Method
 from lieref.param.registry import get_method
+from lieref.param.scaled import check_scale
 from lieref.param.targets import FIELDS, NamedLayer, Targets, named_by
 
 _PATTERNS = {"rank_pattern": "r", "alpha_pattern": "lora_alpha"}
@@ -68,7 +69,7 @@ class MethodConfig:
         for pattern, rank in self.rank_pattern.items():
             check_int("MethodConfig", f"rank_pattern[{pattern!r}]", rank, low=1)
         for pattern, alpha in self.alpha_pattern.items():
-            check_real("MethodConfig", f"alpha_pattern[{pattern!r}]", alpha, above=0.0)
+            check_scale("MethodConfig", f"alpha_pattern[{pattern!r}]", alpha)
         for each in dataclasses.fields(self):
             object.__setattr__(self, each.name, _plain(getattr(self, each.name)))
         self.targets.given  # noqa: B018  checks the fields

@@ -8,7 +8,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from lieref._check import check_choice, check_int, check_real
+from lieref._check import check_choice, check_int
 from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import ShapeError, UnsupportedError
@@ -22,6 +22,7 @@ from lieref.param._base import (
     stack,
     transposed,
 )
+from lieref.param.scaled import check_scale
 
 MATRICISATIONS = ("unfold", "view", "structured")
 
@@ -84,7 +85,7 @@ class LowRank(Parameterisation):
     def __post_init__(self) -> None:
         check_int("LowRank", "r", self.r, low=1)
         if self.lora_alpha is not None:
-            check_real("LowRank", "lora_alpha", self.lora_alpha, above=0.0)
+            check_scale("LowRank", "lora_alpha", self.lora_alpha)
         check_choice("LowRank", "matricisation", self.matricisation, MATRICISATIONS)
         if not isinstance(self.init_lora_weights, bool):
             from lieref.param.starts import check_draw

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from lieref._check import check_int, check_real
+from lieref._check import check_int
 from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import DomainError, ShapeError
@@ -21,6 +21,7 @@ from lieref.param._base import (
     scaling_of,
     transposed,
 )
+from lieref.param.scaled import check_scale
 from lieref.param.starts import NITER, STARTS, is_start
 
 ORTHOGONAL_SCALE = 0.1
@@ -84,7 +85,7 @@ class Principal(Parameterisation):
     def __post_init__(self) -> None:
         check_int("Principal", "r", self.r, low=1)
         if self.lora_alpha is not None:
-            check_real("Principal", "lora_alpha", self.lora_alpha, above=0.0)
+            check_scale("Principal", "lora_alpha", self.lora_alpha)
         if not is_start(self.start):
             raise DomainError(f"Principal: `start` must be one of {', '.join(STARTS)}; got {self.start!r}")
         if self.start == "orthogonal" and self.r % 2:

@@ -9,6 +9,14 @@ from lieref._check import check_int, check_real
 from lieref._types import Shape
 from lieref.param._base import adjusted_rank
 
+MOST_SCALE = 1e30
+"""Largest factor of a change of the weight: with it products of single-precision numbers of usual sizes are finite."""
+
+
+def check_scale(function: str, name: str, value: float) -> float:
+    """Return a factor of the change of a weight; raise an error unless it is above 0 and at most `MOST_SCALE`."""
+    return check_real(function, name, value, above=0.0, high=MOST_SCALE)
+
 
 class AlphaOverRank:
     """The fields `r` and `lora_alpha` checked, and s = alpha / r.
@@ -25,10 +33,10 @@ class AlphaOverRank:
     lora_alpha: float | None
 
     def check_rank_and_alpha(self) -> None:
-        """Raise an error unless r is at least 1 and alpha, where there is one, above 0."""
+        """Raise an error unless r is at least 1 and alpha, where there is one, in range."""
         check_int(type(self).__name__, "r", self.r, low=1)
         if self.lora_alpha is not None:
-            check_real(type(self).__name__, "lora_alpha", self.lora_alpha, above=0.0)
+            check_scale(type(self).__name__, "lora_alpha", self.lora_alpha)
 
     @property
     def alpha(self) -> float:

@@ -8,11 +8,16 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from lieref._check import check_int, check_real
+from lieref._check import check_int
 from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
+from lieref.errors import DomainError
 from lieref.param._base import check_weight_shape
+from lieref.param.scaled import check_scale
 from lieref.param.seeded import COLUMNS, ROWS, Seeded
+
+MOST_ENTRIES = 2**28
+"""Most entries of one of the random matrices."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class SharedRandom(Seeded):
     Parameters
     ----------
     r : int
-        Rank, at least 1, of any size: a number each is all it costs, and one beyond the smaller side of the matrix adds
+        Rank, at least 1, with random matrices of at most 2^28 entries; one beyond the smaller side of the weight adds
         numbers, not rank.
     d_initial : float
         Of every entry of d at the start, as in PEFT; above 0.
@@ -50,7 +55,7 @@ class SharedRandom(Seeded):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_int("SharedRandom", "r", self.r, low=1)
-        check_real("SharedRandom", "d_initial", self.d_initial, above=0.0)
+        check_scale("SharedRandom", "d_initial", self.d_initial)
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:
@@ -58,6 +63,9 @@ class SharedRandom(Seeded):
 
     def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         check_weight_shape("shared-random", shape)
+        most = MOST_ENTRIES // max(shape[0], math.prod(shape[1:]))
+        if self.r > most:
+            raise DomainError(f"shared-random: `r` must be at most {most} for a weight {shape}; got {self.r}")
         return {"vera_lambda_b": shape[:1], "vera_lambda_d": (self.r,)}
 
     def initial_factors(self, shape: Shape, groups: int, rng: np.random.Generator, base: FloatArray | None) -> Params:

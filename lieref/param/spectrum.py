@@ -9,10 +9,11 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from lieref._check import check_int, check_real
+from lieref._check import check_int
 from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
 from lieref.param._base import check_weight_shape
+from lieref.param.scaled import check_scale
 from lieref.param.seeded import Seeded
 
 
@@ -32,7 +33,7 @@ class _Spectrum(Seeded):
         check_int(type(self).__name__, "r", self.r, low=1)
         if self.n_frequency is not None:
             check_int(type(self).__name__, "n_frequency", self.n_frequency, low=1)
-        check_real(type(self).__name__, "scale", self.scale, above=0.0)
+        check_scale(type(self).__name__, "scale", self.scale)
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:

@@ -8,11 +8,12 @@ from typing import ClassVar, Self
 
 import numpy as np
 
-from lieref._check import check_choice, check_int, check_real
+from lieref._check import check_choice, check_int
 from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
-from lieref.errors import ShapeError
+from lieref.errors import DTypeError, ShapeError
 from lieref.param._base import Parameterisation, adjusted_rank, check_weight_shape, kaiming_uniform, transposed
+from lieref.param.scaled import check_scale
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,11 @@ class Tucker(Parameterisation):
     def __post_init__(self) -> None:
         check_int("Tucker", "r", self.r, low=1)
         check_int("Tucker", "kernel_rank", self.kernel_rank, low=1)
-        check_real("Tucker", "scale", self.scale, above=0.0)
+        check_scale("Tucker", "scale", self.scale)
         check_choice("Tucker", "zero", self.zero, ("core", "out"))
         if self.ranks is not None:
+            if not isinstance(self.ranks, (tuple, list)) or not self.ranks:
+                raise DTypeError(f"Tucker: `ranks` must be integers, one for each axis; got {self.ranks!r}")
             object.__setattr__(self, "ranks", tuple(check_int("Tucker", "ranks", n, low=1) for n in self.ranks))
 
     @classmethod

@@ -21,6 +21,7 @@ from lieref.model.samples import Samples, check_samples
 from lieref.train.classes import check_classes, warn_missing
 from lieref.train.image_array import ImageArray, array_of_pixels
 from lieref.train.images import list_image_folder, read_image_folder
+from lieref.train.loss import as_targets
 from lieref.train.masks import IMAGES, MASKS, read_mask_folder
 from lieref.train.npz import npz_names, read_npz
 from lieref.train.preprocess import Preprocess
@@ -60,8 +61,9 @@ class Dataset:
         for name, x in self.x.items() if isinstance(self.x, Mapping) else [("x", self.x)]:
             check_samples("Dataset", x[:, np.newaxis] if np.ndim(x) == 1 and name != "x" else x, name)
         for y in self.y.values() if isinstance(self.y, dict) else () if self.y is None else (self.y,):
-            if np.shape(y)[:1] != (len(self),):
-                raise ShapeError(f"Dataset: `y` must have one entry for each of {len(self)} samples; got {y.shape}")
+            shape = as_targets("Dataset", y).shape
+            if shape[:1] != (len(self),):
+                raise ShapeError(f"Dataset: `y` must have one entry for each of {len(self)} samples; got {shape}")
 
     def __repr__(self) -> str:
         """Return how many samples of which shape, and how many there are of each class."""

@@ -61,7 +61,7 @@ def read_npz(
     """
     try:
         size = Path(path).stat().st_size
-        with zipfile.ZipFile(path) as archive:
+        with _archive(path) as archive:
             members = _members(archive, path)
             if names is None:
                 names = tuple(members)
@@ -90,7 +90,7 @@ def read_npz(
 def npz_names(path: str | Path) -> tuple[str, ...]:
     """Return the names of the arrays in an ``.npz`` file, none where it is no such file: `read_npz` says so."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _archive(path) as archive:
             return tuple(info.filename.removesuffix(".npy") for info in archive.infolist())
     except (
         OSError, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError, struct.error,
@@ -107,7 +107,7 @@ def npz_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
 def npz_kinds(path: str | Path) -> dict[str, tuple[tuple[int, ...], str]]:
     """Return shape and dtype's name of the arrays in an ``.npz`` file by name, as `npz_shapes` does."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _archive(path) as archive:
             kinds = {}
             for name, info in _members(archive, path).items():
                 with archive.open(info) as member:
@@ -137,6 +137,13 @@ def write_npz(arrays: dict[str, Array]) -> bytes:
             # A ZipInfo made by hand carries a fixed date, unlike `writestr` with a plain name.
             archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getvalue())
     return buffer.getvalue()
+
+
+def _archive(path: str | Path) -> zipfile.ZipFile:
+    """Return an archive to read; raise `OSError` for a device or a pipe, which may have no end to search from."""
+    if Path(path).exists() and not Path(path).is_file():
+        raise OSError("it is no regular file")
+    return zipfile.ZipFile(path)
 
 
 def _members(archive: zipfile.ZipFile, path: str | Path) -> dict[str, zipfile.ZipInfo]:

@@ -11,7 +11,7 @@ from lieref._check import check_int
 from lieref._types import Array, FloatArray
 from lieref.errors import DomainError, DTypeError, ShapeError
 from lieref.train.ctc import PADDING, ConnectionistTemporalClassification, edit_distance, greedy_labels
-from lieref.train.loss import CrossEntropy, Loss, batch_shape, log_softmax
+from lieref.train.loss import CrossEntropy, Loss, as_targets, batch_shape, log_softmax
 from lieref.train.sample_tasks import Classes
 from lieref.train.task import Counts, Task
 
@@ -59,13 +59,14 @@ class Dense(Classes):
 
     def fitted(self, y: Any, shape: tuple[int, ...]) -> Dense:
         """Return the task with the axis of the classes: the last where the labels have the shape of the first two."""
-        labels = np.shape(y)[1:]
+        labels = as_targets("fit", y).shape[1:]
         last = len(shape) == 3 and labels == shape[:2] and labels != shape[1:]
         return self if self.class_axis is not None else replace(self, class_axis=-1 if last else 1)
 
     def targets(self, function: str, x: Array, y: Any, shape: tuple[int, ...]) -> Array:
         """Return the labels; see `Task.targets`."""
-        if y is not None and np.ndim(y) == len(shape) + 1 and np.asarray(y).dtype.kind == "f":
+        y = None if y is None else as_targets(function, y)
+        if y is not None and y.ndim == len(shape) + 1 and y.dtype.kind == "f":
             raise DTypeError(
                 f"{function}: `y` must be a class of each pixel; got numbers: the task 'numbers' is for those"
             )
@@ -78,7 +79,7 @@ class Dense(Classes):
                 )
             return self.fitted(y, shape).targets(function, x, y, shape)
         labels = super().targets(function, x, y, shape)
-        return labels.astype(np.asarray(y).dtype, copy=False)  # masks of bytes stay bytes
+        return labels.astype(y.dtype, copy=False)  # masks of bytes stay bytes
 
     def counts(self, logits: FloatArray, y: Array) -> Counts:
         """Return by class how many pixels have it, were taken for it, and both."""
@@ -131,7 +132,7 @@ class Tokens(Task):
         """Return next tokens (N, T), -1 where none is learnt: `y`, or the ids of `x` one place on."""
         self.check_output(function, shape)
         name = "x" if y is None else "y"
-        ids = np.asarray(x if y is None else y)
+        ids = as_targets(function, x if y is None else y)
         if ids.dtype.kind not in "iu":
             raise DTypeError(f"{function}: `{name}` must be integer ids of tokens; got {ids.dtype}")
         if ids.ndim == 0 or ids.shape[1:] != shape[:1]:

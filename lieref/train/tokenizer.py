@@ -210,6 +210,8 @@ def _read(path: str | Path) -> Any:
         size = Path(path).stat().st_size
         if size > MAX_FILE_BYTES:
             raise FormatError(f"load_data: {path} must have at most {MAX_FILE_BYTES} bytes; got {size}")
+        if Path(path).exists() and not Path(path).is_file():
+            raise OSError("it is no regular file")
         data = Path(path).read_bytes()
     except OSError as error:
         raise FormatError(f"load_data: {path} must be a readable tokenizer.json; {error}") from error

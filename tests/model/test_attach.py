@@ -146,6 +146,18 @@ def test_targets_the_trained_output_does_not_depend_on_are_refused(tmp_path: Pat
     assert set(model.sites) == {"w_b"}
 
 
+def test_a_matrix_of_an_einsum_is_left_out_by_name(tmp_path: Path, rng: np.random.Generator) -> None:
+    nodes = [
+        helper.make_node("Einsum", ["x", "w"], ["h"], "odd", equation="ni,oi->no"),
+        helper.make_node("Gemm", ["h", "v"], ["y"], "end", transB=1),
+    ]
+    tensors = {"w": f32(rng, 6, 4), "v": f32(rng, 3, 6)}
+    network = lieref.load(saved(make_onnx(nodes, tensors, ["N", 4], "y", ["N", 3]), tmp_path))
+    with pytest.warns(LierefWarning, match="odd: its weight w is a factor of an Einsum"):
+        network.attach("full")
+    assert set(network.adapted_tensors()) == {"v"}
+
+
 def test_a_name_with_brackets_names_that_layer(tmp_path: Path) -> None:
     path = chain([9, 12, 10, 8], tmp_path, ["fc[0]", "fc[1]", "fc0"])
     for pattern, weights in (("fc[0]", {"w0"}), ("fc[1]", {"w1"}), ("fc[[]*", {"w0", "w1"}), ("fc[01]", {"w2"})):

@@ -97,3 +97,18 @@ def test_numbers_that_the_input_type_has_not_are_refused(x: np.ndarray, tmp_path
     np.testing.assert_array_equal(model.predict(np.full((2, 3), 2.0)), np.full((2, 4), 6))
     with pytest.raises(DomainError, match="input type, uint8; got"):
         model.predict(x)
+
+
+def test_samples_that_are_mixed_are_not_taken_apart(tmp_path: Path, rng: np.random.Generator) -> None:
+    nodes = [
+        helper.make_node("Gemm", ["x", "w"], ["z"], transB=1),
+        helper.make_node("ReduceMean", ["z"], ["m"], axes=[0], keepdims=1),
+        helper.make_node("Sub", ["z", "m"], ["y"]),
+    ]
+    tensors = {"w": rng.standard_normal((5, 4)).astype(np.float32)}
+    model = lieref.load(saved(make_onnx(nodes, tensors, ["N", 4], "y", ["N", 5]), tmp_path), dtype="float64")
+    x = rng.standard_normal((7, 4))
+    z = x @ tensors["w"].T
+    np.testing.assert_allclose(model.predict(x, batch_size=7), z - z.mean(axis=0), rtol=1e-6)
+    with pytest.raises(DomainError, match=r"`batch_size` must be at least 7, .* mixes the samples of a batch"):
+        model.predict(x, batch_size=3)

@@ -88,6 +88,28 @@ PROBABILITIES: dict[str, tuple[list[Any], str]] = {
     ),
     "times_reciprocal": ([*EXPONENTIALS, op("Div", ["one", "s"], "r"), op("Mul", ["r", "e"], "y")], "y"),
     "times_power": ([*EXPONENTIALS, op("Pow", ["s", "minus_one"], "r"), op("Mul", ["e", "r"], "y")], "y"),
+    "times_reciprocal_operator": ([*EXPONENTIALS, op("Reciprocal", ["s"], "r"), op("Mul", ["e", "r"], "y")], "y"),
+    "over_absolute_sum": (
+        [op("Exp", ["z"], "e"), op("ReduceL1", ["e"], "s", axes=[1], keepdims=1), op("Div", ["e", "s"], "y")],
+        "y",
+    ),
+    "over_norm": ([op("Exp", ["z"], "e"), op("LpNormalization", ["e"], "y", axis=1, p=1)], "y"),
+    "exponential_of_difference": (
+        [
+            op("ReduceLogSumExp", ["z"], "s", axes=[1], keepdims=1),
+            op("Sub", ["z", "s"], "d"),
+            op("Exp", ["d"], "y"),
+        ],
+        "y",
+    ),
+    "exponential_of_difference_written": (
+        [*EXPONENTIALS, op("Log", ["s"], "l"), op("Sub", ["z", "l"], "d"), op("Exp", ["d"], "y")],
+        "y",
+    ),
+    "sigmoid_as_share": (
+        [op("Exp", ["z"], "e"), op("Add", ["e", "one"], "s"), op("Div", ["e", "s"], "y")],
+        "y",
+    ),
     "ensemble": (
         [SOFTMAX, op("Neg", ["z"], "n"), op("Softmax", ["n"], "q", axis=1), op("Add", ["p", "q"], "y")],
         "p",
@@ -130,6 +152,21 @@ def test_probabilities_that_cannot_be_left_out_are_refused(tail: str, tmp_path: 
         lieref.fit(network, x.astype(np.float32), labels, epochs=1)
     value = network.loss_and_grad(x, np.zeros((6, CLASSES)), lieref.MeanSquaredError())[0]
     assert value == pytest.approx(np.mean(network.predict(x) ** 2), rel=1e-12)
+
+
+LOGARITHMS: dict[str, list[Any]] = {
+    "log": [op("Sigmoid", ["z"], "p"), op("Log", ["p"], "y")],
+    "softplus": [op("Neg", ["z"], "n"), op("Softplus", ["n"], "s"), op("Neg", ["s"], "y")],
+    "log_softmax": [op("LogSoftmax", ["z"], "y", axis=1)],
+}
+
+
+@pytest.mark.parametrize("tail", LOGARITHMS)
+def test_logarithms_of_probabilities_are_no_scores_of_single_labels(tail: str, tmp_path: Path) -> None:
+    network = model(LOGARITHMS[tail], tmp_path).attach("full")
+    x, labels = RNG.standard_normal((6, INPUTS)).astype(np.float32), np.eye(6, CLASSES, dtype=np.float32)
+    with pytest.raises(UnsupportedError, match=r"scores \(logits\)"):
+        lieref.fit(network, x, labels, task="multilabel", epochs=1)
 
 
 def test_a_gate_or_a_hidden_softmax_is_no_end(tmp_path: Path) -> None:

@@ -138,3 +138,27 @@ def _equal(one: list[list[np.ndarray]], other: list[list[np.ndarray]]) -> bool:
 def test_what_other_libraries_call_it_is_said(name: str, options: dict[str, Any], said: str) -> None:
     with pytest.raises(DomainError, match=said):
         get_method(name, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value"),
+    [
+        ("lora", "lora_alpha", 10**400),
+        ("lora", "lora_alpha", 1e300),
+        ("pissa-liera", "r", 10**400),
+        ("lokr", "lora_alpha", 1e300),
+        ("fourierft", "scale", 1e300),
+        ("vera", "d_initial", 1e300),
+        ("flora", "scale", 1e300),
+        ("flora", "ranks", 3),
+        ("flora", "ranks", ()),
+    ],
+)
+def test_extreme_options_are_refused_by_name(name: str, option: str, value: Any) -> None:
+    with pytest.raises(LierefError, match=f"`{option}` must"):
+        get_method(name, **{option: value})
+
+
+def test_random_matrices_have_a_largest_size() -> None:
+    with pytest.raises(LierefError, match="`r` must be at most"):
+        get_method("vera", r=10**9).num_params((6, 4))

@@ -14,7 +14,7 @@ import pytest
 from lieref.errors import DomainError, FormatError
 from lieref.train.cap import EXPANSION, FREE_BYTES, MAX_BYTES, memory_cap
 from lieref.train.data import load_data
-from lieref.train.npz import npz_shapes, read_npz, write_npz
+from lieref.train.npz import npz_names, npz_shapes, read_npz, write_npz
 
 
 def npy(array: np.ndarray, **options: Any) -> bytes:
@@ -232,3 +232,12 @@ def test_of_a_broken_file_no_shapes_are_known(tmp_path: Path) -> None:
     (tmp_path / "cut.npz").write_bytes((tmp_path / "whole.npz").read_bytes()[:-30])
     for name in ("no.npz", "header.npz", "cut.npz"):
         assert npz_shapes(tmp_path / name) == {}
+
+
+def test_a_device_is_no_archive(tmp_path: Path) -> None:
+    path = tmp_path / "endless.npz"
+    path.symlink_to("/dev/zero")
+    assert npz_names(path) == ()
+    assert npz_shapes(path) == {}
+    with pytest.raises(FormatError, match="no regular file"):
+        read_npz(path)

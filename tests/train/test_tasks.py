@@ -13,6 +13,7 @@ from toy_model import SoftmaxRegression, blobs
 from lieref.errors import DomainError, DTypeError, ShapeError
 from lieref.train.augment import Augmentation
 from lieref.train.ctc import ConnectionistTemporalClassification, edit_distance, greedy_labels
+from lieref.train.data import Dataset
 from lieref.train.loop import fit
 from lieref.train.task import Task
 from lieref.train.task_registry import make_task
@@ -195,3 +196,17 @@ def test_an_ignored_label_is_no_part_of_the_accuracy_or_of_what_the_base_knows()
     twin = SoftmaxRegression()
     fit(twin, np.where(kept[:, None], x, 0 * x), marked, task=task, epochs=6, batch_size=8, validation=0.25)
     np.testing.assert_array_equal(twin.weights, model.weights)
+
+
+@pytest.mark.parametrize(("task", "shape"), [("dense", (3, 2, 2)), ("tokens", (2, 5))])
+def test_targets_of_several_lengths_are_refused(task: str, shape: tuple[int, ...]) -> None:
+    x, ragged = np.zeros((2, *shape), np.float32), [[0, 1], [1]]
+    with pytest.raises(ShapeError, match="`y` must hold targets of one shape"):
+        make_task(task).targets("fit", x, ragged, shape)
+
+
+def test_targets_of_a_data_set_may_be_lists() -> None:
+    with pytest.raises(ShapeError, match=r"one entry for each of 2 samples; got \(3,\)"):
+        Dataset(np.zeros((2, 4), np.float32), [0, 1, 2])
+    with pytest.raises(ShapeError, match="one shape"):
+        Dataset(np.zeros((2, 4), np.float32), [[0], [0, 1]])

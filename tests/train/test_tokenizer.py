@@ -145,3 +145,9 @@ def test_a_missing_extra_names_the_command(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
     with pytest.raises(MissingExtraError, match=r"reading text needs tokenizers, .*pip install 'lieref\[text\]'"):
         TextEncoder(write_tokenizer(tmp_path / "t.json"), length=5)
+
+
+def test_a_device_is_no_tokenizer() -> None:
+    pytest.importorskip("tokenizers")
+    with pytest.raises(FormatError, match="regular file"):
+        TextEncoder("/dev/zero", max_length=4)

@@ -56,6 +56,8 @@ def load_tflite(path: str | Path) -> IntegerGraph:
         size = Path(path).stat().st_size
         if size > LARGEST:
             raise FormatError(f"load_tflite: {path} must be smaller than 2 GiB; got {size} bytes")
+        if Path(path).exists() and not Path(path).is_file():
+            raise FormatError(f"load_tflite: `path` must be a regular file; got {path}")
         content = Path(path).read_bytes()
     except OSError as error:
         raise FormatError(

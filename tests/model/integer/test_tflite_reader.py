@@ -193,3 +193,8 @@ def test_window_pads_of_same_padding():
     attributes = read_tflite(content).nodes[0].attributes
     assert attributes["pads"] == (0, 0, 1, 0)
     assert attributes["strides"] == (1, 3)
+
+
+def test_a_device_is_no_network() -> None:
+    with pytest.raises(FormatError, match="regular file"):
+        load_tflite("/dev/zero")
