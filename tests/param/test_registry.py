@@ -137,6 +137,8 @@ def _equal(one: list[list[np.ndarray]], other: list[list[np.ndarray]]) -> bool:
         ("vera", "d_initial", 1e300),
         ("flora", "scale", 1e300),
         ("flora", "ranks", 3),
+        ("atoms", "m", 10**9),
+        ("atoms-recursive", "recursive", 10**9),
         ("flora", "ranks", ()),
     ],
 )
