@@ -15,7 +15,6 @@ from lieref.errors import DomainError
 from lieref.param._base import Parameterisation, check_weight_shape, nearest_divisor
 from lieref.param.dictionary import learned_codes
 
-
 MOST_ATOMS = 4096
 """Largest number of atoms: a dictionary takes time in proportion to its square."""
 
