@@ -15,6 +15,9 @@ from lieref.errors import DomainError
 from lieref.param._base import Parameterisation, check_weight_shape, nearest_divisor
 from lieref.param.dictionary import learned_codes
 
+MOST_ATOMS = 4096
+"""Largest number of atoms: a dictionary takes time in proportion to its square."""
+
 
 @dataclass(frozen=True)
 class FilterAtoms(Parameterisation):
@@ -37,7 +40,7 @@ class FilterAtoms(Parameterisation):
     Parameters
     ----------
     m : int
-        Number of atoms.
+        Number of atoms, 1 to 4096.
     recursive : int, optional
         m1.
     sparsity : float
@@ -66,13 +69,13 @@ class FilterAtoms(Parameterisation):
     unit_scale: bool = False
 
     def __post_init__(self) -> None:
-        check_int("FilterAtoms", "m", self.m, low=1)
+        check_int("FilterAtoms", "m", self.m, low=1, high=MOST_ATOMS)
         if self.share_groups is False:
             raise DomainError("FilterAtoms: `share_groups` must not be False, for all conv groups share their atoms")
         check_real("FilterAtoms", "sparsity", self.sparsity, above=0.0)
         check_int("FilterAtoms", "block", self.block, low=1)
         if self.recursive is not None:
-            check_int("FilterAtoms", "recursive", self.recursive, low=1)
+            check_int("FilterAtoms", "recursive", self.recursive, low=1, high=MOST_ATOMS)
 
     @classmethod
     def examples(cls) -> tuple[Self, ...]:

@@ -151,6 +151,8 @@ def test_what_other_libraries_call_it_is_said(name: str, options: dict[str, Any]
         ("vera", "d_initial", 1e300),
         ("flora", "scale", 1e300),
         ("flora", "ranks", 3),
+        ("atoms", "m", 10**9),
+        ("atoms-recursive", "recursive", 10**9),
         ("flora", "ranks", ()),
     ],
 )
