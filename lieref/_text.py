@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 MOST_COMPARED = 100
 """Letters of a name that are compared with others: the time grows with their square."""
@@ -45,3 +49,12 @@ def did_you_mean(given: object, known: Iterable[str]) -> str:
     """Return ``; did you mean lora or hira?`` for the end of a message, nothing where no name is close."""
     close = close_names(given, known)
     return f"; did you mean {' or '.join(close)}?" if close else ""
+
+
+def near_path(path: Path) -> str:
+    """Return a question that names the entry beside a missing file or folder that may have been meant, else nothing."""
+    try:
+        beside = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return ""
+    return printable(did_you_mean(path.name, beside))

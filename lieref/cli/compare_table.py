@@ -11,6 +11,8 @@ from lieref.cli.console import print_table
 
 def print_comparison(result: dict[str, Any]) -> None:
     """Print a comparison on stdout."""
+    from lieref.evaluate.report.compare_decision import decide
+
     rows, metric = result["rows"], result["metric"]
     few = len(result["seeds"]) < 2
     forgets = any(row["forgotten"] is not None for row in rows)
@@ -25,6 +27,8 @@ def print_comparison(result: dict[str, Any]) -> None:
         _print_semantics(result["semantics"])
     for sentence in result["conclusions"]:
         click.echo(sentence)
+    decision = decide(result)  # what the report begins with, last: the sentences alone say what is small and good
+    click.echo(f"{decision.headline}. {decision.reasons[0]}")
 
 
 def _print_costs(result: dict[str, Any]) -> None:

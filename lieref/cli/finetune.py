@@ -248,8 +248,21 @@ def _print(report: Report, base: Path, out: Path, what: str, as_json: bool, page
             f"Accuracy is that of integers as {how} rounds; other kernels give others: lieref eval {base} --adapter "
             f"{out} --data TEST --semantics {how},OTHER says how many samples change their class."
         )
-    merged = f"merged{base.suffix or '.onnx'}"
-    click.echo(f"{what} and report are in {out}. Next: lieref merge {base} {out} -o {merged}")
+    click.echo(f"{what} and report are in {out}. {advice(report.to_dict(), base, out)}")
+
+
+def advice(values: dict[str, Any], base: Path, out: Path) -> str:
+    """Return what the report decides, and what to do next."""
+    from lieref.evaluate.report.finetune_decision import decide
+
+    if values.get("base_at_chance"):
+        return "The base knew nothing of the training samples: look at --preprocess before this is used."
+    merge = f"lieref merge {base} {out} -o merged{base.suffix or '.onnx'}"
+    decision = decide(values)
+    reason = decision.reasons[-1 if decision.verdict == "open" else 1]
+    if decision.verdict == "keep":
+        return f"{decision.headline}. {reason} Next: lieref report {out}, or lieref compare for other methods."
+    return f"{decision.headline}. {reason} Next: {merge}"
 
 
 def run_finetune(
@@ -433,6 +446,8 @@ def run_finetune(
                 after = None if testing is None else outcomes.judge("adapted", model, testing, chosen)
             evidence |= {"command": command_line(), "test_outcomes": outcomes.to_dict()}
             evidence |= {"samples_sha256": sets}
+            if look is not None and look.is_at_chance:
+                evidence["base_at_chance"] = True
             evidence |= measured(model, training, None if others is not None else history, estimates)
             report, _, files = job.finish(
                 model,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lieref._text import near_path
 from lieref.cli.console import say
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _sources(
     for path in files:
         suffix = path.suffix.lower()
         if not path.exists():
-            raise FormatError(f"predict: FILES must exist; there is no {path}")
+            raise FormatError(f"predict: FILES must exist; there is no {path}{near_path(path)}")
         if path.is_dir():
             images += images_below(path)
             continue

@@ -21,7 +21,7 @@ preprocess_option = click.option(
     "--preprocess",
     metavar="NAME|SPEC",
     help="How images of any size become numbers: imagenet, unit (0 to 1), raw (0 to 255), or such as "
-    "scale=127.5,mean=1,channels=bgr; see the README.  [default: the adapter's, or what the network says]",
+    "scale=127.5,mean=1,channels=bgr; see lieref/train/README.md.  [default: the adapter's, or what the network says]",
 )
 
 
@@ -129,7 +129,8 @@ def chosen_preprocess(
             )
         found, why = says[0].fitted(shape), says[1]
     model.preprocessing = found.to_dict()
-    if not told:
+    as_they_are = asked is None and found.is_raw and files and misfit(files, _size(shape)) is None
+    if not told and not as_they_are:
         say(f"images: {found.to_text()} ({why})")
     return found
 

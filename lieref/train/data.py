@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lieref import rng
 from lieref._check import check_choice, check_real
+from lieref._text import near_path
 from lieref._types import Array
 from lieref.errors import DomainError, FormatError, ShapeError
 from lieref.model.samples import Samples, check_samples
@@ -182,7 +183,7 @@ def load_data(
         x, y, found = read_image_folder(source, channels=channels, size=size, classes=names, max_bytes=max_bytes)
         layout = "NHWC"
     elif not source.exists():
-        raise FormatError(f"load_data: `path` must exist; there is no {path}")
+        raise FormatError(f"load_data: `path` must exist; there is no {path}{near_path(Path(path))}")
     elif source.suffix.lower() == ".npz":
         held = npz_names(source)
         names_of = {name: f"y_{name}" for name in outputs or ()}

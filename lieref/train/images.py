@@ -113,7 +113,9 @@ def list_image_folder(
     """
     names, found = _list(root)
     if not found:
-        raise FormatError(f"read_image_folder: {root} must hold one sub-folder of images for each class; got no image")
+        loose = sum(path.suffix.lower() in IMAGE_SUFFIXES for path in root.iterdir())
+        what = f"{loose} images and no sub-folder with any" if loose else "no image"
+        raise FormatError(f"read_image_folder: {root} must hold one sub-folder of images for each class; got {what}")
     labels = np.array([label for _, label in found], dtype=np.int64)
     if classes is not None:
         labels = number_by_name("read_image_folder", names, labels, classes, str(root))

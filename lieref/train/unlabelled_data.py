@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lieref._check import need
+from lieref._text import near_path
 from lieref._types import Array
 from lieref.errors import FormatError
 from lieref.model.samples import Samples, check_samples
@@ -53,7 +54,7 @@ def load_unlabelled(
     """
     source = Path(path)
     if not source.exists():
-        raise FormatError(f"load_unlabelled: `path` must exist; there is no {path}")
+        raise FormatError(f"load_unlabelled: `path` must exist; there is no {path}{near_path(Path(path))}")
     several = input_name is not None and not isinstance(input_name, str)
     if source.is_dir() and not several:
         files = images_below(source)

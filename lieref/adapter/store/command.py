@@ -175,7 +175,7 @@ def _start(store: Path, options: Mapping[str, Any]) -> Answer:
     }
     notes = [] if run.reverted is None else [f"reverted, {run.reverted}"]
     if run.tries is not None:
-        notes.append(f"on trial: mark it good, or it is left after {starts(run.tries)} more")
+        notes.append(f"on trial: without mark-good it is given up after {starts(run.tries)} more")
     lines = (str(run.updated or run.adapter or run.base),)
     return Answer(report, lines, tuple(_line("note", text) for text in notes))
 

@@ -69,7 +69,7 @@ def test_a_life_of_a_store(run: Run, device: Device, tmp_path: Path) -> None:
     status, out, _ = run("install", bundle(device, 1), store=store)
     assert (status, out) == (0, "unchanged: version v1 (counter 1) is on trial already, 1 start left\n")
     status, out, err = run("start", store=store)
-    assert (status, err) == (0, "note: on trial: mark it good, or it is left after 0 starts more\n")
+    assert (status, err) == (0, "note: on trial: without mark-good it is given up after 0 starts more\n")
     assert Path(out.strip()).parent == store / "slots"
     assert run("mark-good", store=store)[:2] == (0, "good: version v1 (counter 1); accepted 1, floor 0\n")
     run("install", bundle(device, 2), store=store), run("start", store=store)
