@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lieref import errors as errors
-from lieref._names import public_names
+from lieref._lazy import public_names
 from lieref.errors import BusyError as BusyError
 from lieref.errors import DomainError as DomainError
 from lieref.errors import DTypeError as DTypeError

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lieref._names import public_names
+from lieref._lazy import public_names
 
 if TYPE_CHECKING:
     from lieref.kernel.conv import conv as conv

@@ -85,7 +85,7 @@ def _trap(panel: Any, traps: list[Row]) -> None:
     for key, label, style in (
         ("loralib_over_kernel", "loralib's layer", {"color": VERMILLION, "marker": "s", "linestyle": "--"}),
         ("per_group_over_kernel", "factors per conv group", {"color": BLUE, "marker": "o", "linestyle": "-"}),
-        ("shared_over_kernel", "factors shared by groups (here)", {"color": ORANGE, "marker": "^", "linestyle": "-."}),
+        ("shared_over_kernel", "shared by groups (here)", {"color": ORANGE, "marker": "^", "linestyle": "-."}),
     ):
         panel.loglog(ranks, [row[key] for row in traps], label=label, **style)
     panel.axhline(1, color=GREY, linewidth=0.9, linestyle=":")

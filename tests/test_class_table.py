@@ -1,4 +1,4 @@
-"""`lieref._class_table`: tables whose classes are imported when they are asked for."""
+"""`lieref._lazy`: tables whose classes are imported when they are asked for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from lieref._class_table import ClassTable
+from lieref._lazy import ClassTable
 
 PLACES = {"fraction": "fractions:Fraction", "decimal": "decimal:Decimal"}
 
@@ -36,7 +36,7 @@ def test_rows_can_be_added_and_removed() -> None:
 
 def test_nothing_is_imported_before_it_is_asked_for() -> None:
     code = (
-        "import sys; from lieref._class_table import ClassTable\n"
+        "import sys; from lieref._lazy import ClassTable\n"
         f"table = ClassTable({PLACES!r})\n"
         "assert 'decimal' in table and list(table) == ['fraction', 'decimal'] and 'fractions' not in sys.modules\n"
         "table['fraction']\n"

@@ -12,8 +12,8 @@ import lieref
 ROOT = Path(lieref.__file__).parent
 RANKS = {
     **dict.fromkeys(("errors", "rng", "references"), 0),
-    **dict.fromkeys(("_api", "_atomic", "_cache", "_check", "_class_table", "_compiling", "_flat", "_jit"), 0),
-    **dict.fromkeys(("_llvm", "_lock", "_names", "_record", "_table", "_text", "_threads", "_types", "_wire"), 0),
+    **dict.fromkeys(("_api", "_atomic", "_cache", "_check", "_lazy", "_compiling", "_flat", "_jit"), 0),
+    **dict.fromkeys(("_llvm", "_lock", "_record", "_table", "_text", "_threads", "_types", "_wire"), 0),
     "numerics": 1, "kernel": 2, "linalg": 3, "algebra": 3, "group": 4, "param": 5, "lie": 6, "op": 6,
     "model": 7, "train": 8, "adapter": 9, "conformance": 10, "golden": 11, "evaluate": 11, "cli": 12, "__main__": 13,
 }  # fmt: skip

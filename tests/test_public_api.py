@@ -18,7 +18,7 @@ import pytest
 
 import lieref
 from lieref import _api, conformance, golden, lie, linalg
-from lieref._names import load
+from lieref._lazy import load
 from lieref.kernel import conv_naive, pool, pool_naive
 from lieref.references import REFERENCES
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lieref._names import public_names
+from lieref._lazy import public_names
 from lieref.adapter.folder import adapter_bytes, check_base, read_adapter, write_adapter
 from lieref.adapter.tensor_file import read_tensor_file, write_tensor_file
 

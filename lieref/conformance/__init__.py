@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lieref._names import public_names
+from lieref._lazy import public_names
 
 _OLD = {
     name: (f"lieref.golden.{name}", f"lieref.conformance.{module}:{name}")

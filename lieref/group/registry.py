@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from lieref._check import check_choice
-from lieref._class_table import ClassTable
+from lieref._lazy import ClassTable
 from lieref._text import did_you_mean
 from lieref._types import Shape
 from lieref.errors import DomainError, DTypeError, UnsupportedError

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from lieref._check import check_float, check_int, check_shape
+from lieref._check import check_float, check_int, check_real, check_shape
 from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import DomainError, ShapeError
@@ -296,6 +296,15 @@ class Parameterisation(ABC):
             check_shape(self.name, name, params[name], (groups * one[0], *one[1:]))
             split[name] = params[name].reshape(groups, *one)
         return split
+
+
+MOST_SCALE = 1e30
+"""Largest factor of a change of the weight: with it products of single-precision numbers of usual sizes are finite."""
+
+
+def check_scale(function: str, name: str, value: float) -> float:
+    """Return a factor of the change of a weight; raise an error unless it is above 0 and at most `MOST_SCALE`."""
+    return check_real(function, name, value, above=0.0, high=MOST_SCALE)
 
 
 def stack(factor: FloatArray) -> FloatArray:

@@ -13,9 +13,9 @@ import numpy as np
 
 from lieref._check import check_int
 from lieref.errors import DomainError, DTypeError
+from lieref.param._base import check_scale
 from lieref.param.method import Method
 from lieref.param.registry import get_method
-from lieref.param.scaled import check_scale
 from lieref.param.targets import FIELDS, NamedLayer, Targets, named_by
 
 _PATTERNS = {"rank_pattern": "r", "alpha_pattern": "lora_alpha"}

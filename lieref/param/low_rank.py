@@ -16,13 +16,13 @@ from lieref.param._base import (
     Parameterisation,
     adjusted_rank,
     alpha_of,
+    check_scale,
     check_weight_shape,
     kaiming_uniform,
     scaling_of,
     stack,
     transposed,
 )
-from lieref.param.scaled import check_scale
 
 MATRICISATIONS = ("unfold", "view", "structured")
 

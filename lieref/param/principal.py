@@ -17,11 +17,11 @@ from lieref.param._base import (
     Parameterisation,
     adjusted_rank,
     alpha_of,
+    check_scale,
     check_weight_shape,
     scaling_of,
     transposed,
 )
-from lieref.param.scaled import check_scale
 from lieref.param.starts import NITER, STARTS, is_start
 
 ORTHOGONAL_SCALE = 0.1

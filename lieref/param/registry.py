@@ -12,7 +12,7 @@ from collections.abc import Collection
 from typing import Any
 
 from lieref._check import check_bool, check_real
-from lieref._class_table import ClassTable
+from lieref._lazy import ClassTable
 from lieref._text import close_names, did_you_mean
 from lieref.errors import DomainError, DTypeError, UnsupportedError
 from lieref.group.registry import GROUPS, make_action, make_map

@@ -5,17 +5,9 @@ from __future__ import annotations
 import math
 from typing import ClassVar
 
-from lieref._check import check_int, check_real
+from lieref._check import check_int
 from lieref._types import Shape
-from lieref.param._base import adjusted_rank
-
-MOST_SCALE = 1e30
-"""Largest factor of a change of the weight: with it products of single-precision numbers of usual sizes are finite."""
-
-
-def check_scale(function: str, name: str, value: float) -> float:
-    """Return a factor of the change of a weight; raise an error unless it is above 0 and at most `MOST_SCALE`."""
-    return check_real(function, name, value, above=0.0, high=MOST_SCALE)
+from lieref.param._base import adjusted_rank, check_scale
 
 
 class AlphaOverRank:

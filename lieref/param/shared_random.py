@@ -12,8 +12,7 @@ from lieref._check import check_int
 from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import DomainError
-from lieref.param._base import check_weight_shape
-from lieref.param.scaled import check_scale
+from lieref.param._base import check_scale, check_weight_shape
 from lieref.param.seeded import COLUMNS, ROWS, Seeded
 
 MOST_ENTRIES = 2**28

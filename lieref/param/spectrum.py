@@ -12,8 +12,7 @@ import numpy as np
 from lieref._check import check_int
 from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
-from lieref.param._base import check_weight_shape
-from lieref.param.scaled import check_scale
+from lieref.param._base import check_scale, check_weight_shape
 from lieref.param.seeded import Seeded
 
 

@@ -12,8 +12,14 @@ from lieref._check import check_choice, check_int
 from lieref._record import dataclass
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import DTypeError, ShapeError
-from lieref.param._base import Parameterisation, adjusted_rank, check_weight_shape, kaiming_uniform, transposed
-from lieref.param.scaled import check_scale
+from lieref.param._base import (
+    Parameterisation,
+    adjusted_rank,
+    check_scale,
+    check_weight_shape,
+    kaiming_uniform,
+    transposed,
+)
 
 
 @dataclass(frozen=True)

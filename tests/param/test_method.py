@@ -24,7 +24,9 @@ def test_name_that_is_no_text(name: Any) -> None:
 def test_an_unknown_name_is_met_with_those_that_are_close() -> None:
     with pytest.raises(DomainError, match=r"must be a method, such as liera or .*; got 'lierra'"):
         get_method("lierra")
-    with pytest.raises(DomainError, match=r"must be one of full, head, .*, or parameterisation\+group\+map; got 'qqq'"):
+    with pytest.raises(
+        DomainError, match=r"must be one of full, head, .*, or parameterisation\+group\+map\[\+action\]; got 'qqq'"
+    ):
         get_method("qqq")
 
 

@@ -100,7 +100,7 @@ LYCORIS: dict[str, tuple[Tensors, str]] = {
     "alpha of two numbers": (changed(locon(), "alpha", lambda _: np.ones(2, np.float32)), "alpha"),
     "an overflow": (changed(locon(), "weight", filled(3e38)), "finite"),
     "alpha beyond float32": (
-        changed(changed(locon(), "weight", filled(1e3)), "alpha", lambda _: np.asarray(1e308)), "finite",
+        changed(changed(locon(), "weight", filled(1e3)), "alpha", lambda _: np.asarray(1e308)), "lora_alpha",
     ),
     "nowhere": (locon(name="low") | {k.replace("_low", "_lo"): v for k, v in locon().items()}, "lo"),
     "two prefixes": (locon() | {k.replace("lycoris", "lora_unet"): v for k, v in locon().items()}, "once"),

@@ -55,6 +55,7 @@ def test_nothing_to_match_moves_nothing_much(tmp_path: Path) -> None:
         match_statistics(model, x, x, share=2.0)
 
 
+@pytest.mark.filterwarnings("ignore::lieref.train.evidence.OneClassWarning")  # of a network that answers alike
 def test_without_labels_the_confident_answers_are_learnt(tmp_path: Path) -> None:
     model = load_integer(quantised(residual_net(), tmp_path, "qoperator"))
     rng = np.random.default_rng(0)

@@ -1,11 +1,53 @@
-"""The public names of a module: each loaded when it is first used, and old names that say what they are called now."""
+"""What is loaded when it is first used: the public names of a module, old names among them, and tables of classes."""
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class ClassTable(MutableMapping[str, type[T]], Generic[T]):
+    """Classes by their names.
+
+    Parameters
+    ----------
+    places : mapping of str to str
+        ``MODULE:CLASS`` of each name.
+    """
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        self._rows: dict[str, str | type[T]] = dict(places)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self)})"
+
+    def __getitem__(self, name: str) -> type[T]:
+        row = self._rows[name]
+        if not isinstance(row, str):
+            return row
+        module, _, attribute = row.partition(":")
+        found: type[T] = getattr(importlib.import_module(module), attribute)
+        self._rows[name] = found
+        return found
+
+    def __setitem__(self, name: str, cls: type[T]) -> None:
+        self._rows[name] = cls
+
+    def __delitem__(self, name: str) -> None:
+        del self._rows[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
 
 def public_names(
