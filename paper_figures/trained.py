@@ -20,7 +20,7 @@ from paper_figures.results import data_file
 from validation.resnet8_jpeg import balanced
 
 BATCH = 128
-FULL, QUICK = (500, 20, 2000), (200, 10, 300)
+FULL, QUICK = (500, 20, 2000), (128, 6, 200)
 """Images, epochs, test images."""
 
 Weights = dict[str, NDArray[Any]]

@@ -16,6 +16,7 @@ import pytest
 
 import lieref
 from lieref.train.loss import CrossEntropy
+from tests.pairs import EVERYTHING
 
 torch: Any = pytest.importorskip("torch")
 runtime = pytest.importorskip("onnxruntime")
@@ -57,7 +58,9 @@ class Masked(nn.Module):
 
 
 NETS: dict[str, Callable[[], Any]] = {"siamese": Siamese, "masked": Masked}
-CASES = [(name, exporter) for name in NETS for exporter in ("dynamo", "script")]
+BOTH = ("dynamo", "script")
+CASES = [(name, one) for n, name in enumerate(NETS) for one in (BOTH if EVERYTHING else (BOTH[n % 2],))]
+"""Each network by one of the exporters in turn."""
 
 
 def inputs(name: str) -> dict[str, Any]:
