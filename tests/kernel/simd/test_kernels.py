@@ -18,7 +18,7 @@ from tests.pairs import EVERYTHING
 
 DTYPES = ("float32", "float64")
 BEST, *NARROWER = isa_module.available()
-# To compile a set takes half a minute a type: the CPU's best is tried with both, the narrower ones with that of networks.
+# To compile a set takes half a minute a type: the CPU's best is tried with both, narrower ones with that of networks.
 SETS = [(BEST, dtype) for dtype in DTYPES]
 SETS += [(isa, dtype) for isa in NARROWER for dtype in (DTYPES if EVERYTHING else DTYPES[:1])]
 SETS += [(isa, "float32") for isa in isa_module.ISAS if isa not in (BEST, *NARROWER)]
