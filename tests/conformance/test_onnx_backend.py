@@ -60,11 +60,15 @@ def test_every_claimed_operator_passes_the_official_tests() -> None:
     assert not wrong
 
 
+BY_VERSION = {"test_celu_bfloat16"}
+"""Pass with some versions of ml_dtypes (0.7.0) and not with others (0.6.0)."""
+
+
 def test_exclusions_are_needed_and_explained() -> None:
     for pattern, reason in EXCLUDED.items():
-        hit = [name for name in outcomes() if re.fullmatch(pattern, name)]
+        hit = [name for name in outcomes() if re.fullmatch(pattern, name) and name not in BY_VERSION]
         assert hit, f"{pattern} excludes nothing"
-        assert all(outcomes()[name] for name in hit), f"{pattern} excludes a test that passes"
+        assert [name for name in hit if not outcomes()[name]] == [], f"{pattern} excludes a test that passes"
         assert len(reason) > 20
 
 
