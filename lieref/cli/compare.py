@@ -213,6 +213,7 @@ def run_compare(
     from lieref.evaluate.compare.baseline import baseline_of
     from lieref.evaluate.compare.budget import matched, parameters
     from lieref.evaluate.compare.sweep import compare as run
+    from lieref.evaluate.compare.tuning import folds_for
     from lieref.evaluate.quantised import is_quantised
     from lieref.train.epochs import default_epochs
 
@@ -254,6 +255,7 @@ def run_compare(
     plan = {"epochs": epochs or default_epochs(len(problem.x), batch), "batch_size": batch, "optimizer": optimizer}
     with _ledger(out, problem, twin, force=force, resume=resume) as ledger, progress_bar("compare") as progress:
         _say_plan(entries, None if real is None else parameters(real), seeds)
+        _say_trainings(entries, seeds, folds_for(len(problem.x)) if lr == "auto" else 0)
         found = run(
             problem,
             entries,
@@ -318,6 +320,14 @@ def _say_plan(entries: list[Entry], whole: int | None, seeds: int) -> None:
         say(f"over the budget, for they have no rank to choose: {', '.join(over)}")
     if seeds == 1:
         say("one seed: no intervals over seeds, and no test of methods; --seeds 5 gives them")
+
+
+def _say_trainings(entries: list[Entry], seeds: int, folds: int) -> None:
+    """Say how many trainings there are at least: three rates on each fold, more where the best is at an end."""
+    searched = 3 * folds * sum(entry.trainable > 0 for entry in entries)
+    tested = seeds * len(entries)
+    rates = f"some {searched} for learning rates, which --lr default leaves out, then " if searched else ""
+    say(f"trainings: {rates}{tested} for the test; --jobs N runs N at once")
 
 
 def _check_out(out: Path, *, resume: bool, force: bool) -> None:
