@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -45,6 +45,15 @@ def look_at_base(model: Model, training: Samples, task: Task, augment: str, seed
         mirrors = augment == "auto" and make_augmentation(augment, model.input_shape, classifies=True).flip
         warn_at_chance(evidence, training.x, mirrors, these=_pixels(model, training))
     return evidence
+
+
+def tell_same(sets: Mapping[str, Mapping[str, str]]) -> bool:
+    """Say, and return, whether the test samples are the training samples, by the digests of both."""
+    same = "test" in sets and sets["train"]["x"] == sets["test"]["x"]
+    if same:
+        text = "finetune: the test samples are the training samples, and tell nothing of others"
+        warnings.warn(text, LierefWarning, stacklevel=2)
+    return same
 
 
 def tell_unlike(evidence: Evidence, test: Score | None) -> None:

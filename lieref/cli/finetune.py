@@ -17,7 +17,7 @@ from lieref.cli.choosing import AUTO, Chooser, check_choosing, flattery, report_
 from lieref.cli.command import Choice, Command
 from lieref.cli.completion import METHOD, SEMANTICS_NAME
 from lieref.cli.console import print_json, print_reports, progress_bar, say
-from lieref.cli.doubts import look_at_base, tell_unlike, without_doubts
+from lieref.cli.doubts import look_at_base, tell_same, tell_unlike, without_doubts
 from lieref.cli.evidence import Outcomes, command_line, digests, heard, measured
 from lieref.cli.label_free_options import label_free_options
 from lieref.cli.live import quiet_option
@@ -255,14 +255,13 @@ def advice(values: dict[str, Any], base: Path, out: Path) -> str:
     """Return what the report decides, and what to do next."""
     from lieref.evaluate.report.finetune_decision import decide
 
-    if values.get("base_at_chance"):
-        return "The base knew nothing of the training samples: look at --preprocess before this is used."
     merge = f"lieref merge {base} {out} -o merged{base.suffix or '.onnx'}"
     decision = decide(values)
     reason = decision.reasons[-1 if decision.verdict == "open" else 1]
     if decision.verdict == "keep":
         return f"{decision.headline}. {reason} Next: lieref report {out}, or lieref compare for other methods."
-    return f"{decision.headline}. {reason} Next: {merge}"
+    doubtful = values.get("base_at_chance") or values.get("test_is_train")
+    return f"{decision.headline}. {reason}" + ("" if doubtful else f" Next: {merge}")
 
 
 def run_finetune(
@@ -379,6 +378,7 @@ def run_finetune(
             looks = slow and start is None and not resume and "norm-stats" not in first
             look = look_at_base(model, training, chosen, augment, seed) if looks else None
             sets = digests(train=training, test=testing)  # reads every image: a damaged one is named before the run
+            same = tell_same(sets)
             # The base has no answers to the questions of a new head.
             before = None
             if testing is not None and model.head is None:
@@ -446,8 +446,8 @@ def run_finetune(
                 after = None if testing is None else outcomes.judge("adapted", model, testing, chosen)
             evidence |= {"command": command_line(), "test_outcomes": outcomes.to_dict()}
             evidence |= {"samples_sha256": sets}
-            if look is not None and look.is_at_chance:
-                evidence["base_at_chance"] = True
+            evidence |= {"test_is_train": True} if same else {}
+            evidence |= {"base_at_chance": True} if look is not None and look.is_at_chance else {}
             evidence |= measured(model, training, None if others is not None else history, estimates)
             report, _, files = job.finish(
                 model,

@@ -353,3 +353,14 @@ def test_commands_leave_the_folder_alone(workplace: Path, run_json: RunJson) -> 
     run_json("eval", "base.onnx", "--data", "test.npz")
     run_json("inspect", "base.onnx")
     assert snapshot(workplace) == before
+
+
+def test_a_test_on_the_training_samples_decides_nothing(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert (
+        main(["finetune", "base.onnx", "--train", "train.npz", "--test", "train.npz", "--epochs", "1", "--out", "a"])
+        == 0
+    )
+    printed = capsys.readouterr()
+    assert "warning: finetune: the test samples are the training samples, and tell nothing of others" in printed.err
+    assert "No decision: tested on the training samples" in printed.out
+    assert "Next: lieref merge" not in printed.out

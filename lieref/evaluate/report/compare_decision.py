@@ -11,6 +11,7 @@ from lieref.evaluate.report.classes import worse_classes
 from lieref.evaluate.report.content import Decision, Figure
 from lieref.evaluate.report.numbers import SAME_GRAPH, between, decimal, of_metric, probability, whole
 from lieref.evaluate.report.quantised_tables import semantics_figure, semantics_limit
+from lieref.train.evidence import CHANCE
 
 Result = dict[str, Any]
 Row = dict[str, Any]
@@ -52,6 +53,14 @@ def beats_base(row: Row) -> bool:
     return test is not None and test["difference"] > 0 and test["p_holm"] is not None and test["p_holm"] < LEVEL
 
 
+KNEW_NOTHING = (
+    "Look at the preprocessing first",
+    ("The base is right on the training samples no more often than by chance: nearly always they are scaled otherwise, "
+     "or the classes stand in another order, than it was trained with.",),
+)  # fmt: skip
+"""Headline and reasons where the base was at chance."""
+
+
 def chosen_row(result: Result) -> Row | None:
     """Return the row to ship, None where there is none."""
     rows = as_good(result)
@@ -64,6 +73,8 @@ def decide(result: Result) -> Decision:
     if not rows:
         return Decision("open", "Nothing to decide: no method came to an end", ("Each of them failed.",), (), ())
     best = rows[0]
+    if any(CHANCE in text for row in rows for text in row.get("warnings") or ()):
+        return Decision("open", *KNEW_NOTHING, _figures(result, best), _limits(result, best))
     if len(result["seeds"]) < 2:
         return Decision(
             "open",

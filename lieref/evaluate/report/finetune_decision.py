@@ -6,7 +6,7 @@ from typing import Any
 
 from lieref.evaluate.compare.sentences import LEVEL
 from lieref.evaluate.report.classes import worse_classes
-from lieref.evaluate.report.compare_decision import name_of
+from lieref.evaluate.report.compare_decision import KNEW_NOTHING, name_of
 from lieref.evaluate.report.content import Decision, Figure
 from lieref.evaluate.report.numbers import SAME_GRAPH, between, decimal, of_metric, probability, whole
 
@@ -43,6 +43,9 @@ def decide(values: Values) -> Decision:
         reason = f"{measured}. The base has no answers to compare with."
         return Decision("open", f"{of_metric(metric, after)} {metric.replace('_', ' ')}", (reason,),
                         _figures(values, metric), _limits(values))  # fmt: skip
+    doubt = _doubt(values)
+    if doubt:
+        return Decision("open", *doubt, _figures(values, metric), _limits(values))
     said = f"{measured}; the base comes to {of_metric(metric, before)}."
     paired = (values.get("test_outcomes") or {}).get("paired") if metric == "accuracy" else None
     if paired is None:
@@ -55,6 +58,16 @@ def decide(values: Values) -> Decision:
     return Decision(
         verdict, headline, (said, reason, *([worse] if worse else [])), _figures(values, metric), _limits(values)
     )
+
+
+def _doubt(values: Values) -> tuple[str, tuple[str, ...]] | None:
+    """Return headline and reasons where what was measured decides nothing."""
+    if values.get("base_at_chance"):
+        return KNEW_NOTHING
+    if values.get("test_is_train"):
+        text = "The test samples are those that it was trained on, which tell nothing of others: give --test others."
+        return "No decision: tested on the training samples", (text,)
+    return None
 
 
 def _tested(paired: Values, gain: float) -> tuple[str, str, str]:
