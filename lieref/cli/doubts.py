@@ -47,13 +47,11 @@ def look_at_base(model: Model, training: Samples, task: Task, augment: str, seed
     return evidence
 
 
-def tell_same(sets: Mapping[str, Mapping[str, str]]) -> bool:
-    """Say, and return, whether the test samples are the training samples, by the digests of both."""
-    same = "test" in sets and sets["train"]["x"] == sets["test"]["x"]
-    if same:
+def tell_same(sets: Mapping[str, Mapping[str, str]]) -> None:
+    """Say where the test samples are the training samples, by the digests of both."""
+    if {"train", "test"} <= sets.keys() and sets["train"]["x"] == sets["test"]["x"]:
         text = "finetune: the test samples are the training samples, and tell nothing of others"
         warnings.warn(text, LierefWarning, stacklevel=2)
-    return same
 
 
 def tell_unlike(evidence: Evidence, test: Score | None) -> None:

@@ -253,15 +253,14 @@ def _print(report: Report, base: Path, out: Path, what: str, as_json: bool, page
 
 def advice(values: dict[str, Any], base: Path, out: Path) -> str:
     """Return what the report decides, and what to do next."""
-    from lieref.evaluate.report.finetune_decision import decide
+    from lieref.evaluate.report.finetune_decision import decide, doubt
 
     merge = f"lieref merge {base} {out} -o merged{base.suffix or '.onnx'}"
     decision = decide(values)
     reason = decision.reasons[-1 if decision.verdict == "open" else 1]
     if decision.verdict == "keep":
         return f"{decision.headline}. {reason} Next: lieref report {out}, or lieref compare for other methods."
-    doubtful = values.get("base_at_chance") or values.get("test_is_train")
-    return f"{decision.headline}. {reason}" + ("" if doubtful else f" Next: {merge}")
+    return f"{decision.headline}. {reason}" + ("" if doubt(values) else f" Next: {merge}")
 
 
 def run_finetune(
@@ -378,7 +377,7 @@ def run_finetune(
             looks = slow and start is None and not resume and "norm-stats" not in first
             look = look_at_base(model, training, chosen, augment, seed) if looks else None
             sets = digests(train=training, test=testing)  # reads every image: a damaged one is named before the run
-            same = tell_same(sets)
+            tell_same(sets)
             # The base has no answers to the questions of a new head.
             before = None
             if testing is not None and model.head is None:
@@ -443,11 +442,12 @@ def run_finetune(
                 else:
                     history, labels = train_with(model, training, others, watch, history_file, **settings)
                 unfinished.trained = True
+                if history.ranks:
+                    left = ", ".join(f"{tensor} {rank}" for tensor, rank in history.ranks.items())
+                    say(f"ranks that are left, and stored: {left}")
                 after = None if testing is None else outcomes.judge("adapted", model, testing, chosen)
             evidence |= {"command": command_line(), "test_outcomes": outcomes.to_dict()}
             evidence |= {"samples_sha256": sets}
-            evidence |= {"test_is_train": True} if same else {}
-            evidence |= {"base_at_chance": True} if look is not None and look.is_at_chance else {}
             evidence |= measured(model, training, None if others is not None else history, estimates)
             report, _, files = job.finish(
                 model,

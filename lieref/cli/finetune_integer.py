@@ -11,6 +11,7 @@ from lieref._atomic import remove_folder, write_folder
 from lieref._text import did_you_mean
 from lieref.adapter.strict_json import format_json, parse_json, path_text
 from lieref.cli.console import progress_bar, say
+from lieref.cli.doubts import tell_same
 from lieref.cli.evidence import Outcomes, command_line, digests, heard
 from lieref.cli.output import reserved_folder, reserved_history
 from lieref.cli.page import PAGES, run_page
@@ -157,6 +158,8 @@ def run_integer(
                 text=text,
                 preprocess=preprocess,
             )
+        sets = digests(train=training, test=testing)
+        tell_same(sets)
         with unfinished.kept(resume):
             with watching(model, method) as watch:
                 settings: dict[str, Any] = {
@@ -216,7 +219,7 @@ def run_integer(
                     "classes": None if model.classes is None else list(model.classes),
                     "preprocessing": recorded_text(model),
                     "command": command_line(),
-                    "samples_sha256": digests(train=training, test=testing),
+                    "samples_sha256": sets,
                     "base": path_text(base),
                     "base_sha256": model.base_sha256,
                     "result_sha256": update.result_sha256,

@@ -49,8 +49,8 @@ _NONE, _FLIP = "--augment none (in Python augment=())", "--augment flip (in Pyth
 """What to do where something else is wanted."""
 
 
-CHANCE = "no better than chance"
-"""What is said of a base that knows nothing; a comparison finds it in the warnings of its runs."""
+CHANCE = "which is no better than chance"
+"""What is said of a base that knows nothing; reports find it among the warnings of a run."""
 
 
 class AtChanceWarning(LierefWarning):
@@ -280,7 +280,7 @@ def warn_at_chance(
         advice = "the scaling (--preprocess imagenet, unit or raw), the order of the channels (RGB or BGR), the layout"
     right = f"{evidence.right / evidence.samples:.1%} of {evidence.samples} {what}{when}"
     warnings.warn(
-        f"{function}: the {who} is right on {right}, which is {CHANCE} ({evidence.expected:.1%}): nearly "
+        f"{function}: the {who} is right on {right}, {CHANCE} ({evidence.expected:.1%}): nearly "
         f"always wrong preprocessing, unless its last layer is new; these are {these or own}; check {advice}, and the "
         f"numbers of the classes{flips}",
         AtChanceWarning,

@@ -364,3 +364,24 @@ def test_a_test_on_the_training_samples_decides_nothing(workplace: Path, capsys:
     assert "warning: finetune: the test samples are the training samples, and tell nothing of others" in printed.err
     assert "No decision: tested on the training samples" in printed.out
     assert "Next: lieref merge" not in printed.out
+
+
+def test_ranks_that_adalora_leaves_are_said(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["--train", "train.npz", "--rank", "2", "--optimizer", "adalora", "--epochs", "2", "--out", "a"]
+    assert main(["finetune", "base.onnx", *line, "--method", "lora-svd"]) == 0
+    assert "ranks that are left, and stored: " in capsys.readouterr().err
+    report = json.loads(Path("a/history.json").read_text())
+    assert report["ranks"]
+    assert max(report["ranks"].values()) <= 2
+
+
+@pytest.mark.parametrize("said", ["fit: the base is right on 9 of 90, which is no better than chance (10.0%)", None])
+def test_a_report_of_what_decides_nothing_says_so(said: str | None) -> None:
+    from lieref.evaluate.report.finetune_decision import doubt
+
+    other, same = {"train": {"x": "1"}, "test": {"x": "2"}}, {"train": {"x": "1"}, "test": {"x": "1"}}
+    assert doubt({"warnings": [], "samples_sha256": other}) is None
+    assert doubt({"warnings": [], "samples_sha256": {"test": {"x": "1"}}}) is None
+    found = doubt({"warnings": [said], "samples_sha256": other} if said else {"samples_sha256": same})
+    assert found is not None
+    assert found[0] == ("Look at the preprocessing first" if said else "No decision: tested on the training samples")

@@ -9,6 +9,7 @@ from lieref.evaluate.report.classes import worse_classes
 from lieref.evaluate.report.compare_decision import KNEW_NOTHING, name_of
 from lieref.evaluate.report.content import Decision, Figure
 from lieref.evaluate.report.numbers import SAME_GRAPH, between, decimal, of_metric, probability, whole
+from lieref.train.evidence import CHANCE
 
 Values = dict[str, Any]
 
@@ -43,9 +44,9 @@ def decide(values: Values) -> Decision:
         reason = f"{measured}. The base has no answers to compare with."
         return Decision("open", f"{of_metric(metric, after)} {metric.replace('_', ' ')}", (reason,),
                         _figures(values, metric), _limits(values))  # fmt: skip
-    doubt = _doubt(values)
-    if doubt:
-        return Decision("open", *doubt, _figures(values, metric), _limits(values))
+    doubts = doubt(values)
+    if doubts:
+        return Decision("open", *doubts, _figures(values, metric), _limits(values))
     said = f"{measured}; the base comes to {of_metric(metric, before)}."
     paired = (values.get("test_outcomes") or {}).get("paired") if metric == "accuracy" else None
     if paired is None:
@@ -60,11 +61,12 @@ def decide(values: Values) -> Decision:
     )
 
 
-def _doubt(values: Values) -> tuple[str, tuple[str, ...]] | None:
+def doubt(values: Values) -> tuple[str, tuple[str, ...]] | None:
     """Return headline and reasons where what was measured decides nothing."""
-    if values.get("base_at_chance"):
+    if any(CHANCE in text for text in values.get("warnings") or ()):
         return KNEW_NOTHING
-    if values.get("test_is_train"):
+    sets = values.get("samples_sha256") or {}
+    if "test" in sets and "train" in sets and sets["train"]["x"] == sets["test"]["x"]:
         text = "The test samples are those that it was trained on, which tell nothing of others: give --test others."
         return "No decision: tested on the training samples", (text,)
     return None
