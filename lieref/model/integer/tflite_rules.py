@@ -7,11 +7,18 @@ it were the same: found with ai-edge-litert 2.3.0, whose outputs then are other 
 
 from __future__ import annotations
 
-from lieref.errors import FormatError
+import warnings
+
+from lieref.errors import FormatError, LierefWarning
 from lieref.model.integer.graph import IntegerGraph, IntegerNode, IntegerTensor
+from lieref.op.integer.resize import passes_the_edge
 
 _UNITS_APART = 0.02  # of the output's scale: kernel_util.cc
 _LAYERS = ("Conv", "DepthwiseConv", "FullyConnected")
+
+
+class PastTheEdgeWarning(LierefWarning):
+    """A resize of which kernels of TFLite read what is no pixel."""
 
 
 def check_tflite_rules(graph: IntegerGraph) -> None:
@@ -31,6 +38,8 @@ def check_tflite_rules(graph: IntegerGraph) -> None:
                 _check_bias_unit(inputs[0], inputs[1], inputs[2], out)
         if node.op == "Softmax":
             _check_exponent(node, inputs[0])
+        if node.op == "Resize" and node.attributes.get("mode") == "bilinear":
+            _check_edge(node, inputs[0], out)
         if node.op in (*_LAYERS, "Mean", "HardSwish") and out.dtype != inputs[0].dtype:
             raise FormatError(f"tflite: {node.op} must keep the type; got {out.dtype} for {inputs[0].dtype}")
         if node.op in (*_LAYERS, "Add", "Sub", "Mul"):
@@ -69,6 +78,20 @@ def _check_exponent(node: IntegerNode, x: IntegerTensor) -> None:
     if q is not None and x.dtype != "int16" and not float(beta) * float(q.scale[0]) > 2.0**-26:  # type: ignore[arg-type]
         raise FormatError(
             f"tflite: beta of SOFTMAX times the scale of its input must exceed 2^-26; got {beta:.6g} for {x}"
+        )
+
+
+def _check_edge(node: IntegerNode, x: IntegerTensor, out: IntegerTensor) -> None:
+    """Warn of a resize whose last rows or columns are not defined by the file."""
+    how = [bool(node.attributes.get(name, 0)) for name in ("align_corners", "half_pixel_centers")]
+    sizes = [(a, b) for a, b in zip(x.shape[1:3], out.shape[1:3], strict=True) if a and b]
+    past = [(a, b) for a, b in sizes if x.dtype != "uint8" and passes_the_edge(a, b, *how)]
+    if past:
+        warnings.warn(
+            f"RESIZE_BILINEAR that makes {out.name} enlarges {past[0][0]} to {past[0][1]} pixels: kernels of TFLite "
+            "other than XNNPACK's read past the image there; here the last pixel is repeated",
+            PastTheEdgeWarning,
+            stacklevel=2,
         )
 
 

@@ -138,6 +138,8 @@ def _check_ratios(node: IntegerNode, inputs: list[IntegerTensor], out: IntegerTe
         real, most = scales[0] / scales[-1], 2.0**_LARGEST_SHIFT
     elif node.op == "HardSwish" and node.layout == "NHWC":
         real, most = max(scales[0] / 128 / scales[-1], scales[0] * 2.0**-24), 1.0
+    elif node.op == "Softmax" and inputs[0].dtype == "int16":  # exponents of a table that ends at -10
+        real, most = scales[0] * float(node.attributes.get("beta", 1.0)) * 6553.5, 2.0**_LARGEST_SHIFT  # type: ignore[arg-type]
     else:
         return
     if not real < most:

@@ -35,13 +35,25 @@ def resize_nearest(x: Array, size: tuple[int, int], align_corners: bool, half_pi
 
 
 def _between(n_in: int, n_out: int, align_corners: bool, half_pixel_centers: bool) -> tuple[Array, Array, Array]:
-    """Return lower index, upper index and the upper one's weight in 1/1024, for each output index."""
-    a, b = (n_in - 1, n_out - 1) if align_corners and n_out > 1 else (n_in, n_out)
-    scale = ((a << 10) + b // 2) // b
-    place = np.arange(n_out, dtype=np.int64) * scale + (scale // 2 - 512 if half_pixel_centers else 0)
-    low = np.maximum(place, 0) >> 10
+    """Return lower index, upper index and the upper one's weight in 1/1024, for each output index.
+
+    s is rounded, so p(i) may pass the last pixel, by up to n_out / 2048 of one: there both are the last pixel.
+    """
+    place = _in_fixed_point(n_in, n_out, align_corners, half_pixel_centers)
+    low = np.minimum(np.maximum(place, 0) >> 10, n_in - 1)
     high = np.minimum((place + 1023) >> 10, n_in - 1)
     return low, np.maximum(high, 0), place - (low << 10)
+
+
+def _in_fixed_point(n_in: int, n_out: int, align_corners: bool, half_pixel_centers: bool) -> Array:
+    a, b = (n_in - 1, n_out - 1) if align_corners and n_out > 1 else (n_in, n_out)
+    scale = ((a << 10) + b // 2) // b
+    return np.arange(n_out, dtype=np.int64) * scale + (scale // 2 - 512 if half_pixel_centers else 0)
+
+
+def passes_the_edge(n_in: int, n_out: int, align_corners: bool, half_pixel_centers: bool) -> bool:
+    """Return whether p(i) reaches a pixel that is not there: kernels of TFLite read whatever lies behind the row."""
+    return bool((_in_fixed_point(n_in, n_out, align_corners, half_pixel_centers) >> 10 >= n_in).any())
 
 
 def resize_bilinear_float(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from lieref.model.integer.executor import run
 from lieref.model.integer.flatbuffer import Bytes
 from lieref.model.integer.patch import patch
 from lieref.model.integer.tflite_reader import load_tflite, read_tflite
+from lieref.model.integer.tflite_rules import PastTheEdgeWarning
 from validation.integer.tflite_file import Operator, Tensor, build
 
 pytest.importorskip("tflite")
@@ -222,3 +224,21 @@ def test_a_file_too_large_for_offsets_is_not_read(tmp_path: Path) -> None:
         file.truncate(1 << 31)  # nothing of it lies on the disk
     with pytest.raises(FormatError, match="smaller than 2 GiB"):
         load_tflite(tmp_path / "net.tflite")
+
+
+@pytest.mark.parametrize(("width", "past"), [(45, False), (65, True)])
+def test_a_resize_that_kernels_carry_past_the_image_is_said(width: int, past: bool) -> None:
+    size = Tensor("int32", (2,), None, 0, 0, np.array([1, width], np.int32))
+    content = chain("RESIZE_BILINEAR", free(1, 1, 1, 1), size, free(1, 1, width, 1))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        read_tflite(content)
+    assert [(each.category, "1 to 65 pixels" in str(each.message)) for each in said] == [
+        (PastTheEdgeWarning, True)
+    ] * past
+
+
+def test_a_softmax_of_int16_whose_exponents_have_no_multiplier_is_refused() -> None:
+    x, y = (Tensor("int16", (1, 3), scale, 0) for scale in (2.0**29, 2.0**-15))
+    with pytest.raises(FormatError, match="scales of Softmax"):
+        read_tflite(chain("SOFTMAX", x, y, options=("SoftmaxOptions", {0: ("f", 1.0)})))

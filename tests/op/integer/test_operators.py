@@ -151,6 +151,12 @@ def test_doubling_an_image():
     assert resize_bilinear(x, (1, 3), True, False).ravel().tolist() == [0, 5, 10]
 
 
+@pytest.mark.parametrize("centers", [False, True])
+def test_positions_past_the_last_pixel_take_it(centers):
+    x = np.full((1, 1, 1, 1), 7, np.int8)  # 1024/65 is rounded up to 16, and 64 times 16 is one pixel too far
+    assert (resize_bilinear(x, (65, 65), False, centers) == 7).all()
+
+
 def test_quantising_ties():
     x = np.array([0.25, -0.25, 0.75], np.float32)
     half = np.array(0.5, np.float32)
