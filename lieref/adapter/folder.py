@@ -17,6 +17,7 @@ import numpy as np
 
 from lieref._atomic import write_folder
 from lieref._check import check_finite
+from lieref._text import near_path
 from lieref._types import Array
 from lieref.adapter.fields import FORMAT_3, check_fields, is_sha256, shown
 from lieref.adapter.strict_json import format_json, parse_json
@@ -109,7 +110,8 @@ def read_adapter(folder: str | Path) -> tuple[dict[str, Array], dict[str, Any]]:
     """
     path = Path(folder)
     if not path.is_dir():
-        raise FormatError(f"read_adapter: `folder` must be an adapter folder; got {path}, which is not a folder")
+        got = f"{path}, which is not a folder" if path.exists() else f"{path}, which does not exist{near_path(path)}"
+        raise FormatError(f"read_adapter: `folder` must be an adapter folder; got {got}")
     for name in (CONFIG_NAME, TENSORS_NAME):
         if not (path / name).is_file():
             # Here, for a device that installs reads no more modules than it must.

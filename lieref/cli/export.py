@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from lieref._text import near_path
 from lieref.cli.command import Choice, Command
 from lieref.cli.completion import FORMAT_NAME
 from lieref.cli.console import print_facts, print_json, say, working, wrote
@@ -82,6 +83,8 @@ def export(adapter: Path, base: Path, format_name: str, out: Path, force: bool, 
     from lieref.adapter.integer import c_update
     from lieref.adapter.integer.folder import is_update
 
+    if not adapter.exists():
+        raise click.UsageError(f"ADAPTER must exist; there is no {adapter}{near_path(adapter)}")
     if is_update(adapter) != (format_name == c_update.FORMAT):
         if format_name == c_update.FORMAT:
             raise click.UsageError(

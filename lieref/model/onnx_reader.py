@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from lieref._check import need
+from lieref._text import near_path
 from lieref._types import Array, AttrValue
 from lieref.errors import FormatError, UnsupportedError
 from lieref.model.checked import checked_nodes
@@ -210,7 +211,7 @@ def load_proto(path: Path) -> tuple[Any, str]:
     """Return the ModelProto of a file, tensors beside it included, and its digest; raises as `read_onnx`."""
     onnx = need("onnx", "app", "reading ONNX models")
     if not path.is_file():
-        raise FormatError(f"load: {path} must be an ONNX file; there is no such file")
+        raise FormatError(f"load: {path} must be an ONNX file; there is no such file{near_path(path)}")
     if path.stat().st_size > MAX_FILE_BYTES:
         raise FormatError(f"load: {path} must be under 2 GiB; got {path.stat().st_size} bytes")
     data = path.read_bytes()

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from lieref._text import near_path
 from lieref._types import Array
 from lieref.errors import FormatError
 from lieref.train.cap import memory_cap
@@ -78,7 +79,7 @@ def read_npz(
     except FormatError:
         raise
     except FileNotFoundError as error:
-        raise FormatError(f"read_npz: {path} must exist; there is no such file") from error
+        raise FormatError(f"read_npz: {path} must exist; there is no such file{near_path(Path(path))}") from error
     # zipfile trusts the offsets of its file: a wrong one shows as any of these.
     except (
         OSError, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError, struct.error,

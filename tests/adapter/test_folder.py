@@ -117,8 +117,11 @@ def test_missing_file_is_named(folder: Path, name: str) -> None:
 
 
 def test_not_a_folder(tmp_path: Path) -> None:
-    with pytest.raises(FormatError, match="which is not a folder"):
-        read_adapter(tmp_path / "none")
+    (tmp_path / "adapted").write_bytes(b"")
+    with pytest.raises(FormatError, match="adapted, which is not a folder"):
+        read_adapter(tmp_path / "adapted")
+    with pytest.raises(FormatError, match="adaptd, which does not exist; did you mean adapted"):
+        read_adapter(tmp_path / "adaptd")
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import stat
 from hashlib import file_digest
 from pathlib import Path
 
+from lieref._text import near_path
 from lieref.adapter.bundle.refusal import BundleRefused
 
 # Where a system lacks one of these, what it is for is checked by `fstat` alone.
@@ -37,7 +38,9 @@ def read_regular(path: str | Path, cap: int, *, folder: int | None = None, missi
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise _not_regular(path, "a link or a socket") from None
-        raise BundleRefused(missing, f"read_regular: `path` must be readable; got {path}: {error.strerror}") from None
+        near = near_path(Path(path)) if error.errno == errno.ENOENT and folder is None else ""
+        text = f"read_regular: `path` must be readable; got {path}: {error.strerror}{near}"
+        raise BundleRefused(missing, text) from None
     except ValueError as error:  # a zero byte in the name
         raise BundleRefused(missing, f"read_regular: `path` must be readable; got {path!r}: {error}") from None
     try:

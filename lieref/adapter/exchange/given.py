@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lieref._text import near_path
 from lieref._types import Array
 from lieref.adapter.exchange.foreign_tensors import read_foreign_tensors
 from lieref.adapter.strict_json import parse_json
@@ -60,7 +61,7 @@ def read_given(path: str | Path) -> Given:
     """
     path = Path(path)
     if not path.is_file():
-        raise FormatError(f"import: `--model-names` must be a file; there is no {path}")
+        raise FormatError(f"import: `--model-names` must be a file; there is no {path}{near_path(path)}")
     if path.suffix == ".safetensors":
         return Given(tensors=read_foreign_tensors(path))
     if path.suffix.lower() in PICKLES:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, cast
 
+from lieref._text import near_path
 from lieref.adapter.exchange.factors import Foreign
 from lieref.errors import FormatError
 
@@ -51,7 +52,7 @@ def read_foreign(path: str | Path) -> Foreign:
     """
     path = Path(path)
     if not path.exists():
-        raise FormatError(f"import: `adapter` must be a file or a folder; there is no {path}")
+        raise FormatError(f"import: `adapter` must be a file or a folder; there is no {path}{near_path(path)}")
     for name in READERS:
         try:
             one = reader(name)

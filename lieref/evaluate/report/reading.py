@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lieref import __version__
-from lieref._text import printable
+from lieref._text import near_path, printable
 from lieref.adapter.folder import CONFIG_NAME
 from lieref.adapter.strict_json import parse_json, path_text
 from lieref.errors import FormatError
@@ -38,7 +38,7 @@ def read_page(source: str | Path) -> Page:
     """
     path = Path(source)
     if not path.exists():
-        raise FormatError(f"report: there is no such folder or file: {path_text(path)}")
+        raise FormatError(f"report: there is no such folder or file: {path_text(path)}{near_path(path)}")
     if path.is_dir():
         path = result_in(path)
     what = path_text(path)

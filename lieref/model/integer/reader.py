@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from lieref._text import near_path
 from lieref.errors import FormatError, UnsupportedError
 from lieref.model.integer.detect import TFLITE_MARK
 from lieref.model.integer.detect import is_integer_file as is_integer_file
@@ -24,7 +25,7 @@ def read_integer(path: str | Path) -> IntegerGraph:
     """
     path = Path(path)
     if not path.is_file():
-        got = "it is a folder" if path.is_dir() else "there is no such file"
+        got = "it is a folder" if path.is_dir() else f"there is no such file{near_path(path)}"
         raise FormatError(f"load: {path} must be a quantised network; {got}")
     with path.open("rb") as file:
         head = file.read(8)
