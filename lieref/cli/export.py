@@ -66,7 +66,22 @@ class _Command(Command):
     help="What is written.  [default: merged for c-header, which knows delta too; factors for ort-adapter, or merged]",
 )
 @click.option("--rank", type=click.IntRange(min=1), help="lora: of what is no LoRA.  [default: the adapter's own]")
-@click.option("--data", type=click.Path(path_type=Path), help="lora: samples (.npz) to measure the outputs on.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="NPZ of samples.  lora: to measure the outputs on; c-int8-update: for the self-test, else drawn.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=0, max=8),
+    help="c-int8-update: inputs of the self-test, each as long as an input of the network; 0 for none.  [default: 1]",
+)
+@click.option(
+    "--semantics",
+    metavar="NAME",
+    help="c-int8-update: how the device's kernels round, for the self-test, as of `lieref eval`.  [default: "
+    "tflite-reference, or onnxruntime]",
+)
 @click.option(
     "--model-names",
     type=click.Path(path_type=Path),
@@ -99,11 +114,17 @@ def export(adapter: Path, base: Path, format_name: str, out: Path, force: bool, 
         if out.exists() and path.exists() and out.samefile(path):
             raise click.UsageError(f"{out} is read, and never changed; name another --out")
     if is_update(adapter):
-        if options:
-            given_one = f"--{next(iter(options)).replace('_', '-')}"
-            raise click.UsageError(f"{given_one} does not go with --format {c_update.FORMAT}, which has no choices")
-        _export_update(adapter, base, out, force, as_json)
+        strange = next((name for name in options if name not in ("data", "samples", "semantics")), None)
+        if strange is not None:
+            raise click.UsageError(f"--{strange.replace('_', '-')} does not go with --format {c_update.FORMAT}")
+        if options.get("samples") == 0 and len(options) > 1:
+            unread = next(name for name in options if name != "samples")
+            raise click.UsageError(f"--{unread} is for the self-test, and --samples 0 leaves that out")
+        _export_update(adapter, base, out, force, as_json, **options)
         return
+    own = next((name for name in ("samples", "semantics") if name in options), None)
+    if own is not None:
+        raise click.UsageError(f"--{own} is for --format {c_update.FORMAT}; leave it out for {format_name}")
     from lieref.adapter.out.registry import check_options
     from lieref.errors import DomainError
 
@@ -127,33 +148,67 @@ def export(adapter: Path, base: Path, format_name: str, out: Path, force: bool, 
         wrote(f"The adapter as {format_name} is {out}")
 
 
-def _export_update(folder: Path, base: Path, out: Path, force: bool, as_json: bool) -> None:
-    """Write the update of a quantised file as C."""
+def _export_update(
+    folder: Path,
+    base: Path,
+    out: Path,
+    force: bool,
+    as_json: bool,
+    data: Path | None = None,
+    samples: int | None = None,
+    semantics: str | None = None,
+) -> None:
+    """Write the update of a quantised file as C, with a self-test where one can be made."""
     from lieref._atomic import write_file
+    from lieref.adapter.integer.c_self_test import SAMPLES, make_c_self_test
     from lieref.adapter.integer.c_update import FORMAT, c_update
     from lieref.adapter.integer.folder import read_update
+    from lieref.adapter.integer.self_test_making import given_input
+    from lieref.errors import DomainError, UnsupportedError
     from lieref.model.integer.reader import read_integer
+    from lieref.train.npz import read_npz
 
     if out.exists() and not (out.is_file() or out.is_dir()):
         raise click.UsageError(f"{out} is a device or a pipe; name a file with --out")
     with reserved_file("export", out, "out"):
         graph = read_integer(base)
+        update = read_update(folder, graph)
         stem = out.stem if re.match(r"update(_|$)", out.stem) else f"update_{out.stem}"
         name = re.sub(r"[^A-Za-z0-9_]", "_", stem)[:41]  # letters of C, not of every script
-        data, tables = c_update(read_update(folder, graph), graph, name)
-        if out.exists() and out.read_bytes() != data and not force:
+        test, notes = None, []
+        if samples != 0:
+            x = None if data is None else given_input("export", graph, read_npz(data))
+            try:
+                test = make_c_self_test(graph, update.patched(graph)[0], semantics, x, samples or SAMPLES)
+            except (UnsupportedError, DomainError) as error:
+                if not (samples is data is semantics is None):  # it was asked for
+                    raise
+                notes.append(f"left out: self-test: {error}")
+        if test is not None and test.warning is not None:
+            notes.append(test.warning)
+        text, tables = c_update(update, graph, name, test)
+        if out.exists() and out.read_bytes() != text and not force:
             raise click.UsageError(f"{out} exists and holds something else; add --force to replace it")
-        write_file(out, data)
-    report = {"output": str(out), "format": FORMAT, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(),
-              "table_bytes": tables, "notes": []}  # fmt: skip
+        write_file(out, text)
+    report: dict[str, Any] = {
+        "output": str(out), "format": FORMAT, "bytes": len(text), "sha256": hashlib.sha256(text).hexdigest(),
+        "table_bytes": tables, "self_test": None if test is None else test.described(), "notes": notes,
+    }  # fmt: skip
     if as_json:
         print_json(report)
-    else:
-        print_facts("Exported", {key: value for key, value in report.items() if key != "notes"})
-        click.echo(
-            f"In C {name}_apply(model, bytes) writes the update into a model in RAM, {name}_undo takes it back, and "
-            f"{name}_move is for flash; {out} says what each needs."
-        )
+        return
+    for note in notes:
+        say(f"note: {note}")
+    facts = {key: value for key, value in report.items() if key not in ("notes", "self_test")}
+    if test is not None:
+        facts["self-test"] = f"{test.bytes:,} bytes of {len(test.x)} input{'s'[: len(test.x) > 1]}, as {test.semantics}"
+    print_facts("Exported", facts)
+    more = "" if test is None else f", {name}_self_test(run, context) that it answers as recorded"
+    click.echo(
+        f"In C {name}_apply(model, bytes) writes the update into a model in RAM, {name}_undo takes it back, and "
+        f"{name}_move is for flash; {name}_check(model, bytes) tells which model stands there{more}. {out} says what "
+        "each needs."
+    )
 
 
 def _is_listing(fact: Any) -> bool:

@@ -77,7 +77,25 @@ def test_functions_are_named_as_the_file_and_said(network: Path, capsys: pytest.
         assert main(["export", "update", "--base", str(network), "--format", "c-int8-update", "-o", f"{stem}.h"]) == 0
         assert f"In C {name}_apply(model, bytes)" in capsys.readouterr().out
         text = Path(f"{stem}.h").read_text("ascii")
-        assert all(f"int {name}_{verb}(" in text for verb in ("apply", "undo", "move"))
+        assert all(f"int {name}_{verb}(" in text for verb in ("apply", "undo", "move", "check", "self_test"))
+
+
+def test_the_self_test_of_the_c_header_is_as_asked_for(network: Path, run_json: RunJson, fails: Fails) -> None:
+    words = ("export", "update", "--base", network, "--format", "c-int8-update", "-o", "u.h")
+    np.savez("own.npz", x=np.array([[1, -2], [30, -40], [5, 99]], np.int8))
+    found = run_json(*words, "--samples", "2", "--data", "own.npz", "--semantics", "xnnpack")
+    wanted = {"semantics": "xnnpack", "samples": 2, "inputs": 2, "outputs": 2, "compared": 2, "bytes": 2 * (2 + 4)}
+    assert {key: found["self_test"][key] for key in wanted} == wanted
+    assert "{\n    30, -40" in Path("u.h").read_text("ascii")  # of the three the one that the second channel moves most
+    without = run_json(*words, "--samples", "0", "--force")
+    assert (without["self_test"], without["table_bytes"]) == (None, found["table_bytes"])
+    assert "update_u_self_test" not in Path("u.h").read_text("ascii")
+    assert "--samples 0 leaves that out" in fails(*words, "--samples", "0", "--data", "own.npz")
+    assert "`semantics` must be one of" in fails(*words, "--semantics", "abacus")
+    np.savez("other.npz", y=np.zeros(3))
+    assert "must hold the input" in fails(*words, "--data", "other.npz")
+    line = fails("export", "float", "--base", "base.onnx", "--format", "peft", "-o", "x", "--samples", "2")
+    assert "--samples is for --format c-int8-update" in line
 
 
 def test_forms_and_what_they_are_of_must_fit(network: Path, fails: Fails) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lieref._record import dataclass
 from lieref._types import Array
-from lieref.errors import DomainError, UnsupportedError
+from lieref.errors import UnsupportedError
 
 
 @dataclass(frozen=True)
@@ -54,18 +54,12 @@ def bundled_update(
     from lieref.adapter.integer.folder import read_update
     from lieref.adapter.integer.form import SELF_TEST
     from lieref.adapter.integer.placing import encode_placed
-    from lieref.adapter.integer.self_test_making import make_self_test
+    from lieref.adapter.integer.self_test_making import given_input, make_self_test
     from lieref.model.integer.reader import read_integer
 
     graph = read_integer(base)
     update = read_update(folder, graph).sealed(graph)
-    x = None
-    if samples is not None:
-        x = next((samples[key] for key in ("x", graph.inputs[0], f"x_{graph.inputs[0]}") if key in samples), None)
-        if x is None:
-            raise DomainError(
-                f"create_bundle: `samples` must hold the input {graph.inputs[0]}, or x; got {', '.join(samples)}"
-            )
+    x = None if samples is None else given_input("create_bundle", graph, samples)
     more, left_out = {}, []
     try:
         more[SELF_TEST] = make_self_test(graph, update.patched(graph)[0], semantics, x)

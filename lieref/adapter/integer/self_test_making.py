@@ -1,25 +1,33 @@
-"""Making the self-test of an update: inputs at which it shows, and what the integer reference makes of them."""
+"""Making the self-test of an update: inputs at which it shows, and what the integer reference makes of them.
+
+An input shows an update where its outputs are others than the base's. Kernels that round otherwise change outputs too,
+on inputs between two classes by more than many an update; a test that shall tell which of the two it is needs inputs at
+which the update moves the outputs further.
+"""
 
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from lieref._check import check_choice
+from lieref._check import check_choice, check_int
 from lieref._types import Array
-from lieref.adapter.integer.self_test import DTYPES, MOST_INPUT, drawn, places
-from lieref.errors import DomainError, UnsupportedError
+from lieref.adapter.integer.self_test import DTYPES, MOST_INPUT, MOST_SAMPLES, drawn, places
+from lieref.errors import DomainError, LierefError, UnsupportedError
 from lieref.model.integer.executor import run
 from lieref.model.integer.graph import IntegerGraph, IntegerTensor
 from lieref.model.integer.samples import integer_samples, to_integers
 from lieref.op.integer.semantics import SEMANTICS
 
 SEEDS = 16
-"""So many inputs are drawn to choose from."""
+"""So many inputs there are to choose from, drawn or given."""
+LIKELY = 8
+"""Of these so many, at which the update moves the outputs furthest, are looked at in other semantics."""
 SAMPLES = 2
-"""So many are kept."""
+"""So many are kept unless told otherwise."""
 
 
 def default_semantics(graph: IntegerGraph) -> str:
@@ -27,13 +35,30 @@ def default_semantics(graph: IntegerGraph) -> str:
     return "tflite-reference" if graph.format == "tflite" else "onnxruntime"
 
 
+def given_input(function: str, graph: IntegerGraph, samples: Mapping[str, Array]) -> Array:
+    """Return the array that is meant for the only input: of its name, or ``x``.
+
+    Raises
+    ------
+    DomainError
+        If there is none.
+    """
+    name = graph.inputs[0]
+    for key in ("x", name, f"x_{name}"):
+        if key in samples:
+            return samples[key]
+    raise DomainError(f"{function}: `samples` must hold the input {name}, or x; got {', '.join(samples)}")
+
+
 def make_self_test(
-    base: IntegerGraph, changed: IntegerGraph, how: str | None = None, samples: Array | None = None
-) -> dict[str, Any]:
+    base: IntegerGraph, changed: IntegerGraph, how: str | None = None, samples: Array | None = None,
+    count: int = SAMPLES, others: Sequence[str] = (),
+) -> dict[str, Any]:  # fmt: skip
     """Return the self-test of a file with an update in it, see `lieref.adapter.integer.self_test`.
 
     Drawn inputs are those of the first `SEEDS` seeds at which most outputs are others than the base's, so that a device
-    that runs the base fails.
+    that runs the base fails. Where `others` are named, inputs, drawn or given, are those at which the update moves an
+    output furthest, in proportion to what rounding moves it.
 
     Parameters
     ----------
@@ -42,15 +67,21 @@ def make_self_test(
     how : str, optional
         A key of `lieref.op.integer.semantics.SEMANTICS`; `default_semantics` by default.
     samples : (N, ...) array, optional
-        Inputs as `integer_samples` takes them; the first `SAMPLES` are taken. By default drawn.
+        Inputs as `integer_samples` takes them; the first `count` are taken, or are chosen from the first `SEEDS`. By
+        default drawn.
+    count : int
+        Inputs, 1 to `MOST_SAMPLES`.
+    others : sequence of str
+        Semantics that are to be told from the base.
 
     Raises
     ------
     UnsupportedError
         If the network has several inputs or outputs, or does not say in what integers its input and output are.
     DomainError
-        If there are no such semantics, or an input is too large.
+        If there are no such semantics, an input is too large, or `count` is out of range.
     """
+    check_int("make_self_test", "count", count, low=1, high=MOST_SAMPLES)
     name = check_choice("make_self_test", "semantics", how or default_semantics(base), tuple(SEMANTICS))
     if len(base.inputs) != 1 or len(base.outputs) != 1:
         raise UnsupportedError("make_self_test: the network must have one input and one output")
@@ -61,17 +92,18 @@ def make_self_test(
     said = {"shape": shape, "dtype": first.dtype, "real": _real(base, base.inputs[0], first)}
     if samples is None:
         x = np.concatenate([drawn(seed, shape, first.dtype) for seed in range(SEEDS)])
-        new, old = (_outputs(graph, x, first, last, name) for graph in (changed, base))
-        shows = (new != old).sum(1)
-        chosen = sorted(np.argsort(-shows, kind="stable")[:SAMPLES].tolist())
-        return _test(name, {**said, "seeds": chosen}, base, last, new[chosen])
-    given = np.asarray(samples)[:SAMPLES]
+        chosen = _showing(base, changed, x, name, others, count)
+        new = integer_outputs(changed, x[chosen], name)
+        return _test(name, {**said, "seeds": chosen}, base, last, new)
+    given = np.asarray(samples)[: SEEDS if others else count]
     x = to_integers(integer_samples(base, given).x, first).x
     if x.dtype != np.dtype(first.dtype) or not len(x):
         raise DomainError("make_self_test: `samples` must hold a sample; got none")
+    if others:
+        x = x[_showing(base, changed, x, name, others, count)]
     little = x.astype(x.dtype.newbyteorder("<"))
     texts = [b64encode(sample.tobytes()).decode() for sample in little]
-    return _test(name, {**said, "samples": texts}, base, last, _outputs(changed, x, first, last, name))
+    return _test(name, {**said, "samples": texts}, base, last, integer_outputs(changed, x, name))
 
 
 def _test(name: str, given: dict[str, Any], base: IntegerGraph, last: IntegerTensor, outputs: Array) -> dict[str, Any]:
@@ -105,8 +137,48 @@ def _real(graph: IntegerGraph, name: str, integers: IntegerTensor) -> list[Any] 
     return [float(q.scale[0]), int(q.zero_point[0])]
 
 
-def _outputs(graph: IntegerGraph, x: Array, first: IntegerTensor, last: IntegerTensor, how: str) -> Array:
-    """Return the integers of the output for integers of the input, (N, size) int64."""
+def spread(graphs: Sequence[IntegerGraph], x: Array, how: str, others: Sequence[str]) -> Array:
+    """Return how far other semantics move an integer of the output at most, (N,) int64; of inputs as integers.
+
+    Semantics without an operation of the network are left out.
+    """
+    found = np.zeros(len(x), np.int64)
+    for graph in graphs:
+        rows = integer_outputs(graph, x, how)
+        at = places(rows.shape[1])
+        for name in others:
+            try:
+                moved = np.abs(integer_outputs(graph, x, name) - rows)[:, at].max(1)
+            except LierefError:
+                continue
+            found = np.maximum(found, moved)
+    return found
+
+
+def _showing(
+    base: IntegerGraph, changed: IntegerGraph, x: Array, how: str, others: Sequence[str], count: int
+) -> list[int]:
+    """Return the places of the inputs at which an update shows most, in order."""
+    new, old = (integer_outputs(graph, x, how) for graph in (changed, base))
+    if not others:
+        return sorted(np.argsort(-(new != old).sum(1), kind="stable")[:count].tolist())
+    far = np.abs(new - old)[:, places(new.shape[1])].max(1)
+    likely = np.argsort(-far, kind="stable")[: max(LIKELY, count)]
+    rounding = spread((changed, base), x[likely], how, others)
+    # Where rounding shows not at all it cannot be noticed either: worse than one step, as good as two.
+    shows = far[likely] / np.where(rounding == 0, 2, rounding)
+    return sorted(likely[np.argsort(-shows, kind="stable")[:count]].tolist())
+
+
+def integer_outputs(graph: IntegerGraph, x: Array, how: str) -> Array:
+    """Return what a network makes of integers of its input, (N, ...), as integers of its output, (N, size) int64.
+
+    Raises
+    ------
+    UnsupportedError
+        If it does not say in what integers its input and output are, or an operation has no integer reference.
+    """
+    first, last = _ends(graph)
     told = _real(graph, graph.inputs[0], first)
     fed = x if told is None else np.float32(told[0]) * (x.astype(np.int64) - told[1]).astype(np.float32)
     found = np.concatenate([run(graph, fed[n : n + 1], how).reshape(1, -1) for n in range(len(fed))])
