@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,18 +107,15 @@ def _check_options(
 
 def _check_runs(model: IntegerModel, problem: Problem) -> None:
     """Raise unless the file has classes, and an integer reference in every semantics."""
-    from lieref.errors import LierefWarning, UnsupportedError
-    from lieref.evaluate.integer import classes, unlike
+    from lieref.errors import UnsupportedError
+    from lieref.evaluate.integer import check_runs
 
     if not problem.task.has_labels or np.asarray(problem.y_test).ndim != 1:
         raise UnsupportedError(
             f"compare: a quantised file must have one class for each sample; got the task {problem.task.name!r}, which "
             "finetune and eval take"
         )
-    for text in unlike(model.integer, problem.semantics):
-        warnings.warn(f"compare: {text}", LierefWarning, stacklevel=2)
-    for name in problem.semantics:
-        classes(model, model.integer, problem.x[:1], name)
+    check_runs("compare", model, problem.x, problem.semantics)
 
 
 def _check_twin(model: IntegerModel, problem: Problem, path: Path, of_twin: Problem) -> None:

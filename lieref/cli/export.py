@@ -12,7 +12,7 @@ import click
 
 from lieref._text import near_path
 from lieref.cli.command import Choice, Command
-from lieref.cli.completion import FORMAT_NAME
+from lieref.cli.completion import FORMAT_NAME, SEMANTICS_NAME
 from lieref.cli.console import print_facts, print_json, say, working, wrote
 from lieref.cli.live import quiet_option
 from lieref.cli.output import reserved_file, reserved_folder
@@ -79,6 +79,7 @@ class _Command(Command):
 @click.option(
     "--semantics",
     metavar="NAME",
+    shell_complete=SEMANTICS_NAME,
     help="c-int8-update: how the device's kernels round, for the self-test, as of `lieref eval`.  [default: "
     "tflite-reference, or onnxruntime]",
 )
@@ -181,7 +182,7 @@ def _export_update(
             try:
                 test = make_c_self_test(graph, update.patched(graph)[0], semantics, x, samples or SAMPLES)
             except (UnsupportedError, DomainError) as error:
-                if not (samples is data is semantics is None):  # it was asked for
+                if samples is not None or data is not None or semantics is not None:  # it was asked for
                     raise
                 notes.append(f"left out: self-test: {error}")
         if test is not None and test.warning is not None:

@@ -189,14 +189,14 @@ def finetune(
     which moves those integers that pay. It also learns without --train, from --unlabelled alone: with --float or
     --original its channels are first brought back to what they were made for, then what it is sure of is learnt.
     """
-    from lieref.adapter.integer.methods import INTEGER_METHODS
+    from lieref.adapter.integer.methods import DEFAULT_METHOD, INTEGER_METHODS
     from lieref.cli.job import parse_augment
     from lieref.param.registry import METHODS
 
     if is_integer_file(base):
         source = click.get_current_context().get_parameter_source("method")
         if source is click.core.ParameterSource.DEFAULT:
-            options["method"] = finetune_integer.DEFAULT_METHOD
+            options["method"] = DEFAULT_METHOD
         report = finetune_integer.run_integer(
             base, Path(os.path.abspath(out)), codes=codes, semantics=semantics, rounding=rounding, **options
         )

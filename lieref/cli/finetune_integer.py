@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from lieref.evaluate.report import Report
     from lieref.train.history import History
 
-DEFAULT_METHOD = "tied-scale"
 REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 
 _FLOAT_ONLY = {

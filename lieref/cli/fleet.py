@@ -16,11 +16,13 @@ from lieref.cli.live import quiet_option
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from lieref.adapter.integer.model import IntegerModel
     from lieref.evaluate.fleet.device import Device, Job
     from lieref.evaluate.fleet.fleet import Signing
     from lieref.evaluate.fleet.manifest import Manifest
     from lieref.evaluate.fleet.source import Source
     from lieref.evaluate.fleet.table import Row
+    from lieref.train.task import Task
 
 REPORT_NAME = "fleet.json"
 FLEET = "fleet"
@@ -59,6 +61,9 @@ def fleet(
     [bundle]
     key = "KEYDIR"                   # of lieref bundle keygen: signs bundles
 
+    Of a quantised base (.tflite, ONNX) the method is tied-scale, scale, bias or liera-int8, what devices get are
+    updates, and MANIFEST may have semantics = "cmsis-nn", whose integers judge, and codes = true, one byte a scale.
+
     OUT/adapters and OUT/bundles hold what each device gets, OUT/fleet.json the table of gains. One fold of a device's
     samples is held out: a device whose adapter does not beat the base there keeps the base. With --rounds OUT/fleet
     holds one adapter for all; start = "OUT/fleet" begins with it.
@@ -96,7 +101,7 @@ def run_command(
         if not resume:
             raise click.UsageError(f"{out} is not empty; add --resume to go on there, or name another --out")
     job, source = prepare(manifest, averages=rounds is not None)
-    signing = _signing(manifest)
+    signing = _signing(manifest, job)
     if rounds is not None and signing is not None:
         raise click.UsageError("--rounds makes one adapter for all: leave out [bundle], and sign OUT/fleet")
     where: dict[str, Any] = {"jobs": jobs, "dask": dask}
@@ -149,15 +154,13 @@ def prepare(manifest: Manifest, *, averages: bool = False) -> tuple[Job, Source]
     from lieref.evaluate.fleet.source import Source
     from lieref.evaluate.plan import START
     from lieref.evaluate.problem import make_problem
-    from lieref.model.integer.detect import is_integer_file
+    from lieref.evaluate.quantised import is_quantised
     from lieref.train.preprocess import Preprocess
 
-    if is_integer_file(manifest.base):
-        raise DomainError(
-            f"fleet: `base` must be a float network; got {manifest.base}, a quantised file: `lieref finetune` makes an "
-            "update of it for each device, and `lieref bundle create` signs each"
-        )
     model = load(manifest.base)
+    quantised = is_quantised(model)
+    if quantised and averages:
+        raise DomainError("fleet: rounds average adapters of float networks; got a quantised file: leave out --rounds")
     start = None
     if manifest.start is not None:
         model.load_adapter(manifest.start)
@@ -181,7 +184,9 @@ def prepare(manifest: Manifest, *, averages: bool = False) -> tuple[Job, Source]
         check_mean(model)
     model.unload()
     classes, preprocessing = model.classes, model.preprocessing
-    problem = make_problem(manifest.base, model, np.zeros((0, 1), np.float32), None, task=task)
+    semantics = (_semantics(manifest, model, task),) if is_quantised(model) else ()
+    none = np.zeros((0, 1), np.float32)
+    problem = make_problem(manifest.base, model, none, None, task=task, semantics=semantics)
     if untrained is not None:
         composed(replace(problem, start=start), untrained)
     entries = {entry.name: entry for entry in manifest.devices}
@@ -196,18 +201,37 @@ def prepare(manifest: Manifest, *, averages: bool = False) -> tuple[Job, Source]
         tested = (None, None) if testing is None else (testing.x, testing.y)
         return Device(name, training.x, training.y, *tested)
 
-    job = Job(problem, manifest.plan, manifest.seed, manifest.folds, start, merged)
+    encoding = None if not quantised else "codes" if manifest.codes else "finished"
+    job = Job(problem, manifest.plan, manifest.seed, manifest.folds, start, merged, encoding=encoding)
     return job, Source(entries, read)
 
 
-def _signing(manifest: Manifest) -> Signing | None:
+def _semantics(manifest: Manifest, model: IntegerModel, task: Task) -> str:
+    """Return whose integers a quantised file is judged by; raise unless it runs there, where integers judge it."""
+    import numpy as np
+
+    from lieref.evaluate.integer import USUAL, check_runs
+
+    name = manifest.semantics or USUAL[model.integer.format]
+    if task.name == "classes":
+        check_runs("fleet", model, np.zeros([n or 1 for n in (1, *model.input_shape[1:])], np.float32), (name,))
+        say(f"the accuracy is that of integers, as {name} rounds them; losses are of the simulation in real numbers")
+    else:
+        say(
+            f"the task {task.name} has no single class: {manifest.base.name} is judged in real numbers, not in integers"
+        )
+    return name
+
+
+def _signing(manifest: Manifest, job: Job) -> Signing | None:
     from lieref.adapter.bundle.signing import read_signer
     from lieref.evaluate.fleet.fleet import Signing
 
     bundling = manifest.bundling
     if bundling is None:
         return None
-    options = {"version": bundling.version, "compatible": bundling.compatible, "counter": bundling.counter}
+    options = {"version": bundling.version, "compatible": bundling.compatible, "counter": bundling.counter,
+               "semantics": next(iter(job.problem.semantics), None)}  # fmt: skip
     return Signing(manifest.base, tuple(read_signer(key) for key in bundling.keys), options)
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from lieref._types import Array
 from lieref.adapter.integer.model import IntegerModel
+from lieref.errors import LierefWarning
+from lieref.evaluate.class_counts import class_counts
+from lieref.evaluate.judge import Judgement, judge
 from lieref.model.integer.executor import run
 from lieref.model.integer.graph import IntegerGraph
 from lieref.op.integer.semantics import SEMANTICS
+from lieref.train.task import Task
 
 USUAL = {"tflite": "tflite-reference", "onnx-qdq": "onnxruntime", "onnx-qoperator": "onnxruntime"}
 """Semantics that a file is judged in where none are asked for."""
@@ -46,6 +53,53 @@ def classes(
     samples = model.fed(x)
     outputs = run(graph, samples, semantics, told=told)
     return np.asarray(outputs.reshape(len(samples), -1).argmax(axis=1))
+
+
+def judge_integers(model: IntegerModel, x: Array, y: Any, task: Task, semantics: str) -> Judgement:
+    """Return how a quantised file does on samples: its classes are those of its integers, all else is simulated.
+
+    Parameters
+    ----------
+    model : IntegerModel
+        Of the file, with nothing attached.
+    x, y, task
+        As `lieref.evaluate.judge.judge` takes them.
+    semantics : str
+        A key of `lieref.op.integer.semantics.SEMANTICS`.
+
+    Raises
+    ------
+    LierefError
+        As `judge` and `classes` do.
+    """
+    found = judge(model, x, y, task)
+    if not task.has_labels or np.asarray(y).ndim != 1:
+        return found
+    answers = classes(model, model.integer, x, semantics)
+    right = answers == y
+    outputs = model.logits(x[:1]).shape[1]
+    accuracy = float(right.mean())
+    score = replace(found.score, metrics={**found.score.metrics, "accuracy": accuracy}, merit=accuracy)
+    return Judgement(score, right, found.losses, class_counts(answers, np.asarray(y), outputs))
+
+
+def check_runs(function: str, model: IntegerModel, x: Array, names: Sequence[str]) -> None:
+    """Warn of semantics that a file was not made for, and run one sample in each.
+
+    Raises
+    ------
+    UnsupportedError
+        If an operation has no integer reference.
+
+    Warns
+    -----
+    LierefWarning
+        See `unlike`.
+    """
+    for text in unlike(model.integer, names):
+        warnings.warn(f"{function}: {text}", LierefWarning, stacklevel=2)
+    for name in names:
+        classes(model, model.integer, x[:1], name)
 
 
 def unlike(graph: IntegerGraph, names: Sequence[str]) -> list[str]:

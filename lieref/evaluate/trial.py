@@ -149,8 +149,12 @@ def run_trial(problem: Problem, trial: Trial) -> dict[str, Any]:
     return run(problem, trial).record
 
 
-def run(problem: Problem, trial: Trial) -> Outcome:
-    """Return the record of a trial and the adapter's files; see `run_trial`."""
+def run(problem: Problem, trial: Trial, *, encoding: str | None = None) -> Outcome:
+    """Return the record of a trial and the adapter's files; see `run_trial`.
+
+    Of a quantised file they are those of the update in an encoding of `lieref.adapter.integer.form`, and none where
+    none is asked for: integers that may move are chosen, and trained beside once more, for them alone.
+    """
     begin = {"id": trial.id, "trial": trial.to_dict(), "failed": None, "machine": machine()}
     said: list[str] = []
     try:
@@ -161,14 +165,14 @@ def run(problem: Problem, trial: Trial) -> Outcome:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("ignore")
             warnings.simplefilter("always", LierefWarning)
-            found, files = _run(problem, trial)
+            found, files = _run(problem, trial, encoding)
         said = list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, LierefWarning)))
     except LierefError as error:
         return Outcome({**begin, "failed": f"{type(error).__name__}: {error}", "warnings": said})
     return Outcome({**begin, **found, "warnings": said}, files)
 
 
-def _run(problem: Problem, trial: Trial) -> tuple[dict[str, Any], dict[str, bytes]]:
+def _run(problem: Problem, trial: Trial, encoding: str | None) -> tuple[dict[str, Any], dict[str, bytes]]:
     plan = trial.plan
     indices, held = _division(problem, trial)
     # Looked up before anything is trained: a missing test set should not cost a training run.
@@ -183,9 +187,15 @@ def _run(problem: Problem, trial: Trial) -> tuple[dict[str, Any], dict[str, byte
         "payload_bytes": 0, "seconds": {"processor": 0.0, "wall": 0.0}, "memory_bytes": None, "flops": 0,
     }  # fmt: skip
     files: dict[str, bytes] = {}
+    seen = indices if trial.part == "held-out" else None
     if plan.method != BASE:
         found |= _train(problem, model, trial, task, indices, held)
-        if not is_quantised(model):
+        if is_quantised(model):
+            if encoding is not None:
+                from lieref.adapter.integer.folder import encode_update
+
+                files = encode_update(_learnt(problem, model, trial, task, seen, encoding), model.integer)
+        else:
             from lieref.adapter.folder import encode_adapter
 
             tensors, config = model.adapter_state()
@@ -203,7 +213,7 @@ def _run(problem: Problem, trial: Trial) -> tuple[dict[str, Any], dict[str, byte
     if not math.isfinite(found["loss"]):
         raise DomainError(f"run_trial: the loss must be finite; got {found['loss']}")
     if trial.part == "test" and is_quantised(model):
-        found |= integer_forms(problem, model, partial(_learnt, problem, model, trial, task))
+        found |= integer_forms(problem, model, partial(_learnt, problem, model, trial, task, seen))
     elif trial.part == "test" and files and problem.into is not None:
         found["forms"] = carried_forms(problem, plan.method, files)
     model.unload()
@@ -314,19 +324,26 @@ def _train(
     }
 
 
-def _learnt(problem: Problem, model: IntegerModel, trial: Trial, task: Task, form: str) -> IntegerUpdate:
-    """Return the update that a form is; where integers have moved, scales are trained once more, half as long."""
+def _learnt(
+    problem: Problem, model: IntegerModel, trial: Trial, task: Task, indices: NDArray[np.int64] | None, form: str
+) -> IntegerUpdate:
+    """Return the update that a form is; where integers have moved, scales are trained once more, half as long.
+
+    What is held out of the samples, all but those of the indices, is not seen.
+    """
     from lieref.adapter.integer.settle import epochs_again, learnt
     from lieref.model.samples import own_layout
     from lieref.train.loop import fit
 
-    plan, samples = trial.plan, np.asarray(problem.x)
+    plan, samples, y = trial.plan, np.asarray(problem.x), problem.y
+    if indices is not None:
+        samples, y = samples[indices], taken(y, indices)
     options = {**plan.fit_options(), "epochs": epochs_again(default_epochs(plan, len(samples)))}
     options |= {"seed": trial.seed + 1, "threads": 1, "task": task, "layout": own_layout(model.input_shape)}
     scores = task.has_labels and problem.y.ndim == 1
     return learnt(
         model, samples, encoding=form, seed=trial.seed, classes=scores,
-        train=lambda network: fit(network, samples, problem.y, **options),
+        train=lambda network: fit(network, samples, y, **options),
     )  # fmt: skip
 
 

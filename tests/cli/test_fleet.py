@@ -120,9 +120,8 @@ def test_what_is_wrong_is_one_line_and_nothing_is_written(folder: Path, capsys: 
     assert "and name `method`" in refused(folder, capsys, "--rounds", "2")
     manifest(folder, base="a/train.npz")
     assert "ONNX" in refused(folder, capsys)
-    (folder / "net.tflite").write_bytes(b"\x1c\0\0\0TFL3")
-    manifest(folder, base="net.tflite")
-    assert "a quantised file: `lieref finetune` makes an update of it for each device" in refused(folder, capsys)
+    manifest(folder, settings='semantics = "xnnpack"\n')
+    assert "`semantics` must be left out where `base` is a float network" in refused(folder, capsys)
     manifest(folder)
     assert "name one" in refused(folder, capsys, "--jobs", "2", "--dask", "tcp://127.0.0.1:1")
 

@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lieref.adapter.integer.folder import BIN_NAME, JSON_NAME
 from lieref.adapter.integer.methods import INTEGER_METHODS
 from lieref.adapter.integer.model import IntegerModel
 from lieref.adapter.integer.update import IntegerUpdate
 from lieref.errors import DomainError
 from lieref.evaluate.judge import unpack_bits
 from lieref.evaluate.plan import Plan
+from lieref.evaluate.problem import fold_of
 from lieref.evaluate.quantised import carries, encodings_of
-from lieref.evaluate.trial import Trial, run_trial
+from lieref.evaluate.trial import Trial, run, run_trial
 from tests.cli.helpers import small_network
 from tests.evaluate.jobs import problem
 from tests.model.integer.quantised import quantised
@@ -55,6 +57,22 @@ def test_a_quantised_file_is_judged_in_named_semantics_alone(content: bytes) -> 
     job = problem(base=content)
     failed = run_trial(job, Trial(job.digest, Plan("bias", epochs=1), part="test"))["failed"]
     assert failed == "DomainError: run_trial: `semantics` must be given for a quantised file; the problem has none"
+
+
+def test_an_update_is_made_without_what_is_held_out(content: bytes) -> None:
+    """Integers that move are chosen by samples, too: those of the held-out fold may be any."""
+    job = problem(base=content, semantics=("onnxruntime",))
+    held = np.flatnonzero(fold_of(job, 5, 0) == 0)
+    x = job.x.copy()
+    x[held] = -x[held]
+    other = problem(base=content, semantics=("onnxruntime",), x=x)
+    plan = Plan("liera-int8", {"r": 1}, epochs=2, learning_rate=0.05)
+    found, again = (run(each, Trial(each.digest, plan), encoding="codes") for each in (job, other))
+    assert found.record["failed"] is None
+    assert set(found.files) == {BIN_NAME, JSON_NAME}
+    assert found.files == again.files
+    assert found.record["loss"] != again.record["loss"]
+    assert run(job, Trial(job.digest, plan)).files == {}
 
 
 def test_the_digest_says_whose_integers_judge_and_what_is_carried_into(content: bytes) -> None:

@@ -45,6 +45,8 @@ INTEGER_METHODS: dict[str, IntegerMethod] = {
 }  # fmt: skip
 
 
+DEFAULT_METHOD = "tied-scale"
+
 RANK = 4
 """Default of the factors of `liera-int8`, as of LieRA elsewhere; 1 is as good on 500 images of the JPEG job."""
 

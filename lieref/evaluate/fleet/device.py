@@ -17,10 +17,13 @@ from numpy.typing import NDArray
 
 from lieref._types import Array
 from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME, decode_adapter_tensors, decode_config, encode_adapter
+from lieref.adapter.integer.folder import BIN_NAME, JSON_NAME, decode_update
 from lieref.errors import DomainError, LierefError, UnsupportedError
+from lieref.evaluate.integer import judge_integers
 from lieref.evaluate.judge import Judgement, judge, pack_bits, pack_floats
 from lieref.evaluate.plan import BASE, Plan
 from lieref.evaluate.problem import Problem, fold_of, taken
+from lieref.evaluate.quantised import is_quantised
 from lieref.evaluate.trial import Trial, machine, run
 
 if TYPE_CHECKING:
@@ -61,6 +64,9 @@ class Job:
         The base with `start` merged into it, where a device's adapter is to be composed with `start`.
     trains : bool
         Whether devices get adapters of their own; else `start` or the base, whichever does better there.
+    encoding : str or None
+        Of a quantised file: how updates hold their scales, one of `lieref.adapter.integer.form.ENCODINGS`. None of a
+        float network.
     """
 
     problem: Problem
@@ -70,6 +76,12 @@ class Job:
     start: Mapping[str, bytes] | None = field(default=None, repr=False)
     merged: bytes | None = field(default=None, repr=False)
     trains: bool = True
+    encoding: str | None = None
+
+    @property
+    def file_names(self) -> tuple[str, str]:
+        """Names of the files that a device gets."""
+        return (TENSORS_NAME, CONFIG_NAME) if self.encoding is None else (BIN_NAME, JSON_NAME)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -87,6 +99,7 @@ class Job:
             "start": start,
             "composed": self.merged is not None,
             "trains": self.trains,
+            **({} if self.encoding is None else {"encoding": self.encoding, "semantics": self.problem.semantics[0]}),
         }
 
     def problem_of(self, device: Device) -> Problem:
@@ -169,7 +182,7 @@ def _trained(job: Job, problem: Problem, rest: NDArray[np.int64]) -> tuple[Files
     plan, evidence = (job.plan, None) if job.plan is not None else _chosen(job, trainer, rest)
     if plan.method == BASE:
         return {}, {"plan": plan.to_dict(), "evidence": evidence}
-    outcome = run(trainer, Trial(trainer.digest, plan, job.seed, "held-out", folds=job.folds))
+    outcome = run(trainer, Trial(trainer.digest, plan, job.seed, "held-out", folds=job.folds), encoding=job.encoding)
     if outcome.record["failed"]:
         raise DomainError(outcome.record["failed"].partition(": ")[2])
     files = outcome.files if job.merged is None else composed(problem, outcome.files)
@@ -199,8 +212,14 @@ def best(scores: Mapping[str, Score]) -> str:
 
 
 def judged_with(problem: Problem, files: Mapping[str, bytes] | None, x: Array, y: Any) -> Judgement:
-    """Return how the base with an adapter, or alone, does on samples."""
+    """Return how the base with an adapter, or alone, does on samples; of a quantised file with an update, or alone."""
     model = problem.model()
+    if is_quantised(model):
+        if files:
+            update = decode_update(files[JSON_NAME], files[BIN_NAME], model.integer, problem.name)
+            model = model.patched(update)
+            model.threads = 1
+        return judge_integers(model, x, y, problem.task, problem.semantics[0])
     if files:
         load_files(model, files)
     try:

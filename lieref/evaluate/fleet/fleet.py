@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from lieref._atomic import remove_folder, write_folder
-from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME
 from lieref.errors import LierefError
 from lieref.evaluate.fleet.device import Device, Job, adapt
 from lieref.evaluate.fleet.source import Source
@@ -20,7 +19,6 @@ Record = dict[str, Any]
 Progress = Callable[[int, int, str], None]
 
 ADAPTERS, BUNDLES = "adapters", "bundles"
-_FILES = (TENSORS_NAME, CONFIG_NAME)
 
 
 @dataclass(frozen=True)
@@ -30,11 +28,11 @@ class Signing:
     Attributes
     ----------
     base : Path
-        The ONNX file.
+        The file of all devices.
     signers : tuple
         See `lieref.adapter.bundle.signing.read_signer`.
     options : mapping
-        Of `create_bundle`: version, compatible, counter.
+        Of `create_bundle`: version, compatible, counter; of a quantised file semantics.
     """
 
     base: Path
@@ -44,9 +42,9 @@ class Signing:
     def sign(self, adapter: Path, out: Path) -> int:
         """Write the bundle of an adapter folder, in place of an earlier one, and return its bytes."""
         from lieref.adapter.bundle.create import create_bundle
-        from lieref.adapter.bundle.verify import NAMES
+        from lieref.adapter.bundle.folder import ALL_NAMES
 
-        made = create_bundle(out, adapter, base=self.base, signers=self.signers, replaces=NAMES, **self.options)
+        made = create_bundle(out, adapter, base=self.base, signers=self.signers, replaces=ALL_NAMES, **self.options)
         return sum(made.sizes.values())
 
     def signed(self, bundle: Path) -> bool:
@@ -66,7 +64,8 @@ class Signing:
             )
         except (LierefError, OSError):
             return False
-        asked = {name: value for name, value in self.options.items() if value is not None}
+        # Whose integers the self-test holds is the fleet's own, as its folder has it.
+        asked = {name: value for name, value in self.options.items() if value is not None and name != "semantics"}
         keys = {key_id(public_key(signer)) for signer in self.signers}
         said = all(getattr(statement, name) == value for name, value in asked.items())
         return whole and said and {known for known, _ in envelope.signatures} == keys
@@ -120,7 +119,7 @@ def run_fleet(
     def waiting() -> Iterator[Device]:
         for device in source.devices():
             record = ledger.get(job.id_of(device))
-            if record is None or (folder is not None and not _is_there(record, folder)):
+            if record is None or (folder is not None and not _is_there(record, folder, job.file_names)):
                 yield device
             else:
                 found[record["device"]] = record
@@ -139,7 +138,7 @@ def run_fleet(
         record, files = result
         record["files_sha256"] = _digest(files)
         if folder is not None:
-            _keep(folder, device.name, files)
+            _keep(folder, device.name, files, job.file_names)
         ledger.add(record)
         done(record)
     records = [found[name] for name in sorted(found)]
@@ -148,25 +147,25 @@ def run_fleet(
     return sorted([*records, *source.failures()], key=lambda record: str(record["device"]))
 
 
-def _keep(folder: Path, name: str, files: Mapping[str, bytes]) -> None:
+def _keep(folder: Path, name: str, files: Mapping[str, bytes], names: tuple[str, ...]) -> None:
     """Write what a device gets, and remove what it had before, of other samples."""
     place, bundle = folder / ADAPTERS / name, folder / BUNDLES / name
     if files:
         place.parent.mkdir(exist_ok=True)
-        write_folder(place, files, replaces=_FILES)
+        write_folder(place, files, replaces=names)
     elif place.exists():
         remove_folder(place)
     if bundle.exists():
         remove_folder(bundle)
 
 
-def _is_there(record: Record, folder: Path) -> bool:
+def _is_there(record: Record, folder: Path, names: tuple[str, ...]) -> bool:
     """Tell whether what a record says was written is in its place: other samples of the device may have had others."""
     place = folder / ADAPTERS / record["device"]
     if record["failed"] is not None or record["kept"] == "base":
         return not place.exists()
     try:
-        return bool(record["files_sha256"] == _digest({name: (place / name).read_bytes() for name in _FILES}))
+        return bool(record["files_sha256"] == _digest({name: (place / name).read_bytes() for name in names}))
     except OSError:
         return False
 

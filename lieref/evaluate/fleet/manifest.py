@@ -13,11 +13,17 @@ from typing import Any
 from lieref._check import check_bool, check_choice, check_int, check_real
 from lieref._text import did_you_mean
 from lieref.adapter.fields import shown
+from lieref.adapter.integer.methods import DEFAULT_METHOD, INTEGER_METHODS
 from lieref.errors import DomainError, FormatError, LierefError
 from lieref.evaluate.plan import BASE, START, Plan
+from lieref.model.integer.detect import is_integer_file
+from lieref.op.integer.semantics import SEMANTICS
 
 MEANS = ("algebra", "factors", "exact")
 """How rounds average: xi brought back to the rank, each factor by itself, or xi as it is, of whatever rank."""
+
+_FLOAT_ONLY = ("start", "compose", "alpha", "options", "rounds")
+_QUANTISED_ONLY = ("semantics", "codes")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _MOST_BYTES = 16 * 2**20
@@ -27,7 +33,7 @@ _KEYS: dict[str, dict[str, tuple[type, ...]]] = {
         "base": (str,), "method": (str,), "rank": (int,), "alpha": (int, float), "epochs": (int,), "batch": (int,),
         "learning_rate": (int, float), "seed": (int,), "options": (dict,), "task": (str,), "folds": (int,),
         "start": (str,), "compose": (bool,), "devices": (str,), "test": (str,), "device": (list,), "bundle": (dict,),
-        "rounds": (dict,), "preprocess": (str,),
+        "rounds": (dict,), "preprocess": (str,), "semantics": (str,), "codes": (bool,),
     },
     "device": {"name": (str,), "train": (str,), "test": (str,)},
     "bundle": {"key": (str, list), "version": (str,), "compatible": (str,), "counter": (int,)},
@@ -79,6 +85,10 @@ class Manifest:
         Of `MEANS`.
     preprocess : str or None
         How the images of every device become numbers, as `lieref.Preprocess.from_text` reads it.
+    semantics : str or None
+        Of a quantised base: whose integers judge it, a key of `lieref.op.integer.semantics.SEMANTICS`.
+    codes : bool
+        Of a quantised base: whether updates hold one byte for each scale.
     """
 
     base: Path
@@ -93,6 +103,8 @@ class Manifest:
     round_epochs: int = 1
     mean: str = "algebra"
     preprocess: str | None = None
+    semantics: str | None = None
+    codes: bool = False
 
 
 def read_manifest(path: str | Path) -> Manifest:
@@ -135,9 +147,11 @@ def _manifest(values: Mapping[str, Any], folder: Path) -> Manifest:
         raise DomainError("`compose` must come with `start`, the adapter to compose with")
     if not (base := folder / values["base"]).is_file():
         raise FormatError(f"`base` must be a file; got {base}")
+    quantised = is_integer_file(base)
+    _check_kind(values, quantised=quantised)
     return Manifest(
         base,
-        _plan(values, continues=start is not None and not compose),
+        _plan(values, continues=start is not None and not compose, default=DEFAULT_METHOD if quantised else "liera"),
         _devices(values, folder),
         check_int("manifest", "seed", values.get("seed", 0), low=0, high=2**63 - 1),
         check_int("manifest", "folds", values.get("folds", 5), low=2),
@@ -148,10 +162,33 @@ def _manifest(values: Mapping[str, Any], folder: Path) -> Manifest:
         check_int("manifest", "rounds.epochs", rounds.get("epochs", 1), low=1),
         check_choice("manifest", "rounds.mean", rounds.get("mean", "algebra"), MEANS),
         values.get("preprocess"),
+        values.get("semantics"),
+        values.get("codes", False),
     )
 
 
-def _plan(values: Mapping[str, Any], *, continues: bool) -> Plan | None:
+def _check_kind(values: Mapping[str, Any], *, quantised: bool) -> None:
+    """Raise `DomainError` where a key is for networks of the other kind, float or quantised."""
+    if not quantised:
+        strange = next((key for key in _QUANTISED_ONLY if key in values), None)
+        if strange is not None:
+            raise DomainError(
+                f"`{strange}` must be left out where `base` is a float network: it is for a quantised file"
+            )
+        return
+    strange = next((key for key in _FLOAT_ONLY if key in values), None)
+    if strange is not None:
+        raise DomainError(f"`{strange}` must be left out where `base` is a quantised file: it is for float networks")
+    name = check_choice("manifest", "method", values.get("method", DEFAULT_METHOD), tuple(INTEGER_METHODS))
+    if "rank" in values and not INTEGER_METHODS[name].moves:
+        raise DomainError(f'`rank` must be left out for method = "{name}" of a quantised file, which has no factors')
+    if values.get("codes") and not INTEGER_METHODS[name].scales:
+        raise DomainError(f'`codes` must be left out for method = "{name}", which has no factors of scales')
+    if "semantics" in values:
+        check_choice("manifest", "semantics", values["semantics"], tuple(SEMANTICS))
+
+
+def _plan(values: Mapping[str, Any], *, continues: bool, default: str) -> Plan | None:
     """Return how each device is adapted; one that goes on from an adapter takes method and rank from that."""
     given = {name: values[name] for name in ("epochs", "learning_rate") if name in values}
     if "batch" in values:
@@ -172,7 +209,7 @@ def _plan(values: Mapping[str, Any], *, continues: bool) -> Plan | None:
     for name, option in (("rank", "r"), ("alpha", "lora_alpha")):
         if name in values:
             options[option] = values[name]
-    return Plan(values.get("method", "liera"), options, **given)
+    return Plan(values.get("method", default), options, **given)
 
 
 def _devices(values: Mapping[str, Any], folder: Path) -> tuple[Entry, ...]:
