@@ -69,7 +69,8 @@ class _Command(Command):
 @click.option(
     "--data",
     type=click.Path(path_type=Path),
-    help="NPZ of samples.  lora: to measure the outputs on; c-int8-update: for the self-test, else drawn.",
+    help="NPZ of samples.  lora: to measure the outputs on; c-int8-update: to choose the self-test from, of the first "
+    "16, else drawn.",
 )
 @click.option(
     "--samples",
@@ -171,13 +172,14 @@ def _export_update(
 
     if out.exists() and not (out.is_file() or out.is_dir()):
         raise click.UsageError(f"{out} is a device or a pipe; name a file with --out")
-    with reserved_file("export", out, "out"):
+    with reserved_file("export", out, "out"), working("export") as step:
         graph = read_integer(base)
         update = read_update(folder, graph)
         stem = out.stem if re.match(r"update(_|$)", out.stem) else f"update_{out.stem}"
         name = re.sub(r"[^A-Za-z0-9_]", "_", stem)[:41]  # letters of C, not of every script
         test, notes = None, []
         if samples != 0:
+            step("making a self-test")
             x = None if data is None else given_input("export", graph, read_npz(data))
             try:
                 test = make_c_self_test(graph, update.patched(graph)[0], semantics, x, samples or SAMPLES)

@@ -18,7 +18,7 @@ import numpy as np
 from lieref._types import Array
 from lieref.adapter.integer.c_update import wrapped
 from lieref.adapter.integer.self_test import places, self_test_integers
-from lieref.adapter.integer.self_test_making import default_semantics, integer_outputs, make_self_test, spread
+from lieref.adapter.integer.self_test_making import default_semantics, distances, integer_outputs, make_self_test
 from lieref.errors import UnsupportedError
 from lieref.model.integer.graph import IntegerGraph
 from lieref.op.integer.semantics import SEMANTICS
@@ -31,15 +31,15 @@ _C_TYPES = {name: f"{name}_t" for name in ("int8", "uint8", "int16", "uint16", "
 _TEXT = """
 /* Self-test: the network answers as recorded. {count} input{s}, {kind}, {bytes} bytes of tables; a
  * linker that drops what is not called drops them too. The answers are those of the semantics {semantics}:
- * of kernels that round so, every number is equal. Of {outputs} outputs {compared} are compared{spread}.
+ * where kernels round so, every number is equal. Of {outputs} outputs {compared} are compared{spread}.
  *
  * {name}_self_test(run, context) calls `run` for each input and returns
- *   {upper}_OK              all as recorded
- *   {upper}_IS_BASE         the answers are those of the base, or nearer to them than to the updated network's
- *   {upper}_OTHER_ROUNDING  the update runs, but on kernels that round otherwise: no number is off by more than
- *                           {upper}_NEAR, as far apart as the known kernels are on these inputs (at least 1)
+ *   {upper}_OK              all as recorded; other kernels may give the same on so few inputs
+ *   {upper}_IS_BASE         the answers are those of the base: no number is off from them by more than {upper}_NEAR,
+ *                           as far apart as the known kernels are on these inputs (at least 1)
+ *   {upper}_OTHER_ROUNDING  the update runs, but on kernels that round otherwise: off by no more than {upper}_NEAR
  *   {upper}_WRONG           neither
- *   {upper}_RUN_FAILED      `run` returned 0
+ *   {upper}_RUN_FAILED      `run` returned 0; no more inputs are tried
  *   {upper}_TABLES_DAMAGED  the tables of the self-test are not what they were made as; nothing was run{told}
  */
 #define {upper}_SAMPLES {count}u
@@ -171,7 +171,7 @@ class CSelfTest:
         step = int(np.abs(self.expected - self.of_base).max())
         if step == 0:
             return "the answers of the self-test are the base's too: that the base still runs is seen by the checksum"
-        if step <= self.near:
+        if step <= 2 * self.near:
             return (
                 f"the update moves the answers of the self-test by at most {step}, other kernels by up to {self.near}: "
                 "on kernels that round otherwise, base and update may be taken for one another; the checksum tells"
@@ -245,7 +245,7 @@ def make_c_self_test(
         raise UnsupportedError(f"make_c_self_test: outputs must be integers of at most 32 bits; got {dtype}")
     at = places(said["size"])
     new, old = (integer_outputs(graph, x, semantics)[:, at] for graph in (changed, base))
-    near = max(1, int(spread((changed, base), x, semantics, others).max()))
+    near = max(1, *(int(distances(graph, x, semantics, others).max(initial=0)) for graph in (changed, base)))
     return CSelfTest(
         semantics, x.reshape(len(x), -1), new, old, said["size"], near, _pair(test["input"]["real"]),
         _pair(said["real"]), dtype,

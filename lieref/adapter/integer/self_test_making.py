@@ -58,7 +58,7 @@ def make_self_test(
 
     Drawn inputs are those of the first `SEEDS` seeds at which most outputs are others than the base's, so that a device
     that runs the base fails. Where `others` are named, inputs, drawn or given, are those at which the update moves an
-    output furthest, in proportion to what rounding moves it.
+    output more than twice as far as these semantics do, and of them those at which most of them are noticed.
 
     Parameters
     ----------
@@ -137,37 +137,37 @@ def _real(graph: IntegerGraph, name: str, integers: IntegerTensor) -> list[Any] 
     return [float(q.scale[0]), int(q.zero_point[0])]
 
 
-def spread(graphs: Sequence[IntegerGraph], x: Array, how: str, others: Sequence[str]) -> Array:
-    """Return how far other semantics move an integer of the output at most, (N,) int64; of inputs as integers.
+def distances(graph: IntegerGraph, x: Array, how: str, others: Sequence[str]) -> Array:
+    """Return how far each of other semantics moves an integer of the output at most, (others, N) int64.
 
-    Semantics without an operation of the network are left out.
+    `x` are integers of the input. Semantics without an operation of the network move nothing.
     """
-    found = np.zeros(len(x), np.int64)
-    for graph in graphs:
-        rows = integer_outputs(graph, x, how)
-        at = places(rows.shape[1])
-        for name in others:
-            try:
-                moved = np.abs(integer_outputs(graph, x, name) - rows)[:, at].max(1)
-            except LierefError:
-                continue
-            found = np.maximum(found, moved)
+    rows = integer_outputs(graph, x, how)
+    at = places(rows.shape[1])
+    found = np.zeros((len(others), len(x)), np.int64)
+    for name, moved in zip(others, found, strict=True):
+        try:
+            moved[:] = np.abs(integer_outputs(graph, x, name) - rows)[:, at].max(1)
+        except LierefError:
+            continue
     return found
 
 
 def _showing(
     base: IntegerGraph, changed: IntegerGraph, x: Array, how: str, others: Sequence[str], count: int
 ) -> list[int]:
-    """Return the places of the inputs at which an update shows most, in order."""
+    """Return the places of the inputs at which an update shows most, in order; see `make_self_test`."""
     new, old = (integer_outputs(graph, x, how) for graph in (changed, base))
     if not others:
         return sorted(np.argsort(-(new != old).sum(1), kind="stable")[:count].tolist())
     far = np.abs(new - old)[:, places(new.shape[1])].max(1)
     likely = np.argsort(-far, kind="stable")[: max(LIKELY, count)]
-    rounding = spread((changed, base), x[likely], how, others)
-    # Where rounding shows not at all it cannot be noticed either: worse than one step, as good as two.
-    shows = far[likely] / np.where(rounding == 0, 2, rounding)
-    return sorted(likely[np.argsort(-shows, kind="stable")[:count]].tolist())
+    of_new, of_old = (distances(graph, x[likely], how, others) for graph in (changed, base))
+    rounding = np.maximum(of_new.max(0), of_old.max(0))
+    # By the triangle inequality what is rounded otherwise is then nearer to its own than to the other.
+    apart = far[likely] > 2 * rounding
+    order = np.lexsort((-far[likely] / np.maximum(rounding, 1), -(of_new > 0).sum(0), ~apart))
+    return sorted(likely[order[:count]].tolist())
 
 
 def integer_outputs(graph: IntegerGraph, x: Array, how: str) -> Array:
