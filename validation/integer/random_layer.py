@@ -242,6 +242,19 @@ def hard_swish(rng: Rng, dtype: str) -> Layer:
     return Layer(build(tensors, [Operator("HARD_SWISH", (0,), (1,), "HardSwishOptions")], (0,), (1,)), (x,))
 
 
+def sigmoid(rng: Rng, dtype: str, kind: str) -> Layer:
+    """Return a sigmoid or a tanh; of 16 bits, a third has the unit of fixed point, or nearly."""
+    shape, low = (1, int(rng.integers(1, 300))), limits(dtype)[0]
+    s = scale(rng, -8, 2)
+    if dtype == "int16":
+        near = 2.0 ** float(rng.integers(-13, -9) + pick(rng, 0, 0, 0.0009, -0.0009))
+        s = float(np.float32(near)) if rng.random() < 0.3 else scale(rng, -18, 1)
+    out = (2**-15, 0) if dtype == "int16" else (2**-8, low) if kind == "LOGISTIC" else (2**-7, low + 128)
+    tensors = [Tensor(dtype, shape, s, zero_point(rng, dtype)), Tensor(dtype, shape, *out)]
+    x = integers(rng, dtype, (SAMPLES, *shape[1:]))
+    return Layer(build(tensors, [Operator(kind, (0,), (1,))], (0,), (1,)), (x,))
+
+
 def requantize(rng: Rng, dtype: str) -> Layer:
     shape = (1, int(rng.integers(1, 100)))
     s, to = scale(rng), dtype if rng.random() < 0.7 else {"int8": "uint8", "uint8": "int8", "int16": "int16"}[dtype]
@@ -275,6 +288,8 @@ KINDS: dict[str, Callable[[Rng, str], Layer]] = {
     "pad": pad,
     "concat": concat,
     "hard swish": hard_swish,
+    "logistic": lambda rng, dtype: sigmoid(rng, dtype, "LOGISTIC"),
+    "tanh": lambda rng, dtype: sigmoid(rng, dtype, "TANH"),
     "requantize": requantize,
     "dequantize": dequantize,
 }

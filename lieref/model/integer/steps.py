@@ -16,6 +16,7 @@ from lieref.model.integer.step import Step, ends, of, one
 from lieref.op.integer import add as adding
 from lieref.op.integer import mean as means
 from lieref.op.integer import quantize as quantizing
+from lieref.op.integer import sigmoid
 from lieref.op.integer.average_pool import average_pool, average_pool_float, average_pool_real
 from lieref.op.integer.concat import concat, concat_real
 from lieref.op.integer.convolution import convolution
@@ -276,6 +277,21 @@ def _hard_swish(step: Step) -> Array:
     return step.end(y, with_zero_point=False)
 
 
+def _sigmoid(step: Step) -> Array:
+    """Return a sigmoid or a tanh; one whose output has another scale than TFLite's is computed by real numbers."""
+    x, name, s = step.value(0), step.node.op, step.semantics
+    scale, zero_point = one(step.tensor(0))
+    fits = step.output.dtype == x.dtype and one(step.output) == sigmoid.OUTPUTS[name][x.dtype.name]
+    if s.sigmoid == "real" or not fits:
+        return _number_by_number(step)
+    if x.dtype == np.int16:
+        fixed = s.sigmoid_16 != "table" and sigmoid.takes_fixed_point_16(name, scale)
+        return (sigmoid.by_fixed_point_16 if fixed else sigmoid.by_table_16)(x, name, scale)
+    if s.sigmoid == "fixed":
+        return sigmoid.by_fixed_point(x, name, scale, zero_point)
+    return sigmoid.by_table(x, name, scale, zero_point, s.sigmoid)
+
+
 def _shaped(q: Quantisation, values: Array, axes: int) -> Array:
     shape = [1] * axes
     if q.axis is not None and values.size > 1:
@@ -356,5 +372,6 @@ STEPS: dict[str, Callable[[Step], Array]] = {
     "MatMul": _matmul,
     **dict.fromkeys(FUNCTIONS, _number_by_number),
     "HardSwish": _hard_swish,
+    **dict.fromkeys(("Sigmoid", "Tanh"), _sigmoid),
 }
 """The function of each operation that runs."""

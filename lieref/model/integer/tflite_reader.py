@@ -46,7 +46,6 @@ def read_tflite(content: bytes) -> IntegerGraph:
     check_shapes(graph)
     check_types(graph)
     check_tflite_rules(graph)
-    _check_probabilities(graph)
     return graph
 
 
@@ -81,22 +80,6 @@ def _check_integers(raw: RawModel) -> None:
         if tensor.dtype not in ("int8", "uint8", "int16"):
             raise UnsupportedError(
                 f"tflite: input {tensor.name} must be int8, uint8 or int16; got {tensor.dtype}: {advice}"
-            )
-
-
-def _check_probabilities(graph: IntegerGraph) -> None:
-    """Refuse a softmax whose output has another scale than the kernels put there, whatever the file says."""
-    expected = {"int8": (2.0**-8, -128), "uint8": (2.0**-8, 0), "int16": (2.0**-15, 0)}
-    for node in graph.nodes:
-        out = graph.tensors[node.outputs[0]]
-        if node.op != "Softmax" or out.quantisation is None:
-            continue
-        scale, zero_point = float(out.quantisation.scale[0]), int(out.quantisation.zero_point[0])
-        right, right_zero = expected[out.dtype]
-        if abs(scale / right - 1) > 1e-3 or zero_point != right_zero:
-            raise FormatError(
-                f"tflite: the output of SOFTMAX must have scale {right} and zero point {right_zero}, which all "
-                f"runtimes take for granted; got {scale:.6g} and {zero_point}"
             )
 
 
@@ -297,6 +280,8 @@ _READERS: dict[str, Callable[[RawOperator, Inputs, IntegerTensor], Made]] = {
     "SOFTMAX": _softmax,
     "MEAN": _mean,
     "HARD_SWISH": _plain("HardSwish"),
+    "LOGISTIC": _plain("Sigmoid"),
+    "TANH": _plain("Tanh"),
     "QUANTIZE": _quantize,
     "DEQUANTIZE": _plain("Dequantize"),
     "RESHAPE": _plain("Reshape"),

@@ -12,9 +12,16 @@ import warnings
 from lieref.errors import FormatError, LierefWarning
 from lieref.model.integer.graph import IntegerGraph, IntegerNode, IntegerTensor
 from lieref.op.integer.resize import passes_the_edge
+from lieref.op.integer.sigmoid import OUTPUTS
 
 _UNITS_APART = 0.02  # of the output's scale: kernel_util.cc
 _LAYERS = ("Conv", "DepthwiseConv", "FullyConnected")
+_GIVEN = {
+    "Softmax": ("SOFTMAX", {"int8": (2.0**-8, -128), "uint8": (2.0**-8, 0), "int16": (2.0**-15, 0)}, 1e-3),
+    "Sigmoid": ("LOGISTIC", OUTPUTS["Sigmoid"], 0.0),
+    "Tanh": ("TANH", OUTPUTS["Tanh"], 0.0),
+}
+"""Operators whose output is fixed: TFLite's name, scale and zero point by type, and how far off the scale may be."""
 
 
 class PastTheEdgeWarning(LierefWarning):
@@ -40,11 +47,13 @@ def check_tflite_rules(graph: IntegerGraph) -> None:
             _check_exponent(node, inputs[0])
         if node.op == "Resize" and node.attributes.get("mode") == "bilinear":
             _check_edge(node, inputs[0], out)
-        if node.op in (*_LAYERS, "Mean", "HardSwish") and out.dtype != inputs[0].dtype:
+        if node.op in (*_LAYERS, "Mean", "HardSwish", "Sigmoid", "Tanh") and out.dtype != inputs[0].dtype:
             raise FormatError(f"tflite: {node.op} must keep the type; got {out.dtype} for {inputs[0].dtype}")
-        if node.op in (*_LAYERS, "Add", "Sub", "Mul"):
+        if node.op in (*_LAYERS, "Add", "Sub", "Mul", "Sigmoid", "Tanh"):
             for tensor in (*inputs, out):
                 _check_symmetric(node, tensor)
+        if node.op in _GIVEN:
+            _check_given(node, out)
 
 
 def _check_weight(node: IntegerNode, x: IntegerTensor, weight: IntegerTensor) -> None:
@@ -99,3 +108,17 @@ def _check_symmetric(node: IntegerNode, tensor: IntegerTensor) -> None:
     q = tensor.quantisation
     if tensor.dtype == "int16" and q is not None and q.zero_point.any():
         raise FormatError(f"tflite: {node.op} of int16 must have zero point 0; got {tensor}")
+
+
+def _check_given(node: IntegerNode, out: IntegerTensor) -> None:
+    """Refuse an output of another scale than kernels put there, whatever the file says."""
+    if out.quantisation is None:
+        return
+    name, given, apart = _GIVEN[node.op]
+    scale, zero_point = float(out.quantisation.scale[0]), int(out.quantisation.zero_point[0])
+    right, right_zero = given[out.dtype]
+    if abs(scale / right - 1) > apart or zero_point != right_zero:
+        raise FormatError(
+            f"tflite: the output of {name} must have scale {right} and zero point {right_zero}, which runtimes take "
+            f"for granted; got {scale:.9g} and {zero_point}"
+        )

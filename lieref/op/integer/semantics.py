@@ -97,6 +97,11 @@ class Semantics:
     hard_swish : str
         "sixteen": in fixed point; "real": as every other function of one number, see
         `lieref.op.integer.number_by_number`.
+    sigmoid : str
+        And tanh, on 8 bits: "away" or "even", by tables that are rounded so; "fixed": in fixed point; "real" as for
+        `hard_swish`. See `lieref.op.integer.sigmoid`.
+    sigmoid_16 : str
+        "table"; "fixed where it fits": where the scale is that of 16-bit fixed point.
     """
 
     name: str
@@ -123,6 +128,8 @@ class Semantics:
     clamp: str = "away"
     whole_pool: str = "away"
     hard_swish: str = "sixteen"
+    sigmoid: str = "away"
+    sigmoid_16: str = "fixed where it fits"
     mul_of: str = "integers"
 
 
@@ -151,6 +158,7 @@ _TABLE: tuple[Semantics, ...] = (
         softmax="fixed",
         quantize="divide-away",
         requantize="double",
+        sigmoid_16="table",
     ),
     Semantics(
         "tflite-optimised",
@@ -197,6 +205,7 @@ _TABLE: tuple[Semantics, ...] = (
         requantize="eight",
         resize="eleven",
         clamp="even",
+        sigmoid="even",
     ),
     Semantics(
         "cmsis-nn",
@@ -218,6 +227,8 @@ _TABLE: tuple[Semantics, ...] = (
         softmax="fixed",
         quantize="divide-away",
         requantize="double",
+        sigmoid="fixed",
+        sigmoid_16="table",
     ),
     Semantics(
         "onnxruntime",
@@ -242,6 +253,7 @@ _TABLE: tuple[Semantics, ...] = (
         clamp="even first",
         whole_pool="float32-even",
         hard_swish="real",
+        sigmoid="real",
         mul_of="integers, zero point first",
     ),
 )

@@ -11,14 +11,18 @@ import pytest
 from lieref.errors import DomainError, UnsupportedError
 from lieref.model import executor
 from lieref.model.integer.as_float import as_float, limits
+from lieref.model.integer.executor import run
 from lieref.model.integer.graph import IntegerTensor, Quantisation
 from lieref.model.integer.layers import integer_layers
 from lieref.model.integer.reader import read_integer
 from lieref.model.integer.real_samples import OutOfRangeWarning, as_real
 from lieref.model.integer.samples import to_integers
+from lieref.model.integer.tflite_reader import read_tflite
+from lieref.op.integer.semantics import SEMANTICS
 from tests.model.integer.quantised import quantised, run_onnx
 from tests.model.integer.test_onnx_readers import minimal
 from tests.model.nets import residual_net
+from validation.integer.tflite_file import Operator, Tensor, build
 
 
 def test_one_layer_is_its_formula(tmp_path: Path) -> None:
@@ -47,6 +51,28 @@ def test_it_follows_the_runtime_within_the_rounding(form: str, tmp_path: Path) -
     expected = run_onnx(path.read_bytes(), x)
     assert np.abs(found - expected).mean() < 0.01  # probabilities, in steps of 1/256
     assert (found.argmax(1) == expected.argmax(1)).mean() > 0.9
+
+
+def test_sigmoid_and_tanh_of_a_tflite_file_are_the_real_functions() -> None:
+    """Between integers of every semantics and real numbers lies what the rounding of two outputs and an input adds."""
+    pytest.importorskip("tflite")
+    tensors = [
+        Tensor("int8", (1, 256), 0.02, 9),
+        Tensor("int8", (1, 256), 2**-7, 0),
+        Tensor("int8", (1, 256), 2**-8, -128),
+    ]
+    operators = [Operator("TANH", (0,), (1,)), Operator("LOGISTIC", (1,), (2,))]
+    graph = read_tflite(build(tensors, operators, (0,), (2,)))
+    x = np.arange(-128, 128).astype(np.int8)[None]
+    real = 0.02 * (x.astype(np.float64) - 9)
+    network = as_float(graph)
+    assert [node.op for node in network.nodes] == ["Tanh", "Clip", "Sigmoid"]
+    found = executor.run(network, real.astype(np.float32))[graph.outputs[0]]
+    held = np.clip(np.tanh(real), -1, 127 / 128)
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-held)), atol=1e-6)
+    for name in SEMANTICS:
+        integers = run(graph, x, name).astype(np.float64)
+        assert np.abs((integers + 128) / 256 - found).max() <= 0.5 / 256 + 0.25 * 0.5 / 128 + 1e-6
 
 
 def test_a_shared_weight_is_refused(tmp_path: Path) -> None:

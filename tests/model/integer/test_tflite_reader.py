@@ -131,11 +131,31 @@ def test_what_is_refused_says_what_to_do(changed, error, said):
         read_tflite(dense(**changed))
 
 
-def test_a_softmax_must_have_the_scale_that_runtimes_put_there():
-    for scale, zero_point in ((1 / 128, -128), (1 / 256, 0)):
+@pytest.mark.parametrize(
+    ("kind", "options", "wrong"),
+    [
+        ("SOFTMAX", ("SoftmaxOptions", {0: ("f", 1.0)}), ((1 / 128, -128), (1 / 256, 0))),
+        ("LOGISTIC", (), ((1 / 255, -128), (1 / 256, 0))),
+        ("TANH", (), ((1 / 127, 0), (1 / 128, 3))),
+    ],
+)
+def test_an_output_must_have_the_scale_that_runtimes_put_there(kind, options, wrong):
+    for scale, zero_point in wrong:
         tensors = [Tensor("int8", (1, 3), 0.5, 0), Tensor("int8", (1, 3), scale, zero_point)]
-        content = build(tensors, [Operator("SOFTMAX", (0,), (1,), "SoftmaxOptions", {0: ("f", 1.0)})], (0,), (1,))
-        with pytest.raises(FormatError, match="which all runtimes take for granted; got"):
+        content = build(tensors, [Operator(kind, (0,), (1,), *options)], (0,), (1,))
+        with pytest.raises(FormatError, match=f"the output of {kind} must have .*, which runtimes take for granted"):
+            read_tflite(content)
+
+
+@pytest.mark.parametrize("kind", ["LOGISTIC", "TANH"])
+def test_a_function_of_sixteen_bits_needs_zero_points_of_zero_and_a_scale_below_three(kind):
+    for scale, zero_point, said in ((0.5, 3, "must have zero point 0"), (2.7, 0, "must go together"), (2.6, 0, "")):
+        tensors = [Tensor("int16", (1, 3), scale, zero_point), Tensor("int16", (1, 3), 2**-15, 0)]
+        content = build(tensors, [Operator(kind, (0,), (1,))], (0,), (1,))
+        if not said:
+            assert len(read_tflite(content).nodes) == 1
+            continue
+        with pytest.raises(FormatError, match=said):
             read_tflite(content)
 
 

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lieref.errors import DomainError
-from lieref.op.integer import softmax as fixed_softmax
+from lieref.op.integer import fixed_point_functions as fixed
 from lieref.op.integer.add import add, add_float, add_single
 from lieref.op.integer.average_pool import average_pool
+from lieref.op.integer.fixed_point_functions import exp_negative
 from lieref.op.integer.hard_swish import hard_swish
 from lieref.op.integer.max_pool import max_pool
 from lieref.op.integer.mean import mean
@@ -22,7 +23,7 @@ from lieref.op.integer.output import finish, limits
 from lieref.op.integer.quantize import dequantize, dequantize_blocks, quantize, requantize, requantize_blocks
 from lieref.op.integer.resize import resize_bilinear, resize_nearest
 from lieref.op.integer.semantics import SEMANTICS, Rule, semantics
-from lieref.op.integer.softmax import exp_negative, reciprocal, softmax, softmax_multiplier
+from lieref.op.integer.softmax import reciprocal, softmax, softmax_multiplier
 from lieref.op.integer.softmax16 import softmax16
 from lieref.op.integer.softmax_table import softmax_table
 from tests.op.integer import plain
@@ -89,12 +90,11 @@ def test_a_mean_is_next_to_the_real_one(rng):
     assert np.abs(y - real).max() <= 0.5 + 0.5 / 4 + 1e-6
 
 
-def test_softmax_constants_are_those_of_gemmlowp():
-    assert fixed_softmax._EXP_EIGHTH == 1895147668
-    assert fixed_softmax._THIRD == 715827883
-    assert fixed_softmax._48_OVER_17 == 1515870810
-    assert fixed_softmax._32_OVER_17 == 1010580540
-    assert [factor for _, factor in fixed_softmax._EXP_POWERS] == [
+def test_constants_in_fixed_point_are_those_of_gemmlowp():
+    assert fixed.EXP_EIGHTH == 1895147668
+    assert fixed.THIRD == 715827883
+    assert fixed.LINE == (1515870810, -1010580540)
+    assert [factor for _, factor in fixed.EXP_POWERS] == [
         1672461947, 1302514674, 790015084, 290630308, 39332535, 720401, 242,
     ]  # fmt: skip
 
