@@ -10,8 +10,9 @@ import numpy as np
 from lieref._types import Array
 from lieref.adapter.integer.model import IntegerModel
 from lieref.model import executor
-from lieref.model.integer.as_float import FREE, as_float, limits
+from lieref.model.integer.as_float import FREE, as_float
 from lieref.model.integer.graph import IntegerGraph
+from lieref.model.integer.real_range import limits
 from lieref.model.integer.short_names import short_names
 from lieref.model.samples import as_numbers, batches
 

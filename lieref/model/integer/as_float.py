@@ -8,7 +8,6 @@ Images come as (N, C, H, W), whatever the file has.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -18,22 +17,15 @@ from lieref._types import Array, AttrValue
 from lieref.errors import UnsupportedError
 from lieref.model.checked import checked_nodes
 from lieref.model.graph import Graph, Node, TensorInfo
-from lieref.model.integer.graph import IntegerGraph, IntegerNode, IntegerTensor, Quantisation
+from lieref.model.integer.graph import IntegerGraph, IntegerNode, IntegerTensor
 from lieref.model.integer.layers import LAYER_OPERATIONS, IntegerLayer, integer_layers
+from lieref.model.integer.real_range import MEANS, limits, stays
 
 OPSET = 18
 FREE = "/free"
 """What is added to a tensor's name for its numbers before they are clamped."""
 ROUNDED = "/rounded"
 """What is added to the name of the input for its numbers on their grid."""
-
-_ACTIVATIONS = {
-    "none": (-math.inf, math.inf), "relu": (0.0, math.inf), "relu6": (0.0, 6.0), "relu_n1_to_1": (-1.0, 1.0),
-}  # fmt: skip
-_NEVER_LEAVES = frozenset({"MaxPool", "Reshape", "Transpose", "Slice", "Pad", "Dequantize"})
-"""Operations whose results lie in the range of their input."""
-_MEANS = frozenset({"AveragePool", "Mean"})
-"""Operations whose results lie in that range, and between the numbers of its grid."""
 
 
 @dataclass
@@ -90,17 +82,6 @@ def as_float(graph: IntegerGraph, *, rounds: bool = False) -> Graph:
     return Graph(tuple(nodes), (info,), graph.outputs, writing.initializers, OPSET)
 
 
-def limits(graph: IntegerGraph, node: IntegerNode) -> tuple[float, float]:
-    """Return the smallest and the largest real number that a node can write."""
-    tensor = graph.tensors[node.outputs[0]]
-    low, high = _ACTIVATIONS[str(node.attributes.get("activation", "none"))]
-    said = tensor.quantisation
-    if said is None:
-        return low, high
-    one, other = (float(said.real(np.array([q]))[0]) for q in tensor.limits)
-    return max(low, one), min(high, other)
-
-
 def is_images(graph: IntegerGraph, tensor: IntegerTensor) -> bool:
     """Tell whether the axes of a tensor come in another order in the network of real numbers."""
     return graph.nodes[0].layout == "NHWC" and len(tensor.shape) == 4
@@ -120,7 +101,7 @@ def _write(w: _Writing, node: IntegerNode, layer: IntegerLayer | None) -> None:
     """Add what a node is, and the clamp behind it."""
     tensor = w.source.tensors[node.outputs[0]]
     low, high = limits(w.source, node)
-    clamps = tensor.quantisation is not None and not (_stays(w.source, node) and not (w.rounds and node.op in _MEANS))
+    clamps = tensor.quantisation is not None and not (stays(w.source, node) and not (w.rounds and node.op in MEANS))
     output = f"{tensor.name}{FREE}" if clamps else tensor.name
     if node.op in LAYER_OPERATIONS and layer is not None:
         _layer(w, node, layer, output)
@@ -156,22 +137,6 @@ def _round_input(w: _Writing, name: str) -> None:
     low, high = (float(tensor.quantisation.real(np.array([q]))[0]) for q in tensor.limits)
     _round(w, f"{name}/grid", name, replace(tensor, name=rounded), (low, high))
     w.nodes.insert(0, w.nodes.pop())
-
-
-def _stays(graph: IntegerGraph, node: IntegerNode) -> bool:
-    """Tell whether what a node writes cannot leave the range of its output."""
-    if node.attributes.get("activation", "none") != "none":
-        return False
-    if node.op in ("Softmax", "Sigmoid", "HardSigmoid"):  # 0 to 1
-        return True
-    said = [graph.tensors[name].quantisation for name in (node.inputs[0], node.outputs[0])]
-    return node.op in (*_NEVER_LEAVES, *_MEANS) and _equal(said[0], said[1])
-
-
-def _equal(one: Quantisation | None, other: Quantisation | None) -> bool:
-    if one is None or other is None:
-        return False
-    return bool(np.array_equal(one.scale, other.scale) and np.array_equal(one.zero_point, other.zero_point))
 
 
 def _real(w: _Writing, name: str, beside: int) -> str:

@@ -10,14 +10,17 @@ import pytest
 
 from lieref.errors import DomainError, UnsupportedError
 from lieref.model import executor
-from lieref.model.integer.as_float import as_float, limits
+from lieref.model.integer.as_float import as_float
 from lieref.model.integer.executor import run
 from lieref.model.integer.graph import IntegerTensor, Quantisation
 from lieref.model.integer.layers import integer_layers
 from lieref.model.integer.reader import read_integer
+from lieref.model.integer.real_range import limits
 from lieref.model.integer.real_samples import OutOfRangeWarning, as_real
 from lieref.model.integer.samples import to_integers
 from lieref.model.integer.tflite_reader import read_tflite
+from lieref.model.scores import logits_name
+from lieref.model.simplify import simplify
 from lieref.op.integer.semantics import SEMANTICS
 from tests.model.integer.quantised import quantised, run_onnx
 from tests.model.integer.test_onnx_readers import minimal
@@ -73,6 +76,23 @@ def test_sigmoid_and_tanh_of_a_tflite_file_are_the_real_functions() -> None:
     for name in SEMANTICS:
         integers = run(graph, x, name).astype(np.float64)
         assert np.abs((integers + 128) / 256 - found).max() <= 0.5 / 256 + 0.25 * 0.5 / 128 + 1e-6
+
+
+@pytest.mark.parametrize(("scale", "zero_point", "read"), [(2**-8, 0, "t0"), (2**-8, 1, "t2"), (2**-7, 0, "t2")])
+def test_a_softmax_that_ends_in_another_type_is_read_before_it(scale: float, zero_point: int, read: str) -> None:
+    """From int8 to uint8 on the same grid; numbers that are cut are others."""
+    pytest.importorskip("tflite")
+    tensors = [
+        Tensor("int8", (1, 4), 0.1, 0),
+        Tensor("int8", (1, 4), 2**-8, -128),
+        Tensor("uint8", (1, 4), scale, zero_point),
+    ]
+    operators = [
+        Operator("SOFTMAX", (0,), (1,), "SoftmaxOptions", {0: ("f", 1.0)}),
+        Operator("QUANTIZE", (1,), (2,), "QuantizeOptions"),
+    ]
+    network = simplify(as_float(read_tflite(build(tensors, operators, (0,), (2,)))))
+    assert logits_name(network) == read
 
 
 def test_a_shared_weight_is_refused(tmp_path: Path) -> None:
