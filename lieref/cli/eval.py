@@ -77,12 +77,13 @@ def evaluate(
 ) -> None:
     """Print the mean loss of MODEL on labelled data, and how well it does: for classes its accuracy.
 
-    Of a quantised MODEL the accuracy is that of its integers, in each of --semantics; with --adapter of what the file
-    becomes with an update in it.
+    Of a quantised MODEL they are those of its integers, in each of --semantics; with --adapter of what the file becomes
+    with an update in it. Of classes it is the accuracy alone.
     """
     from lieref.adapter.folder import read_adapter
     from lieref.cli.doubts import tell_at_chance
     from lieref.cli.integer import evaluate_integer, print_evaluation, refuse_options
+    from lieref.cli.integer_scores import evaluate_scores, print_scores
     from lieref.cli.job import load_samples, parse_classes, score
     from lieref.cli.loading import load_for
     from lieref.model.integer.reader import is_integer_file
@@ -90,25 +91,25 @@ def evaluate(
 
     given: dict[str, Any]
     if is_integer_file(model_path):
-        named = task[0] if task[0] != "classes" else None
-        if named:
-            raise click.UsageError(
-                "eval judges quantised files by their classes; leave out --task (finetune --test reports on others)"
-            )
         refuse_options("eval", {"--output": outputs})
+        known = parse_classes(classes)
         given = {"adapter": adapter, "preprocess": preprocess}
-        integers = evaluate_integer(model_path, data, semantics, layout, parse_classes(classes), max_bytes, **given)
+        if task[0] in (None, "classes"):
+            refuse_options("eval", {f"--{name.replace('_', '-')}": True for name in task[1]})
+            integers = evaluate_integer(model_path, data, semantics, layout, known, max_bytes, **given)
+        else:
+            integers = evaluate_scores(model_path, data, semantics, layout, known, max_bytes, task, text=text, **given)
         if as_json:
             print_json(integers)
         else:
-            print_evaluation(data, integers)
+            (print_scores if "task" in integers else print_evaluation)(data, integers)
         return
     if semantics:
         raise click.UsageError(f"--semantics is for quantised files; {model_path} is none")
-    known = {} if adapter is None else read_adapter(adapter)[1]["lieref"]
-    outputs = known.get("output") if outputs is None else outputs
-    text = with_padding_of(text, known)
-    model = load_for(model_path, data, text, outputs, known)
+    recorded = {} if adapter is None else read_adapter(adapter)[1]["lieref"]
+    outputs = recorded.get("output") if outputs is None else outputs
+    text = with_padding_of(text, recorded)
+    model = load_for(model_path, data, text, outputs, recorded)
     if adapter is not None:
         model.load_adapter(adapter)
     names, chosen = parse_classes(classes), chosen_task(model, task)

@@ -243,7 +243,13 @@ def _print(report: Report, base: Path, out: Path, what: str, as_json: bool, page
         numbers = report.details["payload_bytes"]
         click.echo(f"Of the update's bytes {numbers:,} are its numbers; the rest names the file, layers and digests.")
     how = report.details.get("semantics")
-    if how is not None:
+    task = (report.details.get("task") or {}).get("name", "classes")
+    if how is not None and task != "classes":
+        click.echo(
+            f"They are those of integers as {how} rounds; other kernels give others: lieref eval {base} --adapter "
+            f"{out} --data TEST --task {task} --semantics {how},OTHER."
+        )
+    elif how is not None:
         click.echo(
             f"Accuracy is that of integers as {how} rounds; other kernels give others: lieref eval {base} --adapter "
             f"{out} --data TEST --semantics {how},OTHER says how many samples change their class."

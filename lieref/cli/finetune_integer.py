@@ -13,6 +13,7 @@ from lieref.adapter.strict_json import format_json, parse_json, path_text
 from lieref.cli.console import progress_bar, say
 from lieref.cli.doubts import tell_same
 from lieref.cli.evidence import Outcomes, command_line, digests, heard
+from lieref.cli.integer_scores import counted
 from lieref.cli.output import reserved_folder, reserved_history
 from lieref.cli.page import PAGES, run_page
 from lieref.cli.preprocess_option import recorded_text
@@ -290,7 +291,7 @@ def _changed(update: IntegerUpdate, model: IntegerModel) -> dict[str, int]:
 
 
 def _measure(model: IntegerModel, new: IntegerModel, testing: Samples | None, task: Any, how: str) -> dict[str, Any]:
-    """Return the metrics of both files in real numbers, and their accuracy in integers where samples have classes."""
+    """Return the metrics of both files in integers; of classes the accuracy, beside the rest in real numbers."""
     from lieref.cli import job
     from lieref.evaluate.class_counts import class_counts
     from lieref.evaluate.integer import classes
@@ -321,5 +322,22 @@ def _measure(model: IntegerModel, new: IntegerModel, testing: Samples | None, ta
         found["test_outcomes"] = outcomes.to_dict()
         found["base_metrics"] = {**before.metrics, "accuracy": found["base_accuracy"]}
         found["metrics"] = {**after.metrics, "accuracy": found["accuracy"]}
-        found["semantics"] = how
+    else:
+        simulated = {key: found[key] for key in ("base_loss", "loss", "base_metrics", "metrics")}
+        found |= {**_scores(model, new, testing, task, how), "simulated": simulated}
+    return {**found, "semantics": how}
+
+
+def _scores(model: IntegerModel, new: IntegerModel, testing: Samples, task: Any, how: str) -> dict[str, Any]:
+    """Return loss and metrics of both files in integers."""
+    from lieref.evaluate import judge
+    from lieref.evaluate.integer_scores import IntegerScores
+
+    found: dict[str, Any] = {}
+    pairs = {"base_": ("base", model.integer), "": ("adapted", new.integer)}
+    with progress_bar("test") as progress:
+        for order, (key, (name, graph)) in enumerate(pairs.items()):
+            told = counted(progress, f"{name}, integers of {how}", order * len(testing.x), len(pairs) * len(testing.x))
+            score = judge.score(IntegerScores(graph, model.source, how), testing.x, testing.y, task, told)
+            found |= {f"{key}loss": score.loss, f"{key}metrics": score.metrics, f"{key}accuracy": score.accuracy}
     return found

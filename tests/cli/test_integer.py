@@ -94,7 +94,6 @@ def test_inspect(network: str, run_json: RunJson, capsys: pytest.CaptureFixture[
         (["eval", "net.tflite", "--data", "labels.npz"], "whole numbers below the 2 outputs"),
         (["eval", "net.tflite", "--data", "data.npz", "--adapter", "a"], "is the folder of an update; a holds none"),
         (["inspect", "net.tflite", "--engine"], "--engine is for float networks"),
-        (["eval", "net.tflite", "--data", "data.npz", "--task", "numbers"], "judges quantised files by their classes"),
         (["eval", "base.onnx", "--data", "data.npz", "--semantics", "xnnpack"], "base.onnx is none"),
         (["finetune", "base.onnx", "--train", "data.npz", "--out", "o", "--method", "tied-scale"], "base.onnx is none"),
         (

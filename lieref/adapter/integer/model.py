@@ -7,6 +7,7 @@ same bytes, and where the method is `liera-int8` a few other integers.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -24,7 +25,7 @@ from lieref.model.integer.graph import IntegerGraph
 from lieref.model.integer.layers import integer_layers
 from lieref.model.integer.reader import read_integer
 from lieref.model.integer.real_samples import as_real, check_unit, quantised_input
-from lieref.model.integer.samples import own_layout, to_integers
+from lieref.model.integer.samples import IntegerSamples, own_layout, to_integers
 from lieref.model.simplify import in_dtype, simplify
 from lieref.op.integer.semantics import SEMANTICS
 
@@ -204,13 +205,17 @@ class IntegerModel(Model):
             biases = {name: trained[name].astype(np.float64) for name in names & trained.keys()}
         return update_of(self.integer, self.integer_method, self.logarithms(), biases, encoding)
 
-    def fed(self, x: Array, layout: str | None = None) -> Array:
-        """Return samples as the file's own input takes them: its integers, or float32; in its layout."""
+    def taken(self, x: Array, layout: str | None = None) -> IntegerSamples:
+        """Return samples as the file's own input takes them, its integers or float32, in its layout."""
         tensor, arranged = self.integer.tensors[self.integer.inputs[0]], self.arranged("predict", x, layout)
         # samples that stand for themselves may still be integers
-        found = to_integers(arranged if arranged.dtype.kind == "f" else arranged.astype(np.float32), tensor).x
+        found = to_integers(arranged if arranged.dtype.kind == "f" else arranged.astype(np.float32), tensor)
         last = len(tensor.shape) == 4 and own_layout(self.integer) == "NHWC"
-        return np.ascontiguousarray(found.transpose(0, 2, 3, 1) if last else found)
+        return replace(found, x=np.ascontiguousarray(found.x.transpose(0, 2, 3, 1) if last else found.x))
+
+    def fed(self, x: Array, layout: str | None = None) -> Array:
+        """Return the arrays of `taken`."""
+        return self.taken(x, layout).x
 
     def predict(
         self, x: Any, *, batch_size: int = 256, layout: str | None = None, semantics: str | None = None

@@ -18,7 +18,7 @@ def integer_blocks(values: dict[str, Any]) -> tuple[Block, ...]:
     simulated = values.get("simulated") or {}
     found = {
         "form of the file": values.get("file_format"),
-        "accuracy counted in the integers of": values.get("semantics"),
+        "measured in the integers of": values.get("semantics"),
         "in real numbers, base": _share(simulated.get("base_accuracy")),
         "in real numbers, adapted": _share(simulated.get("accuracy")),
         "bytes of the file": changed["file_bytes"],
