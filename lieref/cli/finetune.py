@@ -246,8 +246,8 @@ def _print(report: Report, base: Path, out: Path, what: str, as_json: bool, page
     task = (report.details.get("task") or {}).get("name", "classes")
     if how is not None and task != "classes":
         click.echo(
-            f"They are those of integers as {how} rounds; other kernels give others: lieref eval {base} --adapter "
-            f"{out} --data TEST --task {task} --semantics {how},OTHER."
+            f"The metrics are those of integers as {how} rounds; other kernels give others: lieref eval {base} "
+            f"--adapter {out} --data TEST --task {task} --semantics {how},OTHER."
         )
     elif how is not None:
         click.echo(

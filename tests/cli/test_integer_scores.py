@@ -144,7 +144,7 @@ def test_an_update_is_measured_as_the_file_it_makes(run_json: RunJson, capsys: p
     assert main([*words, "--out", "other"]) == 0
     printed = capsys.readouterr()
     assert "test: 8 of 8, adapted, integers of tflite-reference" in printed.err
-    line = next(line for line in printed.out.splitlines() if line.startswith("They are those of integers"))
+    line = next(line for line in printed.out.splitlines() if line.startswith("The metrics are those of integers"))
     said = line[line.index("eval ") : line.index(",OTHER")].replace("TEST", "data.npz").split()
     assert main(said) == 0  # what is said to do can be done
 

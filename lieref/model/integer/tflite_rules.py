@@ -54,6 +54,8 @@ def check_tflite_rules(graph: IntegerGraph) -> None:
                 _check_symmetric(node, tensor)
         if node.op in _GIVEN:
             _check_given(node, out)
+        if node.op in ("Sigmoid", "Tanh"):
+            _check_step(node, inputs[0])
 
 
 def _check_weight(node: IntegerNode, x: IntegerTensor, weight: IntegerTensor) -> None:
@@ -101,6 +103,15 @@ def _check_edge(node: IntegerNode, x: IntegerTensor, out: IntegerTensor) -> None
             "other than XNNPACK's read past the image there; here the last pixel is repeated",
             PastTheEdgeWarning,
             stacklevel=2,
+        )
+
+
+def _check_step(node: IntegerNode, x: IntegerTensor) -> None:
+    """Check the multiplier of a table of 16 bits, 3 2^12 s: one of 16 bits, shifted by 31 at most and not 0."""
+    q = x.quantisation
+    if q is not None and x.dtype == "int16" and not 2.0**-31 <= float(q.scale[0]) * 3 * 2**12 < 2.0**15:
+        raise FormatError(
+            f"tflite: the scale of the input of {node.op} must be 3.8e-14 or more and below 8/3 for int16; got {x}"
         )
 
 

@@ -140,8 +140,6 @@ def _check_ratios(node: IntegerNode, inputs: list[IntegerTensor], out: IntegerTe
         real, most = max(scales[0] / 128 / scales[-1], scales[0] * 2.0**-24), 1.0
     elif node.op == "Softmax" and inputs[0].dtype == "int16":  # exponents of a table that ends at -10
         real, most = scales[0] * float(node.attributes.get("beta", 1.0)) * 6553.5, 2.0**_LARGEST_SHIFT  # type: ignore[arg-type]
-    elif node.op in ("Sigmoid", "Tanh") and node.layout == "NHWC" and out.dtype == "int16":
-        real, most = scales[0] * 3 * 2**12, 2.0**15  # a multiplier of 16 bits
     else:
         return
     if not real < most:

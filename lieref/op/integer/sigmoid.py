@@ -94,7 +94,7 @@ def by_fixed_point(x: Array, name: str, scale: float, zero_point: int) -> Array:
     array of the type of x
     """
     real = np.float64(np.float32(scale)) * 2.0**27
-    radius = math.floor(15 * 2.0 ** (27 - int(np.frexp(real)[1])))
+    radius = min(math.floor(15 * 2.0 ** (27 - int(np.frexp(real)[1]))), 1 << 16)
     d = x.astype(np.int64) - zero_point
     inside = np.clip(d, 1 - radius, radius - 1) if radius else np.zeros_like(d)
     a = rescale_fixed(inside, *fixed_point(real if radius else 0.0), "double")

@@ -148,8 +148,9 @@ def test_an_output_must_have_the_scale_that_runtimes_put_there(kind, options, wr
 
 
 @pytest.mark.parametrize("kind", ["LOGISTIC", "TANH"])
-def test_a_function_of_sixteen_bits_needs_zero_points_of_zero_and_a_scale_below_three(kind):
-    for scale, zero_point, said in ((0.5, 3, "must have zero point 0"), (2.7, 0, "must go together"), (2.6, 0, "")):
+def test_a_function_of_sixteen_bits_needs_zero_points_of_zero_and_a_multiplier(kind):
+    scales = ((2.7, "or more and below 8/3"), (2.6, ""), (4e-14, ""), (3.7e-14, "3.8e-14 or more"))
+    for scale, zero_point, said in ((0.5, 3, "must have zero point 0"), *((s, 0, said) for s, said in scales)):
         tensors = [Tensor("int16", (1, 3), scale, zero_point), Tensor("int16", (1, 3), 2**-15, 0)]
         content = build(tensors, [Operator(kind, (0,), (1,))], (0,), (1,))
         if not said:

@@ -61,7 +61,8 @@ def test_steps_of_eight_and_more_are_ends_in_fixed_point(name: str) -> None:
     x = np.array([-128, -1, 0, 1, 127], np.int8)
     assert by_fixed_point(x, name, 8.0, 0).tolist() == [-128, -128, -128, 127, 127]
     assert by_fixed_point(x, name, 1e4, 1).tolist() == [-128, -128, -128, -128, 127]
-    assert by_fixed_point(x, name, 1e-9, 0).tolist() == [0] * 5
+    for tiny in (1e-9, 2.0**-126):
+        assert by_fixed_point(x, name, tiny, 0).tolist() == [0] * 5
 
 
 def test_ties_and_ends_of_a_table() -> None:
