@@ -131,11 +131,19 @@ RECIPES = {
         "tied-scale", "with unlabelled", TEACHERS, aim=81.5, bytes=3072, match="float"
     ),
     "with 9,500 unlabelled, no views": Recipe(
-        "tied-scale", "with unlabelled", {"epochs": 4, "teachers": 2, "augment": ("flip",)}, aim=81.5, bytes=3072,
+        "tied-scale",
+        "with unlabelled",
+        {"epochs": 4, "teachers": 2, "augment": ("flip",)},
+        aim=81.5,
+        bytes=3072,
         match="as trained",
     ),
     "with 9,500 unlabelled, float, no views": Recipe(
-        "tied-scale", "with unlabelled", {"epochs": 4, "teachers": 2, "augment": ("flip",)}, aim=81.5, bytes=3072,
+        "tied-scale",
+        "with unlabelled",
+        {"epochs": 4, "teachers": 2, "augment": ("flip",)},
+        aim=81.5,
+        bytes=3072,
         match="float",
     ),
     "with 9,500 unlabelled, one byte": Recipe("tied-scale", "with unlabelled", TEACHERS, aim=80.4, bytes=400),

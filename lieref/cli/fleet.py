@@ -213,13 +213,9 @@ def _semantics(manifest: Manifest, model: IntegerModel, task: Task) -> str:
     from lieref.evaluate.integer import USUAL, check_runs
 
     name = manifest.semantics or USUAL[model.integer.format]
-    if task.name == "classes":
-        check_runs("fleet", model, np.zeros([n or 1 for n in (1, *model.input_shape[1:])], np.float32), (name,))
-        say(f"the accuracy is that of integers, as {name} rounds them; losses are of the simulation in real numbers")
-    else:
-        say(
-            f"the task {task.name} has no single class: {manifest.base.name} is judged in real numbers, not in integers"
-        )
+    check_runs("fleet", model, np.zeros([n or 1 for n in (1, *model.input_shape[1:])], np.float32), (name,))
+    losses = "; losses are of the simulation in real numbers" if task.name == "classes" else ""
+    say(f"devices are judged by integers, as {name} rounds them{losses}")
     return name
 
 

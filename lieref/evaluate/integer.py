@@ -13,6 +13,7 @@ from lieref._types import Array
 from lieref.adapter.integer.model import IntegerModel
 from lieref.errors import LierefWarning
 from lieref.evaluate.class_counts import class_counts
+from lieref.evaluate.integer_scores import IntegerScores
 from lieref.evaluate.judge import Judgement, judge
 from lieref.model.integer.executor import run
 from lieref.model.integer.graph import IntegerGraph
@@ -56,7 +57,7 @@ def classes(
 
 
 def judge_integers(model: IntegerModel, x: Array, y: Any, task: Task, semantics: str) -> Judgement:
-    """Return how a quantised file does on samples: its classes are those of its integers, all else is simulated.
+    """Return how a quantised file does on samples, by its integers; of single classes the losses are simulated.
 
     Parameters
     ----------
@@ -72,9 +73,9 @@ def judge_integers(model: IntegerModel, x: Array, y: Any, task: Task, semantics:
     LierefError
         As `judge` and `classes` do.
     """
-    found = judge(model, x, y, task)
     if not task.has_labels or np.asarray(y).ndim != 1:
-        return found
+        return judge(IntegerScores(model.integer, model.source, semantics), x, y, task)
+    found = judge(model, x, y, task)
     answers = classes(model, model.integer, x, semantics)
     right = answers == y
     outputs = model.logits(x[:1]).shape[1]

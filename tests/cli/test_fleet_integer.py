@@ -98,7 +98,7 @@ def test_a_device_gets_an_update_that_onnx_runtime_judges_alike(
     assert main(["fleet", "fleet.toml", "--out", "out", "--resume"]) == 0
     assert snapshot(Path("out")) == before
     printed = capsys.readouterr()
-    assert "the accuracy is that of integers, as onnxruntime rounds them" in printed.err
+    assert "devices are judged by integers, as onnxruntime rounds them" in printed.err
     assert "Devices, the worst first, by accuracy" in printed.out
     assert main(["report", "out"]) == 0
     assert "semantics | onnxruntime" in capsys.readouterr().out
