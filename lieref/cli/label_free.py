@@ -283,7 +283,7 @@ def _with_labels(
         if new is None:
             history = train(current, training, watch, history_file, **settings)
         else:
-            history, labels = train_with(current, training, new, watch, history_file, views=asked.views, **settings)
+            history, labels = train_with(current, training, new, watch, history_file, **settings)
             facts |= {"unlabelled_samples": len(new), "unlabelled": labels.to_dict()}
         update = current.update(encoding if matched is None else "finished")
     finally:

@@ -98,8 +98,11 @@ class Asked:
             raise click.UsageError("Missing option '--train'; or --unlabelled, for samples that nobody has labelled.")
         if self.original is not None and self.float_base is not None:
             raise click.UsageError("--original and --float say the same thing twice; leave out --original")
-        if self.trained_with is not None and self.original is None and self.unlabelled is None:
-            raise click.UsageError("--trained-with is for images without labels; add --unlabelled or --original")
+        if self.trained_with is not None and self.original is None and (self.unlabelled is None or self.train):
+            raise click.UsageError(
+                "--trained-with is for --original, and for --unlabelled without --train: teachers, which labelled "
+                "samples make, answer images as they are"
+            )
         _ = self.views  # what it says wrong is said before anything is read
         if not self.concerns:
             return

@@ -173,8 +173,5 @@ def test_original_images_are_seen_as_in_training(run_json: RunJson, fails: Fails
     bare = run_json(*command("--unlabelled", "u.npz", "--epochs", "1", out="bare"))
     assert seen["own_answers"]["trained_with"] == "shift(1)"
     assert seen["own_answers"]["kept"] != bare["own_answers"]["kept"]
-    both = ("--train", "train.npz", "--unlabelled", "train.npz", "--epochs", "4", "--lr", "0.05")
-    one, other = (run_json(*command(*both, *more, out=out)) for out, more in
-                  (("one", ()), ("other", ("--trained-with", "shift(2)"))))  # fmt: skip
-    assert one["unlabelled"]["judged"] == other["unlabelled"]["judged"] == 48
-    assert one["unlabelled"] != other["unlabelled"]  # teachers have seen other views of the same
+    both = ("--train", "train.npz", "--unlabelled", "train.npz", "--trained-with", "shift(2)")
+    assert "--trained-with" in fails(*command(*both, out="x"))
