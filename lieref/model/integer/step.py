@@ -56,8 +56,11 @@ class Step:
     @property
     def left_to_others(self) -> bool:
         """Whether XNNPACK leaves the node to the optimised kernels."""
-        unsigned = self.output.dtype == "uint8" and self.node.op == "DepthwiseConv"
-        return unsigned or self.output.dtype == "int16" or self.node.op in ("AveragePool", "MaxPool")
+        op, dtype = self.node.op, self.output.dtype
+        if op == "MaxPool" and dtype != "int16":  # pixels between windows, and it is left
+            strides = self.attribute("strides", (1, 1))
+            return any(step > size for step, size in zip(strides, self.attribute("kernel"), strict=True))
+        return dtype == "int16" or op == "AveragePool" or (op == "DepthwiseConv" and dtype == "uint8")
 
     def end(self, y: Array, *, with_zero_point: bool = True) -> Array:
         """Return y with zero point, clamp and type of the output."""
