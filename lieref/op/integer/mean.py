@@ -66,8 +66,13 @@ def mean_real(
 def mean_float(
     x: Array, axes: tuple[int, ...], scales: tuple[float, float], zero_points: tuple[int, int], keepdims: bool
 ) -> Array:
-    """Return the mean as XNNPACK computes it, with the zero point: even(fl32(S) fl32(s_x / s_y / n) + z_y)."""
+    """Return the mean as XNNPACK computes it, with the zero point.
+
+    With r = (s_x / s_y) (1 / n) and S the sum of the x themselves, even(S r + c), c = z_y - (n z_x) r, every operation
+    in float32.
+    """
     count = math.prod(x.shape[axis] for axis in axes)
-    total = x.astype(np.int64).sum(axis=axes, keepdims=keepdims) - count * zero_points[0]
-    real = np.float32(scales[0]) / np.float32(scales[1]) / np.float32(count)
-    return np.asarray(np.rint(total.astype(np.float32) * real + np.float32(zero_points[1])).astype(np.int64))
+    total = x.astype(np.int64).sum(axis=axes, keepdims=keepdims).astype(np.float32)
+    real = np.float32(scales[0]) / np.float32(scales[1]) * (np.float32(1) / np.float32(count))
+    fixed = np.float32(zero_points[1]) - np.float32(count * zero_points[0]) * real
+    return np.asarray(np.rint(total * real + fixed).astype(np.int64))
