@@ -62,8 +62,8 @@ def resize_bilinear_float(
     """Return images in float32 throughout, as TFLite resizes uint8 ones.
 
     With v, u the distances from the upper and the left pixel: the reference kernel multiplies each pixel by its two
-    weights in turn, adds upper left, lower left, upper right, lower right, and rounds halves away from zero; the
-    optimised one multiplies the weights first, adds row by row, and rounds halves up.
+    weights in turn and adds upper left, lower left, upper right, lower right; the optimised one multiplies the weights
+    first and adds row by row. Both add 1/2, which rounds too: the number next below 1/2 becomes 1.
     """
     y0, y1, v = _places(x.shape[1], size[0], align_corners, half_pixel_centers)
     x0, x1, u = _places(x.shape[2], size[1], align_corners, half_pixel_centers)
@@ -73,10 +73,10 @@ def resize_bilinear_float(
     if weights_first:
         total = top[:, :, x0] * ((one - v) * (one - u)) + top[:, :, x1] * ((one - v) * u)
         total = total + bottom[:, :, x0] * (v * (one - u)) + bottom[:, :, x1] * (v * u)
-        return np.asarray(np.floor(total + np.float32(0.5)).astype(np.int64))
-    total = top[:, :, x0] * (one - v) * (one - u) + bottom[:, :, x0] * v * (one - u)
-    total = total + top[:, :, x1] * (one - v) * u + bottom[:, :, x1] * v * u
-    return round_away(total).astype(np.int64)
+    else:
+        total = top[:, :, x0] * (one - v) * (one - u) + bottom[:, :, x0] * v * (one - u)
+        total = total + top[:, :, x1] * (one - v) * u + bottom[:, :, x1] * v * u
+    return np.asarray(np.floor(total + np.float32(0.5)).astype(np.int64))
 
 
 def _places(n_in: int, n_out: int, align_corners: bool, half_pixel_centers: bool) -> tuple[Array, Array, Array]:
