@@ -118,8 +118,9 @@ def _dense(step: Step) -> Array:
     )
     s = step.semantics
     bias = step.optional(2)
-    rule_16 = s.dense_16_wide if bias is not None and bias.dtype == np.int64 else s.dense_16
-    y = _layer(step, acc, s.dense if of(step.tensor(1)).channels == 1 else s.dense_per_channel, rule_16)
+    one_scale = of(step.tensor(1)).channels == 1
+    rule, rule_16 = (s.dense, s.dense_16) if one_scale else (s.dense_per_channel, s.dense_16_per_channel)
+    y = _layer(step, acc, rule, s.dense_16_wide if bias is not None and bias.dtype == np.int64 else rule_16)
     return y.reshape(*x.shape[:-1], -1) if step.attribute("keep_axes", 0) else y
 
 
@@ -134,7 +135,7 @@ def _add(step: Step) -> Array:
     scales, zeros = ends(step, 0, 1)
     a, b = step.value(0), step.value(1)
     sign = -1 if step.node.op == "Sub" else 1
-    kind = step.semantics.add if a.dtype.itemsize == 1 else "double"
+    kind = step.semantics.add if a.dtype.itemsize == 1 else step.semantics.add_16
     of_three, of_two = (scales[0], scales[1], scales[2]), (zeros[0], zeros[1])
     if kind == "real":
         y = adding.add_real(a, b, (one(step.tensor(0)), one(step.tensor(1)), one(step.output)), sign)
@@ -143,7 +144,9 @@ def _add(step: Step) -> Array:
         return step.end(adding.add_single(a, b, of_three, of_two, sign))
     if kind == "float32":
         return step.end(adding.add_float(a, b, of_three, (zeros[0], zeros[1], zeros[2]), sign), with_zero_point=False)
-    return step.end(adding.add(a, b, of_three, of_two, kind, sign))
+    if kind == "blocks" and sign == 1 and a.shape[1:] == b.shape[1:]:
+        return step.end(adding.add_blocks(a, b, of_three, of_two))
+    return step.end(adding.add(a, b, of_three, of_two, sign=sign))
 
 
 def _mul(step: Step) -> Array:

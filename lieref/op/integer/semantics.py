@@ -16,8 +16,9 @@ tensors are in fixed point. Without optimisation it sums the layers of a QDQ fil
 some outputs of a million differ by one step from those of exact sums, and what reads them with them. So do 37 of 6,400
 of an average over whole images of 8 x 8; windows of 2 x 2 and 3 x 3 are equal.
 
-Not yet told apart, by random layers: ties of XNNPACK's mean (4 outputs in 3 of 860 layers), a tie of
-the optimised sum of int16, and one of the reference bilinear mean of uint8; each is off by one step.
+TFLite's optimised sums of two 8-bit tensors of different shapes are rounded here as by its reference kernels, which
+some outputs next to a half differ from by one step: each row is added in blocks of its own, as in
+`lieref.op.integer.add.add_blocks`, and one int8 number to a row in blocks of 8 in the order of uint8.
 """
 
 from __future__ import annotations
@@ -66,14 +67,17 @@ class Semantics:
         8-bit activations; `grouped` is a convolution of several groups.
     dense, dense_per_channel : Rule
         Dense layer with one scale, and with one for each output.
-    convolution_16, grouped_16, dense_16, dense_16_wide : Rule
+    convolution_16, grouped_16, dense_16, dense_16_per_channel, dense_16_wide : Rule
         16-bit activations with an int32 bias or none; `dense_16_wide` with an int64 one, beside which a fixed-point
         rounding of any layer is "sixteen".
     mul : Rule
     mul_of : str
         "integers"; "integers, zero point first": it is added before the rounding; "real": of float32 numbers.
     add : str
-        "double": three multipliers; "single": one rounding, as XNNPACK; "float32": ONNX Runtime's QLinearAdd; "real".
+        "double": three multipliers; "blocks": the same but for another order in whole blocks of a sum, not of a
+        difference; "single": one rounding, as XNNPACK; "float32": ONNX Runtime's QLinearAdd; "real".
+    add_16 : str
+        "double" or "blocks", of 16-bit tensors.
     average_pool : str
         "away": integers, halves away from zero; "real": sums of float32; "real, columns first". Over the whole image,
         where a file says that this is meant, as `whole_pool`.
@@ -115,6 +119,7 @@ class Semantics:
     convolution_16: Rule
     grouped_16: Rule
     dense_16: Rule
+    dense_16_per_channel: Rule
     dense_16_wide: Rule
     mul: Rule
     add: str
@@ -123,6 +128,7 @@ class Semantics:
     softmax: str
     quantize: str
     requantize: str
+    add_16: str = "double"
     dequantize: str = "plain"
     resize: str = "ten"
     clamp: str = "away"
@@ -150,6 +156,7 @@ _TABLE: tuple[Semantics, ...] = (
         convolution_16=_DOUBLE,
         grouped_16=_DOUBLE,
         dense_16=Rule("float64", "float64-away"),
+        dense_16_per_channel=Rule("float64", "float64-away"),
         dense_16_wide=Rule("float64", "float64-away"),
         mul=Rule("float32", "double"),
         add="double",
@@ -172,9 +179,11 @@ _TABLE: tuple[Semantics, ...] = (
         convolution_16=_HALF_UP,
         grouped_16=_DOUBLE,
         dense_16=Rule("float32-product", "half-up"),
+        dense_16_per_channel=_HALF_UP,
         dense_16_wide=Rule("float64", "float64-away"),
         mul=Rule("float32", "double"),
-        add="double",
+        add="blocks",
+        add_16="blocks",
         average_pool="away",
         mean="image",
         softmax="table",
@@ -195,9 +204,11 @@ _TABLE: tuple[Semantics, ...] = (
         convolution_16=_HALF_UP,
         grouped_16=_DOUBLE,
         dense_16=Rule("float32-product", "half-up"),
+        dense_16_per_channel=_HALF_UP,
         dense_16_wide=Rule("float64", "float64-away"),
         mul=_XNNPACK,
         add="single",
+        add_16="blocks",
         average_pool="away",
         mean="float32-even",
         softmax="table",
@@ -219,6 +230,7 @@ _TABLE: tuple[Semantics, ...] = (
         convolution_16=_DOUBLE,
         grouped_16=_DOUBLE,
         dense_16=Rule("float32-product", "double"),
+        dense_16_per_channel=_DOUBLE,
         dense_16_wide=Rule("float32-product", "double"),
         mul=Rule("float32", "double"),
         add="double",
@@ -242,6 +254,7 @@ _TABLE: tuple[Semantics, ...] = (
         convolution_16=_XNNPACK,
         grouped_16=_XNNPACK,
         dense_16=_XNNPACK,
+        dense_16_per_channel=_XNNPACK,
         dense_16_wide=_XNNPACK,
         mul=_XNNPACK,
         add="float32",
