@@ -88,7 +88,7 @@ def mean(inputs: Inputs, attrs: Attrs) -> dict[str, Array]:
     `mean` "folded", TFLite's reference: n goes into the fixed-point multiplier (q, e) of s_x / s_y, q' = floor(q 2^b /
     n), b = min(floor(log2 n), 32, 31 + e). "image", the optimised kernel for height and width: the multiplier of
     s_x / (n s_y) on the sum of the x themselves, and z_y - away(z_x s_x / s_y) as one integer. "float32-even", XNNPACK:
-    even(fl32(fl32(S) r) + z_y), r = fl32(fl32(s_x / s_y) / n).
+    even(fl32(fl32(S r) + fl32(z_y - fl32(n z_x r)))), r = fl32(fl32(s_x / s_y) fl32(1 / n)), S the sum of the x.
     """
     x, (s_x, s_y), axes = _x(inputs, attrs), _scales(inputs), tuple(attrs["axes"])
     zero, z_y, kind = attrs["x_zero_point"], attrs["y_zero_point"], attrs["mean"]
@@ -103,7 +103,8 @@ def mean(inputs: Inputs, attrs: Attrs) -> dict[str, Array]:
             bias = z_y - away(fl32(fl32(zero * s_x) / s_y))
             value = rescale(int(stored), fl32(s_x / fl32(n * s_y)), attrs["rounding"]) + bias - z_y
         elif kind == "float32-even":
-            value = even(fl32(fl32(fl32(total) * fl32(fl32(s_x / s_y) / n)) + z_y)) - z_y
+            r = fl32(fl32(s_x / s_y) * fl32(Fraction(1, n)))
+            value = even(fl32(fl32(fl32(int(stored)) * r) + fl32(z_y - fl32(fl32(n * zero) * r)))) - z_y
         elif kind == "two steps":  # rescale the sum, then divide
             value = away(Fraction(rescale(total, fl64(s_x / s_y), attrs["rounding"]), n))
         else:

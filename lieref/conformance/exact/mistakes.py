@@ -130,6 +130,10 @@ _ADDITIONS: Final = {
         {"addition": "fixed", "rounding": "half-up"},
         {"addition": "fixed", "rounding": "single"},
     ),
+    "the first two multiplications in another order, in whole blocks of numbers": (
+        {"addition": "blocks of 16"},
+        {"addition": "blocks of 8"},
+    ),
     "both ratios on one power of two, rounded once": ({"addition": "single"},),
     "a sum in float32": ({"addition": "float32"},),
     TRUNCATED: ({"addition": "fixed", "rounding": "truncated"}, {"addition": "fixed", "rounding": "towards-zero"}),

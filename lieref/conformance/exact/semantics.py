@@ -28,6 +28,17 @@ def _same(names: tuple[str, ...], arithmetic: Arithmetic) -> dict[str, Arithmeti
     return {name: dict(arithmetic) for name in names}
 
 
+def _sums(blocks: str) -> dict[str, Arithmetic]:
+    """Return how tensors of 8 bits are added, by TFLite's optimised kernels in such blocks."""
+    fixed = {"left_shift": 20, "rounding": "double"}
+    return {
+        **_same((REFERENCE, CMSIS_NN), {"addition": "fixed", **fixed}),
+        OPTIMISED: {"addition": blocks, **fixed},
+        XNNPACK: {"addition": "single"},
+        ONNXRUNTIME: {"addition": "float32"},
+    }
+
+
 _DOUBLE: Final = _rule("float64", "double")
 _HALF_UP: Final = _rule("float64", "half-up")
 _FLOAT: Final = _rule("float32", "float32-even")
@@ -64,16 +75,17 @@ ROWS: Final[dict[str, dict[str, Arithmetic]]] = {
             strict=False,
         )
     ),
+    "dense 16, a scale a row": {REFERENCE: _AWAY, **_same((OPTIMISED, XNNPACK), _HALF_UP)},
     "dense 16, wide bias": {
         **_same(NAMES[:3], _AWAY | _WIDE),
         CMSIS_NN: _rule("float32-product", "sixteen") | _WIDE,
     },
-    "add 8": {
-        **_same((REFERENCE, OPTIMISED, CMSIS_NN), {"addition": "fixed", "left_shift": 20, "rounding": "double"}),
-        XNNPACK: {"addition": "single"},
-        ONNXRUNTIME: {"addition": "float32"},
+    "add i8": _sums("blocks of 16"),
+    "add u8": _sums("blocks of 8"),
+    "add 16": {
+        **_same((REFERENCE, CMSIS_NN), {"addition": "fixed", "left_shift": 15, "rounding": "double"}),
+        **_same((OPTIMISED, XNNPACK), {"addition": "blocks of 16", "left_shift": 15, "rounding": "double"}),
     },
-    "add 16": _same(NAMES[:4], {"addition": "fixed", "left_shift": 15, "rounding": "double"}),
     "mul 8": {
         **_same((REFERENCE, OPTIMISED, CMSIS_NN), _rule("float32", "double")),
         XNNPACK: _FLOAT,

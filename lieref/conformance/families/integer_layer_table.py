@@ -223,4 +223,8 @@ LAYERS: Final[tuple[tuple[Layer, tuple[str, ...]], ...]] = (
         ),
         ("i16",),
     ),
+    (
+        _dense("dense 16, a scale a row", (3, 9), (8, 9), _ALL, {}, f"{_ROUNDINGS}, a scale a row", flags=_TIES),
+        ("i16",),
+    ),
 )
