@@ -53,6 +53,11 @@ class Step:
         """Return images (N, H, W, C) in the node's layout."""
         return y if self.node.layout == "NHWC" or y.ndim != 4 else y.transpose(0, 3, 1, 2)
 
+    def flat(self, x: Array) -> Array:
+        """Return an input of the output's shape (a constant, of one sample) as (samples, all that one has)."""
+        rows = self.output.shape[0] if self.output.shape else None
+        return x.reshape(len(x) // rows if rows and len(x) % rows == 0 else len(x), -1)
+
     @property
     def left_to_others(self) -> bool:
         """Whether XNNPACK leaves the node to the optimised kernels."""

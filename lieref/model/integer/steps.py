@@ -144,8 +144,9 @@ def _add(step: Step) -> Array:
         return step.end(adding.add_single(a, b, of_three, of_two, sign))
     if kind == "float32":
         return step.end(adding.add_float(a, b, of_three, (zeros[0], zeros[1], zeros[2]), sign), with_zero_point=False)
-    if kind == "blocks" and sign == 1 and a.shape[1:] == b.shape[1:]:
-        return step.end(adding.add_blocks(a, b, of_three, of_two))
+    if kind == "blocks" and sign == 1 and a.ndim == b.ndim and a.shape[1:] == b.shape[1:]:
+        y = adding.add_blocks(step.flat(a), step.flat(b), of_three, of_two)
+        return step.end(y.reshape(-1, *a.shape[1:]))
     return step.end(adding.add(a, b, of_three, of_two, sign=sign))
 
 
@@ -313,7 +314,7 @@ def _quantize(step: Step) -> Array:
 def _dequantize(step: Step) -> Array:
     x, q = step.value(0), of(step.tensor(0))
     if step.semantics.dequantize == "blocks" and q.channels == 1 and x.dtype.itemsize == 1:
-        return quantizing.dequantize_blocks(x, *one(step.tensor(0)))
+        return quantizing.dequantize_blocks(step.flat(x), *one(step.tensor(0))).reshape(x.shape)
     return quantizing.dequantize(x, _shaped(q, q.scale, x.ndim), _shaped(q, q.zero_point, x.ndim))
 
 
@@ -329,7 +330,7 @@ def _requantize(step: Step) -> Array:
         kind = "blocks"
     if kind == "blocks":
         if x.dtype.itemsize == 1:
-            return step.end(quantizing.requantize_blocks(x, pair, zeros[0]))
+            return step.end(quantizing.requantize_blocks(step.flat(x), pair, zeros[0]).reshape(x.shape))
         kind = "double"
     return step.end(quantizing.requantize(x, pair, zeros[0], kind))
 

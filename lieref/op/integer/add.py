@@ -86,26 +86,25 @@ def add_blocks(a: Array, b: Array, scales: tuple[float, float, float], zero_poin
 
     Parameters
     ----------
-    a, b : (N, ...) integer arrays of one shape but for N, which may be 1 in one of them
+    a, b : (N, numbers of a sample) integer arrays; N may be 1 in one of them
     scales : of a, b and the output
     zero_points : of a and b
 
     Returns
     -------
-    int64 array
+    int64 array (N, numbers of a sample)
         In units of the output's scale, before its zero point.
     """
     bits, size = _left_shift(a), 8 if a.dtype == np.uint8 else 16
     multipliers, shifts = _multipliers(scales, bits)
-    flat = [x.reshape(len(x), -1) for x in (a, b)]
-    cut = flat[0].shape[1] // size * size
+    cut = a.shape[1] // size * size
     first, second = (
         _in_a_block(x[:, :cut].astype(np.int64) - zero, bits, q, e, x.dtype == np.uint8)
-        for x, zero, q, e in zip(flat, zero_points, multipliers[:2], shifts[:2], strict=True)
+        for x, zero, q, e in zip((a, b), zero_points, multipliers[:2], shifts[:2], strict=True)
     )
     blocks = rescale_fixed(first + second, multipliers[2], shifts[2], "double")
-    rest = add_fixed(flat[0][:, cut:], flat[1][:, cut:], zero_points, bits, multipliers, shifts)
-    return np.concatenate([blocks, rest], axis=1).reshape(-1, *a.shape[1:])
+    rest = add_fixed(a[:, cut:], b[:, cut:], zero_points, bits, multipliers, shifts)
+    return np.concatenate([blocks, rest], axis=1)
 
 
 def _in_a_block(x: Array, bits: int, multiplier: int, shift: int, unsigned: bool) -> Array:

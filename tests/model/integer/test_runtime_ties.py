@@ -136,6 +136,29 @@ def test_optimised_sums_of_one_tensor_and_a_constant_have_the_same_blocks() -> N
     assert (y == [37] * 16 + [38]).all()
 
 
+def test_blocks_run_on_over_the_rows_of_a_sample(rng: np.random.Generator) -> None:
+    """Of a tensor of (2, 9), as a sequence has them, 16 of 18 numbers lie in a block."""
+    scales, (a, b), _ = SUMS["int8"]
+    fed = {"a": np.full((2, 9), a, np.int8), "b": np.full((2, 9), b, np.int8)}
+    y = output(
+        "Add",
+        {},
+        fed,
+        [tensor(n, "int8", (2, 9), s, 0) for n, s in zip("aby", scales, strict=True)],
+        "tflite-optimised",
+    )
+    assert y.ravel().tolist() == [37] * 16 + [38] * 2
+    x = rng.integers(-128, 128, (2, 9)).astype(np.int8)
+    floats = [
+        output(
+            "Dequantize", {}, {"x": x.reshape(shape)},
+            [tensor("x", "int8", shape, 0.3, 5), IntegerTensor("y", "float32", shape, None, None)], "tflite-optimised",
+        )
+        for shape in ((2, 9), (1, 18))
+    ]  # fmt: skip
+    np.testing.assert_array_equal(floats[0].ravel(), floats[1].ravel())
+
+
 @pytest.mark.parametrize("how", ["tflite-optimised", "xnnpack"])
 def test_a_dense_layer_of_sixteen_bits_with_a_scale_a_row_multiplies_scales_in_float64(how: str) -> None:
     s_in, s_w, s_out = 1.5487152338027954, 1.1136913299560547, 410.9912109375
