@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lieref.conformance.exact import arithmetic
+from lieref.conformance.exact.operations import EXACT_OPERATIONS
 from lieref.conformance.exact.softmax import exp, exp_negative, reciprocal
 
 INT32 = st.integers(-(1 << 31), (1 << 31) - 1)
@@ -69,3 +70,27 @@ def test_exponentials_and_reciprocals_come_close_to_real_ones() -> None:
         assert exp_negative(round(x * 2**26)) / 2**31 == pytest.approx(np.exp(x), abs=2.6e-7)
     for x in (0.0, 0.3, 0.99):
         assert reciprocal(round(x * 2**31)) / 2**31 == pytest.approx(1 / (1 + x), abs=1e-8)
+
+
+# TFLite's runtime (ai-edge-litert 2.3.0) gives these: (117 * 0.1 - 14 * 0.3) / 0.2 = 37.5 and (30 * 0.1 + 0.3) / 0.2 =
+# 16.5 lie beside halves by what the multipliers lose.
+@pytest.mark.parametrize(
+    ("dtype", "blocks", "numbers", "expected"),
+    [("int8", 16, (117, -14), (37, 38)), ("uint8", 8, (30, 1), (16, 17))],
+)
+def test_sums_in_blocks(dtype: str, blocks: int, numbers: tuple[int, int], expected: tuple[int, int]) -> None:
+    inputs = {name: np.full((2, blocks + 1), number, dtype) for name, number in zip("ab", numbers, strict=True)}
+    inputs |= {f"{name}_scale": np.array([s], np.float32) for name, s in (("a", 0.1), ("b", 0.3), ("y", 0.2))}
+    attrs = {"a_zero_point": 0, "b_zero_point": 0, "y_zero_point": 0, "y_type": dtype, "clamp": [-128, 255]}
+    attrs |= {"addition": f"blocks of {blocks}", "left_shift": 20, "rounding": "double"}
+    y = EXACT_OPERATIONS["integer_add"](inputs, attrs)["y"]
+    assert y.tolist() == [[expected[0]] * blocks + [expected[1]]] * 2
+
+
+def test_a_mean_beside_a_half() -> None:
+    """XNNPACK gives -127 for seven each of -126 and -127."""
+    x = np.array([-126] * 7 + [-127] * 7, np.int8).reshape(1, 14, 1, 1)
+    inputs = {"x": x, "x_scale": np.ones(1, np.float32), "y_scale": np.ones(1, np.float32)}
+    attrs = {"mean": "float32-even", "axes": [1, 2], "rounding": "double"}
+    attrs |= {"x_zero_point": -128, "y_zero_point": -128, "y_type": "int8", "clamp": [-128, 127]}
+    assert EXACT_OPERATIONS["integer_mean"](inputs, attrs)["y"].item() == -127
