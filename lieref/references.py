@@ -36,6 +36,8 @@ REFERENCES: dict[str, str] = {
     "2023, arXiv:2308.03303.",
     "Paischer24": "F. Paischer et al., One initialization to rule them all: fine-tuning via explained variance "
     "adaptation, 2024, arXiv:2410.07170.",
+    "Yang24": "Y. Yang et al., CorDA: context-oriented decomposition adaptation of large language models for "
+    "task-aware parameter-efficient fine-tuning, NeurIPS 2024, arXiv:2406.05223.",
     "Zhang23A": "Q. Zhang et al., Adaptive budget allocation for parameter-efficient fine-tuning, ICLR 2023, "
     "arXiv:2303.10512.",
     "Gao24": "Z. Gao et al., Parameter-efficient fine-tuning with discrete Fourier transform, ICML 2024, "

@@ -19,6 +19,7 @@ from lieref.cli.completion import METHOD, SEMANTICS_NAME
 from lieref.cli.console import print_json, print_reports, progress_bar, say
 from lieref.cli.doubts import look_at_base, tell_same, tell_unlike, without_doubts
 from lieref.cli.evidence import Outcomes, command_line, digests, heard, measured
+from lieref.cli.kept import check_original, start_from_original
 from lieref.cli.label_free_options import label_free_options
 from lieref.cli.live import quiet_option
 from lieref.cli.method_options import method_settings, parse_rate
@@ -204,8 +205,8 @@ def finetune(
         return
     if codes or semantics is not None or rounding is not None:
         raise click.UsageError(f"--codes, --semantics and --rounding are for quantised files; {base} is none")
-    if any([options.pop(name) is not None for name in ("original", "trained_with", "float_base")]):
-        raise click.UsageError(f"--original and --float are for quantised files; {base} is none")
+    if any([options.pop(name) is not None for name in ("trained_with", "float_base")]):
+        raise click.UsageError(f"--float and --trained-with are for quantised files; {base} is none")
     if options["method"] in INTEGER_METHODS.keys() - METHODS.keys():
         raise click.UsageError(f"--method {options['method']} is for quantised files; {base} is none")
     if options["train"] is None:
@@ -216,6 +217,7 @@ def finetune(
         raise click.UsageError("--patience judges by a validation set; add --validation 0.2")
     parse_augment(options["augment"])  # what it says wrong is said before anything is read
     check_choosing(options["method"], options["budget_bytes"], options["budget_seconds"])
+    check_original(base, options["original"], options["method"], options["method_options"])
     if options["head"] == "new" and options["task"][0] not in (None, "classes"):
         raise click.UsageError("--head new is for classes; leave out --task")
     if options["head"] == "new" and len(options["outputs"] or ()) > 1:
@@ -275,6 +277,7 @@ def run_finetune(
     *,
     train: Path,
     unlabelled: Path | None = None,
+    original: Path | None = None,
     test: Path | None,
     start: Path | None = None,
     method: str,
@@ -427,6 +430,8 @@ def run_finetune(
             attach()
         else:
             say(f"new head: {model.head.describe()}")
+        if original is not None:
+            start_from_original(model, original, layout, max_bytes, preprocess)
         with unfinished.kept(resume):
             with watching(model, model.method_name) as watch, ExitStack() as silence:
                 settings |= {
@@ -480,6 +485,7 @@ def run_finetune(
                 outputs=list(model.output_weights or model.outputs[:1]),
                 **evidence,
                 **({} if labels is None else {"unlabelled": labels.to_dict()}),
+                **({} if original is None else {"original": path_text(original)}),
                 **({} if start is None else {"from": _beginning(start, known, begun)}),
                 base=path_text(base),
                 base_sha256=model.base_sha256,

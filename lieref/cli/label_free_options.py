@@ -33,8 +33,9 @@ def label_free_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--original",
             type=click.Path(path_type=Path),
-            help="Of a quantised file, without --float: samples as the network was made for, without labels: .npz "
-            "with x, or a folder of images. Channels are brought back to what they are on these.",
+            help="Samples as the network was made for, without labels: .npz with x, or a folder of images. Of a "
+            "quantised file, without --float: channels are brought back to what they are on these. With --option "
+            "init_lora_weights=corda_kpm: what the network does with them is kept.",
         ),
     ):
         command = option(command)

@@ -33,9 +33,16 @@ def method_for(method: str, unlabelled: Path | None, model: Model) -> str:
 
 
 def load_others(
-    path: Path, model: Model, layout: str | None, max_bytes: int | None, task: Task, preprocess: str | None = None
+    path: Path,
+    model: Model,
+    layout: str | None,
+    max_bytes: int | None,
+    task: Task | None,
+    preprocess: str | None = None,
 ) -> Array:
     """Return samples without labels in the layout of a model; raises as `load_unlabelled` and `check_task` do.
+
+    A task is what they are to be labelled for, if they are.
 
     Images are brought into numbers as the labelled ones were, which the model carries, or by `preprocess`.
     """
@@ -45,7 +52,8 @@ def load_others(
     from lieref.train.augment import image_axes
     from lieref.train.unlabelled_data import images_below, load_unlabelled
 
-    check_task(task, model)
+    if task is not None:
+        check_task(task, model)
     shape = model.input_shape
     axes = image_axes(shape)
     size = None if axes is None else (shape[axes[0]], shape[axes[1]])

@@ -1,23 +1,31 @@
-"""The directions in which the inputs of a layer are largest, and low ranks that start there: EVA.
+"""What a layer reads, and low ranks that start from it: EVA and CorDA.
 
 A layer multiplies rows of its weight with columns x of its input: vectors, or patches of an image. With the second
 moment C = sum x x^T the largest directions are the eigenvectors of its largest eigenvalues: the right singular vectors
-of the matrix of all x [Paischer24, section 3], which that publication finds batch by batch. Here one batch is read.
+of the matrix of all x [Paischer24, section 3], which that publication finds batch by batch. CorDA decomposes W C
+(`lieref.param.corda`). Here one batch is read; of a weight that several nodes share, what the first of them reads.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import cast
 
 import numpy as np
 
-from lieref._types import Array, FloatArray
+from lieref._check import check_finite
+from lieref._types import Array, FloatArray, Params
+from lieref.errors import LierefWarning
 from lieref.model import executor
+from lieref.model.attaching import listed
 from lieref.model.graph import Graph, Node
 from lieref.model.layer import RECURRENT_OPERATORS, Layer
 from lieref.model.site import Site
 from lieref.op.registry import OPERATORS
+from lieref.param.combination import Combination
+from lieref.param.principal import Principal
+from lieref.param.starts import KEEPS
 
 MORE = 8
 """Directions that are followed beside those wanted: what is wanted converges by the eigenvalue behind all of these."""
@@ -27,41 +35,90 @@ ROUNDS = 3
 4e-4 after four); that the batch is one of 64 images costs up to 1e-2 of what they hold of 512."""
 
 
+MOST_COLUMNS = 8192
+"""Of a weight whose C is made: more take over 512 MiB for it, and as much again for each of its products."""
+
+ROWS = 64
+"""Rows of C that are made at once: a layer of as many outputs takes as much memory in a step of training."""
+
+
 def waiting(sites: Iterable[Site]) -> list[Site]:
-    """Return the sites that are to start from inputs and are not trained yet: B is zero, so that A changes nothing."""
-    return [site for site in sites if site.method.wants_inputs and not site.params["lora_b"].any()]
+    """Return the sites that are to start from inputs, have not been started for good and are not trained yet."""
+    return [site for site in sites if site.method.wants_inputs and not site.started and not _moved(site.params)]
+
+
+def waiting_for_others(sites: Iterable[Site]) -> list[Site]:
+    """Return those of them that are to keep what the network does with inputs which no training set holds."""
+    return [site for site in waiting(sites) if (recipe := _principal(site)) and recipe.start == KEEPS]
 
 
 def start_from_inputs(
     graph: Graph, sites: Iterable[Site], x: Array, generator: np.random.Generator, *, threads: int = 1
-) -> list[str]:
-    """Write the largest directions of the inputs of `waiting` sites into their A; return the owners that have none.
+) -> None:
+    """Start the factors of these sites from the inputs of their layers.
 
-    These are the layers of recurrent nodes, whose inputs the graph does not hold, and inputs that are all zero.
+    A warning names those that keep theirs: layers of recurrent nodes, whose inputs the graph does not hold, layers that
+    read zeros alone, and for CorDA weights of more than `MOST_COLUMNS` columns. A failed call changes nothing.
 
     Parameters
     ----------
     graph : Graph
         Of the file, with the tensors as they are now.
     sites : iterable of Site
+        Those that are `waiting`.
     x : array
         One batch, in the dtype of the graph's weights.
     generator : Generator
     threads : int
+
+    Raises
+    ------
+    DomainError
+        If an input of a layer, or its second moment, is not finite.
     """
     values = executor.run(graph, x, threads=threads)
-    nodes, without = {node.name: node for node in graph.nodes}, []
-    for site in waiting(sites):
-        layer, a = site.layer, site.params["lora_a"]
-        found = None
-        if layer is not None and layer.op not in RECURRENT_OPERATORS:
-            blocks = len(a) // site.params["lora_b"].shape[1]
-            found = largest_directions(nodes[layer.node], layer, values, len(a) // blocks, blocks, generator)
-        if found is None:
-            without.append(site.owner)
-        else:
-            a[...] = found.reshape(a.shape)
-    return without
+    nodes = {node.name: node for node in graph.nodes}
+    found = [(site, _factors(site, nodes, values, generator)) for site in sites]
+    for site, factors in found:
+        for name, factor in (factors or {}).items():
+            site.params[name][...] = factor.reshape(site.params[name].shape)
+    without = [site.owner for site, factors in found if factors is None]
+    if without:
+        why = f"what they read is zero, is not in the graph, or has more than {MOST_COLUMNS:,} columns"
+        text = f"start_from_inputs: {listed(without)} keep the start they had: {why}"
+        warnings.warn(text, LierefWarning, stacklevel=3)
+
+
+def _moved(params: Params) -> bool:
+    """Tell whether a step of training has moved the factors: B from zero, or both from where they count from."""
+    if "start_b" not in params:
+        return bool(params["lora_b"].any())
+    return any(not np.array_equal(params[f"lora_{name}"], params[f"start_{name}"]) for name in "ab")
+
+
+def _principal(site: Site) -> Principal | None:
+    recipe = site.method.parameterisation if isinstance(site.method, Combination) else None
+    return recipe if isinstance(recipe, Principal) else None
+
+
+def _factors(
+    site: Site, nodes: Mapping[str, Node], values: Mapping[str, Array], generator: np.random.Generator
+) -> Params | None:
+    """Return the factors that a site starts at, None where the inputs of its layer do not say any."""
+    layer, a = site.layer, site.params["lora_a"]
+    if layer is None or layer.op in RECURRENT_OPERATORS:
+        return None
+    node = nodes[layer.node]
+    check_finite("start_from_inputs", f"inputs of {layer.node}", values[node.inputs[1 - layer.position]])
+    rank = site.params["lora_b"].shape[1]
+    blocks = len(a) // rank
+    if (recipe := _principal(site)) is None:
+        found = largest_directions(node, layer, values, rank, blocks, generator)
+        return None if found is None else {"lora_a": found}
+    if a.shape[1] > MOST_COLUMNS:
+        return None
+    moments = second_moments(node, layer, values, blocks)
+    return None if moments is None else recipe.started_from(moments, site.canonical(values[layer.weight]))
 
 
 # Derivation.  A layer is linear in its weight: y = L(x, W).  With rows V in the place of W, y_bar = L(x, V) is V x for
@@ -90,6 +147,24 @@ def largest_directions(
     largest = turned[:, :, ::-1][:, :, :count]
     found: FloatArray = largest.swapaxes(1, 2) @ v
     return found
+
+
+def second_moments(node: Node, layer: Layer, values: Mapping[str, Array], blocks: int) -> FloatArray | None:
+    """Return C of what each block of rows reads, (blocks, columns, columns), symmetric; None where all are zero.
+
+    With one block for several conv groups it is the sum over these.
+
+    Raises
+    ------
+    DomainError
+        If it is not finite.
+    """
+    columns = int(np.prod(layer.shape[1:]))
+    eye = np.broadcast_to(np.eye(columns), (blocks, columns, columns))
+    parts = [_times_moment(node, layer, values, eye[:, at : at + ROWS]) for at in range(0, columns, ROWS)]
+    moments = np.concatenate(parts, axis=1)
+    check_finite("start_from_inputs", f"second moment of the inputs of {layer.node}", moments)
+    return (moments + moments.swapaxes(1, 2)) / 2 if moments.any() else None
 
 
 def _times_moment(node: Node, layer: Layer, values: Mapping[str, Array], v: FloatArray) -> FloatArray:

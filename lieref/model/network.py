@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -12,11 +12,10 @@ import numpy as np
 from lieref._check import check_int
 from lieref._threads import Use
 from lieref._types import Array, FloatArray
-from lieref.errors import LierefWarning, UnsupportedError
+from lieref.errors import UnsupportedError
 from lieref.model import executor
 from lieref.model.adapted import adapted_graph, changed_names, factor_gradients, refolded
 from lieref.model.arithmetic import BATCH
-from lieref.model.attaching import listed
 from lieref.model.backend import Loss, Reference, as_rows
 from lieref.model.division import Division, divide
 from lieref.model.earlier import Earlier
@@ -24,7 +23,7 @@ from lieref.model.engine.lowered import rows_shape
 from lieref.model.engine.recompute import Recomputation
 from lieref.model.form import Form
 from lieref.model.graph import Graph
-from lieref.model.layer_inputs import start_from_inputs, waiting
+from lieref.model.layer_inputs import start_from_inputs, waiting, waiting_for_others
 from lieref.model.lazy_samples import rows_of
 from lieref.model.memo import Memo
 from lieref.model.memory import recomputations, training_memory
@@ -373,11 +372,21 @@ class Network(Readable):
 
     @property
     def wants_inputs(self) -> bool:
-        """Whether adapters are to start from what their layers read: ``init_lora_weights="eva"``, before training."""
+        """Whether adapters are to start from what their layers read: ``init_lora_weights="eva"`` or ``"corda"``."""
         return bool(waiting(self.sites.values()))
 
-    def start_from_inputs(self, x: Samples, *, max_samples: int = 64, layout: str | None = None) -> None:
-        """Put the rows of A of low ranks that wait for it along the largest inputs of their layers; B stays zero.
+    @property
+    def wants_other_inputs(self) -> tuple[str, ...]:
+        """The layers among them that are to start from inputs of another task: ``init_lora_weights="corda_kpm"``."""
+        return tuple(site.owner for site in waiting_for_others(self.sites.values()))
+
+    def start_from_inputs(
+        self, x: Samples, *, max_samples: int = 64, layout: str | None = None, final: bool = True
+    ) -> None:
+        """Start low ranks that wait for it from the inputs of their layers; the network stays its base, bit for bit.
+
+        Of ``"eva"`` the rows of A become the largest inputs, and B stays zero. Of ``"corda"`` and ``"corda_kpm"`` both
+        become a part of the weight, and count from there. `lieref.fit` calls it with training samples where nobody has.
 
         Parameters
         ----------
@@ -387,6 +396,13 @@ class Network(Readable):
             At most so many, evenly spread.
         layout : {"NCHW", "NHWC"}, optional
             Of `x`; needed only where both fit the model.
+        final : bool
+            Whether these inputs are the ones, so that `lieref.fit` does not start from others.
+
+        Raises
+        ------
+        DomainError
+            If what a layer reads is not finite. Nothing has changed then.
         """
         check_int("start_from_inputs", "max_samples", max_samples, low=1)
         x = self.arranged("start_from_inputs", x, layout)
@@ -397,11 +413,11 @@ class Network(Readable):
         with self.training("start_from_inputs"):
             graph = self.graph.with_initializers(self._current_tensors())
             part = as_numbers(x, self.graph.inputs[0], self.dtype)
-            drawn = stream(0, "eva")
-            without = start_from_inputs(graph, self.sites.values(), part, drawn, threads=self.threads)
-        if without:
-            text = f"{listed(without)} keep a random start: what they read is zero, or is not in the graph"
-            warnings.warn(f"eva: {text}", LierefWarning, stacklevel=2)
+            sites = waiting(self.sites.values())
+            start_from_inputs(graph, sites, part, stream(0, "eva"), threads=self.threads)
+            if final:
+                with self._lock:
+                    self.sites.update({site.tensor: replace(site, started=True) for site in sites})
 
     # The graphs it stands for
 

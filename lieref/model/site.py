@@ -25,6 +25,8 @@ class Site:
         Convolution groups.
     layer : Layer or None
         The layer whose weight it is; None for biases and the vectors of a normalisation, stored as they are.
+    started : bool
+        Whether the inputs that it starts from have been given, so that training does not start it again.
     """
 
     tensor: str
@@ -32,6 +34,7 @@ class Site:
     params: Params
     groups: int
     layer: Layer | None
+    started: bool = False
 
     @property
     def bias(self) -> str | None:

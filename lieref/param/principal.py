@@ -20,9 +20,11 @@ from lieref.param._base import (
     check_scale,
     check_weight_shape,
     scaling_of,
+    stack,
     transposed,
 )
-from lieref.param.starts import NITER, STARTS, is_start
+from lieref.param.corda import weighted_parts
+from lieref.param.starts import CORDA, KEEPS, NITER, STARTS, is_start
 
 ORTHOGONAL_SCALE = 0.1
 """Of the factors of an orthogonal start, as in PEFT."""
@@ -43,9 +45,12 @@ class Principal(Parameterisation):
     ``pissa_niter_N``     the same of W on a random r-dimensional subspace after N iterations [Halko11]
     ``olora``             Q and R of W = Q R, their first r columns and rows [Buyukakyuz24]
     ``orthogonal``        random, with the odd and the even rows of an orthogonal matrix between: B0 A0 = 0
+    ``corda``             U sqrt(S / s), sqrt(S / s) V^T C^-1 of the r largest singular values of W C [Yang24]
+    ``corda_kpm``         the same of the r smallest
     ===================== ==================================================================================
 
-    The last, as in PEFT, is exactly zero there too, though not to rounding; its rank is even.
+    The orthogonal one, as in PEFT, is exactly zero there too, though not to rounding; its rank is even. C is the second
+    moment of what the layer reads (`weighted_parts`), and I until that is known: `started_from` makes factors of it.
 
     With `of_logarithm` the decomposed matrix is log|W0|. Then W0 exp(xi) = sign(W0) exp(L_res + B A) with
     L = log|W0| = L_res + B0 A0: PiSSA carried out in the algebra of the Hadamard group, which no source spells out
@@ -68,7 +73,7 @@ class Principal(Parameterisation):
 
     References
     ----------
-    [Meng24], [Buyukakyuz24], [Halko11].
+    [Meng24], [Buyukakyuz24], [Halko11], [Yang24].
     """
 
     name: ClassVar[str] = "principal"
@@ -90,7 +95,7 @@ class Principal(Parameterisation):
             raise DomainError(f"Principal: `start` must be one of {', '.join(STARTS)}; got {self.start!r}")
         if self.start == "orthogonal" and self.r % 2:
             raise DomainError(f"Principal: `r` must be even where the start is orthogonal; got {self.r}")
-        if self.start == "orthogonal" and self.of_logarithm:
+        if self.start in ("orthogonal", *CORDA) and self.of_logarithm:
             raise DomainError("Principal: `of_logarithm` must be False where the start is no part of the weight")
 
     @classmethod
@@ -98,6 +103,7 @@ class Principal(Parameterisation):
         return (
             cls(r=1), cls(r=2), cls(r=1, of_logarithm=True), cls(r=2, lora_alpha=3.0, start="olora"),
             cls(r=2, use_rslora=True, start="pissa_niter_2"), cls(r=2, lora_alpha=1.0, start="orthogonal"),
+            cls(r=2, lora_alpha=3.0, start="corda_kpm"),
         )  # fmt: skip
 
     @property
@@ -109,6 +115,10 @@ class Principal(Parameterisation):
     def scaling(self) -> float:
         """The factor s in front of B A."""
         return scaling_of(self.lora_alpha, self.r, self.use_rslora)
+
+    @property
+    def wants_inputs(self) -> bool:
+        return self.start in CORDA
 
     def rank_for(self, shape: Shape) -> int:
         """Return the rank for one conv group of this shape: r, or the largest it has room for.
@@ -146,11 +156,30 @@ class Principal(Parameterisation):
         matrices = base.reshape(groups, shape[0], -1)
         if self.of_logarithm:
             matrices = _log_magnitude(matrices)
-        b, a = self._started(matrices, self.rank_for(shape), rng)
-        return {"lora_a": a, "lora_b": b, "start_a": a.copy(), "start_b": b.copy()}
+        return _at_start(*self._started(matrices, self.rank_for(shape), rng))
+
+    def started_from(self, moments: FloatArray, base_weight: FloatArray) -> Params:
+        """Return the factors of `init` for layers that read such inputs, in float64: xi of them is exactly zero.
+
+        Parameters
+        ----------
+        moments : (blocks, I k, I k) float64 array
+            sum x x^T over the inputs of each block of rows that has factors of its own, `factor_groups` many; finite.
+        base_weight : (O, I, *kernel) or (O, I) float array
+        """
+        matrices = base_weight.astype(np.float64).reshape(len(moments), -1, moments.shape[-1])
+        rank = self.rank_for((matrices.shape[1], *base_weight.shape[1:]))
+        factors = _at_start(*self._weighted(matrices, moments, rank))
+        return {name: stack(factor) for name, factor in factors.items()}
+
+    def _weighted(self, matrices: FloatArray, moments: FloatArray | None, r: int) -> tuple[FloatArray, FloatArray]:
+        b, a = weighted_parts(matrices, moments, r, smallest=self.start == KEEPS)
+        return b / math.sqrt(self.scaling), a / math.sqrt(self.scaling)
 
     def _started(self, matrices: FloatArray, r: int, rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
         """Return B0 (groups, rows, r) and A0 (groups, r, columns) of matrices (groups, rows, columns)."""
+        if self.wants_inputs:
+            return self._weighted(matrices, None, r)
         if self.start == "orthogonal":
             return _orthogonal(matrices.shape, r, rng)
         if self.start == "olora":
@@ -178,6 +207,11 @@ class Principal(Parameterisation):
     @staticmethod
     def terms(shapes: Mapping[str, Shape]) -> int:
         return 2 * shapes["lora_a"][0] + 2
+
+
+def _at_start(b: FloatArray, a: FloatArray) -> Params:
+    """Return the factors that are B0 and A0, and count from there."""
+    return {"lora_a": a, "lora_b": b, "start_a": a.copy(), "start_b": b.copy()}
 
 
 def _svd(matrices: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:

@@ -139,6 +139,11 @@ def get_method(name: str, **config: Any) -> Method:
         raise UnsupportedError(
             f"{name}: `init_lora_weights` must not be {start!r}: its factors do not read the inputs of a layer"
         )
+    if kind == "principal" and parameterisation.wants_inputs and row.group != "additive":
+        raise UnsupportedError(
+            f"{name}: `start` must not be {fields['start']!r}: a part of W is added to W, and this is in the group "
+            f"{row.group}"
+        )
     if row.alpha_over_rank is not None and fields.get("lora_alpha") is None:
         alpha = row.alpha_over_rank * parameterisation.r  # type: ignore[attr-defined]
         parameterisation = dataclasses.replace(parameterisation, lora_alpha=alpha)  # type: ignore[call-arg]

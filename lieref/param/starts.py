@@ -1,7 +1,8 @@
 """PEFT's ``init_lora_weights``: where the factors of a low rank start.
 
 True, "gaussian" and False are ways to draw A and B, of any low rank; "eva" draws as True does until training shows the
-layers their inputs. The others are starts of an added low rank that counts from there, and make its xi a `Principal`.
+layers their inputs. The others are starts of an added low rank that counts from there, and make its xi a `Principal`;
+those of CorDA are parts of the weight alone until the layers are shown their inputs.
 """
 
 from __future__ import annotations
@@ -12,8 +13,15 @@ from typing import Any
 
 from lieref.errors import DomainError, DTypeError, UnsupportedError
 
-STARTS = ("pissa", "pissa_niter_N", "olora", "orthogonal")
+STARTS = ("pissa", "pissa_niter_N", "olora", "orthogonal", "corda", "corda_kpm")
 """Values of `Principal.start`; N is a number of iterations."""
+
+KEEPS = "corda_kpm"
+"""The value that keeps what the network does with the inputs it is shown, PEFT's ``corda_method="kpm"``: training data
+are the wrong ones for that."""
+
+CORDA = ("corda", KEEPS)
+"""Those made of the second moments of what the layer reads [Yang24]; the first is PEFT's ``corda_method="ipm"``."""
 
 NITER = r"pissa_niter_(\d{1,3})"
 """The second of them, with ``re.ASCII``."""
@@ -24,18 +32,15 @@ FROM_INPUTS = "eva"
 DRAWS: tuple[bool | str, ...] = (True, False, "gaussian", FROM_INPUTS)
 """Values that say how A and B are drawn."""
 
-_INPUTS = "needs the inputs of each layer on the training data, and factors are made before any data are seen"
-
 REFUSED: dict[str, str] = {
-    "corda": f"covariances: it {_INPUTS}",
     "loftq": "it makes up for what quantising the base takes, and the base stays as it is",
     "lora_ga": "it needs gradients of the loss on training data, and factors are made before any data are seen",
 }
 """PEFT's values that there are not, and why."""
 
-LEARNING_RATES = {"pissa": 1e-3, "olora": 1e-3, "orthogonal": 2e-3}
+LEARNING_RATES = {"pissa": 1e-3, "olora": 1e-3, "orthogonal": 2e-3, "corda": 1e-3}
 """Of starts away from zero. On ResNet-8 with 50 images a class under JPEG, 10 epochs, the best of a third, once and
-three times 1e-3 for the first two; of 1.7e-3, 5e-3 and 1.5e-2 the first for the third."""
+three times 1e-3 for the first two; of 1.7e-3, 5e-3 and 1.5e-2 the first for the third. The last has PiSSA's."""
 
 
 def check_draw(function: str, value: object) -> None:
@@ -69,7 +74,7 @@ def is_start(text: object) -> bool:
     """
     if not isinstance(text, str):
         raise DTypeError(f"Principal: `start` must be text; got {text!r}")
-    return text in ("pissa", "olora", "orthogonal") or re.fullmatch(NITER, text, re.ASCII) is not None
+    return text in ("pissa", "olora", "orthogonal", *CORDA) or re.fullmatch(NITER, text, re.ASCII) is not None
 
 
 def starts_elsewhere(fields: Mapping[str, Any]) -> bool:

@@ -215,7 +215,7 @@ METHODS: dict[str, MethodRow] = {row.name: row for row in _ROWS}
 OF_OTHERS = {
     "eva": 'lora, or liera, with init_lora_weights="eva"',
     "adalora": 'lora-svd, trained by the optimizer "adalora"',
-    "corda": "nothing here: its start needs whitened data",
+    "corda": 'lora with init_lora_weights="corda", or "corda_kpm" to keep what the base does',
     "lora-ga": "nothing here: its start needs gradients",
     "loftq": "nothing here: the base stays as it is",
 }

@@ -161,8 +161,12 @@ class Trainable(Protocol):
     def wants_inputs(self) -> bool:
         """Whether `start_from_inputs` is to run before training."""
 
-    def start_from_inputs(self, x: Array, *, layout: str | None = None) -> None:
-        """Let adapters start from what their layers read of `x`."""
+    @property
+    def wants_other_inputs(self) -> Sequence[str]:
+        """The layers for which it is to have run before, on inputs of another task."""
+
+    def start_from_inputs(self, x: Array, *, layout: str | None = None, final: bool = True) -> None:
+        """Let adapters start from what their layers read of `x`; of no other inputs later where that is final."""
 
     @property
     def recomputations(self) -> Sequence[Recomputation]:

@@ -34,7 +34,7 @@ from lieref.train.mixup import check_mixup
 from lieref.train.moving_average import MovingAverage, inside, moving_average
 from lieref.train.optimizer import Optimizer
 from lieref.train.optimizer_registry import make_optimizer
-from lieref.train.parts import check_moves, parts_of
+from lieref.train.parts import check_moves, check_start, parts_of
 from lieref.train.recipe import AUTO, Recipe, steps_per_epoch
 from lieref.train.still_falling import FEWEST_EPOCHS
 from lieref.train.task import Task
@@ -197,6 +197,7 @@ def fit(
         )
     if patience is not None and validation is None:
         raise DomainError(f"fit: `patience` must have a validation set to judge by; got {patience} without one")
+    check_start(model)
     if threads is not None:
         check_int("fit", "threads", threads, low=1)
     with _reading(model, chosen):
@@ -274,9 +275,10 @@ def _train(run: _Run) -> History:
     if model.wants_statistics:
         chosen = rng.stream(recipe.seed, "statistics").permutation(len(training))[:STATISTICS_SAMPLES]
         model.estimate_statistics(rows_of(training.x, training.indices[chosen]), layout=own_layout(model.input_shape))
-    if model.wants_inputs and saved is None:
+    if model.wants_inputs:  # of a resumed run too: what factors count from is in no checkpoint
         chosen = rng.stream(recipe.seed, "inputs").permutation(len(training))[:STATISTICS_SAMPLES]
-        model.start_from_inputs(rows_of(training.x, training.indices[chosen]), layout=own_layout(model.input_shape))
+        few = rows_of(training.x, training.indices[chosen])
+        model.start_from_inputs(few, layout=own_layout(model.input_shape), final=False)
     if not params:
         return History((), None, recipe.to_dict(), preparation_seconds=time.perf_counter() - started)
 
@@ -385,7 +387,7 @@ def _assign(params: Params, values: Params) -> None:
 @contextmanager
 def _all_or_nothing(model: Trainable, threads: int | None, recomputation: int | None) -> Iterator[None]:
     """Run with so many threads, and put the model back as it was if anything fails, an interruption included."""
-    params = model.parameters()
+    params = {**model.parameters(), **model.frozen_parameters()}
     before = _copies(params)
     statistics, wants_statistics = dict(model.statistics), model.wants_statistics
     threads_before, recomputation_before = model.threads, model.recomputation

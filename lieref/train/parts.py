@@ -12,6 +12,7 @@ import numpy as np
 from lieref._check import check_real
 from lieref._types import Array
 from lieref.errors import DomainError, ShapeError, UnsupportedError
+from lieref.model.attaching import listed
 from lieref.model.samples import Samples, arranged, own_layout
 from lieref.train._protocol import Trainable
 from lieref.train.augment import image_axes
@@ -64,6 +65,15 @@ def _part(
     if len(targets) != len(samples):
         raise ShapeError(f"fit: `y` must have one entry for each of {len(samples)} samples; got {len(targets)}")
     return Part(samples, targets, np.arange(len(samples)), math.prod(shape)), task
+
+
+def check_start(model: Trainable) -> None:
+    """Raise `DomainError` if adapters are to start from inputs of another task, and nobody has given any."""
+    if layers := model.wants_other_inputs:
+        raise DomainError(
+            "fit: `model` must have been shown inputs of what it is to keep doing, for corda_kpm of "
+            f"{listed(layers)}: call model.start_from_inputs(x) first"
+        )
 
 
 def check_moves(recipe: Recipe, model: Trainable, training: Part) -> None:

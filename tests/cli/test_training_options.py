@@ -52,3 +52,14 @@ def test_a_run_that_ends_early_says_so(workplace: Path, capsys: pytest.CaptureFi
 
 def test_patience_without_a_validation_set_is_refused(workplace: Path, fails: Callable[..., str]) -> None:
     assert "--patience judges by a validation set; add --validation 0.2" in fails(*TRAIN, "--patience", "2")
+
+
+def test_what_is_kept_is_read_from_samples_of_its_own(
+    workplace: Path, fails: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    keeping = (*TRAIN[:-1], "lora", "--option", "init_lora_weights=corda_kpm", "--epochs", "1")
+    assert "add --original" in fails(*keeping)
+    assert "--original is for quantised files, and for --option" in fails(*TRAIN, "--original", "test.npz")
+    assert main([*keeping, "--original", "test.npz"]) == 0
+    assert "corda_kpm: what the network does with test.npz is kept" in capsys.readouterr().err
+    assert json.loads((workplace / "out" / "report.json").read_text())["original"] == "test.npz"

@@ -135,7 +135,7 @@ def test_a_layer_that_reads_zeros_keeps_its_start_and_is_named(tmp_path: Path) -
     model = network(tmp_path, helper.make_node("MatMul", ["x", "w"], ["y"], name="c"), weight, ("n", 8))
     model.attach("lora", r=2, init_lora_weights="eva")
     before = model.sites["w"].params["lora_a"].copy()
-    with pytest.warns(LierefWarning, match="eva: c keep"):
+    with pytest.warns(LierefWarning, match="start_from_inputs: c keep"):
         model.start_from_inputs(np.zeros((3, 8), np.float32))
     assert np.array_equal(model.sites["w"].params["lora_a"], before)
 
