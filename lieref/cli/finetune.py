@@ -23,6 +23,7 @@ from lieref.cli.kept import check_original, start_from_original
 from lieref.cli.label_free_options import label_free_options
 from lieref.cli.live import quiet_option
 from lieref.cli.method_options import method_settings, parse_rate
+from lieref.cli.near_base_options import check_near_base, near_base_options
 from lieref.cli.output import ADAPTER_NAMES, reserved_folder, reserved_history
 from lieref.cli.page import PAGES, run_page
 from lieref.cli.preprocess_option import preprocess_option, recorded_text
@@ -113,6 +114,7 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
     metavar="ALPHA",
     help="Train on mixtures of two samples each, with shares from Beta(ALPHA, ALPHA).",
 )
+@near_base_options
 @click.option(
     "--patience",
     type=click.IntRange(min=1),
@@ -217,6 +219,7 @@ def finetune(
         raise click.UsageError("--patience judges by a validation set; add --validation 0.2")
     parse_augment(options["augment"])  # what it says wrong is said before anything is read
     check_choosing(options["method"], options["budget_bytes"], options["budget_seconds"])
+    check_near_base(options["method"], algebra_decay=options["algebra_decay"])
     check_original(base, options["original"], options["method"], options["method_options"])
     if options["head"] == "new" and options["task"][0] not in (None, "classes"):
         raise click.UsageError("--head new is for classes; leave out --task")
@@ -300,6 +303,7 @@ def run_finetune(
     optimizer: str,
     average: bool,
     mixup: float,
+    algebra_decay: float | None = None,
     patience: int | None,
     task: tuple[str | None, dict[str, Any]],
     text: TextOptions,
@@ -437,6 +441,7 @@ def run_finetune(
                 settings |= {
                     "batch_size": batch,
                     "optimizer": optimizer,
+                    "algebra_decay": algebra_decay,
                     "patience": patience,
                     "validation": validation,
                     "augment": job.parse_augment(augment),

@@ -15,6 +15,7 @@ from lieref._threads import Exclusive, make_lock
 from lieref._types import Array, FloatArray
 from lieref.errors import DomainError, LierefError
 from lieref.model.adapted import changed_names, tensors_with
+from lieref.model.algebra_norm import algebra_norm, half_square_grads
 from lieref.model.attaching import make_head_sites, make_sites, say_left_out, share_memory
 from lieref.model.choice import EngineChoice
 from lieref.model.fold import Fold
@@ -299,6 +300,21 @@ class Adapters:
             for tensor, site in self.sites.items()
             for factor, mask in site.dropout_masks(self.graph.initializers[tensor], generator).items()
         }
+
+    def algebra_norms(self) -> dict[str, float]:
+        """Return |xi| of each adapted tensor, how far it is from the base in its algebra; of a new head, nothing."""
+        return {tensor: self.algebra_norm(tensor) for tensor in self._with_base()}
+
+    def algebra_norm(self, tensor: str) -> float:
+        """Return |xi| of one of them."""
+        return algebra_norm(self.sites[tensor], self.graph.initializers[tensor])
+
+    def algebra_grads(self) -> dict[str, FloatArray]:
+        """Return the gradient of half the sum of their squares, by the names of `parameters`."""
+        return half_square_grads(self._with_base().values(), self.graph.initializers)
+
+    def _with_base(self) -> dict[str, Site]:
+        return {t: site for t, site in self.sites.items() if self.head is None or t not in self.head.tensors}
 
     def prune_ranks(self) -> dict[str, int]:
         """Store no longer what has no part in an adapted tensor, such as singular values of zero.

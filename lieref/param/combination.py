@@ -144,6 +144,12 @@ class Combination(Method):
         algebra = self.group_for(shape, groups).algebra
         return algebra.project(element.reshape(self._algebra_shape(shape, groups)))
 
+    # `project` is orthogonal, hence its own adjoint.
+    def delta_vjp(self, params: Params, shape: Shape, groups: int, xi_bar: FloatArray) -> Params:
+        factor_shape, factor_groups = self._factor_shape(shape, groups)
+        element_bar = self.group_for(shape, groups).algebra.project(xi_bar).reshape(factor_shape)
+        return self.parameterisation.delta_vjp(params, factor_shape, factor_groups, element_bar)
+
     def group_element(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:
         """Return g = map(xi)."""
         group = self.group_for(shape, groups)

@@ -94,6 +94,10 @@ class Dora(Method):
         """Return the algebra element of the direction."""
         return self.direction.delta(self._split(params, shape)[0], shape, groups)
 
+    def delta_vjp(self, params: Params, shape: Shape, groups: int, xi_bar: FloatArray) -> Params:
+        inner, m = self._split(params, shape)
+        return {**self.direction.delta_vjp(inner, shape, groups, xi_bar), _MAGNITUDE: np.zeros_like(m)}
+
     # Derivation.  W' = m V / n with n = ||V||, filter by filter, and G = W'_bar:
     #   dW' = V/n dm + m/n dV - m/n^2 V dn,   dn = <V, dV>/n.
     # Hence  m_bar = <G, V>/n  and  V_bar = (m/n) (G - V <G, V>/n^2), or with dn = 0 held  V_bar = (m/n) G.

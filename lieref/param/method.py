@@ -283,6 +283,10 @@ class Method(ABC):
         """Return the algebra element xi of the factors; `shape` is that of the weight, `groups` its conv groups."""
 
     @abstractmethod
+    def delta_vjp(self, params: Params, shape: Shape, groups: int, xi_bar: FloatArray) -> Params:
+        """Return the cotangents of the trainable factors for the cotangent of `delta`, which has its shape."""
+
+    @abstractmethod
     def adapted_weight(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
         """Return W', of the shape and dtype of the base weight.
 
@@ -356,6 +360,9 @@ class Untrained(Method):
 
     def delta(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:
         return np.zeros(shape)
+
+    def delta_vjp(self, params: Params, shape: Shape, groups: int, xi_bar: FloatArray) -> Params:
+        return {}
 
     def adapted_weight(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
         return base_weight.copy()

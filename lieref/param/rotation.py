@@ -68,6 +68,10 @@ class _Rotation(Method):
         xi = self.parameterisation.delta(params, factor_shape, rotations)
         return xi.reshape(rotations, factor_shape[1], factor_shape[1])
 
+    def delta_vjp(self, params: Params, shape: Shape, groups: int, xi_bar: FloatArray) -> Params:
+        factor_shape, rotations = self._factor_shape(shape, groups)
+        return self.parameterisation.delta_vjp(params, factor_shape, rotations, xi_bar.reshape(factor_shape))
+
     @OVERFLOW_IS_CHECKED
     def adapted_weight(self, params: Params, base_weight: FloatArray, groups: int = 1) -> FloatArray:
         base = checked_base(self, params, base_weight)

@@ -143,6 +143,15 @@ class Trainable(Protocol):
     def dropout_masks(self, generator: np.random.Generator) -> Params:
         """Return what arrays of `parameters` are multiplied with in one step, by name, drawn anew at each call."""
 
+    def algebra_norms(self) -> Mapping[str, float]:
+        """Return how far each adapted tensor that has a base is from it: |xi|, by tensor."""
+
+    def algebra_norm(self, tensor: str) -> float:
+        """Return |xi| of one of them."""
+
+    def algebra_grads(self) -> Params:
+        """Return the gradient of half the sum of their squares, by the names of `parameters`."""
+
     def prune_ranks(self) -> Mapping[str, int]:
         """Store no longer what has no part in an adapted tensor, and return the ranks of those that have one."""
 

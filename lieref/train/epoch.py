@@ -15,6 +15,7 @@ from lieref._types import Array, FloatArray
 from lieref.errors import DomainError
 from lieref.model.samples import own_layout
 from lieref.train._protocol import Trainable
+from lieref.train.algebra_decay import add_algebra_decay
 from lieref.train.augment import apply, draw, image_axes
 from lieref.train.clip import clip_by_global_norm
 from lieref.train.dropout import dropped, dropped_vjp
@@ -197,6 +198,8 @@ def train_epoch(
             with dropped(params, masks):
                 loss, logits, grads = model.loss_and_grad(x, targets, wanted, layout=layout)
             dropped_vjp(grads, masks)
+            if recipe.algebra_decay is not None:
+                add_algebra_decay(grads, model, recipe.algebra_decay)
             if see is not None:
                 see(logits, y)
             if recipe.clip_norm is not None:

@@ -37,6 +37,9 @@ class EpochRecord:
         Trained on in this epoch.
     training_seconds : float or None
         Wall time without validation.
+    xi_norm : float or None
+        Root of the sum of |xi|^2 over the adapted tensors after the last step of the epoch, where the run looks at it
+        (`lieref.train.algebra_decay`).
     """
 
     epoch: int
@@ -49,6 +52,7 @@ class EpochRecord:
     steps: int | None = None
     samples: int | None = None
     training_seconds: float | None = None
+    xi_norm: float | None = None
 
     @property
     def samples_per_second(self) -> float | None:
@@ -160,12 +164,15 @@ class History:
     def _rows(self) -> list[Sequence[str]]:
         """Return the head and a row for each epoch, cut where there are many."""
         judged = any(record.validation_loss is not None for record in self.epochs)
+        measured = any(record.xi_norm is not None for record in self.epochs)
         names = list(self.epochs[0].metrics)
-        head = ["epoch", "loss", *names, *(f"validation {name}" for name in ("loss", *names) if judged), "seconds"]
+        head = ["epoch", "loss", *names, *(f"validation {name}" for name in ("loss", *names) if judged)]
+        head += ["|xi|", "seconds"] if measured else ["seconds"]
         rows = []
         for record in self.epochs:
             row = [str(record.epoch), *_numbers(record.loss, record.metrics, names)]
             row += _numbers(record.validation_loss, record.validation_metrics, names) if judged else []
+            row += _numbers(record.xi_norm, {}, ()) if measured else []
             rows.append([*row, f"{record.seconds:.1f}"])
         between = [f"... {len(rows) - MOST_EPOCHS:,} more", *[""] * (len(head) - 1)]
         return [[name.replace("_", " ") for name in head], *shortened(rows, MOST_EPOCHS, between)]

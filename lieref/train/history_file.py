@@ -2,8 +2,8 @@
 
 Each writing replaces the whole file at once, so that a run that is killed leaves the epochs that were done. The table
 has one line an epoch: epoch, steps, samples, loss, the metrics, ``validation_`` loss and metrics where there is such a
-set, learning_rate, seconds, training_seconds and samples_per_second. JSON has the whole record, as `History.to_dict`
-gives it, and JSON lines its epochs.
+set, xi_norm where it was looked at, learning_rate, seconds, training_seconds and samples_per_second. JSON has the whole
+record, as `History.to_dict` gives it, and JSON lines its epochs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ MOST_BYTES = 2**26
 _COUNTS = ("epoch", "steps", "samples")
 _AFTER = ("learning_rate", "seconds", "training_seconds", "samples_per_second")
 _NEEDED = ("epoch", "loss", "learning_rate", "seconds")
-_OWN = {*_COUNTS, "loss", "validation_loss", *_AFTER}
+_OWN = {*_COUNTS, "loss", "validation_loss", "xi_norm", *_AFTER}
 _OTHER_SET = "validation_"
 
 
@@ -131,6 +131,7 @@ def _table(epochs: Sequence[EpochRecord]) -> str:
     has_set = any(record.validation_loss is not None for record in epochs)
     columns = [*_COUNTS, "loss", *metrics]
     columns += ["validation_loss", *(_OTHER_SET + name for name in judged)] if has_set else []
+    columns += ["xi_norm"] if any(record.xi_norm is not None for record in epochs) else []
     out = io.StringIO()
     writer = csv.DictWriter(out, [*columns, *_AFTER], restval="", lineterminator="\n")
     writer.writeheader()

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +35,7 @@ from lieref.train.optimizer import Optimizer
 from lieref.train.optimizer_registry import make_optimizer
 from lieref.train.parts import check_moves, check_start, parts_of
 from lieref.train.recipe import AUTO, Recipe, steps_per_epoch
+from lieref.train.restoring import all_or_nothing, assign, copies, reading
 from lieref.train.still_falling import FEWEST_EPOCHS
 from lieref.train.task import Task
 from lieref.train.task_registry import make_task
@@ -60,6 +60,7 @@ def fit(
     schedule: str = "cosine",
     warmup_steps: int = 0,
     clip_norm: float | None = None,
+    algebra_decay: float | None = None,
     average: bool | float = False,
     mixup: float = 0.0,
     patience: int | None = None,
@@ -110,6 +111,9 @@ def fit(
         Steps of linear warm-up.
     clip_norm : float, optional
         Largest global norm of the gradient.
+    algebra_decay : float, optional
+        Above 0 adds ``algebra_decay / 2 * sum |xi|^2`` to the objective: weight decay to the base, in the algebra
+        (`lieref.train.algebra_decay`). The loss that is reported is without it; each epoch records ``xi_norm``.
     average : bool or float
         Whether the model ends with an exponential moving average of its factors over the last steps, in the algebra
         (`lieref.train.moving_average`); a number below 1 is its decay a step, True looks back on a fifth of the run. It
@@ -183,6 +187,7 @@ def fit(
         schedule=schedule,
         warmup_steps=warmup_steps,
         clip_norm=clip_norm,
+        algebra_decay=algebra_decay,
         task=chosen,
         augmentation=make_augmentation(augment, model.input_shape, classifies=chosen.has_labels),
         seed=seed,
@@ -200,7 +205,7 @@ def fit(
     check_start(model)
     if threads is not None:
         check_int("fit", "threads", threads, low=1)
-    with _reading(model, chosen):
+    with reading(model, chosen):
         if progress is not None and model.compiles_first:
             progress(Progress(0, recipe.epochs, 0, 1, math.nan, 0.0, COMPILING))
         training, held_out, chosen = parts_of(model, x, y, chosen, validation, layout, seed)
@@ -226,7 +231,7 @@ def fit(
         with (
             checkpoint_folder(checkpoint, resume=resume),
             model.training("fit"),
-            _all_or_nothing(model, threads, recomputation),
+            all_or_nothing(model, threads, recomputation),
         ):
             recipe, witness = look_at_base(model, training, recipe, augment == AUTO, resume)
             whole = _Run(model, recipe, training, held_out, checkpoint, resume, progress, each_epoch, witness)
@@ -236,18 +241,6 @@ def fit(
             if isinstance(pixels, PixelArray):
                 model.preprocessing = pixels.preprocess.to_dict()
             return history
-
-
-@contextmanager
-def _reading(model: Trainable, task: Task) -> Iterator[None]:
-    """Let the model's logits be what the task reads; as before if anything fails."""
-    before = model.reading
-    model.reading = task.reads
-    try:
-        yield
-    except BaseException:
-        model.reading = before
-        raise
 
 
 @dataclass(frozen=True)
@@ -288,7 +281,7 @@ def _train(run: _Run) -> History:
     best_params: Params = {}
     if saved is not None:
         history, best_params, peak = saved.history, saved.best_params, saved.learning_rate
-        _assign(params, saved.params)
+        assign(params, saved.params)
         optimizer.load_state(saved.optimizer)
     elif recipe.learning_rate == AUTO:
         peak, trials = search_learning_rate(model, training, recipe, run.progress)
@@ -315,7 +308,7 @@ def _train(run: _Run) -> History:
             warn_unmoved(params, unmoved)
             unmoved.clear()
         if history.best_epoch == epoch + 1:
-            best_params = _copies(params if average is None else average.values)
+            best_params = copies(params if average is None else average.values)
         if run.folder is not None:
             averaged = {} if average is None else average.values
             state = Checkpoint(identity, history, peak, params, best_params, optimizer.state(), averaged)
@@ -323,7 +316,7 @@ def _train(run: _Run) -> History:
         if run.each_epoch is not None:
             run.each_epoch(history)
     warn_falling(history, recipe, steps if len(steps) == recipe.total_steps(len(training)) else [])
-    _assign(params, best_params if average is None or history.best_epoch is not None else average.values)
+    assign(params, best_params if average is None or history.best_epoch is not None else average.values)
     return replace(history, ranks=model.prune_ranks()) if optimizer.prunes else history
 
 
@@ -344,7 +337,8 @@ def _add_epoch(
     score, rate = train_epoch(run.model, run.training, run.recipe, *how)
     trained, samples = time.perf_counter() - started, len(run.training)
     steps = (epoch + 1) * steps_per_epoch(samples, run.recipe.batch_size)
-    record = EpochRecord(epoch + 1, score.loss, score.metrics, None, None, rate, 0.0, steps, samples, trained)
+    xi = math.hypot(*run.model.algebra_norms().values()) if run.recipe.algebra_decay else None
+    record = EpochRecord(epoch + 1, score.loss, score.metrics, None, None, rate, 0.0, steps, samples, trained, xi)
     best_epoch = None
     if run.held_out is not None:
         place = f"on the validation set after epoch {epoch + 1}, at a learning rate of {peak:.3g}"
@@ -372,34 +366,3 @@ def _best_score(history: History, task: Task) -> Score | None:
     if record.validation_loss is None or record.validation_metrics is None:
         return None
     return Score(record.validation_loss, record.validation_metrics, task.merit(record.validation_metrics))
-
-
-def _copies(params: Params) -> Params:
-    return {name: parameter.copy() for name, parameter in params.items()}
-
-
-def _assign(params: Params, values: Params) -> None:
-    """Write values into the live parameters; names that are missing keep theirs."""
-    for name, value in values.items():
-        params[name][...] = value
-
-
-@contextmanager
-def _all_or_nothing(model: Trainable, threads: int | None, recomputation: int | None) -> Iterator[None]:
-    """Run with so many threads, and put the model back as it was if anything fails, an interruption included."""
-    params = {**model.parameters(), **model.frozen_parameters()}
-    before = _copies(params)
-    statistics, wants_statistics = dict(model.statistics), model.wants_statistics
-    threads_before, recomputation_before = model.threads, model.recomputation
-    if threads is not None:
-        model.threads = threads
-    if recomputation is not None:
-        model.recomputation = recomputation
-    try:
-        yield
-    except BaseException:
-        _assign(params, before)
-        model.statistics, model.wants_statistics = statistics, wants_statistics
-        raise
-    finally:
-        model.threads, model.recomputation = threads_before, recomputation_before

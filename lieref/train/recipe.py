@@ -45,6 +45,8 @@ class Recipe:
         At least 0; 0 mixes nothing.
     patience : int or None
         At least 1; epochs without a better one on the validation set after which the run ends.
+    algebra_decay : float or None
+        Above 0; factor of half the sum of |xi|^2 in the objective.
     """
 
     epochs: int
@@ -60,6 +62,7 @@ class Recipe:
     average: bool | float = False
     mixup: float = 0.0
     patience: int | None = None
+    algebra_decay: float | None = None
 
     def __post_init__(self) -> None:
         check_int("fit", "epochs", self.epochs, low=1)
@@ -71,6 +74,8 @@ class Recipe:
             check_real("fit", "learning_rate", self.learning_rate, above=0.0)
         if self.clip_norm is not None:
             check_real("fit", "clip_norm", self.clip_norm, above=0.0)
+        if self.algebra_decay is not None:
+            check_real("fit", "algebra_decay", self.algebra_decay, above=0.0)
         if not isinstance(self.average, bool) and check_real("fit", "average", self.average, low=0.0) >= 1.0:
             raise DomainError(f"fit: `average` must be True, False or a decay below 1; got {self.average}")
         check_real("fit", "mixup", self.mixup, low=0.0)
@@ -108,6 +113,7 @@ class Recipe:
             "average": self.average,
             "mixup": self.mixup,
             "patience": self.patience,
+            "algebra_decay": self.algebra_decay,
         }
 
 

@@ -63,3 +63,11 @@ def test_what_is_kept_is_read_from_samples_of_its_own(
     assert main([*keeping, "--original", "test.npz"]) == 0
     assert "corda_kpm: what the network does with test.npz is kept" in capsys.readouterr().err
     assert json.loads((workplace / "out" / "report.json").read_text())["original"] == "test.npz"
+
+
+def test_decay_in_the_algebra_is_recorded_with_the_norms_it_ends_at(workplace: Path, fails: Callable[..., str]) -> None:
+    assert "is for a method that is named" in fails(*TRAIN[:-1], "auto", "--algebra-decay", "1")
+    assert main([*TRAIN, "--epochs", "2", "--algebra-decay", "0.5"]) == 0
+    found = history(workplace)
+    assert found["recipe"]["algebra_decay"] == 0.5
+    assert all(epoch["xi_norm"] > 0 for epoch in found["epochs"])

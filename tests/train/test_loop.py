@@ -121,6 +121,7 @@ def test_defaults_are_the_measured_recipe() -> None:
         "average": False,
         "mixup": 0.0,
         "patience": None,
+        "algebra_decay": None,
     }
 
 
