@@ -219,7 +219,7 @@ def finetune(
         raise click.UsageError("--patience judges by a validation set; add --validation 0.2")
     parse_augment(options["augment"])  # what it says wrong is said before anything is read
     check_choosing(options["method"], options["budget_bytes"], options["budget_seconds"])
-    check_near_base(options["method"], algebra_decay=options["algebra_decay"])
+    check_near_base(options["method"], algebra_decay=options["algebra_decay"], trust_region=options["trust_region"])
     check_original(base, options["original"], options["method"], options["method_options"])
     if options["head"] == "new" and options["task"][0] not in (None, "classes"):
         raise click.UsageError("--head new is for classes; leave out --task")
@@ -304,6 +304,7 @@ def run_finetune(
     average: bool,
     mixup: float,
     algebra_decay: float | None = None,
+    trust_region: float | None = None,
     patience: int | None,
     task: tuple[str | None, dict[str, Any]],
     text: TextOptions,
@@ -442,6 +443,7 @@ def run_finetune(
                     "batch_size": batch,
                     "optimizer": optimizer,
                     "algebra_decay": algebra_decay,
+                    "trust_region": trust_region,
                     "patience": patience,
                     "validation": validation,
                     "augment": job.parse_augment(augment),
@@ -461,6 +463,8 @@ def run_finetune(
                 if history.ranks:
                     left = ", ".join(f"{tensor} {rank}" for tensor, rank in history.ranks.items())
                     say(f"ranks that are left, and stored: {left}")
+                if history.held:
+                    say(history.held_text())
                 after = None if testing is None else outcomes.judge("adapted", model, testing, chosen)
             evidence |= {"command": command_line(), "test_outcomes": outcomes.to_dict()}
             evidence |= {"samples_sha256": sets}

@@ -32,7 +32,7 @@ _FLOAT_ONLY = {
     "start": "--from", "budget_seconds": "--budget-seconds", "alpha": "--alpha", "method_options": "--option",
     "targets": "--target", "exclude": "--exclude", "blocks": "--blocks", "rank_pattern": "--rank-of",
     "alpha_pattern": "--alpha-of", "features": "--features", "outputs": "--output",
-    "algebra_decay": "--algebra-decay",
+    "algebra_decay": "--algebra-decay", "trust_region": "--trust-region",
 }  # fmt: skip
 """Options of networks of real numbers."""
 

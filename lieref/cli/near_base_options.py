@@ -12,12 +12,22 @@ from lieref.cli.choosing import AUTO
 
 def near_base_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options."""
-    return click.option(
-        "--algebra-decay",
-        type=click.FloatRange(min=0, min_open=True),
-        metavar="LAMBDA",
-        help="Add LAMBDA/2 times the sum of |xi|^2 to the objective: decay to the base, by the distance from it.",
-    )(command)
+    for option in (
+        click.option(
+            "--trust-region",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="RADIUS",
+            help="Largest |xi| of each adapted tensor, its distance from the base; what goes beyond is brought back.",
+        ),
+        click.option(
+            "--algebra-decay",
+            type=click.FloatRange(min=0, min_open=True),
+            metavar="LAMBDA",
+            help="Add LAMBDA/2 times the sum of |xi|^2 to the objective: decay to the base, by the distance from it.",
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 def check_near_base(method: str, **given: float | None) -> None:

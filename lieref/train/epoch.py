@@ -25,6 +25,7 @@ from lieref.train.optimizer import Optimizer
 from lieref.train.recipe import Recipe, steps_per_epoch
 from lieref.train.schedule import learning_rate_factor
 from lieref.train.task import Counts, Task, add_counts
+from lieref.train.trust_region import TrustRegion
 
 EVALUATION_BATCH = 256
 """Samples that are evaluated at once, at most."""
@@ -133,6 +134,7 @@ def train_epoch(
     unmoved: set[str] | None = None,
     see: Callable[[Array, Array], None] | None = None,
     average: MovingAverage | None = None,
+    region: TrustRegion | None = None,
 ) -> tuple[Score, float]:
     """Train on every sample once, in the order of the stream (seed, "order", epoch).
 
@@ -158,6 +160,8 @@ def train_epoch(
         Called with the outputs and the targets of each step, before its update.
     average : MovingAverage, optional
         Shown the parameters after each update.
+    region : TrustRegion, optional
+        Holds them after each update.
 
     Returns
     -------
@@ -206,6 +210,8 @@ def train_epoch(
                 grads = clip_by_global_norm(grads, recipe.clip_norm)
             optimizer.step(params, grads, rate, model.rate_factors)
             _check_finite_run(loss, params)
+            if region is not None:
+                region.hold(params)
             if average is not None:
                 average.add(params)
             total_of.add(loss, logits, y)

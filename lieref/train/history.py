@@ -84,6 +84,9 @@ class Trial:
         return None if self.metrics is None else self.metrics.get("accuracy")
 
 
+MOST_HELD = 5
+"""Tensors that are named of those that a trust region has held."""
+
 MOST_EPOCHS = 24
 """Epochs that a history shows; of more the first twenty and the last four."""
 
@@ -108,6 +111,8 @@ class History:
         Wall time of the statistics and of the learning-rate search.
     ranks : dict of str to int
         What an optimiser that allocates ranks has left each tensor; empty otherwise.
+    held : dict of str to int
+        In how many steps a trust region brought each tensor back, of those that it did; empty without one.
     """
 
     epochs: tuple[EpochRecord, ...]
@@ -117,6 +122,7 @@ class History:
     trials: tuple[Trial, ...] = ()
     preparation_seconds: float = 0.0
     ranks: Mapping[str, int] = field(default_factory=dict)
+    held: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def seconds(self) -> float:
@@ -159,7 +165,16 @@ class History:
         """Return what there is to say of the run beside its epochs."""
         count = len(self.epochs)
         best = "" if self.best_epoch is None else f"; the model has the parameters of epoch {self.best_epoch}"
-        return f"History: {count} epoch{'' if count == 1 else 's'}, {self._name()}, {self.seconds:.1f} s{best}"
+        bound = f"; {self.held_text()}" if self.held else ""
+        return f"History: {count} epoch{'' if count == 1 else 's'}, {self._name()}, {self.seconds:.1f} s{best}{bound}"
+
+    def held_text(self) -> str:
+        """Return what the trust region has held, the tensors with most steps first."""
+        most = sorted(self.held.items(), key=lambda each: -each[1])
+        names = ", ".join(f"{tensor} in {steps:,}" for tensor, steps in most[:MOST_HELD])
+        more = f" and {len(most) - MOST_HELD:,} tensors more in fewer" if len(most) > MOST_HELD else ""
+        whole = self.epochs[-1].steps if self.epochs else 0
+        return f"the trust region {self.recipe.get('trust_region')} held {names}{more} of {whole:,} steps"
 
     def _rows(self) -> list[Sequence[str]]:
         """Return the head and a row for each epoch, cut where there are many."""
@@ -205,7 +220,7 @@ class History:
                 "trials": tuple(Trial(**trial) for trial in values["trials"]),
             }
         )
-        numbers = [history.learning_rate, history.preparation_seconds, history.best_epoch]
+        numbers = [history.learning_rate, history.preparation_seconds, history.best_epoch, *history.held.values()]
         fields = [*chain(*(vars(record).items() for record in (*history.epochs, *history.trials)))]
         for name, value in fields:
             if name.endswith("metrics") and value is not None:

@@ -13,6 +13,7 @@ from lieref.train.epoch import Part, Progress, Score, evaluate, reporting_diverg
 from lieref.train.history import Trial
 from lieref.train.moving_average import inside, moving_average
 from lieref.train.recipe import Recipe, steps_per_epoch
+from lieref.train.trust_region import make_trust_region
 
 LADDER = (1 / 10, 1 / 3, 1.0, 3.0, 10.0)
 """Factors on the default. The three in the middle are tried always, an end only if its neighbour won, and the lower end
@@ -145,10 +146,10 @@ def _score(
         if progress is not None:
             progress(replace(event, phase=f"trying learning rate {rate:.3g}"))
 
-    average = moving_average(params, recipe, len(training))
+    average, region = moving_average(params, recipe, len(training)), make_trust_region(model, recipe)
     try:
         for epoch in range(recipe.epochs):
-            train_epoch(model, training, recipe, rate, optimizer, epoch, report, average=average)
+            train_epoch(model, training, recipe, rate, optimizer, epoch, report, average=average, region=region)
         with reporting_divergence(f"at a learning rate of {rate:.3g}"), inside(average, params):
             return evaluate(model, held_out, recipe.task)
     except DomainError:

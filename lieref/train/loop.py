@@ -39,6 +39,7 @@ from lieref.train.restoring import all_or_nothing, assign, copies, reading
 from lieref.train.still_falling import FEWEST_EPOCHS
 from lieref.train.task import Task
 from lieref.train.task_registry import make_task
+from lieref.train.trust_region import TrustRegion, make_trust_region
 
 COMPILING = "compiling (once after installation)"
 """The phase before the first step where machine code is not yet there."""
@@ -61,6 +62,7 @@ def fit(
     warmup_steps: int = 0,
     clip_norm: float | None = None,
     algebra_decay: float | None = None,
+    trust_region: float | None = None,
     average: bool | float = False,
     mixup: float = 0.0,
     patience: int | None = None,
@@ -114,6 +116,9 @@ def fit(
     algebra_decay : float, optional
         Above 0 adds ``algebra_decay / 2 * sum |xi|^2`` to the objective: weight decay to the base, in the algebra
         (`lieref.train.algebra_decay`). The loss that is reported is without it; each epoch records ``xi_norm``.
+    trust_region : float, optional
+        Above 0: largest |xi| of each adapted tensor, a new head left out. What a step takes beyond goes back towards
+        the start of the run (`lieref.train.trust_region`); the record counts the steps of each tensor.
     average : bool or float
         Whether the model ends with an exponential moving average of its factors over the last steps, in the algebra
         (`lieref.train.moving_average`); a number below 1 is its decay a step, True looks back on a fifth of the run. It
@@ -188,6 +193,7 @@ def fit(
         warmup_steps=warmup_steps,
         clip_norm=clip_norm,
         algebra_decay=algebra_decay,
+        trust_region=trust_region,
         task=chosen,
         augmentation=make_augmentation(augment, model.input_shape, classifies=chosen.has_labels),
         seed=seed,
@@ -275,6 +281,7 @@ def _train(run: _Run) -> History:
     if not params:
         return History((), None, recipe.to_dict(), preparation_seconds=time.perf_counter() - started)
 
+    region = make_trust_region(model, recipe, None if saved is None else saved.history.held)
     optimizer = recipe.optimizer.fresh()
     optimizer.plan(params, recipe.total_steps(len(training)))
     history = History((), None, recipe.to_dict())
@@ -302,7 +309,7 @@ def _train(run: _Run) -> History:
         run = replace(run, progress=noting(steps, run.progress))
     while len(history.epochs) < recipe.epochs and not _out_of_patience(history, recipe):
         epoch = len(history.epochs)
-        history = _add_epoch(run, history, peak, optimizer, unmoved, average)
+        history = _add_epoch(run, history, peak, optimizer, unmoved, average, region)
         # In the first step what lies before a layer of zeros has no gradient yet.
         if epoch + 1 == recipe.epochs or recipe.total_steps(len(training)) > recipe.epochs:
             warn_unmoved(params, unmoved)
@@ -327,17 +334,18 @@ def _add_epoch(
     optimizer: Optimizer,
     unmoved: set[str],
     average: MovingAverage | None,
+    region: TrustRegion | None,
 ) -> History:
     """Train one epoch, score it on the validation set if there is one, and return the longer history."""
     started, epoch = time.perf_counter(), len(history.epochs)
     see = None if run.witness is None else run.witness.see
     if see is not None and getattr(run.recipe.task, "ignore_index", None) is not None:
         see = partial(show_labelled, see, run.recipe.task)
-    how = peak, optimizer, epoch, run.progress, unmoved, see, average
+    how = peak, optimizer, epoch, run.progress, unmoved, see, average, region
     score, rate = train_epoch(run.model, run.training, run.recipe, *how)
     trained, samples = time.perf_counter() - started, len(run.training)
     steps = (epoch + 1) * steps_per_epoch(samples, run.recipe.batch_size)
-    xi = math.hypot(*run.model.algebra_norms().values()) if run.recipe.algebra_decay else None
+    xi = math.hypot(*run.model.algebra_norms().values()) if run.recipe.algebra_decay or region else None
     record = EpochRecord(epoch + 1, score.loss, score.metrics, None, None, rate, 0.0, steps, samples, trained, xi)
     best_epoch = None
     if run.held_out is not None:
@@ -348,7 +356,8 @@ def _add_epoch(
         best = _best_score(history, run.recipe.task)
         best_epoch = record.epoch if best is None or after.is_better_than(best) else history.best_epoch
     record = replace(record, seconds=time.perf_counter() - started)
-    return replace(history, epochs=(*history.epochs, record), best_epoch=best_epoch)
+    held = history.held if region is None else dict(region.held)
+    return replace(history, epochs=(*history.epochs, record), best_epoch=best_epoch, held=held)
 
 
 def _out_of_patience(history: History, recipe: Recipe) -> bool:

@@ -47,6 +47,8 @@ class Recipe:
         At least 1; epochs without a better one on the validation set after which the run ends.
     algebra_decay : float or None
         Above 0; factor of half the sum of |xi|^2 in the objective.
+    trust_region : float or None
+        Above 0; largest |xi| of each tensor.
     """
 
     epochs: int
@@ -63,6 +65,7 @@ class Recipe:
     mixup: float = 0.0
     patience: int | None = None
     algebra_decay: float | None = None
+    trust_region: float | None = None
 
     def __post_init__(self) -> None:
         check_int("fit", "epochs", self.epochs, low=1)
@@ -76,6 +79,13 @@ class Recipe:
             check_real("fit", "clip_norm", self.clip_norm, above=0.0)
         if self.algebra_decay is not None:
             check_real("fit", "algebra_decay", self.algebra_decay, above=0.0)
+        if self.trust_region is not None:
+            check_real("fit", "trust_region", self.trust_region, above=0.0)
+            if self.average:
+                raise DomainError(
+                    "fit: `average` must be False with a trust region, which the average of factors may leave; got "
+                    f"{self.average}"
+                )
         if not isinstance(self.average, bool) and check_real("fit", "average", self.average, low=0.0) >= 1.0:
             raise DomainError(f"fit: `average` must be True, False or a decay below 1; got {self.average}")
         check_real("fit", "mixup", self.mixup, low=0.0)
@@ -114,6 +124,7 @@ class Recipe:
             "mixup": self.mixup,
             "patience": self.patience,
             "algebra_decay": self.algebra_decay,
+            "trust_region": self.trust_region,
         }
 
 

@@ -71,3 +71,10 @@ def test_decay_in_the_algebra_is_recorded_with_the_norms_it_ends_at(workplace: P
     found = history(workplace)
     assert found["recipe"]["algebra_decay"] == 0.5
     assert all(epoch["xi_norm"] > 0 for epoch in found["epochs"])
+
+
+def test_what_a_trust_region_holds_is_said_and_recorded(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*TRAIN, "--epochs", "2", "--lr", "0.1", "--trust-region", "0.01"]) == 0
+    held = history(workplace)["held"]
+    assert held
+    assert "the trust region 0.01 held " in capsys.readouterr().err

@@ -122,6 +122,7 @@ def test_defaults_are_the_measured_recipe() -> None:
         "mixup": 0.0,
         "patience": None,
         "algebra_decay": None,
+        "trust_region": None,
     }
 
 
