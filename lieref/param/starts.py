@@ -33,7 +33,8 @@ DRAWS: tuple[bool | str, ...] = (True, False, "gaussian", FROM_INPUTS)
 """Values that say how A and B are drawn."""
 
 REFUSED: dict[str, str] = {
-    "loftq": "it makes up for what quantising the base takes, and the base stays as it is",
+    "loftq": "it puts what quantising the base takes into a branch beside it; an adapter here starts at the base, and "
+    "merged into its integers a branch is rounded with them (of a quantised file see finetune --unlabelled --float)",
     "lora_ga": "it needs gradients of the loss on training data, and factors are made before any data are seen",
 }
 """PEFT's values that there are not, and why."""

@@ -217,7 +217,7 @@ OF_OTHERS = {
     "adalora": 'lora-svd, trained by the optimizer "adalora"',
     "corda": 'lora with init_lora_weights="corda", or "corda_kpm" to keep what the base does',
     "lora-ga": "nothing here: its start needs gradients",
-    "loftq": "nothing here: the base stays as it is",
+    "loftq": "nothing here: the base stays as it is; see finetune --unlabelled --float for quantised files",
 }
 """Names that other libraries have for what is no row here, and what it is."""
 
