@@ -6,6 +6,7 @@ distance is derived in `lieref.train.algebra_decay`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -47,7 +48,8 @@ def half_square_grads(sites: Iterable[Site], stored: Mapping[str, Array]) -> Par
 
 def _norm(site: Site, xi: FloatArray) -> float:
     with np.errstate(over="ignore", invalid="ignore"):
-        norm = float(np.linalg.norm(xi.astype(np.float64)))
+        flat = xi.ravel()
+        norm = math.sqrt(np.einsum("i,i->", flat, flat, dtype=np.float64))
     if not np.isfinite(norm):
         raise DomainError(f"the norm of xi of {site.owner} is {norm}")
     return norm

@@ -169,7 +169,7 @@ def test_couplings_make_methods() -> None:
         for wrapper, names in row["wrappers"].items():
             wrapped |= set(names)
             assert all(METHODS[one].wrapper == wrapper for one in names)
-        for start in (True, False, "gaussian", "pissa", "pissa_niter_N", "olora", "orthogonal"):
+        for start in (True, False, "gaussian", "pissa", "pissa_niter_N", "olora", "orthogonal", "corda"):
             given = start.replace("_N", "_2") if isinstance(start, str) else start
             if start in row["starts"]:
                 get_method(name, init_lora_weights=given)

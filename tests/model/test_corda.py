@@ -88,6 +88,17 @@ def test_of_a_convolution_it_is_that_of_its_patches(tmp_path: Path, name: str, s
     is_started(model.sites["w"].params, w, read, 2, 1.5, start == "corda_kpm")
 
 
+def test_of_a_transposed_convolution_a_column_is_a_pixel_at_one_place_of_the_kernel(tmp_path: Path) -> None:
+    rng = np.random.default_rng(6)
+    w = rng.standard_normal((4, 3, 2, 2)).astype(np.float32)
+    x = rng.standard_normal((3, 4, 5, 6)).astype(np.float32) * np.array([3, 1, 2, 0.5], np.float32)[:, None, None]
+    node = helper.make_node("ConvTranspose", ["x", "w"], ["y"], name="c", strides=[2, 2])
+    model = network(tmp_path, node, w, ("n", *x.shape[1:]))
+    model.attach("lora", r=2, init_lora_weights="corda").start_from_inputs(x)
+    pixels = x.transpose(1, 0, 2, 3).reshape(4, -1).astype(float)
+    is_started(model.sites["w"].params, w.swapaxes(0, 1), np.kron(pixels, np.eye(4))[None], 2, 1.0, kpm=False)
+
+
 @pytest.mark.parametrize("op", ["Gemm", "MatMul"])
 def test_of_a_linear_layer_it_is_that_of_its_inputs(tmp_path: Path, op: str) -> None:
     rng = np.random.default_rng(1)
