@@ -172,7 +172,8 @@ class History:
         """Return what the trust region has held, the tensors with most steps first."""
         most = sorted(self.held.items(), key=lambda each: -each[1])
         names = ", ".join(f"{tensor} in {steps:,}" for tensor, steps in most[:MOST_HELD])
-        more = f" and {len(most) - MOST_HELD:,} tensors more in fewer" if len(most) > MOST_HELD else ""
+        rest = most[MOST_HELD:]
+        more = f" and {len(rest):,} others in {rest[0][1]:,} or fewer" if rest else ""
         whole = self.epochs[-1].steps if self.epochs else 0
         return f"the trust region {self.recipe.get('trust_region')} held {names}{more} of {whole:,} steps"
 

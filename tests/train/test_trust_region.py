@@ -85,3 +85,10 @@ def test_what_cannot_be_held_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DomainError, match=r"`trust_region` must be at least \|xi\| of each tensor at the start"):
         lieref.fit(model, *data(model), **PLAIN, trust_region=1e-3)
     assert all(np.array_equal(array, before[name]) for name, array in model.parameters().items())
+
+
+def test_of_many_tensors_those_held_most_are_named() -> None:
+    history = History((), 0.1, {"trust_region": 0.5}, held={f"w{k}": k for k in range(1, 8)})
+    assert history.held_text() == (
+        "the trust region 0.5 held w7 in 7, w6 in 6, w5 in 5, w4 in 4, w3 in 3 and 2 others in 2 or fewer of 0 steps"
+    )
