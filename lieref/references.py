@@ -24,6 +24,11 @@ REFERENCES: dict[str, str] = {
     "for constructing approximate matrix decompositions, SIAM Review 53(2), 2011, 217-288.",
     "Qiu23": "Z. Qiu et al., Controlling text-to-image diffusion by orthogonal finetuning, NeurIPS 2023, "
     "arXiv:2306.07280.",
+    "Qiu25": "Z. Qiu et al., Orthogonal finetuning made scalable, EMNLP 2025, arXiv:2506.19847.",
+    "Ma24": "X. Ma et al., Parameter efficient quasi-orthogonal fine-tuning via Givens rotation, ICML 2024, "
+    "arXiv:2404.04316.",
+    "Yu25": "F. Yu, J. Hu and G. Min, BoHA: blockwise Hadamard product adaptation for parameter-efficient fine-tuning, "
+    "2025, arXiv:2509.21637.",
     "Liu24B": "W. Liu et al., Parameter-efficient orthogonal finetuning via butterfly factorization, ICLR 2024, "
     "arXiv:2311.06243.",
     "Yuan24": "S. Yuan et al., Bridging the gap between low-rank and orthogonal adaptation via Householder reflection "

@@ -117,8 +117,9 @@ def print_legal(matrix: Mapping[str, Any]) -> None:
         for maps, actions, where in key
     ]
     print_table("Legal", ("group", "parameterisations", "maps", "actions", "weights"), table)
-    _write("taylor stands for taylor1, taylor2, ..., bounded for bounded(c), fan-in/2 for any number of blocks. On "
-           "several modes, out*in, a group may be named for each: dense+so*gl+exp+out*in. A weight counts by one of "
+    _write("taylor stands for taylor1, taylor2, ..., neumann for neumann2, neumann3, ..., bounded for bounded(c), "
+           "fan-in/2 for any number of blocks. On several modes, out*in, a group may be named for each: "
+           "dense+so*gl+exp+out*in. A weight counts by one of "
            f"its kind: {'; '.join(weights)}.")  # fmt: skip
     _couplings(matrix["couplings"])
 

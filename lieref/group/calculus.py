@@ -7,6 +7,7 @@ translations, whose product is the sum and where every map is the identity (a tr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from lieref._check import check_float
@@ -34,6 +35,15 @@ class Calculus(Protocol):
 
     def taylor_minus_identity(self, xi: FloatArray, order: int) -> FloatArray:
         """Return xi + ... + xi^k / k! without cancellation."""
+
+    def polynomial(self, xi: FloatArray, coefficients: Sequence[float]) -> FloatArray:
+        """Return e + c_1 xi + c_2 xi^2 + ..."""
+
+    def polynomial_vjp(self, xi: FloatArray, coefficients: Sequence[float], g_bar: FloatArray) -> FloatArray:
+        """Return the cotangent of xi."""
+
+    def polynomial_minus_identity(self, xi: FloatArray, coefficients: Sequence[float]) -> FloatArray:
+        """Return c_1 xi + c_2 xi^2 + ... without cancellation."""
 
     def cayley(self, xi: FloatArray) -> FloatArray:
         """Return (e - xi/2)^-1 (e + xi/2)."""
@@ -66,6 +76,15 @@ class EntrywiseCalculus:
     def taylor_minus_identity(self, xi: FloatArray, order: int) -> FloatArray:
         return entrywise.taylor_minus_one(xi, order)
 
+    def polynomial(self, xi: FloatArray, coefficients: Sequence[float]) -> FloatArray:
+        return entrywise.polynomial(xi, coefficients)
+
+    def polynomial_vjp(self, xi: FloatArray, coefficients: Sequence[float], g_bar: FloatArray) -> FloatArray:
+        return entrywise.polynomial_vjp(xi, coefficients, g_bar)
+
+    def polynomial_minus_identity(self, xi: FloatArray, coefficients: Sequence[float]) -> FloatArray:
+        return entrywise.polynomial_minus_one(xi, coefficients)
+
     def cayley(self, xi: FloatArray) -> FloatArray:
         return entrywise.cayley(xi)
 
@@ -95,6 +114,15 @@ class TranslationCalculus:
         return g_bar
 
     def taylor_minus_identity(self, xi: FloatArray, order: int) -> FloatArray:
+        return self.exp(xi)
+
+    def polynomial(self, xi: FloatArray, coefficients: Sequence[float]) -> FloatArray:
+        return self.exp(xi)
+
+    def polynomial_vjp(self, xi: FloatArray, coefficients: Sequence[float], g_bar: FloatArray) -> FloatArray:
+        return g_bar
+
+    def polynomial_minus_identity(self, xi: FloatArray, coefficients: Sequence[float]) -> FloatArray:
         return self.exp(xi)
 
     def cayley(self, xi: FloatArray) -> FloatArray:

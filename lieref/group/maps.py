@@ -205,6 +205,69 @@ class Cayley(Map):
 
 
 @dataclass(frozen=True)
+class CayleyNeumann(Map):
+    """The Cayley map with the series of its inverse cut off: (e + q) (e + q + ... + q^(k-1)), q = xi / 2, k = `degree`.
+
+    That is cayley(xi) (e - q^k). Of a skew xi it is no rotation, but in GL, at the distance ||q||^k from the rotation
+    in the spectral norm: the lengths of vectors are kept to that factor where ||xi|| < 2. Nothing stops there: at
+    ||xi|| = 2 it is singular where 4 divides k, and beyond it grows with the last power and lengths with it.
+
+    With k = 4 it is the map of OFT in PEFT, which counts the k + 1 terms of the product; its authors count the k - 1
+    powers of q in the series [Qiu25, section 3.3].
+
+    Parameters
+    ----------
+    degree : int
+        k, from 2 to 20.
+    """
+
+    degree: int = 4
+    name: ClassVar[str] = "neumann"
+
+    def __post_init__(self) -> None:
+        check_int("CayleyNeumann", "degree", self.degree, low=2, high=20)
+
+    @property
+    def order(self) -> float:
+        return min(self.degree - 1, 2)
+
+    @property
+    def coefficients(self) -> tuple[float, ...]:
+        """Those of xi, xi^2, ...: twice those of the series in q but for the last power, which only one product has."""
+        return (*(2.0 ** (1 - j) for j in range(1, self.degree)), 0.5**self.degree)
+
+    def retract(self, group: Group, xi: FloatArray) -> FloatArray:
+        return group.calculus.polynomial(self._prepare(group, xi), self.coefficients)
+
+    def retract_vjp(self, group: Group, xi: FloatArray, g: FloatArray, g_bar: FloatArray) -> FloatArray:
+        xi_bar = group.calculus.polynomial_vjp(self._prepare(group, xi), self.coefficients, g_bar)
+        return group.algebra.project(xi_bar)
+
+    def retract_minus_identity(self, group: Group, xi: FloatArray) -> FloatArray:
+        return group.calculus.polynomial_minus_identity(self._prepare(group, xi), self.coefficients)
+
+    def legal_for(self, group: Group) -> bool:
+        return group.is_open
+
+    def stays_in(self, group: Group) -> bool:
+        return group.keeps_taylor(1)  # both are polynomials with a root, -2 here
+
+    @property
+    def spec(self) -> str:
+        return f"{self.name}{self.degree}"
+
+    @property
+    def equation(self) -> str:
+        powers = ["1", "xi / 2", *(f"(xi / 2)^{k}" for k in range(2, self.degree))]
+        shown = powers if self.degree < 5 else [*powers[:3], "...", powers[-1]]
+        return f"(1 + xi / 2) ({' + '.join(shown)})"
+
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return cls(4), cls(2), cls(3)
+
+
+@dataclass(frozen=True)
 class Bounded(Map):
     """exp(c tanh(xi / c)) with c = `bound` > 0: each entry of the exponent stays inside ]-c, c[."""
 

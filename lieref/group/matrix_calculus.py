@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from lieref._record import dataclass
@@ -30,6 +32,15 @@ class MatrixCalculus:
 
     def taylor_minus_identity(self, xi: FloatArray, order: int) -> FloatArray:
         return matrix_maps.matrix_taylor_minus_identity(xi, order)
+
+    def polynomial(self, xi: FloatArray, coefficients: Sequence[float]) -> FloatArray:
+        return matrix_maps.matrix_polynomial(xi, coefficients)
+
+    def polynomial_vjp(self, xi: FloatArray, coefficients: Sequence[float], g_bar: FloatArray) -> FloatArray:
+        return matrix_maps.matrix_polynomial_vjp(xi, coefficients, g_bar)
+
+    def polynomial_minus_identity(self, xi: FloatArray, coefficients: Sequence[float]) -> FloatArray:
+        return matrix_maps.matrix_polynomial_minus_identity(xi, coefficients)
 
     def cayley(self, xi: FloatArray) -> FloatArray:
         return matrix_maps.cayley(xi)

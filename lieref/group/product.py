@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -126,6 +126,15 @@ class ProductCalculus:
 
     def taylor_minus_identity(self, xi: FloatArray, order: int) -> FloatArray:
         return self.product.each(lambda part, x: part.calculus.taylor_minus_identity(x, order), xi)
+
+    def polynomial(self, xi: FloatArray, coefficients: Sequence[float]) -> FloatArray:
+        return self.product.each(lambda part, x: part.calculus.polynomial(x, coefficients), xi)
+
+    def polynomial_vjp(self, xi: FloatArray, coefficients: Sequence[float], g_bar: FloatArray) -> FloatArray:
+        return self.product.each(lambda part, x, x_bar: part.calculus.polynomial_vjp(x, coefficients, x_bar), xi, g_bar)
+
+    def polynomial_minus_identity(self, xi: FloatArray, coefficients: Sequence[float]) -> FloatArray:
+        return self.product.each(lambda part, x: part.calculus.polynomial_minus_identity(x, coefficients), xi)
 
     def cayley(self, xi: FloatArray) -> FloatArray:
         return self.product.each(lambda part, x: part.calculus.cayley(x), xi)

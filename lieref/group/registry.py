@@ -16,7 +16,7 @@ from lieref._types import Shape
 from lieref.errors import DomainError, DTypeError, UnsupportedError
 from lieref.group.action import Action, ElementWise, ScaleMode
 from lieref.group.base import Group
-from lieref.group.maps import Bounded, Map, Taylor
+from lieref.group.maps import Bounded, CayleyNeumann, Map, Taylor
 from lieref.group.mode import MODES
 from lieref.group.tensor import Additive
 
@@ -44,6 +44,7 @@ MAPS: ClassTable[Map] = ClassTable(
         "exp": "lieref.group.maps:Exp",
         "taylor": "lieref.group.maps:Taylor",
         "cayley": "lieref.group.maps:Cayley",
+        "neumann": "lieref.group.maps:CayleyNeumann",
         "bounded": "lieref.group.maps:Bounded",
     }
 )
@@ -115,7 +116,8 @@ def make_map(spec: str) -> Map:
     Parameters
     ----------
     spec : str
-        What takes xi to the group: "exp", "taylor2" or another degree, "cayley", "bounded" or "bounded(0.5)".
+        What takes xi to the group: "exp", "taylor2" or another degree, "cayley", "neumann4" or another degree,
+        "bounded" or "bounded(0.5)".
 
     Raises
     ------
@@ -129,8 +131,8 @@ def make_map(spec: str) -> Map:
     match = re.fullmatch(r"([a-z]+?)(?:(\d+)|\(([^()]+)\))?", spec)
     if match and match[1] in MAPS:
         cls = MAPS[match[1]]
-        if cls is Taylor and match[2]:
-            return Taylor(int(match[2]))
+        if issubclass(cls, (Taylor, CayleyNeumann)) and match[2]:
+            return cls(int(match[2]))
         if cls is Bounded and match[3]:
             try:
                 return Bounded(float(match[3]))
@@ -139,7 +141,9 @@ def make_map(spec: str) -> Map:
         if not match[2] and not match[3]:
             return cls()
     near = did_you_mean(spec.partition("(")[0], MAPS)
-    raise DomainError(f"make_map: `spec` must be one of exp, taylor<k>, cayley, bounded(<c>); got {spec!r}{near}")
+    raise DomainError(
+        f"make_map: `spec` must be one of exp, taylor<k>, cayley, neumann<k>, bounded(<c>); got {spec!r}{near}"
+    )
 
 
 def make_action(spec: str, group: str = "hadamard", *, strict: bool = False) -> Action:

@@ -8,6 +8,7 @@ error and never a value.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -68,18 +69,34 @@ def log(y: FloatArray) -> FloatArray:
 
 def taylor(x: FloatArray, order: int) -> FloatArray:
     """Return 1 + x + ... + x^k / k! with k = `order` at least 1: positive everywhere if and only if k is even."""
-    return _horner(x, 0, check_int("taylor", "order", order, low=1))
+    return _taylor(x, 0, check_int("taylor", "order", order, low=1))
 
 
 # T_k' = T_{k-1}, so x_bar = T_{k-1}(x) y_bar, with T_0 = 1.
 def taylor_vjp(x: FloatArray, order: int, y_bar: FloatArray) -> FloatArray:
     """Return the cotangent of `x`."""
-    return _horner(x, 0, check_int("taylor_vjp", "order", order, low=1) - 1) * y_bar
+    return _taylor(x, 0, check_int("taylor_vjp", "order", order, low=1) - 1) * y_bar
 
 
 def taylor_minus_one(x: FloatArray, order: int) -> FloatArray:
     """Return x + ... + x^k / k! without cancellation near zero."""
-    return _horner(x, 1, check_int("taylor_minus_one", "order", order, low=1))
+    return _taylor(x, 1, check_int("taylor_minus_one", "order", order, low=1))
+
+
+def polynomial(x: FloatArray, coefficients: Sequence[float]) -> FloatArray:
+    """Return 1 + c_1 x + c_2 x^2 + ..., with c_1, c_2, ... the `coefficients`."""
+    return _horner("polynomial", x, (1.0, *coefficients), 0)
+
+
+# p' = c_1 + 2 c_2 x + 3 c_3 x^2 + ..., so x_bar = p'(x) y_bar.
+def polynomial_vjp(x: FloatArray, coefficients: Sequence[float], y_bar: FloatArray) -> FloatArray:
+    """Return the cotangent of `x`."""
+    return _horner("polynomial_vjp", x, [j * c for j, c in enumerate(coefficients, 1)], 0) * y_bar
+
+
+def polynomial_minus_one(x: FloatArray, coefficients: Sequence[float]) -> FloatArray:
+    """Return c_1 x + c_2 x^2 + ... without cancellation near zero."""
+    return _horner("polynomial_minus_one", x, coefficients, 1)
 
 
 def cayley(x: FloatArray) -> FloatArray:
@@ -122,15 +139,20 @@ def _half_inside(function: str, x: FloatArray) -> FloatArray:
     return x.astype(np.float64) / 2.0
 
 
-def _horner(x: FloatArray, first: int, last: int) -> FloatArray:
-    """Return the sum of x^j / j! for first <= j <= last with `first` 0 or 1, in float64 and rounded."""
-    x = check_float("taylor", "x", x)
+def _taylor(x: FloatArray, first: int, last: int) -> FloatArray:
+    """Return the sum of x^j / j! for first <= j <= last with `first` 0 or 1."""
+    return _horner("taylor", x, [1.0 / math.factorial(j) for j in range(first, last + 1)], first)
+
+
+def _horner(function: str, x: FloatArray, coefficients: Sequence[float], first: int) -> FloatArray:
+    """Return x^first (c_0 + c_1 x + ...) with `first` 0 or 1, in float64 and rounded."""
+    x = check_float(function, "x", x)
     wide = x.astype(np.float64)
     total = np.zeros_like(wide)
     with np.errstate(over="ignore", invalid="ignore"):
-        for j in range(last, first - 1, -1):
-            total = total * wide + 1.0 / math.factorial(j)
+        for coefficient in reversed(coefficients):
+            total = total * wide + coefficient
         total = (total * wide if first else total).astype(x.dtype, copy=False)
     if not np.isfinite(total).all():
-        raise DomainError(f"taylor: `x` must keep the polynomial finite in {x.dtype}; got {np.abs(x).max()}")
+        raise DomainError(f"{function}: `x` must keep the polynomial finite in {x.dtype}; got {np.abs(x).max()}")
     return total

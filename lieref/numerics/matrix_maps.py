@@ -1,9 +1,10 @@
-"""Substitutes of the matrix exponential, the Taylor polynomial and the Cayley map, with their VJPs; the logarithm."""
+"""Substitutes of the matrix exponential, polynomials and the Cayley map, with their VJPs; the logarithm."""
 
 from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -48,6 +49,43 @@ def matrix_taylor_minus_identity(a: FloatArray, order: int) -> FloatArray:
         total = _horner(a, order)[1]
     if not np.isfinite(total).all():
         raise DomainError(f"matrix_taylor: `a` must have a result that fits {a.dtype}; got {np.abs(a).max():.4g}")
+    return total
+
+
+def matrix_polynomial(a: FloatArray, coefficients: Sequence[float]) -> FloatArray:
+    """Return I + c_1 a + c_2 a^2 + ... for matrices (..., n, n), with c_1, c_2, ... the `coefficients`."""
+    return matrix_polynomial_minus_identity(a, coefficients) + np.eye(a.shape[-1], dtype=a.dtype)
+
+
+# Horner: H_k = c_k A, H_j = A (c_j I + H_{j+1}), p - I = H_1. With cotangent Z of H_j:
+# A_bar += Z (c_j I + H_{j+1})^T and H_{j+1} gets A^T Z.
+def matrix_polynomial_vjp(a: FloatArray, coefficients: Sequence[float], y_bar: FloatArray) -> FloatArray:
+    """Return the cotangent of `a`."""
+    steps = _powers(a, coefficients)
+    identity = np.eye(a.shape[-1], dtype=a.dtype)
+    a_bar = np.zeros_like(a)
+    for coefficient, step in zip(coefficients, steps[1:], strict=False):
+        a_bar += y_bar @ (a.dtype.type(coefficient) * identity + step).swapaxes(-1, -2)
+        y_bar = a.swapaxes(-1, -2) @ y_bar
+    a_bar += a.dtype.type(coefficients[-1]) * y_bar
+    return a_bar
+
+
+def matrix_polynomial_minus_identity(a: FloatArray, coefficients: Sequence[float]) -> FloatArray:
+    """Return c_1 a + c_2 a^2 + ... without cancellation.
+
+    Raises
+    ------
+    ShapeError
+        If the matrices are not square.
+    DomainError
+        If an entry is not finite, or the result is too large for the dtype.
+    """
+    a = check_square("matrix_polynomial", "a", a)
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = _powers(a, coefficients)[0]
+    if not np.isfinite(total).all():
+        raise DomainError(f"matrix_polynomial: `a` must have a result that fits {a.dtype}; got {np.abs(a).max():.4g}")
     return total
 
 
@@ -140,6 +178,14 @@ def _horner(a: FloatArray, order: int) -> dict[int, FloatArray]:
     for j in range(order - 1, 0, -1):
         steps[j] = (a + a @ steps[j + 1]) / a.dtype.type(j)
     return steps
+
+
+def _powers(a: FloatArray, coefficients: Sequence[float]) -> list[FloatArray]:
+    """Return H_1, ..., H_k with H_k = c_k a and H_j = c_j a + a H_{j+1}."""
+    steps: list[FloatArray] = [a.dtype.type(coefficients[-1]) * a]
+    for coefficient in reversed(coefficients[:-1]):
+        steps.append(a.dtype.type(coefficient) * a + a @ steps[-1])
+    return steps[::-1]
 
 
 def _solve(function: str, matrix: FloatArray, right: FloatArray) -> FloatArray:

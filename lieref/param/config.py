@@ -241,9 +241,9 @@ class LieRAConfig(_NamedConfig):
     ----------
     r, lora_alpha, matricisation, use_rslora, share_groups
         As of `LoraConfig`.
-    map : {"exp", "taylor<k>", "cayley", "bounded", "bounded(<c>)"}
+    map : {"exp", "taylor<k>", "cayley", "neumann<k>", "bounded", "bounded(<c>)"}
         What takes xi = s B A to the group: the exponential; its Taylor polynomial of degree k, ``taylor1`` as the
-        authors released it; (1 + xi / 2) / (1 - xi / 2); exp(c tanh(xi / c)).
+        authors released it; (1 + xi / 2) / (1 - xi / 2), and that to degree k; exp(c tanh(xi / c)).
     strict : bool
         Refuse a weight that is zero, which no factor can move.
     init_lora_weights : bool or str

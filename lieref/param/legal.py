@@ -38,7 +38,7 @@ class Entry:
     ----------
     parameterisation, group : str
     maps, actions : tuple of str
-        Texts for `get_method`; ``taylor`` stands for every degree, ``bounded`` for every bound.
+        Texts for `get_method`; ``taylor`` and ``neumann`` stand for every degree, ``bounded`` for every bound.
     weights : tuple of str
         Keys of `WEIGHTS`: which of them each of these pairs serves.
     """

@@ -1,5 +1,6 @@
 """Every map on every group it is legal for: value and slope at zero, order, VJP, membership."""
 
+import itertools
 import math
 
 import numpy as np
@@ -7,8 +8,8 @@ import pytest
 
 from lieref.errors import DomainError, LierefError, UnsupportedError
 from lieref.group.base import Group
-from lieref.group.maps import Bounded, Cayley, Map, Taylor
-from lieref.group.matrix import SL, GLPlus, Unipotent
+from lieref.group.maps import Bounded, Cayley, CayleyNeumann, Map, Taylor
+from lieref.group.matrix import SL, SO, GLPlus, Unipotent
 from lieref.group.product import Product
 from lieref.group.registry import MAPS, make_map
 from lieref.group.tensor import Additive, Hadamard
@@ -73,10 +74,12 @@ def equals_exp(a_map: Map, group: Group) -> bool:
 def test_values_on_numbers(a_map: Map, rng: np.random.Generator) -> None:
     """Each map on the positive numbers, from its formula: a new map has to be written down here."""
     x = np.array([-1.7, -0.9, -1e-3, 0.0, 0.4, 1.9])
+    q, degree = x / 2, getattr(a_map, "degree", 0)
     formulas = {
         "exp": np.exp(x),
-        "taylor": sum(x**k / math.factorial(k) for k in range(getattr(a_map, "degree", 0) + 1)),
-        "cayley": (1 + x / 2) / (1 - x / 2),
+        "taylor": sum(x**k / math.factorial(k) for k in range(degree + 1)),
+        "cayley": (1 + q) / (1 - q),
+        "neumann": (1 + q) * sum(q**k for k in range(degree)),
         "bounded": np.exp(getattr(a_map, "bound", 1.0) * np.tanh(x / getattr(a_map, "bound", 1.0))),
     }
     np.testing.assert_allclose(a_map.retract(Hadamard(x.shape), x), formulas[a_map.name], rtol=1e-14)
@@ -106,9 +109,9 @@ def candidates(group: Group, rng: np.random.Generator) -> list[np.ndarray]:
     if len(shape) == 2 and shape[0] == shape[1]:
         turn = np.zeros(shape)
         turn[:2, :2] = [[-1.0, 1.0], [-1.0, -1.0]]  # eigenvalues -1 + i and -1 - i: 1 + x + x^2 / 2 is zero there
-        for special in (turn, np.diag([-3.0] + [0.0] * (shape[0] - 1)), np.diag([3.0] + [0.0] * (shape[0] - 1))):
+        for special in (turn, *(np.diag([x] + [0.0] * (shape[0] - 1)) for x in (-3.0, -2.0, 3.0))):
             found.append(group.algebra.project(special))
-    return [*found, group.algebra.project(np.full(shape, -3.0))]
+    return [*found, *(group.algebra.project(np.full(shape, x)) for x in (-3.0, -2.0))]
 
 
 def leaves(a_map: Map, group: Group, xi: np.ndarray) -> bool:
@@ -118,6 +121,7 @@ def leaves(a_map: Map, group: Group, xi: np.ndarray) -> bool:
         "exp": lambda: calculus.exp(xi),
         "taylor": lambda: calculus.taylor(xi, getattr(a_map, "degree", 1)),
         "cayley": lambda: calculus.cayley(xi),
+        "neumann": lambda: calculus.polynomial(xi, getattr(a_map, "coefficients", ())),
         "bounded": lambda: calculus.exp(getattr(a_map, "bound", 1.0) * np.tanh(xi / getattr(a_map, "bound", 1.0))),
     }[a_map.name]
     try:
@@ -181,14 +185,27 @@ def test_odd_taylor_leaves_the_positive_numbers_and_even_does_not() -> None:
     assert group.contains(Taylor(2).retract(group, 100 * xi))
 
 
+def test_cayley_neumann_is_off_by_the_power_of_the_norm(rng: np.random.Generator) -> None:
+    """cayley(xi) (1 - q^k) for q = xi / 2: ||q||^k away from it, singular at ||q|| = 1 where 4 | k."""
+    skew = rng.standard_normal((5, 5))
+    skew = (skew - skew.T) / np.linalg.norm(skew - skew.T, 2)
+    for k, norm in itertools.product((2, 3, 4, 7), (0.1, 0.9, 1.0, 3.0)):
+        g = CayleyNeumann(k).retract(GLPlus(5), 2 * norm * skew)
+        exact = Cayley().retract(SO(5), 2 * norm * skew)
+        np.testing.assert_allclose(np.linalg.norm(g - exact, 2), norm**k, rtol=1e-12, atol=1e-14)
+        assert np.abs(np.linalg.svd(g, compute_uv=False) - 1).max() <= norm**k * (1 + 1e-12) + 1e-14
+        assert (abs(np.linalg.det(g)) < 1e-14) == (k % 4 == 0 and norm == 1)
+
+
 @pytest.mark.parametrize("a_map", maps(), ids=name_of)
 def test_spec_round_trips(a_map: Map) -> None:
     assert make_map(a_map.spec) == a_map
     assert make_map("bounded") == Bounded(1.0), "lieref/param/README.md: no weight changes by more than e^c"
 
 
-@pytest.mark.parametrize("spec", ["", "tailor", "exp2", "taylor", "taylor0", "taylor21", "cayley3", "bounded(x)",
-                                  "bounded(0)", "bounded(-1)", "bounded(inf)", "exp(1)"])  # fmt: skip
+@pytest.mark.parametrize("spec", ["", "tailor", "exp2", "taylor", "taylor0", "taylor21", "cayley3", "neumann1",
+                                  "neumann21", "bounded(x)", "bounded(0)", "bounded(-1)", "bounded(inf)",
+                                  "exp(1)"])  # fmt: skip
 def test_bad_specs(spec: str) -> None:
     if spec == "taylor":
         assert make_map(spec) == Taylor(1)
@@ -198,7 +215,8 @@ def test_bad_specs(spec: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "value"), [("exp", 710.0), ("bounded(800)", 5000.0), ("taylor2", 1e200), ("cayley", 2.0)]
+    ("spec", "value"),
+    [("exp", 710.0), ("bounded(800)", 5000.0), ("taylor2", 1e200), ("neumann4", 1e200), ("cayley", 2.0)],
 )
 def test_a_result_that_does_not_exist_is_an_error(spec: str, value: float) -> None:
     for group, xi in ((Hadamard((1,)), np.array([value])), (GLPlus(2), value * np.eye(2))):

@@ -15,7 +15,7 @@ import numpy as np
 
 from lieref._types import Array, FloatArray, Params, Shape
 from lieref.group.action import ElementWise, ScaleMode
-from lieref.group.maps import Bounded, Cayley, Exp, Map, Taylor
+from lieref.group.maps import Bounded, Cayley, CayleyNeumann, Exp, Map, Taylor
 from lieref.group.mode import mode_view
 from lieref.model.layer import Layer
 from lieref.model.site import Site
@@ -261,11 +261,21 @@ def _cayley(nodes: Nodes, map_: Cayley, xi: str) -> str:
     return nodes.add("Div", nodes.add("Add", nodes.number(1), half), nodes.add("Sub", nodes.number(1), half))
 
 
+def _neumann(nodes: Nodes, map_: CayleyNeumann, xi: str) -> str:
+    """Make 1 + xi (1 + xi / 2 (1 + xi / 2 (... (1 + xi / 4))))."""
+    g = nodes.number(1)
+    for ratio in (0.25, *[0.5] * (map_.degree - 2), 1.0):
+        step = xi if ratio == 1 else nodes.add("Mul", xi, nodes.number(ratio))
+        g = nodes.add("Add", nodes.add("Mul", step, g), nodes.number(1))
+    return g
+
+
 _MAPS: dict[type[Map], Callable[[Nodes, Any, str], str]] = {
     Exp: _exp,
     Taylor: _taylor,
     Bounded: _bounded,
     Cayley: _cayley,
+    CayleyNeumann: _neumann,
 }
 
 

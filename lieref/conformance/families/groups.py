@@ -24,7 +24,8 @@ from lieref.numerics.certified_array import certify
 SIZES: Final = {"zero": 0.0, "tiny": 2.0**-20, "generic": 0.5, "large": 1.5}
 FLAGS: Final = {"zero": ("IdentityInit",), "tiny": ("ScaleTiny",), "generic": ("FirstOrder",), "large": ("WideRange",)}
 
-SPECS: Final = {"taylor": ("taylor2", "taylor3"), "cayley": ("cayley",), "bounded": ("bounded(0.75)",)}
+SPECS: Final = {"taylor": ("taylor2", "taylor3"), "cayley": ("cayley",), "neumann": ("neumann4",),
+                "bounded": ("bounded(0.75)",)}  # fmt: skip
 """Texts of each map other than exp; one that is not listed has its first example."""
 
 SHOWN_IN_DOUBLE: Final = ("hadamard", "gl")
