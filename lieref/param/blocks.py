@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar, Self
 
@@ -14,59 +15,37 @@ from lieref.errors import ShapeError
 from lieref.param._base import Parameterisation, nearest_divisor
 
 
-@dataclass(frozen=True)
-class BlockDiagonal(Parameterisation):
-    """xi = blockdiag(X_1, X_2, ...), an (n, n) matrix, started at zero.
+class Blocks(Parameterisation):
+    """xi = a sum of stages, each of which has blocks (b, b) at rows and columns of its own, started at zero.
 
-    Factors: ``blocks`` (n/b, b, b), or with `skew` the (n/b, b(b-1)/2) entries above the diagonals of skew blocks,
-    row by row.
-
-    Parameters
-    ----------
-    block_size : int
-        b, at least 2. Where it does not divide n, the divisor of n (at least 2) nearest to it is taken, the smaller of
-        two as near; `adjusted` says so.
-    skew : bool
-        Whether X_ji = -X_ij, the algebra of SO(b): half the numbers.
-
-    References
-    ----------
-    [Qiu23] for skew blocks under the Cayley map.
+    Factors: ``blocks`` (blocks, b, b), or where `skew` the (blocks, b(b-1)/2) entries above the diagonals of skew
+    blocks, row by row; the stages one after the other.
     """
 
-    name: ClassVar[str] = "block-diagonal"
-    formula: ClassVar[str] = "G·n·b or G·n·(b - 1)/2"
+    skew: bool
 
-    block_size: int = 4
-    skew: bool = False
-
-    def __post_init__(self) -> None:
-        check_int(type(self).__name__, "block_size", self.block_size, low=2)
-
-    @classmethod
-    def examples(cls) -> tuple[Self, ...]:
-        return cls(), cls(block_size=2), cls(block_size=3, skew=True)
-
+    @abstractmethod
     def size_for(self, n: int) -> int:
-        """Return the block size used for an (n, n) matrix.
+        """Return the block size b used for an (n, n) matrix.
 
         Raises
         ------
         ShapeError
             If n is 1.
         """
-        if n < 2:
-            raise ShapeError(f"{self.name}: `shape` must be that of a square matrix of size 2 or more; got {n}")
-        return nearest_divisor(n, self.block_size, low=2)
+
+    @abstractmethod
+    def stages_for(self, n: int) -> list[Array]:
+        """Return, for each stage, (blocks, b): the rows and columns of the (n, n) matrix where each block sits."""
 
     def positions(self, n: int) -> Array:
-        """Return (blocks, b): the rows and columns of the (n, n) matrix where each block sits."""
-        b = self.size_for(n)
-        return np.arange(n).reshape(n // b, b)
+        """Return (blocks, b): where each block of each stage sits, the stages one after the other."""
+        return np.concatenate(self.stages_for(n))
 
-    def group_adjusted(self, shape: Shape) -> str:
-        b = self.size_for(shape[-1])
-        return f"blocks of {b}" if b != self.block_size else ""
+    def check_size(self, n: int) -> None:
+        """Raise a `ShapeError` where a matrix has no room for a block."""
+        if n < 2:
+            raise ShapeError(f"{self.name}: `shape` must be that of a square matrix of size 2 or more; got {n}")
 
     def factor_shapes(self, shape: Shape) -> dict[str, Shape]:
         if len(shape) != 2 or shape[0] != shape[1]:
@@ -115,6 +94,52 @@ class BlockDiagonal(Parameterisation):
 
 
 @dataclass(frozen=True)
+class BlockDiagonal(Blocks):
+    """xi = blockdiag(X_1, X_2, ...), an (n, n) matrix, started at zero.
+
+    Factors: ``blocks`` (n/b, b, b), or with `skew` the (n/b, b(b-1)/2) entries above the diagonals of skew blocks,
+    row by row.
+
+    Parameters
+    ----------
+    block_size : int
+        b, at least 2. Where it does not divide n, the divisor of n (at least 2) nearest to it is taken, the smaller of
+        two as near; `adjusted` says so.
+    skew : bool
+        Whether X_ji = -X_ij, the algebra of SO(b): half the numbers.
+
+    References
+    ----------
+    [Qiu23] for skew blocks under the Cayley map.
+    """
+
+    name: ClassVar[str] = "block-diagonal"
+    formula: ClassVar[str] = "G·n·b or G·n·(b - 1)/2"
+
+    block_size: int = 4
+    skew: bool = False
+
+    def __post_init__(self) -> None:
+        check_int(type(self).__name__, "block_size", self.block_size, low=2)
+
+    @classmethod
+    def examples(cls) -> tuple[Self, ...]:
+        return cls(), cls(block_size=2), cls(block_size=3, skew=True)
+
+    def size_for(self, n: int) -> int:
+        self.check_size(n)
+        return nearest_divisor(n, self.block_size, low=2)
+
+    def stages_for(self, n: int) -> list[Array]:
+        b = self.size_for(n)
+        return [np.arange(n).reshape(n // b, b)]
+
+    def group_adjusted(self, shape: Shape) -> str:
+        b = self.size_for(shape[-1])
+        return f"blocks of {b}" if b != self.block_size else ""
+
+
+@dataclass(frozen=True)
 class Butterfly(BlockDiagonal):
     """xi = the sum of several block-diagonal matrices whose blocks sit as in a butterfly network, started at zero.
 
@@ -149,15 +174,14 @@ class Butterfly(BlockDiagonal):
     def examples(cls) -> tuple[Self, ...]:
         return cls(), cls(block_size=2, stages=3), cls(block_size=2, skew=True)
 
-    def positions(self, n: int) -> Array:
-        """Return (stages * n/b, b): where each block of each stage sits, the stages one after the other."""
+    def stages_for(self, n: int) -> list[Array]:
         b = self.size_for(n)
         grids = [np.arange(n).reshape(n // b, b)]
         for j in range(1, self._stages(n)):
             # (2^(j+1) halves together, their upper or lower side, halves of a side, indices of a half)
             halves = np.arange(n).reshape(-1, 2, 2**j, b // 2)
             grids.append(halves.swapaxes(1, 2).reshape(n // b, b))
-        return np.concatenate(grids)
+        return grids
 
     def group_adjusted(self, shape: Shape) -> str:
         blocks, stages = super().group_adjusted(shape), self._stages(shape[-1])

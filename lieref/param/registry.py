@@ -38,6 +38,7 @@ PARAMETERISATIONS: ClassTable[Parameterisation] = ClassTable(
         "tensor-train": "lieref.param.tensor_train:TensorTrain",
         "block-diagonal": "lieref.param.blocks:BlockDiagonal",
         "butterfly": "lieref.param.blocks:Butterfly",
+        "givens": "lieref.param.givens:GivensTree",
         "householder": "lieref.param.householder:Householder",
         "shared-random": "lieref.param.shared_random:SharedRandom",
         "random-bases": "lieref.param.random_bases:RandomBases",
@@ -63,6 +64,8 @@ SETTINGS = {"additive": (), "hadamard": ("map", "strict")}
 """Parts the caller of `get_method` may choose beside the fields of the parameterisation, by group: where xi is added
 every map is the identity, and both tensor groups act element-wise. Map and action for every other group."""
 
+_OF_WRAPPERS = {"rotation": ("map",), "reflections": ()}
+"""The same of what rotates filters: the action is what the wrapper does."""
 
 STATISTICS_FIRST = "norm-stats+"
 """What stands before the name of a method that re-estimates the statistics of BatchNormalization first."""
@@ -180,14 +183,14 @@ def saved_method(**config: Any) -> Method:
 
 def _rotating(recipe: Recipe, parameterisation: Parameterisation, row: MethodRow) -> Method:
     """Return the method that rotates or reflects filters."""
-    from lieref.param.blocks import BlockDiagonal
+    from lieref.param.blocks import Blocks
     from lieref.param.householder import Householder
     from lieref.param.rotation import BlockRotation, Reflections
 
     if isinstance(parameterisation, Householder):
         return Reflections(recipe, parameterisation)
-    assert isinstance(parameterisation, BlockDiagonal)  # what the rows of the table have
-    return BlockRotation(recipe, parameterisation, make_map(row.map))
+    assert isinstance(parameterisation, Blocks)  # what the rows of the table have
+    return BlockRotation(recipe, parameterisation, make_map(recipe.settings.get("map", row.map)), row.group)
 
 
 def row_of(name: str) -> MethodRow:
@@ -221,7 +224,7 @@ def _fields(row: MethodRow) -> tuple[str, ...]:
     fields = [field.name for field in dataclasses.fields(parameterisation)]
     if not parameterisation.groups_matter:
         fields.remove("share_groups")
-    settings = () if row.wrapper in ("rotation", "reflections") else SETTINGS.get(row.group, ("map", "action"))
+    settings = _OF_WRAPPERS.get(row.wrapper, SETTINGS.get(row.group, ("map", "action")))
     if row.wrapper == "dora":
         settings = (*settings, "detach_norm")
     elif _is_added_low_rank(row) or (row.group, row.parameterisation) == ("additive", "principal"):

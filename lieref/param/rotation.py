@@ -1,8 +1,8 @@
-"""Rotations of the flattened filters: OFT and BOFT by small blocks, HRA by reflections.
+"""Rotations of the flattened filters: OFT, BOFT and GOFT by small blocks, HRA by reflections; and near-rotations.
 
 The filters of one conv group are the rows of V (O/groups, n) with n = I k_h k_w, and every one is multiplied by the
-same orthogonal R: V' = V R^T; the channels of a depthwise kernel share one R. Norms of filters and angles between them
-stay. R is never formed; the methods keep V' - V, which is exactly zero at the start.
+same R: V' = V R^T; the channels of a depthwise kernel share one R. Where R is orthogonal, norms of filters and angles
+between them stay. R is never formed; the methods keep V' - V, which is exactly zero at the start.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from lieref._types import Array, FloatArray, Params, Shape
 from lieref.errors import DomainError, UnsupportedError
 from lieref.group.base import Group
 from lieref.group.maps import Map
-from lieref.group.matrix import SO
+from lieref.group.registry import GROUPS
 from lieref.param._base import Parameterisation, check_weight_shape, transposed
-from lieref.param.blocks import BlockDiagonal, Butterfly
+from lieref.param.blocks import Blocks
 from lieref.param.householder import Householder
 from lieref.param.method import (
     OVERFLOW_IS_CHECKED,
@@ -121,24 +121,29 @@ class _Rotation(Method):
 
 @dataclass(frozen=True)
 class BlockRotation(_Rotation):
-    """R = R_m ... R_1, each R_j block-diagonal at its own stride with blocks map(X) in SO(b).
+    """R = R_m ... R_1, each R_j made of blocks map(X) in SO(b) at rows and columns of its own stage.
 
-    One stage is OFT, several are BOFT. The map is `exp` or `cayley`; OFT's own Cayley transform (I - S)(I + S)^-1 is
-    this one with X = -2 S.
+    One stage is OFT, a butterfly of them BOFT, a tree of blocks of two GOFT. The map is `exp` or `cayley`; OFT's own
+    Cayley transform (I - S)(I + S)^-1 is this one with X = -2 S. In GL(b) the blocks are nearly rotations: skew ones
+    under a polynomial, or free ones, and lengths and angles are not kept.
 
     References
     ----------
-    [Qiu23], [Liu24B], without BOFT's extra scale for each filter.
+    [Qiu23], [Liu24B] and [Ma24], without the scale for each filter or input that the code of the latter two has.
     """
 
-    parameterisation: BlockDiagonal
+    parameterisation: Blocks
     map: Map
+    group: str = "so"
+
+    def preserves(self, shape: Shape, groups: int = 1) -> frozenset[str]:
+        return super().preserves(shape, groups) if self.group == "so" else frozenset()
 
     @property
     def equations(self) -> tuple[str, ...]:
         blocks = f"blockdiag(g_1, g_2, ...), g = {self.map.equation} of its block of xi"
-        if isinstance(self.parameterisation, Butterfly):
-            return _TURNED, "R = R_m ... R_1, one for each stage", f"R_j = {blocks}, at its own stride"
+        if self.parameterisation.name != "block-diagonal":
+            return _TURNED, "R = R_m ... R_1, one for each stage", f"R_j = {blocks}, at places of its own"
         return _TURNED, f"R = {blocks}"
 
     def __post_init__(self) -> None:
@@ -182,14 +187,15 @@ class BlockRotation(_Rotation):
         return self.map.retract_minus_identity(self._group(blocks.shape[-1]), blocks)
 
     def _stages(self, blocks: FloatArray, n: int) -> list[tuple[Array, FloatArray]]:
-        """Return, for each stage, the positions (n/b, b) of its blocks and the blocks (groups, n/b, b, b)."""
-        count = n // blocks.shape[-1]
-        at = self.parameterisation.positions(n)
-        return [(at[j : j + count], blocks[:, j : j + count]) for j in range(0, len(at), count)]
+        """Return, for each stage, the positions (blocks, b) of its blocks and the blocks (groups, blocks, b, b)."""
+        found, start = [], 0
+        for at in self.parameterisation.stages_for(n):
+            found.append((at, blocks[:, start : start + len(at)]))
+            start += len(at)
+        return found
 
-    @staticmethod
-    def _group(b: int) -> Group:
-        return SO(b)
+    def _group(self, b: int) -> Group:
+        return GROUPS[self.group].for_shape((b, b))
 
 
 @dataclass(frozen=True)

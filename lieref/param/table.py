@@ -71,11 +71,12 @@ def _on_out(name: str, summary: str, group: str, reference: str) -> MethodRow:
 
 
 def _rotation(
-    name: str, summary: str, parameterisation: str, map_spec: str, reference: str, lr: float, **rest: Any
-) -> MethodRow:
-    """Return the row of a method that rotates the flattened filters."""
-    return MethodRow(name, summary, parameterisation, "so", map_spec, "fan-in", reference, lr,
-                     fixed={"skew"}, **rest)  # fmt: skip
+    name: str, summary: str, parameterisation: str, group: str, map_spec: str, reference: str, lr: float,
+    skew: bool = True, fixed: Set[str] = frozenset({"skew", "map"}), **rest: Any,
+) -> MethodRow:  # fmt: skip
+    """Return the row of a method that rotates the flattened filters by blocks, or nearly, in GL."""
+    return MethodRow(name, summary, parameterisation, group, map_spec, "fan-in", reference, lr, wrapper="rotation",
+                     defaults={"skew": skew}, fixed=fixed, **rest)  # fmt: skip
 
 
 def _hadamard(
@@ -160,15 +161,20 @@ _ROWS = (
     _additive("lokr-tucker", "Kronecker product with a kernel in Tucker form", "kronecker", "[Yeh24]", 1e-2,
               defaults={"tucker": True}, fixed={"tucker"},
               formula="G·(a·b + c·d·k) or G·(a·b + r·(c + d)) or G·(a·b + r·(c + d + r·k))"),
-    _rotation("oft", "Filters rotated in small blocks, exact exponential", "block-diagonal", "exp", "[Qiu23]",
-              5e-3, wrapper="rotation", defaults={"skew": True}, formula="G·n·(b - 1)/2"),
-    _rotation("oft-cayley", "Filters rotated in small blocks by the Cayley map", "block-diagonal", "cayley", "[Qiu23]",
-              5e-3, wrapper="rotation", defaults={"skew": True}, formula="G·n·(b - 1)/2"),
+    _rotation("oft", "Filters rotated in small blocks, exact exponential", "block-diagonal", "so", "exp", "[Qiu23]",
+              5e-3, formula="G·n·(b - 1)/2"),
+    _rotation("oft-cayley", "Filters rotated in small blocks by the Cayley map", "block-diagonal", "so", "cayley",
+              "[Qiu23]", 5e-3, formula="G·n·(b - 1)/2"),
+    _rotation("oft-cayley-neumann", "Filters nearly rotated, the Cayley map's inverse a short series: PEFT's default",
+              "block-diagonal", "gl", "neumann4", "[Qiu25]", 5e-3, fixed={"skew"}, formula="G·n·(b - 1)/2"),
     _rotation("boft", "Filters rotated by a butterfly of small blocks, Cayley map; filters are not scaled",
-              "butterfly", "cayley", "[Liu24B]", 2e-3, wrapper="rotation", defaults={"skew": True},
-              formula="G·m·n·(b - 1)/2"),
-    _rotation("hra", "Filters reflected an even number of times", "householder", "exp", "[Yuan24]", 3e-3,
-              wrapper="reflections"),
+              "butterfly", "so", "cayley", "[Liu24B]", 2e-3, formula="G·m·n·(b - 1)/2"),
+    _rotation("goft", "Filters rotated by a tree of Givens rotations; inputs are not scaled", "givens", "so", "exp",
+              "[Ma24]", 5e-3, formula="G·(n - 1)"),
+    _rotation("qgoft", "The tree of goft with any two by two matrices, and no penalty that keeps them orthogonal",
+              "givens", "gl", "taylor1", "[Ma24]", 2e-3, skew=False, formula="4·G·(n - 1)"),
+    MethodRow("hra", "Filters reflected an even number of times", "householder", "so", "exp", "fan-in", "[Yuan24]",
+              3e-3, wrapper="reflections"),
     _on_out("elra", "Filters mixed by exp(B A), any invertible mixing near one; the bias stays", "gl", "[Hamidi25]"),
     _on_out("so", "Filters mixed by a rotation, exp of a low-rank matrix made skew; the bias stays", "so", ""),
     _on_out("sl", "Filters mixed without changing volume: exp of a low-rank matrix made traceless; the bias stays",
@@ -203,6 +209,8 @@ _ROWS = (
               "[Si25] [Kang24]", 5e-3),
     _hadamard("hira", "W (1 + B A), without alpha", "low-rank", "taylor1", "[Huang25]", 2e-2,
               fixed={"rank_times_kernel", "map", "lora_alpha", "use_rslora"}),
+    _hadamard("boha", "HiRA with a low rank of its own for every block", "block-low-rank", "taylor1", "[Yu25]", 2e-2,
+              fixed={"map"}),
     _hadamard("dora-liera", "Length of each filter, and LieRA for its direction; derived here", "low-rank", "exp",
               "[Si25] [Liu24]", 1e-2, fixed={"rank_times_kernel"}, wrapper="dora", formula="G·r·(O + I·k) + G·O"),
     _hadamard("pissa-liera", "PiSSA of log|W| in the algebra of the Hadamard group; derived here", "principal", "exp",
@@ -218,6 +226,11 @@ OF_OTHERS = {
     "corda": 'lora with init_lora_weights="corda", or "corda_kpm" to keep what the base does',
     "lora-ga": "nothing here: its start needs gradients",
     "loftq": "nothing here: the base stays as it is; see finetune --unlabelled --float for quantised files",
+    "bhra": "boha, of which it is the first version",
+    "oftv2": "oft-cayley-neumann",
+    "qoft": "oft-cayley-neumann: its blocks are the same, on the weight that a quantised base stands for",
+    "tinytl": "the method bias; its lite residual modules are nothing here, for they work at a lower resolution, which "
+    "no weight of the layer holds: lora beside bias can be merged",
 }
 """Names that other libraries have for what is no row here, and what it is."""
 

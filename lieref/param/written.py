@@ -49,6 +49,8 @@ def _value(method: Method, parameterisation: Parameterisation | None, option: st
             return found[option]
     if option == "lora_alpha":
         return method.alpha
+    if option == "map":
+        return method.map.spec  # type: ignore[attr-defined]  # of what rotates filters by blocks
     if option == "init_lora_weights" and not hasattr(parameterisation, option):
         return getattr(parameterisation, "start")  # noqa: B009  a low rank that starts elsewhere
     if hasattr(parameterisation, option):

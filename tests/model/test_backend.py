@@ -48,7 +48,8 @@ def test_gradients_agree_with_float64(path: Path, rng: np.random.Generator, engi
 
 OUTSIDE = {
     "bias",  # of the layer or its BatchNormalization, which is folded into the weight
-    "oft", "oft-cayley", "boft", "hra", "elra", "so", "sl", "sp", "unitriangular", "affine",  # a matrix acts
+    "oft", "oft-cayley", "oft-cayley-neumann", "boft", "goft", "qgoft", "hra",  # a matrix acts
+    "elra", "so", "sl", "sp", "unitriangular", "affine",  # the same on the outputs
     "dora", "dvora", "dora-liera",  # a length, and a direction
     "low-rank+hadamard+taylor3",  # a map the engine does not have
 }  # fmt: skip

@@ -47,7 +47,9 @@ def test_a_name_made_of_parts_is_that_combination(parameterisation: str, group: 
     (("atoms",), ("recursive",)),
     (("pissa", "pissa-liera", "olora"), ("of_logarithm", "start")),
     (("pissa", "pissa-liera"), ("lora_alpha", "use_rslora")),
-    (("oft", "oft-cayley", "boft"), ("skew", "map", "action")),
+    (("oft", "oft-cayley", "boft", "goft", "qgoft"), ("skew", "map", "action")),
+    (("oft-cayley-neumann",), ("skew", "action")),
+    (("boha",), ("map",)),
     (("hra",), ("map", "action")),
 ])  # fmt: skip
 def test_what_a_name_says_cannot_be_chosen_otherwise(names: tuple[str, ...], options: tuple[str, ...]) -> None:

@@ -10,7 +10,7 @@ import pytest
 import scipy.linalg
 
 from lieref.errors import DomainError, LierefError, ShapeError, UnsupportedError
-from lieref.group.maps import Taylor
+from lieref.group.maps import Exp, Taylor
 from lieref.param._base import nearest_divisor
 from lieref.param.blocks import BlockDiagonal, Butterfly
 from lieref.param.method import Recipe
@@ -45,6 +45,62 @@ def test_oft_cayley_is_the_cayley_map_of_the_blocks(rng: np.random.Generator) ->
     blocks = [np.linalg.solve(np.eye(3) - skew(x, 3) / 2, np.eye(3) + skew(x, 3) / 2) for x in params["blocks"]]
     r = scipy.linalg.block_diag(*blocks)
     np.testing.assert_allclose(method.adapted_weight(params, base).reshape(5, N), base.reshape(5, N) @ r.T, atol=1e-13)
+
+
+def test_oft_cayley_neumann_is_the_published_sum(rng: np.random.Generator) -> None:
+    method, params, base = trained("oft-cayley-neumann", rng, block_size=3)
+    powers = [[np.linalg.matrix_power(skew(x, 3) / 2, k) for k in range(5)] for x in params["blocks"]]
+    r = scipy.linalg.block_diag(*[p[0] + 2 * p[1] + 2 * p[2] + 2 * p[3] + p[4] for p in powers])
+    np.testing.assert_allclose(method.adapted_weight(params, base).reshape(5, N), base.reshape(5, N) @ r.T, atol=1e-13)
+    assert not method.preserves(SHAPE)
+
+
+def pairs_of_the_tree(n: int) -> list[tuple[int, int]]:
+    """The planes of equation 3 of GOFT, stage after stage, for n a power of two; else those that it has room for."""
+    stages = range(1, (n - 1).bit_length() + 1)
+    planes = [(2**r * k, 2 ** (r - 1) * (2 * k + 1)) for r in stages for k in range(n)]
+    return [plane for plane in planes if plane[1] < n]
+
+
+@pytest.mark.parametrize("n", [2, 3, 8, 13, 16])
+@pytest.mark.parametrize("name", ["goft", "qgoft"])
+def test_goft_is_the_published_product(name: str, n: int, rng: np.random.Generator) -> None:
+    method, weight = get_method(name), rng.standard_normal((5, n))
+    assert method.num_params(weight.shape) == (n - 1) * (1 if name == "goft" else 4)
+    params = {key: 0.4 * rng.standard_normal(p.shape) for key, p in method.init(weight.shape, 1, rng).items()}
+    rotation = np.eye(n)
+    for (i, j), block in zip(pairs_of_the_tree(n), params["blocks"], strict=True):
+        g, theta = np.eye(n), -block.flat[0]
+        turn = [[np.cos(theta), -np.sin(theta)], [np.sin(theta), np.cos(theta)]]
+        g[np.ix_([i, j], [i, j])] = turn if name == "goft" else np.eye(2) + block
+        rotation = g @ rotation
+    np.testing.assert_allclose(method.adapted_weight(params, weight), weight @ rotation.T, atol=1e-13)
+
+
+@pytest.mark.parametrize("n", [8, 13])
+def test_goft_turns_any_filter_to_the_first_axis(n: int, rng: np.random.Generator) -> None:
+    """The theorem behind it: n - 1 angles, each of which clears one entry."""
+    method, weight = get_method("goft"), rng.standard_normal((1, n))
+    x, angles = weight[0].copy(), []
+    for i, j in pairs_of_the_tree(n):
+        angles.append(np.arctan2(x[j], x[i]))
+        x[i], x[j] = np.hypot(x[i], x[j]), 0.0
+    turned = method.adapted_weight({"blocks": np.array(angles)[:, None]}, weight)
+    np.testing.assert_allclose(turned[0], np.linalg.norm(weight) * np.eye(n)[0], atol=1e-13)
+
+
+def test_goft_is_some_of_boft(rng: np.random.Generator) -> None:
+    """Blocks of two in as many stages have n/2 angles each; GOFT's are among them."""
+    n = 16
+    wide = Butterfly(block_size=2, stages=4, skew=True)
+    places = {tuple(at): index for index, at in enumerate(wide.positions(n).tolist())}
+    weight = rng.standard_normal((3, n))
+    angles = 0.5 * rng.standard_normal((n - 1, 1))
+    all_angles = np.zeros((len(places), 1))
+    for angle, pair in zip(angles, pairs_of_the_tree(n), strict=True):
+        all_angles[places[pair]] = angle
+    whole = BlockRotation(Recipe("x"), wide, Exp()).adapted_weight({"blocks": all_angles}, weight)
+    np.testing.assert_allclose(get_method("goft").adapted_weight({"blocks": angles}, weight), whole, atol=1e-14)
 
 
 def test_boft_multiplies_stages_at_growing_strides(rng: np.random.Generator) -> None:
@@ -104,7 +160,7 @@ def test_butterfly_says_which_stages_do_not_fit(n: int, config: dict[str, Any], 
     assert method.num_params((5, n)) == count
 
 
-@pytest.mark.parametrize("name", ["oft", "oft-cayley", "boft", "hra"])
+@pytest.mark.parametrize("name", ["oft", "oft-cayley-neumann", "boft", "goft", "qgoft", "hra"])
 def test_channels_of_a_depthwise_kernel_turn_together(name: str, rng: np.random.Generator) -> None:
     method, base = get_method(name), rng.standard_normal((6, 1, 4, 4))
     params = {n: p + 0.3 * rng.standard_normal(p.shape) for n, p in method.init(base.shape, 6, rng).items()}
@@ -116,7 +172,7 @@ def test_channels_of_a_depthwise_kernel_turn_together(name: str, rng: np.random.
     np.testing.assert_allclose(alone.adapted_weight(each, base, 6), method.adapted_weight(params, base, 6), atol=1e-15)
 
 
-@pytest.mark.parametrize("name", ["oft", "oft-cayley", "boft", "hra"])
+@pytest.mark.parametrize("name", ["oft", "oft-cayley-neumann", "boft", "hra"])
 def test_fixed_points_are_the_zero_filters(name: str, rng: np.random.Generator) -> None:
     method, params, base = trained(name, rng)
     base[3] = 0.0
@@ -124,7 +180,7 @@ def test_fixed_points_are_the_zero_filters(name: str, rng: np.random.Generator) 
     assert method.fixed_points(base) == np.count_nonzero(method.adapted_weight(params, base) == base) == N
 
 
-@pytest.mark.parametrize("name", ["oft", "oft-cayley", "boft", "hra"])
+@pytest.mark.parametrize("name", ["oft", "oft-cayley", "boft", "goft", "hra"])
 def test_large_rotations_keep_norms_and_angles_of_filters(name: str, rng: np.random.Generator) -> None:
     """However far the blocks turn, V' V'^T = V V^T to the roundings of two products of n terms."""
     method, params, base = trained(name, rng)
@@ -193,7 +249,9 @@ def test_what_is_no_rotation_is_refused(rng: np.random.Generator) -> None:
         method.adapted_weight(params, base)
 
 
-@pytest.mark.parametrize(("name", "config"), [("hra", {"r": 4}), ("boft", {"stages": 3, "block_size": 2})])
+@pytest.mark.parametrize(
+    ("name", "config"), [("hra", {"r": 4}), ("boft", {"stages": 3, "block_size": 2}), ("qgoft", {})]
+)
 def test_gradient_of_a_product_of_several(name: str, config: dict[str, int], rng: np.random.Generator) -> None:
     """Each factor is moved by itself: what comes after it and what came before it must not be exchanged."""
     method, params, base = trained(name, rng, **config)

@@ -10,7 +10,8 @@ sum of products of factors, in at most k roundings one behind the other, so |err
 
 - W + xi:            delta = u (k + 2) (|W| + X); none where xi is stored as it is, for one sum is rounded alike.
 - W exp(xi):         delta = u (k X + 16 + 8 |xi|) |W'|, for d exp = exp d xi; tanh in a bounded map has slope 1.
-- W taylor_d(xi):    delta = u (k X + 16 + 8 d) |W| (1 + X)^d, for the sum of absolute terms is below (1 + X)^d.
+- W taylor_d(xi), W neumann_d(xi): delta = u (k X + 16 + 8 d) |W| (1 + X)^d, for the sum of absolute terms is below
+  (1 + X)^d.
 - one number a row or column, as `scale` and `ia3`: the same with the largest X.
 - g W, g a matrix:   ||error of g||_F <= u C (n + k) (1 + N) e^(c N), N the Frobenius norm of X, or of the low-rank
   factors B and A the product of theirs, the largest of the blocks. Scaling and squaring: the polynomial of a matrix of
@@ -21,7 +22,9 @@ sum of products of factors, in at most k roundings one behind the other, so |err
   added and the norm of all of W.
 - a Cayley map:      the same bound where (I - xi/2)^-1 is below 1 in norm, which is so where xi is skew, and with N
   below 1, where it is below 2.
-- rotations of filters in blocks: the same, over the stages, with the norm of the filter.
+- neumann_d of a matrix: the same with (1 + N)^d in place of e^N.
+- rotations of filters in blocks: the same, over the stages, with the norm of the filter. Where the blocks are no
+  rotations, the other stages lengthen the filter, each by at most e^N or (1 + N)^d.
 - reflections H(u) H(v), v = u + w: entry j of a filter of length 1 changes by a sum of terms of absolute value at most
   c_j = 2 / |v|^2 ((5 |w| + |w|^2 / |u|) |u_j| + (|u| + 3 |w|) |w_j|), and |v|^2 is one of terms that exceed it
   (|u| + |w|)^2 / |v|^2 times. What was off before is off by c_j times its norm more.
@@ -43,7 +46,7 @@ import numpy as np
 from lieref._types import FloatArray, Params, Shape
 from lieref.errors import UnsupportedError
 from lieref.group.action import ElementWise, ScaleMode
-from lieref.group.maps import Cayley, Exp, Taylor
+from lieref.group.maps import Cayley, CayleyNeumann, Exp, Map, Taylor
 from lieref.group.mode_action import AffineOnOut, Conjugation, MatrixOnMode, OnModes
 from lieref.model.site import Site
 from lieref.param._base import Parameterisation
@@ -126,7 +129,7 @@ def _combined(method: Combination, params: Params, base: FloatArray, after: Floa
 
 def _multiplied(method: Combination, k: int, x: FloatArray | float, base: FloatArray, after: FloatArray) -> FloatArray:
     """Return `delta` of a weight each number of which is multiplied by a map of a number of size up to `x`."""
-    if isinstance(method.map, Taylor):
+    if isinstance(method.map, (Taylor, CayleyNeumann)):
         degree = method.map.degree
         return np.asarray(UNIT * (k * x + 16 + 8 * degree) * np.abs(base) * (1.0 + x) ** degree)
     if isinstance(method.map, Cayley):
@@ -157,16 +160,23 @@ def _of_matrix(method: Combination, params: Params, shape: Shape, groups: int) -
         norm = float((np.linalg.norm(b, axis=(1, 2)) * np.linalg.norm(a, axis=(1, 2))).max())
         n += 4 * b.shape[-1]
     if isinstance(method.map, Cayley) and method.group != "so" and norm >= 1:
-        raise UnsupportedError(f"margins: {method.name} must be near the identity for a bound on its inverse; "
-                               f"its element has a norm of {norm:.3g}")  # fmt: skip
+        raise _far_from_identity(method.name, norm)
     # from factors, so(n) takes twice of them, and sl(n) multiplies by another exponential
-    return _of_exponential(n, k, norm, parts * (2 if form is not None and method.group in ("so", "sl") else 1))
-
-
-def _of_exponential(n: int, k: int, norm: float, parts: int = 1) -> float:
-    exponent = norm * parts
-    growth = math.exp(exponent) if exponent < 700 else math.inf
+    parts *= 2 if form is not None and method.group in ("so", "sl") else 1
+    growth = _growth(method.map, norm, parts)
     return parts * UNIT * CONSTANT * (n + k) * (1.0 + norm) * growth
+
+
+def _growth(map_: Map, norm: float, times: int = 1) -> float:
+    """Return what the product of so many sums of the absolute terms of a map is at most."""
+    exponent = times * (map_.degree * math.log1p(norm) if isinstance(map_, CayleyNeumann) else norm)
+    return math.exp(exponent) if exponent < 700 else math.inf
+
+
+def _far_from_identity(name: str, norm: float) -> UnsupportedError:
+    return UnsupportedError(
+        f"margins: {name} must be near the identity for a bound on its inverse; its element has a norm of {norm:.3g}"
+    )
 
 
 def _size_of_element(method: Combination, params: Params, shape: Shape, groups: int) -> tuple[int, FloatArray]:
@@ -202,8 +212,11 @@ def _rotated(method: BlockRotation, params: Params, base: FloatArray, groups: in
     n = math.prod(base.shape[1:])
     blocks = method.parameterisation.full_blocks(factors["blocks"], n)
     norm = float(np.sqrt((blocks**2).sum(axis=(-2, -1))).max())
-    stages = len(method.parameterisation.positions(n)) * blocks.shape[-1] // n
-    return np.asarray(stages * _of_exponential(blocks.shape[-1], 8, norm) * _lengths(base))
+    stages = len(method.parameterisation.stages_for(n))
+    if isinstance(method.map, Cayley) and method.group != "so" and norm >= 1:
+        raise _far_from_identity(method.name, norm)
+    growth = _growth(method.map, norm, 1 if method.group == "so" else stages)
+    return np.asarray(stages * UNIT * CONSTANT * (blocks.shape[-1] + 8) * (1.0 + norm) * growth * _lengths(base))
 
 
 def _reflected(method: Reflections, params: Params, base: FloatArray, groups: int) -> FloatArray:

@@ -16,13 +16,15 @@ import numpy as np
 from lieref._types import Shape
 from lieref.conformance.definitions import actions, groups, maps
 from lieref.conformance.definitions.factors import Factors, Options
-from lieref.conformance.definitions.matrix import cayley, exponential, matmul
+from lieref.conformance.definitions.matrix import matmul
 from lieref.conformance.definitions.number import Numbers, dot, sqrt
 from lieref.conformance.definitions.parameterisations import (
+    Places,
     block_size,
     blocks_of,
-    butterfly_positions,
+    butterfly,
     delta,
+    givens_tree,
 )
 from lieref.errors import UnsupportedError
 
@@ -100,9 +102,9 @@ def dora(
 
 
 # z = R x, W' = W R^T on the flattened filters, R block-diagonal of rotations [Qiu23, equation 4]; BOFT multiplies
-# butterflies, R = R_m ... R_1 [Liu24B, equation 3].
+# butterflies, R = R_m ... R_1 [Liu24B, equation 3], and GOFT trees of pairs [Ma24, equation 4].
 def rotate(
-    map_: Callable[[Numbers], Numbers],
+    map_: str, places: Places,
     base: Numbers, bias: Numbers | None, factors: Factors, conv_groups: int, options: Options,
 ) -> Adapted:  # fmt: skip
     """Return the filters times the transpose of the product of the stages."""
@@ -111,13 +113,12 @@ def rotate(
     n = rows.shape[2]
     stacked = factors["blocks"]
     count = len(stacked) // conv_groups
-    for group in range(conv_groups):
-        own = stacked[group * count : (group + 1) * count]
+    for number in range(conv_groups):
+        own = stacked[number * count : (number + 1) * count]
         b = block_size(own)
-        for index, block in enumerate(blocks_of(own, b)):
-            stage, place = divmod(index, n // b)
-            at = butterfly_positions(n, b, stage)[place]
-            rows[group][:, at] = matmul(rows[group][:, at], map_(block).T)
+        for at, block in zip(places(n, b, count), blocks_of(own, b), strict=True):
+            turn = maps.retract("gl", options.get("map", map_), block)
+            rows[number][:, at] = matmul(rows[number][:, at], turn.T)
     return {"weight": rows.reshape(base.shape)}
 
 
@@ -191,9 +192,12 @@ METHODS: dict[str, Method] = {
     "tensor-ring": _adds("tensor-ring"),
     "loha-tucker": _adds("hadamard-low-rank"),
     "lokr-tucker": _adds("kronecker"),
-    "oft": partial(rotate, exponential),
-    "oft-cayley": partial(rotate, cayley),
-    "boft": partial(rotate, cayley),
+    "oft": partial(rotate, "exp", butterfly),
+    "oft-cayley": partial(rotate, "cayley", butterfly),
+    "oft-cayley-neumann": partial(rotate, "neumann4", butterfly),
+    "boft": partial(rotate, "cayley", butterfly),
+    "goft": partial(rotate, "exp", givens_tree),
+    "qgoft": partial(rotate, "taylor1", givens_tree),
     "hra": reflect,
     "elra": _mixes("gl"),
     "so": _mixes("so"),
@@ -213,6 +217,7 @@ METHODS: dict[str, Method] = {
     "liera-cp": _multiplies("canonical", "exp"),
     "liera-miss": _multiplies("shared-blocks", "exp"),
     "hira": _multiplies("low-rank", "taylor1", unscaled=True),
+    "boha": _multiplies("block-low-rank", "taylor1"),
     "dora-liera": partial(dora, _LIERA),
     "pissa-liera": _multiplies("principal", "exp"),
 }

@@ -6,9 +6,11 @@ and the options of the method; it returns xi in that shape. `delta` stacks the c
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import combinations
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -157,15 +159,28 @@ def butterfly_positions(n: int, b: int, stage: int) -> list[list[int]]:
     return [[q * half + k for q in (p, p + step) for k in range(half)] for p in firsts]
 
 
-def block_diagonal(factors: Factors, shape: Shape, options: Options) -> Numbers:
-    """Return the matrix with the blocks on its diagonal [Qiu23, section 4]; a butterfly is a sum over its stages."""
+def butterfly(n: int, b: int, count: int) -> list[list[int]]:
+    """Return the indices of `count` blocks, stage after stage; the first stage is the diagonal."""
+    return [at for stage in range(count * b // n) for at in butterfly_positions(n, b, stage)]
+
+
+# [Ma24, equation 3]: P_r rotates the planes of the axes 2^r k and 2^(r-1) (2 k + 1).
+def givens_tree(n: int, b: int, count: int) -> list[list[int]]:
+    """Return the pairs of stages r = 1, 2, ..., those with both axes below n."""
+    pairs = [[2**r * k, 2 ** (r - 1) * (2 * k + 1)] for r in range(1, n + 1) for k in range(n)]
+    return [pair for pair in pairs if pair[1] < n]
+
+
+Places: TypeAlias = Callable[[int, int, int], list[list[int]]]
+"""Indices that each block mixes, of the size of the matrix, that of a block, and the number of blocks."""
+
+
+def block_sum(places: Places, factors: Factors, shape: Shape, options: Options) -> Numbers:
+    """Return the matrix with the blocks at their places [Qiu23, section 4]; several stages add."""
     n, factor = shape[0], factors["blocks"]
     b = block_size(factor)
-    blocks = blocks_of(factor, b)
     entries: dict[tuple[int, int], list[Any]] = {}
-    for number_, block in enumerate(blocks):
-        stage, place = divmod(number_, n // b)
-        at = butterfly_positions(n, b, stage)[place]
+    for at, block in zip(places(n, b, len(factor)), blocks_of(factor, b), strict=True):
         for i, j in np.ndindex(b, b):
             entries.setdefault((at[i], at[j]), []).append(block[i, j])
     xi = numbers(np.zeros((n, n)))
@@ -282,8 +297,9 @@ PARAMETERISATIONS: dict[str, Definition] = {
     "filter-atoms": filter_atoms,
     "separable": separable,
     "tensor-train": tensor_train,
-    "block-diagonal": block_diagonal,
-    "butterfly": block_diagonal,
+    "block-diagonal": partial(block_sum, butterfly),
+    "butterfly": partial(block_sum, butterfly),
+    "givens": partial(block_sum, givens_tree),
     "householder": householder,
     "shared-random": seeded.shared_random,
     "random-bases": seeded.random_bases,
