@@ -16,9 +16,9 @@ import numpy as np
 from lieref._types import Array, FloatArray, Params
 from lieref.adapter.exchange.factors import Place
 from lieref.group.action import ElementWise, ScaleMode
-from lieref.group.maps import Cayley, Taylor
+from lieref.group.maps import Cayley, CayleyNeumann, Map, Taylor
 from lieref.model.site import Site
-from lieref.param.blocks import Butterfly
+from lieref.param.blocks import BlockDiagonal, Butterfly
 from lieref.param.combination import Combination
 from lieref.param.dora import Dora
 from lieref.param.hadamard_low_rank import HadamardLowRank
@@ -208,11 +208,12 @@ def _scaling(method: Combination, site: Site, bias: bool) -> Form | None:
 
 def _rotation(method: BlockRotation, site: Site, place: Place, *, alone: bool) -> Form | None:
     recipe, kernel, n = method.parameterisation, place.kernel, math.prod(place.layer.shape[1:])
-    if not isinstance(method.map, Cayley) or not recipe.skew or len(kernel) not in (0, 2):
+    exact, terms = isinstance(method.map, Cayley), _neumann_terms(method.map)
+    if not isinstance(recipe, BlockDiagonal) or not recipe.skew or len(kernel) not in (0, 2) or not (exact or terms):
         return None
-    upper, b = -0.5 * site.params["blocks"], recipe.size_for(n)
+    upper, b = (-0.5 if exact else 0.5) * site.params["blocks"], recipe.size_for(n)
     if isinstance(recipe, Butterfly):
-        if not alone:
+        if not alone or not exact:
             return None
         rows, columns = np.triu_indices(b, 1)
         stages = len(upper) * b // n
@@ -225,8 +226,17 @@ def _rotation(method: BlockRotation, site: Site, place: Place, *, alone: bool) -
     apart = site.groups == 1 or recipe.factor_groups(place.layer.shape, site.groups) == site.groups
     if any(k > 1 for k in kernel) or not apart:
         return None
-    settings = {"oft_block_size": b, "r": 0, "use_cayley_neumann": False, "coft": False, "block_share": False}
+    settings = {"oft_block_size": b, "r": 0, "use_cayley_neumann": not exact, "coft": False, "block_share": False}
+    if terms:
+        settings["num_cayley_neumann_terms"] = terms
     return Form("OFT", {"oft_R.weight": upper}, settings, adds=False)
+
+
+def _neumann_terms(map_: Map) -> int:
+    """Return the terms that PEFT counts of a polynomial, 0 where it has none like it: see `peft_kinds`."""
+    if isinstance(map_, Taylor) and map_.degree == 1:
+        return 2
+    return map_.degree + 1 if isinstance(map_, CayleyNeumann) and map_.degree > 2 else 0
 
 
 def _reflections(site: Site) -> Form:

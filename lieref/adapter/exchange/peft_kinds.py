@@ -12,7 +12,7 @@ LOHA   V + s (A1 B1) * (A2 B2)                      ``loha``, factors shared by 
 LOKR   V + s w1 (x) w2                              ``lokr``, factors shared by groups: the same numbers
 IA3    l y, bias included, or V diag(l)             ``ia3``: xi = l - 1
 OFT    V R^T, R = (I - Q)(I + Q)^-1                 ``oft-cayley``: -2 Q, exact in binary
-OFT    V R^T, R = I + 2 Q + 2 Q^2 + ... (default)   a whole tensor: R is no rotation
+OFT    V R^T, R = I + 2 Q + 2 Q^2 + ... (default)   ``oft-cayley-neumann``: 2 Q, exact in binary
 BOFT   s V R^T, R of m stages (I - S)(I + S)^-1     ``boft`` where s is 1: -2 S; else a whole tensor
 HRA    V H(u1) H(u2) ...                            ``hra``: pairs (u, w) with u2 = u1 + w
 HIRA   V * (1 + B A)                                ``hira``: the same numbers
@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from lieref._check import check_int
 from lieref._types import Array, FloatArray
 from lieref.adapter.exchange.factors import Factors, Place, dense
 from lieref.errors import ShapeError, UnsupportedError
@@ -220,12 +221,15 @@ def _oft(tensors: Mapping[str, Array], options: Options, place: Place) -> Factor
     if config.get("block_share"):
         wide = np.repeat(wide, n * groups // b, axis=0)
     notes = ("its blocks were one, and are as many now",) if config.get("block_share") else ()
-    if config.get("use_cayley_neumann", True):
-        turned = _neumann(_skew(wide, b), int(config.get("num_cayley_neumann_terms", 5)))
-        change = _turn(place, turned.reshape(groups, n // b, b, b) - np.eye(b))
-        return dense(change, "OFT's truncated Cayley map gives no rotation", adds=False)
-    method = {"name": "oft-cayley", "block_size": b, **({"share_groups": False} if groups > 1 else {})}
-    return Factors(method, {"blocks": -2.0 * wide}, adds=False, notes=notes)
+    method = {"block_size": b, **({"share_groups": False} if groups > 1 else {})}
+    if not config.get("use_cayley_neumann", True):
+        return Factors({"name": "oft-cayley", **method}, {"blocks": -2.0 * wide}, adds=False, notes=notes)
+    terms = check_int("import", "num_cayley_neumann_terms", config.get("num_cayley_neumann_terms", 5), low=2, high=21)
+    # The terms of (I + Q)(I + Q + ...), the last of which PEFT adds once. Of three terms it adds a fourth.
+    map_ = "taylor1" if terms == 2 else f"neumann{max(terms - 1, 3)}"
+    return Factors(
+        {"name": "oft-cayley-neumann", "map": map_, **method}, {"blocks": 2.0 * wide}, adds=False, notes=notes
+    )
 
 
 def _boft(tensors: Mapping[str, Array], options: Options, place: Place) -> Factors:
@@ -368,37 +372,6 @@ def _block(numbers: int) -> int:
     """Return b with b (b - 1) / 2 numbers above the diagonal, 0 where there is none."""
     b = (1 + math.isqrt(1 + 8 * numbers)) // 2 if numbers > 0 else 0
     return b if b * (b - 1) // 2 == numbers else 0
-
-
-def _skew(upper: FloatArray, b: int) -> FloatArray:
-    rows, columns = np.triu_indices(b, 1)
-    q = np.zeros((*upper.shape[:-1], b, b))
-    q[..., rows, columns] = upper
-    q[..., columns, rows] = -upper
-    return q
-
-
-def _neumann(q: FloatArray, terms: int) -> FloatArray:
-    """Return I + 2 Q + 2 Q^2 + ... + Q^(terms - 1), as PEFT truncates (I + Q)(I - Q)^-1."""
-    total = np.broadcast_to(np.eye(q.shape[-1]), q.shape).copy()
-    if terms > 1:
-        total += 2.0 * q
-    if terms > 2:
-        power = q @ q
-        total += 2.0 * power
-        for _ in range(3, terms - 1):
-            power = power @ q
-            total += 2.0 * power
-        total += power @ q
-    return total
-
-
-def _turn(place: Place, change: FloatArray) -> FloatArray:
-    """Return V (R - I)^T block by block, for blocks of R - I (groups, blocks, b, b)."""
-    groups, count, b, _ = change.shape
-    rows = place.weight.reshape(groups, -1, count, b)
-    turned: FloatArray = np.einsum("gokc,gkdc->gokd", rows, change)
-    return turned.reshape(place.layer.shape)
 
 
 def _orthonormal(rows: FloatArray) -> FloatArray:

@@ -110,7 +110,7 @@ def test_methods_find_their_forms_and_defects() -> None:
     assert not any("LoHa merged" in defect["what"] for defect in lora["defects"])
     assert not any("`" in text for form in lora["forms"] for text in form.values())
     turned = peers_of(["oft-cayley"])["forms"]
-    assert [form["here"] for form in turned][1:] == ["a whole tensor: R is no rotation"]
+    assert [form["computes"] for form in turned] == ["V R^T, R = (I - Q)(I + Q)^-1"]
     assert peers_of(["liera"]) == {"versions": VERSIONS, "forms": [], "defects": []}
 
 

@@ -185,7 +185,26 @@ def test_oft(tmp_path: Path, numbers: Numbers, neumann: bool) -> None:
     exact = [(eye - q) @ np.linalg.inv(eye + q) for q in (skew(one, 4) for one in upper)]
     short = [eye + 2 * q + 2 * q @ q + 2 * q @ q @ q + q @ q @ q @ q for q in (skew(one, 4) for one in upper)]
     check(model, LOW, turned(state()["low.weight"], short if neumann else exact))
-    assert made.methods == {"low": "dense+additive+exp" if neumann else "oft-cayley"}
+    assert made.methods == {"low": "oft-cayley-neumann" if neumann else "oft-cayley"}
+
+
+@pytest.mark.parametrize(("terms", "map_"), [(2, "taylor1"), (3, "neumann3"), (4, "neumann3"), (6, "neumann5")])
+def test_oft_of_other_terms(tmp_path: Path, numbers: Numbers, terms: int, map_: str) -> None:
+    upper, eye = 0.3 * numbers(2, 6), np.eye(4)
+    model, _ = imported(
+        tmp_path, "OFT", {"low.oft_R.weight": upper}, r=0, oft_block_size=4, num_cayley_neumann_terms=terms
+    )
+    powers = [[np.linalg.matrix_power(skew(one, 4), k) for k in range(6)] for one in upper]
+    last = {2: {1: 2}, 3: {1: 2, 2: 2, 3: 1}, 4: {1: 2, 2: 2, 3: 1}, 6: {1: 2, 2: 2, 3: 2, 4: 2, 5: 1}}[terms]
+    check(model, LOW, turned(state()["low.weight"], [eye + sum(c * p[k] for k, c in last.items()) for p in powers]))
+    assert [site.method.recipe.settings["map"] for site in model.sites.values()] == [map_]
+
+
+def test_oft_of_no_terms_is_refused(tmp_path: Path, numbers: Numbers) -> None:
+    for terms in (1, -5, 10**9, "5", 2.5):
+        with pytest.raises(LierefError, match="`num_cayley_neumann_terms` must be"):
+            imported(tmp_path, "OFT", {"low.oft_R.weight": numbers(2, 6)}, oft_block_size=4,
+                     num_cayley_neumann_terms=terms)  # fmt: skip
 
 
 def test_oft_with_a_shared_and_a_constrained_block(tmp_path: Path, numbers: Numbers) -> None:

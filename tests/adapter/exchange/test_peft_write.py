@@ -53,6 +53,8 @@ ROUND: dict[str, tuple[str, dict[str, Array], dict[str, Any]]] = {
     "ia3": ("IA3", {"low.ia3_l": 1 + np.abs(numbers(5, 1)), f"{CONV}.ia3_l": 1 + np.abs(numbers(1, 4, 1, 1))},
             {"feedforward_modules": [CONV]}),
     "oft": ("OFT", {"low.oft_R.weight": numbers(2, 6)}, {"r": 0, "oft_block_size": 4, "use_cayley_neumann": False}),
+    "oft-cayley-neumann": ("OFT", {"low.oft_R.weight": numbers(2, 6)},
+                           {"r": 0, "oft_block_size": 4, "use_cayley_neumann": True, "num_cayley_neumann_terms": 6}),
     "hira": ("HIRA", {f"{CONV}.hira_A": numbers(2, 4, 3, 3), f"{CONV}.hira_B": numbers(6, 2, 1, 1)}, {"r": 2}),
 }  # fmt: skip
 
