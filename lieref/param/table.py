@@ -209,7 +209,7 @@ _ROWS = (
               "[Si25] [Kang24]", 5e-3),
     _hadamard("hira", "W (1 + B A), without alpha", "low-rank", "taylor1", "[Huang25]", 2e-2,
               fixed={"rank_times_kernel", "map", "lora_alpha", "use_rslora"}),
-    _hadamard("boha", "HiRA with a low rank of its own for every block", "block-low-rank", "taylor1", "[Yu25]", 2e-2,
+    _hadamard("boha", "HiRA with a low rank of its own for every block", "block-low-rank", "taylor1", "[Yu25]", 5e-2,
               fixed={"map"}),
     _hadamard("dora-liera", "Length of each filter, and LieRA for its direction; derived here", "low-rank", "exp",
               "[Si25] [Liu24]", 1e-2, fixed={"rank_times_kernel"}, wrapper="dora", formula="G·r·(O + I·k) + G·O"),

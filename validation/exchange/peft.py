@@ -65,6 +65,7 @@ KINDS: dict[str, Callable[[Any], Any]] = {
 METHODS: dict[str, dict[str, Any]] = {
     "lora": {"r": 2, "lora_alpha": 3}, "rslora": {"r": 3}, "dora": {"r": 2}, "loha": {"r": 2},
     "lokr": {"r": 1, "factor": 2}, "ia3": {}, "scale": {}, "oft-cayley": {"block_size": 2}, "oft": {},
+    "oft-cayley-neumann": {"block_size": 2},
     "boft": {"block_size": 2, "stages": 1}, "hra": {"r": 2}, "hira": {"r": 2}, "liera": {"r": 2},
     "liera-taylor1": {"r": 2, "lora_alpha": 3}, "dense+additive+exp": {}, "flora": {},
 }  # fmt: skip

@@ -163,8 +163,8 @@ def _of_matrix(method: Combination, params: Params, shape: Shape, groups: int) -
         raise _far_from_identity(method.name, norm)
     # from factors, so(n) takes twice of them, and sl(n) multiplies by another exponential
     parts *= 2 if form is not None and method.group in ("so", "sl") else 1
-    growth = _growth(method.map, norm, parts)
-    return parts * UNIT * CONSTANT * (n + k) * (1.0 + norm) * growth
+    bound: float = parts * UNIT * CONSTANT * (n + k) * (1.0 + norm) * _growth(method.map, norm, parts)
+    return bound
 
 
 def _growth(map_: Map, norm: float, times: int = 1) -> float:

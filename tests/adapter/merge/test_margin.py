@@ -15,7 +15,8 @@ from lieref.param.registry import METHODS, get_method
 from lieref.param.written import written_out
 
 WEIGHTS = [((4, 3, 2, 2), 1), ((4, 2, 2), 2), ((4, 6), 1)]
-OTHERS = ["low-rank+gl+taylor2+in", "low-rank+so+cayley+out", "dense+so*gl+exp+out*in", "low-rank+hadamard+taylor3"]
+OTHERS = ["low-rank+gl+taylor2+in", "low-rank+so+cayley+out", "dense+so*gl+exp+out*in", "low-rank+hadamard+taylor3",
+          "low-rank+hadamard+neumann5", "low-rank+gl+neumann4+in"]  # fmt: skip
 NAMES = [name for name, row in METHODS.items() if row.scope == "weight"] + OTHERS
 
 

@@ -105,7 +105,8 @@ def weight_bounds(source: Source) -> dict[str, np.ndarray]:
 FACTORED = [
     "lora", "lora-view", "lora-structured", "rslora", "lora-c", "pissa", "olora", "loha", "lokr", "liera",
     "liera-taylor1", "liera-taylor2", "liera-bounded", "hira", "liera-kronecker", "pissa-liera", "scale", "ia3",
-    "low-rank+hadamard+cayley", "low-rank+hadamard+taylor3", "dense+scaling+exp+scaling(in)",
+    "low-rank+hadamard+cayley", "low-rank+hadamard+taylor3", "low-rank+hadamard+neumann5",
+    "dense+scaling+exp+scaling(in)",
 ]  # fmt: skip
 
 
