@@ -196,12 +196,13 @@ def _rotation(method: BlockRotation | Reflections, params: Params, shape: Shape,
     r = transpose(eye + method.change(factors, eye.copy()))
     b = n // blocks
     cut = r.reshape(rotations, blocks, b, blocks, b)[:, np.arange(blocks), :, np.arange(blocks)].swapaxes(0, 1)
-    action = make_action(FAN_IN.spec if blocks == 1 else f"{FAN_IN.spec}/{blocks}", "so")
+    name = method.group if isinstance(method, BlockRotation) else "so"
+    action = make_action(FAN_IN.spec if blocks == 1 else f"{FAN_IN.spec}/{blocks}", name)
     wanted = action.algebra_shape(shape, groups)
 
     def laid_out(stack: FloatArray) -> FloatArray:
         """Return the matrices of each conv group; those that share one have it each."""
         return np.broadcast_to(stack, (groups, blocks, b, b)).reshape(wanted)
 
-    group = make_group("so", action, shape, groups)
-    return Element("so", action.spec, group, laid_out(cut), None if xi is None else laid_out(xi))
+    group = make_group(name, action, shape, groups)
+    return Element(name, action.spec, group, laid_out(cut), None if xi is None else laid_out(xi))

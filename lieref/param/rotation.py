@@ -63,7 +63,7 @@ class _Rotation(Method):
         return self.parameterisation.trainable(params)
 
     def delta(self, params: Params, shape: Shape, groups: int = 1) -> FloatArray:
-        """Return the element of so(n) of the factors, (rotations, n, n): the rotation to first order."""
+        """Return xi of the factors, (rotations, n, n): R - I to first order, in so(n) unless the blocks are free."""
         factor_shape, rotations = self._factor_shape(shape, groups)
         xi = self.parameterisation.delta(params, factor_shape, rotations)
         return xi.reshape(rotations, factor_shape[1], factor_shape[1])

@@ -166,6 +166,8 @@ FUNCTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "matrix_phi_vjp": ("matrix_phi_vjp", {}),
     "matrix_taylor": ("retract", {"group": "gl", "map": "taylor3"}),
     "matrix_taylor_vjp": ("retract_vjp", {"group": "gl", "map": "taylor3"}),
+    "matrix_polynomial": ("retract", {"group": "gl", "map": "neumann4"}),
+    "matrix_polynomial_vjp": ("retract_vjp", {"group": "gl", "map": "neumann4"}),
     "cayley": ("retract", {"group": "gl", "map": "cayley"}),
     "cayley_vjp": ("retract_vjp", {"group": "gl", "map": "cayley"}),
     "exp_low_rank": ("low_rank_expm", {}),

@@ -189,7 +189,7 @@ def test_depthwise_factors_are_shared_unless_told_otherwise(
 def test_sharing_is_an_option_exactly_where_it_makes_a_difference(name: str, rng: np.random.Generator) -> None:
     """Shared factors are fewer numbers, frozen ones included; of a stack of matrices they are those of one matrix."""
     cls, counts = PARAMETERISATIONS[name], set()
-    matrices = name in ("block-diagonal", "butterfly", "householder")
+    matrices = name in ("block-diagonal", "butterfly", "givens", "householder")
     for shared in (True, None) if name == "filter-atoms" else (True, False):
         member = dataclasses.replace(cls.examples()[0], share_groups=shared)
         shape, groups = (((6, 6), 1) if shared else ((12, 6), 2)) if matrices else ((8, 3, 5, 2), 2)
