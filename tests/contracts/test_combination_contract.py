@@ -259,7 +259,8 @@ def test_methods_of_one_group_multiply_whatever_their_coordinates() -> None:
     shape, groups = (6, 4, 2, 3), 1
     for names in (("oft", "hra"), ("dense+so+exp+fan-in/6", "oft"),
                   ("hra", "dense+so+exp+fan-in/3"),
-                  ("oft", "oft-cayley"), ("boft", "oft"), ("liera", "liera-kronecker"),
+                  ("oft", "oft-cayley"), ("boft", "goft"), ("oft-cayley-neumann", "qgoft"),
+                  ("liera", "liera-kronecker"),
                   ("liera", "hira"), ("lora", "flora"), ("lora", "pissa"), ("scale", "ia3")):  # fmt: skip
         adapters = [
             drawn(
