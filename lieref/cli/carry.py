@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def carry(adapter: Path, net: Path, out: Path, base: Path | None, requantise: bo
             raise UnsupportedError("carry: the adapter must keep the network's head; it has a new one")
         method = model.method_name
         update, layers = carried(graph, model.graph, model.merged_graph(), method, requantise=requantise)
-        files = encode_update(update, graph)
+        files = encode_update(replace(update, preprocessing=known.get("preprocessing")), graph)
         report = {
             "method": method,
             "layers": len(layers),

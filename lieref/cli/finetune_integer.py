@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -181,7 +182,7 @@ def run_integer(
                 update = _update_of(model, training, history, encoding, budget_bytes, settings)
                 made = label_free.Made(update, history, model.num_trainable(), {})
                 model.unload()
-            update, history = made.update, made.history
+            update, history = replace(made.update, preprocessing=model.preprocessing), made.history
             files = encode_update(update, model.integer)
             new = model.patched(update)
             new.threads = model.threads

@@ -14,6 +14,7 @@ from lieref.cli.console import percent, print_facts, print_table, progress_bar
 
 if TYPE_CHECKING:
     from lieref._types import Array
+    from lieref.adapter.integer.update import IntegerUpdate
     from lieref.model.integer.graph import IntegerGraph
     from lieref.model.integer.samples import IntegerSamples
 
@@ -22,10 +23,12 @@ class Taken:
     """A quantised network as far as its images are concerned: see `lieref.cli.preprocess_option.TakesImages`."""
 
     preprocessing: dict[str, Any] | None = None
-    attached = ()
+    attached: tuple[IntegerUpdate, ...] = ()
 
-    def __init__(self, graph: IntegerGraph, source: str) -> None:
+    def __init__(self, graph: IntegerGraph, source: str, update: IntegerUpdate | None = None) -> None:
         self.integer, self.source, self.input_shape = graph, source, graph.tensors[graph.inputs[0]].shape
+        if update is not None:
+            self.preprocessing, self.attached = update.preprocessing, (update,)
 
 
 class IntegerJob(NamedTuple):
@@ -55,12 +58,12 @@ def integer_job(
     from lieref.model.integer.samples import integer_samples, own_layout
     from lieref.train.data import load_data
 
-    graph, method = with_update(command, read_integer(path), path, adapter)
+    graph, update = with_update(command, read_integer(path), path, adapter)
     shape = graph.tensors[graph.inputs[0]].shape
     rows_at, channels_at = (1, 3) if own_layout(graph) == "NHWC" else (2, 1)
     size = (shape[rows_at], shape[rows_at + 1]) if len(shape) == 4 else None
     channels = 1 if len(shape) == 4 and shape[channels_at] == 1 else 3
-    taken = Taken(graph, str(path))
+    taken = Taken(graph, str(path), update)
     files, arrays = labelled_images(data, [graph.inputs[0]], masks=False)
     images = chosen_preprocess(taken, data, preprocess, files, arrays=arrays)
     given: dict[str, Any] = {"classes": classes, "max_bytes": max_bytes, "preprocess": images}
@@ -68,7 +71,7 @@ def integer_job(
     labels = _labels(held.y, graph.tensors[graph.outputs[0]].shape[-1], data)
     x = np.asarray(held.x) if images is None else whole(held.x, data, max_bytes)
     samples = integer_samples(graph, x, layout or held.layout or (None if images is None else own_layout(graph)))
-    return IntegerJob(graph, method, samples, labels, held.class_names)
+    return IntegerJob(graph, "base" if update is None else update.method, samples, labels, held.class_names)
 
 
 def evaluate_integer(
@@ -137,13 +140,15 @@ def evaluate_integer(
     }
 
 
-def with_update(command: str, graph: IntegerGraph, path: Path, folder: Path | None) -> tuple[IntegerGraph, str]:
-    """Return a quantised network with the update in a folder, if there is one, and the method that made it."""
+def with_update(
+    command: str, graph: IntegerGraph, path: Path, folder: Path | None
+) -> tuple[IntegerGraph, IntegerUpdate | None]:
+    """Return a quantised network with the update in a folder, if there is one, and that."""
     from lieref.adapter.folder import CONFIG_NAME
     from lieref.adapter.integer.folder import BIN_NAME, JSON_NAME, is_update, read_update
 
     if folder is None:
-        return graph, "base"
+        return graph, None
     folder = folder.parent if folder.name in (BIN_NAME, JSON_NAME) else folder
     if not is_update(folder):
         what = (
@@ -153,7 +158,7 @@ def with_update(command: str, graph: IntegerGraph, path: Path, folder: Path | No
         )
         raise click.UsageError(f"{command}: an adapter of a quantised file is the folder of an update; {folder} {what}")
     update = read_update(folder, graph)
-    return update.patched(graph)[0], update.method
+    return update.patched(graph)[0], update
 
 
 def _labels(y: Any, outputs: int | None, data: Path) -> Any:

@@ -47,11 +47,12 @@ def evaluate_scores(
     from lieref.evaluate.integer_scores import IntegerScores
     from lieref.model.integer.reader import read_integer
 
-    graph, method = with_update("eval", read_integer(path), path, adapter)
+    graph, update = with_update("eval", read_integer(path), path, adapter)
     names = chosen or (USUAL[graph.format],)
     for sentence in unlike(graph, names):
         warnings.warn(f"eval: {sentence}", LierefWarning, stacklevel=2)
     models = [IntegerScores(graph, str(path), name) for name in names]
+    models[0].preprocessing = None if update is None else update.preprocessing
     learnt, rows = chosen_task(models[0], task), []
     with progress_bar("eval") as progress:
         given: dict[str, Any] = {"task": learnt, "max_bytes": max_bytes, "text": text, "preprocess": preprocess}
@@ -66,7 +67,7 @@ def evaluate_scores(
     return {
         "model": str(path),
         "adapter": None if adapter is None else str(adapter),
-        "method": method,
+        "method": "base" if update is None else update.method,
         "sha256": graph.digest,
         "samples": len(samples.x),
         "clipped": models[0].taken(samples.x).clipped,

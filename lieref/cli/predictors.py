@@ -110,8 +110,9 @@ def _integer_predictor(
     from lieref.model.integer.samples import integer_samples, own_layout
 
     refuse_options("predict", {"--output": output})
-    graph, method = with_update("predict", read_integer(path), path, adapter)
-    taken, semantics = Taken(graph, str(path)), USUAL[graph.format]
+    graph, update = with_update("predict", read_integer(path), path, adapter)
+    taken, semantics = Taken(graph, str(path), update), USUAL[graph.format]
+    method = "base" if update is None else update.method
     last = graph.tensors[graph.outputs[0]]
 
     def predict(x: Array) -> Array:

@@ -26,8 +26,11 @@ def describe_update(folder: Path) -> dict[str, Any]:
         As `lieref.adapter.integer.folder.read_form` does.
     """
     from lieref.adapter.integer.folder import BIN_NAME, JSON_NAME, read_form
+    from lieref.adapter.integer.form import PREPROCESSING
+    from lieref.train.preprocess import Preprocess
 
     said = read_form(folder)
+    images = said.get(PREPROCESSING)
     layers = [dict(zip(("layer", "scales", "biases", "weights"), entry, strict=True)) for entry in said["layers"]]
     return {
         "kind": "integer update",
@@ -37,6 +40,7 @@ def describe_update(folder: Path) -> dict[str, Any]:
         "bytes": sum((folder / name).stat().st_size for name in (BIN_NAME, JSON_NAME)),
         "payload_bytes": said["payload_bytes"],
         "integer_bytes": said["weight_differences"],
+        "preprocessing": None if images is None else Preprocess.from_dict(images, str(folder)).to_text(),
         "scales": sum(layer["scales"] for layer in layers),
         "biases": sum(layer["biases"] for layer in layers),
         "layers": layers,
@@ -54,6 +58,7 @@ def print_update(report: dict[str, Any]) -> None:
             "scales": f"{report['scales']:,}, {encoding}" if report["scales"] else "none",
             "biases": _BIASES[report["bias_rule"]] + (f": {report['biases']:,}" if report["biases"] else ""),
             "integers of weights": f"some are others: {integers:,} bytes say which" if integers else "all stay",
+            **({"images": report["preprocessing"]} if report["preprocessing"] else {}),
             "bytes": f"{report['bytes']:,}, of which {report['payload_bytes']:,} are the numbers",
             "for the file with sha256": report["base_sha256"],
             "of so many bytes": f"{report['base_bytes']:,}",

@@ -194,7 +194,8 @@ def _run(problem: Problem, trial: Trial, encoding: str | None) -> tuple[dict[str
             if encoding is not None:
                 from lieref.adapter.integer.folder import encode_update
 
-                files = encode_update(_learnt(problem, model, trial, task, seen, encoding), model.integer)
+                update = _learnt(problem, model, trial, task, seen, encoding)
+                files = encode_update(replace(update, preprocessing=model.preprocessing), model.integer)
         else:
             from lieref.adapter.folder import encode_adapter
 

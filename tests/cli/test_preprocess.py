@@ -15,6 +15,7 @@ from PIL import Image
 import lieref
 from lieref.cli import main
 from tests.cli.helpers import small_network, write_data
+from tests.model.integer.quantised import quantised
 from tests.train.test_preprocess import network
 
 IMAGENET = "resize=7,crop=6x5,scale=255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225,channels=rgb,layout=nchw"
@@ -103,6 +104,24 @@ def test_nobody_guesses(photos: Path, fails: Callable[..., str], capsys: pytest.
         assert last.startswith("error: ")
         assert words in last
     assert not Path("out").exists()
+
+
+def test_an_update_of_a_quantised_file_records_it(
+    photos: Path, run_json: Callable[..., dict[str, Any]], fails: Callable[..., str]
+) -> None:
+    path = quantised(small_network(channels=3), photos, "qoperator", name="image", shape=(3, 6, 5))
+    path.rename("int8.onnx")
+    report = run_json("finetune", "int8.onnx", "--train", "train", "--test", "test", "--preprocess", "imagenet",
+                      "--out", "out", "--epochs", "1", "--augment", "none")  # fmt: skip
+    said = json.loads(Path("out/integer_update.json").read_text())["preprocessing"]
+    assert lieref.Preprocess.from_dict(said).to_text() == IMAGENET
+    assert run_json("inspect", "out")["preprocessing"] == IMAGENET
+    run = ("eval", "int8.onnx", "--adapter", "out", "--data", "test")
+    assert run_json(*run)["semantics"][0]["accuracy"] == report["accuracy"]
+    assert "must be what the adapter was trained with" in fails(*run, "--preprocess", "unit")
+    run_json("finetune", "base.onnx", "--train", "train", "--preprocess", "imagenet", "--out", "float", *RUN)
+    run_json("carry", "float", "int8.onnx", "--out", "carried")
+    assert run_json("inspect", "carried")["preprocessing"] == IMAGENET
 
 
 def test_what_the_network_says_is_found_and_said(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 from lieref._types import Array
 from lieref.adapter.fields import shown
 from lieref.adapter.integer.form import BIN_NAME as BIN_NAME
-from lieref.adapter.integer.form import FORMAT, MAX_BYTES, parse_update
+from lieref.adapter.integer.form import FORMAT, MAX_BYTES, PREPROCESSING, parse_update
 from lieref.adapter.integer.form import JSON_NAME as JSON_NAME
 from lieref.adapter.integer.moves import decode_moves, encode_moves
 from lieref.adapter.integer.update import Codes, IntegerUpdate
@@ -58,6 +58,8 @@ def encode_update(update: IntegerUpdate, graph: IntegerGraph) -> dict[str, bytes
         "payload_bytes": len(payload),
         "payload_sha256": hashlib.sha256(payload).hexdigest(),
     }
+    if update.preprocessing is not None:
+        said[PREPROCESSING] = update.preprocessing
     return {BIN_NAME: payload, JSON_NAME: format_json(said, depth=2)}
 
 
@@ -133,7 +135,7 @@ def decode_update(text: bytes, payload: bytes, graph: IntegerGraph, source: str)
     cursor.finish()
     return IntegerUpdate(
         said["method"], said["base_sha256"], said["base_bytes"], said["bias_rule"], scales, codes, biases, integers,
-        said["result_sha256"],
+        said["result_sha256"], said.get(PREPROCESSING),
     )  # fmt: skip
 
 

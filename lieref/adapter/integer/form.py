@@ -33,6 +33,9 @@ _FIELDS = {
     "payload_bytes": ("an integer from 0", is_size),
     "payload_sha256": ("64 hexadecimal digits", is_sha256),
 }
+PREPROCESSING = "preprocessing"
+_WHERE_KNOWN = {PREPROCESSING: ("an object", lambda value: isinstance(value, dict))}
+"""What an update says where it is known: the fields of `lieref.train.preprocess.Preprocess`, of its images."""
 PLACES, SELF_TEST = "places", "self_test"
 _OF_A_BUNDLE = {
     PLACES: ("a list of lists of integers", lambda value: is_list(value, lambda row: is_list(row, is_size))),
@@ -54,10 +57,10 @@ def parse_update(text: bytes, source: str) -> dict[str, Any]:
         raise FormatError(
             f"read_update: {source} must be an update of format {FORMAT}; got {shown(said.get('format'))}"
         )
-    if not set(_FIELDS) <= set(said) <= {*_FIELDS, *_OF_A_BUNDLE}:
+    if not set(_FIELDS) <= set(said) <= {*_FIELDS, *_WHERE_KNOWN, *_OF_A_BUNDLE}:
         raise FormatError(f"read_update: {source} must have the fields {', '.join(_FIELDS)}; got {shown(sorted(said))}")
     for name, value in said.items():
-        rule, holds = _FIELDS.get(name) or _OF_A_BUNDLE[name]
+        rule, holds = _FIELDS.get(name) or _WHERE_KNOWN.get(name) or _OF_A_BUNDLE[name]
         if not holds(value):
             raise FormatError(f"read_update: {name} of {source} must be {rule}; got {shown(value)}")
     return said

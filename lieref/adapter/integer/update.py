@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -55,6 +55,8 @@ class IntegerUpdate:
         By weight: integers that are others, where an adapter was requantised.
     result_sha256 : str
         Digest of the file with the update in it; empty where it is not known yet.
+    preprocessing : dict or None
+        How the images that it was made with became numbers, as `lieref.train.preprocess.Preprocess.to_dict` says it.
     """
 
     method: str
@@ -66,6 +68,7 @@ class IntegerUpdate:
     biases: dict[str, Array] = field(default_factory=dict)
     integers: dict[str, Array] = field(default_factory=dict)
     result_sha256: str = ""
+    preprocessing: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         check_choice("IntegerUpdate", "bias_rule", self.bias_rule, BIAS_RULES)
