@@ -6,8 +6,8 @@ In: an adapter of every kind on every module that PEFT lets it have, its factors
 PEFT, read onto the ONNX file of each exporter, with and without the tensors of the base, and the scores compared with
 those of PEFT's forward pass. Out: an adapter of every method on every layer is written as a folder of PEFT's, loaded by
 `PeftModel.from_pretrained`, and the scores compared. Round: an adapter of PEFT's is read and written again, and its
-tensors compared bit by bit. Arithmetic is float64, in which a difference of formulas cannot hide; the bound is n u S of
-the scores, see `bound`. Writes validation/results/exchange_peft.json.
+tensors compared bit by bit. Arithmetic is float64, in which a difference of formulas cannot hide, but where PEFT sums in
+float32 itself; the bound is n u S of the scores, see `bound`. Writes validation/results/exchange_peft.json.
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ from validation.exchange.networks import EXPORTERS, NETWORKS, export, network
 from validation.record import RESULTS, environment, write_result
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-UNIT = 2.0**-53
+NORMALISATIONS = (nn.LayerNorm, nn.BatchNorm2d)
+UNIT, SINGLE_UNIT = 2.0**-53, 2.0**-24
 
 KINDS: dict[str, Callable[[Any], Any]] = {
     "lora": lambda t: peft.LoraConfig(r=2, lora_alpha=3, target_modules=t),
@@ -60,18 +61,49 @@ KINDS: dict[str, Callable[[Any], Any]] = {
     "hra": lambda t: peft.HRAConfig(r=2, target_modules=t),
     "hra, Gram-Schmidt": lambda t: peft.HRAConfig(r=2, target_modules=t, apply_GS=True),
     "hira": lambda t: peft.HiraConfig(r=2, target_modules=t),
+    "loha, Tucker": lambda t: peft.LoHaConfig(r=2, alpha=3, use_effective_conv2d=True, target_modules=t),
+    "lokr, Tucker": lambda t: peft.LoKrConfig(r=1, alpha=3, use_effective_conv2d=True, target_modules=t),
+    "adalora": lambda t: peft.AdaLoraConfig(init_r=3, target_r=2, lora_alpha=5, total_step=10, target_modules=t),
+    "delora": lambda t: peft.DeloraConfig(r=2, target_modules=t),
+    "vera": lambda t: peft.VeraConfig(r=3, target_modules=t),
+    "vera without its matrices": lambda t: peft.VeraConfig(r=3, save_projection=False, target_modules=t),
+    "randlora": lambda t: peft.RandLoraConfig(r=3, randlora_alpha=5, target_modules=t),
+    "fourierft": lambda t: peft.FourierFTConfig(n_frequency=11, scaling=30.0, target_modules=t),
+    "waveft": lambda t: peft.WaveFTConfig(n_frequency=11, scaling=5.0, target_modules=t),
+    "waveft, no transform": lambda t: peft.WaveFTConfig(n_frequency=11, use_idwt=False, target_modules=t),
+    "shira": lambda t: peft.ShiraConfig(r=1, target_modules=t),
+    "c3a": lambda t: peft.C3AConfig(block_size=2, target_modules=t),
+    "miss": lambda t: peft.MissConfig(r=3, target_modules=t),
+    "miss, bat": lambda t: peft.MissConfig(r=2, init_weights="bat", target_modules=t),
+    "miss, mini": lambda t: peft.MissConfig(r=3, init_weights="mini", mini_r=2, target_modules=t),
+    "gralora": lambda t: peft.GraloraConfig(r=4, alpha=6, gralora_k=2, target_modules=t),
+    "gralora, hybrid": lambda t: peft.GraloraConfig(r=4, alpha=6, gralora_k=2, hybrid_r=1, target_modules=t),
+    "psoft": lambda t: peft.PsoftConfig(r=2, psoft_alpha=2, target_modules=t),
+    "ln tuning": lambda t: peft.LNTuningConfig(target_modules=t),
 }
+NORMS = ("ln tuning",)
+"""Kinds for normalisations; all others are for layers."""
+
+SINGLE = ("fourierft", "c3a")
+"""Kinds that PEFT computes in float32 whatever its tensors are, by fast transforms: errors follow the largest entry."""
 
 METHODS: dict[str, dict[str, Any]] = {
     "lora": {"r": 2, "lora_alpha": 3}, "rslora": {"r": 3}, "dora": {"r": 2}, "loha": {"r": 2},
     "lokr": {"r": 1, "factor": 2}, "ia3": {}, "scale": {}, "oft-cayley": {"block_size": 2}, "oft": {},
     "oft-cayley-neumann": {"block_size": 2},
     "boft": {"block_size": 2, "stages": 1}, "hra": {"r": 2}, "hira": {"r": 2}, "liera": {"r": 2},
-    "liera-taylor1": {"r": 2, "lora_alpha": 3}, "dense+additive+exp": {}, "flora": {},
+    "liera-taylor1": {"r": 2, "lora_alpha": 3}, "dense+additive+exp": {}, "flora": {}, "loha-tucker": {"r": 2},
+    "lokr-tucker": {"r": 1}, "lora-svd": {"r": 3, "lora_alpha": 4}, "vera": {"r": 3}, "randlora": {"r": 3},
+    "fourierft": {"r": 1}, "waveft": {"r": 1}, "shira": {"r": 1}, "c3a": {}, "miss": {"r": 3}, "gralora": {"r": 4},
+    "lora-xs": {"r": 2}, "psoft": {"r": 2},
 }  # fmt: skip
 
 
-def bound(model: Model, x: np.ndarray, rank: int = 64) -> np.ndarray:
+def unit_of(kind: str) -> float:
+    return SINGLE_UNIT if kind in SINGLE else UNIT
+
+
+def bound(model: Model, x: np.ndarray, rank: int = 64, unit: float = UNIT) -> np.ndarray:
     """Return n u S of the scores: what rounding can make of them, sample by sample, to first order.
 
     S is measured: each initializer is moved by 2^-20 of itself at random, four times, and the largest change of a score
@@ -89,7 +121,17 @@ def bound(model: Model, x: np.ndarray, rank: int = 64) -> np.ndarray:
         plain.engine = "reference"
         moved = np.maximum(moved, 2.0**20 * np.abs(plain.logits(x) - scores).max(axis=1))
     longest = max(int(np.prod(layer.shape[1:])) for layer in model.layers)
-    return (longest + rank) * UNIT * moved
+    return (longest + rank) * unit * moved
+
+
+def prepared(name: str) -> tuple[nn.Module, Tensor]:
+    """Return a network, no two of its LayerNorm alike, and a batch."""
+    net, x = network(name, torch.float64)
+    for module in net.modules():
+        if isinstance(module, nn.LayerNorm):
+            nn.init.uniform_(module.weight, 0.5, 1.5)
+            nn.init.normal_(module.bias)
+    return net, x
 
 
 def adapted(base: nn.Module, name: str, kind: str) -> nn.Module:
@@ -98,8 +140,8 @@ def adapted(base: nn.Module, name: str, kind: str) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         made = peft.get_peft_model(copy.deepcopy(base), KINDS[kind]([name])).to(torch.float64).eval()
-    for parameter in made.parameters():
-        if parameter.requires_grad:
+    for path, parameter in made.named_parameters():
+        if parameter.requires_grad and "ranknum" not in path:  # of AdaLoRA, and not saved
             parameter.data += 0.3 * torch.randn_like(parameter)
     return made
 
@@ -131,14 +173,15 @@ def judged(
 
 def reading(name: str, folder: Path) -> Iterator[dict[str, Any]]:
     """Yield a row for every adapter that is read."""
-    base, x = network(name, torch.float64)
+    base, x = prepared(name)
     before = scores_of(base, x)
     for exporter in EXPORTERS:
         export(base, x, folder / f"{exporter}.onnx", exporter)
     models = {exporter: load(folder / f"{exporter}.onnx", dtype="float64") for exporter in EXPORTERS}
     for kind in KINDS:
         for module, layer in base.named_modules():
-            if not isinstance(layer, LAYERS) or module.startswith("layers.1."):
+            wanted = NORMALISATIONS if kind in NORMS else LAYERS
+            if not isinstance(layer, wanted) or module.startswith("layers.1."):
                 continue
             row = {"way": "in", "network": name, "kind": kind, "module": module}
             try:
@@ -163,7 +206,7 @@ def reading(name: str, folder: Path) -> Iterator[dict[str, Any]]:
                         one.pop("change")
                         yield {**one, "outcome": "refused", "why": str(error)[:300]}
                         continue
-                    limit = bound(model, x.numpy()) if limit is None else limit
+                    limit = bound(model, x.numpy(), unit=unit_of(kind)) if limit is None else limit
                     yield judged({**one, "method": imported.methods[module]}, model, x, theirs, limit)
                     if exporter == "dynamo-unfolded" and given is None:
                         yield again(row, model, folder / "adapter")
@@ -189,7 +232,7 @@ def again(row: dict[str, Any], model: Model, adapter: Path) -> dict[str, Any]:
 
 def writing(name: str, folder: Path) -> Iterator[dict[str, Any]]:
     """Yield a row for every adapter that is written."""
-    base, x = network(name, torch.float64)
+    base, x = prepared(name)
     before = scores_of(base, x)
     for exporter in ("torchscript", "dynamo") if name == "convolutions" else ("dynamo",):
         model = load(folder / f"{exporter}.onnx", dtype="float64")
@@ -217,7 +260,8 @@ def writing(name: str, folder: Path) -> Iterator[dict[str, Any]]:
                         copy.deepcopy(base), folder / "out", autocast_adapter_dtype=False
                     )
                 theirs = scores_of(loaded.to(torch.float64).eval(), x)
-                yield judged({**row, "method": written.kind, "change": np.abs(theirs - before).max()}, model, x, theirs)
+                row = {**row, "method": written.kind, "change": np.abs(theirs - before).max()}
+                yield judged(row, model, x, theirs, bound(model, x.numpy(), unit=unit_of(written.kind.lower())))
 
 
 def summary_of(rows: list[dict[str, Any]]) -> dict[str, Any]:

@@ -18,14 +18,15 @@ from lieref._types import Array
 from lieref.adapter.exchange.factors import Foreign, Read
 from lieref.adapter.exchange.foreign_tensors import read_foreign_tensors
 from lieref.adapter.exchange.given import PICKLES, converted
-from lieref.adapter.exchange.pattern import matches
-from lieref.adapter.exchange.peft_kinds import KINDS, Kind, Options, read_module
+from lieref.adapter.exchange.peft_kinds import KINDS, Kind, read_module
+from lieref.adapter.exchange.peft_options import options_of
+from lieref.adapter.exchange.peft_refused import WHY_NOT
 from lieref.adapter.fields import shown
 from lieref.adapter.folder import CONFIG_NAME, MAX_CONFIG_BYTES, TENSORS_NAME
 from lieref.adapter.strict_json import parse_json
 from lieref.errors import FormatError, LierefError, ShapeError, UnsupportedError
 
-PREFIX = "base_model.model."
+PREFIX, SHARED_PREFIX = "base_model.model.", "base_model."
 WRAPPED = re.compile(r"\.(base_layer|modules_to_save|original_module)$")
 """What PEFT puts between the path of a module and its own tensors."""
 
@@ -39,9 +40,6 @@ REFUSED = {
     "monteclora_config": "MonteCLoRA",
 }  # fmt: skip
 """Settings under which PEFT computes something else than the kind says."""
-
-LATER = {"VERA": "VeRA"}
-"""Kinds that are to follow."""
 
 
 def recognises(path: Path) -> bool:
@@ -76,8 +74,8 @@ def read(path: Path) -> Foreign:
         raise FormatError(f"import: {path} must hold {TENSORS_NAME}{why}")
     kind = config.get("peft_type")
     if not isinstance(kind, str) or kind not in KINDS:
-        later = f"{LATER[str(kind)]} follows later" if str(kind) in LATER else f"known are {', '.join(KINDS)}"
-        raise UnsupportedError(f"import: `peft_type` must be a kind that has a form here; {shown(kind)}: {later}")
+        why = WHY_NOT.get(str(kind), f"known are {', '.join(KINDS)}")
+        raise UnsupportedError(f"import: `peft_type` must be a kind that has a form here; {shown(kind)}: {why}")
     _check_settings(config)
     return foreign_of(str(kind), config, read_foreign_tensors(path / TENSORS_NAME), str(path))
 
@@ -87,10 +85,15 @@ def foreign_of(kind: str, config: Mapping[str, Any], tensors: Mapping[str, Array
     row = KINDS[kind]
     parts: dict[str, dict[str, Array]] = {}
     whole: dict[str, dict[str, Array]] = {}
+    shared: dict[str, Array] = {}
     for key, tensor in tensors.items():
-        if tensor.dtype.kind != "f":
+        common = key.removeprefix(SHARED_PREFIX) in row.shared
+        path, name, own = ("", "", False) if common else _split(key, row, source)
+        if tensor.dtype.kind != "f" and not (tensor.dtype.kind == "i" and name in row.integers):
             raise FormatError(f"import: {shown(key)} of {source} must hold floats; got {tensor.dtype}")
-        path, name, own = _split(key, row, source)
+        if common:
+            shared[key.removeprefix(SHARED_PREFIX)] = tensor
+            continue
         if own and ".base_layer." in path:
             raise UnsupportedError(
                 f"import: {path.partition('.base_layer.')[0]} of {source} must be a linear layer or a convolution; it "
@@ -102,7 +105,12 @@ def foreign_of(kind: str, config: Mapping[str, Any], tensors: Mapping[str, Array
             whole.setdefault(path, {})[name] = tensor
     if not parts:
         raise FormatError(f"import: {source} must hold tensors of {kind}; got none")
-    saved, biases = {}, {}
+    saved: dict[str, dict[str, Array]] = {}
+    biases = {}
+    if row.read is None:
+        saved = {path: {name.rpartition(".")[2]: tensor for name, tensor in held.items()}
+                 for path, held in parts.items()}  # fmt: skip
+        parts = {}
     for path, held in whole.items():
         if _ends_with(path, config.get("modules_to_save") or ()):
             saved[path] = held
@@ -110,10 +118,9 @@ def foreign_of(kind: str, config: Mapping[str, Any], tensors: Mapping[str, Array
             biases[path] = held["bias"]
         else:
             raise FormatError(f"import: {shown(f'{path}.{min(held)}')} of {source} must be of {kind} or a bias")
-    modules = {path: _reader(kind, held, config, path) for path, held in parts.items()}
+    modules = {path: _reader(kind, {**held, **shared}, config, path) for path, held in parts.items()}
     wide = any(tensor.dtype == np.float64 for tensor in tensors.values())
-    dropped = [name for name in ("lora_dropout", "hira_dropout", "boft_dropout", "module_dropout", "rank_dropout")
-               if config.get(name)]  # fmt: skip
+    dropped = [name for name in config if name.endswith("_dropout") and config[name]]
     notes = (f"{', '.join(dropped)} of its training is not kept",) if dropped else ()
     return Foreign("PEFT", kind, modules, saved, biases, dtype="float64" if wide else "float32", notes=notes)
 
@@ -122,13 +129,7 @@ def _reader(kind: str, tensors: Mapping[str, Array], config: Mapping[str, Any], 
     missing = sorted(set(KINDS[kind].names[:1]) - set(tensors)) if kind != "LOKR" else []
     if missing:
         raise FormatError(f"import: the module {path} must have {missing[0]}; it has {sorted(tensors)}")
-    alpha = config.get("lora_alpha" if kind == "LORA" else "alpha")
-    options = Options(
-        _patterned(config.get("rank_pattern"), path, config.get("r")),
-        _patterned(config.get("alpha_pattern"), path, alpha),
-        config,
-        _is_feedforward(config.get("feedforward_modules"), path),
-    )
+    options = options_of(kind, config, path)
 
     def read_at(place: Any) -> Any:
         try:
@@ -144,12 +145,10 @@ def _split(key: str, row: Kind, source: str) -> tuple[str, str, bool]:
     if not key.startswith(PREFIX):
         raise FormatError(f"import: the keys of {source} must begin with {PREFIX}; got {shown(key)}")
     rest = key.removeprefix(PREFIX)
-    for name in sorted((*row.names, *row.later), key=len, reverse=True):
+    for name in sorted((*row.names, *row.refused), key=len, reverse=True):
         if rest.endswith(f".{name}"):
-            if name in row.later and name != "lora_magnitude_vector.weight":
-                raise UnsupportedError(
-                    f"import: {shown(rest)} has no form here yet: Tucker forms and embeddings follow"
-                )
+            if name in row.refused:
+                raise UnsupportedError(f"import: {shown(rest)} has no form here: it is {row.refused[name]}")
             return (
                 WRAPPED.sub("", rest.removesuffix(f".{name}")),
                 name.removesuffix(".weight") if (name == "lora_magnitude_vector.weight") else name,
@@ -171,32 +170,7 @@ def _check_settings(config: Mapping[str, Any]) -> None:
         )
 
 
-def _patterned(patterns: Any, path: str, default: Any) -> Any:
-    """Return what the first pattern that ends a path says, as PEFT reads rank_pattern and alpha_pattern."""
-    if patterns is not None and not isinstance(patterns, Mapping):
-        raise FormatError(f"import: a pattern must be an object of numbers; got {shown(patterns)}")
-    value = default
-    for pattern, number in (patterns or {}).items():
-        if matches(pattern, path, before=r"(.*\.)?"):
-            value = number
-            break
-    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-        raise FormatError(f"import: r and alpha must be numbers; got {shown(value)}")
-    return value
-
-
 def _ends_with(path: str, names: Any) -> bool:
     return isinstance(names, (list, tuple)) and any(
         path == name or path.endswith(f".{name}") for name in names if isinstance(name, str)
     )
-
-
-def _is_feedforward(names: Any, path: str) -> bool:
-    """Tell whether IA3 multiplies the inputs of a module, by PEFT's rule."""
-    if names is None:
-        return False
-    if isinstance(names, str):
-        return matches(names, path)
-    if not isinstance(names, (list, tuple)):
-        raise FormatError(f"import: feedforward_modules must be text or a list of text; got {shown(names)}")
-    return any(path.endswith(name) for name in names if isinstance(name, str))

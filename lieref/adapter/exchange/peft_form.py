@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from lieref._types import Array, FloatArray, Params
+from lieref._types import FloatArray, Params
 from lieref.adapter.exchange.factors import Place
+from lieref.adapter.exchange.peft_form_added import added_form
+from lieref.adapter.exchange.peft_module import Form
 from lieref.group.action import ElementWise, ScaleMode
 from lieref.group.maps import Cayley, CayleyNeumann, Map, Taylor
 from lieref.model.site import Site
@@ -26,37 +28,6 @@ from lieref.param.kronecker import Kronecker
 from lieref.param.low_rank import LowRank
 from lieref.param.method import Method
 from lieref.param.rotation import BlockRotation, Reflections
-
-
-@dataclass(frozen=True)
-class Form:
-    """What one module has in a file of PEFT's.
-
-    Attributes
-    ----------
-    kind : str
-        A key of `peft_kinds.KINDS`.
-    tensors : dict of str to array
-        By what their keys end with.
-    settings : dict
-        Fields of the configuration that all modules must share.
-    r, alpha : number or None
-        Of this module, where the kind has patterns for them.
-    adds, rows, lengths
-        As in `Factors`.
-    inputs : bool
-        Of IA3: whether the inputs are multiplied.
-    """
-
-    kind: str
-    tensors: Mapping[str, Array]
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    r: int | None = None
-    alpha: float | None = None
-    adds: bool = True
-    rows: tuple[str, ...] = ()
-    lengths: tuple[str, ...] = ()
-    inputs: bool = False
 
 
 def own_form(site: Site, place: Place, bias: bool) -> Form | None:
@@ -94,19 +65,37 @@ def own_form(site: Site, place: Place, bias: bool) -> Form | None:
         first = isinstance(method.map, Taylor) and method.map.degree == 1
         fails = len(kernel) == 3 and kernel[:2] == (1, 1)  # PEFT takes it for a kernel of two axes
         return _hira(recipe, site, place) if first and site.groups == 1 and not fails else None
+    if method.action.adds and (form := added_form(recipe, site, place)) is not None:
+        return form
     shared = site.groups == 1 or recipe.factor_groups(place.layer.shape, site.groups) == 1
     if not method.action.adds or not shared or len(kernel) == 3:
         return None
     if isinstance(recipe, HadamardLowRank):
-        r = site.params["hada_w1_a"].shape[1]
-        alpha = recipe.scaling * r if r != recipe.r else recipe.alpha
-        return Form("LOHA", dict(site.params), {"use_effective_conv2d": False}, r, alpha, rows=("hada_w1_a",))
-    if isinstance(recipe, Kronecker) and not (len(kernel) == 1 and "w2" in site.params):
-        tensors = {f"lokr_{name}": factor for name, factor in site.params.items()}
-        settings = {"decompose_both": False, "decompose_factor": -1 if recipe.factor is None else recipe.factor,
-                    "use_effective_conv2d": False}  # fmt: skip
-        return Form("LOKR", tensors, settings, recipe.r, recipe.alpha)
+        return _hadamard(recipe, site)
+    if isinstance(recipe, Kronecker):
+        return _kronecker(recipe, site, place)
     return None
+
+
+def _hadamard(recipe: HadamardLowRank, site: Site) -> Form:
+    tensors, cores = dict(site.params), "hada_t1" in site.params
+    r = site.params["hada_w1_b"].shape[0]
+    if cores:
+        tensors |= {name: np.ascontiguousarray(tensors[name].T) for name in ("hada_w1_a", "hada_w2_a")}
+    alpha = recipe.scaling * r if r != recipe.r else recipe.alpha
+    rows = () if cores else ("hada_w1_a",)
+    return Form("LOHA", tensors, {"use_effective_conv2d": recipe.tucker}, r, alpha, rows=rows)
+
+
+def _kronecker(recipe: Kronecker, site: Site, place: Place) -> Form | None:
+    if len(place.kernel) == 1 and "w2" in site.params:
+        return None  # PEFT mixes its axes
+    tensors = {f"lokr_{name}": factor for name, factor in site.params.items()}
+    if "t2" in site.params:
+        tensors["lokr_w2_a"] = np.ascontiguousarray(tensors["lokr_w2_a"].T)
+    settings = {"decompose_both": False, "decompose_factor": -1 if recipe.factor is None else recipe.factor,
+                "use_effective_conv2d": recipe.tucker}  # fmt: skip
+    return Form("LOKR", tensors, settings, recipe.r, recipe.alpha)
 
 
 def whole_form(difference: FloatArray, place: Place, dtype: np.dtype[Any]) -> Form | None:

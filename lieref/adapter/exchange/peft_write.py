@@ -10,12 +10,14 @@ from typing import Any
 
 from lieref._types import Array
 from lieref.adapter.exchange.build import place_of
-from lieref.adapter.exchange.factors import Place
+from lieref.adapter.exchange.factors import DENSE, Place
 from lieref.adapter.exchange.fold import OWN, Folding, folding_of
 from lieref.adapter.exchange.given import Given
 from lieref.adapter.exchange.names import Traces, paths_for, traces
-from lieref.adapter.exchange.peft import PREFIX
-from lieref.adapter.exchange.peft_form import Form, difference_of, own_form, scaled, whole_form
+from lieref.adapter.exchange.peft import PREFIX, SHARED_PREFIX
+from lieref.adapter.exchange.peft_form import difference_of, own_form, scaled, whole_form
+from lieref.adapter.exchange.peft_module import Form
+from lieref.adapter.exchange.peft_norms import norm_forms
 from lieref.adapter.folder import CONFIG_NAME, TENSORS_NAME
 from lieref.adapter.model import Model
 from lieref.adapter.strict_json import format_json
@@ -76,6 +78,8 @@ def write_peft(model: Model, given: Given | None = None) -> Written:
     head = set() if model.head is None else {*model.head.tensors}
     weights = {name: site for name, site in model.sites.items() if site.layer is not None and name not in head}
     vectors = {name: site for name, site in model.sites.items() if site.layer is None and name not in head}
+    if not weights and model.head is None and (norms := norm_forms(model, vectors, found)):
+        return _written_norms(norms)
     owners = _owners(model, vectors)
     wanted = [site.layer for site in weights.values() if site.layer is not None]
     wanted += [layer for layer in owners.values() if layer.weight not in weights]
@@ -98,12 +102,28 @@ def write_peft(model: Model, given: Given | None = None) -> Written:
             tensors[own] = model.sites[name].adapted(dict(model.graph.initializers))[name]
         config["bias"] = "all"
     if model.head is not None:
-        path, held = _new_head(model, found, given)
-        tensors |= held
+        path, head_tensors = _new_head(model, found, given)
+        tensors |= head_tensors
         config["modules_to_save"] = [path]
-    data = encode_tensors({f"{PREFIX}{key}": tensor for key, tensor in tensors.items()}, {"format": "pt"})
+    held = {f"{PREFIX}{key}": tensor for key, tensor in tensors.items()}
+    for form in forms.values():
+        for ending, tensor in form.shared.items():
+            if tensor.size > held.get(key := f"{SHARED_PREFIX}{ending}", tensor[:0]).size:
+                held[key] = tensor
+    data = encode_tensors(held, {"format": "pt"})
     modules = {paths[name]: weights[name].method.name for name in forms}
     return Written({TENSORS_NAME: data, CONFIG_NAME: format_json(config)}, kind, modules, tuple(notes))
+
+
+def _written_norms(forms: Mapping[str, Form]) -> Written:
+    held = {
+        f"{PREFIX}{path}.{ending}": tensor for path, form in forms.items() for ending, tensor in form.tensors.items()
+    }
+    files = {
+        TENSORS_NAME: encode_tensors(held, {"format": "pt"}),
+        CONFIG_NAME: format_json(_config("LN_TUNING", forms)),
+    }
+    return Written(files, "LN_TUNING", dict.fromkeys(forms, DENSE), ())
 
 
 def _forms(
@@ -191,6 +211,13 @@ def _config(kind: str, forms: Mapping[str, Form]) -> dict[str, Any]:
     if kind == "IA3":
         inner = [path for path, form in forms.items() if form.inputs]
         config["feedforward_modules"] = "|".join(re.escape(path) for path in inner) if inner else []
+    if kind == "ADALORA":
+        most = max(form.r or 1 for form in forms.values())
+        config |= {"init_r": most, "target_r": most, "lora_alpha": most + 1e-5, "total_step": 1}
+        config["rank_pattern"] = {
+            f"{path}.lora_E": [at < form.r for at in range(most)]
+            for path, form in forms.items() if form.r is not None and form.r < most
+        } or None  # fmt: skip
     if kind in WITH_RANKS:
         ranks = Counter(form.r for form in forms.values())
         config["r"] = ranks.most_common(1)[0][0]

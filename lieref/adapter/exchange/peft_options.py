@@ -1,0 +1,68 @@
+"""What a configuration of PEFT's says of one module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lieref.adapter.exchange.pattern import matches
+from lieref.adapter.fields import shown
+from lieref.errors import FormatError
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a configuration says of one module.
+
+    Attributes
+    ----------
+    r, alpha : number or None
+        With the patterns applied.
+    config : mapping
+        The whole of ``adapter_config.json``.
+    feedforward : bool
+        Of IA3: whether the inputs are multiplied.
+    """
+
+    r: int | None
+    alpha: float | None
+    config: Mapping[str, Any]
+    feedforward: bool = False
+
+
+def options_of(kind: str, config: Mapping[str, Any], path: str) -> Options:
+    """Return what the configuration of a kind says of the module of a path."""
+    alpha = config.get("lora_alpha" if kind in ("LORA", "ADALORA") else "alpha")
+    ranks = None if kind == "ADALORA" else config.get("rank_pattern")
+    return Options(
+        _patterned(ranks, path, config.get("r")),
+        _patterned(config.get("alpha_pattern"), path, alpha),
+        config,
+        _is_feedforward(config.get("feedforward_modules"), path),
+    )
+
+
+def _patterned(patterns: Any, path: str, default: Any) -> Any:
+    """Return what the first pattern that ends a path says, as PEFT reads rank_pattern and alpha_pattern."""
+    if patterns is not None and not isinstance(patterns, Mapping):
+        raise FormatError(f"import: a pattern must be an object of numbers; got {shown(patterns)}")
+    value = default
+    for pattern, number in (patterns or {}).items():
+        if matches(pattern, path, before=r"(.*\.)?"):
+            value = number
+            break
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        raise FormatError(f"import: r and alpha must be numbers; got {shown(value)}")
+    return value
+
+
+def _is_feedforward(names: Any, path: str) -> bool:
+    """Tell whether IA3 multiplies the inputs of a module, by PEFT's rule."""
+    if names is None:
+        return False
+    if isinstance(names, str):
+        return matches(names, path)
+    if not isinstance(names, (list, tuple)):
+        raise FormatError(f"import: feedforward_modules must be text or a list of text; got {shown(names)}")
+    return any(path.endswith(name) for name in names if isinstance(name, str))
