@@ -2,15 +2,17 @@
 
 A layer multiplies rows of its weight with columns x of its input: vectors, or patches of an image. With the second
 moment C = sum x x^T the largest directions are the eigenvectors of its largest eigenvalues: the right singular vectors
-of the matrix of all x [Paischer24, section 3], which that publication finds batch by batch. CorDA decomposes W C
-(`lieref.param.corda`). Here one batch is read; of a weight that several nodes share, what the first of them reads.
+of the matrix of all x [Paischer24, section 3], which that publication finds batch by batch, and PEFT for x without its
+mean. CorDA decomposes W C (`lieref.param.corda`). Here one batch is read, as it is; of a weight that several nodes
+share, what the first of them reads.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import cast
+from dataclasses import replace
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -21,6 +23,7 @@ from lieref.model import executor
 from lieref.model.attaching import listed
 from lieref.model.graph import Graph, Node
 from lieref.model.layer import RECURRENT_OPERATORS, Layer
+from lieref.model.redistribution import redistributed
 from lieref.model.site import Site
 from lieref.op.registry import OPERATORS
 from lieref.param.combination import Combination
@@ -52,10 +55,17 @@ def waiting_for_others(sites: Iterable[Site]) -> list[Site]:
     return [site for site in waiting(sites) if (recipe := _principal(site)) and recipe.start == KEEPS]
 
 
+class Directions(NamedTuple):
+    """The largest directions of what a layer reads, (blocks, count, columns), and what each holds of the whole."""
+
+    rows: FloatArray
+    shares: FloatArray
+
+
 def start_from_inputs(
-    graph: Graph, sites: Iterable[Site], x: Array, generator: np.random.Generator, *, threads: int = 1
-) -> None:
-    """Start the factors of these sites from the inputs of their layers.
+    graph: Graph, sites: Mapping[str, Site], x: Array, generator: np.random.Generator, *, threads: int = 1
+) -> tuple[dict[str, int], dict[str, Site]]:
+    """Start the factors of the sites that are `waiting` from the inputs of their layers.
 
     A warning names those that keep theirs: layers of recurrent nodes, whose inputs the graph does not hold, layers that
     read zeros alone, and for CorDA weights of more than `MOST_COLUMNS` columns. A failed call changes nothing.
@@ -64,12 +74,20 @@ def start_from_inputs(
     ----------
     graph : Graph
         Of the file, with the tensors as they are now.
-    sites : iterable of Site
-        Those that are `waiting`.
+    sites : mapping of str to Site
+        By tensor.
     x : array
         One batch, in the dtype of the graph's weights.
     generator : Generator
     threads : int
+
+    Returns
+    -------
+    ranks : dict of str to int
+        Of the sites whose ranks move; empty where none do.
+    moved : dict of str to Site
+        All sites with other ranks for these, without those that have none left, none of them one of `sites`; empty
+        where no ranks move.
 
     Raises
     ------
@@ -78,15 +96,38 @@ def start_from_inputs(
     """
     values = executor.run(graph, x, threads=threads)
     nodes = {node.name: node for node in graph.nodes}
-    found = [(site, _factors(site, nodes, values, generator)) for site in sites]
-    for site, factors in found:
-        for name, factor in (factors or {}).items():
+    found = [(site, _start(site, nodes, values, generator)) for site in waiting(sites.values())]
+    moving: dict[str, Directions] = {}
+    for site, start in found:
+        if isinstance(start, Directions):
+            moving[site.tensor] = start
+            continue
+        for name, factor in (start or {}).items():
             site.params[name][...] = factor.reshape(site.params[name].shape)
-    without = [site.owner for site, factors in found if factors is None]
+    without = [site.owner for site, start in found if start is None]
     if without:
         why = f"what they read is zero, is not in the graph, or has more than {MOST_COLUMNS:,} columns"
         text = f"start_from_inputs: {listed(without)} keep the start they had: {why}"
         warnings.warn(text, LierefWarning, stacklevel=3)
+    return _redistributed(sites, moving)
+
+
+def _redistributed(
+    sites: Mapping[str, Site], moving: Mapping[str, Directions]
+) -> tuple[dict[str, int], dict[str, Site]]:
+    if not moving:
+        return {}, {}
+    budget = sum(sites[tensor].params["lora_b"].shape[1] for tensor in moving)
+    counts = redistributed([found.shares for found in moving.values()], budget)
+    ranks = dict(zip(moving, counts, strict=True))
+    moved = {}
+    for tensor, site in sites.items():
+        if tensor not in ranks:
+            moved[tensor] = replace(site, params=dict(site.params))
+        elif ranks[tensor]:
+            method, params = site.method.along(site.params, moving[tensor].rows[:, : ranks[tensor]])
+            moved[tensor] = replace(site, method=method, params=params)
+    return ranks, moved
 
 
 def _moved(params: Params) -> bool:
@@ -101,20 +142,23 @@ def _principal(site: Site) -> Principal | None:
     return recipe if isinstance(recipe, Principal) else None
 
 
-def _factors(
+def _start(
     site: Site, nodes: Mapping[str, Node], values: Mapping[str, Array], generator: np.random.Generator
-) -> Params | None:
-    """Return the factors that a site starts at, None where the inputs of its layer do not say any."""
+) -> Params | Directions | None:
+    """Return the factors that a site starts at, or directions of which it gets as many as others leave it.
+
+    None where the inputs of its layer do not say any.
+    """
     layer, a = site.layer, site.params["lora_a"]
     if layer is None or layer.op in RECURRENT_OPERATORS:
         return None
     node = nodes[layer.node]
     check_finite("start_from_inputs", f"inputs of {layer.node}", values[node.inputs[1 - layer.position]])
-    rank = site.params["lora_b"].shape[1]
-    blocks = len(a) // rank
+    blocks = len(a) // site.params["lora_b"].shape[1]
     if (recipe := _principal(site)) is None:
-        found = largest_directions(node, layer, values, rank, blocks, generator)
-        return None if found is None else {"lora_a": found}
+        count, moves = site.method.directions(site.params)
+        found = largest_directions(node, layer, values, count, blocks, generator)
+        return found if found is None or moves else {"lora_a": found.rows}
     if a.shape[1] > MOST_COLUMNS:
         return None
     moments = second_moments(node, layer, values, blocks)
@@ -127,10 +171,11 @@ def _factors(
 # V the largest eigenvectors: V <- orth(V C), and at the end those of the small matrix V C V^T.
 def largest_directions(
     node: Node, layer: Layer, values: Mapping[str, Array], count: int, blocks: int, generator: np.random.Generator
-) -> FloatArray | None:
-    """Return the `count` largest directions of what each block of rows reads, (blocks, count, columns), orthonormal.
+) -> Directions | None:
+    """Return the `count` largest directions of what each block of rows reads, orthonormal.
 
-    None where the inputs are all zero. With one block for several conv groups it is the sum over these.
+    None where the inputs are all zero. With one block for several conv groups it is the sum over these. A share is the
+    eigenvalue, the sum over blocks, over the trace of C.
     """
     per_group = (layer.shape[0] // layer.groups, *layer.shape[1:])
     columns = int(np.prod(per_group[1:]))
@@ -143,10 +188,10 @@ def largest_directions(
             return None
         v = _orthonormal(product)
     product = _times_moment(node, layer, values, v)
-    _, turned = np.linalg.eigh(product @ v.swapaxes(1, 2))
+    held, turned = np.linalg.eigh(product @ v.swapaxes(1, 2))
     largest = turned[:, :, ::-1][:, :, :count]
-    found: FloatArray = largest.swapaxes(1, 2) @ v
-    return found
+    total = _trace(node, layer, values)
+    return Directions(largest.swapaxes(1, 2) @ v, held[:, ::-1][:, :count].sum(axis=0) / total)
 
 
 def second_moments(node: Node, layer: Layer, values: Mapping[str, Array], blocks: int) -> FloatArray | None:
@@ -180,6 +225,17 @@ def _times_moment(node: Node, layer: Layer, values: Mapping[str, Array], v: Floa
     bar = cast(Array, operator.vjp(*inputs, y=y, y_bar=y, **node.attrs, **needs)[layer.position])
     product: FloatArray = layer.to_canonical(bar).reshape(each.shape).astype(np.float64).sum(axis=1)
     return product
+
+
+def _trace(node: Node, layer: Layer, values: Mapping[str, Array]) -> float:
+    """Return the sum of |x|^2 over all columns x: the layer of ones on the squares of its input."""
+    ones = np.ones((layer.groups, *layer.shape[1:]), values[layer.weight].dtype)
+    inputs = [values[name] for name in node.inputs[:2]]
+    inputs[1 - layer.position] = np.square(inputs[1 - layer.position])
+    inputs[layer.position] = np.ascontiguousarray(layer.from_canonical(ones))
+    y = cast(Array, OPERATORS[node.op].forward(*inputs, **node.attrs))
+    factor = node.attrs.get("alpha", 1.0)  # of a Gemm: C has its square
+    return float(y.sum(dtype=np.float64)) * (float(factor) if isinstance(factor, (int, float)) else 1.0)
 
 
 def _orthonormal(rows: FloatArray) -> FloatArray:

@@ -16,6 +16,7 @@ from lieref.errors import UnsupportedError
 from lieref.model import executor
 from lieref.model.adapted import adapted_graph, changed_names, factor_gradients, refolded
 from lieref.model.arithmetic import BATCH
+from lieref.model.attaching import share_memory
 from lieref.model.backend import Loss, Reference, as_rows
 from lieref.model.division import Division, divide
 from lieref.model.earlier import Earlier
@@ -382,7 +383,7 @@ class Network(Readable):
 
     def start_from_inputs(
         self, x: Samples, *, max_samples: int = 64, layout: str | None = None, final: bool = True
-    ) -> None:
+    ) -> dict[str, int]:
         """Start low ranks that wait for it from the inputs of their layers; the network stays its base, bit for bit.
 
         Of ``"eva"`` the rows of A become the largest inputs, and B stays zero. Of ``"corda"`` and ``"corda_kpm"`` both
@@ -399,6 +400,12 @@ class Network(Readable):
         final : bool
             Whether these inputs are the ones, so that `lieref.fit` does not start from others.
 
+        Returns
+        -------
+        dict of str to int
+            The rank of every tensor whose rank moves (``init_lora_weights="eva_rho_N"``); 0 where it has no adapter any
+            more. Where there is one, arrays that `parameters` returned before are no longer live.
+
         Raises
         ------
         DomainError
@@ -413,11 +420,15 @@ class Network(Readable):
         with self.training("start_from_inputs"):
             graph = self.graph.with_initializers(self._current_tensors())
             part = as_numbers(x, self.graph.inputs[0], self.dtype)
-            sites = waiting(self.sites.values())
-            start_from_inputs(graph, sites, part, stream(0, "eva"), threads=self.threads)
-            if final:
-                with self._lock:
-                    self.sites.update({site.tensor: replace(site, started=True) for site in sites})
+            begun = {site.tensor for site in waiting(self.sites.values())} if final else set()
+            drawn = stream(0, "eva")
+            ranks, moved = start_from_inputs(graph, self.sites, part, drawn, threads=self.threads)
+            if ranks:
+                share_memory(moved)
+            sites = moved if ranks else dict(self.sites)
+            with self._lock:
+                self.sites = {name: replace(s, started=True) if name in begun else s for name, s in sites.items()}
+        return ranks
 
     # The graphs it stands for
 

@@ -208,6 +208,17 @@ class Parameterisation(ABC):
         """Whether ``lora_a`` is to be made of the inputs of the layer before training begins."""
         return False
 
+    def directions(self, params: Params) -> tuple[int, bool]:
+        """Return how many directions of its inputs a layer is to be shown, and whether ranks move between layers.
+
+        Of `wants_inputs` alone.
+        """
+        return 0, False
+
+    def along(self, params: Params, rows: FloatArray) -> tuple[Self, Params]:
+        """Return what starts along these directions (conv groups, rank, columns), at their rank and the same s."""
+        return self, params
+
     def pruned(self, params: Params, shape: Shape, groups: int = 1) -> tuple[Self, Params] | None:
         """Return a parameterisation and factors of the same xi without ranks that have no part in it, 1 at least.
 

@@ -98,6 +98,13 @@ class Combination(Method):
     def wants_inputs(self) -> bool:
         return self.parameterisation.wants_inputs
 
+    def directions(self, params: Params) -> tuple[int, bool]:
+        return self.parameterisation.directions(params)
+
+    def along(self, params: Params, rows: FloatArray) -> tuple[Combination, Params]:
+        recipe, found = self.parameterisation.along(params, rows)
+        return replace(self, parameterisation=recipe), found
+
     def pruned(self, params: Params, shape: Shape, groups: int = 1) -> tuple[Combination, Params] | None:
         found = self.parameterisation.pruned(params, *self._factor_shape(shape, groups))
         return found and (replace(self, parameterisation=found[0]), found[1])

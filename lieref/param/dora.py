@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,13 @@ class Dora(Method):
     @property
     def wants_inputs(self) -> bool:
         return self.direction.wants_inputs
+
+    def directions(self, params: Params) -> tuple[int, bool]:
+        return self.direction.directions(params)
+
+    def along(self, params: Params, rows: FloatArray) -> tuple[Dora, Params]:
+        direction, found = self.direction.along(params, rows)
+        return dataclasses.replace(self, direction=direction), {**found, _MAGNITUDE: params[_MAGNITUDE]}
 
     @property
     def starts_at_base(self) -> bool:

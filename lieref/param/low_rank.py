@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import ClassVar, Self
@@ -61,8 +62,10 @@ class LowRank(Parameterisation):
         True: A uniform within 1 / sqrt(columns), B zero. "gaussian": A normal with the deviation 1 / r, B zero. False:
         A as for True and B uniform within 1 / sqrt(R), so that xi is not zero, as PEFT has it for its tests. "eva": as
         for True, and before the first step of training the rows of A are put along the largest inputs of the layer
-        [Paischer24], all ranks staying where they are; for ``unfold`` on element-wise actions. Added low ranks take
-        starts of `Principal` too, see `lieref.param.starts`.
+        [Paischer24], all ranks staying where they are; for ``unfold`` on element-wise actions. "eva_rho_N", N at least
+        1: up to N r directions of each layer are looked at, and those with the largest shares of their layers' inputs
+        get the ranks, as many as before in all. Added low ranks take starts of `Principal` too, see
+        `lieref.param.starts`.
     share_groups : bool, optional
         One pair of factors for the whole (O, I/groups k_h k_w) matrix, instead of a pair for each conv group. By
         default shared where a group has one output channel.
@@ -103,7 +106,7 @@ class LowRank(Parameterisation):
             cls(r=1), cls(r=2, lora_alpha=2.5), cls(r=1, matricisation="view"), cls(r=1, matricisation="structured"),
             cls(r=2, use_rslora=True), cls(r=1, matricisation="view", rank_times_kernel=False),
             cls(r=1, init_lora_weights="gaussian"), cls(r=2, init_lora_weights=False),
-            cls(r=1, init_lora_weights="eva"),
+            cls(r=1, init_lora_weights="eva"), cls(r=1, init_lora_weights="eva_rho_2"),
         )  # fmt: skip
 
     @property
@@ -112,7 +115,23 @@ class LowRank(Parameterisation):
 
     @property
     def wants_inputs(self) -> bool:
-        return self.init_lora_weights == "eva"
+        return self.init_lora_weights not in (True, False, "gaussian")
+
+    def directions(self, params: Params) -> tuple[int, bool]:
+        from lieref.param.starts import WITH_RANKS, rho_of
+
+        a, b = params["lora_a"], params["lora_b"]
+        rank, moves = b.shape[1], str(self.init_lora_weights).startswith(WITH_RANKS.removesuffix("N"))
+        room = min(len(b) * rank // len(a), a.shape[1])
+        return (min(round(rho_of(self.init_lora_weights) * self.r), room) if moves else rank), moves
+
+    def along(self, params: Params, rows: FloatArray) -> tuple[Self, Params]:
+        rank, b = rows.shape[1], params["lora_b"]
+        power = 0.5 if self.use_rslora else 1.0
+        plain = self.lora_alpha is None and not self.use_rslora
+        alpha = None if plain else self.scaling * rank**power
+        chosen = dataclasses.replace(self, r=rank, lora_alpha=alpha, init_lora_weights="eva")
+        return chosen, {"lora_a": stack(rows).astype(b.dtype), "lora_b": np.zeros((len(b), rank), b.dtype)}
 
     @property
     def alpha(self) -> float:

@@ -1,8 +1,9 @@
 """PEFT's ``init_lora_weights``: where the factors of a low rank start.
 
 True, "gaussian" and False are ways to draw A and B, of any low rank; "eva" draws as True does until training shows the
-layers their inputs. The others are starts of an added low rank that counts from there, and make its xi a `Principal`;
-those of CorDA are parts of the weight alone until the layers are shown their inputs.
+layers their inputs, and "eva_rho_N" then gives the ranks to the layers whose inputs need them. The others are starts of
+an added low rank that counts from there, and make its xi a `Principal`; those of CorDA are parts of the weight alone
+until the layers are shown their inputs.
 """
 
 from __future__ import annotations
@@ -29,7 +30,12 @@ NITER = r"pissa_niter_(\d{1,3})"
 FROM_INPUTS = "eva"
 """The value whose A is made of what the layer reads: the directions in which its inputs are largest [Paischer24]."""
 
-DRAWS: tuple[bool | str, ...] = (True, False, "gaussian", FROM_INPUTS)
+WITH_RANKS = "eva_rho_N"
+"""That one with a number of at least 1: N times the rank are looked at in each layer, and ranks move between layers."""
+
+_RHO = r"eva_rho_(\d{1,3}(?:\.\d{1,3})?)"
+
+DRAWS: tuple[bool | str, ...] = (True, False, "gaussian", FROM_INPUTS, WITH_RANKS)
 """Values that say how A and B are drawn."""
 
 REFUSED: dict[str, str] = {
@@ -54,7 +60,9 @@ def check_draw(function: str, value: object) -> None:
     DomainError
         If it is another.
     """
-    if isinstance(value, (bool, str)) and value in DRAWS:
+    if isinstance(value, bool) or value in ("gaussian", FROM_INPUTS):
+        return
+    if isinstance(value, str) and (found := re.fullmatch(_RHO, value, re.ASCII)) and float(found[1]) >= 1:
         return
     if isinstance(value, str) and value in REFUSED:
         raise UnsupportedError(f"{function}: `init_lora_weights` must not be {value!r}: {REFUSED[value]}")
@@ -63,6 +71,12 @@ def check_draw(function: str, value: object) -> None:
         f"{function}: `init_lora_weights` must be {known} or, of an added low rank that is unfolded, "
         f"{', '.join(map(repr, STARTS))}; got {value!r}"
     )
+
+
+def rho_of(draw: object) -> float:
+    """Return how many times the rank a way to draw looks at in each layer: 1 but for `WITH_RANKS`."""
+    found = re.fullmatch(_RHO, draw, re.ASCII) if isinstance(draw, str) else None
+    return float(found[1]) if found else 1.0
 
 
 def is_start(text: object) -> bool:

@@ -68,6 +68,8 @@ class Trainable(Protocol):
     """
 
     base_sha256: str
+    sites: Any
+    """What is adapted, kept to be put back; another object where ranks have moved."""
     statistics: dict[str, FloatArray]
     wants_statistics: bool
     threads: int
@@ -174,8 +176,11 @@ class Trainable(Protocol):
     def wants_other_inputs(self) -> Sequence[str]:
         """The layers for which it is to have run before, on inputs of another task."""
 
-    def start_from_inputs(self, x: Array, *, layout: str | None = None, final: bool = True) -> None:
-        """Let adapters start from what their layers read of `x`; of no other inputs later where that is final."""
+    def start_from_inputs(self, x: Array, *, layout: str | None = None, final: bool = True) -> Mapping[str, int]:
+        """Let adapters start from what their layers read of `x`; of no other inputs later where that is final.
+
+        Return the ranks of those whose ranks move.
+        """
 
     @property
     def recomputations(self) -> Sequence[Recomputation]:

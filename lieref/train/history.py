@@ -110,7 +110,7 @@ class History:
     preparation_seconds : float
         Wall time of the statistics and of the learning-rate search.
     ranks : dict of str to int
-        What an optimiser that allocates ranks has left each tensor; empty otherwise.
+        What an optimiser that allocates ranks has left each tensor, or a start that moves them given it, 0 for none.
     held : dict of str to int
         In how many steps a trust region brought each tensor back, of those that it did; empty without one.
     """

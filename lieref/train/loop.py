@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -269,22 +269,23 @@ def _train(run: _Run) -> History:
     model, recipe, training = run.model, run.recipe, run.training
     started = time.perf_counter()
     identity = {} if run.folder is None else run_identity(model, recipe, training, run.held_out)
-    params = model.parameters()
-    saved = read_checkpoint(run.folder, identity, params) if run.folder is not None and run.resume else None
     if model.wants_statistics:
         chosen = rng.stream(recipe.seed, "statistics").permutation(len(training))[:STATISTICS_SAMPLES]
         model.estimate_statistics(rows_of(training.x, training.indices[chosen]), layout=own_layout(model.input_shape))
-    if model.wants_inputs:  # of a resumed run too: what factors count from is in no checkpoint
+    ranks: Mapping[str, int] = {}
+    if model.wants_inputs:  # of a resumed run too: ranks, and what factors count from, are in no checkpoint
         chosen = rng.stream(recipe.seed, "inputs").permutation(len(training))[:STATISTICS_SAMPLES]
         few = rows_of(training.x, training.indices[chosen])
-        model.start_from_inputs(few, layout=own_layout(model.input_shape), final=False)
+        ranks = model.start_from_inputs(few, layout=own_layout(model.input_shape), final=False)
+    params = model.parameters()
+    saved = read_checkpoint(run.folder, identity, params) if run.folder is not None and run.resume else None
     if not params:
         return History((), None, recipe.to_dict(), preparation_seconds=time.perf_counter() - started)
 
     region = make_trust_region(model, recipe, None if saved is None else saved.history.held)
     optimizer = recipe.optimizer.fresh()
     optimizer.plan(params, recipe.total_steps(len(training)))
-    history = History((), None, recipe.to_dict())
+    history = History((), None, recipe.to_dict(), ranks=ranks)
     best_params: Params = {}
     if saved is not None:
         history, best_params, peak = saved.history, saved.best_params, saved.learning_rate

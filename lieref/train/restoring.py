@@ -36,7 +36,7 @@ def reading(model: Trainable, task: Task) -> Iterator[None]:
 @contextmanager
 def all_or_nothing(model: Trainable, threads: int | None, recomputation: int | None) -> Iterator[None]:
     """Run with so many threads, and put the model back as it was if anything fails."""
-    params = {**model.parameters(), **model.frozen_parameters()}
+    sites, params = model.sites, {**model.parameters(), **model.frozen_parameters()}
     before = copies(params)
     statistics, wants_statistics = dict(model.statistics), model.wants_statistics
     threads_before, recomputation_before = model.threads, model.recomputation
@@ -47,6 +47,7 @@ def all_or_nothing(model: Trainable, threads: int | None, recomputation: int | N
     try:
         yield
     except BaseException:
+        model.sites = sites
         assign(params, before)
         model.statistics, model.wants_statistics = statistics, wants_statistics
         raise

@@ -45,6 +45,7 @@ class SoftmaxRegression:
         self.wants_statistics = wants_statistics
         self.wants_inputs = False
         self.wants_other_inputs: tuple[str, ...] = ()
+        self.sites: Any = None
         self.attached = [SimpleNamespace(method=SimpleNamespace(config=lambda: {"method": "toy"}), target_modules=None)]
         self.weights = np.zeros((features, classes), dtype)
         self.bias = np.zeros(classes, dtype)

@@ -6,8 +6,8 @@ In: an adapter of every kind on every module that PEFT lets it have, its factors
 PEFT, read onto the ONNX file of each exporter, with and without the tensors of the base, and the scores compared with
 those of PEFT's forward pass. Out: an adapter of every method on every layer is written as a folder of PEFT's, loaded by
 `PeftModel.from_pretrained`, and the scores compared. Round: an adapter of PEFT's is read and written again, and its
-tensors compared bit by bit. Arithmetic is float64, in which a difference of formulas cannot hide, but where PEFT sums in
-float32 itself; the bound is n u S of the scores, see `bound`. Writes validation/results/exchange_peft.json.
+tensors compared bit by bit. Arithmetic is float64, in which a difference of formulas cannot hide, but where PEFT sums
+in float32 itself; the bound is n u S of the scores, see `bound`. Writes validation/results/exchange_peft.json.
 """
 
 from __future__ import annotations
