@@ -170,7 +170,7 @@ PEFT: dict[str, tuple[str, Tensors, dict[str, Any], str]] = {
     "nowhere": ("LORA", {k.replace("low", "lower"): v for k, v in lora().items()}, CONFIG, "lower"),
     "an unknown tensor": ("LORA", {**lora(), "low.lora_C.weight": np.ones(3, np.float32)}, CONFIG, "lora_C"),
     "an unknown kind": ("ABRACADABRA", lora(), CONFIG, "ABRACADABRA"),
-    "a kind that follows": ("VERA", lora(), CONFIG, "VeRA"),
+    "a kind that is not read": ("PSOFT", lora(), CONFIG, "singular vectors"),
     "tensors of another kind": ("LOHA", lora(), {"r": 2, "alpha": 2}, "LOHA"),
 }
 

@@ -397,7 +397,7 @@ def test_what_is_imported_is_saved_trained_on_and_merged(tmp_path: Path, numbers
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"peft_type": "VERA"}, "VeRA follows later"),
+        ({"peft_type": "PSOFT"}, "lacks the singular vectors"),
         ({"peft_type": "PREFIX_TUNING"}, "must be a kind that has a form here"),
         ({"init_lora_weights": "pissa"}, "changes the base"),
         ({"use_qalora": True}, "QALoRA has no form here"),
@@ -426,7 +426,7 @@ def test_settings_without_an_exact_form_are_refused(
     [
         ({"low.lora_A.weight": (2, 9), "low.lora_B.weight": (5, 2)}, LierefError, "low rank must have A"),
         ({"low.lora_A.weight": (2, 8)}, LierefError, "lora_B.weight"),
-        ({"low.lora_embedding_A": (2, 8)}, UnsupportedError, "embeddings follow"),
+        ({"low.lora_embedding_A": (2, 8)}, UnsupportedError, "it is of an embedding"),
         ({"lows.lora_A.weight": (2, 8), "lows.lora_B.weight": (5, 2)}, DomainError, "lows is nowhere, close is low"),
         ({"low.lora_A.weight": (2, 8), "low.lora_B.weight": (5, 2), "low.strange": (2,)}, FormatError, "low.strange"),
         ({"low.bias": (5,)}, FormatError, "must hold tensors of LORA"),
