@@ -375,6 +375,17 @@ def test_ranks_that_adalora_leaves_are_said(workplace: Path, capsys: pytest.Capt
     assert max(report["ranks"].values()) <= 2
 
 
+def test_ranks_that_eva_moves_are_said(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["--train", "train.npz", "--rank", "2", "--epochs", "1", "--out", "a", "--method", "lora"]
+    assert main(["finetune", "base.onnx", *line, "--option", "init_lora_weights=eva_rho_2"]) == 0
+    ranks = json.loads(Path("a/history.json").read_text())["ranks"]
+    said = ", ".join(f"{tensor} {rank}" for tensor, rank in ranks.items())
+    assert f"ranks that are left, and stored: {said}" in capsys.readouterr().err
+    assert sum(ranks.values()) == 2 * len(ranks)
+    stored = json.loads(Path("a/adapter_config.json").read_text())["lieref"]["sites"]
+    assert {tensor: one["method"]["r"] for tensor, one in stored.items()} == {k: v for k, v in ranks.items() if v}
+
+
 @pytest.mark.parametrize("said", ["fit: the base is right on 9 of 90, which is no better than chance (10.0%)", None])
 def test_a_report_of_what_decides_nothing_says_so(said: str | None) -> None:
     from lieref.evaluate.report.finetune_decision import doubt
