@@ -29,17 +29,17 @@ def read_gralora(tensors: Mapping[str, Array], options: Options, place: Place) -
     """Return GraLoRA, as a whole where it has a LoRA beside it."""
     out, n = linear(place)
     a, b = tensors["gralora_A"], tensors["gralora_B"]
-    k, r = a.shape[0] if a.ndim == 3 else 0, a.shape[-1]
-    if k == 0 or n % k or out % k or r % k or a.shape != (k, n // k, r) or b.shape != (k, r, out // k):
+    k, r = (a.shape[0], a.shape[2]) if a.ndim == 3 else (0, 0)
+    if k * r == 0 or n % k or out % k or r % k or a.shape != (k, n // k, r) or b.shape != (k, r, out // k):
         raise ShapeError(
             f"import: GraLoRA must have A (k, {n} / k, r) and B (k, r, {out} / k), k a divisor of r; got {a.shape} and "
             f"{b.shape}"
         )
     general = tensors.get("gralora_A_general.weight")
-    beside = 0 if general is None else len(general)
+    beside = 0 if general is None else len(matrix(general, "gralora_A_general"))
     alpha = float(r + beside if options.alpha is None else options.alpha)
     s = alpha / (r + beside)
-    method = {"name": "gralora", "r": r, "lora_alpha": s * r if beside else alpha, "parts": k}
+    method: dict[str, Any] = {"name": "gralora", "r": r, "lora_alpha": s * r if beside else alpha, "parts": k}
     params: Params = {
         "gralora_a": a.reshape(k, n // k, k, r // k).transpose(0, 2, 3, 1),
         "gralora_b": b.reshape(k, k, r // k, out // k).transpose(0, 1, 3, 2),
@@ -62,8 +62,8 @@ def read_miss(tensors: Mapping[str, Array], options: Options, place: Place) -> F
     (out, n), block = linear(place), tensors["miss_block"]
     start = options.config.get("init_weights", True)
     if start == "bat":
-        r = block.shape[-1]
-        if block.ndim != 3 or r == 0 or out % r or n % r or block.shape != (out // r, r, r):
+        r = block.shape[-1] if block.ndim == 3 else 0
+        if r == 0 or out % r or n % r or block.shape != (out // r, r, r):
             raise ShapeError(f"import: the blocks of MiSS must be ({out} / r, r, r); got {block.shape}")
         parts = place.weight.reshape(out // r, r, n // r, r).transpose(2, 0, 1, 3)
         wide = block.astype(np.float64)

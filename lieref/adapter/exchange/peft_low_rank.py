@@ -159,7 +159,7 @@ def read_delora(tensors: Mapping[str, Array], options: Options, place: Place) ->
     out, n = linear(place)
     a, b = (matrix(tensors[name], name) for name in ("delora_A", "delora_B"))
     r = len(a)
-    if a.shape != (r, n) or b.shape != (out, r):
+    if r < 1 or a.shape != (r, n) or b.shape != (out, r):
         raise ShapeError(f"import: DeLoRA must have A (r, {n}) and B ({out}, r); got {a.shape} and {b.shape}")
     lengths = [np.maximum(np.linalg.norm(one.astype(np.float64), axis=axis), 1e-4) for one, axis in ((a, 1), (b, 0))]
     scale = float(vector(tensors["delora_lambda"], 1)[0]) / r / (lengths[0] * lengths[1])

@@ -43,6 +43,14 @@ def options_of(kind: str, config: Mapping[str, Any], path: str) -> Options:
     )
 
 
+def number(config: Mapping[str, Any], name: str, default: float) -> float:
+    """Return a field of a configuration that must be a number."""
+    value = config.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise FormatError(f"import: {name} must be a number; got {shown(value)}")
+    return float(value)
+
+
 def _patterned(patterns: Any, path: str, default: Any) -> Any:
     """Return what the first pattern that ends a path says, as PEFT reads rank_pattern and alpha_pattern."""
     if patterns is not None and not isinstance(patterns, Mapping):

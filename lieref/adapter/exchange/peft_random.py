@@ -12,7 +12,7 @@ import numpy as np
 
 from lieref._types import Array, FloatArray
 from lieref.adapter.exchange.factors import Factors, Place, dense
-from lieref.adapter.exchange.peft_options import Options
+from lieref.adapter.exchange.peft_options import Options, number
 from lieref.adapter.exchange.peft_tensors import linear, matrix, vector, with_room
 from lieref.adapter.exchange.torch_places import randperm
 from lieref.errors import ShapeError, UnsupportedError
@@ -43,13 +43,13 @@ def read_randlora(tensors: Mapping[str, Array], options: Options, place: Place) 
     wide_a, wide_b = (_projection(tensors, name, "RandLoRA") for name in ("randlora_A", "randlora_B"))
     scale, gain = (matrix(tensors[f"randlora_{name}"], name).astype(np.float64) for name in ("lambda", "gamma"))
     (r, terms), few, many = scale.shape, min(out, n), max(out, n)
-    fits = wide_a.ndim == wide_b.ndim == 3 and gain.shape == (terms, few) and wide_a.shape[:2] == (r, 1)
+    fits = r > 0 and wide_a.ndim == wide_b.ndim == 3 and gain.shape == (terms, few) and wide_a.shape[:2] == (r, 1)
     if not fits or wide_a.shape[2] < few or len(wide_b) < many or wide_b.shape[1] < terms or wide_b.shape[2] != r:
         raise ShapeError(
             f"import: RandLoRA must have A ({r}, 1, {few} or more) and B ({many}, {terms}, {r}) or more; got "
             f"{wide_a.shape} and {wide_b.shape}"
         )
-    alpha = float(options.config.get("randlora_alpha", 640))
+    alpha = number(options.config, "randlora_alpha", 640)
     # PEFT lays the terms of A out as (r, terms) and those of B as (terms, r), and multiplies them flat.
     rows = (scale[:, :, None] * wide_a[:, :, :few] * gain).reshape(r * terms, few)
     tall = alpha / r * wide_b[:many, :terms].reshape(many, terms * r) @ rows
@@ -100,7 +100,7 @@ def _spectrum(
         raise UnsupportedError(f"import: `random_loc_seed` must be a number that the places are made of; got {seed}")
     flat = np.zeros(out * n)
     flat[randperm(seed, out * n, values.size)] = values
-    return flat.reshape(out, n), float(options.config.get("scaling", scale))
+    return flat.reshape(out, n), number(options.config, "scaling", scale)
 
 
 def _projection(tensors: Mapping[str, Array], name: str, kind: str) -> Array:

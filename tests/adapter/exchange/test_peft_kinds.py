@@ -291,6 +291,22 @@ def test_ranks_and_matrices_of_several_layers(tmp_path: Path) -> None:
         np.testing.assert_allclose(value, expected[name], atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", [kind for kind, row in KINDS.items() if row.read is not None])
+@pytest.mark.parametrize("shape", [(), (99,), (0, 3), (3, 0), (2, 3, 4), (0, 0, 0)])
+def test_tensors_of_other_shapes_are_refused(kind: str, shape: tuple[int, ...]) -> None:
+    row = KINDS[kind]
+    tensors = dict.fromkeys((*row.names, *row.shared), np.ones(shape))
+    for start in (True, "bat", "mini"):
+        with pytest.raises(LierefError):
+            change_of(factors_of(kind, tensors, r=2, init_r=2, init_weights=start))
+
+
+@pytest.mark.parametrize("text", ["x", None, True, [1]])
+def test_settings_that_are_no_numbers_are_refused(text: Any) -> None:
+    with pytest.raises(LierefError, match="scaling must be a number"):
+        factors_of("WAVEFT", {"waveft_spectrum": numbers(3)}, scaling=text)
+
+
 def test_normalisations_come_in_and_go_out(tmp_path: Path) -> None:
     from tests.adapter.exchange.network_norms import write_norms
 
