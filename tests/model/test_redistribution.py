@@ -99,12 +99,18 @@ def test_ranks_follow_the_spectra_and_their_sum_stays(base: Path) -> None:
     np.testing.assert_allclose(np.abs(a @ right.T), np.eye(3), atol=1e-3)
 
 
-def test_a_layer_without_ranks_has_no_adapter(base: Path) -> None:
+def test_a_layer_without_ranks_has_no_adapter(base: Path, tmp_path: Path) -> None:
     # With one rank each and up to four looked at, all three largest shares: 0.917, 0.50 and 0.40.
     model = attached(base, "eva_rho_4", r=1)
     assert model.start_from_inputs(X) == {"wa": 1, "wb": 0, "wc": 2}
     assert [*model.sites] == ["wa", "wc"]
     assert {name.partition(":")[0] for name in model.parameters()} == {"wa", "wc"}
+    fresh = attached(base, "eva_rho_4", r=1)
+    assert lieref.fit(fresh, X, Y, epochs=1, batch_size=8, augment=()).ranks == {"wa": 1, "wb": 0, "wc": 2}
+    fresh.save_adapter(tmp_path / "adapter")
+    again = lieref.load(base).load_adapter(tmp_path / "adapter")
+    assert np.array_equal(again.predict(X), fresh.predict(X))
+    assert np.array_equal(again.current_graph().initializers["wb"], lieref.load(base).graph.initializers["wb"])
 
 
 def test_only_as_many_as_are_looked_at_and_fit(base: Path) -> None:
