@@ -82,6 +82,7 @@ def _hadamard(recipe: HadamardLowRank, site: Site) -> Form:
     r = site.params["hada_w1_b"].shape[0]
     if cores:
         tensors |= {name: np.ascontiguousarray(tensors[name].T) for name in ("hada_w1_a", "hada_w2_a")}
+        tensors |= {name: _of_two_axes(tensors[name]) for name in ("hada_t1", "hada_t2")}
     alpha = recipe.scaling * r if r != recipe.r else recipe.alpha
     rows = () if cores else ("hada_w1_a",)
     return Form("LOHA", tensors, {"use_effective_conv2d": recipe.tucker}, r, alpha, rows=rows)
@@ -93,9 +94,15 @@ def _kronecker(recipe: Kronecker, site: Site, place: Place) -> Form | None:
     tensors = {f"lokr_{name}": factor for name, factor in site.params.items()}
     if "t2" in site.params:
         tensors["lokr_w2_a"] = np.ascontiguousarray(tensors["lokr_w2_a"].T)
+        tensors["lokr_t2"] = _of_two_axes(tensors["lokr_t2"])
     settings = {"decompose_both": False, "decompose_factor": -1 if recipe.factor is None else recipe.factor,
                 "use_effective_conv2d": recipe.tucker}  # fmt: skip
     return Form("LOKR", tensors, settings, recipe.r, recipe.alpha)
+
+
+def _of_two_axes(core: FloatArray) -> FloatArray:
+    """Return a core (r, r, *kernel) with two kernel axes, as PEFT keeps that of a kernel of one."""
+    return core.reshape(*core.shape, 1) if core.ndim == 3 else core
 
 
 def whole_form(difference: FloatArray, place: Place, dtype: np.dtype[Any]) -> Form | None:

@@ -15,6 +15,7 @@ from lieref.adapter.exchange.peft import read
 from lieref.adapter.exchange.peft_write import write_peft
 from lieref.adapter.model import load
 from tests.adapter.exchange.network import state, write
+from tests.adapter.exchange.network_norms import write_norms
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore"),
@@ -126,4 +127,33 @@ def test_butterfly_of_several_stages_is_pefts(tmp_path: Path, net: Any, monkeypa
     with torch.no_grad():
         expected = theirs(torch.from_numpy(x)).numpy()
     assert made.methods == {"low": "boft"}
+    assert np.abs(model.logits(x) - expected).max() <= 2.0**-53 * 400 * np.abs(expected).max()
+
+
+def test_normalisations_go_out_as_peft_reads_them(tmp_path: Path) -> None:
+    peft, torch = pytest.importorskip("peft"), pytest.importorskip("torch")
+    nn = torch.nn
+
+    class Net(nn.Module):  # type: ignore[name-defined, misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.low, self.norm = nn.Linear(4, 6), nn.LayerNorm(6)
+
+        def forward(self, x: Any) -> Any:
+            return self.norm(self.low(x))
+
+    model = load(write_norms(tmp_path / "norms.onnx"), dtype="float64")
+    base = Net().double()
+    base.load_state_dict({name: torch.from_numpy(value.copy()) for name, value in model.graph.initializers.items()})
+    model.attach("norm")
+    generator = np.random.default_rng(0)
+    for array in model.parameters().values():
+        array += generator.standard_normal(array.shape)
+    (tmp_path / "out").mkdir()
+    for file, data in write_peft(model).files.items():
+        (tmp_path / "out" / file).write_bytes(data)
+    theirs = peft.PeftModel.from_pretrained(base, tmp_path / "out", autocast_adapter_dtype=False).double().eval()
+    x = generator.standard_normal((3, 4))
+    with torch.no_grad():
+        expected = theirs(torch.from_numpy(x)).numpy()
     assert np.abs(model.logits(x) - expected).max() <= 2.0**-53 * 400 * np.abs(expected).max()

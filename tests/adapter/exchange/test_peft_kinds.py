@@ -212,13 +212,16 @@ def test_gralora(beside: int) -> None:
     near(change_of(factors_of("GRALORA", tensors, r=4, alpha=6, gralora_k=2)), 6 / (4 + beside) * expected)
 
 
+@pytest.mark.parametrize("axes", [1, 2])
 @pytest.mark.parametrize("kind", ["LOHA", "LOKR"])
-def test_tucker_forms(kind: str) -> None:
-    layer = Layer("low", "Conv", "low.weight", None, (6, 4, 3, 2), 1, False, False, False)
-    weight = numbers(6, 4, 3, 2)
+def test_tucker_forms(kind: str, axes: int) -> None:
+    """PEFT keeps the core of a kernel of one axis with a second one of size 1."""
+    k = (3, 2) if axes == 2 else (3, 1)
+    layer = Layer("low", "Conv", "low.weight", None, (6, 4, *k[:axes]), 1, False, False, False)
+    weight = numbers(6, 4, *k[:axes])
     if kind == "LOHA":
-        tensors = {"hada_w1_a": numbers(2, 6), "hada_w1_b": numbers(2, 4), "hada_t1": numbers(2, 2, 3, 2),
-                   "hada_w2_a": numbers(2, 6), "hada_w2_b": numbers(2, 4), "hada_t2": numbers(2, 2, 3, 2)}  # fmt: skip
+        tensors = {"hada_w1_a": numbers(2, 6), "hada_w1_b": numbers(2, 4), "hada_t1": numbers(2, 2, *k),
+                   "hada_w2_a": numbers(2, 6), "hada_w2_b": numbers(2, 4), "hada_t2": numbers(2, 2, *k)}  # fmt: skip
         one, two = (
             np.einsum("ijkl,io,jc->ockl", tensors[f"hada_t{n}"], tensors[f"hada_w{n}_a"], tensors[f"hada_w{n}_b"])
             for n in (1, 2)
@@ -226,13 +229,13 @@ def test_tucker_forms(kind: str) -> None:
         expected = 3 / 2 * one * two
     else:
         tensors = {"lokr_w1": numbers(2, 2), "lokr_w2_a": numbers(1, 3), "lokr_w2_b": numbers(1, 2),
-                   "lokr_t2": numbers(1, 1, 3, 2)}  # fmt: skip
+                   "lokr_t2": numbers(1, 1, *k)}  # fmt: skip
         inner = np.einsum("ijkl,io,jc->ockl", tensors["lokr_t2"], tensors["lokr_w2_a"], tensors["lokr_w2_b"])
-        expected = 3 * np.einsum("ab,cdkl->acbdkl", tensors["lokr_w1"], inner).reshape(6, 4, 3, 2)
+        expected = 3 * np.einsum("ab,cdkl->acbdkl", tensors["lokr_w1"], inner).reshape(6, 4, *k)
     found = factors_of(kind, tensors, layer, weight, r=2 if kind == "LOHA" else 1, alpha=3)
-    near(change_of(found, weight), expected)
+    near(change_of(found, weight), expected.reshape(weight.shape))
     form = own_form(Site("low.weight", get_method(**found.method), dict(found.params), 1, layer),
-                    Place(layer, weight, (1, 1), (1, 1), (0, 0, 0, 0)), False)  # fmt: skip
+                    Place(layer, weight, (1,) * axes, (1,) * axes, (0,) * 2 * axes), False)  # fmt: skip
     assert form is not None
     assert form.settings["use_effective_conv2d"]
     assert {name: value.tolist() for name, value in form.tensors.items()} == {k: v.tolist() for k, v in tensors.items()}
