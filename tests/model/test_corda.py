@@ -194,7 +194,7 @@ def test_what_cannot_be_read_changes_nothing(tmp_path: Path, monkeypatch: pytest
     values = {"x": np.full((3, 8), np.nan)}
     monkeypatch.setattr("lieref.model.executor.run", lambda graph, x, threads: {**graph.initializers, **values})
     with pytest.raises(DomainError, match="inputs of c` must be finite"):
-        start_from_inputs(model.graph, model.sites.values(), values["x"], np.random.default_rng(0))
+        start_from_inputs(model.graph, model.sites, values["x"], np.random.default_rng(0))
     assert all(np.array_equal(array, before[name]) for name, array in model.sites["w"].params.items())
 
 
