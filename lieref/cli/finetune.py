@@ -3,45 +3,33 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from lieref._atomic import remove_folder, write_folder
-from lieref.adapter.strict_json import format_json, path_text
-from lieref.cli import finetune_integer
-from lieref.cli.choosing import AUTO, Chooser, check_choosing, flattery, report_of_nothing, run_settings
+from lieref.cli.choosing import check_choosing
 from lieref.cli.command import Choice, Command
 from lieref.cli.completion import METHOD, SEMANTICS_NAME
-from lieref.cli.console import print_json, print_reports, progress_bar, say
-from lieref.cli.doubts import look_at_base, tell_same, tell_unlike, without_doubts
-from lieref.cli.evidence import Outcomes, command_line, digests, heard, measured
-from lieref.cli.kept import check_original, start_from_original
+from lieref.cli.console import print_json, print_reports
+from lieref.cli.finetune_float import run_float
+from lieref.cli.finetune_integer import run_integer
+from lieref.cli.finetune_options import Given
+from lieref.cli.kept import check_original
 from lieref.cli.label_free_options import label_free_options
 from lieref.cli.live import quiet_option
 from lieref.cli.method_options import method_settings, parse_rate
 from lieref.cli.near_base_options import check_near_base, near_base_options
-from lieref.cli.output import ADAPTER_NAMES, reserved_folder, reserved_history
-from lieref.cli.page import PAGES, run_page
-from lieref.cli.preprocess_option import preprocess_option, recorded_text
-from lieref.cli.start_from import check_options, recorded, started
+from lieref.cli.preprocess_option import preprocess_option
 from lieref.cli.target_options import target_options
-from lieref.cli.task_options import chosen_task, output_option, task_options
-from lieref.cli.text_options import TextOptions, text_options, with_padding_of, without_padding
-from lieref.cli.unfinished import Unfinished
-from lieref.cli.unlabelled import load_others, method_for, train_with, unlabelled_option
+from lieref.cli.task_options import output_option, task_options
+from lieref.cli.text_options import text_options
+from lieref.cli.unlabelled import unlabelled_option
 from lieref.model.integer.reader import is_integer_file
 
 if TYPE_CHECKING:
     from lieref.evaluate.report import Report
-    from lieref.model.head import NewHead
-    from lieref.train.data import Dataset
-    from lieref.train.epoch import Score
-
-REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 
 
 @click.command(
@@ -178,9 +166,7 @@ REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
 )
 @quiet_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def finetune(
-    base: Path, out: Path, as_json: bool, codes: bool, semantics: str | None, rounding: str | None, **options: Any
-) -> None:
+def finetune(out: Path, as_json: bool, **options: Any) -> None:
     """Train an adapter for the model BASE.
 
     OUT holds adapter_model.safetensors, adapter_config.json, report.json and history.json, and appears when everything
@@ -192,41 +178,47 @@ def finetune(
     which moves those integers that pay. It also learns without --train, from --unlabelled alone: with --float or
     --original its channels are first brought back to what they were made for, then what it is sure of is learnt.
     """
-    from lieref.adapter.integer.methods import DEFAULT_METHOD, INTEGER_METHODS
+    from lieref.adapter.integer.methods import DEFAULT_METHOD
+
+    given = Given(out=Path(os.path.abspath(out)), **options)
+    quantised = is_integer_file(given.base)
+    if quantised:
+        source = click.get_current_context().get_parameter_source("method")
+        given = replace(given, method=DEFAULT_METHOD) if source is click.core.ParameterSource.DEFAULT else given
+        report = run_integer(given)
+    else:
+        _check_float(given)
+        report = run_float(given)
+    _print(report, given.base, out, "Update" if quantised else "Adapter", as_json, given.page_path)
+
+
+def _check_float(given: Given) -> None:
+    """Raise `click.UsageError` unless these options go with a network of real numbers and with each other."""
+    from lieref.adapter.integer.methods import INTEGER_METHODS
     from lieref.cli.job import parse_augment
     from lieref.param.registry import METHODS
 
-    if is_integer_file(base):
-        source = click.get_current_context().get_parameter_source("method")
-        if source is click.core.ParameterSource.DEFAULT:
-            options["method"] = DEFAULT_METHOD
-        report = finetune_integer.run_integer(
-            base, Path(os.path.abspath(out)), codes=codes, semantics=semantics, rounding=rounding, **options
-        )
-        _print(report, base, out, "Update", as_json)
-        return
-    if codes or semantics is not None or rounding is not None:
+    base, method = given.base, given.method
+    if given.codes or given.semantics is not None or given.rounding is not None:
         raise click.UsageError(f"--codes, --semantics and --rounding are for quantised files; {base} is none")
-    if any([options.pop(name) is not None for name in ("trained_with", "float_base")]):
+    if given.trained_with is not None or given.float_base is not None:
         raise click.UsageError(f"--float and --trained-with are for quantised files; {base} is none")
-    if options["method"] in INTEGER_METHODS.keys() - METHODS.keys():
-        raise click.UsageError(f"--method {options['method']} is for quantised files; {base} is none")
-    if options["train"] is None:
+    if method in INTEGER_METHODS.keys() - METHODS.keys():
+        raise click.UsageError(f"--method {method} is for quantised files; {base} is none")
+    if given.train is None:
         raise click.UsageError("Missing option '--train'.")
-    if options["head"] == "keep" and (options["features"] is not None or options["pool"]):
+    if given.head == "keep" and (given.features is not None or given.pool):
         raise click.UsageError("--features and --pool say what a new head reads; add --head new")
-    if options["patience"] is not None and options["validation"] is None:
+    if given.patience is not None and given.validation is None:
         raise click.UsageError("--patience judges by a validation set; add --validation 0.2")
-    parse_augment(options["augment"])  # what it says wrong is said before anything is read
-    check_choosing(options["method"], options["budget_bytes"], options["budget_seconds"])
-    check_near_base(options["method"], algebra_decay=options["algebra_decay"], trust_region=options["trust_region"])
-    check_original(base, options["original"], options["method"], options["method_options"])
-    if options["head"] == "new" and options["task"][0] not in (None, "classes"):
+    parse_augment(given.augment)  # what it says wrong is said before anything is read
+    check_choosing(method, given.budget_bytes, given.budget_seconds)
+    check_near_base(method, algebra_decay=given.algebra_decay, trust_region=given.trust_region)
+    check_original(base, given.original, method, given.method_options)
+    if given.head == "new" and given.task[0] not in (None, "classes"):
         raise click.UsageError("--head new is for classes; leave out --task")
-    if options["head"] == "new" and len(options["outputs"] or ()) > 1:
+    if given.head == "new" and len(given.outputs or ()) > 1:
         raise click.UsageError("--head new is for one output; name one --output")
-    report = run_finetune(base, Path(os.path.abspath(out)), **options)
-    _print(report, base, out, "Adapter", as_json, options["page_path"])
 
 
 def _print(report: Report, base: Path, out: Path, what: str, as_json: bool, page: Path | None = None) -> None:
@@ -272,243 +264,3 @@ def advice(values: dict[str, Any], base: Path, out: Path) -> str:
     if decision.verdict == "keep":
         return f"{decision.headline}. {reason} Next: lieref report {out}, or lieref compare for other methods."
     return f"{decision.headline}. {reason}" + ("" if doubt(values) else f" Next: {merge}")
-
-
-def run_finetune(
-    base: Path,
-    out: Path,
-    *,
-    train: Path,
-    unlabelled: Path | None = None,
-    original: Path | None = None,
-    test: Path | None,
-    start: Path | None = None,
-    method: str,
-    budget_bytes: int | None = None,
-    budget_seconds: float | None = None,
-    rank: int | None,
-    alpha: float | None,
-    targets: tuple[str, ...],
-    exclude: tuple[str, ...],
-    blocks: tuple[int, ...] | None,
-    rank_pattern: dict[str, int],
-    alpha_pattern: dict[str, float],
-    method_options: dict[str, Any],
-    head: str,
-    features: str | None,
-    pool: bool,
-    epochs: int | None,
-    batch: int,
-    lr: float | str | None,
-    optimizer: str,
-    average: bool,
-    mixup: float,
-    algebra_decay: float | None = None,
-    trust_region: float | None = None,
-    patience: int | None,
-    task: tuple[str | None, dict[str, Any]],
-    text: TextOptions,
-    outputs: dict[str, float] | None,
-    validation: float | None,
-    augment: str,
-    seed: int,
-    threads: int | None,
-    memory_limit: str | None,
-    preprocess: str | None = None,
-    layout: str | None,
-    classes: str | None,
-    max_bytes: int | None,
-    page_path: Path | None = None,
-    resume: bool,
-    force: bool,
-    history_file: Path | None = None,
-) -> Report:
-    """Train, measure, write the folder `out`, and return the report; see `finetune` for the arguments."""
-    from lieref.cli import job
-    from lieref.cli.loading import load_for
-    from lieref.cli.watch import watching
-    from lieref.evaluate.unlabelled.self_training import check_alike
-    from lieref.model.mask_inputs import describe
-
-    outcomes = Outcomes()
-    names = {*ADAPTER_NAMES, REPORT_NAME, HISTORY_NAME, *PAGES}
-    with (
-        heard() as said,
-        reserved_folder("finetune", out, names, force=force) as replaces,
-        reserved_history(history_file, out, replaces=force or resume),
-        run_page(page_path, out, force=force) as page,
-    ):
-        unfinished = Unfinished(out)
-        unfinished.check(resume, force)
-        known = recorded(start)
-        text = with_padding_of(text, known)
-        model = load_for(base, train, text, outputs or known.get("output"), known)
-        if start is not None:
-            model.load_adapter(start)
-            asked = {"method": method, "rank": rank, "task": task, "outputs": outputs, "classes": classes}
-            check_options(start, model, known, asked)
-            classes = None if model.head is not None else classes
-        model.threads = threads or model.threads
-        chosen = chosen_task(model, task)
-        where: dict[str, Any] = {"targets": targets, "exclude": exclude, "blocks": blocks}
-        where |= {"rank_pattern": rank_pattern, "alpha_pattern": alpha_pattern, "method_options": method_options}
-        # Labels are matched with a new head before anything is chosen.
-        first = "head" if method == AUTO else method_for(method, unlabelled, model)
-        attach = partial(job.attach_method, model, first, rank=rank, alpha=alpha, seed=seed, **where)
-        new = head == "new"
-        heads: list[NewHead] = []
-
-        def give_head(data: Dataset) -> None:
-            heads.append(job.new_head(data, train, classes=classes, features=features, pool=pool))
-            attach(head=heads[0])
-
-        with progress_bar("finetune"):
-            training, testing = job.load_sets(
-                model,
-                train,
-                test,
-                layout,
-                task=chosen,
-                classes=classes,
-                max_bytes=max_bytes,
-                give_head=give_head if new else None,
-                text=text,
-                preprocess=preprocess,
-                at_once=method == AUTO or unlabelled is not None,
-            )
-            others = None
-            if unlabelled is not None:
-                others = load_others(unlabelled, model, layout, max_bytes, chosen, preprocess)
-                check_alike(training.x, others)
-            if model.derived_inputs:
-                say(describe(model.derived_inputs, model.padding_id))
-            for samples in (training, testing):
-                if samples is not None and samples.described:
-                    say(samples.described)
-            chosen = without_padding(chosen, (training.text or {}).get("padding"))
-            # Before what takes its time; a training without it looks by itself, and statistics may cure a base.
-            slow = testing is not None or training.preprocessed or method == AUTO
-            looks = slow and start is None and not resume and "norm-stats" not in first
-            look = look_at_base(model, training, chosen, augment, seed) if looks else None
-            sets = digests(train=training, test=testing)  # reads every image: a damaged one is named before the run
-            tell_same(sets)
-            # The base has no answers to the questions of a new head.
-            before = None
-            if testing is not None and model.head is None:
-                with model.disable_adapter():
-                    before = outcomes.judge("base", model, testing, chosen)
-            if look is not None:
-                tell_unlike(look, before)
-            begun = None if testing is None or start is None else job.score(model, testing, chosen)
-        settings: dict[str, Any] = {"epochs": epochs, "learning_rate": lr, "average": average, "mixup": mixup}
-        settings["task"] = chosen
-        evidence: dict[str, Any] = {}
-        if method == AUTO:
-            given = {"batch_size": batch, "optimizer": optimizer, "augment": job.parse_augment(augment)}
-            chooser = Chooser(base, unfinished.folder, budget_bytes, budget_seconds, given, seed, resume)
-            choice = chooser.choose(model, training, chosen, heads[0] if heads else None)
-            say(choice.table())
-            known_by_base = flattery(lambda samples: job.score(model, samples, chosen), training, testing, before)
-            evidence = {"choice": {**choice.evidence, "base_knew": known_by_base}}
-            if not choice.ships:
-                shared = {"task": chosen.to_dict(), "train_samples": len(training.x), "base": path_text(base)}
-                shared |= {"base_sha256": model.base_sha256, "out": path_text(out), "warnings": said}
-                shared |= {**evidence, **job.versions()}
-                report = report_of_nothing(before, seed, shared)
-                files = {REPORT_NAME: format_json(report.to_dict()), **page.make(report)}
-                write_folder(out, files, replaces=replaces)
-                page.write()
-                remove_folder(unfinished.folder)
-                return report
-            plan = choice.plan
-            model.unload()
-            job.attach_method(
-                model, plan.method, rank=plan.options.get("r"), alpha=None, seed=seed, head=heads[0] if heads else None,
-                **where,
-            )  # fmt: skip
-            settings = run_settings(plan, model, len(training.x), chosen)
-            if others is not None:
-                settings["epochs"] = None  # they were chosen for the labelled samples; others make more of them
-        elif start is not None:
-            say(started(start, model))
-        elif model.head is None:
-            attach()
-        else:
-            say(f"new head: {model.head.describe()}")
-        if original is not None:
-            start_from_original(model, original, layout, max_bytes, preprocess)
-        with unfinished.kept(resume):
-            with watching(model, model.method_name) as watch, ExitStack() as silence:
-                settings |= {
-                    "batch_size": batch,
-                    "optimizer": optimizer,
-                    "algebra_decay": algebra_decay,
-                    "trust_region": trust_region,
-                    "patience": patience,
-                    "validation": validation,
-                    "augment": job.parse_augment(augment),
-                    "seed": seed,
-                    "memory_limit": memory_limit,
-                    "checkpoint": unfinished.folder,
-                    "resume": resume,
-                }
-                labels, estimates = None, model.wants_statistics
-                if look is not None and look.is_at_chance:
-                    silence.enter_context(without_doubts())
-                if others is None:
-                    history = job.train(model, training, watch, history_file, **settings)
-                else:
-                    history, labels = train_with(model, training, others, watch, history_file, **settings)
-                unfinished.trained = True
-                if history.ranks:
-                    left = ", ".join(f"{tensor} {rank}" for tensor, rank in history.ranks.items())
-                    say(f"ranks that are left, and stored: {left}")
-                if history.held:
-                    say(history.held_text())
-                after = None if testing is None else outcomes.judge("adapted", model, testing, chosen)
-            evidence |= {"command": command_line(), "test_outcomes": outcomes.to_dict()}
-            evidence |= {"samples_sha256": sets}
-            evidence |= measured(model, training, None if others is not None else history, estimates)
-            report, _, files = job.finish(
-                model,
-                history,
-                training,
-                task=chosen,
-                before=before,
-                after=after,
-                seed=seed,
-                epochs=len(history.epochs) or history.recipe["epochs"],
-                batch=batch,
-                optimizer=optimizer,
-                threads=model.threads,
-                engine=model.engine,
-                slow=list(model.slow_reasons),
-                warnings=said,  # and what `finish` is still to say
-                train_samples=len(training.x),
-                test_samples=None if testing is None else len(testing.x),
-                classes=None if model.classes is None else list(model.classes),
-                missing_classes=list(training.missing),
-                preprocessing=recorded_text(model),
-                text=training.text,
-                test_text=None if testing is None else testing.text,
-                outputs=list(model.output_weights or model.outputs[:1]),
-                **evidence,
-                **({} if labels is None else {"unlabelled": labels.to_dict()}),
-                **({} if original is None else {"original": path_text(original)}),
-                **({} if start is None else {"from": _beginning(start, known, begun)}),
-                base=path_text(base),
-                base_sha256=model.base_sha256,
-                out=path_text(out),
-                **job.versions(),
-            )
-            texts = {REPORT_NAME: format_json(report.to_dict()), HISTORY_NAME: format_json(history.to_dict())}
-            write_folder(out, {**files, **texts, **page.make(report, history)}, replaces=replaces)
-            page.write()
-        remove_folder(unfinished.folder)
-    return report
-
-
-def _beginning(start: Path, known: dict[str, Any], score: Score | None) -> dict[str, Any]:
-    """Return what a report says of the adapter that was trained on."""
-    measured = None if score is None else score.metrics
-    return {"adapter": path_text(start), "tensors_sha256": known["tensors_sha256"], "metrics": measured}

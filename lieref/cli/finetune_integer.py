@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +13,7 @@ from lieref.adapter.strict_json import format_json, parse_json, path_text
 from lieref.cli.console import progress_bar, say
 from lieref.cli.doubts import tell_same
 from lieref.cli.evidence import Outcomes, command_line, digests, heard
+from lieref.cli.finetune_options import HISTORY_NAME, REPORT_NAME, Given
 from lieref.cli.integer_scores import counted
 from lieref.cli.output import reserved_folder, reserved_history
 from lieref.cli.page import PAGES, run_page
@@ -27,12 +27,10 @@ if TYPE_CHECKING:
     from lieref.evaluate.report import Report
     from lieref.train.history import History
 
-REPORT_NAME, HISTORY_NAME = "report.json", "history.json"
-
 _FLOAT_ONLY = {
     "start": "--from", "budget_seconds": "--budget-seconds", "alpha": "--alpha", "method_options": "--option",
     "targets": "--target", "exclude": "--exclude", "blocks": "--blocks", "rank_pattern": "--rank-of",
-    "alpha_pattern": "--alpha-of", "features": "--features", "outputs": "--output",
+    "alpha_pattern": "--alpha-of", "features": "--features", "pool": "--pool", "outputs": "--output",
     "algebra_decay": "--algebra-decay", "trust_region": "--trust-region",
 }  # fmt: skip
 """Options of networks of real numbers."""
@@ -57,48 +55,8 @@ def check_method(method: str) -> str:
     return method
 
 
-def run_integer(
-    base: Path,
-    out: Path,
-    *,
-    train: Path | None,
-    test: Path | None,
-    unlabelled: Path | None = None,
-    original: Path | None = None,
-    trained_with: str | None = None,
-    float_base: Path | None = None,
-    method: str,
-    codes: bool,
-    semantics: str | None,
-    rounding: str | None,
-    budget_bytes: int | None,
-    rank: int | None,
-    head: str,
-    epochs: int | None,
-    batch: int,
-    lr: float | str | None,
-    optimizer: str,
-    average: bool,
-    mixup: float,
-    patience: int | None,
-    task: tuple[str | None, dict[str, Any]],
-    text: Any,
-    validation: float | None,
-    augment: str,
-    seed: int,
-    threads: int | None,
-    memory_limit: str | None,
-    preprocess: str | None = None,
-    layout: str | None,
-    classes: str | None,
-    max_bytes: int | None,
-    resume: bool,
-    force: bool,
-    history_file: Path | None = None,
-    page_path: Path | None = None,
-    **float_only: Any,
-) -> Report:
-    """Train an update of a quantised file, measure it, write the folder `out`, and return the report."""
+def run_integer(given: Given) -> Report:
+    """Train an update of a quantised file, measure it, write the folder OUT, and return the report."""
     from lieref.adapter.integer.clipping import clipped, summary
     from lieref.adapter.integer.folder import BIN_NAME, JSON_NAME, encode_update
     from lieref.adapter.integer.methods import INTEGER_METHODS, RANK
@@ -112,74 +70,80 @@ def run_integer(
     from lieref.evaluate.report import Report
     from lieref.train.preprocess import Preprocess
 
-    given = [option for name, option in _FLOAT_ONLY.items() if float_only.get(name) not in (None, (), {})]
-    given += ["--head new"] if head == "new" else []
-    if given:
-        raise click.UsageError(f"{base} is a quantised file, which {given[0]} does not go with")
-    check_method(method)
-    if codes and method == "bias":
+    refused = [option for name, option in _FLOAT_ONLY.items() if getattr(given, name) not in (None, (), {}, False)]
+    refused += ["--head new"] if given.head == "new" else []
+    if refused:
+        raise click.UsageError(f"{given.base} is a quantised file, which {refused[0]} does not go with")
+    check_method(given.method)
+    if given.codes and given.method == "bias":
         raise click.UsageError("--codes is for factors of scales; --method bias has none")
-    moves = INTEGER_METHODS[method].moves
-    for value, option in ((budget_bytes, "--budget-bytes"), (rank, "--rank")):
+    moves = INTEGER_METHODS[given.method].moves
+    for value, option in ((given.budget_bytes, "--budget-bytes"), (given.rank, "--rank")):
         if value is not None and not moves:
-            raise click.UsageError(f"{option} is for integers that move; --method {method} moves none")
-    asked = Asked(train, unlabelled, original, float_base, trained_with)
-    views = job.parse_augment(augment)
-    trains = {"--epochs": epochs, "--lr": lr, "--average": average, "--mixup": mixup}
-    trains["--augment"] = augment not in ("auto", "none")
-    asked.check(method, codes, {"--validation": validation, "--patience": patience, "--resume": resume}, trains)
+            raise click.UsageError(f"{option} is for integers that move; --method {given.method} moves none")
+    asked = Asked(given.train, given.unlabelled, given.original, given.float_base, given.trained_with)
+    job.parse_augment(given.augment)  # what it says wrong is said before anything is read
+    trains = {"--epochs": given.epochs, "--lr": given.lr, "--average": given.average, "--mixup": given.mixup}
+    trains["--augment"] = given.augment not in ("auto", "none")
+    labelled = {"--validation": given.validation, "--patience": given.patience, "--resume": given.resume}
+    asked.check(given.method, given.codes, labelled, trains)
     names = {BIN_NAME, JSON_NAME, REPORT_NAME, HISTORY_NAME, *PAGES}
     with (
         heard() as said,
-        reserved_folder("finetune", out, names, force=force) as replaces,
-        reserved_history(history_file, out, replaces=force or resume),
-        run_page(page_path, out, force=force) as page,
+        reserved_folder("finetune", given.out, names, force=given.force) as replaces,
+        reserved_history(given.history_file, given.out, replaces=given.force or given.resume),
+        run_page(given.page_path, given.out, force=given.force) as page,
     ):
-        unfinished = Unfinished(out)
-        unfinished.check(resume, force)
-        model = load_integer(base, rounding=rounding or "clamp")
-        model.threads = threads or model.threads
-        chosen = chosen_task(model, task)
-        how = check_semantics(semantics, model)
-        if preprocess is not None:  # of samples without labels too
-            model.preprocessing = Preprocess.from_text(preprocess).fitted(model.input_shape).to_dict()
-            if train is None:
+        unfinished = Unfinished(given.out)
+        unfinished.check(given.resume, given.force)
+        model = load_integer(given.base, rounding=given.rounding or "clamp")
+        model.threads = given.threads or model.threads
+        chosen = chosen_task(model, given.task)
+        how = check_semantics(given.semantics, model)
+        if given.preprocess is not None:  # of samples without labels too
+            model.preprocessing = Preprocess.from_text(given.preprocess).fitted(model.input_shape).to_dict()
+            if given.train is None:
                 say(f"images: {recorded_text(model)} (--preprocess)")
-        encoding = "codes" if codes else "finished"
-        check_budget(model, encoding, budget_bytes)
-        model.attach(method, seed=seed, **({} if rank is None else {"r": rank}))
+        encoding = "codes" if given.codes else "finished"
+        check_budget(model, encoding, given.budget_bytes)
+        model.attach(given.method, seed=given.seed, **({} if given.rank is None else {"r": given.rank}))
         with progress_bar("finetune"):
             training, testing = label_free.load_sets(
                 model,
-                train,
-                test,
-                layout,
+                given.train,
+                given.test,
+                given.layout,
                 task=chosen,
-                classes=classes,
-                max_bytes=max_bytes,
-                text=text,
-                preprocess=preprocess,
+                classes=given.classes,
+                max_bytes=given.max_bytes,
+                text=given.text,
+                preprocess=given.preprocess,
             )
         sets = digests(train=training, test=testing)
         tell_same(sets)
-        with unfinished.kept(resume):
-            with watching(model, method) as watch:
-                settings: dict[str, Any] = {
-                    "epochs": epochs, "learning_rate": lr, "average": average, "mixup": mixup, "task": chosen,
-                    "batch_size": batch, "optimizer": optimizer, "patience": patience, "validation": validation,
-                    "augment": views, "seed": seed, "memory_limit": memory_limit,
-                    "checkpoint": unfinished.folder, "resume": resume,
-                }  # fmt: skip
+        with unfinished.kept(given.resume):
+            with watching(model, given.method) as watch:
+                settings = given.settings(chosen, unfinished.folder)
                 if training is None or asked.concerns:
                     made, seen = label_free.run(
-                        model, asked, training, layout, max_bytes, method, codes, watch, history_file, settings
+                        model,
+                        asked,
+                        training,
+                        given.layout,
+                        given.max_bytes,
+                        given.method,
+                        given.codes,
+                        watch,
+                        given.history_file,
+                        settings,
                     )
                 else:
-                    history, seen, made = job.train(model, training, watch, history_file, **settings), training.x, None
+                    history = job.train(model, training, watch, given.history_file, **settings)
+                    seen, made = training.x, None
             unfinished.trained = True
             if made is None:
                 assert training is not None  # `asked` has refused to go without
-                update = _update_of(model, training, history, encoding, budget_bytes, settings)
+                update = _update_of(model, training, history, encoding, given.budget_bytes, settings)
                 made = label_free.Made(update, history, model.num_trainable(), {})
                 model.unload()
             update, history = replace(made.update, preprocessing=model.preprocessing), made.history
@@ -191,7 +155,7 @@ def run_integer(
             say(line(*clips))
             report = Report(
                 method=update.method,
-                rank=(rank or RANK) if moves else None,
+                rank=(given.rank or RANK) if moves else None,
                 trainable=made.trainable,
                 base_accuracy=measured.pop("base_accuracy"),
                 accuracy=measured.pop("accuracy"),
@@ -201,37 +165,37 @@ def run_integer(
                 latency_us_merged=None,
                 peak_rss_mb=None,
                 lr=history.learning_rate,
-                seed=seed,
+                seed=given.seed,
                 epochs=len(history.epochs) or history.recipe.get("epochs", 0),
                 details={
                     **measured,
                     **made.facts,
                     "task": chosen.to_dict(),
                     "payload_bytes": len(files[BIN_NAME]),
-                    "integer_bytes": parse_json(files[JSON_NAME], str(out))["weight_differences"],
+                    "integer_bytes": parse_json(files[JSON_NAME], str(given.out))["weight_differences"],
                     "changed": _changed(update, model),
                     "clipping": {"base": clips[0], "updated": clips[1]},
                     "rounding": model.rounding_rule,
                     "train_samples": 0 if training is None else len(training.x),
                     "test_samples": None if testing is None else len(testing.x),
-                    "batch": batch,
-                    "optimizer": optimizer,
+                    "batch": given.batch,
+                    "optimizer": given.optimizer,
                     "engine": model.engine,
                     "warnings": said,
                     "classes": None if model.classes is None else list(model.classes),
                     "preprocessing": recorded_text(model),
                     "command": command_line(),
                     "samples_sha256": sets,
-                    "base": path_text(base),
+                    "base": path_text(given.base),
                     "base_sha256": model.base_sha256,
                     "result_sha256": update.result_sha256,
                     "file_format": model.integer.format,
-                    "out": path_text(out),
+                    "out": path_text(given.out),
                     **job.versions(),
                 },
             )
             texts = {REPORT_NAME: format_json(report.to_dict()), HISTORY_NAME: format_json(history.to_dict())}
-            write_folder(out, {**files, **texts, **page.make(report, history)}, replaces=replaces)
+            write_folder(given.out, {**files, **texts, **page.make(report, history)}, replaces=replaces)
             page.write()
         remove_folder(unfinished.folder)
     return report

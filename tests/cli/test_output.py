@@ -16,7 +16,7 @@ import pytest
 from lieref import _atomic as atomic
 from lieref._lock import exclusive
 from lieref.cli import demo as demo_module
-from lieref.cli import finetune as finetune_module
+from lieref.cli import finetune_float as finetune_module
 from lieref.cli import job, main
 from lieref.cli import output as output_module
 from lieref.errors import DomainError
