@@ -89,12 +89,9 @@ def _hadamard(recipe: HadamardLowRank, site: Site) -> Form:
 
 
 def _kronecker(recipe: Kronecker, site: Site, place: Place) -> Form | None:
-    if len(place.kernel) == 1 and "w2" in site.params:
-        return None  # PEFT mixes its axes
+    if (len(place.kernel) == 1 and "w2" in site.params) or "t2" in site.params:
+        return None  # PEFT mixes the axes of the first; of the second torch.kron refuses what PEFT gives it, at times
     tensors = {f"lokr_{name}": factor for name, factor in site.params.items()}
-    if "t2" in site.params:
-        tensors["lokr_w2_a"] = np.ascontiguousarray(tensors["lokr_w2_a"].T)
-        tensors["lokr_t2"] = _of_two_axes(tensors["lokr_t2"])
     settings = {"decompose_both": False, "decompose_factor": -1 if recipe.factor is None else recipe.factor,
                 "use_effective_conv2d": recipe.tucker}  # fmt: skip
     return Form("LOKR", tensors, settings, recipe.r, recipe.alpha)

@@ -236,6 +236,9 @@ def test_tucker_forms(kind: str, axes: int) -> None:
     near(change_of(found, weight), expected.reshape(weight.shape))
     form = own_form(Site("low.weight", get_method(**found.method), dict(found.params), 1, layer),
                     Place(layer, weight, (1,) * axes, (1,) * axes, (0,) * 2 * axes), False)  # fmt: skip
+    if kind == "LOKR":
+        assert form is None  # PEFT fails on some of these itself
+        return
     assert form is not None
     assert form.settings["use_effective_conv2d"]
     assert {name: value.tolist() for name, value in form.tensors.items()} == {k: v.tolist() for k, v in tensors.items()}
