@@ -100,10 +100,10 @@ def export(adapter: Path, base: Path, format_name: str, out: Path, force: bool, 
     from lieref.adapter.integer import c_update
     from lieref.adapter.integer.folder import is_update
 
-    if not adapter.exists():
-        raise click.UsageError(f"ADAPTER must exist; there is no {adapter}{near_path(adapter)}")
     if is_update(adapter) != (format_name == c_update.FORMAT):
         if format_name == c_update.FORMAT:
+            if not adapter.exists():
+                raise click.UsageError(f"ADAPTER must exist; there is no {adapter}{near_path(adapter)}")
             raise click.UsageError(
                 f"--format {c_update.FORMAT} is for the update of a quantised file, and {adapter} holds none: lieref "
                 f"carry {adapter} NET --out UPDATE makes one of some float adapters"

@@ -284,10 +284,10 @@ def test_a_method_left_with_one_seed_is_not_tested(
     whole = trial._run
     broken = {("lora", 1)}
 
-    def run(problem: Any, one: Any) -> Any:
+    def run(problem: Any, one: Any, encoding: str | None) -> Any:
         if (one.plan.method, one.seed) in broken:
             raise DomainError("it diverged")
-        return whole(problem, one)
+        return whole(problem, one, encoding)
 
     monkeypatch.setattr(trial, "_run", run)
     result = run_json(*SHORT)
