@@ -38,7 +38,7 @@ UNMATCHED = (
     "brought back first (--float or --original) can make that worse than the labelled samples alone: compare with a "
     "run without --unlabelled"
 )
-"""On ResNet-8, JPEG images, 500 with labels and 9,500 without: 78.6 % against 80.4 % (two seeds); brought back, 80.8 %
+"""On ResNet-8, JPEG images, 500 with labels and 9,500 without: 78.7 % against 80.4 % (two seeds); brought back, 80.8 %
 (`python -m validation.int8_jpeg`)."""
 
 
