@@ -99,3 +99,15 @@ def without_doubts() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AtChanceWarning)
         yield
+
+
+def tell_probabilities(model: Model, task: Task) -> None:
+    """Warn of a loss of scores that has read probabilities, for the network cannot do without making them."""
+    node = model.probability_node
+    if node is not None and task.loss.takes_scores:
+        warnings.warn(
+            f"eval: the task {task.name} reads scores (logits), and node {node} makes probabilities, which were taken "
+            "for them: the loss, and metrics that compare scores with zero, mean nothing",
+            LierefWarning,
+            stacklevel=2,
+        )

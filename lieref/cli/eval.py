@@ -81,7 +81,7 @@ def evaluate(
     with an update in it. Of classes it is the accuracy alone.
     """
     from lieref.adapter.folder import read_adapter
-    from lieref.cli.doubts import tell_at_chance
+    from lieref.cli.doubts import tell_at_chance, tell_probabilities
     from lieref.cli.integer import evaluate_integer, print_evaluation, refuse_options
     from lieref.cli.integer_scores import evaluate_scores, print_scores
     from lieref.cli.job import load_samples, parse_classes, score
@@ -122,6 +122,7 @@ def evaluate(
             say(samples.described)
         chosen = without_padding(chosen, (samples.text or {}).get("padding"))
         measured = score(model, samples, chosen, lambda judged: tell_at_chance(judged, samples, model))
+    tell_probabilities(model, chosen)
     report = {
         "model": str(model_path),
         "adapter": None if adapter is None else str(adapter),

@@ -20,13 +20,22 @@ if TYPE_CHECKING:
 
 
 class Taken:
-    """A quantised network as far as its images are concerned: see `lieref.cli.preprocess_option.TakesImages`."""
+    """A quantised network as far as its images are concerned: see `lieref.cli.preprocess_option.TakesImages`.
+
+    Like `lieref.adapter.integer.model.IntegerModel`, which trains it, it takes images channels first, whatever the file
+    does.
+    """
 
     preprocessing: dict[str, Any] | None = None
     attached: tuple[IntegerUpdate, ...] = ()
 
     def __init__(self, graph: IntegerGraph, source: str, update: IntegerUpdate | None = None) -> None:
-        self.integer, self.source, self.input_shape = graph, source, graph.tensors[graph.inputs[0]].shape
+        from lieref.model.integer.samples import own_layout
+
+        shape = graph.tensors[graph.inputs[0]].shape
+        turned = len(shape) == 4 and own_layout(graph) == "NHWC"
+        self.integer, self.source = graph, source
+        self.input_shape = (shape[0], shape[3], shape[1], shape[2]) if turned else shape
         if update is not None:
             self.preprocessing, self.attached = update.preprocessing, (update,)
 
@@ -70,7 +79,7 @@ def integer_job(
     held = load_data(data, channels=channels, size=size, **given)
     labels = _labels(held.y, graph.tensors[graph.outputs[0]].shape[-1], data)
     x = np.asarray(held.x) if images is None else whole(held.x, data, max_bytes)
-    samples = integer_samples(graph, x, layout or held.layout or (None if images is None else own_layout(graph)))
+    samples = integer_samples(graph, x, layout or held.layout or (None if images is None else "NCHW"))
     return IntegerJob(graph, "base" if update is None else update.method, samples, labels, held.class_names)
 
 
@@ -169,7 +178,10 @@ def _labels(y: Any, outputs: int | None, data: Path) -> Any:
     if not whole or int(labels.min()) < 0 or (outputs is not None and int(labels.max()) >= outputs):
         got = f"{labels.dtype} of shape {labels.shape}"
         got += f", {labels.min()} to {labels.max()}" if whole else ""
-        raise DomainError(f"eval: labels in {data} must be whole numbers below the {outputs} outputs; got {got}")
+        raise DomainError(
+            f"eval: labels in {data} must be whole numbers below the {outputs} outputs, or --task must say "
+            f"what they are; got {got}"
+        )
     return labels
 
 

@@ -37,6 +37,7 @@ def evaluate_scores(
     LierefError
         If network, update, data and task cannot be read, or do not fit.
     """
+    from lieref.cli.doubts import tell_probabilities
     from lieref.cli.integer import with_update
     from lieref.cli.job import load_samples
     from lieref.cli.preprocess_option import recorded_text
@@ -64,6 +65,7 @@ def evaluate_scores(
             told = counted(progress, f"integers of {model.semantics}", order * count, len(models) * count)
             found = judge.score(model, samples.x, samples.y, learnt, told)
             rows.append({"semantics": model.semantics, "loss": found.loss, "metrics": found.metrics})
+    tell_probabilities(models[0], learnt)
     return {
         "model": str(path),
         "adapter": None if adapter is None else str(adapter),

@@ -107,7 +107,7 @@ def _integer_predictor(
     from lieref.evaluate.integer import USUAL
     from lieref.model.integer.executor import run
     from lieref.model.integer.reader import read_integer
-    from lieref.model.integer.samples import integer_samples, own_layout
+    from lieref.model.integer.samples import integer_samples
 
     refuse_options("predict", {"--output": output})
     graph, update = with_update("predict", read_integer(path), path, adapter)
@@ -122,8 +122,7 @@ def _integer_predictor(
     sources = []
     for samples, x, given in _sources(taken, [graph.inputs[0]], files, preprocess, max_bytes):
         whole = np.asarray(x)
-        fitting = own_layout(graph) if given else layout
-        sources.append(Source(samples, integer_samples(graph, whole, fitting).x))
+        sources.append(Source(samples, integer_samples(graph, whole, given or layout).x))
     return Predictor(predict, sources, None, "classes", method, recorded_text(taken), semantics)
 
 

@@ -78,7 +78,7 @@ class Recipe:
         if self.clip_norm is not None:
             check_real("fit", "clip_norm", self.clip_norm, above=0.0)
         if self.algebra_decay is not None:
-            check_real("fit", "algebra_decay", self.algebra_decay, above=0.0)
+            check_real("fit", "algebra_decay", self.algebra_decay, low=1e-30, high=1e30)  # as float32 holds it
         if self.trust_region is not None:
             check_real("fit", "trust_region", self.trust_region, above=0.0)
             if self.average:

@@ -30,9 +30,10 @@ def dense(*functions: str) -> bytes:
     ]
     operators = [Operator("FULLY_CONNECTED", (0, 1, -1), (2,), "FullyConnectedOptions")]
     for name in functions:
-        out = {"LOGISTIC": (2**-8, -128), "TANH": (2**-7, 0)}[name]
+        out = {"LOGISTIC": (2**-8, -128), "SOFTMAX": (2**-8, -128), "TANH": (2**-7, 0)}[name]
+        options = ("SoftmaxOptions", {0: ("f", 1.0)}) if name == "SOFTMAX" else ()
         tensors.append(Tensor("int8", (1, 2), *out))
-        operators.append(Operator(name, (len(tensors) - 2,), (len(tensors) - 1,)))
+        operators.append(Operator(name, (len(tensors) - 2,), (len(tensors) - 1,), *options))
     return build(tensors, operators, (0,), (len(tensors) - 1,))
 
 
@@ -166,3 +167,11 @@ def test_what_does_not_go_is_one_line(words: tuple[str, ...], said: str, fails: 
     np.savez("data.npz", x=X, y=np.zeros((4, 3), np.int64))
     line = fails("eval", "net.tflite", "--data", "data.npz", *words)
     assert said in line
+
+
+def test_probabilities_taken_for_scores_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez("many.npz", x=X, y=np.eye(2, dtype=np.int64)[[0, 1, 1, 0]])
+    for final, said in (("SOFTMAX", True), ("LOGISTIC", False)):  # several labels are scores of a Sigmoid
+        Path("net.tflite").write_bytes(dense(final))
+        assert main(["eval", "net.tflite", "--data", "many.npz", "--task", "multilabel"]) == 0
+        assert ("makes probabilities, which were taken for them" in capsys.readouterr().err) == said

@@ -17,6 +17,7 @@ from lieref.cli import main
 from tests.cli.helpers import small_network, write_data
 from tests.model.integer.quantised import quantised
 from tests.train.test_preprocess import network
+from validation.integer.tflite_file import Operator, Tensor, build
 
 IMAGENET = "resize=7,crop=6x5,scale=255,mean=0.485:0.456:0.406,std=0.229:0.224:0.225,channels=rgb,layout=nchw"
 RUN = ("--epochs", "1", "--method", "scale", "--augment", "none")
@@ -122,6 +123,36 @@ def test_an_update_of_a_quantised_file_records_it(
     run_json("finetune", "base.onnx", "--train", "train", "--preprocess", "imagenet", "--out", "float", *RUN)
     run_json("carry", "float", "int8.onnx", "--out", "carried")
     assert run_json("inspect", "carried")["preprocessing"] == IMAGENET
+
+
+def test_it_is_the_same_for_files_whose_channels_are_last(
+    photos: Path, run_json: Callable[..., dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("tflite")
+    photos.joinpath("net.tflite").write_bytes(channels_last())
+    report = run_json("finetune", "net.tflite", "--train", "train", "--test", "test", "--preprocess", "unit",
+                      "--out", "out", "--epochs", "1", "--augment", "none")  # fmt: skip
+    found = run_json("eval", "net.tflite", "--adapter", "out", "--data", "test")
+    assert found["semantics"][0]["accuracy"] == report["accuracy"]
+    assert main(["predict", "net.tflite", "--adapter", "out", "test/a/0.png"]) == 0
+    assert "(as the adapter records)" in capsys.readouterr().err
+
+
+def channels_last() -> bytes:
+    """A .tflite: images 6 x 5 of three channels, a dense layer over all of their numbers, three classes."""
+    weight = np.random.default_rng(0).integers(-127, 128, (3, 6 * 5 * 3)).astype(np.int8)
+    tensors = [
+        Tensor("int8", (1, 6, 5, 3), 1 / 255, -128),
+        Tensor("int8", (3, 90), 0.01, 0, 0, weight),
+        Tensor("int8", (1, 3), 0.2, 0),
+        Tensor("int32", (2,), None, 0, 0, np.array([-1, 90], np.int32)),
+        Tensor("int8", (1, 90), 1 / 255, -128),
+    ]
+    operators = [
+        Operator("RESHAPE", (0, 3), (4,), "ReshapeOptions"),
+        Operator("FULLY_CONNECTED", (4, 1, -1), (2,), "FullyConnectedOptions"),
+    ]
+    return build(tensors, operators, (0,), (2,))
 
 
 def test_what_the_network_says_is_found_and_said(photos: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -89,8 +89,10 @@ def foreign_of(kind: str, config: Mapping[str, Any], tensors: Mapping[str, Array
     for key, tensor in tensors.items():
         common = key.removeprefix(SHARED_PREFIX) in row.shared
         path, name, own = ("", "", False) if common else _split(key, row, source)
-        if tensor.dtype.kind != "f" and not (tensor.dtype.kind == "i" and name in row.integers):
-            raise FormatError(f"import: {shown(key)} of {source} must hold floats; got {tensor.dtype}")
+        whole_numbers = name in row.integers
+        if tensor.dtype.kind not in ("iu" if whole_numbers else "f"):
+            wanted = "integers" if whole_numbers else "floats"
+            raise FormatError(f"import: {shown(key)} of {source} must hold {wanted}; got {tensor.dtype}")
         if common:
             shared[key.removeprefix(SHARED_PREFIX)] = tensor
             continue

@@ -10,7 +10,7 @@ import numpy as np
 
 from lieref._types import Array, FloatArray
 from lieref.adapter.exchange.factors import Factors, Place, dense
-from lieref.adapter.exchange.peft_options import Options
+from lieref.adapter.exchange.peft_options import Options, integer
 from lieref.adapter.exchange.peft_tensors import linear, matrix, pair, product, shaped, vector, with_room
 from lieref.errors import ShapeError, UnsupportedError
 from lieref.param.middle import between
@@ -119,7 +119,7 @@ def read_lokr(tensors: Mapping[str, Array], options: Options, place: Place) -> F
         # torch.kron sets the axes of w1 (a, b) against the last two of w2 (c, d, k), which is not what was meant.
         change = alpha / r * np.kron(w1.astype(float), w2.astype(float))
         return dense(shaped(change, place), "PEFT's LoKr of a 1-D convolution with a whole w2 mixes its axes")
-    factor = int(options.config.get("decompose_factor", -1))
+    factor = integer(options.config, "decompose_factor", -1)
     method = {"name": "lokr", "r": r, "lora_alpha": alpha, "factor": None if factor == -1 else factor, **_shared(place)}
     if w2 is not None:
         return Factors(method, {"w1": w1, "w2": w2}, notes=notes)
@@ -142,8 +142,8 @@ def read_adalora(tensors: Mapping[str, Array], options: Options, place: Place) -
     e = vector(tensors["lora_E"], r)
     if r == 0:
         a, e, b, r = np.zeros((1, n)), np.zeros(1), np.zeros((out, 1)), 1
-    begun = options.config.get("init_r", options.r)
-    if not isinstance(begun, int) or isinstance(begun, bool) or begun < 1:
+    begun = integer(options.config, "init_r", options.r or 0)
+    if begun < 1:
         raise ShapeError(f"import: `init_r` must be in the configuration of AdaLoRA; got {begun}")
     alpha = float(options.alpha) if options.alpha is not None and options.alpha > 0 else float(r)
     s = alpha / (begun + 1e-5)

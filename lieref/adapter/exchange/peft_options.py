@@ -43,12 +43,28 @@ def options_of(kind: str, config: Mapping[str, Any], path: str) -> Options:
     )
 
 
+LARGEST = 1e30
+"""Of a number of a configuration; what factors are multiplied with must leave float32 room."""
+
+
 def number(config: Mapping[str, Any], name: str, default: float) -> float:
     """Return a field of a configuration that must be a number."""
     value = config.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise FormatError(f"import: {name} must be a number; got {shown(value)}")
+    if not _is_number(value):
+        raise FormatError(f"import: {name} must be a number of at most {LARGEST:g}; got {shown(value)}")
     return float(value)
+
+
+def integer(config: Mapping[str, Any], name: str, default: int) -> int:
+    """Return a field of a configuration that must be an integer."""
+    value = config.get(name, default)
+    if not isinstance(value, int) or not _is_number(value):
+        raise FormatError(f"import: {name} must be an integer of at most {LARGEST:g}; got {shown(value)}")
+    return value
+
+
+def _is_number(value: Any) -> bool:
+    return not isinstance(value, bool) and isinstance(value, (int, float)) and abs(value) <= LARGEST
 
 
 def _patterned(patterns: Any, path: str, default: Any) -> Any:
@@ -60,8 +76,8 @@ def _patterned(patterns: Any, path: str, default: Any) -> Any:
         if matches(pattern, path, before=r"(.*\.)?"):
             value = number
             break
-    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-        raise FormatError(f"import: r and alpha must be numbers; got {shown(value)}")
+    if value is not None and not _is_number(value):
+        raise FormatError(f"import: r and alpha must be numbers of at most {LARGEST:g}; got {shown(value)}")
     return value
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from lieref._check import check_int
 from lieref._types import Array, FloatArray
 from lieref.adapter.exchange.factors import Factors, Place, dense
-from lieref.adapter.exchange.peft_options import Options
+from lieref.adapter.exchange.peft_options import Options, number
 from lieref.adapter.exchange.peft_tensors import matrix, vector
 from lieref.errors import ShapeError, UnsupportedError
 from lieref.param.registry import get_method
@@ -35,7 +35,7 @@ def read_oft(tensors: Mapping[str, Array], options: Options, place: Place) -> Fa
         raise ShapeError(f"import: the blocks of OFT must lie in the {n} inputs of a group; got {upper.shape}")
     wide = upper.astype(np.float64)
     if config.get("coft"):
-        eps = float(config.get("eps", 6e-5)) / math.sqrt(len(wide))
+        eps = number(config, "eps", 6e-5) / math.sqrt(len(wide))
         lengths = np.sqrt(2 * np.sum(wide * wide, axis=1, keepdims=True))
         wide = np.where(lengths <= eps, wide, eps * wide / np.where(lengths > 0, lengths, 1.0))
     if config.get("block_share"):
@@ -58,7 +58,8 @@ def read_boft(tensors: Mapping[str, Array], options: Options, place: Place) -> F
         raise UnsupportedError("import: BOFT of a grouped convolution has no meaning in PEFT")
     blocks, scale = tensors["boft_R"], vector(tensors["boft_s"], place.layer.shape[0]).astype(np.float64)
     n = math.prod(place.layer.shape[1:])
-    if blocks.ndim != 4 or blocks.shape[1] * blocks.shape[2] != n or blocks.shape[2] != blocks.shape[3]:
+    fits = blocks.ndim == 4 and blocks.shape[1] * blocks.shape[2] == n and blocks.shape[2] == blocks.shape[3]
+    if not fits or not len(blocks):
         raise ShapeError(f"import: the blocks of BOFT must fill {n} inputs; got {blocks.shape}")
     stages, count, b, _ = blocks.shape
     rows, columns = np.triu_indices(b, 1)

@@ -18,10 +18,10 @@ def pair(a: Array, b: Array, place: Place) -> tuple[FloatArray, FloatArray]:
     wanted = (shape[1] * groups, *shape[2:])
     ones = (1,) * len(shape[2:])
     fits = a.ndim == len(shape) and b.ndim == a.ndim and tuple(a.shape[1:]) == wanted
-    if not fits or b.shape != (shape[0], a.shape[0] // groups, *ones) or a.shape[0] % groups:
+    if not fits or not len(a) or b.shape != (shape[0], a.shape[0] // groups, *ones) or a.shape[0] % groups:
         raise ShapeError(
-            f"import: a low rank must have A (r, {', '.join(map(str, wanted))}) and B ({shape[0]}, r, ...); "
-            f"got {a.shape} and {b.shape}"
+            f"import: a low rank must have A (r, {', '.join(map(str, wanted))}) and B ({shape[0]}, r, ...), r "
+            f"at least 1; got {a.shape} and {b.shape}"
         )
     return a.reshape(a.shape[0], -1), b.reshape(b.shape[:2])
 

@@ -60,7 +60,7 @@ def sites_of(
     """
     chosen = INTEGER_METHODS[name]
     if chosen.moves:
-        return [(get_method("liera", r=rank or RANK), tuple(escape(layer.node) for layer in layers))]
+        return [(get_method("liera", r=RANK if rank is None else rank), tuple(escape(layer.node) for layer in layers))]
     if not chosen.scales:
         return [(get_method(name), None)]
     recipe = Recipe(name, {}, "weight", METHODS["scale"].learning_rate)
