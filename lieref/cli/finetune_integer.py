@@ -10,6 +10,7 @@ import click
 from lieref._atomic import remove_folder, write_folder
 from lieref._text import did_you_mean
 from lieref.adapter.strict_json import format_json, parse_json, path_text
+from lieref.cli.choosing import AUTO
 from lieref.cli.console import progress_bar, say
 from lieref.cli.doubts import tell_same
 from lieref.cli.evidence import Outcomes, command_line, digests, heard
@@ -46,8 +47,10 @@ def check_method(method: str) -> str:
     """
     from lieref.adapter.integer.methods import INTEGER_METHODS
 
+    known = ", ".join(INTEGER_METHODS)
+    if method == AUTO:
+        raise click.UsageError(f"--method auto chooses among methods of networks of real numbers; use one of {known}")
     if method not in INTEGER_METHODS:
-        known = ", ".join(INTEGER_METHODS)
         raise click.UsageError(
             f"--method {method} moves weights, and those of a quantised file are integers; use one of {known} "
             "(lieref carry takes adapters of scale, ia3 and norm-stats over)"

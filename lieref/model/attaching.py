@@ -222,7 +222,7 @@ def _say(
     adjusted = [(site.owner, site.method.adjusted(weight.shape, site.groups)) for site, weight in of]
     if any(what for _, what in adjusted):
         text = listed([f"{owner} {what}" for owner, what in adjusted if what])
-        notes.append((RankLoweredWarning, f"asks for more than some layers have room for, which get less: {text}"))
+        notes.append((RankLoweredWarning, f"asks for other ranks or blocks than some layers take: {text}"))
     sizes = [(site.owner, site.method.num_params(weight.shape, site.groups), weight.size) for site, weight in of]
     many = [(owner, trained, size) for owner, trained, size in sizes if trained > size]
     if many:

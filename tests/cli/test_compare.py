@@ -264,9 +264,9 @@ def test_of_several_budgets_each_is_paired_with_its_own(workplace: Path, run_jso
 
 def test_warnings_of_runs_are_said_once_with_their_methods(workplace: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*SHORT, "--methods", "lora,liera", "--ranks", "4"]) == 0
-    said = [line for line in capsys.readouterr().err.splitlines() if "lora asks for more than" in line]
+    said = [line for line in capsys.readouterr().err.splitlines() if "lora asks for other" in line]
     assert said == [
-        "warning: attach: lora asks for more than some layers have room for, which get less: head rank 3 (lora r=4)"
+        "warning: attach: lora asks for other ranks or blocks than some layers take: head rank 3 (lora r=4)"
     ]
 
 

@@ -123,7 +123,7 @@ def test_a_demo_of_before_is_read(place: Path, run_json: RunJson) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--method", "lora", "--rank", "50"), "lora asks for more than some layers have room for"),
+        (("--method", "lora", "--rank", "50"), "lora asks for other ranks or blocks than some layers take"),
         (("--method", "lora", "--rank", "50"), "trainable numbers for the 84 of conv, head"),
     ],
 )

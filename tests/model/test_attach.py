@@ -198,7 +198,7 @@ def test_a_rank_beyond_some_layers_is_lowered_there_and_said_once(
         assert not lowered  # the in mode takes what it has room for
     else:
         (text,) = lowered
-        assert text.startswith(f"attach: {method} asks for more than some layers have room for, which get less: fc")
+        assert text.startswith(f"attach: {method} asks for other ranks or blocks than some layers take: fc")
     assert len([w for w in said if w.category is ManyTrainablesWarning]) <= 1
     assert all(issubclass(w.category, LierefWarning) for w in said)
     x = f32(np.random.default_rng(0), 5, widths[0])
