@@ -122,6 +122,10 @@ def load_samples(
     said = ids_said(model, x, data.text, path, options, max_bytes)
     described = "" if data.text is None else data.text.describe(str(path))
     if not chosen.has_labels or several:
+        if classes is not None:
+            raise DomainError(
+                f"load_data: `--classes` must be left out for the task {chosen.name!r}, which has no single classes"
+            )
         if data.class_names is not None:
             raise DomainError(
                 f"load_data: the targets of {path} must be numbers for the task {chosen.name!r}; got names"

@@ -158,6 +158,7 @@ def test_an_update_is_measured_as_the_file_it_makes(run_json: RunJson, capsys: p
         (("--task", "tokens"), "fits 'classes', 'multilabel' and 'numbers'"),
         (("--task", "multilabel"), "must have shape (N, 2)"),
         (("--task", "numbers", "--output", "t2"), "--output is for float networks"),
+        (("--task", "multilabel", "--classes", "a,b"), "`--classes` must be left out for the task 'multilabel'"),
         (("--task", "numbers", "--blank", "1"), "`blank` must be a setting of the task 'numbers'"),
         (("--task", "numbers", "--adapter", "a"), "is the folder of an update; a holds none"),
         (("--class-weights", "1,2"), "--class-weights is for float networks"),
